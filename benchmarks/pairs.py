@@ -1,4 +1,4 @@
-"""How long a cold load of pairs takes: ours, the same pairs made beforehand, and itertools.
+"""How long a cold load and a stream of pairs take: ours, the same pairs made beforehand, itertools.
 
     python benchmarks/pairs.py [--queries 10000] [--runs 9]
 
@@ -35,10 +35,11 @@ CASES = (
     ("coig_p", 1),
     ("stock Parquet of the same pairs", 1),
 )
+STREAMS = ("coig_p", "stock Parquet of the same pairs")
 COLUMNS = ("prompt", "chosen", "rejected", "query_id", "domain", "chosen_model", "rejected_model")
 
 
-def load(case: str, threshold: int, work: Path, cache: Path) -> Any:
+def load(case: str, threshold: int, work: Path, cache: Path, *, streaming: bool = False) -> Any:
     """Load the pairs of the corpus in one of three ways."""
     import datasets
 
@@ -46,11 +47,19 @@ def load(case: str, threshold: int, work: Path, cache: Path) -> Any:
 
     if case == "coig_p":
         return datasets.load_dataset(
-            "coig-p", "math", data_dir=str(work / "store"), threshold=threshold, split="train", cache_dir=str(cache)
+            "coig-p",
+            "math",
+            data_dir=str(work / "store"),
+            threshold=threshold,
+            split="train",
+            cache_dir=str(cache),
+            streaming=streaming,
         )
     if case.startswith("stock"):
         files = sorted(map(str, (work / f"pairs-{threshold}").glob("*.parquet")))
-        return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(cache))
+        return datasets.load_dataset(
+            "parquet", data_files=files, split="train", cache_dir=str(cache), streaming=streaming
+        )
     return datasets.Dataset.from_generator(
         by_itertools, gen_kwargs={"store": str(work / "store"), "threshold": threshold}, cache_dir=str(cache)
     )
@@ -96,6 +105,20 @@ def measure(case: str, threshold: int, work: Path) -> dict[str, float]:
         begin = time.perf_counter()
         rows = load(case, threshold, work, Path(cache)).num_rows
         return {"seconds": time.perf_counter() - begin, "rows": rows, "memory": memory.grown()}
+
+
+def measure_stream(case: str, threshold: int, work: Path) -> dict[str, float]:
+    """One pass over a stream in this process: time to the first row, and rows per second in all."""
+    import datasets  # noqa: F401
+
+    import coig_p.builder  # noqa: F401
+
+    begin = time.perf_counter()
+    rows = iter(load(case, threshold, work, work / "unused", streaming=True))
+    next(rows)
+    first = time.perf_counter() - begin
+    number = 1 + sum(1 for _ in rows)
+    return {"first": first, "rows": number, "rate": number / (time.perf_counter() - begin)}
 
 
 class PeakMemory:
@@ -152,7 +175,10 @@ def check_equal(work: Path) -> None:
                 assert ours[name] == other[name], f"{name} differs"
 
 
-def report(results: dict[tuple[str, int], list[dict[str, float]]], queries: int) -> str:
+Results = dict[tuple[str, int], list[dict[str, float]]]
+
+
+def report(results: Results, streams: dict[str, list[dict[str, float]]], sizes: dict[str, int], queries: int) -> str:
     import datasets
     import pyarrow
 
@@ -174,33 +200,65 @@ def report(results: dict[tuple[str, int], list[dict[str, float]]], queries: int)
             f"({min(seconds):.2f} to {max(seconds):.2f}) | {ratio:.2f} "
             f"| {statistics.median(run['memory'] for run in found) / 2**20:.0f} MiB |"
         )
+    lines += [
+        "",
+        "Streaming at threshold 2, every row as a Python dict:",
+        "",
+        "| | time to the first row | relative | rows per second | relative |",
+        "|---|---|---|---|---|",
+    ]
+    stock_first, stock_rate = (
+        statistics.median(run[name] for run in streams["stock Parquet of the same pairs"]) for name in ("first", "rate")
+    )
+    for case, found in streams.items():
+        first, rate = (statistics.median(run[name] for run in found) for name in ("first", "rate"))
+        lines.append(
+            f"| {case} | {first * 1000:.0f} ms | {first / stock_first:.2f} | {rate:,.0f} | {rate / stock_rate:.2f} |"
+        )
+    lines += ["", "Bytes on disk: " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in sizes.items()) + "."]
     return "\n".join(lines) + "\n"
+
+
+def in_own_process(what: str, case: str, threshold: int, work: Path) -> dict[str, float]:
+    os.sync()  # or a run would pay for writing back what the one before it left
+    command = [sys.executable, __file__, "--measure", what, case, str(threshold), str(work)]
+    found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.parquet"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--measure", nargs=3, metavar=("CASE", "THRESHOLD", "WORK"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=4, metavar=("WHAT", "CASE", "THRESHOLD", "WORK"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        case, threshold, work = arguments.measure
-        print(json.dumps(measure(case, int(threshold), Path(work))))
+        what, case, threshold, work = arguments.measure
+        print(json.dumps((measure if what == "load" else measure_stream)(case, int(threshold), Path(work))))
         return
     work = Path(tempfile.mkdtemp(prefix="coigp-bench-"))
     try:
         print(f"making a corpus of {arguments.queries:,} queries ...", file=sys.stderr)
         prepare(work, arguments.queries)
         check_equal(work)
-        results: dict[tuple[str, int], list[dict[str, float]]] = {case: [] for case in CASES}
+        results: Results = {case: [] for case in CASES}
+        streams: dict[str, list[dict[str, float]]] = {case: [] for case in STREAMS}
         for run in range(arguments.runs):
+            print(f"run {run + 1} of {arguments.runs}", file=sys.stderr)
             for case, threshold in CASES:
-                print(f"run {run + 1} of {arguments.runs}: {case}, threshold {threshold}", file=sys.stderr)
-                command = [sys.executable, __file__, "--measure", case, str(threshold), str(work)]
-                os.sync()  # or a run would pay for writing back what the one before it left
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                results[case, threshold].append(json.loads(done.stdout))
-        table = report(results, arguments.queries)
+                results[case, threshold].append(in_own_process("load", case, threshold, work))
+            for case in STREAMS:
+                streams[case].append(in_own_process("stream", case, 2, work))
+        sizes = {
+            "the store": size_of(work / "store"),
+            "its pairs at threshold 2": size_of(work / "pairs-2"),
+            "at threshold 1": size_of(work / "pairs-1"),
+        }
+        table = report(results, streams, sizes, arguments.queries)
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results" / "pairs.md").write_text(table, encoding="utf-8")
         print(table)
