@@ -203,7 +203,8 @@ def import_command(
     """
     from coig_p.accounting import ImportFailed
     from coig_p.forms import UNKNOWN, FormConfig
-    from coig_p.importing import ImportConfig, import_files
+    from coig_p.importing import import_files
+    from coig_p.intake import ImportConfig
     from coig_p.recipes import Recipe, find_recipe
     from coig_p.sources import find_inputs
 

@@ -9,8 +9,9 @@ import click
 import datasets
 from datasets import load_dataset
 
-from coig_p.importing import ImportConfig, import_files
+from coig_p.importing import import_files
 from coig_p.info import store_info
+from coig_p.intake import ImportConfig
 from coig_p.locate import BUNDLED
 from coig_p.schema import DOMAINS
 from coig_p.terminal import printable, table

@@ -6,7 +6,7 @@
     pairwise       two responses side by side, scored or with a winner (TaP, section 3.3)
     pairs          released pairs: prompt, chosen, rejected; as text, sharegpt or message lists
 
-Values are moved, not checked: what is wrong with one is said by `coig_p.importing`, under the
+Values are moved, not checked: what is wrong with one is said by `coig_p.intake`, under the
 name that the upstream row has for it. To add a shape, write a function like `_flat` and name it
 in `FORMS` and `detect`.
 """

@@ -1,6 +1,6 @@
 """Upstream files to raw rows, each with the place it came from.
 
-A row is whatever the file says, unchecked; `coig_p.importing` decides what is right. To add a
+A row is whatever the file says, unchecked; `coig_p.intake` decides what is right. To add a
 format, write a function like `_read_jsonl` and name its suffix in `_READERS`.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,8 +25,10 @@ from coig_p.errors import DataError, UsageError
 from coig_p.locate import download_file
 
 Advance = Callable[[int], None]
+Item = TypeVar("Item")
 _PARQUET_ROWS = 256
 _JSON_CHARS = 1 << 20
+_BLOCK = 8 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
 _LONGEST_LINE = 64 << 20  # bytes; a row beyond it is a broken file, not a query
 
 
@@ -46,6 +48,26 @@ class RawRow(NamedTuple):
     value: Any
     problem: tuple[str, str] | None = None
     textual: bool = False
+
+
+class Block(NamedTuple):
+    """Whole lines of a JSON Lines file.
+
+    Attributes:
+        file: the path as the user gave it.
+        line: 1-based, of the first.
+        data: the lines as they are, without a byte order mark.
+    """
+
+    file: str
+    line: int
+    data: bytes
+
+    def rows(self, encoding: str) -> Iterator[RawRow]:
+        """The row of every line that is not blank."""
+        for at, raw in enumerate(self.data.split(b"\n")):
+            if raw and not raw.isspace():
+                yield _parse_line(self.file, self.line + at, raw, encoding)
 
 
 def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
@@ -109,8 +131,27 @@ def read_rows(path: str | Path, encoding: str = "utf-8", advance: Advance = lamb
         DataError: the file as a whole cannot be read.
     """
     path = check_input(Path(path))
+    yield from _whole(path, _READERS[_suffixes(path)[0]](path, encoding, advance))
+
+
+def read_blocks(path: str | Path, advance: Advance = lambda read: None) -> Iterator[Block | RawRow]:
+    """A JSON Lines file in blocks of whole lines, in order; a line too long to be held is a RawRow.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
+    """
+    yield from _whole(Path(path), _blocks(Path(path), advance))
+
+
+def has_lines(path: Path) -> bool:
+    """Whether a file is JSON Lines by its name."""
+    return _READERS[_suffixes(path)[0]] is _read_jsonl
+
+
+def _whole(path: Path, items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; what shows that the file is damaged becomes one clear error."""
     try:
-        yield from _READERS[_suffixes(path)[0]](path, encoding, advance)
+        yield from items
     except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowInvalid) as error:
         raise DataError(f"{path} is damaged or cut short: {error}") from None
     except OSError as error:
@@ -154,10 +195,9 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self.raw.read(len(buffer))
-        buffer[: len(data)] = data
-        self.advance(len(data))
-        return len(data)
+        read: int = self.raw.readinto(buffer)  # type: ignore[attr-defined]
+        self.advance(read)
+        return read
 
 
 class _Arrow(io.RawIOBase):
@@ -176,20 +216,30 @@ class _Arrow(io.RawIOBase):
 
 
 def _read_jsonl(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
+    for part in _blocks(path, advance):
+        yield from part.rows(encoding) if isinstance(part, Block) else [part]
+
+
+def _blocks(path: Path, advance: Advance) -> Iterator[Block | RawRow]:
+    line = 1
     with _opened(path, advance) as stream:
-        number = 0
-        while raw := stream.readline(_LONGEST_LINE + 1):
-            number += 1
-            if len(raw) > _LONGEST_LINE:
-                while raw and not raw.endswith(b"\n"):
-                    raw = stream.readline(_JSON_CHARS)
+        while data := stream.read(_BLOCK):
+            if not data.endswith(b"\n"):
+                data += stream.readline(_LONGEST_LINE + 1)
+            last = data.rfind(b"\n", 0, -1) + 1
+            too_long = len(data) - last > _LONGEST_LINE
+            if too_long:
+                rest = data[last:]
+                while rest and not rest.endswith(b"\n"):
+                    rest = stream.readline(_JSON_CHARS)
+                data = data[:last]
+            if data:
+                yield Block(str(path), line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
+                line += data.count(b"\n")
+            if too_long:
                 message = f"the line is longer than {_LONGEST_LINE >> 20} MiB"
-                yield RawRow(str(path), number, "", ("too-long", message))
-                continue
-            if number == 1:
-                raw = raw.removeprefix(codecs.BOM_UTF8)
-            if raw and not raw.isspace():
-                yield _parse_line(str(path), number, raw, encoding)
+                yield RawRow(str(path), line, "", ("too-long", message))
+                line += 1
 
 
 def _parse_line(file: str, line: int, raw: bytes, encoding: str) -> RawRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store import ROWS_PER_GROUP
+
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def digest(text: str) -> bytes:
@@ -31,6 +33,7 @@ class Spool:
         self.waiting: list[dict[str, Any]] = []
         self.places = array("q")
         self.merge_same = array("b")
+        self.starts = array("q")  # of each batch on disk: its first row
 
     def add(self, place: int, row: dict[str, Any], *, merge_same: bool) -> None:
         """Keep one checked row of the query at `place`.
@@ -45,36 +48,55 @@ class Spool:
         if len(self.waiting) == ROWS_PER_GROUP:
             self._write()
 
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Keep checked rows, each of a query of its own that was not there before."""
+        self._write()
+        self.starts.append(len(self.places))
+        self.places.extend(range(self.queries, self.queries + batch.num_rows))
+        self.merge_same.extend([0] * batch.num_rows)
+        self.queries += batch.num_rows
+        self.writer.write_batch(batch)
+
     def close(self) -> None:
         """Write what is waiting; nothing can be added afterwards."""
-        if self.waiting:
-            self._write()
+        self._write()
         self.writer.close()
 
     def _write(self) -> None:
-        self.writer.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=RAW_SCHEMA))
-        self.waiting = []
+        if self.waiting:
+            self.starts.append(len(self.places) - len(self.waiting))
+            self.writer.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=RAW_SCHEMA))
+            self.waiting = []
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """One row per query in order of first appearance, merged and named."""
-        arrived = np.array(self.places)
+        arrived, starts = np.array(self.places), np.array(self.starts)
         order = np.argsort(arrived, kind="stable")
         places = arrived[order]
         merge_same = np.array(self.merge_same)[order]
-        with pa.memory_map(str(self.path)) as source:
+        as_it_lies = len(places) == self.queries and not merge_same.any() and bool((np.diff(arrived) > 0).all())
+        with pa.OSFile(str(self.path)) as source:
             reader = pa.ipc.open_file(source)
+            if as_it_lies:
+                for at in range(len(starts)):
+                    batch = reader.get_batch(at)
+                    yield (
+                        _merge(batch.to_pylist(), range(len(batch)), [0] * len(batch)) if _has_unnamed(batch) else batch
+                    )
+                return
             for begin in range(0, self.queries, ROWS_PER_GROUP):
                 low, high = np.searchsorted(places, [begin, begin + ROWS_PER_GROUP])
-                batch = _gather(reader, order[low:high])
+                batch = _gather(reader, starts, order[low:high])
                 several = high - low > min(ROWS_PER_GROUP, self.queries - begin)
                 if several or merge_same[low:high].any() or _has_unnamed(batch):
                     batch = _merge(batch.to_pylist(), places[low:high].tolist(), merge_same[low:high].tolist())
                 yield batch
 
 
-def _gather(reader: Any, rows: np.ndarray[Any, np.dtype[np.int64]]) -> pa.RecordBatch:
-    """Rows of the spool, in the order asked for; every batch of it but the last is full."""
-    batch_of, place = rows // ROWS_PER_GROUP, rows % ROWS_PER_GROUP
+def _gather(reader: Any, starts: Integers, rows: Integers) -> pa.RecordBatch:
+    """Rows of the spool, in the order asked for, from batches that begin at `starts`."""
+    batch_of = np.searchsorted(starts, rows, side="right") - 1
+    place = rows - starts[batch_of]
     needed = np.unique(batch_of)
     by_batch = [np.flatnonzero(batch_of == number) for number in needed]
     parts = [
@@ -89,7 +111,7 @@ def _has_unnamed(batch: pa.RecordBatch) -> bool:
     return bool(batch.column("responses").flatten().field("model").null_count)
 
 
-def _merge(rows: list[dict[str, Any]], places: list[int], merge_same: list[int]) -> pa.RecordBatch:
+def _merge(rows: list[dict[str, Any]], places: Sequence[int], merge_same: Sequence[int]) -> pa.RecordBatch:
     """Rows of equal place become one: responses side by side, the first known source."""
     merged: list[dict[str, Any]] = []
     last = None

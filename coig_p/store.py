@@ -16,8 +16,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,7 @@ from coig_p.atomic import atomic_file
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.manifest import MANIFEST, Manifest, StoreFile, check_split_name
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX
+from coig_p.threads import in_order
 
 ROWS_PER_SHARD = 1_000
 ROWS_PER_GROUP = 256
@@ -204,64 +206,88 @@ def even_sizes(total: int, pieces: int) -> list[int]:
     return [total // pieces + (piece < total % pieces) for piece in range(pieces)]
 
 
+class _Shard(NamedTuple):
+    """Rows on their way to a file: one list of batches for each row group."""
+
+    name: str
+    part: Part
+    groups: list[list[pa.RecordBatch]]
+
+
 def _write_part(root: Path, part: Part, models: Counter[str], judges: Counter[str]) -> list[StoreFile]:
     # n // 1000 shards hold 1,000 to 1,999 rows each. Within one, row groups of at most 256 rows
     # that are equal to within one hold at least 128, unless the shard itself is smaller.
     shards = even_sizes(part.rows, max(1, part.rows // ROWS_PER_SHARD))
     groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
-    tables = _rebatch(part.batches, [size for shard in groups for size in shard])
+    parts = _cut(part.batches, [size for shard in groups for size in shard])
     folder = f"data/{part.domain}"
     (root / folder).mkdir(parents=True, exist_ok=True)
-    files = []
-    for index, sizes in enumerate(groups):
-        name = f"{folder}/{part.split}-{index:05d}-of-{len(groups):05d}.parquet"
-        responses = scores = comparisons = 0
-        with pq.ParquetWriter(
-            root / name,
-            RAW_SCHEMA,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=[
-                "domain",
-                "source",
-                "responses.list.element.model",
-                "responses.list.element.scores.list.element.judge",
-                "responses.list.element.scores.list.element.dimension",
-            ],
-            write_statistics=["query_id", "domain"],
-            write_page_index=True,
-        ) as writer:
-            for _ in sizes:
-                table = next(tables)
-                writer.write_table(table, row_group_size=max(1, table.num_rows))
-                answers = table.column("responses").chunk(0).flatten()
-                given = pc.struct_field(answers, "scores").flatten()
-                compared = table.column("comparisons").chunk(0).flatten()
-                _count(models, pc.struct_field(answers, "model"))
-                _count(judges, pc.struct_field(given, "judge"))
-                _count(judges, pc.struct_field(compared, "judge"))
-                responses += len(answers)
-                scores += len(given)
-                comparisons += len(compared)
-        files.append(
-            describe_file(
-                root,
-                name,
-                "data",
-                domain=part.domain,
-                split=part.split,
-                rows=shards[index],
-                queries=shards[index],
-                responses=responses,
-                scores=scores,
-                comparisons=comparisons,
-            )
+    named = (
+        _Shard(
+            f"{folder}/{part.split}-{index:05d}-of-{len(groups):05d}.parquet",
+            part,
+            [next(parts) for _ in groups[index]],
         )
+        for index in range(len(groups))
+    )
+    files = []
+    for _, (file, models_here, judges_here) in in_order(partial(_write_shard, root), named):
+        files.append(file)
+        models += models_here
+        judges += judges_here
     return files
 
 
-def _rebatch(batches: Iterable[pa.RecordBatch], sizes: list[int]) -> Iterator[pa.Table]:
-    """The same rows in tables of exactly these sizes, each of one chunk."""
+def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Counter[str]]:
+    """Write one file; its line for the manifest, and how often each model and judge is in it."""
+    models: Counter[str] = Counter()
+    judges: Counter[str] = Counter()
+    rows = responses = scores = comparisons = 0
+    with pq.ParquetWriter(
+        root / shard.name,
+        RAW_SCHEMA,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[
+            "domain",
+            "source",
+            "responses.list.element.model",
+            "responses.list.element.scores.list.element.judge",
+            "responses.list.element.scores.list.element.dimension",
+        ],
+        write_statistics=["query_id", "domain"],
+        write_page_index=True,
+    ) as writer:
+        for group in shard.groups:
+            table = pa.Table.from_batches(group, RAW_SCHEMA).combine_chunks()
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+            answers = table.column("responses").chunk(0).flatten()
+            given = pc.struct_field(answers, "scores").flatten()
+            compared = table.column("comparisons").chunk(0).flatten()
+            _count(models, pc.struct_field(answers, "model"))
+            _count(judges, pc.struct_field(given, "judge"))
+            _count(judges, pc.struct_field(compared, "judge"))
+            rows += table.num_rows
+            responses += len(answers)
+            scores += len(given)
+            comparisons += len(compared)
+    file = describe_file(
+        root,
+        shard.name,
+        "data",
+        domain=shard.part.domain,
+        split=shard.part.split,
+        rows=rows,
+        queries=rows,
+        responses=responses,
+        scores=scores,
+        comparisons=comparisons,
+    )
+    return file, models, judges
+
+
+def _cut(batches: Iterable[pa.RecordBatch], sizes: list[int]) -> Iterator[list[pa.RecordBatch]]:
+    """The same rows in lists of batches that together hold exactly these sizes."""
     source = iter(batches)
     waiting: list[pa.RecordBatch] = []
     for size in sizes:
@@ -273,7 +299,7 @@ def _rebatch(batches: Iterable[pa.RecordBatch], sizes: list[int]) -> Iterator[pa
                 batch = batch.slice(0, missing)
             taken.append(batch)
             missing -= batch.num_rows
-        yield pa.Table.from_batches(taken, RAW_SCHEMA).combine_chunks()
+        yield taken
 
 
 def _count(counter: Counter[str], names: pa.StringArray) -> None:

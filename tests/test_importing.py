@@ -23,7 +23,8 @@ from strategies import examples
 
 from coig_p.accounting import UNITS, ImportFailed, ImportReport
 from coig_p.errors import UsageError
-from coig_p.importing import ImportConfig, import_files
+from coig_p.importing import import_files
+from coig_p.intake import ImportConfig
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store import Store
 
@@ -521,7 +522,7 @@ def test_killed_at_any_moment_there_is_no_store_or_a_whole_one(tmp_path: Path) -
 
     paths = [write(tmp_path / f"{version}.jsonl", *rows(version)) for version in (1, 2)]
     code = (
-        "import sys; from coig_p.importing import *; print('ready', flush=True)\n"
+        "import sys; from coig_p.importing import *; from coig_p.intake import *; print('ready', flush=True)\n"
         "import_files([sys.argv[1]], sys.argv[2], ImportConfig(), overwrite=True); print('done', flush=True)"
     )
     target = tmp_path / "out" / "store"

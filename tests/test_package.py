@@ -15,7 +15,8 @@ from oracle import oracle_pairs
 
 import coig_p
 from coig_p.cli import cli
-from coig_p.importing import ImportConfig, import_files
+from coig_p.importing import import_files
+from coig_p.intake import ImportConfig
 from coig_p.locate import BUNDLED
 from coig_p.schema import DOMAINS
 from coig_p.store import Store

@@ -1,0 +1,73 @@
+"""Work ahead in threads: Arrow, zstd and SHA-256 release the interpreter's lock, so cores share it.
+
+Both helpers keep the order of their items and hold a bounded number of them, and their threads
+end with the generator, also when its reader stops early.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+WORKERS = 2  # each holds an item; more would be faster on more cores, and hold more
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, one made ahead by a thread."""
+    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def offer(kind: bool, value: Any) -> None:
+        while not stop.is_set():
+            try:
+                ready.put((kind, value), timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                offer(True, item)
+                if stop.is_set():
+                    break
+            else:
+                offer(False, None)
+        except BaseException as error:
+            offer(False, error)
+        finally:
+            items.close()  # type: ignore[attr-defined]
+
+    worker = threading.Thread(target=work, name="coig_p-ahead", daemon=True)
+    worker.start()
+    try:
+        while True:
+            more, value = ready.get()
+            if more:
+                yield value
+            elif value is None:
+                return
+            else:
+                raise value
+    finally:
+        stop.set()
+        worker.join()
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    """Each item with function(item), at most WORKERS of them at work or waiting to be taken."""
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="coig_p") as pool:
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > WORKERS:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        for first, result in waiting:
+            yield first, result.result()

@@ -1,0 +1,215 @@
+"""Blocks taken in at once: the same store, byte for byte, as from a look at every value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import examples
+
+from coig_p.accounting import ImportFailed
+from coig_p.bulk import CleanRows, clean_rows
+from coig_p.importing import import_files
+from coig_p.intake import ImportConfig
+from coig_p.sources import Block
+
+
+def row(query_id: Any, **changes: Any) -> dict[str, Any]:
+    scores = [{"judge": "j", "dimension": "overall", "score": 7.5}, {"judge": "k", "dimension": "d", "score": 3}]
+    responses = [{"model": model, "text": f"答{model}。", "scores": scores} for model in "ab"]
+    return {"query_id": query_id, "domain": "math", "query": f"问{query_id}？", "responses": responses} | changes
+
+
+def lines(*rows: Any) -> bytes:
+    return b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in rows)
+
+
+def outcome(data: bytes, folder: Path, config: ImportConfig, block: int, *, by_rows: bool) -> Any:
+    """Everything that an import of these bytes says and leaves behind."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "x.jsonl"
+    path.write_bytes(data)
+    check = (lambda block, score_range: None) if by_rows else clean_rows
+    with (
+        patch("coig_p.sources._BLOCK", block),
+        patch("coig_p.sources._LONGEST_LINE", max(block, 2000)),
+        patch("coig_p.importing.clean_rows", check),
+    ):
+        try:
+            _, report = import_files([path], folder / "store", config, overwrite=True)
+        except ImportFailed as error:
+            return str(error), error.report
+    rejects = folder / "store/rejects.jsonl"
+    return (folder / "store/manifest.json").read_text("utf-8"), report, rejects.exists() and rejects.read_bytes()
+
+
+def same(data: bytes, folder: Path, config: ImportConfig, block: int = 1 << 20) -> Any:
+    at_once = outcome(data, folder, config, block, by_rows=False)
+    assert at_once == outcome(data, folder, config, block, by_rows=True)
+    return at_once
+
+
+def taken_at_once(data: bytes) -> bool:
+    return isinstance(clean_rows(Block("x", 1, data), (1, 10)), CleanRows)
+
+
+ORDINARY = [
+    row("1"),
+    row(None),
+    row("", source="某处"),
+    row("2", source=None, comparisons=None),
+    row("3", responses=[]),
+    row("4", responses=[{"model": "a", "text": " 前有空格\n\n"}, {"model": "b", "text": "答", "scores": None}]),
+    row("5", responses=[{"model": "a", "text": "\u0000\u0085\U0001f600", "scores": []}]),
+    row("6", responses=[{"scores": [{"score": 1e0, "judge": "j"}], "text": "答", "model": "模型"}]),
+    row("7", domain="chat"),
+    {"query": "问八", "responses": [], "domain": "math"},
+]
+
+
+@pytest.mark.parametrize("value", ORDINARY, ids=range(len(ORDINARY)))
+def test_ordinary_rows_are_taken_at_once(value: Any, tmp_path: Path) -> None:
+    data = lines(row("0"), value)
+    assert taken_at_once(data)
+    assert taken_at_once(data.rstrip(b"\n"))
+    text, report, _ = same(data, tmp_path, ImportConfig())
+    assert report.counts["rows"]["stored"] == 2
+    assert json.loads(text)["accounting"]["rows"]["read"] == 2
+
+
+UNUSUAL: list[Any] = [
+    row(7),
+    row(" "),
+    row("1", extra=1),
+    row("1", query=" \u3000\u2003\x1c"),
+    row("1", query=""),
+    row("1", source=" "),
+    row("1", domain=None),
+    row("1", comparisons=[]),
+    row("1", responses=None),
+    row("1", responses=[None]),
+    *(
+        row("1", responses=[{"model": "a", "text": "答", "scores": [score]}])
+        for score in (
+            {"judge": "j", "score": 11},
+            {"judge": "j", "score": 0.9999},
+            {"judge": "j", "score": 1.00001},
+            {"judge": "j", "score": None},
+            {"judge": "j", "score": "5"},
+            {"judge": "j", "score": True},
+            {"judge": "\n", "score": 5},
+            {"judge": "j", "score": 5, "dimension": " "},
+            {"judge": "j", "score": 5, "note": ""},
+            {"score": 5},
+            None,
+        )
+    ),
+    row("1", responses=[{"model": "a", "text": "答"}, {"model": "a", "text": "又答"}]),
+    row("1", responses=[{"model": None, "text": "答"}, {"model": "", "text": "又答"}]),
+    row("1", responses=[{"model": "a", "text": "\x85 "}]),
+    [row("1")],
+    *(
+        text.encode()
+        for text in (
+            '{"query": "甲", "query": "乙", "domain": "math", "responses": []}',
+            '{"query": "\\ud800", "domain": "math", "responses": []}',
+            '{"query": "甲\t", "domain": "math", "responses": []}',
+            '{"query": "甲", "domain": "math", "responses": []}{"query": "乙", "domain": "math", "responses": []}',
+            '{"query": "甲", "domain": "math",\n"responses": []}',
+            '{"query": "甲", "domain": "math", "responses": []}\r',
+            ' {"query": "甲", "domain": "math", "responses": []}',
+            '{"query": "甲", "domain": "math", "responses": []},',
+            '{"query": "甲", "domain": "math", "responses": [],}',
+            '{"query": "甲", "domain": "math", "responses": []}//',
+            '{"query": "甲", "domain": "math", "responses": []}\x00',
+            "\n{}",
+            "{}\n",
+            "",
+            "{",
+            '{"query": ' + "[" * 100_000,
+            '{"responses": ' + "[" * 100_000 + "}",
+            '{"responses": [{"scores": [{"score": ' + '{"score": ' * 100_000 + "}",
+        )
+    ),
+    b'{"query": "\xff", "domain": "math", "responses": []}',
+    b'{"query": "\xed\xa0\x80", "domain": "math", "responses": []}',
+    *(
+        f'{{"query": "甲", "domain": "math", "responses": [{{"model": "a", "text": "答", "scores": [{{"judge": "j", '
+        f'"score": {number}}}]}}]}}'.encode()
+        for number in ("NaN", "1e400", "1e-400", "-0", "-0.0", "05", "5.", "1" * 400)
+    ),
+]
+
+
+@pytest.mark.parametrize("value", UNUSUAL, ids=range(len(UNUSUAL)))
+def test_unusual_rows_are_left_to_the_row_by_row_way(value: Any, tmp_path: Path) -> None:
+    unusual = value + b"\n" if isinstance(value, bytes) else lines(value)
+    data = lines(row("a"), row("b")) + unusual + lines(row("c"))
+    for on_error in ("fail", "skip"):
+        for score_range in ((1, 10), (-1, 10)):
+            same(data, tmp_path, ImportConfig(on_error=on_error, score_range=score_range))
+    same(unusual, tmp_path, ImportConfig(on_error="skip", domain="chat"))
+    same(unusual + lines(row("c")), tmp_path, ImportConfig(on_error="skip", domain_map={"math": "sums"}))
+
+
+def test_what_stands_between_blocks_is_seen(tmp_path: Path) -> None:
+    """A query_id, a text or a model that was there in an earlier block, and domains of their own."""
+    rows = [row(str(at), domain="math" if at % 3 else "chat") for at in range(20)]
+    rows[11] = row("3", responses=[{"model": "c", "text": "晚来的"}])
+    rows[12] = row("4", query="另一个问题", domain="math")
+    rows[13] = row("5", responses=[{"model": "a", "text": "重复"}], domain="math")
+    rows[17] = row("17", domain="Bad")
+    rows[18] = row(None, query="问19？", responses=[{"model": None, "text": "无名"}])
+    for block in (1, 300, 1000, 100_000):
+        _, report, _ = same(lines(*rows), tmp_path, ImportConfig(on_error="skip"), block)
+        assert {reason: report.reasons[reason] for reason in ("two-texts", "bad-domain")} == {
+            "two-texts": 1,
+            "bad-domain": 1,
+        }
+
+
+FEW = st.sampled_from
+ANY = st.one_of(st.none(), st.text(max_size=3), st.integers(-2, 12), st.booleans(), st.just([]), st.just({}))
+TEXT = st.one_of(FEW(["甲", "乙", "\n丙", "a", "b", "j", "math", "chat"]), st.text(max_size=4))
+SCORES = st.lists(
+    st.fixed_dictionaries({"judge": TEXT, "score": FEW([1, 2.5, 10, 5.0])}, optional={"dimension": TEXT}), max_size=2
+)
+RESPONSES = st.lists(
+    st.fixed_dictionaries({"model": FEW("abcdef"), "text": TEXT}, optional={"scores": SCORES}), max_size=3
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"query": TEXT, "domain": FEW(["math", "chat"]), "responses": RESPONSES},
+        optional={"query_id": FEW([None, "", *map(str, range(30))]), "source": st.one_of(st.none(), TEXT)},
+    ),
+    max_size=8,
+)
+
+
+@examples(250)
+@given(
+    rows=ROWS,
+    changes=st.lists(
+        st.tuples(st.floats(0, 1), FEW(["\n", "{", "}", '"', "0", ",", "null", "\ud800", "\\", " "])), max_size=2
+    ),
+    replaced=st.one_of(st.none(), st.tuples(FEW(["query", "domain", "responses", "query_id", "source", "more"]), ANY)),
+    ascii=st.booleans(),
+    block=FEW([1, 60, 200, 1 << 20]),
+    skip=st.booleans(),
+)
+def test_blocks_and_rows_agree(
+    rows: list[Any], changes: Any, replaced: Any, ascii: bool, block: int, skip: bool, tmp_path_factory: Any
+) -> None:
+    if replaced and rows:
+        rows[len(rows) // 2] = rows[len(rows) // 2] | dict([replaced])
+    text = "".join(json.dumps(value, ensure_ascii=ascii) + "\n" for value in rows)
+    for place, letter in changes:
+        at = int(place * len(text))
+        text = text[:at] + letter + text[at:]
+    data = text.encode("utf-8", "surrogatepass")
+    same(data, tmp_path_factory.mktemp("bulk"), ImportConfig(on_error="skip" if skip else "fail"), block)
