@@ -42,7 +42,9 @@ format: $(DEVELOP)
 	$(BIN)/ruff format coig_p tests benchmarks
 
 bench: $(DEVELOP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/pairs.py
+	$(BIN)/python benchmarks/imports.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt

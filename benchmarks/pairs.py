@@ -1,154 +1,62 @@
-"""How long a cold load and a stream of pairs take: ours, the same pairs made beforehand, itertools.
+"""How long a cold load and a stream of pairs take: ours, the same pairs made beforehand, joins.
 
-    python benchmarks/pairs.py [--queries 10000] [--runs 9]
+    python benchmarks/pairs.py [--queries 10000] [--runs 9] [--sizes 1000 10000 92784]
 
-Every run is a process of its own with an empty cache; the alternatives take turns, so that a
-slow minute of the machine hits all of them. Time is from the call of load_dataset to a Dataset
-on disk, imports not counted; memory is what the process grew by after the imports, at its peak,
-without mapped files. Prints a table and writes it to benchmarks/results/.
+Every measurement is a process of its own with an empty cache; the ways take turns, so that a slow
+minute of the machine hits all of them. Time is from the call to a Dataset, imports not counted;
+memory is what the process grew by after the imports, at its peak, without mapped files. 92,784
+queries with 15 responses each are COIG-P's own size (COIG-P, Table 2). Prints tables and keeps
+them in benchmarks/results/pairs.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from itertools import combinations
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
-CASES = (
-    ("coig_p", 2),
-    ("stock Parquet of the same pairs", 2),
-    ("itertools.combinations in a generator", 2),
-    ("coig_p", 1),
-    ("stock Parquet of the same pairs", 1),
-)
-STREAMS = ("coig_p", "stock Parquet of the same pairs")
-COLUMNS = ("prompt", "chosen", "rejected", "query_id", "domain", "chosen_model", "rejected_model")
+import numpy as np
+from measuring import Measured, PeakMemory, in_own_process, median, progress, publish, spread, where
+from ways import COLUMNS, DUCKDB, ITERTOOLS, OURS, POLARS, STOCK, load
+
+CASES = ((OURS, 2), (STOCK, 2), (ITERTOOLS, 2), (POLARS, 2), (DUCKDB, 2), (OURS, 1), (STOCK, 1))
+STREAMS = (OURS, STOCK)
+GROWTH_RUNS = 3
 
 
-def load(case: str, threshold: int, work: Path, cache: Path, *, streaming: bool = False) -> Any:
-    """Load the pairs of the corpus in one of three ways."""
-    import datasets
-
-    import coig_p  # noqa: F401  registers "coig-p"
-
-    if case == "coig_p":
-        return datasets.load_dataset(
-            "coig-p",
-            "math",
-            data_dir=str(work / "store"),
-            threshold=threshold,
-            split="train",
-            cache_dir=str(cache),
-            streaming=streaming,
-        )
-    if case.startswith("stock"):
-        files = sorted(map(str, (work / f"pairs-{threshold}").glob("*.parquet")))
-        return datasets.load_dataset(
-            "parquet", data_files=files, split="train", cache_dir=str(cache), streaming=streaming
-        )
-    return datasets.Dataset.from_generator(
-        by_itertools, gen_kwargs={"store": str(work / "store"), "threshold": threshold}, cache_dir=str(cache)
-    )
-
-
-def by_itertools(store: str, threshold: float) -> Iterator[dict[str, Any]]:
-    """The obvious way: Python objects and float means."""
-    import pyarrow.parquet as pq
-
-    for path in sorted(Path(store).glob("data/math/*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=256):
-            for row in batch.to_pylist():
-                scored = []
-                for response in row["responses"]:
-                    scores = [score["score"] for score in response["scores"] if score["judge"] != response["model"]]
-                    if scores:
-                        scored.append((response, sum(scores) / len(scores)))
-                for (a, a_score), (b, b_score) in combinations(scored, 2):
-                    if abs(a_score - b_score) >= threshold and a["text"] != b["text"]:
-                        won, lost = ((a, a_score), (b, b_score)) if a_score > b_score else ((b, b_score), (a, a_score))
-                        yield {
-                            "prompt": row["query"],
-                            "chosen": won[0]["text"],
-                            "rejected": lost[0]["text"],
-                            "query_id": row["query_id"],
-                            "domain": row["domain"],
-                            "chosen_model": won[0]["model"],
-                            "rejected_model": lost[0]["model"],
-                            "chosen_score": won[1],
-                            "rejected_score": lost[1],
-                            "margin": won[1] - lost[1],
-                        }
-
-
-def measure(case: str, threshold: int, work: Path) -> dict[str, float]:
+def measure(way: str, threshold: int, work: Path) -> Measured:
     """One cold load in this process."""
     import datasets
 
     import coig_p.builder  # noqa: F401
 
+    if way in (POLARS, DUCKDB):
+        __import__("polars" if way == POLARS else "duckdb")
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory(dir=work) as cache, PeakMemory() as memory:
         begin = time.perf_counter()
-        rows = load(case, threshold, work, Path(cache)).num_rows
+        rows = load(way, threshold, work, Path(cache)).num_rows
         return {"seconds": time.perf_counter() - begin, "rows": rows, "memory": memory.grown()}
 
 
-def measure_stream(case: str, threshold: int, work: Path) -> dict[str, float]:
+def measure_stream(way: str, threshold: int, work: Path) -> Measured:
     """One pass over a stream in this process: time to the first row, and rows per second in all."""
     import datasets  # noqa: F401
 
     import coig_p.builder  # noqa: F401
 
+    if find_spec("torch"):
+        __import__("torch")  # datasets imports it for any stream where it is installed
     begin = time.perf_counter()
-    rows = iter(load(case, threshold, work, work / "unused", streaming=True))
+    rows = iter(load(way, threshold, work, work / "unused", streaming=True))
     next(rows)
     first = time.perf_counter() - begin
     number = 1 + sum(1 for _ in rows)
     return {"first": first, "rows": number, "rate": number / (time.perf_counter() - begin)}
-
-
-class PeakMemory:
-    """Peak growth of anonymous memory in bytes: resident, without mapped files. Linux; elsewhere maxrss."""
-
-    def __enter__(self) -> PeakMemory:
-        self.begin = self.peak = self.now()
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join()
-
-    def watch(self) -> None:
-        while not self.stop.wait(0.005):
-            self.peak = max(self.peak, self.now())
-
-    def grown(self) -> int:
-        return max(self.peak, self.now()) - self.begin
-
-    @staticmethod
-    def now() -> int:
-        try:
-            status = Path("/proc/self/status").read_text()
-        except OSError:
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
 
 def prepare(work: Path, queries: int) -> None:
@@ -158,7 +66,7 @@ def prepare(work: Path, queries: int) -> None:
     make_store(work / "store", queries)
     for threshold in sorted({threshold for _, threshold in CASES}):
         with tempfile.TemporaryDirectory(dir=work) as cache:
-            pairs = load("coig_p", threshold, work, Path(cache))
+            pairs = load(OURS, threshold, work, Path(cache))
             shards = max(1, queries // 1000)
             (work / f"pairs-{threshold}").mkdir()
             for at in range(shards):
@@ -167,103 +75,112 @@ def prepare(work: Path, queries: int) -> None:
 
 
 def check_equal(work: Path) -> None:
-    """All three ways give the same pairs, or the comparison means nothing."""
+    """All ways give the same pairs, joins in any order, or the comparison means nothing."""
     with tempfile.TemporaryDirectory(dir=work) as cache:
-        ours, *others = (load(case, 2, work, Path(cache) / str(at)) for at, (case, t) in enumerate(CASES) if t == 2)
+        ours, *others = (load(way, 2, work, Path(cache) / str(at)) for at, (way, t) in enumerate(CASES) if t == 2)
+        wanted = sorted(zip(*(ours[name] for name in COLUMNS), strict=True))
         for other in others:
-            for name in COLUMNS:
-                assert ours[name] == other[name], f"{name} differs"
+            assert sorted(zip(*(other[name] for name in COLUMNS), strict=True)) == wanted
 
 
-Results = dict[tuple[str, int], list[dict[str, float]]]
+Loads = dict[tuple[str, int], list[Measured]]
 
 
-def report(results: Results, streams: dict[str, list[dict[str, float]]], sizes: dict[str, int], queries: int) -> str:
-    import datasets
-    import pyarrow
-
-    versions = f"Python {platform.python_version()}, datasets {datasets.__version__}, pyarrow {pyarrow.__version__}"
-    runs = len(next(iter(results.values())))
-    lines = [
-        f"{queries:,} queries x 15 responses; median of {runs} runs (spread); time relative to stock Parquet at the "
-        f"same threshold in the same run. {versions}, {platform.system()}.",
-        "",
-        "| threshold | | pairs | time | relative | memory |",
-        "|---|---|---|---|---|---|",
-    ]
-    for (case, threshold), found in results.items():
-        seconds = [run["seconds"] for run in found]
-        stock = [run["seconds"] for run in results["stock Parquet of the same pairs", threshold]]
-        ratio = statistics.median(seconds) / statistics.median(stock)
+def loads_table(loads: Loads) -> list[str]:
+    lines = ["| threshold | | pairs | time | relative | memory |", "|---|---|---|---|---|---|"]
+    for (way, threshold), runs in loads.items():
+        ratio = median(runs, "seconds") / median(loads[STOCK, threshold], "seconds")
         lines.append(
-            f"| {threshold} | {case} | {found[0]['rows']:,} | {statistics.median(seconds):.2f} s "
-            f"({min(seconds):.2f} to {max(seconds):.2f}) | {ratio:.2f} "
-            f"| {statistics.median(run['memory'] for run in found) / 2**20:.0f} MiB |"
+            f"| {threshold} | {way} | {runs[0]['rows']:,} | {spread(runs, 'seconds')} | {ratio:.2f} "
+            f"| {median(runs, 'memory') / 2**20:.0f} MiB |"
         )
-    lines += [
-        "",
-        "Streaming at threshold 2, every row as a Python dict:",
-        "",
-        "| | time to the first row | relative | rows per second | relative |",
-        "|---|---|---|---|---|",
-    ]
-    stock_first, stock_rate = (
-        statistics.median(run[name] for run in streams["stock Parquet of the same pairs"]) for name in ("first", "rate")
-    )
-    for case, found in streams.items():
-        first, rate = (statistics.median(run[name] for run in found) for name in ("first", "rate"))
+    return lines
+
+
+def streams_table(streams: dict[str, list[Measured]]) -> list[str]:
+    lines = ["| | time to the first row | relative | rows per second | relative |", "|---|---|---|---|---|"]
+    for way, runs in streams.items():
+        first, rate = median(runs, "first"), median(runs, "rate")
+        stock = streams[STOCK]
         lines.append(
-            f"| {case} | {first * 1000:.0f} ms | {first / stock_first:.2f} | {rate:,.0f} | {rate / stock_rate:.2f} |"
+            f"| {way} | {first * 1000:.0f} ms | {first / median(stock, 'first'):.2f} "
+            f"| {rate:,.0f} | {rate / median(stock, 'rate'):.2f} |"
         )
-    lines += ["", "Bytes on disk: " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in sizes.items()) + "."]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def in_own_process(what: str, case: str, threshold: int, work: Path) -> dict[str, float]:
-    os.sync()  # or a run would pay for writing back what the one before it left
-    command = [sys.executable, __file__, "--measure", what, case, str(threshold), str(work)]
-    found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return found
+def growth_table(growth: dict[int, list[Measured]]) -> list[str]:
+    sizes = list(growth)
+    times = [median(growth[size], "seconds") for size in sizes]
+    exponent = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+    lines = ["| queries | responses | pairs | time | memory |", "|---|---|---|---|---|"]
+    for size, runs in growth.items():
+        lines.append(
+            f"| {size:,} | {size * 15:,} | {runs[0]['rows']:,} | {spread(runs, 'seconds')} "
+            f"| {median(runs, 'memory') / 2**20:.0f} MiB |"
+        )
+    return [*lines, "", f"Time grows as the {exponent:.2f}th power of the number of queries."]
 
 
-def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+def size_of(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.rglob('*.parquet')) / 2**20:.0f} MiB"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--measure", nargs=4, metavar=("WHAT", "CASE", "THRESHOLD", "WORK"), help=argparse.SUPPRESS)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[1_000, 10_000, 92_784])
+    parser.add_argument("--measure", nargs=4, metavar=("WHAT", "WAY", "THRESHOLD", "WORK"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        what, case, threshold, work = arguments.measure
-        print(json.dumps((measure if what == "load" else measure_stream)(case, int(threshold), Path(work))))
+        what, way, threshold, folder = arguments.measure
+        print(json.dumps((measure if what == "load" else measure_stream)(way, int(threshold), Path(folder))))
         return
     work = Path(tempfile.mkdtemp(prefix="coigp-bench-"))
     try:
-        print(f"making a corpus of {arguments.queries:,} queries ...", file=sys.stderr)
+        progress(f"making a corpus of {arguments.queries:,} queries ...")
         prepare(work, arguments.queries)
         check_equal(work)
-        results: Results = {case: [] for case in CASES}
-        streams: dict[str, list[dict[str, float]]] = {case: [] for case in STREAMS}
+        loads: Loads = {case: [] for case in CASES}
+        streams: dict[str, list[Measured]] = {way: [] for way in STREAMS}
         for run in range(arguments.runs):
-            print(f"run {run + 1} of {arguments.runs}", file=sys.stderr)
-            for case, threshold in CASES:
-                results[case, threshold].append(in_own_process("load", case, threshold, work))
-            for case in STREAMS:
-                streams[case].append(in_own_process("stream", case, 2, work))
-        sizes = {
-            "the store": size_of(work / "store"),
-            "its pairs at threshold 2": size_of(work / "pairs-2"),
-            "at threshold 1": size_of(work / "pairs-1"),
-        }
-        table = report(results, streams, sizes, arguments.queries)
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results" / "pairs.md").write_text(table, encoding="utf-8")
-        print(table)
+            progress(f"run {run + 1} of {arguments.runs}")
+            for way, threshold in CASES:
+                loads[way, threshold].append(in_own_process("load", way, threshold, work))
+            for way in STREAMS:
+                streams[way].append(in_own_process("stream", way, 2, work))
+        sizes = f"the store {size_of(work / 'store')}, its pairs as Parquet {size_of(work / 'pairs-2')} at threshold 2 "
+        sizes += f"and {size_of(work / 'pairs-1')} at threshold 1"
+        growth = {size: measure_growth(size) for size in arguments.sizes}
+        text = [
+            f"{arguments.queries:,} queries x 15 responses; median of {arguments.runs} runs (spread); relative to "
+            f"stock Parquet at the same threshold in the same run. {where('datasets', 'pyarrow', 'polars', 'duckdb')}",
+            "",
+            *loads_table(loads),
+            "",
+            "Streaming at threshold 2, every row as a Python dict:",
+            "",
+            *streams_table(streams),
+            "",
+            f"Bytes on disk: {sizes}.",
+            "",
+            f"Our cold load at threshold 2 as the corpus grows, median of {GROWTH_RUNS} runs:",
+            "",
+            *growth_table(growth),
+        ]
+        publish("pairs.md", "\n".join(text) + "\n")
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def measure_growth(queries: int) -> list[Measured]:
+    from corpus import make_store
+
+    progress(f"making a corpus of {queries:,} queries ...")
+    with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
+        make_store(Path(folder) / "store", queries)
+        return [in_own_process("load", OURS, 2, folder) for _ in range(GROWTH_RUNS)]
 
 
 if __name__ == "__main__":
