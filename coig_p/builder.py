@@ -23,7 +23,7 @@ from coig_p.manifest import Manifest, StoreFile
 from coig_p.pairs import PairConfig, check_judges
 from coig_p.registration import CODE_HASH, NAME
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
-from coig_p.shards import BATCH_SIZE, FIRST_BATCH_SIZE, shard_tables
+from coig_p.shards import shard_tables
 
 ALL = "all"
 _PAIR_OPTIONS = tuple(option.name for option in fields(PairConfig))
@@ -130,22 +130,22 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                     if stream_remote
                     else download(location, files, self.token),
                     "row_groups": [None] * len(files),
-                    "first_batch_size": FIRST_BATCH_SIZE if dl_manager.is_streaming else BATCH_SIZE,
+                    "streaming": dl_manager.is_streaming,
                 },
             )
             for split, files in by_split.items()
         ]
 
     def _generate_tables(
-        self, files: list[str], row_groups: list[Sequence[int] | None], first_batch_size: int
+        self, files: list[str], row_groups: list[Sequence[int] | None], streaming: bool
     ) -> Iterator[tuple[Any, pa.Table]]:
         for shard, (file, groups) in enumerate(zip(files, row_groups, strict=True)):
             with open(file, "rb") as stream:
-                for number, table in enumerate(shard_tables(stream, self.config.pairs, groups, first_batch_size)):
+                for number, table in enumerate(shard_tables(stream, self.config.pairs, groups, streaming=streaming)):
                     yield _Key(shard, number), table
 
     def _generate_more_gen_kwargs(
-        self, files: list[str], row_groups: list[Sequence[int] | None], first_batch_size: int
+        self, files: list[str], row_groups: list[Sequence[int] | None], streaming: bool
     ) -> Iterator[dict[str, Any]]:
         """For IterableDataset.reshard: one shard per row group."""
         for file, groups in zip(files, row_groups, strict=True):
@@ -154,7 +154,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             yield {
                 "files": [file] * len(all_groups),
                 "row_groups": [[group] for group in all_groups],
-                "first_batch_size": first_batch_size,
+                "streaming": streaming,
             }
 
     def _as_dataset(self, split: Any = datasets.Split.TRAIN, in_memory: bool = False) -> datasets.Dataset:

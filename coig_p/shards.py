@@ -26,7 +26,8 @@ def shard_tables(
     stream: Any,
     config: PairConfig | None,
     row_groups: Sequence[int] | None = None,
-    first_batch_size: int = BATCH_SIZE,
+    *,
+    streaming: bool = False,
 ) -> Iterator[pa.Table]:
     """The tables of a shard, none of them empty.
 
@@ -34,10 +35,15 @@ def shard_tables(
         stream: a path or binary file object of a Parquet shard.
         config: which pairs; None for the raw rows.
         row_groups: read these alone.
-        first_batch_size: queries read at a time in the first row group. It changes how rows are
-            cut into tables, never the rows.
+        streaming: rows are taken one by one in Python. It changes how they are cut into tables,
+            never the rows.
     """
-    yield from ahead(_tables(ahead(_batches(stream, row_groups, first_batch_size)), config))
+    if streaming:
+        # Python needs the interpreter's lock for every row: a second thread that pairs meanwhile
+        # costs more in handing the lock over than the pairing itself.
+        yield from _tables(ahead(_batches(stream, row_groups, FIRST_BATCH_SIZE)), config)
+    else:
+        yield from ahead(_tables(ahead(_batches(stream, row_groups, BATCH_SIZE)), config))
 
 
 def _tables(batches: Iterator[pa.RecordBatch], config: PairConfig | None) -> Iterator[pa.Table]:

@@ -382,12 +382,32 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
         with pq.ParquetFile(path) as parquet:
             total = max(parquet.metadata.num_rows, 1)
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
-                for value in batch.to_pylist():
+                for value in _as_written(batch).to_pylist():
                     row += 1
                     yield RawRow(file, row, value)
                 advance(path.stat().st_size * batch.num_rows // total)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
+
+
+def _as_written(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Narrow floats as the decimals they were made from: 7.1, not 7.099999904632568."""
+    as_text, as_double = (
+        pa.schema([field.with_type(_narrow_floats(field.type, to)) for field in batch.schema])
+        for to in (pa.string(), pa.float64())
+    )
+    return batch if as_text.equals(batch.schema) else batch.cast(as_text).cast(as_double)
+
+
+def _narrow_floats(kind: pa.DataType, to: pa.DataType) -> pa.DataType:
+    """`kind` with `to` in place of every float of 16 or 32 bits."""
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        return to
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_narrow_floats(field.type, to)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_narrow_floats(kind.value_type, to)))
+    return kind
 
 
 _READERS: dict[str, Callable[[Path, str, Advance], Iterator[RawRow]]] = {

@@ -124,3 +124,16 @@ def test_progress_adds_up_to_the_size(tmp_path: Path) -> None:
         seen: list[int] = []
         list(read_rows(path, advance=seen.append))
         assert sum(seen) == path.stat().st_size
+
+
+def test_narrow_floats_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    kind = pa.list_(pa.struct([("judge", pa.string()), ("score", pa.float32())]))
+    given = [[{"judge": "j", "score": 7.1}, None, {"judge": None, "score": None}], None, []]
+    half = pa.array([7.5, None, 1.25], pa.float32()).cast(pa.float16())
+    pq.write_table(
+        pa.table({"n": pa.array([7.1, None, 0.3333], pa.float32()), "s": pa.array(given, kind), "h": half}), path
+    )
+    assert values(path) == [
+        {"n": n, "s": s, "h": h} for n, s, h in zip([7.1, None, 0.3333], given, [7.5, None, 1.25], strict=True)
+    ]
