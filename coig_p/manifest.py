@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
@@ -126,6 +127,10 @@ class Manifest:
         files = tuple(
             _read_file(at, entry, domains, store) for at, entry in enumerate(_get(fields, "files", list, store))
         )
+        paths = [file.path for file in files]
+        twice = next((path for path, times in Counter(paths).items() if times > 1), None)
+        if twice is not None:
+            raise StoreError(store, f"{MANIFEST}: {twice!r} is listed twice in files")
         return cls(
             score_range=(float(score_range[0]), float(score_range[1])),
             default_threshold=float(threshold),
@@ -185,5 +190,8 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
         counts |= {"comparisons": entry.get("comparisons", 0), "domain": domain, "split": split}
     elif "rows" in entry:
         counts = {"rows": get("rows", int)}
-    size = get("bytes", int)
-    return StoreFile(path=path, role=role, sha256=sha256, bytes=size, **counts)
+    counts["bytes"] = get("bytes", int)
+    for name, number in counts.items():
+        if name not in ("domain", "split") and (not isinstance(number, int) or number < 0):
+            raise StoreError(store, f"{MANIFEST}: {at}{name} is {number!r}, not a number of 0 or more")
+    return StoreFile(path=path, role=role, sha256=sha256, **counts)

@@ -140,6 +140,17 @@ def test_a_link_out_of_the_store_is_refused_but_not_a_view_of_the_hub_cache(smal
     assert Store.open(tmp_path / "repo" / "snapshots" / "commit").verify() == []
 
 
+@pytest.mark.parametrize("name", ["bytes", "rows", "queries", "responses", "scores", "comparisons"])
+def test_a_manifest_counts_in_whole_numbers_and_each_file_once(small: Path, name: str) -> None:
+    files = json.loads((small / "manifest.json").read_text("utf-8"))["files"]
+    edit_manifest(small, files=[files[0] | {name: -1}, *files[1:]])
+    with pytest.raises(StoreError, match=rf"files\[0\]\.{name} is -1, not a number of 0 or more"):
+        Store.open(small, check_sizes=False)
+    edit_manifest(small, files=[*files, files[0]])
+    with pytest.raises(StoreError, match="is listed twice in files"):
+        Store.open(small)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
