@@ -21,9 +21,9 @@ from coig_p.bulk import clean_rows
 from coig_p.errors import UsageError
 from coig_p.forms import detect
 from coig_p.intake import DEFAULT_THRESHOLD, ImportConfig, Intake, shaped
-from coig_p.manifest import MANIFEST, Manifest
+from coig_p.manifest import Manifest
 from coig_p.sources import Advance, RawRow, find_inputs, has_lines, read_blocks, read_rows
-from coig_p.store import Part, Store, describe_file, sha256_of, write_store
+from coig_p.store import Part, Store, check_target, describe_file, sha256_of, write_store
 from coig_p.threads import in_order
 
 COMPARISONS_THRESHOLD = 1.0  # "A wins" is 1 and 0
@@ -51,7 +51,7 @@ def import_files(
         raise UsageError("no input: name one or more files")
     paths = find_inputs(inputs)
     target = Path(out)
-    _check_target(target, overwrite)
+    check_target(target, overwrite)
     report = ImportReport()
     with atomic_directory(target) as root, ThreadPoolExecutor(1) as hashing:
         hashes = [hashing.submit(sha256_of, path) for path in paths]
@@ -127,24 +127,6 @@ def _take_in(path: Path, intake: Intake, advance: Advance) -> None:
             intake.report.forms[file] = "nested"
         else:
             add(block.rows(config.encoding))
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    if target.is_symlink():
-        raise UsageError(f"{target} is a symbolic link: name the directory itself")
-    for parent in target.parents:
-        if parent.exists() and not parent.is_dir():
-            raise UsageError(f"{target}: {parent} is a file, not a directory")
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise UsageError(f"{target} is a file: a store is a directory")
-    if not any(target.iterdir()):
-        return
-    if not (target / MANIFEST).is_file():
-        raise UsageError(f"{target} exists and is not a store: choose another place")
-    if not overwrite:
-        raise UsageError(f"{target} exists: pass --overwrite to replace it, or choose another place")
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from coig_p.atomic import atomic_file
-from coig_p.errors import StoreError, UnknownNameError
+from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.manifest import MANIFEST, Manifest, StoreFile, check_split_name
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX
 from coig_p.threads import in_order
@@ -159,6 +159,25 @@ def _file_problem(path: Path, file: StoreFile) -> str | None:
         if not footer.schema.to_arrow_schema().equals(RAW_SCHEMA):
             return "its columns are not those of a store"
     return None
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Raise UsageError where a new store cannot be written to `target`."""
+    if target.is_symlink():
+        raise UsageError(f"{target} is a symbolic link: name the directory itself")
+    for parent in target.parents:
+        if parent.exists() and not parent.is_dir():
+            raise UsageError(f"{target}: {parent} is a file, not a directory")
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target} is a file: a store is a directory")
+    if not any(target.iterdir()):
+        return
+    if not (target / MANIFEST).is_file():
+        raise UsageError(f"{target} exists and is not a store: choose another place")
+    if not overwrite:
+        raise UsageError(f"{target} exists: pass --overwrite to replace it, or choose another place")
 
 
 def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manifest:

@@ -273,3 +273,60 @@ def test_tables_align_chinese_by_columns() -> None:
     lines = table(["域", "n"], [["数学", 1234], ["a", 5]]).splitlines()
     assert [width(line) for line in lines] == [11, 11, 11]
     assert "1,234" in lines[1]
+
+
+def test_check_and_clean_are_a_gate(tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"query_id": f"m-{at}", "query": f"第{at}题等于几？"} for at in range(12)]
+    rows[3] = rows[3] | {"responses": [{"model": "a", "text": "电话是13800138000，答案是三。</s>"}]}
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    store = tmp_path / "store"
+    run("import", source, "--out", store)
+    done = run("check", store, "--report", tmp_path / "report", code=1)
+    assert "error special-token (1): a token of a chat template leaked" in done.stdout
+    assert "math m-3 a responses[0].text" in done.stdout
+    assert "13800138000" not in done.stdout
+    assert "1 errors" in done.stdout
+    assert "coigp clean" in done.stdout
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        *("findings.parquet", "report.md", "rules.svg", "models.svg")
+    }
+    found = json.loads(run("check", store, "--json", code=1).stdout)
+    assert (found["passed"], found["error"], found["queries"]) == (False, 1, 12)
+    assert found["rules"]["special-token"]["examples"][0]["query_id"] == "m-3"
+    (tmp_path / "rules.toml").write_text('[special-token]\nseverity = "warning"\n')
+    run("check", store, "--rules", tmp_path / "rules.toml", "--num-proc", "2")
+    run("check", store, "--domain", "math", code=1)
+    assert "Valid: math" in run("check", store, "--domain", "chat", code=2).stderr
+    assert "inside the store" in run("check", store, "--report", store / "report", code=2).stderr
+    assert "Missing argument" in run("check", code=2).stderr
+
+    done = run("clean", store, "--out", tmp_path / "clean")
+    assert re.search(r"special-token +0 +1 +0 +0\n", done.stdout)
+    assert "12 of 12 queries, 22 of 23 responses" in done.stdout
+    run("check", tmp_path / "clean")
+    assert json.loads(run("clean", store, "--out", tmp_path / "again", "--json").stdout)["errors_left"] == {}
+    assert "pass --overwrite" in run("clean", store, "--out", tmp_path / "clean", code=2).stderr
+    assert "unknown rule 'x'" in run("clean", store, "--out", tmp_path / "new", "--rule", "x", code=2).stderr
+
+
+def test_errors_that_cannot_be_dropped_keep_the_gate_shut(source: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run("import", source, "--out", store)
+    manifest = json.loads((store / "manifest.json").read_text("utf-8"))
+    manifest["files"][0]["responses"] = 3
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    assert "2 responses, 3 in the manifest" in run("check", store, code=1).stdout
+    (tmp_path / "rules.toml").write_text('[rare-model]\nseverity = "error"\n')
+    done = run("clean", store, "--out", tmp_path / "clean", "--rules", tmp_path / "rules.toml", code=1)
+    assert "error rare-model (2) remains" in done.stderr
+
+
+def test_the_list_of_rules_is_whole() -> None:
+    from coig_p.validation.rules import RULES
+
+    shown = run("check", "--list").stdout
+    assert all(rule.why in shown and id in shown for id, rule in RULES.items())
+    listed = json.loads(run("check", "--list", "--json").stdout)
+    assert listed["script-traditional"]["share"] == 0.05
+    assert listed.keys() == RULES.keys()

@@ -1,0 +1,146 @@
+"""A report for people: tables in Markdown, plots in SVG, and every finding in Parquet beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from coig_p.atomic import atomic_directory
+from coig_p.errors import UsageError
+from coig_p.manifest import MANIFEST
+from coig_p.terminal import printable
+from coig_p.validation.checking import Report
+from coig_p.validation.findings import tally
+from coig_p.validation.rules import SEVERITIES
+
+EXAMPLES = 3
+_COLOURS = {"error": "#c0392b", "warning": "#d68910", "metric": "#5d6d7e"}
+_FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg"}
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write findings.parquet, report.md, rules.svg and models.svg into a new folder, or over an earlier report.
+
+    Raises:
+        UsageError: the folder is a store, lies in one, or holds something else.
+    """
+    check_folder(folder)
+    with atomic_directory(folder) as root:
+        pq.write_table(report.findings, root / "findings.parquet", compression="zstd")
+        (root / "report.md").write_text(as_markdown(report), encoding="utf-8", newline="\n")
+        by_rule = {id: number for id, number in report.by_rule().items() if number}
+        colours = [_COLOURS[report.rules[id].severity] for id in by_rule]
+        (root / "rules.svg").write_text(bars("Findings by rule", by_rule, colours), encoding="utf-8", newline="\n")
+        models = tally(report.findings, "model", "severity")
+        wrong = {
+            model: sum(models[(model, severity)] for severity in ("error", "warning"))
+            for model in sorted({str(model) for model, _ in models if model is not None})
+        }
+        plot = bars("Errors and warnings by model", {name: number for name, number in wrong.items() if number})
+        (root / "models.svg").write_text(plot, encoding="utf-8", newline="\n")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError where a report cannot be written, before anything is read."""
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        if (parent / MANIFEST).is_file():
+            raise UsageError(f"{folder} is inside the store {parent}: a report does not belong there")
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - _FILES):
+        raise UsageError(f"{folder} exists and is not a report: choose another place")
+
+
+def as_markdown(report: Report) -> str:
+    """The report as text: verdict, rules with examples, counts by rule, model and domain."""
+    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    verdict = "passed" if report.passed else "not to be released"
+    lines = [
+        "# Check of a store",
+        "",
+        f"**{verdict}**: {counts['error']:,} errors, {counts['warning']:,} warnings, {counts['metric']:,} metrics "
+        f"in {report.queries:,} queries and {report.responses:,} responses.",
+        "",
+        "![Findings by rule](rules.svg)",
+        "",
+        "![Errors and warnings by model](models.svg)",
+        "",
+        "## By rule",
+        "",
+        *_table(
+            ["rule", "severity", "findings", "what it is"],
+            [[id, report.rules[id].severity, f"{n:,}", report.rules[id].why] for id, n in worst_first(report)],
+        ),
+        "",
+        "## Examples",
+        "",
+    ]
+    for id, _ in worst_first(report):
+        lines += [f"### {id}", ""]
+        rows = [
+            [row["domain"], row["query_id"], row["model"] or row["judge"], row["field"], row["excerpt"]]
+            for row in examples(report, id)
+        ]
+        lines += [*_table(["domain", "query", "model or judge", "field", "excerpt"], rows), ""]
+    lines += ["## By rule, model and domain", ""]
+    grouped = sorted(
+        (
+            (rule, model, domain, n)
+            for (rule, model, domain), n in tally(report.findings, "rule", "model", "domain").items()
+        ),
+        key=lambda row: (str(row[0]), -row[3], str(row[1]), str(row[2])),
+    )
+    lines += _table(["rule", "model", "domain", "findings"], [[*row[:3], f"{row[3]:,}"] for row in grouped])
+    return "\n".join(lines) + "\n"
+
+
+def worst_first(report: Report) -> list[tuple[str, int]]:
+    """Rules with findings: errors before warnings before metrics, more before fewer."""
+    found = [(id, number) for id, number in report.by_rule().items() if number]
+    return sorted(found, key=lambda item: (SEVERITIES.index(report.rules[item[0]].severity), -item[1], item[0]))
+
+
+def examples(report: Report, rule: str, number: int = EXAMPLES) -> list[dict[str, str]]:
+    """The first findings of a rule."""
+    import pyarrow.compute as pc
+
+    own = report.findings.filter(pc.equal(report.findings.column("rule"), rule))
+    return list(own.slice(0, number).to_pylist())
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return [
+        "| " + " | ".join(cells) + " |"
+        for cells in (header, ["---"] * len(header), *([_cell(value) for value in row] for row in rows))
+    ]
+
+
+def _cell(value: object) -> str:
+    """Hostile text as a cell: one line, no markup, no control characters."""
+    text = printable("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~>" else letter for letter in escape(text, quote=False))
+
+
+def bars(title: str, values: Mapping[str, int], colours: Sequence[str] = ()) -> str:
+    """A horizontal bar chart as SVG."""
+    row, left, width = 22, 260, 420
+    most = max(values.values(), default=1)
+    height = 50 + row * max(len(values), 1)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 90} {height}" '
+        f'width="{left + width + 90}" height="{height}" font-family="sans-serif" font-size="13">',
+        f'<rect width="100%" height="100%" fill="white"/><text x="12" y="24" font-size="16">{escape(title)}</text>',
+    ]
+    for at, (name, value) in enumerate(values.items()):
+        y = 44 + at * row
+        colour = colours[at] if colours else _COLOURS["metric"]
+        shown = name if len(name) <= 34 else name[:33] + "…"
+        parts += [
+            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(printable(shown))}</text>',
+            f'<rect x="{left}" y="{y}" width="{max(1, round(width * value / most))}" height="15" fill="{colour}"/>',
+            f'<text x="{left + max(1, round(width * value / most)) + 6}" y="{y + 12}">{value:,}</text>',
+        ]
+    if not values:
+        parts.append('<text x="12" y="56">none</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
