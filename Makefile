@@ -45,6 +45,7 @@ bench: $(DEVELOP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/pairs.py
 	$(BIN)/python benchmarks/imports.py
+	$(BIN)/python benchmarks/checks.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt
