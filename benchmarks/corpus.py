@@ -1,7 +1,7 @@
 """A synthetic store of realistic size and shape for the benchmarks.
 
 Lengths follow a log-normal law (median 600 Chinese characters a response), scores lie on
-half points around a quality per model and query, so that threshold 2 gives about 17 pairs a query.
+half points around a quality per model and query, so that threshold 2 gives about 15 pairs a query.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def make_store(path: Path, queries: int, seed: int = 0) -> None:
 def _batches(queries: int, rng: np.random.Generator) -> Iterator[pa.RecordBatch]:
     # Words follow Zipf's law, as in prose, and no stretch of text is used twice: zstd then finds
     # repeated words but no repeated sentences.
-    words = np.array(["".join(chr(c) for c in rng.integers(0x4E00, 0x5E00, n)) for n in rng.integers(1, 5, 20_000)])
+    # Characters are those of everyday simplified Chinese, the first level of GB 2312.
+    letters = [bytes([row, cell]).decode("gb2312") for row in range(0xB0, 0xD7) for cell in range(0xA1, 0xFF)]
+    words = np.array(["".join(rng.choice(letters, n)) for n in rng.integers(1, 5, 20_000)])
+    words[10:12] = "，", "。"
     weights = 1 / np.arange(1, len(words) + 1)
     weights /= weights.sum()
 
@@ -40,7 +43,7 @@ def _batches(queries: int, rng: np.random.Generator) -> Iterator[pa.RecordBatch]
         lengths = np.clip(rng.lognormal(np.log(median), spread, n), 5, 4000).astype(int)
         prose = "".join(rng.choice(words, int(lengths.sum()), p=weights))  # words have a character or more
         ends = np.cumsum(lengths)
-        return [prose[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+        return [prose[end - length : end - 1] + "。" for end, length in zip(ends, lengths, strict=True)]
 
     models = [f"model-{at:02d}" for at in range(MODELS)]
     for begin in range(0, queries, _BATCH):

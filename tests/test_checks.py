@@ -25,7 +25,7 @@ from coig_p.store import Store
 from coig_p.validation import check, load_rules
 from coig_p.validation.findings import redacted
 from coig_p.validation.integrity import _repeated_share, repetition
-from coig_p.validation.letters import CONTROL, DIGIT, HAN, KANA, LETTER, PRIVATE, TRADITIONAL, WHITE
+from coig_p.validation.letters import CONTROL, DIGIT, HAN, KANA, LETTER, PRIVATE, RARE, TRADITIONAL, WHITE
 from coig_p.validation.privacy import is_id_number, passes_luhn
 from coig_p.validation.rules import RULES
 from coig_p.validation.script import language, languages
@@ -353,6 +353,8 @@ def test_texts_count_letter_by_letter(rows: list[tuple[str, list[str]]]) -> None
     }
     for flag, is_it in slow.items():
         assert texts.count(flag).tolist() == [sum(map(is_it, text)) for text in whole]
+        if not flag & RARE:
+            continue
         first = [(at, next(i for i, c in enumerate(t) if is_it(c))) for at, t in enumerate(whole) if any(map(is_it, t))]
         hits = texts.hits(texts.where(flag))
         assert list(zip(hits.text.tolist(), hits.offset.tolist(), strict=True)) == first

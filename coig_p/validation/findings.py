@@ -48,6 +48,8 @@ def from_hits(rule: Rule, hits: Hits, texts: Texts) -> pa.Table:
     """The findings of a text rule in one batch."""
     in_scope = np.array(["response" in rule.scope, "query" in rule.scope])[texts.is_query[hits.text].astype(int)]
     text, offset = hits.text[in_scope], hits.offset[in_scope]
+    if not len(text):
+        return FINDINGS.empty_table()
     batch, queries = texts.batch, texts.queries
     fields = ["query" if at < queries else f"responses[{texts.response[at]}].text" for at in text]
     model = np.where(text < queries, -1, text - queries)

@@ -141,31 +141,34 @@ def repetition(texts: Texts, share: float, least: int) -> Hits:
     if not len(texts.letters) or not (grams >= least).any():
         return texts.at_start(np.zeros(len(texts), bool))
     hashed = _hashed_10_grams(texts.letters)
-    place = np.arange(len(hashed), dtype=np.int64)
+    place = np.arange(len(hashed), dtype=np.int32)
     text = np.repeat(np.arange(len(texts)), texts.sizes)[: len(hashed)]
+    # Each 10-gram writes its place into a slot; one of those that share a slot stays. Equal ones share
+    # theirs, others of the text hardly ever do: fewer stay than there are different 10-grams, never more.
+    bits = max(int(4 * len(hashed)).bit_length(), 10)
+    slot = ((hashed + text.astype(np.uint64) * np.uint64(_MIX)) * np.uint64(_BASE)) >> np.uint64(64 - bits)
+    stays = np.empty(1 << bits, np.int32)
     inside = place + 10 <= texts.starts[text + 1]
-    # 40 bits of text, 24 of hash would collide: the text's number above, the hash's best 44 bits below.
-    key = (text[inside].astype(np.uint64) << np.uint64(44)) | (hashed[inside] >> np.uint64(20))
-    key.sort()
-    again = key[1:][key[1:] == key[:-1]] >> np.uint64(44)
-    repeated = np.bincount(again.astype(np.int64), minlength=len(texts))
-    suspicious = (grams >= least) & (repeated > share * grams)
-    # Two 10-grams of equal hash would count as one: look again at the few that seem to repeat.
+    stays[slot[inside]] = place[inside]
+    different = np.append((stays[slot] == place) & inside, np.zeros(len(texts.letters) - len(hashed), bool))
+    suspicious = (grams >= least) & (grams - texts.sum(different) > share * grams)
     exact = [text for text in np.flatnonzero(suspicious) if _repeated_share(texts.string(text)) > share]
     return Hits(np.array(exact, np.int64), np.zeros(len(exact), np.int64))
+
+
+_BASE, _MIX = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # odd, and without pattern
 
 
 def _hashed_10_grams(letters: np.ndarray) -> np.ndarray:
     """A polynomial of ten code points modulo 2**64, at each place where ten follow."""
     if len(letters) < 10:
         return np.zeros(0, np.uint64)
-    base = 0x9E3779B97F4A7C15
     one = letters.astype(np.uint64)
-    two = one[:-1] * np.uint64(base) + one[1:]
-    square = np.uint64(base * base % 2**64)
+    two = one[:-1] * np.uint64(_BASE) + one[1:]
+    square = np.uint64(_BASE * _BASE % 2**64)
     four = two[:-2] * square + two[2:]
-    eight = four[:-4] * np.uint64(pow(base, 4, 2**64)) + four[4:]
-    return np.asarray(eight[:-2] * square + two[8:]) * np.uint64(0xD6E8FEB86659FD93)
+    eight = four[:-4] * np.uint64(pow(_BASE, 4, 2**64)) + four[4:]
+    return np.asarray(eight[:-2] * square + two[8:])
 
 
 def _repeated_share(text: str) -> float:

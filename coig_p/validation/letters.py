@@ -20,6 +20,8 @@ CONTROL, ZERO_WIDTH, BIDI, PRIVATE, REPLACEMENT = 256, 512, 1024, 2048, 4096
 AS_GBK, AS_LATIN1 = 8192, 16384  # common where UTF-8 was read as GBK, or as Latin-1
 BRACKET, MARK = 32768, 65536  # MARK: @ \ $ ` < [ |, with which the rarer patterns begin
 JOINER = 131072  # U+200D: right inside emoji, invisible elsewhere
+RARE = ~(HAN | LATIN | LETTER | DIGIT | WHITE | AS_GBK | AS_LATIN1) & 0x3FFFF
+"""Flags of which a text has few, if any."""
 
 BRACKETS = ("()", "[]", "{}", "《》", "【】", "「」", "『』")
 """Pairs that should balance; their full-width forms count as the same."""

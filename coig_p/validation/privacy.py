@@ -11,13 +11,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 import pyarrow.compute as pc
 
 from coig_p.validation.letters import DIGIT, LATIN
 from coig_p.validation.rules import text_rule
-from coig_p.validation.texts import Hits, Index, Mask, Texts
+from coig_p.validation.texts import Hits, Index, Texts
 
 _SEPARATORS = tuple(map(ord, " -\u00a0\uff0d"))
 _DOTS = tuple(map(ord, ".\uff0e"))
@@ -116,26 +117,27 @@ def _numbers(
     separators: tuple[int, ...] = _SEPARATORS,
 ) -> Hits:
     """The first number of each text that fits, among runs of at least so many digits, separators between."""
-    digit = (texts.flags & np.uint32(DIGIT)) != 0
-    begin, end = _runs(texts, digit, separators)
-    digits = np.concatenate([[0], np.cumsum(digit)])
-    long = digits[end] - digits[begin] >= least
+    begin, end, digits = _runs(texts, separators)
+    long = digits >= least
     return _first(texts, begin[long], end[long], pattern, right, 2)
 
 
-def _runs(texts: Texts, digit: Mask, separators: tuple[int, ...]) -> tuple[Index, Index]:
-    """Begin and end of each run of digits with single separators inside; none goes beyond its text."""
+@lru_cache(maxsize=2)  # four rules ask the same of one batch
+def _runs(texts: Texts, separators: tuple[int, ...]) -> tuple[Index, Index, Index]:
+    """Begin and end of each run of digits with single separators inside, and its digits; none leaves its text."""
+    digit = (texts.flags & np.uint32(DIGIT)) != 0
     inside = digit.copy()
     if len(digit) > 2:
-        between = np.isin(texts.letters[1:-1], separators) & digit[:-2] & digit[2:]
-        inside[1:-1] |= between
-    padded = np.concatenate([[False], inside, [False]])
-    before, after = padded[:-1], padded[1:]
-    first = np.zeros(len(padded) - 1, bool)
-    first[texts.starts] = True
-    begin = np.flatnonzero(after & (~before | first))
-    end = np.flatnonzero(before & (~after | first))
-    return begin, end
+        between = np.flatnonzero(digit[:-2] & ~digit[1:-1] & digit[2:]) + 1
+        inside[between[np.isin(texts.letters[between], separators)]] = True
+    changes = np.flatnonzero(inside[1:] != inside[:-1]) + 1
+    borders = texts.starts[1:-1]
+    cuts = np.unique(np.concatenate([[0], changes, borders, [len(inside)]]))
+    begin, end = cuts[:-1], cuts[1:]
+    runs = inside[np.minimum(begin, max(len(inside) - 1, 0))] if len(inside) else np.zeros(len(begin), bool)
+    begin, end = begin[runs], end[runs]
+    digits = np.concatenate([[0], np.cumsum(digit)])
+    return begin, end, digits[end] - digits[begin]
 
 
 def _first(

@@ -70,10 +70,11 @@ def mixed_script(texts: Texts, most: float) -> Hits:
 @text_rule("query-language", "warning", "query", "a query that is not Chinese")
 def query_language(texts: Texts) -> Hits:
     """Any language but Chinese; one without letters is none, and a Chinese one about another language is Chinese."""
-    found = languages(texts)
-    asks = pc.match_substring_regex(texts.column, _ASKS_FOR_ANOTHER_LANGUAGE).to_numpy(zero_copy_only=False)
-    exempt = asks & (texts.count(HAN) > 0)
-    return texts.at_start(texts.is_query & (found != "zh") & (found != UNDETERMINED) & ~exempt)
+    found = languages(texts)[: texts.queries]
+    queries = texts.column.slice(0, texts.queries)
+    asks = pc.match_substring_regex(queries, _ASKS_FOR_ANOTHER_LANGUAGE).to_numpy(zero_copy_only=False)
+    exempt = asks & (texts.count(HAN)[: texts.queries] > 0)
+    return texts.at_start((found != "zh") & (found != UNDETERMINED) & ~exempt)
 
 
 @text_rule("response-language", "warning", "response", "an answer in another language than its query", least=20)

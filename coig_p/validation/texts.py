@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.validation.letters import Flags, flags
+from coig_p.validation.letters import RARE, Flags, flags
 
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -55,6 +55,7 @@ class Texts:
         whole = b"" if data is None else data[int(offsets[0]) : int(offsets[-1])].to_pybytes()
         self.letters = np.frombuffer(whole.decode().encode("utf-32-le"), np.uint32)
         self.flags: Flags = flags()[self.letters]
+        self._counts: dict[int, Index] = {}
 
     def __len__(self) -> int:
         return len(self.column)
@@ -70,8 +71,10 @@ class Texts:
         return self.response < 0
 
     def count(self, flag: int) -> Index:
-        """T: how many characters of each text have a flag."""
-        return self.sum((self.flags & np.uint32(flag)) != 0)
+        """T: how many characters of each text have a flag; counted once, however many rules ask."""
+        if flag not in self._counts:
+            self._counts[flag] = self.sum((self.flags & np.uint32(flag)) != 0)
+        return self._counts[flag]
 
     def sum(self, mask: Mask) -> Index:
         """T: how many of N are true in each text."""
@@ -82,8 +85,13 @@ class Texts:
         return np.where(self.sizes > 0, found, 0)
 
     def where(self, flag: int) -> Index:
-        """The places among N that have a flag, ascending."""
-        return np.flatnonzero(self.flags & np.uint32(flag))
+        """The places among N that have a flag of RARE, ascending."""
+        found: Index = self._rare[(self.flags[self._rare] & np.uint32(flag)) != 0]
+        return found
+
+    @cached_property
+    def _rare(self) -> Index:
+        return np.flatnonzero(self.flags & np.uint32(RARE))
 
     def text_of(self, places: Index) -> Index:
         """The text that each place among N is in."""
