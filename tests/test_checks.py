@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from coig_p.store import Store
 from coig_p.validation import check, load_rules
 from coig_p.validation.findings import redacted
 from coig_p.validation.integrity import _repeated_share, repetition
-from coig_p.validation.letters import CONTROL, DIGIT, HAN, KANA, LETTER, PRIVATE, RARE, TRADITIONAL, WHITE
+from coig_p.validation.letters import CONTROL, DIGIT, HAN, KANA, LETTER, PRIVATE, RARE, TRADITIONAL, WHITE, flags
 from coig_p.validation.privacy import is_id_number, passes_luhn
 from coig_p.validation.rules import RULES
 from coig_p.validation.script import language, languages
@@ -569,3 +570,16 @@ def test_the_documents_name_every_rule() -> None:
     text = (Path(__file__).parents[1] / "docs/checks.md").read_text("utf-8")
     for id, rule in RULES.items():
         assert f"| `{id}` | {rule.severity} | {', '.join(rule.scope)} | {rule.why}" in text
+
+
+def test_flags_are_those_of_the_character_database() -> None:
+    table = flags()
+    for code in [*range(0x3100), *range(0x4DA0, 0x4E10), *range(0xD7A0, 0x10100), *range(0xE0000, 0xE0200), 0x10FFFD]:
+        category = unicodedata.category(chr(code))
+        assert bool(table[code] & LETTER) == (category[0] == "L")
+        assert bool(table[code] & PRIVATE) == (category == "Co")
+        assert bool(table[code] & CONTROL) == (category == "Cc" and chr(code) not in "\t\n\r")
+        assert bool(table[code] & WHITE) == chr(code).isspace()
+    planes = np.array([unicodedata.category(chr(code)) for code in range(0x32400, 0x110000)])
+    assert set(planes) <= {"Cn", "Co", "Cf", "Mn"}
+    assert ((table[0x32400:] & np.uint32(PRIVATE)) != 0).tolist() == (planes == "Co").tolist()

@@ -26,6 +26,8 @@ RARE = ~(HAN | LATIN | LETTER | DIGIT | WHITE | AS_GBK | AS_LATIN1) & 0x3FFFF
 BRACKETS = ("()", "[]", "{}", "《》", "【】", "「」", "『』")
 """Pairs that should balance; their full-width forms count as the same."""
 
+_LETTERS_END = 0x32400  # the end of the last plane that has any
+_PRIVATE_PLANES = ((0xF0000, 0xFFFFD), (0x100000, 0x10FFFD))
 _HAN = ((0x3005, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 _KANA = ((0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F))
 _HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xAC00, 0xD7A3))
@@ -38,18 +40,21 @@ _AMBIGUOUS = "乾吒夥後徵拚捱摺於榘菸薹袷醣麴麽"
 def flags() -> Flags:
     """The flags of every code point; 1,114,112 values."""
     table = np.zeros(0x110000, np.uint32)
-    categories = np.array([unicodedata.category(chr(code)) for code in range(0x110000)])
-    kinds = np.array([name[0] for name in categories])
+    for first, last in _PRIVATE_PLANES:  # above the planes with letters there is nothing else to tell apart
+        table[first : last + 1] |= PRIVATE
+    categories = np.array([unicodedata.category(chr(code)) for code in range(_LETTERS_END)], dtype="U2")
+    kinds = categories.astype("U1")
     for flag, ranges in ((HAN, _HAN), (KANA, _KANA), (HANGUL, _HANGUL), (LATIN, _LATIN)):
         for first, last in ranges:
             table[first : last + 1] |= flag
-    table[kinds == "L"] |= LETTER
-    table[kinds != "L"] &= ~np.uint32(LATIN | KANA)
+    known = table[:_LETTERS_END]
+    known[kinds == "L"] |= LETTER
+    known[kinds != "L"] &= ~np.uint32(LATIN | KANA)
     table[[ord("0") + at for at in range(10)] + [0xFF10 + at for at in range(10)]] |= DIGIT
     table[[code for code in range(0x3001) if chr(code).isspace()]] |= WHITE
-    table[categories == "Cc"] |= CONTROL
+    known[categories == "Cc"] |= CONTROL
     table[[ord(letter) for letter in "\t\n\r"]] &= ~np.uint32(CONTROL)
-    table[categories == "Co"] |= PRIVATE
+    known[categories == "Co"] |= PRIVATE
     table[0xFFFD] |= REPLACEMENT
     table[[0x00AD, 0x180E, 0x200B, 0x200C, 0x2060, 0xFEFF]] |= ZERO_WIDTH
     table[0x200D] |= JOINER
