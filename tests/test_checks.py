@@ -567,9 +567,12 @@ def test_a_report_escapes_what_models_wrote(tmp_path: Path) -> None:
 
 
 def test_the_documents_name_every_rule() -> None:
-    text = (Path(__file__).parents[1] / "docs/checks.md").read_text("utf-8")
+    text, chinese = (
+        (Path(__file__).parents[1] / "docs" / name).read_text("utf-8") for name in ("checks.md", "checks.zh.md")
+    )
     for id, rule in RULES.items():
         assert f"| `{id}` | {rule.severity} | {', '.join(rule.scope)} | {rule.why}" in text
+        assert f"| `{id}` |" in chinese
 
 
 def test_flags_are_those_of_the_character_database() -> None:
