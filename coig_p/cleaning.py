@@ -20,7 +20,7 @@ from coig_p.schema import RAW_SCHEMA
 from coig_p.store import Part, Store, check_target, write_store
 from coig_p.validation import Report, Rule
 
-_PLACE = re.compile(r"responses\[(\d+)\](?:\.scores\[(\d+)\])?")
+_PLACE = re.compile(r"responses\[(\d+)\](?:\.scores\[(\d+)\])?|comparisons\[(\d+)\]")
 
 
 Dropped = dict[str, dict[str, int]]
@@ -34,6 +34,7 @@ class _Condemned:
     row: str | None = None
     responses: dict[int, str] = field(default_factory=dict)
     scores: dict[tuple[int, int], str] = field(default_factory=dict)
+    comparisons: dict[int, str] = field(default_factory=dict)
 
 
 _NOTHING = _Condemned()
@@ -98,7 +99,9 @@ def check_clean(store: Store, out: Path, rules: Mapping[str, Rule], more: Collec
 
 def _rules_in(condemned: Mapping[Any, _Condemned]) -> Iterator[str]:
     for query in condemned.values():
-        yield from filter(None, [query.row, *query.responses.values(), *query.scores.values()])
+        yield from filter(None, [query.row])
+        for units in (query.responses, query.scores, query.comparisons):
+            yield from units.values()
 
 
 def _condemned(report: Report, more: Collection[str]) -> dict[tuple[str, str], _Condemned]:
@@ -110,6 +113,8 @@ def _condemned(report: Report, more: Collection[str]) -> dict[tuple[str, str], _
         place = _PLACE.match(finding["field"] or "")
         if place is None:
             query.row = query.row or finding["rule"]
+        elif place[3] is not None:
+            query.comparisons.setdefault(int(place[3]), finding["rule"])
         elif place[2] is None:
             query.responses.setdefault(int(place[1]), finding["rule"])
         else:
@@ -167,7 +172,10 @@ def _without(row: dict[str, Any], query: _Condemned, dropped: Dropped) -> dict[s
         kept.append(response | {"scores": scores})
     if comparisons is not None:
         left = []
-        for comparison in comparisons:
+        for at, comparison in enumerate(comparisons):
+            if at in query.comparisons:
+                dropped[query.comparisons[at]]["comparisons"] += 1
+                continue
             sides = (comparison["first"], comparison["second"])
             gone_side = next((side for side in sides if side not in place), None)
             if gone_side is None:

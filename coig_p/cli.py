@@ -415,7 +415,7 @@ def _checked(store: Path, rules: dict[str, Rule], domains: Sequence[str] = (), n
     from coig_p.store import Store
     from coig_p.validation import check as run_check
 
-    opened = Store.open(store)
+    opened = Store.open(store, check_sizes=False)
     queries = sum(file.rows or 0 for file in opened.data_files() if not domains or file.domain in domains)
     with _progress("Checking", queries, "queries") as advance:
         return run_check(opened, rules=rules, domains=domains, num_proc=num_proc, advance=advance)

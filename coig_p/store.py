@@ -104,11 +104,7 @@ class Store:
     ) -> Iterator[pa.RecordBatch]:
         """Rows of RAW_SCHEMA in the store's order, at most `batch_size` at a time."""
         for file in self.data_files(domain, split):
-            try:
-                with pq.ParquetFile(self.path / file.path) as shard:
-                    yield from shard.iter_batches(batch_size=batch_size)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise StoreError(self.path, f"{file.path} cannot be read: {error}. Run: coigp verify") from None
+            yield from shard_batches(self.path, file, batch_size)
 
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> list[str]:
         """Compare every file with the manifest by size, hash and rows.
@@ -131,6 +127,23 @@ class Store:
             if path.is_file() and name not in listed and not name.startswith(".git/"):
                 problems.append(f"{name}: not listed in {MANIFEST}")
         return problems
+
+
+def shard_batches(root: Path, file: StoreFile, batch_size: int) -> Iterator[pa.RecordBatch]:
+    """Rows of RAW_SCHEMA of one shard of the store at `root`, none of the batches empty.
+
+    Raises:
+        StoreError: the file cannot be read, or has other columns.
+    """
+    try:
+        with pq.ParquetFile(root / file.path) as shard:
+            if shard.schema_arrow.remove_metadata() != RAW_SCHEMA:
+                raise StoreError(root, f"{file.path}: its columns are not those of a store. Run: coigp verify")
+            for batch in shard.iter_batches(batch_size=batch_size):
+                if batch.num_rows:
+                    yield batch
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(root, f"{file.path} cannot be read: {error}. Run: coigp verify") from None
 
 
 def _lies_inside(root: Path, path: Path) -> bool:

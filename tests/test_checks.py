@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from make import make_store
 from strategies import examples
 
-from coig_p.errors import UnknownNameError, UsageError
+from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store import Store
 from coig_p.validation import check, load_rules
@@ -84,6 +84,18 @@ def response_plant(change: Callable[[dict[str, Any]], None], field: str = "respo
     def plant(rows: Rows) -> dict[str, Any]:
         change(rows[7])
         return {"domain": "math", "query_id": "q-07", "model": rows[7]["responses"][1]["model"], "field": field}
+
+    return plant
+
+
+def comparison_plant(**changes: Any) -> Callable[[Rows], dict[str, Any]]:
+    good = {"first": 0, "second": 1, "judge": "h", "dimension": "overall", "first_score": 1.0, "second_score": 0.0}
+
+    def plant(rows: Rows) -> dict[str, Any]:
+        for row in rows:
+            row["comparisons"] = [good] * 2
+        rows[6]["comparisons"] = [good, good | changes]
+        return {"domain": "chat", "query_id": "q-06", "judge": changes.get("judge", "h"), "field": "comparisons[1]"}
 
     return plant
 
@@ -190,6 +202,14 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
         response_plant(set_score(score=float("nan")), "responses[1].scores[1].score"),
     ],
     "score-grid": [response_plant(set_score(score=5.00001), "responses[1].scores[1].score")],
+    "no-judge": [response_plant(set_score(judge="\u3000"), "responses[1].scores[1].score")],
+    "comparison": [
+        comparison_plant(first=4),
+        comparison_plant(second=0),
+        comparison_plant(first_score=float("nan")),
+        comparison_plant(judge=" "),
+        comparison_plant(second=None),
+    ],
     "unscored": [response_plant(set_answer(scores=[]))],
     "self-judged": [response_plant(set_score(judge=" MEI "), "responses[1].scores[1].score")],
     "no-model": [response_plant(set_answer(model="  "))],
@@ -199,6 +219,7 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
     ],
     "same-text": [response_plant(lambda row: row["responses"][1].update(text=row["responses"][0]["text"]))],
     "score-conflict": [response_plant(lambda row: row["responses"][1].update(text=row["responses"][0]["text"]))],
+    "files": [lambda rows: {"query_id": None, "excerpt": "notes.txt: not listed in manifest.json"}],
     "manifest-counts": [lambda rows: {"domain": "chat", "query_id": None}],
     "query-id-twice": [id_twice],
     "rare-model": [rare],
@@ -241,6 +262,8 @@ def test_each_plant_is_found_where_it_is(rule: str, at: int, tmp_path: Path) -> 
     rows = twin()
     place = PLANTS[rule][at](rows)
     store = store_of(rows, tmp_path / "store")
+    if rule == "files":
+        (store / "notes.txt").touch()
     if rule == "manifest-counts":
         manifest = json.loads((store / "manifest.json").read_text("utf-8"))
         manifest["files"][0]["responses"] += 1
@@ -268,6 +291,7 @@ def test_each_plant_is_found_where_it_is(rule: str, at: int, tmp_path: Path) -> 
         "日语里的“猫”怎么写？",
         "代码 `a[0]` 和 @property 都可以，价格是$5。",
         "他说：“浣熊和涓流都是常用词，鏖战也是。”",
+        "删除线：\n```html\n<s>旧</s>\n```\n就这样。",
         "<div>标签</div> 和 x<y 不是特殊标记。",
         "烫烫烫，这碗汤太烫了。",
     ],
@@ -477,6 +501,19 @@ def test_options_of_check_that_cannot_be(tmp_path: Path) -> None:
         check(Store.open(store), domains=["maths"])
     with pytest.raises(UsageError, match="num_proc=0"):
         check(store, num_proc=0)
+
+
+def test_a_shard_changed_behind_the_manifest_is_a_finding_and_one_of_other_columns_an_error(tmp_path: Path) -> None:
+    store = store_of(twin(), tmp_path / "store")
+    shard = next(store.glob("data/chat/*.parquet"))
+    rows = pq.read_table(shard).to_pylist()
+    rows[0]["responses"][0]["text"] += "\ufffd"
+    pq.write_table(pa.Table.from_pylist(rows, schema=RAW_SCHEMA), shard)
+    found = check(store).by_rule()
+    assert (found["files"], found["replacement-character"]) == (1, 1)
+    pq.write_table(pa.table({"query": ["一"]}), shard)
+    with pytest.raises(StoreError, match="its columns are not those of a store"):
+        check(store)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -38,10 +38,12 @@ def test_the_smallest_unit_goes_and_everything_else_stays(tmp_path: Path) -> Non
         for a, b in ((0, 1), (0, 2), (3, 2))
     ]
     rows[3]["responses"][0]["scores"][1]["score"] = 99.0
+    rows[3]["comparisons"] = [rows[2]["comparisons"][0] | {"first": 9}, rows[2]["comparisons"][1]]
     rows[4]["responses"][3]["text"] += f"号码{ID_CARD}"
     rows[5]["responses"][0]["text"] = " 前有空格。"
     store, dropped = cleaned(rows, tmp_path)
     assert dropped == {
+        "comparison": {"rows": 0, "responses": 0, "scores": 0, "comparisons": 1},
         "id-card": {"rows": 0, "responses": 1, "scores": 2, "comparisons": 0},
         "replacement-character": {"rows": 1, "responses": 4, "scores": 8, "comparisons": 0},
         "score-range": {"rows": 0, "responses": 0, "scores": 1, "comparisons": 0},
@@ -54,6 +56,7 @@ def test_the_smallest_unit_goes_and_everything_else_stays(tmp_path: Path) -> Non
     wanted["q-02"]["comparisons"][0] |= {"first": 0, "second": 1}
     wanted["q-02"]["comparisons"][1] |= {"first": 2, "second": 1}
     del wanted["q-03"]["responses"][0]["scores"][1]
+    del wanted["q-03"]["comparisons"][0]
     del wanted["q-04"]["responses"][3]
     assert rows_of(store) == wanted
     assert store.verify() == []

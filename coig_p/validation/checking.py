@@ -12,11 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from coig_p.errors import StoreError, UnknownNameError, UsageError
+from coig_p.errors import UnknownNameError, UsageError
 from coig_p.manifest import Manifest, StoreFile
-from coig_p.store import Store
+from coig_p.store import Store, shard_batches
 from coig_p.validation import integrity, privacy, script, structure  # noqa: F401  each registers its rules
 from coig_p.validation.findings import FINDINGS, from_hits, from_remarks, from_spots, ordered, tally
 from coig_p.validation.rules import Rule, load_rules
@@ -83,14 +82,15 @@ def check(
     """
     if num_proc < 1:
         raise UsageError(f"num_proc={num_proc}: use a whole number of 1 or more")
-    opened = store if isinstance(store, Store) else Store.open(store)
+    # A file of another size than the manifest says is a finding here.
+    opened = store if isinstance(store, Store) else Store.open(store, check_sizes=False)
     for domain in domains:
         if domain not in opened.manifest.domains:
             raise UnknownNameError("domain", domain, opened.manifest.domains)
     chosen = dict(rules) if isinstance(rules, Mapping) else load_rules(rules)
     files = [file for file in opened.data_files() if not domains or file.domain in domains]
     work = partial(check_shard, opened.path, opened.manifest, chosen)
-    totals = Totals(opened.manifest)
+    totals = Totals(opened.manifest, problems=opened.verify())
     tables = []
     for file, (table, counted) in zip(files, _each(work, files, min(num_proc, len(files))), strict=True):
         tables.append(table)
@@ -114,19 +114,13 @@ def check_shard(root: Path, manifest: Manifest, rules: Mapping[str, Rule], file:
     """The findings of text and row rules in one shard, and what the total rules need of it."""
     totals = Totals(manifest)
     tables = [FINDINGS.empty_table()]
-    try:
-        with pq.ParquetFile(root / file.path) as shard:
-            for batch in shard.iter_batches(batch_size=BATCH_SIZE):
-                if not batch.num_rows:
-                    continue
-                texts = Texts(batch)
-                rows = Rows(batch, texts, manifest)
-                totals.observe(rows)
-                found = [from_hits(rule, rule.find(texts, **rule.options), texts) for rule in _over(rules, "texts")]
-                found += [from_spots(rule, rule.find(rows, **rule.options), rows) for rule in _over(rules, "rows")]
-                tables += [table for table in found if table.num_rows]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(root, f"{file.path} cannot be read: {error}. Run: coigp verify") from None
+    for batch in shard_batches(root, file, BATCH_SIZE):
+        texts = Texts(batch)
+        rows = Rows(batch, texts, manifest)
+        totals.observe(rows)
+        found = [from_hits(rule, rule.find(texts, **rule.options), texts) for rule in _over(rules, "texts")]
+        found += [from_spots(rule, rule.find(rows, **rule.options), rows) for rule in _over(rules, "rows")]
+        tables += [table for table in found if table.num_rows]
     return pa.concat_tables(tables).combine_chunks(), totals
 
 

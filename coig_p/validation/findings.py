@@ -83,10 +83,13 @@ def _excerpt(letters: npt.NDArray[np.uint32], offset: int) -> str:
 def from_spots(rule: Rule, spots: Iterable[Spot], rows: Rows) -> pa.Table:
     """The findings of a row rule in one batch."""
     batch, found = rows.batch, []
-    for row, response, score, words in spots:
+    for row, response, score, words, comparison in spots:
         finding: dict[str, Any] = {"rule": rule.id, "severity": rule.severity, "excerpt": words}
         for name in ("domain", "query_id"):
             finding[name] = batch.column(name)[row].as_py()
+        if comparison >= 0:
+            judge = batch.column("comparisons")[row][comparison].as_py()["judge"]
+            finding |= {"judge": judge, "field": f"comparisons[{comparison}]"}
         if response >= 0:
             answer = batch.column("responses")[row][response].as_py()
             finding |= {"model": answer["model"], "field": f"responses[{response}]"}

@@ -124,14 +124,22 @@ def _latin_byte(letter: str) -> bytes:
     tokens=("</s>", "<s>", "<unk>", "<pad>", "<eos>", "<bos>", "<eod>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
 )
 def special_token(texts: Texts, tokens: tuple[str, ...]) -> Hits:
-    """The listed tokens and everything like <|im_end|>."""
-    pattern = "|".join([r"<\|[A-Za-z_]{2,30}\|>", *map(re.escape, tokens)])
+    """The listed tokens and everything like <|im_end|>; <s> is also HTML, so not where there is a code block."""
     marks = texts.where(MARK)
-    begins = marks[np.isin(texts.letters[marks], [ord(token[0]) for token in ("<", *tokens) if token])]
+    begins = marks[np.isin(texts.letters[marks], [ord(token[0]) for token in ("<", *tokens)])]
     among = np.zeros(len(texts), bool)
     among[texts.text_of(begins)] = True
     among |= any(token[0] not in "@\\$`<[|" for token in tokens)
-    return _hits(_searched(texts, pattern, among))
+    always = [re.escape(token) for token in tokens if token not in _STRUCK]
+    hits = _searched(texts, "|".join([r"<\|[A-Za-z_]{2,30}\|>", *always]), among)
+    struck = [token for token in tokens if token in _STRUCK]
+    if struck:
+        among &= ~pc.match_substring(texts.column, "```").to_numpy(zero_copy_only=False)
+        hits += _searched(texts, "|".join(struck), among)
+    return _hits(hits)
+
+
+_STRUCK = ("<s>", "</s>")
 
 
 @text_rule("repetition", "error", "response", "a text that says the same over and over", share=0.6, least=30)

@@ -16,16 +16,20 @@ from coig_p.manifest import Manifest
 from coig_p.pairs import PairConfig, find_pairs_of
 from coig_p.schema import SCORE_GRID
 from coig_p.validation.rules import row_rule, total_rule
-from coig_p.validation.texts import Texts
+from coig_p.validation.texts import Index, Texts
 
 
 class Spot(NamedTuple):
-    """What a row rule finds fault with: a row, one of its responses, one of that one's scores (or -1)."""
+    """What a row rule finds fault with: a row, one of its responses, one of that one's scores (or -1).
+
+    Instead of a response it may be one of the row's comparisons.
+    """
 
     row: int
     response: int
     score: int
     words: str
+    comparison: int = -1
 
 
 class Remark(NamedTuple):
@@ -44,15 +48,23 @@ class Rows:
         self.batch, self.texts, self.manifest = batch, texts, manifest
         self.responses = Responses.of(batch)
         self.place = texts.response[texts.queries :]  # R; of each response in its row
-        self.compared = np.zeros(len(self.responses.query), bool)  # R; takes part in a comparison
-        if batch.column("comparisons").null_count < batch.num_rows:
-            begin = np.searchsorted(self.responses.query, np.arange(batch.num_rows))
-            for row, comparisons in enumerate(batch.column("comparisons").to_pylist()):
-                for comparison in comparisons or ():
-                    for side in ("first", "second"):
-                        at = comparison[side]
-                        if at is not None and 0 <= at < (self.responses.query == row).sum():
-                            self.compared[begin[row] + at] = True
+        lists = batch.column("comparisons")
+        self.comparisons: pa.StructArray = lists.flatten()
+        held = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        self.comparison_row = np.repeat(np.arange(batch.num_rows), held)  # C; of each comparison
+        self.comparison_place = np.arange(len(self.comparisons)) - np.repeat(np.cumsum(held) - held, held)
+
+    def sides(self) -> tuple[Index, Index]:
+        """C x 2: the places in its row that a comparison names (-1 for null), and which are right."""
+        places = np.stack(
+            [
+                pc.fill_null(self.comparisons.field(name), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+                for name in ("first", "second")
+            ],
+            axis=1,
+        )
+        size = np.bincount(self.responses.query, minlength=self.batch.num_rows)[self.comparison_row]
+        return places, (places >= 0) & (places < size[:, None])
 
     def spot_score(self, score: int, words: str) -> Spot:
         """The Spot of one of S."""
@@ -83,11 +95,42 @@ def score_grid(rows: Rows) -> Iterator[Spot]:
         yield rows.spot_score(int(at), repr(float(score[at])))
 
 
+@row_rule("no-judge", "error", "score", "a score without a judge")
+def no_judge(rows: Rows) -> Iterator[Spot]:
+    """Null or blank."""
+    names = rows.responses.judge
+    for at in np.flatnonzero(names.each([not name.strip() for name in names.names], True, bool)):
+        yield rows.spot_score(int(at), "no judge")
+
+
+@row_rule("comparison", "error", "score", "a comparison of nothing, or without a result")
+def comparison(rows: Rows) -> Iterator[Spot]:
+    """Responses that are not there or one and the same, a score that is not a number, no judge."""
+    if not len(rows.comparisons):
+        return
+    places, right = rows.sides()
+    judges = rows.comparisons.field("judge").to_pylist()
+    scores = [
+        pc.fill_null(rows.comparisons.field(name), float("nan")).to_numpy(zero_copy_only=False)
+        for name in ("first_score", "second_score")
+    ]
+    wrong = ~right.all(axis=1) | (places[:, 0] == places[:, 1])
+    wrong |= ~(np.isfinite(scores[0]) & np.isfinite(scores[1]))
+    wrong |= np.array([judge is None or not judge.strip() for judge in judges], bool)
+    for at in np.flatnonzero(wrong):
+        first, second = places[at]
+        words = f"{scores[0][at]:g} for response {first}, {scores[1][at]:g} for {second}, by {judges[at]!r}"
+        yield Spot(int(rows.comparison_row[at]), -1, -1, words, int(rows.comparison_place[at]))
+
+
 @row_rule("unscored", "warning", "response", "a response that nobody judged")
 def unscored(rows: Rows) -> Iterator[Spot]:
     """Neither a score nor a comparison: it is in no pair."""
-    judged = rows.compared.copy()
+    judged = np.zeros(len(rows.responses.query), bool)
     judged[rows.responses.score_of] = True
+    places, right = rows.sides()
+    begin = np.searchsorted(rows.responses.query, rows.comparison_row)
+    judged[(begin[:, None] + places)[right]] = True
     for at in np.flatnonzero(~judged):
         yield rows.spot_response(int(at), "no score and no comparison")
 
@@ -173,11 +216,13 @@ class Totals:
     Attributes:
         counts: by kind, domain and name, for instance ("won", "math", "model-a").
         ids: query_ids.
+        problems: what `Store.verify` found.
     """
 
     manifest: Manifest
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     ids: list[pa.StringArray] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def observe(self, rows: Rows) -> None:
         """Count a batch of one domain."""
@@ -249,6 +294,13 @@ def _tally(counts: Counter[tuple[str, str, str]], kind: str, domain: str, names:
 
 def _twos(sizes: np.ndarray[Any, np.dtype[np.int64]]) -> int:
     return int((sizes * (sizes - 1) // 2).sum())
+
+
+@total_rule("files", "error", "store", "a file that is not as the manifest says")
+def files(totals: Totals) -> Iterator[Remark]:
+    """Missing, changed, or not listed: as `coigp verify`."""
+    for problem in totals.problems:
+        yield Remark("", "", "", problem)
 
 
 @total_rule("manifest-counts", "error", "store", "rows that do not add up to what the manifest says")
