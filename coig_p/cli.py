@@ -511,6 +511,62 @@ def clean(
 
 
 @cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
+@click.option("--dry-run", is_flag=True, help="Say what would go and write nothing.")
+@click.option(
+    "--threshold",
+    type=float,
+    default=0.7,
+    show_default=True,
+    help="Smallest Jaccard similarity of two queries' n-grams.",
+)
+@click.option("--ngram", "n", type=int, default=3, show_default=True, help="Characters of an n-gram.")
+@click.option("--num-perm", type=int, default=128, show_default=True, help="Values of a MinHash signature.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the signatures.")
+@click.option("--merge", is_flag=True, help="Append the duplicates' responses to the query that stays.")
+@as_json
+def dedup(store: Path, out: Path | None, overwrite: bool, dry_run: bool, json_: bool, **options: Any) -> None:
+    """Write a STORE without near-duplicate queries, within domains and across them.
+
+    Of each cluster the query with the most scored responses stays, then the smallest query_id.
+    DIR/duplicates.parquet names every member, who stays and how similar they are.
+
+    \b
+    coigp dedup store --out unique
+    coigp dedup store --dry-run --threshold 0.8
+    """
+    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
+    from coig_p.store import Store, check_target
+
+    config = DedupConfig(**options)
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '--out', or pass --dry-run.")
+    if out is not None and not dry_run:
+        check_target(out, overwrite)
+    opened = Store.open(store)
+    with _progress("Reading", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
+        queries = read_queries(opened, advance)
+    duplicates = find_duplicates(queries, config)
+    found = summary(duplicates, queries)
+    if out is not None and not dry_run:
+        with _progress("Writing", found["queries"], "queries") as advance:
+            _, found["dropped"] = dedup_store(opened, out, config, duplicates, overwrite=overwrite, advance=advance)
+    if json_:
+        click.echo(json.dumps({"store": None if dry_run else str(out), **found}))
+        return
+    click.echo(
+        f"{found['queries']:,} queries: {found['clusters']:,} clusters of near-duplicates, the largest of "
+        f"{found['largest']:,}; {found['duplicates']:,} queries {'would go' if dry_run else 'went'}"
+    )
+    if found["by_domain"]:
+        click.echo(table(["domain", "duplicates"], list(map(list, found["by_domain"].items()))))
+    if out is not None and not dry_run:
+        click.echo(f"wrote {printable(str(out))}; who stays for whom: {printable(str(out / 'duplicates.parquet'))}")
+
+
+@cli.command()
 def demo() -> None:
     """Run the main job on the bundled data: import, look, load pairs. Writes to a temporary folder alone.
 

@@ -330,3 +330,22 @@ def test_the_list_of_rules_is_whole() -> None:
     listed = json.loads(run("check", "--list", "--json").stdout)
     assert listed["script-traditional"]["share"] == 0.05
     assert listed.keys() == RULES.keys()
+
+
+def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"query_id": f"m-{at}", "query": f"第{at}题一共有多少种不同的走法{'？' * at}"} for at in range(3)]
+    rows.append(ROWS[0] | {"query_id": "m-9", "query": "第1題，一共有多少種不同的走法？"})
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    store = tmp_path / "store"
+    run("import", source, "--out", store)
+    shown = run("dedup", store, "--dry-run", "--threshold", "0.9").stdout
+    assert "4 queries: 1 clusters of near-duplicates, the largest of 2; 1 queries would go" in shown
+    found = json.loads(run("dedup", store, "--out", tmp_path / "new", "--threshold", "0.9", "--json").stdout)
+    assert (found["clusters"], found["duplicates"], found["by_domain"]) == (1, 1, {"math": 1})
+    assert found["dropped"] == {"rows": 1, "responses": 2, "scores": 2, "comparisons": 0}
+    assert pq.read_table(tmp_path / "new/duplicates.parquet").column("query_id").to_pylist() == ["m-1", "m-9"]
+    run("verify", tmp_path / "new")
+    assert "pass --dry-run" in run("dedup", store, code=2).stderr
+    assert "pass --overwrite" in run("dedup", store, "--out", tmp_path / "new", code=2).stderr
+    assert "threshold=2.0" in run("dedup", store, "--dry-run", "--threshold", "2", code=2).stderr

@@ -1,0 +1,1 @@
+"""Near-duplicates: found by MinHash, decided by exact Jaccard."""

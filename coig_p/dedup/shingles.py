@@ -1,0 +1,101 @@
+"""Texts as sets of character n-grams: Chinese has no spaces to cut words at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Index = npt.NDArray[np.int64]
+Grams = npt.NDArray[np.uint64]
+
+_BASE = 0x9E3779B97F4A7C15  # odd, and without pattern
+_PACKED = 3  # code points of 21 bits that fit into one gram
+
+
+class Shingles(NamedTuple):
+    """The n-grams of T texts, side by side, as often as they occur.
+
+    Attributes:
+        grams: N; equal where the n-grams are equal. For n up to 3 exactly so; beyond, with a chance of
+            about 1 in 2**64 for two that differ.
+        starts: T + 1; the first gram of each text. A text shorter than n is one gram, itself; an
+            empty one has none.
+    """
+
+    grams: Grams
+    starts: Index
+
+
+def shingles(texts: Sequence[str], n: int) -> Shingles:
+    """The character n-grams of each text."""
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    letters = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32).astype(np.uint64)
+    begins = np.cumsum(sizes) - sizes
+    short = (sizes > 0) & (sizes < n)
+    grams_of = np.where(short, 1, np.maximum(sizes - n + 1, 0))
+    starts = np.concatenate([[0], np.cumsum(grams_of)])
+    text = np.repeat(np.arange(len(texts)), grams_of)
+    place = begins[text] + np.arange(len(text)) - starts[text]  # in letters, where each gram begins
+    grams = np.zeros(len(text), np.uint64)
+    for at in range(n):
+        inside = np.minimum(place + at, max(len(letters) - 1, 0))
+        letter = letters[inside] + np.uint64(1)  # 0 stands for none, so that a short text is no other's prefix
+        letter[sizes[text] <= at] = 0
+        grams = (grams << np.uint64(21)) | letter if n <= _PACKED else grams * np.uint64(_BASE) + letter
+    return Shingles(grams, starts)
+
+
+def hash32(grams: Grams) -> npt.NDArray[np.uint32]:
+    """A 32-bit hash of each gram, for MinHash."""
+    return ((grams * np.uint64(_BASE)) >> np.uint64(32)).astype(np.uint32)
+
+
+class GramSets(NamedTuple):
+    """Each text's grams once, ascending, as numbers 0, 1, 2 ...; laid out as in `Shingles`."""
+
+    ids: npt.NDArray[np.int64]
+    starts: Index
+
+    @classmethod
+    def of(cls, found: Shingles) -> GramSets:
+        """Number the grams and drop repetitions."""
+        numbers = np.unique(found.grams, return_inverse=True)[1].astype(np.int64)
+        text = np.repeat(np.arange(len(found.starts) - 1), np.diff(found.starts))
+        keys = np.unique((text << 32) | numbers)
+        return cls(keys & 0xFFFFFFFF, np.searchsorted(keys >> 32, np.arange(len(found.starts))))
+
+    def jaccard(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Exact Jaccard similarity of pairs of texts (P x 2); 0 where both are empty."""
+        sizes = np.diff(self.starts)
+        found = np.zeros(len(pairs))
+        cost = np.cumsum(sizes[pairs].sum(axis=1)) if len(pairs) else np.zeros(0, np.int64)
+        begin = 0
+        while begin < len(pairs):  # a few million grams at a time
+            end = max(begin + 1, int(np.searchsorted(cost, (cost[begin - 1] if begin else 0) + _GRAMS_AT_ONCE)))
+            found[begin:end] = self._jaccard(pairs[begin:end], sizes)
+            begin = end
+        return found
+
+    def _jaccard(self, pairs: npt.NDArray[np.int64], sizes: Index) -> npt.NDArray[np.float64]:
+        both = pairs.ravel()
+        held = sizes[both]
+        owner = np.repeat(np.arange(len(both)) // 2, held)
+        place = np.arange(held.sum()) - np.repeat(np.cumsum(held) - held, held) + np.repeat(self.starts[both], held)
+        keys = np.sort((owner << 32) | self.ids[place])
+        shared = np.bincount(keys[1:][keys[1:] == keys[:-1]] >> 32, minlength=len(pairs))
+        union = sizes[pairs].sum(axis=1) - shared
+        return np.asarray(np.divide(shared, union, out=np.zeros(len(pairs)), where=union > 0), dtype=np.float64)
+
+
+_GRAMS_AT_ONCE = 4 << 20
+
+
+def gram_hash(gram: str, n: int) -> int:
+    """`hash32` of one n-gram, or of a shorter text: the slow, obvious way."""
+    number = 0
+    for letter in [*(ord(letter) + 1 for letter in gram), *[0] * (n - len(gram))]:
+        number = (number << 21) | letter if n <= _PACKED else (number * _BASE + letter) % 2**64
+    return (number * _BASE % 2**64) >> 32
