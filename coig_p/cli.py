@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from coig_p._version import __version__
 from coig_p.errors import CoigPError
 from coig_p.pairs import PairConfig
+from coig_p.quality import as_json, check, clean, contamination, dedup
 from coig_p.recipes import RECIPES
-from coig_p.terminal import printable, table
+from coig_p.terminal import printable, progress, table
 
 if TYPE_CHECKING:
     from coig_p.accounting import ImportReport
-    from coig_p.validation import Report, Rule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,6 +72,10 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
     context.call_on_close(lambda: logger.removeHandler(handler))
 
 
+for command in (check, clean, dedup, contamination):
+    cli.add_command(command)
+
+
 def pair_options(command: Command) -> Command:
     """Add an option for every field of PairConfig; the command gets them under the same names."""
     for option in reversed(fields(PairConfig)):
@@ -95,21 +96,6 @@ def pair_options(command: Command) -> Command:
 
 def _pair_config(options: dict[str, Any]) -> PairConfig:
     return PairConfig(**{**options, "judges": options["judges"] or None})
-
-
-as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object for programs.")
-
-
-@contextmanager
-def _progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while the block runs; silent where that is not a terminal."""
-    console = Console(stderr=True)
-    done = DownloadColumn() if unit == "bytes" else TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}")
-    columns = TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn()
-    quiet = not console.is_terminal or logging.getLogger("coig_p").level >= logging.ERROR
-    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda amount: progress.advance(task, amount)
 
 
 def _domain_map(_context: Any, _option: Any, value: str | None) -> dict[str, str]:
@@ -223,7 +209,7 @@ def import_command(
     config = ImportConfig(form=shape, license=license_, **options)
     paths = find_inputs(inputs)
     try:
-        with _progress("Importing", sum(path.stat().st_size for path in paths)) as advance:
+        with progress("Importing", sum(path.stat().st_size for path in paths)) as advance:
             store, report = import_files(paths, out, config, overwrite=overwrite, advance=advance)
     except ImportFailed as error:
         _print_import(error.report, json_, written=None)
@@ -343,7 +329,7 @@ def verify(store: Path, json_: bool) -> None:
     from coig_p.store import Store
 
     opened = Store.open(store, check_sizes=False)
-    with _progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
+    with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
         problems = opened.verify(advance)
     if json_:
         click.echo(json.dumps({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
@@ -354,216 +340,6 @@ def verify(store: Path, json_: bool) -> None:
             click.echo(f"{printable(str(store))}: {len(opened.manifest.files)} files are as the manifest says")
     if problems:
         raise SystemExit(1)
-
-
-rules_option = click.option(
-    "--rules",
-    "rules_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="TOML that changes severities, thresholds, word lists, or switches rules off.",
-)
-num_proc_option = click.option(
-    "--num-proc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the shards."
-)
-
-
-@cli.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
-@rules_option
-@click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
-@click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all.")
-@click.option("--list", "list_", is_flag=True, help="Print the rules and stop.")
-@num_proc_option
-@as_json
-def check(
-    store: Path | None,
-    rules_file: Path | None,
-    folder: Path | None,
-    domains: tuple[str, ...],
-    list_: bool,
-    num_proc: int,
-    json_: bool,
-) -> None:
-    """Look for what is wrong in a STORE: texts, privacy, scores, pairs. Exits 1 where there is an error.
-
-    \b
-    coigp check store
-    coigp check store --report report --rules rules.toml
-    coigp check --list
-    """
-    from coig_p.validation import load_rules
-    from coig_p.validation.report import check_folder, write_report
-
-    rules = load_rules(rules_file)
-    if list_:
-        _print_rules(rules, json_)
-        return
-    if store is None:
-        raise click.UsageError("Missing argument 'STORE'.")
-    if folder is not None:
-        check_folder(folder)
-    report = _checked(store, rules, domains, num_proc)
-    if folder is not None:
-        write_report(report, folder)
-    _print_check(report, json_, store, folder)
-    if not report.passed:
-        raise SystemExit(1)
-
-
-def _checked(store: Path, rules: dict[str, Rule], domains: Sequence[str] = (), num_proc: int = 1) -> Report:
-    from coig_p.store import Store
-    from coig_p.validation import check as run_check
-
-    opened = Store.open(store, check_sizes=False)
-    queries = sum(file.rows or 0 for file in opened.data_files() if not domains or file.domain in domains)
-    with _progress("Checking", queries, "queries") as advance:
-        return run_check(opened, rules=rules, domains=domains, num_proc=num_proc, advance=advance)
-
-
-def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
-    if json_:
-        listed = {id: {**rule.effective(), "scope": list(rule.scope), "why": rule.why} for id, rule in rules.items()}
-        click.echo(json.dumps(listed, ensure_ascii=False))
-        return
-    for id, rule in rules.items():
-        options = "".join(f"; {name} = {value}" for name, value in rule.options.items())
-        click.echo(f"{rule.severity:8} {id:24} {'+'.join(rule.scope):15} {rule.why}{options}")
-
-
-def _print_check(report: Report, json_: bool, store: Path, folder: Path | None) -> None:
-    from coig_p.validation.report import examples, worst_first
-    from coig_p.validation.rules import SEVERITIES
-
-    counts = {severity: report.count(severity) for severity in SEVERITIES}
-    if json_:
-        found = {
-            id: {"severity": report.rules[id].severity, "findings": number, "examples": examples(report, id)}
-            for id, number in worst_first(report)
-        }
-        result = {"store": str(store), "passed": report.passed, **counts, "rules": found}
-        result |= {"queries": report.queries, "responses": report.responses}
-        click.echo(json.dumps(result, ensure_ascii=False))
-        return
-    for id, number in worst_first(report):
-        rule = report.rules[id]
-        click.echo(f"{rule.severity} {id} ({number:,}): {rule.why}")
-        for finding in examples(report, id):
-            names = ("domain", "query_id", "model", "judge", "field")
-            where = " ".join(str(finding[name]) for name in names if finding[name])
-            click.echo(printable(f"    {where}: {finding['excerpt']}".replace("\n", " ")))
-    verdict = "passed" if report.passed else "not to be released"
-    click.echo(
-        f"{printable(str(store))}: {verdict}; {counts['error']:,} errors, {counts['warning']:,} warnings, "
-        f"{counts['metric']:,} metrics in {report.queries:,} queries and {report.responses:,} responses"
-    )
-    if folder is not None:
-        click.echo(f"every finding: {printable(str(folder))}/report.md and findings.parquet")
-    elif report.findings.num_rows:
-        click.echo("every finding, by rule, model and domain: add --report DIR")
-    if not report.passed:
-        click.echo(f"drop what the errors name: coigp clean {printable(str(store))} --out STORE2")
-
-
-@cli.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
-@click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
-@click.option("--rule", "more", multiple=True, metavar="ID", help="Also drop what this rule names. Repeatable.")
-@rules_option
-@num_proc_option
-@as_json
-def clean(
-    store: Path, out: Path, overwrite: bool, more: tuple[str, ...], rules_file: Path | None, num_proc: int, json_: bool
-) -> None:
-    """Write a STORE without the queries, responses and scores that errors name. Texts are never edited.
-
-    \b
-    coigp clean store --out clean
-    coigp clean store --out clean --rule mobile --rule truncated
-    """
-    from coig_p.cleaning import check_clean, clean_store
-    from coig_p.store import Store
-    from coig_p.validation import load_rules
-
-    rules = load_rules(rules_file)
-    opened = Store.open(store)
-    check_clean(opened, out, rules, more, overwrite)
-    before = _checked(store, rules, num_proc=num_proc)
-    with _progress("Cleaning", before.queries, "queries") as advance:
-        _, dropped = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
-    after = _checked(out, rules, num_proc=num_proc)
-    left = {id: number for id, number in after.by_rule().items() if number and rules[id].severity == "error"}
-    if json_:
-        click.echo(json.dumps({"store": str(out), "dropped": dropped, "errors_left": left}))
-    else:
-        if dropped:
-            rows = [[rule, *counts.values()] for rule, counts in dropped.items()]
-            click.echo(table(["dropped for", *next(iter(dropped.values()))], rows))
-        for id, number in left.items():
-            click.echo(f"error {id} ({number:,}) remains: {rules[id].why}", err=True)
-        click.echo(
-            f"wrote {printable(str(out))}: {after.queries:,} of {before.queries:,} queries, "
-            f"{after.responses:,} of {before.responses:,} responses"
-        )
-    if left:
-        raise SystemExit(1)
-
-
-@cli.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
-@click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
-@click.option("--dry-run", is_flag=True, help="Say what would go and write nothing.")
-@click.option(
-    "--threshold",
-    type=float,
-    default=0.7,
-    show_default=True,
-    help="Smallest Jaccard similarity of two queries' n-grams.",
-)
-@click.option("--ngram", "n", type=int, default=3, show_default=True, help="Characters of an n-gram.")
-@click.option("--num-perm", type=int, default=128, show_default=True, help="Values of a MinHash signature.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the signatures.")
-@click.option("--merge", is_flag=True, help="Append the duplicates' responses to the query that stays.")
-@as_json
-def dedup(store: Path, out: Path | None, overwrite: bool, dry_run: bool, json_: bool, **options: Any) -> None:
-    """Write a STORE without near-duplicate queries, within domains and across them.
-
-    Of each cluster the query with the most scored responses stays, then the smallest query_id.
-    DIR/duplicates.parquet names every member, who stays and how similar they are.
-
-    \b
-    coigp dedup store --out unique
-    coigp dedup store --dry-run --threshold 0.8
-    """
-    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
-    from coig_p.store import Store, check_target
-
-    config = DedupConfig(**options)
-    if out is None and not dry_run:
-        raise click.UsageError("Missing option '--out', or pass --dry-run.")
-    if out is not None and not dry_run:
-        check_target(out, overwrite)
-    opened = Store.open(store)
-    with _progress("Reading", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
-        queries = read_queries(opened, advance)
-    duplicates = find_duplicates(queries, config)
-    found = summary(duplicates, queries)
-    if out is not None and not dry_run:
-        with _progress("Writing", found["queries"], "queries") as advance:
-            _, found["dropped"] = dedup_store(opened, out, config, duplicates, overwrite=overwrite, advance=advance)
-    if json_:
-        click.echo(json.dumps({"store": None if dry_run else str(out), **found}))
-        return
-    click.echo(
-        f"{found['queries']:,} queries: {found['clusters']:,} clusters of near-duplicates, the largest of "
-        f"{found['largest']:,}; {found['duplicates']:,} queries {'would go' if dry_run else 'went'}"
-    )
-    if found["by_domain"]:
-        click.echo(table(["domain", "duplicates"], list(map(list, found["by_domain"].items()))))
-    if out is not None and not dry_run:
-        click.echo(f"wrote {printable(str(out))}; who stays for whom: {printable(str(out / 'duplicates.parquet'))}")
 
 
 @cli.command()

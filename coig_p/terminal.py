@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 def printable(text: str) -> str:
@@ -40,3 +42,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(list(header)), *map(line, cells)])
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while the block runs; silent where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    done = DownloadColumn() if unit == "bytes" else TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}")
+    columns = TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn()
+    quiet = not console.is_terminal or logging.getLogger("coig_p").level >= logging.ERROR
+    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda amount: bar.advance(task, amount)

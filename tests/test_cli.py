@@ -349,3 +349,21 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     assert "pass --dry-run" in run("dedup", store, code=2).stderr
     assert "pass --overwrite" in run("dedup", store, "--out", tmp_path / "new", code=2).stderr
     assert "threshold=2.0" in run("dedup", store, "--dry-run", "--threshold", "2", code=2).stderr
+
+
+def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run("import", source, "--out", store)
+    benchmark = tmp_path / "bench.jsonl"
+    benchmark.write_text(json.dumps({"question": "１+１等於幾", "reference": "等於4"}) + "\n")
+    done = run("contamination", store, "--against", benchmark, "--out", tmp_path / "found.parquet", code=1)
+    assert "math m-1 query: 100% of bench.jsonl:1: 1+1等于几？" in done.stdout
+    assert "1 texts hold one of 1 prompts or 1 answers" in done.stdout
+    assert pq.read_table(tmp_path / "found.parquet").num_rows == 1
+    assert json.loads(run("contamination", store, "--against", store, "--json", code=1).stdout)["findings"] == 3
+    benchmark.write_text(json.dumps({"question": "二加二等于几"}) + "\n")
+    assert "0 texts hold" in run("contamination", store, "--against", benchmark).stdout
+    assert (
+        "no row has a prompt"
+        in run(*("contamination", store, "--against", benchmark, "--profile", "crbench"), code=1).stderr
+    )

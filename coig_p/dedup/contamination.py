@@ -1,0 +1,199 @@
+"""Is a benchmark in the training data? Its prompts in the queries, its answers in the responses.
+
+Jaccard would miss a benchmark's question inside a longer query, so containment decides: the share of
+the benchmark text's n-grams that stand in ours. Short texts would be contained by chance, so those
+count by equality of the comparison form alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from coig_p.dedup.shingles import Index, shingles
+from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.manifest import MANIFEST
+from coig_p.normalize import comparison_form
+from coig_p.sources import find_inputs, read_rows
+from coig_p.store import Store
+from coig_p.validation.findings import FINDINGS, ordered, redacted
+
+RULE = "contamination"
+_SHOWN = 40
+
+
+class Profile(NamedTuple):
+    """Where a benchmark's rows hold prompts and answers: the first of these fields that a row has."""
+
+    prompt: tuple[str, ...]
+    answer: tuple[str, ...]
+
+
+PROFILES: Mapping[str, Profile] = {
+    "auto": Profile(
+        ("prompt", "question", "query", "instruction", "turns", "text"),
+        ("reference", "answer", "reference_answer", "chosen", "output", "response", "responses"),
+    ),
+    "alignbench": Profile(("question",), ("reference",)),
+    "crbench": Profile(("prompt",), ("chosen",)),
+    "mt-bench-zh": Profile(("turns", "prompt"), ("reference",)),
+}
+
+
+@dataclass(frozen=True)
+class ContaminationConfig:
+    """What counts as contamination.
+
+    Attributes:
+        threshold: smallest share of a benchmark text's n-grams that stand in ours.
+        n: characters of an n-gram of the comparison form.
+        least: characters of the comparison form below which a text counts by equality alone.
+        profile: one of PROFILES.
+    """
+
+    threshold: float = 0.8
+    n: int = 5
+    least: int = 12
+    profile: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise UsageError(f"threshold={self.threshold!r}: use a number above 0, up to 1")
+        if self.n < 1 or self.least < self.n:
+            raise UsageError(f"n={self.n!r}, least={self.least!r}: use 1 or more, and no less for least than for n")
+        if self.profile not in PROFILES:
+            raise UnknownNameError("profile", self.profile, PROFILES)
+
+
+class Benchmark(NamedTuple):
+    """Texts of benchmarks, each with where it stands, for instance crbench.jsonl:12."""
+
+    prompts: list[tuple[str, str]]
+    answers: list[tuple[str, str]]
+
+
+def read_benchmarks(names: Sequence[str | Path], config: ContaminationConfig) -> Benchmark:
+    """Prompts and answers of benchmark files or stores.
+
+    Raises:
+        UsageError: no such file.
+        DataError: a file that cannot be read, or no prompt in it under the profile's names.
+    """
+    found = Benchmark([], [])
+    for name in names:
+        if (Path(name) / MANIFEST).is_file():
+            _read_store(Store.open(name), found)
+            continue
+        for path in find_inputs([name]):
+            before = len(found.prompts)
+            for row in read_rows(path):
+                if row.problem is not None or not isinstance(row.value, dict):
+                    message = row.problem[1] if row.problem else "not an object"
+                    raise DataError(f"{path}:{row.line}: {message}")
+                where = f"{path.name}:{row.line}"
+                profile = PROFILES[config.profile]
+                found.prompts.extend((text, where) for text in _texts(row.value, profile.prompt))
+                found.answers.extend((text, where) for text in _texts(row.value, profile.answer))
+            if len(found.prompts) == before:
+                wanted = ", ".join(PROFILES[config.profile].prompt)
+                raise DataError(f"{path}: no row has a prompt. With profile {config.profile} it is called {wanted}")
+    return found
+
+
+def _read_store(store: Store, found: Benchmark) -> None:
+    for batch in store.batches():
+        for row in batch.select(["query_id", "query", "responses"]).to_pylist():
+            where = f"{store.path.name}:{row['query_id']}"
+            found.prompts.append((row["query"], where))
+            found.answers.extend((response["text"], where) for response in row["responses"])
+
+
+def _texts(row: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
+    """The strings in the first of these fields that the row has: text, a list of it, or messages."""
+    value = next((row[name] for name in names if row.get(name) is not None), None)
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, Mapping):
+            part = part.get("content", part.get("value", part.get("text")))
+        if isinstance(part, str) and part.strip():
+            yield part
+
+
+class _Texts:
+    """Benchmark texts to look for: equal ones by their form, longer ones by the n-grams they are made of."""
+
+    def __init__(self, given: list[tuple[str, str]], config: ContaminationConfig) -> None:
+        self.config = config
+        self.where: dict[str, str] = {}
+        for text, where in given:
+            self.where.setdefault(comparison_form(text), where)
+        self.where.pop("", None)
+        self.long = [form for form in self.where if len(form) >= config.least]
+        found = shingles(self.long, config.n)
+        self.grams, numbers = np.unique(found.grams, return_inverse=True)
+        item = np.repeat(np.arange(len(self.long)), np.diff(found.starts))
+        keys = np.unique((numbers.astype(np.int64) << 32) | item)
+        self.items = keys & 0xFFFFFFFF  # of each gram in turn, those that have it
+        self.starts = np.searchsorted(keys >> 32, np.arange(len(self.grams) + 1))
+        self.sizes = np.bincount(self.items, minlength=len(self.long))
+
+    def find(self, texts: Sequence[str]) -> list[tuple[int, float, str]]:
+        """Text, containment and where the benchmark has it; for each text that has one, the best."""
+        forms = list(map(comparison_form, texts))
+        best = {at: (1.0, self.where[form]) for at, form in enumerate(forms) if form in self.where}
+        for at, item, share in self._contained(forms):
+            if share > best.get(at, (0.0, ""))[0]:
+                best[at] = (share, self.where[self.long[item]])
+        return [(at, share, where) for at, (share, where) in sorted(best.items())]
+
+    def _contained(self, forms: list[str]) -> Iterator[tuple[int, int, float]]:
+        if not len(self.grams):
+            return
+        found = shingles(forms, self.config.n)
+        text: Index = np.repeat(np.arange(len(forms)), np.diff(found.starts))
+        number = np.minimum(np.searchsorted(self.grams, found.grams), len(self.grams) - 1)
+        known = self.grams[number] == found.grams
+        keys = np.unique((text[known] << 32) | number[known])
+        text, number = keys >> 32, keys & 0xFFFFFFFF
+        held = self.starts[number + 1] - self.starts[number]
+        place = np.arange(held.sum()) - np.repeat(np.cumsum(held) - held, held) + np.repeat(self.starts[number], held)
+        both, shared = np.unique((np.repeat(text, held) << 32) | self.items[place], return_counts=True)
+        share = shared / self.sizes[both & 0xFFFFFFFF]
+        for at in np.flatnonzero(share >= self.config.threshold):
+            yield int(both[at] >> 32), int(both[at] & 0xFFFFFFFF), float(share[at])
+
+
+def find_contamination(
+    store: Store,
+    benchmark: Benchmark,
+    config: ContaminationConfig,
+    advance: Callable[[int], None] = lambda queries: None,
+) -> pa.Table:
+    """Queries that hold a benchmark's prompt and responses that hold its answer, as findings (errors)."""
+    prompts, answers = _Texts(benchmark.prompts, config), _Texts(benchmark.answers, config)
+    found = []
+    for batch in store.batches():
+        queries = batch.column("query").to_pylist()
+        rows = batch.select(["domain", "query_id"]).to_pylist()
+        for at, share, where in prompts.find(queries):
+            found.append(rows[at] | {"field": "query", "excerpt": _excerpt(share, where, queries[at])})
+        lists = batch.column("responses").to_pylist()
+        flat = [(row, nth, response) for row, own in enumerate(lists) for nth, response in enumerate(own)]
+        for at, share, where in answers.find([response["text"] for _, _, response in flat]):
+            row, nth, response = flat[at]
+            excerpt = _excerpt(share, where, response["text"])
+            found.append(
+                rows[row] | {"model": response["model"], "field": f"responses[{nth}].text", "excerpt": excerpt}
+            )
+        advance(batch.num_rows)
+    return ordered(
+        [pa.Table.from_pylist([{"rule": RULE, "severity": "error", **one} for one in found], schema=FINDINGS)]
+    )
+
+
+def _excerpt(share: float, where: str, text: str) -> str:
+    return f"{share:.0%} of {where}: {redacted(text)[:_SHOWN]}"
