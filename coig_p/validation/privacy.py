@@ -31,6 +31,7 @@ _BANK_CARD = re.compile(
     r"|(?<!\d)3[47]\d{13}(?!\d)"
 )
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z])")
+_AROUND_AT = 100  # characters looked at on either side of an @
 _IP = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 _REGIONS = frozenset(
     (*range(11, 16), *range(21, 24), *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82, 91)
@@ -94,7 +95,10 @@ def email(texts: Texts) -> Hits:
     last = max(len(texts.letters) - 1, 0)
     word = np.uint32(LATIN | DIGIT)
     at = at[((texts.flags[np.maximum(at - 1, 0)] & word) != 0) & ((texts.flags[np.minimum(at + 1, last)] & word) != 0)]
-    return _first(texts, at, at, _EMAIL, lambda found: True, 64)
+    apart = np.flatnonzero(np.diff(at) > 2 * _AROUND_AT)
+    begin, end = at[np.append(0, apart + 1)] if len(at) else at, at[np.append(apart, len(at) - 1)] if len(at) else at
+    begin, end = _within_texts(texts, begin, end)
+    return _first(texts, begin, end, _EMAIL, lambda found: True, _AROUND_AT)
 
 
 @text_rule("words", "warning", "query response", "a word of the list that a rules file gives", words=())
@@ -130,12 +134,11 @@ def _runs(texts: Texts, separators: tuple[int, ...]) -> tuple[Index, Index, Inde
     if len(digit) > 2:
         between = np.flatnonzero(digit[:-2] & ~digit[1:-1] & digit[2:]) + 1
         inside[between[np.isin(texts.letters[between], separators)]] = True
-    changes = np.flatnonzero(inside[1:] != inside[:-1]) + 1
-    borders = texts.starts[1:-1]
-    cuts = np.unique(np.concatenate([[0], changes, borders, [len(inside)]]))
-    begin, end = cuts[:-1], cuts[1:]
-    runs = inside[np.minimum(begin, max(len(inside) - 1, 0))] if len(inside) else np.zeros(len(begin), bool)
-    begin, end = begin[runs], end[runs]
+    border = np.zeros(len(inside) + 1, bool)
+    border[texts.starts] = True
+    padded = np.concatenate([[False], inside, [False]])
+    begin = np.flatnonzero(padded[1:] & (~padded[:-1] | border))
+    end = np.flatnonzero(padded[:-1] & (~padded[1:] | border))
     digits = np.concatenate([[0], np.cumsum(digit)])
     return begin, end, digits[end] - digits[begin]
 
@@ -155,6 +158,16 @@ def _first(
             # NFKC leaves ASCII and digits their place; before them it may move others by a few.
             hits[text] = int(low - texts.starts[text]) + (match.start() if len(folded) == len(window) else 0)
     return Hits(np.array(list(hits), np.int64), np.array(list(hits.values()), np.int64))
+
+
+def _within_texts(texts: Texts, begin: Index, end: Index) -> tuple[Index, Index]:
+    """Stretches from one place to another, cut where a text ends."""
+    first, last = texts.text_of(begin), texts.text_of(end)
+    held = last - first + 1
+    text = np.repeat(first, held) + np.arange(held.sum()) - np.repeat(np.cumsum(held) - held, held)
+    return np.maximum(np.repeat(begin, held), texts.starts[text]), np.minimum(
+        np.repeat(end, held), texts.starts[text + 1] - 1
+    )
 
 
 def _windows(texts: Texts, begin: Index, end: Index, around: int) -> Iterator[tuple[int, int, int]]:
