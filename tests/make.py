@@ -17,6 +17,7 @@ from coig_p.schema import RAW_SCHEMA
 from coig_p.store import Part, write_store
 
 Row = dict[str, Any]
+Rows = list[Row]
 
 
 def make_rows(queries: Mapping[str, int], seed: int = 0) -> list[Row]:
@@ -67,3 +68,31 @@ def make_store(
     ):
         write_store(root, parts, Manifest(score_range=(1, 10), default_threshold=default_threshold, tool="test"))
     return path
+
+
+_EVEN_MODELS = ("lan", "mei", "zhu", "ju")
+
+
+def twin() -> Rows:
+    """A store without a fault: two domains, four models of even strength, two judges."""
+    rows = []
+    for at in range(24):
+        responses = []
+        for nth, model in enumerate(_EVEN_MODELS):
+            value = 3.0 + 2 * ((nth + at) % 4)
+            # The better answer is the longer in half of the queries, so that length says nothing.
+            length = (nth + at) % 4 if at % 8 < 4 else 3 - (nth + at) % 4
+            text = f"先看第{at}题的条件，{'再想一想办法，' * length}最后由{'甲乙丙丁'[nth]}同学写下答案。"
+            scores = [{"judge": judge, "dimension": "overall", "score": value} for judge in ("pan-a", "pan-b")]
+            responses.append({"model": model, "text": text, "scores": scores})
+        rows.append(
+            {
+                "query_id": f"q-{at:02d}",
+                "domain": "math" if at % 2 else "chat",
+                "query": f"请解释第{at}道题应该怎样做？",
+                "source": None,
+                "responses": responses,
+                "comparisons": None,
+            }
+        )
+    return rows

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from make import make_store
+from make import Rows, make_store, twin
 from strategies import examples
 
 from coig_p.errors import StoreError, UnknownNameError, UsageError
@@ -31,34 +32,6 @@ from coig_p.validation.privacy import is_id_number, passes_luhn
 from coig_p.validation.rules import RULES
 from coig_p.validation.script import language, languages
 from coig_p.validation.texts import Texts
-
-MODELS = ("lan", "mei", "zhu", "ju")
-Rows = list[dict[str, Any]]
-
-
-def twin() -> Rows:
-    """A store without a fault: two domains, four models of even strength, two judges."""
-    rows = []
-    for at in range(24):
-        responses = []
-        for nth, model in enumerate(MODELS):
-            value = 3.0 + 2 * ((nth + at) % 4)
-            # The better answer is the longer in half of the queries, so that length says nothing.
-            length = (nth + at) % 4 if at % 8 < 4 else 3 - (nth + at) % 4
-            text = f"先看第{at}题的条件，{'再想一想办法，' * length}最后由{'甲乙丙丁'[nth]}同学写下答案。"
-            scores = [{"judge": judge, "dimension": "overall", "score": value} for judge in ("pan-a", "pan-b")]
-            responses.append({"model": model, "text": text, "scores": scores})
-        rows.append(
-            {
-                "query_id": f"q-{at:02d}",
-                "domain": "math" if at % 2 else "chat",
-                "query": f"请解释第{at}道题应该怎样做？",
-                "source": None,
-                "responses": responses,
-                "comparisons": None,
-            }
-        )
-    return rows
 
 
 def text_plant(text: str, **answer: Any) -> Callable[[Rows], dict[str, Any]]:
@@ -600,7 +573,10 @@ def test_a_report_escapes_what_models_wrote(tmp_path: Path) -> None:
     assert "![x]" not in text
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert "<img" not in bars("t", {"<img src=x>": 1})
+    plot = ElementTree.fromstring(bars("t", {"<img src=x>\x00\ud800": 1, "模型" * 40: 10**6}, ["red", "blue"]))
+    shown = [part.text or "" for part in plot.iter("{http://www.w3.org/2000/svg}text")]
+    assert shown[1].startswith("<img src=x>\\u0000")
+    assert shown[-1] == "1,000,000"
 
 
 def test_the_documents_name_every_rule() -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from make import make_store
+from make import make_store, twin
 from strategies import examples
-from test_checks import twin
 
 from coig_p.dedup.contamination import (
     Benchmark,

@@ -15,10 +15,9 @@ import pytest
 from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
-from make import make_store
+from make import Rows, make_store, twin
 from scipy.sparse import csr_array
 from strategies import examples
-from test_checks import Rows, twin
 
 from coig_p.dedup.minhash import bands, components, signatures, similar_pairs
 from coig_p.dedup.queries import DedupConfig, Queries, dedup_store, find_duplicates, read_queries, summary
