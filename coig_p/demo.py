@@ -15,6 +15,8 @@ from coig_p.intake import ImportConfig
 from coig_p.locate import BUNDLED
 from coig_p.schema import DOMAINS
 from coig_p.terminal import printable, table
+from coig_p.validation import check
+from coig_p.validation.report import worst_first
 
 RAW = BUNDLED.parent / "raw"
 _DOMAIN, _THRESHOLD = "math", 2
@@ -46,7 +48,13 @@ def _demo(folder: Path) -> None:
     click.echo(table(["domain", *names], [*lines, ["all", *(found["total"][name] for name in names)]]))
 
     call = f'load_dataset("coig-p", "{_DOMAIN}", threshold={_THRESHOLD}, data_dir="store")'
-    _step("3. Pairs, made while loading", f"import coig_p; from datasets import load_dataset\n  pairs = {call}")
+    _step("3. What may be wrong with it", "coigp check store")
+    checked = check(store)
+    found_by = [[rule, number] for rule, number in worst_first(checked) if checked.rules[rule].severity != "metric"]
+    click.echo(table(["warning", "findings"], found_by))
+    click.echo(f"errors: {checked.count('error')}; the gate is {'open' if checked.passed else 'shut'}")
+
+    _step("4. Pairs, made while loading", f"import coig_p; from datasets import load_dataset\n  pairs = {call}")
     counts = []
     for threshold in (_THRESHOLD, 4, 7):
         pairs = load_dataset(
@@ -57,7 +65,7 @@ def _demo(folder: Path) -> None:
             pair = pairs[0]
     click.echo(table(["threshold", f"{_DOMAIN} pairs"], counts))
 
-    _step(f"4. One of them, at threshold {_THRESHOLD}", "pairs[0]")
+    _step(f"5. One of them, at threshold {_THRESHOLD}", "pairs[0]")
     for name, fact in (
         ("prompt", pair["query_id"]),
         ("chosen", f"{pair['chosen_model']}, {pair['chosen_score']:g} points"),
