@@ -151,5 +151,5 @@ def test_the_root_shows_the_builder() -> None:
     for name in ("builder.py", "validation"):
         link = ROOT / name
         assert link.is_symlink()
-        assert link.resolve() == ROOT / "coig_p" / name
-    assert os.readlink(link) == "coig_p/builder.py"
+        # Relative, so that a clone in any folder has them.
+        assert os.readlink(link) == f"coig_p/{name}"
