@@ -2,13 +2,29 @@
 
 It is for comparing alone. It changes half to three quarters of real Chinese answers, so nothing
 that is stored ever goes through it.
+
+`comparison_form` is the definition. `comparison_forms` gives the same for many texts at once: most
+characters mean the same wherever they stand, so a table of code points decides; a text with any
+other (a traditional character, a combining mark, ...) goes through the definition.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CodePoints = npt.NDArray[np.uint32]
+
+# Simplified characters that OpenCC's phrases change in company, as in 藉口 and 深沈.
+_CHANGED_IN_PHRASES = frozenset("沈坏哩覆藉瞭甦衹")
+_TABLED = (range(0x10000), range(0x1F000, 0x1FB00))  # the basic plane, and emoji
+_DROPPED, _UNDECIDED = 0, 0xFFFFFFFF
+_CHARACTERS_AT_ONCE = 1 << 22
 
 
 def comparison_form(text: str) -> str:
@@ -19,6 +35,38 @@ def comparison_form(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     # Once more: without a space between them, a letter and an accent may become one.
     return unicodedata.normalize("NFKC", "".join(filter(_is_compared, to_simplified(folded))))
+
+
+def comparison_forms(texts: Sequence[str]) -> list[str]:
+    """`comparison_form` of each text."""
+    forms: list[str] = []
+    begin = size = 0
+    for at, text in enumerate(texts):
+        size += len(text)
+        if size >= _CHARACTERS_AT_ONCE or at + 1 == len(texts):
+            forms += _forms(texts[begin : at + 1])
+            begin, size = at + 1, 0
+    return forms
+
+
+def _forms(texts: Sequence[str]) -> Iterator[str]:
+    letters, ends = code_points(texts)
+    mapped = _table()[letters]
+    undecided = set(np.searchsorted(ends, np.flatnonzero(mapped == _UNDECIDED), "right").tolist())
+    mapped[mapped == _UNDECIDED] = _DROPPED
+    kept = mapped != _DROPPED
+    joined = mapped[kept].tobytes().decode("utf-32-le")
+    cuts = np.concatenate([[0], np.cumsum(kept)])[ends].tolist()
+    begin = 0
+    for at, end in enumerate(cuts):
+        yield comparison_form(texts[at]) if at in undecided else joined[begin:end]
+        begin = end
+
+
+def code_points(texts: Sequence[str]) -> tuple[CodePoints, npt.NDArray[np.int64]]:
+    """The code points of T texts, side by side, and where each text ends in them (T)."""
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    return np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32), ends
 
 
 def to_simplified(text: str) -> str:
@@ -36,3 +84,44 @@ def _converter() -> Any:
 @cache
 def _is_compared(character: str) -> bool:
     return unicodedata.category(character)[0] in "LNSM"
+
+
+@cache
+def _table() -> CodePoints:
+    """What each code point becomes wherever it stands: one code point, _DROPPED or _UNDECIDED."""
+    table = np.full(0x110000, _UNDECIDED, np.uint32)
+    seconds = _seconds()
+    folded = {}
+    for code in (code for codes in _TABLED for code in codes if not 0xD800 <= code < 0xE000 and code != 0x0A):
+        letter = chr(code)
+        whole = unicodedata.normalize("NFKC", letter)
+        lower = unicodedata.normalize("NFKC", whole.lower())
+        # A sigma's lower case depends on what follows. What begins with a mark may join what precedes.
+        if "Σ" not in whole and not any(_first(part) in seconds for part in (letter, *whole, *lower)):
+            folded[code] = lower
+    simplified = to_simplified("\n".join(folded.values())).split("\n")
+    for (code, lower), converted in zip(folded.items(), simplified, strict=True):
+        compared = "".join(filter(_is_compared, lower))
+        if converted == lower and len(compared) <= 1 and not _CHANGED_IN_PHRASES & set(lower):
+            table[code] = ord(compared) if compared else _DROPPED
+    table[0x0A] = _DROPPED
+    return table
+
+
+def _first(letter: str) -> str:
+    return unicodedata.normalize("NFKD", letter)[0]
+
+
+@cache
+def _seconds() -> frozenset[str]:
+    """Characters that normalisation may join with, or move before, the one that precedes them."""
+    hangul = {chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
+    marks, joined = set(), set()
+    for code in range(0x20000):  # beyond, nothing combines
+        letter = chr(code)
+        if unicodedata.combining(letter):
+            marks.add(letter)
+        parts = unicodedata.decomposition(letter).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            joined.add(chr(int(parts[1], 16)))
+    return frozenset(hangul | marks | joined)

@@ -19,9 +19,11 @@ from make import Rows, make_store, twin
 from scipy.sparse import csr_array
 from strategies import examples
 
+from coig_p.dedup import minhash
+from coig_p.dedup import shingles as shingling
 from coig_p.dedup.minhash import bands, components, signatures, similar_pairs
 from coig_p.dedup.queries import DedupConfig, Queries, dedup_store, find_duplicates, read_queries, summary
-from coig_p.dedup.shingles import GramSets, gram_hash, shingles
+from coig_p.dedup.shingles import gram_hash, shingles
 from coig_p.errors import UsageError
 from coig_p.normalize import comparison_form
 from coig_p.store import Store
@@ -39,6 +41,19 @@ def jaccard(one: set[str], other: set[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 0.0
 
 
+@pytest.fixture(params=["numpy", "numba"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Both ways of the inner loops, the compiled one where it is installed."""
+    if request.param == "numba":
+        kernels = pytest.importorskip("coig_p.dedup.kernels", reason="numba is not installed")
+    else:
+        kernels = None
+    for module in (minhash, shingling):
+        monkeypatch.setattr(module, "fast_kernels", lambda: kernels)
+    return request.param
+
+
+@pytest.mark.usefixtures("way")
 @examples(100)
 @given(TEXTS, st.sampled_from([1, 2, 3, 5]))
 def test_signatures_are_those_of_datasketch(texts: list[str], n: int) -> None:
@@ -50,11 +65,22 @@ def test_signatures_are_those_of_datasketch(texts: list[str], n: int) -> None:
         assert signature.tolist() == slow.hashvalues.tolist()
 
 
+@pytest.mark.usefixtures("way")
+def test_a_text_longer_than_a_block_is_signed_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(3)
+    texts = ["".join(rng.choice("甲乙丙丁戊己庚辛") for _ in range(size)) for size in (9, 700, 40, 5, 41, 300)]
+    whole = signatures(shingles(texts, 3), num_perm=16)
+    monkeypatch.setattr(minhash, "_GRAMS_AT_ONCE", 37)
+    monkeypatch.setattr(minhash, "_TEXTS_SIDE_BY_SIDE", 2)
+    assert signatures(shingles(texts, 3), num_perm=16).tolist() == whole.tolist()
+
+
+@pytest.mark.usefixtures("way")
 @examples(200)
 @given(TEXTS, st.sampled_from([1, 2, 3, 5]))
 def test_similarities_are_those_of_plain_sets(texts: list[str], n: int) -> None:
     pairs = [(one, other) for one in range(len(texts)) for other in range(one)]
-    found = GramSets.of(shingles(texts, n)).jaccard(np.array(pairs, np.int64).reshape(-1, 2))
+    found = shingling.jaccard(texts, np.array(pairs, np.int64).reshape(-1, 2), n)
     assert found.tolist() == [jaccard(grams(texts[one], n), grams(texts[other], n)) for one, other in pairs]
 
 
@@ -78,6 +104,7 @@ def test_bands_miss_at_most_one_pair_in_a_thousand(threshold: float) -> None:
     assert (1 - threshold**rows) ** number <= 1e-3
 
 
+@pytest.mark.usefixtures("way")
 def test_a_bucket_of_many_stays_one_cluster() -> None:
     texts = sorted(f"请问第{at:03d}次考试的成绩什么时候公布在学校的网站上面" for at in range(300))
     found = similar_pairs(texts, 0.5, 3)
@@ -99,6 +126,7 @@ def edited(text: str, rng: random.Random) -> str:
     return "".join(letters)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("threshold", [0.7, 0.8])
 def test_recall_and_precision_on_real_questions(threshold: float, shared_data: Path) -> None:
     rng = random.Random(int(threshold * 10))

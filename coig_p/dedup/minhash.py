@@ -11,27 +11,45 @@ Nothing depends on the order of the texts: what is found is a set of pairs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from coig_p.dedup.shingles import GramSets, Index, Shingles, hash32, shingles
+from coig_p.dedup.shingles import (
+    Hashes,
+    Index,
+    Pairs,
+    Shingles,
+    fast_kernels,
+    hash32,
+    jaccard,
+    shingles,
+    sorted_unique,
+    spread,
+)
+from coig_p.threads import in_order
 
 NUM_PERM = 128
 _MISSED = 1e-3
 _BUCKET = 64  # texts of which every pair is compared
-_TEXTS_AT_ONCE = 1 << 16
+_TEXTS_AT_ONCE = 1 << 14
+_TEXTS_SIDE_BY_SIDE = 512  # with 128 permutations a quarter of a MiB, which a core's cache holds
+_GRAMS_AT_ONCE = 4096
+_PAIRS_AT_ONCE = 1 << 15
 
-Signatures = npt.NDArray[np.uint32]
+Signatures = Hashes
+Keys = npt.NDArray[np.uint64]
+BandKeys = Keys
 
 
 class Similar(NamedTuple):
     """Pairs of similar texts (P x 2, the lower number first, ascending) and their exact Jaccard (P)."""
 
-    pairs: npt.NDArray[np.int64]
+    pairs: Pairs
     similarity: npt.NDArray[np.float64]
 
 
@@ -43,9 +61,20 @@ def similar_pairs(
     Args:
         texts: T different comparison forms; empty ones are similar to nothing.
     """
-    found = shingles(texts, n)
-    candidates = _candidates(signatures(found, num_perm, seed), np.diff(found.starts) > 0, bands(threshold, num_perm))
-    similarity = GramSets.of(found).jaccard(candidates)
+    cut = bands(threshold, num_perm)
+
+    def sign(piece: Sequence[str]) -> tuple[BandKeys, npt.NDArray[np.uint8]]:
+        found = signatures(shingles(piece, n), num_perm, seed)
+        return _band_keys(found, cut), found.astype(np.uint8)
+
+    pieces = [texts[low : low + _TEXTS_AT_ONCE] for low in range(0, len(texts), _TEXTS_AT_ONCE)]
+    signed = [made for _, made in in_order(sign, pieces or [[]])]
+    keys = np.concatenate([keys for keys, _ in signed], axis=1)
+    small = np.concatenate([small for _, small in signed])
+    del signed
+    filled = np.fromiter(map(len, texts), np.int64, len(texts)) > 0
+    candidates = _promising(small, _candidates(keys, filled), threshold)
+    similarity = jaccard(texts, candidates, n)
     right = similarity >= threshold
     return Similar(candidates[right], similarity[right])
 
@@ -60,18 +89,37 @@ def bands(threshold: float, num_perm: int = NUM_PERM) -> tuple[int, int]:
 
 def signatures(found: Shingles, num_perm: int = NUM_PERM, seed: int = 1) -> Signatures:
     """T x num_perm minima, as datasketch's MinHash has them; all ones for a text without grams."""
-    number = len(found.starts) - 1
-    result = np.full((number, num_perm), 0xFFFFFFFF, np.uint32)
     factors, offsets = _permutations(num_perm, seed)
-    for low in range(0, number, _TEXTS_AT_ONCE):
-        starts = found.starts[low : low + _TEXTS_AT_ONCE + 1]
-        filled = np.flatnonzero(np.diff(starts) > 0)
-        if not len(filled):
-            continue
-        hashed = _mixed(hash32(found.grams[starts[0] : starts[-1]]))
-        begins = starts[filled] - starts[0]
-        for at in range(num_perm):
-            result[low + filled, at] = np.minimum.reduceat(hashed * factors[at] + offsets[at], begins)
+    hashed = _mixed(hash32(found.grams))
+    kernels = fast_kernels()
+    if kernels is not None:
+        return np.asarray(kernels.minima(hashed, found.starts, factors, offsets))
+    return _minima(hashed, found.starts, factors, offsets)
+
+
+def _minima(hashed: Hashes, starts: Index, factors: Hashes, offsets: Hashes) -> Signatures:
+    # Texts of about one length side by side: the minimum over their first grams, then their second, ...
+    sizes = np.diff(starts)
+    result = np.full((len(sizes), len(factors)), 0xFFFFFFFF, np.uint32)
+    longest_first = np.argsort(-sizes, kind="stable")
+    long = int(np.count_nonzero(sizes > _GRAMS_AT_ONCE))
+    for text in longest_first[:long]:
+        for low in range(starts[text], starts[text + 1], _GRAMS_AT_ONCE):
+            values = hashed[low : min(low + _GRAMS_AT_ONCE, starts[text + 1])]
+            lowest = (values * factors[:, None] + offsets[:, None]).min(axis=1)
+            np.minimum(result[text], lowest, out=result[text])
+    column, shift = np.ascontiguousarray(factors[:, None]), np.ascontiguousarray(offsets[:, None])
+    for low in range(long, len(sizes), _TEXTS_SIDE_BY_SIDE):
+        texts = longest_first[low : low + _TEXTS_SIDE_BY_SIDE]
+        lowest = np.full((len(factors), len(texts)), 0xFFFFFFFF, np.uint32)
+        values = np.empty_like(lowest)
+        for at in range(sizes[texts[0]]):
+            still = int(np.searchsorted(-sizes[texts], -at, "left"))  # texts with a gram here
+            here = values[:, :still]
+            np.multiply(column, hashed[starts[texts[:still]] + at], out=here)
+            np.add(here, shift, out=here)
+            np.minimum(lowest[:, :still], here, out=lowest[:, :still])
+        result[texts] = lowest.T
     return result
 
 
@@ -83,7 +131,7 @@ def _permutations(num_perm: int, seed: int) -> tuple[Signatures, Signatures]:
     return factors, offsets
 
 
-def _mixed(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+def _mixed(values: Hashes) -> Hashes:
     """MurmurHash3's 32-bit finalizer, which affine32 applies before its permutations."""
     values = values ^ (values >> np.uint32(16))
     values = values * np.uint32(0x85EBCA6B)
@@ -92,41 +140,73 @@ def _mixed(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     return values ^ (values >> np.uint32(16))
 
 
-def _candidates(found: Signatures, filled: npt.NDArray[np.bool_], cut: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Pairs of texts that share a band."""
-    texts = np.flatnonzero(filled)
+def _band_keys(found: Signatures, cut: tuple[int, int]) -> BandKeys:
+    """Bands x T: equal where all values of a band are."""
     number, rows = cut
-    keys = np.zeros(0, np.int64)
-    for band in range(number):
-        values = found[texts, band * rows : (band + 1) * rows].astype(np.uint64)
-        key = np.zeros(len(texts), np.uint64)
-        for at in range(rows):
-            key = (key ^ values[:, at]) * np.uint64(0x9E3779B97F4A7C15)
-            key ^= key >> np.uint64(29)
-        new = [(low << 32) | high for low, high in _pairs_of_equal(texts, key)]
-        keys = np.unique(np.concatenate([keys, *new]))
-    return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
+    cells = found[:, : number * rows].reshape(len(found), number, rows)
+    key = np.zeros((len(found), number), np.uint64)
+    for at in range(rows):
+        key = (key ^ cells[:, :, at]) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+    return np.ascontiguousarray(key.T)
 
 
-def _pairs_of_equal(texts: Index, key: npt.NDArray[np.uint64]) -> Iterator[tuple[Index, Index]]:
-    """Every pair of texts with equal keys; in a large bucket each with the first and with the next alone."""
-    order = np.argsort(key, kind="stable")
-    texts, key = texts[order], key[order]
-    begin = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.zeros(0, np.int64)
+def _candidates(keys: BandKeys, filled: npt.NDArray[np.bool_]) -> Pairs:
+    """Pairs of texts that share a band, ascending."""
+    texts = np.flatnonzero(filled).astype(np.uint64)
+    bits = max(1, len(filled).bit_length())
+
+    def of_band(band: Keys) -> Keys:
+        # The text in the lower bits, in the place of some of the key's: one sort orders both, and two
+        # different keys that agree in the rest make but a candidate more.
+        return _pairs_of_equal(np.sort((band[filled] << np.uint64(bits)) | texts), bits)
+
+    found = sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys)]))
+    low_half = np.uint64((1 << bits) - 1)
+    return np.stack([found >> np.uint64(bits), found & low_half], axis=1).astype(np.int64)
+
+
+def _pairs_of_equal(key: Keys, bits: int) -> Keys:
+    """Pairs of texts with equal keys, as (one << bits) | other.
+
+    In a bucket of many, each text with the first and with the next alone: the chain keeps together
+    what belongs together.
+    """
+    low_half = np.uint64((1 << bits) - 1)
+    text, upper = key & low_half, key >> np.uint64(bits)
+    begin = np.flatnonzero(np.append(True, upper[1:] != upper[:-1])) if len(key) else np.zeros(0, np.int64)
     size = np.diff(np.append(begin, len(key)))
-    first = np.repeat(begin, size)
-    small = np.repeat(size <= _BUCKET, size)
-    here = np.arange(len(key))
-    for step in range(1, min(_BUCKET, int(size.max(initial=0)))):
-        low = here[: len(key) - step]
-        together = (first[low] == first[low + step]) & (small[low] | (step == 1))
-        if together.any():
-            yield texts[low[together]], texts[low[together] + step]  # stable: the lower number first
-    far = here[~small & (here > first)]
-    yield texts[first[far]], texts[far]
+    pairs = []
+    small = np.flatnonzero((size > 1) & (size <= _BUCKET))
+    # Of a bucket of s the first text pairs with s - 1 others, the second with s - 2, ...
+    place = spread(begin[small], size[small])
+    after = np.repeat(begin[small] + size[small], size[small]) - place - 1
+    pairs.append((text[np.repeat(place, after)] << np.uint64(bits)) | text[spread(place + 1, after)])
+    large = np.flatnonzero(size > _BUCKET)
+    rest = spread(begin[large] + 1, size[large] - 1)
+    first = np.repeat(begin[large], size[large] - 1)
+    pairs.append((text[first] << np.uint64(bits)) | text[rest])
+    pairs.append((text[rest - 1] << np.uint64(bits)) | text[rest])
+    return np.concatenate(pairs)
 
 
-def components(number: int, pairs: npt.NDArray[np.int64]) -> Index:
+def _promising(small: npt.NDArray[np.uint8], candidates: Pairs, threshold: float) -> Pairs:
+    """Candidates whose signatures do not speak against them.
+
+    The share of equal values estimates the similarity s with a standard deviation of
+    sqrt(s (1 - s) / K); one at the threshold falls five of them short once in three million.
+    Eight bits of a value are enough here: by chance equal ones only raise the estimate.
+    """
+    number = small.shape[1]
+    least = number * threshold - 5 * math.sqrt(number * threshold * (1 - threshold))
+    right = np.zeros(len(candidates), bool)
+    for low in range(0, len(candidates), _PAIRS_AT_ONCE):
+        one, other = candidates[low : low + _PAIRS_AT_ONCE].T
+        right[low : low + _PAIRS_AT_ONCE] = (small[one] == small[other]).sum(axis=1, dtype=np.int64) >= least
+    return candidates[right]
+
+
+def components(number: int, pairs: Pairs) -> Index:
     """For each of `number` texts the smallest one that pairs connect it with, itself where none does."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

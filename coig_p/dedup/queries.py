@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
 from coig_p.accounting import UNITS
 from coig_p.atomic import atomic_directory
 from coig_p.dedup.minhash import NUM_PERM, components, similar_pairs
-from coig_p.dedup.shingles import GramSets, Index, shingles
+from coig_p.dedup.shingles import Index, jaccard
 from coig_p.errors import UsageError
-from coig_p.normalize import comparison_form
+from coig_p.normalize import comparison_forms
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store import Part, Store, check_target, describe_file, write_store
 
@@ -80,7 +81,7 @@ def read_queries(store: Store, advance: Advance = lambda queries: None) -> Queri
     for batch in store.batches():
         found.ids.extend(batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
-        found.forms.extend(map(comparison_form, batch.column("query").to_pylist()))
+        found.forms.extend(comparison_forms(batch.column("query").to_pylist()))
         for responses in batch.column("responses").to_pylist():
             found.scored.append(sum(bool(response["scores"]) for response in responses))
         advance(batch.num_rows)
@@ -94,16 +95,17 @@ def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
     letter or digit is in none. The survivor is the query with the most scored responses, then the
     smallest query_id. Nothing depends on the queries' order.
     """
-    forms, form_of = np.unique(np.array(queries.forms, dtype=object), return_inverse=True)
-    similar = similar_pairs(list(forms), config.threshold, config.n, num_perm=config.num_perm, seed=config.seed)
+    forms, form_of = _different(queries.forms)
+    similar = similar_pairs(forms, config.threshold, config.n, num_perm=config.num_perm, seed=config.seed)
     cluster = components(len(forms), similar.pairs)[form_of]
-    filled = np.array([bool(form) for form in queries.forms])
+    together = np.bincount(cluster, minlength=1)[cluster] > 1
     rank = np.array(
-        sorted(range(len(queries.ids)), key=lambda at: (-queries.scored[at], queries.ids[at])), dtype=np.int64
+        sorted(
+            (at for at in np.flatnonzero(together).tolist() if queries.forms[at]),
+            key=lambda at: (-queries.scored[at], queries.ids[at]),
+        ),
+        dtype=np.int64,
     )
-    rank = rank[filled[rank]]
-    members = np.bincount(cluster[rank], minlength=len(forms) + 1)
-    rank = rank[members[cluster[rank]] > 1]
     # The best of each cluster comes first in the ranking.
     _, first = np.unique(cluster[rank], return_index=True)
     survivor_of = np.zeros(len(forms) + 1, np.int64)
@@ -118,16 +120,20 @@ def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
             pa.array(numbers, pa.int64()),
             pa.array(names[rank], pa.string()),
             pa.array(names[survivor], pa.string()),
-            pa.array(_similarity(forms, form_of[rank], form_of[survivor], config.n)),
+            pa.array(jaccard(forms, np.stack([form_of[rank], form_of[survivor]], axis=1), config.n)),
             pa.array(["minhash"] * len(rank), pa.string()),
         ],
         schema=DUPLICATES,
     )
 
 
-def _similarity(forms: Any, one: Index, other: Index, n: int) -> Any:
-    sets = GramSets.of(shingles(list(forms), n))
-    return np.where(one == other, 1.0, sets.jaccard(np.stack([one, other], axis=1)))
+def _different(texts: list[str]) -> tuple[list[str], Index]:
+    """The different texts, ascending, and for each of `texts` which it is."""
+    encoded = pa.array(texts, pa.large_string()).dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[order.to_numpy()] = np.arange(len(order))
+    return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
 
 
 def summary(duplicates: pa.Table, queries: Queries) -> dict[str, Any]:

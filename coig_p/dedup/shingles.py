@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Index = npt.NDArray[np.int64]
 Grams = npt.NDArray[np.uint64]
+Hashes = npt.NDArray[np.uint32]
+Pairs = npt.NDArray[np.int64]
+"""P x 2 texts by number."""
 
 _BASE = 0x9E3779B97F4A7C15  # odd, and without pattern
 _PACKED = 3  # code points of 21 bits that fit into one gram
@@ -48,13 +52,24 @@ def shingles(texts: Sequence[str], n: int) -> Shingles:
     return Shingles(grams, starts)
 
 
-def hash32(grams: Grams) -> npt.NDArray[np.uint32]:
+def hash32(grams: Grams) -> Hashes:
     """A 32-bit hash of each gram, for MinHash."""
     return ((grams * np.uint64(_BASE)) >> np.uint64(32)).astype(np.uint32)
 
 
+def jaccard(texts: Sequence[str], pairs: Pairs, n: int) -> npt.NDArray[np.float64]:
+    """Exact Jaccard similarity of the n-grams of pairs of texts (P x 2); 0 where both are empty."""
+    involved, place = np.unique(pairs, return_inverse=True)
+    place = place.reshape(-1, 2)
+    found = shingles([texts[at] for at in involved], n)
+    kernels = fast_kernels()
+    if kernels is not None:
+        return np.asarray(kernels.jaccard(found.grams, found.starts, place))
+    return GramSets.of(found).jaccard(place)
+
+
 class GramSets(NamedTuple):
-    """Each text's grams once, ascending, as numbers 0, 1, 2 ...; laid out as in `Shingles`."""
+    """Each text's grams once, ascending, as numbers; laid out as in `Shingles`."""
 
     ids: npt.NDArray[np.int64]
     starts: Index
@@ -64,10 +79,10 @@ class GramSets(NamedTuple):
         """Number the grams and drop repetitions."""
         numbers = np.unique(found.grams, return_inverse=True)[1].astype(np.int64)
         text = np.repeat(np.arange(len(found.starts) - 1), np.diff(found.starts))
-        keys = np.unique((text << 32) | numbers)
+        keys = sorted_unique((text << 32) | numbers)
         return cls(keys & 0xFFFFFFFF, np.searchsorted(keys >> 32, np.arange(len(found.starts))))
 
-    def jaccard(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def jaccard(self, pairs: Pairs) -> npt.NDArray[np.float64]:
         """Exact Jaccard similarity of pairs of texts (P x 2); 0 where both are empty."""
         sizes = np.diff(self.starts)
         found = np.zeros(len(pairs))
@@ -79,18 +94,38 @@ class GramSets(NamedTuple):
             begin = end
         return found
 
-    def _jaccard(self, pairs: npt.NDArray[np.int64], sizes: Index) -> npt.NDArray[np.float64]:
+    def _jaccard(self, pairs: Pairs, sizes: Index) -> npt.NDArray[np.float64]:
         both = pairs.ravel()
         held = sizes[both]
         owner = np.repeat(np.arange(len(both)) // 2, held)
-        place = np.arange(held.sum()) - np.repeat(np.cumsum(held) - held, held) + np.repeat(self.starts[both], held)
-        keys = np.sort((owner << 32) | self.ids[place])
+        keys = np.sort((owner << 32) | self.ids[spread(self.starts[both], held)])
         shared = np.bincount(keys[1:][keys[1:] == keys[:-1]] >> 32, minlength=len(pairs))
         union = sizes[pairs].sum(axis=1) - shared
         return np.asarray(np.divide(shared, union, out=np.zeros(len(pairs)), where=union > 0), dtype=np.float64)
 
 
 _GRAMS_AT_ONCE = 4 << 20
+
+
+@cache
+def fast_kernels() -> Any:
+    """Compiled loops, where numba is installed; they give what the code beside their use gives."""
+    try:
+        from coig_p.dedup import kernels
+    except ImportError:
+        return None
+    return kernels
+
+
+def spread(begins: Index, sizes: Index) -> Index:
+    """begins[0], begins[0] + 1, ... sizes[0] of them, then begins[1], ..."""
+    return np.arange(sizes.sum()) + np.repeat(begins - np.cumsum(sizes) + sizes, sizes)
+
+
+def sorted_unique(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`numpy.unique`, which for integers goes by way of a hash table, and is slower there."""
+    values = np.sort(values)
+    return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
 
 
 def gram_hash(gram: str, n: int) -> int:

@@ -1,0 +1,53 @@
+"""The two inner loops of near-duplicate search, compiled. Needs numba: pip install 'coig-p[fast]'."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from coig_p.dedup.shingles import Grams, Hashes, Index, Pairs
+
+
+@njit(nogil=True, cache=True)
+def minima(hashed: Hashes, starts: Index, factors: Hashes, offsets: Hashes) -> Hashes:
+    """As `coig_p.dedup.minhash._minima`."""
+    result = np.full((len(starts) - 1, len(factors)), 0xFFFFFFFF, np.uint32)
+    for text in range(len(starts) - 1):
+        lowest = result[text]
+        for at in range(starts[text], starts[text + 1]):
+            value = hashed[at]
+            for permutation in range(len(factors)):
+                permuted = np.uint32(value * factors[permutation] + offsets[permutation])
+                lowest[permutation] = min(lowest[permutation], permuted)
+    return result
+
+
+@njit(nogil=True, cache=True)
+def jaccard(grams: Grams, starts: Index, pairs: Pairs) -> npt.NDArray[np.float64]:
+    """As `coig_p.dedup.shingles.GramSets.jaccard`, of texts whose grams are sorted and made sets here."""
+    grams = grams.copy()
+    ends = np.empty(len(starts) - 1, np.int64)
+    for text in range(len(ends)):
+        own = grams[starts[text] : starts[text + 1]]
+        own.sort()
+        kept = 0
+        for at in range(len(own)):
+            if at == 0 or own[at] != own[at - 1]:
+                kept += 1
+                own[kept - 1] = own[at]
+        ends[text] = starts[text] + kept
+    found = np.zeros(len(pairs))
+    for pair in range(len(pairs)):
+        one, one_end = starts[pairs[pair, 0]], ends[pairs[pair, 0]]
+        other, other_end = starts[pairs[pair, 1]], ends[pairs[pair, 1]]
+        union = one_end - one + other_end - other
+        shared = 0
+        while one < one_end and other < other_end:
+            left, right = grams[one], grams[other]
+            shared += left == right
+            one += left <= right
+            other += right <= left
+        if union:
+            found[pair] = shared / (union - shared)
+    return found
