@@ -1,4 +1,4 @@
-"""The two inner loops of near-duplicate search, compiled. Needs numba: pip install 'coig-p[fast]'."""
+"""The inner loops of near-duplicate search, compiled. Needs numba: pip install 'coig-p[fast]'."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from coig_p.dedup.shingles import Grams, Hashes, Index, Pairs
+from coig_p.dedup.shingles import Grams, Hashes, Index, Keys, Pairs
 
 
 @njit(nogil=True, cache=True)
@@ -21,6 +21,33 @@ def minima(hashed: Hashes, starts: Index, factors: Hashes, offsets: Hashes) -> H
                 permuted = np.uint32(value * factors[permutation] + offsets[permutation])
                 lowest[permutation] = min(lowest[permutation], permuted)
     return result
+
+
+@njit(nogil=True, cache=True)
+def may_repeat(keys: Keys) -> npt.NDArray[np.bool_]:
+    """Which keys may stand more than once; of those that do, all. Most do not, and need no sorting."""
+    size = 1024
+    while size < 8 * len(keys):
+        size *= 2
+    seen = np.zeros(size, np.uint8)
+    mask = np.uint64(len(seen) - 1)
+    for key in keys:
+        seen[key & mask] = min(2, seen[key & mask] + 1)
+    repeats: npt.NDArray[np.bool_] = seen[keys & mask] == 2
+    return repeats
+
+
+@njit(nogil=True, cache=True)
+def agree(small: npt.NDArray[np.uint8], pairs: Pairs, least: int) -> npt.NDArray[np.bool_]:
+    """Of which pairs at least so many values are equal."""
+    found = np.zeros(len(pairs), np.bool_)
+    for pair in range(len(pairs)):
+        one, other = small[pairs[pair, 0]], small[pairs[pair, 1]]
+        equal = 0
+        for at in range(len(one)):
+            equal += one[at] == other[at]
+        found[pair] = equal >= least
+    return found
 
 
 @njit(nogil=True, cache=True)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from coig_p.dedup.shingles import (
     Hashes,
     Index,
+    Keys,
     Pairs,
     Shingles,
     fast_kernels,
@@ -39,10 +40,9 @@ _BUCKET = 64  # texts of which every pair is compared
 _TEXTS_AT_ONCE = 1 << 14
 _TEXTS_SIDE_BY_SIDE = 512  # with 128 permutations a quarter of a MiB, which a core's cache holds
 _GRAMS_AT_ONCE = 4096
-_PAIRS_AT_ONCE = 1 << 15
+_PAIRS_AT_ONCE = 1 << 12
 
 Signatures = Hashes
-Keys = npt.NDArray[np.uint64]
 BandKeys = Keys
 
 
@@ -73,7 +73,7 @@ def similar_pairs(
     small = np.concatenate([small for _, small in signed])
     del signed
     filled = np.fromiter(map(len, texts), np.int64, len(texts)) > 0
-    candidates = _promising(small, _candidates(keys, filled), threshold)
+    candidates = _candidates(keys, small, filled, threshold)
     similarity = jaccard(texts, candidates, n)
     right = similarity >= threshold
     return Similar(candidates[right], similarity[right])
@@ -151,19 +151,24 @@ def _band_keys(found: Signatures, cut: tuple[int, int]) -> BandKeys:
     return np.ascontiguousarray(key.T)
 
 
-def _candidates(keys: BandKeys, filled: npt.NDArray[np.bool_]) -> Pairs:
-    """Pairs of texts that share a band, ascending."""
-    texts = np.flatnonzero(filled).astype(np.uint64)
+def _candidates(keys: BandKeys, small: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_], threshold: float) -> Pairs:
+    """Pairs of texts that share a band and whose signatures do not speak against them, ascending."""
     bits = max(1, len(filled).bit_length())
+    kernels = fast_kernels()
 
     def of_band(band: Keys) -> Keys:
+        right = filled if kernels is None else filled & kernels.may_repeat(band)
+        texts = np.flatnonzero(right).astype(np.uint64)
         # The text in the lower bits, in the place of some of the key's: one sort orders both, and two
         # different keys that agree in the rest make but a candidate more.
-        return _pairs_of_equal(np.sort((band[filled] << np.uint64(bits)) | texts), bits)
+        pairs = _pairs_of_equal(np.sort((band[right] << np.uint64(bits)) | texts), bits)
+        return pairs[_promising(small, _unpacked(pairs, bits), threshold)]
 
-    found = sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys)]))
-    low_half = np.uint64((1 << bits) - 1)
-    return np.stack([found >> np.uint64(bits), found & low_half], axis=1).astype(np.int64)
+    return _unpacked(sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys)])), bits)
+
+
+def _unpacked(pairs: Keys, bits: int) -> Pairs:
+    return np.stack([pairs >> np.uint64(bits), pairs & np.uint64((1 << bits) - 1)], axis=1).astype(np.int64)
 
 
 def _pairs_of_equal(key: Keys, bits: int) -> Keys:
@@ -190,7 +195,7 @@ def _pairs_of_equal(key: Keys, bits: int) -> Keys:
     return np.concatenate(pairs)
 
 
-def _promising(small: npt.NDArray[np.uint8], candidates: Pairs, threshold: float) -> Pairs:
+def _promising(small: npt.NDArray[np.uint8], candidates: Pairs, threshold: float) -> npt.NDArray[np.bool_]:
     """Candidates whose signatures do not speak against them.
 
     The share of equal values estimates the similarity s with a standard deviation of
@@ -199,11 +204,14 @@ def _promising(small: npt.NDArray[np.uint8], candidates: Pairs, threshold: float
     """
     number = small.shape[1]
     least = number * threshold - 5 * math.sqrt(number * threshold * (1 - threshold))
+    kernels = fast_kernels()
+    if kernels is not None:
+        return np.asarray(kernels.agree(small, candidates, math.ceil(least)))
     right = np.zeros(len(candidates), bool)
     for low in range(0, len(candidates), _PAIRS_AT_ONCE):
         one, other = candidates[low : low + _PAIRS_AT_ONCE].T
         right[low : low + _PAIRS_AT_ONCE] = (small[one] == small[other]).sum(axis=1, dtype=np.int64) >= least
-    return candidates[right]
+    return right
 
 
 def components(number: int, pairs: Pairs) -> Index:

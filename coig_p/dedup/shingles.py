@@ -12,6 +12,7 @@ import numpy.typing as npt
 Index = npt.NDArray[np.int64]
 Grams = npt.NDArray[np.uint64]
 Hashes = npt.NDArray[np.uint32]
+Keys = Grams
 Pairs = npt.NDArray[np.int64]
 """P x 2 texts by number."""
 
