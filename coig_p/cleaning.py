@@ -17,7 +17,7 @@ from coig_p.accounting import UNITS
 from coig_p.atomic import atomic_directory
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store import Part, Store, check_target, write_store
+from coig_p.store import Part, Store, check_target, describe_file, write_store
 from coig_p.validation import Report, Rule
 
 _PLACE = re.compile(r"responses\[(\d+)\](?:\.scores\[(\d+)\])?|comparisons\[(\d+)\]")
@@ -48,11 +48,14 @@ def clean_store(
     more: Collection[str] = (),
     overwrite: bool = False,
     advance: Callable[[int], None] = lambda queries: None,
+    step: str = "clean",
+    beside: Mapping[str, pa.Table] | None = None,
 ) -> tuple[Store, Dropped]:
     """Write a store without the units that errors, and the rules in `more`, name.
 
     A finding about a query drops its row, one about a response that response, one about a score that
-    score. What refers to a dropped response goes with it.
+    score. What refers to a dropped response goes with it. Tables in `beside` are written to the new store
+    under their names; what was done is in its manifest's options under `step`.
 
     Returns:
         The new store, and by rule how many rows, responses, scores and comparisons went.
@@ -79,8 +82,13 @@ def clean_store(
         ]
         # The manifest is written last, and `dropped` is whole by then.
         cleaned = {"dropped": dropped, "rules": report.effective_rules()}
-        options = {**store.manifest.options, "clean": cleaned}
-        manifest = replace(store.manifest, domains=(), files=(), tool=f"coig-p {__version__}", options=options)
+        options = {**store.manifest.options, step: cleaned}
+        extra = []
+        for name, table in (beside or {}).items():
+            pq.write_table(table, root / name, compression="zstd")
+            extra.append(describe_file(root, name, Path(name).stem, rows=table.num_rows))
+        tool = f"coig-p {__version__}"
+        manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options)
         write_store(root, parts, manifest)
     return Store.open(out), dropped
 

@@ -129,6 +129,21 @@ def download_file(url: str) -> Path:
         return Path(hf_hub_download(match["id"], match["path"], repo_type="dataset", revision=revision))
 
 
+def download_repository(name: str) -> Path | None:
+    """A local copy of all of org/name or org/name@revision; None where `name` is no such thing.
+
+    Raises:
+        RemoteError: not to be had.
+    """
+    match = _REPO.fullmatch(name.removeprefix(_HUB).rstrip("/"))
+    if match is None or name.startswith("."):
+        return None
+    from huggingface_hub import snapshot_download
+
+    with _hub_errors(name):
+        return Path(snapshot_download(match["id"], repo_type="dataset", revision=match["revision"]))
+
+
 def _remote(repo: str, revision: str | None, token: str | bool | None) -> Location:
     from huggingface_hub import hf_hub_download
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from coig_p.terminal import printable, progress, table
 
 if TYPE_CHECKING:
+    from coig_p.store import Store
     from coig_p.validation import Report, Rule
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object for programs.")
@@ -27,9 +29,19 @@ num_proc_option = click.option(
 )
 
 
+against_option = click.option(
+    "--against",
+    "benchmarks",
+    multiple=True,
+    metavar="FILE|STORE|ORG/NAME",
+    help="A benchmark that must not be in it. Repeatable.",
+)
+
+
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @rules_option
+@against_option
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
 @click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all.")
 @click.option("--list", "list_", is_flag=True, help="Print the rules and stop.")
@@ -38,6 +50,7 @@ num_proc_option = click.option(
 def check(
     store: Path | None,
     rules_file: Path | None,
+    benchmarks: tuple[str, ...],
     folder: Path | None,
     domains: tuple[str, ...],
     list_: bool,
@@ -49,6 +62,7 @@ def check(
     \b
     coigp check store
     coigp check store --report report --rules rules.toml
+    coigp check store --against crbench.jsonl
     coigp check --list
     """
     from coig_p.validation import load_rules
@@ -62,7 +76,7 @@ def check(
         raise click.UsageError("Missing argument 'STORE'.")
     if folder is not None:
         check_folder(folder)
-    report = _checked(store, rules, domains, num_proc)
+    report = checked(store, rules, domains, num_proc, benchmarks)
     if folder is not None:
         write_report(report, folder)
     _print_check(report, json_, store, folder)
@@ -70,14 +84,27 @@ def check(
         raise SystemExit(1)
 
 
-def _checked(store: Path, rules: dict[str, Rule], domains: Sequence[str] = (), num_proc: int = 1) -> Report:
+def checked(
+    store: Path,
+    rules: dict[str, Rule],
+    domains: Sequence[str] = (),
+    num_proc: int = 1,
+    benchmarks: Sequence[str] = (),
+) -> Report:
+    """`coig_p.validation.check`, with benchmarks where any are named, and progress bars."""
     from coig_p.store import Store
     from coig_p.validation import check as run_check
 
     opened = Store.open(store, check_sizes=False)
     queries = sum(file.rows or 0 for file in opened.data_files() if not domains or file.domain in domains)
     with progress("Checking", queries, "queries") as advance:
-        return run_check(opened, rules=rules, domains=domains, num_proc=num_proc, advance=advance)
+        report = run_check(opened, rules=rules, domains=domains, num_proc=num_proc, advance=advance)
+    if benchmarks:
+        from coig_p.dedup.contamination import ContaminationConfig, with_contamination
+
+        with progress("Comparing", queries, "queries") as advance:
+            report = with_contamination(report, opened, benchmarks, ContaminationConfig(), advance, domains)
+    return report
 
 
 def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
@@ -130,10 +157,18 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None) 
 @click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
 @click.option("--rule", "more", multiple=True, metavar="ID", help="Also drop what this rule names. Repeatable.")
 @rules_option
+@against_option
 @num_proc_option
 @as_json
 def clean(
-    store: Path, out: Path, overwrite: bool, more: tuple[str, ...], rules_file: Path | None, num_proc: int, json_: bool
+    store: Path,
+    out: Path,
+    overwrite: bool,
+    more: tuple[str, ...],
+    rules_file: Path | None,
+    benchmarks: tuple[str, ...],
+    num_proc: int,
+    json_: bool,
 ) -> None:
     """Write a STORE without the queries, responses and scores that errors name. Texts are never edited.
 
@@ -148,11 +183,11 @@ def clean(
     rules = load_rules(rules_file)
     opened = Store.open(store)
     check_clean(opened, out, rules, more, overwrite)
-    before = _checked(store, rules, num_proc=num_proc)
+    before = checked(store, rules, (), num_proc, benchmarks)
     with progress("Cleaning", before.queries, "queries") as advance:
         _, dropped = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
-    after = _checked(out, rules, num_proc=num_proc)
-    left = {id: number for id, number in after.by_rule().items() if number and rules[id].severity == "error"}
+    after = checked(out, rules, (), num_proc, benchmarks)
+    left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
         click.echo(json.dumps({"store": str(out), "dropped": dropped, "errors_left": left}))
     else:
@@ -160,7 +195,7 @@ def clean(
             rows = [[rule, *counts.values()] for rule, counts in dropped.items()]
             click.echo(table(["dropped for", *next(iter(dropped.values()))], rows))
         for id, number in left.items():
-            click.echo(f"error {id} ({number:,}) remains: {rules[id].why}", err=True)
+            click.echo(f"error {id} ({number:,}) remains: {after.rules[id].why}", err=True)
         click.echo(
             f"wrote {printable(str(out))}: {after.queries:,} of {before.queries:,} queries, "
             f"{after.responses:,} of {before.responses:,} responses"
@@ -175,18 +210,48 @@ def clean(
 @click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
 @click.option("--dry-run", is_flag=True, help="Say what would go and write nothing.")
 @click.option(
-    "--threshold",
-    type=float,
-    default=0.7,
+    "--scope",
+    type=click.Choice(["queries", "responses"]),
+    default="queries",
     show_default=True,
-    help="Smallest Jaccard similarity of two queries' n-grams.",
+    help="Queries across the store, or responses within each query.",
 )
-@click.option("--ngram", "n", type=int, default=3, show_default=True, help="Characters of an n-gram.")
+@click.option(
+    "--method",
+    type=click.Choice(["minhash", "semantic"]),
+    default="minhash",
+    show_default=True,
+    help="Shared n-grams, or the cosine of sentence vectors (queries only).",
+)
+@click.option("--threshold", type=float, help="Smallest similarity. Default: 0.7, with --method semantic 0.85.")
+@click.option("--ngram", type=int, help="Characters of an n-gram. Default: 3 for queries, 5 for responses.")
 @click.option("--num-perm", type=int, default=128, show_default=True, help="Values of a MinHash signature.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the signatures.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of signatures and draws.")
 @click.option("--merge", is_flag=True, help="Append the duplicates' responses to the query that stays.")
+@click.option(
+    "--against",
+    "others",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="STORE",
+    help="Queries must not be like this store's either, for instance an earlier release's. Repeatable.",
+)
+@click.option("--model", help="With --method semantic: a sentence-transformers model, by name or directory.")
+@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep sentence vectors there.")
 @as_json
-def dedup(store: Path, out: Path | None, overwrite: bool, dry_run: bool, json_: bool, **options: Any) -> None:
+def dedup(
+    store: Path,
+    out: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    scope: str,
+    method: str,
+    others: tuple[Path, ...],
+    model: str | None,
+    cache: Path | None,
+    json_: bool,
+    **options: Any,
+) -> None:
     """Write a STORE without near-duplicate queries, within domains and across them.
 
     Of each cluster the query with the most scored responses stays, then the smallest query_id.
@@ -195,34 +260,91 @@ def dedup(store: Path, out: Path | None, overwrite: bool, dry_run: bool, json_: 
     \b
     coigp dedup store --out unique
     coigp dedup store --dry-run --threshold 0.8
+    coigp dedup store --out new --against last-release
+    coigp dedup store --out unique --scope responses
     """
-    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
     from coig_p.store import Store, check_target
 
-    config = DedupConfig(**options)
     if out is None and not dry_run:
         raise click.UsageError("Missing option '--out', or pass --dry-run.")
     if out is not None and not dry_run:
         check_target(out, overwrite)
+    chosen = {name: value for name, value in options.items() if value is not None and name != "ngram"}
+    if options["ngram"] is not None:
+        chosen["n"] = options["ngram"]
     opened = Store.open(store)
-    with progress("Reading", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
-        queries = read_queries(opened, advance)
-    duplicates = find_duplicates(queries, config)
-    found = summary(duplicates, queries)
-    if out is not None and not dry_run:
-        with progress("Writing", found["queries"], "queries") as advance:
-            _, found["dropped"] = dedup_store(opened, out, config, duplicates, overwrite=overwrite, advance=advance)
+    target = None if dry_run else out
+    if scope == "responses":
+        if others or method != "minhash" or chosen.pop("merge"):
+            raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
+        found = _dedup_responses(opened, target, overwrite, chosen)
+        unit = "responses"
+    else:
+        found = _dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
+        unit = "queries"
     if json_:
         click.echo(json.dumps({"store": None if dry_run else str(out), **found}))
         return
     click.echo(
-        f"{found['queries']:,} queries: {found['clusters']:,} clusters of near-duplicates, the largest of "
-        f"{found['largest']:,}; {found['duplicates']:,} queries {'would go' if dry_run else 'went'}"
+        f"{found[unit]:,} {unit}: {found['clusters']:,} clusters of near-duplicates, the largest of "
+        f"{found['largest']:,}; {found['duplicates']:,} {unit} {'would go' if dry_run else 'went'}"
     )
     if found["by_domain"]:
         click.echo(table(["domain", "duplicates"], list(map(list, found["by_domain"].items()))))
-    if out is not None and not dry_run:
-        click.echo(f"wrote {printable(str(out))}; who stays for whom: {printable(str(out / 'duplicates.parquet'))}")
+    if target is not None:
+        click.echo(f"wrote {printable(str(out))}; who stays for whom: {printable(str(target / 'duplicates.parquet'))}")
+
+
+def _dedup_queries(
+    store: Store,
+    out: Path | None,
+    overwrite: bool,
+    options: dict[str, Any],
+    method: str,
+    others: Sequence[Path],
+    model: str | None,
+    cache: Path | None,
+) -> dict[str, Any]:
+    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
+    from coig_p.store import Store
+
+    config: Any
+    if others and options["merge"]:
+        raise click.UsageError("--merge and --against do not go together: nothing is merged into another store.")
+    if method == "semantic":
+        from coig_p.dedup.semantic import SemanticConfig, find_semantic_duplicates, load_embedder
+
+        if model is None:
+            raise click.UsageError(
+                "--method semantic needs --model, a sentence-transformers model by name or directory."
+            )
+        config = SemanticConfig(**{name: options[name] for name in ("threshold", "seed", "merge") if name in options})
+        find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
+    else:
+        config = DedupConfig(**options)
+        find = partial(find_duplicates, config=config)
+    with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
+        queries = read_queries(store, advance, [Store.open(other) for other in others])
+    duplicates = find(queries)
+    found = summary(duplicates, queries)
+    if out is not None:
+        with progress("Writing", found["queries"], "queries") as advance:
+            _, found["dropped"] = dedup_store(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+    return found
+
+
+def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: dict[str, Any]) -> dict[str, Any]:
+    from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses, response_summary
+
+    config = ResponseConfig(**options)
+    queries = sum(file.rows or 0 for file in store.data_files())
+    with progress("Comparing", queries, "queries") as advance:
+        duplicates = find_similar_responses(store, config, advance)
+    found = response_summary(store, duplicates)
+    if out is not None:
+        with progress("Writing", queries, "queries") as advance:
+            _, found["dropped"] = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+    return found
 
 
 @click.command()
@@ -232,7 +354,7 @@ def dedup(store: Path, out: Path | None, overwrite: bool, dry_run: bool, json_: 
     "names",
     multiple=True,
     required=True,
-    metavar="FILE|STORE",
+    metavar="FILE|STORE|ORG/NAME",
     help="A benchmark. Repeatable; also hf://.",
 )
 @click.option(
@@ -255,7 +377,7 @@ def contamination(store: Path, names: tuple[str, ...], out: Path | None, json_: 
 
     \b
     coigp contamination store --against crbench.jsonl --profile crbench
-    coigp contamination store --against hf://datasets/org/name/test.jsonl --out found.parquet
+    coigp contamination store --against org/benchmark --out found.parquet
     """
     import pyarrow.parquet as pq
 

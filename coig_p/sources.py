@@ -91,6 +91,11 @@ def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
     return [check_input(path) for path in found]
 
 
+def data_files(folder: Path) -> list[Path]:
+    """Every file under `folder` that `read_rows` can read, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and _suffixes(path)[0] in _READERS)
+
+
 def check_input(path: Path) -> Path:
     """Return `path` where it names a readable file of a known format.
 

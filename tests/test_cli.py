@@ -350,6 +350,19 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     assert "pass --overwrite" in run("dedup", store, "--out", tmp_path / "new", code=2).stderr
     assert "threshold=2.0" in run("dedup", store, "--dry-run", "--threshold", "2", code=2).stderr
 
+    done = run("dedup", store, "--out", tmp_path / "next", "--against", tmp_path / "new", "--threshold", "0.9")
+    assert "4 queries: 3 clusters" in done.stdout
+    assert (
+        "nothing was written: no query is left"
+        in run("dedup", store, "--out", tmp_path / "none", "--against", store, "--threshold", "0.5", code=1).stderr
+    )
+    assert "do not go together" in run("dedup", store, "--dry-run", "--merge", "--against", store, code=2).stderr
+    assert "--model" in run("dedup", store, "--dry-run", "--method", "semantic", code=2).stderr
+
+    done = run("dedup", store, "--scope", "responses", "--out", tmp_path / "answers", "--json")
+    assert json.loads(done.stdout)["duplicates"] == 0
+    assert "leave out --scope" in run("dedup", store, "--dry-run", "--scope", "responses", "--merge", code=2).stderr
+
 
 def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
@@ -361,6 +374,9 @@ def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
     assert "1 texts hold one of 1 prompts or 1 answers" in done.stdout
     assert pq.read_table(tmp_path / "found.parquet").num_rows == 1
     assert json.loads(run("contamination", store, "--against", store, "--json", code=1).stdout)["findings"] == 3
+    done = run("check", store, "--against", benchmark, code=1)
+    assert "error contamination (1): a benchmark's prompt in a query, or its answer in a response" in done.stdout
+    assert "nothing was written" in run("clean", store, "--out", tmp_path / "c", "--against", benchmark, code=1).stderr
     benchmark.write_text(json.dumps({"question": "二加二等于几"}) + "\n")
     assert "0 texts hold" in run("contamination", store, "--against", benchmark).stdout
     assert (

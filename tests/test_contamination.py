@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from make import make_store, twin
 from strategies import examples
 
+from coig_p.dedup import contamination
 from coig_p.dedup.contamination import (
     Benchmark,
     ContaminationConfig,
@@ -71,6 +72,21 @@ def test_a_store_made_from_its_own_benchmark_is_all_contaminated(tmp_path: Path)
     found = found_in(twin(), tmp_path, path)
     assert {one["query_id"] for one in found if one["field"] == "query"} == {row["query_id"] for row in twin()}
     assert len(found) == 24 + 96
+
+
+def test_a_repository_on_the_hub_is_a_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "snapshot"
+    (copy / "data").mkdir(parents=True)
+    lines(copy / "data/test.jsonl", {"question": QUESTION})
+    (copy / "README.md").write_text("a card is no benchmark", encoding="utf-8")
+    monkeypatch.setattr(contamination, "download_repository", {"org/bench": copy, "org/none": tmp_path / "x"}.get)
+    config = ContaminationConfig()
+    assert read_benchmarks(["org/bench"], config).prompts == [(QUESTION, "test.jsonl:1")]
+    (tmp_path / "x").mkdir()
+    with pytest.raises(DataError, match="no file there"):
+        read_benchmarks(["org/none"], config)
+    with pytest.raises(UsageError, match="no such file"):
+        read_benchmarks(["neither/here/nor/there"], config)
 
 
 def test_a_clean_store_has_no_finding(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ count by equality of the comparison form alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +18,14 @@ import pyarrow as pa
 
 from coig_p.dedup.shingles import Index, shingles
 from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.locate import download_repository
 from coig_p.manifest import MANIFEST
-from coig_p.normalize import comparison_form
-from coig_p.sources import find_inputs, read_rows
+from coig_p.normalize import comparison_forms
+from coig_p.sources import data_files, find_inputs, read_rows
 from coig_p.store import Store
+from coig_p.validation import Report, Rule
 from coig_p.validation.findings import FINDINGS, ordered, redacted
 
-RULE = "contamination"
 _SHOWN = 40
 
 
@@ -43,6 +45,9 @@ PROFILES: Mapping[str, Profile] = {
     "crbench": Profile(("prompt",), ("chosen",)),
     "mt-bench-zh": Profile(("turns", "prompt"), ("reference",)),
 }
+
+
+RULE = "contamination"
 
 
 @dataclass(frozen=True)
@@ -78,18 +83,23 @@ class Benchmark(NamedTuple):
 
 
 def read_benchmarks(names: Sequence[str | Path], config: ContaminationConfig) -> Benchmark:
-    """Prompts and answers of benchmark files or stores.
+    """Prompts and answers of benchmarks: files, stores, or repositories on the Hub (org/name).
 
     Raises:
         UsageError: no such file.
         DataError: a file that cannot be read, or no prompt in it under the profile's names.
+        RemoteError: a repository that cannot be had.
     """
     found = Benchmark([], [])
     for name in names:
-        if (Path(name) / MANIFEST).is_file():
-            _read_store(Store.open(name), found)
+        folder = Path(name) if Path(name).exists() else download_repository(str(name))
+        if folder is not None and (folder / MANIFEST).is_file():
+            _read_store(Store.open(folder), str(name), found)
             continue
-        for path in find_inputs([name]):
+        paths = data_files(folder) if folder is not None and folder.is_dir() else find_inputs([name])
+        if not paths:
+            raise DataError(f"{name}: no file there that could be a benchmark")
+        for path in paths:
             before = len(found.prompts)
             for row in read_rows(path):
                 if row.problem is not None or not isinstance(row.value, dict):
@@ -105,10 +115,10 @@ def read_benchmarks(names: Sequence[str | Path], config: ContaminationConfig) ->
     return found
 
 
-def _read_store(store: Store, found: Benchmark) -> None:
+def _read_store(store: Store, name: str, found: Benchmark) -> None:
     for batch in store.batches():
         for row in batch.select(["query_id", "query", "responses"]).to_pylist():
-            where = f"{store.path.name}:{row['query_id']}"
+            where = f"{Path(name).name}:{row['query_id']}"
             found.prompts.append((row["query"], where))
             found.answers.extend((response["text"], where) for response in row["responses"])
 
@@ -129,8 +139,8 @@ class _Texts:
     def __init__(self, given: list[tuple[str, str]], config: ContaminationConfig) -> None:
         self.config = config
         self.where: dict[str, str] = {}
-        for text, where in given:
-            self.where.setdefault(comparison_form(text), where)
+        for form, (_, where) in zip(comparison_forms([text for text, _ in given]), given, strict=True):
+            self.where.setdefault(form, where)
         self.where.pop("", None)
         self.long = [form for form in self.where if len(form) >= config.least]
         found = shingles(self.long, config.n)
@@ -143,7 +153,7 @@ class _Texts:
 
     def find(self, texts: Sequence[str]) -> list[tuple[int, float, str]]:
         """Text, containment and where the benchmark has it; for each text that has one, the best."""
-        forms = list(map(comparison_form, texts))
+        forms = comparison_forms(texts)
         best = {at: (1.0, self.where[form]) for at, form in enumerate(forms) if form in self.where}
         for at, item, share in self._contained(forms):
             if share > best.get(at, (0.0, ""))[0]:
@@ -172,11 +182,12 @@ def find_contamination(
     benchmark: Benchmark,
     config: ContaminationConfig,
     advance: Callable[[int], None] = lambda queries: None,
+    domains: Sequence[str] = (),
 ) -> pa.Table:
     """Queries that hold a benchmark's prompt and responses that hold its answer, as findings (errors)."""
     prompts, answers = _Texts(benchmark.prompts, config), _Texts(benchmark.answers, config)
     found = []
-    for batch in store.batches():
+    for batch in chain.from_iterable(map(store.batches, domains)) if domains else store.batches():
         queries = batch.column("query").to_pylist()
         rows = batch.select(["domain", "query_id"]).to_pylist()
         for at, share, where in prompts.find(queries):
@@ -193,6 +204,28 @@ def find_contamination(
     return ordered(
         [pa.Table.from_pylist([{"rule": RULE, "severity": "error", **one} for one in found], schema=FINDINGS)]
     )
+
+
+def with_contamination(
+    report: Report,
+    store: Store,
+    names: Sequence[str | Path],
+    config: ContaminationConfig,
+    advance: Callable[[int], None] = lambda queries: None,
+    domains: Sequence[str] = (),
+) -> Report:
+    """The report of a check with what of these benchmarks is in the store, as errors of a rule of their own."""
+    found = find_contamination(store, read_benchmarks(names, config), config, advance, domains)
+    rule = Rule(
+        RULE,
+        "error",
+        ("query", "response"),
+        "a benchmark's prompt in a query, or its answer in a response",
+        over="benchmarks",
+        find=find_contamination,
+        options={"against": [Path(name).name for name in names], **asdict(config)},
+    )
+    return replace(report, findings=ordered([report.findings, found]), rules={**report.rules, RULE: rule})
 
 
 def _excerpt(share: float, where: str, text: str) -> str:

@@ -162,7 +162,7 @@ def _candidates(keys: BandKeys, small: npt.NDArray[np.uint8], filled: npt.NDArra
         # The text in the lower bits, in the place of some of the key's: one sort orders both, and two
         # different keys that agree in the rest make but a candidate more.
         pairs = _pairs_of_equal(np.sort((band[right] << np.uint64(bits)) | texts), bits)
-        return pairs[_promising(small, _unpacked(pairs, bits), threshold)]
+        return pairs[promising(small, _unpacked(pairs, bits), threshold)]
 
     return _unpacked(sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys)])), bits)
 
@@ -195,7 +195,7 @@ def _pairs_of_equal(key: Keys, bits: int) -> Keys:
     return np.concatenate(pairs)
 
 
-def _promising(small: npt.NDArray[np.uint8], candidates: Pairs, threshold: float) -> npt.NDArray[np.bool_]:
+def promising(small: npt.NDArray[np.uint8], candidates: Pairs, threshold: float) -> npt.NDArray[np.bool_]:
     """Candidates whose signatures do not speak against them.
 
     The share of equal values estimates the similarity s with a standard deviation of

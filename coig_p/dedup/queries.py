@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,10 +19,13 @@ from coig_p.accounting import UNITS
 from coig_p.atomic import atomic_directory
 from coig_p.dedup.minhash import NUM_PERM, components, similar_pairs
 from coig_p.dedup.shingles import Index, jaccard
-from coig_p.errors import UsageError
+from coig_p.errors import DataError, UsageError
 from coig_p.normalize import comparison_forms
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store import Part, Store, check_target, describe_file, write_store
+
+if TYPE_CHECKING:
+    from coig_p.dedup.semantic import SemanticConfig
 
 DUPLICATES = pa.schema(
     [
@@ -51,6 +55,8 @@ class DedupConfig:
         merge: append the duplicates' responses to the survivor rather than drop them.
     """
 
+    method: ClassVar[str] = "minhash"
+
     threshold: float = 0.7
     n: int = 3
     num_perm: int = NUM_PERM
@@ -67,19 +73,36 @@ class DedupConfig:
 
 
 class Queries(NamedTuple):
-    """What is asked of every query of a store, in its order."""
+    """What is asked of every query of a store, in its order.
+
+    Attributes:
+        elsewhere: how many of the last ones are not the store's own but other stores'; those stay
+            whatever happens, and have the store's name before their id.
+    """
 
     ids: list[str]
     domains: list[str]
     forms: list[str]
     scored: list[int]
+    elsewhere: int = 0
 
 
-def read_queries(store: Store, advance: Advance = lambda queries: None) -> Queries:
-    """Every query's id, domain, comparison form, and how many of its responses have a score."""
-    found = Queries([], [], [], [])
+def read_queries(store: Store, advance: Advance = lambda queries: None, against: Sequence[Store] = ()) -> Queries:
+    """Every query's id, domain, comparison form, and how many of its responses have a score.
+
+    Args:
+        against: stores whose queries come after, to be compared with.
+    """
+    found = _read(store, Queries([], [], [], []), "", advance)
+    own = len(found.ids)
+    for other in against:
+        _read(other, found, f"{other.path.resolve().name}:", lambda queries: None)
+    return found._replace(elsewhere=len(found.ids) - own)
+
+
+def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> Queries:
     for batch in store.batches():
-        found.ids.extend(batch.column("query_id").to_pylist())
+        found.ids.extend(prefix + one for one in batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
         found.forms.extend(comparison_forms(batch.column("query").to_pylist()))
         for responses in batch.column("responses").to_pylist():
@@ -93,35 +116,60 @@ def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
 
     Clusters are the connected components of pairs at or above the threshold; a query without a
     letter or digit is in none. The survivor is the query with the most scored responses, then the
-    smallest query_id. Nothing depends on the queries' order.
+    smallest query_id; a query from elsewhere before all others. Nothing depends on the queries' order.
     """
     forms, form_of = _different(queries.forms)
     similar = similar_pairs(forms, config.threshold, config.n, num_perm=config.num_perm, seed=config.seed)
     cluster = components(len(forms), similar.pairs)[form_of]
-    together = np.bincount(cluster, minlength=1)[cluster] > 1
-    rank = np.array(
-        sorted(
-            (at for at in np.flatnonzero(together).tolist() if queries.forms[at]),
-            key=lambda at: (-queries.scored[at], queries.ids[at]),
-        ),
-        dtype=np.int64,
+    rank = lambda at: (-queries.scored[at], queries.ids[at])  # noqa: E731
+
+    def similarity(one: Index, other: Index) -> npt.NDArray[np.float64]:
+        return jaccard(forms, np.stack([form_of[one], form_of[other]], axis=1), config.n)
+
+    return as_clusters(queries, cluster, rank, similarity, "minhash")
+
+
+def as_clusters(
+    queries: Queries,
+    cluster: Index,
+    rank: Callable[[int], Any],
+    similarity: Callable[[Index, Index], npt.NDArray[np.float64]],
+    method: str,
+) -> pa.Table:
+    """A table of DUPLICATES.
+
+    Args:
+        cluster: of each query, a number below the number of queries.
+        rank: of a query by its place; the lowest of a cluster survives.
+        similarity: of queries, by their places, to others.
+    """
+    own = len(queries.ids) - queries.elsewhere
+    together = np.flatnonzero(np.bincount(cluster, minlength=1)[cluster] > 1).tolist()
+    members = np.array(
+        sorted((at for at in together if queries.forms[at]), key=lambda at: (at < own, rank(at))), dtype=np.int64
     )
-    # The best of each cluster comes first in the ranking.
-    _, first = np.unique(cluster[rank], return_index=True)
-    survivor_of = np.zeros(len(forms) + 1, np.int64)
-    survivor_of[cluster[rank[first]]] = rank[first]
-    survivor = survivor_of[cluster[rank]]
+    # The best of each cluster comes first.
+    numbers, first = np.unique(cluster[members], return_index=True)
+    survivor_of = np.zeros(len(cluster) + 1, np.int64)
+    survivor_of[numbers] = members[first]
+    survivor = survivor_of[cluster[members]]
+    # Of other stores only who stays is named, and that only where something here goes.
+    here = np.bincount(cluster[members[members < own]], minlength=len(cluster) + 1)[cluster[members]] > 0
+    shown = here & ((members < own) | (members == survivor))
+    members, survivor = members[shown], survivor[shown]
     names = np.array(queries.ids, dtype=object)
-    order = sorted(range(len(rank)), key=lambda at: (names[survivor[at]], rank[at] != survivor[at], names[rank[at]]))
-    rank, survivor = rank[order], survivor[order]
-    numbers = np.unique(names[survivor].astype(str), return_inverse=True)[1] if len(rank) else rank
+    order = sorted(
+        range(len(members)), key=lambda at: (names[survivor[at]], members[at] != survivor[at], names[members[at]])
+    )
+    members, survivor = members[order], survivor[order]
+    number = np.unique(names[survivor].astype(str), return_inverse=True)[1] if len(members) else members
     return pa.table(
         [
-            pa.array(numbers, pa.int64()),
-            pa.array(names[rank], pa.string()),
+            pa.array(number, pa.int64()),
+            pa.array(names[members], pa.string()),
             pa.array(names[survivor], pa.string()),
-            pa.array(jaccard(forms, np.stack([form_of[rank], form_of[survivor]], axis=1), config.n)),
-            pa.array(["minhash"] * len(rank), pa.string()),
+            pa.array(similarity(members, survivor)),
+            pa.array([method] * len(members), pa.string()),
         ],
         schema=DUPLICATES,
     )
@@ -142,7 +190,7 @@ def summary(duplicates: pa.Table, queries: Queries) -> dict[str, Any]:
     domain = dict(zip(queries.ids, queries.domains, strict=True))
     gone = Counter(domain[one] for one in _gone(duplicates))
     return {
-        "queries": len(queries.ids),
+        "queries": len(queries.ids) - queries.elsewhere,
         "clusters": len(clusters),
         "largest": max(clusters.values(), default=0),
         "duplicates": sum(gone.values()),
@@ -158,7 +206,7 @@ def _gone(duplicates: pa.Table) -> list[str]:
 def dedup_store(
     store: Store,
     out: Path,
-    config: DedupConfig,
+    config: DedupConfig | SemanticConfig,
     duplicates: pa.Table,
     *,
     overwrite: bool = False,
@@ -171,6 +219,7 @@ def dedup_store(
 
     Raises:
         UsageError: `out` cannot be used.
+        DataError: nothing would be left.
     """
     check_target(out, overwrite)
     if out.resolve() == store.path.resolve():
@@ -183,6 +232,8 @@ def dedup_store(
     for file in store.data_files():
         ids = pq.read_table(store.path / file.path, columns=["query_id"]).column("query_id").to_pylist()
         kept[str(file.domain), str(file.split)] += sum(one not in gone for one in ids)
+    if not sum(kept.values()):
+        raise DataError("nothing was written: no query is left")
     with atomic_directory(out) as root:
         pq.write_table(duplicates, root / "duplicates.parquet", compression="zstd")
         extra = describe_file(root, "duplicates.parquet", "duplicates", rows=duplicates.num_rows)
@@ -192,7 +243,7 @@ def dedup_store(
             if rows
         ]
         # The manifest is written last, and `dropped` is whole by then.
-        options = {**store.manifest.options, "dedup": {**asdict(config), "method": "minhash", "dropped": dropped}}
+        options = {**store.manifest.options, "dedup": {**asdict(config), "method": config.method, "dropped": dropped}}
         tool = f"coig-p {__version__}"
         write_store(root, parts, replace(store.manifest, domains=(), files=(extra,), tool=tool, options=options))
     return Store.open(out), dropped

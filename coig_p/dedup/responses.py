@@ -1,0 +1,194 @@
+"""Near-identical answers to one query by different models: who copied, or where a model stands twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from coig_p.cleaning import clean_store
+from coig_p.dedup.minhash import NUM_PERM, components, promising, signatures
+from coig_p.dedup.shingles import Pairs, jaccard, shingles
+from coig_p.errors import UsageError
+from coig_p.normalize import comparison_forms
+from coig_p.store import Store
+from coig_p.validation import Report, Rule
+from coig_p.validation.findings import FINDINGS
+
+DUPLICATE_RESPONSES = pa.schema(
+    [
+        ("cluster", pa.int64()),
+        ("domain", pa.string()),
+        ("query_id", pa.string()),
+        ("response", pa.int64()),
+        ("model", pa.string()),
+        ("survivor", pa.string()),
+        ("similarity", pa.float64()),
+        ("method", pa.string()),
+    ]
+)
+"""One row for each member of a cluster of two or more, the survivor among them.
+
+`response` is its place in the query's responses, `survivor` the model that stays, `similarity` the
+exact Jaccard to its answer.
+"""
+
+RULE = "similar-response"
+
+
+@dataclass(frozen=True)
+class ResponseConfig:
+    """What counts as the same answer.
+
+    Attributes:
+        threshold: smallest Jaccard similarity of two responses' n-grams.
+        n: characters of an n-gram of the comparison form; 5 suits responses.
+        num_perm, seed: of MinHash, which spares comparing what is clearly different.
+    """
+
+    threshold: float = 0.7
+    n: int = 5
+    num_perm: int = NUM_PERM
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise UsageError(f"threshold={self.threshold!r}: use a number above 0, up to 1")
+        if self.n < 1:
+            raise UsageError(f"n={self.n!r}: use a whole number of 1 or more")
+        if not 2 <= self.num_perm <= 1024:
+            raise UsageError(f"num_perm={self.num_perm!r}: use a whole number from 2 to 1024")
+
+
+def find_similar_responses(
+    store: Store, config: ResponseConfig, advance: Callable[[int], None] = lambda queries: None
+) -> pa.Table:
+    """Clusters of near-identical responses within a query, as a table of DUPLICATE_RESPONSES.
+
+    Clusters are connected components, as with queries; the response with the most scores stays, then
+    the model that comes first by name.
+    """
+    found: list[dict[str, Any]] = []
+    clusters = 0
+    for batch in store.batches():
+        rows = batch.select(["domain", "query_id", "responses"]).to_pylist()
+        answers = [
+            (row, at, response) for row, whole in enumerate(rows) for at, response in enumerate(whole["responses"])
+        ]
+        forms = comparison_forms([response["text"] for _, _, response in answers])
+        pairs = _alike(forms, np.array([row for row, _, _ in answers], np.int64), config)
+        label = components(len(forms), pairs)
+        members: dict[int, list[int]] = {}
+        for at in np.flatnonzero(np.bincount(label, minlength=1)[label] > 1).tolist():
+            members.setdefault(int(label[at]), []).append(at)
+        for group in members.values():
+            group.sort(key=lambda at: (-len(answers[at][2]["scores"]), answers[at][2]["model"]))
+            similarity = jaccard(forms, np.array([(group[0], at) for at in group], np.int64), config.n)
+            for at, share in zip(group, similarity.tolist(), strict=True):
+                row, place, response = answers[at]
+                found.append(
+                    {
+                        "cluster": clusters,
+                        "domain": rows[row]["domain"],
+                        "query_id": rows[row]["query_id"],
+                        "response": place,
+                        "model": response["model"],
+                        "survivor": answers[group[0]][2]["model"],
+                        "similarity": share,
+                        "method": "minhash",
+                    }
+                )
+            clusters += 1
+        advance(batch.num_rows)
+    table = pa.Table.from_pylist(found, schema=DUPLICATE_RESPONSES)
+    return _in_one_order(table)
+
+
+def _alike(forms: list[str], row: Any, config: ResponseConfig) -> Pairs:
+    """Pairs of responses to one query (rows ascend) that are at least as similar as the threshold."""
+    begins = np.searchsorted(row, np.arange(row.max(initial=-1) + 2))
+    filled = np.array([bool(form) for form in forms], bool)
+    pairs = [np.stack(np.triu_indices(end - begin, 1), axis=1) + begin for begin, end in pairwise(begins.tolist())]
+    every = np.concatenate([np.zeros((0, 2), np.int64), *pairs])
+    every = every[filled[every].all(axis=1)]
+    small = signatures(shingles(forms, config.n), config.num_perm, config.seed).astype(np.uint8)
+    every = every[promising(small, every, config.threshold)]
+    found: Pairs = every[jaccard(forms, every, config.n) >= config.threshold]
+    return found
+
+
+def _in_one_order(table: pa.Table) -> pa.Table:
+    """By domain and query, clusters numbered as they come: whatever the shards' order was."""
+    order = [("domain", "ascending"), ("query_id", "ascending"), ("survivor", "ascending")]
+    # sort_by is not stable on its own; who stays is known by similarity 1 and the name.
+    table = table.sort_by([*order, ("model", "ascending"), ("response", "ascending")])
+    keys = list(zip(*(table.column(name).to_pylist() for name in ("domain", "query_id", "survivor")), strict=True))
+    number: dict[Any, int] = {}
+    numbers = [number.setdefault(key, len(number)) for key in keys]
+    return table.set_column(0, DUPLICATE_RESPONSES.field(0), pa.array(numbers, pa.int64()))
+
+
+def response_summary(store: Store, duplicates: pa.Table) -> dict[str, Any]:
+    """How many clusters there are, how large, and what would go, in all and by domain."""
+    clusters = Counter(duplicates.column("cluster").to_pylist())
+    gone = Counter(row["domain"] for row in duplicates.to_pylist() if row["model"] != row["survivor"])
+    return {
+        "responses": sum(file.responses or 0 for file in store.data_files()),
+        "clusters": len(clusters),
+        "largest": max(clusters.values(), default=0),
+        "duplicates": sum(gone.values()),
+        "by_domain": dict(sorted(gone.items())),
+    }
+
+
+def dedup_responses(
+    store: Store,
+    out: Path,
+    config: ResponseConfig,
+    duplicates: pa.Table,
+    *,
+    overwrite: bool = False,
+    advance: Callable[[int], None] = lambda queries: None,
+) -> tuple[Store, Mapping[str, int]]:
+    """Write a store of the responses that stay, and duplicates.parquet beside its data.
+
+    Raises:
+        UsageError: `out` cannot be used.
+    """
+    findings = [
+        {
+            "rule": RULE,
+            "severity": "error",
+            **{name: row[name] for name in ("domain", "query_id", "model")},
+            "field": f"responses[{row['response']}].text",
+            "excerpt": f"{row['similarity']:.2f} like {row['survivor']}",
+        }
+        for row in duplicates.to_pylist()
+        if row["model"] != row["survivor"]
+    ]
+    rule = Rule(
+        RULE,
+        "error",
+        ("response",),
+        "an answer that another model gave as well",
+        over="duplicates",
+        find=find_similar_responses,
+        options=asdict(config),
+    )
+    report = Report(pa.Table.from_pylist(findings, schema=FINDINGS), {RULE: rule}, 0, 0)
+    new, dropped = clean_store(
+        store,
+        report,
+        out,
+        overwrite=overwrite,
+        advance=advance,
+        step="dedup_responses",
+        beside={"duplicates.parquet": duplicates},
+    )
+    return new, dropped.get(RULE, {})
