@@ -350,7 +350,7 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     assert "pass --overwrite" in run("dedup", store, "--out", tmp_path / "new", code=2).stderr
     assert "threshold=2.0" in run("dedup", store, "--dry-run", "--threshold", "2", code=2).stderr
 
-    done = run("dedup", store, "--out", tmp_path / "next", "--against", tmp_path / "new", "--threshold", "0.9")
+    done = run("dedup", store, "--dry-run", "--against", tmp_path / "new", "--threshold", "0.9")
     assert "4 queries: 3 clusters" in done.stdout
     assert (
         "nothing was written: no query is left"
