@@ -8,6 +8,7 @@ loaded, which makes them a little less certain, not more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,24 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.labels import Floats, Index, Mask, Responses, compared_pairs, response_values
-from coig_p.pairs import PairConfig, sweep_pairs_of
+from coig_p.pairs import PairConfig, at_each_level, is_nested, sweep_pairs_of
 
 VERDICTS = ("agrees", "ties", "opposes")
-
-
-class Verdicts(NamedTuple):
-    """One judge's verdicts on pairs that the other judges label; arrays of equal length.
-
-    Attributes:
-        judge: who was left out.
-        query, level: as in `coig_p.pairs.Swept`.
-        verdict: index into VERDICTS.
-    """
-
-    judge: str
-    query: Index
-    level: Index
-    verdict: Index
 
 
 class Offsets(NamedTuple):
@@ -54,16 +40,27 @@ class Offsets(NamedTuple):
 
 def verdicts(
     responses: Responses, batch: pa.RecordBatch, config: PairConfig, thresholds: Sequence[float]
-) -> Iterator[Verdicts]:
-    """Each judge's verdicts in a batch, at each of `thresholds` (ascending)."""
+) -> Iterator[tuple[str, Index]]:
+    """Each judge that was left out, and its verdicts on the pairs that the others label.
+
+    Yields:
+        Judge and counts of shape (rows of the batch, thresholds, verdicts); thresholds ascend.
+    """
     compared = config.labels != "scores" and _comparison_judges(batch)
     if not compared and not _some_scored_twice(responses):
         return
-    for judge, others in _left_out(responses, batch, config):
+    shape = batch.num_rows, len(thresholds), len(VERDICTS)
+    judges = _judges(responses, batch, config)
+    for judge in judges:
+        others = tuple(name for name in judges if name != judge)
+        if not others:
+            return
         pairs = sweep_pairs_of(responses, batch, replace(config, judges=others), thresholds)
         known, sign = _preferences(responses, batch, replace(config, judges=(judge,)), pairs.chosen, pairs.rejected)
         if known.any():
-            yield Verdicts(judge, pairs.query[known], pairs.level[known], 1 - sign[known])
+            cell = pairs.query[known] * len(thresholds) + (pairs.level[known] - 1)
+            counts = np.bincount(cell * len(VERDICTS) + 1 - sign[known], minlength=math.prod(shape)).reshape(shape)
+            yield judge, at_each_level(counts, is_nested(config))
 
 
 def offsets(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Iterator[Offsets]:
@@ -127,13 +124,3 @@ def _judges(responses: Responses, batch: pa.RecordBatch | None, config: PairConf
     if batch is not None:
         names |= set(_comparison_judges(batch))
     return sorted(name for name in names if config.judges is None or name in config.judges)
-
-
-def _left_out(
-    responses: Responses, batch: pa.RecordBatch, config: PairConfig
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    judges = _judges(responses, batch, config)
-    for judge in judges:
-        others = tuple(name for name in judges if name != judge)
-        if others:
-            yield judge, others

@@ -201,8 +201,8 @@ def sweep_pairs_of(
     if not is_nested(config):
         each = [find_pairs_of(responses, batch, replace(config, threshold=value)) for value in thresholds]
         level = np.repeat(np.arange(1, len(each) + 1), [len(pairs.query) for pairs in each])
-        columns = zip(*(pairs[:3] for pairs in each), strict=True)
-        return Swept(*(np.concatenate(column) for column in columns), level)
+        query, chosen, rejected = (np.concatenate([pairs[at] for pairs in each]) for at in range(3))
+        return Swept(query, chosen, rejected, level)
     candidates = _candidates(responses, batch, config)
     parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))]
     for labelled in candidates.labelled:
@@ -218,6 +218,11 @@ def sweep_pairs_of(
 def is_nested(config: PairConfig) -> bool:
     """Whether the pairs at a higher threshold are always among those at a lower one: nothing is drawn."""
     return _pairs_drawn(config) is None
+
+
+def at_each_level(counts: Index, nested: bool) -> Index:
+    """Counts by level, (rows, levels, ...), as counts at each threshold: nested, a level meets all below it."""
+    return counts[:, ::-1].cumsum(1)[:, ::-1] if nested else counts
 
 
 class Combinations(NamedTuple):

@@ -25,7 +25,7 @@ from coig_p.errors import UsageError
 from coig_p.intervals import Moments, moments, no_moments, share
 from coig_p.labels import Index, Responses
 from coig_p.manifest import Manifest, StoreFile
-from coig_p.pairs import PairConfig, check_judges, check_threshold, is_nested, sweep_pairs_of
+from coig_p.pairs import PairConfig, at_each_level, check_judges, check_threshold, is_nested, sweep_pairs_of
 from coig_p.store import ROWS_PER_GROUP, Store, shard_batches
 from coig_p.threads import in_order
 
@@ -230,23 +230,17 @@ def _observe_batch(batch: pa.RecordBatch, config: PairConfig, thresholds: Sequen
         return at_each_level(np.bincount(cells, minlength=size * steps).reshape(size, steps), nested)
 
     found, longer = counts(cell), counts(cell[chosen > rejected])
-    models = responses.model
-    by_model = counts((models.code[pairs.chosen] % (len(models.names) + 1)) * steps + pairs.level - 1, len(models.names) + 1)
+    names = responses.model.names
+    winner = responses.model.code[pairs.chosen] % (len(names) + 1)  # -1, no name, goes last and is not counted
+    by_model = counts(winner * steps + pairs.level - 1, len(names) + 1)
     given = np.zeros((rows, steps, len(VERDICTS)), np.int64)
-    for said in verdicts(responses, batch, config, thresholds):
-        at = (said.query * steps + (said.level - 1)) * len(VERDICTS) + said.verdict
-        each = np.bincount(at, minlength=given.size).reshape(given.shape)
-        given += at_each_level(each, nested)
+    for _, said in verdicts(responses, batch, config, thresholds):
+        given += said
     return _Seen(
         pairs=found.sum(0),
         kept=(found > 0).sum(0),
         longer=moments(longer, longer + counts(cell[chosen < rejected])),
         verdicts=moments(given, np.broadcast_to(given.sum(2, keepdims=True), given.shape)),
         queries=rows,
-        chosen={name: by_model[at] for at, name in enumerate(models.names)},
+        chosen={name: by_model[at] for at, name in enumerate(names)},
     )
-
-
-def at_each_level(counts: Index, nested: bool) -> Index:
-    """(rows, T, ...) counts by level as counts at each threshold: nested, a level meets all thresholds up to its own."""
-    return counts[:, ::-1].cumsum(1)[:, ::-1] if nested else counts

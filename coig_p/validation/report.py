@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from coig_p.atomic import atomic_directory
 from coig_p.errors import UsageError
 from coig_p.manifest import MANIFEST
+from coig_p.plots import bars
 from coig_p.terminal import printable
 from coig_p.validation.checking import Report
 from coig_p.validation.findings import tally
@@ -120,27 +121,3 @@ def _cell(value: object) -> str:
     """Hostile text as a cell: one line, no markup, no control characters."""
     text = printable("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~>" else letter for letter in escape(text, quote=False))
-
-
-def bars(title: str, values: Mapping[str, int], colours: Sequence[str] = ()) -> str:
-    """A horizontal bar chart as SVG."""
-    row, left, width = 22, 260, 420
-    most = max(values.values(), default=1)
-    height = 50 + row * max(len(values), 1)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 90} {height}" '
-        f'width="{left + width + 90}" height="{height}" font-family="sans-serif" font-size="13">',
-        f'<rect width="100%" height="100%" fill="white"/><text x="12" y="24" font-size="16">{escape(title)}</text>',
-    ]
-    for at, (name, value) in enumerate(values.items()):
-        y = 44 + at * row
-        colour = colours[at] if colours else _COLOURS["metric"]
-        shown = name if len(name) <= 34 else name[:33] + "…"
-        parts += [
-            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(printable(shown))}</text>',
-            f'<rect x="{left}" y="{y}" width="{max(1, round(width * value / most))}" height="15" fill="{colour}"/>',
-            f'<text x="{left + max(1, round(width * value / most)) + 6}" y="{y + 12}">{value:,}</text>',
-        ]
-    if not values:
-        parts.append('<text x="12" y="56">none</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
