@@ -277,8 +277,8 @@ def _runs(*columns: Sequence[float | None]) -> list[list[int]]:
 
 def _round_step(most: float) -> int:
     """A round step that cuts 0 to `most` into 2 to 5."""
-    power = 10 ** max(0, math.floor(math.log10(max(most / 5, 1))))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power * 5 >= most)
+    power = int(10 ** math.floor(math.log10(max(most / 5, 1))))
+    return next(step for step in (power, 2 * power, 5 * power, 10 * power) if step * 5 >= most)
 
 
 def _percent(value: float | None) -> str:

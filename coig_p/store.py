@@ -214,6 +214,15 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise UsageError(f"{target} exists: pass --overwrite to replace it, or choose another place")
 
 
+def check_folder(folder: Path, files: Collection[str], what: str) -> None:
+    """Raise UsageError where `what`, made of `files` alone, cannot be written, before anything is read."""
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        if (parent / MANIFEST).is_file():
+            raise UsageError(f"{folder} is inside the store {parent}: {what} does not belong there")
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(files)):
+        raise UsageError(f"{folder} exists and is not {what}: choose another place")
+
+
 def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manifest:
     """Write a store's shards, README and, last, its manifest into an empty directory.
 

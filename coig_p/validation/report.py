@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from coig_p.atomic import atomic_directory
-from coig_p.errors import UsageError
-from coig_p.manifest import MANIFEST
 from coig_p.plots import bars
+from coig_p.store import check_folder
 from coig_p.terminal import printable
 from coig_p.validation.checking import Report
 from coig_p.validation.findings import tally
@@ -19,7 +18,7 @@ from coig_p.validation.rules import SEVERITIES
 
 EXAMPLES = 3
 _COLOURS = {"error": "#c0392b", "warning": "#d68910", "metric": "#5d6d7e"}
-_FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg"}
+FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg"}
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -28,7 +27,7 @@ def write_report(report: Report, folder: Path) -> None:
     Raises:
         UsageError: the folder is a store, lies in one, or holds something else.
     """
-    check_folder(folder)
+    check_folder(folder, FILES, "a report")
     with atomic_directory(folder) as root:
         pq.write_table(report.findings, root / "findings.parquet", compression="zstd")
         (root / "report.md").write_text(as_markdown(report), encoding="utf-8", newline="\n")
@@ -42,15 +41,6 @@ def write_report(report: Report, folder: Path) -> None:
         }
         plot = bars("Errors and warnings by model", {name: number for name, number in wrong.items() if number})
         (root / "models.svg").write_text(plot, encoding="utf-8", newline="\n")
-
-
-def check_folder(folder: Path) -> None:
-    """Raise UsageError where a report cannot be written, before anything is read."""
-    for parent in (folder.absolute(), *folder.absolute().parents):
-        if (parent / MANIFEST).is_file():
-            raise UsageError(f"{folder} is inside the store {parent}: a report does not belong there")
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - _FILES):
-        raise UsageError(f"{folder} exists and is not a report: choose another place")
 
 
 def as_markdown(report: Report) -> str:
