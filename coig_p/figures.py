@@ -29,8 +29,8 @@ _WORDS = {
         "kept-pairs": "pairs, of those at the lowest threshold",
         "kept-queries": "queries with a pair",
         "balance": "Length and models",
-        "longer": "the longer response is chosen",
-        "most": "pairs won by the most chosen model",
+        "longer": "the longer is chosen",
+        "most": "most chosen model",
         "even": "balance of the models",
         "second-judge": "A second judge on the pairs of the others",
         "agrees": "agrees",
@@ -39,6 +39,7 @@ _WORDS = {
         "threshold": "threshold",
         "paper": "2: COIG-P's",
         "default": "the store's",
+        "and": " and ",
         "none": "none",
     },
     "zh": {
@@ -68,6 +69,7 @@ _WORDS = {
         "threshold": "阈值",
         "paper": "2：COIG-P 所用",
         "default": "此数据集的默认值",
+        "and": "，也是",
         "none": "无",
     },
 }
@@ -81,12 +83,15 @@ def statistics_plots(statistics: Statistics, language: str = "en") -> dict[str, 
     bins = total["margins"]["bins"]
     plots = {
         "domains.svg": bars(words["domains"], _largest(pairs), empty=words["none"]),
-        "margins.svg": columns(words["margins"], _labels(bins), {words["pairs"]: bins["counts"]}, axis=words["margin"]),
+        "margins.svg": columns(
+            words["margins"], _labels(bins), {words["pairs"]: bins["counts"]}, axis=words["margin"], empty=words["none"]
+        ),
         "lengths.svg": columns(
             words["lengths"],
             _labels(total["lengths"]["chosen"]["bins"]),
             {words[kind]: total["lengths"][kind]["bins"]["counts"] for kind in ("chosen", "rejected")},
             axis=words["length"],
+            empty=words["none"],
         ),
     }
     rates = {name: model["win_rate"] for name, model in total["models"].items()}
@@ -112,7 +117,8 @@ def sweep_plots(sweep: Sweep, language: str = "en") -> dict[str, str]:
     x = [row["threshold"] for row in rows]
     marks = {sweep.default_threshold: words["default"]}
     if sweep.paper_optimum is not None:
-        marks[sweep.paper_optimum] = words["paper"]
+        both = sweep.paper_optimum == sweep.default_threshold
+        marks[sweep.paper_optimum] = words["paper"] + (words["and"] + words["default"] if both else "")
     marks = {value: name for value, name in marks.items() if x[0] <= value <= x[-1]}
     most = rows[0]["pairs"]
     kept = Series(words["kept-pairs"], [row["pairs"] / most if most else None for row in rows])

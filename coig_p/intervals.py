@@ -62,8 +62,9 @@ def share(moment: Moments) -> dict[str, Any]:
     draws = min(n, p * (1 - p) / variance) if variance > 0 else n * n / squares
     z = _quantile(groups)
     middle, spread = p + z * z / (2 * draws), z * math.sqrt(p * (1 - p) / draws + z * z / (4 * draws * draws))
-    found["low"] = max(0.0, (middle - spread) / (1 + z * z / draws))
-    found["high"] = min(1.0, (middle + spread) / (1 + z * z / draws))
+    # Within 0 and 1, and around p, also when a sum was rounded.
+    found["low"] = min(p, max(0.0, (middle - spread) / (1 + z * z / draws)))
+    found["high"] = max(p, min(1.0, (middle + spread) / (1 + z * z / draws)))
     return found
 
 

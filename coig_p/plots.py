@@ -70,14 +70,16 @@ def bars(title: str, values: Mapping[str, int], colours: Sequence[str] = (), *, 
     return _svg(title, described, 58 + row * max(len(values), 1), parts)
 
 
-def columns(title: str, labels: Sequence[str], series: Mapping[str, Sequence[int]], *, axis: str = "") -> str:
+def columns(
+    title: str, labels: Sequence[str], series: Mapping[str, Sequence[int]], *, axis: str = "", empty: str = "none"
+) -> str:
     """Vertical bars side by side for each label, as in a histogram: one for each of 1 to 4 series.
 
     Args:
         labels: of the bins; those that would overlap are left out.
         axis: what the labels are, below them.
     """
-    left, top, high, bottom = 70, 66, 210, 56
+    left, top, high, bottom = 70, 72, 210, 56
     wide = WIDTH - left - 24
     most = max([1, *(value for values in series.values() for value in values)])
     step = _round_step(most)
@@ -91,7 +93,7 @@ def columns(title: str, labels: Sequence[str], series: Mapping[str, Sequence[int
         ]
     slot = wide / max(len(labels), 1)
     each = slot * 0.84 / max(len(series), 1)
-    every = max(1, math.ceil(max([width(label) for label in labels] or [0]) * 8 / slot))
+    every = max(1, math.ceil(max([_wide(label) for label in labels] or [0]) * 14 / slot))
     for at, label in enumerate(labels):
         x = left + slot * at
         for nth, values in enumerate(series.values()):
@@ -102,6 +104,8 @@ def columns(title: str, labels: Sequence[str], series: Mapping[str, Sequence[int
             )
         if at % every == 0:
             parts.append(_text(x + slot / 2, top + high + 18, label, "middle", "dim"))
+    if not labels:
+        parts.append(_text(left + wide / 2, top + high / 2, empty, "middle", "dim"))
     parts.append(_text(left + wide / 2, top + high + 42, axis, "middle", "dim"))
     described = "; ".join(
         f"{name}: " + ", ".join(f"{label} {value:,}" for label, value in zip(labels, values, strict=True))
@@ -126,7 +130,7 @@ def lines(
         axis: what x is.
         marks: places on x to mark by a dashed line, and what each is.
     """
-    left, top, high, bottom = 58, 84, 230, 56
+    left, top, high, bottom = 58, 98, 230, 56
     wide = WIDTH - left - 30
     span = (x[-1] - x[0]) or 1.0
 
@@ -146,10 +150,12 @@ def lines(
         if place(value) - last >= 34:
             last = place(value)
             parts.append(_text(last, top + high + 18, f"{value:g}", "middle", "dim"))
-    for value, name in sorted((marks or {}).items()):
+    for nth, (value, name) in enumerate(sorted((marks or {}).items())):
         parts.append(f'<path class="mark" d="M{_n(place(value))} {top}V{top + high}"/>')
         end = place(value) > left + wide * 0.7
-        parts.append(_text(place(value) + (-5 if end else 5), top - 8, name, "end" if end else "start", "dim"))
+        parts.append(
+            _text(place(value) + (-5 if end else 5), top - 8 - 15 * nth, name, "end" if end else "start", "dim")
+        )
     for nth, one in enumerate(series):
         for run in _runs(one.low, one.high):
             edge = [f"{_n(place(x[at]))} {_n(height(one.high[at] or 0))}" for at in run]
@@ -241,7 +247,7 @@ def _legend(names: Sequence[str]) -> list[str]:
     for at, name in enumerate(names):
         parts.append(f'<rect class="f{at}" x="{_n(x)}" y="40" width="12" height="12"/>')
         parts.append(_text(x + 17, 51, name, fits=WIDTH / max(len(names), 1) - 30))
-        x += 17 + min(width(name) * 7.2, WIDTH / max(len(names), 1) - 30) + 22
+        x += 17 + min(_wide(name) * 13, WIDTH / max(len(names), 1) - 30) + 16
     return parts
 
 
@@ -251,13 +257,21 @@ def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "ink
 
 
 def _cut(text: str, fits: float, size: float = 13) -> str:
-    """As much of `text` as goes into so many units: a Chinese character is as wide as the font's size."""
+    """As much of `text` as goes into so many units."""
     text = printable(text[:400])
-    if width(text) * size * 0.53 <= fits:
+    if _wide(text) * size <= fits:
         return text
-    while text and (width(text) + 1) * size * 0.53 > fits:
+    while text and (_wide(text) + 1) * size > fits:
         text = text[:-1]
     return text + "…"
+
+
+def _wide(text: str) -> float:
+    """About how wide a text is, in units of the font's size."""
+    return sum(
+        1.0 if width(letter) == 2 else 0.85 if letter in "MWmw@%" else 0.32 if letter in "ijl.,:;'|! " else 0.63
+        for letter in text
+    )
 
 
 def _safe(text: str) -> str:
