@@ -9,7 +9,7 @@ by Arrow's ``take`` (`coig_p.tables`).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -156,7 +156,109 @@ def find_pairs_of(responses: Responses, batch: pa.RecordBatch, config: PairConfi
     """`find_pairs` for a batch whose responses are laid out already."""
     if config.threshold is None:
         raise UsageError("the threshold is not set: use PairConfig.with_default_threshold")
-    candidates, order = [], np.zeros(len(responses.query), dtype=np.int64)
+    candidates = _candidates(responses, batch, config)
+    parts = []
+    for labelled in candidates.labelled:
+        kept = labelled.where(_levels(labelled, [config.threshold], config.strict) > 0)
+        parts.append((kept.low, kept.high, *kept.floats()))
+    low, high, low_score, high_score, margin = (
+        np.concatenate(column) for column in zip(_NO_PAIRS, *parts, strict=True)
+    )
+    select = _select(responses, candidates, config, low, high)
+    wins = margin > 0
+    chosen, rejected = np.where(wins, low, high), np.where(wins, high, low)
+    limit = _pairs_drawn(config)
+    if limit is not None:
+        select = select[_draw(responses, batch, config.seed, limit, chosen[select], rejected[select])]
+    return Pairs(
+        query=responses.query[chosen[select]],
+        chosen=chosen[select],
+        rejected=rejected[select],
+        chosen_score=np.where(wins, low_score, high_score)[select],
+        rejected_score=np.where(wins, high_score, low_score)[select],
+        margin=np.abs(margin[select]),
+    )
+
+
+class Swept(NamedTuple):
+    """Pairs of a batch under several thresholds, as arrays of equal length.
+
+    `chosen` and `rejected` index the batch's flattened responses, `query` its rows. `level` is 1 or
+    more: with `is_nested(config)`, how many of the thresholds the pair meets; otherwise the pair
+    stands once for every threshold it is drawn at, with that threshold's place counted from 1.
+    """
+
+    query: Index
+    chosen: Index
+    rejected: Index
+    level: Index
+
+
+def sweep_pairs_of(
+    responses: Responses, batch: pa.RecordBatch, config: PairConfig, thresholds: Sequence[float]
+) -> Swept:
+    """What `find_pairs_of` gives at each of `thresholds` (ascending), found at once; config.threshold is not read."""
+    if not is_nested(config):
+        each = [find_pairs_of(responses, batch, replace(config, threshold=value)) for value in thresholds]
+        level = np.repeat(np.arange(1, len(each) + 1), [len(pairs.query) for pairs in each])
+        query, chosen, rejected = (np.concatenate([pairs[at] for pairs in each]) for at in range(3))
+        return Swept(query, chosen, rejected, level)
+    candidates = _candidates(responses, batch, config)
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))]
+    for labelled in candidates.labelled:
+        level = _levels(labelled, thresholds, config.strict)
+        kept = labelled.where(level > 0)
+        parts.append((kept.low, kept.high, np.asarray(kept.low_value > kept.high_value, bool), level[level > 0]))
+    low, high, wins, level = (np.concatenate(column) for column in zip(*parts, strict=True))
+    select = _select(responses, candidates, config, low, high)
+    low, high, wins, level = low[select], high[select], wins[select], level[select]
+    return Swept(responses.query[low], np.where(wins, low, high), np.where(wins, high, low), level)
+
+
+def is_nested(config: PairConfig) -> bool:
+    """Whether the pairs at a higher threshold are always among those at a lower one: nothing is drawn."""
+    return _pairs_drawn(config) is None
+
+
+def at_each_level(counts: Index, nested: bool) -> Index:
+    """Counts by level, (rows, levels, ...), as counts at each threshold: nested, a level meets all below it."""
+    return counts[:, ::-1].cumsum(1)[:, ::-1] if nested else counts
+
+
+class Combinations(NamedTuple):
+    """How many two-combinations of responses have a label, and why some of them are no pair.
+
+    The first of these reasons that holds counts; strategy and draws are not looked at.
+    """
+
+    labelled: int
+    same_text: int
+    ties: int
+    below_threshold: int
+
+
+def count_combinations(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Combinations:
+    """Count the combinations of a batch that `find_pairs_of` starts from."""
+    assert config.threshold is not None
+    counts = np.zeros(4, dtype=np.int64)
+    for labelled in _candidates(responses, batch, config).labelled:
+        same = _same_text(responses.text, labelled.low, labelled.high)
+        tied = ~same & np.asarray(labelled.low_value == labelled.high_value, bool)
+        below = ~same & ~tied & (_levels(labelled, [config.threshold], config.strict) == 0)
+        counts += (len(labelled.low), same.sum(), tied.sum(), below.sum())
+    return Combinations(*(int(count) for count in counts))
+
+
+class _Candidates(NamedTuple):
+    """Two-combinations with a label, and how a query's responses rank where the strategy asks."""
+
+    labelled: list[Labelled]
+    order: Index
+    takes_part: Mask
+
+
+def _candidates(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> _Candidates:
+    labelled, order = [], np.zeros(len(responses.query), dtype=np.int64)
     scored = np.zeros(len(responses.query), dtype=bool)
     if config.labels != "comparisons":
         values, scale, scored = response_values(responses, config)
@@ -165,7 +267,7 @@ def find_pairs_of(responses: Responses, batch: pa.RecordBatch, config: PairConfi
         low, high = _combinations(responses.query[scored])
         usable = np.flatnonzero(scored)
         low, high = usable[low], usable[high]
-        candidates.append(Labelled(low, high, values[low], values[high], scale))
+        labelled.append(Labelled(low, high, values[low], values[high], scale))
     if config.labels != "scores" and _has_comparisons(batch):
         compared = compared_pairs(responses, batch, config)
         compared = compared.where(~(scored[compared.low] & scored[compared.high]))
@@ -179,33 +281,23 @@ def find_pairs_of(responses: Responses, batch: pa.RecordBatch, config: PairConfi
             takes_part = np.zeros(len(responses.query), dtype=bool)
             takes_part[compared.low] = takes_part[compared.high] = True
             scored = np.where(ranked, takes_part, scored)
-        candidates.append(compared)
+        labelled.append(compared)
+    return _Candidates(labelled, order, scored)
 
-    parts = []
-    for labelled in candidates:
-        kept = _above_threshold(labelled, config)
-        parts.append((kept.low, kept.high, *kept.floats()))
-    low, high, low_score, high_score, margin = (
-        np.concatenate(column) for column in zip(_NO_PAIRS, *parts, strict=True)
-    )
-    select = np.lexsort((high, low))
+
+def _select(responses: Responses, candidates: _Candidates, config: PairConfig, low: Index, high: Index) -> Index:
+    """Positions, ordered by low and then high, of those with two texts that the strategy takes."""
+    # Combinations come in order, comparisons come in order, but not both together.
+    select = np.lexsort((high, low)) if len(candidates.labelled) > 1 else np.arange(len(low))
     select = select[~_same_text(responses.text, low[select], high[select])]
-    wins = margin > 0
-    chosen, rejected = np.where(wins, low, high), np.where(wins, high, low)
     if config.strategy != "all":
-        rank, size = _ranks(responses, order, scored)
+        rank, size = _ranks(responses, candidates.order, candidates.takes_part)
         select = select[_follows_strategy(config.strategy, rank, size, low[select], high[select])]
-    limit = 1 if config.strategy == "best_random" else config.max_pairs_per_query
-    if limit is not None:
-        select = select[_draw(responses, batch, config.seed, limit, chosen[select], rejected[select])]
-    return Pairs(
-        query=responses.query[chosen[select]],
-        chosen=chosen[select],
-        rejected=rejected[select],
-        chosen_score=np.where(wins, low_score, high_score)[select],
-        rejected_score=np.where(wins, high_score, low_score)[select],
-        margin=np.abs(margin[select]),
-    )
+    return select
+
+
+def _pairs_drawn(config: PairConfig) -> int | None:
+    return 1 if config.strategy == "best_random" else config.max_pairs_per_query
 
 
 def _has_comparisons(batch: pa.RecordBatch) -> bool:
@@ -222,15 +314,20 @@ def _combinations(query: Index) -> tuple[Index, Index]:
     return first, first + 1 + nth
 
 
-def _above_threshold(labelled: Labelled, config: PairConfig) -> Labelled:
-    assert config.threshold is not None
+def _levels(labelled: Labelled, thresholds: Sequence[float], strict: bool) -> Index:
+    """How many of `thresholds`, ascending, each margin meets; 0 for a tie."""
     # threshold / SCORE_GRID <= |difference| / scale, multiplied out; scale is a multiple of the grid
-    bound = to_grid(config.threshold) * (labelled.scale // SCORE_GRID)
+    bounds = [to_grid(threshold) * (labelled.scale // SCORE_GRID) for threshold in thresholds]
     margin = np.abs(labelled.low_value - labelled.high_value)
     if margin.dtype != object:
-        bound = min(bound, 2**62)
-    keep = (margin > bound) if config.strict else (margin >= bound)
-    return labelled.where(np.asarray(keep & (margin != 0), dtype=bool))
+        bounds = [min(bound, 2**62) for bound in bounds]
+    if len(bounds) == 1:  # a load: no search
+        level = np.asarray((margin > bounds[0]) if strict else (margin >= bounds[0]), dtype=np.int64)
+    else:
+        # Bounds below or at the margin; a strict one must lie below.
+        level = np.searchsorted(np.array(bounds, margin.dtype), margin, side="left" if strict else "right")
+    level[np.asarray(margin == 0, dtype=bool)] = 0
+    return level
 
 
 def _same_text(text: pa.StringArray, low: Index, high: Index) -> Mask:

@@ -65,8 +65,9 @@ def check(
     coigp check store --against crbench.jsonl
     coigp check --list
     """
+    from coig_p.store import check_folder
     from coig_p.validation import load_rules
-    from coig_p.validation.report import check_folder, write_report
+    from coig_p.validation.report import FILES, write_report
 
     rules = load_rules(rules_file)
     if list_:
@@ -75,7 +76,7 @@ def check(
     if store is None:
         raise click.UsageError("Missing argument 'STORE'.")
     if folder is not None:
-        check_folder(folder)
+        check_folder(folder, FILES, "a report")
     report = checked(store, rules, domains, num_proc, benchmarks)
     if folder is not None:
         write_report(report, folder)

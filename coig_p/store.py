@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -99,6 +99,21 @@ class Store:
             check_split_name(self.manifest, split)
         return self.manifest.data_files(domain, split)
 
+    def selected_files(self, domains: Collection[str] = (), split: str | None = None) -> list[StoreFile]:
+        """The shards of several domains (default: of all), by domain in the manifest's order.
+
+        Raises:
+            UnknownNameError: the store has no such domain or split.
+        """
+        for domain in domains:
+            self.data_files(domain)
+        return [
+            file
+            for domain in self.manifest.domains
+            if not domains or domain in domains
+            for file in self.data_files(domain, split)
+        ]
+
     def batches(
         self, domain: str | None = None, split: str | None = None, batch_size: int = ROWS_PER_GROUP
     ) -> Iterator[pa.RecordBatch]:
@@ -129,8 +144,14 @@ class Store:
         return problems
 
 
-def shard_batches(root: Path, file: StoreFile, batch_size: int) -> Iterator[pa.RecordBatch]:
+def shard_batches(
+    root: Path, file: StoreFile, batch_size: int, columns: Sequence[str] | None = None, *, threads: bool = True
+) -> Iterator[pa.RecordBatch]:
     """Rows of RAW_SCHEMA of one shard of the store at `root`, none of the batches empty.
+
+    Args:
+        columns: read these alone.
+        threads: False decodes in the caller's thread, where shards are read side by side already.
 
     Raises:
         StoreError: the file cannot be read, or has other columns.
@@ -139,7 +160,7 @@ def shard_batches(root: Path, file: StoreFile, batch_size: int) -> Iterator[pa.R
         with pq.ParquetFile(root / file.path) as shard:
             if shard.schema_arrow.remove_metadata() != RAW_SCHEMA:
                 raise StoreError(root, f"{file.path}: its columns are not those of a store. Run: coigp verify")
-            for batch in shard.iter_batches(batch_size=batch_size):
+            for batch in shard.iter_batches(batch_size=batch_size, columns=columns, use_threads=threads):
                 if batch.num_rows:
                     yield batch
     except (pa.ArrowInvalid, OSError) as error:
@@ -191,6 +212,15 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise UsageError(f"{target} exists and is not a store: choose another place")
     if not overwrite:
         raise UsageError(f"{target} exists: pass --overwrite to replace it, or choose another place")
+
+
+def check_folder(folder: Path, files: Collection[str], what: str) -> None:
+    """Raise UsageError where `what`, made of `files` alone, cannot be written, before anything is read."""
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        if (parent / MANIFEST).is_file():
+            raise UsageError(f"{folder} is inside the store {parent}: {what} does not belong there")
+    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(files)):
+        raise UsageError(f"{folder} exists and is not {what}: choose another place")
 
 
 def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manifest:

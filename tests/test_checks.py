@@ -562,7 +562,8 @@ def test_findings_are_in_parquet_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_report_escapes_what_models_wrote(tmp_path: Path) -> None:
-    from coig_p.validation.report import as_markdown, bars
+    from coig_p.plots import bars
+    from coig_p.validation.report import as_markdown
 
     rows = twin()
     text_plant(" <script>alert(1)</script> | ![x](http://x) \u202e\x1b[31m `", model="<img src=x onerror=1>|")(rows)

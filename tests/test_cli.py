@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pyarrow.parquet as pq
 import pytest
+from make import make_rows, make_store
 from oracle import oracle_pairs
 
 from coig_p.cli import cli
@@ -383,3 +384,42 @@ def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
         "no row has a prompt"
         in run(*("contamination", store, "--against", benchmark, "--profile", "crbench"), code=1).stderr
     )
+
+
+def test_stats_and_sweep_write_what_they_print(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", make_rows({"math": 20, "chat": 10}))
+    shown = run("stats", store, "--threshold", "1", "--out", tmp_path / "stats").stdout
+    found = json.loads(run("stats", store, "--threshold", "1", "--json").stdout)
+    assert json.loads((tmp_path / "stats" / "statistics.json").read_text("utf-8")) == found
+    assert re.search(rf"all +30 .* {found['total']['pairs']:,} ", shown)
+    assert "model-4" in shown
+    assert {path.name for path in (tmp_path / "stats").glob("*.svg")} >= {"domains.svg", "models.svg", "judges.svg"}
+    one = json.loads(run("stats", store, "--threshold", "1", "--domain", "chat", "--json").stdout)
+    assert one["total"] == found["domains"]["chat"]
+
+    shown = run("sweep", store, "--thresholds", "2,0,1", "--out", tmp_path / "sweep", "--language", "zh").stdout
+    swept = json.loads((tmp_path / "sweep" / "sweep.json").read_text("utf-8"))
+    assert [row["threshold"] for row in swept["thresholds"]] == [0, 1, 2]
+    assert swept["thresholds"][1]["pairs"] == found["total"]["pairs"]
+    assert re.search(rf"^1 +{found['total']['pairs']:,} ", shown, flags=re.MULTILINE)
+    assert re.search(r"^2 \* \(default\) ", shown, flags=re.MULTILINE)
+    assert "阈值" in (tmp_path / "sweep" / "yield.svg").read_text("utf-8")
+    run("sweep", store, "--thresholds", "1", "--out", tmp_path / "sweep")  # over an earlier one
+    for command in ("stats", "sweep"):
+        assert "does not belong there" in run(command, store, "--out", store / "x", code=2).stderr
+        assert "choose another place" in run(command, store, "--out", tmp_path, code=2).stderr
+        assert "Did you mean 'math'?" in run(command, store, "--domain", "maths", code=2).stderr
+        assert "Did you mean 'judge-a'?" in run(command, store, "--judges", "judge-c", code=2).stderr
+        assert "not a store" in run(command, tmp_path, code=1).stderr
+    assert "0.5,1,2" in run("sweep", store, "--thresholds", "1,x", code=2).stderr
+    assert "at most 4 decimals" in run("sweep", store, "--thresholds", "nan", code=2).stderr
+
+
+def test_a_shard_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", make_rows({"math": 20}))
+    shard = sorted((store / "data" / "math").iterdir())[1]
+    shard.write_bytes(b"x" * shard.stat().st_size)
+    for command in ("stats", "sweep"):
+        done = run(command, store, code=1)
+        assert shard.name in done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from coig_p.atomic import atomic_directory
-from coig_p.errors import UsageError
-from coig_p.manifest import MANIFEST
+from coig_p.plots import bars
+from coig_p.store import check_folder
 from coig_p.terminal import printable
 from coig_p.validation.checking import Report
 from coig_p.validation.findings import tally
@@ -18,7 +18,7 @@ from coig_p.validation.rules import SEVERITIES
 
 EXAMPLES = 3
 _COLOURS = {"error": "#c0392b", "warning": "#d68910", "metric": "#5d6d7e"}
-_FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg"}
+FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg"}
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -27,7 +27,7 @@ def write_report(report: Report, folder: Path) -> None:
     Raises:
         UsageError: the folder is a store, lies in one, or holds something else.
     """
-    check_folder(folder)
+    check_folder(folder, FILES, "a report")
     with atomic_directory(folder) as root:
         pq.write_table(report.findings, root / "findings.parquet", compression="zstd")
         (root / "report.md").write_text(as_markdown(report), encoding="utf-8", newline="\n")
@@ -41,15 +41,6 @@ def write_report(report: Report, folder: Path) -> None:
         }
         plot = bars("Errors and warnings by model", {name: number for name, number in wrong.items() if number})
         (root / "models.svg").write_text(plot, encoding="utf-8", newline="\n")
-
-
-def check_folder(folder: Path) -> None:
-    """Raise UsageError where a report cannot be written, before anything is read."""
-    for parent in (folder.absolute(), *folder.absolute().parents):
-        if (parent / MANIFEST).is_file():
-            raise UsageError(f"{folder} is inside the store {parent}: a report does not belong there")
-    if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - _FILES):
-        raise UsageError(f"{folder} exists and is not a report: choose another place")
 
 
 def as_markdown(report: Report) -> str:
@@ -120,27 +111,3 @@ def _cell(value: object) -> str:
     """Hostile text as a cell: one line, no markup, no control characters."""
     text = printable("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~>" else letter for letter in escape(text, quote=False))
-
-
-def bars(title: str, values: Mapping[str, int], colours: Sequence[str] = ()) -> str:
-    """A horizontal bar chart as SVG."""
-    row, left, width = 22, 260, 420
-    most = max(values.values(), default=1)
-    height = 50 + row * max(len(values), 1)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 90} {height}" '
-        f'width="{left + width + 90}" height="{height}" font-family="sans-serif" font-size="13">',
-        f'<rect width="100%" height="100%" fill="white"/><text x="12" y="24" font-size="16">{escape(title)}</text>',
-    ]
-    for at, (name, value) in enumerate(values.items()):
-        y = 44 + at * row
-        colour = colours[at] if colours else _COLOURS["metric"]
-        shown = name if len(name) <= 34 else name[:33] + "…"
-        parts += [
-            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(printable(shown))}</text>',
-            f'<rect x="{left}" y="{y}" width="{max(1, round(width * value / most))}" height="15" fill="{colour}"/>',
-            f'<text x="{left + max(1, round(width * value / most)) + 6}" y="{y + 12}">{value:,}</text>',
-        ]
-    if not values:
-        parts.append('<text x="12" y="56">none</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"

@@ -1,0 +1,81 @@
+"""Intervals against a bootstrap over queries, against coverage in simulation, and at the edges."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coig_p.intervals import mean, moments, moments_by, share
+
+
+def clustered(rng: np.random.Generator, queries: int, p: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs that agree within a query: each query has a share of its own around `p`."""
+    n = rng.integers(1, 20, queries)
+    return rng.binomial(n, rng.beta(2 * p, 2 * (1 - p), queries)), n
+
+
+def bootstrap(a: np.ndarray, n: np.ndarray, draws: int = 4000) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    picked = rng.integers(0, len(n), (draws, len(n)))
+    low, high = np.quantile(a[picked].sum(1) / n[picked].sum(1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+@pytest.mark.parametrize(("queries", "p"), [(400, 0.6), (400, 0.1), (150, 0.4)])
+def test_a_share_agrees_with_a_bootstrap_over_queries(queries: int, p: float) -> None:
+    a, n = clustered(np.random.default_rng(1), queries, p)
+    found, (low, high) = share(moments(a, n)), bootstrap(a, n)
+    assert found["n"] == n.sum()
+    assert found["share"] == pytest.approx(a.sum() / n.sum())
+    assert found["low"] == pytest.approx(low, abs=0.008)
+    assert found["high"] == pytest.approx(high, abs=0.008)
+    naive = 1.96 * math.sqrt(found["share"] * (1 - found["share"]) / n.sum())
+    assert found["high"] - found["low"] > 3 * naive, "pairs of one query were taken as independent"
+
+
+def test_a_mean_agrees_with_a_bootstrap_over_queries() -> None:
+    rng = np.random.default_rng(2)
+    n = rng.integers(1, 10, 300)
+    a = n * rng.normal(0.3, 1, 300)
+    found, (low, high) = mean(moments(a, n)), bootstrap(a, n)
+    assert found["low"] == pytest.approx(low, abs=0.02)
+    assert found["high"] == pytest.approx(high, abs=0.02)
+
+
+@pytest.mark.parametrize(("queries", "p"), [(20, 0.5), (60, 0.1), (200, 0.05)])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(queries: int, p: float) -> None:
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(1000):
+        found = share(moments(*clustered(rng, queries, p)))
+        inside += found["low"] <= p <= found["high"]
+    assert 0.93 <= inside / 1000 <= 0.995
+
+
+def test_the_edges() -> None:
+    assert share(moments(np.array([0]), np.array([0]))) == {"n": 0, "share": None, "low": None, "high": None}
+    assert share(moments(np.array([2]), np.array([3])))["low"] is None, "one query says nothing of others"
+    # All agree: as uncertain as 10 draws, not as 50, and not a point.
+    found = share(moments(np.full(10, 5), np.full(10, 5)))
+    assert found["share"] == found["high"] == 1
+    assert 0.6 < found["low"] < 0.75
+    assert mean(moments(np.array([0.0]), np.array([0]))) == {"n": 0, "mean": None, "low": None, "high": None}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
+def test_moments_add_up_however_queries_are_cut(counts: list[tuple[int, int]]) -> None:
+    n = np.array([one + other for one, other in counts])
+    a = np.array([one for one, _ in counts])
+    cut = len(n) // 2
+    whole = moments(a, n)
+    assert (whole == moments(a[:cut], n[:cut]) + moments(a[cut:], n[cut:])).all()
+    key = np.arange(len(n)) % 3
+    each = moments_by(key, 3, a, n)
+    assert (each.sum(1) == whole).all()
+    found = share(whole)
+    if found["low"] is not None:
+        assert 0 <= found["low"] <= found["share"] <= found["high"] <= 1
