@@ -20,11 +20,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class StoreFile:
-    """One file of a store. Counts and domain are set for role "data" alone.
+    """One file of a store. Most counts are set for role "data" alone; "pairs" has rows, domain and split.
 
     Attributes:
         path: relative to the store, with forward slashes.
-        role: data, readme or rejects.
+        role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings.
     """
 
     path: str
@@ -51,6 +51,7 @@ class Manifest:
         options: how the store was made.
         accounting: for rows, responses, scores and comparisons: read, stored, rejected, merged.
         models, judges: how many responses, and how many scores, each gave.
+        release: of a release its version, pair options, and what its check found; else empty.
     """
 
     score_range: tuple[float, float]
@@ -64,6 +65,7 @@ class Manifest:
     accounting: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     models: Mapping[str, int] = field(default_factory=dict)
     judges: Mapping[str, int] = field(default_factory=dict)
+    release: Mapping[str, Any] = field(default_factory=dict)
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
         """The shards of a domain and split (default: of all)."""
@@ -78,8 +80,10 @@ class Manifest:
         return list(dict.fromkeys(file.split for file in self.data_files() if file.split))
 
     def to_json(self) -> str:
-        """As text, with one key order; unset counts are left out."""
+        """As text, with one key order; unset counts, and a release that is none, are left out."""
         fields = asdict(self)
+        if not fields["release"]:
+            del fields["release"]
         fields["files"] = [{key: value for key, value in file.items() if value is not None} for file in fields["files"]]
         fields["score_range"] = [_plain(bound) for bound in self.score_range]
         fields["default_threshold"] = _plain(self.default_threshold)
@@ -143,6 +147,7 @@ class Manifest:
             accounting=_get(fields, "accounting", dict, store, default={}),
             models=_get(fields, "models", dict, store, default={}),
             judges=_get(fields, "judges", dict, store, default={}),
+            release=_get(fields, "release", dict, store, default={}),
         )
 
 
@@ -190,6 +195,7 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
         counts |= {"comparisons": entry.get("comparisons", 0), "domain": domain, "split": split}
     elif "rows" in entry:
         counts = {"rows": get("rows", int)}
+        counts |= {name: get(name, str) for name in ("domain", "split") if name in entry}
     counts["bytes"] = get("bytes", int)
     for name, number in counts.items():
         if name not in ("domain", "split") and (not isinstance(number, int) or number < 0):

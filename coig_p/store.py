@@ -183,14 +183,14 @@ def _file_problem(path: Path, file: StoreFile) -> str | None:
     found = sha256_of(path)
     if found != file.sha256:
         return f"sha256 {found}, {file.sha256} in {MANIFEST}"
-    if file.role == "data":
+    if file.role in ("data", "pairs"):
         try:
             footer = pq.read_metadata(path)
         except (pa.ArrowInvalid, OSError) as error:
             return f"not readable as Parquet: {error}"
         if footer.num_rows != file.rows:
             return f"{footer.num_rows} rows, {file.rows} in {MANIFEST}"
-        if not footer.schema.to_arrow_schema().equals(RAW_SCHEMA):
+        if file.role == "data" and not footer.schema.to_arrow_schema().equals(RAW_SCHEMA):
             return "its columns are not those of a store"
     return None
 
@@ -281,7 +281,7 @@ def _write_part(root: Path, part: Part, models: Counter[str], judges: Counter[st
     # that are equal to within one hold at least 128, unless the shard itself is smaller.
     shards = even_sizes(part.rows, max(1, part.rows // ROWS_PER_SHARD))
     groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
-    parts = _cut(part.batches, [size for shard in groups for size in shard])
+    parts = cut(part.batches, [size for shard in groups for size in shard])
     folder = f"data/{part.domain}"
     (root / folder).mkdir(parents=True, exist_ok=True)
     named = (
@@ -348,7 +348,7 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
     return file, models, judges
 
 
-def _cut(batches: Iterable[pa.RecordBatch], sizes: list[int]) -> Iterator[list[pa.RecordBatch]]:
+def cut(batches: Iterable[pa.RecordBatch], sizes: list[int]) -> Iterator[list[pa.RecordBatch]]:
     """The same rows in lists of batches that together hold exactly these sizes."""
     source = iter(batches)
     waiting: list[pa.RecordBatch] = []

@@ -148,7 +148,7 @@ def test_no_tracked_text_names_a_package_host() -> None:
 
 
 def test_the_root_shows_the_builder() -> None:
-    for name in ("builder.py", "validation"):
+    for name in ("builder.py", "validation", "card_templates"):
         link = ROOT / name
         assert link.is_symlink()
         # Relative, so that a clone in any folder has them.

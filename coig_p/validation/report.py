@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from coig_p.atomic import atomic_directory
+from coig_p.markdown import table
 from coig_p.plots import bars
 from coig_p.store import check_folder
-from coig_p.terminal import printable
 from coig_p.validation.checking import Report
 from coig_p.validation.findings import tally
 from coig_p.validation.rules import SEVERITIES
@@ -59,7 +57,7 @@ def as_markdown(report: Report) -> str:
         "",
         "## By rule",
         "",
-        *_table(
+        *table(
             ["rule", "severity", "findings", "what it is"],
             [[id, report.rules[id].severity, f"{n:,}", report.rules[id].why] for id, n in worst_first(report)],
         ),
@@ -73,7 +71,7 @@ def as_markdown(report: Report) -> str:
             [row["domain"], row["query_id"], row["model"] or row["judge"], row["field"], row["excerpt"]]
             for row in examples(report, id)
         ]
-        lines += [*_table(["domain", "query", "model or judge", "field", "excerpt"], rows), ""]
+        lines += [*table(["domain", "query", "model or judge", "field", "excerpt"], rows), ""]
     lines += ["## By rule, model and domain", ""]
     grouped = sorted(
         (
@@ -82,7 +80,7 @@ def as_markdown(report: Report) -> str:
         ),
         key=lambda row: (str(row[0]), -row[3], str(row[1]), str(row[2])),
     )
-    lines += _table(["rule", "model", "domain", "findings"], [[*row[:3], f"{row[3]:,}"] for row in grouped])
+    lines += table(["rule", "model", "domain", "findings"], [[*row[:3], f"{row[3]:,}"] for row in grouped])
     return "\n".join(lines) + "\n"
 
 
@@ -98,16 +96,3 @@ def examples(report: Report, rule: str, number: int = EXAMPLES) -> list[dict[str
 
     own = report.findings.filter(pc.equal(report.findings.column("rule"), rule))
     return list(own.slice(0, number).to_pylist())
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    return [
-        "| " + " | ".join(cells) + " |"
-        for cells in (header, ["---"] * len(header), *([_cell(value) for value in row] for row in rows))
-    ]
-
-
-def _cell(value: object) -> str:
-    """Hostile text as a cell: one line, no markup, no control characters."""
-    text = printable("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~>" else letter for letter in escape(text, quote=False))
