@@ -28,9 +28,14 @@ _EXIT_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run `coigp`; every error on purpose becomes one line and an exit code."""
+    """Run `coigp`."""
+    run_command(cli)
+
+
+def run_command(command: click.Command) -> NoReturn:
+    """Run a command; every error on purpose becomes one line and an exit code."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = command.main(standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         code = _EXIT_INTERRUPTED

@@ -1,0 +1,1 @@
+"""A release folder on its way to a Hub: read, planned, staged, verified, promoted, tagged."""
