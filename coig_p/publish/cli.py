@@ -43,6 +43,9 @@ def main() -> None:
 @click.option(
     "--overwrite", is_flag=True, help="Replace files that somebody changed on the Hub since the last release."
 )
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=120, show_default=True, help="Seconds to wait for an answer."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would change on the Hub, and change nothing.")
 @click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
 @click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
@@ -53,6 +56,7 @@ def main() -> None:
 @click.pass_context
 def publish(
     context: click.Context,
+    /,
     folder: Path | None,
     repo_id: str | None,
     version: str | None,

@@ -23,7 +23,7 @@ from typing import Any
 
 from coig_p.errors import RemoteError, StoreError
 from coig_p.manifest import MANIFEST, Manifest
-from coig_p.publish.remote import HubConfig, HubRepo, Refs, connect
+from coig_p.publish.remote import DEFAULT, HubConfig, HubRepo, Refs, connect
 from coig_p.publish.upload import (
     Add,
     Operation,
@@ -66,7 +66,7 @@ class Published:
     rows: Rows
 
 
-def publish(release: Release, repo_id: str, config: HubConfig = HubConfig(), bar: Bar = progress) -> Published:
+def publish(release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Bar = progress) -> Published:
     """Bring a release to the Hub, or finish what an earlier run began.
 
     Raises:
@@ -99,7 +99,7 @@ def publish(release: Release, repo_id: str, config: HubConfig = HubConfig(), bar
         return Published(repo.id, release.version, release.tag, head, _page(repo, release), adds, deletes, None, rows)
 
 
-def plan(release: Release, repo_id: str, config: HubConfig = HubConfig()) -> tuple[Operation, ...]:
+def plan(release: Release, repo_id: str, config: HubConfig = DEFAULT) -> tuple[Operation, ...]:
     """What `publish` would commit to main now. Changes nothing."""
     check_repo(repo_id)
     with connect(repo_id, config) as repo:
@@ -112,7 +112,7 @@ def plan(release: Release, repo_id: str, config: HubConfig = HubConfig()) -> tup
         return _plan(repo, release, _head(repo, refs), config)
 
 
-def status(repo_id: str, config: HubConfig = HubConfig()) -> dict[str, Any]:
+def status(repo_id: str, config: HubConfig = DEFAULT) -> dict[str, Any]:
     """Where a repository stands: main, its version, every version, and releases begun and not finished."""
     check_repo(repo_id)
     with connect(repo_id, config, writing=False) as repo:
@@ -256,10 +256,9 @@ def _commit(
 def _tag(repo: HubRepo, release: Release, commit: str) -> None:
     repo.create_tag(release.tag, commit, f"Release {release.tag}")
     target = repo.refs().tags.get(release.tag)
-    if target != commit:
-        # An existing tag is never moved, not by the Hub and not by us.
-        if target is None or differences(release, repo.tree(target)):
-            raise repo.problem(f"{release.tag} was set by somebody else to {target}. Give this release another version")
+    # An existing tag is never moved, not by the Hub and not by us.
+    if target != commit and (target is None or differences(release, repo.tree(target))):
+        raise repo.problem(f"{release.tag} was set by somebody else to {target}. Give this release another version")
 
 
 def _clear(repo: HubRepo, release: Release) -> None:

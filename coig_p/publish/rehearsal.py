@@ -11,7 +11,7 @@ from pathlib import Path
 
 from coig_p.publish.hub import Bar, Published, publish
 from coig_p.publish.local_hub import Account, LocalHub
-from coig_p.publish.remote import HubConfig
+from coig_p.publish.remote import DEFAULT, HubConfig
 from coig_p.publish.upload import Release, check_repo
 from coig_p.terminal import progress
 
@@ -19,7 +19,7 @@ _TOKEN = "local"
 
 
 def rehearse(
-    release: Release, repo_id: str = "org/name", config: HubConfig = HubConfig(), bar: Bar = progress
+    release: Release, repo_id: str = "org/name", config: HubConfig = DEFAULT, bar: Bar = progress
 ) -> Published:
     """Publish to a Hub that starts now and ends with the call: every step, every check, nothing kept.
 

@@ -56,6 +56,9 @@ class HubConfig:
     timeout: float = 120.0
 
 
+DEFAULT = HubConfig()
+
+
 @dataclass(frozen=True)
 class Refs:
     """Commit by name: of branches, tags and (by number) pull requests."""
@@ -75,7 +78,7 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
     """
     import huggingface_hub
     from huggingface_hub import constants
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if not hasattr(huggingface_hub, "set_client_factory"):
         raise UsageError("publishing needs huggingface_hub 1.0 or later: pip install -U huggingface_hub")
@@ -384,7 +387,7 @@ def _upload(file: ReleaseFile, advance: Callable[[int], None]) -> Any:
     """The client's operation for a file, which also counts what was sent of it."""
     from huggingface_hub import CommitOperationAdd
 
-    class Upload(CommitOperationAdd):  # type: ignore[misc]
+    class Upload(CommitOperationAdd):
         sent = 0
 
         @contextmanager

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from io import BufferedIOBase
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -103,7 +104,7 @@ class Objects:
         return Blob(sha256, size, _git_oid(pointer.encode()), lfs=True)
 
 
-def pieces_of(stream: IO[bytes], length: int) -> Iterator[bytes]:
+def pieces_of(stream: IO[bytes] | BufferedIOBase, length: int) -> Iterator[bytes]:
     """The next `length` bytes of a stream."""
     while length:
         piece = stream.read(min(_PIECE, length))
@@ -238,7 +239,7 @@ class Repository:
                 name = path.relative_to(folder).as_posix()
                 if name.endswith(".parquet"):
                     with path.open("rb") as stream:
-                        sha256, size = self.objects.write(iter(lambda stream=stream: stream.read(_PIECE), b""))
+                        sha256, size = self.objects.write(pieces_of(stream, path.stat().st_size))
                     self.large.add(sha256)
                     tree[name] = self.objects.large(sha256, size)
                 else:

@@ -289,7 +289,7 @@ def _validate_yaml(handler: Handler, _: re.Match[str]) -> Answer:
 def _info(handler: Handler, match: re.Match[str]) -> Answer:
     repository = handler.repository(match)
     commit = repository.find(unquote(match.groupdict().get("rev") or "main"))
-    siblings = [{"rfilename": path} for path in commit.tree]
+    siblings: list[dict[str, Any]] = [{"rfilename": path} for path in commit.tree]
     if "blobs" in handler.query:
         siblings = [
             {"rfilename": path, "size": blob.size, "blobId": blob.oid} | _lfs(blob)
