@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+_CONNECT = 10.0  # seconds
+
 
 def main() -> None:
     """Count the rows of every split of every config: map-style, then streaming."""
@@ -20,12 +22,7 @@ def main() -> None:
     import huggingface_hub
     from huggingface_hub.utils import _http
 
-    def with_timeouts() -> Any:
-        client = _http.default_client_factory()
-        client.timeout = asked["timeout"]
-        return client
-
-    huggingface_hub.set_client_factory(with_timeouts)
+    huggingface_hub.set_client_factory(lambda: impatient(_http.default_client_factory(), asked["timeout"]))
     datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
     datasets.config.STREAMING_READ_MAX_RETRIES = 5
     cache = Path(asked["cache"])
@@ -42,6 +39,21 @@ def main() -> None:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             print(json.dumps({"config": config, "error": reason[:1000]}), flush=True)
             return
+
+
+def impatient(client: Any, seconds: float) -> Any:
+    """The HTTP client with a time-out for every request, in seconds without a byte.
+
+    Listing files asks for no time-out by name, which a default of the client would not change.
+    """
+
+    def limit(request: Any) -> None:
+        wanted = request.extensions.get("timeout") or {}
+        limits = {"connect": min(_CONNECT, seconds), "read": seconds, "write": seconds, "pool": seconds}
+        request.extensions["timeout"] = {name: wanted.get(name) or limit for name, limit in limits.items()}
+
+    client.event_hooks = {**client.event_hooks, "request": [*client.event_hooks["request"], limit]}
+    return client
 
 
 def count(stream: Any) -> int:

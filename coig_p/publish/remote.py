@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from coig_p.errors import RemoteError, UsageError
+from coig_p.publish.loading import impatient
 from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
 from coig_p.publish.upload import Add, Operation, ReleaseFile, RemoteFile
 
@@ -27,7 +28,6 @@ Result = TypeVar("Result")
 
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds between attempts
 LONGEST_WAIT = 300.0  # a server that asks for more is told of instead
-_CONNECT = 10.0
 _THREADS = 5
 # They hand on downloads and take no releases; a token sent there is a token given away.
 _MIRRORS = ("hf-mirror.com", "hf-cdn.sufy.com", "aliendao.cn")
@@ -92,18 +92,13 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
         raise explain(Trouble(status=401), repo, endpoint, "before anything was sent", None)
     before: Any = getattr(_http, "_GLOBAL_CLIENT_FACTORY", _http.default_client_factory)
 
-    def with_timeouts() -> Any:
-        client = before()
-        client.timeout = (_CONNECT, config.timeout, config.timeout, config.timeout)
-        return client
-
     # Through hf_xet a file is acknowledged only when the whole batch is, and neither our time-outs nor
     # a server's Retry-After reach it; after a kill all of it is chunked and asked for again. Through LFS
     # each file is acknowledged by itself and never sent again. create_commit is atomic either way.
     xet, bars = constants.HF_HUB_DISABLE_XET, are_progress_bars_disabled()
     constants.HF_HUB_DISABLE_XET = True
     disable_progress_bars()
-    set_client_factory(with_timeouts)
+    set_client_factory(lambda: impatient(before(), config.timeout))
     try:
         with tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch:
             api = HfApi(endpoint=endpoint, token=token if token else False, library_name="coig_p")

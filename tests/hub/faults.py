@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coig_p.publish.local_hub import Handler, LocalHub
 from coig_p.publish.local_hub.server import Answer
@@ -22,6 +22,7 @@ class Fault:
     kind: str
     at: int
     kill: Callable[[], None] = lambda: None
+    ready: threading.Event = field(default_factory=threading.Event)  # `kill` is known
     hit: str | None = None
 
 
@@ -31,6 +32,9 @@ class FaultyHub(LocalHub):
     fault: Fault | None = None
     seen = 0
     let_go = threading.Event()
+
+    def server_close(self) -> None:
+        self._server.server_close()
 
     def arm(self, fault: Fault | None) -> None:
         self.fault, self.seen, self.let_go = fault, 0, threading.Event()
@@ -66,6 +70,7 @@ class FaultyHandler(Handler):
             self.send(Answer(403, b"{}", {"X-Error-Message": "Forbidden"}))
         else:
             if kind == "kill":
+                fault.ready.wait()
                 fault.kill()
             self.send(answer, answered=False)
             if kind == "time-out":

@@ -6,23 +6,24 @@ acknowledged is sent again; nobody else's branch, tag or file is touched; no com
 
 from __future__ import annotations
 
-import copy
 import multiprocessing
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from faults import Fault, FaultyHandler, FaultyHub
-from making import make_release
+from making import change_card, make_release
 
 from coig_p.publish.local_hub import Account, Repository
 from coig_p.publish.local_hub.repository import MAIN
@@ -55,22 +56,28 @@ class Scene:
     """Two releases, and a Hub where the first is published and other people have things of their own."""
 
     folder: Path
-    repository: Repository
+    repository: Repository | None
 
     @property
     def release(self) -> Path:
         return self.folder / "new"
 
 
-def make_scene(folder: Path) -> Scene:
-    """The old release has two shards, the new one and another card: files to add, replace and delete."""
+def make_scene(folder: Path, *, published: bool = True) -> Scene:
+    """The old release has two shards, the new one and another card: files to add, replace and delete.
+
+    Args:
+        published: whether the repository is there, with the old release in it.
+    """
     rows = make_rows({"math": 12})
     old = make_release(make_store(folder / "old-store", rows, rows_per_shard=6), folder / "old")
     make_release(make_store(folder / "new-store", rows[:11], rows_per_shard=20), folder / "new", "第二版")
     hub = FaultyHub(folder / "hub", ACCOUNTS, handler=FaultyHandler)
+    if not published:
+        hub.server_close()
+        return Scene(folder, None)
     with hub.serving():
-        hub.create(REPO)
-        code = _run(hub.endpoint, old, OLD)
+        code = run(hub.endpoint, old, OLD)
         assert code == 0, f"the first release failed with {code}"
     repository = hub.repositories[REPO]
     repository.add_ref("refs/heads/theirs", "main")
@@ -84,14 +91,10 @@ def fresh_hub(scene: Scene) -> Iterator[FaultyHub]:
     """A Hub that starts from the scene; content is shared, since it is kept by its hash."""
     hub = FaultyHub(scene.folder / "hub", ACCOUNTS, handler=FaultyHandler)
     before = scene.repository
-    hub.repositories[REPO] = Repository(
-        REPO,
-        before.objects,
-        refs=dict(before.refs),
-        commits=dict(before.commits),
-        large=set(before.large),
-        pulls=copy.copy(before.pulls),
-    )
+    if before is not None:
+        hub.repositories[REPO] = Repository(
+            REPO, before.objects, refs=dict(before.refs), commits=dict(before.commits), large=set(before.large)
+        )
     with hub.serving():
         try:
             yield hub
@@ -99,12 +102,12 @@ def fresh_hub(scene: Scene) -> Iterator[FaultyHub]:
             hub.let_go.set()
 
 
-def count_requests(scene: Scene) -> int:
-    """How many requests the new release makes when nothing fails."""
+def requests_of(scene: Scene) -> list[str]:
+    """What the new release asks of the Hub when nothing fails, in order."""
     with fresh_hub(scene) as hub:
-        assert _run(hub.endpoint, scene.release, NEW) == 0
-        assert _wrong(scene, hub, finished=True) == []
-        return len(hub.requests)
+        assert run(hub.endpoint, scene.release, NEW) == 0
+        assert broken(scene, hub, finished=True) == []
+        return [f"{request.method} {request.path}" for request in hub.requests]
 
 
 def run_trial(scene: Scene, kind: str, at: int) -> Trial:
@@ -112,7 +115,7 @@ def run_trial(scene: Scene, kind: str, at: int) -> Trial:
     with fresh_hub(scene) as hub:
         fault = Fault(kind, at)
         hub.arm(fault)
-        trial.first = _run(hub.endpoint, scene.release, NEW, fault)
+        trial.first = run(hub.endpoint, scene.release, NEW, fault)
         hub.let_go.set()
         hub.arm(None)
         trial.hit = fault.hit or ""
@@ -120,11 +123,11 @@ def run_trial(scene: Scene, kind: str, at: int) -> Trial:
             trial.wrong.append("the fault was never met")
         if trial.first not in (0, 3, -signal.SIGKILL):
             trial.wrong.append(f"the first run ended with {trial.first}")
-        trial.wrong += _wrong(scene, hub, finished=trial.first == 0)
-        trial.second = _run(hub.endpoint, scene.release, NEW)
+        trial.wrong += broken(scene, hub, finished=trial.first == 0)
+        trial.second = run(hub.endpoint, scene.release, NEW)
         if trial.second != 0:
             trial.wrong.append(f"the next run ended with {trial.second}")
-        trial.wrong += _wrong(scene, hub, finished=True)
+        trial.wrong += broken(scene, hub, finished=True)
     return trial
 
 
@@ -141,11 +144,13 @@ def what(hit: str) -> str:
     return f"{method} {path or '/'}"
 
 
-def _wrong(scene: Scene, hub: FaultyHub, *, finished: bool) -> list[str]:
+def broken(scene: Scene, hub: FaultyHub, *, finished: bool) -> list[str]:
     """Which of the promises do not hold."""
+    if REPO not in hub.repositories:
+        return ["done, but there is no repository"] if finished else []
     wrong = []
     repository = hub.repositories[REPO]
-    before = scene.repository
+    before = scene.repository or Repository.create(REPO, repository.objects)
     new = {file.path: file.sha256 for file in read_release(scene.release, NEW).files}
     old_tree = before.commits[before.refs[MAIN]].tree
     states = list(repository.history(repository.find("main")))
@@ -158,10 +163,9 @@ def _wrong(scene: Scene, hub: FaultyHub, *, finished: bool) -> list[str]:
         wrong.append("the release was committed to main twice")
     if len(states) == kept and repository.find("main").tree != old_tree:
         wrong.append("main is neither the old release nor the new")
-    for ref, commit in before.refs.items():
-        if ref != MAIN and repository.refs.get(ref) != commit:
-            wrong.append(f"{ref}, which is not ours, was touched")
-    allowed = {*before.refs, f"refs/tags/v{NEW}", f"refs/heads/release/{NEW}"}
+    theirs = {ref: commit for ref, commit in before.refs.items() if ref != MAIN}
+    wrong += [f"{ref}, which is not ours, was touched" for ref in theirs if repository.refs.get(ref) != theirs[ref]]
+    allowed = {MAIN, *theirs, f"refs/tags/v{NEW}", f"refs/heads/release/{NEW}"}
     wrong += [f"{ref} appeared" for ref in repository.refs if ref not in allowed]
     if finished:
         if len(states) - kept != 1:
@@ -179,30 +183,73 @@ def _wrong(scene: Scene, hub: FaultyHub, *, finished: bool) -> list[str]:
     return wrong
 
 
-def _run(endpoint: str, folder: Path, version: str, fault: Fault | None = None) -> int:
+def run(endpoint: str, folder: Path, version: str, fault: Fault | None = None) -> int:
     """Exit code of the publisher in a process of its own, which the fault may kill."""
-    process = _PROCESSES.Process(target=_publish, args=(endpoint, folder, version))
+    process = start(endpoint, folder, version)
     if fault is not None:
-        started = threading.Event()
+        fault.kill = process.kill
+        fault.ready.set()
+    return end(process)
 
-        def kill() -> None:
-            started.wait()
-            os.kill(process.pid, signal.SIGKILL)
 
-        fault.kill = kill
-        process.start()
-        started.set()
-    else:
-        process.start()
+def start(endpoint: str, folder: Path, version: str, log: Path | None = None) -> Any:
+    """A publisher in a process of its own; what it says goes to `log`."""
+    process = _PROCESSES.Process(target=_publish, args=(endpoint, folder, version, log))
+    process.start()
+    return process
+
+
+def end(process: Any) -> int:
+    """Its exit code."""
     process.join(300)
     if process.exitcode is None:
         process.kill()
         process.join()
         return -1
-    return process.exitcode
+    return int(process.exitcode)
 
 
-def _publish(endpoint: str, folder: Path, version: str) -> None:
+def rivals(scene: Scene, number: int) -> Counter[str]:
+    """Two publishers of one version with different content at once: which promises hold, as a count of one."""
+    other = scene.folder / f"other-{number}"
+    shutil.copytree(scene.release, other)
+    change_card(other, f"another card {number}")
+    logs = [scene.folder / f"log-{number}-{nth}" for nth in range(2)]
+    with fresh_hub(scene) as hub:
+        running = [start(hub.endpoint, at, NEW, log) for at, log in zip((scene.release, other), logs, strict=True)]
+        codes = [end(process) for process in running]
+        repository = hub.repositories[REPO]
+        states = list(repository.history(repository.find("main")))
+    assert scene.repository is not None
+    kept = len(list(scene.repository.history(scene.repository.find("main"))))
+    wholes = [{file.path: file.sha256 for file in read_release(at, NEW).files} for at in (scene.release, other)]
+    for commit in states[: len(states) - kept]:
+        if {path: blob.sha256 for path, blob in commit.tree.items() if path != ".gitattributes"} not in wholes:
+            return Counter({"torn": 1})
+    if sorted(codes) == [0, 3]:
+        words = logs[codes.index(3)].read_text("utf-8").splitlines()[-1]
+        said = words.startswith("error: ") and ("somebody else" in words or "with other content" in words)
+        once = len(states) - kept == 1 and repository.refs.get(f"refs/tags/v{NEW}") == repository.refs[MAIN]
+        if said and once:
+            return Counter({"one won, the other said so": 1})
+        return Counter({f"one won, the other said: {words}": 1})
+    if codes == [3, 3] and len(states) == kept:
+        return Counter({"both stood back and said so, main is the old release": 1})
+    return Counter({f"exit codes {codes}, {len(states) - kept} commits": 1})
+
+
+def run_measured(endpoint: str, folder: Path, scratch: Path) -> tuple[int, int]:
+    """Exit code, and peak resident memory in bytes of the command or of a process it starts."""
+    command = [sys.executable, "-c", "from coig_p.publish.cli import main; main()", str(folder), REPO, "--version", NEW]
+    # HF_HUB_OFFLINE is that of the tests.
+    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
+    process = subprocess.Popen(command, env=environment | {"TMPDIR": str(scratch)}, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _publish(endpoint: str, folder: Path, version: str, log: Path | None) -> None:
     """Runs in the process: `coigp-publish`, with waits made short."""
     import coig_p.publish.cli as command
     from huggingface_hub import constants
@@ -212,9 +259,7 @@ def _publish(endpoint: str, folder: Path, version: str) -> None:
     constants.HF_HUB_OFFLINE = False
     os.environ["HF_ENDPOINT"] = endpoint
     os.environ["HF_TOKEN"] = TOKEN
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    log = os.environ.get("COIGP_TRIAL_LOG")
-    target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT) if log else quiet
+    target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT)
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.environ["TMPDIR"] = str(folder.parent)
@@ -233,5 +278,3 @@ def summary(trials: list[Trial]) -> dict[str, Counter[str]]:
         counts["finished by the next run"] += trial.first != 0 and trial.second == 0
         counts["broken promises"] += bool(trial.wrong)
     return found
-
-
