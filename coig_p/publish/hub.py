@@ -13,12 +13,10 @@ finished by the next one. Readers of main see the release before, whole, or this
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from coig_p.errors import RemoteError, StoreError

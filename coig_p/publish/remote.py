@@ -12,6 +12,7 @@ import logging
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,7 +101,9 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
     disable_progress_bars()
     set_client_factory(lambda: impatient(before(), config.timeout))
     try:
-        with tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch, warnings.catch_warnings():
+            # The client's own way of sending files, which is not ours to change.
+            warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
             api = HfApi(endpoint=endpoint, token=token if token else False, library_name="coig_p")
             yield HubRepo(repo, endpoint, api, Path(scratch), config.timeout, token)
     finally:

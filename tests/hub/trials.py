@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from faults import Fault, FaultyHandler, FaultyHub
+from make import make_rows, make_store
 from making import change_card, make_release
 
 from coig_p.publish.local_hub import Account, Repository
 from coig_p.publish.local_hub.repository import MAIN
 from coig_p.publish.upload import read_release
-from make import make_rows, make_store
 
 REPO, TOKEN, OLD, NEW = "org/name", "hf_" + "T0ken" * 6, "1.0.0", "1.1.0"
 TIMEOUT = 3.0  # seconds; a fault of kind "time-out" lasts longer
@@ -251,8 +251,9 @@ def run_measured(endpoint: str, folder: Path, scratch: Path) -> tuple[int, int]:
 
 def _publish(endpoint: str, folder: Path, version: str, log: Path | None) -> None:
     """Runs in the process: `coigp-publish`, with waits made short."""
-    import coig_p.publish.cli as command
     from huggingface_hub import constants
+
+    import coig_p.publish.cli as command
 
     slept = time.sleep
     time.sleep = lambda seconds: slept(seconds * _SLEEP)

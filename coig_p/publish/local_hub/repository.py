@@ -11,8 +11,8 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from io import BufferedIOBase
 from datetime import UTC, datetime
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO
 
