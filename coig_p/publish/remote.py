@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from coig_p._version import __version__
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish.loading import impatient
 from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
@@ -104,7 +105,9 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
         with tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch, warnings.catch_warnings():
             # The client's own way of sending files, which is not ours to change.
             warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
-            api = HfApi(endpoint=endpoint, token=token if token else False, library_name="coig_p")
+            api = HfApi(
+                endpoint=endpoint, token=token if token else False, library_name="coig_p", library_version=__version__
+            )
             yield HubRepo(repo, endpoint, api, Path(scratch), config.timeout, token)
     finally:
         set_client_factory(before)
@@ -219,7 +222,7 @@ class HubRepo:
                 trouble = trouble_of(error)
                 if trouble is None:
                     raise
-                if not trouble.transient or wait is None:
+                if not trouble.transient or trouble.garbled or wait is None:
                     raise self._error(trouble, doing) from None
                 self._pause(trouble, wait, doing)
         raise AssertionError("unreachable")
