@@ -51,6 +51,10 @@ def trouble_of(error: BaseException) -> Trouble | None:
         if response is not None and isinstance(status, int):
             message = response.headers.get("X-Error-Message") or getattr(at, "server_message", None) or ""
             return Trouble(status, _retry_after(response.headers), str(message).strip())
+        status = getattr(at, "status_code", None)  # ModelScope's errors carry it themselves
+        if isinstance(status, int) and type(at).__module__.startswith("modelscope"):
+            wait = getattr(at, "retry_after", None)
+            return Trouble(status, float(wait) if wait else None, str(getattr(at, "message", "")))
         if type(at).__name__ == "OfflineModeIsEnabled":
             return Trouble(offline=True)
     for at in _chain(error):
@@ -64,9 +68,11 @@ def trouble_of(error: BaseException) -> Trouble | None:
     return None
 
 
-def explain(trouble: Trouble, repo: str, endpoint: str, doing: str, token: str | None) -> RemoteError:
+def explain(
+    trouble: Trouble, repo: str, endpoint: str, doing: str, token: str | None, login: str = "hf auth login"
+) -> RemoteError:
     """The error to raise: what was being done, what stood in the way, what to do next."""
-    error = RemoteError(f"{repo} at {endpoint}, {doing}: {_words(trouble)}")
+    error = RemoteError(f"{repo} at {endpoint}, {doing}: {_words(trouble, login)}")
     return scrubbed(error, token)
 
 
@@ -75,7 +81,7 @@ def scrubbed(error: RemoteError, token: str | None) -> RemoteError:
     return RemoteError(str(error).replace(token, "<token>")) if token else error
 
 
-def _words(trouble: Trouble) -> str:
+def _words(trouble: Trouble, login: str) -> str:
     again = "What was done stays done: run the same command again"
     said = f" (the server: {trouble.message})" if trouble.message and not trouble.transport else ""
     if trouble.offline:
@@ -87,7 +93,7 @@ def _words(trouble: Trouble) -> str:
     if trouble.garbled:
         return f"an answer that makes no sense{said}. See that HF_ENDPOINT names a Hub. {again}"
     if trouble.status == 401:
-        return f"not signed in, or the token is not valid{said}. Run: hf auth login, or pass --token"
+        return f"not signed in, or the token is not valid{said}. Run: {login}, or pass --token"
     if trouble.status == 403:
         return f"no permission{said}. Use a token with write access to the repository, or propose with --pr. {again}"
     if trouble.status == 404:
