@@ -10,9 +10,10 @@ the release**: read ModelScope by its tag.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,8 @@ class _Repo:
             advance(max(0, now - sent))
             sent = max(sent, now)
 
-        with self._told("uploading files"):
+        # The SDK prints a report, which is not a result of ours.
+        with self._told("uploading files"), redirect_stdout(sys.stderr):
             self.api.upload_folder(
                 self.id,
                 _KIND,

@@ -42,6 +42,7 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelScope]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
     accounts = {TOKEN: Account("me", ("org",)), READER: Account("reader", ("org",), role="read")}
     with ModelScope(tmp_path / "hub", accounts, handler=ModelScopeHandler).serving() as hub:
