@@ -572,8 +572,10 @@ def _resolve(handler: Handler, match: re.Match[str]) -> Answer:
 
 
 def _get_large(handler: Handler, match: re.Match[str]) -> Answer:
-    repository = _stored(handler, match)
-    return Answer(200, repository.objects.path(match["oid"]), {"ETag": f'"{match["oid"]}"'})
+    place = _stored(handler, match).objects.path(match["oid"])
+    if not place.exists():
+        raise HubRefusal(404, "no such object")
+    return Answer(200, place, {"ETag": f'"{match["oid"]}"'})
 
 
 def _json(value: Any, headers: Mapping[str, str] | None = None) -> Answer:
