@@ -16,7 +16,7 @@ from coig_p.errors import CoigPError
 from coig_p.options import pair_config, pair_options
 from coig_p.quality import as_json, check, clean, contamination, dedup
 from coig_p.recipes import RECIPES
-from coig_p.reporting import stats, sweep
+from coig_p.reporting import card, stats, sweep
 from coig_p.terminal import printable, progress, table
 
 if TYPE_CHECKING:
@@ -26,9 +26,14 @@ _EXIT_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run `coigp`; every error on purpose becomes one line and an exit code."""
+    """Run `coigp`."""
+    run_command(cli)
+
+
+def run_command(command: click.Command) -> NoReturn:
+    """Run a command; every error on purpose becomes one line and an exit code."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = command.main(standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         code = _EXIT_INTERRUPTED
@@ -70,7 +75,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
     context.call_on_close(lambda: logger.removeHandler(handler))
 
 
-for command in (check, clean, dedup, contamination, stats, sweep):
+for command in (check, clean, dedup, contamination, stats, sweep, card):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands that count a store: stats and sweep."""
+"""The commands that describe a store: stats, sweep and card."""
 
 from __future__ import annotations
 
@@ -220,3 +220,39 @@ def _number(value: float | None, decimals: int) -> str:
     if value is None:
         return "-"
     return f"{value:,.{decimals}f}" if isinstance(value, float) else f"{value:,}"
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--init", is_flag=True, help="Write a card.toml to fill in, beside the store's manifest.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the card.")
+@click.option("--version", default="1.0.0", show_default=True, help="Of the release that the card is for.")
+def card(store: Path, init: bool, language: str, version: str) -> None:
+    """Print the dataset card that a release of STORE would have, or write the card.toml it needs.
+
+    \b
+    coigp card store --init
+    coigp card store --language zh
+    """
+    from coig_p.card import CARD_TOML, LANGUAGES, card_template
+    from coig_p.store import Store
+
+    opened = Store.open(store)
+    if init:
+        from coig_p.atomic import atomic_file
+        from coig_p.errors import UsageError
+
+        path = store / CARD_TOML
+        if path.exists():
+            raise UsageError(f"{path} exists: edit it, or remove it first")
+        with atomic_file(path) as stream:
+            stream.write(card_template().encode())
+        click.echo(f"wrote {printable(str(path))}: fill it in, then: coigp card {printable(str(store))}")
+        return
+    import tempfile
+
+    from coig_p.publish.plan import ReleaseConfig, write_release
+
+    with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
+        released = write_release(opened, Path(folder) / "release", ReleaseConfig(version))
+        click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)

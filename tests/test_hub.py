@@ -11,9 +11,9 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from hub_server import COMMIT, serve
 from huggingface_hub.errors import LocalEntryNotFoundError
 from oracle import oracle_pairs
+from serving import head, serve
 
 from coig_p.errors import RemoteError
 from coig_p.locate import locate
@@ -41,7 +41,7 @@ def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: bool = Fals
         "HF_HUB_OFFLINE": "1" if offline else "0",
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1,localhost",
     }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(calls)],
@@ -61,30 +61,30 @@ def math(rows: list[dict[str, Any]], threshold: float) -> list[dict[str, Any]]:
 
 
 def test_every_way_of_naming_a_repository(store: Path, rows: Any, tmp_path: Path) -> None:
-    with serve(store) as (endpoint, requests):
+    with serve(store) as hub:
         found = call(
             tmp_path,
-            endpoint,
+            hub.endpoint,
             {"data_dir": "org/name", "threshold": 3},
             {"data_dir": "hf://datasets/org/name", "threshold": 3},
             {"data_dir": "hf://datasets/org/name@v1.0.0", "threshold": 3, "streaming": True},
             {"data_dir": "org/name@v1.0.0", "threshold": 3},
-            {"data_dir": f"hf://datasets/org/name@{COMMIT}", "threshold": 3, "streaming": True},
+            {"data_dir": f"hf://datasets/org/name@{head(hub)}", "threshold": 3, "streaming": True},
             {"data_dir": "org/name", "revision": "v1.0.0", "package": True, "threshold": 3},
         )
         assert found == [math(rows, 3)] * 6
-        assert not any("chat" in request for request in requests), "another domain was downloaded"
+        assert not any("chat" in request.path for request in hub.requests), "another domain was downloaded"
     # The server is gone: another threshold comes from the files in the hub cache.
     cached = {"data_dir": "org/name", "threshold": 2}
-    assert call(tmp_path, endpoint, cached, cached | {"streaming": True}, offline=True) == [math(rows, 2)] * 2
+    assert call(tmp_path, hub.endpoint, cached, cached | {"streaming": True}, offline=True) == [math(rows, 2)] * 2
 
 
 def test_a_private_repository_needs_its_token(store: Path, rows: Any, tmp_path: Path) -> None:
     token = "hf_" + "x" * 30
-    with serve(store, token=token) as (endpoint, _):
+    with serve(store, token=token) as hub:
         refused, *allowed = call(
             tmp_path,
-            endpoint,
+            hub.endpoint,
             {"data_dir": "org/name"},
             {"data_dir": "org/name", "token": token},
             {"data_dir": "org/name", "token": token, "streaming": True},
@@ -95,17 +95,17 @@ def test_a_private_repository_needs_its_token(store: Path, rows: Any, tmp_path: 
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, store: Path) -> None:
-    with serve(store) as (endpoint, _):
-        other, revision = call(tmp_path, endpoint, {"data_dir": "org/other"}, {"data_dir": "org/name@v9"})
+    with serve(store) as hub:
+        other, revision = call(tmp_path, hub.endpoint, {"data_dir": "org/other"}, {"data_dir": "org/name@v9"})
     assert other.startswith("3 ")
     assert "no such dataset on the Hub" in other
     assert revision.startswith("3 org/name@v9: the repository has no such revision")
     (tmp_path / "plain").mkdir()
-    with serve(tmp_path / "plain") as (endpoint, _):
-        (plain,) = call(tmp_path, endpoint, {"data_dir": "org/name"})
+    with serve(tmp_path / "plain") as hub:
+        (plain,) = call(tmp_path, hub.endpoint, {"data_dir": "org/name"})
     assert plain.startswith("1 ")
     assert "not a whole coig-p store" in plain
-    (offline,) = call(tmp_path / "fresh", endpoint, {"data_dir": "org/name"}, offline=True)
+    (offline,) = call(tmp_path / "fresh", hub.endpoint, {"data_dir": "org/name"}, offline=True)
     assert offline.startswith("3 ")
     assert "HF_HUB_OFFLINE" in offline
 
@@ -114,8 +114,8 @@ def test_files_of_a_repository_are_imported(tmp_path: Path) -> None:
     (tmp_path / "repo").mkdir()
     (tmp_path / "repo" / "pairs.jsonl").write_text('{"prompt": "问", "chosen": "好", "rejected": "差"}\n', "utf-8")
     code = "import sys; from coig_p.cli import main; main()"
-    with serve(tmp_path / "repo") as (endpoint, _):
-        environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
+    with serve(tmp_path / "repo") as hub:
+        environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
         environment["HF_HUB_DISABLE_XET"] = "1"
         rest = ["--out", str(tmp_path / "store"), "--domain", "chat"]
         results = [
