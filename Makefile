@@ -46,6 +46,7 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/pairs.py
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/checks.py
+	$(BIN)/python benchmarks/sweep.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -127,7 +127,8 @@ def main() -> None:
         pairs = " and ".join(f"{found[name, LOAD][0]['pairs']:,} with {words}" for name, words in STORES.items())
         head = (
             f"{arguments.queries:,} queries x 15 responses, {pairs} at threshold 2, the same by every way; median of "
-            f"{arguments.runs} runs (spread), {SLOW_RUNS} of find_pairs; relative to the cold load of the same store in the same run. "
+            f"{arguments.runs} runs (spread), {SLOW_RUNS} of find_pairs; relative to the cold load "
+            "of the same store in the same run. "
             f"{where('datasets', 'pyarrow', 'numpy')}"
         )
         publish("sweep.md", "\n".join([head, "", *lines]) + "\n")
