@@ -47,6 +47,7 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/dedup.py
+	$(BIN)/python benchmarks/sweep.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.labels import Floats, Index, Mask, Responses, compared_pairs, response_values
+from coig_p.labels import Floats, Index, Mask, Names, Responses, compared_pairs, response_values
 from coig_p.pairs import PairConfig, at_each_level, is_nested, sweep_pairs_of
 
 VERDICTS = ("agrees", "ties", "opposes")
@@ -55,7 +55,12 @@ def verdicts(
         others = tuple(name for name in judges if name != judge)
         if not others:
             return
-        pairs = sweep_pairs_of(responses, batch, replace(config, judges=others), thresholds)
+        labelling = responses
+        if not compared and config.strategy == "all" and is_nested(config):
+            labelling = _judged_by(
+                responses, judge
+            )  # the same pairs among those the judge has a view of, and few others
+        pairs = sweep_pairs_of(labelling, batch, replace(config, judges=others), thresholds)
         known, sign = _preferences(responses, batch, replace(config, judges=(judge,)), pairs.chosen, pairs.rejected)
         if known.any():
             cell = pairs.query[known] * len(thresholds) + (pairs.level[known] - 1)
@@ -98,6 +103,17 @@ def _preferences(
         sign[found] = _sign(low > high, low < high) * np.where(forward, 1, -1)
         known = known | found
     return known, sign
+
+
+def _judged_by(responses: Responses, judge: str) -> Responses:
+    """Without the scores of responses that `judge` gave none."""
+    if judge not in responses.judge.names:
+        return responses
+    judged = np.zeros(len(responses.query), dtype=bool)
+    judged[responses.score_of[responses.judge.code == responses.judge.names.index(judge)]] = True
+    kept = judged[responses.score_of]
+    names = Names(responses.judge.code[kept], responses.judge.names)
+    return responses._replace(score_of=responses.score_of[kept], judge=names, score=responses.score[kept])
 
 
 def _sign(better: Mask, worse: Mask) -> Index:

@@ -229,7 +229,7 @@ class _Counted:
         left_out = labelled - same_text - ties - below - total["pairs"]
         return {
             **total,
-            "pairs_per_query": total["pairs"] / total["queries_with_pairs"] if total["pairs"] else None,
+            "pairs_per_query": total["pairs"] / total["queries"] if total["queries"] else None,
             "splits": {split: {name: counts[name] for name in COUNTS} for split, counts in self.splits.items()},
             "combinations": {
                 "labelled": labelled,

@@ -409,7 +409,7 @@ def test_stats_and_sweep_write_what_they_print(tmp_path: Path) -> None:
         assert "does not belong there" in run(command, store, "--out", store / "x", code=2).stderr
         assert "choose another place" in run(command, store, "--out", tmp_path, code=2).stderr
         assert "Did you mean 'math'?" in run(command, store, "--domain", "maths", code=2).stderr
-        assert "Did you mean 'judge-a'?" in run(command, store, "--judges", "judge-c", code=2).stderr
+        assert "Did you mean 'judge-a'?" in run(command, store, "--judges", "judge-aa", code=2).stderr
         assert "not a store" in run(command, tmp_path, code=1).stderr
     assert "0.5,1,2" in run("sweep", store, "--thresholds", "1,x", code=2).stderr
     assert "at most 4 decimals" in run("sweep", store, "--thresholds", "nan", code=2).stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from oracle import oracle_pairs
 
 import coig_p
@@ -139,6 +140,15 @@ def test_the_python_in_the_readmes_runs(name: str, tmp_path: Path, monkeypatch: 
     namespace: dict[str, Any] = {}
     for block in blocks:
         exec(block, namespace)
+
+
+@pytest.mark.parametrize("name", ["stats.md", "stats.zh.md"])
+def test_the_sweep_in_the_documents_is_what_the_command_prints(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text("utf-8")
+    (given,) = re.findall(r"\$ coigp sweep STORE (.*)\n", text)
+    done = CliRunner().invoke(cli, ["sweep", str(BUNDLED), *given.split()])
+    assert done.exit_code == 0, done.output
+    assert "".join(f"    {line}\n" for line in done.output.splitlines()) in text
 
 
 def test_no_tracked_text_names_a_package_host() -> None:

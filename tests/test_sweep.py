@@ -194,3 +194,20 @@ def test_a_sweep_is_plain_data(store: Path) -> None:
     found = sweep(store, thresholds=[1, 2])
     assert json.loads(found.to_json())["thresholds"][1]["pairs"] == asdict(found)["thresholds"][1]["pairs"]
     assert found.to_json() == sweep(store, thresholds=[2, 1, 1]).to_json()
+
+
+def test_a_judge_that_compares_is_asked_of_pairs_that_scores_make(tmp_path: Path) -> None:
+    rows = make_rows({"math": 8})
+    for row in rows:
+        for at, response in enumerate(row["responses"]):
+            scores = {"judge-a": 9.0 - 2 * at} | ({"乙": 5.0} if at == 0 else {})
+            response["scores"] = [{"judge": name, "dimension": "overall", "score": s} for name, s in scores.items()]
+        row["comparisons"] = [
+            {"first": 1, "second": 0, "judge": "乙", "dimension": "overall", "first_score": 0.0, "second_score": 1.0}
+        ]
+    (found,) = sweep(make_store(tmp_path / "store", rows), thresholds=[2]).thresholds
+    options = {**asdict(PairConfig()), "threshold": 2}
+    said = verdicts_of(rows, 2, options)
+    assert said["agrees"] == 8
+    assert {name: found["second_judge"][name]["n"] for name in VERDICTS} == dict.fromkeys(VERDICTS, said.total())
+    assert found["second_judge"]["agrees"]["share"] == 1
