@@ -11,7 +11,7 @@ DEVELOP := .venv/.develop
 .PHONY: demo test test-matrix check format bench clean
 
 demo: $(INSTALLED)
-	@$(BIN)/coigp demo
+	@$(BIN)/coigp demo --out build/demo
 
 test: $(DEVELOP)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q

@@ -324,12 +324,20 @@ def verify(store: Path, json_: bool) -> None:
 
 
 @cli.command()
-def demo() -> None:
-    """Run the main job on the bundled data: import, look, load pairs. Writes to a temporary folder alone.
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="coigp-demo",
+    show_default=True,
+    metavar="DIR",
+    help="Where to leave the release; one that is there is replaced.",
+)
+def demo(out: Path) -> None:
+    """Run the main job on the bundled data: import, look, load pairs, release, rehearse publishing.
 
     \b
     coigp demo
     """
     from coig_p.demo import run_demo
 
-    run_demo()
+    run_demo(out)

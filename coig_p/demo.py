@@ -1,19 +1,26 @@
-"""The main job on the bundled data: import, look at the store, load pairs by the literal call."""
+"""The main job on the bundled data: import, look, load pairs by the literal call, release, rehearse."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import click
 import datasets
 from datasets import load_dataset
 
+from coig_p.card import CARD_TOML
 from coig_p.importing import import_files
 from coig_p.info import store_info
 from coig_p.intake import ImportConfig
 from coig_p.locate import BUNDLED
+from coig_p.publish.plan import ReleaseConfig, write_release
+from coig_p.publish.rehearsal import rehearse
+from coig_p.publish.upload import read_release
 from coig_p.schema import DOMAINS
+from coig_p.store import Store, check_target
 from coig_p.terminal import printable, table
 from coig_p.validation import check
 from coig_p.validation.report import worst_first
@@ -22,19 +29,20 @@ RAW = BUNDLED.parent / "raw"
 _DOMAIN, _THRESHOLD = "math", 2
 
 
-def run_demo() -> None:
-    """Print the main job, step by step. Everything it writes is in a temporary folder and goes with it."""
+def run_demo(release: Path) -> None:
+    """Print the main job, step by step. It leaves the release behind; all else was in a temporary folder."""
+    check_target(release, overwrite=True)
     bars = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
         with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder:
-            _demo(Path(folder))
+            _demo(Path(folder), release)
     finally:
         if bars:
             datasets.enable_progress_bars()
 
 
-def _demo(folder: Path) -> None:
+def _demo(folder: Path, release: Path) -> None:
     store = folder / "store"
     _step("1. Import: raw generations and scores into a store", "coigp import raw/*.jsonl --out store")
     _, report = import_files([RAW / f"{domain}.jsonl" for domain in DOMAINS], store, ImportConfig())
@@ -74,9 +82,22 @@ def _demo(folder: Path) -> None:
         click.secho(f"{name} ({printable(fact)})", bold=True)
         click.echo("  " + printable(pair[name]).replace("\n", "\n  "))
     click.echo(f"\nmargin {pair['margin']:g}")
+
+    shutil.copy(BUNDLED.parent / CARD_TOML, store)
+    _step("6. A release: checked, paired, documented", "coigp-publish store --version 1.0.0 --target dir:release")
+    files = write_release(Store.open(store), release, ReleaseConfig("1.0.0"), overwrite=True).manifest.files
+    roles = Counter(file.role for file in files)
+    click.echo(table(["role", "files"], [[role, number] for role, number in sorted(roles.items())]))
+
+    _step("7. A rehearsal on a Hub that lives as long as this step", "coigp-publish release --version 1.0.0 --rehearse")
+    published = rehearse(read_release(release, "1.0.0"))
+    loaded = sum(sum(splits.values()) for splits in published.rows.values())
+    click.echo(f"{published.added} files put in one commit and tagged {published.tag}; loaded back from it, map-style")
+    click.echo(f"and streaming: {loaded:,} rows in {len(published.rows)} configs, as many as the release has")
     click.echo(
         "\nYour own data: coigp import --help. Without data_dir, load_dataset reads the bundled store, or COIGP_STORE."
     )
+    click.echo(f"The release is in {printable(str(release))}; read its card: {printable(str(release / 'README.md'))}")
 
 
 def _step(title: str, command: str) -> None:

@@ -250,7 +250,7 @@ def test_no_pair_and_no_score(tmp_path: Path) -> None:
             response["scores"] = []
     found = statistics(make_store(tmp_path / "store", rows))
     assert found.total["pairs"] == 0
-    assert found.total["pairs_per_query"] is None
+    assert found.total["pairs_per_query"] == 0
     assert found.total["chosen_longer"] == {"n": 0, "share": None, "low": None, "high": None}
     assert found.total["judges"] == {}
     assert "judges.svg" not in statistics_plots(found)
