@@ -52,6 +52,10 @@ class CardInfo:
     intended_use: str
     sources: Sequence[Mapping[str, str]]
     description: str = ""
+    rationale: str = ""
+    evaluation: str = ""
+    social_impact: str = ""
+    plans: str = ""
     out_of_scope: str = ""
     annotation: str = ""
     personal_information: str = ""

@@ -84,7 +84,8 @@ def test_the_installed_commands_run(installed: Path, tmp_path: Path) -> None:
     assert re.search(r"all +60 ", shown)
     assert re.search(r"[\u4e00-\u9fff]{6}", shown), "no readable Chinese in the demo"
     assert "\\u" not in shown
-    assert list(tmp_path.iterdir()) == [], "the demo left something behind"
+    assert [path.name for path in tmp_path.iterdir()] == ["coigp-demo"], "the demo left more than its release"
+    assert Store.open(tmp_path / "coigp-demo").verify() == []
 
 
 def test_the_bundled_store_is_its_raw_files_imported(tmp_path: Path) -> None:
