@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -401,3 +402,60 @@ def test_the_bundled_store_and_halluqa_can_be_released(tmp_path: Path, shared_da
         for domain in out.manifest.domains:
             wanted = list(coig_p.load_dataset(domain, data_dir=str(path), streaming=True, split="train"))
             assert list(load_dataset(str(out.path), domain, split="train", streaming=True)) == wanted
+
+
+# ---------------------------------------------------------------------------------------------
+# The commands
+
+
+def run(program: str, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    module = {"coigp": "coig_p.cli", "coigp-publish": "coig_p.publish.cli"}[program]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"from {module} import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == code, done.stderr + done.stdout
+    return done
+
+
+def test_from_a_store_to_a_folder_by_commands(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", twin())
+    assert "coigp card" in run("coigp-publish", store, "--version", "1.0.0", "--target", "dir:x", code=1).stderr
+    assert "fill it in" in run("coigp", "card", store, "--init").stdout
+    assert (store / CARD_TOML).read_text("utf-8") == card_template()
+    assert "edit it" in run("coigp", "card", store, "--init", code=2).stderr
+    assert "license is not filled in" in run("coigp", "card", store, code=1).stderr
+    (store / CARD_TOML).write_text(CARD, encoding="utf-8")
+    assert "# 试验用偏好数据" in run("coigp", "card", store).stdout
+    assert "## 怎样加载" in run("coigp", "card", store, "--language", "zh").stdout
+
+    out = tmp_path / "out"
+    target = ("--version", "1.0.0", "--target", f"dir:{out}")
+    planned = run("coigp-publish", store, *target, "--dry-run").stdout
+    assert "Nothing was." in planned
+    assert "# 试验用偏好数据" in planned
+    assert not out.exists()
+    listed = json.loads(run("coigp-publish", store, *target, "--dry-run", "--json").stdout)["add"]
+    assert "its card is" in run("coigp-publish", store, *target, "--threshold", "3").stdout
+    assert Store.open(out).manifest.release["pairs"]["threshold"] == 3
+    assert "pass --overwrite" in run("coigp-publish", store, *target, code=2).stderr
+    done = run("coigp-publish", store, *target, "--overwrite", "--json")
+    assert json.loads(done.stdout)["files"] == len(listed) - 1  # the manifest lists all but itself
+    manifest = Store.open(out).manifest
+    assert {file.path: file.sha256 for file in manifest.files}.items() <= {
+        file["path"]: file["sha256"] for file in listed
+    }.items()
+    for wrong in ("dir", "dir:", "s3:bucket", "hub:x"):
+        assert (
+            "use hub, modelscope or dir:PATH"
+            in run("coigp-publish", store, "--version", "1.0.0", "--target", wrong, code=2).stderr
+        )
+    benchmark = tmp_path / "bench.jsonl"
+    benchmark.write_text(json.dumps({"question": twin()[3]["query"]}) + "\n", encoding="utf-8")
+    done = run("coigp-publish", store, *target, "--overwrite", "--against", benchmark, code=1)
+    assert "contamination (1)" in done.stderr
+    assert Store.open(out).manifest == manifest

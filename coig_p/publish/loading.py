@@ -1,7 +1,8 @@
-"""Load every config of a dataset with nothing but the stock library, in a process of its own.
+"""Load every config of a dataset in one way with nothing but the stock library, in a process of its own.
 
 Run as a script, so that coig_p is not imported: what a user without it gets. The request comes as
-JSON on standard input, the token with it; one JSON line goes out for each config and way of loading.
+JSON on standard input, the token with it; one JSON line goes out for each config. A process loads
+map-style or streaming, not both, so that what one leaves in memory is not added to the other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _CONNECT = 10.0  # seconds
 
 
 def main() -> None:
-    """Count the rows of every split of every config: map-style, then streaming."""
+    """Count the rows of every split of every config."""
     asked: dict[str, Any] = json.load(sys.stdin)
     import datasets
     import huggingface_hub
@@ -27,14 +28,17 @@ def main() -> None:
     datasets.config.STREAMING_READ_MAX_RETRIES = 5
     cache = Path(asked["cache"])
     for config in asked["configs"]:
-        options = {"revision": asked["revision"], "token": asked["token"]}
+        options = {"revision": asked["revision"], "token": asked["token"], "cache_dir": str(cache)}
         try:
-            loaded = datasets.load_dataset(asked["repo"], config, cache_dir=str(cache), **options)
-            tell(config, "map-style", {split: rows.num_rows for split, rows in loaded.items()})
-            del loaded
-            shutil.rmtree(cache, ignore_errors=True)  # one config's tables on disk at a time
-            streams = datasets.load_dataset(asked["repo"], config, streaming=True, cache_dir=str(cache), **options)
-            tell(config, "streaming", {split: count(stream) for split, stream in streams.items()})
+            if asked["way"] == "streaming":
+                streams = datasets.load_dataset(asked["repo"], config, streaming=True, **options)
+                rows = {split: count(stream) for split, stream in streams.items()}
+            else:
+                loaded = datasets.load_dataset(asked["repo"], config, **options)
+                rows = {split: table.num_rows for split, table in loaded.items()}
+                del loaded
+                shutil.rmtree(cache, ignore_errors=True)  # one config's tables on disk at a time
+            print(json.dumps({"config": config, "rows": rows}), flush=True)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             print(json.dumps({"config": config, "error": reason[:1000]}), flush=True)
@@ -59,11 +63,6 @@ def impatient(client: Any, seconds: float) -> Any:
 def count(stream: Any) -> int:
     """Rows of a stream, every one of them decoded."""
     return sum(batch.num_rows for batch in stream.with_format("arrow").iter(batch_size=256))
-
-
-def tell(config: str, way: str, rows: dict[str, int]) -> None:
-    """One line of the answer."""
-    print(json.dumps({"config": config, "way": way, "rows": rows}), flush=True)
 
 
 if __name__ == "__main__":

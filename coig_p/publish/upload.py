@@ -16,7 +16,7 @@ from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.manifest import MANIFEST
 from coig_p.store import Store, sha256_of
 
-# What a Hub or its users keep beside a release. It is neither uploaded nor compared nor deleted.
+# What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
 BESIDE = frozenset({".gitattributes", ".gitignore", "card.toml"})
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -125,7 +125,6 @@ def read_release(folder: str | Path, version: str, advance: Callable[[int], None
     files = [
         ReleaseFile(file.path, store.path / file.path, file.sha256, file.bytes, file.role)
         for file in store.manifest.files
-        if file.path not in BESIDE
     ]
     manifest = store.path / MANIFEST
     files.append(ReleaseFile(MANIFEST, manifest, sha256_of(manifest), manifest.stat().st_size, "manifest"))
