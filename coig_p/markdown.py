@@ -30,9 +30,13 @@ _MARKUP = frozenset("\\`*_{}[]|~!:@$")
 
 
 def block(text: str, most: int = 1200) -> str:
-    """Hostile text as a block, its lines as they are, cut after `most` characters.
+    """Hostile text as a quotation, its lines as they are, cut after `most` characters.
 
-    In <pre> nothing is Markdown, and with < and & escaped nothing ends it early.
+    Raw HTML, in which nothing is Markdown until a blank line; so there is none, and < and & are escaped.
     """
-    shown = printable(text if len(text) <= most else text[:most] + " …")
-    return f"<pre>\n{escape(shown, quote=False)}\n</pre>"
+    lines = escape(printable(text if len(text) <= most else text[:most] + " …"), quote=False).split("\n")
+    indented = [_INDENT.sub(lambda found: "&nbsp;" * len(found[0].expandtabs(4)), line) for line in lines]
+    return "<blockquote>" + "<br>\n".join(indented) + "</blockquote>"
+
+
+_INDENT = re.compile(r"^[ \t]+")

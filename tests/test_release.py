@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,12 @@ def test_the_card_survives_a_round_trip(released: Store, tmp_path: Path) -> None
     yaml.safe_load(text.split("---\n")[1])
 
 
+def quoted(text: str) -> list[str]:
+    """The texts that a card shows."""
+    found = re.findall(r"<blockquote>(.*?)</blockquote>", text, re.S)
+    return [unescape(one.replace("<br>\n", "\n")).replace("\xa0", " ") for one in found]
+
+
 def numbers_of(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
@@ -190,10 +197,7 @@ def test_every_number_of_the_text_is_what_loading_gives(name: str, released: Sto
         ("query", [len(row["query"]) for row in rows]),
     ):
         assert f"{sum(lengths) / len(lengths):,.2f}" in text, kind
-    shown = [
-        block.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-        for block in re.findall(r"<pre>\n(.*?)\n</pre>", text, re.S)
-    ]
+    shown = quoted(text)
     assert any([row["prompt"], row["chosen"], row["rejected"]] == shown for row in every)
     for rows_of_config in ("default", "chat", "math"):
         assert re.search(
@@ -203,7 +207,8 @@ def test_every_number_of_the_text_is_what_loading_gives(name: str, released: Sto
 
 
 HOSTILE = (
-    "</pre><script>alert(1)</script> **b** [x](http://evil.example) ![i](x) {{ 7*7 }} {% raw %}\n---\n# h\n| a | `c`"
+    "</blockquote></pre><script>alert(1)</script> **b** [x](http://evil.example) ![i](x) {{ 7*7 }} {% raw %}"
+    "\n\n---\n\n    code\n# h\n| a | `c`"
 )
 
 
@@ -230,6 +235,7 @@ def test_markup_in_texts_and_names_shows_as_text(tmp_path: Path) -> None:
         assert "<b>" not in html
         assert 'href="http://evil.example' not in html
         assert "<strong>b</strong>" not in html
+        assert html.count("<blockquote>") == html.count("</blockquote>") == 3
         assert "{{ 7*7 }}" in html
         assert "<h1>h</h1>" not in html
         assert "&lt;b&gt;lan&lt;/b&gt;|`x`" in html
@@ -242,7 +248,7 @@ def test_a_long_text_is_cut_and_a_short_clean_pair_is_shown(tmp_path: Path) -> N
         row["responses"][0]["text"] = "长" * 5000 + row["responses"][0]["text"]
     rules = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
     out = write_release(to_release(tmp_path / "store", rows), tmp_path / "out", ReleaseConfig("1.0.0", rules=rules))
-    blocks = re.findall(r"<pre>\n(.*?)\n</pre>", (out.path / "README.md").read_text("utf-8"), re.S)
+    blocks = quoted((out.path / "README.md").read_text("utf-8"))
     assert len(blocks) == 3
     assert all(len(block) < 500 for block in blocks)
 
