@@ -43,7 +43,7 @@ from coig_p.schema import RAW_SCHEMA  # noqa: E402
 from coig_p.store import Part, write_store  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
-ROUNDS = 20
+ROUNDS = 8
 ROWS, BYTES = 100_000, 5_300  # of a response; five a query
 
 

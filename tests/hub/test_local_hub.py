@@ -20,7 +20,7 @@ from making import make_release
 from trials import ACCOUNTS, REPO, TOKEN
 from xet import XetHandler, XetHub
 
-from coig_p.publish.local_hub import LocalHub, server
+from coig_p.publish.local_hub import LocalHub, routes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
@@ -144,7 +144,7 @@ def commit(api: HfApi, files: dict[str, bytes], delete: list[str] | None = None,
 
 
 def test_long_listings_come_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PAGE", 10)
+    monkeypatch.setattr(routes, "PAGE", 10)
     with LocalHub(tmp_path, ACCOUNTS).serving() as hub:
         api = api_of(hub)
         hub.create(REPO)
