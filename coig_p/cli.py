@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from coig_p._version import __version__
+from coig_p.annotate.cli import annotate
 from coig_p.errors import CoigPError
 from coig_p.pairs import PairConfig
 from coig_p.quality import as_json, check, clean, contamination, dedup
@@ -72,7 +73,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
     context.call_on_close(lambda: logger.removeHandler(handler))
 
 
-for command in (check, clean, dedup, contamination):
+for command in (check, clean, dedup, contamination, annotate):
     cli.add_command(command)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from coig_p.annotate.client import Client, Reply, read_body
 from coig_p.annotate.config import Endpoint, RunConfig
-from coig_p.annotate.ledger import ANSWERED, FAILED, INVALID, MAY_BE_PAID, Ledger
+from coig_p.annotate.ledger import ANSWERED, BATCHED, FAILED, INVALID, MAY_BE_PAID, Ledger
 from coig_p.annotate.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
 from coig_p.annotate.requests import Request, verdict
 
@@ -144,7 +144,7 @@ class Asker:
             state = self.ledger.state(key)
             if state == INVALID:
                 continue
-            if state == ANSWERED or key in self._failed or self.ledger.batched(key):
+            if state in (ANSWERED, BATCHED) or key in self._failed:
                 return
             landed = self._flying[key] = asyncio.get_running_loop().create_future()
             try:

@@ -5,11 +5,10 @@ ask it is (an unusable answer is asked again as a request of its own). Before a 
 attempt is on disk; before its place in the queue is free again, its answer is. So a process killed
 at any moment loses at most what was in flight, and the next run knows what that was.
 
-    requests  one row per request that was ever sent: answered, invalid, failed, or open while it is
-              in flight; the body as it came
+    requests  one row per request that was ever sent: answered, invalid, failed, open while it is in
+              flight, batched while it is out in a batch file; the body as it came
     attempts  one row per time that a request was sent, also those that came to nothing
     queries   the queries of the run, and which of them passed; dropped: the others, as JSON
-    batched   requests that are out in a batch file
     meta      what the queries were made from; the layout's version
 
 Writes are collected and committed together by one thread, so that many requests share one fsync.
@@ -36,9 +35,15 @@ except ImportError:  # Windows: two runs of one folder are then for the user to 
     fcntl = None  # type: ignore[assignment]
 
 LEDGER = "ledger.sqlite"
-OPEN, ANSWERED, INVALID, FAILED = "open", "answered", "invalid", "failed"
+OPEN, BATCHED, ANSWERED, INVALID, FAILED = "open", "batched", "answered", "invalid", "failed"
 MAY_BE_PAID = ("timeout", "reset", "broken", "lost", "abandoned")
 """Outcomes of attempts that brought no answer and may have cost something all the same."""
+
+PUT = """
+INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state)
+VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state)
+ON CONFLICT (key) DO UPDATE SET state = excluded.state"""
+"""Enters a request, or gives it another state."""
 
 Values = tuple[Any, ...] | Mapping[str, Any]
 
@@ -56,7 +61,6 @@ CREATE TABLE IF NOT EXISTS queries (
     place INTEGER PRIMARY KEY, query_id TEXT UNIQUE NOT NULL, domain TEXT NOT NULL, query TEXT NOT NULL, source TEXT,
     passed INTEGER);
 CREATE TABLE IF NOT EXISTS dropped (place INTEGER PRIMARY KEY, reason TEXT NOT NULL, line TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS batched (key BLOB PRIMARY KEY, endpoint TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -65,7 +69,7 @@ class Answer(NamedTuple):
     """What the ledger knows of a request.
 
     Attributes:
-        state: open, answered, invalid or failed.
+        state: open, batched, answered, invalid or failed.
         reason: why it is invalid or failed.
         score: of a judgement that is answered.
         body: the raw JSON as it came; None where nothing did.
@@ -192,10 +196,8 @@ class Ledger:
         self._next_attempt += 1
         await asyncio.gather(
             self._submit(
-                "INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state) "
-                "VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, 'open') "
-                "ON CONFLICT (key) DO UPDATE SET state = 'open'",
-                about,
+                PUT,
+                {**about, "state": OPEN},
             ),
             self._submit(
                 "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)",
@@ -279,18 +281,14 @@ class Ledger:
             yield from cursor.execute(sql, values)
 
     def get(self, key: bytes) -> Answer | None:
-        """What is known of a request, or None where it never had an outcome."""
+        """What is known of a request, or None where it was never sent."""
         row = self._read.execute("SELECT state, reason, score, body FROM requests WHERE key = ?", (key,)).fetchone()
         return None if row is None else Answer(*row)
 
     def state(self, key: bytes) -> str | None:
-        """answered, invalid, failed, or None where a request never had an outcome."""
+        """One of the five states, or None where a request was never sent."""
         row = self._read.execute("SELECT state FROM requests WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
-
-    def batched(self, key: bytes) -> bool:
-        """Whether a request is out in a batch file."""
-        return self._read.execute("SELECT 1 FROM batched WHERE key = ?", (key,)).fetchone() is not None
 
     def spent(self) -> tuple[int, int]:
         """What the answers cost, and what attempts without an answer may have cost at most."""

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from coig_p.annotate.client import Message, read_body, usable_text
 from coig_p.annotate.config import Endpoint, RunConfig, max_tokens
-from coig_p.annotate.ledger import ANSWERED, FAILED, INVALID, Ledger, Query, request_key
+from coig_p.annotate.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query, request_key
 from coig_p.annotate.parsing import parse_score
 
 QUERY, GENERATE, JUDGE = "query", "generate", "judge"
 KINDS = (QUERY, GENERATE, JUDGE)
-BATCHED, PENDING = "batched", "pending"
+PENDING = "pending"
 
 _ANSWER_TOKENS = 4096  # taken for the most where parameters do not say
 
@@ -122,7 +122,7 @@ def outcome(config: RunConfig, ledger: Ledger, request: Request) -> Outcome:
         key = request.key(ask)
         found = ledger.get(key)
         if found is None or found.state not in (ANSWERED, INVALID, FAILED):
-            return Outcome(BATCHED if ledger.batched(key) else PENDING)
+            return Outcome(BATCHED if found is not None and found.state == BATCHED else PENDING)
         if found.state == ANSWERED:
             return Outcome(ANSWERED, None, usable_text(read_body(str(found.body)))[0], found.score)
         last = Outcome(found.state, found.reason)
