@@ -1,13 +1,14 @@
-"""Kill a run at random moments until it has been killed often enough, let it end, and compare with a quiet one."""
+"""Kill runs at random moments, let each end at last, and compare its files with those of a quiet run."""
 
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from annotating import check_accounts, data_files, pool, write_run
 
@@ -18,49 +19,53 @@ RUN = "from coig_p.cli import main; main()"
 MODELS, CONCURRENCY = 5, 2
 
 
-def kills(folder: Path, number: int, rng: random.Random) -> dict[str, Any]:
-    """Counts of a run that SIGKILL ended `number` times before it was let finish."""
-    quiet, hurt = folder / "quiet", folder / "hurt"
-    with ScriptedServer(latency=0.05) as server:
-        configs = []
-        for place in (quiet, hurt):
-            place.mkdir()
-            endpoints = pool(server.base_url, MODELS, MODELS - 1, concurrency=CONCURRENCY)
-            configs.append(write_run(place, endpoints, queries={"filter": "m-0"}))
+def kills(folder: Path, number: int, rng: random.Random) -> Counter[str]:
+    """Counts over the rounds that it takes to kill `number` runs; a round ends when its run does.
+
+    Returns:
+        killed, rounds, same_bytes (rounds whose data files are the quiet run's), lost (attempts that
+        a kill left without an outcome), asked_twice (requests that the server saw once more than
+        the quiet run sent them), most_at_once (of these in one kill at most).
+    """
+    counts: Counter[str] = Counter()
+    with ScriptedServer(latency=0.04) as server:
+        endpoints = pool(server.base_url, MODELS, MODELS - 1, concurrency=CONCURRENCY)
+        quiet = folder / "quiet"
+        quiet.mkdir()
+        wanted = write_run(quiet, endpoints, queries={"filter": "m-0"})
         began = time.monotonic()
-        subprocess.run([*_command(configs[0].path)], check=True, capture_output=True)
+        subprocess.run(_command(wanted.path), check=True, capture_output=True)
         whole = time.monotonic() - began
-        wanted = server.seen.copy()
-        server.seen.clear()
-        killed = finished = 0
-        while killed < number:
-            run = subprocess.Popen(_command(configs[1].path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                run.wait(timeout=rng.uniform(0.3, 1.1) * whole)
-            except subprocess.TimeoutExpired:
-                run.kill()
-                run.wait()
-                killed += 1
-            else:  # it had ended: begin anew, so that every kill hits a run
-                assert run.returncode == 0
-                finished += 1
-                for path in sorted(configs[1].folder.rglob("*"), reverse=True):
-                    path.rmdir() if path.is_dir() else path.unlink()
-                server.seen.clear()
-        subprocess.run(_command(configs[1].path), check=True, capture_output=True)
-    check_accounts(configs[1])
-    with Ledger.open(configs[1].folder) as ledger:
-        lost = int(ledger.rows("SELECT COUNT(*) FROM attempts WHERE outcome = 'lost'")[0][0])
-    return {
-        "killed": killed,
-        "finished": finished,
-        "same_bytes": data_files(configs[0]) == data_files(configs[1]),
-        "requests": sum(wanted.values()),
-        "asked_twice": sum(server.seen.values()) - sum(wanted.values()),
-        "most_often": max(server.seen.values()),
-        "lost": lost,
-        "in_flight_at_most": killed * MODELS * CONCURRENCY,
-    }
+        sent = sum(server.seen.values())
+        while counts["killed"] < number:
+            server.seen.clear()
+            place = folder / "hurt"
+            place.mkdir()
+            config = write_run(place, endpoints, queries={"filter": "m-0"})
+            ended = False
+            killed = 0
+            while not ended:
+                run = subprocess.Popen(_command(config.path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                try:
+                    enough = counts["killed"] + killed >= number
+                    _, errors = run.communicate(timeout=60 if enough else rng.uniform(0.3, 1.0) * whole)
+                except subprocess.TimeoutExpired:
+                    run.kill()
+                    run.communicate()
+                    killed += 1
+                else:
+                    assert run.returncode == 0, errors
+                    ended = True
+            check_accounts(config)
+            with Ledger.open(config.folder) as ledger:
+                lost = int(ledger.rows("SELECT COUNT(*) FROM attempts WHERE outcome = 'lost'")[0][0])
+            again = sum(server.seen.values()) - sent
+            assert again <= lost <= killed * MODELS * CONCURRENCY
+            assert max(server.seen.values()) <= 1 + killed
+            counts.update(killed=killed, rounds=1, lost=lost, asked_twice=again)
+            counts["same_bytes"] += data_files(config) == data_files(wanted)
+            shutil.rmtree(place)
+    return counts
 
 
 def _command(path: Path) -> list[str]:

@@ -37,6 +37,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.failed: Counter[str] = Counter()
         self.arrivals: dict[str, list[tuple[float, int]]] = {}
         self.down: set[str] = set()
+        self.closed: set[str] = set()  # models that no key opens
 
     @property
     def base_url(self) -> str:
@@ -77,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.duplicates += body in server.good
             fault = "500" if model in server.down else server.fault(body, times)
             server.failed[fault or "none"] += 1
+        if model in server.closed:
+            return self.send(401, {"error": {"message": f"no such key: {self.headers['Authorization']}"}})
         if fault == "429":
             return self.send(429, {"error": {"message": "slow down"}}, {"Retry-After": "0.05"})
         if fault == "500":

@@ -46,15 +46,12 @@ def check_judges(config: RunConfig, rows: list[dict[str, Any]]) -> None:
             assert all(family[judge] != family[response["model"]] for judge in judges)
 
 
-@pytest.mark.parametrize("draw", ["response", "query"])
-def test_sixty_queries_to_a_store_that_load_dataset_pairs(draw: str, tmp_path: Path, cache: str) -> None:
+def test_sixty_queries_to_a_store_that_load_dataset_pairs(tmp_path: Path, cache: str) -> None:
     from datasets import load_dataset
 
     write_queries(tmp_path, 60)
     with ScriptedServer() as server:
-        config = write_run(
-            tmp_path, pool(server.base_url, 15, 8), judging={"draw": draw}, queries={"filter": "m-0"}, run={"seed": 3}
-        )
+        config = write_run(tmp_path, pool(server.base_url, 15, 8), queries={"filter": "m-0"}, run={"seed": 3})
         report = run_stages(config)
         assert exit_code(report) == 0
         assert max(server.seen.values()) == 1
@@ -64,13 +61,21 @@ def test_sixty_queries_to_a_store_that_load_dataset_pairs(draw: str, tmp_path: P
     assert (len(rows), sum(len(row["responses"]) for row in rows)) == (60, 900)
     check_judges(config, rows)
     check_accounts(config)
-    if draw == "query":
-        for row in rows:  # all authors outside the two first judges' families share those judges
-            shared = Counter(tuple(score["judge"] for score in response["scores"]) for response in row["responses"])
-            assert shared.most_common(1)[0][1] >= 13
     pairs = load_dataset("coig-p", "math", data_dir=str(config.folder / "store"), cache_dir=cache, split="train")
     assert pairs.num_rows > 100
     assert (config.folder / "missing.jsonl").read_text() == ""
+
+
+def test_a_draw_for_each_query_gives_its_responses_the_same_judges(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 8, 6), judging={"draw": "query"})
+        run_stages(config)
+    rows = rows_of(config)
+    check_judges(config, rows)
+    for row in rows:  # all but those that are of the first two judges' own families
+        shared = Counter(tuple(score["judge"] for score in response["scores"]) for response in row["responses"])
+        assert shared.most_common(1)[0][1] == 6
+    assert len({tuple(score["judge"] for score in row["responses"][7]["scores"]) for row in rows}) > 3
 
 
 def test_draws_repeat_under_the_seed_and_do_not_depend_on_concurrency(tmp_path: Path) -> None:
@@ -108,13 +113,13 @@ def test_a_faulty_server_costs_nothing_twice_and_every_request_is_accounted_for(
 
 
 def test_no_limit_is_passed_as_the_server_sees_it(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    window, requests, tokens = 1.5, 12, 2500
+    window, requests, tokens = 1.0, 15, 5000
     monkeypatch.setattr(asking, "MINUTE", window)
     with serve(dict.fromkeys(FAULTS, 0.05)) as server:
         limited = {"requests_per_minute": requests, "tokens_per_minute": tokens, "timeout": 0.75, "attempts": 9}
-        write_queries(tmp_path, 6)
+        write_queries(tmp_path, 5)
         config = write_run(tmp_path, pool(server.base_url, 3, 3, **limited), judging={"asks": 6})
-        for seconds in (1.0, None):  # the second run takes over what the first one sent in the window
+        for seconds in (0.5, None):  # the second run takes over what the first one sent in the window
             report = run_stages(config, max_seconds=seconds)
         assert exit_code(report) == 0
     for arrivals in server.arrivals.values():
@@ -146,16 +151,17 @@ def test_an_endpoint_that_is_down_is_left_while_others_go_on(tmp_path: Path, qui
     check_accounts(config)
 
 
-def test_a_wrong_key_or_model_leaves_the_endpoint_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_leaves_the_endpoint_at_once_and_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COIGP_TEST_KEY", "sk-very-secret")
-    with ScriptedServer() as server:
-        endpoints = pool(server.base_url, 3, 3, key_env="COIGP_TEST_KEY")
-        endpoints[1]["base_url"] = server.base_url.replace("/v1", "/nothing/sk-very-secret")
-        config = write_run(tmp_path, endpoints)
+    with serve() as server:
+        server.closed.add("m-1")
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, key_env="COIGP_TEST_KEY", concurrency=2))
         report = run_stages(config)
+        assert server.received["m-1"] <= 2
     assert exit_code(report) == 3
-    assert "404" in report.left["m-1"]
-    assert "sk-very-secret" not in report.left["m-1"]
+    assert "no such key: Bearer ***" in report.left["m-1"]
     with Ledger.open(config.folder) as ledger:
         written = "\n".join(ledger._read.iterdump())
     assert "sk-very-secret" not in written
@@ -202,10 +208,10 @@ def wait_for(condition: Any) -> None:
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     from annotate_killing import kills
 
-    result = kills(tmp_path, 6, random.Random(7))
-    assert result["killed"] == 6
-    assert result["same_bytes"]
-    assert result["asked_twice"] <= result["lost"] <= result["in_flight_at_most"]
+    counts = kills(tmp_path, 6, random.Random(7))
+    assert counts["killed"] == 6
+    assert counts["same_bytes"] == counts["rounds"]
+    assert counts["lost"] > 0, "no kill hit a request in flight: the test says nothing"
 
 
 def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_path: Path) -> None:
@@ -226,7 +232,7 @@ def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_
         run.send_signal(signal.SIGINT)
         time.sleep(0.3)
         run.send_signal(signal.SIGINT)
-        output, errors = run.communicate(timeout=15)
+        _, errors = run.communicate(timeout=15)
         assert run.returncode == 130, errors
         assert "abandoned" in errors
         assert "Traceback" not in errors

@@ -404,7 +404,7 @@ def _read(kind: type[Settings], value: Any, where: str) -> Settings:
     try:
         return kind(**values)
     except UsageError as error:
-        raise UsageError(f"{where}.{error}") from None
+        raise UsageError(f"{where}: {error}") from None
 
 
 def _value(hint: Any, given: Any, where: str) -> Any:
