@@ -28,11 +28,9 @@ def write_queries(folder: Path, number: int) -> None:
 
 
 def toml(value: Any) -> str:
-    return (
-        json.dumps(value)
-        if not isinstance(value, dict)
-        else f"{{ {', '.join(f'{k} = {toml(v)}' for k, v in value.items())} }}"
-    )
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {toml(each)}' for key, each in value.items())} }}"
+    return "inf" if value == float("inf") else json.dumps(value)
 
 
 def endpoint(name: str, base_url: str, **settings: Any) -> dict[str, Any]:

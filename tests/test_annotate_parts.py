@@ -82,6 +82,7 @@ MODELS = [endpoint("a", URL, judges=True), endpoint("b", URL, judges=True)]
         ([endpoint("a", URL, parameters={"stream": True})], {}, "'stream' is set by the run"),
         ([endpoint("a", URL, parameters={"max_tokens": 0})], {}, "whole number of 1 or more"),
         ([endpoint("a", URL, tokens_per_minute=64)], {}, "does not fit"),
+        ([endpoint("a", URL, parameters={"temperature": float("inf")})], {}, "have no place in a request"),
         (
             [endpoint("a", URL, output_price=1, parameters={}), *pool(URL, 3, 3)],
             {"run": {"max_cost": 1}},

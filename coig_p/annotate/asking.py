@@ -51,6 +51,7 @@ class Asker:
         say: called with a line for people.
         advance: called with 1 for every request that is concluded.
         stopped: why no further request is sent: interrupted, budget or time.
+        asked, failed: attempts that were sent, and requests that failed, by endpoint.
     """
 
     config: RunConfig
@@ -62,6 +63,7 @@ class Asker:
     ports: dict[str, Port] = field(default_factory=dict)
     rng: random.Random = field(default_factory=random.Random)
     asked: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
     _waiting: set[asyncio.Task[None]] = field(default_factory=set)
     _workers: set[asyncio.Task[None]] = field(default_factory=set)
     _flying: dict[bytes, asyncio.Future[None]] = field(default_factory=dict)
@@ -154,6 +156,7 @@ class Asker:
                 landed.set_result(None)
             if state == FAILED:
                 self._failed.add(key)
+                self.failed[port.endpoint.name] += 1
             if state != INVALID:
                 return
 

@@ -303,6 +303,7 @@ def _as_json(report: Report) -> dict[str, Any]:
     return {
         "queries": report.queries,
         "sent": report.sent,
+        "failed": report.failed,
         "left": report.left,
         "abandoned": report.abandoned,
         "stopped": report.stopped,
@@ -319,8 +320,11 @@ def _print(config: RunConfig, report: Report) -> None:
 
     if report.queries:
         click.echo("queries: " + ", ".join(f"{name} {number:,}" for name, number in report.queries.items()))
-    for name, why in report.left.items():
-        click.echo(printable(f"endpoint {name} was left: {why}. Run again to go on"), err=True)
+    for name, reason in report.left.items():
+        click.echo(printable(f"endpoint {name} was left: {reason}. Run again to go on"), err=True)
+    if report.failed:
+        words = ", ".join(f"{name} {number:,}" for name, number in report.failed.items())
+        click.echo(printable(f"requests failed: {words}. Run again to ask them again"), err=True)
     if report.abandoned:
         words = ", ".join(f"{name} {number:,}" for name, number in report.abandoned.items())
         click.echo(printable(f"abandoned in flight, and perhaps paid: {words}"), err=True)
@@ -337,8 +341,8 @@ def _print(config: RunConfig, report: Report) -> None:
     sent = sum(report.sent.values())
     click.echo(f"sent {sent:,} requests; cost so far {paid:.4f}, and up to {may:.4f} for attempts without an answer")
     if report.stopped:
-        words = {"budget": "the budget is reached: raise --max-cost", "time": "the time is up"}
-        click.echo(f"stopped: {words.get(report.stopped, report.stopped)}. Run again to go on", err=True)
+        why = {"budget": "the budget is reached: raise --max-cost", "time": "the time is up"}
+        click.echo(f"stopped: {why.get(report.stopped, report.stopped)}. Run again to go on", err=True)
 
 
 def _estimate(config: RunConfig, json_: bool) -> None:

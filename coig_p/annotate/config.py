@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tomllib
@@ -97,6 +98,10 @@ class Endpoint:
             for parameter in _OURS:
                 if parameter in given:
                     raise UsageError(f"{name}: {parameter!r} is set by the run")
+            try:
+                json.dumps(given, allow_nan=False)
+            except (TypeError, ValueError):
+                raise UsageError(f"{name}: dates, inf and nan have no place in a request") from None
             limit = max_tokens(given)
             if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
                 raise UsageError(f"{name}: max_tokens = {limit!r}: use a whole number of 1 or more")

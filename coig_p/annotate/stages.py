@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 from coig_p.annotate.asking import Asker
 from coig_p.annotate.config import Endpoint, RunConfig, check_budget
@@ -38,7 +37,7 @@ class Report:
 
     Attributes:
         queries: how many passed, are undecided, or were dropped under which reason.
-        sent: attempts by endpoint in this run.
+        sent, failed: attempts, and requests that failed, by endpoint in this run.
         left: endpoints that were left, and why.
         abandoned: requests by endpoint that were in flight and not waited for.
         stopped: interrupted, budget, time, or None.
@@ -47,6 +46,7 @@ class Report:
 
     queries: dict[str, int] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     abandoned: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
@@ -146,7 +146,7 @@ async def _run(
             timer.cancel()
         await asker.close()
         report.abandoned = ledger.recover("abandoned", "stopped")
-        report.sent, report.stopped = dict(asker.asked), asker.stopped
+        report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
         report.left = {name: port.gate.left for name, port in asker.ports.items() if port.gate.left is not None}
 
 
@@ -210,7 +210,6 @@ def exit_code(report: Report) -> int:
     """130 interrupted; 3 where an endpoint was left or requests failed; 1 where money or time ended it; else 0."""
     if report.stopped == "interrupted":
         return 130
-    missing: Mapping[str, Any] = report.stored.missing if report.stored else {}
-    if report.left or any("failed" in states for states in missing.values()):
+    if report.left or report.failed:
         return RemoteError.exit_code
     return 1 if report.stopped else 0
