@@ -63,10 +63,10 @@ concurrency = {CONCURRENCY}
 
 def measure_asking(base_url: str) -> dict[str, float]:
     """Seconds that the stage takes, between the first request's sending and the last one's record."""
+    import openai  # as measure_bare has it
+
     from coig_p.annotate.ledger import Ledger
     from coig_p.annotate.stages import run_stages
-
-    import openai  # as measure_bare has it
 
     assert openai
     with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
@@ -124,7 +124,7 @@ def measure_memory(rows: int) -> dict[str, float]:
             body = json.dumps({"choices": [{"message": {"content": "回答" * 200}, "finish_reason": "stop"}]})
             work: list[Any] = []
             for request in requests_of(config, ledger, "generate")["writer"]:
-                work.append((PUT, {**request.about(0), "state": "answered"}))
+                work.append((PUT, {**request.about(0, request.key(0)), "state": "answered"}))
                 work.append(("UPDATE requests SET body = ? WHERE key = ?", (body, request.key(0))))
                 if len(work) >= 2000:
                     ledger.commit(work)

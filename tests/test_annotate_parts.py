@@ -198,8 +198,7 @@ def test_what_was_in_flight_at_the_end_is_known_at_the_next_start(tmp_path: Path
     async def work(ledger: Ledger) -> None:
         await asyncio.gather(*(ledger.begin(about(bytes([at])), 10, 100) for at in range(5)))
         await asyncio.gather(
-            ledger.end(1, "answered", 0.1, 7),
-            ledger.record(b"\0", {"state": "answered", "cost": 30, "body": "{}"}),
+            ledger.end(1, "answered", 0.1, 7, request=(b"\0", {"state": "answered", "cost": 30, "body": "{}"})),
             ledger.end(2, "timeout", 0.1, 10),
         )
 

@@ -208,8 +208,8 @@ def wait_for(condition: Any) -> None:
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     from annotate_killing import kills
 
-    counts = kills(tmp_path, 6, random.Random(7))
-    assert counts["killed"] == 6
+    counts = kills(tmp_path, 4, random.Random(7))
+    assert counts["killed"] == 4
     assert counts["same_bytes"] == counts["rounds"]
     assert counts["lost"] > 0, "no kill hit a request in flight: the test says nothing"
 
@@ -245,10 +245,11 @@ def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_
 
 
 def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_meanwhile(tmp_path: Path) -> None:
-    with ScriptedServer(latency=0.15) as server:
+    with ScriptedServer(latency=0.1) as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3, concurrency=1))
         run = start(config)
         wait_for(lambda: server.answered > 8)
+        server.latency = 600  # what is asked from now on hangs
         second = start(config)
         assert "another run is working" in second.communicate(timeout=30)[1]
         assert second.returncode == 2
@@ -257,6 +258,7 @@ def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_
         assert report.stored.missing["generate"]["pending"] > 0
         listed = [json.loads(line) for line in (config.folder / "missing.jsonl").read_text("utf-8").splitlines()]
         assert len(listed) == sum(sum(states.values()) for states in report.stored.missing.values())
+        run.kill()
+        run.communicate()
         server.latency = 0
-        run.communicate(timeout=60)
-        assert run.returncode == 0
+        assert exit_code(run_stages(config)) == 0

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from coig_p.annotate.client import Client, Reply, read_body
+from coig_p.annotate.client import Client, Reply
 from coig_p.annotate.config import Endpoint, RunConfig
 from coig_p.annotate.ledger import ANSWERED, BATCHED, FAILED, INVALID, MAY_BE_PAID, Ledger
 from coig_p.annotate.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
@@ -41,6 +42,17 @@ class Port:
     answers: int = 0
     refused: int = 0
     in_flight: int = 0
+
+
+class _Sent(NamedTuple):
+    """An attempt that was answered: what it was, what it might have taken, and how long it took."""
+
+    key: bytes
+    attempt: int
+    slot: Slot
+    most: tuple[int, int]
+    bound: int
+    seconds: float
 
 
 @dataclass
@@ -150,7 +162,7 @@ class Asker:
                 return
             landed = self._flying[key] = asyncio.get_running_loop().create_future()
             try:
-                state = await self._ask(port, request, ask)
+                state = await self._ask(port, request, ask, key)
             finally:
                 del self._flying[key]
                 landed.set_result(None)
@@ -160,9 +172,9 @@ class Asker:
             if state != INVALID:
                 return
 
-    async def _ask(self, port: Port, request: Request, ask: int) -> str:
+    async def _ask(self, port: Port, request: Request, ask: int, key: bytes) -> str:
         """Attempts at one request until it has an outcome, which is in the ledger on return."""
-        about = request.about(ask)
+        about = request.about(ask, key)
         most = request.most()
         bound = port.endpoint.cost(*most)
         failures = throttles = 0
@@ -183,8 +195,8 @@ class Asker:
             finally:
                 port.in_flight -= 1
             seconds = time.monotonic() - began
-            if reply.body is not None:
-                return await self._keep(port, request, about["key"], attempt, slot, reply.body, seconds)
+            if reply.message is not None:
+                return await self._keep(port, request, _Sent(key, attempt, slot, most, bound, seconds), reply)
             paid = reply.outcome in MAY_BE_PAID
             await self.ledger.end(attempt, reply.outcome, seconds, sum(most) if paid else 0, reply.detail)
             self.budget.settle(bound, bound if paid else 0)
@@ -193,17 +205,17 @@ class Asker:
                 throttles += 1
                 port.gate.throttled(backoff(throttles, self.rng) if reply.wait is None else reply.wait)
                 if throttles >= _THROTTLES:
-                    return await self._fail(about["key"], reply)
+                    return await self._fail(key, reply)
                 continue
             if reply.outcome in ("leave", "refused"):
                 self._refused(port, reply)
-                return await self._fail(about["key"], reply)
+                return await self._fail(key, reply)
             port.gate.failure(str(reply.detail))
             failures += 1
             wait = max(backoff(failures, self.rng), reply.wait or 0.0)
             taken += seconds + wait
             if failures >= port.endpoint.attempts or taken > port.endpoint.deadline:
-                return await self._fail(about["key"], reply)
+                return await self._fail(key, reply)
             with self._interruptible():
                 await asyncio.sleep(wait)
 
@@ -223,36 +235,29 @@ class Asker:
                 raise
         return slot
 
-    async def _keep(
-        self, port: Port, request: Request, key: bytes, attempt: int, slot: Slot, body: str, seconds: float
-    ) -> str:
+    async def _keep(self, port: Port, request: Request, sent: _Sent, reply: Reply) -> str:
         """Write an answer down, with what it took."""
-        message = read_body(body)
+        message = reply.message
+        assert message is not None
         found = verdict(self.config, request.kind, request.domain, message)
-        most = request.most()
         # Without a word on usage, a token is taken to be a byte: rather too much than too little.
-        prompt = most[0] if message.prompt_tokens is None else message.prompt_tokens
+        prompt = sent.most[0] if message.prompt_tokens is None else message.prompt_tokens
         written = len((message.text or "").encode("utf-8", "surrogatepass"))
-        completion = min(written, most[1]) if message.completion_tokens is None else message.completion_tokens
+        completion = min(written, sent.most[1]) if message.completion_tokens is None else message.completion_tokens
         cost = port.endpoint.cost(prompt, completion)
-        await asyncio.gather(
-            self.ledger.end(attempt, "answered", seconds, prompt + completion),
-            self.ledger.record(
-                key,
-                {
-                    "state": found.state,
-                    "reason": found.reason,
-                    "score": found.score,
-                    "prompt_tokens": message.prompt_tokens,
-                    "completion_tokens": message.completion_tokens,
-                    "cost": cost,
-                    "finish": message.finish,
-                    "body": body,
-                },
-            ),
-        )
-        self.budget.settle(port.endpoint.cost(*most), cost)
-        port.limit.done(slot, prompt + completion)
+        row = {
+            "state": found.state,
+            "reason": found.reason,
+            "score": found.score,
+            "prompt_tokens": message.prompt_tokens,
+            "completion_tokens": message.completion_tokens,
+            "cost": cost,
+            "finish": message.finish,
+            "body": reply.body,
+        }
+        await self.ledger.end(sent.attempt, "answered", sent.seconds, prompt + completion, request=(sent.key, row))
+        self.budget.settle(sent.bound, cost)
+        port.limit.done(sent.slot, prompt + completion)
         port.gate.success()
         port.answers += 1
         return found.state
@@ -268,7 +273,9 @@ class Asker:
             port.gate.success()
 
     async def _fail(self, key: bytes, reply: Reply) -> str:
-        await self.ledger.record(key, {"state": FAILED, "reason": f"{reply.outcome}: {reply.detail}"})
+        reason = f"{reply.outcome}: {reply.detail}"
+        failed = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
+        await self.ledger.write([(failed, (reason, time.time(), key))])
         return FAILED
 
     @contextmanager

@@ -57,7 +57,7 @@ def batch_out(config: RunConfig, ledger: Ledger, folder: Path) -> tuple[str | No
                     seen.add(key)
                     stream = stream or files.enter_context(atomic_file(path))
                     stream.write(json.dumps(_line(request, key), ensure_ascii=False).encode() + b"\n")
-                    put.append((PUT, {**request.about(ask), "state": BATCHED}))
+                    put.append((PUT, {**request.about(ask, key), "state": BATCHED}))
                 if stream is not None:
                     written[path] = len(seen)
         # Only once the files are whole: a request without a file would wait for ever.

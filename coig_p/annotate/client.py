@@ -19,24 +19,6 @@ _NEVER_SENT = ("ConnectError", "ConnectTimeout", "ClientConnectorError", "Client
 _SHOWN = 300  # characters of a server's message that are kept
 
 
-class Reply(NamedTuple):
-    """What an attempt brought.
-
-    Attributes:
-        outcome: answered; throttled (429); error (the server's, worth another attempt); timeout;
-            reset; unreachable; broken (an answer that cannot be read); refused (this request will
-            never be answered); leave (no request will).
-        body: the raw JSON of an answer.
-        wait: seconds that the server asks to wait.
-        detail: what was wrong, without the key.
-    """
-
-    outcome: str
-    body: str | None = None
-    wait: float | None = None
-    detail: str | None = None
-
-
 class Message(NamedTuple):
     """What a body says: the text (None where there is none), why it ended, and tokens where it says."""
 
@@ -45,6 +27,25 @@ class Message(NamedTuple):
     refusal: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
+
+
+class Reply(NamedTuple):
+    """What an attempt brought.
+
+    Attributes:
+        outcome: answered; throttled (429); error (the server's, worth another attempt); timeout;
+            reset; unreachable; broken (an answer that cannot be read); refused (this request will
+            never be answered); leave (no request will).
+        body, message: the raw JSON of an answer, and what it says.
+        wait: seconds that the server asks to wait.
+        detail: what was wrong, without the key.
+    """
+
+    outcome: str
+    body: str | None = None
+    message: Message | None = None
+    wait: float | None = None
+    detail: str | None = None
 
 
 def read_body(body: str) -> Message:
@@ -112,7 +113,7 @@ class Client:
             async with asyncio.timeout(self.endpoint.timeout):
                 response = await self._client.post("/chat/completions", body=body, cast_to=self._response)
             text = response.content.decode("utf-8")
-            read_body(text)
+            message = read_body(text)
         except (TimeoutError, openai.APITimeoutError):
             return Reply("timeout", detail=f"no answer in {self.endpoint.timeout:g} s")
         except openai.APIStatusError as error:
@@ -124,7 +125,7 @@ class Client:
             return Reply("broken", detail=self._shown(error))
         except Exception as error:  # a transport's own: an answer cut off in its body
             return Reply("reset", detail=self._shown(error))
-        return Reply("answered", text)
+        return Reply("answered", text, message)
 
     def _status(self, error: Any) -> Reply:
         status, detail = error.status_code, self._shown(error)

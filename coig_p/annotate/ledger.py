@@ -45,6 +45,8 @@ VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, 
 ON CONFLICT (key) DO UPDATE SET state = excluded.state"""
 """Enters a request, or gives it another state."""
 
+_END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHERE id = ?"
+
 Values = tuple[Any, ...] | Mapping[str, Any]
 
 _VERSION = 1
@@ -108,7 +110,7 @@ class Ledger:
         self.folder, self._read, self._lock = folder, connection, lock
         self._write: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "ledger")
-        self._pending: list[tuple[str, Values, asyncio.Future[None]]] = []
+        self._pending: list[tuple[Sequence[tuple[str, Values]], asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._next_attempt = 0
 
@@ -194,54 +196,54 @@ class Ledger:
         """
         number = self._next_attempt
         self._next_attempt += 1
-        await asyncio.gather(
-            self._submit(
-                PUT,
-                {**about, "state": OPEN},
-            ),
-            self._submit(
-                "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)",
-                (number, about["key"], about["endpoint"], time.time(), tokens, bound),
-            ),
-        )
+        attempt = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
+        values = (number, about["key"], about["endpoint"], time.time(), tokens, bound)
+        await self.write([(PUT, {**about, "state": OPEN}), (attempt, values)])
         return number
 
-    async def end(self, attempt: int, outcome: str, seconds: float, tokens: int, detail: str | None = None) -> None:
-        """What became of an attempt."""
-        await self._submit(
-            "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHERE id = ?",
-            (outcome, seconds, tokens, detail, attempt),
-        )
+    async def end(
+        self,
+        attempt: int,
+        outcome: str,
+        seconds: float,
+        tokens: int,
+        detail: str | None = None,
+        *,
+        request: tuple[bytes, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """What became of an attempt, and with it of its request.
 
-    async def record(self, key: bytes, outcome: Mapping[str, Any]) -> None:
-        """What became of a request: values for the columns of `requests`."""
-        sets = ", ".join(f"{name} = :{name}" for name in outcome)
-        await self._submit(
-            f"UPDATE requests SET {sets}, at = :at WHERE key = :key", {**outcome, "key": key, "at": time.time()}
-        )
+        Args:
+            request: its key, and values for columns of `requests`.
+        """
+        work: list[tuple[str, Values]] = [(_END, (outcome, seconds, tokens, detail, attempt))]
+        if request is not None:
+            key, values = request
+            sets = ", ".join(f"{name} = :{name}" for name in values)
+            work.append(
+                (f"UPDATE requests SET {sets}, at = :at WHERE key = :key", {**values, "key": key, "at": time.time()})
+            )
+        await self.write(work)
 
-    async def write(self, sql: str, values: Values = ()) -> None:
-        """Any other change, on disk on return."""
-        await self._submit(sql, values)
-
-    async def _submit(self, sql: str, values: Values) -> None:
+    def write(self, work: Sequence[tuple[str, Values]]) -> asyncio.Future[None]:
+        """Changes that are on disk, all or none, when the future is done."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((sql, values, done))
+        self._pending.append((work, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
-        await done
+        return done
 
     async def _flush(self) -> None:
         await asyncio.sleep(0)  # let everything that is ready now share the commit
         while self._pending:
             batch, self._pending = self._pending, []
-            work = [(sql, values) for sql, values, _ in batch]
+            work = [change for changes, _ in batch for change in changes]
             error: Exception | None = None
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, work)
             except Exception as caught:
                 error = caught
-            for _, _, done in batch:
+            for _, done in batch:
                 if done.done():
                     continue
                 if error is None:

@@ -40,10 +40,10 @@ class Request:
         """By what the ledger knows it."""
         return request_key(self.endpoint.name, self.endpoint.model, self.messages, self.parameters, ask)
 
-    def about(self, ask: int) -> dict[str, Any]:
+    def about(self, ask: int, key: bytes) -> dict[str, Any]:
         """What the ledger keeps of it."""
         return {
-            "key": self.key(ask),
+            "key": key,
             "endpoint": self.endpoint.name,
             "kind": self.kind,
             "domain": self.domain,
