@@ -46,14 +46,12 @@ def kills(folder: Path, number: int, rng: random.Random) -> Counter[str]:
             killed = 0
             while not ended:
                 run = subprocess.Popen(_command(config.path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-                try:
-                    enough = counts["killed"] + killed >= number
-                    _, errors = run.communicate(timeout=60 if enough else rng.uniform(0.3, 1.0) * whole)
-                except subprocess.TimeoutExpired:
+                if counts["killed"] + killed < number and _moment(run, server, rng, sent, whole):
                     run.kill()
                     run.communicate()
                     killed += 1
                 else:
+                    _, errors = run.communicate()
                     assert run.returncode == 0, errors
                     ended = True
             check_accounts(config)
@@ -66,6 +64,20 @@ def kills(folder: Path, number: int, rng: random.Random) -> Counter[str]:
             counts["same_bytes"] += data_files(config) == data_files(wanted)
             shutil.rmtree(place)
     return counts
+
+
+def _moment(run: subprocess.Popen[bytes], server: ScriptedServer, rng: random.Random, sent: int, whole: float) -> bool:
+    """Wait for a random moment of a run; False where it ends before.
+
+    Most moments are so many requests after its start, and then some milliseconds; some are a time,
+    so that those before the first request and after the last one come up too.
+    """
+    until = time.monotonic() + (rng.uniform(0.2, 1.0) * whole if rng.random() < 0.25 else 600.0)
+    target = sum(server.seen.values()) + rng.randint(1, sent // 2)
+    while run.poll() is None and time.monotonic() < until and sum(server.seen.values()) < target:
+        time.sleep(0.002)
+    time.sleep(rng.uniform(0, 0.05))
+    return run.poll() is None
 
 
 def _command(path: Path) -> list[str]:
