@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from coig_p._version import __version__
+from coig_p.annotate.cli import annotate
 from coig_p.errors import CoigPError
 from coig_p.options import pair_config, pair_options
 from coig_p.quality import as_json, check, clean, contamination, dedup
@@ -75,7 +76,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
     context.call_on_close(lambda: logger.removeHandler(handler))
 
 
-for command in (check, clean, dedup, contamination, stats, sweep, card):
+for command in (check, clean, dedup, contamination, stats, sweep, card, annotate):
     cli.add_command(command)
 
 

@@ -1,0 +1,436 @@
+"""One TOML file describes a run. It is read strictly: what cannot be right is an error before any request."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+from coig_p.annotate.parsing import HIGH, LOW
+from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
+from coig_p.errors import UnknownNameError, UsageError
+from coig_p.intake import ImportConfig
+from coig_p.schema import DOMAINS, check_domain
+
+MONEY = 10**12
+"""Costs are whole numbers of 1/MONEY of the currency, so that sums are exact."""
+
+_PER_TOKEN = MONEY // 10**6
+_OURS = ("model", "messages", "stream", "n", "tools")  # parameters that a run sets or cannot read
+_WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One model behind one OpenAI-compatible URL.
+
+    Attributes:
+        name: what the store calls the model or judge; unique in a run.
+        model: what the server calls it.
+        key_env: the environment variable that holds its key.
+        family: a judge never scores a response of its own family.
+        system: a system message before every query that it answers.
+        concurrency: requests in flight.
+        requests_per_minute, tokens_per_minute: in any 60 seconds; no limit where not given.
+        input_price, output_price: for a million tokens.
+        timeout: seconds of one attempt.
+        deadline: seconds that one request may take in all: attempts and backoff, without the
+            time spent waiting for the endpoint's limits.
+        attempts: at one request, those turned away for their rate (429) not counted.
+        give_up: seconds without any answer after which an endpoint is left for this run.
+        parameters, judge_parameters: sent along when it generates, and when it judges.
+    """
+
+    name: str
+    model: str
+    base_url: str
+    family: str
+    key_env: str | None = None
+    generates: bool = False
+    judges: bool = False
+    system: str | None = None
+    concurrency: int = 16
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    input_price: Decimal = Decimal(0)
+    output_price: Decimal = Decimal(0)
+    timeout: float = 120.0
+    deadline: float = 600.0
+    attempts: int = 6
+    give_up: float = 900.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    judge_parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("name", "model", "family"):
+            if not getattr(self, name).strip():
+                raise UsageError(f"{name} is blank")
+        url = urlsplit(self.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise UsageError(f"base_url {self.base_url!r}: give a URL such as https://host/v1")
+        if url.username or url.password:
+            raise UsageError("base_url holds a password: put it in an environment variable and name that in key_env")
+        for name, low in (("concurrency", 1), ("attempts", 1), ("requests_per_minute", 1), ("tokens_per_minute", 1)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UsageError(f"{name} = {value}: use {low} or more")
+        for name in ("timeout", "deadline", "give_up"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} = {getattr(self, name):g}: use seconds above 0")
+        for name in ("input_price", "output_price"):
+            price = getattr(self, name)
+            if price < 0 or price * _PER_TOKEN != int(price * _PER_TOKEN):
+                raise UsageError(f"{name} = {price}: use 0 or more, with at most 6 decimals")
+        for name in ("parameters", "judge_parameters"):
+            given: Mapping[str, Any] = getattr(self, name)
+            for parameter in _OURS:
+                if parameter in given:
+                    raise UsageError(f"{name}: {parameter!r} is set by the run")
+            try:
+                json.dumps(given, allow_nan=False)
+            except (TypeError, ValueError):
+                raise UsageError(f"{name}: dates, inf and nan have no place in a request") from None
+            limit = max_tokens(given)
+            if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+                raise UsageError(f"{name}: max_tokens = {limit!r}: use a whole number of 1 or more")
+            if limit is not None and self.tokens_per_minute is not None and limit >= self.tokens_per_minute:
+                raise UsageError(f"{name}: max_tokens = {limit} does not fit in tokens_per_minute")
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """What so many tokens cost, in 1/MONEY."""
+        price = self.input_price * prompt_tokens + self.output_price * completion_tokens
+        return int(price * _PER_TOKEN)
+
+    @property
+    def priced(self) -> bool:
+        """Whether it costs anything."""
+        return bool(self.input_price or self.output_price)
+
+    def key(self) -> str:
+        """Its key; raise UsageError where the environment does not hold it."""
+        if self.key_env is None:
+            return "none"
+        key = os.environ.get(self.key_env, "").strip()
+        if not key:
+            raise UsageError(f"endpoint {self.name!r}: the environment variable {self.key_env} is not set")
+        return key
+
+
+@dataclass(frozen=True)
+class QueryConfig:
+    """Where queries come from and which of them stay (COIG-P, section 3.1).
+
+    Attributes:
+        inputs: files of rows with a query each; see `coig_p.sources`.
+        domain: of every row; otherwise each names its own.
+        on_error: "fail", or "skip" bad rows and list them.
+        near_duplicates: smallest Jaccard similarity of two queries' 3-grams; 0 keeps them.
+        semantic: a query more similar than this by cosine is dropped, where sentence-transformers
+            is installed; 0 keeps them.
+        semantic_model: which sentence-transformers model says how similar.
+        filter: the endpoint that scores queries; None keeps all.
+        pass_score: smallest score of a query that stays.
+        license: of the inputs, for the store's manifest.
+    """
+
+    inputs: tuple[str, ...] = ()
+    domain: str | None = None
+    on_error: str = "fail"
+    near_duplicates: float = 0.7
+    semantic: float = 0.85
+    semantic_model: str = "paraphrase-multilingual-MiniLM-L12-v2"
+    filter: str | None = None
+    pass_score: float = 6.0
+    license: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise UsageError("inputs: name one file of queries or more")
+        if self.domain is not None:
+            check_domain(self.domain)
+        if self.on_error not in ("fail", "skip"):
+            raise UnknownNameError("on_error", self.on_error, ("fail", "skip"))
+        for name in ("near_duplicates", "semantic"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} = {getattr(self, name):g}: use a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class JudgingConfig:
+    """Who scores what (COIG-P, section 3.3).
+
+    Attributes:
+        judges_per_response: drawn among the judges of another family than the author's.
+        draw: "response" draws for each response anew; "query" keeps one order of judges for all
+            responses of a query, so that its margins do not mix the leniency of judges.
+        asks: how often a request whose answer is unusable is asked in all.
+        default_threshold: of the store's pairs.
+    """
+
+    judges_per_response: int = 1
+    draw: str = "response"
+    asks: int = 3
+    default_threshold: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.judges_per_response < 1:
+            raise UsageError(f"judges_per_response = {self.judges_per_response}: use 1 or more")
+        if self.draw not in ("response", "query"):
+            raise UnknownNameError("draw", self.draw, ("response", "query"))
+        if not 1 <= self.asks <= 20:
+            raise UsageError(f"asks = {self.asks}: use 1 to 20")
+        ImportConfig(default_threshold=self.default_threshold)
+
+
+@dataclass(frozen=True)
+class DomainConfig:
+    """How a domain's responses are judged.
+
+    Attributes:
+        prompt: a template file that replaces the bundled one; needed for a domain of your own.
+        half_points: whether a judge may give half points; default: not in maths.
+    """
+
+    prompt: str | None = None
+    half_points: bool | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run, checked. Make one with `load_config`.
+
+    Attributes:
+        path: the TOML file; other paths are relative to its folder.
+        max_cost: what the run may cost in all, in 1/MONEY; None: no limit.
+    """
+
+    path: Path
+    folder: Path
+    seed: int
+    max_cost: int | None
+    queries: QueryConfig
+    judging: JudgingConfig
+    endpoints: tuple[Endpoint, ...]
+    domains: Mapping[str, DomainConfig]
+    query_prompt: Prompt
+    judge_prompts: Mapping[str, Prompt]
+
+    @cached_property
+    def by_name(self) -> dict[str, Endpoint]:
+        """Endpoints by their names."""
+        return {endpoint.name: endpoint for endpoint in self.endpoints}
+
+    @cached_property
+    def generators(self) -> list[Endpoint]:
+        """Every endpoint that answers queries, in the file's order."""
+        return [endpoint for endpoint in self.endpoints if endpoint.generates]
+
+    @cached_property
+    def judges(self) -> list[Endpoint]:
+        """Every endpoint that scores responses, in the file's order."""
+        return [endpoint for endpoint in self.endpoints if endpoint.judges]
+
+    @cached_property
+    def pools(self) -> dict[str, list[str]]:
+        """For each model the names of the judges that may score it."""
+        return {
+            author.name: [judge.name for judge in self.judges if not same_family(judge, author)]
+            for author in self.generators
+        }
+
+    def half_points(self, domain: str) -> bool:
+        """Whether judges of a domain may give half points."""
+        given = self.domains.get(domain, DomainConfig()).half_points
+        return domain not in _WHOLE_SCORES if given is None else given
+
+
+def same_family(one: Endpoint, other: Endpoint) -> bool:
+    """Whether two endpoints are of one family, or are one model under two names."""
+    return any(
+        getattr(one, name).strip().lower() == getattr(other, name).strip().lower() for name in ("family", "name")
+    )
+
+
+def max_tokens(parameters: Mapping[str, Any]) -> Any:
+    """The most tokens that an answer may have, where parameters say."""
+    return parameters.get("max_completion_tokens", parameters.get("max_tokens"))
+
+
+def template() -> str:
+    """A commented TOML file to start from."""
+    return files("coig_p.annotate").joinpath("run.toml").read_text(encoding="utf-8")
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read a run's TOML file.
+
+    Raises:
+        UsageError: no such file, not TOML, an unknown key, a value that cannot be, or a run that
+            cannot work, as one where a model's only judges are of its own family.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}. `coigp annotate init` writes one") from None
+    try:
+        return _run(path, table)
+    except UsageError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise UsageError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class _RunTable:
+    folder: str = "annotation"
+    seed: int = 1
+    max_cost: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class _PromptTable:
+    query: str | None = None
+
+
+def _run(path: Path, table: dict[str, Any]) -> RunConfig:
+    _check_keys(table, ("run", "queries", "judging", "domains", "prompts", "endpoints"), "")
+    run = _read(_RunTable, table.get("run", {}), "run")
+    entries = table.get("endpoints", [])
+    if not isinstance(entries, list):
+        raise UsageError("endpoints: write each as a table under [[endpoints]]")
+    endpoints = tuple(_read(Endpoint, entry, f"endpoints[{at}]") for at, entry in enumerate(entries))
+    domains = {
+        check_domain(name): _read(DomainConfig, entry, f"domains.{name}")
+        for name, entry in _table(table.get("domains", {}), "domains").items()
+    }
+    beside = path.parent
+    query = _read(_PromptTable, table.get("prompts", {}), "prompts").query
+    judge_prompts = {}
+    for name in dict.fromkeys((*DOMAINS, *domains)):
+        own = domains[name].prompt if name in domains else None
+        if own is None and name not in DOMAINS:
+            raise UsageError(f"domains.{name}: a domain of your own needs a prompt")
+        judge_prompts[name] = bundled_prompt(name) if own is None else read_prompt(beside / own, ("query", "response"))
+    if run.max_cost is not None and run.max_cost < 0:
+        raise UsageError(f"run.max_cost = {run.max_cost}: use 0 or more")
+    config = RunConfig(
+        path=path,
+        folder=beside / run.folder,
+        seed=run.seed,
+        max_cost=None if run.max_cost is None else int(run.max_cost * MONEY),
+        queries=_read(QueryConfig, table.get("queries", {}), "queries"),
+        judging=_read(JudgingConfig, table.get("judging", {}), "judging"),
+        endpoints=endpoints,
+        domains=domains,
+        query_prompt=bundled_prompt("query") if query is None else read_prompt(beside / query, ("query",)),
+        judge_prompts=judge_prompts,
+    )
+    _check_run(config)
+    return config
+
+
+def _check_run(config: RunConfig) -> None:
+    """What no part of the file shows alone."""
+    seen: set[str] = set()
+    for endpoint in config.endpoints:
+        name = endpoint.name.strip().lower()
+        if name in seen:
+            raise UsageError(f"endpoint {endpoint.name!r}: two endpoints have this name")
+        seen.add(name)
+        if not (endpoint.generates or endpoint.judges or endpoint.name == config.queries.filter):
+            raise UsageError(f"endpoint {endpoint.name!r} does nothing: set generates = true or judges = true")
+    if not config.generators:
+        raise UsageError("no endpoint generates: set generates = true for one or more")
+    if config.queries.filter is not None and config.queries.filter not in config.by_name:
+        raise UnknownNameError("queries.filter", config.queries.filter, config.by_name)
+    wanted = config.judging.judges_per_response
+    for author, pool in config.pools.items():
+        if len(pool) < wanted:
+            family = config.by_name[author].family
+            raise UsageError(
+                f"{author!r} has {len(pool)} judge{'s' * (len(pool) != 1)} outside its family {family!r}, and "
+                f"judges_per_response is {wanted}: add judges of other families"
+            )
+    if not LOW <= config.queries.pass_score <= HIGH:
+        raise UsageError(f"queries.pass_score = {config.queries.pass_score:g} is not from {LOW} to {HIGH}")
+    if config.max_cost is not None:
+        check_budget(config)
+
+
+def check_budget(config: RunConfig) -> None:
+    """Raise UsageError where an answer's cost has no upper bound, so that no budget could be kept."""
+    for endpoint in config.endpoints:
+        uses = [("parameters", endpoint.generates)]
+        uses.append(("judge_parameters", endpoint.judges or endpoint.name == config.queries.filter))
+        for name, used in uses:
+            if used and endpoint.output_price and max_tokens(getattr(endpoint, name)) is None:
+                raise UsageError(f"endpoint {endpoint.name!r}: a budget can be kept only where {name} has max_tokens")
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{where}: {value!r} is not a table")
+    return value
+
+
+def _check_keys(table: Mapping[str, Any], valid: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in valid:
+            raise UnknownNameError(
+                "key", f"{where}.{key}" if where else key, [f"{where}.{v}" if where else v for v in valid]
+            )
+
+
+def _read(kind: type[Settings], value: Any, where: str) -> Settings:
+    """A table as a dataclass: every key known, every value of its field's type."""
+    table = _table(value, where)
+    hints = get_type_hints(kind)
+    known = fields(kind)  # type: ignore[arg-type]
+    _check_keys(table, tuple(field.name for field in known), where)
+    for field_ in known:
+        if field_.default is MISSING and field_.default_factory is MISSING and field_.name not in table:
+            raise UsageError(f"{where}.{field_.name} is missing")
+    values = {name: _value(hints[name], given, f"{where}.{name}") for name, given in table.items()}
+    try:
+        return kind(**values)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _value(hint: Any, given: Any, where: str) -> Any:
+    """A TOML value as its field has it; raise UsageError where it is of another type."""
+    if get_origin(hint) is UnionType:
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        if not isinstance(given, list) or (kinds[-1] is not Ellipsis and len(given) != len(kinds)):
+            raise UsageError(
+                f"{where} = {given!r}: use a list" + ("" if kinds[-1] is Ellipsis else f" of {len(kinds)}")
+            )
+        return tuple(_value(kinds[0], each, f"{where}[{at}]") for at, each in enumerate(given))
+    if get_origin(hint) is Mapping:
+        return _table(given, where)
+    wanted = {str: "text", bool: "true or false", int: "a whole number"}.get(hint, "a number")
+    right = isinstance(given, (int, float) if hint in (float, Decimal) else hint)
+    if not right or (isinstance(given, bool) and hint is not bool) or not _finite(given):
+        raise UsageError(f"{where} = {given!r}: use {wanted}")
+    return Decimal(str(given)) if hint is Decimal else float(given) if hint is float else given
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

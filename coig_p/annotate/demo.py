@@ -1,0 +1,71 @@
+"""A whole run without a network or a model: bundled queries, scripted models and judges."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from coig_p.annotate.config import load_config
+from coig_p.annotate.queries import write_lines
+from coig_p.annotate.scripted import ScriptedServer
+from coig_p.annotate.stages import run_stages
+from coig_p.errors import DataError, UsageError
+from coig_p.locate import BUNDLED
+from coig_p.schema import DOMAINS
+from coig_p.store import Store
+
+MODELS, JUDGES = 6, 3
+_QUERIES_A_DOMAIN = 2
+
+
+def run(folder: str | Path) -> Store:
+    """Annotate 12 bundled queries (two of each domain) in a new folder; the store is folder/annotation/store.
+
+    Six scripted models of six families answer, three of them also judge. Their answers and scores
+    are made by a script and mean nothing; see `coig_p.annotate.scripted`.
+
+    Raises:
+        UsageError: the folder is not empty, or the extra [annotate] is not installed.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists: choose a new folder")
+    raw = BUNDLED.parent / "raw"
+    lines: list[str] = []
+    for domain in DOMAINS:
+        with (raw / f"{domain}.jsonl").open(encoding="utf-8") as rows:
+            lines += [line.rstrip("\n") for line in islice(rows, _QUERIES_A_DOMAIN)]
+    write_lines(folder / "queries.jsonl", lines)
+    with ScriptedServer() as server:
+        write_lines(folder / "run.toml", [run_file(server.base_url)])
+        report = run_stages(load_config(folder / "run.toml"))
+    if report.stored is None or report.stored.missing:
+        raise DataError(f"{folder}: the scripted models did not answer everything: {report.left or report.stopped}")
+    return report.stored.store
+
+
+def run_file(base_url: str) -> str:
+    """The TOML file of the demo's run."""
+    endpoints = "".join(
+        f"""
+[[endpoints]]
+name = "scripted-{number}"
+model = "scripted-{number}"
+base_url = "{base_url}"
+family = "script-{number}"
+generates = true
+judges = {"true" if number <= JUDGES else "false"}
+parameters = {{ max_tokens = 512 }}
+judge_parameters = {{ max_tokens = 512 }}
+"""
+        for number in range(1, MODELS + 1)
+    )
+    return f"""# The demo's run. The models are scripts: see coig_p.annotate.scripted.
+[queries]
+inputs = ["queries.jsonl"]
+filter = "scripted-1"
+semantic = 0
+
+[judging]
+judges_per_response = 2
+{endpoints}"""

@@ -1,0 +1,88 @@
+"""Prompt templates: Chinese for the model, an English gloss for the reader.
+
+A template is a text file with slots, {{query}} and {{response}}. HTML comments in it are for the
+reader and never sent. What fills a slot stands between two marker lines whose code is made from the
+very texts and occurs in none of them, so no query or response can end its slot or open another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from coig_p.errors import UsageError
+
+_SLOT = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_NAMES = {"query": "问题", "response": "回答"}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A template without its comments, and the slots that it has."""
+
+    text: str
+    slots: tuple[str, ...]
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The prompt with every slot filled; the same values always give the same text."""
+        code = _code(self.text, [values[slot] for slot in self.slots])
+        # One pass: what looks like a slot inside a value stays as it is.
+        return _SLOT.sub(lambda match: _fenced(match[1], values[match[1]], code), self.text)
+
+
+def _fenced(slot: str, value: str, code: str) -> str:
+    name = _NAMES[slot]
+    return f"<<<{name}开始 {code}>>>\n{value}\n<<<{name}结束 {code}>>>"
+
+
+def _code(template: str, values: list[str]) -> str:
+    """Twelve characters that occur in none of the texts, made from them."""
+    whole = "\x00".join([template, *values]).encode("utf-8", "surrogatepass")
+    turn = 0
+    while True:
+        code = hashlib.sha256(turn.to_bytes(4, "big") + whole).hexdigest()[:12]
+        if not any(code in text for text in (template, *values)):
+            return code
+        turn += 1
+
+
+def parse_prompt(text: str, slots: tuple[str, ...], name: str) -> Prompt:
+    """Read a template that must have each of `slots` once and no other.
+
+    Raises:
+        UsageError: a slot is missing, unknown or there twice, or a comment does not end.
+    """
+    text = _COMMENT.sub("", text.replace("\r\n", "\n")).strip() + "\n"
+    if "<!--" in text:
+        raise UsageError(f"{name}: a comment <!-- does not end")
+    found = [match[1] for match in _SLOT.finditer(text)]
+    for slot in found:
+        if slot not in slots:
+            valid = ", ".join(f"{{{{{each}}}}}" for each in slots)
+            raise UsageError(f"{name}: unknown slot {{{{{slot}}}}}. Valid: {valid}")
+    for slot in slots:
+        if found.count(slot) != 1:
+            raise UsageError(f"{name}: the slot {{{{{slot}}}}} must stand in it once, not {found.count(slot)} times")
+    return Prompt(text, slots)
+
+
+def read_prompt(path: Path, slots: tuple[str, ...]) -> Prompt:
+    """Read a template of the user's; see `parse_prompt`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"prompt {path} is not UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"prompt {path} cannot be read: {error.strerror}") from None
+    return parse_prompt(text, slots, f"prompt {path}")
+
+
+def bundled_prompt(name: str) -> Prompt:
+    """The package's template of a domain, or of the query filter ("query")."""
+    text = files("coig_p.annotate").joinpath("prompts", f"{name}.md").read_text(encoding="utf-8")
+    return parse_prompt(text, ("query",) if name == "query" else ("query", "response"), f"prompts/{name}.md")

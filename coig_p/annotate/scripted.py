@@ -1,0 +1,156 @@
+"""A local OpenAI-compatible server whose models and judges are scripts, to try a run without any model.
+
+Nothing here is a language model, and its scores say nothing about anything. A scripted model writes
+between one and five numbered steps, how many being drawn from the hash of its name and the query; a
+scripted judge counts the steps of a response and adds a little noise of its own. The same request
+always has the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from coig_p.errors import UsageError
+
+_RESPONSE = re.compile(r"<<<回答开始 (\w+)>>>\n(.*)\n<<<回答结束 \1>>>", re.DOTALL)
+_QUERY = re.compile(r"<<<问题开始 (\w+)>>>\n(.*)\n<<<问题结束 \1>>>", re.DOTALL)
+_HARMFUL = ("炸药", "毒品", "盗号")
+_STEPS = ("先弄清题意", "列出已知的条件", "逐一分析每个条件", "由此得出结论", "最后检查一遍，并说明理由")
+
+Answer = Callable[[Mapping[str, Any]], str]
+"""From the JSON of a chat completion request to the text of its answer."""
+
+
+def scripted_answer(request: Mapping[str, Any]) -> str:
+    """What a scripted model says: a response, or a judgement where the prompt has the marks of one."""
+    model = str(request["model"])
+    prompt = str(request["messages"][-1]["content"])
+    response, query = _RESPONSE.search(prompt), _QUERY.search(prompt)
+    if response is not None:
+        return _judgement(model, response[2])
+    if query is not None:
+        return (
+            "问题清楚。\n总体评分：[2]" if any(word in query[2] for word in _HARMFUL) else "问题清楚。\n总体评分：[8]"
+        )
+    return _response(model, prompt)
+
+
+def _response(model: str, query: str) -> str:
+    steps = 1 + _draw(model, query) % len(_STEPS)
+    lines = [f"{number}. {_STEPS[number - 1]}。" for number in range(1, steps + 1)]
+    return f"关于“{query.strip()[:20]}”，{model} 这样回答：\n" + "\n".join(lines)
+
+
+def _judgement(judge: str, response: str) -> str:
+    steps = len(re.findall(r"^\d\. ", response, re.MULTILINE))
+    score = min(10, max(1, 2 * steps + _draw(judge, response) % 3 - 1))
+    band = f"[{max(1, score - 1)}-{min(10, score + 1)}]"
+    return f"分析：回答有 {steps} 个步骤，属于{band}一档。\n总体评分：[{score}]"
+
+
+def _draw(*parts: str) -> int:
+    return int.from_bytes(hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).digest()[:4], "big")
+
+
+class ScriptedServer:
+    """Serves while its `with` block runs, on a free port of this machine.
+
+    Attributes:
+        seen: how often each request was asked, by the SHA-256 of its body.
+        answered: how many answers left.
+    """
+
+    def __init__(self, answer: Answer = scripted_answer, *, latency: float = 0.0) -> None:
+        self.answer, self.latency = answer, latency
+        self.seen: Counter[bytes] = Counter()
+        self.answered = 0
+        self._port = 0
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scripted", daemon=True)
+        self._open: set[asyncio.StreamWriter] = set()
+
+    @property
+    def base_url(self) -> str:
+        """What an endpoint's base_url should be."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def __enter__(self) -> ScriptedServer:
+        self._thread.start()
+        self._ready.wait()
+        if not self._port:
+            raise UsageError("no port is free on this machine")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=1024)
+        self._port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                length = re.search(r"^content-length:\s*(\d+)", head, re.IGNORECASE | re.MULTILINE)
+                body = await reader.readexactly(int(length[1]) if length else 0)
+                status, value = await self._reply(head.split(" ", 2)[1], body)
+                content = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+                writer.write(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n".encode())
+                writer.write(f"Content-Length: {len(content)}\r\n\r\n".encode() + content)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _reply(self, path: str, body: bytes) -> tuple[str, dict[str, Any]]:
+        if not path.endswith("/chat/completions"):
+            return "404 Not Found", {"error": {"message": f"{path}: only /v1/chat/completions is here"}}
+        try:
+            request = json.loads(body)
+            self.seen[hashlib.sha256(body).digest()] += 1
+            text = self.answer(request)
+        except (ValueError, LookupError, TypeError) as error:
+            return "400 Bad Request", {"error": {"message": f"not a chat completion request: {error!r}"}}
+        await asyncio.sleep(self.latency)
+        self.answered += 1
+        prompt = sum(len(str(message["content"])) for message in request["messages"])
+        return "200 OK", {
+            "id": f"scripted-{self.answered}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": request["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text},
+                    "finish_reason": "stop",
+                    "logprobs": None,
+                }
+            ],
+            "usage": {"prompt_tokens": prompt, "completion_tokens": len(text), "total_tokens": prompt + len(text)},
+        }

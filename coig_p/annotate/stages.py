@@ -1,0 +1,215 @@
+"""The stages of a run, each alone or one after another: queries, generate, judge, store."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+from coig_p.annotate.asking import Asker
+from coig_p.annotate.config import Endpoint, RunConfig, check_budget
+from coig_p.annotate.ledger import ANSWERED, LEDGER, Ledger
+from coig_p.annotate.limits import Budget
+from coig_p.annotate.queries import collect, decide
+from coig_p.annotate.requests import (
+    Request,
+    drawn_judges,
+    generate_request,
+    judge_request,
+    outcome,
+    query_request,
+)
+from coig_p.annotate.storing import Stored, write_store_of
+from coig_p.errors import DataError, RemoteError
+
+STAGES = ("queries", "generate", "judge", "store")
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Called with what is asked and how many requests that is; gives what counts them."""
+
+
+@dataclass
+class Report:
+    """What a run did.
+
+    Attributes:
+        queries: how many passed, are undecided, or were dropped under which reason.
+        sent, failed: attempts, and requests that failed, by endpoint in this run.
+        left: endpoints that were left, and why.
+        abandoned: requests by endpoint that were in flight and not waited for.
+        stopped: interrupted, budget, time, or None.
+        cost: what all runs of this folder cost so far, and may have cost beyond that, in 1/MONEY.
+    """
+
+    queries: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    abandoned: dict[str, int] = field(default_factory=dict)
+    stopped: str | None = None
+    stored: Stored | None = None
+    cost: tuple[int, int] = (0, 0)
+
+
+def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iterator[Request]]:
+    """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already."""
+    if stage == "queries":
+        if config.queries.filter is None:
+            return {}
+        wanted = (query_request(config, query) for query in ledger.queries(passed=False))
+        return {config.queries.filter: wanted}
+    if stage == "generate":
+        return {endpoint.name: _generate(endpoint, ledger) for endpoint in config.generators}
+    return {endpoint.name: _judge(config, endpoint, ledger) for endpoint in config.judges}
+
+
+def count_of(config: RunConfig, ledger: Ledger, stage: str) -> int:
+    """How many requests a stage has in all, asked again ones not counted."""
+    which = "" if stage == "queries" else " WHERE passed = 1"
+    queries = int(ledger.rows(f"SELECT COUNT(*) FROM queries{which}")[0][0])
+    if stage == "queries":
+        return queries if config.queries.filter else 0
+    return queries * len(config.generators) * (config.judging.judges_per_response if stage == "judge" else 1)
+
+
+def run_stages(
+    config: RunConfig,
+    stages: tuple[str, ...] = STAGES,
+    *,
+    max_cost: int | None = None,
+    max_seconds: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = lambda what, total: nullcontext(lambda requests: None),
+) -> Report:
+    """Run stages in their order, and stop where money, time or the user ends them.
+
+    Args:
+        max_cost: in place of the file's, in 1/MONEY, over all runs of its folder.
+        say: called with lines for people.
+
+    Raises:
+        UsageError: a key is not set, or another run is working in the folder.
+        DataError: bad queries, or a ledger that cannot be written.
+    """
+    if stages == ("store",):  # reads alone, so also while a run is working
+        with Ledger.open(config.folder) as ledger:
+            return Report(stored=write_store_of(config, ledger), cost=ledger.spent())
+    most = config.max_cost if max_cost is None else max_cost
+    if most is not None:
+        check_budget(config)
+    asks = any(stage in ("generate", "judge") or (stage == "queries" and config.queries.filter) for stage in stages)
+    if asks:
+        for endpoint in config.endpoints:
+            endpoint.key()  # before the first request, not at the first of this endpoint
+    with Ledger.open(config.folder, write=True) as ledger:
+        report = Report()
+        try:
+            collect(config, ledger)
+            asyncio.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
+        except sqlite3.Error as error:
+            raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
+        finally:
+            report.cost = ledger.spent()
+        return report
+
+
+async def _run(
+    config: RunConfig,
+    ledger: Ledger,
+    stages: tuple[str, ...],
+    report: Report,
+    most: int | None,
+    max_seconds: float | None,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> None:
+    asker = Asker(config, ledger, Budget(most, sum(ledger.spent())), say=say)
+    timer = None
+    if max_seconds is not None:
+        timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
+    try:
+        with _signals(asker):
+            for stage in STAGES:
+                if stage == "queries":
+                    if stage in stages:
+                        await _ask(config, ledger, asker, stage, progress)
+                    report.queries = decide(config, ledger)
+                elif stage in ("generate", "judge") and stage in stages:
+                    await _ask(config, ledger, asker, stage, progress)
+                elif stage == "store" and stage in stages:
+                    report.stored = _store(config, ledger)
+    finally:
+        if timer is not None:
+            timer.cancel()
+        await asker.close()
+        report.abandoned = ledger.recover("abandoned", "stopped")
+        report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
+        report.left = {name: port.gate.left for name, port in asker.ports.items() if port.gate.left is not None}
+
+
+def _store(config: RunConfig, ledger: Ledger) -> Stored | None:
+    answered = ledger.rows("SELECT 1 FROM requests WHERE kind = 'generate' AND state = 'answered' LIMIT 1")
+    return write_store_of(config, ledger) if answered else None  # the report says why there is nothing
+
+
+async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stage: str, progress: Progress) -> None:
+    if asker.stopped is None:
+        with progress(stage, count_of(config, ledger, stage)) as advance:
+            asker.advance = advance
+            await asker.ask_all(requests_of(config, ledger, stage))
+
+
+@contextmanager
+def _signals(asker: Asker) -> Iterator[None]:
+    """Ctrl-C sends nothing more and waits for what is in flight; a second one abandons that."""
+    loop = asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        flying = asker.in_flight()
+        words = ", ".join(f"{name} {number}" for name, number in flying.items()) or "none"
+        if asker.stopped != "interrupted":
+            asker.stopped = None
+            asker.stop("interrupted")
+            asker.say(f"stopping; in flight, waited for: {words}. Again Ctrl-C abandons them")
+        else:
+            asker.say(f"abandoned, and perhaps paid: {words}")
+            asker.abandon()
+
+    added = []
+    for name in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(name, interrupted)
+            added.append(name)
+        except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+            pass
+    try:
+        yield
+    finally:
+        for name in added:
+            loop.remove_signal_handler(name)
+
+
+def _generate(endpoint: Endpoint, ledger: Ledger) -> Iterator[Request]:
+    for query in ledger.queries():
+        yield generate_request(endpoint, query)
+
+
+def _judge(config: RunConfig, judge: Endpoint, ledger: Ledger) -> Iterator[Request]:
+    for query in ledger.queries():
+        for author in config.generators:
+            if judge.name in drawn_judges(config, query.query_id, author.name):
+                answer = outcome(config, ledger, generate_request(author, query))
+                if answer.state == ANSWERED and answer.text is not None:
+                    yield judge_request(config, judge, query, author.name, answer.text)
+
+
+def exit_code(report: Report) -> int:
+    """130 interrupted; 3 where an endpoint was left or requests failed; 1 where money or time ended it; else 0."""
+    if report.stopped == "interrupted":
+        return 130
+    if report.left or report.failed:
+        return RemoteError.exit_code
+    return 1 if report.stopped else 0

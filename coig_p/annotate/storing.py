@@ -1,0 +1,120 @@
+"""What the ledger holds as a store, finished or half way, and a list of what is missing and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple
+
+from coig_p.annotate.config import RunConfig
+from coig_p.annotate.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.requests import (
+    GENERATE,
+    JUDGE,
+    QUERY,
+    Outcome,
+    drawn_judges,
+    generate_request,
+    judge_request,
+    outcome,
+    query_request,
+)
+from coig_p.atomic import atomic_file
+from coig_p.errors import DataError
+from coig_p.importing import import_files
+from coig_p.intake import ImportConfig
+from coig_p.store import Store
+
+ROWS, MISSING = "rows.jsonl", "missing.jsonl"
+
+
+class Stored(NamedTuple):
+    """A store made from a ledger; `missing` counts what is not in it by kind and state."""
+
+    store: Store
+    queries: int
+    responses: int
+    scores: int
+    missing: dict[str, dict[str, int]]
+
+
+def write_store_of(config: RunConfig, ledger: Ledger) -> Stored:
+    """Write rows.jsonl, missing.jsonl and the store into the run's folder, each whole or not at all.
+
+    A query is in the store once a model has answered it, a response also before it is scored.
+
+    Raises:
+        DataError: no response is there yet.
+    """
+    counts: Counter[str] = Counter()
+    missing: Counter[tuple[str, str]] = Counter()
+    rows, gaps = config.folder / ROWS, config.folder / MISSING
+    with atomic_file(rows) as stream, atomic_file(gaps) as lacks:
+        for query in _undecided(config, ledger, lacks, missing):
+            row = _row(config, ledger, query, lacks, missing)
+            if row["responses"]:
+                counts["queries"] += 1
+                counts["responses"] += len(row["responses"])
+                counts["scores"] += sum(len(response["scores"]) for response in row["responses"])
+                stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    if not counts["queries"]:
+        raise DataError(f"{config.folder}: no model has answered yet. `coigp annotate run` asks them")
+    settings = ImportConfig(default_threshold=config.judging.default_threshold, license=config.queries.license)
+    store, _ = import_files([rows], config.folder / "store", settings, overwrite=True)
+    by_kind: dict[str, dict[str, int]] = {}
+    for (kind, state), number in sorted(missing.items()):
+        by_kind.setdefault(kind, {})[state] = number
+    return Stored(store, counts["queries"], counts["responses"], counts["scores"], by_kind)
+
+
+def _undecided(
+    config: RunConfig, ledger: Ledger, lacks: IO[bytes], missing: Counter[tuple[str, str]]
+) -> Iterator[Query]:
+    """The queries that passed; those that the filter still has to judge are missing."""
+    for query in ledger.queries(passed=False):
+        if query.passed == 1:
+            yield query
+        elif query.passed is None:
+            found = (
+                outcome(config, ledger, query_request(config, query)) if config.queries.filter else Outcome("pending")
+            )
+            _lacks(lacks, missing, QUERY, query, found, judge=config.queries.filter)
+
+
+def _row(
+    config: RunConfig, ledger: Ledger, query: Query, lacks: IO[bytes], missing: Counter[tuple[str, str]]
+) -> dict[str, Any]:
+    responses = []
+    for author in config.generators:
+        answer = outcome(config, ledger, generate_request(author, query))
+        if answer.state != ANSWERED or answer.text is None:
+            _lacks(lacks, missing, GENERATE, query, answer, model=author.name)
+            continue
+        scores = []
+        for name in drawn_judges(config, query.query_id, author.name):
+            judge = config.by_name[name]
+            found = outcome(config, ledger, judge_request(config, judge, query, author.name, answer.text))
+            if found.score is None:
+                _lacks(lacks, missing, JUDGE, query, found, model=author.name, judge=name)
+            else:
+                scores.append({"judge": name, "dimension": "overall", "score": found.score})
+        responses.append({"model": author.name, "text": answer.text, "scores": scores})
+    about = {"query_id": query.query_id, "domain": query.domain, "query": query.query, "source": query.source}
+    return about | {"responses": responses}
+
+
+def _lacks(
+    lacks: IO[bytes], missing: Counter[tuple[str, str]], kind: str, query: Query, found: Outcome, **who: str | None
+) -> None:
+    missing[kind, found.state] += 1
+    line = {"kind": kind, "query_id": query.query_id, "domain": query.domain, **who, "state": found.state}
+    # The words of a failure differ from run to run; the ledger has them.
+    reason = (
+        found.reason
+        if found.state == INVALID
+        else str(found.reason).partition(":")[0]
+        if found.state == FAILED
+        else None
+    )
+    lacks.write(json.dumps(line | {"reason": reason}, ensure_ascii=False).encode() + b"\n")
