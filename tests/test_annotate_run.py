@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,9 +193,20 @@ def test_a_budget_is_never_passed_and_a_higher_one_goes_on(tmp_path: Path) -> No
 RUN = "from coig_p.cli import main; main()"
 
 
-def start(config: RunConfig, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", RUN, "annotate", "run", str(config.path), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def start() -> Iterator[Callable[[RunConfig], subprocess.Popen[str]]]:
+    """Starts runs in processes of their own, which end with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(config: RunConfig) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "error", "-c", RUN, "annotate", "run", str(config.path)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.kill()
+        run.communicate()
 
 
 def wait_for(condition: Any) -> None:
@@ -214,7 +226,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path) ->
     assert counts["lost"] > 0, "no kill hit a request in flight: the test says nothing"
 
 
-def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_path: Path) -> None:
+def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_path: Path, start: Any) -> None:
     with ScriptedServer(latency=0.4) as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3, concurrency=2))
         run = start(config)
@@ -244,7 +256,9 @@ def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_
     check_accounts(config)
 
 
-def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_meanwhile(tmp_path: Path) -> None:
+def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_meanwhile(
+    tmp_path: Path, start: Any
+) -> None:
     with ScriptedServer(latency=0.1) as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3, concurrency=1))
         run = start(config)
