@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from coig_p._version import __version__
 from coig_p.errors import CoigPError
+from coig_p.exporting import export
+from coig_p.options import config_options, pair_config
 from coig_p.pairs import PairConfig
 from coig_p.quality import as_json, check, clean, contamination, dedup
 from coig_p.recipes import RECIPES
@@ -21,8 +22,6 @@ from coig_p.terminal import printable, progress, table
 
 if TYPE_CHECKING:
     from coig_p.accounting import ImportReport
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _EXIT_INTERRUPTED = 130
 
@@ -72,30 +71,8 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
     context.call_on_close(lambda: logger.removeHandler(handler))
 
 
-for command in (check, clean, dedup, contamination):
+for command in (check, clean, dedup, contamination, export):
     cli.add_command(command)
-
-
-def pair_options(command: Command) -> Command:
-    """Add an option for every field of PairConfig; the command gets them under the same names."""
-    for option in reversed(fields(PairConfig)):
-        name = f"--{option.name.replace('_', '-')}"
-        settings: dict[str, Any] = {"help": option.metadata["help"], "default": option.default}
-        if option.metadata.get("choices"):
-            settings |= {"type": click.Choice(option.metadata["choices"]), "show_default": True}
-        elif option.name == "judges":
-            settings |= {"multiple": True, "metavar": "NAME", "default": (), "help": settings["help"] + " Repeatable."}
-        elif isinstance(option.default, bool):
-            settings["is_flag"] = True
-        else:
-            settings["type"] = float if option.name == "threshold" else int
-            settings["show_default"] = option.default is not None
-        command = click.option(name, **settings)(command)
-    return command
-
-
-def _pair_config(options: dict[str, Any]) -> PairConfig:
-    return PairConfig(**{**options, "judges": options["judges"] or None})
 
 
 def _domain_map(_context: Any, _option: Any, value: str | None) -> dict[str, str]:
@@ -287,7 +264,7 @@ def info(store: Path, json_: bool) -> None:
     type=click.Choice(["parquet", "jsonl"]),
     help="Default: by FILE's suffix, else parquet.",
 )
-@pair_options
+@config_options(PairConfig)
 @as_json
 def pairs(
     store: Path,
@@ -308,7 +285,7 @@ def pairs(
 
     if file_type is None:
         file_type = "jsonl" if out.suffix.lower() in (".jsonl", ".ndjson") else "parquet"
-    counts, config = write_pairs(store, out, _pair_config(options), file_type=file_type, domains=domains, split=split)
+    counts, config = write_pairs(store, out, pair_config(options), file_type=file_type, domains=domains, split=split)
     rows = sum(counts.values())
     if json_:
         click.echo(json.dumps({"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}))

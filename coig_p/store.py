@@ -251,7 +251,7 @@ def _write_part(root: Path, part: Part, models: Counter[str], judges: Counter[st
     # that are equal to within one hold at least 128, unless the shard itself is smaller.
     shards = even_sizes(part.rows, max(1, part.rows // ROWS_PER_SHARD))
     groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
-    parts = _cut(part.batches, [size for shard in groups for size in shard])
+    parts = cut(part.batches, [size for shard in groups for size in shard])
     folder = f"data/{part.domain}"
     (root / folder).mkdir(parents=True, exist_ok=True)
     named = (
@@ -318,7 +318,7 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
     return file, models, judges
 
 
-def _cut(batches: Iterable[pa.RecordBatch], sizes: list[int]) -> Iterator[list[pa.RecordBatch]]:
+def cut(batches: Iterable[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[list[pa.RecordBatch]]:
     """The same rows in lists of batches that together hold exactly these sizes."""
     source = iter(batches)
     waiting: list[pa.RecordBatch] = []
