@@ -115,7 +115,7 @@ def export_store(
                 "rows_by_domain": dict(source.counts[name])
             }
         (root / SHARDS).write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        for file, text in (config_files(form, found) | {"README.md": readme(form, found)}).items():
+        for file, text in (config_files(form, found, out) | {"README.md": readme(form, found, out)}).items():
             (root / file).write_text(text, encoding="utf-8", newline="\n")
     return found
 
@@ -266,25 +266,30 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], config: 
         path = f"{name}/{at:05d}-of-{number:05d}.{form.file_type}"
         _write_shard(root / path, form, (next(pieces) for _ in groups[at]))
         shards.append({"path": path, "rows": size})
-    readers = config.order.readers if number % config.order.readers == 0 else 1
     found: dict[str, Any] = {"rows": rows, "shards": shards}
     if name not in UNWEIGHTED:
-        found |= steps(sizes, config.order.world_size or 1, readers)
+        found |= steps(sizes, config.order.world_size or 1, config.order.workers or 0)
     return found
 
 
-def steps(sizes: Sequence[int], world_size: int, readers: int) -> dict[str, Any]:
-    """How many rows a rank reads, and max_steps of one epoch for a batch size on each rank.
+def steps(sizes: Sequence[int], world_size: int, workers: int) -> dict[str, Any]:
+    """How many rows a rank reads at least and at most, and max_steps of one epoch for a batch size on each rank.
 
-    Shard i is read by rank i % world_size and there by one of its workers. Each worker makes
-    batches of its own rows, and ranks must take as many steps as each other: max_steps is what
-    the rank with the fewest full batches has.
+    datasets' split_dataset_by_node gives rank r the shards r, r + world_size, ..., accelerate a run of
+    neighbours, and both deal them to a rank's workers in turn. Each worker makes batches of its own
+    rows, and ranks must take as many steps as each other: max_steps is what the rank with the
+    fewest full batches has, in either way.
     """
-    of_reader = [sum(sizes[at::readers]) for at in range(readers)]
-    ranks = [of_reader[rank::world_size] for rank in range(world_size)]
+    own = len(sizes) // world_size
+    ranks = [sizes[rank::world_size] for rank in range(world_size)]
+    ranks += [sizes[rank * own : (rank + 1) * own] for rank in range(world_size)]
+    readers = [[sum(rank[at :: max(1, workers)]) for at in range(max(1, workers))] for rank in ranks]
+    rows = [sum(rank) for rank in ranks]
     return {
-        "rows_per_rank": [sum(rank) for rank in ranks],
-        "max_steps": {str(batch): min(sum(rows // batch for rows in rank) for rank in ranks) for batch in BATCH_SIZES},
+        "rows_per_rank": {"least": min(rows), "most": max(rows)},
+        "max_steps": {
+            str(batch): min(sum(rows // batch for rows in reader) for reader in readers) for batch in BATCH_SIZES
+        },
     }
 
 

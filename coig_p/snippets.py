@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,13 +16,18 @@ NAME = "coig_p"
 _BETA, _RATE = 0.1, "1e-6"  # COIG-P's own settings; 1e-7 for models that are already aligned
 
 
-def config_files(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
-    """The files that the trainer reads beside the rows, by name."""
+def config_files(form: Form, found: Mapping[str, Any], out: Path) -> dict[str, str]:
+    """The files that the trainer reads beside the rows, by name.
+
+    Args:
+        found: what shards.json says.
+        out: where the export will be.
+    """
     make = _CONFIGS.get(form.trainer)
-    return make(form, found) if make else {}
+    return make(form, found, str(out)) if make else {}
 
 
-def readme(form: Form, found: Mapping[str, Any]) -> str:
+def readme(form: Form, found: Mapping[str, Any], out: Path) -> str:
     """A README with the YAML that makes load_dataset(DIR) find the splits, and a line that trains."""
     patterns = [{"split": name, "path": f"{name}/*.{form.file_type}"} for name in found["splits"]]
     head = yaml.safe_dump({"configs": [{"config_name": "default", "data_files": patterns}]}, sort_keys=False)
@@ -50,18 +57,18 @@ Written by {found["tool"]} at threshold {found["threshold"]:g}. Rows are in an o
 
 ## Run it
 
-{_RUN[form.trainer](found)}"""
+{_RUN[form.trainer](found, str(out))}"""
 
 
-def _trl(trainer: str, model: str, extra: str = "") -> Callable[[Mapping[str, Any]], str]:
-    def run(found: Mapping[str, Any]) -> str:
+def _trl(trainer: str, model: str, extra: str = "") -> Callable[[Mapping[str, Any], str], str]:
+    def run(found: Mapping[str, Any], where: str) -> str:
         steps = found["splits"].get("train", {}).get("max_steps", {}).get("4", 1)
         return f"""```python
 from datasets import load_dataset
 from datasets.distributed import split_dataset_by_node
 from trl import {trainer}Config, {trainer}Trainer
 
-stream = load_dataset("DIR", split="train", streaming=True)
+stream = load_dataset({json.dumps(where)}, split="train", streaming=True)
 # One epoch: max_steps from shards.json for this batch size. The shards are shuffled already.
 args = {trainer}Config(
     output_dir="out",
@@ -76,11 +83,12 @@ args = {trainer}Config(
     return run
 
 
-def _command(text: str, kind: str = "sh") -> Callable[[Mapping[str, Any]], str]:
-    return lambda found: f"```{kind}\n{text}\n```\n"
+def _command(text: str, kind: str = "sh") -> Callable[[Mapping[str, Any], str], str]:
+    # The place is ours, the rest of a command constant: nothing that a model wrote gets in.
+    return lambda found, where: f"```{kind}\n{text.replace('DIR', shlex.quote(where))}\n```\n"
 
 
-def _llama_factory(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
+def _llama_factory(form: Form, found: Mapping[str, Any], where: str) -> dict[str, str]:
     columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
     if "system" in form.schema.names:
         columns["system"] = "system"
@@ -96,10 +104,10 @@ def _llama_factory(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
     return {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
 
 
-def _axolotl(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
+def _axolotl(form: Form, found: Mapping[str, Any], where: str) -> dict[str, str]:
     def block(split: str) -> dict[str, Any]:
         return {
-            "path": "DIR",
+            "path": where,
             "split": split,
             "type": "chat_template.default",
             "field_messages": "messages",
@@ -116,8 +124,8 @@ def _axolotl(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
     return {"axolotl.yaml": yaml.safe_dump(config, sort_keys=False)}
 
 
-def _verl(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
-    files = {name: [f"DIR/{shard['path']}" for shard in split["shards"]] for name, split in found["splits"].items()}
+def _verl(form: Form, found: Mapping[str, Any], where: str) -> dict[str, str]:
+    files = {name: [f"{where}/{shard['path']}" for shard in split["shards"]] for name, split in found["splits"].items()}
     train, *others = files
     evaluation = files[others[0]] if others else files[train]
     data = {
@@ -129,11 +137,14 @@ def _verl(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
     return {"verl.yaml": yaml.safe_dump({"data": data}, sort_keys=False)}
 
 
-def _nemo_rl(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
+def _nemo_rl(form: Form, found: Mapping[str, Any], where: str) -> dict[str, str]:
     train, *others = found["splits"]
 
     def block(split: str) -> dict[str, Any]:
-        return {"dataset_name": "PreferenceDataset", "data_path": f"DIR/{found['splits'][split]['shards'][0]['path']}"}
+        return {
+            "dataset_name": "PreferenceDataset",
+            "data_path": f"{where}/{found['splits'][split]['shards'][0]['path']}",
+        }
 
     data: dict[str, Any] = {"train": block(train)}
     if others:
@@ -141,19 +152,8 @@ def _nemo_rl(form: Form, found: Mapping[str, Any]) -> dict[str, str]:
     return {"nemo-rl.yaml": yaml.safe_dump({"data": data}, sort_keys=False)}
 
 
-_CONFIGS: dict[str, Callable[[Form, Mapping[str, Any]], dict[str, str]]] = {
-    "llama-factory": _llama_factory,
-    "axolotl": _axolotl,
-    "verl": _verl,
-    "nemo-rl": _nemo_rl,
-}
-
-_DPO = f"\n    beta={_BETA},\n    learning_rate={_RATE},  # 1e-7 where the model is aligned already"
-_RUN: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "trl-dpo": _trl("DPO", "model", _DPO),
-    "trl-reward": _trl("Reward", "model", f"\n    learning_rate={_RATE},"),
-    "trl-kto": _trl("KTO", "model", _DPO),
-    "trl-grpo": lambda found: """```python
+def _grpo(found: Mapping[str, Any], where: str) -> str:
+    return f"""```python
 from datasets import load_dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -162,10 +162,25 @@ def reward(completions, reference, **columns):  # yours: a reward model, a rule,
     return [float(text.strip() == wanted.strip()) for text, wanted in zip(completions, reference)]
 
 
-prompts = load_dataset("DIR", split="train")
+prompts = load_dataset({json.dumps(where)}, split="train")
 GRPOTrainer(model=model, reward_funcs=reward, args=GRPOConfig(output_dir="out"), train_dataset=prompts).train()
 ```
-""",
+"""
+
+
+_CONFIGS: dict[str, Callable[[Form, Mapping[str, Any], str], dict[str, str]]] = {
+    "llama-factory": _llama_factory,
+    "axolotl": _axolotl,
+    "verl": _verl,
+    "nemo-rl": _nemo_rl,
+}
+
+_DPO = f"\n    beta={_BETA},\n    learning_rate={_RATE},  # 1e-7 where the model is aligned already"
+_RUN: dict[str, Callable[[Mapping[str, Any], str], str]] = {
+    "trl-dpo": _trl("DPO", "model", _DPO),
+    "trl-reward": _trl("Reward", "model", f"\n    learning_rate={_RATE},"),
+    "trl-kto": _trl("KTO", "model", _DPO),
+    "trl-grpo": _grpo,
     "llama-factory": _command(
         f"llamafactory-cli train --stage dpo --do_train true --dataset_dir DIR --dataset {NAME} "
         f"--pref_beta {_BETA} \\\n  --learning_rate {_RATE} --num_train_epochs 1 --model_name_or_path MODEL "
