@@ -346,7 +346,8 @@ def test_stopped_anywhere_a_stream_goes_on_with_the_rest(store: Path, options: d
 
 def exported(store: Path, out: Path, shards: int) -> Any:
     """The shards of an export, streamed by the stock library."""
-    export_store(store, out, ExportConfig("trl-dpo", order=ShardConfig(shards=shards)))
+    if not out.exists():
+        export_store(store, out, ExportConfig("trl-dpo", order=ShardConfig(shards=shards)))
     files = sorted(map(str, (out / "train").iterdir()))
     return load_dataset("parquet", data_files=files, split="train", streaming=True)
 
@@ -360,12 +361,14 @@ def rest_after(stop: int, stream: Any, again: Any) -> tuple[list[Row], list[Row]
 
 
 def test_resumed_exports_are_exact_and_a_buffer_on_the_same_files_is_not(store: Path, tmp_path: Path) -> None:
-    stream = exported(store, tmp_path / "out", 4)
-    whole = list(stream)
+    def stream() -> Any:
+        return exported(store, tmp_path / "out", 4)
+
+    whole = list(stream())
     for stop in (0, 1, 57, len(whole) - 1, len(whole)):
-        seen, rest = rest_after(stop, stream, stream)
+        seen, rest = rest_after(stop, stream(), stream())
         assert seen + rest == whole
-    buffered = [stream.shuffle(seed=0, buffer_size=50) for _ in range(2)]
+    buffered = [stream().shuffle(seed=0, buffer_size=50) for _ in range(2)]
     seen, rest = rest_after(60, *buffered)
     texts = [json.dumps(row, sort_keys=True) for row in seen + rest]
     assert {json.dumps(row, sort_keys=True) for row in whole} - set(texts)  # lost for good

@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "recipes"))
 from tiny import make_tiny  # noqa: E402
 
-STEPS = 24
+STEPS = 12
+torch.set_num_threads(1)  # matrices this small are slower on several
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ TRAINERS = {
 }
 
 
-def losses(tiny: dict[bool, str], kind: str, rows: Any, out: Path, **options: Any) -> list[float]:
+def losses(tiny: dict[bool, str], kind: str, rows: Any, out: Path) -> list[float]:
     trainer_class, config_class, own = TRAINERS[kind]
     path = tiny[kind == "reward"]
     torch.manual_seed(0)
@@ -51,16 +52,16 @@ def losses(tiny: dict[bool, str], kind: str, rows: Any, out: Path, **options: An
     args = config_class(
         output_dir=str(out),
         per_device_train_batch_size=8,
-        learning_rate=2e-3,
+        learning_rate=5e-3,
         lr_scheduler_type="constant",
         max_steps=STEPS,
-        max_length=256,
+        max_length=128,
         logging_steps=1,
         save_strategy="no",
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
-        **{**own, **options},
+        **own,
     )
     trainer = trainer_class(
         model=auto.from_pretrained(path),
@@ -73,9 +74,9 @@ def losses(tiny: dict[bool, str], kind: str, rows: Any, out: Path, **options: An
 
 
 def falls(found: list[float]) -> None:
+    """Every step sees the same eight rows, so that a model that learns has a smaller loss each time."""
     assert len(found) == STEPS
-    third = STEPS // 3
-    assert sum(found[-third:]) < 0.95 * sum(found[:third]), found
+    assert sum(found[-3:]) < 0.9 * sum(found[:3]), found
 
 
 FORMATS = [("dpo", "dpo"), ("dpo", "conversational"), ("reward", "reward"), ("kto", "kto")]
@@ -95,7 +96,8 @@ def test_loaded_rows_train(tiny: dict[bool, str], kind: str, form: str, streamin
         shuffle_seed=0,
         **options,
     )
-    falls(losses(tiny, kind, rows, tmp_path / "out"))
+    eight = rows.take(8) if streaming else rows.select(range(8))
+    falls(losses(tiny, kind, eight, tmp_path / "out"))
 
 
 @pytest.mark.parametrize("conversational", [False, True], ids=["strings", "messages"])
@@ -105,12 +107,12 @@ def test_exports_train(tiny: dict[bool, str], kind: str, conversational: bool, t
     found = export_store(BUNDLED, tmp_path / "rows", ExportConfig(f"trl-{kind}", conversational=conversational))
     assert found["splits"]["train"]["max_steps"]["8"] >= STEPS
     rows = load_dataset(str(tmp_path / "rows"), split="train", streaming=True)
-    falls(losses(tiny, kind, rows, tmp_path / "out"))
+    falls(losses(tiny, kind, rows.take(8), tmp_path / "out"))
 
 
 @pytest.mark.parametrize("recipe", ["dpo", "reward"])
 def test_recipes_run_as_they_stand(recipe: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "docs" / "recipes" / f"{recipe}.py"), "--max-steps", "20"]
+    command = [sys.executable, str(ROOT / "docs" / "recipes" / f"{recipe}.py"), "--max-steps", "12"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
     first, last = map(float, done.stdout.splitlines()[-1].rpartition("loss ")[2].split(" -> "))
