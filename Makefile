@@ -1,6 +1,7 @@
 # make demo   sets up everything and runs the main job on the bundled data
 # make test   sets up everything and passes the tests, offline
 # make test-matrix  the builder's tests on the oldest supported datasets, on 4.0 and on the newest
+# make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
 # make check  lint and types        make bench  the benchmarks        make clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test test-matrix check format bench clean
+.PHONY: demo test test-matrix test-train check format bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo
@@ -26,6 +27,18 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	    tests/test_builder.py tests/test_hub.py tests/test_registration.py || exit 1; \
 	done
 
+# Trainers warn about versions of each other, so -W default. The files are named, since `make test` must not find them.
+test-train: .train-venv/.installed
+	@HF_HUB_OFFLINE=1 PYTHONPATH=tests .train-venv/bin/python -m pytest -q -p no:cacheprovider -W default \
+	  --confcutdir tests tests/train/trainers.py tests/train/loaders.py tests/train/serve.py
+
+.train-venv/.installed: tests/train/requirements.txt pyproject.toml
+	@echo "Setting up .train-venv (once) ..."
+	@$(PYTHON) -m venv --clear .train-venv
+	@.train-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $< -e '.[train,annotate]' \
+	  'pytest>=8.3' 'hypothesis>=6.100'
+	@touch $@
+
 .matrix/%/.installed: tests/matrix/%.txt pyproject.toml
 	@echo "Setting up .matrix/$* (once) ..."
 	@$(PYTHON) -m venv --clear .matrix/$*
@@ -33,13 +46,13 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	@touch $@
 
 check: $(DEVELOP)
-	$(BIN)/ruff check coig_p tests benchmarks
-	$(BIN)/ruff format --check coig_p tests benchmarks
+	$(BIN)/ruff check coig_p tests benchmarks docs
+	$(BIN)/ruff format --check coig_p tests benchmarks docs
 	$(BIN)/mypy
 
 format: $(DEVELOP)
-	$(BIN)/ruff check --fix coig_p tests benchmarks
-	$(BIN)/ruff format coig_p tests benchmarks
+	$(BIN)/ruff check --fix coig_p tests benchmarks docs
+	$(BIN)/ruff format coig_p tests benchmarks docs
 
 bench: $(DEVELOP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
@@ -48,6 +61,7 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/dedup.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/streaming.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -62,4 +76,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .venv .matrix build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .train-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

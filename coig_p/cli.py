@@ -14,7 +14,9 @@ import click
 from coig_p._version import __version__
 from coig_p.annotate.cli import annotate
 from coig_p.errors import CoigPError
-from coig_p.options import pair_config, pair_options
+from coig_p.exporting import export
+from coig_p.options import config_options, pair_config
+from coig_p.pairs import PairConfig
 from coig_p.quality import as_json, check, clean, contamination, dedup
 from coig_p.recipes import RECIPES
 from coig_p.reporting import card, stats, sweep
@@ -76,7 +78,7 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
     context.call_on_close(lambda: logger.removeHandler(handler))
 
 
-for command in (check, clean, dedup, contamination, stats, sweep, card, annotate):
+for command in (check, clean, dedup, contamination, stats, sweep, card, annotate, export):
     cli.add_command(command)
 
 
@@ -269,7 +271,7 @@ def info(store: Path, json_: bool) -> None:
     type=click.Choice(["parquet", "jsonl"]),
     help="Default: by FILE's suffix, else parquet.",
 )
-@pair_options
+@config_options(PairConfig)
 @as_json
 def pairs(
     store: Path,

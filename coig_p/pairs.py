@@ -378,10 +378,7 @@ def _draw(responses: Responses, batch: pa.RecordBatch, seed: int, limit: int, ch
     crowded = np.flatnonzero(np.repeat(sizes > limit, sizes))
     if not len(crowded):
         return np.arange(len(query))
-    ids = _hashes(Names.of(pc.take(batch.column("query_id"), pa.array(query[crowded]))))
-    model = _hashes(responses.model)
-    winner, loser = model[chosen[crowded]], model[rejected[crowded]]
-    key = _mix(_mix(_mix(ids ^ np.uint64(_hash64(str(seed)))) ^ winner) ^ loser)
+    key = row_keys(batch, responses, str(seed), query[crowded], chosen[crowded], rejected[crowded])
     ranked = crowded[np.lexsort((key, query[crowded]))]
     starts = group_starts(query[ranked])
     sizes = group_sizes(starts, len(ranked))
@@ -392,12 +389,25 @@ def _draw(responses: Responses, batch: pa.RecordBatch, seed: int, limit: int, ch
     return np.flatnonzero(chosen_few)
 
 
+def row_keys(
+    batch: pa.RecordBatch, responses: Responses, seed: str, query: Index, *of: Index
+) -> npt.NDArray[np.uint64]:
+    """A hash of (seed, query_id, the model of each of `of`) for every row, and of nothing else."""
+    ids = _hashes(Names.of(pc.take(batch.column("query_id"), pa.array(query))))
+    model = _hashes(responses.model)
+    key = _mix(ids ^ np.uint64(hash64(seed)))
+    for side in of:
+        key = _mix(key ^ model[side])
+    return key
+
+
 def _hashes(names: Names) -> npt.NDArray[np.uint64]:
-    return names.each([_hash64(name) for name in names.names], 0, np.uint64)
+    return names.each([hash64(name) for name in names.names], 0, np.uint64)
 
 
 @lru_cache(maxsize=65536)
-def _hash64(text: str) -> int:
+def hash64(text: str) -> int:
+    """64 bits that depend on `text` alone, on every machine."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 

@@ -28,7 +28,7 @@ _logger = logging.getLogger("coig_p")
 def _code_hash() -> str:
     """Part of every cache path, so that rows made by other code are not taken for ours."""
     digest = hashlib.sha256()
-    for module in ("schema", "labels", "pairs", "tables", "shards", "builder"):
+    for module in ("schema", "labels", "pairs", "tables", "splits", "mixtures", "blocks", "shards", "builder"):
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.options import pair_config, pair_options_without
+from coig_p.options import config_options, pair_config
+from coig_p.pairs import PairConfig
 from coig_p.quality import as_json
 from coig_p.terminal import printable, progress, table
 
@@ -34,7 +35,7 @@ language_option = click.option(
 @domains_option
 @split_option
 @language_option
-@pair_options_without("format")
+@config_options(PairConfig, ["format"])
 @as_json
 def stats(
     store: Path,
@@ -123,7 +124,7 @@ def _print_statistics(found: Statistics) -> None:
 @domains_option
 @split_option
 @language_option
-@pair_options_without("threshold", "format")
+@config_options(PairConfig, ["threshold", "format"])
 @as_json
 def sweep(
     store: Path,

@@ -74,6 +74,10 @@ PAIR_SCHEMAS: dict[str, pa.Schema] = {
             ("score", pa.float64()),
         ]
     ),
+    "sft": pa.schema(
+        [(name, pa.string()) for name in ("prompt", "completion", "query_id", "domain", "model")]
+        + [("score", pa.float64())]
+    ),
 }
 """The columns of each ``format``."""
 

@@ -348,7 +348,7 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
     return file, models, judges
 
 
-def cut(batches: Iterable[pa.RecordBatch], sizes: list[int]) -> Iterator[list[pa.RecordBatch]]:
+def cut(batches: Iterable[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[list[pa.RecordBatch]]:
     """The same rows in lists of batches that together hold exactly these sizes."""
     source = iter(batches)
     waiting: list[pa.RecordBatch] = []

@@ -14,7 +14,8 @@ import click
 
 from coig_p._version import __version__
 from coig_p.cli import run_command
-from coig_p.options import pair_config, pair_options_without
+from coig_p.options import config_options, pair_config
+from coig_p.pairs import PairConfig
 from coig_p.quality import against_option, as_json, num_proc_option, rules_option
 from coig_p.terminal import printable, progress
 
@@ -61,7 +62,7 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="Print what would be published, and its card, and change nothing.")
 @click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
 @click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
-@pair_options_without("format")
+@config_options(PairConfig, ["format"])
 @as_json
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on standard error.")

@@ -22,7 +22,7 @@ import pytest
 from annotating import SUBJECTS, check_accounts, endpoint, rows_of, write_run
 
 for _module in ("torch", "transformers", "uvicorn", "fastapi", "openai"):
-    pytest.importorskip(_module, reason=f"needs tests/train/annotate.txt: no {_module}")
+    pytest.importorskip(_module, reason=f"needs tests/train/requirements.txt: no {_module}")
 
 from coig_p.annotate.prompts import parse_prompt  # noqa: E402
 from coig_p.annotate.requests import drawn_judges  # noqa: E402
