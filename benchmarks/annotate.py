@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -150,6 +151,7 @@ def measure_memory(rows: int) -> dict[str, float]:
 
 
 def main() -> None:
+    busy = os.getloadavg()[0]  # others on this machine slow the client and the server alike
     process = server()
     assert process.stdout is not None
     base_url = process.stdout.readline().strip()
@@ -174,6 +176,7 @@ def main() -> None:
         "annotate.md",
         f"""{REQUESTS:,} requests of {LATENCY * 1000:.0f} ms, {CONCURRENCY} at a time, against a scripted server on
 loopback; ideal {ideal:.2f} s. Median of {RUNS} runs (spread). {where("openai", "aiohttp")}
+Load average before the first run: {busy:.1f}.
 
 | | time | of the ideal throughput | time of the processor |
 |---|---|---|---|
