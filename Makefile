@@ -62,6 +62,8 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/dedup.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/streaming.py
+	$(BIN)/python benchmarks/annotate.py
+	$(BIN)/python benchmarks/annotate_kills.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt
