@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo
 
 test: $(DEVELOP)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 MATRIX := $(basename $(notdir $(wildcard tests/matrix/*.txt)))
 
