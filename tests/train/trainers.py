@@ -117,3 +117,18 @@ def test_recipes_run_as_they_stand(recipe: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, last = map(float, done.stdout.splitlines()[-1].rpartition("loss ")[2].split(" -> "))
     assert last < first
+
+
+def test_two_ranks_train_on_shards_of_their_own(tmp_path: Path) -> None:
+    recipe = str(ROOT / "docs" / "recipes" / "dpo.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", recipe]
+    done = subprocess.run(
+        [*launch, "--world-size", "2", "--max-steps", "4"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4 steps on") == 2
