@@ -1,6 +1,6 @@
 """How fast shuffled pairs stream to a trainer: an export beside stock Parquet with a shuffle buffer.
 
-    python benchmarks/streaming.py [--queries 5000] [--runs 7] [--buffer 1000]
+    python benchmarks/streaming.py [--queries 3000] [--runs 5] [--buffer 1000]
 
 The stock way is what people do with finished pairs: one Parquet file per shard, written by
 `Dataset.to_parquet`, streamed with `.shuffle(buffer_size=...)`. Ours are the same pairs, exported
@@ -86,8 +86,8 @@ def check_equal(work: Path, buffer: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "WORK", "BUFFER"))
-    parser.add_argument("--queries", type=int, default=5_000)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--queries", type=int, default=3_000)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--buffer", type=int, default=1_000, help="1,000 is the default of IterableDataset.shuffle.")
     arguments = parser.parse_args()
     if arguments.measure:

@@ -11,6 +11,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from datasets import load_dataset
 from huggingface_hub.errors import LocalEntryNotFoundError
 from oracle import oracle_pairs
 from serving import head, serve
@@ -58,6 +59,14 @@ def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: bool = Fals
 
 def math(rows: list[dict[str, Any]], threshold: float) -> list[dict[str, Any]]:
     return oracle_pairs([row for row in rows if row["domain"] == "math"], threshold=threshold)
+
+
+def test_a_repository_is_shuffled_cut_and_split_as_a_directory_is(store: Path, tmp_path: Path) -> None:
+    options = {"shuffle_seed": 1, "world_size": 2, "test_size": 0.3}
+    local = [*load_dataset("coig-p", "math", data_dir=str(store), split="train", streaming=True, **options)]
+    with serve(store) as hub:
+        calls = [{"data_dir": "org/name", "streaming": streaming, **options} for streaming in (True, False)]
+        assert call(tmp_path, hub.endpoint, *calls) == [local] * 2
 
 
 def test_every_way_of_naming_a_repository(store: Path, rows: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
 
 import coig_p  # noqa: F401
 from coig_p.export import ExportConfig, export_store
@@ -110,6 +110,37 @@ def test_exports_train(tiny: dict[bool, str], kind: str, conversational: bool, t
     falls(losses(tiny, kind, rows.take(8), tmp_path / "out"))
 
 
+@pytest.mark.parametrize("conversational", [False, True], ids=["strings", "messages"])
+def test_grpo_reads_prompts_and_passes_the_reference_on(
+    tiny: dict[bool, str], conversational: bool, tmp_path: Path
+) -> None:
+    export_store(BUNDLED, tmp_path / "rows", ExportConfig("trl-grpo", conversational=conversational))
+    seen = []
+
+    def reward(completions: list[Any], reference: list[str], **columns: Any) -> list[float]:
+        seen.extend(zip(columns["query_id"], reference, strict=True))
+        return [float(len(str(one)) % 7) for one in completions]
+
+    args = GRPOConfig(
+        output_dir=str(tmp_path / "out"),
+        per_device_train_batch_size=4,
+        num_generations=2,
+        max_completion_length=8,
+        max_steps=2,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    rows = load_dataset(str(tmp_path / "rows"), split="train", cache_dir=str(tmp_path / "cache"))
+    model = AutoModelForCausalLM.from_pretrained(tiny[False])
+    tokenizer = AutoTokenizer.from_pretrained(tiny[False])
+    GRPOTrainer(model=model, reward_funcs=reward, args=args, train_dataset=rows, processing_class=tokenizer).train()
+    known = {row["query_id"]: row["reference"] for row in rows}
+    assert len(seen) == 8
+    assert all(known[query_id] == reference for query_id, reference in seen)
+
+
 @pytest.mark.parametrize("recipe", ["dpo", "reward"])
 def test_recipes_run_as_they_stand(recipe: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "docs" / "recipes" / f"{recipe}.py"), "--max-steps", "12"]
@@ -117,3 +148,18 @@ def test_recipes_run_as_they_stand(recipe: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, last = map(float, done.stdout.splitlines()[-1].rpartition("loss ")[2].split(" -> "))
     assert last < first
+
+
+def test_two_ranks_train_on_shards_of_their_own(tmp_path: Path) -> None:
+    recipe = str(ROOT / "docs" / "recipes" / "dpo.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", recipe]
+    done = subprocess.run(
+        [*launch, "--world-size", "2", "--max-steps", "4"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4 steps on") == 2
