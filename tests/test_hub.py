@@ -150,3 +150,22 @@ def test_a_hub_out_of_reach_is_a_remote_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(RemoteError, match="could not be reached"):
         locate("org/name")
+
+
+def test_a_repository_is_a_benchmark_to_compare_with(store: Path, rows: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    (folder / "test.jsonl").write_text(json.dumps({"prompt": rows[0]["query"]}) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text("# a card is no benchmark\n", encoding="utf-8")
+    with serve(folder, repo="org/bench") as hub:
+        environment = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+        command = "from coig_p.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", command, "contamination", str(store), "--against", "org/bench"],
+            capture_output=True,
+            text=True,
+            env=os.environ | environment | {"HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost"},
+            check=False,
+        )
+    assert done.returncode == 1, done.stderr
+    assert f"{rows[0]['domain']} {rows[0]['query_id']} query: 100% of test.jsonl:1" in done.stdout
