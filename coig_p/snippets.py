@@ -62,12 +62,13 @@ Written by {found["tool"]} at threshold {found["threshold"]:g}. Rows are in an o
 
 def _trl(trainer: str, model: str, extra: str = "") -> Callable[[Mapping[str, Any], str], str]:
     def run(found: Mapping[str, Any], where: str) -> str:
-        steps = found["splits"].get("train", {}).get("max_steps", {}).get("4", 1)
+        name, split = next(iter(found["splits"].items()))
+        steps = split.get("max_steps", {}).get("4", split["rows"] // 4)
         return f"""```python
 from datasets import load_dataset
 from trl import {trainer}Config, {trainer}Trainer
 
-stream = load_dataset({json.dumps(where)}, split="train", streaming=True)
+stream = load_dataset({json.dumps(where)}, split="{name}", streaming=True)
 # One epoch: max_steps from shards.json for this batch size. The shards are shuffled already.
 args = {trainer}Config(
     output_dir="out",
@@ -92,13 +93,13 @@ def _llama_factory(form: Form, found: Mapping[str, Any], where: str) -> dict[str
     if "system" in form.schema.names:
         columns["system"] = "system"
     entries = {
-        NAME if name == "train" else f"{NAME}_{name}": {
+        NAME if at == 0 else f"{NAME}_{name}": {
             "file_name": name,
             "formatting": "alpaca",
             "ranking": True,
             "columns": columns,
         }
-        for name in found["splits"]
+        for at, name in enumerate(found["splits"])
     }
     return {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
 
@@ -173,7 +174,7 @@ def reward(completions, reference, **columns):  # yours: a reward model, a rule,
     return [float(text.strip() == wanted.strip()) for text, wanted in zip(completions, reference)]
 
 
-prompts = load_dataset({json.dumps(where)}, split="train")
+prompts = load_dataset({json.dumps(where)}, split="{next(iter(found["splits"]))}")
 GRPOTrainer(model=model, reward_funcs=reward, args=GRPOConfig(output_dir="out"), train_dataset=prompts).train()
 ```
 """

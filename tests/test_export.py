@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -165,6 +169,8 @@ def test_a_stock_load_finds_the_splits_of_every_form(store: Path, tmp_path: Path
         readme = (out / "README.md").read_text("utf-8")
         assert trainer in readme
         assert "DIR" not in readme
+        for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
+            compile(block, "README", "exec")
 
 
 def test_config_files_name_what_is_there(store: Path, tmp_path: Path) -> None:
@@ -541,3 +547,24 @@ def test_a_tokenizer_alone_reports_and_drops_nothing(store: Path, tmp_path: Path
 def test_unknown_trainers_are_listed() -> None:
     with pytest.raises(UnknownNameError, match="llama-factory"):
         find_form("llamafactory")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import coig_p.export as export
+export._write_shard = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+export.export_store(sys.argv[1], Path(sys.argv[2]), export.ExportConfig("trl-kto"), overwrite=True)
+"""
+
+
+def test_a_killed_export_leaves_the_old_one_and_the_next_cleans_up(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(store, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(store), str(out)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert len(list(tmp_path.iterdir())) == 2
+    export_store(store, out, ExportConfig("trl-kto"), overwrite=True)
+    assert list(tmp_path.iterdir()) == [out]
