@@ -373,6 +373,16 @@ def test_messages_are_looked_into(prompt: list[Any], words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_answers_that_begin_alike_stay_whole_beside_an_explicit_prompt() -> None:
+    """Without a prompt column a trainer would split these after the slash."""
+    table = pair_table(chosen=["答案是2/3", "好"], rejected=["答案是2/5", "坏"])
+    row = find_form("trl-dpo").convert(table).to_pylist()[0]
+    assert (row["prompt"], row["chosen"], row["rejected"]) == ("问", "答案是2/3", "答案是2/5")
+    row = find_form("trl-dpo", conversational=True).convert(table).to_pylist()[0]
+    assert row["prompt"] == [message("user", "问")]
+    assert row["chosen"] == [message("assistant", "答案是2/3")]
+
+
 def test_a_margin_that_is_not_finite_is_refused() -> None:
     with pytest.raises(DataError, match="'q2': margin is not a finite number"):
         find_form("trl-reward").convert(pair_table(margin=[1.0, float("nan")]))
