@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from coig_p.errors import UsageError
 from coig_p.mixtures import Pass, is_partial, share_of
-from coig_p.pairs import PairConfig, hash64
+from coig_p.pairs import PairConfig, hash64, mix
 from coig_p.splits import OneSplit
 from coig_p.store import even_sizes
 from coig_p.tables import Rows, find_rows
@@ -182,10 +182,7 @@ def block_tables(
 
 def shuffle_keys(rows: Rows, seed: int, copy: Any) -> Any:
     """A uniform 64-bit key for each row; `copy` tells showings of one row apart (one number, or one a row)."""
-    keys = rows.keys(f"shuffle {seed}")
-    return (keys ^ (keys >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) + np.asarray(copy, np.uint64) * np.uint64(
-        0xD1B54A32D192ED03
-    )
+    return mix(rows.keys(f"shuffle {seed}") ^ np.asarray(copy, np.uint64))
 
 
 def shuffled(rows: Rows, seed: int, copy: Any) -> Any:

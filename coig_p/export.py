@@ -14,7 +14,7 @@ store, options and versions give the same bytes.
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +43,9 @@ from coig_p.trainers import Form, find_form
 
 FILE_TYPES = ("parquet", "jsonl")
 SHARDS = "shards.json"
+_SPILLED = (
+    ".spilled"  # inside what is being written, so that a killed export leaves nothing that the next does not remove
+)
 ROWS_PER_GROUP = 256  # a stream gives its first row, and skips to where it stopped, a group at a time
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -107,13 +110,14 @@ def export_store(
     check_judges(pairs, opened.manifest.judges)
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
     source = _Source(opened, config, pairs, form, lengths)
-    with atomic_directory(out) as root, tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-        spilled = source.spill(Path(folder), advance)
+    with atomic_directory(out) as root:
+        spilled = source.spill(root / _SPILLED, advance)
         found = _describe(config, form, pairs, source)
         for name, sides in spilled.items():
             found["splits"][name] = _write_split(root, name, form, sides, config) | {
                 "rows_by_domain": dict(source.counts[name])
             }
+        shutil.rmtree(root / _SPILLED)
         (root / SHARDS).write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         for file, text in (config_files(form, found, out) | {"README.md": readme(form, found, out)}).items():
             (root / file).write_text(text, encoding="utf-8", newline="\n")
@@ -250,6 +254,8 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], config: 
     """Write the shards of one split, and say how many rows each has."""
     rows = sum(side.rows for side in sides)
     number = config.order.number(1)
+    if form.one_file and number > 1:
+        raise UsageError(f"{form.trainer} reads one file: leave out shards, world size and workers")
     if rows < number:
         if name not in UNWEIGHTED:
             raise UsageError(

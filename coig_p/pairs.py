@@ -395,9 +395,9 @@ def row_keys(
     """A hash of (seed, query_id, the model of each of `of`) for every row, and of nothing else."""
     ids = _hashes(Names.of(pc.take(batch.column("query_id"), pa.array(query))))
     model = _hashes(responses.model)
-    key = _mix(ids ^ np.uint64(hash64(seed)))
+    key = mix(ids ^ np.uint64(hash64(seed)))
     for side in of:
-        key = _mix(key ^ model[side])
+        key = mix(key ^ model[side])
     return key
 
 
@@ -411,7 +411,7 @@ def hash64(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """splitmix64's finalizer: every input bit reaches every output bit; wraps around on purpose."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

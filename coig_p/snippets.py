@@ -62,13 +62,13 @@ Written by {found["tool"]} at threshold {found["threshold"]:g}. Rows are in an o
 
 def _trl(trainer: str, model: str, extra: str = "") -> Callable[[Mapping[str, Any], str], str]:
     def run(found: Mapping[str, Any], where: str) -> str:
-        steps = found["splits"].get("train", {}).get("max_steps", {}).get("4", 1)
+        name, split = next(iter(found["splits"].items()))
+        steps = split.get("max_steps", {}).get("4", split["rows"] // 4)
         return f"""```python
 from datasets import load_dataset
-from datasets.distributed import split_dataset_by_node
 from trl import {trainer}Config, {trainer}Trainer
 
-stream = load_dataset({json.dumps(where)}, split="train", streaming=True)
+stream = load_dataset({json.dumps(where)}, split="{name}", streaming=True)
 # One epoch: max_steps from shards.json for this batch size. The shards are shuffled already.
 args = {trainer}Config(
     output_dir="out",
@@ -93,13 +93,13 @@ def _llama_factory(form: Form, found: Mapping[str, Any], where: str) -> dict[str
     if "system" in form.schema.names:
         columns["system"] = "system"
     entries = {
-        NAME if name == "train" else f"{NAME}_{name}": {
+        NAME if at == 0 else f"{NAME}_{name}": {
             "file_name": name,
             "formatting": "alpaca",
             "ranking": True,
             "columns": columns,
         }
-        for name in found["splits"]
+        for at, name in enumerate(found["splits"])
     }
     return {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
 
@@ -152,6 +152,18 @@ def _nemo_rl(form: Form, found: Mapping[str, Any], where: str) -> dict[str, str]
     return {"nemo-rl.yaml": yaml.safe_dump({"data": data}, sort_keys=False)}
 
 
+def _run_verl(found: Mapping[str, Any], where: str) -> str:
+    train, *others = ([f"{where}/{shard['path']}" for shard in split["shards"]] for split in found["splits"].values())
+    files = {"data.train_files": train, "data.val_files": others[0] if others else train}
+    options = " ".join(shlex.quote(f"{name}=[{','.join(paths)}]") for name, paths in files.items())
+    return f"""verl trains by reinforcement: bring a reward model or function. `verl.yaml` has the same data block.
+
+```sh
+python -m verl.trainer.main_ppo {options} actor_rollout_ref.model.path=MODEL
+```
+"""
+
+
 def _grpo(found: Mapping[str, Any], where: str) -> str:
     return f"""```python
 from datasets import load_dataset
@@ -162,7 +174,7 @@ def reward(completions, reference, **columns):  # yours: a reward model, a rule,
     return [float(text.strip() == wanted.strip()) for text, wanted in zip(completions, reference)]
 
 
-prompts = load_dataset({json.dumps(where)}, split="train")
+prompts = load_dataset({json.dumps(where)}, split="{next(iter(found["splits"]))}")
 GRPOTrainer(model=model, reward_funcs=reward, args=GRPOConfig(output_dir="out"), train_dataset=prompts).train()
 ```
 """
@@ -197,13 +209,9 @@ _RUN: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     ),
     "axolotl": _command("# axolotl.yaml is the datasets block: put your model and the rest of your config into it\n"
                         "axolotl train DIR/axolotl.yaml --base-model MODEL"),
-    "verl": _command(
-        "# the data block is in verl.yaml; verl trains by reinforcement: bring a reward model or function\n"
-        "python -m verl.trainer.main_ppo data.train_files='[DIR/train/00000-of-00001.parquet]' \\\n"
-        "  data.val_files='[DIR/test/00000-of-00001.parquet]' actor_rollout_ref.model.path=MODEL"
-    ),
+    "verl": _run_verl,
     "nemo-rl": _command(
-        "# the data block is in nemo-rl.yaml, for one file a split: export with --shards 1\n"
+        "# the data block is in nemo-rl.yaml, for one file a split\n"
         "uv run examples/run_dpo.py --config your-config.yaml"
     ),
 }  # fmt: skip

@@ -8,7 +8,7 @@ before it is written.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,7 @@ class Form:
         file_type: parquet or jsonl.
         make: from a table of PAIR_SCHEMAS[rows] and a system prompt to the columns.
         sides: from the columns to the texts that must differ, where there are two.
+        one_file: whether the trainer reads a single file.
     """
 
     trainer: str
@@ -47,6 +48,7 @@ class Form:
     file_type: str
     make: Callable[[pa.Table, str | None], Columns]
     sides: Callable[[pa.Table], tuple[pa.Array, pa.Array]] | None = None
+    one_file: bool = False
 
     def convert(self, rows: pa.Table, system: str | None = None) -> pa.Table:
         """The rows in this form, checked.
@@ -110,14 +112,7 @@ def find_form(trainer: str, *, conversational: bool = False, system: str | None 
         )
     form = _FORMS[f"{trainer}/conversational" if conversational else trainer]
     if system is not None and trainer == "llama-factory":
-        return Form(
-            form.trainer,
-            form.rows,
-            form.schema.append(pa.field("system", pa.string())),
-            form.file_type,
-            form.make,
-            form.sides,
-        )
+        return replace(form, schema=form.schema.append(pa.field("system", pa.string())))
     return form
 
 
@@ -364,6 +359,7 @@ _FORMS = {
         "jsonl",
         _nemo_rl,
         _nemo_sides,
+        one_file=True,
     ),
 }
 FORMS = tuple(name for name in _FORMS if "/" not in name)

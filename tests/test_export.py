@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import signal
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -155,8 +159,8 @@ def test_prompts_come_once_with_the_best_response(store: Path, rows: list[Row], 
 
 def test_a_stock_load_finds_the_splits_of_every_form(store: Path, tmp_path: Path, cache: str) -> None:
     for trainer in FORMS:
-        out = tmp_path / trainer
-        found = export(store, out, trainer, splits=SplitConfig(test_size=0.2), order=ShardConfig(shards=2))
+        out, shards = tmp_path / trainer, 1 if trainer == "nemo-rl" else 2
+        found = export(store, out, trainer, splits=SplitConfig(test_size=0.2), order=ShardConfig(shards=shards))
         loaded = load_dataset(str(out), cache_dir=cache)
         assert {name: split.num_rows for name, split in loaded.items()} == {
             name: split["rows"] for name, split in found["splits"].items()
@@ -165,6 +169,8 @@ def test_a_stock_load_finds_the_splits_of_every_form(store: Path, tmp_path: Path
         readme = (out / "README.md").read_text("utf-8")
         assert trainer in readme
         assert "DIR" not in readme
+        for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL):
+            compile(block, "README", "exec")
 
 
 def test_config_files_name_what_is_there(store: Path, tmp_path: Path) -> None:
@@ -198,6 +204,7 @@ def test_shards_are_even_and_small_row_groups(store: Path, tmp_path: Path, world
         assert footer.num_rows == shard["rows"]
         assert max(footer.row_group(at).num_rows for at in range(footer.num_row_groups)) <= 256
     assert json.loads((tmp_path / "out" / "shards.json").read_text("utf-8"))["splits"]["train"] == found
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "shards.json", "train"]
 
 
 def test_max_steps_is_what_every_rank_has(store: Path, tmp_path: Path) -> None:
@@ -366,6 +373,16 @@ def test_messages_are_looked_into(prompt: list[Any], words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_answers_that_begin_alike_stay_whole_beside_an_explicit_prompt() -> None:
+    """Without a prompt column a trainer would split these after the slash."""
+    table = pair_table(chosen=["答案是2/3", "好"], rejected=["答案是2/5", "坏"])
+    row = find_form("trl-dpo").convert(table).to_pylist()[0]
+    assert (row["prompt"], row["chosen"], row["rejected"]) == ("问", "答案是2/3", "答案是2/5")
+    row = find_form("trl-dpo", conversational=True).convert(table).to_pylist()[0]
+    assert row["prompt"] == [message("user", "问")]
+    assert row["chosen"] == [message("assistant", "答案是2/3")]
+
+
 def test_a_margin_that_is_not_finite_is_refused() -> None:
     with pytest.raises(DataError, match="'q2': margin is not a finite number"):
         find_form("trl-reward").convert(pair_table(margin=[1.0, float("nan")]))
@@ -417,6 +434,7 @@ def test_a_null_is_one_clear_error_when_loading_too(tmp_path: Path) -> None:
         ({"trainer": "verl", "conversational": True}, "leave out --conversational"),
         ({"trainer": "trl-dpo", "system": "x"}, "add --conversational"),
         ({"trainer": "axolotl", "system": " "}, "blank"),
+        ({"trainer": "nemo-rl", "order": {"shards": 2}}, "reads one file"),
         ({"trainer": "trl-dpo", "order": {"shards": 10**6}}, "cannot fill"),
         ({"trainer": "trl-dpo", "order": {"shards": 6, "world_size": 4}}, "use 8"),
         ({"trainer": "trl-dpo", "max_length": 5}, "name a tokenizer"),
@@ -539,3 +557,24 @@ def test_a_tokenizer_alone_reports_and_drops_nothing(store: Path, tmp_path: Path
 def test_unknown_trainers_are_listed() -> None:
     with pytest.raises(UnknownNameError, match="llama-factory"):
         find_form("llamafactory")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import coig_p.export as export
+export._write_shard = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+export.export_store(sys.argv[1], Path(sys.argv[2]), export.ExportConfig("trl-kto"), overwrite=True)
+"""
+
+
+def test_a_killed_export_leaves_the_old_one_and_the_next_cleans_up(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(store, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(store), str(out)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert len(list(tmp_path.iterdir())) == 2
+    export_store(store, out, ExportConfig("trl-kto"), overwrite=True)
+    assert list(tmp_path.iterdir()) == [out]

@@ -365,7 +365,7 @@ def test_resumed_exports_are_exact_and_a_buffer_on_the_same_files_is_not(store: 
         return exported(store, tmp_path / "out", 4)
 
     whole = list(stream())
-    for stop in (0, 1, 57, len(whole) - 1, len(whole)):
+    for stop in (1, len(whole) // 2, len(whole)):
         seen, rest = rest_after(stop, stream(), stream())
         assert seen + rest == whole
     buffered = [stream().shuffle(seed=0, buffer_size=50) for _ in range(2)]
