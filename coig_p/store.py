@@ -240,6 +240,7 @@ def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manife
         manifest,
         domains=tuple(dict.fromkeys(file.domain for file in files if file.domain)),
         files=(*files, *manifest.files),
+        release={},  # what is made of a release is a store again
         models=dict(sorted(models.items())),
         judges=dict(sorted(judges.items())),
     )

@@ -22,13 +22,14 @@ from oracle import oracle_pairs
 
 import coig_p
 from coig_p.card import CARD_TOML, card_template, read_card_info
+from coig_p.cleaning import clean_store
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.locate import BUNDLED
 from coig_p.pairs import PairConfig
 from coig_p.publish import plan
 from coig_p.publish.plan import ReleaseConfig, write_release
 from coig_p.store import Store
-from coig_p.validation import load_rules
+from coig_p.validation import check, load_rules
 
 CARD = """
 pretty_name = "试验用偏好数据"
@@ -99,6 +100,14 @@ def test_a_release_is_a_store_and_other_pairs_can_be_made_of_it(released: Store,
     options: dict[str, Any] = {"threshold": 4, "data_dir": str(released.path), "split": "train"}
     assert list(load_dataset("coig-p", "math", cache_dir=cache, **options)) == wanted
     assert list(coig_p.load_dataset("math", streaming=True, **options)) == wanted
+
+
+def test_what_is_made_of_a_release_is_a_store_again(released: Store, tmp_path: Path) -> None:
+    new, _ = clean_store(released, check(released), tmp_path / "clean")
+    assert released.manifest.release["version"] == "1.0.0"
+    assert new.manifest.release == {}
+    assert check(released).passed
+    assert {file.role for file in new.manifest.files} == {"data", "readme"}
 
 
 def test_shards_are_equal_in_rows_to_within_one(released: Store) -> None:
@@ -388,10 +397,8 @@ intended_use = "试用。"
 
 
 def test_the_bundled_store_and_halluqa_can_be_released(tmp_path: Path, shared_data: Path) -> None:
-    from coig_p.cleaning import clean_store
     from coig_p.importing import import_files
     from coig_p.intake import ImportConfig
-    from coig_p.validation import check
 
     config = ImportConfig(domain="chat", score_range=(0, 1), default_threshold=1, on_error="skip")
     store, _ = import_files([shared_data / "halluqa.jsonl"], tmp_path / "halluqa", config)
