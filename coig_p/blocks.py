@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -165,7 +165,7 @@ def block_tables(
         batches.append(batch)
         kept_from.append(inside)
         shown.append(np.full(batch.num_rows, piece.group.shown.copy))
-    rows = find_rows(pa.concat_batches(batches), pairs)
+    rows = find_rows(_joined(batches), pairs)
     query = rows.found.query
     keep = np.concatenate(kept_from)[query]
     ends = np.cumsum([batch.num_rows for batch in batches])
@@ -212,7 +212,14 @@ def count_rows(
 
 def _read(group: Group, opened: Callable[[str], Any]) -> pa.RecordBatch:
     with opened(group.file) as stream, pq.ParquetFile(stream) as shard:
-        return pa.concat_batches(shard.iter_batches(batch_size=group.rows, row_groups=[group.number]))
+        return _joined(shard.iter_batches(batch_size=group.rows, row_groups=[group.number]))
+
+
+def _joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """Batches, at least one, as one; Arrow's own function for it came with version 19."""
+    table = pa.Table.from_batches(list(batches)).combine_chunks()
+    empty = [pa.RecordBatch.from_pylist([], schema=table.schema)]
+    return (table.to_batches() or empty)[0]
 
 
 def ranks_here() -> int | None:
