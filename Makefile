@@ -69,7 +69,7 @@ bench: $(DEVELOP)
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[annotate]'
 	@touch $@
 
 $(DEVELOP): $(INSTALLED)

@@ -336,7 +336,7 @@ def verify(store: Path, json_: bool) -> None:
     help="Where to leave the release; one that is there is replaced.",
 )
 def demo(out: Path) -> None:
-    """Run the main job on the bundled data: import, look, load pairs, release, rehearse publishing.
+    """Run the main job on the bundled data: annotate, import, look, load pairs, release, rehearse publishing.
 
     \b
     coigp demo

@@ -81,11 +81,20 @@ def test_the_installed_commands_run(installed: Path, tmp_path: Path) -> None:
     script = installed / "bin" / "coigp"
     assert coig_p.__version__ in run_installed(installed, tmp_path, str(script), "--version")
     shown = run_installed(installed, tmp_path, str(script), "demo")
+    assert re.search(r"12 +72 +144 ", shown), "not from queries"
     assert re.search(r"all +60 ", shown)
     assert re.search(r"[\u4e00-\u9fff]{6}", shown), "no readable Chinese in the demo"
     assert "\\u" not in shown
     assert [path.name for path in tmp_path.iterdir()] == ["coigp-demo"], "the demo left more than its release"
     assert Store.open(tmp_path / "coigp-demo").verify() == []
+
+
+def test_the_readmes_show_what_the_demo_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(cli, ["demo", "--out", "build/demo"], catch_exceptions=False).output
+    for name in ("README.md", "README.zh.md"):
+        (block,) = re.findall(r"```text\n(1\. From queries.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
+        assert block.strip() == shown.strip(), name
 
 
 def test_the_bundled_store_is_its_raw_files_imported(tmp_path: Path) -> None:
