@@ -114,7 +114,9 @@ def _annotate(folder: Path) -> None:
         return
     names = ["queries", "responses", "scores", "pairs"]
     click.echo(table(names, [[found[name] for name in names]]))
-    click.echo(f"{MODELS} models answer each query and {JUDGES} of them judge, never themselves. They are scripts, so that")
+    click.echo(
+        f"{MODELS} models answer each query and {JUDGES} of them judge, never themselves. They are scripts, so that"
+    )
     click.echo("this needs no network, and their scores mean nothing. Your own endpoints: coigp annotate init")
 
 

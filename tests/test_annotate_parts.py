@@ -195,15 +195,11 @@ def test_the_key_tells_every_part_apart_and_nothing_else() -> None:
 
 
 def test_what_was_in_flight_at_the_end_is_known_at_the_next_start(tmp_path: Path) -> None:
-    async def work(ledger: Ledger) -> None:
-        await asyncio.gather(*(ledger.begin(about(bytes([at])), 10, 100) for at in range(5)))
-        await asyncio.gather(
-            ledger.end(1, "answered", 0.1, 7, request=(b"\0", {"state": "answered", "cost": 30, "body": "{}"})),
-            ledger.end(2, "timeout", 0.1, 10),
-        )
-
     with Ledger.open(tmp_path, write=True) as ledger:
-        asyncio.run(work(ledger))
+        for at in range(5):
+            ledger.begin(about(bytes([at])), 10, 100)
+        ledger.end(1, "answered", 0.1, 7, request=(b"\0", {"state": "answered", "cost": 30, "body": "{}"}))
+        ledger.end(2, "timeout", 0.1, 10)
     with Ledger.open(tmp_path, write=True) as ledger:
         outcomes = dict(ledger.rows("SELECT outcome, COUNT(*) FROM attempts GROUP BY 1"))
         assert outcomes == {"answered": 1, "timeout": 1, "lost": 3}

@@ -181,7 +181,7 @@ class Asker:
         taken = 0.0
         while True:
             slot = await self._admitted(port, sum(most), bound)
-            attempt = await self.ledger.begin(about, sum(most), bound)
+            attempt = self.ledger.begin(about, sum(most), bound)
             self.asked[port.endpoint.name] += 1
             port.limit.sent(slot)
             began = time.monotonic()
@@ -198,7 +198,7 @@ class Asker:
             if reply.message is not None:
                 return await self._keep(port, request, _Sent(key, attempt, slot, most, bound, seconds), reply)
             paid = reply.outcome in MAY_BE_PAID
-            await self.ledger.end(attempt, reply.outcome, seconds, sum(most) if paid else 0, reply.detail)
+            self.ledger.end(attempt, reply.outcome, seconds, sum(most) if paid else 0, reply.detail)
             self.budget.settle(bound, bound if paid else 0)
             port.limit.done(slot, None if paid else 0)
             if reply.outcome == "throttled":
@@ -255,7 +255,7 @@ class Asker:
             "finish": message.finish,
             "body": reply.body,
         }
-        await self.ledger.end(sent.attempt, "answered", sent.seconds, prompt + completion, request=(sent.key, row))
+        self.ledger.end(sent.attempt, "answered", sent.seconds, prompt + completion, request=(sent.key, row))
         self.budget.settle(sent.bound, cost)
         port.limit.done(sent.slot, prompt + completion)
         port.gate.success()
@@ -275,7 +275,7 @@ class Asker:
     async def _fail(self, key: bytes, reply: Reply) -> str:
         reason = f"{reply.outcome}: {reply.detail}"
         failed = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
-        await self.ledger.write([(failed, (reason, time.time(), key))])
+        self.ledger.commit([(failed, (reason, time.time(), key))])
         return FAILED
 
     @contextmanager

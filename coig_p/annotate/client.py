@@ -1,4 +1,4 @@
-"""One attempt at one request, by `openai.AsyncOpenAI`: what came of it, as data rather than exceptions."""
+"""One attempt at one request over `openai.AsyncOpenAI`: what came of it, as data rather than exceptions."""
 
 from __future__ import annotations
 
@@ -80,7 +80,12 @@ def usable_text(message: Message) -> tuple[str | None, str | None]:
 
 
 class Client:
-    """One endpoint's connections."""
+    """One endpoint's connections.
+
+    `AsyncOpenAI` has the address, the headers and the transport. Its `post` works the first two out
+    anew for every request, which took half of the processor's time again; so it is done once here,
+    and requests go to the transport as they are.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         try:
@@ -88,17 +93,18 @@ class Client:
             from openai import AsyncOpenAI, DefaultAioHttpClient
         except ImportError:
             raise UsageError("asking models needs the extra: pip install 'coig-p[annotate]'") from None
-        self.endpoint, self._key, self._response = endpoint, endpoint.key(), httpx2.Response
+        self.endpoint, self._key, self._request = endpoint, endpoint.key(), httpx2.Request
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         self._http = DefaultAioHttpClient(limits=limits, timeout=endpoint.timeout)
-        # No retries of its own: each attempt has to pass the limits and the ledger.
-        self._client = AsyncOpenAI(
-            api_key=self._key,
-            base_url=endpoint.base_url,
-            max_retries=0,
-            http_client=self._http,
-            timeout=endpoint.timeout,
-        )
+        self._client = AsyncOpenAI(api_key=self._key, base_url=endpoint.base_url, http_client=self._http)
+        self._address = self._client.base_url.join("chat/completions")
+        headers = {**self._client.auth_headers, **self._client.default_headers}
+        self._headers = [
+            (name, value)
+            for name, value in headers.items()
+            if isinstance(value, str) and not name.startswith("X-Stainless")  # about this machine
+        ]
+        self._extensions = {"timeout": httpx2.Timeout(endpoint.timeout).as_dict()}
 
     async def close(self) -> None:
         """Close its connections."""
@@ -106,31 +112,34 @@ class Client:
 
     async def ask(self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Reply:
         """Send a request once. Raises nothing but cancellation."""
-        import openai
+        import httpx2
 
         body = {"model": self.endpoint.model, "messages": list(messages), **parameters}
+        content = json.dumps(body, ensure_ascii=False).encode()
+        request = self._request(
+            "POST", self._address, headers=self._headers, content=content, extensions=self._extensions
+        )
         try:
             async with asyncio.timeout(self.endpoint.timeout):
-                response = await self._client.post("/chat/completions", body=body, cast_to=self._response)
+                response = await self._http.send(request)
+            if not response.is_success:
+                return self._status(response)
             text = response.content.decode("utf-8")
             message = read_body(text)
-        except (TimeoutError, openai.APITimeoutError):
+        except (TimeoutError, httpx2.TimeoutException):
             return Reply("timeout", detail=f"no answer in {self.endpoint.timeout:g} s")
-        except openai.APIStatusError as error:
-            return self._status(error)
-        except openai.APIConnectionError as error:
+        except ValueError as error:
+            return Reply("broken", detail=self._shown(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # a transport's own, also where an answer is cut off in its body
             unreachable = any(type(cause).__name__ in _NEVER_SENT for cause in _causes(error))
-            return Reply("unreachable" if unreachable else "reset", detail=self._shown(error.__cause__ or error))
-        except (openai.OpenAIError, ValueError) as error:
-            return Reply("broken", detail=self._shown(error))
-        except Exception as error:  # a transport's own: an answer cut off in its body
-            return Reply("reset", detail=self._shown(error))
+            detail = self._shown(f"{type(error).__name__}: {error}")
+            return Reply("unreachable" if unreachable else "reset", detail=detail)
         return Reply("answered", text, message)
 
-    def _status(self, error: Any) -> Reply:
-        status, detail = error.status_code, self._shown(error)
-        wait = retry_after(error.response.headers.items())
-        code = error.body.get("code") if isinstance(error.body, dict) else None
+    def _status(self, response: Any) -> Reply:
+        status, wait = response.status_code, retry_after(response.headers.items())
+        code, words = _error(response)
+        detail = self._shown(f"{status}: {words}")
         if status in _LEAVE or code in _OUT_OF_MONEY:
             return Reply("leave", detail=detail)
         if status == 429 or (status == 503 and wait is not None):
@@ -139,10 +148,19 @@ class Client:
             return Reply("error", wait=wait, detail=detail)
         return Reply("refused", detail=detail)
 
-    def _shown(self, error: BaseException) -> str:
-        """An error's words without the key, which some servers repeat."""
-        text = f"{type(error).__name__}: {error}".replace(self._key, "***") if self._key != "none" else repr(error)
-        return " ".join(text.split())[:_SHOWN]
+    def _shown(self, text: str) -> str:
+        """Words for people without the key, which some servers repeat."""
+        return " ".join((text if self._key == "none" else text.replace(self._key, "***")).split())[:_SHOWN]
+
+
+def _error(response: Any) -> tuple[Any, str]:
+    """The code and the words of a server's error: OpenAI's {"error": {"code", "message"}}, or what there is."""
+    try:
+        value = json.loads(response.content)
+        error = value.get("error", value)
+        return error.get("code"), str(error.get("message") or error)
+    except (ValueError, AttributeError, RecursionError):
+        return None, response.text or response.reason_phrase
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -2,27 +2,26 @@
 
 A request's key is the SHA-256 of its endpoint's name, model, messages and parameters and of which
 ask it is (an unusable answer is asked again as a request of its own). Before a request is sent, its
-attempt is on disk; before its place in the queue is free again, its answer is. So a process killed
-at any moment loses at most what was in flight, and the next run knows what that was.
+attempt is committed; before its place in the queue is free again, its answer is. So a process killed
+at any moment loses at most what was in flight, and the next run knows what that was. A commit is
+written to the write-ahead log at once, which outlives the process, and a thread brings the log to
+the disk ten times a second: a power cut may forget that long.
 
     requests  one row per request that was ever sent: answered, invalid, failed, open while it is in
               flight, batched while it is out in a batch file; the body as it came
     attempts  one row per time that a request was sent, also those that came to nothing
     queries   the queries of the run, and which of them passed; dropped: the others, as JSON
     meta      what the queries were made from; the layout's version
-
-Writes are collected and committed together by one thread, so that many requests share one fsync.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +48,7 @@ _END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHE
 
 Values = tuple[Any, ...] | Mapping[str, Any]
 
+_SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -109,9 +109,9 @@ class Ledger:
     def __init__(self, folder: Path, connection: sqlite3.Connection, lock: Any) -> None:
         self.folder, self._read, self._lock = folder, connection, lock
         self._write: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, "ledger")
-        self._pending: list[tuple[Sequence[tuple[str, Values]], asyncio.Future[None]]] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._syncing: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._trouble: sqlite3.Error | None = None
         self._next_attempt = 0
 
     @classmethod
@@ -147,15 +147,29 @@ class Ledger:
         return ledger
 
     def _open_writer(self, path: Path) -> None:
-        self._write = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._write = sqlite3.connect(path, isolation_level=None)
         self._write.execute("PRAGMA busy_timeout = 60000")
-        self._write.execute("PRAGMA synchronous = FULL")  # on disk before a request is sent, before a place is free
+        self._write.execute("PRAGMA synchronous = NORMAL")  # no fsync in a commit, which would hold up all requests
         self._next_attempt = self._read.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM attempts").fetchone()[0]
         self.recover("lost")
+        self._syncing = threading.Thread(target=self._sync, args=(path,), name="ledger", daemon=True)
+        self._syncing.start()
+
+    def _sync(self, path: Path) -> None:
+        """Bring what was committed to the disk, again and again; a checkpoint syncs the log before all else."""
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            while not self._closed.wait(_SYNC):
+                try:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                except sqlite3.Error as error:  # a full or broken disk: for the next commit to say
+                    self._trouble = error
+                    return
 
     def close(self) -> None:
         """Close both connections and give the lock back."""
-        self._thread.shutdown()
+        self._closed.set()
+        if self._syncing is not None:
+            self._syncing.join()
         for connection in (self._read, self._write):
             if connection is not None:
                 connection.close()
@@ -187,8 +201,8 @@ class Ledger:
         )
         return found
 
-    async def begin(self, about: Mapping[str, Any], tokens: int, bound: int) -> int:
-        """Put an attempt, and the request that it is at, on disk before it is sent; its number.
+    def begin(self, about: Mapping[str, Any], tokens: int, bound: int) -> int:
+        """Commit an attempt, and the request that it is at, before it is sent; its number.
 
         Args:
             about: key, endpoint, kind, domain, query_id, author, ask and characters of the request.
@@ -198,10 +212,10 @@ class Ledger:
         self._next_attempt += 1
         attempt = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
         values = (number, about["key"], about["endpoint"], time.time(), tokens, bound)
-        await self.write([(PUT, {**about, "state": OPEN}), (attempt, values)])
+        self.commit([(PUT, {**about, "state": OPEN}), (attempt, values)])
         return number
 
-    async def end(
+    def end(
         self,
         attempt: int,
         outcome: str,
@@ -223,35 +237,12 @@ class Ledger:
             work.append(
                 (f"UPDATE requests SET {sets}, at = :at WHERE key = :key", {**values, "key": key, "at": time.time()})
             )
-        await self.write(work)
+        self.commit(work)
 
-    def write(self, work: Sequence[tuple[str, Values]]) -> asyncio.Future[None]:
-        """Changes that are on disk, all or none, when the future is done."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((work, done))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
-        return done
-
-    async def _flush(self) -> None:
-        await asyncio.sleep(0)  # let everything that is ready now share the commit
-        while self._pending:
-            batch, self._pending = self._pending, []
-            work = [change for changes, _ in batch for change in changes]
-            error: Exception | None = None
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, work)
-            except Exception as caught:
-                error = caught
-            for _, done in batch:
-                if done.done():
-                    continue
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
-
-    def _commit(self, work: Sequence[tuple[str, Values]]) -> None:
+    def commit(self, work: Sequence[tuple[str, Values]]) -> None:
+        """Several changes at once: all of them or none, and they outlive this process."""
+        if self._trouble is not None:
+            raise self._trouble
         connection = self._writer()
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -261,10 +252,6 @@ class Ledger:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
-
-    def commit(self, work: Sequence[tuple[str, Values]]) -> None:
-        """Several changes at once, outside the event loop: all of them or none."""
-        self._commit(work)
 
     def _writer(self) -> sqlite3.Connection:
         if self._write is None:
