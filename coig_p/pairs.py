@@ -204,14 +204,18 @@ def sweep_pairs_of(
         query, chosen, rejected = (np.concatenate([pairs[at] for pairs in each]) for at in range(3))
         return Swept(query, chosen, rejected, level)
     candidates = _candidates(responses, batch, config)
-    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))]
+    parts = []
     for labelled in candidates.labelled:
         level = _levels(labelled, thresholds, config.strict)
         kept = labelled.where(level > 0)
         parts.append((kept.low, kept.high, np.asarray(kept.low_value > kept.high_value, bool), level[level > 0]))
-    low, high, wins, level = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not parts:
+        return Swept(*(np.zeros(0, np.int64) for _ in Swept._fields))
+    # One kind of label is the rule: then nothing is copied.
+    low, high, wins, level = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     select = _select(responses, candidates, config, low, high)
-    low, high, wins, level = low[select], high[select], wins[select], level[select]
+    if len(parts) > 1 or len(select) < len(low):
+        low, high, wins, level = low[select], high[select], wins[select], level[select]
     return Swept(responses.query[low], np.where(wins, low, high), np.where(wins, high, low), level)
 
 
@@ -288,8 +292,9 @@ def _candidates(responses: Responses, batch: pa.RecordBatch, config: PairConfig)
 def _select(responses: Responses, candidates: _Candidates, config: PairConfig, low: Index, high: Index) -> Index:
     """Positions, ordered by low and then high, of those with two texts that the strategy takes."""
     # Combinations come in order, comparisons come in order, but not both together.
-    select = np.lexsort((high, low)) if len(candidates.labelled) > 1 else np.arange(len(low))
-    select = select[~_same_text(responses.text, low[select], high[select])]
+    select = np.flatnonzero(~_same_text(responses.text, low, high))
+    if len(candidates.labelled) > 1:
+        select = select[np.lexsort((high[select], low[select]))]
     if config.strategy != "all":
         rank, size = _ranks(responses, candidates.order, candidates.takes_part)
         select = select[_follows_strategy(config.strategy, rank, size, low[select], high[select])]

@@ -33,7 +33,6 @@ PAPER_OPTIMUM = 2.0
 """The threshold that COIG-P's authors chose on their data, on a scale of 1 to 10 (COIG-P, section 5.3)."""
 
 MOST_THRESHOLDS = 200
-_COLUMNS = ("query_id", "responses", "comparisons")
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,8 @@ def _evenness(counts: Sequence[int]) -> float | None:
 
 def _observe(root: Path, config: PairConfig, thresholds: Sequence[float], file: StoreFile) -> _Seen:
     seen = _Seen.nothing(len(thresholds))
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, _COLUMNS, threads=False):
+    columns = ("responses", "comparisons") if is_nested(config) else ("query_id", "responses", "comparisons")
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, columns, threads=False):
         seen.add(_observe_batch(batch, config, thresholds))
     return seen
 
@@ -222,25 +222,30 @@ def _observe_batch(batch: pa.RecordBatch, config: PairConfig, thresholds: Sequen
     nested = is_nested(config)
     responses = Responses.of(batch)
     pairs = sweep_pairs_of(responses, batch, config, thresholds)
+    level = pairs.level - 1
+    names = responses.model.names
+
+    def counts(of_response: Index, size: int, kinds: Index | int = 0, many: int = 1) -> Index:
+        """Pairs by what their chosen response belongs to and their kind at each threshold: (size, T, many)."""
+        cell = ((of_response * steps)[pairs.chosen] + level) * many + kinds
+        return at_each_level(np.bincount(cell, minlength=size * steps * many).reshape(size, steps, many), nested)
+
     length = pc.fill_null(pc.utf8_length(responses.text), 0).to_numpy(zero_copy_only=False)
     chosen, rejected = length[pairs.chosen], length[pairs.rejected]
-    cell = pairs.query * steps + (pairs.level - 1)
-
-    def counts(cells: Index, size: int = rows) -> Index:
-        return at_each_level(np.bincount(cells, minlength=size * steps).reshape(size, steps), nested)
-
-    found, longer = counts(cell), counts(cell[chosen > rejected])
-    names = responses.model.names
-    winner = responses.model.code[pairs.chosen] % (len(names) + 1)  # -1, no name, goes last and is not counted
-    by_model = counts(winner * steps + pairs.level - 1, len(names) + 1)
-    given = np.zeros((rows, steps, len(VERDICTS)), np.int64)
-    for _, said in verdicts(responses, batch, config, thresholds):
-        given += said
+    by_length = counts(responses.query, rows, 1 + (chosen > rejected) - (chosen < rejected), 3)
+    found, shorter, longer = by_length.sum(2), by_length[:, :, 0], by_length[:, :, 2]
+    winner = responses.model.code % (len(names) + 1)  # -1, no name, goes last and is not counted
+    by_model = counts(winner, len(names) + 1)[:, :, 0]
+    said = no_moments(steps, len(VERDICTS))
+    by_judge = [counted for _, counted in verdicts(responses, batch, config, thresholds)]
+    if by_judge:
+        given = np.sum(by_judge, axis=0)
+        said = moments(given, np.broadcast_to(given.sum(2, keepdims=True), given.shape))
     return _Seen(
         pairs=found.sum(0),
         kept=(found > 0).sum(0),
-        longer=moments(longer, longer + counts(cell[chosen < rejected])),
-        verdicts=moments(given, np.broadcast_to(given.sum(2, keepdims=True), given.shape)),
+        longer=moments(longer, longer + shorter),
+        verdicts=said,
         queries=rows,
         chosen={name: by_model[at] for at, name in enumerate(names)},
     )
