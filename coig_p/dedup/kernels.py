@@ -10,6 +10,36 @@ from coig_p.dedup.shingles import Grams, Hashes, Index, Keys, Pairs
 
 
 @njit(nogil=True, cache=True)
+def grams(letters: Hashes, sizes: Index, starts: Index, n: int, base: int, packed: bool) -> Grams:
+    """As `coig_p.dedup.shingles._grams`."""
+    found = np.zeros(starts[-1], np.uint64)
+    begin = 0
+    for text in range(len(sizes)):
+        for nth in range(starts[text + 1] - starts[text]):
+            gram = np.uint64(0)
+            for at in range(nth, nth + n):
+                letter = np.uint64(letters[begin + at]) + np.uint64(1) if at < sizes[text] else np.uint64(0)
+                gram = (gram << np.uint64(21)) | letter if packed else gram * np.uint64(base) + letter
+            found[starts[text] + nth] = gram
+        begin += sizes[text]
+    return found
+
+
+@njit(nogil=True, cache=True)
+def band_keys(found: Hashes, number: int, rows: int) -> Keys:
+    """As `coig_p.dedup.minhash._band_keys`."""
+    keys = np.zeros((number, len(found)), np.uint64)
+    for text in range(len(found)):
+        for band in range(number):
+            key = np.uint64(0)
+            for at in range(band * rows, (band + 1) * rows):
+                key = (key ^ np.uint64(found[text, at])) * np.uint64(0x9E3779B97F4A7C15)
+                key ^= key >> np.uint64(29)
+            keys[band, text] = key
+    return keys
+
+
+@njit(nogil=True, cache=True)
 def minima(hashed: Hashes, starts: Index, factors: Hashes, offsets: Hashes) -> Hashes:
     """As `coig_p.dedup.minhash._minima`."""
     result = np.full((len(starts) - 1, len(factors)), 0xFFFFFFFF, np.uint32)

@@ -143,6 +143,9 @@ def _mixed(values: Hashes) -> Hashes:
 def _band_keys(found: Signatures, cut: tuple[int, int]) -> BandKeys:
     """Bands x T: equal where all values of a band are."""
     number, rows = cut
+    kernels = fast_kernels()
+    if kernels is not None:
+        return np.asarray(kernels.band_keys(found, number, rows))
     cells = found[:, : number * rows].reshape(len(found), number, rows)
     key = np.zeros((len(found), number), np.uint64)
     for at in range(rows):

@@ -37,12 +37,19 @@ class Shingles(NamedTuple):
 def shingles(texts: Sequence[str], n: int) -> Shingles:
     """The character n-grams of each text."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    letters = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32).astype(np.uint64)
-    begins = np.cumsum(sizes) - sizes
+    letters = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
     short = (sizes > 0) & (sizes < n)
     grams_of = np.where(short, 1, np.maximum(sizes - n + 1, 0))
     starts = np.concatenate([[0], np.cumsum(grams_of)])
-    text = np.repeat(np.arange(len(texts)), grams_of)
+    kernels = fast_kernels()
+    if kernels is not None:
+        return Shingles(kernels.grams(letters, sizes, starts, n, np.uint64(_BASE), n <= _PACKED), starts)
+    return Shingles(_grams(letters, sizes, starts, n), starts)
+
+
+def _grams(letters: Hashes, sizes: Index, starts: Index, n: int) -> Grams:
+    text = np.repeat(np.arange(len(sizes)), np.diff(starts))
+    begins = np.cumsum(sizes) - sizes
     place = begins[text] + np.arange(len(text)) - starts[text]  # in letters, where each gram begins
     grams = np.zeros(len(text), np.uint64)
     for at in range(n):
@@ -50,7 +57,7 @@ def shingles(texts: Sequence[str], n: int) -> Shingles:
         letter = letters[inside] + np.uint64(1)  # 0 stands for none, so that a short text is no other's prefix
         letter[sizes[text] <= at] = 0
         grams = (grams << np.uint64(21)) | letter if n <= _PACKED else grams * np.uint64(_BASE) + letter
-    return Shingles(grams, starts)
+    return grams
 
 
 def hash32(grams: Grams) -> Hashes:
