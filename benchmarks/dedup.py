@@ -12,6 +12,7 @@ of its own, the ways take turns. Prints tables and keeps them in benchmarks/resu
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import tempfile
@@ -102,6 +103,8 @@ def measure(way: str, path: Path) -> Measured:
     forms = comparison_forms(lines)
     del lines
     RUN[way](forms[:100])  # imports, and compiled code from numba's cache
+    gc.collect()
+    gc.freeze()  # or somebody's run would go over all that the imports made
     with PeakMemory() as memory:
         begin = time.perf_counter()
         found = RUN[way](forms)

@@ -62,16 +62,16 @@ def similar_pairs(
         texts: T different comparison forms; empty ones are similar to nothing.
     """
     cut = bands(threshold, num_perm)
+    keys = np.empty((cut[0], len(texts)), np.uint64)
+    small = np.empty((len(texts), num_perm), np.uint8)
 
-    def sign(piece: Sequence[str]) -> tuple[BandKeys, npt.NDArray[np.uint8]]:
-        found = signatures(shingles(piece, n), num_perm, seed)
-        return _band_keys(found, cut), found.astype(np.uint8)
+    def sign(low: int) -> None:
+        piece = slice(low, low + _TEXTS_AT_ONCE)
+        found = signatures(shingles(texts[piece], n), num_perm, seed)
+        keys[:, piece], small[piece] = _band_keys(found, cut), found.astype(np.uint8)
 
-    pieces = [texts[low : low + _TEXTS_AT_ONCE] for low in range(0, len(texts), _TEXTS_AT_ONCE)]
-    signed = [made for _, made in in_order(sign, pieces or [[]])]
-    keys = np.concatenate([keys for keys, _ in signed], axis=1)
-    small = np.concatenate([small for _, small in signed])
-    del signed
+    for _ in in_order(sign, range(0, len(texts), _TEXTS_AT_ONCE)):
+        pass
     filled = np.fromiter(map(len, texts), np.int64, len(texts)) > 0
     candidates = _candidates(keys, small, filled, threshold)
     similarity = jaccard(texts, candidates, n)
