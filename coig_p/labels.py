@@ -113,19 +113,21 @@ def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int
     usable &= _judge_allowed(responses.judge, [author], config)
     of, judge = responses.score_of[usable], responses.judge.code[usable]
     grid = _to_ints(np.rint(responses.score[usable] * SCORE_GRID))
-    # A judge's dimensions first, with equal weight; then the judges.
-    by_judge = np.lexsort((judge, of))
-    of, judge, grid = of[by_judge], judge[by_judge], grid[by_judge]
-    starts = group_starts(of, judge)
-    values, scale = _group_means(grid, SCORE_GRID, starts)
-    of = of[starts]
-    starts = group_starts(of)
-    if config.aggregation == "mean":
-        values, scale = _group_means(values, scale, starts)
-    elif config.aggregation == "median":
-        values, scale = _group_medians(values, starts), scale * 2
-    elif len(starts):
-        values = (np.minimum if config.aggregation == "min" else np.maximum).reduceat(values, starts)
+    values, scale, starts = grid, SCORE_GRID, np.arange(len(of))
+    if not (of[1:] > of[:-1]).all():  # else each response has one score, which is its value
+        # A judge's dimensions first, with equal weight; then the judges.
+        by_judge = np.lexsort((judge, of))
+        of, judge, grid = of[by_judge], judge[by_judge], grid[by_judge]
+        starts = group_starts(of, judge)
+        values, scale = _group_means(grid, SCORE_GRID, starts)
+        of = of[starts]
+        starts = group_starts(of)
+        if config.aggregation == "mean":
+            values, scale = _group_means(values, scale, starts)
+        elif config.aggregation == "median":
+            values, scale = _group_medians(values, starts), scale * 2
+        elif len(starts):
+            values = (np.minimum if config.aggregation == "min" else np.maximum).reduceat(values, starts)
     scored = np.zeros(len(responses.query), dtype=bool)
     scored[of[starts]] = True
     spread = np.zeros(len(responses.query), dtype=values.dtype)
