@@ -78,7 +78,13 @@ MODELS = [endpoint("a", URL, judges=True), endpoint("b", URL, judges=True)]
         ([endpoint("a", "http://me:pw@host/v1")], {}, "environment variable"),
         ([endpoint("a", URL, concurrency=0)], {}, "use 1 or more"),
         ([endpoint("a", URL, timeout=0)], {}, "seconds above 0"),
-        ([endpoint("a", URL, input_price=-0.1)], {}, "use 0 or more"),
+        ([endpoint("a", URL, input_price=-0.1)], {}, "use 0 to 1,000,000"),
+        ([endpoint("a", URL, output_price=1e7)], {}, "use 0 to 1,000,000"),
+        ([endpoint("a", URL, concurrency=10**6)], {}, "use at most 4,096"),
+        ([endpoint("a", "http://[::1/v1")], {}, "give a URL"),
+        ([endpoint("a", "http://host:99999/v1")], {}, "give a URL"),
+        ([endpoint("a", "http://host/v1?api-version=1")], {}, "from ? or # on"),
+        (MODELS, {"run": {"folder": "run.toml"}}, "is a file, not a folder"),
         ([endpoint("a", URL, parameters={"stream": True})], {}, "'stream' is set by the run"),
         ([endpoint("a", URL, parameters={"max_tokens": 0})], {}, "whole number of 1 or more"),
         ([endpoint("a", URL, tokens_per_minute=64)], {}, "does not fit"),
@@ -317,8 +323,34 @@ def test_a_pause_that_the_server_asks_for_holds_everybody() -> None:
             await asyncio.wait_for(gate.enter(), 0.01)
         clock.now += 1.1
         await gate.enter()
+        gate.throttled(60)  # 31 seconds without an answer so far, and then 91
+        clock.now += 60
+        await gate.enter()
+        gate.throttled(60)
+        with pytest.raises(EndpointDown, match="asks to wait another 60"):
+            await gate.enter()
 
     asyncio.run(work())
+
+
+def test_costs_of_any_size_add_up(tmp_path: Path) -> None:
+    large = 2**62
+    with Ledger.open(tmp_path, write=True) as ledger:
+        for at in range(5):
+            ledger.begin(about(bytes([at])), 10, large * 4)
+            if at < 3:
+                answer = {"state": "answered", "cost": large, "body": "{}"}
+                ledger.end(at + 1, "answered", 0.1, 7, request=(bytes([at]), answer))
+    with Ledger.open(tmp_path, write=True) as ledger:
+        assert ledger.spent() == (3 * large, 2 * large)
+
+
+def test_a_key_that_no_header_can_hold_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = write_run(tmp_path, pool(URL, 3, 3, key_env="COIGP_TEST_KEY"))
+    for bad in ("密钥", "sk-a\nb", "sk a"):
+        monkeypatch.setenv("COIGP_TEST_KEY", bad)
+        with pytest.raises(UsageError, match="COIGP_TEST_KEY holds a space or letter"):
+            config.endpoints[0].key()
 
 
 def test_a_budget_waits_for_what_is_in_flight_and_then_says_no() -> None:
@@ -347,7 +379,8 @@ def test_retry_after_in_all_its_forms() -> None:
     found = retry_after([("Retry-After", later)])
     assert found is not None
     assert 95 < found <= 100
-    for odd in ("", "soon", "-1", "nan", "inf", "1e400"):
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=30), usegmt=True)
+    for odd in ("", "soon", "-1", "0", "nan", "inf", "1e400", past):  # then backoff decides
         assert retry_after([("Retry-After", odd)]) is None
     assert retry_after([]) is None
 

@@ -7,9 +7,11 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +278,86 @@ def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_
         run.communicate()
         server.latency = 0
         assert exit_code(run_stages(config)) == 0
+
+
+GOOD = {"choices": [{"message": {"content": "回答"}, "finish_reason": "stop"}]}
+
+
+def answering(status: int, headers: dict[str, str], body: str) -> Any:
+    """A server that says one thing to everybody, and keeps the headers of what it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode("ascii"))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    seen: list[dict[str, str]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, seen
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "words"),
+    [
+        (500, {}, {"error": {"message": "cut \ud83d"}}, "error: 500: cut ?"),
+        (400, {}, {"error": {"message": "cut \ud83d"}}, "refused: 400: cut ?"),
+        (200, {}, {"choices": [{"message": {"content": "答"}, "finish_reason": "\ud83d"}]}, None),
+        (200, {}, {**GOOD, "usage": {"prompt_tokens": 2**39, "completion_tokens": 2**39}}, None),
+        (200, {}, {**GOOD, "usage": "n/a"}, None),
+        (200, {}, {**GOOD, "debug": "Bearer sk-very-secret"}, None),
+        (401, {}, {"error": {"message": "sk-very-secret is wrong"}}, "leave: 401: *** is wrong"),
+        (307, {"Location": "/v2/chat/completions"}, {}, "leave: 307: moved to /v2/chat/completions"),
+    ],
+)
+def test_odd_answers_end_in_the_ledger_without_the_key(
+    status: int, headers: dict[str, str], body: Any, words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COIGP_TEST_KEY", "sk-very-secret")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-somebody")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer sk-another")
+    server, seen = answering(status, headers, json.dumps(body))
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        prices = {"input_price": 10, "output_price": 10, "concurrency": 2}
+        config = write_run(tmp_path, pool(url, 3, 3, key_env="COIGP_TEST_KEY", **prices))
+        report = run_stages(config, ("generate",))
+    finally:
+        server.shutdown()
+        server.server_close()
+    check_accounts(config)
+    with Ledger.open(config.folder) as ledger:
+        reasons = {reason for (reason,) in ledger.rows("SELECT reason FROM requests WHERE state != 'answered'")}
+        if words is not None:
+            assert reasons
+            assert all(reason.startswith(words) for reason in reasons)
+        else:
+            assert not reasons
+            assert ledger.rows("SELECT COUNT(*) FROM requests WHERE state = 'answered'") == [(36,)]
+            assert 0 < report.cost[0] < 10**12
+    assert len(seen) == sum(report.sent.values())
+    assert {one["authorization"] for one in seen} == {"Bearer sk-very-secret"}
+    assert not any(name.startswith(("openai", "x-stainless")) for one in seen for name in one)
+    assert b"very-secret" not in b"".join(path.read_bytes() for path in config.folder.rglob("*") if path.is_file())
+
+
+def test_an_endpoint_that_asks_for_a_day_is_left(tmp_path: Path) -> None:
+    server, seen = answering(429, {"Retry-After": "86400"}, "{}")
+    try:
+        config = write_run(tmp_path, pool(f"http://127.0.0.1:{server.server_port}/v1", 3, 3, concurrency=1))
+        report = run_stages(config)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(seen) == 3
+    assert exit_code(report) == 3
+    assert all("asks to wait another 86400" in why for why in report.left.values())

@@ -127,10 +127,10 @@ def _answer(
         key = bytes.fromhex(line["custom_id"])
     except (LookupError, TypeError, ValueError):
         raise ValueError("custom_id is missing or not one of ours") from None
-    known = ledger.rows("SELECT endpoint, kind, domain, state FROM requests WHERE key = ?", (key,))
+    known = ledger.rows("SELECT endpoint, kind, domain, state, characters FROM requests WHERE key = ?", (key,))
     if not known:
         raise ValueError(f"custom_id {line['custom_id'][:16]}...: no such request was written by this run")
-    endpoint_name, kind, domain, state = known[0]
+    endpoint_name, kind, domain, state, characters = known[0]
     if state in (ANSWERED, INVALID) or key in done:
         return key, "known"
     if endpoint_name not in config.by_name:
@@ -147,7 +147,10 @@ def _answer(
         return key, FAILED
     found = verdict(config, kind, domain, message)
     endpoint = config.by_name[endpoint_name]
-    cost = endpoint.cost(message.prompt_tokens or 0, message.completion_tokens or 0)
+    # As online: without a word on usage, a token is taken to be a byte, and a character three of them.
+    prompt = 3 * characters if message.prompt_tokens is None else message.prompt_tokens
+    written = len((message.text or "").encode("utf-8", "surrogatepass"))
+    cost = endpoint.cost(prompt, written if message.completion_tokens is None else message.completion_tokens)
     changes.append((attempt, (key, endpoint_name, now, "answered")))
     changes.append(
         (
@@ -168,6 +171,10 @@ def _body(response: Any, error: Any) -> tuple[Message | None, str, str]:
         status = response.get("status_code") if isinstance(response, dict) else None
         return None, "", " ".join(f"batch: status {status}, {error!r}".split())[:300]
     body = json.dumps(response.get("body"), ensure_ascii=False)
+    try:
+        body.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which has to stay escaped
+        body = json.dumps(response.get("body"))
     try:
         return read_body(body), body, ""
     except ValueError as bad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +24,25 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 _EXAMPLES = 20
 
 
+class Finite(click.FloatRange):
+    """A number that is neither inf nor nan."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A float, or click's error."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return found
+
+
 def limits(command: Command) -> Command:
     """Options of every command that asks models."""
     command = click.option(
-        "--max-hours", type=click.FloatRange(min=0), metavar="H", help="Send nothing more after so many hours."
+        "--max-hours", type=Finite(min=0), metavar="H", help="Send nothing more after so many hours."
     )(command)
     return click.option(
         "--max-cost",
-        type=click.FloatRange(min=0),
+        type=Finite(min=0),
         metavar="N",
         help="Most that all runs of the folder may cost, in the currency of the prices. Default: the file's.",
     )(command)
@@ -337,6 +349,9 @@ def _print(config: RunConfig, report: Report) -> None:
         for kind, states in stored.missing.items():
             words = ", ".join(f"{state} {number:,}" for state, number in states.items())
             click.echo(f"missing, {kind}: {words}; see {printable(str(config.folder / 'missing.jsonl'))}")
+    elif report.nothing:
+        words = ", ".join(f"{reason} {number:,}" for reason, number in report.nothing.items())
+        click.echo(f"no store: no model has answered yet ({words})", err=True)
     paid, may = (amount / MONEY for amount in report.cost)
     sent = sum(report.sent.values())
     click.echo(f"sent {sent:,} requests; cost so far {paid:.4f}, and up to {may:.4f} for attempts without an answer")

@@ -17,6 +17,7 @@ _TRY_AGAIN = (408, 409, 425)
 _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "Arrearage")
 _NEVER_SENT = ("ConnectError", "ConnectTimeout", "ClientConnectorError", "ClientConnectorDNSError", "gaierror")
 _SHOWN = 300  # characters of a server's message that are kept
+_MOST_TOKENS = 2**22  # more than any model's context: a server that claims more is not believed
 
 
 class Message(NamedTuple):
@@ -55,15 +56,16 @@ def read_body(body: str) -> Message:
         choice = value["choices"][0]
         message = choice["message"]
         text = message.get("content")
-        usage = value.get("usage") or {}
+        usage = value.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
         finish, refusal = choice.get("finish_reason"), message.get("refusal")
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no choices[0].message: {error!r}") from None
     if text is not None and not isinstance(text, str):
         raise ValueError("choices[0].message.content is not text")
-    tokens = [count if isinstance(count, int) and 0 <= count < 2**40 else None for count in counts]
-    ended = finish if isinstance(finish, str) else None
+    tokens = [count if isinstance(count, int) and 0 <= count <= _MOST_TOKENS else None for count in counts]
+    ended = _encodable(finish) if isinstance(finish, str) else None
     return Message(text, ended, refusal if isinstance(refusal, str) else None, *tokens)
 
 
@@ -98,12 +100,9 @@ class Client:
         self._http = DefaultAioHttpClient(limits=limits, timeout=endpoint.timeout)
         self._client = AsyncOpenAI(api_key=self._key, base_url=endpoint.base_url, http_client=self._http)
         self._address = self._client.base_url.join("chat/completions")
-        headers = {**self._client.auth_headers, **self._client.default_headers}
-        self._headers = [
-            (name, value)
-            for name, value in headers.items()
-            if isinstance(value, str) and not name.startswith("X-Stainless")  # about this machine
-        ]
+        # No other headers: they tell of this machine, or come from variables that are meant for openai.com.
+        own = {name: str(self._client.default_headers[name]) for name in ("Accept", "Content-Type", "User-Agent")}
+        self._headers = {**own, "Authorization": f"Bearer {self._key}"}
         self._extensions = {"timeout": httpx2.Timeout(endpoint.timeout).as_dict()}
 
     async def close(self) -> None:
@@ -115,16 +114,17 @@ class Client:
         import httpx2
 
         body = {"model": self.endpoint.model, "messages": list(messages), **parameters}
-        content = json.dumps(body, ensure_ascii=False).encode()
-        request = self._request(
-            "POST", self._address, headers=self._headers, content=content, extensions=self._extensions
-        )
         try:
+            content = json.dumps(body, ensure_ascii=False).encode()
+            request = self._request(
+                "POST", self._address, headers=self._headers, content=content, extensions=self._extensions
+            )
             async with asyncio.timeout(self.endpoint.timeout):
-                response = await self._http.send(request)
+                # A redirect would be another request, which no limit has counted.
+                response = await self._http.send(request, follow_redirects=False)
             if not response.is_success:
                 return self._status(response)
-            text = response.content.decode("utf-8")
+            text = self._without_key(response.content.decode("utf-8"))
             message = read_body(text)
         except (TimeoutError, httpx2.TimeoutException):
             return Reply("timeout", detail=f"no answer in {self.endpoint.timeout:g} s")
@@ -139,8 +139,10 @@ class Client:
     def _status(self, response: Any) -> Reply:
         status, wait = response.status_code, retry_after(response.headers.items())
         code, words = _error(response)
+        if response.has_redirect_location:
+            words = f"moved to {response.headers['location']}: set base_url to where it is"
         detail = self._shown(f"{status}: {words}")
-        if status in _LEAVE or code in _OUT_OF_MONEY:
+        if status in _LEAVE or code in _OUT_OF_MONEY or response.is_redirect:
             return Reply("leave", detail=detail)
         if status == 429 or (status == 503 and wait is not None):
             return Reply("throttled", wait=wait, detail=detail)
@@ -149,8 +151,17 @@ class Client:
         return Reply("refused", detail=detail)
 
     def _shown(self, text: str) -> str:
-        """Words for people without the key, which some servers repeat."""
-        return " ".join((text if self._key == "none" else text.replace(self._key, "***")).split())[:_SHOWN]
+        """Words for people."""
+        return " ".join(_encodable(self._without_key(text)).split())[:_SHOWN]
+
+    def _without_key(self, text: str) -> str:
+        """Some servers repeat the key."""
+        return text if self._key == "none" else text.replace(self._key, "***")
+
+
+def _encodable(text: str) -> str:
+    """With a question mark for half a surrogate pair, which no file takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _error(response: Any) -> tuple[Any, str]:

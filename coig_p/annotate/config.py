@@ -26,6 +26,8 @@ MONEY = 10**12
 """Costs are whole numbers of 1/MONEY of the currency, so that sums are exact."""
 
 _PER_TOKEN = MONEY // 10**6
+_HIGHEST_PRICE = 1_000_000  # for a million tokens; costs stay within SQLite's whole numbers
+_MOST_AT_ONCE = 4096
 _OURS = ("model", "messages", "stream", "n", "tools")  # parameters that a run sets or cannot read
 _WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
 
@@ -77,11 +79,19 @@ class Endpoint:
         for name in ("name", "model", "family"):
             if not getattr(self, name).strip():
                 raise UsageError(f"{name} is blank")
-        url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
+        try:
+            url = urlsplit(self.base_url)
+            right = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError:
+            right = False
+        if not right:
             raise UsageError(f"base_url {self.base_url!r}: give a URL such as https://host/v1")
         if url.username or url.password:
             raise UsageError("base_url holds a password: put it in an environment variable and name that in key_env")
+        if url.query or url.fragment:
+            raise UsageError(f"base_url {self.base_url!r}: a part from ? or # on is never sent")
+        if self.concurrency > _MOST_AT_ONCE:
+            raise UsageError(f"concurrency = {self.concurrency}: use at most {_MOST_AT_ONCE:,}")
         for name, low in (("concurrency", 1), ("attempts", 1), ("requests_per_minute", 1), ("tokens_per_minute", 1)):
             value = getattr(self, name)
             if value is not None and value < low:
@@ -91,8 +101,8 @@ class Endpoint:
                 raise UsageError(f"{name} = {getattr(self, name):g}: use seconds above 0")
         for name in ("input_price", "output_price"):
             price = getattr(self, name)
-            if price < 0 or price * _PER_TOKEN != int(price * _PER_TOKEN):
-                raise UsageError(f"{name} = {price}: use 0 or more, with at most 6 decimals")
+            if not 0 <= price <= _HIGHEST_PRICE or price * _PER_TOKEN != int(price * _PER_TOKEN):
+                raise UsageError(f"{name} = {price}: use 0 to {_HIGHEST_PRICE:,}, with at most 6 decimals")
         for name in ("parameters", "judge_parameters"):
             given: Mapping[str, Any] = getattr(self, name)
             for parameter in _OURS:
@@ -125,6 +135,8 @@ class Endpoint:
         key = os.environ.get(self.key_env, "").strip()
         if not key:
             raise UsageError(f"endpoint {self.name!r}: the environment variable {self.key_env} is not set")
+        if not all("!" <= letter <= "~" for letter in key):
+            raise UsageError(f"endpoint {self.name!r}: {self.key_env} holds a space or letter that no key has")
         return key
 
 
@@ -341,6 +353,8 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         judge_prompts=judge_prompts,
     )
     _check_run(config)
+    if config.folder.exists() and not config.folder.is_dir():
+        raise UsageError(f"run.folder: {config.folder} is a file, not a folder")
     return config
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -48,6 +49,7 @@ _END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHE
 
 Values = tuple[Any, ...] | Mapping[str, Any]
 
+_LARGEST = 2**62
 _SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
 _VERSION = 1
 _SCHEMA = """
@@ -103,6 +105,19 @@ def request_key(
     return hashlib.sha256(text.encode()).digest()
 
 
+_PART = 10**6
+
+
+def sum_of(column: str) -> str:
+    """SQL for a sum of money, as two columns for `whole_sum`: in one, SQLite's whole numbers could overflow."""
+    return f"COALESCE(SUM({column} / {_PART}), 0), COALESCE(SUM({column} % {_PART}), 0)"
+
+
+def whole_sum(high: int, low: int) -> int:
+    """The sum that `sum_of` asked for."""
+    return high * _PART + low
+
+
 class Ledger:
     """An open ledger. One process writes; others may read it meanwhile."""
 
@@ -111,7 +126,8 @@ class Ledger:
         self._write: sqlite3.Connection | None = None
         self._syncing: threading.Thread | None = None
         self._closed = threading.Event()
-        self._trouble: sqlite3.Error | None = None
+        self._unsynced = False
+        self._trouble: OSError | sqlite3.Error | None = None
         self._next_attempt = 0
 
     @classmethod
@@ -156,12 +172,18 @@ class Ledger:
         self._syncing.start()
 
     def _sync(self, path: Path) -> None:
-        """Bring what was committed to the disk, again and again; a checkpoint syncs the log before all else."""
+        """Bring what was committed to the disk, again and again, and the log's content into the database."""
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             while not self._closed.wait(_SYNC):
+                if not self._unsynced:
+                    continue
+                self._unsynced = False
                 try:
+                    # A checkpoint syncs too, but not while somebody reads an older state.
+                    with open(f"{path}-wal", "rb") as log:
+                        os.fsync(log.fileno())
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                except sqlite3.Error as error:  # a full or broken disk: for the next commit to say
+                except (OSError, sqlite3.Error) as error:  # a full or broken disk: for the next commit to say
                     self._trouble = error
                     return
 
@@ -211,7 +233,7 @@ class Ledger:
         number = self._next_attempt
         self._next_attempt += 1
         attempt = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
-        values = (number, about["key"], about["endpoint"], time.time(), tokens, bound)
+        values = (number, about["key"], about["endpoint"], time.time(), min(tokens, _LARGEST), min(bound, _LARGEST))
         self.commit([(PUT, {**about, "state": OPEN}), (attempt, values)])
         return number
 
@@ -242,7 +264,7 @@ class Ledger:
     def commit(self, work: Sequence[tuple[str, Values]]) -> None:
         """Several changes at once: all of them or none, and they outlive this process."""
         if self._trouble is not None:
-            raise self._trouble
+            raise sqlite3.OperationalError(f"the disk took nothing more: {self._trouble}")
         connection = self._writer()
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -252,6 +274,7 @@ class Ledger:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+        self._unsynced = True
 
     def _writer(self) -> sqlite3.Connection:
         if self._write is None:
@@ -281,10 +304,10 @@ class Ledger:
 
     def spent(self) -> tuple[int, int]:
         """What the answers cost, and what attempts without an answer may have cost at most."""
-        paid = self._read.execute("SELECT COALESCE(SUM(cost), 0) FROM requests").fetchone()[0]
+        paid = self._read.execute(f"SELECT {sum_of('cost')} FROM requests").fetchone()
         marks = ", ".join("?" * len(MAY_BE_PAID))
-        may = f"SELECT COALESCE(SUM(bound), 0) FROM attempts WHERE outcome IN ({marks})"
-        return int(paid), int(self._read.execute(may, MAY_BE_PAID).fetchone()[0])
+        may = f"SELECT {sum_of('bound')} FROM attempts WHERE outcome IN ({marks})"
+        return whole_sum(*paid), whole_sum(*self._read.execute(may, MAY_BE_PAID).fetchone())
 
     def recent(self, endpoint: str, seconds: float) -> list[tuple[float, int]]:
         """When the endpoint's attempts of the last seconds were made (Unix time), and their tokens."""

@@ -152,8 +152,12 @@ class Gate:
 
     def throttled(self, wait: float) -> None:
         """The endpoint asks for a pause of so many seconds."""
-        self._until = max(self._until, self.clock() + wait)
+        now = self.clock()
+        self._since = now if self._since is None else self._since
+        self._until = max(self._until, now + wait)
         self._probing = False
+        if now + wait - self._since >= self.give_up:
+            self.leave(f"no answer for {now - self._since:.0f} s, and it asks to wait another {wait:.0f}")
         self._changed.set()
 
     def failure(self, reason: str) -> None:
@@ -212,17 +216,21 @@ def backoff(failures: int, rng: random.Random) -> float:
 
 
 def retry_after(headers: Iterable[tuple[str, str]]) -> float | None:
-    """Seconds that a server asks to wait: retry-after-ms, or Retry-After in seconds or as a date."""
+    """Seconds that a server asks to wait: retry-after-ms, or Retry-After in seconds or as a date.
+
+    None where it asks for none; a moment that is past asks for none either.
+    """
     named = {name.lower(): value.strip() for name, value in headers}
     for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             seconds = float(named[name]) / scale
         except (KeyError, ValueError):
             continue
-        if 0 <= seconds < float("inf"):
+        if 0 < seconds < float("inf"):
             return seconds
     try:
         until = parsedate_to_datetime(named["retry-after"])
-        return max(0.0, until.timestamp() - time.time())
+        seconds = until.timestamp() - time.time()
+        return seconds if seconds > 0 else None
     except (KeyError, ValueError, TypeError, OverflowError):
         return None

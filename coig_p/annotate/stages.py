@@ -41,6 +41,7 @@ class Report:
         left: endpoints that were left, and why.
         abandoned: requests by endpoint that were in flight and not waited for.
         stopped: interrupted, budget, time, or None.
+        nothing: where there is no answer to store, what became of the requests, by state and reason.
         cost: what all runs of this folder cost so far, and may have cost beyond that, in 1/MONEY.
     """
 
@@ -51,6 +52,7 @@ class Report:
     abandoned: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
     stored: Stored | None = None
+    nothing: dict[str, int] = field(default_factory=dict)
     cost: tuple[int, int] = (0, 0)
 
 
@@ -109,10 +111,9 @@ def run_stages(
         try:
             collect(config, ledger)
             asyncio.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
+            report.cost = ledger.spent()
         except sqlite3.Error as error:
             raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
-        finally:
-            report.cost = ledger.spent()
         return report
 
 
@@ -140,7 +141,7 @@ async def _run(
                 elif stage in ("generate", "judge") and stage in stages:
                     await _ask(config, ledger, asker, stage, progress)
                 elif stage == "store" and stage in stages:
-                    report.stored = _store(config, ledger)
+                    report.stored = _store(config, ledger, report)
     finally:
         if timer is not None:
             timer.cancel()
@@ -150,9 +151,13 @@ async def _run(
         report.left = {name: port.gate.left for name, port in asker.ports.items() if port.gate.left is not None}
 
 
-def _store(config: RunConfig, ledger: Ledger) -> Stored | None:
-    answered = ledger.rows("SELECT 1 FROM requests WHERE kind = 'generate' AND state = 'answered' LIMIT 1")
-    return write_store_of(config, ledger) if answered else None  # the report says why there is nothing
+def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
+    if ledger.rows("SELECT 1 FROM requests WHERE kind = 'generate' AND state = 'answered' LIMIT 1"):
+        return write_store_of(config, ledger)
+    found = "SELECT state, reason, COUNT(*) FROM requests WHERE kind = 'generate' GROUP BY 1, 2"
+    for state, reason, number in ledger.rows(found):
+        report.nothing[state if reason is None else f"{state}: {reason}"] = number
+    return None
 
 
 async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stage: str, progress: Progress) -> None:

@@ -10,7 +10,18 @@ from typing import Any, NamedTuple
 
 from coig_p.annotate.client import read_body
 from coig_p.annotate.config import MONEY, Endpoint, RunConfig, max_tokens
-from coig_p.annotate.ledger import ANSWERED, BATCHED, FAILED, INVALID, MAY_BE_PAID, OPEN, Ledger, Query
+from coig_p.annotate.ledger import (
+    ANSWERED,
+    BATCHED,
+    FAILED,
+    INVALID,
+    MAY_BE_PAID,
+    OPEN,
+    Ledger,
+    Query,
+    sum_of,
+    whole_sum,
+)
 from coig_p.annotate.requests import (
     GENERATE,
     JUDGE,
@@ -42,28 +53,29 @@ def status(config: RunConfig, ledger: Ledger) -> dict[str, Any]:
     cost: Counter[str] = Counter()
     exhausted: Counter[str] = Counter()
     grouped = (
-        "SELECT endpoint, kind, state, ask, COUNT(*), SUM(cost), SUM(finish = 'length') FROM requests "
+        "SELECT endpoint, kind, state, ask, COUNT(*), SUM(finish = 'length'), "
+        f"{sum_of('cost')} FROM requests "
         "GROUP BY 1, 2, 3, 4"
     )
     cut: Counter[str] = Counter()
-    for endpoint, kind, state, ask, number, paid, length in ledger.each(grouped):
+    for endpoint, kind, state, ask, number, length, *cost_of in ledger.each(grouped):
         states[endpoint][state] += number
         kinds[kind][state] += number
-        cost[endpoint] += paid
+        cost[endpoint] += whole_sum(*cost_of)
         cut[endpoint] += length or 0
         if state in (ANSWERED, FAILED) or (state == INVALID and ask == config.judging.asks - 1):
             exhausted[kind] += number
     sent: Counter[str] = Counter()
     unanswered: dict[str, Counter[str]] = defaultdict(Counter)
     may: Counter[str] = Counter()
-    for endpoint, result, number, bound in ledger.each(
-        "SELECT endpoint, outcome, COUNT(*), SUM(bound) FROM attempts GROUP BY 1, 2"
+    for endpoint, result, number, *bound in ledger.each(
+        f"SELECT endpoint, outcome, COUNT(*), {sum_of('bound')} FROM attempts GROUP BY 1, 2"
     ):
         sent[endpoint] += number
         if result not in ("answered", None):
             unanswered[endpoint][result] += number
         if result in MAY_BE_PAID:
-            may[endpoint] += bound
+            may[endpoint] += whole_sum(*bound)
     since = time.time() - _LATELY
     lately: Counter[str] = Counter()
     oldest: float | None = None
