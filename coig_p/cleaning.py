@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,11 @@ def clean_store(
     """
     check_clean(store, out, report.rules, more, overwrite)
     condemned = _condemned(report, more)
-    dropped = {rule: dict.fromkeys(UNITS, 0) for rule in sorted(set(_rules_in(condemned)))}
+    found = sorted(set(_rules_in(condemned)))
+    # The manifest tells of all that went since the import, not of the last cleaning alone.
+    earlier = dropped_before(store, step)
+    total = {rule: earlier.get(rule) or dict.fromkeys(UNITS, 0) for rule in sorted({*found, *earlier})}
+    before = deepcopy(total)
     kept_rows: Counter[tuple[str, str]] = Counter()
     for file in store.data_files():
         ids = pq.read_table(store.path / file.path, columns=["query_id"]).column("query_id").to_pylist()
@@ -75,13 +80,15 @@ def clean_store(
     if not sum(kept_rows.values()):
         raise DataError("nothing was written: no query is left")
     with atomic_directory(out) as root:
-        parts = [
-            Part(domain, split, rows, _kept(store, domain, split, condemned, dropped, advance))
-            for (domain, split), rows in kept_rows.items()
-            if rows
-        ]
-        # The manifest is written last, and `dropped` is whole by then.
-        cleaned = {"dropped": dropped, "rules": report.effective_rules()}
+        parts = []
+        for (domain, split), rows in kept_rows.items():
+            batches = _kept(store, domain, split, condemned, total, advance)
+            if rows:
+                parts.append(Part(domain, split, rows, batches))
+            else:  # nothing of it is written, but what goes is counted
+                deque(batches, maxlen=0)
+        # The manifest is written last, and `total` is whole by then.
+        cleaned = {"dropped": total, "rules": report.effective_rules()}
         options = {**store.manifest.options, step: cleaned}
         extra = []
         for name, table in (beside or {}).items():
@@ -90,7 +97,16 @@ def clean_store(
         tool = f"coig-p {__version__}"
         manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options)
         write_store(root, parts, manifest)
-    return Store.open(out), dropped
+    return Store.open(out), {
+        rule: {unit: number - before[rule][unit] for unit, number in total[rule].items()} for rule in found
+    }
+
+
+def dropped_before(store: Store, step: str) -> dict[str, Any]:
+    """What an earlier run of a step counted as dropped, as the store's manifest has it; to be changed freely."""
+    told = store.manifest.options.get(step)
+    found = told.get("dropped") if isinstance(told, dict) else None
+    return deepcopy(found) if isinstance(found, dict) else {}
 
 
 def check_clean(store: Store, out: Path, rules: Mapping[str, Rule], more: Collection[str], overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,9 @@ def check(
     report = checked(store, rules, domains, num_proc, benchmarks)
     if folder is not None:
         write_report(report, folder)
-    _print_check(report, json_, store, folder)
+    given = ["--rules", str(rules_file)] if rules_file is not None else []
+    given += [word for one in benchmarks for word in ("--against", one)]
+    _print_check(report, json_, store, folder, "".join(f" {shlex.quote(word)}" for word in given))
     if not report.passed:
         raise SystemExit(1)
 
@@ -118,7 +121,7 @@ def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
         click.echo(f"{rule.severity:8} {id:24} {'+'.join(rule.scope):15} {rule.why}{options}")
 
 
-def _print_check(report: Report, json_: bool, store: Path, folder: Path | None) -> None:
+def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, same_options: str) -> None:
     from coig_p.validation.report import examples, worst_first
     from coig_p.validation.rules import SEVERITIES
 
@@ -149,7 +152,9 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None) 
     elif report.findings.num_rows:
         click.echo("every finding, by rule, model and domain: add --report DIR")
     if not report.passed:
-        click.echo(f"drop what the errors name: coigp clean {printable(str(store))} --out STORE2")
+        click.echo(
+            f"drop what the errors name: coigp clean {printable(str(store))} --out STORE2{printable(same_options)}"
+        )
 
 
 @click.command()
@@ -273,6 +278,8 @@ def dedup(
     chosen = {name: value for name, value in options.items() if value is not None and name != "ngram"}
     if options["ngram"] is not None:
         chosen["n"] = options["ngram"]
+    if method != "semantic" and (model is not None or cache is not None):
+        raise click.UsageError("--model and --cache are for --method semantic.")
     opened = Store.open(store)
     target = None if dry_run else out
     if scope == "responses":

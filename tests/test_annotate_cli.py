@@ -115,11 +115,13 @@ def test_bad_batch_lines_are_named_and_the_others_kept(tmp_path: Path) -> None:
         results[2]["response"]["body"]["choices"][0]["message"]["content"] = ""
         results[3]["custom_id"] = "ab" * 32
         results[4]["response"]["body"] = []
+        results[6]["response"]["body"]["choices"][0]["message"]["content"] = "半个\ud83d"
+        results[7]["response"]["body"]["choices"][0]["finish_reason"] = "\ud83d"
         lines = [*map(json.dumps, results), "{", "[]", "3", json.dumps(results[5])]
         (tmp_path / "results.jsonl").write_text("\n".join(lines), encoding="utf-8")
         done = coigp("annotate", "run", config.path, "--batch-in", tmp_path / "results.jsonl", "--json", code=1)
         found = json.loads(done.stdout)
-        assert found["counts"] == {"failed": 3, "invalid": 1, "answered": 31, "known": 1}
+        assert found["counts"] == {"failed": 3, "invalid": 2, "answered": 30, "known": 1}
         assert len(found["problems"]) == 4
         assert "results.jsonl:4: custom_id abababab" in found["problems"][0]
         status = json.loads(coigp("annotate", "status", config.path, "--json").stdout)

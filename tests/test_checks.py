@@ -384,6 +384,13 @@ def test_luhn() -> None:
     assert not passes_luhn("4111 1111 1111 1112")
 
 
+def test_a_long_decimal_is_no_number_of_anybody(tmp_path: Path) -> None:
+    rows = twin()
+    text_plant("自然对数约为3.4339872044851463，圆周率约为3.14159265358，根号四十一约为6.4031242374328485。")(rows)
+    found = check(store_of(rows, tmp_path / "store")).by_rule()
+    assert [found[rule] for rule in ("mobile", "id-card", "bank-card")] == [0, 0, 0]
+
+
 def test_no_finding_shows_a_number_or_an_address(tmp_path: Path) -> None:
     secret = f"证件{ID_CARD}，电话138-0013-8000，卡4111111111111111，邮箱zhang.san@example.com \n"
     rows = twin()

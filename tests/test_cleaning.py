@@ -76,6 +76,24 @@ def test_more_rules_can_be_named(tmp_path: Path) -> None:
     assert len(rows_of(store)["q-05"]["responses"]) == 3
 
 
+def test_a_domain_that_goes_whole_is_counted_and_the_manifest_adds_up(tmp_path: Path) -> None:
+    rows = twin()
+    domain = rows[0]["domain"]
+    gone = [row for row in rows if row["domain"] == domain]
+    for row in gone:
+        row["query"] += "\ufffd"
+    kept = next(row for row in rows if row["domain"] != domain)
+    kept["query"] = " " + kept["query"]
+    store, dropped = cleaned(rows, tmp_path)
+    assert domain not in store.manifest.domains
+    responses = sum(len(row["responses"]) for row in gone)
+    assert dropped["replacement-character"]["rows"] == len(gone)
+    assert dropped["replacement-character"]["responses"] == responses
+    again, more = clean_store(store, check(store), tmp_path / "again", more=["outer-whitespace"])
+    assert {rule: counts["rows"] for rule, counts in more.items()} == {"outer-whitespace": 1}
+    assert again.manifest.options["clean"]["dropped"] == {**dropped, **more}
+
+
 def test_what_cannot_be_cleaned_is_refused(tmp_path: Path) -> None:
     rows = twin()
     with pytest.raises(UnknownNameError, match="unknown rule 'tie'"):

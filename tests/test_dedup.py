@@ -250,7 +250,20 @@ def test_a_store_without_its_duplicates(merge: bool, tmp_path: Path) -> None:
         dedup_store(store, path, config, duplicates, overwrite=True)
 
 
-@pytest.mark.parametrize("option", [{"threshold": 0}, {"threshold": 1.1}, {"n": 0}, {"num_perm": 1}])
+def test_a_domain_of_nothing_but_duplicates_is_counted_and_the_manifest_adds_up(tmp_path: Path) -> None:
+    rows = [row | {"domain": "poems"} if row["query_id"].startswith("z-") else row for row in doubled()]
+    store = Store.open(make_store(tmp_path / "store", sorted(rows, key=lambda row: row["domain"])))
+    config = DedupConfig(threshold=0.9)
+    new, dropped = dedup_store(store, tmp_path / "new", config, find_duplicates(read_queries(store), config))
+    assert "poems" not in new.manifest.domains
+    assert (dropped["rows"], dropped["responses"]) == (6, 22)
+    nothing = find_duplicates(read_queries(new), config)
+    again, more = dedup_store(new, tmp_path / "again", config, nothing)
+    assert more == dict.fromkeys(dropped, 0)
+    assert again.manifest.options["dedup"]["dropped"] == dropped
+
+
+@pytest.mark.parametrize("option", [{"threshold": 0}, {"threshold": 1.1}, {"n": 0}, {"num_perm": 1}, {"seed": -1}])
 def test_options_that_cannot_be(option: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(option))):
         DedupConfig(**option)

@@ -32,6 +32,7 @@ from coig_p.dedup.shingles import (
     sorted_unique,
     spread,
 )
+from coig_p.errors import UsageError
 from coig_p.threads import in_order
 
 NUM_PERM = 128
@@ -77,6 +78,12 @@ def similar_pairs(
     similarity = jaccard(texts, candidates, n)
     right = similarity >= threshold
     return Similar(candidates[right], similarity[right])
+
+
+def check_seed(seed: int) -> None:
+    """Raise UsageError where numpy, which draws the permutations, does not take a seed."""
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed={seed!r}: use a whole number from 0 to 4294967295")
 
 
 def bands(threshold: float, num_perm: int = NUM_PERM) -> tuple[int, int]:

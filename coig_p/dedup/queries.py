@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from coig_p._version import __version__
 from coig_p.accounting import UNITS
 from coig_p.atomic import atomic_directory
-from coig_p.dedup.minhash import NUM_PERM, components, similar_pairs
+from coig_p.cleaning import dropped_before
+from coig_p.dedup.minhash import NUM_PERM, check_seed, components, similar_pairs
 from coig_p.dedup.shingles import Index, jaccard
 from coig_p.errors import DataError, UsageError
 from coig_p.normalize import comparison_forms
@@ -70,6 +71,7 @@ class DedupConfig:
             raise UsageError(f"n={self.n!r}: use a whole number of 1 or more")
         if not 2 <= self.num_perm <= 1024:
             raise UsageError(f"num_perm={self.num_perm!r}: use a whole number from 2 to 1024")
+        check_seed(self.seed)
 
 
 class Queries(NamedTuple):
@@ -227,7 +229,8 @@ def dedup_store(
     survivor = dict(zip(*(duplicates.column(name).to_pylist() for name in ("query_id", "survivor")), strict=True))
     gone = {one for one, kept in survivor.items() if one != kept}
     taken_in = _taken_in(store, survivor, gone) if config.merge else {}
-    dropped = dict.fromkeys(UNITS, 0)
+    before = dict.fromkeys(UNITS, 0) | dropped_before(store, "dedup")
+    total = dict(before)  # since the import, not by this run alone
     kept: Counter[tuple[str, str]] = Counter()
     for file in store.data_files():
         ids = pq.read_table(store.path / file.path, columns=["query_id"]).column("query_id").to_pylist()
@@ -237,16 +240,18 @@ def dedup_store(
     with atomic_directory(out) as root:
         pq.write_table(duplicates, root / "duplicates.parquet", compression="zstd")
         extra = describe_file(root, "duplicates.parquet", "duplicates", rows=duplicates.num_rows)
-        parts = [
-            Part(domain, split, rows, _survivors(store, domain, split, gone, taken_in, dropped, advance))
-            for (domain, split), rows in kept.items()
-            if rows
-        ]
-        # The manifest is written last, and `dropped` is whole by then.
-        options = {**store.manifest.options, "dedup": {**asdict(config), "method": config.method, "dropped": dropped}}
+        parts = []
+        for (domain, split), rows in kept.items():
+            batches = _survivors(store, domain, split, gone, taken_in, total, advance)
+            if rows:
+                parts.append(Part(domain, split, rows, batches))
+            else:  # nothing of it is written, but what goes is counted
+                deque(batches, maxlen=0)
+        # The manifest is written last, and `total` is whole by then.
+        options = {**store.manifest.options, "dedup": {**asdict(config), "method": config.method, "dropped": total}}
         tool = f"coig-p {__version__}"
         write_store(root, parts, replace(store.manifest, domains=(), files=(extra,), tool=tool, options=options))
-    return Store.open(out), dropped
+    return Store.open(out), {unit: total[unit] - before[unit] for unit in total}
 
 
 def _taken_in(store: Store, survivor: dict[str, str], gone: set[str]) -> dict[str, list[dict[str, Any]]]:

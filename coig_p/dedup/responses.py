@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.cleaning import clean_store
-from coig_p.dedup.minhash import NUM_PERM, components, promising, signatures
+from coig_p.dedup.minhash import NUM_PERM, check_seed, components, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.errors import UsageError
 from coig_p.normalize import comparison_forms
@@ -64,6 +64,7 @@ class ResponseConfig:
             raise UsageError(f"n={self.n!r}: use a whole number of 1 or more")
         if not 2 <= self.num_perm <= 1024:
             raise UsageError(f"num_perm={self.num_perm!r}: use a whole number from 2 to 1024")
+        check_seed(self.seed)
 
 
 def find_similar_responses(

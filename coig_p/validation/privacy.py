@@ -22,13 +22,15 @@ from coig_p.validation.texts import Hits, Index, Texts
 
 _SEPARATORS = tuple(map(ord, " -\u00a0\uff0d"))
 _DOTS = tuple(map(ord, ".\uff0e"))
+# A number does not begin within another, nor behind a decimal point: mathematics is full of long decimals.
 _MOBILE = re.compile(
-    r"(?<!\d)1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)|(?<!\d)(?:00)?86[- ]?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"
+    r"(?<!\d)(?<!\d\.)1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"
+    r"|(?<!\d)(?<!\d\.)(?:00)?86[- ]?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"
 )
-_ID_CARD = re.compile(r"(?<!\d)[1-9]\d{5}(?:18|19|20)\d{9}[\dXx](?![\dA-Za-z])")
+_ID_CARD = re.compile(r"(?<!\d)(?<!\d\.)[1-9]\d{5}(?:18|19|20)\d{9}[\dXx](?![\dA-Za-z])")
 _BANK_CARD = re.compile(
-    r"(?<!\d)(?:62\d{2}|4\d{3}|5[1-5]\d{2})[- ]?\d{4}[- ]?\d{4}[- ]?\d{4}(?:[- ]?\d{1,3})?(?!\d)"
-    r"|(?<!\d)3[47]\d{13}(?!\d)"
+    r"(?<!\d)(?<!\d\.)(?:62\d{2}|4\d{3}|5[1-5]\d{2})[- ]?\d{4}[- ]?\d{4}[- ]?\d{4}(?:[- ]?\d{1,3})?(?!\d)"
+    r"|(?<!\d)(?<!\d\.)3[47]\d{13}(?!\d)"
 )
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z])")
 _AROUND_AT = 100  # characters looked at on either side of an @
