@@ -128,7 +128,7 @@ def test_bad_batch_lines_are_named_and_the_others_kept(tmp_path: Path) -> None:
         assert sum(one["batched"] for one in status["endpoints"].values()) == 1
         check_accounts(config)
         report = run_stages(config)
-        assert sum(report.sent.values()) == 4 + sum(len(row["responses"]) for row in rows_of(config)) * 2
+        assert sum(report.sent.values()) == 5 + sum(len(row["responses"]) for row in rows_of(config)) * 2
         assert report.stored is not None
         assert report.stored.missing == {"generate": {"batched": 1}}
         coigp("annotate", "run", config.path, "--batch-forget")
