@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,8 +155,31 @@ def _nested(row: _Row) -> Shaped:
         if theirs in value:
             value[ours] = value.pop(theirs)
             row.names[ours] = theirs
+    if isinstance(value.get("responses"), list):
+        value["responses"] = [
+            _renamed(response, row, f"responses[{at}]", ("text", "model"))
+            for at, response in enumerate(value["responses"])
+        ]
     known = {"query_id", "domain", "query", "source", "responses", "comparisons"}
-    return Shaped(value, row.names, value.keys() - known)
+    return Shaped(value, dict(sorted(row.names.items(), key=lambda item: -len(item[0]))), value.keys() - known)
+
+
+def _renamed(entry: Any, row: _Row, path: str, names: Sequence[str]) -> Any:
+    """A response or score under our names, where --map says what it calls them."""
+    renamed = {ours: row.config.fields[ours] for ours in names if ours in row.config.fields}
+    if not isinstance(entry, dict):
+        return entry
+    entry = dict(entry)
+    for ours, theirs in renamed.items():
+        if theirs in entry:
+            entry[ours] = entry.pop(theirs)
+            row.names[f"{path}.{ours}"] = f"{path}.{theirs}"
+    if isinstance(entry.get("scores"), list) and "text" in names:
+        within = ("judge", "score", "dimension")
+        entry["scores"] = [
+            _renamed(score, row, f"{path}.scores[{at}]", within) for at, score in enumerate(entry["scores"])
+        ]
+    return entry
 
 
 def _query(row: _Row, value: dict[str, Any]) -> None:

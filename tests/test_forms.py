@@ -94,6 +94,22 @@ def test_fields_are_mapped_and_problems_bear_the_upstream_names(tmp_path: Path) 
     assert rows[0]["responses"][0]["scores"] == [{"judge": "me", "dimension": "overall", "score": 8}]
 
 
+def test_fields_within_nested_rows_are_mapped_too(tmp_path: Path) -> None:
+    row = {
+        "题目": "问一",
+        "responses": [
+            {"llm": "a", "内容": "答甲", "scores": [{"by": "j", "points": 8}]},
+            {"llm": "b", "内容": "答乙", "scores": [{"by": "j", "points": 99}]},
+        ],
+    }
+    fields = {"query": "题目", "model": "llm", "text": "内容", "judge": "by", "score": "points"}
+    rows, report = imported(jsonl(tmp_path / "x.jsonl", [row]), form=FormConfig(fields=fields), on_error="skip")
+    assert [(one["model"], one["text"]) for one in rows[0]["responses"]] == [("a", "答甲"), ("b", "答乙")]
+    assert rows[0]["responses"][0]["scores"] == [{"judge": "j", "dimension": "overall", "score": 8}]
+    assert [problem.field for problem in report.problems] == ["responses[1].scores[0].points"]
+    assert not report.ignored_fields
+
+
 def test_a_second_text_of_a_model_is_refused_in_flat_rows_too(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "x.jsonl", [*FLAT[:1], FLAT[0] | {"output": "另一个答案"}])
     with pytest.raises(ImportFailed) as failed:
