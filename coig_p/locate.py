@@ -79,6 +79,8 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
         directory = Path(named).expanduser()
         if directory.is_dir():
             return _local(directory)
+        if directory.exists():
+            raise StoreError(named, "a file, not the directory of a store. Make one with: coigp import")
         if not _REPO.fullmatch(named) or named.startswith("."):
             raise StoreError(named, "no such directory")
     match = _REPO.fullmatch(named.removeprefix(_HUB).rstrip("/"))

@@ -290,6 +290,8 @@ def test_an_unknown_split_lists_the_splits(load: Any) -> None:
 def test_a_directory_that_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"no manifest\.json"):
         load_dataset("coig-p", "math", data_dir=str(tmp_path))
+    with pytest.raises(StoreError, match="a file, not the directory of a store"):
+        coig_p.load_dataset("math", data_dir=__file__)
     with pytest.raises(StoreError, match="no such directory"):
         load_dataset("coig-p", "math", data_dir=str(tmp_path / "absent"))
 
