@@ -90,8 +90,8 @@ class Splits:
             return TEST
         return VALIDATION if share < test + (self.config.validation_size or 0.0) else TRAIN
 
-    def mask(self, batch: pa.RecordBatch, split: str) -> Mask:
-        """Which rows of a batch with a column query_id are in `split`."""
+    def mask(self, batch: pa.RecordBatch | pa.Table, split: str) -> Mask:
+        """Which rows of a batch or table with a column query_id are in `split`."""
         return np.array([self.of(one) == split for one in batch.column("query_id").to_pylist()], dtype=bool)
 
 
