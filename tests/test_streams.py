@@ -156,6 +156,19 @@ def test_clusters_of_several_methods_that_share_a_query_are_one(tmp_path: Path) 
     assert read_clusters(path) == {"a": "a", "b": "a", "c": "c"}
 
 
+@pytest.mark.parametrize("column", ["query_id", "cluster"])
+def test_a_null_in_a_clusters_file_is_an_error(tmp_path: Path, column: str) -> None:
+    rows: list[Row] = [
+        {"cluster": 0, "query_id": "a"},
+        {"cluster": 0, "query_id": "b"},
+        {"cluster": 1, "query_id": "c"},
+    ]
+    rows[1][column] = None
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    with pytest.raises(DataError, match=f"c.parquet: row 2: its {column} is null"):
+        read_clusters(tmp_path / "c.parquet")
+
+
 def test_a_stores_own_clusters_are_found(tmp_path: Path) -> None:
     from dataclasses import replace
 
@@ -193,6 +206,9 @@ def test_a_stores_own_clusters_are_found(tmp_path: Path) -> None:
         ({"weights": {"maths": 2}}, "Did you mean 'math'"),
         ({"weights": {"math": -1}}, "0 or more"),
         ({"weights": {"math": float("inf")}}, "0 or more"),
+        ({"weights": {"math": 1e8}}, "math=100000000.0: use 1,000 or less"),
+        ({"weights": "math=1000.5"}, "use 1,000 or less"),
+        ({"test_size": 0.1, "clusters": 5}, "clusters=5: use the path"),
         ({"weights": {"math": 0, "chat": 0}}, "nothing is left"),
         ({"weights": "math"}, "not of the form"),
         ({"weights": [2, 1]}, "use a dict"),
