@@ -2,10 +2,12 @@
 
 A shuffle buffer loses and repeats rows when a run is resumed, and three shards on two ranks
 make one of them repeat. Here the order is a plan instead, made once from (shuffle_seed, the
-store): row groups are laid end to end in an order drawn by the seed, cut into shards equal in
-queries to within one, and within a shard taken in blocks of up to 8 row groups; the rows of a
-block are ordered by a hash. Nothing is buffered beyond a block, so resuming is exact, and
-map-style, streaming and num_proc give one order. `coigp export` shuffles the rows globally.
+store): row groups, or parts of them where they are few, are laid end to end in an order drawn by
+the seed, cut into shards equal in queries to within one, and within a shard taken in blocks of up
+to 8 row groups; the rows of a block are ordered by a hash. The queries counted are those of the
+split, and a query of which a weight shows half the rows counts half. Nothing is buffered beyond a
+block, so resuming is exact, and map-style, streaming and num_proc give one order. `coigp export`
+shuffles the rows globally.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from coig_p.store import even_sizes
 from coig_p.tables import Rows, find_rows
 
 GROUPS_PER_BLOCK = 8  # 2,048 queries, some 30,000 pairs: rows of one query meet as rarely as in a global shuffle
+PIECES_PER_SHARD = 4  # at least, where row groups can be cut: one group is one domain, and ranks should see a mixture
+QUERIES_PER_PIECE = 32  # at least: every piece reads its whole row group again
 _BYTES_PER_BLOCK = 64 << 20
 _logger = logging.getLogger("coig_p")
 
@@ -79,7 +83,8 @@ class Group(NamedTuple):
     """A row group of the store, shown once.
 
     Attributes:
-        rows, bytes: of the group, uncompressed.
+        rows: how many of its queries are in the split.
+        bytes: of the whole group, uncompressed.
         shown: which showing in the epoch it is (see `coig_p.mixtures`).
         before: rows of its domain and split that come before it; for a partial showing alone.
     """
@@ -93,7 +98,7 @@ class Group(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """The queries `begin` to `end` of a row group."""
+    """The queries `begin` to `end` of a row group, of those in the split."""
 
     group: Group
     begin: int
@@ -103,24 +108,33 @@ class Piece(NamedTuple):
 Block = tuple[Piece, ...]
 
 
-def make_plan(groups: Sequence[Group], config: ShardConfig, default_shards: int) -> list[list[Block]]:
+def make_plan(
+    groups: Sequence[Group], config: ShardConfig, default_shards: int, *, may_be_few: bool = False
+) -> list[list[Block]]:
     """The blocks of each shard. All queries are in exactly one piece for each showing.
+
+    Args:
+        may_be_few: make one shard, rather than an error, of queries that are fewer than the shards.
 
     Raises:
         UsageError: more shards than queries.
     """
-    order = list(groups)
+    order = [Piece(group, 0, group.rows) for group in groups if group.rows]
     if config.shuffle_seed is not None:
+        default_shards = len(order) // GROUPS_PER_BLOCK
+    total = sum(piece.end for piece in order)
+    number = config.number(min(default_shards, total // config.readers * config.readers))
+    if number > total:
+        if not may_be_few:
+            raise UsageError(f"{total} queries cannot fill {number} shards: ask for fewer ranks, workers or shards")
+        number = 1
+    if config.shuffle_seed is not None:
+        order = _cut_finer(order, number)
         names = [f"order {config.shuffle_seed} {at}" for at in range(len(order))]
         order = [order[at] for at in np.argsort([hash64(name) for name in names], kind="stable")]
-        default_shards = len(order) // GROUPS_PER_BLOCK
-    total = sum(group.rows for group in order)
-    number = config.number(default_shards)
-    if number > total:
-        raise UsageError(f"{total} queries cannot fill {number} shards: ask for fewer ranks, workers or shards")
     shards: list[list[Block]] = []
-    waiting = [Piece(group, 0, group.rows) for group in reversed(order) if group.rows]
-    for size in even_sizes(total, number):
+    waiting = order[::-1]
+    for size in _shard_sizes(order, number):
         pieces = []
         while size:
             piece = waiting.pop()
@@ -131,6 +145,42 @@ def make_plan(groups: Sequence[Group], config: ShardConfig, default_shards: int)
             size -= piece.end - piece.begin
         shards.append(list(_blocks(pieces, 1 if config.shuffle_seed is None else GROUPS_PER_BLOCK)))
     return shards
+
+
+def _cut_finer(pieces: list[Piece], number: int) -> list[Piece]:
+    """The same queries in smaller pieces where there are too few for each of `number` shards to get several."""
+    wanted = PIECES_PER_SHARD * number
+    if number == 1 or len(pieces) >= wanted:
+        return pieces
+    weights = [piece.end * piece.group.shown.fraction for piece in pieces]
+    found = []
+    for piece, weight in zip(pieces, weights, strict=True):
+        parts = min(-(-wanted * weight // sum(weights)), piece.end // QUERIES_PER_PIECE)
+        begin = 0
+        for size in even_sizes(piece.end, max(1, parts)):
+            found.append(Piece(piece.group, begin, begin + size))
+            begin += size
+    return found
+
+
+def _shard_sizes(pieces: Sequence[Piece], number: int) -> list[int]:
+    """How many queries each shard gets, at least one, so that all weigh the same to within one query.
+
+    A query weighs the fraction of its rows that is shown: of a domain with weight .01 a hundred weigh one.
+    """
+    if not pieces:
+        return [0] * number
+    queries = np.array([piece.end - piece.begin for piece in pieces])
+    weight = np.array([piece.group.shown.fraction for piece in pieces])
+    weight //= np.gcd.reduce(weight)  # all alike weigh 1, and the cuts are exact
+    ends, weight_ends = np.cumsum(queries), np.cumsum(queries * weight)
+    targets = np.cumsum(even_sizes(int(weight_ends[-1]), number))
+    at = np.searchsorted(weight_ends, targets)
+    beyond = (2 * (weight_ends[at] - targets) + weight[at]) // (2 * weight[at])  # rounded to whole queries
+    nth = np.arange(number)
+    cuts = np.maximum.accumulate(np.maximum(ends[at] - beyond - nth, 1)) + nth
+    cuts = np.minimum(cuts, ends[-1] - nth[::-1])
+    return [int(size) for size in np.diff(cuts, prepend=0)]
 
 
 def _blocks(pieces: Sequence[Piece], most: int) -> Iterator[Block]:
@@ -155,10 +205,9 @@ def block_tables(
     batches, shown, kept_from = [], [], []
     for piece in block:
         batch = _read(piece.group, opened)
-        at = np.arange(batch.num_rows)
         if split is not None:
-            mask = split.splits.mask(batch, split.name)
-            batch, at = batch.filter(pa.array(mask)), at[mask]
+            batch = split.keep(batch)
+        at = np.arange(batch.num_rows)
         inside = (at >= piece.begin) & (at < piece.end)
         if not is_partial(piece.group.shown):  # a share is dealt over the whole group first
             batch, inside = batch.filter(pa.array(inside)), inside[inside]
@@ -190,11 +239,18 @@ def shuffled(rows: Rows, seed: int, copy: Any) -> Any:
     return np.argsort(shuffle_keys(rows, seed, copy), kind="stable")
 
 
-def read_groups(file: str, opened: Callable[[str], Any], shown: Pass) -> list[Group]:
-    """A shard's row groups, from its footer alone."""
+def read_groups(file: str, opened: Callable[[str], Any], shown: Pass, split: OneSplit | None = None) -> list[Group]:
+    """A shard's row groups: from its footer alone, or with a split from its query_ids, too."""
+    found = []
     with opened(file) as stream, pq.ParquetFile(stream) as shard:
-        found = [shard.metadata.row_group(number) for number in range(shard.num_row_groups)]
-    return [Group(file, number, group.num_rows, group.total_byte_size, shown) for number, group in enumerate(found)]
+        for number in range(shard.num_row_groups):
+            group = shard.metadata.row_group(number)
+            rows = group.num_rows
+            if split is not None:
+                ids = shard.read_row_group(number, columns=["query_id"])
+                rows = int(split.splits.mask(ids, split.name).sum())
+            found.append(Group(file, number, rows, group.total_byte_size, shown))
+    return found
 
 
 def count_rows(
@@ -212,7 +268,8 @@ def count_rows(
 
 def _read(group: Group, opened: Callable[[str], Any]) -> pa.RecordBatch:
     with opened(group.file) as stream, pq.ParquetFile(stream) as shard:
-        return _joined(shard.iter_batches(batch_size=group.rows, row_groups=[group.number]))
+        rows = shard.metadata.row_group(group.number).num_rows
+        return _joined(shard.iter_batches(batch_size=rows, row_groups=[group.number]))
 
 
 def _joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

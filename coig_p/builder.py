@@ -203,11 +203,13 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         found: dict[str, Any]
         if config.order.plans or any(weight != 1 for weight in weights.values()):
             domains = [str(file.domain) for file in files]
-            shards = make_plan(self._groups(paths, domains, weights, split), config.order, len(files))
+            groups = self._groups(paths, domains, weights, split)
+            # Every split is planned whichever is asked for: a small test split must not keep train from loading.
+            shards = make_plan(groups, config.order, len(files), may_be_few=name in UNWEIGHTED)
             number, found = len(shards), {"shards": shards}
         else:
             number, found = len(files), {"files": paths, "row_groups": [None] * len(files)}
-        if streaming:
+        if streaming and number >= config.order.readers:  # else a small split, of which ranks take rows in turn
             warn_uneven(number, config.order)
         return {**found, "split": split, "streaming": streaming}
 
@@ -216,7 +218,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> list[Group]:
         """The row groups of the files, domain by domain, as often as the weights say."""
         with ThreadPoolExecutor(8) as threads:  # a footer of a remote file is a round trip
-            once = list(threads.map(lambda path: read_groups(path, _opened, ONCE[0]), paths))
+            once = list(threads.map(lambda path: read_groups(path, _opened, ONCE[0], split), paths))
         found = []
         for domain in dict.fromkeys(domains):
             own = [group for groups, of in zip(once, domains, strict=True) if of == domain for group in groups]

@@ -117,6 +117,8 @@ def export_store(
             found["splits"][name] = _write_split(root, name, form, sides, config) | {
                 "rows_by_domain": dict(source.counts[name])
             }
+            if form.rows == "sft":
+                found["splits"][name]["queries_without_pairs"] = source.without_pairs[name]
         shutil.rmtree(root / _SPILLED)
         (root / SHARDS).write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         for file, text in (config_files(form, found, out) | {"README.md": readme(form, found, out)}).items():
@@ -153,6 +155,7 @@ class _Source:
         self.split = self._only_split()
         self.splits = self._parts()
         self.counts: dict[str, Counter[str]] = {name: Counter() for name, _ in self.splits}
+        self.without_pairs: Counter[str] = Counter()
         self._before: Counter[tuple[str, str, int]] = Counter()
 
     def _only_split(self) -> str:
@@ -181,7 +184,9 @@ class _Source:
 
         Raises:
             DataError: a row that the trainer could not learn from, or a split without any.
+            UsageError: the clusters are of another store.
         """
+        clusters = self._clusters_to_find()
         files = [file for domain in self.domains for file in self.store.manifest.data_files(domain, self.split)]
         parts = parts_for(sum(file.bytes for file in files))
         labels = 2 if "label" in self.form.schema.names else 1
@@ -193,10 +198,17 @@ class _Source:
                 for batch in self.store.batches(domain, self.split):
                     for name, split in self.splits:
                         self._deal(batch if split is None else split.keep(batch), name, domain, spilled[name])
+                    if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
+                        clusters = {}
                     advance(batch.num_rows)
         finally:
             for side in (side for sides in spilled.values() for side in sides):
                 side.close()
+        if clusters:
+            raise UsageError(
+                f"clusters={str(self.config.splits.clusters)!r}: none of its queries is in {self.store.path}. "
+                "Name the file that coigp dedup wrote for it"
+            )
         for name, sides in spilled.items():
             if not sum(side.rows for side in sides):
                 left_out = sum(self.lengths.too_long.values()) if self.lengths else 0
@@ -207,12 +219,22 @@ class _Source:
                 )
         return spilled
 
+    def _clusters_to_find(self) -> Mapping[str, str]:
+        """Clusters of which some must be met when the whole store is read: a file of another store would
+        let near-duplicates on both sides unnoticed. Empty where part of the store is read, which may have none.
+        """
+        manifest = self.store.manifest
+        whole = set(self.domains) == set(manifest.domains) and manifest.splits() == [TRAIN]
+        split = self.splits[0][1]
+        return split.splits.cluster if whole and split is not None and self.config.splits.clusters is not None else {}
+
     def _deal(self, batch: pa.RecordBatch, name: str, domain: str, sides: list[Spill]) -> None:
         if not batch.num_rows:
             return
         rows = find_rows(batch, self.pairs)
         if self.form.rows == "sft":
             rows = rows.take(_best(rows))
+            self.without_pairs[name] += batch.num_rows - len(rows)
         if self.lengths is not None:
             rows = rows.take(np.flatnonzero(self.lengths.keep(rows)))
         for one in passes(1.0 if name in UNWEIGHTED else self.weights.get(domain, 1.0)):

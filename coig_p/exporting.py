@@ -74,6 +74,9 @@ def _print(found: dict[str, Any], out: Path) -> None:
     rows = [[domain, *(split["rows_by_domain"].get(domain, 0) for split in splits.values())] for domain in domains]
     rows.append(["all", *(split["rows"] for split in splits.values())])
     click.echo(table(["rows", *splits], rows))
+    without = sum(split.get("queries_without_pairs", 0) for split in splits.values())
+    if without:
+        click.echo(f"left out, without a pair at threshold {found['threshold']:g}: {without:,} queries")
     if "tokens" in found:
         _print_tokens(found["tokens"])
     train = next(iter(splits.values()))

@@ -22,6 +22,8 @@ from coig_p.tables import Rows
 
 UNWEIGHTED = ("validation", "test")
 """Splits to which no weight applies: a mixture is about what is trained on."""
+MOST = 1_000
+"""The largest weight: every showing is planned, and a larger one is a slip."""
 _WHOLE = SCORE_GRID
 
 
@@ -41,7 +43,7 @@ ONCE = (Pass(0, _WHOLE),)
 
 
 def check_weights(weights: Any, domains: Iterable[str]) -> dict[str, float]:
-    """Return `weights` as floats by domain; raise UsageError unless each is known, finite, 0 or more."""
+    """Return `weights` as floats by domain; raise UsageError unless each is known, 0 to 1,000."""
     if not isinstance(weights, Mapping):
         raise UsageError(f"weights={weights!r}: use a dict of domains, for instance {{'math': 2, 'chat': .5}}")
     domains = list(domains)
@@ -52,6 +54,8 @@ def check_weights(weights: Any, domains: Iterable[str]) -> dict[str, float]:
         number = isinstance(weight, Real) and not isinstance(weight, (bool, np.bool_))
         if not number or not math.isfinite(weight) or weight < 0 or not on_grid(float(weight)):
             raise UsageError(f"weights: {domain}={weight!r}: use a number of 0 or more with at most 4 decimals")
+        if weight > MOST:
+            raise UsageError(f"weights: {domain}={weight!r}: use {MOST:,} or less; an epoch shows its rows that often")
         found[domain] = float(weight)
     if domains and all(found.get(domain, 1.0) == 0 for domain in domains):
         raise UsageError("weights: all are 0, and nothing is left to train on")

@@ -7,6 +7,7 @@ other. Near-duplicates go together: a cluster is hashed by its smallest query_id
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -56,6 +57,8 @@ class SplitConfig:
             raise UsageError("test_size and validation_size leave nothing to train on: their sum must be below 1")
         if not isinstance(self.split_seed, Integral) or isinstance(self.split_seed, bool):
             raise UsageError(f"split_seed={self.split_seed!r}: use a whole number")
+        if self.clusters is not None and not isinstance(self.clusters, (str, os.PathLike)):
+            raise UsageError(f"clusters={self.clusters!r}: use the path of a file that coigp dedup wrote")
         if not self.cuts and (self.clusters is not None or self.split_seed != 0):
             raise UsageError("clusters and split_seed are for test_size or validation_size: name one")
 
@@ -90,8 +93,8 @@ class Splits:
             return TEST
         return VALIDATION if share < test + (self.config.validation_size or 0.0) else TRAIN
 
-    def mask(self, batch: pa.RecordBatch, split: str) -> Mask:
-        """Which rows of a batch with a column query_id are in `split`."""
+    def mask(self, batch: pa.RecordBatch | pa.Table, split: str) -> Mask:
+        """Which rows of a batch or table with a column query_id are in `split`."""
         return np.array([self.of(one) == split for one in batch.column("query_id").to_pylist()], dtype=bool)
 
 
@@ -127,7 +130,7 @@ def read_clusters(path: str | Path) -> dict[str, str]:
     Clusters of several methods that share a query are one.
 
     Raises:
-        DataError: the file cannot be read, or has no columns cluster and query_id.
+        DataError: the file cannot be read, has no columns cluster and query_id, or a null in one of them.
     """
     try:
         table = pq.read_table(path)
@@ -136,6 +139,10 @@ def read_clusters(path: str | Path) -> dict[str, str]:
     missing = {"cluster", "query_id"} - set(table.column_names)
     if missing:
         raise DataError(f"{path}: no column {min(missing)}; it is not the duplicates.parquet that coigp dedup writes")
+    for name in ("query_id", "cluster"):
+        nulls = np.flatnonzero(table.column(name).is_null().to_numpy())
+        if len(nulls):
+            raise DataError(f"{path}: row {nulls[0] + 1}: its {name} is null. Make the file with: coigp dedup")
     parent: dict[Any, Any] = {}
 
     def find(node: Any) -> Any:

@@ -157,6 +157,38 @@ def test_prompts_come_once_with_the_best_response(store: Path, rows: list[Row], 
         assert answers[query_id][reference] == best[query_id]["chosen_score"]
 
 
+def test_queries_without_a_pair_are_counted(store: Path, rows: list[Row], tmp_path: Path) -> None:
+    without = {row["query_id"] for row in rows} - {pair["query_id"] for pair in pairs_of(rows)}
+    assert without
+    for trainer in ("trl-grpo", "verl"):
+        found = export(store, tmp_path / trainer, trainer, splits=SplitConfig(test_size=0.3))["splits"]
+        assert sum(split["queries_without_pairs"] for split in found.values()) == len(without)
+        assert sum(split["rows"] for split in found.values()) == len(rows) - len(without)
+    shown = run("export", store, "--for", "verl", "--out", tmp_path / "o").stdout
+    assert f"left out, without a pair at threshold 2: {len(without)} queries" in shown
+    assert "queries_without_pairs" not in export(store, tmp_path / "dpo")["splits"]["train"]
+
+
+def test_clusters_of_another_store_are_refused(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "clusters.parquet"
+
+    def splits(*ids: str) -> SplitConfig:
+        pq.write_table(pa.table({"cluster": [0] * len(ids), "query_id": pa.array(ids, pa.string())}), path)
+        return SplitConfig(test_size=0.3, clusters=str(path))
+
+    with pytest.raises(UsageError, match=r"clusters\.parquet.*none of its queries is in .*store"):
+        export(store, tmp_path / "a", splits=splits("other-1", "other-2"))
+    assert not (tmp_path / "a").exists()
+    export(store, tmp_path / "b", splits=splits("other-1", "chat-0003"))
+    export(store, tmp_path / "c", splits=splits("chat-0003", "chat-0004"), domains=["math"])
+    export(store, tmp_path / "d", splits=splits())  # no near-duplicates at all
+
+
+def test_a_weight_that_no_epoch_could_show_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="use 1,000 or less"):
+        export(store, tmp_path / "out", weights={"math": 1e8})
+
+
 def test_a_stock_load_finds_the_splits_of_every_form(store: Path, tmp_path: Path, cache: str) -> None:
     for trainer in FORMS:
         out, shards = tmp_path / trainer, 1 if trainer == "nemo-rl" else 2
