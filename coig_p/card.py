@@ -81,13 +81,13 @@ class Config:
     """A config of a release as the stock library loads it.
 
     Attributes:
-        files: by split, the pattern of its files, for instance pairs/math/train-*.parquet.
+        files: by split, the patterns of its files, for instance pairs/math/train-*.parquet.
         rows, memory, size: by split: rows, bytes in memory once loaded, bytes of the files.
         raw: whether its rows are a store's, or pairs.
     """
 
     name: str
-    files: Mapping[str, str]
+    files: Mapping[str, Sequence[str]]
     rows: Mapping[str, int]
     memory: Mapping[str, int]
     size: Mapping[str, int]
@@ -258,7 +258,10 @@ def _metadata(facts: CardFacts) -> Any:
     )
     configs, infos = MetadataConfigs(), DatasetInfosDict()
     for config in facts.configs:
-        patterns = [{"split": split, "path": pattern} for split, pattern in config.files.items()]
+        patterns = [
+            {"split": split, "path": of_split[0] if len(of_split) == 1 else list(of_split)}
+            for split, of_split in config.files.items()
+        ]
         configs[config.name] = {"data_files": patterns} | ({"default": True} if config.name == "default" else {})
         splits = SplitDict(dataset_name=config.name)
         for split in config.files:

@@ -11,6 +11,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -21,14 +22,18 @@ from markdown_it import MarkdownIt
 from oracle import oracle_pairs
 
 import coig_p
+from coig_p.atomic import atomic_directory
 from coig_p.card import CARD_TOML, card_template, read_card_info
 from coig_p.cleaning import clean_store
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.locate import BUNDLED
+from coig_p.manifest import Manifest
 from coig_p.pairs import PairConfig
 from coig_p.publish import plan
 from coig_p.publish.plan import ReleaseConfig, write_release
-from coig_p.store import Store
+from coig_p.publish.upload import read_release
+from coig_p.schema import RAW_SCHEMA
+from coig_p.store import Part, Store, write_store
 from coig_p.validation import check, load_rules
 
 CARD = """
@@ -292,19 +297,88 @@ def test_other_pairs_and_none(tmp_path: Path) -> None:
     }
 
 
-def test_a_domain_without_a_pair_is_an_empty_config(tmp_path: Path, cache: str) -> None:
+NO_ERRORS = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
+
+
+def tied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows, every response of which was given 5."""
+    return [
+        row
+        | {
+            "responses": [
+                response | {"scores": [score | {"score": 5.0} for score in response["scores"]]}
+                for response in row["responses"]
+            ]
+        }
+        for row in rows
+    ]
+
+
+def split_store(path: Path, parts: list[tuple[str, str, list[dict[str, Any]]]], **facts: Any) -> Store:
+    """A store to release of (domain, split, rows)."""
+    made = [
+        Part(domain, split, len(rows), [pa.RecordBatch.from_pylist(named, schema=RAW_SCHEMA)])
+        for domain, split, rows in parts
+        for named in [[row | {"domain": domain, "query_id": f"{split}-{row['query_id']}"} for row in rows]]
+    ]
+    with atomic_directory(path) as root:
+        write_store(root, made, Manifest(**{"score_range": (1, 10), "default_threshold": 2, "tool": "test"} | facts))
+    (path / CARD_TOML).write_text(CARD, encoding="utf-8")
+    return Store.open(path)
+
+
+def rows_by_config(out: Store, cache: str) -> dict[str, dict[str, int]]:
+    """Rows of every config and split as the card has them; the stock library gives as many, in both ways."""
+    found = {}
+    infos = DatasetCard.load(out.path / "README.md").data.dataset_info
+    for info in infos if isinstance(infos, list) else [infos]:  # one config alone is no list
+        name = info["config_name"]
+        found[name] = {split["name"]: split["num_examples"] for split in info["splits"]}
+        loaded = load_dataset(str(out.path), name, cache_dir=cache)
+        assert {split: table.num_rows for split, table in loaded.items()} == found[name]
+        streams = load_dataset(str(out.path), name, streaming=True)
+        assert {split: len(list(stream)) for split, stream in streams.items()} == found[name]
+    return found
+
+
+def test_a_domain_or_split_without_a_pair_has_no_config_or_shard(tmp_path: Path, cache: str) -> None:
     rows = twin()
-    for row in rows:
-        if row["domain"] == "math":
-            for response in row["responses"]:
-                for score in response["scores"]:
-                    score["score"] = 5.0
-    rules = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
-    out = write_release(to_release(tmp_path / "s", rows), tmp_path / "out", ReleaseConfig("1.0.0", rules=rules))
+    parts = [("chat", "train", rows[:8]), ("chat", "test", tied(rows[8:16])), ("novel", "train", tied(rows[16:]))]
+    store = split_store(tmp_path / "store", parts)
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
     assert out.verify() == []
-    assert list(load_dataset(str(out.path), "math", split="train", streaming=True)) == []
-    every = load_dataset(str(out.path), split="train", cache_dir=cache)
-    assert set(every["domain"]) == {"chat"}
+    pairs = len(oracle_pairs(rows[:8], threshold=2))
+    assert rows_by_config(out, cache) == {
+        "default": {"train": pairs},
+        "chat": {"train": pairs},
+        "chat-raw": {"train": 8, "test": 8},
+        "novel-raw": {"train": 8},
+    }
+    assert {file.path.rpartition("/")[0] for file in out.manifest.files if file.role == "pairs"} == {"pairs/chat"}
+    text = (out.path / "README.md").read_text("utf-8")
+    assert re.search(r"^\| novel \| 8 \| .* \| 0 \| 0.00 \|", text, re.M)
+    assert "`novel`" not in text
+
+
+def test_a_store_without_any_pair_is_not_released_with_pairs(tmp_path: Path, cache: str) -> None:
+    store = split_store(tmp_path / "store", [("novel", "train", tied(twin()))])
+    with pytest.raises(DataError, match=r"no two responses make a pair at threshold 2 .* --threshold, or --no-pairs"):
+        write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    assert not (tmp_path / "out").exists()
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", pairs=None, rules=NO_ERRORS))
+    assert rows_by_config(out, cache) == {"novel-raw": {"train": 24}}
+
+
+def test_no_name_of_a_domain_keeps_it_from_being_loaded(tmp_path: Path, cache: str) -> None:
+    """The stock library passes over folders that begin with __ where a pattern does not name them."""
+    parts = [(domain, "train", twin()[:8]) for domain in ("__odd", "_few", "-dash", "chat")]
+    out = write_release(
+        split_store(tmp_path / "store", parts), tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS)
+    )
+    pairs = len(oracle_pairs(twin()[:8], threshold=2))
+    found = rows_by_config(out, cache)
+    assert found["default"] == {"train": 4 * pairs}
+    assert found["__odd"] == found["-dash"] == {"train": pairs}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -443,6 +517,8 @@ def test_from_a_store_to_a_folder_by_commands(tmp_path: Path) -> None:
     assert "edit it" in run("coigp", "card", store, "--init", code=2).stderr
     assert "license is not filled in" in run("coigp", "card", store, code=1).stderr
     (store / CARD_TOML).write_text(CARD, encoding="utf-8")
+    for wrong in ("v1.0.0", "abc"):
+        assert "three numbers without a v" in run("coigp", "card", store, "--version", wrong, code=2).stderr
     assert "# 试验用偏好数据" in run("coigp", "card", store).stdout
     assert "## 怎样加载" in run("coigp", "card", store, "--language", "zh").stdout
 
@@ -472,3 +548,31 @@ def test_from_a_store_to_a_folder_by_commands(tmp_path: Path) -> None:
     done = run("coigp-publish", store, *target, "--overwrite", "--against", benchmark, code=1)
     assert "contamination (1)" in done.stderr
     assert Store.open(out).manifest == manifest
+
+
+def test_a_release_is_published_as_it_is_or_not_at_all(released: Store) -> None:
+    """What would have changed it is refused, so that no gate is taken for passed that was not."""
+    rehearsal = (released.path, "--version", "1.0.0", "--rehearse")
+    for given in (
+        ("--against", "bench.jsonl"),
+        ("--rules", "rules.toml"),
+        ("--threshold", "3"),
+        ("--no-pairs",),
+        ("--judges", "pan-a", "--aggregation", "median", "--strict"),
+    ):
+        said = run("coigp-publish", *rehearsal, *given, code=2).stderr
+        assert "is a release already" in said
+        assert "Name the store that it was made of" in said
+        assert all(name in said for name in given if name.startswith("--"))
+    said = run("coigp-publish", released.path, "--version", "1.0.0", "--target", "dir:x", code=2).stderr
+    assert "is a release already" in said
+    assert "card.toml" not in said
+
+
+def test_a_release_has_the_version_that_it_was_made_as(released: Store) -> None:
+    said = run("coigp-publish", released.path, "--version", "2.0.0", "--rehearse", code=2).stderr
+    assert "was made as version 1.0.0" in said
+    assert "not 2.0.0" in said
+    with pytest.raises(UsageError, match=r"--version 1\.0\.0, or make 2\.0\.0 of the store"):
+        read_release(released.path, "2.0.0")
+    assert read_release(released.path, "1.0.0").tag == "v1.0.0"
