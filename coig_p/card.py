@@ -28,6 +28,7 @@ from coig_p.sweep import Sweep
 CARD_TOML = "card.toml"
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
 REQUIRED = ("pretty_name", "license", "authors", "citation", "intended_use", "sources")
+_PLACE = "PATH/OR/REPO"
 _PRIVACY = ("mobile", "id-card", "bank-card", "email", "ip-address")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SIZES += ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))  # type: ignore[assignment]
@@ -295,7 +296,8 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         ((name, one) for name, one in statistics.total["judges"].items()),
         key=lambda item: (-item[1]["scores"], item[0]),
     )
-    domain = next((config.name for config in paired if config.name != "default"), None)
+    shown = next(config for config in [*paired, *facts.configs] if config.name != "default")
+    domain = shown.name.removesuffix(RAW_SUFFIX) if shown.raw else shown.name
     return {
         "info": facts.info.in_language(language),
         "manifest": manifest,
@@ -304,9 +306,11 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "domains": statistics.domains,
         "configs": facts.configs,
         "with_pairs": bool(paired),
-        "domain": domain or (manifest.domains[0] if manifest.domains else "chat"),
+        "domain": domain,
+        "split": next(iter(shown.rows)),
         "raw_suffix": RAW_SUFFIX,
         "threshold": statistics.config["threshold"],
+        "other_threshold": _other_threshold(facts, domain),
         "pair_options": {
             name: value
             for name, value in statistics.config.items()
@@ -330,9 +334,24 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "largest_share": largest[1]["pairs"] / pairs if largest and pairs else None,
         "steps": _steps(manifest),
         "version": facts.version,
-        "repo": facts.repo,
+        # Not ".": the stock library names what it loads by the last part of its path, which . has not.
+        "repo": _PLACE if facts.repo == "." else facts.repo,
+        "in_folder": facts.repo == ".",
         "table": lambda header, rows: "\n".join(table(header, rows)),
     }
+
+
+def _other_threshold(facts: CardFacts, domain: str) -> float:
+    """A threshold above the release's at which a domain still has pairs, near one more; the release's where none is."""
+    config = facts.statistics.config
+    largest = facts.statistics.domains[domain]["margins"]["max"] or 0
+    above = [
+        row["threshold"]
+        for row in facts.sweep.thresholds
+        if config["threshold"] < row["threshold"] < largest
+        or (row["threshold"] == largest > config["threshold"] and not config["strict"])
+    ]
+    return min(above, key=lambda step: abs(step - config["threshold"] - 1), default=config["threshold"])
 
 
 def _steps(manifest: Manifest) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ import coig_p
 from coig_p.atomic import atomic_directory
 from coig_p.card import CARD_TOML, card_template, read_card_info
 from coig_p.cleaning import clean_store
+from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.locate import BUNDLED
 from coig_p.manifest import Manifest
@@ -379,6 +380,65 @@ def test_no_name_of_a_domain_keeps_it_from_being_loaded(tmp_path: Path, cache: s
     found = rows_by_config(out, cache)
     assert found["default"] == {"train": 4 * pairs}
     assert found["__odd"] == found["-dash"] == {"train": pairs}
+
+
+def snippets(out: Store, name: str) -> list[str]:
+    """The lines of a card's code that load something, but for the one that pins a tag."""
+    blocks = re.findall(r"```python\n(.*?)```", (out.path / name).read_text("utf-8"), re.S)
+    lines = "".join(blocks).splitlines()
+    return [line.partition(" = ")[2] for line in lines if " = load_dataset(" in line and "revision=" not in line]
+
+
+@pytest.mark.parametrize("kind", ["points", "zero-one", "comparisons"])
+def test_what_the_card_says_to_run_gives_rows(kind: str, tmp_path: Path) -> None:
+    rows = twin()
+    facts: dict[str, Any] = {}
+    if kind == "zero-one":
+        facts = {"score_range": (0, 1), "default_threshold": 0.25}
+        for score in (score for row in rows for response in row["responses"] for score in response["scores"]):
+            score["score"] = (score["score"] - 1) / 8
+    if kind == "comparisons":
+        facts = {"default_threshold": 1}
+        entry = {"judge": "pan-a", "dimension": "overall", "first_score": 1.0, "second_score": 0.0}
+        for row in rows:
+            row["comparisons"] = [{"first": 0, "second": 1, **entry}]
+            row["responses"] = [response | {"scores": []} for response in row["responses"]]
+    store = split_store(tmp_path / "store", [("chat", "dev", rows[:12]), ("math", "dev", rows[12:])], **facts)
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    for name in ("README.md", "README.zh.md"):
+        found = [line.replace("PATH/OR/REPO", str(out.path)) for line in snippets(out, name)]
+        assert len(found) == 6
+        (other,) = [line for line in found if "threshold=" in line]
+        assert f"threshold={ {'points': 3, 'zero-one': 0.75, 'comparisons': 1}[kind] }," in other
+        for line in found:
+            assert next(iter(eval(line, {"load_dataset": load_dataset})), None), line
+        text = (out.path / name).read_text("utf-8")
+        ranges = {"README.md": "Scores range from", "README.zh.md": "评分范围"}[name]
+        assert (ranges in text) == (kind != "comparisons")
+
+
+def test_an_interval_that_is_not_known_is_not_told(tmp_path: Path) -> None:
+    store = split_store(tmp_path / "store", [("chat", "train", twin()[:1])])
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    english, chinese = ((out.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
+    assert re.search(r"of the pairs that differ in length\. A reward", english)
+    assert "95%" not in chinese
+
+
+def test_responses_dropped_as_alike_are_told(tmp_path: Path) -> None:
+    rows = twin()
+    for row in rows[:5]:
+        row["responses"][1]["text"] = row["responses"][0]["text"]
+    store = Store.open(make_store(tmp_path / "store", rows))
+    config = ResponseConfig(threshold=0.95)
+    store, dropped = dedup_responses(store, tmp_path / "unique", config, find_similar_responses(store, config))
+    assert dropped["responses"] >= 5
+    (store.path / CARD_TOML).write_text(CARD, encoding="utf-8")
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    english, chinese = ((out.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
+    gone, scores = dropped["responses"], dropped["scores"]
+    assert f"- Near-duplicate responses to one query, at 0.95: {gone} went, and with them {scores} scores." in english
+    assert f"- 同一问题下近似重复的回答，阈值 0.95：去掉 {gone} 个，连同 {scores} 个评分。" in chinese
 
 
 # ---------------------------------------------------------------------------------------------
