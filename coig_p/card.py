@@ -344,14 +344,14 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
 def _other_threshold(facts: CardFacts, domain: str) -> float:
     """A threshold above the release's at which a domain still has pairs, near one more; the release's where none is."""
     config = facts.statistics.config
+    own: float = config["threshold"]
     largest = facts.statistics.domains[domain]["margins"]["max"] or 0
     above = [
         row["threshold"]
         for row in facts.sweep.thresholds
-        if config["threshold"] < row["threshold"] < largest
-        or (row["threshold"] == largest > config["threshold"] and not config["strict"])
+        if own < row["threshold"] < largest or (own < row["threshold"] == largest and not config["strict"])
     ]
-    return min(above, key=lambda step: abs(step - config["threshold"] - 1), default=config["threshold"])
+    return min(above, key=lambda step: abs(step - own - 1), default=own)
 
 
 def _steps(manifest: Manifest) -> Mapping[str, Any]:

@@ -636,3 +636,28 @@ def test_a_release_has_the_version_that_it_was_made_as(released: Store) -> None:
     with pytest.raises(UsageError, match=r"--version 1\.0\.0, or make 2\.0\.0 of the store"):
         read_release(released.path, "2.0.0")
     assert read_release(released.path, "1.0.0").tag == "v1.0.0"
+
+
+def test_nothing_is_written_into_a_store(tmp_path: Path) -> None:
+    """A file that its manifest does not list is what verify fails for."""
+    store = to_release(tmp_path / "store", twin()).path
+    deep = store / "data" / "new"
+    benchmark = tmp_path / "bench.jsonl"
+    benchmark.write_text(json.dumps({"question": twin()[3]["query"]}) + "\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to(store)
+    for command in (
+        ("pairs", store, "--out", store / "p.parquet"),
+        ("contamination", store, "--against", benchmark, "--out", store / "data" / "x.parquet"),
+        ("clean", store, "--out", deep),
+        ("dedup", store, "--out", deep),
+        ("import", benchmark, "--out", deep),
+        ("stats", store, "--out", deep),
+        ("stats", store, "--out", tmp_path / "link" / "new"),
+    ):
+        assert f"inside the store {store}" in run("coigp", *command, code=2).stderr
+    said = run("coigp-publish", store, "--version", "1.0.0", "--target", f"dir:{store / 'rel'}", code=2).stderr
+    assert f"inside the store {store}" in said
+    assert "is a store" in run("coigp", "stats", store, "--out", store, code=2).stderr
+    assert Store.open(store).verify() == []
+    # Beside it, by a path that passes through it, is outside of it.
+    run("coigp", "pairs", store, "--out", store / ".." / "p.parquet")
