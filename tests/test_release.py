@@ -498,12 +498,51 @@ def test_places_and_options_that_cannot_be(tmp_path: Path) -> None:
         ('releases = [{version = "1"}]', r"releases \[0\] has no changes"),
         ("tags = [1]", "tags must be a list of strings"),
         ('pretty_name = "x"', "is not TOML"),
+        ("tags = ['a\\nb']".replace("'", '"'), "tags must be a list of one line each"),
+        ('tags = ["a", ""]', "tags has an empty string among others"),
+        ('homepage = "javascript:alert(1)"', r"homepage 'javascript:alert\(1\)' is no link: write it as https://"),
+        ('homepage = "https://a.example\\nlicense: mit"', "homepage must be one line"),
+        ("chinese = {intended_use = 3}", r"chinese\.intended_use must be a string"),
+        ('chinese = {sources = "x", errata = ["y"]}', r"chinese\.errata must be a list of tables"),
+        ('chinese = {chinese = "x"}', r"chinese\.chinese is not a field of a card"),
     ],
 )
 def test_fields_of_a_card_that_cannot_be_are_named(change: str, words: str, tmp_path: Path) -> None:
     (tmp_path / CARD_TOML).write_text(change + "\n" + CARD, encoding="utf-8")
     with pytest.raises(DataError, match=words):
         read_card_info(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("cc-by-4.0", "CC-BY-4.0", "license 'CC-BY-4.0' is not an identifier that the Hub knows, .* 'cc-by-4.0'"),
+        ("cc-by-4.0", "nobody's", 'or "other", with license_name and license_link'),
+        ("cc-by-4.0", "other", 'license_name is not filled in, and license is "other"; license_link is not'),
+        ("试验用", "试验\\n用", "pretty_name must be one line"),
+        ('license = "CC0"', 'licence = "CC0"', r"sources \[0\] has no license"),
+        (
+            'license = "CC0"',
+            'license = "CC0"\nlink = "x"',
+            r"sources \[0\] has link, which is none of name, license, url",
+        ),
+        ('license = "CC0"', "license = 0", r"sources \[0\] has no license|sources \[0\] license must be a string"),
+        ('license = "CC0"', 'license = "CC0"\nurl = "ftp://x"', r"sources \[0\] url 'ftp://x' is no link"),
+    ],
+)
+def test_values_of_a_card_that_cannot_be_are_named(old: str, new: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / CARD_TOML).write_text(CARD.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        read_card_info(tmp_path)
+
+
+def test_a_licence_of_ones_own_and_a_date_as_toml_has_it(tmp_path: Path) -> None:
+    own = 'license = "other"\nlicense_name = "ours"\nlicense_link = "https://example.org/l"'
+    extra = '[[releases]]\nversion = "1.0.0"\nchanges = "First."\ndate = 2026-01-02\n'
+    (tmp_path / CARD_TOML).write_text(CARD.replace('license = "cc-by-4.0"', own) + extra, encoding="utf-8")
+    info = read_card_info(tmp_path)
+    assert (info.license_name, info.license_link) == ("ours", "https://example.org/l")
+    assert info.releases[0]["date"] == "2026-01-02"
 
 
 def test_optional_fields_are_shown(tmp_path: Path) -> None:
