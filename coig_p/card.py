@@ -9,16 +9,20 @@ Numbers come from the data alone. Whatever a query, a response, a model or a jud
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import date
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from coig_p.errors import DataError, UnknownNameError
+from coig_p.licences import HUB_LICENCES
 from coig_p.manifest import Manifest
 from coig_p.markdown import block, cell, table
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
@@ -28,6 +32,8 @@ from coig_p.sweep import Sweep
 CARD_TOML = "card.toml"
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
 REQUIRED = ("pretty_name", "license", "authors", "citation", "intended_use", "sources")
+_PLACE = "PATH/OR/REPO"
+_URL = re.compile(r"https?://[^\s()<>]+")
 _PRIVACY = ("mobile", "id-card", "bank-card", "email", "ip-address")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SIZES += ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))  # type: ignore[assignment]
@@ -81,13 +87,13 @@ class Config:
     """A config of a release as the stock library loads it.
 
     Attributes:
-        files: by split, the pattern of its files, for instance pairs/math/train-*.parquet.
+        files: by split, the patterns of its files, for instance pairs/math/train-*.parquet.
         rows, memory, size: by split: rows, bytes in memory once loaded, bytes of the files.
         raw: whether its rows are a store's, or pairs.
     """
 
     name: str
-    files: Mapping[str, str]
+    files: Mapping[str, Sequence[str]]
     rows: Mapping[str, int]
     memory: Mapping[str, int]
     size: Mapping[str, int]
@@ -134,23 +140,28 @@ def read_card_info(store: Path) -> CardInfo:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     problems = [f"{name} is not filled in" for name in REQUIRED if _is_blank(given.get(name))]
-    known = {one.name for one in fields(CardInfo)}
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            problems.append(f"{name} is not a field of a card (fields: {', '.join(sorted(known))})")
-        elif not _is_blank(value):
-            problem = _problem(name, value)
-            if problem:
-                problems.append(f"{name} {problem}")
-            else:
-                values[name] = _plain(name, value)
-    if "chinese" in values:
-        problems += [f"chinese.{name} is not a field of a card" for name in values["chinese"] if name not in known]
-        values["chinese"] = {name: _plain(name, value) for name, value in values["chinese"].items() if value}
+    values = _fields(given, "", problems)
+    values["chinese"] = _fields(values.get("chinese", {}), "chinese.", problems)
+    if values.get("license") == "other":
+        problems += [f'{name} is not filled in, and license is "other"' for name in _LICENCE if name not in values]
     if problems:
         raise DataError(f"{path}: {'; '.join(problems)}")
     return CardInfo(**values)
+
+
+def _fields(given: Mapping[str, Any], within: str, problems: list[str]) -> dict[str, Any]:
+    """The fields that are filled in, each of its kind; what is wrong with the others is added to `problems`."""
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _KNOWN or (within and name == "chinese"):
+            problems.append(f"{within}{name} is not a field of a card (fields: {', '.join(sorted(_KNOWN))})")
+        elif not _is_blank(value):
+            problem = _problem(name, value)
+            if problem:
+                problems.append(f"{within}{name} {problem}")
+            else:
+                values[name] = _plain(name, value)
+    return values
 
 
 def _is_blank(value: Any) -> bool:
@@ -161,7 +172,12 @@ def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(map(_is_blank, value)))
 
 
+_KNOWN = {one.name for one in fields(CardInfo)}
+_LICENCE = ("license_name", "license_link")
 _LISTS = ("authors", "annotations_creators", "tags")
+# In YAML, a link or a heading, where a line break would end it.
+_LINES = ("pretty_name", "license", "license_name", "license_link", "homepage", *_LISTS)
+_URLS = ("homepage", "license_link", "url")
 _TABLES = {"sources": ("name", "license"), "releases": ("version", "changes"), "errata": ("text",)}
 _MORE = {"sources": ("url",), "releases": ("date",), "errata": ("date",)}
 
@@ -170,19 +186,51 @@ def _problem(name: str, value: Any) -> str | None:
     """Why a value cannot be this field's, or None where it can."""
     if name == "chinese":
         return None if isinstance(value, dict) else "must be a table: [chinese]"
+    if name in _TABLES:
+        return _problem_of_tables(name, value)
+    texts = [value] if isinstance(value, str) else value
     if name in _LISTS:
-        right = isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-        return None if right else "must be a list of strings"
-    if name not in _TABLES:
-        return None if isinstance(value, str) else "must be a string"
+        if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+            return "must be a list of strings"
+        if any(map(_is_blank, texts)):
+            return "has an empty string among others"
+    elif not isinstance(value, str):
+        return "must be a string"
+    if name in _LINES and any(len(one.splitlines()) > 1 for one in texts):
+        return "must be one line" if name not in _LISTS else "must be a list of one line each"
+    if name == "license" and value not in HUB_LICENCES:
+        close = get_close_matches(value.lower(), HUB_LICENCES, n=1)
+        hint = f", for instance {close[0]!r}" if close else ""
+        return (
+            f'{value!r} is not an identifier that the Hub knows{hint}; or "other", with license_name and license_link'
+        )
+    return _problem_of_url(value) if name in _URLS else None
+
+
+def _problem_of_tables(name: str, value: Any) -> str | None:
+    known = (*_TABLES[name], *_MORE[name])
     for at, one in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(one, dict):
             lacking = [part for part in _TABLES[name] if _is_blank(one.get(part))]
             if lacking:
                 return f"[{at}] has no {' and no '.join(lacking)}"
+            strange = [part for part in one if part not in known]
+            if strange:
+                return f"[{at}] has {', '.join(strange)}, which is none of {', '.join(known)}"
+            # A date that TOML has as one is written as people write it.
+            other = [part for part in one if not isinstance(one[part], str | date)]
+            if other:
+                return f"[{at}] {other[0]} must be a string"
+            problem = _problem_of_url(str(one["url"])) if not _is_blank(one.get("url")) else None
+            if problem:
+                return f"[{at}] url {problem}"
         elif not isinstance(one, str) or name != "sources":
             return f"must be a list of tables: [[{name}]]"
     return None
+
+
+def _problem_of_url(value: str) -> str | None:
+    return None if _URL.fullmatch(value) else f"{value!r} is no link: write it as https://..."
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -258,7 +306,10 @@ def _metadata(facts: CardFacts) -> Any:
     )
     configs, infos = MetadataConfigs(), DatasetInfosDict()
     for config in facts.configs:
-        patterns = [{"split": split, "path": pattern} for split, pattern in config.files.items()]
+        patterns = [
+            {"split": split, "path": of_split[0] if len(of_split) == 1 else list(of_split)}
+            for split, of_split in config.files.items()
+        ]
         configs[config.name] = {"data_files": patterns} | ({"default": True} if config.name == "default" else {})
         splits = SplitDict(dataset_name=config.name)
         for split in config.files:
@@ -292,7 +343,8 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         ((name, one) for name, one in statistics.total["judges"].items()),
         key=lambda item: (-item[1]["scores"], item[0]),
     )
-    domain = next((config.name for config in paired if config.name != "default"), None)
+    shown = next(config for config in [*paired, *facts.configs] if config.name != "default")
+    domain = shown.name.removesuffix(RAW_SUFFIX) if shown.raw else shown.name
     return {
         "info": facts.info.in_language(language),
         "manifest": manifest,
@@ -301,9 +353,11 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "domains": statistics.domains,
         "configs": facts.configs,
         "with_pairs": bool(paired),
-        "domain": domain or (manifest.domains[0] if manifest.domains else "chat"),
+        "domain": domain,
+        "split": next(iter(shown.rows)),
         "raw_suffix": RAW_SUFFIX,
         "threshold": statistics.config["threshold"],
+        "other_threshold": _other_threshold(facts, domain),
         "pair_options": {
             name: value
             for name, value in statistics.config.items()
@@ -327,9 +381,24 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "largest_share": largest[1]["pairs"] / pairs if largest and pairs else None,
         "steps": _steps(manifest),
         "version": facts.version,
-        "repo": facts.repo,
+        # Not ".": the stock library names what it loads by the last part of its path, which . has not.
+        "repo": _PLACE if facts.repo == "." else facts.repo,
+        "in_folder": facts.repo == ".",
         "table": lambda header, rows: "\n".join(table(header, rows)),
     }
+
+
+def _other_threshold(facts: CardFacts, domain: str) -> float:
+    """A threshold above the release's at which a domain still has pairs, near one more; the release's where none is."""
+    config = facts.statistics.config
+    own: float = config["threshold"]
+    largest = facts.statistics.domains[domain]["margins"]["max"] or 0
+    above = [
+        row["threshold"]
+        for row in facts.sweep.thresholds
+        if own < row["threshold"] < largest or (own < row["threshold"] == largest and not config["strict"])
+    ]
+    return min(above, key=lambda step: abs(step - own - 1), default=own)
 
 
 def _steps(manifest: Manifest) -> Mapping[str, Any]:

@@ -36,7 +36,7 @@ from coig_p.schema import PAIR_SCHEMAS
 from coig_p.snippets import config_files, readme
 from coig_p.spill import Spill, interleaved, parts_for
 from coig_p.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names, own_clusters, read_clusters
-from coig_p.store import Store, cut, even_sizes
+from coig_p.store import Store, check_outside, cut, even_sizes
 from coig_p.tables import ResponseRows, Rows, find_rows, pair_tables
 from coig_p.tokens import Lengths, read_tokenizer
 from coig_p.trainers import Form, find_form
@@ -379,6 +379,7 @@ def write_pairs(
         raise UnknownNameError("file type", file_type, FILE_TYPES)
     if Path(out).is_dir():
         raise UsageError(f"{out} is a directory: name a file")
+    check_outside(Path(out), "a file of pairs")
     splits = opened.manifest.splits()
     if split is None:
         if len(splits) > 1:

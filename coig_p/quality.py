@@ -391,9 +391,11 @@ def contamination(store: Path, names: tuple[str, ...], out: Path | None, json_: 
 
     from coig_p.atomic import atomic_file
     from coig_p.dedup.contamination import ContaminationConfig, find_contamination, read_benchmarks
-    from coig_p.store import Store
+    from coig_p.store import Store, check_outside
 
     config = ContaminationConfig(**options)
+    if out is not None:
+        check_outside(out, "a file of findings")
     opened = Store.open(store)
     benchmark = read_benchmarks(names, config)
     with progress("Comparing", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:

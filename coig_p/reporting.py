@@ -253,7 +253,9 @@ def card(store: Path, init: bool, language: str, version: str) -> None:
     import tempfile
 
     from coig_p.publish.plan import ReleaseConfig, write_release
+    from coig_p.publish.upload import check_version
 
+    check_version(version)
     with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
         released = write_release(opened, Path(folder) / "release", ReleaseConfig(version))
         click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)

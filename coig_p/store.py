@@ -202,6 +202,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     for parent in target.parents:
         if parent.exists() and not parent.is_dir():
             raise UsageError(f"{target}: {parent} is a file, not a directory")
+    check_outside(target, "another store")
     if not target.exists():
         return
     if not target.is_dir():
@@ -214,11 +215,20 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise UsageError(f"{target} exists: pass --overwrite to replace it, or choose another place")
 
 
+def check_outside(path: Path, what: str) -> None:
+    """Raise UsageError where `path` lies in a store, whose manifest does not list what would be written there."""
+    for parent in path.resolve().parents:
+        if (parent / MANIFEST).is_file():
+            raise UsageError(
+                f"{path} is inside the store {parent}: {what} does not belong there, choose a place outside of it"
+            )
+
+
 def check_folder(folder: Path, files: Collection[str], what: str) -> None:
     """Raise UsageError where `what`, made of `files` alone, cannot be written, before anything is read."""
-    for parent in (folder.absolute(), *folder.absolute().parents):
-        if (parent / MANIFEST).is_file():
-            raise UsageError(f"{folder} is inside the store {parent}: {what} does not belong there")
+    check_outside(folder, what)
+    if (folder / MANIFEST).is_file():
+        raise UsageError(f"{folder} is a store: {what} does not belong there, choose another place")
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(files)):
         raise UsageError(f"{folder} exists and is not {what}: choose another place")
 

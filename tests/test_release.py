@@ -11,6 +11,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -21,14 +22,19 @@ from markdown_it import MarkdownIt
 from oracle import oracle_pairs
 
 import coig_p
+from coig_p.atomic import atomic_directory
 from coig_p.card import CARD_TOML, card_template, read_card_info
 from coig_p.cleaning import clean_store
+from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.locate import BUNDLED
+from coig_p.manifest import Manifest
 from coig_p.pairs import PairConfig
 from coig_p.publish import plan
 from coig_p.publish.plan import ReleaseConfig, write_release
-from coig_p.store import Store
+from coig_p.publish.upload import read_release
+from coig_p.schema import RAW_SCHEMA
+from coig_p.store import Part, Store, write_store
 from coig_p.validation import check, load_rules
 
 CARD = """
@@ -292,19 +298,147 @@ def test_other_pairs_and_none(tmp_path: Path) -> None:
     }
 
 
-def test_a_domain_without_a_pair_is_an_empty_config(tmp_path: Path, cache: str) -> None:
+NO_ERRORS = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
+
+
+def tied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows, every response of which was given 5."""
+    return [
+        row
+        | {
+            "responses": [
+                response | {"scores": [score | {"score": 5.0} for score in response["scores"]]}
+                for response in row["responses"]
+            ]
+        }
+        for row in rows
+    ]
+
+
+def split_store(path: Path, parts: list[tuple[str, str, list[dict[str, Any]]]], **facts: Any) -> Store:
+    """A store to release of (domain, split, rows)."""
+    made = [
+        Part(domain, split, len(rows), [pa.RecordBatch.from_pylist(named, schema=RAW_SCHEMA)])
+        for domain, split, rows in parts
+        for named in [[row | {"domain": domain, "query_id": f"{split}-{row['query_id']}"} for row in rows]]
+    ]
+    with atomic_directory(path) as root:
+        write_store(root, made, Manifest(**{"score_range": (1, 10), "default_threshold": 2, "tool": "test"} | facts))
+    (path / CARD_TOML).write_text(CARD, encoding="utf-8")
+    return Store.open(path)
+
+
+def rows_by_config(out: Store, cache: str) -> dict[str, dict[str, int]]:
+    """Rows of every config and split as the card has them; the stock library gives as many, in both ways."""
+    found = {}
+    infos = DatasetCard.load(out.path / "README.md").data.dataset_info
+    for info in infos if isinstance(infos, list) else [infos]:  # one config alone is no list
+        name = info["config_name"]
+        found[name] = {split["name"]: split["num_examples"] for split in info["splits"]}
+        loaded = load_dataset(str(out.path), name, cache_dir=cache)
+        assert {split: table.num_rows for split, table in loaded.items()} == found[name]
+        streams = load_dataset(str(out.path), name, streaming=True)
+        assert {split: len(list(stream)) for split, stream in streams.items()} == found[name]
+    return found
+
+
+def test_a_domain_or_split_without_a_pair_has_no_config_or_shard(tmp_path: Path, cache: str) -> None:
     rows = twin()
-    for row in rows:
-        if row["domain"] == "math":
-            for response in row["responses"]:
-                for score in response["scores"]:
-                    score["score"] = 5.0
-    rules = {id: rule for id, rule in load_rules().items() if rule.severity != "error"}
-    out = write_release(to_release(tmp_path / "s", rows), tmp_path / "out", ReleaseConfig("1.0.0", rules=rules))
+    parts = [("chat", "train", rows[:8]), ("chat", "test", tied(rows[8:16])), ("novel", "train", tied(rows[16:]))]
+    store = split_store(tmp_path / "store", parts)
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
     assert out.verify() == []
-    assert list(load_dataset(str(out.path), "math", split="train", streaming=True)) == []
-    every = load_dataset(str(out.path), split="train", cache_dir=cache)
-    assert set(every["domain"]) == {"chat"}
+    pairs = len(oracle_pairs(rows[:8], threshold=2))
+    assert rows_by_config(out, cache) == {
+        "default": {"train": pairs},
+        "chat": {"train": pairs},
+        "chat-raw": {"train": 8, "test": 8},
+        "novel-raw": {"train": 8},
+    }
+    assert {file.path.rpartition("/")[0] for file in out.manifest.files if file.role == "pairs"} == {"pairs/chat"}
+    text = (out.path / "README.md").read_text("utf-8")
+    assert re.search(r"^\| novel \| 8 \| .* \| 0 \| 0.00 \|", text, re.M)
+    assert "`novel`" not in text
+
+
+def test_a_store_without_any_pair_is_not_released_with_pairs(tmp_path: Path, cache: str) -> None:
+    store = split_store(tmp_path / "store", [("novel", "train", tied(twin()))])
+    with pytest.raises(DataError, match=r"no two responses make a pair at threshold 2 .* --threshold, or --no-pairs"):
+        write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    assert not (tmp_path / "out").exists()
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", pairs=None, rules=NO_ERRORS))
+    assert rows_by_config(out, cache) == {"novel-raw": {"train": 24}}
+
+
+def test_no_name_of_a_domain_keeps_it_from_being_loaded(tmp_path: Path, cache: str) -> None:
+    """The stock library passes over folders that begin with __ where a pattern does not name them."""
+    parts = [(domain, "train", twin()[:8]) for domain in ("__odd", "_few", "-dash", "chat")]
+    out = write_release(
+        split_store(tmp_path / "store", parts), tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS)
+    )
+    pairs = len(oracle_pairs(twin()[:8], threshold=2))
+    found = rows_by_config(out, cache)
+    assert found["default"] == {"train": 4 * pairs}
+    assert found["__odd"] == found["-dash"] == {"train": pairs}
+
+
+def snippets(out: Store, name: str) -> list[str]:
+    """The lines of a card's code that load something, but for the one that pins a tag."""
+    blocks = re.findall(r"```python\n(.*?)```", (out.path / name).read_text("utf-8"), re.S)
+    lines = "".join(blocks).splitlines()
+    return [line.partition(" = ")[2] for line in lines if " = load_dataset(" in line and "revision=" not in line]
+
+
+@pytest.mark.parametrize("kind", ["points", "zero-one", "comparisons"])
+def test_what_the_card_says_to_run_gives_rows(kind: str, tmp_path: Path) -> None:
+    rows = twin()
+    facts: dict[str, Any] = {}
+    if kind == "zero-one":
+        facts = {"score_range": (0, 1), "default_threshold": 0.25}
+        for score in (score for row in rows for response in row["responses"] for score in response["scores"]):
+            score["score"] = (score["score"] - 1) / 8
+    if kind == "comparisons":
+        facts = {"default_threshold": 1}
+        entry = {"judge": "pan-a", "dimension": "overall", "first_score": 1.0, "second_score": 0.0}
+        for row in rows:
+            row["comparisons"] = [{"first": 0, "second": 1, **entry}]
+            row["responses"] = [response | {"scores": []} for response in row["responses"]]
+    store = split_store(tmp_path / "store", [("chat", "dev", rows[:12]), ("math", "dev", rows[12:])], **facts)
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    for name in ("README.md", "README.zh.md"):
+        found = [line.replace("PATH/OR/REPO", str(out.path)) for line in snippets(out, name)]
+        assert len(found) == 6
+        (other,) = [line for line in found if "threshold=" in line]
+        assert f"threshold={ {'points': 3, 'zero-one': 0.75, 'comparisons': 1}[kind] }," in other
+        for line in found:
+            assert next(iter(eval(line, {"load_dataset": load_dataset})), None), line
+        text = (out.path / name).read_text("utf-8")
+        ranges = {"README.md": "Scores range from", "README.zh.md": "评分范围"}[name]
+        assert (ranges in text) == (kind != "comparisons")
+
+
+def test_an_interval_that_is_not_known_is_not_told(tmp_path: Path) -> None:
+    store = split_store(tmp_path / "store", [("chat", "train", twin()[:1])])
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    english, chinese = ((out.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
+    assert re.search(r"of the pairs that differ in length\. A reward", english)
+    assert "95%" not in chinese
+
+
+def test_responses_dropped_as_alike_are_told(tmp_path: Path) -> None:
+    rows = twin()
+    for row in rows[:5]:
+        row["responses"][1]["text"] = row["responses"][0]["text"]
+    store = Store.open(make_store(tmp_path / "store", rows))
+    config = ResponseConfig(threshold=0.95)
+    store, dropped = dedup_responses(store, tmp_path / "unique", config, find_similar_responses(store, config))
+    assert dropped["responses"] >= 5
+    (store.path / CARD_TOML).write_text(CARD, encoding="utf-8")
+    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
+    english, chinese = ((out.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
+    gone, scores = dropped["responses"], dropped["scores"]
+    assert f"- Near-duplicate responses to one query, at 0.95: {gone} went, and with them {scores} scores." in english
+    assert f"- 同一问题下近似重复的回答，阈值 0.95：去掉 {gone} 个，连同 {scores} 个评分。" in chinese
 
 
 # ---------------------------------------------------------------------------------------------
@@ -364,12 +498,51 @@ def test_places_and_options_that_cannot_be(tmp_path: Path) -> None:
         ('releases = [{version = "1"}]', r"releases \[0\] has no changes"),
         ("tags = [1]", "tags must be a list of strings"),
         ('pretty_name = "x"', "is not TOML"),
+        ("tags = ['a\\nb']".replace("'", '"'), "tags must be a list of one line each"),
+        ('tags = ["a", ""]', "tags has an empty string among others"),
+        ('homepage = "javascript:alert(1)"', r"homepage 'javascript:alert\(1\)' is no link: write it as https://"),
+        ('homepage = "https://a.example\\nlicense: mit"', "homepage must be one line"),
+        ("chinese = {intended_use = 3}", r"chinese\.intended_use must be a string"),
+        ('chinese = {sources = "x", errata = ["y"]}', r"chinese\.errata must be a list of tables"),
+        ('chinese = {chinese = "x"}', r"chinese\.chinese is not a field of a card"),
     ],
 )
 def test_fields_of_a_card_that_cannot_be_are_named(change: str, words: str, tmp_path: Path) -> None:
     (tmp_path / CARD_TOML).write_text(change + "\n" + CARD, encoding="utf-8")
     with pytest.raises(DataError, match=words):
         read_card_info(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("cc-by-4.0", "CC-BY-4.0", "license 'CC-BY-4.0' is not an identifier that the Hub knows, .* 'cc-by-4.0'"),
+        ("cc-by-4.0", "nobody's", 'or "other", with license_name and license_link'),
+        ("cc-by-4.0", "other", 'license_name is not filled in, and license is "other"; license_link is not'),
+        ("试验用", "试验\\n用", "pretty_name must be one line"),
+        ('license = "CC0"', 'licence = "CC0"', r"sources \[0\] has no license"),
+        (
+            'license = "CC0"',
+            'license = "CC0"\nlink = "x"',
+            r"sources \[0\] has link, which is none of name, license, url",
+        ),
+        ('license = "CC0"', "license = 0", r"sources \[0\] has no license|sources \[0\] license must be a string"),
+        ('license = "CC0"', 'license = "CC0"\nurl = "ftp://x"', r"sources \[0\] url 'ftp://x' is no link"),
+    ],
+)
+def test_values_of_a_card_that_cannot_be_are_named(old: str, new: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / CARD_TOML).write_text(CARD.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        read_card_info(tmp_path)
+
+
+def test_a_licence_of_ones_own_and_a_date_as_toml_has_it(tmp_path: Path) -> None:
+    own = 'license = "other"\nlicense_name = "ours"\nlicense_link = "https://example.org/l"'
+    extra = '[[releases]]\nversion = "1.0.0"\nchanges = "First."\ndate = 2026-01-02\n'
+    (tmp_path / CARD_TOML).write_text(CARD.replace('license = "cc-by-4.0"', own) + extra, encoding="utf-8")
+    info = read_card_info(tmp_path)
+    assert (info.license_name, info.license_link) == ("ours", "https://example.org/l")
+    assert info.releases[0]["date"] == "2026-01-02"
 
 
 def test_optional_fields_are_shown(tmp_path: Path) -> None:
@@ -443,6 +616,8 @@ def test_from_a_store_to_a_folder_by_commands(tmp_path: Path) -> None:
     assert "edit it" in run("coigp", "card", store, "--init", code=2).stderr
     assert "license is not filled in" in run("coigp", "card", store, code=1).stderr
     (store / CARD_TOML).write_text(CARD, encoding="utf-8")
+    for wrong in ("v1.0.0", "abc"):
+        assert "three numbers without a v" in run("coigp", "card", store, "--version", wrong, code=2).stderr
     assert "# 试验用偏好数据" in run("coigp", "card", store).stdout
     assert "## 怎样加载" in run("coigp", "card", store, "--language", "zh").stdout
 
@@ -472,3 +647,56 @@ def test_from_a_store_to_a_folder_by_commands(tmp_path: Path) -> None:
     done = run("coigp-publish", store, *target, "--overwrite", "--against", benchmark, code=1)
     assert "contamination (1)" in done.stderr
     assert Store.open(out).manifest == manifest
+
+
+def test_a_release_is_published_as_it_is_or_not_at_all(released: Store) -> None:
+    """What would have changed it is refused, so that no gate is taken for passed that was not."""
+    rehearsal = (released.path, "--version", "1.0.0", "--rehearse")
+    for given in (
+        ("--against", "bench.jsonl"),
+        ("--rules", "rules.toml"),
+        ("--threshold", "3"),
+        ("--no-pairs",),
+        ("--judges", "pan-a", "--aggregation", "median", "--strict"),
+    ):
+        said = run("coigp-publish", *rehearsal, *given, code=2).stderr
+        assert "is a release already" in said
+        assert "Name the store that it was made of" in said
+        assert all(name in said for name in given if name.startswith("--"))
+    said = run("coigp-publish", released.path, "--version", "1.0.0", "--target", "dir:x", code=2).stderr
+    assert "is a release already" in said
+    assert "card.toml" not in said
+
+
+def test_a_release_has_the_version_that_it_was_made_as(released: Store) -> None:
+    said = run("coigp-publish", released.path, "--version", "2.0.0", "--rehearse", code=2).stderr
+    assert "was made as version 1.0.0" in said
+    assert "not 2.0.0" in said
+    with pytest.raises(UsageError, match=r"--version 1\.0\.0, or make 2\.0\.0 of the store"):
+        read_release(released.path, "2.0.0")
+    assert read_release(released.path, "1.0.0").tag == "v1.0.0"
+
+
+def test_nothing_is_written_into_a_store(tmp_path: Path) -> None:
+    """A file that its manifest does not list is what verify fails for."""
+    store = to_release(tmp_path / "store", twin()).path
+    deep = store / "data" / "new"
+    benchmark = tmp_path / "bench.jsonl"
+    benchmark.write_text(json.dumps({"question": twin()[3]["query"]}) + "\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to(store)
+    for command in (
+        ("pairs", store, "--out", store / "p.parquet"),
+        ("contamination", store, "--against", benchmark, "--out", store / "data" / "x.parquet"),
+        ("clean", store, "--out", deep),
+        ("dedup", store, "--out", deep),
+        ("import", benchmark, "--out", deep),
+        ("stats", store, "--out", deep),
+        ("stats", store, "--out", tmp_path / "link" / "new"),
+    ):
+        assert f"inside the store {store}" in run("coigp", *command, code=2).stderr
+    said = run("coigp-publish", store, "--version", "1.0.0", "--target", f"dir:{store / 'rel'}", code=2).stderr
+    assert f"inside the store {store}" in said
+    assert "is a store" in run("coigp", "stats", store, "--out", store, code=2).stderr
+    assert Store.open(store).verify() == []
+    # Beside it, by a path that passes through it, is outside of it.
+    run("coigp", "pairs", store, "--out", store / ".." / "p.parquet")

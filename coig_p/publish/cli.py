@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,8 @@ def publish(
         raise click.UsageError("Missing arguments: coigp-publish STORE ORG/NAME --version 1.0.0")
     if version is None:
         raise click.UsageError("Missing option '--version'.")
+    if is_release(store):
+        refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
     made = _Making(version, repo_id or ".", options)
     if place and not dry_run:
         made.write(store, Path(place), overwrite=hub.overwrite)
@@ -130,6 +132,35 @@ def publish(
             publish_to_modelscope(release, str(repo_id), hub, json_)
         else:
             publish_to_hub(release, str(repo_id), hub, json_)
+
+
+def _given(context: click.Context, options: Iterable[str]) -> list[str]:
+    """Those of the options that were passed, as they are typed."""
+    from click.core import ParameterSource
+
+    default = (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    return [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in options and context.get_parameter_source(option.name) not in default
+    ]
+
+
+def refuse_making(release: Path, place: str, given: Sequence[str]) -> None:
+    """Raise UsageError where a folder that is a release already would have to be made anew."""
+    from coig_p.errors import UsageError
+
+    if place:
+        raise UsageError(
+            f"{release} is a release already, and only a store is written to dir:{place}. Publish it as it is: "
+            f"coigp-publish {release} ORG/NAME; or name the store that it was made of"
+        )
+    if given:
+        does = "does" if len(given) == 1 else "do"
+        raise UsageError(
+            f"{release} is a release already, published as it is: {', '.join(given)} {does} not apply to it. "
+            "Name the store that it was made of instead"
+        )
 
 
 class _Making:

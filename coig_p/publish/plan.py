@@ -79,7 +79,7 @@ def write_release(
     Raises:
         UsageError: `out` cannot be used, or options that cannot be.
         DataError: the gate is shut: card.toml is not filled in, a check found an error, a file is not
-            what the manifest says, or a benchmark is in it.
+            what the manifest says, a benchmark is in it, or no two responses make a pair.
     """
     _check_out(store, out, overwrite)
     pairs = None
@@ -93,6 +93,12 @@ def write_release(
     queries = sum(file.rows or 0 for file in store.data_files())
     with bar("Counting", queries, "queries") as advance:
         counted = statistics(store, pairs, advance=advance)
+    if pairs is not None and not counted.total["pairs"]:
+        raise DataError(
+            f"{store.path}: not released, no two responses make a pair at threshold {pairs.threshold:g} with these "
+            "options. See what others would give: coigp sweep. Then pass coigp-publish a lower --threshold, or "
+            "--no-pairs to publish the observations alone"
+        )
     with bar("Sweeping", queries, "queries") as advance:
         swept = sweep(store, pairs, advance=advance)
     with atomic_directory(out) as root:
@@ -195,11 +201,16 @@ class _Shard(NamedTuple):
 def _write_pairs(
     store: Store, root: Path, config: PairConfig, counted: Statistics, advance: Callable[[int], None]
 ) -> list[StoreFile]:
-    """Shards of pairs, equal in rows to within one for each domain and split."""
+    """Shards of pairs, equal in rows to within one for each domain and split.
+
+    A split without a pair has no shard: the stock library does not load a split of no rows.
+    """
     files = []
     for domain, summary in counted.domains.items():
-        (root / "pairs" / domain).mkdir(parents=True, exist_ok=True)
         for split, counts in summary["splits"].items():
+            if not counts["pairs"]:
+                continue
+            (root / "pairs" / domain).mkdir(parents=True, exist_ok=True)
             shards = even_sizes(counts["pairs"], max(1, counts["pairs"] // ROWS_PER_SHARD))
             groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
             parts = cut(_pair_batches(store, config, domain, split), [size for shard in groups for size in shard])
@@ -252,15 +263,20 @@ def _configs(root: Path, files: Sequence[StoreFile], bar: Bar) -> list[Config]:
                 memory[file.path] = _loaded_bytes(root / file.path)
             advance(file.bytes)
 
-    def config(name: str, own: Sequence[StoreFile], folder: str, raw: bool) -> Config:
+    def config(name: str, own: Sequence[StoreFile], raw: bool) -> Config:
         splits = list(dict.fromkeys(str(file.split) for file in own))
+
+        def patterns(split: str) -> list[str]:
+            # Every folder by its name: one that begins with __ is what a * passes over.
+            folders = dict.fromkeys(file.path.rpartition("/")[0] for file in own if file.split == split)
+            return [f"{folder}/{split}-*.parquet" for folder in folders]
 
         def summed(value: Callable[[StoreFile], int]) -> dict[str, int]:
             return {split: sum(value(file) for file in own if file.split == split) for split in splits}
 
         return Config(
             name=name,
-            files={split: f"{folder}/{split}-*.parquet" for split in splits},
+            files={split: patterns(split) for split in splits},
             rows=summed(lambda file: file.rows or 0),
             memory=summed(lambda file: memory[file.path]),
             size=summed(lambda file: file.bytes),
@@ -269,13 +285,13 @@ def _configs(root: Path, files: Sequence[StoreFile], bar: Bar) -> list[Config]:
 
     pairs = [file for file in files if file.role == "pairs"]
     data = [file for file in files if file.role == "data"]
-    found = [config("default", pairs, "pairs/*", raw=False)] if pairs else []
+    found = [config("default", pairs, raw=False)] if pairs else []
     for domain in dict.fromkeys(str(file.domain) for file in data):
         own = [file for file in pairs if file.domain == domain]
         if own:
-            found.append(config(domain, own, f"pairs/{domain}", raw=False))
+            found.append(config(domain, own, raw=False))
         of_domain = [file for file in data if file.domain == domain]
-        found.append(config(domain + RAW_SUFFIX, of_domain, f"data/{domain}", raw=True))
+        found.append(config(domain + RAW_SUFFIX, of_domain, raw=True))
     return found
 
 

@@ -114,10 +114,16 @@ def read_release(folder: str | Path, version: str, advance: Callable[[int], None
 
     Raises:
         StoreError: not a release, or a file that is missing, changed or not listed.
-        UsageError: a version of another form.
+        UsageError: a version of another form, or another than the folder was made as.
     """
     check_version(version)
     store = Store.open(folder, check_sizes=False)
+    made_as = store.manifest.release.get("version", version)
+    if made_as != version:
+        raise UsageError(
+            f"{folder} was made as version {made_as}, as its card and manifest say, not {version}: pass --version "
+            f"{made_as}, or make {version} of the store"
+        )
     problems = store.verify(advance)
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
