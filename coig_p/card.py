@@ -142,8 +142,6 @@ def read_card_info(store: Path) -> CardInfo:
     problems = [f"{name} is not filled in" for name in REQUIRED if _is_blank(given.get(name))]
     values = _fields(given, "", problems)
     values["chinese"] = _fields(values.get("chinese", {}), "chinese.", problems)
-    if values.get("license") == "other":
-        problems += [f'{name} is not filled in, and license is "other"' for name in _LICENCE if name not in values]
     if problems:
         raise DataError(f"{path}: {'; '.join(problems)}")
     return CardInfo(**values)
@@ -173,7 +171,6 @@ def _is_blank(value: Any) -> bool:
 
 
 _KNOWN = {one.name for one in fields(CardInfo)}
-_LICENCE = ("license_name", "license_link")
 _LISTS = ("authors", "annotations_creators", "tags")
 # In YAML, a link or a heading, where a line break would end it.
 _LINES = ("pretty_name", "license", "license_name", "license_link", "homepage", *_LISTS)
@@ -198,12 +195,11 @@ def _problem(name: str, value: Any) -> str | None:
         return "must be a string"
     if name in _LINES and any(len(one.splitlines()) > 1 for one in texts):
         return "must be one line" if name not in _LISTS else "must be a list of one line each"
-    if name == "license" and value not in HUB_LICENCES:
+    if name == "license" and value.lower() not in HUB_LICENCES:
         close = get_close_matches(value.lower(), HUB_LICENCES, n=1)
         hint = f", for instance {close[0]!r}" if close else ""
-        return (
-            f'{value!r} is not an identifier that the Hub knows{hint}; or "other", with license_name and license_link'
-        )
+        other = 'or "other", best with license_name and license_link'
+        return f"{value!r} is not an identifier that the Hub knows{hint}; {other}"
     return _problem_of_url(value) if name in _URLS else None
 
 
@@ -234,6 +230,8 @@ def _problem_of_url(value: str) -> str | None:
 
 
 def _plain(name: str, value: Any) -> Any:
+    if name == "license":
+        return value.lower()  # as the Hub writes it
     if name in _LISTS:
         return (value,) if isinstance(value, str) else tuple(value)
     if name in _TABLES:

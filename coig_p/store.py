@@ -218,16 +218,24 @@ def check_target(target: Path, overwrite: bool) -> None:
 def check_outside(path: Path, what: str) -> None:
     """Raise UsageError where `path` lies in a store, whose manifest does not list what would be written there."""
     for parent in path.resolve().parents:
-        if (parent / MANIFEST).is_file():
+        if _is_store(parent):
             raise UsageError(
                 f"{path} is inside the store {parent}: {what} does not belong there, choose a place outside of it"
             )
 
 
+def _is_store(folder: Path) -> bool:
+    """Whether a folder has a manifest of ours; many a program calls a file of its own manifest.json."""
+    try:
+        return b'"schema_version"' in (folder / MANIFEST).read_bytes()
+    except OSError:
+        return False
+
+
 def check_folder(folder: Path, files: Collection[str], what: str) -> None:
     """Raise UsageError where `what`, made of `files` alone, cannot be written, before anything is read."""
     check_outside(folder, what)
-    if (folder / MANIFEST).is_file():
+    if _is_store(folder):
         raise UsageError(f"{folder} is a store: {what} does not belong there, choose another place")
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - set(files)):
         raise UsageError(f"{folder} exists and is not {what}: choose another place")

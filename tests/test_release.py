@@ -516,9 +516,8 @@ def test_fields_of_a_card_that_cannot_be_are_named(change: str, words: str, tmp_
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("cc-by-4.0", "CC-BY-4.0", "license 'CC-BY-4.0' is not an identifier that the Hub knows, .* 'cc-by-4.0'"),
-        ("cc-by-4.0", "nobody's", 'or "other", with license_name and license_link'),
-        ("cc-by-4.0", "other", 'license_name is not filled in, and license is "other"; license_link is not'),
+        ("cc-by-4.0", "CC-BY 4.0", "license 'CC-BY 4.0' is not an identifier that the Hub knows, .* 'cc-by-4.0'"),
+        ("cc-by-4.0", "nobody's", 'or "other", best with license_name and license_link'),
         ("试验用", "试验\\n用", "pretty_name must be one line"),
         ('license = "CC0"', 'licence = "CC0"', r"sources \[0\] has no license"),
         (
@@ -543,6 +542,8 @@ def test_a_licence_of_ones_own_and_a_date_as_toml_has_it(tmp_path: Path) -> None
     info = read_card_info(tmp_path)
     assert (info.license_name, info.license_link) == ("ours", "https://example.org/l")
     assert info.releases[0]["date"] == "2026-01-02"
+    (tmp_path / CARD_TOML).write_text(CARD.replace("cc-by-4.0", "CC-BY-4.0"), encoding="utf-8")
+    assert read_card_info(tmp_path).license == "cc-by-4.0"
 
 
 def test_optional_fields_are_shown(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from make import make_rows, make_store
 
 from coig_p.atomic import atomic_directory, atomic_file
 from coig_p.errors import StoreError, UnknownNameError, UsageError
+from coig_p.locate import BUNDLED
 from coig_p.manifest import Manifest
 from coig_p.schema import RAW_SCHEMA, SCHEMA_VERSION, check_domain, check_split
-from coig_p.store import Store, even_sizes
+from coig_p.store import Store, check_target, even_sizes
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -282,3 +283,11 @@ def test_a_store_larger_than_a_batch_streams(tmp_path: Path) -> None:
     assert sum(sizes) == 700
     assert max(sizes) == 100
     assert pa.Table.from_batches(list(Store.open(here).batches())).to_pylist() == rows
+
+
+def test_a_manifest_of_another_program_makes_no_store_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "a browser extension"}', encoding="utf-8")
+    check_target(tmp_path / "new", overwrite=False)
+    (tmp_path / "manifest.json").write_text((BUNDLED / "manifest.json").read_text("utf-8"), encoding="utf-8")
+    with pytest.raises(UsageError, match="is inside the store"):
+        check_target(tmp_path / "new", overwrite=False)
