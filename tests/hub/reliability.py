@@ -1,6 +1,6 @@
 """Every fault at every request of a release, two publishers at once, and a 2 GB store: docs/reliability.md.
 
-python tests/hub/reliability.py            all of it, about half an hour on two cores
+python tests/hub/reliability.py            all of it, about an hour on two cores
 python tests/hub/reliability.py --only memory
 """
 
