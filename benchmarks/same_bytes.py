@@ -1,0 +1,145 @@
+"""Whether two checkouts give the same bytes: demo, stores, releases, pairs, exports.
+
+    python benchmarks/same_bytes.py OLD NEW [--queries 2000]
+
+OLD and NEW are checkouts with a `.venv` of their own (`make test` sets it up). Both run the same commands on
+the same input, each with its own code, and every file is compared. Rows must be equal byte for byte; cards,
+manifests and other texts may differ in what EXPECTED lists, and nothing else. Exits 1 on a difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+EXPECTED: dict[str, dict[str, str]] = {
+    # file name: {field, or a regular expression for lines of a text: why it may differ}
+    "manifest.json": {},
+}
+TRAINERS = ("trl-dpo", "trl-reward", "trl-kto", "trl-sft", "trl-grpo", "llama-factory", "openrlhf", "ms-swift")
+TRAINERS += ("axolotl", "verl", "nemo-rl")
+COMMANDS = [
+    "coigp demo --out demo",
+    "coigp-publish store --version 1.0.0 --target dir:release",
+    "coigp-publish store --version 1.0.0 --target dir:strict --threshold 3 --strategy best_random --seed 7",
+    "coigp-publish store --version 1.0.0 --target dir:observed --no-pairs",
+    "coigp clean store --out clean --rule self-judged",
+    "coigp dedup store --out unique",
+    "coigp pairs store --out pairs.parquet --threshold 1",
+    "coigp pairs store --out pairs.jsonl --aggregation median --strategy adjacent --format conversational",
+    "coigp pairs store --out kto.parquet --format kto --max-pairs-per-query 3",
+    "coigp stats store --out statistics",
+    "coigp sweep store --json",
+    "coigp info store --json",
+    *(f"coigp export store --for {trainer} --out export-{trainer}" for trainer in TRAINERS),
+    "coigp export store --for trl-dpo --conversational --out shards --shuffle-seed 3 --world-size 2 --workers 2 "
+    "--test-size 0.1 --validation-size 0.05 --weights math=1.5",
+    "coigp export bundled --for llama-factory --out mixed --weights math=2,chat=0.5 --threshold 1",
+]
+MAKE_STORE = """
+import shutil, sys; sys.path.insert(0, "benchmarks")
+from pathlib import Path
+from corpus import make_store
+make_store(Path(sys.argv[1]) / "store", int(sys.argv[2]))
+shutil.copy("coig_p/bundled/card.toml", Path(sys.argv[1]) / "store")
+shutil.copytree("coig_p/bundled/store", Path(sys.argv[1]) / "bundled")
+"""
+
+
+def run(checkout: Path, work: Path, queries: int) -> None:
+    """Everything that one checkout writes, in `work`."""
+    binaries = checkout.resolve() / ".venv" / "bin"
+    subprocess.run([binaries / "python", "-c", MAKE_STORE, work, str(queries)], cwd=checkout, check=True)
+    for at, command in enumerate(COMMANDS):
+        print(f"{checkout}: {command}", file=sys.stderr, flush=True)
+        program, *words = command.split()
+        done = subprocess.run([binaries / program, *words], cwd=work, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{checkout}: {command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        (work / f"printed-{at:02d}.txt").write_text(f"$ {command}\n{done.stdout}", encoding="utf-8")
+
+
+def differences(old: Path, new: Path) -> list[str]:
+    """One line for each file that is not the same."""
+    names = {str(path.relative_to(root)) for root in (old, new) for path in root.rglob("*") if path.is_file()}
+    found = []
+    for name in sorted(names):
+        one, other = old / name, new / name
+        if not one.exists() or not other.exists():
+            found.append(f"{name}: only in the {'new' if other.exists() else 'old'}")
+        elif one.read_bytes() != other.read_bytes():
+            found += [f"{name}: {words}" for words in _difference(one, other)]
+    return found
+
+
+def _difference(one: Path, other: Path) -> list[str]:
+    expected = EXPECTED.get(one.name, {})
+    if one.name == "manifest.json":
+        pair = [_plain(json.loads(path.read_text("utf-8"))) for path in (one, other)]
+        return [
+            f"{field} differs" for field in sorted(pair[0].keys() | pair[1].keys())
+            if field not in expected and pair[0].get(field) != pair[1].get(field)
+        ]  # fmt: skip
+    if one.suffix in (".parquet", ".jsonl"):
+        return ["other bytes"]
+    lines = [_lines(path, expected) for path in (one, other)]
+    return [] if lines[0] == lines[1] else [f"{a!r} -> {b!r}" for a, b in _unequal(*lines)][:5]
+
+
+def _plain(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without size and hash of the texts, which are compared themselves."""
+    files = manifest.pop("files")
+    manifest["rows of files"] = {
+        file["path"]: file if file["path"].endswith(".parquet") else file["role"] for file in files
+    }
+    return manifest
+
+
+def _lines(path: Path, expected: dict[str, str]) -> list[str]:
+    lines = path.read_text("utf-8").splitlines()
+    return [line for line in lines if not any(re.search(pattern, line) for pattern in expected)]
+
+
+def _unequal(one: list[str], other: list[str]) -> list[tuple[str, str]]:
+    width = max(len(one), len(other))
+    padded = [lines + [""] * (width - len(lines)) for lines in (one, other)]
+    return [(a, b) for a, b in zip(*padded, strict=True) if a != b]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--queries", type=int, default=2_000)
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="coigp-same-"))
+    try:
+        sides = []
+        for name, checkout in (("old", arguments.old), ("new", arguments.new)):
+            (folder / name).mkdir()
+            # The same path for both: some of what is printed names it.
+            work = folder / "work"
+            work.mkdir()
+            run(checkout, work, arguments.queries)
+            (folder / name).rmdir()
+            sides.append(work.rename(folder / name))
+        found = differences(*sides)
+        files = sum(path.is_file() for path in sides[1].rglob("*"))
+        print("\n".join([*found, f"{files} files compared, {len(found)} differences that are not expected"]))
+        for name, fields in EXPECTED.items():
+            for field, reason in fields.items():
+                print(f"expected in {name}: {field}: {reason}")
+        raise SystemExit(1 if found else 0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
