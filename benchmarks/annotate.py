@@ -66,7 +66,7 @@ def measure_asking(base_url: str) -> dict[str, float]:
     """Seconds that the stage takes, between the first request's sending and the last one's record."""
     import openai  # as measure_bare has it
 
-    from coig_p.annotate.ledger import Ledger
+    from coig_p.annotate.asking.ledger import Ledger
     from coig_p.annotate.stages import run_stages
 
     assert openai
@@ -110,10 +110,10 @@ def measure_bare(base_url: str) -> dict[str, float]:
 
 def measure_memory(rows: int) -> dict[str, float]:
     """Growth while a run goes over a ledger that has every answer already, and writes its status."""
-    from coig_p.annotate.asking import Asker
-    from coig_p.annotate.ledger import PUT, Ledger
-    from coig_p.annotate.limits import Budget
-    from coig_p.annotate.queries import collect, decide
+    from coig_p.annotate.asking.asker import Asker
+    from coig_p.annotate.asking.ledger import PUT, Ledger
+    from coig_p.annotate.asking.limits import Budget
+    from coig_p.annotate.tasks.queries import collect, decide
     from coig_p.annotate.stages import requests_of
     from coig_p.annotate.status import status
 

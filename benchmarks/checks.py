@@ -43,10 +43,10 @@ OPENCC, OURS, BOTH = "one OpenCC t2s pass", "coigp check", "coigp check --num-pr
 
 
 def measure(way: str, store: Path) -> Measured:
-    from coig_p.normalize import to_simplified
-    from coig_p.store import Store
+    from coig_p.core.normalize import to_simplified
+    from coig_p.store.store import Store
     from coig_p.validation import check
-    from coig_p.validation.letters import flags
+    from coig_p.validation.checks.letters import flags
 
     to_simplified("预热")
     flags()
@@ -63,11 +63,11 @@ def measure(way: str, store: Path) -> Measured:
 
 def time_rules(store: Path) -> dict[str, float]:
     """Seconds of each text and row rule, of what they share, over one shard; not of totals' sums."""
-    from coig_p.store import Store
-    from coig_p.validation.checking import BATCH_SIZE
+    from coig_p.store.store import Store
+    from coig_p.validation.gate import BATCH_SIZE
     from coig_p.validation.rules import RULES
-    from coig_p.validation.structure import Rows, Totals
-    from coig_p.validation.texts import Texts
+    from coig_p.validation.checks.structure import Rows, Totals
+    from coig_p.validation.checks.texts import Texts
 
     opened = Store.open(store)
     spent: dict[str, float] = defaultdict(float)
@@ -93,7 +93,7 @@ def time_rules(store: Path) -> dict[str, float]:
 def doubled() -> tuple[float, str]:
     """The worst growth of a rule's time over all hostile texts, where it takes long enough to tell."""
     from coig_p.validation.rules import RULES
-    from coig_p.validation.texts import Texts
+    from coig_p.validation.checks.texts import Texts
 
     def seconds(rule: str, texts: Texts) -> float:
         times = []
@@ -125,9 +125,9 @@ def langdetect_share(store: Path, texts: int = 300) -> float:
     """Time of langdetect on every text, as people use it, to that of our rule on the same texts."""
     from langdetect import DetectorFactory, LangDetectException, detect
 
-    from coig_p.store import Store
-    from coig_p.validation.script import languages
-    from coig_p.validation.texts import Texts
+    from coig_p.store.store import Store
+    from coig_p.validation.checks.script import languages
+    from coig_p.validation.checks.texts import Texts
 
     DetectorFactory.seed = 0
     batch = next(iter(Store.open(store).batches(batch_size=max(1, texts // 15))))

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from coig_p.atomic import atomic_directory
-from coig_p.manifest import Manifest
+from coig_p.core.atomic import atomic_directory
+from coig_p.store.manifest import Manifest
 from coig_p.schema import RAW_SCHEMA, RESPONSE_TYPE, SCORE_TYPE
-from coig_p.store import Part, write_store
+from coig_p.store.store import Part, write_store
 
 MODELS = 15
 JUDGES = 8

@@ -92,7 +92,7 @@ RUN: dict[str, Callable[[list[str]], int]] = {
 
 
 def measure(way: str, path: Path) -> Measured:
-    from coig_p.normalize import comparison_form, comparison_forms
+    from coig_p.core.normalize import comparison_form, comparison_forms
 
     lines = path.read_text("utf-8").splitlines()
     if way in FORMS:

@@ -29,8 +29,8 @@ def measure(way: str, path: Path) -> Measured:
     import pyarrow.json
     import pyarrow.parquet as pq
 
-    from coig_p.importing import import_files
-    from coig_p.intake import ImportConfig
+    from coig_p.ingest.files import import_files
+    from coig_p.ingest.intake import ImportConfig
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, PeakMemory() as memory:
         begin = time.perf_counter()
@@ -48,7 +48,7 @@ def measure(way: str, path: Path) -> Measured:
 
 
 def write_lines(store: Path, path: Path) -> None:
-    from coig_p.store import Store
+    from coig_p.store.store import Store
 
     with path.open("w", encoding="utf-8") as stream:
         for batch in Store.open(store).batches():

@@ -13,9 +13,9 @@ from typing import Any
 
 from coig_p._version import __version__
 from coig_p.errors import CoigPError
-from coig_p.pairs import PairConfig
+from coig_p.pairs.kernel import PairConfig
 from coig_p.registration import register
-from coig_p.store import Store
+from coig_p.store.store import Store
 
 __all__ = ["CoigPError", "PairConfig", "Store", "__version__", "load_dataset"]
 

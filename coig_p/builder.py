@@ -1,7 +1,7 @@
 """The Hugging Face builder: a store in, pairs (or raw rows) out.
 
 Kept thin: when streaming, datasets replaces `open` inside this module so that it reads remote
-files. What pairs are is in `coig_p.pairs`.
+files. What pairs are is in `coig_p.pairs.kernel`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import pyarrow.parquet as pq
 from datasets.arrow_reader import ArrowReader
 from datasets.fingerprint import Hasher
 
-from coig_p.blocks import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
+from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
 from coig_p.errors import StoreError, UnknownNameError, UsageError
-from coig_p.locate import Location, download, is_offline, locate
-from coig_p.manifest import Manifest, StoreFile
-from coig_p.mixtures import ONCE, UNWEIGHTED, check_weights, is_partial, parse_weights, passes
-from coig_p.pairs import PairConfig, check_judges
+from coig_p.store.locate import Location, download, is_offline, locate
+from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.pairs.weights import ONCE, UNWEIGHTED, check_weights, is_partial, parse_weights, passes
+from coig_p.pairs.kernel import PairConfig, check_judges
 from coig_p.registration import CODE_HASH, NAME
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
-from coig_p.shards import shard_tables
-from coig_p.splits import (
+from coig_p.pairs.stream import shard_tables
+from coig_p.pairs.splits import (
     TRAIN,
     OneSplit,
     SplitConfig,
@@ -37,8 +37,8 @@ from coig_p.splits import (
     own_clusters,
     read_clusters,
 )
-from coig_p.store import sha256_of
-from coig_p.threads import ahead
+from coig_p.store.store import sha256_of
+from coig_p.engine.local import ahead
 
 ALL = "all"
 _PAIR_OPTIONS, _SPLIT_OPTIONS, _SHARD_OPTIONS = (

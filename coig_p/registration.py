@@ -105,7 +105,7 @@ def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> 
 
     from coig_p.builder import CoigPConfig, config_names
     from coig_p.errors import UsageError
-    from coig_p.locate import locate
+    from coig_p.store.locate import locate
 
     if data_files is not None:
         raise UsageError("data_files= is not for coig-p: name a whole store with data_dir=")

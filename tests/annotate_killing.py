@@ -12,10 +12,10 @@ from pathlib import Path
 
 from annotating import check_accounts, data_files, pool, write_run
 
-from coig_p.annotate.ledger import Ledger
+from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.scripted import ScriptedServer
 
-RUN = "from coig_p.cli import main; main()"
+RUN = "from coig_p.cli.main import main; main()"
 MODELS, CONCURRENCY = 5, 2
 
 

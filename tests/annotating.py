@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.annotate.config import RunConfig, load_config
-from coig_p.annotate.ledger import Ledger
+from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.status import status
 from coig_p.schema import DOMAINS
-from coig_p.store import Store
+from coig_p.store.store import Store
 
 SUBJECTS = ("种茶", "修桥", "观星", "酿酒", "养蚕", "制陶", "行船", "造纸", "听琴", "下棋")
 DATA_FILES = ("queries.jsonl", "dropped.jsonl", "rows.jsonl", "missing.jsonl")

@@ -1,6 +1,6 @@
 """The pairs of raw rows, the slow and obvious way: DESIGN.md's section "Pairs" in plain Python.
 
-Nothing here is shared with ``coig_p.pairs``. Every number is a Fraction until it is written into
+Nothing here is shared with ``coig_p.pairs.kernel``. Every number is a Fraction until it is written into
 a row, so that the expected chosen_score, rejected_score and margin are the floats nearest to the
 exact values.
 """

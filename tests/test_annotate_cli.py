@@ -19,10 +19,10 @@ from annotating import check_accounts, data_files, pool, rows_of, write_run
 
 pytest.importorskip("openai", reason="annotation needs the extra [annotate]")
 
-from coig_p import cli
-from coig_p.annotate.cli import annotate
+from coig_p.cli.main import main as cli
+from coig_p.cli.annotate import annotate
 from coig_p.annotate.config import load_config
-from coig_p.annotate.ledger import Ledger
+from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import exit_code, run_stages
 
@@ -250,7 +250,7 @@ def test_the_demo_runs_offline_and_pairs(tmp_path: Path) -> None:
 WITHOUT_EXTRA = """
 import sys
 sys.modules["openai"] = None
-from coig_p.cli import main
+from coig_p.cli.main import main
 for arguments in {arguments}:
     sys.argv = ["coigp", "annotate", *arguments]
     try:

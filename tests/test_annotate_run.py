@@ -21,10 +21,11 @@ from faulty_server import FAULTS, serve
 
 pytest.importorskip("openai", reason="annotation needs the extra [annotate]")
 
-from coig_p.annotate import asking, limits
+from coig_p.annotate.asking.asker import asker as asking
+from coig_p.annotate.asking.asker import limits
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.ledger import Ledger
-from coig_p.annotate.requests import drawn_judges
+from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.tasks.requests import drawn_judges
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import exit_code, run_stages
 
@@ -192,7 +193,7 @@ def test_a_budget_is_never_passed_and_a_higher_one_goes_on(tmp_path: Path) -> No
     assert found["cost"] == pytest.approx((tokens[0] * 10 + tokens[1] * 30) / 1e6)
 
 
-RUN = "from coig_p.cli import main; main()"
+RUN = "from coig_p.cli.main import main; main()"
 
 
 @pytest.fixture

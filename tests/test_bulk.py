@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from coig_p.accounting import ImportFailed
-from coig_p.bulk import CleanRows, clean_rows
-from coig_p.importing import import_files
-from coig_p.intake import ImportConfig
-from coig_p.sources import Block
+from coig_p.ingest.accounting import ImportFailed
+from coig_p.ingest.bulk import CleanRows, clean_rows
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.ingest.readers import Block
 
 
 def row(query_id: Any, **changes: Any) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def outcome(data: bytes, folder: Path, config: ImportConfig, block: int, *, by_r
     path.write_bytes(data)
     check = (lambda block, score_range: None) if by_rows else clean_rows
     with (
-        patch("coig_p.sources._BLOCK", block),
-        patch("coig_p.sources._LONGEST_LINE", max(block, 2000)),
-        patch("coig_p.importing.clean_rows", check),
+        patch("coig_p.ingest.readers._BLOCK", block),
+        patch("coig_p.ingest.readers._LONGEST_LINE", max(block, 2000)),
+        patch("coig_p.ingest.files.clean_rows", check),
     ):
         try:
             _, report = import_files([path], folder / "store", config, overwrite=True)

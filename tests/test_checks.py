@@ -23,15 +23,15 @@ from strategies import examples
 
 from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store import Store
+from coig_p.store.store import Store
 from coig_p.validation import check, load_rules
 from coig_p.validation.findings import redacted
-from coig_p.validation.integrity import _repeated_share, repetition
-from coig_p.validation.letters import CONTROL, DIGIT, HAN, KANA, LETTER, PRIVATE, RARE, TRADITIONAL, WHITE, flags
-from coig_p.validation.privacy import is_id_number, passes_luhn
+from coig_p.validation.checks.integrity import _repeated_share, repetition
+from coig_p.validation.checks.letters import CONTROL, DIGIT, HAN, KANA, LETTER, PRIVATE, RARE, TRADITIONAL, WHITE, flags
+from coig_p.validation.checks.privacy import is_id_number, passes_luhn
 from coig_p.validation.rules import RULES
-from coig_p.validation.script import language, languages
-from coig_p.validation.texts import Texts
+from coig_p.validation.checks.script import language, languages
+from coig_p.validation.checks.texts import Texts
 
 
 def text_plant(text: str, **answer: Any) -> Callable[[Rows], dict[str, Any]]:
@@ -300,7 +300,7 @@ def test_findings_do_not_depend_on_batches_shards_or_processes(tmp_path: Path) -
     wanted = check(store_of(rows, tmp_path / "a")).findings
     assert wanted.num_rows > 10
     for size in (1, 3, 1000):
-        with patch("coig_p.validation.checking.BATCH_SIZE", size):
+        with patch("coig_p.validation.gate.BATCH_SIZE", size):
             assert check(tmp_path / "a").findings.equals(wanted)
     assert check(store_of(rows[::-1], tmp_path / "b", rows_per_shard=3)).findings.equals(wanted)
     assert check(tmp_path / "b", num_proc=2).findings.equals(wanted)
@@ -569,7 +569,7 @@ def test_findings_are_in_parquet_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_report_escapes_what_models_wrote(tmp_path: Path) -> None:
-    from coig_p.plots import bars
+    from coig_p.core.svg import bars
     from coig_p.validation.report import as_markdown
 
     rows = twin()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from make import make_store, twin
 
-from coig_p.cleaning import clean_store
+from coig_p.validation.cleaning import clean_store
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.importing import import_files
-from coig_p.intake import ImportConfig
-from coig_p.store import Store
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.store.store import Store
 from coig_p.validation import check
 
 Rows = list[dict[str, Any]]

@@ -17,15 +17,15 @@ import pytest
 from make import make_rows, make_store
 from oracle import oracle_pairs
 
-from coig_p.cli import cli
-from coig_p.pairs import PairConfig
-from coig_p.terminal import printable, table, width
+from coig_p.cli.main import cli
+from coig_p.pairs.kernel import PairConfig
+from coig_p.core.text import printable, table, width
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run coigp in a process of its own, with warnings as errors."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "from coig_p.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-W", "error", "-c", "from coig_p.cli.main import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONIOENCODING": "utf-8"},
@@ -149,7 +149,7 @@ def test_usage_errors_exit_2_and_say_what_is_valid(
 
 LIMITED = """
 import resource, sys
-from coig_p.cli import main
+from coig_p.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 main()
 """
@@ -256,7 +256,7 @@ def test_interrupted_exits_130(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("coig_p.info.store_info", interrupt)
+    monkeypatch.setattr("coig_p.stats.info.store_info", interrupt)
     monkeypatch.setattr(sys, "argv", ["coigp", "info", str(store)])
     with pytest.raises(SystemExit) as stopped:
         module.main()

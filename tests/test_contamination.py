@@ -21,8 +21,8 @@ from coig_p.dedup.contamination import (
     read_benchmarks,
 )
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.normalize import comparison_form
-from coig_p.store import Store
+from coig_p.core.normalize import comparison_form
+from coig_p.store.store import Store
 
 QUESTION = "一个水池有两根进水管，单开甲管六小时注满，单开乙管四小时注满，同时打开要多久？"
 

@@ -25,8 +25,8 @@ from coig_p.dedup.minhash import bands, components, signatures, similar_pairs
 from coig_p.dedup.queries import DedupConfig, Queries, dedup_store, find_duplicates, read_queries, summary
 from coig_p.dedup.shingles import gram_hash, shingles
 from coig_p.errors import UsageError
-from coig_p.normalize import comparison_form
-from coig_p.store import Store
+from coig_p.core.normalize import comparison_form
+from coig_p.store.store import Store
 from coig_p.validation import check
 
 TEXTS = st.lists(st.text(st.sampled_from("甲乙丙a1\U00020000"), max_size=14), max_size=8)

@@ -29,8 +29,8 @@ from coig_p.dedup.semantic import (
     unit_vectors,
 )
 from coig_p.errors import DataError, UsageError
-from coig_p.normalize import comparison_form
-from coig_p.store import Store
+from coig_p.core.normalize import comparison_form
+from coig_p.store.store import Store
 
 
 def grams(text: str, n: int) -> set[str]:

@@ -22,13 +22,13 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 from test_cli import run
 
-from coig_p.blocks import ShardConfig
+from coig_p.pairs.plan import ShardConfig
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.export import ExportConfig, export_store, steps
-from coig_p.pairs import PairConfig
-from coig_p.spill import Spill, interleaved
-from coig_p.splits import SplitConfig
-from coig_p.trainers import FORMS, find_form
+from coig_p.export.write import ExportConfig, export_store, steps
+from coig_p.pairs.kernel import PairConfig
+from coig_p.export.shuffle import Spill, interleaved
+from coig_p.pairs.splits import SplitConfig
+from coig_p.export.trainers import FORMS, find_form
 
 Row = dict[str, Any]
 
@@ -594,7 +594,7 @@ def test_unknown_trainers_are_listed() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import coig_p.export as export
+import coig_p.export.write as export
 export._write_shard = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 export.export_store(sys.argv[1], Path(sys.argv[2]), export.ExportConfig("trl-kto"), overwrite=True)
 """

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from strategies import examples
 from test_cli import run
 
-from coig_p.accounting import ImportFailed, ImportReport
+from coig_p.ingest.accounting import ImportFailed, ImportReport
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.forms import _NAMES, FormConfig, detect
-from coig_p.importing import import_files
-from coig_p.intake import ImportConfig
-from coig_p.recipes import RECIPES
-from coig_p.sources import read_rows
-from coig_p.store import Store
+from coig_p.ingest.shapes import _NAMES, FormConfig, detect
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.ingest.recipes import RECIPES
+from coig_p.ingest.readers import read_rows
+from coig_p.store.store import Store
 
 
 def imported(path: Path, **options: Any) -> tuple[list[dict[str, Any]], ImportReport]:
@@ -387,8 +387,8 @@ def test_a_truncated_archive_is_one_clear_error(cut: int, suffix: str, tmp_path:
 
 
 def test_a_line_without_end_is_refused_in_constant_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coig_p.sources._LONGEST_LINE", 1000)
-    monkeypatch.setattr("coig_p.sources._BLOCK", 1000)
+    monkeypatch.setattr("coig_p.ingest.readers._LONGEST_LINE", 1000)
+    monkeypatch.setattr("coig_p.ingest.readers._BLOCK", 1000)
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"query": "' + b"x" * 5000 + b'"}\n' + json.dumps(FLAT[0]).encode() + b"\n")
     long, good = read_rows(path)

@@ -17,8 +17,8 @@ from oracle import oracle_pairs
 from serving import head, serve
 
 from coig_p.errors import RemoteError
-from coig_p.locate import locate
-from coig_p.store import Store
+from coig_p.store.locate import locate
+from coig_p.store.store import Store
 
 SCRIPT = """
 import json, sys
@@ -122,7 +122,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, store: Path) -> None:
 def test_files_of_a_repository_are_imported(tmp_path: Path) -> None:
     (tmp_path / "repo").mkdir()
     (tmp_path / "repo" / "pairs.jsonl").write_text('{"prompt": "问", "chosen": "好", "rejected": "差"}\n', "utf-8")
-    code = "import sys; from coig_p.cli import main; main()"
+    code = "import sys; from coig_p.cli.main import main; main()"
     with serve(tmp_path / "repo") as hub:
         environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
         environment["HF_HUB_DISABLE_XET"] = "1"
@@ -159,7 +159,7 @@ def test_a_repository_is_a_benchmark_to_compare_with(store: Path, rows: Any, tmp
     (folder / "README.md").write_text("# a card is no benchmark\n", encoding="utf-8")
     with serve(folder, repo="org/bench") as hub:
         environment = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
-        command = "from coig_p.cli import main; main()"
+        command = "from coig_p.cli.main import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", command, "contamination", str(store), "--against", "org/bench"],
             capture_output=True,

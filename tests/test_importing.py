@@ -21,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from coig_p.accounting import UNITS, ImportFailed, ImportReport
+from coig_p.ingest.accounting import UNITS, ImportFailed, ImportReport
 from coig_p.errors import UsageError
-from coig_p.importing import import_files
-from coig_p.intake import ImportConfig
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store import Store
+from coig_p.store.store import Store
 
 GOOD = {
     "query_id": "q1",
@@ -522,7 +522,7 @@ def test_killed_at_any_moment_there_is_no_store_or_a_whole_one(tmp_path: Path) -
 
     paths = [write(tmp_path / f"{version}.jsonl", *rows(version)) for version in (1, 2)]
     code = (
-        "import sys; from coig_p.importing import *; from coig_p.intake import *; print('ready', flush=True)\n"
+        "import sys; from coig_p.ingest.files import *; from coig_p.ingest.intake import *; print('ready', flush=True)\n"
         "import_files([sys.argv[1]], sys.argv[2], ImportConfig(), overwrite=True); print('done', flush=True)"
     )
     target = tmp_path / "out" / "store"

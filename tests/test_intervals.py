@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coig_p.intervals import mean, moments, moments_by, share
+from coig_p.stats.intervals import mean, moments, moments_by, share
 
 
 def clustered(rng: np.random.Generator, queries: int, p: float) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from coig_p.normalize import _CHANGED_IN_PHRASES, _table, comparison_form, comparison_forms, to_simplified
+from coig_p.core.normalize import _CHANGED_IN_PHRASES, _table, comparison_form, comparison_forms, to_simplified
 
 
 @pytest.mark.parametrize(

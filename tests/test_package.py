@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from oracle import oracle_pairs
 
 import coig_p
-from coig_p.cli import cli
-from coig_p.importing import import_files
-from coig_p.intake import ImportConfig
-from coig_p.locate import BUNDLED
+from coig_p.cli.main import cli
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.store.locate import BUNDLED
 from coig_p.schema import DOMAINS
-from coig_p.store import Store
+from coig_p.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 RAW = BUNDLED.parent / "raw"

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from oracle import exact, oracle_pairs
 from strategies import examples, extreme_rows, many_dimension_rows, pair_options, raw_rows
 
-from coig_p import pairs
+from coig_p.pairs.kernel import kernel as pairs
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.pairs import (
+from coig_p.pairs.kernel import (
     AGGREGATIONS,
     FORMATS,
     LABELS,
@@ -32,7 +32,7 @@ from coig_p.pairs import (
     find_pairs,
 )
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA
-from coig_p.tables import pair_tables
+from coig_p.pairs.rows import pair_tables
 
 Row = dict[str, Any]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coig_p.plots import Dot, Series, bars, columns, dots, lines
+from coig_p.core.svg import Dot, Series, bars, columns, dots, lines
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = ("</text><script>alert(1)</script>", "\x00\x1b[31m\u202e\ud800\ufffe\uffff", "模型" * 60, '"&\n\t', "", "<b>")

@@ -22,19 +22,19 @@ from markdown_it import MarkdownIt
 from oracle import oracle_pairs
 
 import coig_p
-from coig_p.atomic import atomic_directory
-from coig_p.card import CARD_TOML, card_template, read_card_info
-from coig_p.cleaning import clean_store
+from coig_p.core.atomic import atomic_directory
+from coig_p.report.card import CARD_TOML, card_template, read_card_info
+from coig_p.validation.cleaning import clean_store
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
 from coig_p.errors import CoigPError, DataError, UsageError
-from coig_p.locate import BUNDLED
-from coig_p.manifest import Manifest
-from coig_p.pairs import PairConfig
-from coig_p.publish import plan
-from coig_p.publish.plan import ReleaseConfig, write_release
-from coig_p.publish.upload import read_release
+from coig_p.store.locate import BUNDLED
+from coig_p.store.manifest import Manifest
+from coig_p.pairs.kernel import PairConfig
+from coig_p.publish import release as plan
+from coig_p.publish.release import ReleaseConfig, write_release
+from coig_p.publish.plan import read_release
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store import Part, Store, write_store
+from coig_p.store.store import Part, Store, write_store
 from coig_p.validation import check, load_rules
 
 CARD = """
@@ -571,8 +571,8 @@ intended_use = "试用。"
 
 
 def test_the_bundled_store_and_halluqa_can_be_released(tmp_path: Path, shared_data: Path) -> None:
-    from coig_p.importing import import_files
-    from coig_p.intake import ImportConfig
+    from coig_p.ingest.files import import_files
+    from coig_p.ingest.intake import ImportConfig
 
     config = ImportConfig(domain="chat", score_range=(0, 1), default_threshold=1, on_error="skip")
     store, _ = import_files([shared_data / "halluqa.jsonl"], tmp_path / "halluqa", config)
@@ -596,7 +596,7 @@ def test_the_bundled_store_and_halluqa_can_be_released(tmp_path: Path, shared_da
 
 
 def run(program: str, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    module = {"coigp": "coig_p.cli", "coigp-publish": "coig_p.publish.cli"}[program]
+    module = {"coigp": "coig_p.cli.main", "coigp-publish": "coig_p.cli.publish"}[program]
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"from {module} import main; main()", *map(str, arguments)],
         capture_output=True,

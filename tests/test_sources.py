@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from coig_p import sources
+from coig_p.ingest import readers as sources
 from coig_p.errors import DataError, UsageError
-from coig_p.sources import read_rows
+from coig_p.ingest.readers import read_rows
 
 ROWS = [{"query": "一"}, {"query": "二", "n": [1, 2.5, None]}]
 

@@ -18,15 +18,15 @@ from oracle import oracle_pairs, response_values
 from test_sweep import verdicts_of
 
 import coig_p
-from coig_p.agreement import VERDICTS
-from coig_p.figures import LANGUAGES, statistics_plots, sweep_plots
-from coig_p.importing import import_files
-from coig_p.intake import ImportConfig
-from coig_p.locate import BUNDLED
-from coig_p.pairs import PairConfig
-from coig_p.stats import LENGTHS, QUANTILES, Statistics, distribution, statistics
-from coig_p.store import Store
-from coig_p.sweep import sweep
+from coig_p.stats.agreement import VERDICTS
+from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.store.locate import BUNDLED
+from coig_p.pairs.kernel import PairConfig
+from coig_p.stats.counts import LENGTHS, QUANTILES, Statistics, distribution, statistics
+from coig_p.store.store import Store
+from coig_p.stats.sweep import sweep
 
 OPTIONS: list[dict[str, Any]] = [
     {},

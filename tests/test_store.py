@@ -14,12 +14,12 @@ import pytest
 import yaml
 from make import make_rows, make_store
 
-from coig_p.atomic import atomic_directory, atomic_file
+from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.errors import StoreError, UnknownNameError, UsageError
-from coig_p.locate import BUNDLED
-from coig_p.manifest import Manifest
+from coig_p.store.locate import BUNDLED
+from coig_p.store.manifest import Manifest
 from coig_p.schema import RAW_SCHEMA, SCHEMA_VERSION, check_domain, check_split
-from coig_p.store import Store, check_target, even_sizes
+from coig_p.store.store import Store, check_target, even_sizes
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -237,7 +237,7 @@ def test_an_atomic_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None
 
 
 def test_an_atomic_directory_without_an_exchange_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coig_p.atomic._exchange", lambda one, other: False)
+    monkeypatch.setattr("coig_p.core.atomic._exchange", lambda one, other: False)
     test_an_atomic_directory_appears_whole_or_not_at_all(tmp_path)
 
 
@@ -258,7 +258,7 @@ def test_an_atomic_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="a leftover is known by its POSIX lock")
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from coig_p.atomic import atomic_directory\n"
+        "import sys, time; from pathlib import Path; from coig_p.core.atomic import atomic_directory\n"
         "with atomic_directory(Path(sys.argv[1])) as root:\n"
         "    (root / 'half').write_text('x'); print('ready', flush=True); time.sleep(60)"
     )

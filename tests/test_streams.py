@@ -24,12 +24,12 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 from strategies import examples
 
-from coig_p.blocks import Group, ShardConfig, make_plan
+from coig_p.pairs.plan import Group, ShardConfig, make_plan
 from coig_p.dedup.queries import DUPLICATES
 from coig_p.errors import DataError, UsageError
-from coig_p.export import ExportConfig, export_store
-from coig_p.mixtures import Pass, parse_weights, passes, rows_shown
-from coig_p.splits import SplitConfig, Splits, read_clusters
+from coig_p.export.write import ExportConfig, export_store
+from coig_p.pairs.weights import Pass, parse_weights, passes, rows_shown
+from coig_p.pairs.splits import SplitConfig, Splits, read_clusters
 
 Row = dict[str, Any]
 SIZES = {"test_size": 0.2, "validation_size": 0.1}
@@ -172,8 +172,8 @@ def test_a_null_in_a_clusters_file_is_an_error(tmp_path: Path, column: str) -> N
 def test_a_stores_own_clusters_are_found(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from coig_p.manifest import MANIFEST
-    from coig_p.store import Store, describe_file
+    from coig_p.store.manifest import MANIFEST
+    from coig_p.store.store import Store, describe_file
 
     here = make_store(tmp_path / "store", make_rows({"math": 40}))
     ids = [f"math-{at:04d}" for at in range(40)]

@@ -18,11 +18,11 @@ from oracle import comparison_values, exact, is_valid, oracle_pairs, query_pairs
 from strategies import examples, extreme_rows, pair_options, raw_rows
 
 import coig_p
-from coig_p.agreement import VERDICTS
+from coig_p.stats.agreement import VERDICTS
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.locate import BUNDLED
-from coig_p.pairs import PairConfig
-from coig_p.sweep import Sweep, default_thresholds, nice_step, sweep
+from coig_p.store.locate import BUNDLED
+from coig_p.pairs.kernel import PairConfig
+from coig_p.stats.sweep import Sweep, default_thresholds, nice_step, sweep
 
 STEPS = [0, 0.0001, 0.3333, 0.5, 1, 1.5, 2, 3]
 
@@ -172,7 +172,7 @@ def test_other_score_ranges_have_other_steps_and_no_paper_optimum(tmp_path: Path
     found = sweep(store)
     assert found.paper_optimum is None
     assert len(found.thresholds) == 21
-    from coig_p.store import Store
+    from coig_p.store.store import Store
 
     assert default_thresholds(Store.open(store).manifest)[:3] == [0, 0.05, 0.1]
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.intake import ImportConfig
+from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
 
 MONEY = 10**12
@@ -145,7 +145,7 @@ class QueryConfig:
     """Where queries come from and which of them stay (COIG-P, section 3.1).
 
     Attributes:
-        inputs: files of rows with a query each; see `coig_p.sources`.
+        inputs: files of rows with a query each; see `coig_p.ingest.readers`.
         domain: of every row; otherwise each names its own.
         on_error: "fail", or "skip" bad rows and list them.
         near_duplicates: smallest Jaccard similarity of two queries' 3-grams; 0 keeps them.

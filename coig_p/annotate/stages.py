@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from coig_p.annotate.asking import Asker
+from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.config import Endpoint, RunConfig, check_budget
-from coig_p.annotate.ledger import ANSWERED, LEDGER, Ledger
-from coig_p.annotate.limits import Budget
-from coig_p.annotate.queries import collect, decide
-from coig_p.annotate.requests import (
+from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger
+from coig_p.annotate.asking.limits import Budget
+from coig_p.annotate.tasks.queries import collect, decide
+from coig_p.annotate.tasks.requests import (
     Request,
     drawn_judges,
     generate_request,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from coig_p.annotate.client import read_body
+from coig_p.annotate.asking.client import read_body
 from coig_p.annotate.config import MONEY, Endpoint, RunConfig, max_tokens
-from coig_p.annotate.ledger import (
+from coig_p.annotate.asking.ledger import (
     ANSWERED,
     BATCHED,
     FAILED,
@@ -22,7 +22,7 @@ from coig_p.annotate.ledger import (
     sum_of,
     whole_sum,
 )
-from coig_p.annotate.requests import (
+from coig_p.annotate.tasks.requests import (
     GENERATE,
     JUDGE,
     QUERY,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
-from coig_p.annotate.requests import (
+from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.tasks.requests import (
     GENERATE,
     JUDGE,
     QUERY,
@@ -20,11 +20,11 @@ from coig_p.annotate.requests import (
     outcome,
     query_request,
 )
-from coig_p.atomic import atomic_file
+from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError
-from coig_p.importing import import_files
-from coig_p.intake import ImportConfig
-from coig_p.store import Store
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.store.store import Store
 
 ROWS, MISSING = "rows.jsonl", "missing.jsonl"
 

@@ -33,7 +33,7 @@ from coig_p.dedup.shingles import (
     spread,
 )
 from coig_p.errors import UsageError
-from coig_p.threads import in_order
+from coig_p.engine.local import in_order
 
 NUM_PERM = 128
 _MISSED = 1e-3

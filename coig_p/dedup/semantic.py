@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coig_p.atomic import atomic_file
+from coig_p.core.atomic import atomic_file
 from coig_p.dedup.minhash import components
 from coig_p.dedup.queries import Queries, as_clusters
 from coig_p.dedup.shingles import Index, Pairs

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from coig_p.errors import RemoteError, StoreError
-from coig_p.manifest import MANIFEST, Manifest
-from coig_p.publish.remote import DEFAULT, HubConfig, HubRepo, Refs, connect
-from coig_p.publish.upload import (
+from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, Refs, connect
+from coig_p.publish.plan import (
     Add,
     Operation,
     Release,
@@ -32,8 +32,8 @@ from coig_p.publish.upload import (
     plan_commit,
 )
 from coig_p.publish.verify import Rows, verify_commit
-from coig_p.store import sha256_of
-from coig_p.terminal import progress
+from coig_p.store.store import sha256_of
+from coig_p.core.text import progress
 
 MAIN = "main"
 _BRANCH = "release/"

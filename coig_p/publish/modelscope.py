@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.errors import DataError, RemoteError, StoreError, UsageError
-from coig_p.manifest import MANIFEST, Manifest
+from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.publish.hub import Bar, Published
-from coig_p.publish.remote import DEFAULT, HubConfig
+from coig_p.publish.client import DEFAULT, HubConfig
 from coig_p.publish.trouble import explain, scrubbed, trouble_of
-from coig_p.publish.upload import (
+from coig_p.publish.plan import (
     Add,
     Operation,
     Release,
@@ -32,8 +32,8 @@ from coig_p.publish.upload import (
     differences,
     plan_commit,
 )
-from coig_p.store import sha256_of
-from coig_p.terminal import progress
+from coig_p.store.store import sha256_of
+from coig_p.core.text import progress
 
 MASTER = "master"
 _KIND = "dataset"

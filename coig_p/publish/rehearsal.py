@@ -11,9 +11,9 @@ from pathlib import Path
 
 from coig_p.publish.hub import Bar, Published, publish
 from coig_p.publish.local_hub import Account, LocalHub
-from coig_p.publish.remote import DEFAULT, HubConfig
-from coig_p.publish.upload import Release, check_repo
-from coig_p.terminal import progress
+from coig_p.publish.client import DEFAULT, HubConfig
+from coig_p.publish.plan import Release, check_repo
+from coig_p.core.text import progress
 
 _TOKEN = "local"
 

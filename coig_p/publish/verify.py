@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from coig_p.errors import DataError, RemoteError
-from coig_p.publish.remote import HubRepo
-from coig_p.publish.upload import Release
-from coig_p.store import sha256_of
+from coig_p.publish.client import HubRepo
+from coig_p.publish.plan import Release
+from coig_p.store.store import sha256_of
 
 Rows = dict[str, dict[str, int]]
 _THREADS = 4

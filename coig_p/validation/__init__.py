@@ -5,7 +5,7 @@ report = check("store")
 report.passed, report.by_rule(), report.findings.to_pandas()
 """
 
-from coig_p.validation.checking import Report, check
+from coig_p.validation.gate import Report, check
 from coig_p.validation.rules import Rule, load_rules
 
 __all__ = ["Report", "Rule", "check", "load_rules"]

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.validation.rules import SEVERITIES, Rule
-from coig_p.validation.structure import Remark, Rows, Spot
-from coig_p.validation.texts import Hits, Texts
+from coig_p.validation.checks.structure import Remark, Rows, Spot
+from coig_p.validation.checks.texts import Hits, Texts
 
 FINDINGS = pa.schema(
     [

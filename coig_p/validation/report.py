@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from coig_p.atomic import atomic_directory
-from coig_p.markdown import table
-from coig_p.plots import bars
-from coig_p.store import check_folder
-from coig_p.validation.checking import Report
+from coig_p.core.atomic import atomic_directory
+from coig_p.core.markdown import table
+from coig_p.core.svg import bars
+from coig_p.store.store import check_folder
+from coig_p.validation.gate import Report
 from coig_p.validation.findings import tally
 from coig_p.validation.rules import SEVERITIES
 

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 import coig_p  # noqa: F401  registers "coig-p"
-from coig_p.locate import BUNDLED
+from coig_p.store.locate import BUNDLED
 
 # COIG-P's settings: one epoch, beta .1, a learning rate of 1e-6, or 1e-7 where the model is
 # aligned already. A tiny random model needs a larger one to learn anything in a minute.

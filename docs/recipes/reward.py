@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from trl import RewardConfig, RewardTrainer
 
 import coig_p  # noqa: F401  registers "coig-p"
-from coig_p.locate import BUNDLED
+from coig_p.store.locate import BUNDLED
 
 # One epoch at 1e-6, as COIG-P trains its models; 1e-5 is common for reward models. A tiny random
 # model needs a larger one to learn anything in a minute.

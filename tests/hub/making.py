@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from coig_p.export import write_pairs
-from coig_p.manifest import MANIFEST
-from coig_p.pairs import PairConfig
-from coig_p.store import Store, describe_file
+from coig_p.export.write import write_pairs
+from coig_p.store.manifest import MANIFEST
+from coig_p.pairs.kernel import PairConfig
+from coig_p.store.store import Store, describe_file
 
 
 def make_release(store: Path, folder: Path, note: str = "") -> Path:

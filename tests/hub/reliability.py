@@ -37,10 +37,10 @@ from trials import (  # noqa: E402
     what,
 )
 
-from coig_p.atomic import atomic_directory  # noqa: E402
-from coig_p.manifest import Manifest  # noqa: E402
+from coig_p.core.atomic import atomic_directory  # noqa: E402
+from coig_p.store.manifest import Manifest  # noqa: E402
 from coig_p.schema import RAW_SCHEMA  # noqa: E402
-from coig_p.store import Part, write_store  # noqa: E402
+from coig_p.store.store import Part, write_store  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
 ROUNDS = 8

@@ -16,7 +16,7 @@ from making import make_release
 from trials import ACCOUNTS, REPO, TOKEN
 
 from coig_p.errors import RemoteError
-from coig_p.publish.cli import publish
+from coig_p.cli.publish import publish
 from coig_p.publish.local_hub import Handler, LocalHub
 from coig_p.publish.local_hub.server import Answer
 from coig_p.publish.trouble import Trouble, explain
@@ -38,7 +38,7 @@ def run(
     *arguments: object, code: int = 0, endpoint: str = "", warnings: str = "error", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     given = {"PYTHONIOENCODING": "utf-8", "HF_HUB_OFFLINE": "0"} | ({"HF_ENDPOINT": endpoint} if endpoint else {})
-    command = [sys.executable, "-W", warnings, "-c", "from coig_p.publish.cli import main; main()"]
+    command = [sys.executable, "-W", warnings, "-c", "from coig_p.cli.publish import main; main()"]
     done = subprocess.run(
         [*command, *map(str, arguments)],
         capture_output=True,

@@ -88,7 +88,7 @@ def test_publishing_goes_the_plain_way_though_xet_is_there(tmp_path: Path) -> No
     """Each file is then acknowledged by itself: see remote.py."""
     release = make_release(make_store(tmp_path / "store", make_rows({"math": 4})), tmp_path / "release")
     with XetHub(tmp_path / "hub", ACCOUNTS, handler=XetHandler).serving() as hub:
-        command = [sys.executable, "-c", "from coig_p.publish.cli import main; main()", str(release), REPO]
+        command = [sys.executable, "-c", "from coig_p.cli.publish import main; main()", str(release), REPO]
         given = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "0"}
         done = subprocess.run(
             [*command, "--version", "1.0.0"], capture_output=True, text=True, env=os.environ | given, check=False

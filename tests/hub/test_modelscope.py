@@ -16,8 +16,8 @@ from making import listed, make_release
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish.local_hub import Account, Repository
 from coig_p.publish.modelscope import plan_modelscope, publish_modelscope
-from coig_p.publish.remote import HubConfig
-from coig_p.publish.upload import Release, read_release
+from coig_p.publish.client import HubConfig
+from coig_p.publish.plan import Release, read_release
 
 pytest.importorskip("modelscope_hub", reason="ModelScope's SDK is not installed: pip install 'coig-p[modelscope]'")
 
@@ -115,7 +115,7 @@ def test_refusals(hub: ModelScope, release: Path) -> None:
 
 def test_the_command(hub: ModelScope, release: Path, tmp_path: Path) -> None:
     environment = os.environ | {"MODELSCOPE_ENDPOINT": hub.endpoint, "MODELSCOPE_API_TOKEN": TOKEN}
-    command = [sys.executable, "-c", "from coig_p.publish.cli import main; main()", str(release), REPO]
+    command = [sys.executable, "-c", "from coig_p.cli.publish import main; main()", str(release), REPO]
     rest = ["--version", "1.0.0", "--target", "modelscope", "--json", "-v"]
     done = subprocess.run([*command, *rest], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coig_p.errors import RemoteError, UsageError
-from coig_p.publish.upload import (
+from coig_p.publish.plan import (
     BESIDE,
     Add,
     Release,

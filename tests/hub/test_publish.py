@@ -23,9 +23,9 @@ from coig_p.errors import DataError, RemoteError, StoreError, UsageError
 from coig_p.publish import hub as machine
 from coig_p.publish.hub import plan, publish, status
 from coig_p.publish.local_hub import Account, LocalHub
-from coig_p.publish.remote import HubConfig, refuse_mirror
-from coig_p.publish.upload import Delete, Release, read_release
-from coig_p.store import Store
+from coig_p.publish.client import HubConfig, refuse_mirror
+from coig_p.publish.plan import Delete, Release, read_release
+from coig_p.store.store import Store
 
 ROWS = make_rows({"math": 14, "chat": 6})
 READER = "hf_" + "R3ader" * 5
@@ -295,7 +295,7 @@ def test_who_may_not_is_told_what_to_do(hub: LocalHub, release: Path, monkeypatc
 
 
 def test_a_hub_out_of_reach(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coig_p.publish.remote.WAITS", ())
+    monkeypatch.setattr("coig_p.publish.client.WAITS", ())
     nowhere = HubConfig(token=TOKEN, endpoint="http://127.0.0.1:9", timeout=2)
     with pytest.raises(RemoteError, match=r"HF_HUB_OFFLINE is set\. Unset it"):
         publish(read(release), REPO, nowhere)

@@ -28,7 +28,7 @@ from making import change_card, make_release
 
 from coig_p.publish.local_hub import Account, Repository
 from coig_p.publish.local_hub.repository import MAIN
-from coig_p.publish.upload import read_release
+from coig_p.publish.plan import read_release
 
 REPO, TOKEN, OLD, NEW = "org/name", "hf_" + "T0ken" * 6, "1.0.0", "1.1.0"
 TIMEOUT = 3.0  # seconds; a fault of kind "time-out" lasts longer
@@ -240,7 +240,7 @@ def rivals(scene: Scene, number: int) -> Counter[str]:
 
 def run_measured(endpoint: str, folder: Path, scratch: Path) -> tuple[int, int]:
     """Exit code, and peak resident memory in bytes of the command or of a process it starts."""
-    command = [sys.executable, "-c", "from coig_p.publish.cli import main; main()", str(folder), REPO, "--version", NEW]
+    command = [sys.executable, "-c", "from coig_p.cli.publish import main; main()", str(folder), REPO, "--version", NEW]
     # HF_HUB_OFFLINE is that of the tests.
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
     process = subprocess.Popen(command, env=environment | {"TMPDIR": str(scratch)}, stdout=subprocess.DEVNULL)
@@ -253,7 +253,7 @@ def _publish(endpoint: str, folder: Path, version: str, log: Path | None) -> Non
     """Runs in the process: `coigp-publish`, with waits made short."""
     from huggingface_hub import constants
 
-    import coig_p.publish.cli as command
+    import coig_p.cli.publish as command
 
     slept = time.sleep
     time.sleep = lambda seconds: slept(seconds * _SLEEP)

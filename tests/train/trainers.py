@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
 
 import coig_p  # noqa: F401
-from coig_p.export import ExportConfig, export_store
-from coig_p.locate import BUNDLED
+from coig_p.export.write import ExportConfig, export_store
+from coig_p.store.locate import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "recipes"))

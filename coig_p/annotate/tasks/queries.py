@@ -1,0 +1,242 @@
+"""The queries of a run: read, freed of duplicates, scored by the filter (COIG-P, section 3.1).
+
+What is dropped is listed under a reason: a bad row, "exact" or "near" or "semantic" duplicate,
+"low-score", or "unscored" where the filter never gave a clear score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coig_p.annotate.config import RunConfig
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
+from coig_p.annotate.tasks.requests import outcome, query_request
+from coig_p.core.atomic import atomic_file
+from coig_p.ingest.values import Rejected, shown, text_at
+from coig_p.dedup.minhash import components
+from coig_p.dedup.queries import DedupConfig, Queries, find_duplicates
+from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.core.normalize import comparison_form
+from coig_p.ingest.readers import RawRow, find_inputs, read_rows
+from coig_p.ingest.spool import digest
+from coig_p.store.store import sha256_of
+
+Embed = Callable[[Sequence[str]], Any]
+"""Texts to vectors, one row each, of any length but 0."""
+
+_SHOWN = 20
+_ROWS_AT_ONCE = 1024
+
+
+def collect(config: RunConfig, ledger: Ledger) -> None:
+    """Read the inputs into the ledger, without duplicates; nothing where that was done already.
+
+    Raises:
+        UsageError: an input that cannot be used.
+        DataError: bad rows with on_error "fail".
+    """
+    paths = find_inputs([config.path.parent / name if "://" not in name else name for name in config.queries.inputs])
+    embed = _embedder(config) if config.queries.semantic else None
+    settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
+    made_from = json.dumps([settings, embed is not None, [sha256_of(path) for path in paths]])
+    if ledger.meta("queries") == made_from:
+        return
+    dropped: list[tuple[str, str]] = []
+    queries = _unique_rows(config, paths, dropped)
+    if config.queries.near_duplicates:
+        queries = _without_near(queries, config.queries.near_duplicates, dropped)
+    if embed is not None:
+        queries = _without_similar(queries, config.queries.semantic, embed, dropped)
+    ledger.commit(
+        [
+            ("DELETE FROM queries", ()),
+            ("DELETE FROM dropped", ()),
+            *(("INSERT INTO queries VALUES (?, ?, ?, ?, ?, NULL)", tuple(query[:5])) for query in queries),
+            *(("INSERT INTO dropped (reason, line) VALUES (?, ?)", drop) for drop in dropped),
+            ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
+        ]
+    )
+
+
+def decide(config: RunConfig, ledger: Ledger) -> dict[str, int]:
+    """Which queries pass, from what the filter said so far; write queries.jsonl and dropped.jsonl.
+
+    Returns:
+        How many there are under each name: passed, undecided, and every reason for dropping one.
+    """
+    counts: Counter[str] = Counter()
+    changes: list[tuple[str, tuple[Any, ...]]] = []
+    failing: list[str] = []
+    for query in ledger.queries(passed=False):
+        passed, drop = _passes(config, ledger, query)
+        if passed != query.passed:
+            changes.append(("UPDATE queries SET passed = ? WHERE place = ?", (passed, query.place)))
+        if passed is None:
+            counts["undecided"] += 1
+        elif drop is None:
+            counts["passed"] += 1
+        else:
+            counts[str(drop["reason"])] += 1
+            failing.append(_line(drop))
+    ledger.commit(changes)
+    lines = [line for (line,) in ledger.rows("SELECT line FROM dropped ORDER BY place")]
+    counts.update(reason for (reason,) in ledger.each("SELECT reason FROM dropped"))
+    write_lines(config.folder / "dropped.jsonl", [*lines, *failing])
+    write_lines(config.folder / "queries.jsonl", map(_query_line, ledger.queries()))
+    return dict(counts)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """A file of lines, there whole or not at all."""
+    with atomic_file(path) as stream:
+        for line in lines:
+            stream.write(line.encode() + b"\n")
+
+
+def similar_by_cosine(vectors: Any, threshold: float) -> Any:
+    """Pairs of rows (P x 2, the lower first) whose cosine is above the threshold."""
+    unit = np.asarray(vectors, dtype=np.float32)
+    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    found = [np.zeros((0, 2), np.int64)]
+    for low in range(0, len(unit), _ROWS_AT_ONCE):
+        here, there = np.nonzero(unit[low : low + _ROWS_AT_ONCE] @ unit.T > threshold)
+        pairs = np.stack([here + low, there], axis=1)
+        found.append(pairs[pairs[:, 0] < pairs[:, 1]])
+    return np.concatenate(found)
+
+
+def _passes(config: RunConfig, ledger: Ledger, query: Query) -> tuple[int | None, dict[str, Any] | None]:
+    if config.queries.filter is None:
+        return 1, None
+    found = outcome(config, ledger, query_request(config, query))
+    about = {"query_id": query.query_id, "query": query.query}
+    if found.state == ANSWERED and found.score is not None:
+        if found.score >= config.queries.pass_score:
+            return 1, None
+        return 0, {"reason": "low-score", **about, "score": found.score}
+    if found.state == INVALID:
+        return 0, {"reason": "unscored", **about, "why": found.reason}
+    return None, None
+
+
+def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[tuple[str, str]]) -> list[Query]:
+    """Every good row, each text once; raise DataError where bad ones must not be skipped."""
+    queries: dict[str, Query] = {}
+    texts: dict[str, str] = {}
+    problems: list[str] = []
+    for path in paths:
+        for row in read_rows(path):
+            try:
+                query_id, domain, text, source = _row(config, row)
+                known = queries.get(query_id)
+                if known is not None and known.query != text:
+                    raise Rejected("query_id", "id-conflict", f"{shown(query_id)} has another text in an earlier row")
+            except Rejected as bad:
+                where = f"{path.name}:{row.line}"
+                problems.append(f"{where} {bad.field}: {bad.message} [{bad.reason}]")
+                drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
+                dropped.append((bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
+                continue
+            if text in texts:
+                dropped.append(("exact", _line(_duplicate("exact", query_id, text, texts[text], 1.0))))
+                continue
+            texts[text] = query_id
+            queries[query_id] = Query(len(queries), query_id, domain, text, source, None)
+    if problems and config.queries.on_error == "fail":
+        more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise DataError(
+            "\n".join(problems[:_SHOWN])
+            + more
+            + '\nMend them, or set on_error = "skip" in [queries]; nothing was asked'
+        )
+    if not queries:
+        raise DataError(f"{', '.join(path.name for path in paths)}: no query is left; nothing was asked")
+    return list(queries.values())
+
+
+def _row(config: RunConfig, row: RawRow) -> tuple[str, str, str, str | None]:
+    if row.problem is not None:
+        raise Rejected("", *row.problem)
+    value = row.value
+    if not isinstance(value, dict):
+        raise Rejected("", "not-an-object", f"{shown(value)} is not an object")
+    text = text_at(value, "query")
+    given = value.get("query_id")
+    query_id = f"q-{digest(text).hex()}" if given is None else text_at(value, "query_id")
+    source = None if value.get("source") is None else text_at(value, "source")
+    domain = config.queries.domain or text_at(value, "domain")
+    if domain not in config.judge_prompts:
+        message = str(UnknownNameError("domain", domain, config.judge_prompts))
+        raise Rejected("domain", "bad-domain", f"{message}. Another one needs a [domains.NAME] with a prompt")
+    return query_id, domain, text, source
+
+
+def _without_near(queries: list[Query], threshold: float, dropped: list[tuple[str, str]]) -> list[Query]:
+    forms = [comparison_form(query.query) for query in queries]
+    ids = [query.query_id for query in queries]
+    given = Queries(ids, [query.domain for query in queries], forms, [0] * len(ids))
+    found = find_duplicates(given, DedupConfig(threshold=threshold)).to_pylist()
+    form, text = dict(zip(ids, forms, strict=True)), {query.query_id: query.query for query in queries}
+    gone = set()
+    for one in found:
+        query_id, survivor = one["query_id"], one["survivor"]
+        if query_id != survivor:
+            gone.add(query_id)
+            reason = "exact" if form[query_id] == form[survivor] else "near"
+            line = _duplicate(reason, query_id, text[query_id], survivor, one["similarity"])
+            dropped.append((reason, _line(line)))
+    return [query for query in queries if query.query_id not in gone]
+
+
+def _without_similar(
+    queries: list[Query], threshold: float, embed: Embed, dropped: list[tuple[str, str]]
+) -> list[Query]:
+    """Of queries that are connected by a cosine above the threshold the one with the smallest id stays."""
+    ordered = sorted(queries, key=lambda query: query.query_id)
+    vectors = np.asarray(embed([query.query for query in ordered]), dtype=np.float32)
+    smallest = components(len(ordered), similar_by_cosine(vectors, threshold))
+    gone = set()
+    for at, first in enumerate(smallest.tolist()):
+        if first != at:
+            one, other = vectors[at], vectors[first]
+            cosine = float(one @ other / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-12))
+            query = ordered[at]
+            gone.add(query.query_id)
+            line = _duplicate("semantic", query.query_id, query.query, ordered[first].query_id, round(cosine, 4))
+            dropped.append(("semantic", _line(line)))
+    return [query for query in queries if query.query_id not in gone]
+
+
+def _embedder(config: RunConfig) -> Embed | None:
+    """Sentence-transformers' own, where it is installed."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        return None
+    try:
+        model = SentenceTransformer(config.queries.semantic_model)
+    except OSError as error:
+        raise UsageError(
+            f"queries.semantic_model {config.queries.semantic_model!r} cannot be had ({error}). "
+            "Name another, or set semantic = 0"
+        ) from None
+    return lambda texts: model.encode(list(texts), show_progress_bar=False)
+
+
+def _duplicate(reason: str, query_id: str, text: str, survivor: str, similarity: float) -> dict[str, Any]:
+    return {"reason": reason, "query_id": query_id, "query": text, "duplicate_of": survivor, "similarity": similarity}
+
+
+def _query_line(query: Query) -> str:
+    return _line({"query_id": query.query_id, "domain": query.domain, "query": query.query, "source": query.source})
+
+
+def _line(value: dict[str, Any], *, ascii: bool = False) -> str:
+    return json.dumps(value, ensure_ascii=ascii)

@@ -1,0 +1,105 @@
+"""The command `coigp export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coig_p.pairs.plan import ShardConfig
+from coig_p.cli.options import config_options, pair_config
+from coig_p.pairs.kernel import PairConfig
+from coig_p.cli.quality import as_json
+from coig_p.pairs.splits import SplitConfig
+from coig_p.core.text import printable, progress, table
+from coig_p.export.trainers import FORMS
+
+_PAIRS = tuple(option for option in PairConfig.__dataclass_fields__ if option != "format")
+_SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__dataclass_fields__)
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--for", "trainer", required=True, type=click.Choice(FORMS), help="Whose form to write.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The directory to write.")
+@click.option("--conversational", is_flag=True, help="Message lists rather than strings, for trl-*.")
+@click.option("--system", metavar="TEXT", help="A system prompt before every prompt, where the form has messages.")
+@click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all.")
+@click.option("--split", metavar="NAME", help="Only this split. Needed where the store has several.")
+@config_options(PairConfig, leave_out=("format",))
+@config_options(SplitConfig)
+@click.option("--weights", metavar="DOMAIN=N,...", help="How often an epoch shows a domain: math=2,chat=0.5.")
+@config_options(ShardConfig)
+@click.option("--tokenizer", metavar="PATH", help="A tokenizer.json, or its directory: report lengths in tokens.")
+@click.option("--max-length", type=int, metavar="N", help="Leave out rows of more tokens, and say how many.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing export.")
+@as_json
+def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: bool, **options: Any) -> None:
+    """Write a STORE's rows as one trainer reads them: its columns, shuffled once, in even shards.
+
+    DIR gets the rows, the small config file that the trainer wants, shards.json with max_steps for a
+    batch size, and a README with the line that trains.
+
+    \b
+    coigp export store --for trl-dpo --out dpo --threshold 2 --world-size 8 --workers 4
+    coigp export store --for llama-factory --out lf --test-size 0.02 --system 你是一个有用的助手。
+    coigp export store --for trl-kto --out kto --weights math=2,chat=0.5 --tokenizer MODEL_DIR --max-length 2048
+    """
+    from coig_p.export.write import ExportConfig, export_store
+    from coig_p.pairs.weights import parse_weights
+    from coig_p.store.store import Store
+
+    config = ExportConfig(
+        pairs=pair_config({name: options.pop(name) for name in _PAIRS}),
+        splits=SplitConfig(**{name: options.pop(name) for name in _SPLITS}),
+        order=ShardConfig(**{name: options.pop(name) for name in _SHARDS}),
+        weights=parse_weights(weights) if weights else {},
+        **options,
+    )
+    files = Store.open(store).manifest.data_files()
+    queries = sum(file.rows or 0 for file in files if not config.domains or file.domain in config.domains)
+    with progress("Exporting", queries, "queries") as advance:
+        found = export_store(store, out, config, overwrite=overwrite, advance=advance)
+    if json_:
+        click.echo(json.dumps({"directory": str(out), **found}, ensure_ascii=False))
+    else:
+        _print(found, out)
+
+
+def _print(found: dict[str, Any], out: Path) -> None:
+    splits = found["splits"]
+    domains = list(dict.fromkeys(domain for split in splits.values() for domain in split["rows_by_domain"]))
+    rows = [[domain, *(split["rows_by_domain"].get(domain, 0) for split in splits.values())] for domain in domains]
+    rows.append(["all", *(split["rows"] for split in splits.values())])
+    click.echo(table(["rows", *splits], rows))
+    without = sum(split.get("queries_without_pairs", 0) for split in splits.values())
+    if without:
+        click.echo(f"left out, without a pair at threshold {found['threshold']:g}: {without:,} queries")
+    if "tokens" in found:
+        _print_tokens(found["tokens"])
+    train = next(iter(splits.values()))
+    steps = ", ".join(f"{count:,} at batch size {batch}" for batch, count in train.get("max_steps", {}).items())
+    sizes = [shard["rows"] for shard in train["shards"]]
+    click.echo(
+        f"wrote {printable(str(out))} for {found['trainer']} at threshold {found['threshold']:g}: "
+        f"{len(sizes)} shards of {min(sizes):,} to {max(sizes):,} rows"
+    )
+    if steps:
+        click.echo(f"max_steps of one epoch on {found['world_size']} ranks: {steps}")
+
+
+def _print_tokens(tokens: dict[str, Any]) -> None:
+    measured = [
+        [name.replace("_", " "), *tokens[name].values()] for name in ("prompt", "prompt_and_response") if name in tokens
+    ]
+    if measured:
+        click.echo(table(["tokens", *tokens["prompt"]], measured))
+    if tokens["max_length"] is not None:
+        by_domain = ", ".join(f"{domain} {count:,}" for domain, count in tokens["too_long_by_domain"].items())
+        share = tokens["too_long"] / max(1, tokens["rows"])
+        click.echo(
+            f"left out, longer than {tokens['max_length']:,} tokens: {tokens['too_long']:,} of {tokens['rows']:,} rows "
+            f"({share:.1%})" + (f": {by_domain}" if by_domain else "")
+        )

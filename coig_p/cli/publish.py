@@ -1,0 +1,355 @@
+"""The command that publishes: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coig_p._version import __version__
+from coig_p.cli.main import run_command
+from coig_p.cli.options import config_options, pair_config
+from coig_p.pairs.kernel import PairConfig
+from coig_p.cli.quality import against_option, as_json, num_proc_option, rules_option
+from coig_p.core.text import printable, progress
+
+if TYPE_CHECKING:
+    from coig_p.publish.hub import Published
+    from coig_p.publish.client import HubConfig
+    from coig_p.publish.plan import Release
+
+_SHOWN = 20
+
+
+def main() -> None:
+    """Run `coigp-publish`; every error on purpose becomes one line and an exit code."""
+    run_command(publish)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.argument("repo_id", metavar="ORG/NAME", required=False)
+@click.option("--version", "version", metavar="1.0.0", help="The release's version; its tag is v1.0.0.")
+@click.option(
+    "--target",
+    metavar="hub|modelscope|dir:PATH",
+    default="hub",
+    show_default=True,
+    help="Where to. dir:PATH writes the release to a folder. modelscope needs the extra of that name, and can "
+    "promise less: see docs/publishing.md.",
+)
+@click.option("--no-pairs", is_flag=True, help="Publish the observations alone, no pairs beside them.")
+@rules_option
+@against_option
+@num_proc_option
+@click.option("--pr", is_flag=True, help="Open a pull request instead of changing main.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--token", metavar="TOKEN", help="Default: what hf auth login saved, or HF_TOKEN.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace files that somebody changed on the Hub since the last release, or the folder at dir:PATH.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=120, show_default=True, help="Seconds to wait for an answer."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be published, and its card, and change nothing.")
+@click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
+@click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
+@config_options(PairConfig, ["format"])
+@as_json
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on standard error.")
+@click.version_option(__version__, "--tool-version", prog_name="coigp-publish")
+@click.pass_context
+def publish(
+    context: click.Context,
+    /,
+    store: Path | None,
+    repo_id: str | None,
+    version: str | None,
+    target: str,
+    dry_run: bool,
+    rehearse: bool,
+    status_of: str | None,
+    json_: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Publish a STORE so that readers see the release before or this one, never a part of either.
+
+    The gate comes first: a check without an error, benchmarks where any are named, card.toml filled in.
+    The release has the store's shards, its pairs, plots and a card in two languages. A folder that is a
+    release already is published as it is. Run it again after any failure: it goes on where it was, and
+    does nothing where nothing is left.
+
+    \b
+    coigp-publish store org/name --version 1.0.0
+    coigp-publish store --version 1.0.0 --target dir:release
+    coigp-publish store org/name --version 1.0.0 --threshold 3 --against crbench.jsonl --dry-run
+    coigp-publish store --version 1.0.0 --rehearse
+    coigp-publish --status org/name
+    """
+    log_to_stderr(context, verbose, quiet)
+    from coig_p.publish.client import HubConfig
+
+    hub = HubConfig(**{name: options.pop(name) for name in ("pr", "private", "token", "overwrite", "timeout")})
+    if status_of is not None:
+        print_status(status_of, hub, json_)
+        return
+    kind, _, place = target.partition(":")
+    if kind not in ("hub", "modelscope", "dir") or (kind == "dir") != bool(place):
+        raise click.UsageError(f"--target {target}: use hub, modelscope or dir:PATH")
+    if store is None or (repo_id is None and not rehearse and not place):
+        raise click.UsageError("Missing arguments: coigp-publish STORE ORG/NAME --version 1.0.0")
+    if version is None:
+        raise click.UsageError("Missing option '--version'.")
+    if is_release(store):
+        refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
+    made = _Making(version, repo_id or ".", options)
+    if place and not dry_run:
+        made.write(store, Path(place), overwrite=hub.overwrite)
+        print_folder(Path(place), version, json_)
+        return
+    with made.folder(store) as folder:
+        release = read(folder, version)
+        if rehearse:
+            publish_rehearsal(release, repo_id or "org/name", hub, json_)
+        elif dry_run and place:
+            print_files(release, place, folder, json_)
+        elif dry_run:
+            print_plan(release, str(repo_id), hub, target, json_)
+            if not json_:
+                click.echo(printable((folder / "README.md").read_text("utf-8")))
+        elif target == "modelscope":
+            publish_to_modelscope(release, str(repo_id), hub, json_)
+        else:
+            publish_to_hub(release, str(repo_id), hub, json_)
+
+
+def _given(context: click.Context, options: Iterable[str]) -> list[str]:
+    """Those of the options that were passed, as they are typed."""
+    from click.core import ParameterSource
+
+    default = (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    return [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in options and context.get_parameter_source(option.name) not in default
+    ]
+
+
+def refuse_making(release: Path, place: str, given: Sequence[str]) -> None:
+    """Raise UsageError where a folder that is a release already would have to be made anew."""
+    from coig_p.errors import UsageError
+
+    if place:
+        raise UsageError(
+            f"{release} is a release already, and only a store is written to dir:{place}. Publish it as it is: "
+            f"coigp-publish {release} ORG/NAME; or name the store that it was made of"
+        )
+    if given:
+        does = "does" if len(given) == 1 else "do"
+        raise UsageError(
+            f"{release} is a release already, published as it is: {', '.join(given)} {does} not apply to it. "
+            "Name the store that it was made of instead"
+        )
+
+
+class _Making:
+    """How a release is made of a store, as the command's options say."""
+
+    def __init__(self, version: str, repo: str, options: dict[str, Any]) -> None:
+        self.version, self.repo, self.options = version, repo, dict(options)
+
+    @contextmanager
+    def folder(self, store: Path) -> Iterator[Path]:
+        """A release folder: the store itself where it is one, else made of it for as long as the block runs."""
+        if is_release(store):
+            yield store
+            return
+        with tempfile.TemporaryDirectory(prefix="coigp-release-") as folder:
+            self.write(store, Path(folder) / "release")
+            yield Path(folder) / "release"
+
+    def write(self, store: Path, out: Path, overwrite: bool = False) -> None:
+        from coig_p.publish.release import ReleaseConfig, write_release
+        from coig_p.publish.plan import check_version
+        from coig_p.store.store import Store
+        from coig_p.validation import load_rules
+
+        options = dict(self.options)
+        rules, against = load_rules(options.pop("rules_file")), options.pop("benchmarks")
+        num_proc, no_pairs = options.pop("num_proc"), options.pop("no_pairs")
+        config = ReleaseConfig(
+            version=check_version(self.version),
+            pairs=None if no_pairs else pair_config(options),
+            rules=rules,
+            against=against,
+            num_proc=num_proc,
+            repo=self.repo,
+        )
+        write_release(Store.open(store, check_sizes=False), out, config, overwrite=overwrite)
+
+
+def is_release(folder: Path) -> bool:
+    """Whether a folder is a release already, not only a store."""
+    from coig_p.store.store import Store
+
+    manifest = Store.open(folder, check_sizes=False).manifest
+    return bool(manifest.release) or any(file.role == "pairs" for file in manifest.files)
+
+
+def print_folder(folder: Path, version: str, json_: bool) -> None:
+    """What was written to a folder."""
+    from coig_p.store.store import Store
+
+    files = Store.open(folder).manifest.files
+    size = sum(file.bytes for file in files)
+    if json_:
+        click.echo(json.dumps({"folder": str(folder), "version": version, "files": len(files), "bytes": size}))
+        return
+    pairs = sum(file.rows or 0 for file in files if file.role == "pairs")
+    click.echo(
+        f"wrote {printable(str(folder))}: version {version}, {len(files):,} files, {size:,} bytes, {pairs:,} pairs; "
+        f"its card is {printable(str(folder / 'README.md'))}"
+    )
+
+
+def print_files(release: Release, place: str, folder: Path, json_: bool) -> None:
+    """What a folder would hold, and the card."""
+    if json_:
+        files = [
+            {"path": file.path, "role": file.role, "bytes": file.bytes, "sha256": file.sha256} for file in release.files
+        ]
+        click.echo(json.dumps({"folder": place, "version": release.version, "add": files}, ensure_ascii=False))
+        return
+    for file in release.files:
+        click.echo(printable(f"{file.sha256[:12]}  {file.bytes:>12,}  {file.role:10}  {file.path}"))
+    click.echo(f"{printable(place)}: {len(release.files):,} files would be written. Nothing was.\n")
+    click.echo(printable((folder / "README.md").read_text("utf-8")))
+
+
+def log_to_stderr(context: click.Context, verbose: bool, quiet: bool) -> None:
+    """The package's log while a command runs."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("coig_p")
+    logger.setLevel(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
+    logger.addHandler(handler)
+    context.call_on_close(lambda: logger.removeHandler(handler))
+
+
+def read(folder: Path, version: str) -> Release:
+    """A release folder, every file compared with its hash."""
+    from coig_p.publish.plan import read_release
+    from coig_p.store.store import Store
+
+    opened = Store.open(folder, check_sizes=False)
+    with progress("Reading", sum(file.bytes for file in opened.manifest.files)) as advance:
+        return read_release(folder, version, advance)
+
+
+def publish_to_hub(release: Release, repo_id: str, config: HubConfig, json_: bool) -> None:
+    """Publish and say what was done."""
+    from coig_p.publish.hub import publish
+
+    print_published(publish(release, repo_id, config), json_)
+
+
+def publish_rehearsal(release: Release, repo_id: str, config: HubConfig, json_: bool) -> None:
+    """Rehearse and say what would be done."""
+    from coig_p.publish.rehearsal import rehearse
+
+    published = rehearse(release, repo_id, config)
+    print_published(published, json_)
+    if not json_:
+        click.echo("This was a rehearsal on a Hub of this machine, which is gone again.")
+
+
+def publish_to_modelscope(release: Release, repo_id: str, config: HubConfig, json_: bool) -> None:
+    """Publish there and say what was done."""
+    from coig_p.publish.modelscope import publish_modelscope
+
+    print_published(publish_modelscope(release, repo_id, config), json_)
+
+
+def print_plan(release: Release, repo_id: str, config: HubConfig, target: str, json_: bool) -> None:
+    """What would change on main."""
+    from coig_p.publish.plan import Add
+
+    if target == "modelscope":
+        from coig_p.publish.modelscope import plan_modelscope as plan
+    else:
+        from coig_p.publish.hub import plan
+    operations = plan(release, repo_id, config)
+    adds = [operation.file for operation in operations if isinstance(operation, Add)]
+    deletes = [operation.path for operation in operations if not isinstance(operation, Add)]
+    if json_:
+        found: dict[str, Any] = {"repo": repo_id, "version": release.version, "delete": deletes}
+        found["add"] = [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in adds]
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for file in adds[:_SHOWN]:
+        click.echo(printable(f"add     {file.path} ({file.bytes:,} bytes)"))
+    if len(adds) > _SHOWN:
+        click.echo(f"... and {len(adds) - _SHOWN:,} more")
+    for path in deletes:
+        click.echo(printable(f"delete  {path}"))
+    size = sum(file.bytes for file in adds)
+    click.echo(
+        f"{repo_id} {release.tag}: {len(adds):,} of {len(release.files):,} files to add ({size:,} bytes), "
+        f"{len(deletes):,} to delete. Nothing was changed."
+    )
+
+
+def print_published(published: Published, json_: bool) -> None:
+    """What a run did."""
+    from coig_p.publish.hub import as_dict
+
+    if json_:
+        click.echo(json.dumps(as_dict(published), ensure_ascii=False))
+        return
+    if published.rows:
+        counts = ", ".join(f"{config} {sum(splits.values()):,}" for config, splits in published.rows.items())
+        click.echo(printable(f"loaded back, map-style and streaming: {counts} rows"))
+    if published.tag is None:
+        number = published.pull_request
+        click.echo(f"pull request {number}: {published.url}" if number else "main holds this release already")
+        if number:
+            click.echo("Once it is merged, run the same command without --pr: it sets the tag.")
+        return
+    if published.added or published.deleted:
+        click.echo(f"{published.repo} {published.tag}: {published.added:,} files put, {published.deleted:,} deleted")
+    else:
+        click.echo(f"{published.repo} {published.tag}: published already, nothing to change")
+    click.echo(f"commit {published.commit}")
+    click.echo(published.url)
+
+
+def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
+    """Where a repository stands."""
+    from coig_p.publish.hub import status
+
+    found = status(repo_id, config)
+    if json_:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    if not found["exists"]:
+        click.echo(f"{repo_id} at {found['endpoint']}: no such dataset, or not visible to you")
+        return
+    version = found["version"] or "no release (main has moved on, or never had one)"
+    click.echo(printable(f"{repo_id} at {found['endpoint']}, {'private' if found['private'] else 'public'}"))
+    click.echo(printable(f"main      {found['main']}: {version}"))
+    click.echo(f"          {found['files']:,} files, {found['bytes']:,} bytes")
+    for name, commit in found["versions"].items():
+        click.echo(printable(f"version   {name}: {commit}"))
+    for name in found["unfinished"]:
+        click.echo(printable(f"begun     {name}: publish it again to finish"))

@@ -1,0 +1,421 @@
+"""The commands that look at a store's quality: check, clean, dedup, contamination."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coig_p.core.text import printable, progress, table
+
+if TYPE_CHECKING:
+    from coig_p.store.store import Store
+    from coig_p.validation import Report, Rule
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object for programs.")
+rules_option = click.option(
+    "--rules",
+    "rules_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML that changes severities, thresholds, word lists, or switches rules off.",
+)
+num_proc_option = click.option(
+    "--num-proc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the shards."
+)
+
+
+against_option = click.option(
+    "--against",
+    "benchmarks",
+    multiple=True,
+    metavar="FILE|STORE|ORG/NAME",
+    help="A benchmark that must not be in it. Repeatable.",
+)
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@rules_option
+@against_option
+@click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
+@click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all.")
+@click.option("--list", "list_", is_flag=True, help="Print the rules and stop.")
+@num_proc_option
+@as_json
+def check(
+    store: Path | None,
+    rules_file: Path | None,
+    benchmarks: tuple[str, ...],
+    folder: Path | None,
+    domains: tuple[str, ...],
+    list_: bool,
+    num_proc: int,
+    json_: bool,
+) -> None:
+    """Look for what is wrong in a STORE: texts, privacy, scores, pairs. Exits 1 where there is an error.
+
+    \b
+    coigp check store
+    coigp check store --report report --rules rules.toml
+    coigp check store --against crbench.jsonl
+    coigp check --list
+    """
+    from coig_p.store.store import check_folder
+    from coig_p.validation import load_rules
+    from coig_p.validation.report import FILES, write_report
+
+    rules = load_rules(rules_file)
+    if list_:
+        _print_rules(rules, json_)
+        return
+    if store is None:
+        raise click.UsageError("Missing argument 'STORE'.")
+    if folder is not None:
+        check_folder(folder, FILES, "a report")
+    report = checked(store, rules, domains, num_proc, benchmarks)
+    if folder is not None:
+        write_report(report, folder)
+    given = ["--rules", str(rules_file)] if rules_file is not None else []
+    given += [word for one in benchmarks for word in ("--against", one)]
+    _print_check(report, json_, store, folder, "".join(f" {shlex.quote(word)}" for word in given))
+    if not report.passed:
+        raise SystemExit(1)
+
+
+def checked(
+    store: Path,
+    rules: dict[str, Rule],
+    domains: Sequence[str] = (),
+    num_proc: int = 1,
+    benchmarks: Sequence[str] = (),
+) -> Report:
+    """`coig_p.validation.check`, with benchmarks where any are named, and progress bars."""
+    from coig_p.store.store import Store
+    from coig_p.validation import check as run_check
+
+    opened = Store.open(store, check_sizes=False)
+    queries = sum(file.rows or 0 for file in opened.data_files() if not domains or file.domain in domains)
+    with progress("Checking", queries, "queries") as advance:
+        report = run_check(opened, rules=rules, domains=domains, num_proc=num_proc, advance=advance)
+    if benchmarks:
+        from coig_p.dedup.contamination import ContaminationConfig, with_contamination
+
+        with progress("Comparing", queries, "queries") as advance:
+            report = with_contamination(report, opened, benchmarks, ContaminationConfig(), advance, domains)
+    return report
+
+
+def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
+    if json_:
+        listed = {id: {**rule.effective(), "scope": list(rule.scope), "why": rule.why} for id, rule in rules.items()}
+        click.echo(json.dumps(listed, ensure_ascii=False))
+        return
+    for id, rule in rules.items():
+        options = "".join(f"; {name} = {value}" for name, value in rule.options.items())
+        click.echo(f"{rule.severity:8} {id:24} {'+'.join(rule.scope):15} {rule.why}{options}")
+
+
+def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, same_options: str) -> None:
+    from coig_p.validation.report import examples, worst_first
+    from coig_p.validation.rules import SEVERITIES
+
+    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    if json_:
+        found = {
+            id: {"severity": report.rules[id].severity, "findings": number, "examples": examples(report, id)}
+            for id, number in worst_first(report)
+        }
+        result = {"store": str(store), "passed": report.passed, **counts, "rules": found}
+        result |= {"queries": report.queries, "responses": report.responses}
+        click.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for id, number in worst_first(report):
+        rule = report.rules[id]
+        click.echo(f"{rule.severity} {id} ({number:,}): {rule.why}")
+        for finding in examples(report, id):
+            names = ("domain", "query_id", "model", "judge", "field")
+            where = " ".join(str(finding[name]) for name in names if finding[name])
+            click.echo(printable(f"    {where}: {finding['excerpt']}".replace("\n", " ")))
+    verdict = "passed" if report.passed else "not to be released"
+    click.echo(
+        f"{printable(str(store))}: {verdict}; {counts['error']:,} errors, {counts['warning']:,} warnings, "
+        f"{counts['metric']:,} metrics in {report.queries:,} queries and {report.responses:,} responses"
+    )
+    if folder is not None:
+        click.echo(f"every finding: {printable(str(folder))}/report.md and findings.parquet")
+    elif report.findings.num_rows:
+        click.echo("every finding, by rule, model and domain: add --report DIR")
+    if not report.passed:
+        click.echo(
+            f"drop what the errors name: coigp clean {printable(str(store))} --out STORE2{printable(same_options)}"
+        )
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
+@click.option("--rule", "more", multiple=True, metavar="ID", help="Also drop what this rule names. Repeatable.")
+@rules_option
+@against_option
+@num_proc_option
+@as_json
+def clean(
+    store: Path,
+    out: Path,
+    overwrite: bool,
+    more: tuple[str, ...],
+    rules_file: Path | None,
+    benchmarks: tuple[str, ...],
+    num_proc: int,
+    json_: bool,
+) -> None:
+    """Write a STORE without the queries, responses and scores that errors name. Texts are never edited.
+
+    \b
+    coigp clean store --out clean
+    coigp clean store --out clean --rule mobile --rule truncated
+    """
+    from coig_p.validation.cleaning import check_clean, clean_store
+    from coig_p.store.store import Store
+    from coig_p.validation import load_rules
+
+    rules = load_rules(rules_file)
+    opened = Store.open(store)
+    check_clean(opened, out, rules, more, overwrite)
+    before = checked(store, rules, (), num_proc, benchmarks)
+    with progress("Cleaning", before.queries, "queries") as advance:
+        _, dropped = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
+    after = checked(out, rules, (), num_proc, benchmarks)
+    left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
+    if json_:
+        click.echo(json.dumps({"store": str(out), "dropped": dropped, "errors_left": left}))
+    else:
+        if dropped:
+            rows = [[rule, *counts.values()] for rule, counts in dropped.items()]
+            click.echo(table(["dropped for", *next(iter(dropped.values()))], rows))
+        for id, number in left.items():
+            click.echo(f"error {id} ({number:,}) remains: {after.rules[id].why}", err=True)
+        click.echo(
+            f"wrote {printable(str(out))}: {after.queries:,} of {before.queries:,} queries, "
+            f"{after.responses:,} of {before.responses:,} responses"
+        )
+    if left:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
+@click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
+@click.option("--dry-run", is_flag=True, help="Say what would go and write nothing.")
+@click.option(
+    "--scope",
+    type=click.Choice(["queries", "responses"]),
+    default="queries",
+    show_default=True,
+    help="Queries across the store, or responses within each query.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["minhash", "semantic"]),
+    default="minhash",
+    show_default=True,
+    help="Shared n-grams, or the cosine of sentence vectors (queries only).",
+)
+@click.option("--threshold", type=float, help="Smallest similarity. Default: 0.7, with --method semantic 0.85.")
+@click.option("--ngram", type=int, help="Characters of an n-gram. Default: 3 for queries, 5 for responses.")
+@click.option("--num-perm", type=int, default=128, show_default=True, help="Values of a MinHash signature.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of signatures and draws.")
+@click.option("--merge", is_flag=True, help="Append the duplicates' responses to the query that stays.")
+@click.option(
+    "--against",
+    "others",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="STORE",
+    help="Queries must not be like this store's either, for instance an earlier release's. Repeatable.",
+)
+@click.option("--model", help="With --method semantic: a sentence-transformers model, by name or directory.")
+@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep sentence vectors there.")
+@as_json
+def dedup(
+    store: Path,
+    out: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    scope: str,
+    method: str,
+    others: tuple[Path, ...],
+    model: str | None,
+    cache: Path | None,
+    json_: bool,
+    **options: Any,
+) -> None:
+    """Write a STORE without near-duplicate queries, within domains and across them.
+
+    Of each cluster the query with the most scored responses stays, then the smallest query_id.
+    DIR/duplicates.parquet names every member, who stays and how similar they are.
+
+    \b
+    coigp dedup store --out unique
+    coigp dedup store --dry-run --threshold 0.8
+    coigp dedup store --out new --against last-release
+    coigp dedup store --out unique --scope responses
+    """
+    from coig_p.store.store import Store, check_target
+
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '--out', or pass --dry-run.")
+    if out is not None and not dry_run:
+        check_target(out, overwrite)
+    chosen = {name: value for name, value in options.items() if value is not None and name != "ngram"}
+    if options["ngram"] is not None:
+        chosen["n"] = options["ngram"]
+    if method != "semantic" and (model is not None or cache is not None):
+        raise click.UsageError("--model and --cache are for --method semantic.")
+    opened = Store.open(store)
+    target = None if dry_run else out
+    if scope == "responses":
+        if others or method != "minhash" or chosen.pop("merge"):
+            raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
+        found = _dedup_responses(opened, target, overwrite, chosen)
+        unit = "responses"
+    else:
+        found = _dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
+        unit = "queries"
+    if json_:
+        click.echo(json.dumps({"store": None if dry_run else str(out), **found}))
+        return
+    click.echo(
+        f"{found[unit]:,} {unit}: {found['clusters']:,} clusters of near-duplicates, the largest of "
+        f"{found['largest']:,}; {found['duplicates']:,} {unit} {'would go' if dry_run else 'went'}"
+    )
+    if found["by_domain"]:
+        click.echo(table(["domain", "duplicates"], list(map(list, found["by_domain"].items()))))
+    if target is not None:
+        click.echo(f"wrote {printable(str(out))}; who stays for whom: {printable(str(target / 'duplicates.parquet'))}")
+
+
+def _dedup_queries(
+    store: Store,
+    out: Path | None,
+    overwrite: bool,
+    options: dict[str, Any],
+    method: str,
+    others: Sequence[Path],
+    model: str | None,
+    cache: Path | None,
+) -> dict[str, Any]:
+    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
+    from coig_p.store.store import Store
+
+    config: Any
+    if others and options["merge"]:
+        raise click.UsageError("--merge and --against do not go together: nothing is merged into another store.")
+    if method == "semantic":
+        from coig_p.dedup.semantic import SemanticConfig, find_semantic_duplicates, load_embedder
+
+        if model is None:
+            raise click.UsageError(
+                "--method semantic needs --model, a sentence-transformers model by name or directory."
+            )
+        config = SemanticConfig(**{name: options[name] for name in ("threshold", "seed", "merge") if name in options})
+        find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
+    else:
+        config = DedupConfig(**options)
+        find = partial(find_duplicates, config=config)
+    with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
+        queries = read_queries(store, advance, [Store.open(other) for other in others])
+    duplicates = find(queries)
+    found = summary(duplicates, queries)
+    if out is not None:
+        with progress("Writing", found["queries"], "queries") as advance:
+            _, found["dropped"] = dedup_store(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+    return found
+
+
+def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: dict[str, Any]) -> dict[str, Any]:
+    from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses, response_summary
+
+    config = ResponseConfig(**options)
+    queries = sum(file.rows or 0 for file in store.data_files())
+    with progress("Comparing", queries, "queries") as advance:
+        duplicates = find_similar_responses(store, config, advance)
+    found = response_summary(store, duplicates)
+    if out is not None:
+        with progress("Writing", queries, "queries") as advance:
+            _, found["dropped"] = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+    return found
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    "names",
+    multiple=True,
+    required=True,
+    metavar="FILE|STORE|ORG/NAME",
+    help="A benchmark. Repeatable; also hf://.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["auto", "alignbench", "crbench", "mt-bench-zh"]),
+    default="auto",
+    show_default=True,
+    help="What the benchmark calls its prompts and answers.",
+)
+@click.option(
+    "--threshold", type=float, default=0.8, show_default=True, help="Smallest share of its n-grams that stand in ours."
+)
+@click.option("--ngram", "n", type=int, default=5, show_default=True, help="Characters of an n-gram.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all findings to this Parquet file.")
+@as_json
+def contamination(store: Path, names: tuple[str, ...], out: Path | None, json_: bool, **options: Any) -> None:
+    """Look for a benchmark's prompts and answers in a STORE. Exits 1 where there are any.
+
+    Width, case, script and punctuation are ignored, and a prompt inside a longer query is found.
+
+    \b
+    coigp contamination store --against crbench.jsonl --profile crbench
+    coigp contamination store --against org/benchmark --out found.parquet
+    """
+    import pyarrow.parquet as pq
+
+    from coig_p.core.atomic import atomic_file
+    from coig_p.dedup.contamination import ContaminationConfig, find_contamination, read_benchmarks
+    from coig_p.store.store import Store, check_outside
+
+    config = ContaminationConfig(**options)
+    if out is not None:
+        check_outside(out, "a file of findings")
+    opened = Store.open(store)
+    benchmark = read_benchmarks(names, config)
+    with progress("Comparing", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
+        findings = find_contamination(opened, benchmark, config, advance)
+    if out is not None:
+        with atomic_file(out) as stream:
+            pq.write_table(findings, stream, compression="zstd")
+    shown = findings.slice(0, 20).to_pylist()
+    looked_for = {"prompts": len(benchmark.prompts), "answers": len(benchmark.answers)}
+    if json_:
+        click.echo(json.dumps({"store": str(store), **looked_for, "findings": findings.num_rows, "examples": shown}))
+    else:
+        for finding in shown:
+            place = " ".join(str(finding[name]) for name in ("domain", "query_id", "field"))
+            click.echo(printable(f"{place}: {finding['excerpt']}".replace("\n", " ")))
+        if findings.num_rows > len(shown):
+            click.echo(f"... and {findings.num_rows - len(shown):,} more: pass --out FILE")
+        click.echo(
+            f"{printable(str(store))}: {findings.num_rows:,} texts hold one of {looked_for['prompts']:,} prompts "
+            f"or {looked_for['answers']:,} answers"
+        )
+    if findings.num_rows:
+        raise SystemExit(1)

@@ -1,0 +1,261 @@
+"""The commands that describe a store: stats, sweep and card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coig_p.cli.options import config_options, pair_config
+from coig_p.pairs.kernel import PairConfig
+from coig_p.cli.quality import as_json
+from coig_p.core.text import printable, progress, table
+
+if TYPE_CHECKING:
+    from coig_p.stats.counts import Statistics
+    from coig_p.stats.sweep import Sweep
+
+_FILES = {"statistics.json", "domains.svg", "margins.svg", "lengths.svg", "models.svg", "judges.svg"}
+_SWEEP_FILES = {"sweep.json", "yield.svg", "balance.svg", "second-judge.svg"}
+
+domains_option = click.option(
+    "--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all."
+)
+split_option = click.option("--split", metavar="NAME", help="Only this split. Default: all.")
+language_option = click.option(
+    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the words in plots."
+)
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write statistics.json and plots there.")
+@domains_option
+@split_option
+@language_option
+@config_options(PairConfig, ["format"])
+@as_json
+def stats(
+    store: Path,
+    out: Path | None,
+    domains: tuple[str, ...],
+    split: str | None,
+    language: str,
+    json_: bool,
+    **options: Any,
+) -> None:
+    """Count a STORE and its pairs: sizes, lengths, margins, ties, and how models and judges fare.
+
+    \b
+    coigp stats store
+    coigp stats store --threshold 3 --domain math
+    coigp stats store --out statistics --json | jq .total.pairs_per_query
+    """
+    from coig_p.report.figures import statistics_plots
+    from coig_p.stats.counts import statistics
+    from coig_p.store.store import Store, check_folder
+
+    config = pair_config(options)
+    if out is not None:
+        check_folder(out, _FILES, "a folder of statistics")
+    opened = Store.open(store)
+    files = opened.selected_files(domains, split)
+    with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
+        found = statistics(opened, config, domains=domains, split=split, advance=advance)
+    if out is not None:
+        _write(out, {"statistics.json": found.to_json(), **statistics_plots(found, language)})
+    if json_:
+        click.echo(found.to_json(), nl=False)
+        return
+    _print_statistics(found)
+    if out is not None:
+        click.echo(f"\nwrote {printable(str(out))}: statistics.json and plots")
+
+
+def _print_statistics(found: Statistics) -> None:
+    names = ["queries", "responses", "scores", "comparisons", "pairs", "queries_with_pairs"]
+    every = {**found.domains, "all": found.total}
+    header = ["domain", *names[:-1], "with pairs", "pairs a query", "longer chosen"]
+    rows = [
+        [domain, *(part[name] for name in names), _number(part["pairs_per_query"], 1), _share(part["chosen_longer"])]
+        for domain, part in every.items()
+    ]
+    click.echo(table(header, rows))
+    total, kinds = found.total, found.total["combinations"]
+    click.echo(
+        f"\npairs at threshold {found.config['threshold']:g}. Of {kinds['labelled']:,} labelled combinations "
+        f"{kinds['same_text']:,} hold one text twice, {kinds['ties']:,} are ties, {kinds['below_threshold']:,} lie "
+        f"below, {kinds['left_out']:,} are left out by strategy or draw"
+    )
+    quantiles = ["mean", "min", "p10", "p50", "p90", "p99", "max"]
+    spread = {f"{kind} length": total["lengths"][kind] for kind in total["lengths"]} | {"margin": total["margins"]}
+    click.echo()
+    click.echo(
+        table(["", *quantiles], [[kind, *(_number(of[q], 2) for q in quantiles)] for kind, of in spread.items()])
+    )
+    click.echo()
+    rows = [
+        [printable(name), model["responses"], model["chosen"], model["rejected"], _share(model["win_rate"])]
+        for name, model in sorted(total["models"].items(), key=lambda item: -(item[1]["win_rate"]["share"] or 0))
+    ]
+    click.echo(table(["model", "responses", "chosen", "rejected", "win rate"], rows))
+    click.echo()
+    header = ["judge", "scores", "comparisons", "mean", "offset", "agrees", "ties", "opposes"]
+    rows = [
+        [
+            printable(name),
+            judge["scores"],
+            judge["comparisons"],
+            _number(judge["mean_score"], 2),
+            _mean(judge["offset"]),
+            *(_share(judge[verdict]) for verdict in ("agrees", "ties", "opposes")),
+        ]
+        for name, judge in total["judges"].items()
+    ]
+    click.echo(table(header, rows))
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--thresholds", metavar="T,T,...", help="Default: about 20 even steps over the score range.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write sweep.json and plots there.")
+@domains_option
+@split_option
+@language_option
+@config_options(PairConfig, ["threshold", "format"])
+@as_json
+def sweep(
+    store: Path,
+    thresholds: str | None,
+    out: Path | None,
+    domains: tuple[str, ...],
+    split: str | None,
+    language: str,
+    json_: bool,
+    **options: Any,
+) -> None:
+    """Show what each threshold would give of a STORE: pairs, queries, length, models, a second judge.
+
+    \b
+    coigp sweep store
+    coigp sweep store --thresholds 0.5,1,2,3 --domain math
+    coigp sweep store --out sweep --language zh
+    """
+    from coig_p.report.figures import sweep_plots
+    from coig_p.store.store import Store, check_folder
+    from coig_p.stats.sweep import sweep as run_sweep
+
+    config = pair_config(options)
+    steps = _thresholds(thresholds)
+    if out is not None:
+        check_folder(out, _SWEEP_FILES, "a folder of a sweep")
+    opened = Store.open(store)
+    files = opened.selected_files(domains, split)
+    with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
+        found = run_sweep(opened, config, steps, domains=domains, split=split, advance=advance)
+    if out is not None:
+        _write(out, {"sweep.json": found.to_json(), **sweep_plots(found, language)})
+    if json_:
+        click.echo(found.to_json(), nl=False)
+        return
+    _print_sweep(found)
+    if out is not None:
+        click.echo(f"wrote {printable(str(out))}: sweep.json and plots")
+
+
+def _thresholds(given: str | None) -> list[float] | None:
+    if given is None:
+        return None
+    try:
+        return [float(part) for part in given.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{given!r}: numbers with commas between, for instance 0.5,1,2") from None
+
+
+def _print_sweep(found: Sweep) -> None:
+    header = ["threshold", "pairs", "queries", "kept", "longer chosen", "most chosen", "balance"]
+    verdicts = ["agrees", "ties", "opposes"]
+    judged = any(row["second_judge"]["agrees"]["n"] for row in found.thresholds)
+    rows = []
+    for row in found.thresholds:
+        name = f"{row['threshold']:g}"
+        name += " *" if row["threshold"] == found.paper_optimum else ""
+        name += " (default)" if row["threshold"] == found.default_threshold else ""
+        cells: list[object] = [name, row["pairs"], row["queries"], _percent(row["queries_kept"])]
+        cells += [_share(row["chosen_longer"]), _percent(row["most_chosen_share"]), _number(row["model_balance"], 2)]
+        rows.append(cells + [_share(row["second_judge"][name]) for name in verdicts] * judged)
+    click.echo(table(header + verdicts * judged, rows))
+    if found.paper_optimum is not None:
+        click.echo("* the optimum of COIG-P's authors, on their data")
+    if not judged:
+        click.echo("no response has two judges: whether another judge would agree is not known")
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    from coig_p.core.atomic import atomic_directory
+
+    with atomic_directory(folder) as root:
+        for name, text in files.items():
+            (root / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    if found["low"] is None:
+        return _percent(found["share"])
+    return f"{found['share']:.1%} ({100 * found['low']:.1f}-{100 * found['high']:.1f})"
+
+
+def _mean(found: Mapping[str, Any]) -> str:
+    if found["low"] is None:
+        return _number(found["mean"], 2)
+    return f"{found['mean']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None, decimals: int) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.{decimals}f}" if isinstance(value, float) else f"{value:,}"
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--init", is_flag=True, help="Write a card.toml to fill in, beside the store's manifest.")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the card.")
+@click.option("--version", default="1.0.0", show_default=True, help="Of the release that the card is for.")
+def card(store: Path, init: bool, language: str, version: str) -> None:
+    """Print the dataset card that a release of STORE would have, or write the card.toml it needs.
+
+    \b
+    coigp card store --init
+    coigp card store --language zh
+    """
+    from coig_p.report.card import CARD_TOML, LANGUAGES, card_template
+    from coig_p.store.store import Store
+
+    opened = Store.open(store)
+    if init:
+        from coig_p.core.atomic import atomic_file
+        from coig_p.errors import UsageError
+
+        path = store / CARD_TOML
+        if path.exists():
+            raise UsageError(f"{path} exists: edit it, or remove it first")
+        with atomic_file(path) as stream:
+            stream.write(card_template().encode())
+        click.echo(f"wrote {printable(str(path))}: fill it in, then: coigp card {printable(str(store))}")
+        return
+    import tempfile
+
+    from coig_p.publish.release import ReleaseConfig, write_release
+    from coig_p.publish.plan import check_version
+
+    check_version(version)
+    with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
+        released = write_release(opened, Path(folder) / "release", ReleaseConfig(version))
+        click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)

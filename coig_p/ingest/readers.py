@@ -1,0 +1,425 @@
+"""Upstream files to raw rows, each with the place it came from.
+
+A row is whatever the file says, unchecked; `coig_p.ingest.intake` decides what is right. To add a
+format, write a function like `_read_jsonl` and name its suffix in `_READERS`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from glob import glob, has_magic
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coig_p.errors import DataError, UsageError
+from coig_p.store.locate import download_file
+
+Advance = Callable[[int], None]
+Item = TypeVar("Item")
+_PARQUET_ROWS = 256
+_JSON_CHARS = 1 << 20
+_BLOCK = 8 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
+_LONGEST_LINE = 64 << 20  # bytes; a row beyond it is a broken file, not a query
+
+
+class RawRow(NamedTuple):
+    """One row as its file has it.
+
+    Attributes:
+        file: the path as the user gave it.
+        line: 1-based; where the row begins in a text file, its number in Parquet.
+        value: the row, or the raw text of one that could not be parsed.
+        problem: (reason, message) of one that could not be parsed.
+        textual: every value is text, as in CSV.
+    """
+
+    file: str
+    line: int
+    value: Any
+    problem: tuple[str, str] | None = None
+    textual: bool = False
+
+
+class Block(NamedTuple):
+    """Whole lines of a JSON Lines file.
+
+    Attributes:
+        file: the path as the user gave it.
+        line: 1-based, of the first.
+        data: the lines as they are, without a byte order mark.
+    """
+
+    file: str
+    line: int
+    data: bytes
+
+    def rows(self, encoding: str) -> Iterator[RawRow]:
+        """The row of every line that is not blank."""
+        for at, raw in enumerate(self.data.split(b"\n")):
+            if raw and not raw.isspace():
+                yield _parse_line(self.file, self.line + at, raw, encoding)
+
+
+def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
+    """Every named file, with patterns such as data/*.jsonl filled in and hf:// files downloaded.
+
+    Raises:
+        UsageError: no such file, a directory, or an unknown suffix.
+        RemoteError: a file of a repository could not be had.
+    """
+    found: list[Path] = []
+    for name in inputs:
+        if str(name).replace("\\", "/").startswith(("hf://", "hf:/")):
+            found.append(download_file("hf://" + str(name).partition(":")[2].lstrip("/")))
+        elif has_magic(str(name)) and not Path(name).exists():
+            matches = sorted(Path(match) for match in glob(str(name), recursive=True) if Path(match).is_file())
+            if not matches:
+                raise UsageError(f"{name}: no file fits this pattern")
+            found += matches
+        else:
+            found.append(Path(name))
+    return [check_input(path) for path in found]
+
+
+def data_files(folder: Path) -> list[Path]:
+    """Every file under `folder` that `read_rows` can read, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and _suffixes(path)[0] in _READERS)
+
+
+def check_input(path: Path) -> Path:
+    """Return `path` where it names a readable file of a known format.
+
+    Raises:
+        UsageError: no such file, a directory, or an unknown suffix.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory: name the files in it, for instance {path}/*.jsonl")
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    suffix, packing = _suffixes(path)
+    if suffix not in _READERS:
+        raise UsageError(f"{path}: unknown format {suffix!r}. Valid: {', '.join(_READERS)}, also with .gz or .zst")
+    if packing and suffix == ".parquet":
+        raise UsageError(f"{path}: Parquet is compressed inside; unpack it first")
+    return path
+
+
+def check_encoding(name: str) -> str:
+    """Return `name`; raise UsageError unless it is an encoding in which a line break is one byte."""
+    try:
+        plain = codecs.lookup(name) and "\n{".encode(name) == b"\n{"
+    except (LookupError, UnicodeError):
+        plain = False
+    if not plain:
+        raise UsageError(f"encoding {name!r}: use utf-8, gb18030 or another that contains ASCII")
+    return name
+
+
+def read_rows(path: str | Path, encoding: str = "utf-8", advance: Advance = lambda read: None) -> Iterator[RawRow]:
+    """Every row of a file, in order, in constant memory.
+
+    Args:
+        encoding: of text files; a byte order mark is left out.
+        advance: called with the number of bytes read since the last call.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
+    """
+    path = check_input(Path(path))
+    yield from _whole(path, _READERS[_suffixes(path)[0]](path, encoding, advance))
+
+
+def read_blocks(path: str | Path, advance: Advance = lambda read: None) -> Iterator[Block | RawRow]:
+    """A JSON Lines file in blocks of whole lines, in order; a line too long to be held is a RawRow.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
+    """
+    yield from _whole(Path(path), _blocks(Path(path), advance))
+
+
+def has_lines(path: Path) -> bool:
+    """Whether a file is JSON Lines by its name."""
+    return _READERS[_suffixes(path)[0]] is _read_jsonl
+
+
+def _whole(path: Path, items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; what shows that the file is damaged becomes one clear error."""
+    try:
+        yield from items
+    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} is damaged or cut short: {error}") from None
+    except OSError as error:
+        if error.errno is None:  # Arrow's decompressor, not the system
+            raise DataError(f"{path} is damaged or cut short: {error}") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _suffixes(path: Path) -> tuple[str, str]:
+    """The suffix that names the format, and that of the compression around it."""
+    name = path.name.lower()
+    for packing in (".gz", ".zst"):
+        if name.endswith(packing):
+            return Path(name.removesuffix(packing)).suffix, packing
+    return Path(name).suffix, ""
+
+
+@contextmanager
+def _opened(path: Path, advance: Advance) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked; progress counts bytes as they lie on disk."""
+    with path.open("rb") as raw:
+        counted = _Counted(raw, advance)
+        packing = _suffixes(path)[1]
+        if packing == ".gz":
+            with gzip.GzipFile(fileobj=counted) as unpacked:
+                yield io.BufferedReader(unpacked)
+        elif packing == ".zst":
+            with pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), "zstd") as stream:
+                yield io.BufferedReader(_Arrow(stream))
+        else:
+            yield io.BufferedReader(counted, buffer_size=1 << 20)
+
+
+class _Counted(io.RawIOBase):
+    """A file that says how much of it was read."""
+
+    def __init__(self, raw: IO[bytes], advance: Advance) -> None:
+        self.raw, self.advance = raw, advance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read: int = self.raw.readinto(buffer)  # type: ignore[attr-defined]
+        self.advance(read)
+        return read
+
+
+class _Arrow(io.RawIOBase):
+    """An Arrow stream as a Python one."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _read_jsonl(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
+    for part in _blocks(path, advance):
+        yield from part.rows(encoding) if isinstance(part, Block) else [part]
+
+
+def _blocks(path: Path, advance: Advance) -> Iterator[Block | RawRow]:
+    line = 1
+    with _opened(path, advance) as stream:
+        while data := stream.read(_BLOCK):
+            if not data.endswith(b"\n"):
+                data += stream.readline(_LONGEST_LINE + 1)
+            last = data.rfind(b"\n", 0, -1) + 1
+            too_long = len(data) - last > _LONGEST_LINE
+            if too_long:
+                rest = data[last:]
+                while rest and not rest.endswith(b"\n"):
+                    rest = stream.readline(_JSON_CHARS)
+                data = data[:last]
+            if data:
+                yield Block(str(path), line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
+                line += data.count(b"\n")
+            if too_long:
+                message = f"the line is longer than {_LONGEST_LINE >> 20} MiB"
+                yield RawRow(str(path), line, "", ("too-long", message))
+                line += 1
+
+
+def _parse_line(file: str, line: int, raw: bytes, encoding: str) -> RawRow:
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        shown = raw.decode("utf-8", errors="backslashreplace")
+        message = f"byte {error.start + 1} of the line is not {encoding.upper()}. Is it another --encoding?"
+        return RawRow(file, line, shown, ("wrong-encoding", message))
+    try:
+        return RawRow(file, line, _decoder.decode(text))
+    except (ValueError, RecursionError) as error:
+        return RawRow(file, line, text.rstrip("\r\n"), ("broken-json", _json_error(error)))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; a key that stands in it twice says two things, and the last must not win in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+def _json_error(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at character {error.colno}"
+    return "nested too deep" if isinstance(error, RecursionError) else f"not JSON: {error}"
+
+
+def _read_json(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
+    """A JSON array of rows, one row alone, or JSON Lines by another name."""
+    with _opened(path, lambda read: None) as stream:
+        head = stream.readline(_LONGEST_LINE).removeprefix(codecs.BOM_UTF8).strip()
+    if head.startswith(b"{") and _parse_line("", 1, head, encoding).problem is None:
+        yield from _read_jsonl(path, encoding, advance)
+    else:
+        yield from _read_json_values(path, encoding, advance)
+
+
+def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
+    decode = _decoder.raw_decode
+    file, line, text, ended = str(path), 1, "", False
+    # Bytes that are not UTF-8 become lone surrogates, which the import then reports by field.
+    with _opened(path, advance) as raw:
+        stream = io.TextIOWrapper(raw, _signed(encoding), errors="surrogateescape", newline="")
+
+        def fill() -> None:
+            nonlocal text, ended
+            more = stream.read(max(_JSON_CHARS, len(text)))
+            text, ended = text + more, not more
+
+        def skip(characters: int) -> str:
+            """Drop what was read and the white space after it; return the next character."""
+            nonlocal text, line
+            while True:
+                rest = text[characters:].lstrip(" \t\r\n")
+                line += text.count("\n", 0, len(text) - len(rest))
+                text, characters = rest, 0
+                if text or ended:
+                    return text[:1]
+                fill()
+
+        opening = skip(0)
+        if opening == "[":
+            following = skip(1)
+        elif opening:
+            following = opening
+        else:
+            return
+        while following and (opening != "[" or following != "]"):
+            while True:
+                try:
+                    value, end = decode(text)
+                    if end == len(text) and not ended:  # a number may go on
+                        fill()
+                        continue
+                    break
+                except (ValueError, RecursionError) as error:
+                    if ended or isinstance(error, RecursionError):
+                        message = f"{_json_error(error)}; nothing after it could be read"
+                        yield RawRow(file, line, text[:1000], ("broken-json", message))
+                        return
+                    fill()
+            yield RawRow(file, line, value)
+            following = skip(end)
+            if opening == "[":
+                if following == ",":
+                    following = skip(1)
+                elif following != "]":
+                    message = "the array is cut short" if not following else f"found {following!r} between two rows"
+                    yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; nothing after it could be read"))
+                    return
+
+
+def _signed(encoding: str) -> str:
+    """The encoding that leaves out a byte order mark."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
+def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",") -> Iterator[RawRow]:
+    """Rows under the names of the first line. Quoted values may hold line breaks."""
+    file = str(path)
+    csv.field_size_limit(_LONGEST_LINE)
+    with _opened(path, advance) as raw:
+        stream = io.TextIOWrapper(raw, _signed(encoding), errors="surrogateescape", newline="")
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        header: list[str] | None = None
+        while True:
+            line = reader.line_num + 1
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield RawRow(file, line, "", ("broken-csv", f"not CSV: {error}"))
+                continue
+            if header is None:
+                header = values
+                if len(set(header)) < len(header):
+                    raise DataError(f"{path}: two columns have the same name in the first line")
+            elif len(values) == len(header):
+                yield RawRow(file, line, dict(zip(header, values, strict=True)), None, True)
+            elif values:
+                message = f"{len(values)} values where the first line names {len(header)} columns"
+                yield RawRow(file, line, delimiter.join(values), ("broken-csv", message))
+
+
+def _read_tsv(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
+    yield from _read_csv(path, encoding, advance, "\t")
+
+
+def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
+    file, row = str(path), 0
+    try:
+        with pq.ParquetFile(path) as parquet:
+            total = max(parquet.metadata.num_rows, 1)
+            for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
+                for value in _as_written(batch).to_pylist():
+                    row += 1
+                    yield RawRow(file, row, value)
+                advance(path.stat().st_size * batch.num_rows // total)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
+
+
+def _as_written(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Narrow floats as the decimals they were made from: 7.1, not 7.099999904632568."""
+    as_text, as_double = (
+        pa.schema([field.with_type(_narrow_floats(field.type, to)) for field in batch.schema])
+        for to in (pa.string(), pa.float64())
+    )
+    return batch if as_text.equals(batch.schema) else batch.cast(as_text).cast(as_double)
+
+
+def _narrow_floats(kind: pa.DataType, to: pa.DataType) -> pa.DataType:
+    """`kind` with `to` in place of every float of 16 or 32 bits."""
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        return to
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_narrow_floats(field.type, to)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_narrow_floats(kind.value_type, to)))
+    return kind
+
+
+_READERS: dict[str, Callable[[Path, str, Advance], Iterator[RawRow]]] = {
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,437 @@
+"""From scores to pairs: which two responses of a query make a pair, and which one is chosen.
+
+The kernel works on a batch of queries at a time and only ever moves indices: scores become
+whole numbers on one common denominator, all two-combinations of a query's responses are laid
+out with numpy, and masks keep those that the config asks for. Text is copied once, at the end,
+by Arrow's ``take`` (`coig_p.pairs.rows`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from hashlib import blake2b
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.labels import (
+    Floats,
+    Index,
+    Labelled,
+    Mask,
+    Names,
+    Responses,
+    compared_pairs,
+    dense_ranks,
+    group_sizes,
+    group_starts,
+    net_margins,
+    response_values,
+)
+from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID, on_grid, to_grid
+
+AGGREGATIONS = ("mean", "median", "min", "max")
+STRATEGIES = ("all", "best_worst", "adjacent", "best_random")
+LABELS = ("auto", "scores", "comparisons")
+FORMATS = tuple(PAIR_SCHEMAS)
+
+_NO_PAIRS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+_TEXT_BYTES = 4 << 20  # of one column in one table: far below 2 GiB, and larger tables load no faster
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """Which pairs a store gives. The same names are keywords of load_dataset and CLI options.
+
+    Raises:
+        UsageError: a value that is not allowed; the message lists what is.
+    """
+
+    threshold: float | None = field(
+        default=None, metadata={"help": "Smallest margin of a pair. Default: the store's, 2 for COIG-P."}
+    )
+    strict: bool = field(default=False, metadata={"help": "Keep margins above the threshold, not those equal to it."})
+    aggregation: str = field(
+        default="mean", metadata={"help": "How the judges of a response are combined.", "choices": AGGREGATIONS}
+    )
+    judges: tuple[str, ...] | None = field(default=None, metadata={"help": "Use these judges alone."})
+    include_self_judged: bool = field(
+        default=False, metadata={"help": "Also use scores that a model gave to its own response."}
+    )
+    labels: str = field(
+        default="auto", metadata={"help": "Scores, comparisons, or scores where there are any.", "choices": LABELS}
+    )
+    strategy: str = field(default="all", metadata={"help": "Which pairs of a query are kept.", "choices": STRATEGIES})
+    max_pairs_per_query: int | None = field(default=None, metadata={"help": "Draw at most so many pairs a query."})
+    seed: int = field(default=0, metadata={"help": "Seed of every draw."})
+    format: str = field(default="dpo", metadata={"help": "Columns for this kind of trainer.", "choices": FORMATS})
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            object.__setattr__(self, "threshold", check_threshold(self.threshold))
+        for name in ("strict", "include_self_judged"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise UsageError(f"{name}={getattr(self, name)!r}: use True or False")
+        for option in fields(self):
+            choices = option.metadata.get("choices")
+            if choices and getattr(self, option.name) not in choices:
+                raise UnknownNameError(option.name, getattr(self, option.name), choices)
+        if self.judges is not None:
+            judges = (self.judges,) if isinstance(self.judges, str) else tuple(self.judges)
+            if not judges or not all(isinstance(judge, str) and judge for judge in judges):
+                raise UsageError(f"judges={self.judges!r}: give one or more names, or leave it out for all")
+            object.__setattr__(self, "judges", tuple(sorted(set(judges))))
+        if self.max_pairs_per_query is not None and (
+            not _is_integer(self.max_pairs_per_query) or self.max_pairs_per_query < 1
+        ):
+            raise UsageError(f"max_pairs_per_query={self.max_pairs_per_query!r}: use a whole number of 1 or more")
+        if not _is_integer(self.seed):
+            raise UsageError(f"seed={self.seed!r}: use a whole number")
+
+    def with_default_threshold(self, default: float) -> PairConfig:
+        """This config, with the store's default where no threshold was given."""
+        return self if self.threshold is not None else replace(self, threshold=default)
+
+
+def check_threshold(value: Any) -> float:
+    """Return `value` as a float; raise UsageError unless finite, at least 0 and on the grid."""
+    rule = f"threshold={value!r}: use a finite number of 0 or more with at most 4 decimals"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise UsageError(rule)
+    threshold = float(value)
+    if not math.isfinite(threshold) or threshold < 0 or not on_grid(threshold):
+        raise UsageError(rule)
+    return threshold
+
+
+def check_judges(config: PairConfig, known: Collection[str]) -> None:
+    """Raise UnknownNameError where the config names a judge that gave no score.
+
+    Args:
+        known: the store's judges; empty where they are not known.
+    """
+    for judge in config.judges or ():
+        if known and judge not in known:
+            raise UnknownNameError("judge", judge, known)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+class Pairs(NamedTuple):
+    """Pairs of a batch as arrays of equal length, one element a pair, ordered by query.
+
+    `chosen` and `rejected` index the batch's flattened responses, `query` its rows. Scores and
+    margin are float64 on the judges' scale, each the float nearest to the exact value.
+    """
+
+    query: Index
+    chosen: Index
+    rejected: Index
+    chosen_score: Floats
+    rejected_score: Floats
+    margin: Floats
+
+
+def find_pairs(batch: pa.RecordBatch, config: PairConfig) -> Pairs:
+    """The pairs of a batch of raw rows, as indices.
+
+    Args:
+        batch: rows of RAW_SCHEMA; `query` and `source` may be missing.
+        config: its threshold must be set (see `PairConfig.with_default_threshold`).
+    """
+    return find_pairs_of(Responses.of(batch), batch, config)
+
+
+def find_pairs_of(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Pairs:
+    """`find_pairs` for a batch whose responses are laid out already."""
+    if config.threshold is None:
+        raise UsageError("the threshold is not set: use PairConfig.with_default_threshold")
+    candidates = _candidates(responses, batch, config)
+    parts = []
+    for labelled in candidates.labelled:
+        kept = labelled.where(_levels(labelled, [config.threshold], config.strict) > 0)
+        parts.append((kept.low, kept.high, *kept.floats()))
+    low, high, low_score, high_score, margin = (
+        np.concatenate(column) for column in zip(_NO_PAIRS, *parts, strict=True)
+    )
+    select = _select(responses, candidates, config, low, high)
+    wins = margin > 0
+    chosen, rejected = np.where(wins, low, high), np.where(wins, high, low)
+    limit = _pairs_drawn(config)
+    if limit is not None:
+        select = select[_draw(responses, batch, config.seed, limit, chosen[select], rejected[select])]
+    return Pairs(
+        query=responses.query[chosen[select]],
+        chosen=chosen[select],
+        rejected=rejected[select],
+        chosen_score=np.where(wins, low_score, high_score)[select],
+        rejected_score=np.where(wins, high_score, low_score)[select],
+        margin=np.abs(margin[select]),
+    )
+
+
+class Swept(NamedTuple):
+    """Pairs of a batch under several thresholds, as arrays of equal length.
+
+    `chosen` and `rejected` index the batch's flattened responses, `query` its rows. `level` is 1 or
+    more: with `is_nested(config)`, how many of the thresholds the pair meets; otherwise the pair
+    stands once for every threshold it is drawn at, with that threshold's place counted from 1.
+    """
+
+    query: Index
+    chosen: Index
+    rejected: Index
+    level: Index
+
+
+def sweep_pairs_of(
+    responses: Responses, batch: pa.RecordBatch, config: PairConfig, thresholds: Sequence[float]
+) -> Swept:
+    """What `find_pairs_of` gives at each of `thresholds` (ascending), found at once; config.threshold is not read."""
+    if not is_nested(config):
+        each = [find_pairs_of(responses, batch, replace(config, threshold=value)) for value in thresholds]
+        level = np.repeat(np.arange(1, len(each) + 1), [len(pairs.query) for pairs in each])
+        query, chosen, rejected = (np.concatenate([pairs[at] for pairs in each]) for at in range(3))
+        return Swept(query, chosen, rejected, level)
+    candidates = _candidates(responses, batch, config)
+    parts = []
+    for labelled in candidates.labelled:
+        level = _levels(labelled, thresholds, config.strict)
+        kept = labelled.where(level > 0)
+        parts.append((kept.low, kept.high, np.asarray(kept.low_value > kept.high_value, bool), level[level > 0]))
+    if not parts:
+        return Swept(*(np.zeros(0, np.int64) for _ in Swept._fields))
+    # One kind of label is the rule: then nothing is copied.
+    low, high, wins, level = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+    select = _select(responses, candidates, config, low, high)
+    if len(parts) > 1 or len(select) < len(low):
+        low, high, wins, level = low[select], high[select], wins[select], level[select]
+    return Swept(responses.query[low], np.where(wins, low, high), np.where(wins, high, low), level)
+
+
+def is_nested(config: PairConfig) -> bool:
+    """Whether the pairs at a higher threshold are always among those at a lower one: nothing is drawn."""
+    return _pairs_drawn(config) is None
+
+
+def at_each_level(counts: Index, nested: bool) -> Index:
+    """Counts by level, (rows, levels, ...), as counts at each threshold: nested, a level meets all below it."""
+    return counts[:, ::-1].cumsum(1)[:, ::-1] if nested else counts
+
+
+class Combinations(NamedTuple):
+    """How many two-combinations of responses have a label, and why some of them are no pair.
+
+    The first of these reasons that holds counts; strategy and draws are not looked at.
+    """
+
+    labelled: int
+    same_text: int
+    ties: int
+    below_threshold: int
+
+
+def count_combinations(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Combinations:
+    """Count the combinations of a batch that `find_pairs_of` starts from."""
+    assert config.threshold is not None
+    counts = np.zeros(4, dtype=np.int64)
+    for labelled in _candidates(responses, batch, config).labelled:
+        same = _same_text(responses.text, labelled.low, labelled.high)
+        tied = ~same & np.asarray(labelled.low_value == labelled.high_value, bool)
+        below = ~same & ~tied & (_levels(labelled, [config.threshold], config.strict) == 0)
+        counts += (len(labelled.low), same.sum(), tied.sum(), below.sum())
+    return Combinations(*(int(count) for count in counts))
+
+
+class _Candidates(NamedTuple):
+    """Two-combinations with a label, and how a query's responses rank where the strategy asks."""
+
+    labelled: list[Labelled]
+    order: Index
+    takes_part: Mask
+
+
+def _candidates(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> _Candidates:
+    labelled, order = [], np.zeros(len(responses.query), dtype=np.int64)
+    scored = np.zeros(len(responses.query), dtype=bool)
+    if config.labels != "comparisons":
+        values, scale, scored = response_values(responses, config)
+        if config.strategy != "all":
+            order = dense_ranks(values)
+        low, high = _combinations(responses.query[scored])
+        usable = np.flatnonzero(scored)
+        low, high = usable[low], usable[high]
+        labelled.append(Labelled(low, high, values[low], values[high], scale))
+    if config.labels != "scores" and _has_comparisons(batch):
+        compared = compared_pairs(responses, batch, config)
+        compared = compared.where(~(scored[compared.low] & scored[compared.high]))
+        if config.strategy != "all":
+            # One ranking a query: by scores where two responses have any, else by comparisons.
+            by_scores = np.bincount(responses.query[scored], minlength=batch.num_rows) > 1
+            compared = compared.where(~by_scores[responses.query[compared.low]])
+            net = net_margins(compared, len(responses.query))
+            ranked = ~by_scores[responses.query]
+            order = np.where(ranked, net, order)
+            takes_part = np.zeros(len(responses.query), dtype=bool)
+            takes_part[compared.low] = takes_part[compared.high] = True
+            scored = np.where(ranked, takes_part, scored)
+        labelled.append(compared)
+    return _Candidates(labelled, order, scored)
+
+
+def _select(responses: Responses, candidates: _Candidates, config: PairConfig, low: Index, high: Index) -> Index:
+    """Positions, ordered by low and then high, of those with two texts that the strategy takes."""
+    # Combinations come in order, comparisons come in order, but not both together.
+    select = np.flatnonzero(~_same_text(responses.text, low, high))
+    if len(candidates.labelled) > 1:
+        select = select[np.lexsort((high[select], low[select]))]
+    if config.strategy != "all":
+        rank, size = _ranks(responses, candidates.order, candidates.takes_part)
+        select = select[_follows_strategy(config.strategy, rank, size, low[select], high[select])]
+    return select
+
+
+def _pairs_drawn(config: PairConfig) -> int | None:
+    return 1 if config.strategy == "best_random" else config.max_pairs_per_query
+
+
+def _has_comparisons(batch: pa.RecordBatch) -> bool:
+    column = batch.column("comparisons") if "comparisons" in batch.schema.names else None
+    return column is not None and column.null_count < len(column)
+
+
+def _combinations(query: Index) -> tuple[Index, Index]:
+    """All (i, j), i < j, of positions with equal `query`, in order of i and then j."""
+    position = np.arange(len(query))
+    following = np.searchsorted(query, query, side="right") - position - 1
+    first = np.repeat(position, following)
+    nth = np.arange(len(first)) - np.repeat(np.cumsum(following) - following, following)
+    return first, first + 1 + nth
+
+
+def _levels(labelled: Labelled, thresholds: Sequence[float], strict: bool) -> Index:
+    """How many of `thresholds`, ascending, each margin meets; 0 for a tie."""
+    # threshold / SCORE_GRID <= |difference| / scale, multiplied out; scale is a multiple of the grid
+    bounds = [to_grid(threshold) * (labelled.scale // SCORE_GRID) for threshold in thresholds]
+    margin = np.abs(labelled.low_value - labelled.high_value)
+    if margin.dtype != object:
+        bounds = [min(bound, 2**62) for bound in bounds]
+    if len(bounds) == 1:  # a load: no search
+        level = np.asarray((margin > bounds[0]) if strict else (margin >= bounds[0]), dtype=np.int64)
+    else:
+        # Bounds below or at the margin; a strict one must lie below.
+        level = np.searchsorted(np.array(bounds, margin.dtype), margin, side="left" if strict else "right")
+    level[np.asarray(margin == 0, dtype=bool)] = 0
+    return level
+
+
+def _same_text(text: pa.StringArray, low: Index, high: Index) -> Mask:
+    """Which pairs hold the same text twice; only texts of equal length are read."""
+    length = pc.binary_length(text).to_numpy(zero_copy_only=False)
+    same = length[low] == length[high]
+    suspects = np.flatnonzero(same)
+    for some in byte_slices([length[low[suspects]]]):
+        part = suspects[some]
+        left, right = pc.take(text, pa.array(low[part])), pc.take(text, pa.array(high[part]))
+        same[part] = pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False)
+    return np.asarray(same)
+
+
+def _ranks(responses: Responses, order: Index, takes_part: Mask) -> tuple[Index, Index]:
+    """Each response's place in its query, 0 the best, ties by model name; and places in its query."""
+    by_name = {name: at for at, name in enumerate(sorted(responses.model.names))}
+    model = responses.model.each([by_name[name] for name in responses.model.names], -1)
+    ranked = np.lexsort((model, -order, responses.query))
+    ranked = ranked[takes_part[ranked]]
+    query = responses.query[ranked]
+    starts = group_starts(query)
+    sizes = group_sizes(starts, len(query))
+    rank, size = np.full(len(order), -1, dtype=np.int64), np.zeros(len(order), dtype=np.int64)
+    rank[ranked] = np.arange(len(ranked)) - np.repeat(starts, sizes)
+    size[ranked] = np.repeat(sizes, sizes)
+    return rank, size
+
+
+def _follows_strategy(strategy: str, rank: Index, size: Index, low: Index, high: Index) -> Mask:
+    better, worse = np.minimum(rank[low], rank[high]), np.maximum(rank[low], rank[high])
+    if strategy == "adjacent":
+        return np.asarray(worse - better == 1)
+    if strategy == "best_worst":
+        return np.asarray((better == 0) & (worse == size[low] - 1))
+    return np.asarray(better == 0)  # best_random: the best against all others, one is drawn later
+
+
+def _draw(responses: Responses, batch: pa.RecordBatch, seed: int, limit: int, chosen: Index, rejected: Index) -> Index:
+    """Positions of at most `limit` pairs a query: those whose hash is smallest, in their old order.
+
+    The hash is of (seed, query_id, chosen model, rejected model) and nothing else, so neither
+    row order nor shards nor streaming change what is drawn.
+    """
+    query = responses.query[chosen]
+    starts = group_starts(query)
+    sizes = group_sizes(starts, len(query))
+    crowded = np.flatnonzero(np.repeat(sizes > limit, sizes))
+    if not len(crowded):
+        return np.arange(len(query))
+    key = row_keys(batch, responses, str(seed), query[crowded], chosen[crowded], rejected[crowded])
+    ranked = crowded[np.lexsort((key, query[crowded]))]
+    starts = group_starts(query[ranked])
+    sizes = group_sizes(starts, len(ranked))
+    kept = ranked[np.arange(len(ranked)) - np.repeat(starts, sizes) < limit]
+    chosen_few = np.ones(len(query), dtype=bool)
+    chosen_few[crowded] = False
+    chosen_few[kept] = True
+    return np.flatnonzero(chosen_few)
+
+
+def row_keys(
+    batch: pa.RecordBatch, responses: Responses, seed: str, query: Index, *of: Index
+) -> npt.NDArray[np.uint64]:
+    """A hash of (seed, query_id, the model of each of `of`) for every row, and of nothing else."""
+    ids = _hashes(Names.of(pc.take(batch.column("query_id"), pa.array(query))))
+    model = _hashes(responses.model)
+    key = mix(ids ^ np.uint64(hash64(seed)))
+    for side in of:
+        key = mix(key ^ model[side])
+    return key
+
+
+def _hashes(names: Names) -> npt.NDArray[np.uint64]:
+    return names.each([hash64(name) for name in names.names], 0, np.uint64)
+
+
+@lru_cache(maxsize=65536)
+def hash64(text: str) -> int:
+    """64 bits that depend on `text` alone, on every machine."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """splitmix64's finalizer: every input bit reaches every output bit; wraps around on purpose."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def byte_slices(lengths: list[npt.NDArray[Any]]) -> Iterator[slice]:
+    """Consecutive slices of rows that cover all, each of at most _TEXT_BYTES in its largest column."""
+    total = len(lengths[0])
+    if not total:
+        return
+    largest = np.max(np.stack([np.asarray(part, dtype=np.int64) for part in lengths]), axis=0)
+    ends = np.cumsum(largest)
+    begin, done = 0, 0
+    while begin < total:
+        end = max(int(np.searchsorted(ends, done + _TEXT_BYTES, side="right")), begin + 1)
+        yield slice(begin, end)
+        begin, done = end, int(ends[end - 1])

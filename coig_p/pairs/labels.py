@@ -1,0 +1,271 @@
+"""What the judges said of a batch's responses, as integers on one denominator.
+
+A mean of float scores is not exact, and pairs that sit exactly on a threshold would be lost.
+Scores lie on a grid of 1/10000, so every mean is a fraction of two integers; all fractions of
+a batch are brought to one denominator, its `scale`, and compared as integers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.schema import SCORE_GRID
+
+if TYPE_CHECKING:
+    from coig_p.pairs.kernel import PairConfig
+
+Ints = npt.NDArray[Any]  # int64, or object holding Python ints where int64 could overflow
+Index = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+_EXACT = 2**52  # integers below it convert to float64 and divide without error
+
+
+class Names(NamedTuple):
+    """A column of names that repeat: `code` indexes `names`, and is -1 for null."""
+
+    code: Index
+    names: list[str]
+
+    @classmethod
+    def of(cls, column: pa.StringArray) -> Names:
+        """Encode a column."""
+        encoded = column.dictionary_encode()
+        code = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return cls(code, encoded.dictionary.to_pylist())
+
+    def each(self, value: list[Any], null: Any, dtype: Any = np.int64) -> npt.NDArray[Any]:
+        """`value[i]` wherever the i-th of `names` stands, `null` where none does."""
+        return np.array([*value, null], dtype=dtype)[self.code]
+
+
+class Responses(NamedTuple):
+    """A batch's responses side by side. R responses, S scores.
+
+    Attributes:
+        query: R, the row each belongs to; ascending.
+        model, text: R.
+        score_of: S, the response each score belongs to; ascending.
+        judge: S.
+        score: S, NaN where missing.
+    """
+
+    query: Index
+    model: Names
+    text: pa.StringArray
+    model_column: pa.StringArray
+    score_of: Index
+    judge: Names
+    score: Floats
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> Responses:
+        """Lay out the nested columns of raw rows."""
+        query, responses = _flatten(batch.column("responses"))
+        score_of, scores = _flatten(pc.struct_field(responses, "scores"))
+        model = pc.struct_field(responses, "model")
+        return cls(
+            query=query,
+            model=Names.of(model),
+            text=pc.struct_field(responses, "text"),
+            model_column=model,
+            score_of=score_of,
+            judge=Names.of(pc.struct_field(scores, "judge")),
+            score=_floats(pc.struct_field(scores, "score")),
+        )
+
+
+class Labelled(NamedTuple):
+    """Two-combinations of responses (low < high) and the value of either, in units of 1/scale."""
+
+    low: Index
+    high: Index
+    low_value: Ints
+    high_value: Ints
+    scale: int
+
+    def where(self, mask: Mask) -> Labelled:
+        """Those that `mask` keeps."""
+        return Labelled(self.low[mask], self.high[mask], self.low_value[mask], self.high_value[mask], self.scale)
+
+    def floats(self) -> tuple[Floats, Floats, Floats]:
+        """Low value, high value and their difference, each the nearest float64."""
+        values = (self.low_value, self.high_value, self.low_value - self.high_value)
+        low, high, difference = (np.asarray(value / self.scale, dtype=np.float64) for value in values)
+        return low, high, difference
+
+
+def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int, Mask]:
+    """Each response's value over its judges.
+
+    Returns:
+        Values (R, 0 where there is none), their scale, and which responses have one (R).
+    """
+    usable = np.isfinite(responses.score)
+    author = Names(responses.model.code[responses.score_of], responses.model.names)
+    usable &= _judge_allowed(responses.judge, [author], config)
+    of, judge = responses.score_of[usable], responses.judge.code[usable]
+    grid = _to_ints(np.rint(responses.score[usable] * SCORE_GRID))
+    values, scale, starts = grid, SCORE_GRID, np.arange(len(of))
+    if not (of[1:] > of[:-1]).all():  # else each response has one score, which is its value
+        # A judge's dimensions first, with equal weight; then the judges.
+        by_judge = np.lexsort((judge, of))
+        of, judge, grid = of[by_judge], judge[by_judge], grid[by_judge]
+        starts = group_starts(of, judge)
+        values, scale = _group_means(grid, SCORE_GRID, starts)
+        of = of[starts]
+        starts = group_starts(of)
+        if config.aggregation == "mean":
+            values, scale = _group_means(values, scale, starts)
+        elif config.aggregation == "median":
+            values, scale = _group_medians(values, starts), scale * 2
+        elif len(starts):
+            values = (np.minimum if config.aggregation == "min" else np.maximum).reduceat(values, starts)
+    scored = np.zeros(len(responses.query), dtype=bool)
+    scored[of[starts]] = True
+    spread = np.zeros(len(responses.query), dtype=values.dtype)
+    spread[of[starts]] = values
+    return spread, scale, scored
+
+
+def compared_pairs(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Labelled:
+    """The pairs that a judge was shown together, with each side's mean over judges.
+
+    A judge's dimensions and both orders are averaged first, with equal weight; then the judges.
+    """
+    row, comparisons = _flatten(batch.column("comparisons"))
+    column = {part.name: pc.struct_field(comparisons, part.name) for part in comparisons.type}
+    begin = np.searchsorted(responses.query, row)
+    size = np.searchsorted(responses.query, row, side="right") - begin
+    first, second = (
+        pc.fill_null(column[name], -1).to_numpy(zero_copy_only=False).astype(np.int64) for name in ("first", "second")
+    )
+    first_score, second_score = _floats(column["first_score"]), _floats(column["second_score"])
+    usable = (first >= 0) & (second >= 0) & (first < size) & (second < size) & (first != second)
+    usable &= np.isfinite(first_score) & np.isfinite(second_score)
+    column_judge = Names.of(column["judge"])
+    first, second, first_score, second_score = (
+        values[usable] for values in (begin + first, begin + second, first_score, second_score)
+    )
+    judge = Names(column_judge.code[usable], column_judge.names)
+    shown = [Names(responses.model.code[side], responses.model.names) for side in (first, second)]
+    allowed = _judge_allowed(judge, shown, config)
+    first, second, code = first[allowed], second[allowed], judge.code[allowed]
+    scores = [np.rint(side[allowed] * SCORE_GRID) for side in (first_score, second_score)]
+    forward = first < second
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    by_pair = np.lexsort((code, high, low))
+    sides = np.stack([np.where(forward, *scores), np.where(forward, *reversed(scores))])
+    both = _to_ints(sides[:, by_pair])
+    low, high, code = low[by_pair], high[by_pair], code[by_pair]
+    starts = group_starts(low, high, code)
+    low_value, scale = _group_means(both[0], SCORE_GRID, starts)
+    high_value, _ = _group_means(both[1], SCORE_GRID, starts)
+    low, high = low[starts], high[starts]
+    starts = group_starts(low, high)
+    low_value, final = _group_means(low_value, scale, starts)
+    high_value, _ = _group_means(high_value, scale, starts)
+    return Labelled(low[starts], high[starts], low_value, high_value, final)
+
+
+def net_margins(compared: Labelled, responses: int) -> Index:
+    """Rank of each response's mean margin over those it was compared with; 0 is the lowest."""
+    margin = compared.low_value - compared.high_value
+    of = np.concatenate([compared.low, compared.high])
+    by_response = np.argsort(of, kind="stable")
+    of, values = of[by_response], np.concatenate([margin, -margin])[by_response]
+    starts = group_starts(of)
+    means, _ = _group_means(values, compared.scale, starts)
+    net = np.zeros(responses, dtype=np.int64)
+    net[of[starts]] = dense_ranks(means)
+    return net
+
+
+def dense_ranks(values: Ints) -> Index:
+    """0 for the smallest value, 1 for the next, equal for equal ones; also for Python's integers."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def group_starts(*keys: npt.NDArray[Any]) -> Index:
+    """Where each run of equal keys begins."""
+    if not len(keys[0]):
+        return np.zeros(0, dtype=np.int64)
+    change = np.zeros(len(keys[0]), dtype=bool)
+    change[0] = True
+    for key in keys:
+        change[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(change)
+
+
+def group_sizes(starts: Index, length: int) -> Index:
+    """Length of each run, given where runs begin and how many elements there are."""
+    return np.diff(starts, append=length)
+
+
+def _flatten(lists: pa.ListArray) -> tuple[Index, pa.Array]:
+    """The values of a list column and, for each, the row it belongs to."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(lists), dtype=np.int64), lengths), lists.flatten()
+
+
+def _floats(column: pa.DoubleArray) -> Floats:
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _judge_allowed(judge: Names, authors: list[Names], config: PairConfig) -> Mask:
+    """Which judgements count: by one of config.judges, and not of the judge's own response."""
+    wanted = [config.judges is None or name in config.judges for name in judge.names]
+    allowed = judge.each(wanted, config.judges is None, bool)
+    if not config.include_self_judged:
+        known: dict[str, int] = {}
+        of_judge = judge.each([known.setdefault(_folded(name), len(known)) for name in judge.names], -1)
+        for author in authors:
+            of_author = author.each([known.setdefault(_folded(name), len(known)) for name in author.names], -2)
+            allowed &= of_judge != of_author
+    return allowed
+
+
+def _folded(name: str) -> str:
+    """The form in which a judge and a model are the same."""
+    return name.strip().lower()
+
+
+def _to_ints(grid: Floats) -> Ints:
+    if grid.size and np.abs(grid).max() >= _EXACT:
+        return np.array([int(value) for value in grid.ravel()], dtype=object).reshape(grid.shape)
+    return grid.astype(np.int64)
+
+
+def _group_means(values: Ints, scale: int, starts: Index) -> tuple[Ints, int]:
+    """The exact mean of each group of `values` (in 1/scale), all in one new scale.
+
+    A mean over n values is their sum over n * scale. With L the least common multiple of all
+    group sizes, it is sum * (L / n) over L * scale: whole numbers again.
+    """
+    if not len(starts):
+        return values[:0], scale
+    sizes = group_sizes(starts, len(values))
+    common = math.lcm(*(int(size) for size in np.unique(sizes)))
+    # The largest mean in the new scale is at most max * L, and a difference twice that.
+    if int(np.abs(values).max()) * common * 2 >= _EXACT or scale * common * 2 >= _EXACT:
+        values, sizes = values.astype(object), sizes.astype(object)  # Python's integers: slower, never too small
+    means: Ints = np.add.reduceat(values, starts) * (common // sizes)
+    return means, scale * common
+
+
+def _group_medians(values: Ints, starts: Index) -> Ints:
+    """Twice the median of each group: the sum of its one or two middle values."""
+    if not len(starts):
+        return values[:0]
+    sizes = group_sizes(starts, len(values))
+    group = np.repeat(np.arange(len(starts)), sizes)
+    ranked = values[np.lexsort((dense_ranks(values), group))]
+    medians: Ints = ranked[starts + (sizes - 1) // 2] + ranked[starts + sizes // 2]
+    return medians

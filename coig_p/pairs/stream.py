@@ -1,0 +1,71 @@
+"""One shard of a store as a stream of tables: its raw rows or its pairs.
+
+Reading, pairing and whatever the caller does with a table run side by side: each stage works
+one item ahead of the next, in a thread of its own. Memory is bounded by a few batches, whatever
+the shard's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coig_p.pairs.kernel import PairConfig
+from coig_p.schema import RAW_SCHEMA
+from coig_p.pairs.splits import OneSplit
+from coig_p.pairs.rows import pair_tables
+from coig_p.engine.local import ahead
+
+BATCH_SIZE = 256
+FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
+
+
+def shard_tables(
+    stream: Any,
+    config: PairConfig | None,
+    row_groups: Sequence[int] | None = None,
+    split: OneSplit | None = None,
+    *,
+    streaming: bool = False,
+) -> Iterator[pa.Table]:
+    """The tables of a shard, none of them empty.
+
+    Args:
+        stream: a path or binary file object of a Parquet shard.
+        config: which pairs; None for the raw rows.
+        row_groups: read these alone.
+        split: take the queries of this split alone.
+        streaming: rows are taken one by one in Python. It changes how they are cut into tables,
+            never the rows.
+    """
+    if streaming:
+        # Python needs the interpreter's lock for every row: a second thread that pairs meanwhile
+        # costs more in handing the lock over than the pairing itself.
+        yield from _tables(ahead(_batches(stream, row_groups, FIRST_BATCH_SIZE, split)), config)
+    else:
+        yield from ahead(_tables(ahead(_batches(stream, row_groups, BATCH_SIZE, split)), config))
+
+
+def _tables(batches: Iterator[pa.RecordBatch], config: PairConfig | None) -> Iterator[pa.Table]:
+    for batch in batches:
+        if config is None:
+            yield pa.Table.from_batches([batch]).cast(RAW_SCHEMA)
+        else:
+            yield from pair_tables(batch, config)
+
+
+def _batches(
+    stream: Any, row_groups: Sequence[int] | None, first_batch_size: int, split: OneSplit | None
+) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(stream) as shard:
+        groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
+        for at, group in enumerate(groups):
+            size = first_batch_size if at == 0 else BATCH_SIZE
+            for batch in shard.iter_batches(batch_size=size, row_groups=[group]):
+                if split is not None:
+                    batch = split.keep(batch)
+                if batch.num_rows:
+                    yield batch

@@ -1,0 +1,410 @@
+"""A repository on a Hub, as a release needs it: every call has a time-out, and an end that is known.
+
+A question may be asked again. A change may not: where its answer is lost, or the server says it
+failed, the repository is looked at, and only what did not happen is done again. A commit always
+names its parent, so one that arrives late cannot happen twice.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from coig_p._version import __version__
+from coig_p.errors import RemoteError, UsageError
+from coig_p.publish.load_script import impatient
+from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
+from coig_p.publish.plan import Add, Operation, ReleaseFile, RemoteFile
+
+Result = TypeVar("Result")
+
+WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds between attempts
+LONGEST_WAIT = 300.0  # a server that asks for more is told of instead
+_THREADS = 5
+# They hand on downloads and take no releases; a token sent there is a token given away.
+_MIRRORS = ("hf-mirror.com", "hf-cdn.sufy.com", "aliendao.cn")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_logger = logging.getLogger("coig_p")
+
+
+@dataclass(frozen=True)
+class HubConfig:
+    """How to publish.
+
+    Attributes:
+        token: default: what `hf auth login` saved, or HF_TOKEN.
+        private: make a new repository private.
+        pr: open a pull request instead of changing main.
+        overwrite: replace files of the last release that somebody changed on the Hub since.
+        endpoint: default: HF_ENDPOINT, else the public Hub.
+        timeout: seconds without a byte before a request counts as lost.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    private: bool = False
+    pr: bool = False
+    overwrite: bool = False
+    endpoint: str | None = None
+    timeout: float = 120.0
+
+
+DEFAULT = HubConfig()
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Commit by name: of branches, tags and (by number) pull requests."""
+
+    branches: dict[str, str]
+    tags: dict[str, str]
+    pulls: dict[str, str]
+
+
+@contextmanager
+def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[HubRepo]:
+    """The repository, while the client has time-outs and goes the plain LFS way.
+
+    Raises:
+        UsageError: a token would go to a mirror, or the client is too old.
+        RemoteError: no token, though one is needed.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if not hasattr(huggingface_hub, "set_client_factory"):
+        raise UsageError("publishing needs huggingface_hub 1.0 or later: pip install -U huggingface_hub")
+    from huggingface_hub import HfApi, get_token, set_client_factory
+    from huggingface_hub.utils import _http
+
+    endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    refuse_mirror(endpoint)
+    token = config.token or get_token()
+    if writing and token is None:
+        raise explain(Trouble(status=401), repo, endpoint, "before anything was sent", None)
+    before: Any = getattr(_http, "_GLOBAL_CLIENT_FACTORY", _http.default_client_factory)
+
+    # Through hf_xet a file is acknowledged only when the whole batch is, and neither our time-outs nor
+    # a server's Retry-After reach it; after a kill all of it is chunked and asked for again. Through LFS
+    # each file is acknowledged by itself and never sent again. create_commit is atomic either way.
+    xet, bars = constants.HF_HUB_DISABLE_XET, are_progress_bars_disabled()
+    constants.HF_HUB_DISABLE_XET = True
+    disable_progress_bars()
+    set_client_factory(lambda: impatient(before(), config.timeout))
+    try:
+        with tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch, warnings.catch_warnings():
+            # The client's own way of sending files, which is not ours to change.
+            warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
+            api = HfApi(
+                endpoint=endpoint, token=token if token else False, library_name="coig_p", library_version=__version__
+            )
+            yield HubRepo(repo, endpoint, api, Path(scratch), config.timeout, token)
+    finally:
+        set_client_factory(before)
+        constants.HF_HUB_DISABLE_XET = xet
+        if not bars:
+            enable_progress_bars()
+
+
+def refuse_mirror(endpoint: str) -> None:
+    """Raise UsageError where an endpoint is known to hand on downloads only."""
+    url = urlsplit(endpoint)
+    host = (url.hostname or "").lower()
+    if url.scheme not in ("http", "https") or not host:
+        raise UsageError(f"HF_ENDPOINT {endpoint!r}: write it as https://host")
+    if any(host == mirror or host.endswith(f".{mirror}") for mirror in _MIRRORS):
+        raise UsageError(
+            f"{endpoint} is a mirror for downloads: it takes no releases, and no token is sent there. "
+            "Publish with: HF_ENDPOINT=https://huggingface.co coigp-publish ..."
+        )
+    if url.scheme == "http" and host not in _LOOPBACK:
+        _logger.warning("%s is not encrypted: everybody on the way can read the token", endpoint)
+
+
+@dataclass(frozen=True)
+class HubRepo:
+    """One dataset repository. Make one with `connect`.
+
+    Attributes:
+        scratch: a folder for what is downloaded, which goes with the connection.
+    """
+
+    id: str
+    endpoint: str
+    api: Any
+    scratch: Path
+    timeout: float
+    token: str | None = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"{self.endpoint}/datasets/{self.id}"
+
+    # Questions.
+
+    def is_private(self) -> bool | None:
+        """Whether only some may see it; None where there is no such repository."""
+        try:
+            return bool(self.ask("looking for the repository", self._info).private)
+        except _Absent:
+            return None
+
+    def _info(self) -> Any:
+        return self.api.repo_info(self.id, repo_type="dataset")
+
+    def refs(self) -> Refs:
+        """Where every branch, tag and pull request stands."""
+
+        def list_refs() -> Any:
+            return self.api.list_repo_refs(self.id, repo_type="dataset", include_pull_requests=True)
+
+        found = self.ask("listing its branches and tags", list_refs)
+        return Refs(
+            {ref.name: ref.target_commit for ref in found.branches},
+            {ref.name: ref.target_commit for ref in found.tags},
+            {ref.name: ref.target_commit for ref in found.pull_requests or ()},
+        )
+
+    def open_pull_requests(self) -> list[str]:
+        """Their numbers, the newest first."""
+
+        def list_open() -> list[int]:
+            found = self.api.get_repo_discussions(
+                self.id, repo_type="dataset", discussion_type="pull_request", discussion_status="open"
+            )
+            return [pull.num for pull in found]
+
+        return [str(number) for number in sorted(self.ask("listing pull requests", list_open), reverse=True)]
+
+    def tree(self, commit: str) -> dict[str, RemoteFile]:
+        """Every file at a commit, by path."""
+
+        def list_tree() -> list[Any]:
+            return list(self.api.list_repo_tree(self.id, repo_type="dataset", revision=commit, recursive=True))
+
+        entries = self.ask("listing its files", list_tree)
+        files = [entry for entry in entries if hasattr(entry, "blob_id")]
+        return {
+            file.path: RemoteFile(file.path, file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)
+            for file in files
+        }
+
+    def download(self, path: str, commit: str) -> Path:
+        """A local copy of a file, which goes with the connection."""
+
+        def fetch() -> str:
+            cache = self.scratch / "hub"
+            return str(self.api.hf_hub_download(self.id, path, repo_type="dataset", revision=commit, cache_dir=cache))
+
+        return Path(self.ask(f"downloading {path}", fetch))
+
+    def ask(self, doing: str, question: Callable[[], Result]) -> Result:
+        """The answer to a question, which is asked again where the network or the server failed.
+
+        Raises:
+            RemoteError: it was refused, or failed too often.
+        """
+        for wait in (*WAITS, None):
+            try:
+                return question()
+            except Exception as error:
+                trouble = trouble_of(error)
+                if trouble is None:
+                    raise
+                if not trouble.transient or trouble.garbled or wait is None:
+                    raise self._error(trouble, doing) from None
+                self._pause(trouble, wait, doing)
+        raise AssertionError("unreachable")
+
+    # Changes.
+
+    def create(self, private: bool) -> None:
+        """Make the repository."""
+
+        def create() -> None:
+            self.api.create_repo(self.id, repo_type="dataset", private=private, exist_ok=True)
+
+        self.change("creating the repository", create, lambda: self.is_private() is not None)
+
+    def create_branch(self, branch: str, commit: str) -> None:
+        """A branch that stands at a commit, unless there is one of that name."""
+
+        def create() -> None:
+            self.api.create_branch(self.id, branch=branch, revision=commit, repo_type="dataset")
+
+        self.change(f"creating the branch {branch}", create, lambda: branch in self.refs().branches)
+
+    def delete_branch(self, branch: str) -> None:
+        """The branch goes."""
+
+        def delete() -> None:
+            self.api.delete_branch(self.id, branch=branch, repo_type="dataset")
+
+        self.change(f"deleting the branch {branch}", delete, lambda: branch not in self.refs().branches)
+
+    def create_tag(self, tag: str, commit: str, message: str) -> None:
+        """A tag, unless there is one of that name: where it points to is for the caller to see."""
+
+        def create() -> None:
+            self.api.create_tag(self.id, tag=tag, tag_message=message, revision=commit, repo_type="dataset")
+
+        self.change(f"setting the tag {tag}", create, lambda: tag in self.refs().tags)
+
+    def commit(
+        self,
+        operations: Sequence[Operation],
+        branch: str,
+        parent: str,
+        message: str,
+        landed: Callable[[], bool],
+        advance: Callable[[int], None] = lambda sent: None,
+        pr: bool = False,
+    ) -> None:
+        """Upload what the Hub does not have yet, then do all operations in one commit.
+
+        Args:
+            parent: the commit the branch must stand at, or nothing happens.
+            landed: whether the repository holds what the commit makes.
+            advance: called with the number of bytes sent, or found to be there, since the last call.
+
+        Raises:
+            RemoteError: the branch has moved, or the Hub refused or failed.
+        """
+        from huggingface_hub import CommitOperationDelete
+
+        adds = [_upload(operation.file, advance) for operation in operations if isinstance(operation, Add)]
+        gone = [CommitOperationDelete(at.path, is_folder=False) for at in operations if not isinstance(at, Add)]
+
+        def commit() -> None:
+            self.api.create_commit(
+                self.id,
+                [*adds, *gone],
+                commit_message=message,
+                repo_type="dataset",
+                revision=branch,
+                parent_commit=parent,
+                create_pr=pr,
+            )
+
+        # The client asks five times before it gives up, and the Hub keeps what arrived.
+        with self._told("uploading files"):
+            self.api.preupload_lfs_files(
+                self.id,
+                adds,
+                repo_type="dataset",
+                revision=branch,
+                create_pr=pr,
+                num_threads=_THREADS,
+                free_memory=False,
+            )
+        for add in adds:
+            add.finish()
+        self.change(f"committing to {'a pull request' if pr else branch}", commit, landed)
+
+    def change(self, doing: str, act: Callable[[], None], happened: Callable[[], bool]) -> None:
+        """Do something once. Where nobody knows whether it happened, look, and only then try again.
+
+        Raises:
+            RemoteError: it was refused, or failed too often.
+        """
+        unclear = False
+        for wait in (*WAITS, None):
+            try:
+                act()
+                return
+            except Exception as error:
+                trouble = trouble_of(error)
+                if trouble is None:
+                    raise
+                if trouble.transient:
+                    # 429 is a clear no; after anything else it may have happened, now or in a moment.
+                    unclear = unclear or trouble.status != 429
+                    if wait is not None:
+                        self._pause(trouble, wait, doing)
+                # A stale parent is somebody else's commit, unless it is ours, of which we never heard.
+                if (trouble.status == 409 or unclear) and happened():
+                    _logger.info("%s: done, though we were not told", doing)
+                    return
+                if not trouble.transient or wait is None:
+                    raise self._error(trouble, doing) from None
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            trouble = trouble_of(error)
+            if trouble is None:
+                raise
+            raise self._error(trouble, doing) from None
+
+    def _pause(self, trouble: Trouble, wait: float, doing: str) -> None:
+        if trouble.retry_after is not None:
+            wait = trouble.retry_after
+        if wait > LONGEST_WAIT:
+            raise self._error(trouble, doing)
+        _logger.info("%s: %s; trying again in %g seconds", doing, trouble.status or trouble.message, wait)
+        time.sleep(wait)
+
+    def _error(self, trouble: Trouble, doing: str) -> RemoteError:
+        error = explain(trouble, self.id, self.endpoint, doing, self.token)
+        return _Absent(str(error)) if trouble.status == 404 else error
+
+    def problem(self, words: str) -> RemoteError:
+        """An error of our own about this repository."""
+        return scrubbed(RemoteError(f"{self.id} at {self.endpoint}: {words}"), self.token)
+
+
+class _Absent(RemoteError):
+    """The Hub says that there is no such thing."""
+
+
+class _Counted(io.FileIO):
+    """A file that tells how far it was read; what is read again counts once."""
+
+    def __init__(self, path: str, seen: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._seen = seen
+
+    def read(self, size: int | None = -1) -> bytes:
+        piece = super().read(-1 if size is None else size)
+        self._seen(self.tell())
+        return piece
+
+
+def _upload(file: ReleaseFile, advance: Callable[[int], None]) -> Any:
+    """The client's operation for a file, which also counts what was sent of it."""
+    from huggingface_hub import CommitOperationAdd
+
+    class Upload(CommitOperationAdd):
+        sent = 0
+
+        @contextmanager
+        def as_file(self, with_tqdm: bool = False) -> Iterator[Any]:
+            # with_tqdm marks the reads that go to the storage.
+            with _Counted(str(file.source), self.seen if with_tqdm else lambda position: None) as stream:
+                yield stream
+
+        def seen(self, position: int) -> None:
+            if position > self.sent:
+                advance(position - self.sent)
+                self.sent = position
+
+        def finish(self) -> None:
+            self.seen(file.bytes)
+
+    add = Upload(file.path, str(file.source))
+    add.upload_info.sha256 = bytes.fromhex(file.sha256)  # known: the client need not read the file for it
+    return add

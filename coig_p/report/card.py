@@ -1,0 +1,423 @@
+"""The dataset card, a pure function of manifest, statistics, findings and card.toml.
+
+    STORE/card.toml    what no program can know: names, licence, sources, what the data is for
+    README.md          English, with the YAML that makes the stock datasets library load everything
+    README.zh.md       Chinese
+
+Numbers come from the data alone. Whatever a query, a response, a model or a judge says is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import date
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from coig_p.errors import DataError, UnknownNameError
+from coig_p.report.licences import HUB_LICENCES
+from coig_p.store.manifest import Manifest
+from coig_p.core.markdown import block, cell, table
+from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
+from coig_p.stats.counts import Statistics
+from coig_p.stats.sweep import Sweep
+
+CARD_TOML = "card.toml"
+LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
+REQUIRED = ("pretty_name", "license", "authors", "citation", "intended_use", "sources")
+_PLACE = "PATH/OR/REPO"
+_URL = re.compile(r"https?://[^\s()<>]+")
+_PRIVACY = ("mobile", "id-card", "bank-card", "email", "ip-address")
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_SIZES += ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class CardInfo:
+    """What card.toml says; `coigp card --init` writes one that explains every field.
+
+    Attributes:
+        sources: where queries and responses came from, each with name and license and, where there
+            is one, url.
+        releases: what changed, each with version and changes and, where known, date.
+        errata: what is known to be wrong, each with text and, where known, date.
+        chinese: the same fields for README.zh.md, where they differ.
+    """
+
+    pretty_name: str
+    license: str
+    authors: Sequence[str]
+    citation: str
+    intended_use: str
+    sources: Sequence[Mapping[str, str]]
+    description: str = ""
+    rationale: str = ""
+    evaluation: str = ""
+    social_impact: str = ""
+    plans: str = ""
+    out_of_scope: str = ""
+    annotation: str = ""
+    personal_information: str = ""
+    limitations: str = ""
+    homepage: str = ""
+    contact: str = ""
+    license_name: str = ""
+    license_link: str = ""
+    annotations_creators: Sequence[str] = ("machine-generated",)
+    tags: Sequence[str] = ()
+    releases: Sequence[Mapping[str, str]] = ()
+    errata: Sequence[Mapping[str, str]] = ()
+    chinese: Mapping[str, Any] = field(default_factory=dict)
+
+    def in_language(self, language: str) -> Mapping[str, Any]:
+        """Every field, with what [chinese] says in the place of others for "zh"."""
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
+        return own | (dict(self.chinese) if language == "zh" else {})
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config of a release as the stock library loads it.
+
+    Attributes:
+        files: by split, the patterns of its files, for instance pairs/math/train-*.parquet.
+        rows, memory, size: by split: rows, bytes in memory once loaded, bytes of the files.
+        raw: whether its rows are a store's, or pairs.
+    """
+
+    name: str
+    files: Mapping[str, Sequence[str]]
+    rows: Mapping[str, int]
+    memory: Mapping[str, int]
+    size: Mapping[str, int]
+    raw: bool
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is made of.
+
+    Attributes:
+        findings: how many there are by rule and severity.
+        example: one pair, as a row of PAIR_SCHEMAS["dpo"]; None where there is none.
+        plots: names of plots in the release, without "plots/" and ".svg".
+        repo: org/name, or "." for a folder.
+    """
+
+    info: CardInfo
+    manifest: Manifest
+    statistics: Statistics
+    sweep: Sweep
+    findings: Mapping[tuple[str, str], int]
+    configs: Sequence[Config]
+    example: Mapping[str, Any] | None
+    plots: Sequence[str]
+    version: str
+    repo: str
+
+
+def read_card_info(store: Path) -> CardInfo:
+    """Read a store's card.toml.
+
+    Raises:
+        DataError: it is missing, not TOML, or a field is missing, empty, unknown or of another kind;
+            all of them are named at once.
+    """
+    path = store / CARD_TOML
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: write one to fill in with: coigp card {store} --init") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    problems = [f"{name} is not filled in" for name in REQUIRED if _is_blank(given.get(name))]
+    values = _fields(given, "", problems)
+    values["chinese"] = _fields(values.get("chinese", {}), "chinese.", problems)
+    if problems:
+        raise DataError(f"{path}: {'; '.join(problems)}")
+    return CardInfo(**values)
+
+
+def _fields(given: Mapping[str, Any], within: str, problems: list[str]) -> dict[str, Any]:
+    """The fields that are filled in, each of its kind; what is wrong with the others is added to `problems`."""
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _KNOWN or (within and name == "chinese"):
+            problems.append(f"{within}{name} is not a field of a card (fields: {', '.join(sorted(_KNOWN))})")
+        elif not _is_blank(value):
+            problem = _problem(name, value)
+            if problem:
+                problems.append(f"{within}{name} {problem}")
+            else:
+                values[name] = _plain(name, value)
+    return values
+
+
+def _is_blank(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, Mapping):
+        return all(map(_is_blank, value.values()))
+    return value is None or (isinstance(value, list) and all(map(_is_blank, value)))
+
+
+_KNOWN = {one.name for one in fields(CardInfo)}
+_LISTS = ("authors", "annotations_creators", "tags")
+# In YAML, a link or a heading, where a line break would end it.
+_LINES = ("pretty_name", "license", "license_name", "license_link", "homepage", *_LISTS)
+_URLS = ("homepage", "license_link", "url")
+_TABLES = {"sources": ("name", "license"), "releases": ("version", "changes"), "errata": ("text",)}
+_MORE = {"sources": ("url",), "releases": ("date",), "errata": ("date",)}
+
+
+def _problem(name: str, value: Any) -> str | None:
+    """Why a value cannot be this field's, or None where it can."""
+    if name == "chinese":
+        return None if isinstance(value, dict) else "must be a table: [chinese]"
+    if name in _TABLES:
+        return _problem_of_tables(name, value)
+    texts = [value] if isinstance(value, str) else value
+    if name in _LISTS:
+        if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+            return "must be a list of strings"
+        if any(map(_is_blank, texts)):
+            return "has an empty string among others"
+    elif not isinstance(value, str):
+        return "must be a string"
+    if name in _LINES and any(len(one.splitlines()) > 1 for one in texts):
+        return "must be one line" if name not in _LISTS else "must be a list of one line each"
+    if name == "license" and value.lower() not in HUB_LICENCES:
+        close = get_close_matches(value.lower(), HUB_LICENCES, n=1)
+        hint = f", for instance {close[0]!r}" if close else ""
+        other = 'or "other", best with license_name and license_link'
+        return f"{value!r} is not an identifier that the Hub knows{hint}; {other}"
+    return _problem_of_url(value) if name in _URLS else None
+
+
+def _problem_of_tables(name: str, value: Any) -> str | None:
+    known = (*_TABLES[name], *_MORE[name])
+    for at, one in enumerate(value if isinstance(value, list) else [value]):
+        if isinstance(one, dict):
+            lacking = [part for part in _TABLES[name] if _is_blank(one.get(part))]
+            if lacking:
+                return f"[{at}] has no {' and no '.join(lacking)}"
+            strange = [part for part in one if part not in known]
+            if strange:
+                return f"[{at}] has {', '.join(strange)}, which is none of {', '.join(known)}"
+            # A date that TOML has as one is written as people write it.
+            other = [part for part in one if not isinstance(one[part], str | date)]
+            if other:
+                return f"[{at}] {other[0]} must be a string"
+            problem = _problem_of_url(str(one["url"])) if not _is_blank(one.get("url")) else None
+            if problem:
+                return f"[{at}] url {problem}"
+        elif not isinstance(one, str) or name != "sources":
+            return f"must be a list of tables: [[{name}]]"
+    return None
+
+
+def _problem_of_url(value: str) -> str | None:
+    return None if _URL.fullmatch(value) else f"{value!r} is no link: write it as https://..."
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "license":
+        return value.lower()  # as the Hub writes it
+    if name in _LISTS:
+        return (value,) if isinstance(value, str) else tuple(value)
+    if name in _TABLES:
+        rows = value if isinstance(value, list) else [value]
+        given = [row if isinstance(row, dict) else {"name": row} for row in rows]
+        return tuple({key: str(row.get(key, "")) for key in (*_TABLES[name], *_MORE[name])} for row in given)
+    return value
+
+
+def card_template() -> str:
+    """A card.toml to fill in."""
+    return (files("coig_p") / "card_templates" / CARD_TOML).read_text(encoding="utf-8")
+
+
+def render_card(facts: CardFacts, language: str = "en") -> str:
+    """README.md, or README.zh.md for "zh", as text.
+
+    Raises:
+        UnknownNameError: another language.
+    """
+    if language not in LANGUAGES:
+        raise UnknownNameError("language", language, LANGUAGES)
+    body: str = _environment().get_template(f"README.{language}.md.jinja").render(_context(facts, language))
+    head = f"---\n{_metadata(facts).to_yaml(line_break=chr(10))}\n---\n\n" if language == "en" else ""
+    return f"{head}{body.strip()}\n"
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    folder = files("coig_p") / "card_templates"
+    names = [f"README.{language}.md.jinja" for language in LANGUAGES]
+    environment = Environment(
+        loader=DictLoader({name: (folder / name).read_text(encoding="utf-8") for name in names}),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # this is Markdown: `cell` and `block` escape for it
+    )
+    environment.filters |= {
+        "cell": cell,
+        "block": block,
+        "number": _number,
+        "percent": _percent,
+        "plain": _plain_number,
+    }
+    return environment
+
+
+def _metadata(facts: CardFacts) -> Any:
+    """The card's YAML, of the Hub client's and datasets' own types."""
+    from datasets import DatasetInfo, Features, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from datasets.utils.metadata import MetadataConfigs
+    from huggingface_hub import DatasetCardData
+
+    info = facts.info
+    rows = max((sum(config.rows.values()) for config in facts.configs), default=0)
+    data = DatasetCardData(
+        language=["zh"],
+        license=info.license,
+        license_name=info.license_name or None,
+        license_link=info.license_link or None,
+        annotations_creators=list(info.annotations_creators),
+        task_categories=["text-generation", "reinforcement-learning"],
+        size_categories=[next((size for most, size in _SIZES if rows < most), "n>100M")],
+        pretty_name=info.pretty_name,
+        tags=list(dict.fromkeys(["preference", "dpo", "rlhf", "reward-model", "chinese", "coig-p", *info.tags])),
+    )
+    configs, infos = MetadataConfigs(), DatasetInfosDict()
+    for config in facts.configs:
+        patterns = [
+            {"split": split, "path": of_split[0] if len(of_split) == 1 else list(of_split)}
+            for split, of_split in config.files.items()
+        ]
+        configs[config.name] = {"data_files": patterns} | ({"default": True} if config.name == "default" else {})
+        splits = SplitDict(dataset_name=config.name)
+        for split in config.files:
+            splits.add(SplitInfo(split, num_bytes=config.memory[split], num_examples=config.rows[split]))
+        infos[config.name] = DatasetInfo(
+            features=Features.from_arrow_schema(RAW_SCHEMA if config.raw else PAIR_SCHEMAS["dpo"]),
+            splits=splits,
+            download_size=sum(config.size.values()),
+            dataset_size=sum(config.memory.values()),
+            config_name=config.name,
+        )
+    configs.to_dataset_card_data(data)
+    infos.to_dataset_card_data(data)
+    return data
+
+
+def _context(facts: CardFacts, language: str) -> dict[str, Any]:
+    manifest, statistics = facts.manifest, facts.statistics
+    by_severity: Counter[str] = Counter()
+    for (_, severity), number in facts.findings.items():
+        by_severity[severity] += number
+    found = {rule: number for (rule, _), number in facts.findings.items()}
+    paired = [config for config in facts.configs if not config.raw]
+    pairs = statistics.total["pairs"]
+    largest = max(statistics.domains.items(), key=lambda item: (item[1]["pairs"], item[0]), default=None)
+    models = sorted(
+        ((name, one) for name, one in statistics.total["models"].items()),
+        key=lambda item: (-item[1]["responses"], item[0]),
+    )
+    judges = sorted(
+        ((name, one) for name, one in statistics.total["judges"].items()),
+        key=lambda item: (-item[1]["scores"], item[0]),
+    )
+    shown = next(config for config in [*paired, *facts.configs] if config.name != "default")
+    domain = shown.name.removesuffix(RAW_SUFFIX) if shown.raw else shown.name
+    return {
+        "info": facts.info.in_language(language),
+        "manifest": manifest,
+        "statistics": statistics,
+        "total": statistics.total,
+        "domains": statistics.domains,
+        "configs": facts.configs,
+        "with_pairs": bool(paired),
+        "domain": domain,
+        "split": next(iter(shown.rows)),
+        "raw_suffix": RAW_SUFFIX,
+        "threshold": statistics.config["threshold"],
+        "other_threshold": _other_threshold(facts, domain),
+        "pair_options": {
+            name: value
+            for name, value in statistics.config.items()
+            if name != "threshold" and value not in (None, False)
+        },
+        "example": facts.example,
+        "models": models,
+        "judges": judges,
+        "plots": facts.plots,
+        "sweep": facts.sweep,
+        "errors": by_severity["error"],
+        "warnings": by_severity["warning"],
+        "metrics": by_severity["metric"],
+        "worst": sorted(
+            ((rule, severity, number) for (rule, severity), number in facts.findings.items() if number),
+            key=lambda row: (("error", "warning", "metric").index(row[1]), -row[2], row[0]),
+        ),
+        "rules": len(facts.findings),
+        "privacy": {rule: found[rule] for rule in _PRIVACY if rule in found},
+        "largest": largest[0] if largest and pairs else None,
+        "largest_share": largest[1]["pairs"] / pairs if largest and pairs else None,
+        "steps": _steps(manifest),
+        "version": facts.version,
+        # Not ".": the stock library names what it loads by the last part of its path, which . has not.
+        "repo": _PLACE if facts.repo == "." else facts.repo,
+        "in_folder": facts.repo == ".",
+        "table": lambda header, rows: "\n".join(table(header, rows)),
+    }
+
+
+def _other_threshold(facts: CardFacts, domain: str) -> float:
+    """A threshold above the release's at which a domain still has pairs, near one more; the release's where none is."""
+    config = facts.statistics.config
+    own: float = config["threshold"]
+    largest = facts.statistics.domains[domain]["margins"]["max"] or 0
+    above = [
+        row["threshold"]
+        for row in facts.sweep.thresholds
+        if own < row["threshold"] < largest or (own < row["threshold"] == largest and not config["strict"])
+    ]
+    return min(above, key=lambda step: abs(step - own - 1), default=own)
+
+
+def _steps(manifest: Manifest) -> Mapping[str, Any]:
+    """What was done to the store before its release, as its manifest has it."""
+    options = manifest.options
+    return {
+        "accounting": manifest.accounting,
+        "dedup": options.get("dedup"),
+        "dedup_responses": options.get("dedup_responses"),
+        "clean": options.get("clean"),
+        "against": manifest.release.get("rules", {}).get("contamination"),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:g}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

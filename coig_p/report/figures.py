@@ -1,0 +1,159 @@
+"""The plots of statistics and of a sweep, with English or Chinese words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coig_p.errors import UnknownNameError
+from coig_p.core.svg import Dot, Series, bars, columns, dots, lines
+from coig_p.stats.counts import Statistics
+from coig_p.stats.sweep import Sweep
+
+MOST_ROWS = 30
+_WORDS = {
+    "en": {
+        "domains": "Pairs by domain",
+        "margins": "Margins of the pairs",
+        "margin": "margin (last column: and above)",
+        "lengths": "Length of responses in pairs",
+        "length": "characters (last column: and above)",
+        "chosen": "chosen",
+        "rejected": "rejected",
+        "pairs": "pairs",
+        "models": "Win rate by model",
+        "win": "share of a model's pairs in which it is chosen, with 95% interval",
+        "judges": "Leniency by judge",
+        "offset": "score minus the other judges' mean on the same responses, with 95% interval",
+        "yield": "What each threshold keeps",
+        "kept-pairs": "pairs, of those at the lowest threshold",
+        "kept-queries": "queries with a pair",
+        "balance": "Length and models",
+        "longer": "the longer is chosen",
+        "most": "most chosen model",
+        "even": "balance of the models",
+        "second-judge": "A second judge on the pairs of the others",
+        "agrees": "agrees",
+        "ties": "ties",
+        "opposes": "opposes",
+        "threshold": "threshold",
+        "paper": "2: COIG-P's",
+        "default": "the store's",
+        "and": " and ",
+        "none": "none",
+    },
+    "zh": {
+        "domains": "各领域的偏好对",
+        "margins": "偏好对的分差",
+        "margin": "分差（最后一栏含以上）",
+        "lengths": "偏好对中回答的长度",
+        "length": "字符数（最后一栏含以上）",
+        "chosen": "被选中",
+        "rejected": "被拒绝",
+        "pairs": "偏好对",
+        "models": "各模型的胜率",
+        "win": "模型所在的偏好对中它被选中的比例，附95%区间",
+        "judges": "各评委的宽严",
+        "offset": "与其他评委对相同回答的平均分之差，附95%区间",
+        "yield": "各阈值下保留多少",
+        "kept-pairs": "偏好对，相对最低阈值",
+        "kept-queries": "有偏好对的问题",
+        "balance": "长度与模型",
+        "longer": "较长的回答被选中",
+        "most": "由最常被选中的模型胜出的对",
+        "even": "模型的均衡度",
+        "second-judge": "第二位评委如何看其他评委的偏好对",
+        "agrees": "同意",
+        "ties": "平局",
+        "opposes": "反对",
+        "threshold": "阈值",
+        "paper": "2：COIG-P 所用",
+        "default": "此数据集的默认值",
+        "and": "，也是",
+        "none": "无",
+    },
+}
+LANGUAGES = tuple(_WORDS)
+
+
+def statistics_plots(statistics: Statistics, language: str = "en") -> dict[str, str]:
+    """SVG by file name: domains, margins, lengths, models and judges (none of judges that share no response)."""
+    words, total = _words(language), statistics.total
+    pairs = {domain: counts["pairs"] for domain, counts in statistics.domains.items()}
+    bins = total["margins"]["bins"]
+    plots = {
+        "domains.svg": bars(words["domains"], _largest(pairs), empty=words["none"]),
+        "margins.svg": columns(
+            words["margins"], _labels(bins), {words["pairs"]: bins["counts"]}, axis=words["margin"], empty=words["none"]
+        ),
+        "lengths.svg": columns(
+            words["lengths"],
+            _labels(total["lengths"]["chosen"]["bins"]),
+            {words[kind]: total["lengths"][kind]["bins"]["counts"] for kind in ("chosen", "rejected")},
+            axis=words["length"],
+            empty=words["none"],
+        ),
+    }
+    rates = {name: model["win_rate"] for name, model in total["models"].items()}
+    rows = [Dot(name, rate["share"], rate["low"], rate["high"]) for name, rate in rates.items() if rate["n"]]
+    best = sorted(rows, key=lambda dot: -dot.value)[:MOST_ROWS]
+    plots["models.svg"] = dots(
+        words["models"], best, low=0, high=1, percent=True, axis=words["win"], empty=words["none"]
+    )
+    offsets = {name: judge["offset"] for name, judge in total["judges"].items() if judge["offset"]["n"]}
+    if offsets:
+        rows = [Dot(name, found["mean"], found["low"], found["high"]) for name, found in offsets.items()]
+        rows = sorted(rows, key=lambda dot: -abs(dot.value))[:MOST_ROWS]
+        rows.sort(key=lambda dot: -dot.value)
+        reach = max(abs(end) for dot in rows for end in (dot.value, dot.low or 0, dot.high or 0))
+        reach = next(step for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, reach) if step >= reach)
+        plots["judges.svg"] = dots(words["judges"], rows, low=-reach, high=reach, axis=words["offset"])
+    return plots
+
+
+def sweep_plots(sweep: Sweep, language: str = "en") -> dict[str, str]:
+    """SVG by file name: yield, balance and, where a response has two judges, second-judge."""
+    words, rows = _words(language), sweep.thresholds
+    x = [row["threshold"] for row in rows]
+    marks = {sweep.default_threshold: words["default"]}
+    if sweep.paper_optimum is not None:
+        both = sweep.paper_optimum == sweep.default_threshold
+        marks[sweep.paper_optimum] = words["paper"] + (words["and"] + words["default"] if both else "")
+    marks = {value: name for value, name in marks.items() if x[0] <= value <= x[-1]}
+    most = rows[0]["pairs"]
+    kept = Series(words["kept-pairs"], [row["pairs"] / most if most else None for row in rows])
+    shown = {
+        "yield": [kept, Series(words["kept-queries"], [row["queries_kept"] for row in rows])],
+        "balance": [
+            _with_interval(words["longer"], [row["chosen_longer"] for row in rows]),
+            Series(words["most"], [row["most_chosen_share"] for row in rows]),
+            Series(words["even"], [row["model_balance"] for row in rows]),
+        ],
+    }
+    if any(row["second_judge"]["agrees"]["n"] for row in rows):
+        shown["second-judge"] = [
+            _with_interval(words[name], [row["second_judge"][name] for row in rows])
+            for name in ("agrees", "ties", "opposes")
+        ]
+    return {
+        f"{name}.svg": lines(words[name], x, series, axis=words["threshold"], marks=marks)
+        for name, series in shown.items()
+    }
+
+
+def _words(language: str) -> Mapping[str, str]:
+    if language not in _WORDS:
+        raise UnknownNameError("language", language, LANGUAGES)
+    return _WORDS[language]
+
+
+def _with_interval(name: str, shares: Sequence[Mapping[str, Any]]) -> Series:
+    return Series(name, *([found[part] for found in shares] for part in ("share", "low", "high")))
+
+
+def _largest(values: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(values.items(), key=lambda item: -item[1])[:MOST_ROWS])
+
+
+def _labels(bins: Mapping[str, Sequence[float]]) -> list[str]:
+    return [f"{edge:,}" for edge in bins["edges"]]

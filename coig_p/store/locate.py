@@ -1,0 +1,197 @@
+"""Where a store is: a directory, a repository on the Hub, or the data bundled with the package."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from coig_p.errors import RemoteError, StoreError, UsageError
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.store.store import Store
+
+STORE_VARIABLE = "COIGP_STORE"
+BUNDLED = Path(__file__).parent / "bundled" / "store"
+
+_HUB = "hf://datasets/"
+_REPO = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
+_logger = logging.getLogger("coig_p")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A store that was found.
+
+    Attributes:
+        root: an absolute directory, or hf://datasets/org/name@commit.
+    """
+
+    root: str
+    manifest: Manifest
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is on the Hub."""
+        return self.root.startswith(_HUB)
+
+    def url(self, file: StoreFile) -> str:
+        """Where to open a file of the store."""
+        return f"{self.root}/{file.path}"
+
+    def fingerprint(self, file: StoreFile) -> tuple[object, ...]:
+        """Changes whenever the file's content may have changed, also behind the manifest's back."""
+        if self.is_remote:
+            return (self.root.rpartition("@")[2], file.path, file.sha256)
+        found = os.stat(self.url(file))
+        if found.st_size != file.bytes:
+            _logger.warning("%s is not the file that %s lists; run: coigp verify", self.url(file), MANIFEST)
+        return (file.path, file.sha256, found.st_size, found.st_mtime_ns)
+
+
+def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | None = None) -> Location:
+    """Find a store and read its manifest.
+
+    Args:
+        data_dir: an existing directory, org/name, org/name@revision or
+            hf://datasets/org/name@revision. Default: the variable COIGP_STORE, else the data
+            bundled with the package, with a warning.
+        token: for a private repository; never logged.
+
+    Raises:
+        StoreError: what is there is not a store.
+        RemoteError: the Hub could not be reached, or refused.
+    """
+    named = os.fspath(data_dir) if data_dir is not None else os.environ.get(STORE_VARIABLE, "")
+    if not named:
+        _logger.warning(
+            "no store was named: using the small bundled one, written for trying things out. "
+            "Name yours with data_dir= or %s",
+            STORE_VARIABLE,
+        )
+        return _local(BUNDLED)
+    if not named.startswith(_HUB):
+        directory = Path(named).expanduser()
+        if directory.is_dir():
+            return _local(directory)
+        if directory.exists():
+            raise StoreError(named, "a file, not the directory of a store. Make one with: coigp import")
+        if not _REPO.fullmatch(named) or named.startswith("."):
+            raise StoreError(named, "no such directory")
+    match = _REPO.fullmatch(named.removeprefix(_HUB).rstrip("/"))
+    if match is None:
+        raise UsageError(f"{named}: use {_HUB}org/name or {_HUB}org/name@revision")
+    revision = match["revision"]
+    return _remote(match["id"], unquote(revision) if revision else None, token)
+
+
+def _local(directory: Path) -> Location:
+    store = Store.open(directory, check_sizes=False)  # a changed shard is loaded, with a warning
+    return Location(str(store.path.resolve()), store.manifest)
+
+
+def download(location: Location, files: Sequence[StoreFile], token: str | bool | None = None) -> list[str]:
+    """Local paths of a store's files; those of a repository are fetched into the Hub's cache once.
+
+    Raises:
+        RemoteError: a file is neither in the cache nor to be had.
+    """
+    if not location.is_remote:
+        return [location.url(file) for file in files]
+    from huggingface_hub import hf_hub_download
+
+    repo, _, commit = location.root.removeprefix(_HUB).partition("@")
+
+    def fetch(file: StoreFile) -> str:
+        return str(hf_hub_download(repo, file.path, repo_type="dataset", revision=commit, token=token))
+
+    with _hub_errors(f"{repo}@{commit}"), ThreadPoolExecutor(max_workers=8) as threads:
+        return list(threads.map(fetch, files))
+
+
+def download_file(url: str) -> Path:
+    """A local copy of hf://datasets/org/name[@revision]/path/to/file.
+
+    Raises:
+        UsageError: not such a URL.
+        RemoteError: not to be had.
+    """
+    from huggingface_hub import hf_hub_download
+
+    match = re.fullmatch(rf"{_HUB}(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[^/]+))?/(?P<path>.+)", url)
+    if match is None:
+        raise UsageError(f"{url}: use {_HUB}org/name/path/to/file, or {_HUB}org/name@revision/path/to/file")
+    revision = unquote(match["revision"]) if match["revision"] else None
+    with _hub_errors(url):
+        return Path(hf_hub_download(match["id"], match["path"], repo_type="dataset", revision=revision))
+
+
+def download_repository(name: str) -> Path | None:
+    """A local copy of all of org/name or org/name@revision; None where `name` is no such thing.
+
+    Raises:
+        RemoteError: not to be had.
+    """
+    match = _REPO.fullmatch(name.removeprefix(_HUB).rstrip("/"))
+    if match is None or name.startswith("."):
+        return None
+    from huggingface_hub import snapshot_download
+
+    with _hub_errors(name):
+        return Path(snapshot_download(match["id"], repo_type="dataset", revision=match["revision"]))
+
+
+def _remote(repo: str, revision: str | None, token: str | bool | None) -> Location:
+    from huggingface_hub import hf_hub_download
+
+    wanted = f"{repo}@{revision}" if revision else repo
+    with _hub_errors(wanted):
+        path = Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision, token=token))
+    # The cache keeps files under snapshots/<commit>/.
+    commit = path.parent.name
+    return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", Manifest.from_json(path.read_text("utf-8"), wanted))
+
+
+@contextmanager
+def _hub_errors(wanted: str) -> Iterator[None]:
+    """Say what the Hub's client ran into, and what to do about it."""
+    from huggingface_hub import errors as hub
+
+    try:
+        yield
+    except hub.GatedRepoError:
+        raise RemoteError(f"{wanted} is gated: ask for access on its page, then pass token=") from None
+    except hub.RepositoryNotFoundError:
+        raise RemoteError(
+            f"{wanted}: no such directory here, and no such dataset on the Hub that you may see. "
+            "If it is private, pass token= or run: hf auth login"
+        ) from None
+    except hub.RevisionNotFoundError:
+        raise RemoteError(f"{wanted}: the repository has no such revision") from None
+    except hub.LocalEntryNotFoundError as error:
+        if is_offline():
+            raise RemoteError(f"{wanted} is not in the cache, and HF_HUB_OFFLINE is set: unset it once") from None
+        raise RemoteError(f"{wanted}: the Hub could not be reached ({type(error.__cause__).__name__})") from None
+    except hub.EntryNotFoundError:
+        raise StoreError(
+            wanted, f"not a whole coig-p store: {MANIFEST}, or a file that it lists, is not there"
+        ) from None
+    except hub.HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "no")
+        raise RemoteError(f"{wanted}: the Hub answered with status {status}; try again later") from None
+    except hub.HFValidationError as error:
+        raise UsageError(f"{wanted}: {error}") from None
+    except OSError as error:
+        raise RemoteError(f"{wanted}: the Hub could not be reached ({type(error).__name__})") from None
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE is set."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)

@@ -1,0 +1,370 @@
+"""Is a text whole? Lost and invisible characters, leaks, repetition, cut ends, unbalanced marks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.validation.checks.letters import (
+    AS_GBK,
+    AS_LATIN1,
+    BIDI,
+    BRACKET,
+    BRACKETS,
+    CONTROL,
+    DIGIT,
+    HAN,
+    JOINER,
+    LATIN,
+    LETTER,
+    MARK,
+    PRIVATE,
+    REPLACEMENT,
+    WHITE,
+    ZERO_WIDTH,
+)
+from coig_p.validation.rules import text_rule
+from coig_p.validation.checks.texts import Hits, Index, Mask, Texts
+
+_OPENING = 200  # characters in which boilerplate stands
+
+
+@text_rule("empty", "error", "query response", "a text without a visible character")
+def empty(texts: Texts) -> Hits:
+    """Nothing, or white space alone."""
+    return texts.at_start(texts.count(WHITE) == texts.sizes)
+
+
+@text_rule("replacement-character", "error", "query response", "U+FFFD stands where a character was lost")
+def replacement_character(texts: Texts) -> Hits:
+    """Any U+FFFD."""
+    return texts.hits(texts.where(REPLACEMENT))
+
+
+@text_rule("control-character", "error", "query response", "a control character other than tab and line break")
+def control_character(texts: Texts) -> Hits:
+    """Category Cc."""
+    return texts.hits(texts.where(CONTROL))
+
+
+@text_rule("zero-width", "warning", "query response", "an invisible character")
+def zero_width(texts: Texts) -> Hits:
+    """Zero-width spaces and the like; a joiner after a letter or digit, but not inside an emoji."""
+    places = texts.where(ZERO_WIDTH | JOINER)
+    joiner = (texts.flags[places] & np.uint32(JOINER)) != 0
+    begins = places == texts.starts[texts.text_of(places)]
+    after = (texts.flags[np.maximum(places - 1, 0)] & np.uint32(LETTER | DIGIT | WHITE)) != 0
+    return texts.hits(places[~joiner | begins | after])
+
+
+@text_rule("bidi-control", "error", "query response", "a character that turns the direction of writing around")
+def bidi_control(texts: Texts) -> Hits:
+    """Marks, embeddings, overrides and isolates: text that reads otherwise than it is stored."""
+    return texts.hits(texts.where(BIDI))
+
+
+@text_rule("private-use", "warning", "query response", "a private-use character, shown differently everywhere")
+def private_use(texts: Texts) -> Hits:
+    """Category Co."""
+    return texts.hits(texts.where(PRIVATE))
+
+
+@text_rule("mojibake", "error", "query response", "Chinese that was read in the wrong encoding")
+def mojibake(texts: Texts) -> Hits:
+    """UTF-8 read as GBK or as Latin-1, where turning it back gives Chinese; and 锟斤拷."""
+    han = texts.count(HAN)
+    as_gbk = texts.count(AS_GBK)
+    hits = _searched(texts, "锟斤拷", np.ones(len(texts), bool))
+    for encoding, suspicious in (
+        ("gbk", (as_gbk >= 2) & (as_gbk * 10 >= han)),
+        ("latin-1", texts.count(AS_LATIN1) >= 2),
+    ):
+        for text in np.flatnonzero(suspicious):
+            offset = _misread_at(texts.string(text), encoding)
+            if offset is not None:
+                hits.append((int(text), offset))
+    return _hits(hits)
+
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]{4,}")
+
+
+def _misread_at(text: str, encoding: str) -> int | None:
+    """Where a run begins that is Chinese in UTF-8 once written back in the encoding it was read in."""
+    for run in _NOT_ASCII.finditer(text):
+        raw = b"".join(map(_latin_byte, run[0])) if encoding == "latin-1" else run[0].encode(encoding, "ignore")
+        back = raw.decode("utf-8", "replace")
+        right = sum("\u4e00" <= letter <= "\u9fff" for letter in back)
+        if right >= 2 and right >= 3 * back.count("\ufffd"):
+            return run.start()
+    return None
+
+
+@cache
+def _latin_byte(letter: str) -> bytes:
+    """The byte that Windows, or Latin-1 itself, shows as this letter."""
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            return letter.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+    return b"?"
+
+
+@text_rule(
+    "special-token",
+    "error",
+    "query response",
+    "a token of a chat template leaked into the text",
+    tokens=("</s>", "<s>", "<unk>", "<pad>", "<eos>", "<bos>", "<eod>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
+)
+def special_token(texts: Texts, tokens: tuple[str, ...]) -> Hits:
+    """The listed tokens and everything like <|im_end|>; <s> is also HTML, so not where there is a code block."""
+    marks = texts.where(MARK)
+    begins = marks[np.isin(texts.letters[marks], [ord(token[0]) for token in ("<", *tokens)])]
+    among = np.zeros(len(texts), bool)
+    among[texts.text_of(begins)] = True
+    among |= any(token[0] not in "@\\$`<[|" for token in tokens)
+    always = [re.escape(token) for token in tokens if token not in _STRUCK]
+    hits = _searched(texts, "|".join([r"<\|[A-Za-z_]{2,30}\|>", *always]), among)
+    struck = [token for token in tokens if token in _STRUCK]
+    if struck:
+        among &= ~pc.match_substring(texts.column, "```").to_numpy(zero_copy_only=False)
+        hits += _searched(texts, "|".join(struck), among)
+    return _hits(hits)
+
+
+_STRUCK = ("<s>", "</s>")
+
+
+@text_rule("repetition", "error", "response", "a text that says the same over and over", share=0.6, least=30)
+def repetition(texts: Texts, share: float, least: int) -> Hits:
+    """More than `share` of its 10-grams stood in it before; texts of fewer than `least` 10-grams are let be."""
+    grams = np.maximum(texts.sizes - 9, 0)
+    if not len(texts.letters) or not (grams >= least).any():
+        return texts.at_start(np.zeros(len(texts), bool))
+    hashed = _hashed_10_grams(texts.letters)
+    place = np.arange(len(hashed), dtype=np.int32)
+    text = np.repeat(np.arange(len(texts)), texts.sizes)[: len(hashed)]
+    # Each 10-gram writes its place into a slot; one of those that share a slot stays. Equal ones share
+    # theirs, others of the text hardly ever do: fewer stay than there are different 10-grams, never more.
+    bits = max(int(4 * len(hashed)).bit_length(), 10)
+    slot = ((hashed + text.astype(np.uint64) * np.uint64(_MIX)) * np.uint64(_BASE)) >> np.uint64(64 - bits)
+    stays = np.empty(1 << bits, np.int32)
+    inside = place + 10 <= texts.starts[text + 1]
+    stays[slot[inside]] = place[inside]
+    different = np.append((stays[slot] == place) & inside, np.zeros(len(texts.letters) - len(hashed), bool))
+    suspicious = (grams >= least) & (grams - texts.sum(different) > share * grams)
+    exact = [text for text in np.flatnonzero(suspicious) if _repeated_share(texts.string(text)) > share]
+    return Hits(np.array(exact, np.int64), np.zeros(len(exact), np.int64))
+
+
+_BASE, _MIX = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # odd, and without pattern
+
+
+def _hashed_10_grams(letters: np.ndarray) -> np.ndarray:
+    """A polynomial of ten code points modulo 2**64, at each place where ten follow."""
+    if len(letters) < 10:
+        return np.zeros(0, np.uint64)
+    one = letters.astype(np.uint64)
+    two = one[:-1] * np.uint64(_BASE) + one[1:]
+    square = np.uint64(_BASE * _BASE % 2**64)
+    four = two[:-2] * square + two[2:]
+    eight = four[:-4] * np.uint64(pow(_BASE, 4, 2**64)) + four[4:]
+    return np.asarray(eight[:-2] * square + two[8:])
+
+
+def _repeated_share(text: str) -> float:
+    grams = len(text) - 9
+    return 1 - len({text[at : at + 10] for at in range(grams)}) / grams
+
+
+@text_rule("truncated", "warning", "response", "an answer that stops in the middle", ends=tuple("，、；：,;（(《“-—"))
+def truncated(texts: Texts, ends: tuple[str, ...]) -> Hits:
+    """The last visible character is one that a sentence goes on after."""
+    last = _last_visible(texts)
+    wrong = np.isin(last, [ord(letter) for letter in ends])
+    text = np.flatnonzero(wrong)
+    return Hits(text, np.maximum(texts.sizes[text] - 1, 0))
+
+
+def _last_visible(texts: Texts) -> Index:
+    """T: code point of the last character that is not white space, 0 where there is none."""
+    visible = np.flatnonzero((texts.flags & np.uint32(WHITE)) == 0)
+    last = np.searchsorted(visible, texts.starts[1:]) - 1
+    has = (last >= 0) & (len(visible) > 0)
+    place = visible[np.maximum(last, 0)] if len(visible) else np.zeros(len(texts), np.int64)
+    has &= place >= texts.starts[:-1]
+    found = np.zeros(len(texts), np.int64)
+    found[has] = texts.letters[place[has]]
+    return found
+
+
+@text_rule("no-terminal-punctuation", "metric", "response", "an answer without a closing mark")
+def no_terminal_punctuation(texts: Texts) -> Hits:
+    """The last visible character is a letter or a digit."""
+    last = _last_visible(texts)
+    from coig_p.validation.checks.letters import flags
+
+    text = np.flatnonzero((flags()[last] & np.uint32(LETTER | DIGIT)) != 0)
+    return Hits(text, np.maximum(texts.sizes[text] - 1, 0))
+
+
+@text_rule("outer-whitespace", "metric", "query response", "white space at either end")
+def outer_whitespace(texts: Texts) -> Hits:
+    """The first or the last character is white space."""
+    filled = np.flatnonzero(texts.sizes > 0)
+    first, last = texts.starts[filled], texts.starts[filled + 1] - 1
+    white = np.uint32(WHITE)
+    at_start = (texts.flags[first] & white) != 0
+    wrong = at_start | ((texts.flags[last] & white) != 0)
+    return Hits(filled[wrong], np.where(at_start, 0, texts.sizes[filled] - 1)[wrong])
+
+
+@text_rule("brackets", "warning", "query response", "a bracket that is opened and not closed, or the other way round")
+def brackets(texts: Texts) -> Hits:
+    """Counted by kind, full and half width alike; a bracket may close a list's number, or a smile, alone."""
+    places = texts.where(BRACKET)
+    letters = texts.letters[places]
+    kind, sign = np.zeros(len(places), np.int64), np.zeros(len(places), np.int64)
+    for at, pair in enumerate(BRACKETS):
+        for letter, value in zip(pair, (1, -1), strict=True):
+            wide = {"(": 0xFF08, ")": 0xFF09, "[": 0xFF3B, "]": 0xFF3D}.get(letter, ord(letter))
+            here = (letters == ord(letter)) | (letters == wide)
+            kind[here], sign[here] = at, value
+    text = texts.text_of(places)
+    balance = np.bincount(text * len(BRACKETS) + kind, weights=sign, minlength=len(texts) * len(BRACKETS))
+    balance = balance.reshape(len(texts), len(BRACKETS)).astype(np.int64)
+    alone = np.bincount(text[_may_stand_alone(texts, places)], minlength=len(texts))
+    round_ones = np.where(balance[:, 0] < 0, np.minimum(balance[:, 0] + alone, 0), balance[:, 0])
+    return texts.at_start((round_ones != 0) | (balance[:, 1:] != 0).any(axis=1))
+
+
+def _may_stand_alone(texts: Texts, places: Index) -> Mask:
+    """Which brackets close the number of a list, as in "1)" or "a）", or make a smile."""
+    offset = places - texts.starts[texts.text_of(places)]
+    before = np.maximum(places - 1, 0)
+    smile = np.isin(texts.letters[before], [ord(":"), ord(";")])
+    numbers = (texts.flags[before] & np.uint32(DIGIT | LATIN | HAN)) != 0
+    begins = np.zeros(len(places), bool)
+    for length in (1, 2):
+        earlier = texts.flags[np.maximum(places - length - 1, 0)]
+        begins |= (offset == length) | ((offset > length) & ((earlier & np.uint32(LETTER | DIGIT)) == 0))
+    closes_round = np.isin(texts.letters[places], [ord(")"), 0xFF09])
+    return np.asarray(closes_round & (offset > 0) & (smile | (numbers & begins)))
+
+
+@text_rule("code-fence", "warning", "query response", "a code block that is opened and not closed")
+def code_fence(texts: Texts) -> Hits:
+    """An odd number of lines that begin with ```."""
+    return _odd(texts, "`", lambda text: len(re.findall(r"^[ \t]{0,3}```", text, re.MULTILINE)) % 2 == 1)
+
+
+@text_rule("latex", "warning", "query response", "a formula that is opened and not closed")
+def latex(texts: Texts) -> Hits:
+    r"""An odd number of $$, or as many \[ as not \], \( as \), \begin as \end."""
+    return _odd(texts, "\\$", _has_open_formula)
+
+
+def _has_open_formula(text: str) -> bool:
+    pairs = ((r"\[", r"\]"), (r"\(", r"\)"), (r"\begin{", r"\end{"))
+    plain = text.replace("\\\\", "")
+    return text.count("$$") % 2 == 1 or any(plain.count(one) != plain.count(other) for one, other in pairs)
+
+
+def _odd(texts: Texts, marks: str, wrong: object) -> Hits:
+    assert callable(wrong)
+    places = texts.where(MARK)
+    places = places[np.isin(texts.letters[places], [ord(mark) for mark in marks])]
+    hits = texts.hits(places)
+    keep = np.array([wrong(texts.string(text)) for text in hits.text], dtype=bool)
+    return Hits(hits.text[keep], hits.offset[keep])
+
+
+@text_rule("refusal", "metric", "response", "an answer that declines to answer")
+def refusal(texts: Texts) -> Hits:
+    """By its first words."""
+    return _in_opening(
+        texts,
+        "我?(很?抱歉|对不起|不好意思)[，,。 ]?.{0,20}(不能|无法|不可以|不会|没有办法|不便)"
+        "|我(无法|不能)(回答|提供|完成|满足|协助|帮助)"
+        "|(?i:i('m| am) sorry,? but|i (can't|cannot|can not) (help|assist|provide|answer))",
+    )
+
+
+@text_rule("ai-disclosure", "metric", "response", "an answer that says it comes from an AI")
+def ai_disclosure(texts: Texts) -> Hits:
+    """By its first words."""
+    return _in_opening(
+        texts,
+        "(作为|我是|身为)(一个|一名|一款|一位)?.{0,8}(人工智能|AI|ai|语言模型|智能助手|大模型|机器人)"
+        "|(?i:as an ai|i am an ai|i'm an ai)",
+    )
+
+
+_FAMILIES = {
+    "openai": "chatgpt|openai|gpt",
+    "anthropic": "claude|anthropic",
+    "google": "gemini|gemma|bard|谷歌|google",
+    "meta": "llama|meta ai",
+    "qwen": "qwen|通义|千问|阿里",
+    "baidu": "ernie|文心|百度",
+    "zhipu": "glm|智谱|清言",
+    "iflytek": "spark|星火|讯飞",
+    "bytedance": "doubao|豆包|字节跳动|skylark",
+    "moonshot": "kimi|moonshot|月之暗面",
+    "deepseek": "deepseek|深度求索",
+    "baichuan": "baichuan|百川",
+    "internlm": "internlm|书生|浦语",
+    "minimax": "minimax|abab|海螺",
+    "hunyuan": "hunyuan|混元",
+    "moss": "moss",
+}
+_SAYS_WHO = "(我是|我叫|我的名字(是|叫)|(?i:i am|i'm|my name is) )[^。！？!?\n]{0,20}"
+
+
+@text_rule("self-identity", "warning", "response", "an answer that names another maker than its model's")
+def self_identity(texts: Texts) -> Hits:
+    """Says who it is, and is known to be somebody else by the model field."""
+    names = "|".join(_FAMILIES.values())
+    hits = []
+    for text, offset in _searched(texts, f"{_SAYS_WHO}(?i:{names})", ~texts.is_query):
+        said = re.match(f"{_SAYS_WHO}(?i:{names})", texts.string(text)[offset:])
+        whose, claimed = _family(texts.models[text - texts.queries].as_py() or ""), _family(said[0] if said else "")
+        if whose and claimed and whose != claimed:
+            hits.append((text, offset))
+    return _hits(hits)
+
+
+@cache
+def _family(name: str) -> str | None:
+    return next((family for family, names in _FAMILIES.items() if re.search(names, name, re.IGNORECASE)), None)
+
+
+def _searched(texts: Texts, pattern: str, among: Mask) -> list[tuple[int, int]]:
+    """Text and offset of the first match in each text of a mask; RE2 finds the texts, in linear time."""
+    chosen = np.flatnonzero(among)
+    if not len(chosen):
+        return []
+    column = texts.column if len(chosen) == len(texts) else texts.column.take(pa.array(chosen))
+    matched = chosen[pc.match_substring_regex(column, pattern).to_numpy(zero_copy_only=False)]
+    compiled = re.compile(pattern)
+    found = [(int(text), compiled.search(texts.string(text))) for text in matched]
+    return [(text, match.start()) for text, match in found if match]
+
+
+def _in_opening(texts: Texts, pattern: str) -> Hits:
+    opening = pc.utf8_slice_codeunits(texts.column, 0, _OPENING)
+    return texts.at_start(pc.match_substring_regex(opening, pattern).to_numpy(zero_copy_only=False))
+
+
+def _hits(found: Iterable[tuple[int, int]]) -> Hits:
+    first: dict[int, int] = {}
+    for text, offset in sorted(found):
+        first.setdefault(text, offset)
+    return Hits(np.array(list(first), np.int64), np.array(list(first.values()), np.int64))
