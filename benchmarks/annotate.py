@@ -113,9 +113,9 @@ def measure_memory(rows: int) -> dict[str, float]:
     from coig_p.annotate.asking.asker import Asker
     from coig_p.annotate.asking.ledger import PUT, Ledger
     from coig_p.annotate.asking.limits import Budget
-    from coig_p.annotate.tasks.queries import collect, decide
     from coig_p.annotate.stages import requests_of
     from coig_p.annotate.status import status
+    from coig_p.annotate.tasks.queries import collect, decide
 
     with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
         config = run_file(Path(folder), "http://127.0.0.1:1/v1", rows)

@@ -11,9 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "annotate"))
 
-from annotate_killing import CONCURRENCY, MODELS, kills
+from killing import CONCURRENCY, MODELS, kills
 from measuring import publish, where
 
 

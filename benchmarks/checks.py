@@ -64,10 +64,10 @@ def measure(way: str, store: Path) -> Measured:
 def time_rules(store: Path) -> dict[str, float]:
     """Seconds of each text and row rule, of what they share, over one shard; not of totals' sums."""
     from coig_p.store.store import Store
-    from coig_p.validation.gate import BATCH_SIZE
-    from coig_p.validation.rules import RULES
     from coig_p.validation.checks.structure import Rows, Totals
     from coig_p.validation.checks.texts import Texts
+    from coig_p.validation.gate import BATCH_SIZE
+    from coig_p.validation.rules import RULES
 
     opened = Store.open(store)
     spent: dict[str, float] = defaultdict(float)
@@ -92,8 +92,8 @@ def time_rules(store: Path) -> dict[str, float]:
 
 def doubled() -> tuple[float, str]:
     """The worst growth of a rule's time over all hostile texts, where it takes long enough to tell."""
-    from coig_p.validation.rules import RULES
     from coig_p.validation.checks.texts import Texts
+    from coig_p.validation.rules import RULES
 
     def seconds(rule: str, texts: Texts) -> float:
         times = []

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.core.atomic import atomic_directory
-from coig_p.store.manifest import Manifest
 from coig_p.schema import RAW_SCHEMA, RESPONSE_TYPE, SCORE_TYPE
-from coig_p.store.store import Part, write_store
+from coig_p.store.manifest import Manifest
+from coig_p.store.writing import Part, write_store
 
 MODELS = 15
 JUDGES = 8

@@ -60,8 +60,8 @@ def prepare(work: Path, queries: int) -> None:
     from corpus import make_store
 
     import coig_p.builder
-    from coig_p.pairs.plan import ShardConfig
     from coig_p.export.write import ExportConfig, export_store
+    from coig_p.pairs.plan import ShardConfig
 
     make_store(work / "store", queries)
     shards = max(1, queries // 1000)

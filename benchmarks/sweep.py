@@ -33,10 +33,11 @@ THRESHOLDS = [at / 2 for at in range(20)]
 def run(way: str, store: Path, work: Path) -> int:
     """Do it; the number of pairs at threshold 2."""
     import coig_p
-    from coig_p.pairs.kernel import PairConfig, find_pairs
+    from coig_p.pairs.config import PairConfig
+    from coig_p.pairs.kernel import find_pairs
     from coig_p.stats.counts import statistics
-    from coig_p.store.store import Store
     from coig_p.stats.sweep import sweep
+    from coig_p.store.store import Store
 
     if way == LOAD:
         with tempfile.TemporaryDirectory(dir=work) as cache:
@@ -70,9 +71,10 @@ def measure(way: str, store: Path, work: Path) -> Measured:
 def with_second_judge(source: Path, target: Path) -> None:
     """The same store, every response scored by another judge too, within a point of the first."""
     from coig_p.core.atomic import atomic_directory
-    from coig_p.store.manifest import Manifest
     from coig_p.schema import RAW_SCHEMA
-    from coig_p.store.store import Part, Store, write_store
+    from coig_p.store.manifest import Manifest
+    from coig_p.store.store import Store
+    from coig_p.store.writing import Part, write_store
 
     rng = np.random.default_rng(1)
 

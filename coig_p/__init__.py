@@ -13,7 +13,7 @@ from typing import Any
 
 from coig_p._version import __version__
 from coig_p.errors import CoigPError
-from coig_p.pairs.kernel import PairConfig
+from coig_p.pairs.config import PairConfig
 from coig_p.registration import register
 from coig_p.store.store import Store
 

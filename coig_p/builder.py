@@ -19,15 +19,11 @@ import pyarrow.parquet as pq
 from datasets.arrow_reader import ArrowReader
 from datasets.fingerprint import Hasher
 
-from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
+from coig_p.core.code import code_hash
+from coig_p.engine.local import ahead
 from coig_p.errors import StoreError, UnknownNameError, UsageError
-from coig_p.store.locate import Location, download, is_offline, locate
-from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.pairs.weights import ONCE, UNWEIGHTED, check_weights, is_partial, parse_weights, passes
-from coig_p.pairs.kernel import PairConfig, check_judges
-from coig_p.registration import CODE_HASH, NAME
-from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
-from coig_p.pairs.stream import shard_tables
+from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
 from coig_p.pairs.splits import (
     TRAIN,
     OneSplit,
@@ -37,8 +33,12 @@ from coig_p.pairs.splits import (
     own_clusters,
     read_clusters,
 )
-from coig_p.store.store import sha256_of
-from coig_p.engine.local import ahead
+from coig_p.pairs.stream import shard_tables
+from coig_p.pairs.weights import ONCE, UNWEIGHTED, check_weights, is_partial, parse_weights, passes
+from coig_p.schema import NAME, PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
+from coig_p.store.locate import Location, download, is_offline, locate
+from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.writing import sha256_of
 
 ALL = "all"
 _PAIR_OPTIONS, _SPLIT_OPTIONS, _SHARD_OPTIONS = (
@@ -333,7 +333,7 @@ def load_dataset(
         cache_dir=cache_dir,
         dataset_name=NAME,
         config_name=name,
-        hash=CODE_HASH,
+        hash=code_hash(),
         features=features,
         token=token,
         data_dir=data_dir,

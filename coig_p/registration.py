@@ -8,32 +8,20 @@ for ours: the stock one would search the working directory for data files.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import logging
-from pathlib import Path
 from typing import Any
 
 import datasets
 import datasets.load
 import datasets.packaged_modules
 
+from coig_p.core.code import code_hash
 from coig_p.errors import CoigPError
+from coig_p.schema import NAME
 
-NAME = "coig-p"
 _MODULE = "coig_p.builder"
 _logger = logging.getLogger("coig_p")
-
-
-def _code_hash() -> str:
-    """Part of every cache path, so that rows made by other code are not taken for ours."""
-    digest = hashlib.sha256()
-    for module in ("schema", "labels", "pairs", "tables", "splits", "mixtures", "blocks", "shards", "builder"):
-        digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
-    return digest.hexdigest()[:16]
-
-
-CODE_HASH = _code_hash()
 
 
 def register() -> bool:
@@ -52,7 +40,7 @@ def register() -> bool:
     if not fits or list(inspect.signature(stock.__init__).parameters) != expected:
         _explain()
         return False
-    table[NAME] = (_MODULE, CODE_HASH)
+    table[NAME] = (_MODULE, code_hash())
     datasets.load.PackagedDatasetModuleFactory = _factory(stock)
     return True
 
@@ -114,7 +102,7 @@ def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> 
     configs = [CoigPConfig(name=name, data_files=DataFilesPatternsDict()) for name in config_names(location.manifest)]
     return datasets.load.DatasetModule(
         _MODULE,
-        CODE_HASH,
+        code_hash(),
         # The root is pinned to a commit, so both look-ups of one call see the same revision.
         {"data_dir": location.root, "dataset_name": NAME},
         builder_configs_parameters=datasets.load.BuilderConfigsParameters(builder_configs=configs),

@@ -8,6 +8,9 @@ import pyarrow as pa
 
 from coig_p.errors import UsageError
 
+NAME = "coig-p"
+"""What datasets knows us by: `load_dataset(NAME, ...)`."""
+
 SCHEMA_VERSION = 1
 """Version of the store's layout. Readers accept every older one."""
 

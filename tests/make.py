@@ -10,11 +10,11 @@ from unittest import mock
 
 import pyarrow as pa
 
-from coig_p.store.store import store as store_module
 from coig_p.core.atomic import atomic_directory
-from coig_p.store.manifest import Manifest
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store.store import Part, write_store
+from coig_p.store.manifest import Manifest
+from coig_p.store.store import store as store_module
+from coig_p.store.writing import Part, write_store
 
 Row = dict[str, Any]
 Rows = list[Row]

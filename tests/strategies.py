@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from coig_p.pairs.kernel import AGGREGATIONS, LABELS
+from coig_p.pairs.config import AGGREGATIONS, LABELS
 
 Row = dict[str, Any]
 

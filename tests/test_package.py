@@ -18,8 +18,8 @@ import coig_p
 from coig_p.cli.main import cli
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
-from coig_p.store.locate import BUNDLED
 from coig_p.schema import DOMAINS
+from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]

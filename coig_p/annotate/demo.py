@@ -6,12 +6,12 @@ from itertools import islice
 from pathlib import Path
 
 from coig_p.annotate.config import load_config
-from coig_p.annotate.tasks.queries import write_lines
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
+from coig_p.annotate.tasks.queries import write_lines
 from coig_p.errors import DataError, UsageError
-from coig_p.store.locate import BUNDLED
 from coig_p.schema import DOMAINS
+from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
 
 MODELS, JUDGES = 6, 3

@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from coig_p.annotate.asking.asker import Asker
-from coig_p.annotate.config import Endpoint, RunConfig, check_budget
 from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger
 from coig_p.annotate.asking.limits import Budget
+from coig_p.annotate.config import Endpoint, RunConfig, check_budget
+from coig_p.annotate.storing import Stored, write_store_of
 from coig_p.annotate.tasks.queries import collect, decide
 from coig_p.annotate.tasks.requests import (
     Request,
@@ -22,7 +23,6 @@ from coig_p.annotate.tasks.requests import (
     outcome,
     query_request,
 )
-from coig_p.annotate.storing import Stored, write_store_of
 from coig_p.errors import DataError, RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coig_p.annotate.asking.client import read_body
-from coig_p.annotate.config import MONEY, Endpoint, RunConfig, max_tokens
 from coig_p.annotate.asking.ledger import (
     ANSWERED,
     BATCHED,
@@ -22,6 +21,8 @@ from coig_p.annotate.asking.ledger import (
     sum_of,
     whole_sum,
 )
+from coig_p.annotate.config import MONEY, Endpoint, RunConfig, max_tokens
+from coig_p.annotate.stages import count_of
 from coig_p.annotate.tasks.requests import (
     GENERATE,
     JUDGE,
@@ -34,7 +35,6 @@ from coig_p.annotate.tasks.requests import (
     query_request,
     verdict,
 )
-from coig_p.annotate.stages import count_of
 
 _LATELY = 300.0  # seconds over which a rate is measured
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from coig_p.annotate.config import RunConfig
 from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.requests import (
     GENERATE,
     JUDGE,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from coig_p.cli.quality import as_json
-from coig_p.core.text import printable, progress, table
+from coig_p.cli.screen import progress, table
+from coig_p.core.text import printable
 
 if TYPE_CHECKING:
     from coig_p.annotate.config import RunConfig
@@ -186,8 +187,8 @@ def status(file: Path, json_: bool) -> None:
     coigp annotate status run.toml
     coigp annotate status run.toml --json | jq .cost
     """
-    from coig_p.annotate.config import load_config
     from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.config import load_config
     from coig_p.annotate.status import status as find
 
     config = load_config(file)
@@ -232,8 +233,8 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
     coigp annotate audit run.toml
     coigp annotate audit run.toml --apply
     """
-    from coig_p.annotate.config import load_config
     from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.config import load_config
     from coig_p.annotate.status import audit as find
 
     config = load_config(file)
@@ -361,10 +362,10 @@ def _print(config: RunConfig, report: Report) -> None:
 
 
 def _estimate(config: RunConfig, json_: bool) -> None:
-    from coig_p.annotate.config import MONEY
     from coig_p.annotate.asking.ledger import Ledger
-    from coig_p.annotate.tasks.queries import collect
+    from coig_p.annotate.config import MONEY
     from coig_p.annotate.status import estimate
+    from coig_p.annotate.tasks.queries import collect
 
     with Ledger.open(config.folder, write=True) as ledger:
         collect(config, ledger)

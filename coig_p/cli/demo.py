@@ -13,18 +13,20 @@ from datasets import load_dataset
 
 from coig_p.annotate.demo import JUDGES, MODELS
 from coig_p.annotate.demo import run as annotate_scripted
-from coig_p.report.card import CARD_TOML
+from coig_p.cli.screen import progress, table
+from coig_p.core.text import printable
 from coig_p.errors import UsageError
 from coig_p.ingest.files import import_files
-from coig_p.stats.info import store_info
 from coig_p.ingest.intake import ImportConfig
-from coig_p.store.locate import BUNDLED
-from coig_p.publish.release import ReleaseConfig, write_release
-from coig_p.publish.rehearsal import rehearse
 from coig_p.publish.plan import read_release
+from coig_p.publish.rehearsal import rehearse
+from coig_p.publish.release import ReleaseConfig, write_release
+from coig_p.report.card import CARD_TOML
 from coig_p.schema import DOMAINS
-from coig_p.store.store import Store, check_target
-from coig_p.core.text import printable, table
+from coig_p.stats.info import store_info
+from coig_p.store.locate import BUNDLED
+from coig_p.store.places import check_target
+from coig_p.store.store import Store
 from coig_p.validation import check
 from coig_p.validation.report import worst_first
 
@@ -91,12 +93,12 @@ def _demo(folder: Path, release: Path) -> None:
 
     shutil.copy(BUNDLED.parent / CARD_TOML, store)
     _step("7. A release: checked, paired, documented", "coigp-publish store --version 1.0.0 --target dir:release")
-    files = write_release(Store.open(store), release, ReleaseConfig("1.0.0"), overwrite=True).manifest.files
-    roles = Counter(file.role for file in files)
+    released = write_release(Store.open(store), release, ReleaseConfig("1.0.0"), overwrite=True, bar=progress)
+    roles = Counter(file.role for file in released.manifest.files)
     click.echo(table(["role", "files"], [[role, number] for role, number in sorted(roles.items())]))
 
     _step("8. A rehearsal on a Hub that lives as long as this step", "coigp-publish release --version 1.0.0 --rehearse")
-    published = rehearse(read_release(release, "1.0.0"))
+    published = rehearse(read_release(release, "1.0.0"), bar=progress)
     loaded = sum(sum(splits.values()) for splits in published.rows.values())
     click.echo(f"{published.added} files put in one commit and tagged {published.tag}; loaded back from it, map-style")
     click.echo(f"and streaming: {loaded:,} rows in {len(published.rows)} configs, as many as the release has")

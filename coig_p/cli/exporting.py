@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from coig_p.pairs.plan import ShardConfig
 from coig_p.cli.options import config_options, pair_config
-from coig_p.pairs.kernel import PairConfig
 from coig_p.cli.quality import as_json
-from coig_p.pairs.splits import SplitConfig
-from coig_p.core.text import printable, progress, table
+from coig_p.cli.screen import progress, table
+from coig_p.core.text import printable
 from coig_p.export.trainers import FORMS
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.plan import ShardConfig
+from coig_p.pairs.splits import SplitConfig
 
 _PAIRS = tuple(option for option in PairConfig.__dataclass_fields__ if option != "format")
 _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__dataclass_fields__)

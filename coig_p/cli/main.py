@@ -13,14 +13,15 @@ import click
 
 from coig_p._version import __version__
 from coig_p.cli.annotate import annotate
-from coig_p.errors import CoigPError
 from coig_p.cli.exporting import export
 from coig_p.cli.options import config_options, pair_config
-from coig_p.pairs.kernel import PairConfig
 from coig_p.cli.quality import as_json, check, clean, contamination, dedup
-from coig_p.ingest.recipes import RECIPES
 from coig_p.cli.reporting import card, stats, sweep
-from coig_p.core.text import printable, progress, table
+from coig_p.cli.screen import progress, table
+from coig_p.core.text import printable
+from coig_p.errors import CoigPError
+from coig_p.ingest.recipes import RECIPES
+from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
     from coig_p.ingest.accounting import ImportReport
@@ -174,11 +175,11 @@ def import_command(
     coigp import cvalues/*.jsonl.gz --out store --recipe cvalues
     """
     from coig_p.ingest.accounting import ImportFailed
-    from coig_p.ingest.shapes import UNKNOWN, FormConfig
     from coig_p.ingest.files import import_files
     from coig_p.ingest.intake import ImportConfig
-    from coig_p.ingest.recipes import Recipe, find_recipe
     from coig_p.ingest.readers import find_inputs
+    from coig_p.ingest.recipes import Recipe, find_recipe
+    from coig_p.ingest.shapes import UNKNOWN, FormConfig
 
     known = find_recipe(recipe) if recipe else Recipe("auto", "", domain="")
     options["split"] = options["split"] or known.split

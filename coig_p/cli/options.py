@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from coig_p.pairs.kernel import PairConfig
+from coig_p.pairs.config import PairConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

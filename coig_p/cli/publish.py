@@ -15,13 +15,14 @@ import click
 from coig_p._version import __version__
 from coig_p.cli.main import run_command
 from coig_p.cli.options import config_options, pair_config
-from coig_p.pairs.kernel import PairConfig
 from coig_p.cli.quality import against_option, as_json, num_proc_option, rules_option
-from coig_p.core.text import printable, progress
+from coig_p.cli.screen import progress
+from coig_p.core.text import printable
+from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
-    from coig_p.publish.hub import Published
     from coig_p.publish.client import HubConfig
+    from coig_p.publish.hub import Published
     from coig_p.publish.plan import Release
 
 _SHOWN = 20
@@ -180,8 +181,8 @@ class _Making:
             yield Path(folder) / "release"
 
     def write(self, store: Path, out: Path, overwrite: bool = False) -> None:
-        from coig_p.publish.release import ReleaseConfig, write_release
         from coig_p.publish.plan import check_version
+        from coig_p.publish.release import ReleaseConfig, write_release
         from coig_p.store.store import Store
         from coig_p.validation import load_rules
 
@@ -196,7 +197,7 @@ class _Making:
             num_proc=num_proc,
             repo=self.repo,
         )
-        write_release(Store.open(store, check_sizes=False), out, config, overwrite=overwrite)
+        write_release(Store.open(store, check_sizes=False), out, config, overwrite=overwrite, bar=progress)
 
 
 def is_release(folder: Path) -> bool:
@@ -261,14 +262,14 @@ def publish_to_hub(release: Release, repo_id: str, config: HubConfig, json_: boo
     """Publish and say what was done."""
     from coig_p.publish.hub import publish
 
-    print_published(publish(release, repo_id, config), json_)
+    print_published(publish(release, repo_id, config, progress), json_)
 
 
 def publish_rehearsal(release: Release, repo_id: str, config: HubConfig, json_: bool) -> None:
     """Rehearse and say what would be done."""
     from coig_p.publish.rehearsal import rehearse
 
-    published = rehearse(release, repo_id, config)
+    published = rehearse(release, repo_id, config, progress)
     print_published(published, json_)
     if not json_:
         click.echo("This was a rehearsal on a Hub of this machine, which is gone again.")
@@ -278,7 +279,7 @@ def publish_to_modelscope(release: Release, repo_id: str, config: HubConfig, jso
     """Publish there and say what was done."""
     from coig_p.publish.modelscope import publish_modelscope
 
-    print_published(publish_modelscope(release, repo_id, config), json_)
+    print_published(publish_modelscope(release, repo_id, config, progress), json_)
 
 
 def print_plan(release: Release, repo_id: str, config: HubConfig, target: str, json_: bool) -> None:

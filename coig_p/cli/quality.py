@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.core.text import printable, progress, table
+from coig_p.cli.screen import progress, table
+from coig_p.core.text import printable
 
 if TYPE_CHECKING:
     from coig_p.store.store import Store
@@ -66,7 +67,7 @@ def check(
     coigp check store --against crbench.jsonl
     coigp check --list
     """
-    from coig_p.store.store import check_folder
+    from coig_p.store.places import check_folder
     from coig_p.validation import load_rules
     from coig_p.validation.report import FILES, write_report
 
@@ -182,9 +183,9 @@ def clean(
     coigp clean store --out clean
     coigp clean store --out clean --rule mobile --rule truncated
     """
-    from coig_p.validation.cleaning import check_clean, clean_store
     from coig_p.store.store import Store
     from coig_p.validation import load_rules
+    from coig_p.validation.cleaning import check_clean, clean_store
 
     rules = load_rules(rules_file)
     opened = Store.open(store)
@@ -269,7 +270,8 @@ def dedup(
     coigp dedup store --out new --against last-release
     coigp dedup store --out unique --scope responses
     """
-    from coig_p.store.store import Store, check_target
+    from coig_p.store.places import check_target
+    from coig_p.store.store import Store
 
     if out is None and not dry_run:
         raise click.UsageError("Missing option '--out', or pass --dry-run.")
@@ -391,7 +393,8 @@ def contamination(store: Path, names: tuple[str, ...], out: Path | None, json_: 
 
     from coig_p.core.atomic import atomic_file
     from coig_p.dedup.contamination import ContaminationConfig, find_contamination, read_benchmarks
-    from coig_p.store.store import Store, check_outside
+    from coig_p.store.places import check_outside
+    from coig_p.store.store import Store
 
     config = ContaminationConfig(**options)
     if out is not None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import config_options, pair_config
-from coig_p.pairs.kernel import PairConfig
 from coig_p.cli.quality import as_json
-from coig_p.core.text import printable, progress, table
+from coig_p.cli.screen import progress, table
+from coig_p.core.text import printable
+from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
     from coig_p.stats.counts import Statistics
@@ -55,7 +56,8 @@ def stats(
     """
     from coig_p.report.figures import statistics_plots
     from coig_p.stats.counts import statistics
-    from coig_p.store.store import Store, check_folder
+    from coig_p.store.places import check_folder
+    from coig_p.store.store import Store
 
     config = pair_config(options)
     if out is not None:
@@ -144,8 +146,9 @@ def sweep(
     coigp sweep store --out sweep --language zh
     """
     from coig_p.report.figures import sweep_plots
-    from coig_p.store.store import Store, check_folder
     from coig_p.stats.sweep import sweep as run_sweep
+    from coig_p.store.places import check_folder
+    from coig_p.store.store import Store
 
     config = pair_config(options)
     steps = _thresholds(thresholds)
@@ -252,10 +255,10 @@ def card(store: Path, init: bool, language: str, version: str) -> None:
         return
     import tempfile
 
-    from coig_p.publish.release import ReleaseConfig, write_release
     from coig_p.publish.plan import check_version
+    from coig_p.publish.release import ReleaseConfig, write_release
 
     check_version(version)
     with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
-        released = write_release(opened, Path(folder) / "release", ReleaseConfig(version))
+        released = write_release(opened, Path(folder) / "release", ReleaseConfig(version), bar=progress)
         click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)

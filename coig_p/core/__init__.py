@@ -1,1 +1,1 @@
-"""."""
+"""What everything else stands on: arrays, atomic writes, text. It knows nothing of stores."""

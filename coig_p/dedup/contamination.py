@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from coig_p.core.normalize import comparison_forms
 from coig_p.dedup.shingles import Index, shingles
 from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.ingest.readers import data_files, find_inputs, read_rows
 from coig_p.store.locate import download_repository
 from coig_p.store.manifest import MANIFEST
-from coig_p.core.normalize import comparison_forms
-from coig_p.ingest.readers import data_files, find_inputs, read_rows
 from coig_p.store.store import Store
 from coig_p.validation import Report, Rule
 from coig_p.validation.findings import FINDINGS, ordered, redacted

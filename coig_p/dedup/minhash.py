@@ -32,8 +32,8 @@ from coig_p.dedup.shingles import (
     sorted_unique,
     spread,
 )
-from coig_p.errors import UsageError
 from coig_p.engine.local import in_order
+from coig_p.errors import UsageError
 
 NUM_PERM = 128
 _MISSED = 1e-3

@@ -15,15 +15,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.ingest.accounting import UNITS
 from coig_p.core.atomic import atomic_directory
-from coig_p.validation.cleaning import dropped_before
+from coig_p.core.normalize import comparison_forms
+from coig_p.core.progress import Advance
 from coig_p.dedup.minhash import NUM_PERM, check_seed, components, similar_pairs
 from coig_p.dedup.shingles import Index, jaccard
 from coig_p.errors import DataError, UsageError
-from coig_p.core.normalize import comparison_forms
+from coig_p.ingest.accounting import UNITS
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store.store import Part, Store, check_target, describe_file, write_store
+from coig_p.store.places import check_target
+from coig_p.store.store import Store
+from coig_p.store.writing import Part, describe_file, write_store
+from coig_p.validation.cleaning import dropped_before
 
 if TYPE_CHECKING:
     from coig_p.dedup.semantic import SemanticConfig
@@ -41,8 +44,6 @@ DUPLICATES = pa.schema(
 
 `cluster` counts from 0 in the order of survivors; `similarity` is the exact Jaccard to the survivor.
 """
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from coig_p.validation.cleaning import clean_store
+from coig_p.core.normalize import comparison_forms
 from coig_p.dedup.minhash import NUM_PERM, check_seed, components, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.errors import UsageError
-from coig_p.core.normalize import comparison_forms
 from coig_p.store.store import Store
 from coig_p.validation import Report, Rule
+from coig_p.validation.cleaning import clean_store
 from coig_p.validation.findings import FINDINGS
 
 DUPLICATE_RESPONSES = pa.schema(

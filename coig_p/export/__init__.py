@@ -1,1 +1,1 @@
-"""."""
+"""A store's rows as trainers read them."""

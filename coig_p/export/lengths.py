@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.arrays import Index, Mask
 from coig_p.errors import DataError, UsageError
-from coig_p.pairs.labels import Index, Mask
 from coig_p.pairs.rows import Rows
 
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)

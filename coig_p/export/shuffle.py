@@ -76,7 +76,7 @@ def interleaved(true: Spill, false: Spill) -> Iterator[pa.RecordBatch]:
 
     Of N rows the first n hold n * true.rows // N of the one kind.
     """
-    from coig_p.store.store import cut
+    from coig_p.store.writing import cut
 
     total = true.rows + false.rows
     share = np.diff(np.arange(total + 1, dtype=np.int64) * true.rows // max(1, total)).astype(bool)

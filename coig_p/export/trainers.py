@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.arrays import Index
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.pairs.labels import Index
-from coig_p.schema import MESSAGES_TYPE
 from coig_p.pairs.rows import blank, messages
+from coig_p.schema import MESSAGES_TYPE
 
 Columns = dict[str, pa.Array]
 

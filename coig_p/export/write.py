@@ -27,19 +27,21 @@ import pyarrow.parquet as pq
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory, atomic_file
-from coig_p.pairs.plan import ShardConfig, shuffle_keys
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.store.manifest import check_split_name
-from coig_p.pairs.weights import UNWEIGHTED, check_weights, is_partial, passes, share_of
-from coig_p.pairs.kernel import PairConfig, check_judges
-from coig_p.schema import PAIR_SCHEMAS
-from coig_p.export.snippets import config_files, readme
-from coig_p.export.shuffle import Spill, interleaved, parts_for
-from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names, own_clusters, read_clusters
-from coig_p.store.store import Store, check_outside, cut, even_sizes
-from coig_p.pairs.rows import ResponseRows, Rows, find_rows, pair_tables
 from coig_p.export.lengths import Lengths, read_tokenizer
+from coig_p.export.shuffle import Spill, interleaved, parts_for
+from coig_p.export.snippets import config_files, readme
 from coig_p.export.trainers import Form, find_form
+from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.plan import ShardConfig, shuffle_keys
+from coig_p.pairs.rows import ResponseRows, Rows, find_rows, pair_tables
+from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names, own_clusters, read_clusters
+from coig_p.pairs.weights import UNWEIGHTED, check_weights, is_partial, passes, share_of
+from coig_p.schema import PAIR_SCHEMAS
+from coig_p.store.manifest import check_split_name
+from coig_p.store.places import check_outside
+from coig_p.store.store import Store
+from coig_p.store.writing import cut, even_sizes
 
 FILE_TYPES = ("parquet", "jsonl")
 SHARDS = "shards.json"

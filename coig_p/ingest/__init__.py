@@ -1,1 +1,1 @@
-"""."""
+"""Files that people have, into a store: read, recognised, checked, counted."""

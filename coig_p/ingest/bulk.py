@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from coig_p.schema import OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE
 from coig_p.ingest.readers import Block, RawRow
+from coig_p.schema import OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE
 
 _SCHEMA = pj.ParseOptions(explicit_schema=RAW_SCHEMA, unexpected_field_behavior="error")
 

@@ -15,16 +15,19 @@ from functools import partial
 from pathlib import Path
 
 from coig_p._version import __version__
-from coig_p.ingest.accounting import UNITS, ImportFailed, ImportReport
 from coig_p.core.atomic import atomic_directory
-from coig_p.ingest.bulk import clean_rows
-from coig_p.errors import UsageError
-from coig_p.ingest.shapes import detect
-from coig_p.ingest.intake import DEFAULT_THRESHOLD, ImportConfig, Intake, shaped
-from coig_p.store.manifest import Manifest
-from coig_p.ingest.readers import Advance, RawRow, find_inputs, has_lines, read_blocks, read_rows
-from coig_p.store.store import Part, Store, check_target, describe_file, sha256_of, write_store
+from coig_p.core.progress import Advance
 from coig_p.engine.local import in_order
+from coig_p.errors import UsageError
+from coig_p.ingest.accounting import UNITS, ImportFailed, ImportReport
+from coig_p.ingest.bulk import clean_rows
+from coig_p.ingest.intake import DEFAULT_THRESHOLD, ImportConfig, Intake, shaped
+from coig_p.ingest.readers import RawRow, find_inputs, has_lines, read_blocks, read_rows
+from coig_p.ingest.shapes import detect
+from coig_p.store.manifest import Manifest
+from coig_p.store.places import check_target
+from coig_p.store.store import Store
+from coig_p.store.writing import Part, describe_file, sha256_of, write_store
 
 COMPARISONS_THRESHOLD = 1.0  # "A wins" is 1 and 0
 

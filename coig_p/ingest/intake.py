@@ -16,12 +16,14 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.accounting import SHOWN, UNITS, ImportReport, Problem
 from coig_p.ingest.bulk import CleanRows
-from coig_p.ingest.values import Rejected, comparison_at, number_at, shown, text_at
-from coig_p.errors import UnknownNameError, UsageError
+from coig_p.ingest.readers import RawRow, check_encoding
 from coig_p.ingest.shapes import FormConfig, shape
-from coig_p.pairs.kernel import check_threshold
+from coig_p.ingest.spool import Spool, digest
+from coig_p.ingest.values import Rejected, comparison_at, number_at, shown, text_at
+from coig_p.pairs.config import check_threshold
 from coig_p.schema import (
     COMPARISON_TYPE,
     OVERALL,
@@ -32,8 +34,6 @@ from coig_p.schema import (
     domain_problem,
     on_grid,
 )
-from coig_p.ingest.readers import RawRow, check_encoding
-from coig_p.ingest.spool import Spool, digest
 
 DEFAULT_THRESHOLD = 2.0  # COIG-P, section 3.3
 _NO_RESPONSES = "missing. If rows have another shape, name it with --format, or its fields with --map"

@@ -21,10 +21,10 @@ from typing import IO, Any, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.store.locate import download_file
 
-Advance = Callable[[int], None]
 Item = TypeVar("Item")
 _PARQUET_ROWS = 256
 _JSON_CHARS = 1 << 20

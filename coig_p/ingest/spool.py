@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store.store import ROWS_PER_GROUP
+from coig_p.store.writing import ROWS_PER_GROUP
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 

@@ -8,123 +8,22 @@ by Arrow's ``take`` (`coig_p.pairs.rows`).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
-from hashlib import blake2b
-from numbers import Integral, Real
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.errors import UnknownNameError, UsageError
-from coig_p.pairs.labels import (
-    Floats,
-    Index,
-    Labelled,
-    Mask,
-    Names,
-    Responses,
-    compared_pairs,
-    dense_ranks,
-    group_sizes,
-    group_starts,
-    net_margins,
-    response_values,
-)
-from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID, on_grid, to_grid
-
-AGGREGATIONS = ("mean", "median", "min", "max")
-STRATEGIES = ("all", "best_worst", "adjacent", "best_random")
-LABELS = ("auto", "scores", "comparisons")
-FORMATS = tuple(PAIR_SCHEMAS)
+from coig_p.core.arrays import Floats, Index, Mask, byte_slices, dense_ranks, group_sizes, group_starts, hash64, mix
+from coig_p.errors import UsageError
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.labels import Labelled, Names, Responses, compared_pairs, net_margins, response_values
+from coig_p.schema import SCORE_GRID, to_grid
 
 _NO_PAIRS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
-_TEXT_BYTES = 4 << 20  # of one column in one table: far below 2 GiB, and larger tables load no faster
-
-
-@dataclass(frozen=True)
-class PairConfig:
-    """Which pairs a store gives. The same names are keywords of load_dataset and CLI options.
-
-    Raises:
-        UsageError: a value that is not allowed; the message lists what is.
-    """
-
-    threshold: float | None = field(
-        default=None, metadata={"help": "Smallest margin of a pair. Default: the store's, 2 for COIG-P."}
-    )
-    strict: bool = field(default=False, metadata={"help": "Keep margins above the threshold, not those equal to it."})
-    aggregation: str = field(
-        default="mean", metadata={"help": "How the judges of a response are combined.", "choices": AGGREGATIONS}
-    )
-    judges: tuple[str, ...] | None = field(default=None, metadata={"help": "Use these judges alone."})
-    include_self_judged: bool = field(
-        default=False, metadata={"help": "Also use scores that a model gave to its own response."}
-    )
-    labels: str = field(
-        default="auto", metadata={"help": "Scores, comparisons, or scores where there are any.", "choices": LABELS}
-    )
-    strategy: str = field(default="all", metadata={"help": "Which pairs of a query are kept.", "choices": STRATEGIES})
-    max_pairs_per_query: int | None = field(default=None, metadata={"help": "Draw at most so many pairs a query."})
-    seed: int = field(default=0, metadata={"help": "Seed of every draw."})
-    format: str = field(default="dpo", metadata={"help": "Columns for this kind of trainer.", "choices": FORMATS})
-
-    def __post_init__(self) -> None:
-        if self.threshold is not None:
-            object.__setattr__(self, "threshold", check_threshold(self.threshold))
-        for name in ("strict", "include_self_judged"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise UsageError(f"{name}={getattr(self, name)!r}: use True or False")
-        for option in fields(self):
-            choices = option.metadata.get("choices")
-            if choices and getattr(self, option.name) not in choices:
-                raise UnknownNameError(option.name, getattr(self, option.name), choices)
-        if self.judges is not None:
-            judges = (self.judges,) if isinstance(self.judges, str) else tuple(self.judges)
-            if not judges or not all(isinstance(judge, str) and judge for judge in judges):
-                raise UsageError(f"judges={self.judges!r}: give one or more names, or leave it out for all")
-            object.__setattr__(self, "judges", tuple(sorted(set(judges))))
-        if self.max_pairs_per_query is not None and (
-            not _is_integer(self.max_pairs_per_query) or self.max_pairs_per_query < 1
-        ):
-            raise UsageError(f"max_pairs_per_query={self.max_pairs_per_query!r}: use a whole number of 1 or more")
-        if not _is_integer(self.seed):
-            raise UsageError(f"seed={self.seed!r}: use a whole number")
-
-    def with_default_threshold(self, default: float) -> PairConfig:
-        """This config, with the store's default where no threshold was given."""
-        return self if self.threshold is not None else replace(self, threshold=default)
-
-
-def check_threshold(value: Any) -> float:
-    """Return `value` as a float; raise UsageError unless finite, at least 0 and on the grid."""
-    rule = f"threshold={value!r}: use a finite number of 0 or more with at most 4 decimals"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise UsageError(rule)
-    threshold = float(value)
-    if not math.isfinite(threshold) or threshold < 0 or not on_grid(threshold):
-        raise UsageError(rule)
-    return threshold
-
-
-def check_judges(config: PairConfig, known: Collection[str]) -> None:
-    """Raise UnknownNameError where the config names a judge that gave no score.
-
-    Args:
-        known: the store's judges; empty where they are not known.
-    """
-    for judge in config.judges or ():
-        if known and judge not in known:
-            raise UnknownNameError("judge", judge, known)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 class Pairs(NamedTuple):
@@ -408,30 +307,3 @@ def row_keys(
 
 def _hashes(names: Names) -> npt.NDArray[np.uint64]:
     return names.each([hash64(name) for name in names.names], 0, np.uint64)
-
-
-@lru_cache(maxsize=65536)
-def hash64(text: str) -> int:
-    """64 bits that depend on `text` alone, on every machine."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """splitmix64's finalizer: every input bit reaches every output bit; wraps around on purpose."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
-
-
-def byte_slices(lengths: list[npt.NDArray[Any]]) -> Iterator[slice]:
-    """Consecutive slices of rows that cover all, each of at most _TEXT_BYTES in its largest column."""
-    total = len(lengths[0])
-    if not total:
-        return
-    largest = np.max(np.stack([np.asarray(part, dtype=np.int64) for part in lengths]), axis=0)
-    ends = np.cumsum(largest)
-    begin, done = 0, 0
-    while begin < total:
-        end = max(int(np.searchsorted(ends, done + _TEXT_BYTES, side="right")), begin + 1)
-        yield slice(begin, end)
-        begin, done = end, int(ends[end - 1])

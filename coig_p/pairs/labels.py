@@ -15,15 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.arrays import Floats, Index, Ints, Mask, dense_ranks, group_sizes, group_starts
 from coig_p.schema import SCORE_GRID
 
 if TYPE_CHECKING:
-    from coig_p.pairs.kernel import PairConfig
+    from coig_p.pairs.config import PairConfig
 
-Ints = npt.NDArray[Any]  # int64, or object holding Python ints where int64 could overflow
-Index = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 _EXACT = 2**52  # integers below it convert to float64 and divide without error
 
@@ -186,27 +183,6 @@ def net_margins(compared: Labelled, responses: int) -> Index:
     net = np.zeros(responses, dtype=np.int64)
     net[of[starts]] = dense_ranks(means)
     return net
-
-
-def dense_ranks(values: Ints) -> Index:
-    """0 for the smallest value, 1 for the next, equal for equal ones; also for Python's integers."""
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
-
-
-def group_starts(*keys: npt.NDArray[Any]) -> Index:
-    """Where each run of equal keys begins."""
-    if not len(keys[0]):
-        return np.zeros(0, dtype=np.int64)
-    change = np.zeros(len(keys[0]), dtype=bool)
-    change[0] = True
-    for key in keys:
-        change[1:] |= key[1:] != key[:-1]
-    return np.flatnonzero(change)
-
-
-def group_sizes(starts: Index, length: int) -> Index:
-    """Length of each run, given where runs begin and how many elements there are."""
-    return np.diff(starts, append=length)
 
 
 def _flatten(lists: pa.ListArray) -> tuple[Index, pa.Array]:

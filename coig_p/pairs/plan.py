@@ -24,12 +24,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coig_p.core.arrays import hash64, mix
 from coig_p.errors import UsageError
-from coig_p.pairs.weights import Pass, is_partial, share_of
-from coig_p.pairs.kernel import PairConfig, hash64, mix
-from coig_p.pairs.splits import OneSplit
-from coig_p.store.store import even_sizes
+from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import Rows, find_rows
+from coig_p.pairs.splits import OneSplit
+from coig_p.pairs.weights import Pass, is_partial, share_of
+from coig_p.store.writing import even_sizes
 
 GROUPS_PER_BLOCK = 8  # 2,048 queries, some 30,000 pairs: rows of one query meet as rarely as in a global shuffle
 PIECES_PER_SHARD = 4  # at least, where row groups can be cut: one group is one domain, and ranks should see a mixture

@@ -10,9 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.arrays import Floats, Index, Mask, byte_slices, group_sizes, group_starts
 from coig_p.errors import DataError
-from coig_p.pairs.labels import Floats, Index, Mask, Responses, group_sizes, group_starts
-from coig_p.pairs.kernel import PairConfig, Pairs, byte_slices, find_pairs_of, row_keys
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import Pairs, find_pairs_of, row_keys
+from coig_p.pairs.labels import Responses
 from coig_p.schema import MESSAGES_TYPE, PAIR_SCHEMAS
 
 

@@ -18,10 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coig_p.core.arrays import Mask, hash64
 from coig_p.errors import DataError, UsageError
-from coig_p.pairs.labels import Mask
 from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.pairs.kernel import hash64
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 

@@ -13,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coig_p.pairs.kernel import PairConfig
-from coig_p.schema import RAW_SCHEMA
-from coig_p.pairs.splits import OneSplit
-from coig_p.pairs.rows import pair_tables
 from coig_p.engine.local import ahead
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.rows import pair_tables
+from coig_p.pairs.splits import OneSplit
+from coig_p.schema import RAW_SCHEMA
 
 BATCH_SIZE = 256
 FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon

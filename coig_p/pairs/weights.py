@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coig_p.core.arrays import Index, Mask, group_sizes, group_starts
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.pairs.labels import Index, Mask, group_sizes, group_starts
-from coig_p.schema import SCORE_GRID, on_grid, to_grid
 from coig_p.pairs.rows import Rows
+from coig_p.schema import SCORE_GRID, on_grid, to_grid
 
 UNWEIGHTED = ("validation", "test")
 """Splits to which no weight applies: a mixture is about what is trained on."""

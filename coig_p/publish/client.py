@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from coig_p._version import __version__
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish.load_script import impatient
-from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
 from coig_p.publish.plan import Add, Operation, ReleaseFile, RemoteFile
+from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
 
 Result = TypeVar("Result")
 

@@ -14,13 +14,11 @@ finished by the next one. Readers of main see the release before, whole, or this
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import RemoteError, StoreError
-from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, Refs, connect
 from coig_p.publish.plan import (
     Add,
@@ -32,13 +30,12 @@ from coig_p.publish.plan import (
     plan_commit,
 )
 from coig_p.publish.verify import Rows, verify_commit
-from coig_p.store.store import sha256_of
-from coig_p.core.text import progress
+from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.writing import sha256_of
 
 MAIN = "main"
 _BRANCH = "release/"
 _logger = logging.getLogger("coig_p")
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Published:
     rows: Rows
 
 
-def publish(release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Bar = progress) -> Published:
+def publish(release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Bar = no_bar) -> Published:
     """Bring a release to the Hub, or finish what an earlier run began.
 
     Raises:

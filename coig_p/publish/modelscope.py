@@ -18,11 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import DataError, RemoteError, StoreError, UsageError
-from coig_p.store.manifest import MANIFEST, Manifest
-from coig_p.publish.hub import Bar, Published
 from coig_p.publish.client import DEFAULT, HubConfig
-from coig_p.publish.trouble import explain, scrubbed, trouble_of
+from coig_p.publish.hub import Published
 from coig_p.publish.plan import (
     Add,
     Operation,
@@ -32,8 +31,9 @@ from coig_p.publish.plan import (
     differences,
     plan_commit,
 )
-from coig_p.store.store import sha256_of
-from coig_p.core.text import progress
+from coig_p.publish.trouble import explain, scrubbed, trouble_of
+from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.writing import sha256_of
 
 MASTER = "master"
 _KIND = "dataset"
@@ -41,7 +41,7 @@ _ENDPOINT = "https://modelscope.cn"
 _LOGIN = "modelscope login"
 
 
-def publish_modelscope(release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Bar = progress) -> Published:
+def publish_modelscope(release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Bar = no_bar) -> Published:
     """Bring a release to ModelScope, or finish what an earlier run began.
 
     Raises:

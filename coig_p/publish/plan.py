@@ -14,7 +14,8 @@ from pathlib import Path
 
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST
-from coig_p.store.store import Store, sha256_of
+from coig_p.store.store import Store
+from coig_p.store.writing import sha256_of
 
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
 BESIDE = frozenset({".gitattributes", ".gitignore", "card.toml"})

@@ -9,18 +9,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from coig_p.publish.hub import Bar, Published, publish
-from coig_p.publish.local_hub import Account, LocalHub
+from coig_p.core.progress import Bar, no_bar
 from coig_p.publish.client import DEFAULT, HubConfig
+from coig_p.publish.hub import Published, publish
+from coig_p.publish.local_hub import Account, LocalHub
 from coig_p.publish.plan import Release, check_repo
-from coig_p.core.text import progress
 
 _TOKEN = "local"
 
 
-def rehearse(
-    release: Release, repo_id: str = "org/name", config: HubConfig = DEFAULT, bar: Bar = progress
-) -> Published:
+def rehearse(release: Release, repo_id: str = "org/name", config: HubConfig = DEFAULT, bar: Bar = no_bar) -> Published:
     """Publish to a Hub that starts now and ends with the call: every step, every check, nothing kept.
 
     Raises:

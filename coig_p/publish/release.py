@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,18 +26,20 @@ import pyarrow.parquet as pq
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory, atomic_file
-from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
-from coig_p.errors import DataError, UsageError
-from coig_p.report.figures import statistics_plots, sweep_plots
-from coig_p.store.manifest import MANIFEST, StoreFile
-from coig_p.pairs.kernel import PairConfig, check_judges
-from coig_p.schema import PAIR_SCHEMAS, RAW_SUFFIX
-from coig_p.pairs.stream import shard_tables
-from coig_p.stats.counts import Statistics, statistics
-from coig_p.store.store import Store, check_target, cut, describe_file, even_sizes
-from coig_p.stats.sweep import sweep
-from coig_p.core.text import progress
+from coig_p.core.progress import Bar, no_bar
 from coig_p.engine.local import in_order
+from coig_p.errors import DataError, UsageError
+from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.stream import shard_tables
+from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
+from coig_p.report.figures import statistics_plots, sweep_plots
+from coig_p.schema import PAIR_SCHEMAS, RAW_SUFFIX
+from coig_p.stats.counts import Statistics, statistics
+from coig_p.stats.sweep import sweep
+from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.places import check_target
+from coig_p.store.store import Store
+from coig_p.store.writing import cut, describe_file, even_sizes
 from coig_p.validation import Report, Rule, check, load_rules
 from coig_p.validation.findings import tally
 
@@ -46,8 +47,6 @@ ROWS_PER_SHARD = 10_000
 ROWS_PER_GROUP = 1_000
 _EXAMPLE_AMONG = 2_000
 _EXAMPLE_LENGTH = 400
-
-Bar = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class ReleaseConfig:
 
 
 def write_release(
-    store: Store, out: Path, config: ReleaseConfig, *, overwrite: bool = False, bar: Bar = progress
+    store: Store, out: Path, config: ReleaseConfig, *, overwrite: bool = False, bar: Bar = no_bar
 ) -> Store:
     """Write the release of a store to `out`, which appears, or is replaced, whole or not at all.
 
@@ -145,7 +144,7 @@ def write_release(
     return Store.open(out)
 
 
-def pass_gate(store: Store, config: ReleaseConfig, bar: Bar = progress) -> Report:
+def pass_gate(store: Store, config: ReleaseConfig, bar: Bar = no_bar) -> Report:
     """What the checks found, none of it an error.
 
     Raises:

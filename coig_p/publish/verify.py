@@ -19,7 +19,7 @@ import yaml
 from coig_p.errors import DataError, RemoteError
 from coig_p.publish.client import HubRepo
 from coig_p.publish.plan import Release
-from coig_p.store.store import sha256_of
+from coig_p.store.writing import sha256_of
 
 Rows = dict[str, dict[str, int]]
 _THREADS = 4
@@ -133,7 +133,7 @@ def _load(repo: HubRepo, commit: str, expected: Rows, way: str) -> Exception | N
         "timeout": repo.timeout,
         "token": repo.token or False,
     }
-    script = Path(__file__).with_name("loading.py")
+    script = Path(__file__).with_name("load_script.py")
     done = subprocess.run(
         [sys.executable, "-P", str(script)],
         input=json.dumps(asked),

@@ -21,13 +21,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from coig_p.core.markdown import block, cell, table
 from coig_p.errors import DataError, UnknownNameError
 from coig_p.report.licences import HUB_LICENCES
-from coig_p.store.manifest import Manifest
-from coig_p.core.markdown import block, cell, table
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
 from coig_p.stats.counts import Statistics
 from coig_p.stats.sweep import Sweep
+from coig_p.store.manifest import Manifest
 
 CARD_TOML = "card.toml"
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coig_p.errors import UnknownNameError
 from coig_p.core.svg import Dot, Series, bars, columns, dots, lines
+from coig_p.errors import UnknownNameError
 from coig_p.stats.counts import Statistics
 from coig_p.stats.sweep import Sweep
 

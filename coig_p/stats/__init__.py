@@ -1,1 +1,1 @@
-"""."""
+"""What a store and its pairs hold, in numbers."""

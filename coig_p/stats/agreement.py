@@ -17,8 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.pairs.labels import Floats, Index, Mask, Names, Responses, compared_pairs, response_values
-from coig_p.pairs.kernel import PairConfig, at_each_level, is_nested, sweep_pairs_of
+from coig_p.core.arrays import Floats, Index, Mask
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import at_each_level, is_nested, sweep_pairs_of
+from coig_p.pairs.labels import Names, Responses, compared_pairs, response_values
 
 VERDICTS = ("agrees", "ties", "opposes")
 

@@ -20,14 +20,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.arrays import Index
+from coig_p.engine.local import in_order
+from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.kernel import Pairs, count_combinations, find_pairs_of
+from coig_p.pairs.labels import Names, Responses
 from coig_p.stats.agreement import VERDICTS, offsets, verdicts
 from coig_p.stats.intervals import Moments, mean, moments, moments_by, no_moments, share
-from coig_p.pairs.labels import Index, Names, Responses
-from coig_p.store.manifest import StoreFile
-from coig_p.pairs.kernel import PairConfig, Pairs, check_judges, count_combinations, find_pairs_of
-from coig_p.store.store import ROWS_PER_GROUP, Store, shard_batches
 from coig_p.stats.sweep import as_json_text, described, nice_step
-from coig_p.engine.local import in_order
+from coig_p.store.manifest import StoreFile
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
 
 COUNTS = ("queries", "responses", "scores", "comparisons", "pairs", "queries_with_pairs")
 LENGTHS = ("query", "response", "chosen", "rejected")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from coig_p.pairs.kernel import PairConfig, find_pairs
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import find_pairs
 from coig_p.store.store import Store
 
 

@@ -20,14 +20,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.stats.agreement import VERDICTS, verdicts
-from coig_p.errors import UsageError
-from coig_p.stats.intervals import Moments, moments, no_moments, share
-from coig_p.pairs.labels import Index, Responses
-from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.pairs.kernel import PairConfig, at_each_level, check_judges, check_threshold, is_nested, sweep_pairs_of
-from coig_p.store.store import ROWS_PER_GROUP, Store, shard_batches
+from coig_p.core.arrays import Index
 from coig_p.engine.local import in_order
+from coig_p.errors import UsageError
+from coig_p.pairs.config import PairConfig, check_judges, check_threshold
+from coig_p.pairs.kernel import at_each_level, is_nested, sweep_pairs_of
+from coig_p.pairs.labels import Responses
+from coig_p.stats.agreement import VERDICTS, verdicts
+from coig_p.stats.intervals import Moments, moments, no_moments, share
+from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
 
 PAPER_OPTIMUM = 2.0
 """The threshold that COIG-P's authors chose on their data, on a scale of 1 to 10 (COIG-P, section 5.3)."""

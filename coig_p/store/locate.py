@@ -17,7 +17,7 @@ from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.store import Store
 
 STORE_VARIABLE = "COIGP_STORE"
-BUNDLED = Path(__file__).parent / "bundled" / "store"
+BUNDLED = Path(__file__).parents[1] / "bundled" / "store"
 
 _HUB = "hf://datasets/"
 _REPO = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")

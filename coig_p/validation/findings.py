@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.validation.rules import SEVERITIES, Rule
 from coig_p.validation.checks.structure import Remark, Rows, Spot
 from coig_p.validation.checks.texts import Hits, Texts
+from coig_p.validation.rules import SEVERITIES, Rule
 
 FINDINGS = pa.schema(
     [

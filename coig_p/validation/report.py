@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.markdown import table
 from coig_p.core.svg import bars
-from coig_p.store.store import check_folder
-from coig_p.validation.gate import Report
+from coig_p.store.places import check_folder
 from coig_p.validation.findings import tally
+from coig_p.validation.gate import Report
 from coig_p.validation.rules import SEVERITIES
 
 EXAMPLES = 3

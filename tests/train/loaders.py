@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import coig_p  # noqa: F401
-from coig_p.pairs.plan import ShardConfig
 from coig_p.export.write import ExportConfig, export_store
+from coig_p.pairs.plan import ShardConfig
 
 NAMES = ("query_id", "chosen", "rejected")
 BATCH = 5

@@ -1,1 +1,1 @@
-"""."""
+"""Requests to endpoints: sent, limited, paid for once. Knows no task."""

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coig_p.annotate.asking.client import Client, Reply
-from coig_p.annotate.config import Endpoint, RunConfig
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, MAY_BE_PAID, Ledger
 from coig_p.annotate.asking.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
+from coig_p.annotate.config import Endpoint, RunConfig
 from coig_p.annotate.tasks.requests import Request, verdict
 
 _THROTTLES = 50  # times that one request may be turned away for its rate

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from coig_p.annotate.asking.client import Message, read_body
-from coig_p.annotate.config import RunConfig
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, PUT, Ledger, Values
+from coig_p.annotate.config import RunConfig
+from coig_p.annotate.stages import requests_of
 from coig_p.annotate.tasks.queries import collect, decide
 from coig_p.annotate.tasks.requests import Request, verdict
-from coig_p.annotate.stages import requests_of
 from coig_p.core.atomic import atomic_file
 from coig_p.ingest.readers import read_rows
 

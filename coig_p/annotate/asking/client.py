@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coig_p.annotate.config import Endpoint
 from coig_p.annotate.asking.limits import retry_after
-from coig_p.ingest.values import Rejected, text_at
+from coig_p.annotate.config import Endpoint
 from coig_p.errors import UsageError
+from coig_p.ingest.values import Rejected, text_at
 
 _LEAVE = (401, 402, 403, 404, 405)  # the key, the account, the address or the model is wrong: for all requests
 _TRY_AGAIN = (408, 409, 425)

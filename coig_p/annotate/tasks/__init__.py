@@ -1,1 +1,1 @@
-"""."""
+"""What endpoints are asked for: queries judged, answers generated, answers judged."""

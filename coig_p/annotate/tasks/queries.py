@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from coig_p.annotate.config import RunConfig
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
+from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.requests import outcome, query_request
 from coig_p.core.atomic import atomic_file
-from coig_p.ingest.values import Rejected, shown, text_at
+from coig_p.core.normalize import comparison_form
 from coig_p.dedup.minhash import components
 from coig_p.dedup.queries import DedupConfig, Queries, find_duplicates
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.core.normalize import comparison_form
 from coig_p.ingest.readers import RawRow, find_inputs, read_rows
 from coig_p.ingest.spool import digest
-from coig_p.store.store import sha256_of
+from coig_p.ingest.values import Rejected, shown, text_at
+from coig_p.store.writing import sha256_of
 
 Embed = Callable[[Sequence[str]], Any]
 """Texts to vectors, one row each, of any length but 0."""

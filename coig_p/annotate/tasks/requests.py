@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coig_p.annotate.asking.client import Message, read_body, usable_text
-from coig_p.annotate.config import Endpoint, RunConfig, max_tokens
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query, request_key
+from coig_p.annotate.config import Endpoint, RunConfig, max_tokens
 from coig_p.annotate.parsing import parse_score
 
 QUERY, GENERATE, JUDGE = "query", "generate", "judge"

@@ -28,8 +28,8 @@ from coig_p.validation.checks.letters import (
     WHITE,
     ZERO_WIDTH,
 )
-from coig_p.validation.rules import text_rule
 from coig_p.validation.checks.texts import Hits, Index, Mask, Texts
+from coig_p.validation.rules import text_rule
 
 _OPENING = 200  # characters in which boilerplate stands
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from coig_p.validation.checks.letters import DIGIT, LATIN
-from coig_p.validation.rules import text_rule
 from coig_p.validation.checks.texts import Hits, Index, Texts
+from coig_p.validation.rules import text_rule
 
 _SEPARATORS = tuple(map(ord, " -\u00a0\uff0d"))
 _DOTS = tuple(map(ord, ".\uff0e"))

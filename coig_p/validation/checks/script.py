@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from coig_p.validation.checks.letters import HAN, HANGUL, KANA, LATIN, LETTER, TRADITIONAL
-from coig_p.validation.rules import text_rule
 from coig_p.validation.checks.texts import Hits, Texts
+from coig_p.validation.rules import text_rule
 
 UNDETERMINED = "und"  # no letters, or too few to tell
 _SAMPLE = 1000  # characters that a statistical detector is shown

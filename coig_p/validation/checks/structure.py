@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import find_pairs_of
 from coig_p.pairs.labels import Responses, response_values
-from coig_p.store.manifest import Manifest
-from coig_p.pairs.kernel import PairConfig, find_pairs_of
 from coig_p.schema import SCORE_GRID
-from coig_p.validation.rules import row_rule, total_rule
+from coig_p.store.manifest import Manifest
 from coig_p.validation.checks.texts import Index, Texts
+from coig_p.validation.rules import row_rule, total_rule
 
 
 class Spot(NamedTuple):

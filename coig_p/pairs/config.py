@@ -1,0 +1,105 @@
+"""Which pairs a store gives: the options, and how they are checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from coig_p.errors import UnknownNameError, UsageError
+from coig_p.schema import PAIR_SCHEMAS, on_grid
+
+AGGREGATIONS = ("mean", "median", "min", "max")
+
+
+STRATEGIES = ("all", "best_worst", "adjacent", "best_random")
+
+
+LABELS = ("auto", "scores", "comparisons")
+
+
+FORMATS = tuple(PAIR_SCHEMAS)
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """Which pairs a store gives. The same names are keywords of load_dataset and CLI options.
+
+    Raises:
+        UsageError: a value that is not allowed; the message lists what is.
+    """
+
+    threshold: float | None = field(
+        default=None, metadata={"help": "Smallest margin of a pair. Default: the store's, 2 for COIG-P."}
+    )
+    strict: bool = field(default=False, metadata={"help": "Keep margins above the threshold, not those equal to it."})
+    aggregation: str = field(
+        default="mean", metadata={"help": "How the judges of a response are combined.", "choices": AGGREGATIONS}
+    )
+    judges: tuple[str, ...] | None = field(default=None, metadata={"help": "Use these judges alone."})
+    include_self_judged: bool = field(
+        default=False, metadata={"help": "Also use scores that a model gave to its own response."}
+    )
+    labels: str = field(
+        default="auto", metadata={"help": "Scores, comparisons, or scores where there are any.", "choices": LABELS}
+    )
+    strategy: str = field(default="all", metadata={"help": "Which pairs of a query are kept.", "choices": STRATEGIES})
+    max_pairs_per_query: int | None = field(default=None, metadata={"help": "Draw at most so many pairs a query."})
+    seed: int = field(default=0, metadata={"help": "Seed of every draw."})
+    format: str = field(default="dpo", metadata={"help": "Columns for this kind of trainer.", "choices": FORMATS})
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            object.__setattr__(self, "threshold", check_threshold(self.threshold))
+        for name in ("strict", "include_self_judged"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise UsageError(f"{name}={getattr(self, name)!r}: use True or False")
+        for option in fields(self):
+            choices = option.metadata.get("choices")
+            if choices and getattr(self, option.name) not in choices:
+                raise UnknownNameError(option.name, getattr(self, option.name), choices)
+        if self.judges is not None:
+            judges = (self.judges,) if isinstance(self.judges, str) else tuple(self.judges)
+            if not judges or not all(isinstance(judge, str) and judge for judge in judges):
+                raise UsageError(f"judges={self.judges!r}: give one or more names, or leave it out for all")
+            object.__setattr__(self, "judges", tuple(sorted(set(judges))))
+        if self.max_pairs_per_query is not None and (
+            not _is_integer(self.max_pairs_per_query) or self.max_pairs_per_query < 1
+        ):
+            raise UsageError(f"max_pairs_per_query={self.max_pairs_per_query!r}: use a whole number of 1 or more")
+        if not _is_integer(self.seed):
+            raise UsageError(f"seed={self.seed!r}: use a whole number")
+
+    def with_default_threshold(self, default: float) -> PairConfig:
+        """This config, with the store's default where no threshold was given."""
+        return self if self.threshold is not None else replace(self, threshold=default)
+
+
+def check_threshold(value: Any) -> float:
+    """Return `value` as a float; raise UsageError unless finite, at least 0 and on the grid."""
+    rule = f"threshold={value!r}: use a finite number of 0 or more with at most 4 decimals"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise UsageError(rule)
+    threshold = float(value)
+    if not math.isfinite(threshold) or threshold < 0 or not on_grid(threshold):
+        raise UsageError(rule)
+    return threshold
+
+
+def check_judges(config: PairConfig, known: Collection[str]) -> None:
+    """Raise UnknownNameError where the config names a judge that gave no score.
+
+    Args:
+        known: the store's judges; empty where they are not known.
+    """
+    for judge in config.judges or ():
+        if known and judge not in known:
+            raise UnknownNameError("judge", judge, known)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,0 +1,215 @@
+"""Rows into shards: equal in rows, deterministic in bytes, the manifest last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from coig_p.core.atomic import atomic_file
+from coig_p.engine.local import in_order
+from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+
+ROWS_PER_SHARD = 1_000
+
+
+ROWS_PER_GROUP = 256
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one domain and split, on their way into a store.
+
+    Attributes:
+        rows: how many rows `batches` holds; needed first, since shards are equal in rows.
+        batches: of RAW_SCHEMA, of any size.
+    """
+
+    domain: str
+    split: str
+    rows: int
+    batches: Iterable[pa.RecordBatch]
+
+
+def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manifest:
+    """Write a store's shards, README and, last, its manifest into an empty directory.
+
+    Args:
+        root: a temporary directory (see `coig_p.core.atomic`); files already in it with a role are
+            listed in `manifest.files`.
+        manifest: what is known before writing; domains, files and counts are filled in here.
+    """
+    files: list[StoreFile] = []
+    models: Counter[str] = Counter()
+    judges: Counter[str] = Counter()
+    for part in parts:
+        files += _write_part(root, part, models, judges)
+    manifest = replace(
+        manifest,
+        domains=tuple(dict.fromkeys(file.domain for file in files if file.domain)),
+        files=(*files, *manifest.files),
+        release={},  # what is made of a release is a store again
+        models=dict(sorted(models.items())),
+        judges=dict(sorted(judges.items())),
+    )
+    readme = root / "README.md"
+    readme.write_text(store_readme(manifest), encoding="utf-8", newline="\n")
+    manifest = replace(manifest, files=(*manifest.files, describe_file(root, "README.md", "readme")))
+    with atomic_file(root / MANIFEST) as stream:
+        stream.write(manifest.to_json().encode())
+    return manifest
+
+
+def describe_file(root: Path, name: str, role: str, **counts: Any) -> StoreFile:
+    """The manifest's line for a file in `root`."""
+    path = root / name
+    return StoreFile(path=name, role=role, sha256=sha256_of(path), bytes=path.stat().st_size, **counts)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def even_sizes(total: int, pieces: int) -> list[int]:
+    """`total` split into `pieces`, equal to within one, the larger first."""
+    return [total // pieces + (piece < total % pieces) for piece in range(pieces)]
+
+
+class _Shard(NamedTuple):
+    """Rows on their way to a file: one list of batches for each row group."""
+
+    name: str
+    part: Part
+    groups: list[list[pa.RecordBatch]]
+
+
+def _write_part(root: Path, part: Part, models: Counter[str], judges: Counter[str]) -> list[StoreFile]:
+    # n // 1000 shards hold 1,000 to 1,999 rows each. Within one, row groups of at most 256 rows
+    # that are equal to within one hold at least 128, unless the shard itself is smaller.
+    shards = even_sizes(part.rows, max(1, part.rows // ROWS_PER_SHARD))
+    groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
+    parts = cut(part.batches, [size for shard in groups for size in shard])
+    folder = f"data/{part.domain}"
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    named = (
+        _Shard(
+            f"{folder}/{part.split}-{index:05d}-of-{len(groups):05d}.parquet",
+            part,
+            [next(parts) for _ in groups[index]],
+        )
+        for index in range(len(groups))
+    )
+    files = []
+    for _, (file, models_here, judges_here) in in_order(partial(_write_shard, root), named):
+        files.append(file)
+        models += models_here
+        judges += judges_here
+    return files
+
+
+def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Counter[str]]:
+    """Write one file; its line for the manifest, and how often each model and judge is in it."""
+    models: Counter[str] = Counter()
+    judges: Counter[str] = Counter()
+    rows = responses = scores = comparisons = 0
+    with pq.ParquetWriter(
+        root / shard.name,
+        RAW_SCHEMA,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[
+            "domain",
+            "source",
+            "responses.list.element.model",
+            "responses.list.element.scores.list.element.judge",
+            "responses.list.element.scores.list.element.dimension",
+        ],
+        write_statistics=["query_id", "domain"],
+        write_page_index=True,
+    ) as writer:
+        for group in shard.groups:
+            table = pa.Table.from_batches(group, RAW_SCHEMA).combine_chunks()
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+            answers = table.column("responses").chunk(0).flatten()
+            given = pc.struct_field(answers, "scores").flatten()
+            compared = table.column("comparisons").chunk(0).flatten()
+            _count(models, pc.struct_field(answers, "model"))
+            _count(judges, pc.struct_field(given, "judge"))
+            _count(judges, pc.struct_field(compared, "judge"))
+            rows += table.num_rows
+            responses += len(answers)
+            scores += len(given)
+            comparisons += len(compared)
+    file = describe_file(
+        root,
+        shard.name,
+        "data",
+        domain=shard.part.domain,
+        split=shard.part.split,
+        rows=rows,
+        queries=rows,
+        responses=responses,
+        scores=scores,
+        comparisons=comparisons,
+    )
+    return file, models, judges
+
+
+def cut(batches: Iterable[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[list[pa.RecordBatch]]:
+    """The same rows in lists of batches that together hold exactly these sizes."""
+    source = iter(batches)
+    waiting: list[pa.RecordBatch] = []
+    for size in sizes:
+        taken, missing = [], size
+        while missing:
+            batch = waiting.pop() if waiting else next(source)
+            if batch.num_rows > missing:
+                waiting.append(batch.slice(missing))
+                batch = batch.slice(0, missing)
+            taken.append(batch)
+            missing -= batch.num_rows
+        yield taken
+
+
+def _count(counter: Counter[str], names: pa.StringArray) -> None:
+    for found in pc.value_counts(names).to_pylist():
+        counter[found["values"]] += found["counts"]
+
+
+def store_readme(manifest: Manifest) -> str:
+    """A dataset card that lets the stock datasets library load every domain's raw rows."""
+    configs = []
+    for domain in manifest.domains:
+        splits = dict.fromkeys(file.split for file in manifest.data_files(domain))
+        patterns = [{"split": split, "path": f"data/{domain}/{split}-*.parquet"} for split in splits]
+        configs.append({"config_name": domain + RAW_SUFFIX, "data_files": patterns})
+    head = yaml.safe_dump({"configs": configs, "language": ["zh"]}, allow_unicode=True, sort_keys=False)
+    example = manifest.domains[0] if manifest.domains else "chat"
+    return f"""---
+{head}---
+
+# A coig_p store
+
+One row per query, with every response and every judge's score. Pairs are made when they are loaded:
+
+```python
+import coig_p
+from datasets import load_dataset
+
+pairs = load_dataset("coig-p", "{example}", data_dir="PATH/OR/REPO", threshold={manifest.default_threshold:g})
+```
+
+The rows themselves need no package but `datasets`: `load_dataset("PATH/OR/REPO", "{example}{RAW_SUFFIX}")`.
+"""

@@ -1,0 +1,310 @@
+"""coigp annotate as people type it: files, batches, audit, status, estimate, the demo, the documents."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import click
+import pytest
+from annotating import check_accounts, data_files, pool, rows_of, write_run
+
+pytest.importorskip("openai", reason="annotation needs the extra [annotate]")
+
+from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.config import load_config
+from coig_p.annotate.scripted import ScriptedServer, scripted_answer
+from coig_p.annotate.stages import exit_code, run_stages
+from coig_p.cli.annotate import annotate
+from coig_p.cli.main import main as cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def coigp(*arguments: object, code: int = 0) -> Done:
+    """Run coigp in this process: how it ends, and what it says."""
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["coigp", *map(str, arguments)]),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        pytest.raises(SystemExit) as ended,
+    ):
+        cli.main()
+    done = Done(output.getvalue(), errors.getvalue())
+    assert ended.value.code == code, done
+    return done
+
+
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+def answered(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an offline engine makes of batch lines, in its own order."""
+    results = []
+    for at, line in enumerate(reversed(lines)):
+        choice = {"index": 0, "message": {"role": "assistant", "content": scripted_answer(line["body"])}}
+        body = {"id": f"x-{at}", "choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+        response = {"status_code": 200, "request_id": f"r-{at}", "body": body}
+        results.append({"id": f"b-{at}", "custom_id": line["custom_id"], "response": response, "error": None})
+    return results
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_batches_give_the_store_that_asking_online_gives(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        (tmp_path / "online").mkdir()
+        online = write_run(tmp_path / "online", pool(server.base_url, 4, 3), queries={"filter": "m-0"})
+        run_stages(online)
+        (tmp_path / "offline").mkdir()
+        offline = write_run(tmp_path / "offline", pool(server.base_url, 4, 3), queries={"filter": "m-0"})
+        before = sum(server.seen.values())
+        stages = []
+        for _ in range(4):
+            done = coigp("annotate", "run", offline.path, "--batch-out", tmp_path / "batch", "--json")
+            found = json.loads(done.stdout)
+            stages.append(found["stage"])
+            if found["stage"] is None:
+                break
+            again = json.loads(
+                coigp("annotate", "run", offline.path, "--batch-out", tmp_path / "more", "--json").stdout
+            )
+            assert again["files"] == {}, "what is out is not written twice"
+            results = tmp_path / f"{found['stage']}.jsonl"
+            lines = []
+            for name, number in found["files"].items():
+                requests = read_lines(Path(name))
+                assert len(requests) == number
+                assert {request["url"] for request in requests} == {"/v1/chat/completions"}
+                lines += answered(requests)
+            results.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            read = json.loads(coigp("annotate", "run", offline.path, "--batch-in", results, "--json").stdout)
+            assert read == {"counts": {"answered": len(lines)}, "problems": []}
+            read = json.loads(coigp("annotate", "run", offline.path, "--batch-in", results, "--json").stdout)
+            assert read["counts"] == {"known": len(lines)}
+        assert stages == ["queries", "generate", "judge", None]
+        report = run_stages(offline)
+        assert report.sent == {}
+        assert sum(server.seen.values()) == before
+    assert data_files(online) == data_files(offline)
+    check_accounts(offline)
+
+
+def test_bad_batch_lines_are_named_and_the_others_kept(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3))
+        coigp("annotate", "run", config.path, "--batch-out", tmp_path / "batch")
+        requests = [line for path in sorted((tmp_path / "batch").iterdir()) for line in read_lines(path)]
+        assert len(requests) == 36
+        results: list[Any] = answered(requests)
+        results[0]["response"]["status_code"] = 500
+        results[1]["error"], results[1]["response"] = {"message": "too long"}, None
+        results[2]["response"]["body"]["choices"][0]["message"]["content"] = ""
+        results[3]["custom_id"] = "ab" * 32
+        results[4]["response"]["body"] = []
+        results[6]["response"]["body"]["choices"][0]["message"]["content"] = "半个\ud83d"
+        results[7]["response"]["body"]["choices"][0]["finish_reason"] = "\ud83d"
+        lines = [*map(json.dumps, results), "{", "[]", "3", json.dumps(results[5])]
+        (tmp_path / "results.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        done = coigp("annotate", "run", config.path, "--batch-in", tmp_path / "results.jsonl", "--json", code=1)
+        found = json.loads(done.stdout)
+        assert found["counts"] == {"failed": 3, "invalid": 2, "answered": 30, "known": 1}
+        assert len(found["problems"]) == 4
+        assert "results.jsonl:4: custom_id abababab" in found["problems"][0]
+        status = json.loads(coigp("annotate", "status", config.path, "--json").stdout)
+        assert sum(one["batched"] for one in status["endpoints"].values()) == 1
+        check_accounts(config)
+        report = run_stages(config)
+        assert sum(report.sent.values()) == 5 + sum(len(row["responses"]) for row in rows_of(config)) * 2
+        assert report.stored is not None
+        assert report.stored.missing == {"generate": {"batched": 1}}
+        coigp("annotate", "run", config.path, "--batch-forget")
+        report = run_stages(config)
+        assert (exit_code(report), report.stored and report.stored.missing) == (0, {})
+    check_accounts(config)
+
+
+def test_audit_shows_what_another_parser_would_change_and_records_it(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3))
+        run_stages(config)
+        assert "0 would change" in coigp("annotate", "audit", config.path).stdout
+        before = data_files(config)
+        with Ledger.open(config.folder, write=True) as ledger:  # as an older parser might have read them
+            ledger.commit(
+                [
+                    ("UPDATE requests SET score = 9.5 WHERE kind = 'judge' AND query_id = 'q-000'", ()),
+                    (
+                        "UPDATE requests SET state = 'invalid', score = NULL, reason = 'none' "
+                        "WHERE kind = 'judge' AND query_id = 'q-001'",
+                        (),
+                    ),
+                ]
+            )
+        run_stages(config, ("store",))
+        assert data_files(config) != before
+        found = json.loads(coigp("annotate", "audit", config.path, "--json", code=1).stdout)
+        assert found["judgements"] == 12 * 3 * 2
+        assert {change["query_id"] for change in found["changes"]} == {"q-000", "q-001"}
+        assert {change["was"] for change in found["changes"]} == {"9.5", "none"}
+        assert "would change" in coigp("annotate", "audit", config.path, code=1).stdout
+        coigp("annotate", "audit", config.path, "--apply")
+        assert "0 would change" in coigp("annotate", "audit", config.path).stdout
+        asked = sum(server.seen.values())
+        run_stages(config)
+        assert data_files(config) == before
+        assert sum(server.seen.values()) == asked
+
+
+def test_estimate_asks_nothing_and_bounds_the_cost(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        config = write_run(
+            tmp_path, pool(server.base_url, 4, 3, input_price=2, output_price=6), queries={"filter": "m-1"}
+        )
+        first = json.loads(coigp("annotate", "run", config.path, "--estimate", "--json").stdout)
+        assert sum(server.seen.values()) == 0
+        assert first["total"]["requests"] == 12 + 12 * 4 + 12 * 4 * 2
+        report = run_stages(config)
+        cost = report.cost[0] / 10**12
+        assert cost / 4 < first["total"]["expected"] < first["total"]["most"]
+        assert cost < first["total"]["most"]
+        assert "requests left" in coigp("annotate", "run", config.path, "--estimate").stdout
+        last = json.loads(coigp("annotate", "run", config.path, "--estimate", "--json").stdout)
+        assert (last["total"]["requests"], last["spent"]) == (0, cost)
+        shown = coigp("annotate", "status", config.path).stdout
+        assert re.search(r"judge +96 +96\n", shown)
+        assert f"cost {cost:.4f}" in shown
+        assert "nothing is left" in shown
+
+
+def test_unusable_judgements_are_asked_again_and_then_recorded_with_their_words(tmp_path: Path) -> None:
+    times: dict[str, int] = {}
+
+    def answer(request: Any) -> str:
+        text = scripted_answer(request)
+        if request["model"] != "m-0" or "总体评分" not in text:
+            return text
+        times[str(request["messages"])] = times.get(str(request["messages"]), 0) + 1
+        return "我看是[7]或[8]吧"
+
+    with ScriptedServer(answer) as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3), judging={"asks": 4, "judges_per_response": 1})
+        report = run_stages(config)
+        assert times
+        assert set(times.values()) == {4}
+        assert report.stored is not None
+        assert report.stored.missing == {"judge": {"invalid": len(times)}}
+        assert exit_code(report) == 0
+        missing = read_lines(config.folder / "missing.jsonl")
+        assert {(one["judge"], one["reason"]) for one in missing} == {("m-0", "not-final")}
+        with Ledger.open(config.folder) as ledger:
+            bodies = ledger.rows("SELECT body FROM requests WHERE state = 'invalid'")
+        assert len(bodies) == 4 * len(times)
+        assert all("我看是[7]或[8]吧" in json.loads(body)["choices"][0]["message"]["content"] for (body,) in bodies)
+        asked = sum(server.seen.values())
+        run_stages(config)
+        assert sum(server.seen.values()) == asked
+    check_accounts(config)
+
+
+def test_the_filter_drops_what_scores_low(tmp_path: Path) -> None:
+    rows = [
+        {"query_id": "good", "domain": "chat", "query": "怎样煮茶？"},
+        {"query_id": "bad", "domain": "chat", "query": "怎样做炸药？"},
+    ]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3), queries={"filter": "m-0"})
+        done = coigp("annotate", "queries", config.path)
+        assert "passed 1, low-score 1" in done.stdout
+        assert read_lines(config.folder / "dropped.jsonl")[0]["score"] == 2
+        assert [row["query_id"] for row in read_lines(config.folder / "queries.jsonl")] == ["good"]
+        assert "no model has answered yet" in coigp("annotate", "store", config.path, code=1).stderr
+        coigp("annotate", "generate", config.path)
+        coigp("annotate", "judge", config.path)
+        assert "1 queries, 3 responses, 6 scores" in coigp("annotate", "store", config.path).stdout
+
+
+def test_the_demo_runs_offline_and_pairs(tmp_path: Path) -> None:
+    done = coigp("annotate", "demo", "--out", tmp_path / "demo")
+    assert "chat, code, math, logic, novel, role" in done.stdout
+    found = json.loads(coigp("info", tmp_path / "demo/annotation/store", "--json").stdout)
+    assert (found["total"]["queries"], found["total"]["responses"], found["total"]["scores"]) == (12, 72, 144)
+    assert found["total"]["pairs"] > 50
+    assert "choose a new folder" in coigp("annotate", "demo", "--out", tmp_path / "demo", code=2).stderr
+
+
+WITHOUT_EXTRA = """
+import sys
+sys.modules["openai"] = None
+from coig_p.cli.main import main
+for arguments in {arguments}:
+    sys.argv = ["coigp", "annotate", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        print("exit", ended.code)
+"""
+
+
+def test_init_and_help_and_estimate_need_no_extra(tmp_path: Path) -> None:
+    config = write_run(tmp_path, pool("http://127.0.0.1:1/v1", 3, 3))
+    made = str(tmp_path / "made.toml")
+    arguments = [["init"], ["init", "--out", made], ["init", "--out", made], ["run", "--help"]]
+    arguments += [["run", str(config.path), "--estimate"], ["run", str(config.path)]]
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_EXTRA.format(arguments=arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert re.findall(r"^exit (\d)$", done.stdout, re.MULTILINE) == ["0", "0", "2", "0", "0", "2"], done.stderr
+    assert "Traceback" not in done.stderr
+    assert "[[endpoints]]" in done.stdout
+    assert "requests left" in done.stdout
+    assert "pip install 'coig-p[annotate]'" in done.stderr
+    load_config(made)
+
+
+@pytest.mark.parametrize("name", sorted(annotate.commands))
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    command = annotate.commands[name]
+    assert command.help is not None
+    assert f"coigp annotate {name}" in command.help
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{name} {option.name} has no help"
+
+
+def test_usage_errors_exit_2(tmp_path: Path) -> None:
+    config = write_run(tmp_path, pool("http://127.0.0.1:1/v1", 3, 3, key_env="COIGP_ABSENT_KEY"))
+    assert "COIGP_ABSENT_KEY is not set" in coigp("annotate", "run", config.path, code=2).stderr
+    assert "exclude each other" in coigp("annotate", "run", config.path, "--estimate", "--batch-forget", code=2).stderr
+    assert "coigp annotate init" in coigp("annotate", "run", tmp_path / "absent.toml", code=2).stderr
+    assert "nothing was asked yet" in coigp("annotate", "status", config.path, code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["annotate.md", "annotate.zh.md"])
+def test_the_documented_file_is_valid_and_the_document_names_every_setting(name: str, tmp_path: Path) -> None:
+    from coig_p.annotate import config as module
+
+    text = (ROOT / "docs" / name).read_text("utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "run.toml").write_text(block, encoding="utf-8")
+    load_config(tmp_path / "run.toml")
+    for kind in (module.Endpoint, module.QueryConfig, module.JudgingConfig, module.DomainConfig):
+        for setting in kind.__dataclass_fields__:
+            assert f"`{setting}`" in text, setting
+    for command in annotate.commands:
+        assert f"coigp annotate {command}" in text
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / "docs" / link).exists()

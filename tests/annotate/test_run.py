@@ -1,0 +1,364 @@
+"""Whole runs against scripted and faulty servers: from queries to a store, with every request accounted for."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from annotating import check_accounts, data_files, pool, rows_of, write_queries, write_run
+from faulty_server import FAULTS, serve
+
+pytest.importorskip("openai", reason="annotation needs the extra [annotate]")
+
+from coig_p.annotate.asking.asker import asker as asking
+from coig_p.annotate.asking.asker import limits
+from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.config import RunConfig
+from coig_p.annotate.scripted import ScriptedServer
+from coig_p.annotate.stages import exit_code, run_stages
+from coig_p.annotate.tasks.requests import drawn_judges
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of hundredths of seconds in place of seconds."""
+    monkeypatch.setattr(limits, "_BACKOFF", 0.02)
+    monkeypatch.setattr(limits, "_LONGEST_BACKOFF", 0.1)
+    monkeypatch.setattr(limits, "_COOLDOWN", 0.05)
+    monkeypatch.setattr(limits, "_LONGEST_COOLDOWN", 0.2)
+
+
+def check_judges(config: RunConfig, rows: list[dict[str, Any]]) -> None:
+    """Every score is by a judge that was drawn, and none by the author's family."""
+    family = {endpoint.name: endpoint.family for endpoint in config.endpoints}
+    for row in rows:
+        for response in row["responses"]:
+            judges = [score["judge"] for score in response["scores"]]
+            assert judges == drawn_judges(config, row["query_id"], response["model"])
+            assert len(set(judges)) == config.judging.judges_per_response
+            assert all(family[judge] != family[response["model"]] for judge in judges)
+
+
+def test_sixty_queries_to_a_store_that_load_dataset_pairs(tmp_path: Path, cache: str) -> None:
+    from datasets import load_dataset
+
+    write_queries(tmp_path, 60)
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 15, 8), queries={"filter": "m-0"}, run={"seed": 3})
+        report = run_stages(config)
+        assert exit_code(report) == 0
+        assert max(server.seen.values()) == 1
+        again = run_stages(config)
+        assert (again.sent, sum(server.seen.values())) == ({}, 60 + 60 * 15 + 60 * 15 * 2)
+    rows = rows_of(config)
+    assert (len(rows), sum(len(row["responses"]) for row in rows)) == (60, 900)
+    check_judges(config, rows)
+    check_accounts(config)
+    pairs = load_dataset("coig-p", "math", data_dir=str(config.folder / "store"), cache_dir=cache, split="train")
+    assert pairs.num_rows > 100
+    assert (config.folder / "missing.jsonl").read_text() == ""
+
+
+def test_a_draw_for_each_query_gives_its_responses_the_same_judges(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 8, 6), judging={"draw": "query"})
+        run_stages(config)
+    rows = rows_of(config)
+    check_judges(config, rows)
+    for row in rows:  # all but those that are of the first two judges' own families
+        shared = Counter(tuple(score["judge"] for score in response["scores"]) for response in row["responses"])
+        assert shared.most_common(1)[0][1] == 6
+    assert len({tuple(score["judge"] for score in row["responses"][7]["scores"]) for row in rows}) > 3
+
+
+def test_draws_repeat_under_the_seed_and_do_not_depend_on_concurrency(tmp_path: Path) -> None:
+    found = []
+    with ScriptedServer() as server:
+        for at, (seed, concurrency) in enumerate([(1, 1), (1, 9), (2, 9)]):
+            folder = tmp_path / str(at)
+            folder.mkdir()
+            config = write_run(folder, pool(server.base_url, 5, 4, concurrency=concurrency), run={"seed": seed})
+            run_stages(config)
+            found.append(data_files(config))
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "all"])
+def test_a_faulty_server_costs_nothing_twice_and_every_request_is_accounted_for(
+    fault: str, tmp_path: Path, quick: None
+) -> None:
+    rates = dict.fromkeys(FAULTS, 0.05) if fault == "all" else {fault: 0.05}
+    with serve(rates) as server:
+        endpoints = pool(server.base_url, 5, 4, timeout=0.75, attempts=9)
+        config = write_run(tmp_path, endpoints, queries={"filter": "m-0"}, judging={"asks": 6})
+        report = run_stages(config)
+        assert exit_code(report) == 0, report
+        assert server.failed.keys() >= ({*FAULTS, "none"} if fault == "all" else {fault})
+    found = check_accounts(config)
+    for name, one in found["endpoints"].items():
+        assert one["answered"] + one["invalid"] == server.paid[name]
+        assert one["sent"] == server.received[name] == report.sent[name]
+    assert server.duplicates == 0
+    rows = rows_of(config)
+    assert (len(rows), sum(len(row["responses"]) for row in rows)) == (12, 60)
+    check_judges(config, rows)
+
+
+def test_no_limit_is_passed_as_the_server_sees_it(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    window, requests, tokens = 1.0, 15, 5000
+    monkeypatch.setattr(asking, "MINUTE", window)
+    with serve(dict.fromkeys(FAULTS, 0.05)) as server:
+        limited = {"requests_per_minute": requests, "tokens_per_minute": tokens, "timeout": 0.75, "attempts": 9}
+        write_queries(tmp_path, 5)
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **limited), judging={"asks": 6})
+        for seconds in (0.5, None):  # the second run takes over what the first one sent in the window
+            report = run_stages(config, max_seconds=seconds)
+        assert exit_code(report) == 0
+    for arrivals in server.arrivals.values():
+        times = [at for at, _ in arrivals]
+        assert len(times) > requests
+        for first, start in enumerate(times):
+            inside = [at for at in range(first, len(times)) if times[at] < start + window]
+            assert len(inside) <= requests
+            assert sum(arrivals[at][1] for at in inside) <= tokens
+
+
+def test_an_endpoint_that_is_down_is_left_while_others_go_on(tmp_path: Path, quick: None) -> None:
+    with serve() as server:
+        server.down.add("m-4")
+        config = write_run(tmp_path, pool(server.base_url, 5, 4, give_up=0.5, attempts=50))
+        report = run_stages(config)
+        assert exit_code(report) == 3
+        assert list(report.left) == ["m-4"]
+        assert report.stored is not None
+        assert report.stored.responses == 12 * 4
+        assert set(report.stored.missing) == {"generate"}
+        assert sum(report.stored.missing["generate"].values()) == 12
+        check_accounts(config)
+        server.down.clear()
+        report = run_stages(config)
+        assert exit_code(report) == 0
+        assert (report.stored and report.stored.responses) == 60
+        assert server.duplicates == 0
+    check_accounts(config)
+
+
+def test_a_wrong_key_leaves_the_endpoint_at_once_and_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COIGP_TEST_KEY", "sk-very-secret")
+    with serve() as server:
+        server.closed.add("m-1")
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, key_env="COIGP_TEST_KEY", concurrency=2))
+        report = run_stages(config)
+        assert server.received["m-1"] <= 2
+    assert exit_code(report) == 3
+    assert "no such key: Bearer ***" in report.left["m-1"]
+    with Ledger.open(config.folder) as ledger:
+        written = "\n".join(ledger._read.iterdump())
+    assert "sk-very-secret" not in written
+    check_accounts(config)
+
+
+def test_a_budget_is_never_passed_and_a_higher_one_goes_on(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        config = write_run(
+            tmp_path, pool(server.base_url, 4, 3, input_price=10.0, output_price=30.0), run={"max_cost": 0.2}
+        )
+        report = run_stages(config)
+        assert (report.stopped, exit_code(report)) == ("budget", 1)
+        assert 0.1e12 < report.cost[0] <= 0.2e12
+        sent = sum(server.seen.values())
+        assert run_stages(config).sent == {}
+        report = run_stages(config, max_cost=10**14)
+        assert report.stopped is None
+        assert sum(server.seen.values()) == 12 * 4 * 3 > sent
+        assert max(server.seen.values()) == 1
+    found = check_accounts(config)
+    with Ledger.open(config.folder) as ledger:
+        tokens = ledger.rows("SELECT SUM(prompt_tokens), SUM(completion_tokens) FROM requests")[0]
+    assert report.cost == (tokens[0] * 10 * 10**6 + tokens[1] * 30 * 10**6, 0)
+    assert found["cost"] == pytest.approx((tokens[0] * 10 + tokens[1] * 30) / 1e6)
+
+
+RUN = "from coig_p.cli.main import main; main()"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[RunConfig], subprocess.Popen[str]]]:
+    """Starts runs in processes of their own, which end with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(config: RunConfig) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "error", "-c", RUN, "annotate", "run", str(config.path)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.kill()
+        run.communicate()
+
+
+def wait_for(condition: Any) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("what the test waits for did not happen")
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    from killing import kills
+
+    counts = kills(tmp_path, 4, random.Random(7))
+    assert counts["killed"] == 4
+    assert counts["same_bytes"] == counts["rounds"]
+    assert counts["lost"] > 0, "no kill hit a request in flight: the test says nothing"
+
+
+def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_path: Path, start: Any) -> None:
+    with ScriptedServer(latency=0.4) as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, concurrency=2))
+        run = start(config)
+        wait_for(lambda: server.seen)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=30)
+        assert run.returncode == 130, errors
+        assert "in flight, waited for: m-" in errors
+        found = check_accounts(config)
+        assert sum(one["answered"] for one in found["endpoints"].values()) == sum(server.seen.values())
+        server.latency = 30
+        before = sum(server.seen.values())
+        run = start(config)
+        wait_for(lambda: sum(server.seen.values()) > before)
+        run.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=15)
+        assert run.returncode == 130, errors
+        assert "abandoned" in errors
+        assert "Traceback" not in errors
+        found = check_accounts(config)
+        abandoned = sum(one["unanswered"].get("abandoned", 0) for one in found["endpoints"].values())
+        assert abandoned == sum(server.seen.values()) - before
+        server.latency = 0
+        assert exit_code(run_stages(config)) == 0
+    check_accounts(config)
+
+
+def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_meanwhile(
+    tmp_path: Path, start: Any
+) -> None:
+    with ScriptedServer(latency=0.1) as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, concurrency=1))
+        run = start(config)
+        wait_for(lambda: server.answered > 8)
+        server.latency = 600  # what is asked from now on hangs
+        second = start(config)
+        assert "another run is working" in second.communicate(timeout=30)[1]
+        assert second.returncode == 2
+        report = run_stages(config, ("store",))
+        assert report.stored is not None
+        assert report.stored.missing["generate"]["pending"] > 0
+        listed = [json.loads(line) for line in (config.folder / "missing.jsonl").read_text("utf-8").splitlines()]
+        assert len(listed) == sum(sum(states.values()) for states in report.stored.missing.values())
+        run.kill()
+        run.communicate()
+        server.latency = 0
+        assert exit_code(run_stages(config)) == 0
+
+
+GOOD = {"choices": [{"message": {"content": "回答"}, "finish_reason": "stop"}]}
+
+
+def answering(status: int, headers: dict[str, str], body: str) -> Any:
+    """A server that says one thing to everybody, and keeps the headers of what it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode("ascii"))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    seen: list[dict[str, str]] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, seen
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "words"),
+    [
+        (500, {}, {"error": {"message": "cut \ud83d"}}, "error: 500: cut ?"),
+        (400, {}, {"error": {"message": "cut \ud83d"}}, "refused: 400: cut ?"),
+        (200, {}, {"choices": [{"message": {"content": "答"}, "finish_reason": "\ud83d"}]}, None),
+        (200, {}, {**GOOD, "usage": {"prompt_tokens": 2**39, "completion_tokens": 2**39}}, None),
+        (200, {}, {**GOOD, "usage": "n/a"}, None),
+        (200, {}, {**GOOD, "debug": "Bearer sk-very-secret"}, None),
+        (401, {}, {"error": {"message": "sk-very-secret is wrong"}}, "leave: 401: *** is wrong"),
+        (307, {"Location": "/v2/chat/completions"}, {}, "leave: 307: moved to /v2/chat/completions"),
+    ],
+)
+def test_odd_answers_end_in_the_ledger_without_the_key(
+    status: int, headers: dict[str, str], body: Any, words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COIGP_TEST_KEY", "sk-very-secret")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-somebody")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer sk-another")
+    server, seen = answering(status, headers, json.dumps(body))
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        prices = {"input_price": 10, "output_price": 10, "concurrency": 2}
+        config = write_run(tmp_path, pool(url, 3, 3, key_env="COIGP_TEST_KEY", **prices))
+        report = run_stages(config, ("generate",))
+    finally:
+        server.shutdown()
+        server.server_close()
+    check_accounts(config)
+    with Ledger.open(config.folder) as ledger:
+        reasons = {reason for (reason,) in ledger.rows("SELECT reason FROM requests WHERE state != 'answered'")}
+        if words is not None:
+            assert reasons
+            assert all(reason.startswith(words) for reason in reasons)
+        else:
+            assert not reasons
+            assert ledger.rows("SELECT COUNT(*) FROM requests WHERE state = 'answered'") == [(36,)]
+            assert 0 < report.cost[0] < 10**12
+    assert len(seen) == sum(report.sent.values())
+    assert {one["authorization"] for one in seen} == {"Bearer sk-very-secret"}
+    assert not any(name.startswith(("openai", "x-stainless")) for one in seen for name in one)
+    assert b"very-secret" not in b"".join(path.read_bytes() for path in config.folder.rglob("*") if path.is_file())
+
+
+def test_an_endpoint_that_asks_for_a_day_is_left(tmp_path: Path) -> None:
+    server, seen = answering(429, {"Retry-After": "86400"}, "{}")
+    try:
+        config = write_run(tmp_path, pool(f"http://127.0.0.1:{server.server_port}/v1", 3, 3, concurrency=1))
+        report = run_stages(config)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(seen) == 3
+    assert exit_code(report) == 3
+    assert all("asks to wait another 86400" in why for why in report.left.values())

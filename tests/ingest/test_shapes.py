@@ -1,0 +1,463 @@
+"""Rows of every shape become the store's: the same responses, scores and comparisons."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import examples
+from test_cli import run
+
+from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.ingest.accounting import ImportFailed, ImportReport
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.ingest.readers import read_rows
+from coig_p.ingest.recipes import RECIPES
+from coig_p.ingest.shapes import _NAMES, FormConfig, detect
+from coig_p.store.store import Store
+
+
+def imported(path: Path, **options: Any) -> tuple[list[dict[str, Any]], ImportReport]:
+    config = ImportConfig(**{"domain": "chat", **options})
+    store, report = import_files([path], path.parent / "store", config, overwrite=True)
+    for counts in report.accounting().values():
+        assert counts["read"] == counts["stored"] + counts["rejected"] + counts["merged"]
+    stored = {unit: counts["stored"] for unit, counts in report.accounting().items()}
+    files = store.data_files()
+    assert stored["responses"] == sum(file.responses for file in files)
+    assert stored["scores"] == sum(file.scores for file in files)
+    assert stored["comparisons"] == sum(file.comparisons for file in files)
+    return [row for batch in Store.open(path.parent / "store").batches() for row in batch.to_pylist()], report
+
+
+def jsonl(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+FLAT = [
+    {"prompt": "问一", "output": "答甲", "model": "a", "judge": "j", "score": 8.5},
+    {"prompt": "问一", "output": "答甲", "model": "a", "judge": "k", "score": 7},
+    {"prompt": "问一", "output": "答乙", "model": "b", "judge": "j", "score": 2},
+    {"prompt": "问二", "output": "答丙", "model": "a", "judge": None, "score": None},
+]
+
+
+def write_flat(path: Path, rows: list[dict[str, Any]]) -> Path:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        jsonl(path, rows)
+    else:
+        with path.open("w", encoding="utf-8-sig", newline="") as stream:
+            delimiter = "\t" if path.suffix == ".tsv" else ","
+            writer = csv.DictWriter(stream, list(rows[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet"])
+def test_one_row_per_score_becomes_one_row_per_query(suffix: str, tmp_path: Path) -> None:
+    rows, report = imported(write_flat(tmp_path / f"x{suffix}", FLAT))
+    assert list(report.forms.values()) == ["flat"]
+    assert [row["query"] for row in rows] == ["问一", "问二"]
+    first, second = rows[0]["responses"]
+    assert (first["model"], first["text"]) == ("a", "答甲")
+    assert [(score["judge"], score["score"]) for score in first["scores"]] == [("j", 8.5), ("k", 7)]
+    assert [score["score"] for score in second["scores"]] == [2]
+    assert rows[1]["responses"][0]["scores"] == []
+    assert report.accounting()["rows"] == {"read": 4, "stored": 2, "rejected": 0, "merged": 2}
+    assert report.accounting()["responses"] == {"read": 4, "stored": 3, "rejected": 0, "merged": 1}
+    assert report.accounting()["scores"] == {"read": 3, "stored": 3, "rejected": 0, "merged": 0}
+
+
+def test_fields_are_mapped_and_problems_bear_the_upstream_names(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('题目,回复,分数\n问一,"两行\n回答",8\n问一,,9\n问一,好,很好\n', encoding="utf-8")
+    fields = {"query": "题目", "text": "回复", "score": "分数"}
+    with pytest.raises(ImportFailed) as failed:
+        imported(path, form=FormConfig(form="flat", fields=fields, judge="me"))
+    found = [(p.line, p.field, p.reason) for p in failed.value.report.problems]
+    assert found == [(4, "回复", "not-a-string"), (5, "分数", "not-a-number")]
+    rows, _ = imported(path, form=FormConfig(fields=fields, judge="me"), on_error="skip")
+    assert [response["text"] for response in rows[0]["responses"]] == ["两行\n回答", "好"]
+    assert rows[0]["responses"][0]["scores"] == [{"judge": "me", "dimension": "overall", "score": 8}]
+
+
+def test_fields_within_nested_rows_are_mapped_too(tmp_path: Path) -> None:
+    row = {
+        "题目": "问一",
+        "responses": [
+            {"llm": "a", "内容": "答甲", "scores": [{"by": "j", "points": 8}]},
+            {"llm": "b", "内容": "答乙", "scores": [{"by": "j", "points": 99}]},
+        ],
+    }
+    fields = {"query": "题目", "model": "llm", "text": "内容", "judge": "by", "score": "points"}
+    rows, report = imported(jsonl(tmp_path / "x.jsonl", [row]), form=FormConfig(fields=fields), on_error="skip")
+    assert [(one["model"], one["text"]) for one in rows[0]["responses"]] == [("a", "答甲"), ("b", "答乙")]
+    assert rows[0]["responses"][0]["scores"] == [{"judge": "j", "dimension": "overall", "score": 8}]
+    assert [problem.field for problem in report.problems] == ["responses[1].scores[0].points"]
+    assert not report.ignored_fields
+
+
+def test_a_second_text_of_a_model_is_refused_in_flat_rows_too(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "x.jsonl", [*FLAT[:1], FLAT[0] | {"output": "另一个答案"}])
+    with pytest.raises(ImportFailed) as failed:
+        imported(path)
+    assert [(p.line, p.field, p.reason) for p in failed.value.report.problems] == [(2, "model", "duplicate-model")]
+
+
+def test_responses_without_a_model_are_told_apart_by_their_text(tmp_path: Path) -> None:
+    bare = [{"query": "问", "text": text, "score": 5} for text in ("甲", "乙", "甲")]
+    rows, report = imported(jsonl(tmp_path / "x.jsonl", bare))
+    assert sorted(response["model"] for response in rows[0]["responses"]) == ["unknown-1", "unknown-2"]
+    assert report.counts["responses"]["merged"] == 1
+
+
+def test_ultrafeedback(tmp_path: Path) -> None:
+    row = {
+        "source": "evol",
+        "instruction": "问",
+        "models": ["m1", "m2"],
+        "completions": [
+            {
+                "model": "m1",
+                "response": "答甲",
+                "annotations": {"helpfulness": {"Rating": "4", "Rationale": "…"}, "honesty": {"Rating": "3"}},
+                "overall_score": 7,
+            },
+            {"model": "m2", "response": "答乙", "annotations": {"helpfulness": {"Rating": "N/A"}}},
+        ],
+    }
+    config = {"score_range": (1, 5), "form": FormConfig(judge="gpt-4")}
+    with pytest.raises(ImportFailed) as failed:
+        imported(jsonl(tmp_path / "x.jsonl", [row]), **config)
+    (problem,) = failed.value.report.problems
+    assert problem.field == "completions[1].annotations.helpfulness.Rating"
+    rows, report = imported(jsonl(tmp_path / "x.jsonl", [row]), on_error="skip", **config)
+    assert list(report.forms.values()) == ["ultrafeedback"]
+    assert rows[0]["source"] == "evol"
+    assert rows[0]["responses"][0]["scores"] == [
+        {"judge": "gpt-4", "dimension": "helpfulness", "score": 4},
+        {"judge": "gpt-4", "dimension": "honesty", "score": 3},
+    ]
+    assert rows[0]["responses"][1]["scores"] == []
+
+
+def test_pairwise_scores_in_both_orders(tmp_path: Path) -> None:
+    first = {"relevance": 8, "correctness": 6}
+    second = {"relevance": 5, "correctness": 5}
+    base = {"instruction": "问", "response_1": "甲", "model_1": "a", "response_2": "乙", "model_2": "b", "judge": "j"}
+    swapped = {
+        "instruction": "问",
+        "response_1": "乙",
+        "model_1": "b",
+        "response_2": "甲",
+        "model_2": "a",
+        "judge": "j",
+    }
+    rows, report = imported(
+        jsonl(
+            tmp_path / "x.jsonl",
+            [base | {"scores_1": first, "scores_2": second}, swapped | {"scores_1": second, "scores_2": first}],
+        )
+    )
+    assert list(report.forms.values()) == ["pairwise"]
+    assert [response["model"] for response in rows[0]["responses"]] == ["a", "b"]
+    assert [
+        (c["first"], c["second"], c["dimension"], c["first_score"], c["second_score"]) for c in rows[0]["comparisons"]
+    ] == [
+        (0, 1, "relevance", 8, 5),
+        (0, 1, "correctness", 6, 5),
+        (1, 0, "relevance", 5, 8),
+        (1, 0, "correctness", 5, 6),
+    ]
+    assert report.accounting()["responses"] == {"read": 4, "stored": 2, "rejected": 0, "merged": 2}
+
+
+@pytest.mark.parametrize(("winner", "scores"), [("a", (1, 0)), ("response_b", (0, 1)), ("Tie", (0.5, 0.5))])
+def test_pairwise_winners(winner: str, scores: tuple[float, float], tmp_path: Path) -> None:
+    row = {"prompt": "问", "response_a": "甲", "response_b": "乙", "winner": winner}
+    rows, _ = imported(jsonl(tmp_path / "x.jsonl", [row]))
+    (comparison,) = rows[0]["comparisons"]
+    assert (comparison["first_score"], comparison["second_score"]) == scores
+
+
+def test_a_winner_that_is_nobody_is_refused(tmp_path: Path) -> None:
+    row = {"prompt": "问", "response_a": "甲", "response_b": "乙", "winner": "c"}
+    with pytest.raises(ImportFailed) as failed:
+        imported(jsonl(tmp_path / "x.jsonl", [row]))
+    assert [p.field for p in failed.value.report.problems] == ["winner"]
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+PAIRS: list[tuple[dict[str, Any], str]] = [
+    ({"prompt": "问", "chosen": "好", "rejected": "差"}, "问"),
+    ({"instruction": "译", "input": "hello", "chosen": "好", "rejected": "差"}, "译\nhello"),
+    ({"system": "你是诗人", "prompt": "问", "chosen": "好", "rejected": "差"}, "system: 你是诗人\n\nuser: 问"),
+    (
+        {
+            "conversations": [{"from": "human", "value": "问"}],
+            "chosen": {"from": "gpt", "value": "好"},
+            "rejected": {"from": "gpt", "value": "差"},
+        },
+        "问",
+    ),
+    (
+        {
+            "conversations": [
+                {"from": "human", "value": "一"},
+                {"from": "gpt", "value": "二"},
+                {"from": "human", "value": "三"},
+            ],
+            "chosen": "好",
+            "rejected": "差",
+        },
+        "user: 一\n\nassistant: 二\n\nuser: 三",
+    ),
+    ({"chosen": [user("问"), said("好")], "rejected": [user("问"), said("差")]}, "问"),
+    ({"prompt": [user("问")], "chosen": [said("好")], "rejected": [said("差")]}, "问"),
+    (
+        {
+            "chosen": [user("一"), said("二"), user("三"), said("好")],
+            "rejected": [user("一"), said("二"), user("三"), said("差")],
+        },
+        "user: 一\n\nassistant: 二\n\nuser: 三",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "query"), PAIRS)
+def test_released_pairs_become_comparisons(row: dict[str, Any], query: str, tmp_path: Path) -> None:
+    rows, report = imported(jsonl(tmp_path / "x.jsonl", [row]))
+    assert list(report.forms.values()) == ["pairs"]
+    assert rows[0]["query"] == query
+    assert [response["text"] for response in rows[0]["responses"]] == ["好", "差"]
+    assert {response["model"] for response in rows[0]["responses"]} == {"unknown-1", "unknown-2"}
+    assert rows[0]["comparisons"] == [
+        {"first": 0, "second": 1, "judge": "unknown", "dimension": "overall", "first_score": 1, "second_score": 0}
+    ]
+    assert report.ignored_fields == {}
+
+
+def test_pairs_of_one_prompt_share_their_responses(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "问", "chosen": "甲", "rejected": "乙"},
+        {"prompt": "问", "chosen": "甲", "rejected": "丙"},
+        {"prompt": "问", "chosen": "乙", "rejected": "丙"},
+        {"prompt": "问", "chosen": "丁", "rejected": "丁"},
+    ]
+    found, report = imported(jsonl(tmp_path / "x.jsonl", rows), on_error="skip")
+    assert [response["text"] for response in found[0]["responses"]] == ["甲", "乙", "丙", "丁"]
+    assert [(c["first"], c["second"]) for c in found[0]["comparisons"]] == [(0, 1), (0, 2), (1, 2)]
+    assert report.reasons == {"bad-comparison": 1}
+    assert report.accounting()["responses"] == {"read": 8, "stored": 4, "rejected": 0, "merged": 4}
+    assert Store.open(tmp_path / "store").manifest.default_threshold == 1
+
+
+RECIPE_ROWS: dict[str, Any] = {
+    "coig-p": PAIRS[3][0],
+    "coig-p-crm": PAIRS[5][0],
+    "crbench": PAIRS[0][0] | {"domain": "逻辑推理"},
+    "zhihu-rlhf-3k": PAIRS[0][0] | {"question_id": 1, "upvotes_chosen": 9, "upvotes_rejected": 1},
+    "cvalues": {"prompt": "问", "pos_resp": "好", "neg_resp": "差", "pos_type": "安全", "neg_type": "风险"},
+    "huozi": PAIRS[0][0],
+    "zake": PAIRS[0][0],
+    "rlhf-cn": {
+        "context": [{"role": "human", "text": "问"}],
+        "chosen": {"role": "assistant", "text": "好"},
+        "rejected": {"role": "assistant", "text": "差"},
+    },
+    "chinese-dpo-pairs": PAIRS[0][0],
+}
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_reads_rows_of_its_shape(name: str, tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "x.jsonl", [RECIPE_ROWS[name]])
+    run("import", path, "--out", tmp_path / "store", "--recipe", name)
+    store = Store.open(tmp_path / "store")
+    (row,) = [row for batch in store.batches() for row in batch.to_pylist()]
+    assert (row["query"], [response["text"] for response in row["responses"]]) == ("问", ["好", "差"])
+    assert row["comparisons"][0]["judge"] == name
+    assert row["domain"] == {"coig-p": "mixed", "coig-p-crm": "mixed", "crbench": "logic"}.get(name, "chat")
+    assert store.manifest.splits() == [RECIPES[name].split]
+
+
+def test_the_command_maps_fields_and_says_what_it_took_rows_for(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "x.jsonl", [{"q": "问", "a": "答", "points": 5}])
+    options = ["--domain", "chat", "--map", "query=q", "--map", "text=a", "--map", "score=points", "--judge", "me"]
+    done = run("import", path, "--out", tmp_path / "store", *options)
+    assert "read as flat rows" in done.stdout
+    assert json.loads(run("info", tmp_path / "store", "--json").stdout)["judges"] == {"me": 1}
+    assert "Valid: " in run("import", path, "--out", tmp_path / "t", "--map", "quest=q", code=2).stderr
+    assert "cvalues" in run("import", path, "--out", tmp_path / "t", "--recipe", "cvalue", code=2).stderr
+
+
+def test_detection() -> None:
+    config = FormConfig()
+    assert detect({"responses": []}, config) == "nested"
+    assert detect({"completions": []}, config) == "ultrafeedback"
+    assert detect({"chosen": 1, "rejected": 2}, config) == "pairs"
+    assert detect({"response_a": 1, "response_b": 2}, config) == "pairwise"
+    assert detect({"prompt": 1, "output": 2}, config) == "flat"
+    assert detect({"nothing": 1}, config) == "nested"
+    assert detect({"responses": []}, FormConfig(form="flat")) == "flat"
+    with pytest.raises(UnknownNameError, match="ultrafeedback"):
+        FormConfig(form="alpaca")
+
+
+# ---------------------------------------------------------------------------------------------
+# Files around the rows
+
+
+def test_compressed_files_and_patterns(tmp_path: Path) -> None:
+    plain = jsonl(tmp_path / "a.jsonl", FLAT).read_bytes()
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(plain))
+    (tmp_path / "c.jsonl.zst").write_bytes(pa.compress(plain, "zstd", asbytes=True))
+    wanted = [row.value for row in read_rows(tmp_path / "a.jsonl")]
+    for name in ("b.jsonl.gz", "c.jsonl.zst"):
+        seen: list[int] = []
+        assert [row.value for row in read_rows(tmp_path / name, advance=seen.append)] == wanted
+        assert sum(seen) == (tmp_path / name).stat().st_size
+    store, report = import_files(
+        [str(tmp_path / "[bc].jsonl*")], tmp_path / "store", ImportConfig(domain="chat", on_error="skip")
+    )
+    assert report.counts["rows"]["read"] == 8
+    assert len(store.manifest.sources) == 2
+    with pytest.raises(UsageError, match="no file fits"):
+        import_files([str(tmp_path / "*.csv")], tmp_path / "t", ImportConfig())
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-8"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_encodings(encoding: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    text = {
+        ".jsonl": '{"query": "问𠀀", "text": "答"}\n',
+        ".json": '[{"query": "问𠀀", "text": "答"}]',
+        ".csv": "query,text\n问𠀀,答\n",
+    }[suffix]
+    path.write_bytes(text.encode(encoding))
+    assert [row.value for row in read_rows(path, encoding)] == [{"query": "问𠀀", "text": "答"}]
+    if encoding == "gb18030":
+        with pytest.raises(ImportFailed) as failed:
+            imported(path)
+        assert failed.value.report.reasons.keys() <= {"wrong-encoding", "lone-surrogate"}
+        rows, _ = imported(path, encoding="gb18030")
+        assert rows[0]["query"] == "问𠀀"
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-32", "no-such", "base64"])
+def test_encodings_that_cannot_be(name: str) -> None:
+    with pytest.raises(UsageError, match="gb18030"):
+        ImportConfig(encoding=name)
+
+
+@pytest.mark.parametrize("cut", [1, 12, -1, -9])
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_truncated_archive_is_one_clear_error(cut: int, suffix: str, tmp_path: Path) -> None:
+    plain = jsonl(tmp_path / "a.jsonl", FLAT * 50).read_bytes()
+    packed = gzip.compress(plain) if suffix == ".gz" else pa.compress(plain, "zstd", asbytes=True)
+    path = tmp_path / f"x.jsonl{suffix}"
+    path.write_bytes(packed[:cut])
+    with pytest.raises(DataError, match=r"damaged or cut short"):
+        imported(path, on_error="skip")
+    path.write_bytes(b"not an archive at all" * 9)
+    with pytest.raises(DataError, match=r"damaged or cut short"):
+        imported(path, on_error="skip")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_line_without_end_is_refused_in_constant_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coig_p.ingest.readers._LONGEST_LINE", 1000)
+    monkeypatch.setattr("coig_p.ingest.readers._BLOCK", 1000)
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"query": "' + b"x" * 5000 + b'"}\n' + json.dumps(FLAT[0]).encode() + b"\n")
+    long, good = read_rows(path)
+    assert (long.line, long.problem and long.problem[0]) == (1, "too-long")
+    assert (good.line, good.value) == (2, FLAT[0])
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"query": "a", "query": "b"}\n')
+    (tmp_path / "x.json").write_text('[{"r": [{"k": 1, "k": 2}]}]')
+    for name in ("x.jsonl", "x.json"):
+        (row,) = read_rows(tmp_path / name)
+        assert row.problem is not None
+        assert "stands twice" in row.problem[1]
+
+
+def test_broken_csv_is_named_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('query,text\n问,答,多\n问\n\n问,答\n"问,答\n', encoding="utf-8")
+    found = [(row.line, row.problem and row.problem[0]) for row in read_rows(path)]
+    assert found == [(2, "broken-csv"), (3, "broken-csv"), (5, None), (6, "broken-csv")]
+    path.write_text("a,a\n1,2\n")
+    with pytest.raises(DataError, match="same name"):
+        list(read_rows(path))
+
+
+# ---------------------------------------------------------------------------------------------
+# Whatever a file says, an import ends in a store or in an error that we wrote, and adds up
+
+LEAF = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from(["问", "答", "a", 5, 1])
+)
+KEY = st.sampled_from([*_NAMES, "prompt", "instruction", "output", "annotations", "Rating", "role", "content", "from"])
+VALUE = st.recursive(
+    LEAF, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEY, inner, max_size=5)), max_leaves=12
+)
+FUZZED_ROW = st.one_of(VALUE, st.dictionaries(KEY, VALUE, min_size=2, max_size=8))
+
+
+@examples(500)  # 10,000 in the thorough profile
+@given(
+    rows=st.lists(FUZZED_ROW, max_size=4),
+    damage=st.one_of(st.none(), st.tuples(st.integers(0, 500), st.binary(max_size=3))),
+    form=st.sampled_from(["auto", "nested", "flat", "ultrafeedback", "pairwise", "pairs"]),
+    suffix=st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".jsonl.gz", ".parquet"]),
+    on_error=st.sampled_from(["fail", "skip"]),
+)
+def test_no_input_breaks_the_import(
+    rows: list[Any], damage: Any, form: str, suffix: str, on_error: str, tmp_path_factory: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = folder / f"x{suffix}"
+    content = json.dumps(rows).encode() if suffix == ".json" else b"\n".join(json.dumps(row).encode() for row in rows)
+    if damage is not None:
+        at = min(damage[0], len(content))
+        content = content[:at] + damage[1] + content[at + len(damage[1]) :]
+    path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
+    config = ImportConfig(domain="chat", on_error=on_error, form=FormConfig(form=form))
+    try:
+        store, report = import_files([path], folder / "store", config)
+    except ImportFailed as failed:
+        report = failed.report
+        store = None
+    except DataError:
+        assert list(folder.iterdir()) == [path]
+        return
+    for unit, counts in report.accounting().items():
+        assert counts["read"] == counts["stored"] + counts["rejected"] + counts["merged"], unit
+    if store is None:
+        assert list(folder.iterdir()) == [path]
+    else:
+        assert store.verify() == []

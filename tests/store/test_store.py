@@ -1,0 +1,295 @@
+"""The store on disk: layout, manifest, verification, atomic writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from make import make_rows, make_store
+
+from coig_p.core.atomic import atomic_directory, atomic_file
+from coig_p.errors import StoreError, UnknownNameError, UsageError
+from coig_p.schema import RAW_SCHEMA, SCHEMA_VERSION, check_domain, check_split
+from coig_p.store.locate import BUNDLED
+from coig_p.store.manifest import Manifest
+from coig_p.store.places import check_target
+from coig_p.store.store import Store
+from coig_p.store.writing import even_sizes
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def edit_manifest(store: Path, **changes: Any) -> None:
+    path = store / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), encoding="utf-8")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return make_store(tmp_path / "small", make_rows({"math": 12, "chat": 3}))
+
+
+def test_rows_come_back_in_order_and_the_manifest_counts_them(store: Path, rows: list[dict[str, Any]]) -> None:
+    opened = Store.open(store)
+    assert [row for batch in opened.batches() for row in batch.to_pylist()] == rows
+    assert [row for batch in opened.batches("chat", batch_size=7) for row in batch.to_pylist()] == rows[90:]
+    files = opened.data_files("math")
+    math = rows[:90]
+    assert sum(file.queries for file in files) == sum(file.rows for file in files) == 90
+    assert sum(file.responses for file in files) == sum(len(row["responses"]) for row in math)
+    assert sum(file.scores for file in files) == sum(len(r["scores"]) for row in math for r in row["responses"])
+    assert opened.manifest.models["model-4"] == sum(r["model"] == "model-4" for row in rows for r in row["responses"])
+    assert opened.verify() == []
+
+
+def test_shards_are_zstd_parquet_with_small_groups_and_a_page_index(store: Path) -> None:
+    names = [file.path for file in Store.open(store).data_files("math")]
+    assert names == [f"data/math/train-{at:05d}-of-00009.parquet" for at in range(9)]
+    footer = pq.read_metadata(store / names[0])
+    assert footer.schema.to_arrow_schema().equals(RAW_SCHEMA)
+    assert [footer.row_group(at).num_rows for at in range(footer.num_row_groups)] == [4, 3, 3]
+    for at in range(footer.num_columns):
+        column = footer.row_group(0).column(at)
+        assert column.compression == "ZSTD"
+        assert column.has_offset_index
+        is_text = column.path_in_schema in ("query", "responses.list.element.text")
+        assert not (is_text and column.has_dictionary_page)
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    rows = make_rows({"math": 30})
+    assert contents(make_store(tmp_path / "a", rows)) == contents(make_store(tmp_path / "b", rows))
+
+
+def test_the_readme_names_a_config_for_each_domains_raw_rows(small: Path) -> None:
+    text = (small / "README.md").read_text("utf-8")
+    head = yaml.safe_load(text.split("---")[1])
+    assert head["configs"] == [
+        {"config_name": "math-raw", "data_files": [{"split": "train", "path": "data/math/train-*.parquet"}]},
+        {"config_name": "chat-raw", "data_files": [{"split": "train", "path": "data/chat/train-*.parquet"}]},
+    ]
+
+
+@pytest.mark.parametrize(("total", "pieces"), [(0, 1), (7, 3), (999, 1), (2001, 2), (10, 10)])
+def test_even_sizes_differ_by_one_at_most(total: int, pieces: int) -> None:
+    sizes = even_sizes(total, pieces)
+    assert len(sizes) == pieces
+    assert sum(sizes) == total
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_verify_finds_each_kind_of_damage(small: Path) -> None:
+    opened = Store.open(small)
+    shard = small / opened.data_files("math")[0].path
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    assert [problem.split(": ")[1].split(",")[0] for problem in opened.verify()] == [f"{len(whole) - 1} bytes"]
+    shard.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    assert "sha256" in opened.verify()[0]
+    shard.unlink()
+    assert opened.verify() == [f"{opened.data_files('math')[0].path}: missing"]
+    shard.write_bytes(whole)
+    (small / "data" / "extra.parquet").write_bytes(b"")
+    (small / "card.toml").write_text("")
+    (small / ".gitattributes").write_text("")
+    assert opened.verify() == ["data/extra.parquet: not listed in manifest.json"]
+
+
+def test_a_missing_shard_is_an_error_on_opening(small: Path) -> None:
+    (small / "data/math/train-00000-of-00001.parquet").unlink()
+    with pytest.raises(StoreError, match=r"train-00000-of-00001\.parquet is listed .* but missing"):
+        Store.open(small)
+
+
+def test_a_broken_shard_is_an_error_on_opening_or_reading(small: Path) -> None:
+    shard = small / "data/math/train-00000-of-00001.parquet"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(StoreError, match="cannot be read"):
+        list(Store.open(small).batches())
+    shard.write_bytes(b"PAR1 not really")
+    with pytest.raises(StoreError, match=r"15 bytes, \d+ in manifest\.json"):
+        Store.open(small)
+    with pytest.raises(StoreError, match="cannot be read"):
+        list(Store.open(small, check_sizes=False).batches())
+
+
+def test_a_manifest_that_promises_more_than_there_is(small: Path) -> None:
+    files = json.loads((small / "manifest.json").read_text("utf-8"))["files"]
+    edit_manifest(small, files=[files[0] | {"bytes": 10**12, "rows": 10**12}, *files[1:]])
+    with pytest.raises(StoreError, match=f"{10**12} in manifest"):
+        Store.open(small)
+    assert len(Store.open(small, check_sizes=False).verify()) == 1
+
+
+def test_a_link_out_of_the_store_is_refused_but_not_a_view_of_the_hub_cache(small: Path, tmp_path: Path) -> None:
+    shard = small / "data/math/train-00000-of-00001.parquet"
+    outside = tmp_path / "repo" / "blobs" / "abc"
+    outside.parent.mkdir(parents=True)
+    shard.rename(outside)
+    shard.symlink_to(outside)
+    with pytest.raises(StoreError, match="leads out of the store"):
+        Store.open(small)
+    (tmp_path / "repo" / "snapshots").mkdir()
+    small.rename(tmp_path / "repo" / "snapshots" / "commit")
+    assert Store.open(tmp_path / "repo" / "snapshots" / "commit").verify() == []
+
+
+@pytest.mark.parametrize("name", ["bytes", "rows", "queries", "responses", "scores", "comparisons"])
+def test_a_manifest_counts_in_whole_numbers_and_each_file_once(small: Path, name: str) -> None:
+    files = json.loads((small / "manifest.json").read_text("utf-8"))["files"]
+    edit_manifest(small, files=[files[0] | {name: -1}, *files[1:]])
+    with pytest.raises(StoreError, match=rf"files\[0\]\.{name} is -1, not a number of 0 or more"):
+        Store.open(small, check_sizes=False)
+    edit_manifest(small, files=[*files, files[0]])
+    with pytest.raises(StoreError, match="is listed twice in files"):
+        Store.open(small)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"schema_version": SCHEMA_VERSION + 1},
+            rf"schema version is {SCHEMA_VERSION + 1}.* reads up to {SCHEMA_VERSION}",
+        ),
+        ({"schema_version": 0}, "does not exist"),
+        ({"schema_version": True}, "schema_version is missing or not a int"),
+        ({"schema_version": None}, "schema_version is missing"),
+        ({"score_range": [10, 1]}, "score_range"),
+        ({"score_range": [1]}, "score_range"),
+        ({"default_threshold": -1}, "default_threshold"),
+        ({"default_threshold": 0.00001}, "default_threshold"),
+        ({"default_threshold": "2"}, "default_threshold"),
+        ({"domains": ["math", "Chat"]}, "'Chat': a domain is made of"),
+        ({"domains": ["math", 3]}, "not a string"),
+        ({"domains": ["chat"]}, "is not among the store's domains"),
+        ({"files": {}}, "files is missing or not a list"),
+        ({"files": [7]}, r"files\[0\] is not an object"),
+        ({"files": [{"path": "a"}]}, r"files\[0\]\.role is missing"),
+    ],
+)
+def test_a_manifest_that_is_not_valid_is_named_field_by_field(small: Path, changes: dict[str, Any], words: str) -> None:
+    edit_manifest(small, **changes)
+    with pytest.raises(StoreError, match=words):
+        Store.open(small)
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "data/../../x", "", "a\\b", "C:/x", "./x", "data//../x"])
+def test_a_manifest_may_not_name_files_outside_the_store(small: Path, path: str) -> None:
+    file = json.loads((small / "manifest.json").read_text("utf-8"))["files"][-1]
+    edit_manifest(small, files=[file | {"path": path}])
+    with pytest.raises(StoreError, match="does not lie inside the store"):
+        Store.open(small)
+
+
+def test_text_that_is_no_manifest(small: Path) -> None:
+    for text in ("", "[]", "{", "[" * 100_000):
+        (small / "manifest.json").write_text(text)
+        with pytest.raises(StoreError, match=r"not (a )?JSON"):
+            Store.open(small)
+
+
+def test_a_manifest_survives_its_own_json() -> None:
+    manifest = Manifest(score_range=(0.0, 1.0), default_threshold=0.5, tool="t", domains=("math",), judges={"j": 2})
+    assert Manifest.from_json(manifest.to_json(), "here") == manifest
+
+
+def test_unknown_domains_and_splits_list_the_known(small: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Valid: chat, math"):
+        Store.open(small).data_files("maths")
+    with pytest.raises(UnknownNameError, match="Valid: train"):
+        Store.open(small).data_files("math", "test")
+
+
+@pytest.mark.parametrize(
+    "name", ["all", "default", "raw", "math-raw", "train", "test", "validation", "Math", "", "a/b", "数学"]
+)
+def test_names_that_cannot_be_domains(name: str) -> None:
+    with pytest.raises(UsageError):
+        check_domain(name)
+
+
+@pytest.mark.parametrize("name", ["", "all", "a-b", "a/b", "训练"])
+def test_names_that_cannot_be_splits(name: str) -> None:
+    with pytest.raises(UsageError):
+        check_split(name)
+
+
+def test_an_atomic_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "store"
+    with pytest.raises(ZeroDivisionError), atomic_directory(target) as root:
+        (root / "half").write_text("x")
+        raise ZeroDivisionError
+    assert list(target.parent.iterdir()) == []
+    for text in ("one", "two"):  # the second replaces the first
+        with atomic_directory(target) as root:
+            (root / "file").write_text(text)
+            assert text == "one" or (target / "file").read_text() == "one"
+        assert contents(target) == {"file": text.encode()}
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_atomic_directory_without_an_exchange_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coig_p.core.atomic._exchange", lambda one, other: False)
+    test_an_atomic_directory_appears_whole_or_not_at_all(tmp_path)
+
+
+def test_an_atomic_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_file(target) as stream:
+        stream.write(b"half")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    with atomic_file(target) as stream:
+        stream.write(b"new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a leftover is known by its POSIX lock")
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from coig_p.core.atomic import atomic_directory\n"
+        "with atomic_directory(Path(sys.argv[1])) as root:\n"
+        "    (root / 'half').write_text('x'); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        with atomic_directory(tmp_path / "store") as root:
+            (root / "file").write_text("mine")
+        assert len(list(tmp_path.iterdir())) == 2, "the living writer's folder was removed"
+        writer.kill()
+    with atomic_directory(tmp_path / "store") as root:
+        (root / "file").write_text("mine again")
+    assert list(tmp_path.iterdir()) == [tmp_path / "store"]
+
+
+def test_a_store_larger_than_a_batch_streams(tmp_path: Path) -> None:
+    rows = make_rows({"math": 700})
+    here = make_store(tmp_path / "store", rows, rows_per_shard=1000, rows_per_group=256)
+    sizes = [batch.num_rows for batch in Store.open(here).batches(batch_size=100)]
+    assert sum(sizes) == 700
+    assert max(sizes) == 100
+    assert pa.Table.from_batches(list(Store.open(here).batches())).to_pylist() == rows
+
+
+def test_a_manifest_of_another_program_makes_no_store_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "a browser extension"}', encoding="utf-8")
+    check_target(tmp_path / "new", overwrite=False)
+    (tmp_path / "manifest.json").write_text((BUNDLED / "manifest.json").read_text("utf-8"), encoding="utf-8")
+    with pytest.raises(UsageError, match="is inside the store"):
+        check_target(tmp_path / "new", overwrite=False)
