@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from coig_p.core.atomic import atomic_directory
 from coig_p.schema import RAW_SCHEMA
+from coig_p.store import writing
 from coig_p.store.manifest import Manifest
-from coig_p.store.store import store as store_module
 from coig_p.store.writing import Part, write_store
 
 Row = dict[str, Any]
@@ -62,8 +62,8 @@ def make_store(
         own = [row for row in rows if row["domain"] == domain]
         parts.append(Part(domain, "train", len(own), [pa.RecordBatch.from_pylist(own, schema=RAW_SCHEMA)]))
     with (
-        mock.patch.object(store_module, "ROWS_PER_SHARD", rows_per_shard),
-        mock.patch.object(store_module, "ROWS_PER_GROUP", rows_per_group),
+        mock.patch.object(writing, "ROWS_PER_SHARD", rows_per_shard),
+        mock.patch.object(writing, "ROWS_PER_GROUP", rows_per_group),
         atomic_directory(path) as root,
     ):
         write_store(root, parts, Manifest(score_range=(1, 10), default_threshold=default_threshold, tool="test"))

@@ -7,7 +7,7 @@ exact values.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import combinations, pairwise
@@ -157,3 +157,30 @@ def is_valid(row: Row, low: int, high: int, margin: Fraction, threshold: float, 
     if row["responses"][low]["text"] == row["responses"][high]["text"] or margin == 0:
         return False
     return margin > exact(threshold) if strict else margin >= exact(threshold)
+
+
+def judges_of(rows: list[dict[str, Any]]) -> set[str]:
+    judges = {score["judge"] for row in rows for r in row["responses"] or [] for score in r["scores"] or []}
+    return judges | {entry["judge"] for row in rows for entry in row["comparisons"] or []}
+
+
+def verdicts_of(rows: list[dict[str, Any]], threshold: float, options: dict[str, Any]) -> Counter[str]:
+    """What each judge says of the pairs that the others label, query by query, in plain Python."""
+    said: Counter[str] = Counter()
+    given_by = judges_of(rows)
+    admitted = given_by if options["judges"] is None else given_by & set(options["judges"])
+    for judge in admitted:
+        others = tuple(admitted - {judge})
+        if not others:
+            continue
+        for row in rows:
+            own_values = response_values(row, options["aggregation"], (judge,), options["include_self_judged"])
+            own_compared = comparison_values(row, (judge,), options["include_self_judged"])
+            own = query_pairs(row, own_values, own_compared, options["labels"], "all")
+            values = response_values(row, options["aggregation"], others, options["include_self_judged"])
+            compared = comparison_values(row, others, options["include_self_judged"])
+            for pair, (low, high) in query_pairs(row, values, compared, options["labels"], options["strategy"]).items():
+                if pair in own and is_valid(row, *pair, abs(low - high), threshold, options["strict"]):
+                    difference = (own[pair][0] - own[pair][1]) * (1 if low > high else -1)
+                    said["agrees" if difference > 0 else "ties" if difference == 0 else "opposes"] += 1
+    return said

@@ -13,6 +13,7 @@ import pytest
 import coig_p
 from coig_p import registration
 from coig_p.errors import CoigPError
+from coig_p.schema import NAME
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = datasets.load.PackagedDatasetModuleFactory
     monkeypatch.setattr(datasets.load, "PackagedDatasetModuleFactory", ours.__mro__[1])
     table = dict(datasets.packaged_modules._PACKAGED_DATASETS_MODULES)
-    table.pop(registration.NAME)
+    table.pop(NAME)
     monkeypatch.setattr(datasets.packaged_modules, "_PACKAGED_DATASETS_MODULES", table)
     monkeypatch.setattr(datasets.load, "_PACKAGED_DATASETS_MODULES", table)
     for module in (datasets, datasets.load):  # put back after the test, whatever it does

@@ -23,8 +23,8 @@ from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.config import load_config
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import exit_code, run_stages
+from coig_p.cli import main as cli
 from coig_p.cli.annotate import annotate
-from coig_p.cli.main import main as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 

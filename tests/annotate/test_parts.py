@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from coig_p.annotate import config as config_module
 from coig_p.annotate.asking.client import read_body, usable_text
 from coig_p.annotate.asking.ledger import LEDGER, Ledger, request_key
-from coig_p.annotate.asking.limits import Budget, BudgetReached, EndpointDown, Gate, RateLimit, backoff, retry_after
+from coig_p.annotate.asking.limits import Budget, BudgetReached, EndpointDown, Gate, RateLimit, backoff
 from coig_p.annotate.config import load_config, template
 from coig_p.annotate.parsing import parse_score
 from coig_p.annotate.prompts import bundled_prompt, parse_prompt
 from coig_p.annotate.tasks import queries as queries_module
 from coig_p.annotate.tasks.queries import collect, decide, similar_by_cosine
+from coig_p.core.retry import retry_after
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.schema import DOMAINS
 

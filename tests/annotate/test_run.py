@@ -21,8 +21,8 @@ from faulty_server import FAULTS, serve
 
 pytest.importorskip("openai", reason="annotation needs the extra [annotate]")
 
-from coig_p.annotate.asking.asker import asker as asking
-from coig_p.annotate.asking.asker import limits
+from coig_p.annotate.asking import asker as asking
+from coig_p.annotate.asking import limits
 from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.scripted import ScriptedServer

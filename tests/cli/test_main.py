@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 import click
 import pyarrow.parquet as pq
 import pytest
+from commands import run
 from make import make_rows, make_store
 from oracle import oracle_pairs
 
@@ -21,21 +21,6 @@ from coig_p.cli.main import cli
 from coig_p.cli.screen import table
 from coig_p.core.text import printable, width
 from coig_p.pairs.config import PairConfig
-
-
-def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run coigp in a process of its own, with warnings as errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "from coig_p.cli.main import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, done.stderr + done.stdout
-    return done
-
 
 ROWS = [
     {
@@ -252,7 +237,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 def test_interrupted_exits_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: Path
 ) -> None:
-    from coig_p import cli as module
+    from coig_p.cli import main as module
 
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt

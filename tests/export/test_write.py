@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from commands import run
 from datasets import load_dataset
 from make import make_rows, make_store
 from oracle import oracle_pairs
-from test_cli import run
 
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.export.shuffle import Spill, interleaved

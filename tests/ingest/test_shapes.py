@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
-from test_cli import run
 
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport

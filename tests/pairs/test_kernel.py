@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from oracle import exact, oracle_pairs
 from strategies import examples, extreme_rows, many_dimension_rows, pair_options, raw_rows
 
+from coig_p.core import arrays
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import AGGREGATIONS, FORMATS, LABELS, STRATEGIES, PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import find_pairs
-from coig_p.pairs.kernel import kernel as pairs
 from coig_p.pairs.rows import pair_tables
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA
 
@@ -390,7 +390,7 @@ def test_text_is_cut_into_tables_of_few_bytes(rows: list[Row], options: Row, for
     options["format"] = form
     whole = kernel_pairs(rows, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "_TEXT_BYTES", most_bytes)
+        patch.setattr(arrays, "_TEXT_BYTES", most_bytes)
         tables = list(pair_tables(as_batch(rows), PairConfig(**options)))
     assert [row for table in tables for row in table.to_pylist()] == whole
     assert_few_bytes(tables, most_bytes)
@@ -404,7 +404,7 @@ def test_long_texts_are_cut_into_tables_of_few_bytes(form: str, most_bytes: int)
         row["responses"][number % 4]["text"] = "长" * number
     whole = kernel_pairs(rows, threshold=1, format=form)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "_TEXT_BYTES", most_bytes)
+        patch.setattr(arrays, "_TEXT_BYTES", most_bytes)
         tables = list(pair_tables(as_batch(rows), PairConfig(threshold=1, format=form)))
     assert [row for table in tables for row in table.to_pylist()] == whole
     assert 1 < len(tables) <= len(whole)

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make import make_rows, make_store
-from oracle import oracle_pairs, response_values
-from test_sweep import verdicts_of
+from oracle import oracle_pairs, response_values, verdicts_of
 
 import coig_p
 from coig_p.ingest.files import import_files

@@ -14,7 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make import make_rows, make_store, twin
-from oracle import comparison_values, exact, is_valid, oracle_pairs, query_pairs, response_values
+from oracle import (
+    exact,
+    judges_of,
+    oracle_pairs,
+    verdicts_of,
+)
 from strategies import examples, extreme_rows, pair_options, raw_rows
 
 import coig_p
@@ -48,33 +53,6 @@ def check_pairs(row: dict[str, Any], pairs: list[dict[str, Any]], queries: int) 
     wins = Counter(pair["chosen_model"] for pair in pairs)
     assert row["most_chosen_share"] == (pytest.approx(max(wins.values()) / len(pairs)) if pairs else None)
     assert row["most_chosen"] is None if not pairs else wins[row["most_chosen"]] == max(wins.values())
-
-
-def judges_of(rows: list[dict[str, Any]]) -> set[str]:
-    judges = {score["judge"] for row in rows for r in row["responses"] or [] for score in r["scores"] or []}
-    return judges | {entry["judge"] for row in rows for entry in row["comparisons"] or []}
-
-
-def verdicts_of(rows: list[dict[str, Any]], threshold: float, options: dict[str, Any]) -> Counter[str]:
-    """What each judge says of the pairs that the others label, query by query, in plain Python."""
-    said: Counter[str] = Counter()
-    given_by = judges_of(rows)
-    admitted = given_by if options["judges"] is None else given_by & set(options["judges"])
-    for judge in admitted:
-        others = tuple(admitted - {judge})
-        if not others:
-            continue
-        for row in rows:
-            own_values = response_values(row, options["aggregation"], (judge,), options["include_self_judged"])
-            own_compared = comparison_values(row, (judge,), options["include_self_judged"])
-            own = query_pairs(row, own_values, own_compared, options["labels"], "all")
-            values = response_values(row, options["aggregation"], others, options["include_self_judged"])
-            compared = comparison_values(row, others, options["include_self_judged"])
-            for pair, (low, high) in query_pairs(row, values, compared, options["labels"], options["strategy"]).items():
-                if pair in own and is_valid(row, *pair, abs(low - high), threshold, options["strict"]):
-                    difference = (own[pair][0] - own[pair][1]) * (1 if low > high else -1)
-                    said["agrees" if difference > 0 else "ties" if difference == 0 else "opposes"] += 1
-    return said
 
 
 @examples(60)

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coig_p.annotate.asking.limits import retry_after
 from coig_p.annotate.config import Endpoint
+from coig_p.core.retry import retry_after
 from coig_p.errors import UsageError
 from coig_p.ingest.values import Rejected, text_at
 

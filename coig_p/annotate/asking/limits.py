@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 MINUTE = 60.0
 _LATE = 1.0  # seconds that a request may be on its way before its server counts it
@@ -213,24 +212,3 @@ class Budget:
 def backoff(failures: int, rng: random.Random) -> float:
     """Seconds before the next attempt: uniform up to a bound that doubles from 1 to 60."""
     return rng.uniform(0, min(_LONGEST_BACKOFF, _BACKOFF * 2 ** min(failures - 1, 10)))
-
-
-def retry_after(headers: Iterable[tuple[str, str]]) -> float | None:
-    """Seconds that a server asks to wait: retry-after-ms, or Retry-After in seconds or as a date.
-
-    None where it asks for none; a moment that is past asks for none either.
-    """
-    named = {name.lower(): value.strip() for name, value in headers}
-    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(named[name]) / scale
-        except (KeyError, ValueError):
-            continue
-        if 0 < seconds < float("inf"):
-            return seconds
-    try:
-        until = parsedate_to_datetime(named["retry-after"])
-        seconds = until.timestamp() - time.time()
-        return seconds if seconds > 0 else None
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return None
