@@ -23,7 +23,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     # file name: {field, or a regular expression for lines of a text: why it may differ}
     "manifest.json": {},
 }
-TRAINERS = ("trl-dpo", "trl-reward", "trl-kto", "trl-sft", "trl-grpo", "llama-factory", "openrlhf", "ms-swift")
+TRAINERS = ("trl-dpo", "trl-reward", "trl-kto", "trl-grpo", "llama-factory", "openrlhf", "ms-swift")
 TRAINERS += ("axolotl", "verl", "nemo-rl")
 COMMANDS = [
     "coigp demo --out demo",
