@@ -371,7 +371,7 @@ def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",")
                 if len(set(header)) < len(header):
                     raise DataError(f"{path}: two columns have the same name in the first line")
             elif len(values) == len(header):
-                yield RawRow(file, line, dict(zip(header, values, strict=True)), None, True)
+                yield RawRow(file, line, dict(zip(header, values, strict=True)), textual=True)
             elif values:
                 message = f"{len(values)} values where the first line names {len(header)} columns"
                 yield RawRow(file, line, delimiter.join(values), ("broken-csv", message))
