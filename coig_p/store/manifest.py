@@ -151,6 +151,12 @@ class Manifest:
         )
 
 
+def check_domain_name(manifest: Manifest, domain: str) -> None:
+    """Raise UnknownNameError where the store has no such domain."""
+    if domain not in manifest.domains:
+        raise UnknownNameError("domain", domain, manifest.domains)
+
+
 def check_split_name(manifest: Manifest, split: str) -> None:
     """Raise UnknownNameError where the store has no such split."""
     if split not in manifest.splits():

@@ -19,9 +19,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coig_p.errors import StoreError, UnknownNameError
+from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_split_name
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_domain_name, check_split_name
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 _MAY_STAND_BESIDE = frozenset({MANIFEST, "card.toml", ".gitattributes"})
@@ -69,8 +69,8 @@ class Store:
         Raises:
             UnknownNameError: the store has no such domain or split.
         """
-        if domain is not None and domain not in self.manifest.domains:
-            raise UnknownNameError("domain", domain, self.manifest.domains)
+        if domain is not None:
+            check_domain_name(self.manifest, domain)
         if split is not None:
             check_split_name(self.manifest, split)
         return self.manifest.data_files(domain, split)
