@@ -27,10 +27,13 @@ _NO_PAIRS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros
 
 
 class Pairs(NamedTuple):
-    """Pairs of a batch as arrays of equal length, one element a pair, ordered by query.
+    """Pairs of a batch as P-element arrays, one element a pair, ordered by query.
 
-    `chosen` and `rejected` index the batch's flattened responses, `query` its rows. Scores and
-    margin are float64 on the judges' scale, each the float nearest to the exact value.
+    Attributes:
+        query: int64, the row of the batch.
+        chosen, rejected: int64, places in the batch's responses, laid end to end row by row.
+        chosen_score, rejected_score, margin: float64 on the judges' scale, each the float nearest to
+            the exact value; margin is above 0.
     """
 
     query: Index
@@ -53,11 +56,14 @@ class Pairs(NamedTuple):
 
 
 def find_pairs(batch: pa.RecordBatch, config: PairConfig) -> Pairs:
-    """The pairs of a batch of raw rows, as indices.
+    """The pairs of a batch of raw rows, as indices (COIG-P, section 3.3; the rules are told at `PairConfig`).
 
     Args:
         batch: rows of RAW_SCHEMA; `query` and `source` may be missing.
-        config: its threshold must be set (see `PairConfig.with_default_threshold`).
+        config: its threshold must be set (see `PairConfig.with_default_threshold`); `format` is not read.
+
+    Raises:
+        UsageError: the threshold is not set.
     """
     return find_pairs_of(Responses.of(batch), batch, config)
 

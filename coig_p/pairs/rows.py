@@ -92,6 +92,10 @@ def pair_tables(
 
     Args:
         choose: keeps, repeats or reorders rows before any text is copied.
+
+    Raises:
+        UsageError: the threshold is not set.
+        DataError: a prompt or response of a pair is null; names the query.
     """
     rows = find_rows(batch, config)
     yield from (rows if choose is None else choose(rows)).tables()

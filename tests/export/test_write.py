@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pyarrow as pa
@@ -23,12 +26,14 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 
 from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.export import trainers
 from coig_p.export.shuffle import Spill, interleaved
 from coig_p.export.trainers import TRAINERS, find_form
 from coig_p.export.write import ExportConfig, export_store, one_epoch
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
+from coig_p.schema import PAIR_SCHEMAS
 
 Row = dict[str, Any]
 
@@ -587,6 +592,26 @@ def test_a_tokenizer_alone_reports_and_drops_nothing(store: Path, tmp_path: Path
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DataError, match="cannot be read as a tokenizer"):
         export(store, tmp_path / "c", tokenizer=str(tmp_path))
+
+
+def test_every_file_of_a_trainer_has_its_line_in_the_table() -> None:
+    modules = [import_module(f"{trainers.__name__}.{found.name}") for found in iter_modules(trainers.__path__)]
+    assert {id(module.TRAINER) for module in modules if hasattr(module, "TRAINER")} == set(map(id, TRAINERS.values()))
+    names = list(TRAINERS)
+    assert names[:4] == ["trl-dpo", "trl-reward", "trl-kto", "trl-grpo"]
+    assert names[4:] == ["llama-factory", "openrlhf", "ms-swift", "axolotl", "verl", "nemo-rl"]
+
+
+@pytest.mark.parametrize("name", list(TRAINERS))
+def test_a_trainer_can_be_sent_to_another_process(name: str) -> None:
+    found = pickle.loads(pickle.dumps(TRAINERS[name]))
+    for form, own in ((found.form, TRAINERS[name].form), (found.conversational, TRAINERS[name].conversational)):
+        if own is None:
+            assert form is None
+            continue
+        assert (form.trainer, form.rows, form.schema) == (own.trainer, own.rows, own.schema)
+        table = PAIR_SCHEMAS[own.rows].empty_table()
+        assert form.convert(table).equals(own.convert(table))
 
 
 def test_unknown_trainers_are_listed() -> None:
