@@ -45,8 +45,9 @@ def test_one_byte_of_each_file_changes_the_hash(package: Path) -> None:
     assert before == fresh(PACKAGE), "a copy has another hash"
     for path in code_files(package):
         content = path.read_bytes()
-        path.write_bytes(content + b"\n")
-        assert fresh(package) != before, f"{path.relative_to(package)} may change unnoticed"
+        for changed in (content + b"\n", content[:-1] + bytes([content[-1] ^ 1])):
+            path.write_bytes(changed)
+            assert fresh(package) != before, f"{path.relative_to(package)} may change unnoticed"
         path.write_bytes(content)
     assert fresh(package) == before
 
