@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +24,7 @@ FILE_TYPES = ("parquet", "jsonl")
 
 def write_pairs(
     store: str | Path,
-    out: str | Path,
+    out: str | Path | IO[bytes],
     config: PairConfig,
     *,
     file_type: str = "parquet",
@@ -33,6 +34,7 @@ def write_pairs(
     """Write a store's pairs to `out`, which appears, or is replaced, whole or not at all.
 
     Args:
+        out: a file's name, or an open stream.
         domains: these alone; default all.
         split: needed where the store has several.
 
@@ -45,13 +47,14 @@ def write_pairs(
     opened = Store.open(store)
     if file_type not in FILE_TYPES:
         raise UnknownNameError("file type", file_type, FILE_TYPES)
-    if Path(out).is_dir():
-        raise UsageError(f"{out} is a directory: name a file")
-    check_outside(Path(out), "a file of pairs")
+    if isinstance(out, (str, Path)):
+        if Path(out).is_dir():
+            raise UsageError(f"{out} is a directory: name a file")
+        check_outside(Path(out), "a file of pairs")
     source = one_split(opened.manifest, split)
     selection = select(opened.manifest, config, domains=domains, splits=(source,))
     counts = dict.fromkeys(selection.domains, 0)
-    with atomic_file(Path(out)) as stream:
+    with atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out) as stream:
         writer = _ParquetRows(stream, selection.schema) if file_type == "parquet" else _JsonRows(stream)
         for domain in selection.domains:
             for batch in opened.batches(domain, source):
