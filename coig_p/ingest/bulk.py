@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from coig_p.ingest.readers import Block, RawRow
+from coig_p.ingest.readers import Lines, RawRow
 from coig_p.schema import OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE
 
 _SCHEMA = pj.ParseOptions(explicit_schema=RAW_SCHEMA, unexpected_field_behavior="error")
@@ -34,7 +34,7 @@ class CleanRows(NamedTuple):
     models: list[tuple[str, ...]]
 
 
-def clean_rows(block: Block | RawRow, score_range: tuple[float, float]) -> CleanRows | None:
+def clean_rows(block: Lines | RawRow, score_range: tuple[float, float]) -> CleanRows | None:
     """The rows of a block in which nothing is unusual, None of any other."""
     if isinstance(block, RawRow) or (lines := _objects(block.data)) is None:
         return None

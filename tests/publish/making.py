@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from coig_p.export.write import write_pairs
+from coig_p.export.one_file import write_pairs
 from coig_p.pairs.config import PairConfig
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.store import Store
