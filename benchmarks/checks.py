@@ -64,8 +64,9 @@ def measure(way: str, store: Path) -> Measured:
 def time_rules(store: Path) -> dict[str, float]:
     """Seconds of each text and row rule, of what they share, over one shard; not of totals' sums."""
     from coig_p.store.store import Store
-    from coig_p.validation.checks.structure import Rows, Totals
+    from coig_p.validation.checks.rows import Rows
     from coig_p.validation.checks.texts import Texts
+    from coig_p.validation.checks.totals import Totals
     from coig_p.validation.gate import BATCH_SIZE
     from coig_p.validation.rules import RULES
 

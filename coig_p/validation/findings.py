@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.validation.checks.structure import Remark, Rows, Spot
+from coig_p.validation.checks.rows import Rows, Spot
 from coig_p.validation.checks.texts import Hits, Texts
+from coig_p.validation.checks.totals import Remark
 from coig_p.validation.rules import SEVERITIES, Rule
 
 FINDINGS = pa.schema(

@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches
-from coig_p.validation.checks import integrity, privacy, script, structure  # noqa: F401  each registers its rules
-from coig_p.validation.checks.structure import Rows, Totals
+from coig_p.validation.checks import integrity, privacy, script  # noqa: F401  each registers its rules
+from coig_p.validation.checks.rows import Rows
 from coig_p.validation.checks.texts import Texts
+from coig_p.validation.checks.totals import Totals
 from coig_p.validation.findings import FINDINGS, from_hits, from_remarks, from_spots, ordered, tally
 from coig_p.validation.rules import Rule, load_rules
 
