@@ -21,8 +21,7 @@ from coig_p.core.progress import Advance
 from coig_p.dedup.minhash import NUM_PERM, check_seed, components, similar_pairs
 from coig_p.dedup.shingles import Index, jaccard
 from coig_p.errors import DataError, UsageError
-from coig_p.ingest.accounting import UNITS
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import RAW_SCHEMA, UNITS
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, describe_file, write_store

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.ingest.accounting import UNITS
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import RAW_SCHEMA, UNITS
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, describe_file, write_store
