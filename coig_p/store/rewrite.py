@@ -133,7 +133,7 @@ def rewrite_store(
 
     Raises:
         UsageError: `out` cannot be used.
-        DataError: nothing would be left, or a comparison names a response that is not there.
+        DataError: nothing would be left, or a comparison that named no response would now name one.
         StoreError: a shard cannot be read.
     """
     check_rewrite(store, out, overwrite)
@@ -148,8 +148,7 @@ def rewrite_store(
             batches = _what_is_left(store, domain, split, becomes, counted, advance)
             if rows:
                 yield Part(domain, split, rows, batches)
-            else:  # nothing of it is written, but what goes is counted
-                deque(batches, maxlen=0)
+            deque(batches, maxlen=0)  # nothing more is written, but what goes is counted
         options[step] = record(_added_up(counted, reasons, earlier or {}))  # all parts are written by now
 
     with atomic_directory(out) as root:
@@ -255,52 +254,54 @@ def _edited(row: Row, change: Change, counted: dict[str, Counter[str]]) -> Row:
 
     responses: list[Row] = []
     place: dict[int, int] = {}  # where each response that stays stands now
-    for at, response in enumerate(row["responses"]):
+    for at, response in enumerate(row["responses"] or ()):
+        given = response["scores"]
         if at in change.responses:
-            count(change.responses[at], responses=1, scores=len(response["scores"]))
+            count(change.responses[at], responses=1, scores=len(given or ()))
             continue
-        scores = []
-        for nth, score in enumerate(response["scores"]):
-            if (at, nth) in change.scores:
-                count(change.scores[at, nth], scores=1)
-            else:
-                scores.append(score)
+        gone = [nth for nth in range(len(given or ())) if (at, nth) in change.scores]
+        for nth in gone:
+            count(change.scores[at, nth], scores=1)
         place[at] = len(responses)
-        responses.append(response | {"scores": scores})
+        kept = given and [score for nth, score in enumerate(given) if nth not in gone]
+        responses.append(response | {"scores": kept})
     comparisons: list[Row] = []
+    nowhere: list[int] = []  # what comparisons name though it was never there; a check would have said so
     for at, comparison in enumerate(row["comparisons"] or ()):
         if at in change.comparisons:
             count(change.comparisons[at], comparisons=1)
             continue
-        missing = next((comparison[side] for side in ("first", "second") if comparison[side] not in place), None)
-        if missing in change.responses:
-            count(change.responses[missing], comparisons=1)
+        missing = [side for side in (comparison["first"], comparison["second"]) if side not in place]
+        gone = next((side for side in missing if side in change.responses), None)
+        if gone is not None:
+            count(change.responses[gone], comparisons=1)
         else:
-            comparisons.append(_moved(row, comparison, place))
+            nowhere += [side for side in missing if side is not None]
+            comparisons.append(_moved(comparison, place))
     for taken in change.taken_in:
         answered = {response["model"] for response in responses}
         there: dict[int, int] = {}
-        for at, response in enumerate(taken.row["responses"]):
+        for at, response in enumerate(taken.row["responses"] or ()):
             if response["model"] in answered:
-                count(taken.reason, responses=1, scores=len(response["scores"]))
+                count(taken.reason, responses=1, scores=len(response["scores"] or ()))
             else:
                 there[at] = len(responses)
                 responses.append(response)
         for comparison in taken.row["comparisons"] or ():
             if comparison["first"] in there and comparison["second"] in there:
-                comparisons.append(_moved(taken.row, comparison, there))
+                comparisons.append(_moved(comparison, there))
             else:
                 count(taken.reason, comparisons=1)
+    named = next((side for side in nowhere if 0 <= side < len(responses)), None)
+    if named is not None:
+        raise DataError(
+            f"{row['domain']} {row['query_id']}: a comparison names response {named}, where there was none before "
+            "others were taken in. Drop such comparisons first: coigp clean"
+        )
     none = row["comparisons"] is None and not comparisons
     return row | {"responses": responses, "comparisons": None if none else comparisons}
 
 
-def _moved(row: Row, comparison: Row, place: Mapping[int, int]) -> Row:
+def _moved(comparison: Row, place: Mapping[int, int]) -> Row:
     """The comparison, naming its responses by where they stand now."""
-    try:
-        return comparison | {side: place[comparison[side]] for side in ("first", "second")}
-    except KeyError as error:
-        raise DataError(
-            f"{row['domain']} {row['query_id']}: a comparison names response {error}, and there are "
-            f"{len(row['responses'])}. Drop such comparisons first: coigp clean, with the rule comparison on"
-        ) from None
+    return comparison | {side: place.get(comparison[side], comparison[side]) for side in ("first", "second")}
