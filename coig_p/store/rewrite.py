@@ -271,12 +271,13 @@ def _edited(row: Row, change: Change, counted: dict[str, Counter[str]]) -> Row:
         if at in change.comparisons:
             count(change.comparisons[at], comparisons=1)
             continue
-        missing = [side for side in (comparison["first"], comparison["second"]) if side not in place]
-        gone = next((side for side in missing if side in change.responses), None)
-        if gone is not None:
-            count(change.responses[gone], comparisons=1)
+        sides = (comparison["first"], comparison["second"])
+        missing = [side for side in sides if side is not None and side not in place]
+        gone = [side for side in missing if side in change.responses]
+        if gone:
+            count(change.responses[gone[0]], comparisons=1)
         else:
-            nowhere += [side for side in missing if side is not None]
+            nowhere += missing
             comparisons.append(_moved(comparison, place))
     for taken in change.taken_in:
         answered = {response["model"] for response in responses}
