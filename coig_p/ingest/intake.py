@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.ingest.accounting import SHOWN, UNITS, ImportReport, Problem
+from coig_p.ingest.accounting import SHOWN, ImportReport, Problem
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.readers import RawRow, check_encoding
 from coig_p.ingest.shapes import FormConfig, shape
@@ -29,6 +29,7 @@ from coig_p.schema import (
     OVERALL,
     RESPONSE_TYPE,
     SCORE_TYPE,
+    UNITS,
     check_domain,
     check_split,
     domain_problem,

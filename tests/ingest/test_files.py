@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from strategies import examples
 
 from coig_p.errors import UsageError
-from coig_p.ingest.accounting import UNITS, ImportFailed, ImportReport
+from coig_p.ingest.accounting import ImportFailed, ImportReport
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import RAW_SCHEMA, UNITS
 from coig_p.store.store import Store
 
 GOOD = {
