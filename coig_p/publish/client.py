@@ -131,7 +131,7 @@ class HubRepo(RemoteRepo):
         """Whether only some may see it; None where there is no such repository."""
         try:
             return bool(self.ask("looking for the repository", self._info).private)
-        except _Absent:
+        except Absent:
             return None
 
     def _info(self) -> Any:
@@ -325,8 +325,8 @@ class HubRepo(RemoteRepo):
     def error(self, trouble: Trouble, doing: str) -> RemoteError:
         """As for any repository; what is absent is told apart."""
         error = super().error(trouble, doing)
-        return _Absent(str(error)) if trouble.status == 404 else error
+        return Absent(str(error)) if trouble.status == 404 else error
 
 
-class _Absent(RemoteError):
+class Absent(RemoteError):
     """The Hub says that there is no such thing."""

@@ -17,7 +17,8 @@ import logging
 from collections.abc import Sequence
 
 from coig_p.core.progress import Bar, no_bar
-from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, Refs, connect
+from coig_p.errors import RemoteError
+from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, connect
 from coig_p.publish.plan import Add, Operation, Release, additions, check_repo, deletions, differences
 from coig_p.publish.remote import changes, read_manifest
 from coig_p.publish.results import Plan, Published, RowCounts, Status
@@ -162,14 +163,25 @@ def _stage(
     if branch not in refs.branches:
         repo.create_branch(branch, head)
         refs = repo.refs()
+    if branch not in refs.branches:
+        raise _deleted(repo, branch)
     at = refs.branches[branch]
     if at != head:  # begun before: perhaps by a run that was cut, perhaps from other content
         operations = changes(repo, release, repo.tree(at), at, config.overwrite)
     if operations:
-        _commit(repo, release, branch, at, operations, bar)
+        try:
+            _commit(repo, release, branch, at, operations, bar)
+        except Absent:
+            if branch in repo.refs().branches:
+                raise
+            raise _deleted(repo, branch) from None
         at = repo.refs().branches.get(branch, "")
     _demand(repo, release, at, f"somebody else writes to {branch} too. Let one finish, then run again")
     return at
+
+
+def _deleted(repo: HubRepo, branch: str) -> RemoteError:
+    return repo.problem(f"somebody else deleted the branch {branch} meanwhile. Run the same command again")
 
 
 def _verified(repo: HubRepo, commit: str, release: Release, bar: Bar, load: Load | None) -> RowCounts:

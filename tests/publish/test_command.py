@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 import huggingface_hub
 import pytest
+from faults import REPO
 from make import make_rows, make_store
 from making import count_footers, make_release
 from running import Said, run_publish
-from trials import ACCOUNTS, REPO, TOKEN
+from trials import ACCOUNTS, TOKEN
 
 from coig_p.cli.publish import publish
 from coig_p.errors import RemoteError

@@ -13,11 +13,12 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from faults import REPO
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from make import make_rows, make_store
 from making import count_footers, make_release
-from trials import ACCOUNTS, REPO, TOKEN
+from trials import ACCOUNTS, TOKEN
 from xet import XetHandler, XetHub
 
 from coig_p.publish import HubConfig, publish, read_release

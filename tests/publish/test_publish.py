@@ -14,10 +14,11 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from faults import REPO
 from make import make_rows, make_store
 from making import change_card, count_footers, listed, make_release, write_manifest
 from oracle import oracle_pairs
-from trials import ACCOUNTS, REPO, TOKEN
+from trials import ACCOUNTS, TOKEN
 
 from coig_p.errors import DataError, RemoteError, StoreError, UsageError
 from coig_p.publish.client import HubConfig, refuse_mirror
