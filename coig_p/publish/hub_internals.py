@@ -3,8 +3,8 @@
 | part | what it is for |
 |---|---|
 | utils._http._GLOBAL_CLIENT_FACTORY | what makes its HTTP client: wrapped to add time-outs, and put back |
-| constants.HF_HUB_DISABLE_XET, by utils._runtime.is_xet_available | files go by LFS, each acknowledged by itself |
-| constants.HF_HUB_OFFLINE, by is_offline_mode | a rehearsal talks to this machine alone, network or not |
+| constants.HF_HUB_DISABLE_XET, utils._runtime.is_xet_available | files go by LFS, each acknowledged by itself |
+| constants.HF_HUB_OFFLINE | a rehearsal talks to this machine alone, network or not |
 | CommitOperationAdd.as_file(with_tqdm), .upload_info.sha256 | what was sent is counted, and no file is hashed twice |
 
 A version that keeps one of them elsewhere is told of before anything is sent. No other module of the
@@ -39,7 +39,7 @@ def publishing_client(timeout: float) -> Iterator[None]:
     """
     self_check()
     from huggingface_hub import constants, get_session, set_client_factory
-    from huggingface_hub.utils import _http
+    from huggingface_hub.utils import _http, _runtime
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     before: Callable[[], Any] = _http._GLOBAL_CLIENT_FACTORY
@@ -57,12 +57,8 @@ def publishing_client(timeout: float) -> Iterator[None]:
     disable_progress_bars()
     set_client_factory(factory)
     try:
-        try:
-            heeded = get_session() in made
-        except (AttributeError, KeyError, TypeError):
-            heeded = False
-        if not heeded:
-            raise _strange("set_client_factory")
+        _demand("constants.HF_HUB_DISABLE_XET", lambda: not _runtime.is_xet_available())
+        _demand("set_client_factory", lambda: get_session() in made)
         with warnings.catch_warnings():
             # The client's own way of sending files, which is not ours to change.
             warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
@@ -82,10 +78,14 @@ def online() -> Iterator[None]:
         UsageError: the installed version is not as expected.
     """
     self_check()
+    import huggingface_hub
     from huggingface_hub import constants
 
+    # The first versions that are supported have no such question: they look at the constant.
+    is_offline = getattr(huggingface_hub, "is_offline_mode", lambda: constants.HF_HUB_OFFLINE)
     offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
     try:
+        _demand("constants.HF_HUB_OFFLINE", lambda: not is_offline())
         yield
     finally:
         constants.HF_HUB_OFFLINE = offline
@@ -137,24 +137,24 @@ class _Counted(io.FileIO):
 
 
 def self_check() -> None:
-    """Look at every part that is used here: its name, what it takes, and that it is heeded.
+    """Look at the name and the shape of every part that is used here. Whether it is heeded is seen when it is used.
 
     Raises:
         UsageError: the installed huggingface_hub has one of them elsewhere, or otherwise.
     """
     for part, fits in _PARTS.items():
-        try:
-            found = fits()
-        except (ImportError, AttributeError, TypeError, ValueError):
-            found = False
-        if not found:
-            raise _strange(part)
+        _demand(part, fits)
 
 
-def _strange(part: str) -> UsageError:
+def _demand(part: str, fits: Callable[[], bool]) -> None:
+    try:
+        if fits():
+            return
+    except (ImportError, AttributeError, KeyError, TypeError, ValueError):
+        pass
     import huggingface_hub
 
-    return UsageError(
+    raise UsageError(
         f"publishing relies on {part} of huggingface_hub, which the installed {huggingface_hub.__version__} does not "
         f"have as expected. Nothing was sent. Install the version that was tested: "
         f"pip install 'huggingface_hub=={TESTED}'"
@@ -169,26 +169,6 @@ def _part(path: str) -> Any:
 def _takes_nothing(function: Any) -> bool:
     inspect.signature(function).bind()
     return True
-
-
-def _answer(constant: str, value: bool, question: Callable[[], object]) -> bool:
-    """What a question is answered while a constant, which is made from the environment at import, has a value."""
-    constants = _part("constants")
-    before = getattr(constants, constant)
-    setattr(constants, constant, value)
-    try:
-        return bool(question())
-    finally:
-        setattr(constants, constant, before)
-
-
-def _xet_goes() -> bool:
-    return not _answer("HF_HUB_DISABLE_XET", True, _part("utils._runtime").is_xet_available)
-
-
-def _offline_goes() -> bool:
-    ask = _part("").is_offline_mode
-    return [_answer("HF_HUB_OFFLINE", value, ask) for value in (True, False)] == [True, False]
 
 
 def _an_upload() -> Any:
@@ -209,8 +189,9 @@ def _keeps_hashes() -> bool:
 _PARTS: dict[str, Callable[[], bool]] = {
     "set_client_factory": lambda: callable(_part("").set_client_factory) and _takes_nothing(_part("").get_session),
     "utils._http._GLOBAL_CLIENT_FACTORY": lambda: _takes_nothing(_part("utils._http")._GLOBAL_CLIENT_FACTORY),
-    "constants.HF_HUB_DISABLE_XET": _xet_goes,
-    "constants.HF_HUB_OFFLINE": _offline_goes,
+    "constants.HF_HUB_DISABLE_XET": lambda: isinstance(_part("constants").HF_HUB_DISABLE_XET, bool),
+    "utils._runtime.is_xet_available": lambda: _takes_nothing(_part("utils._runtime").is_xet_available),
+    "constants.HF_HUB_OFFLINE": lambda: isinstance(_part("constants").HF_HUB_OFFLINE, bool),
     "CommitOperationAdd.as_file(with_tqdm)": _counts_reads,
     "CommitOperationAdd.upload_info.sha256": _keeps_hashes,
 }

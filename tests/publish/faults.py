@@ -38,7 +38,7 @@ class Fault:
 
 
 class FaultyHub(LocalHub):
-    """A LocalHub with a fault to come. Its clients' time-out should be far below `HANG`."""
+    """A LocalHub with a fault to come. Its clients' time-out should be far below 30 seconds."""
 
     fault: Fault | None = None
     seen = 0
