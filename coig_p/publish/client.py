@@ -306,8 +306,9 @@ class HubRepo(RemoteRepo):
                     unclear = unclear or trouble.status != 429
                     if wait is not None:
                         self._wait(trouble, wait, doing)
-                # A stale parent is somebody else's commit, unless it is ours, of which we never heard.
-                if (trouble.status == 409 or unclear) and happened():
+                # 409: there already; 404: gone already, or never there. A stale parent (412) is somebody else's
+                # commit, unless it is ours, of which we never heard.
+                if (trouble.status in (404, 409) or unclear) and happened():
                     _logger.info("%s: done, though we were not told", doing)
                     return
                 if not trouble.transient or wait is None:

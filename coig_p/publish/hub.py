@@ -17,7 +17,6 @@ import logging
 from collections.abc import Sequence
 
 from coig_p.core.progress import Bar, no_bar
-from coig_p.errors import RemoteError
 from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, connect
 from coig_p.publish.plan import Add, Operation, Release, additions, check_repo, deletions, differences
 from coig_p.publish.remote import changes, read_manifest
@@ -163,25 +162,25 @@ def _stage(
     if branch not in refs.branches:
         repo.create_branch(branch, head)
         refs = repo.refs()
-    if branch not in refs.branches:
-        raise _deleted(repo, branch)
-    at = refs.branches[branch]
+    at = _at(repo, refs, branch)
     if at != head:  # begun before: perhaps by a run that was cut, perhaps from other content
         operations = changes(repo, release, repo.tree(at), at, config.overwrite)
     if operations:
         try:
             _commit(repo, release, branch, at, operations, bar)
         except Absent:
-            if branch in repo.refs().branches:
-                raise
-            raise _deleted(repo, branch) from None
-        at = repo.refs().branches.get(branch, "")
+            _at(repo, repo.refs(), branch)
+            raise
+        at = _at(repo, repo.refs(), branch)
     _demand(repo, release, at, f"somebody else writes to {branch} too. Let one finish, then run again")
     return at
 
 
-def _deleted(repo: HubRepo, branch: str) -> RemoteError:
-    return repo.problem(f"somebody else deleted the branch {branch} meanwhile. Run the same command again")
+def _at(repo: HubRepo, refs: Refs, branch: str) -> str:
+    """The commit of the release's branch, which somebody else may have deleted."""
+    if branch not in refs.branches:
+        raise repo.problem(f"somebody else deleted the branch {branch} meanwhile. Run the same command again")
+    return refs.branches[branch]
 
 
 def _verified(repo: HubRepo, commit: str, release: Release, bar: Bar, load: Load | None) -> RowCounts:
@@ -274,7 +273,7 @@ def _head(repo: HubRepo, refs: Refs) -> str:
 
 
 def _demand(repo: HubRepo, release: Release, commit: str, words: str) -> None:
-    differ = differences(release, repo.tree(commit)) if commit else ["the branch"]
+    differ = differences(release, repo.tree(commit))
     if differ:
         raise repo.problem(f"{differ[0]} is not that of {release.tag}: {words}")
 

@@ -68,6 +68,7 @@ class Server:
         (["cut", "cut"], True, None, 1, [1]),
         (["cut", 412], False, "somebody else", 2, [1]),
         ([409], False, "somebody else", 1, []),  # there may be one already: it is looked for
+        ([404], False, "not found", 1, []),
         ([412], False, "somebody else", 0, []),  # a commit of somebody else
         ([403], False, "no permission", 0, []),
         (["cut", 403], False, "no permission", 2, [1]),
@@ -87,14 +88,15 @@ def test_a_change(answers: list, late: bool, ends: str | None, looked: int, wait
 
 
 def test_what_is_there_already_is_no_conflict() -> None:
-    server = Server([409], done=1)
-    server.change()
-    assert (server.asked, server.looked) == (1, 1)
+    for status in (409, 404):  # made by somebody else, or deleted
+        server = Server([status], done=1)
+        server.change()
+        assert (server.asked, server.looked) == (1, 1)
     with pytest.raises(RemoteError, match="somebody else"):
         Server([412], done=1).change()  # but a stale parent is, where nothing of ours went unanswered
 
 
-@given(st.lists(st.sampled_from([403, 409, 412, 429, 500, "cut"]), max_size=6), st.booleans())
+@given(st.lists(st.sampled_from([403, 404, 409, 412, 429, 500, "cut"]), max_size=6), st.booleans())
 def test_a_change_happens_once_or_is_said_not_to_have(answers: list, late: bool) -> None:
     server = Server(list(answers), late)
     try:
