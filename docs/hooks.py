@@ -18,6 +18,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- commands -->"
@@ -37,8 +38,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """Put the commands in their page; point to pages of results instead of files; every page switches language."""
+    if config.theme.get("language") == "zh" and not page.file.src_uri.endswith(".zh.md"):
+        markdown = re.sub(r"\A(# .*\n)", r"\1\n*本页只有英文。*\n", markdown)
     if MARK in markdown:
         from coig_p.cli.main import cli
 
@@ -50,7 +53,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return markdown.replace(f"](../{RESULTS}/", "](results/")
 
 
-def on_post_page(output: str, page: Any, **_: Any) -> str:
+def on_post_page(output: str, page: Page, **_: Any) -> str:
     """Refuse a page that fetches anything from elsewhere; links that a reader clicks are fine."""
     found = fetched(output)
     if found:
@@ -74,12 +77,12 @@ def reference(command: click.Command, name: str = "coigp", level: int = 2) -> It
         if paragraph.startswith("\b\n"):  # click's mark of lines that stay as they are
             yield from ["```text", paragraph.removeprefix("\b\n"), "```", ""]
         elif paragraph:
-            yield from [_escaped(" ".join(paragraph.split("\n"))), ""]
-    rows = [_record(parameter, context) for parameter in command.params]
+            yield from [_escaped(paragraph), ""]
+    rows = [parameter.get_help_record(context) for parameter in command.params]
     shown = [row for row in rows if row]
     if shown:
         yield from ["| option | meaning |", "|---|---|"]
-        yield from (f"| `{_cell(option)}` | {_cell(_escaped(text))} |" for option, text in shown)
+        yield from (f"| `{option}` | {_escaped(text)} |" for option, text in shown)
         yield ""
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
@@ -88,15 +91,7 @@ def reference(command: click.Command, name: str = "coigp", level: int = 2) -> It
                 yield from reference(below, f"{name} {child}", level + 1)
 
 
-def _record(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
-    found: tuple[str, str] | None = parameter.get_help_record(context)
-    return found
-
-
 def _escaped(text: str) -> str:
-    """Help is plain text: what Markdown would read in it is shown as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)
-
-
-def _cell(text: str) -> str:
-    return text.replace("\\|", "|").replace("|", "\\|").replace("\n", " ")
+    """Help is plain text: what Markdown would read in it is shown as it is, on one line."""
+    escaped = re.sub(r"([\\`*_{}\[\]>#|])", r"\\\1", " ".join(text.split()))
+    return escaped.replace("<", "&lt;")
