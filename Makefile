@@ -2,6 +2,7 @@
 # make test   sets up everything and passes the tests, offline
 # make test-matrix  the builder's tests on the oldest supported datasets, on 4.0 and on the newest
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
+# make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
 # make check  lint and types        make bench  the benchmarks        make clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test test-matrix test-train check format bench clean
+.PHONY: demo test test-matrix test-train check format docs bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo
@@ -54,6 +55,17 @@ format: $(DEVELOP)
 	$(BIN)/ruff check --fix coig_p tests benchmarks docs
 	$(BIN)/ruff format coig_p tests benchmarks docs
 
+# Needs no network once .docs-venv is there.
+docs: .docs-venv/.installed
+	@NO_MKDOCS_2_WARNING=1 .docs-venv/bin/python -m mkdocs build --quiet --strict
+	@echo "The site is in build/site; open build/site/index.html"
+
+.docs-venv/.installed: pyproject.toml constraints.txt
+	@echo "Setting up .docs-venv (once) ..."
+	@$(PYTHON) -m venv --clear .docs-venv
+	@.docs-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 bench: $(DEVELOP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/pairs.py
@@ -78,4 +90,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .venv .matrix .train-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .train-venv .docs-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
