@@ -93,4 +93,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .venv .matrix .train-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage* .venv .matrix .train-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
