@@ -163,18 +163,23 @@ def private_parts_of_libraries(package: Path) -> list[str]:
 
 
 def circles(package: Path) -> list[str]:
-    """One circle of files that import each other, wherever in them the imports stand."""
+    """Circles of files that import each other, wherever in them the imports stand, until one arrow of each is gone."""
     modules = module_files(package)
     graph: dict[str, set[str]] = {module: set() for module in modules}
     for one in all_imports(package):
         other = target(one, modules)
         if other and other != one.importer:
             graph[one.importer].add(other)
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return [" -> ".join(reversed(error.args[1]))]
-    return []
+    found = []
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circle = error.args[1]  # each is imported by the next
+            graph[circle[1]].remove(circle[0])
+            found.append(" -> ".join(reversed(circle)))
+        else:
+            return found
 
 
 def long_modules(package: Path) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,13 +47,16 @@ def commands(command: click.Command, name: str) -> Iterator[str]:
         yield name
 
 
+def built(kind: str, folder: Path) -> Path:
+    command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (found,) = folder.iterdir()
+    return found
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return built("wheel", tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +90,16 @@ def test_the_wheel_holds_what_belongs_in_it(wheel: Path) -> None:
     for needed in ("coig_p/py.typed", "coig_p/bundled/README.md", "coig_p/bundled/store/manifest.json"):
         assert needed in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_sdist_holds_the_package_and_its_tests(wheel: Path, tmp_path: Path) -> None:
+    """Whoever builds from the sdist has what the wheel has."""
+    with tarfile.open(built("sdist", tmp_path)) as sdist:
+        held = {name.partition("/")[2] for name in sdist.getnames()}
+    package = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("coig_p/")}
+    assert package - held == set()
+    tests = {file.removeprefix("/") for file in source_files() if not file.startswith("/builder")}
+    assert tests - held == set()
 
 
 def test_the_installed_wheel_loads_the_bundled_data(installed: Path, tmp_path: Path) -> None:
