@@ -40,10 +40,15 @@ def documents(language: str) -> dict[str, str]:
 
 def commands(command: click.Command, name: str) -> Iterator[str]:
     """Every command that does something, as people type it."""
+    if command.hidden:
+        return
     if isinstance(command, click.Group):
-        for below in command.commands.values():
-            yield from commands(below, f"{name} {below.name}")
-    elif not command.hidden:
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            below = command.get_command(context, word)
+            assert below is not None
+            yield from commands(below, f"{name} {word}")
+    else:
         yield name
 
 
@@ -206,7 +211,7 @@ def rooms_of(block: str) -> Tree:
         if text and not indent:
             break
         if 0 < indent <= 4:
-            found = re.match(r"(?:[├└│─]+ *)?([a-z_]+)/", text)
+            found = re.match(r"([a-z_]+)/", text)
             room = found[1] if found else ""
             rooms.setdefault(room, "")
         rooms[room] += f"{text}\n"
@@ -214,15 +219,17 @@ def rooms_of(block: str) -> Tree:
 
 
 def missing_in_tree(block: str, package: Path) -> list[str]:
-    """Modules and folders that a tree does not name, and those that it names though they are not there."""
+    """Rooms, and modules and folders in them, that a tree does not name; what it names though it is not there."""
     rooms = rooms_of(block)
     found = []
     there: dict[str, set[str]] = {"": set()}
     for path in package.rglob("*.py"):
         parts = path.relative_to(package).with_suffix("").parts
-        room, names = (parts[0], parts[1:]) if len(parts) > 1 else ("", parts)
-        there[""].add(room or parts[0])
-        there.setdefault(room, set()).update(name for name in names if name != "__init__")
+        room = parts[0] if len(parts) > 1 else ""
+        # A folder within a room stands for its files, and so does the room of the commands.
+        names = {parts[0]} if not room else set(parts[1:2]) if room != "cli" else set()
+        there[""].add(parts[0])
+        there.setdefault(room, set()).update(name for name in names if not name.startswith("_"))
     for folder in package.iterdir():
         if folder.is_dir() and folder.name != "__pycache__":
             there[""].add(folder.name)
@@ -230,7 +237,7 @@ def missing_in_tree(block: str, package: Path) -> list[str]:
         found.append(f"{room}/ has no line")
     for room in rooms.keys() & there.keys():
         for name in there[room]:
-            if name not in rooms and not re.search(rf"\b{name}\b", rooms[room]):
+            if not name.startswith("_") and name not in rooms and not re.search(rf"\b{name}\b", rooms[room]):
                 found.append(f"{room}/{name} is not named")
     found += [f"{room}/ is not there" for room in rooms.keys() - there.keys() - there[""] - {""}]
     files = {path.name for path in package.rglob("*")}
@@ -264,7 +271,7 @@ tests/      of another/ kind
         ("errors.py", "", ["/errors is not named"]),
         ("errors.py", "errors.py warnings.py", ["/warnings.py is not there"]),
         ("text\n", "\n", ["core/text is not named"]),
-        ("own/ (one)", "own/ (two)", ["deep/one is not named"]),
+        ("own/ (one)", "one", ["deep/own is not named"]),
         ("  deep/", "  shallow/", ["deep/ has no line", "shallow/ is not there"]),
     ):
         found = missing_in_tree(right.replace(old, new, 1), tmp_path)
