@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -63,7 +64,7 @@ def problems_of_function(name: str, function: Any) -> list[str]:
     if "raise " in source and "rais" not in text.lower() and "error" not in text.lower():
         found.append(f"{name} raises and does not say what")
     annotations = [str(parameter.annotation) for parameter in inspect.signature(function).parameters.values()]
-    if any("Path" in one or "Store" in one for one in annotations) and "\n" not in text:
+    if any(re.search(r"\b(Path|Store)\b", one) for one in annotations) and "\n" not in text:
         found.append(f"{name} takes a file or a store and says it in one line")
     return found
 
