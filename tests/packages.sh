@@ -3,7 +3,7 @@
 # carries. The argument is a Python with hatchling and build; COIGP_PYTHONS names others than those looked for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-builder=$(realpath --no-symlinks "${1:-.venv/bin/python}")
+builder=${1:-.venv/bin/python}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -12,11 +12,21 @@ unset PYTHONPATH
 "$builder" -m build --no-isolation --outdir "$work/dist" . >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
 ls "$work/dist"
 
+# By its name, or where pyenv keeps it; nothing where neither has one that runs.
+find_python() {
+  local found
+  for found in "$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"${1#python}"*/bin/"$1"; do
+    "$found" -c '' 2>/dev/null && { echo "$found"; return; }
+  done
+  return 0
+}
+
 last=
-for python in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
-  version=$("$python" -c 'import platform; print(platform.python_version())' 2>/dev/null) || { echo "$python: not here"; continue; }
-  echo "Python $version: pip install the wheel into a bare environment, coigp env, coigp demo"
-  venv="$work/$version"
+for name in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
+  python=$(find_python "$name")
+  [ -n "$python" ] || { echo "$name is not here"; continue; }
+  venv="$work/$(basename "$name")"
+  echo "$("$python" -V): the wheel in a bare environment, coigp env, coigp demo"
   "$python" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --prefer-binary "$work"/dist/*.whl
   mkdir "$venv/run"
@@ -25,7 +35,7 @@ for python in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
 done
 [ -n "$last" ] || { echo "no Python to try"; exit 1; }
 
-echo "The sdist's own tests, beside the installed wheel of $(basename "$last")"
+echo "The sdist's own tests, with the wheel installed in $(basename "$last")"
 "$last/bin/python" -m pip install --quiet --disable-pip-version-check --prefer-binary 'pytest>=8.3' 'hypothesis>=6.100' build hatchling
 tar -xzf "$work"/dist/*.tar.gz -C "$work"
 cd "$work"/coig_p-*/
