@@ -4,6 +4,7 @@
 # make test-matrix  the builder's tests on the oldest supported datasets, on 4.0 and on the newest
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
 # make test-packages  the wheel in bare environments of every Python here, and the tests that the sdist carries
+# make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
 # make check  lint, layers and types        make bench  the benchmarks        make clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test coverage test-matrix test-train test-packages check format bench clean
+.PHONY: demo test coverage test-matrix test-train test-packages check format docs bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo
@@ -69,6 +70,17 @@ format: $(DEVELOP)
 	$(BIN)/ruff check --fix coig_p tests benchmarks docs
 	$(BIN)/ruff format coig_p tests benchmarks docs
 
+# Needs no network once .docs-venv is there.
+docs: .docs-venv/.installed
+	@NO_MKDOCS_2_WARNING=1 .docs-venv/bin/python -m mkdocs build --quiet --strict
+	@echo "The site is in build/site; open build/site/index.html"
+
+.docs-venv/.installed: pyproject.toml constraints.txt
+	@echo "Setting up .docs-venv (once) ..."
+	@$(PYTHON) -m venv --clear .docs-venv
+	@.docs-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 bench: $(DEVELOP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/pairs.py
@@ -93,4 +105,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .coverage* .venv .matrix .train-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage* .venv .matrix .train-venv .docs-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

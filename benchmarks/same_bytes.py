@@ -22,7 +22,22 @@ from typing import Any
 EXPECTED: dict[str, dict[str, str]] = {
     # file name: {field, or a regular expression for lines of a text: why it may differ}
     "manifest.json": {},
+    # Chinese words: one for each term, from the glossary of CONTRIBUTING.md. No number on these lines is another.
+    "README.zh.md": {
+        r"^## (一行是什么样|数据样例|数字|数据概览|怎样做成|构建过程)$": "headings of the card",
+        r"评委|评审模型": "judge: 评审模型",
+        r"被选中|选中了|被拒绝|更优|更差": "chosen and rejected: 更优回答, 更差回答, as LLaMA-Factory says",
+        r"训练器|训练框架": "trainer: 训练框架",
+        r"^\| 规则 \|": "severity: 严重程度; finding: 检查结果",
+        r"本文件夹|本目录": "folder: 目录",
+    },
+    "card.toml": {r"评委|评审模型": "judge: 评审模型"},
 }
+for _plot in ("domains", "margins", "lengths", "models", "judges", "yield", "balance", "second-judge"):
+    EXPECTED[f"{_plot}.zh.svg"] = {
+        r"[\u4e00-\u9fff]": "words of the glossary",
+        r'<rect class="f\d" x="\S+" y="40" width="12"': "a legend is as wide as its words",
+    }
 TRAINERS = ("trl-dpo", "trl-reward", "trl-kto", "trl-sft", "trl-grpo", "llama-factory", "openrlhf", "ms-swift")
 TRAINERS += ("axolotl", "verl", "nemo-rl")
 COMMANDS = [
