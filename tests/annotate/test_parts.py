@@ -250,7 +250,7 @@ def test_no_window_holds_more_than_the_limit_however_late_requests_arrive(
     """Arrivals anywhere between sending and min(answer, a second later): still within both limits."""
     clock, rng, arrivals = Clock(), random.Random(0), []
     limit = RateLimit(most, 100, clock=clock)
-    slots: list[Any] = []
+    slots = []
     for tokens, latency in requests:
         while True:  # what `take` does, without waiting
             limit._expire()
