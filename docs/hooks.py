@@ -2,7 +2,8 @@
 
 The reference of the command line is made from the commands themselves, so it can't say anything else than
 `--help` does. The results of the benchmarks become pages, since the documents point to them. A built page that
-would fetch a script, a style or an image from elsewhere fails the build.
+would fetch a script, a style or an image from elsewhere fails the build, and so does a reference of a package
+that leaves out one of its public names. Links that a reader clicks may lead elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +56,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:
-    """Refuse a page that fetches anything from elsewhere; links that a reader clicks are fine."""
+    """Refuse a page that fetches anything from elsewhere, or a page of a package that leaves out a public name."""
     found = fetched(output)
     if found:
         raise PluginError(f"{page.file.src_uri}: fetches {', '.join(found)}; keep it beside the pages")
+    package = re.search(r"^::: (coig_p[.\w]*)$", page.markdown or "", re.MULTILINE)
+    if package:
+        names = getattr(import_module(package[1]), "__all__", ())
+        left_out = [
+            name for name in names if not name.startswith("_") and not re.search(rf'id="[\w.]+\.{name}"', output)
+        ]
+        if left_out:
+            raise PluginError(f"{page.file.src_uri}: leaves out {', '.join(left_out)}; has it a docstring?")
     return output
 
 
