@@ -314,7 +314,7 @@ def test_interleaving_is_as_even_as_can_be(tmp_path: Path, true: int, false: int
 
 
 def test_splits_hold_whole_queries_and_the_rows_of_a_load(store: Path, tmp_path: Path, cache: str) -> None:
-    sizes = {"test_size": 0.2, "validation_size": 0.1}
+    sizes: dict[str, Any] = {"test_size": 0.2, "validation_size": 0.1}
     export(store, tmp_path / "out", splits=SplitConfig(**sizes))
     loaded = load_dataset("coig-p", "all", data_dir=str(store), cache_dir=cache, **sizes)
     queries = {}

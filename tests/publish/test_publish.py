@@ -105,7 +105,7 @@ def math(threshold: float) -> list[dict[str, Any]]:
 def test_what_was_published_loads_row_for_row(hub: LocalHub, release: Path, tmp_path: Path) -> None:
     bars: dict[str, list[int]] = {}
 
-    def bar(what: str, total: int) -> Any:
+    def bar(what: str, total: int, unit: str = "B") -> Any:
         bars[what] = [total]
         return nullcontext(bars[what].append)
 

@@ -324,7 +324,7 @@ def split_store(path: Path, parts: list[tuple[str, str, list[dict[str, Any]]]], 
         for named in [[row | {"domain": domain, "query_id": f"{split}-{row['query_id']}"} for row in rows]]
     ]
     with atomic_directory(path) as root:
-        write_store(root, made, Manifest(**{"score_range": (1, 10), "default_threshold": 2, "tool": "test"} | facts))
+        write_store(root, made, Manifest(**{"score_range": (1, 10), "default_threshold": 2, "tool": "test", **facts}))
     (path / CARD_TOML).write_text(CARD, encoding="utf-8")
     return Store.open(path)
 

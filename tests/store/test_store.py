@@ -48,9 +48,9 @@ def test_rows_come_back_in_order_and_the_manifest_counts_them(store: Path, rows:
     assert [row for batch in opened.batches("chat", batch_size=7) for row in batch.to_pylist()] == rows[90:]
     files = opened.data_files("math")
     math = rows[:90]
-    assert sum(file.queries for file in files) == sum(file.rows for file in files) == 90
-    assert sum(file.responses for file in files) == sum(len(row["responses"]) for row in math)
-    assert sum(file.scores for file in files) == sum(len(r["scores"]) for row in math for r in row["responses"])
+    assert sum(file.queries or 0 for file in files) == sum(file.rows or 0 for file in files) == 90
+    assert sum(file.responses or 0 for file in files) == sum(len(row["responses"]) for row in math)
+    assert sum(file.scores or 0 for file in files) == sum(len(r["scores"]) for row in math for r in row["responses"])
     assert opened.manifest.models["model-4"] == sum(r["model"] == "model-4" for row in rows for r in row["responses"])
     assert opened.verify() == []
 

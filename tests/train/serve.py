@@ -167,7 +167,7 @@ def test_sixty_queries_fifteen_models_and_eight_judges(served: tuple[str, str], 
         )
         for at, name in enumerate(NAMES)
     ]
-    tables = {"judging": {"judges_per_response": 1}, "domains.chat": {"prompt": "short.md"}}
+    tables: dict[str, Any] = {"judging": {"judges_per_response": 1}, "domains.chat": {"prompt": "short.md"}}
     config = write_run(tmp_path, endpoints, **tables)
     report = run_stages(config)
     assert exit_code(report) == 0, report

@@ -116,7 +116,7 @@ def test_grpo_reads_prompts_and_passes_the_reference_on(
     tiny: dict[bool, str], conversational: bool, tmp_path: Path
 ) -> None:
     export_store(BUNDLED, tmp_path / "rows", ExportConfig("trl-grpo", conversational=conversational))
-    seen = []
+    seen: list[tuple[str, str]] = []
 
     def reward(completions: list[Any], reference: list[str], **columns: Any) -> list[float]:
         seen.extend(zip(columns["query_id"], reference, strict=True))
