@@ -6,10 +6,11 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from turning import Turned
 
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
+from coig_p.annotate.asking.ledger import LEDGER, LedgerWriter
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import exit_code, run_stages
@@ -88,6 +90,31 @@ def test_draws_repeat_under_the_seed_and_do_not_depend_on_concurrency(tmp_path: 
             found.append(data_files(config))
     assert found[0] == found[1]
     assert found[0] != found[2]
+
+
+def test_a_ledger_that_an_earlier_version_left_in_the_middle_goes_on(tmp_path: Path) -> None:
+    """ledger_v1.sql is what 4032021 had when it was killed at the first judgements, two answers being empty."""
+    prices = {"input_price": 1, "output_price": 2, "concurrency": 2}
+    write_queries(tmp_path, 4)
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **prices), queries={"filter": "m-0"})
+        config.folder.mkdir()
+        with closing(sqlite3.connect(config.folder / LEDGER, isolation_level=None)) as connection:
+            connection.executescript((Path(__file__).parent / "ledger_v1.sql").read_text("utf-8"))
+        with LedgerWriter.open(config.folder) as ledger:
+            outcomes = Counter(one.outcome for one in ledger.attempts() for _ in range(one.number))
+            assert outcomes == {"answered": 18, "lost": 6}
+            (may,) = select(config, "SELECT SUM(bound) FROM attempts WHERE outcome = 'lost'")[0]
+            assert ledger.spent() == (1874000000 + 26000000 + 2600000000, may)
+        report = run_stages(config)
+        assert (exit_code(report), sum(report.sent.values())) == (0, 4 * 3 * 2)
+        assert set(server.seen.values()) == {1}
+        (tmp_path / "new").mkdir()
+        write_queries(tmp_path / "new", 4)
+        fresh = write_run(tmp_path / "new", pool(server.base_url, 3, 3, **prices), queries={"filter": "m-0"})
+        run_stages(fresh)
+    assert data_files(config) == data_files(fresh)
+    check_accounts(config)
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "all"])

@@ -143,7 +143,6 @@ async def _read(response: ClientResponse) -> bytes:
         parts.append(part)
         size += len(part)
         if size > _MOST_BYTES:
-            response.close()
             break
     return b"".join(parts)
 
