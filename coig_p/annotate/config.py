@@ -208,7 +208,7 @@ def template() -> str:
 
 
 def load_config(path: str | Path) -> RunConfig:
-    """Read a run's TOML file.
+    """Read a run's TOML file, as `coigp annotate init` writes one; docs/annotate.md has every setting.
 
     Raises:
         UsageError: no such file, not TOML, an unknown key, a value that cannot be, or a run that

@@ -80,14 +80,19 @@ def run_stages(
     max_seconds: float | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, total: nullcontext(lambda requests: None),
-    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Report:
-    """Run stages in their order, and stop where money, time or the user ends them.
+    """Run stages in their order (COIG-P, section 3), and stop where money, time or the user ends them.
+
+    What was answered before is not asked again: the same call goes on where another one ended.
 
     Args:
-        max_cost: in place of the file's, in 1/MONEY, over all runs of its folder.
+        stages: some of `STAGES`. "store" alone only reads, also while another run is working.
+        max_cost: in place of the file's, in 1/MONEY (10**-12 of the currency), over all runs of its folder.
+        max_seconds: after which nothing more is sent.
         say: called with lines for people.
-        loop: makes the event loop, by whose clock limits, backoff and deadlines go; default: asyncio's.
+        progress: called once a stage.
+        loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
 
     Raises:
         UsageError: a key is not set, or another run is working in the folder.
@@ -107,7 +112,7 @@ def run_stages(
         report = Report()
         try:
             collect(config, ledger)
-            with asyncio.Runner(loop_factory=loop) as runner:
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
                 runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
             report.cost = ledger.spent()
         except sqlite3.Error as error:

@@ -88,7 +88,7 @@ class Status:
 
 
 def status_of(config: RunConfig, ledger: Ledger) -> Status:
-    """Counts, costs and rates of a run, also while it is working."""
+    """Counts, costs and rates of a run, also while it is working. Asks nothing and writes nothing."""
     states: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
     cost: Counter[str] = Counter()
@@ -156,7 +156,12 @@ def _share(part: int, whole: int) -> float:
 
 @dataclass
 class Estimate:
-    """What an endpoint still has to do: requests, and their cost, expected and at most, in 1/MONEY."""
+    """What an endpoint still has to do.
+
+    Attributes:
+        requests: how many, without those that are asked again.
+        expected, most: what they cost, in 1/MONEY (10**-12 of the currency).
+    """
 
     requests: int = 0
     expected: int = 0

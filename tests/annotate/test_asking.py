@@ -65,7 +65,7 @@ def read(message: Message) -> Outcome:
 def requests(endpoint: Endpoint, number: int, *, asks: int = 1, words: int = 1) -> Iterator[Request]:
     for at in range(number):
         messages = (user_message(f"{at} " + "word" * words),)
-        yield Request(endpoint, "translate", "chat", f"q-{at}", None, messages, {"max_tokens": 50}, read, asks)
+        yield Request(endpoint, "translate", "chat", f"q-{at}", messages, {"max_tokens": 50}, read, asks=asks)
 
 
 @dataclass

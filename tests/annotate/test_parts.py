@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turning import turned
 
+from coig_p import annotate
 from coig_p.annotate import config as config_module
 from coig_p.annotate.asking.ledger import LEDGER, Entry, Ledger, LedgerWriter, Taken, request_key
 from coig_p.annotate.asking.limits import Budget, BudgetReached, EndpointDown, Gate, RateLimit, backoff
@@ -30,6 +31,17 @@ from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.schema import DOMAINS
 
 URL = "http://127.0.0.1:1/v1"
+
+# What is public
+
+
+def test_public_names_are_there_and_say_what_they_are() -> None:
+    assert annotate.__all__ == sorted(annotate.__all__)
+    for name in annotate.__all__:
+        assert getattr(annotate, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'anything'"):
+        annotate.anything  # noqa: B018
+
 
 # The run's file
 

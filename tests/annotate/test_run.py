@@ -32,7 +32,7 @@ from coig_p.errors import UsageError
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Turned:
-    """A clock for `run_stages(loop=clock.loop)` that runs ahead where everybody waits for it."""
+    """A clock for `run_stages(loop_factory=clock.loop)` that runs ahead where everybody waits for it."""
     return Turned(monkeypatch)
 
 
@@ -126,7 +126,7 @@ def test_a_faulty_server_costs_nothing_twice_and_every_request_is_accounted_for(
         clock.hung = lambda: server.hung
         endpoints = pool(server.base_url, 5, 4, attempts=9)
         config = write_run(tmp_path, endpoints, queries={"filter": "m-0"}, judging={"asks": 6})
-        report = run_stages(config, loop=clock.loop)
+        report = run_stages(config, loop_factory=clock.loop)
         assert exit_code(report) == 0, report
         assert server.failed.keys() >= ({*FAULTS, "none"} if fault == "all" else {fault})
         assert clock.timeouts == server.hung == server.failed["hang"]
@@ -144,7 +144,7 @@ def test_an_endpoint_that_is_down_is_left_while_others_go_on(tmp_path: Path, clo
     with serve() as server:
         server.down.add("m-4")
         config = write_run(tmp_path, pool(server.base_url, 5, 4, give_up=100, attempts=50))
-        report = run_stages(config, loop=clock.loop)
+        report = run_stages(config, loop_factory=clock.loop)
         assert exit_code(report) == 3
         assert list(report.left) == ["m-4"]
         assert report.stored is not None
@@ -153,7 +153,7 @@ def test_an_endpoint_that_is_down_is_left_while_others_go_on(tmp_path: Path, clo
         assert sum(report.stored.missing["generate"].values()) == 12
         check_accounts(config)
         server.down.clear()
-        report = run_stages(config, loop=clock.loop)
+        report = run_stages(config, loop_factory=clock.loop)
         assert exit_code(report) == 0
         assert (report.stored and report.stored.responses) == 60
         assert server.duplicates == 0
@@ -343,7 +343,7 @@ def test_odd_answers_end_in_the_ledger_without_the_key(
         url = f"http://127.0.0.1:{server.server_port}/v1"
         settings = {"input_price": 10, "output_price": 10, "concurrency": 2, "give_up": 10**6}
         config = write_run(tmp_path, pool(url, 3, 3, key_env="COIGP_TEST_KEY", **settings))
-        report = run_stages(config, ("generate",), loop=clock.loop)
+        report = run_stages(config, ("generate",), loop_factory=clock.loop)
     finally:
         server.shutdown()
         server.server_close()

@@ -44,10 +44,10 @@ class Request:
     kind: str
     domain: str
     query_id: str
-    author: str | None
     messages: tuple[Mapping[str, str], ...]
     parameters: Mapping[str, Any]
     read: Callable[[Message], Outcome]
+    author: str | None = None
     asks: int = 1
 
     def key(self, ask: int) -> bytes:

@@ -13,9 +13,16 @@ GENERATE = "generate"
 def generate_request(config: RunConfig, author: EndpointConfig, query: Query) -> Request:
     """A model's response to a query."""
     system = () if author.system is None else ({"role": "system", "content": author.system},)
-    messages = (*system, user_message(query.query))
-    about = (GENERATE, query.domain, query.query_id, None)
-    return Request(author, *about, messages, author.parameters, read_response, config.judging.asks)
+    return Request(
+        author,
+        kind=GENERATE,
+        domain=query.domain,
+        query_id=query.query_id,
+        messages=(*system, user_message(query.query)),
+        parameters=author.parameters,
+        read=read_response,
+        asks=config.judging.asks,
+    )
 
 
 def read_response(message: Message) -> Outcome:

@@ -18,9 +18,17 @@ JUDGE = "judge"
 def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author: str, response: str) -> Request:
     """A judge's score of a response."""
     prompt = config.judge_prompts[query.domain].fill({"query": query.query, "response": response})
-    about = (JUDGE, query.domain, query.query_id, author)
-    read = partial(read_judgement, half_points=config.half_points(query.domain))
-    return Request(judge, *about, (user_message(prompt),), judge.judge_parameters, read, config.judging.asks)
+    return Request(
+        judge,
+        kind=JUDGE,
+        domain=query.domain,
+        query_id=query.query_id,
+        author=author,
+        messages=(user_message(prompt),),
+        parameters=judge.judge_parameters,
+        read=partial(read_judgement, half_points=config.half_points(query.domain)),
+        asks=config.judging.asks,
+    )
 
 
 def drawn_judges(config: RunConfig, query_id: str, author: str) -> list[str]:

@@ -43,9 +43,16 @@ def query_request(config: RunConfig, query: Query) -> Request:
     """The filter's judgement of a query, in whole points."""
     endpoint = config.by_name[str(config.queries.filter)]
     prompt = config.query_prompt.fill({"query": query.query})
-    about = (QUERY, query.domain, query.query_id, None)
-    read = partial(read_judgement, half_points=False)
-    return Request(endpoint, *about, (user_message(prompt),), endpoint.judge_parameters, read, config.judging.asks)
+    return Request(
+        endpoint,
+        kind=QUERY,
+        domain=query.domain,
+        query_id=query.query_id,
+        messages=(user_message(prompt),),
+        parameters=endpoint.judge_parameters,
+        read=partial(read_judgement, half_points=False),
+        asks=config.judging.asks,
+    )
 
 
 def collect(config: RunConfig, ledger: LedgerWriter) -> None:

@@ -14,15 +14,15 @@ from coig_p.annotate.asking.ledger.schema import (
     LEDGER,
     VERSION,
     Answer,
-    Attempts,
+    AttemptTotals,
     Dropped,
     Entered,
     Judged,
-    Lately,
-    Outcomes,
     Query,
-    Requests,
-    Usage,
+    RecentAnswers,
+    RequestTotals,
+    StateTotals,
+    UsageTotals,
     sum_of,
     whole_sum,
 )
@@ -102,50 +102,50 @@ class Ledger:
                 found.append((max(0.0, now - at), tokens))
         return found[::-1]
 
-    def requests(self) -> list[Requests]:
+    def requests(self) -> list[RequestTotals]:
         """Every request, counted by endpoint, kind, state and ask."""
         grouped = (
             "SELECT endpoint, kind, state, ask, COUNT(*), COALESCE(SUM(finish = 'length'), 0), "
             f"{sum_of('cost')} FROM requests GROUP BY 1, 2, 3, 4"
         )
         return [
-            Requests(endpoint, kind, state, ask, number, cut_off, whole_sum(high, low))
+            RequestTotals(endpoint, kind, state, ask, number, cut_off, whole_sum(high, low))
             for endpoint, kind, state, ask, number, cut_off, high, low in self._each(grouped)
         ]
 
-    def attempts(self) -> list[Attempts]:
+    def attempts(self) -> list[AttemptTotals]:
         """Every attempt, counted by endpoint and outcome."""
         grouped = f"SELECT endpoint, outcome, COUNT(*), {sum_of('bound')} FROM attempts GROUP BY 1, 2"
         return [
-            Attempts(endpoint, outcome, number, whole_sum(high, low))
+            AttemptTotals(endpoint, outcome, number, whole_sum(high, low))
             for endpoint, outcome, number, high, low in self._each(grouped)
         ]
 
-    def outcomes(self, kind: str) -> list[Outcomes]:
+    def outcomes(self, kind: str) -> list[StateTotals]:
         """The requests of a kind, counted by state and reason."""
         found = "SELECT state, reason, COUNT(*) FROM requests WHERE kind = ? GROUP BY 1, 2"
-        return [Outcomes(*row) for row in self._each(found, (kind,))]
+        return [StateTotals(*row) for row in self._each(found, (kind,))]
 
     def any_answered(self, kind: str) -> bool:
         """Whether a request of a kind has a usable answer."""
         found = "SELECT 1 FROM requests WHERE kind = ? AND state = 'answered' LIMIT 1"
         return self._read.execute(found, (kind,)).fetchone() is not None
 
-    def lately(self, seconds: float) -> list[Lately]:
+    def lately(self, seconds: float) -> list[RecentAnswers]:
         """The answers of the last seconds, by endpoint."""
         found = (
             "SELECT endpoint, COUNT(*), MIN(at) FROM requests "
             "WHERE at > ? AND state IN ('answered', 'invalid') GROUP BY 1"
         )
-        return [Lately(*row) for row in self._each(found, (self.now() - seconds,))]
+        return [RecentAnswers(*row) for row in self._each(found, (self.now() - seconds,))]
 
-    def usage(self) -> list[Usage]:
+    def usage(self) -> list[UsageTotals]:
         """What answers took, where they say, by endpoint and kind."""
         sums = (
             "SELECT endpoint, kind, COUNT(*), SUM(prompt_tokens), SUM(characters), SUM(completion_tokens) "
             "FROM requests WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL GROUP BY 1, 2"
         )
-        return [Usage(*row) for row in self._each(sums)]
+        return [UsageTotals(*row) for row in self._each(sums)]
 
     def judged(self, *, kinds: Sequence[str]) -> Iterator[Judged]:
         """Every answer of some kinds that is stored, one by one in constant memory."""

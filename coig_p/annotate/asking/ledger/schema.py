@@ -140,7 +140,7 @@ class Dropped(NamedTuple):
     line: str
 
 
-class Requests(NamedTuple):
+class RequestTotals(NamedTuple):
     """Requests of one endpoint, kind, state and ask: how many, how many cut off, and their cost in 1/MONEY."""
 
     endpoint: str
@@ -152,7 +152,7 @@ class Requests(NamedTuple):
     cost: int
 
 
-class Attempts(NamedTuple):
+class AttemptTotals(NamedTuple):
     """Attempts at one endpoint with one outcome (None: in flight), and the most that they may have cost."""
 
     endpoint: str
@@ -161,7 +161,7 @@ class Attempts(NamedTuple):
     bound: int
 
 
-class Usage(NamedTuple):
+class UsageTotals(NamedTuple):
     """Answers of one endpoint and kind that say what they took: how many, and sums over them."""
 
     endpoint: str
@@ -172,7 +172,7 @@ class Usage(NamedTuple):
     completion_tokens: int
 
 
-class Lately(NamedTuple):
+class RecentAnswers(NamedTuple):
     """How many answers an endpoint gave, and when the first of them came (Unix time)."""
 
     endpoint: str
@@ -180,7 +180,7 @@ class Lately(NamedTuple):
     first: float
 
 
-class Outcomes(NamedTuple):
+class StateTotals(NamedTuple):
     """How many requests of a kind are in a state for a reason."""
 
     state: str
