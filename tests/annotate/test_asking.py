@@ -91,24 +91,24 @@ class Models:
         self.came[content] += 1
         rng = random.Random(hashlib.sha256(f"{content} {self.came[content]}".encode()).digest())
         latency = rng.uniform(0, self.slowest)
-        tokens = (rng.randint(1, len(content)), rng.randint(1, 50))
-        self.arrivals.append((asyncio.get_running_loop().time() + rng.uniform(0, min(latency, 1.0)), sum(tokens)))
+        tokens = (rng.randint(len(content) // 2, len(content)), rng.randint(25, 50))
+        outcome = next(
+            iter(rng.choices([*self.faults, "good"], [*self.faults.values(), 1 - sum(self.faults.values())]))
+        )
+        counted = 0 if outcome in ("throttled", "error") else sum(tokens)
+        self.arrivals.append((asyncio.get_running_loop().time() + rng.uniform(0, min(latency, 1.0)), counted))
         self.flying += 1
         self.most_flying = max(self.flying, self.most_flying)
         await asyncio.sleep(latency)
         self.flying -= 1
-        draw = rng.random()
-        for name, rate in self.faults.items():
-            draw -= rate
-            if draw < 0:
-                self.replies[name] += 1
-                if name == "bad":
-                    return Reply("answered", "{}", Message("bad", "stop", None, *tokens))
-                return Reply(name, wait=rng.choice([None, 3.0]) if name in ("throttled", "error") else None, detail="x")
-        self.replies["good"] += 1
-        return Reply(
-            "answered", '{"choices": [{"message": {"content": "good"}}]}', Message("good", "stop", None, *tokens)
-        )
+        self.replies[outcome] += 1
+        if outcome == "good":
+            body = '{"choices": [{"message": {"content": "good"}}]}'
+            return Reply("answered", body, Message("good", "stop", None, *tokens))
+        if outcome == "bad":
+            return Reply("answered", "{}", Message("bad", "stop", None, *tokens))
+        wait = rng.choice([None, 3.0]) if outcome in ("throttled", "error") else None
+        return Reply(outcome, wait=wait, detail="x")
 
 
 def ask(
@@ -139,9 +139,9 @@ def ask(
 
 @pytest.mark.parametrize("seconds", [30, 90])
 def test_no_limit_is_passed_as_the_server_sees_it_also_across_runs(seconds: float, tmp_path: Path) -> None:
-    most, tokens = 15, 700
+    most, tokens = 15, 400
     endpoint = Endpoint("e", "m", "http://h/v1", requests_per_minute=most, tokens_per_minute=tokens, attempts=20)
-    faults = {"throttled": 0.05, "error": 0.05, "timeout": 0.05, "reset": 0.05, "bad": 0.05}
+    faults = {"throttled": 0.05, "error": 0.05, "timeout": 0.2, "reset": 0.1, "bad": 0.05}
     models = Models(faults, slowest=8.0)
     first, now = ask(tmp_path, models, endpoint, 80, asks=9, stop_after=seconds)
     assert first.stopped == "time"

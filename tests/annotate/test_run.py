@@ -258,6 +258,8 @@ def test_control_c_waits_for_what_is_in_flight_and_a_second_one_abandons_it(tmp_
         assert twice.lines[1:] == ["abandoned, and perhaps paid: m-0 2, m-1 2, m-2 2"]
         found = check_accounts(config)
         assert [one["unanswered"] for one in found["endpoints"].values()] == [{"abandoned": 2}] * 3
+        counted = select(config, "SELECT tokens FROM attempts WHERE outcome = 'abandoned'")
+        assert all(tokens > 64 for (tokens,) in counted), "for the next run's limits with the most that it may take"
         server.release()
         assert exit_code(run_stages(config)) == 0
     check_accounts(config)
