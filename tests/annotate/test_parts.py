@@ -226,6 +226,27 @@ def test_what_was_in_flight_at_the_end_is_known_at_the_next_start(tmp_path: Path
         assert [ledger.state(bytes([at])) for at in range(6)] == ["answered", *["failed"] * 4, None]
 
 
+def test_the_attempts_of_a_window_are_known_by_their_age(tmp_path: Path) -> None:
+    now = [0.0]
+    with LedgerWriter.open(tmp_path, now=lambda: now[0]) as ledger:
+        for at, moment in enumerate((0, 10, 20, 50)):
+            now[0] = moment
+            ledger.begin(entry(at)._replace(endpoint="f" if at == 2 else "e"), 10 + at, 100)
+        now[0] = 65
+        assert ledger.recent("e", 60) == [(55, 11), (15, 13)]
+        assert ledger.recent("f", 60) == [(45, 12)]
+
+
+def test_a_forgotten_batch_leaves_what_was_sent_once_as_failed(tmp_path: Path) -> None:
+    with LedgerWriter.open(tmp_path) as ledger:
+        ledger.unanswered(ledger.begin(entry(0), 10, 100), "error", 0.1, 0)
+        ledger.fail(bytes([0]), "error")
+        ledger.put_out([entry(0), entry(1)])
+        assert [ledger.state(bytes([at])) for at in range(2)] == ["batched", "batched"]
+        assert ledger.forget_batches() == 2
+        assert [ledger.state(bytes([at])) for at in range(2)] == ["failed", None]
+
+
 def test_one_run_at_a_time_and_no_strangers_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing was asked yet"):
         Ledger.open(tmp_path)
