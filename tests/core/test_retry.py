@@ -16,6 +16,8 @@ NOW = 1_800_000_000.0
     ("headers", "seconds"),
     [
         ({"Retry-After": "7"}, 7),
+        ({"RETRY-AFTER": " .5 "}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
         ({"retry-after": formatdate(NOW + 90, usegmt=True)}, 90),
         ({"retry-after": formatdate(NOW - 90, usegmt=True)}, None),
         ({"ratelimit": '"api";r=0;t=55'}, 55),
@@ -31,3 +33,9 @@ NOW = 1_800_000_000.0
 def test_every_form(headers: dict[str, str], seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry.time, "time", lambda: NOW)
     assert retry_after(headers.items()) == seconds
+
+
+@pytest.mark.parametrize("odd", ["", "soon", "-1", "0", "nan", "inf", "1e400"])
+def test_what_asks_for_no_wait_is_none(odd: str) -> None:
+    assert retry_after([("Retry-After", odd)]) is None
+    assert retry_after([("retry-after-ms", odd), ("Retry-After", "9")]) == 9
