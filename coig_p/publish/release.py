@@ -34,7 +34,8 @@ from coig_p.pairs.stream import shard_tables
 from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
 from coig_p.report.figures import statistics_plots, sweep_plots
 from coig_p.schema import PAIR_SCHEMAS, RAW_SUFFIX
-from coig_p.stats.counts import Statistics, statistics
+from coig_p.stats.counts import statistics
+from coig_p.stats.results import Statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.places import check_target
@@ -92,7 +93,7 @@ def write_release(
     queries = sum(file.rows or 0 for file in store.data_files())
     with bar("Counting", queries, "queries") as advance:
         counted = statistics(store, pairs, advance=advance)
-    if pairs is not None and not counted.total["pairs"]:
+    if pairs is not None and not counted.total.pairs:
         raise DataError(
             f"{store.path}: not released, no two responses make a pair at threshold {pairs.threshold:g} with these "
             "options. See what others would give: coigp sweep. Then pass coigp-publish a lower --threshold, or "
@@ -103,7 +104,7 @@ def write_release(
     with atomic_directory(out) as root:
         files = _copy(store, root, bar)
         if pairs is not None:
-            with bar("Pairing", counted.total["pairs"], "pairs") as advance:
+            with bar("Pairing", counted.total.pairs, "pairs") as advance:
                 files += _write_pairs(store, root, pairs, counted, advance)
         plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
         _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
@@ -206,11 +207,11 @@ def _write_pairs(
     """
     files = []
     for domain, summary in counted.domains.items():
-        for split, counts in summary["splits"].items():
-            if not counts["pairs"]:
+        for split, counts in summary.splits.items():
+            if not counts.pairs:
                 continue
             (root / "pairs" / domain).mkdir(parents=True, exist_ok=True)
-            shards = even_sizes(counts["pairs"], max(1, counts["pairs"] // ROWS_PER_SHARD))
+            shards = even_sizes(counts.pairs, max(1, counts.pairs // ROWS_PER_SHARD))
             groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
             parts = cut(_pair_batches(store, config, domain, split), [size for shard in groups for size in shard])
             named = (
