@@ -24,7 +24,7 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 from strategies import examples
 
-from coig_p.dedup.queries import DUPLICATES
+from coig_p.dedup.clusters import DUPLICATES
 from coig_p.errors import DataError, UsageError
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.plan import Group, ShardConfig, make_plan

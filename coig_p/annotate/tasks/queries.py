@@ -20,8 +20,8 @@ from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.requests import outcome, query_request
 from coig_p.core.atomic import atomic_file
 from coig_p.core.normalize import comparison_form
-from coig_p.dedup.minhash import components
-from coig_p.dedup.queries import DedupConfig, Queries, find_duplicates
+from coig_p.dedup.clusters import Queries, components
+from coig_p.dedup.queries import DedupConfig, find_duplicates
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.readers import RawRow, find_inputs, read_rows
 from coig_p.ingest.spool import digest

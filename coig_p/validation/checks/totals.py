@@ -15,17 +15,16 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_pairs_of
 from coig_p.pairs.labels import response_values
 from coig_p.store.manifest import Manifest
-from coig_p.validation.checks.rows import Rows
-from coig_p.validation.rules import total_rule
+from coig_p.validation.checks.rows import BatchView
 
 
 class Remark(NamedTuple):
-    """What a total rule says of a store, a domain, a model or a judge ("" where it is none)."""
+    """What is to be said of a store, or of one of its domains, models or judges ("" where it is none)."""
 
-    domain: str
-    model: str
-    judge: str
     words: str
+    domain: str = ""
+    model: str = ""
+    judge: str = ""
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Totals:
     ids: list[pa.StringArray] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def observe(self, rows: Rows) -> None:
+    def observe(self, rows: BatchView) -> None:
         """Count a batch of one domain."""
         batch, found = rows.batch, rows.responses
         domain = str(batch.column("domain")[0].as_py()) if batch.num_rows else ""
@@ -115,14 +114,12 @@ def _twos(sizes: np.ndarray[Any, np.dtype[np.int64]]) -> int:
     return int((sizes * (sizes - 1) // 2).sum())
 
 
-@total_rule("files", "error", "store", "a file that is not as the manifest says")
 def files(totals: Totals) -> Iterator[Remark]:
     """Missing, changed, or not listed: as `coigp verify`."""
     for problem in totals.problems:
-        yield Remark("", "", "", problem)
+        yield Remark(problem)
 
 
-@total_rule("manifest-counts", "error", "store", "rows that do not add up to what the manifest says")
 def manifest_counts(totals: Totals) -> Iterator[Remark]:
     """Rows, responses, scores and comparisons by domain."""
     for domain in totals.domains:
@@ -130,89 +127,79 @@ def manifest_counts(totals: Totals) -> Iterator[Remark]:
             said = sum(getattr(file, kind) or 0 for file in totals.manifest.data_files(domain))
             found = totals.total(kind, domain)
             if said != found:
-                yield Remark(domain, "", "", f"{found} {kind}, {said} in the manifest")
+                yield Remark(f"{found} {kind}, {said} in the manifest", domain=domain)
 
 
-@total_rule("query-id-twice", "error", "store", "two queries with one query_id")
 def query_id_twice(totals: Totals) -> Iterator[Remark]:
     """Every query_id that stands more than once in the store."""
     ids = pa.chunked_array(totals.ids, pa.string())
     for found in pc.value_counts(ids).to_pylist() if len(ids) else ():
         if found["counts"] > 1:
-            yield Remark("", "", "", f"{found['values']} stands {found['counts']} times")
+            yield Remark(f"{found['values']} stands {found['counts']} times")
 
 
-@total_rule("rare-model", "warning", "store", "a model with very few responses", least=10)
 def rare_model(totals: Totals, least: float) -> Iterator[Remark]:
     """Fewer than `least` in the whole store."""
     for name, number in sorted(totals.of("model").items()):
         if number < least:
-            yield Remark("", name, "", f"{number} responses")
+            yield Remark(f"{number} responses", model=name)
 
 
-@total_rule("rare-judge", "warning", "store", "a judge with very few scores", least=10)
 def rare_judge(totals: Totals, least: float) -> Iterator[Remark]:
     """Fewer than `least` in the whole store."""
     for name, number in sorted(totals.of("judge").items()):
         if number < least:
-            yield Remark("", "", name, f"{number} judgements")
+            yield Remark(f"{number} judgements", judge=name)
 
 
-@total_rule("rare-domain", "warning", "store", "a domain with very few queries", share=0.01)
 def rare_domain(totals: Totals, share: float) -> Iterator[Remark]:
     """Less than `share` of the queries."""
     whole = sum(totals.total("rows", domain) for domain in totals.domains)
     for domain in totals.domains:
         number = totals.total("rows", domain)
         if number < share * whole:
-            yield Remark(domain, "", "", f"{number} of {whole} queries")
+            yield Remark(f"{number} of {whole} queries", domain=domain)
 
 
-@total_rule("no-pairs", "warning", "pair", "a domain without a pair at the default threshold")
 def no_pairs(totals: Totals) -> Iterator[Remark]:
     """Its config would load empty."""
     for domain in totals.domains:
         if not totals.total("pairs", domain):
-            yield Remark(domain, "", "", f"none at threshold {totals.manifest.default_threshold:g}")
+            yield Remark(f"none at threshold {totals.manifest.default_threshold:g}", domain=domain)
 
 
-@total_rule("length-bias", "warning", "pair", "the longer response is chosen far too often", share=0.7)
 def length_bias(totals: Totals, share: float) -> Iterator[Remark]:
     """More than `share` of a domain's pairs of unequal length; 57 to 59% is usual."""
     for domain in totals.domains:
         unequal = totals.total("pairs", domain) - totals.total("as long", domain)
         if unequal and totals.total("longer", domain) > share * unequal:
-            yield Remark(domain, "", "", f"{totals.total('longer', domain) / unequal:.1%} of {unequal} pairs")
+            yield Remark(f"{totals.total('longer', domain) / unequal:.1%} of {unequal} pairs", domain=domain)
 
 
-@total_rule("one-sided-model", "warning", "pair", "a model that always wins or always loses", least=30)
 def one_sided_model(totals: Totals, least: float) -> Iterator[Remark]:
     """In at least `least` pairs at the default threshold."""
     won, lost = totals.of("won"), totals.of("lost")
     for model in sorted(won.keys() | lost.keys()):
         if won[model] + lost[model] >= least and not (won[model] and lost[model]):
-            yield Remark("", model, "", f"{'wins' if won[model] else 'loses'} all of {won[model] + lost[model]} pairs")
+            yield Remark(f"{'wins' if won[model] else 'loses'} all of {won[model] + lost[model]} pairs", model=model)
 
 
-@total_rule("ties", "metric", "pair", "how many pairs of responses are scored alike")
 def ties(totals: Totals) -> Iterator[Remark]:
     """Share of two-combinations of scored responses with equal means."""
     for domain in totals.domains:
         comparable = totals.total("comparable", domain)
         if comparable:
-            yield Remark(domain, "", "", f"{totals.total('tied', domain) / comparable:.1%} of {comparable}")
+            yield Remark(f"{totals.total('tied', domain) / comparable:.1%} of {comparable}", domain=domain)
 
 
-@total_rule("pairs-per-query", "metric", "pair", "how many pairs a query gives at the default threshold")
 def pairs_per_query(totals: Totals) -> Iterator[Remark]:
     """Mean over all queries, and how many give none."""
     for domain in totals.domains:
         rows, pairs = totals.total("rows", domain), totals.total("pairs", domain)
         none = rows - totals.total("paired", domain)
-        yield Remark(domain, "", "", f"{pairs / rows:.2f} pairs a query; {none} of {rows} queries give none")
+        yield Remark(f"{pairs / rows:.2f} pairs a query; {none} of {rows} queries give none", domain=domain)
 
 
-@total_rule("margins", "metric", "pair", "how far apart chosen and rejected are scored")
 def margins(totals: Totals) -> Iterable[Remark]:
     """Quartiles of the margin at the default threshold."""
     for domain in totals.domains:
@@ -222,4 +209,4 @@ def margins(totals: Totals) -> Iterable[Remark]:
         values, numbers = zip(*found, strict=True)
         ends = np.cumsum(numbers)
         at = [values[int(np.searchsorted(ends, share * ends[-1]))] for share in (0.25, 0.5, 0.75)]
-        yield Remark(domain, "", "", "quartiles " + ", ".join(f"{value:g}" for value in at))
+        yield Remark("quartiles " + ", ".join(f"{value:g}" for value in at), domain=domain)
