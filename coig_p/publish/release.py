@@ -12,16 +12,17 @@ same bytes.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
@@ -34,18 +35,22 @@ from coig_p.pairs.stream import shard_tables
 from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
 from coig_p.report.figures import statistics_plots, sweep_plots
 from coig_p.schema import PAIR_SCHEMAS, RAW_SUFFIX
-from coig_p.stats.counts import statistics
+from coig_p.stats.counts import StatisticsCounts
+from coig_p.stats.observed import Observed
 from coig_p.stats.results import Statistics
-from coig_p.stats.sweep import sweep
-from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thresholds
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.places import check_target
-from coig_p.store.store import Store
+from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import cut, describe_file, even_sizes
-from coig_p.validation import Report, Rule, check, load_rules
+from coig_p.validation import Report, Rule, load_rules
 from coig_p.validation.findings import tally
+from coig_p.validation.gate import Checked
 
 ROWS_PER_SHARD = 10_000
 ROWS_PER_GROUP = 1_000
+_ROWS_AT_ONCE = 256  # queries that are counted together
+_PIECE = 1 << 20  # bytes
 _EXAMPLE_AMONG = 2_000
 _EXAMPLE_LENGTH = 400
 
@@ -89,23 +94,23 @@ def write_release(
         pairs = config.pairs.with_default_threshold(store.manifest.default_threshold)
         check_judges(pairs, store.manifest.judges)
     info = read_card_info(store.path)
-    report = pass_gate(store, config, bar)
-    queries = sum(file.rows or 0 for file in store.data_files())
-    with bar("Counting", queries, "queries") as advance:
-        counted = statistics(store, pairs, advance=advance)
+    observed = _observe(store, config, pairs or PairConfig(threshold=store.manifest.default_threshold), bar)
+    report = _pass_gate(store, config, observed.report, bar)
+    counted, swept = observed.statistics, observed.sweep
     if pairs is not None and not counted.total.pairs:
         raise DataError(
             f"{store.path}: not released, no two responses make a pair at threshold {pairs.threshold:g} with these "
             "options. See what others would give: coigp sweep. Then pass coigp-publish a lower --threshold, or "
             "--no-pairs to publish the observations alone"
         )
-    with bar("Sweeping", queries, "queries") as advance:
-        swept = sweep(store, pairs, advance=advance)
     with atomic_directory(out) as root:
         files = _copy(store, root, bar)
+        memory = dict(observed.memory)
         if pairs is not None:
             with bar("Pairing", counted.total.pairs, "pairs") as advance:
-                files += _write_pairs(store, root, pairs, counted, advance)
+                for file, loaded in _write_pairs(store, root, pairs, counted, advance):
+                    files.append(file)
+                    memory[file.path] = loaded
         plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
         _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
         _write(root / "statistics.json", counted.to_json())
@@ -127,7 +132,7 @@ def write_release(
             statistics=counted,
             sweep=swept,
             findings={(id, rule.severity): report.by_rule()[id] for id, rule in report.rules.items()},
-            configs=_configs(root, files, bar),
+            configs=_configs(files, memory),
             example=None if pairs is None else _example(root, files, report),
             plots=plots,
             version=config.version,
@@ -145,18 +150,103 @@ def write_release(
     return Store.open(out)
 
 
-def pass_gate(store: Store, config: ReleaseConfig, bar: Bar = no_bar) -> Report:
+@dataclass
+class _Partial:
+    """What is seen of some shards, all of it in one reading.
+
+    Attributes:
+        memory: by path, what the stock library will count as num_bytes.
+    """
+
+    checked: Checked
+    counted: StatisticsCounts
+    swept: SweepCounts
+    memory: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def nothing(
+        cls,
+        manifest: Manifest,
+        rules: Mapping[str, Rule],
+        pairs: PairConfig,
+        thresholds: Sequence[float],
+        files: Sequence[StoreFile] = (),
+    ) -> _Partial:
+        """Of no shard yet; every domain of `files` will be in the statistics."""
+        counted, swept = StatisticsCounts.nothing(pairs, files), SweepCounts.nothing(pairs, thresholds)
+        return cls(Checked(manifest, rules), counted, swept)
+
+    def merge(self, other: _Partial) -> None:
+        """Take in what was seen elsewhere."""
+        self.checked.merge(other.checked)
+        self.counted.merge(other.counted)
+        self.swept.merge(other.swept)
+        self.memory |= other.memory
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """What is known of a store once it was read."""
+
+    report: Report
+    statistics: Statistics
+    sweep: Sweep
+    memory: Mapping[str, int]
+
+
+def _observe(store: Store, config: ReleaseConfig, pairs: PairConfig, bar: Bar) -> _Observed:
+    """Check, count and sweep a store: every shard is read once, and its responses are paired once."""
+    files = store.data_files()
+    thresholds = check_thresholds(default_thresholds(store.manifest))
+    seen = _Partial.nothing(store.manifest, config.rules, pairs, thresholds, files)
+    problems = store.verify()
+    with bar("Checking", sum(file.rows or 0 for file in files), "queries") as advance:
+        bare = replace(store.manifest, files=())  # of which every process gets a copy with every shard
+        work = partial(_observe_shard, store.path, bare, config.rules, pairs, thresholds)
+        for file, part in in_order(work, files, processes=max(1, min(config.num_proc, len(files)))):
+            seen.merge(part)
+            advance(file.rows or 0)
+    return _Observed(
+        report=seen.checked.result(store.path, files, problems),
+        statistics=seen.counted.result(store.manifest),
+        sweep=seen.swept.result(store.manifest),
+        memory=seen.memory,
+    )
+
+
+def _observe_shard(
+    root: Path,
+    manifest: Manifest,
+    rules: Mapping[str, Rule],
+    pairs: PairConfig,
+    thresholds: Sequence[float],
+    file: StoreFile,
+) -> _Partial:
+    """What is seen of one shard."""
+    seen = _Partial.nothing(manifest, rules, pairs, thresholds)
+    asked = sorted({0.0, *thresholds} | ({pairs.threshold} if pairs.threshold is not None else set()))
+    memory = 0
+    for group in shard_batches(root, file, None):
+        memory += group.nbytes
+        for begin in range(0, group.num_rows, _ROWS_AT_ONCE):
+            batch = Observed(group.slice(begin, _ROWS_AT_ONCE), asked)
+            seen.checked.add(batch)
+            seen.counted.add(batch, str(file.domain), str(file.split))
+            seen.swept.add(batch)
+    seen.memory[file.path] = memory
+    return seen
+
+
+def _pass_gate(store: Store, config: ReleaseConfig, report: Report, bar: Bar = no_bar) -> Report:
     """What the checks found, none of it an error.
 
     Raises:
         DataError: there is an error; says which, and what to do.
     """
-    queries = sum(file.rows or 0 for file in store.data_files())
-    with bar("Checking", queries, "queries") as advance:
-        report = check(store, rules=config.rules, num_proc=config.num_proc, advance=advance)
     if config.against:
         from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
+        queries = sum(file.rows or 0 for file in store.data_files())
         with bar("Comparing", queries, "queries") as advance:
             report = with_contamination(report, store, config.against, ContaminationConfig(), advance)
     if not report.passed:
@@ -182,8 +272,7 @@ def _copy(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
     with bar("Copying", sum(file.bytes for file in files), "bytes") as advance:
         for file in files:
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(store.path / file.path, root / file.path)
-            if describe_file(root, file.path, file.role).sha256 != file.sha256:
+            if _copy_file(store.path / file.path, root / file.path) != file.sha256:
                 raise DataError(
                     f"{store.path}: {file.path} is not what {MANIFEST} says. Run: coigp verify {store.path}"
                 )
@@ -191,7 +280,42 @@ def _copy(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
     return files
 
 
-class _Shard(NamedTuple):
+def _copy_file(source: Path, target: Path) -> str:
+    """Copy a file; the SHA-256 of what was read."""
+    with source.open("rb") as stream, _Hashed(target) as copy:
+        while piece := stream.read(_PIECE):
+            copy.write(piece)
+    return copy.sha256.hexdigest()
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is written from its beginning to its end, and hashed meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self.stream = path.open("wb")
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Append."""
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return self.stream.write(data)
+
+    def close(self) -> None:
+        """End."""
+        self.stream.close()
+        super().close()
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Pairs on their way to a file: one list of batches for each row group."""
+
     name: str
     domain: str
     split: str
@@ -200,12 +324,11 @@ class _Shard(NamedTuple):
 
 def _write_pairs(
     store: Store, root: Path, config: PairConfig, counted: Statistics, advance: Callable[[int], None]
-) -> list[StoreFile]:
-    """Shards of pairs, equal in rows to within one for each domain and split.
+) -> Iterator[tuple[StoreFile, int]]:
+    """Shards of pairs, equal in rows to within one for each domain and split; each with its num_bytes.
 
     A split without a pair has no shard: the stock library does not load a split of no rows.
     """
-    files = []
     for domain, summary in counted.domains.items():
         for split, counts in summary.splits.items():
             if not counts.pairs:
@@ -223,10 +346,9 @@ def _write_pairs(
                 )
                 for at in range(len(groups))
             )
-            for _, file in in_order(partial(_write_pair_shard, root), named):
-                files.append(file)
+            for _, (file, loaded) in in_order(partial(_write_pair_shard, root), named):
+                yield file, loaded
                 advance(file.rows or 0)
-    return files
 
 
 def _pair_batches(store: Store, config: PairConfig, domain: str, split: str) -> Iterator[pa.RecordBatch]:
@@ -235,33 +357,57 @@ def _pair_batches(store: Store, config: PairConfig, domain: str, split: str) -> 
             yield from table.to_batches()
 
 
-def _write_pair_shard(root: Path, shard: _Shard) -> StoreFile:
+def _write_pair_shard(root: Path, shard: _Shard) -> tuple[StoreFile, int]:
+    """Write one file; its line for the manifest, and what the stock library will count as its num_bytes."""
     schema = PAIR_SCHEMAS["dpo"]
-    rows = 0
-    with pq.ParquetWriter(
-        root / shard.name,
-        schema,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=["domain", "chosen_model", "rejected_model"],
-        write_page_index=True,
-    ) as writer:
+    rows = loaded = 0
+    with (
+        _Hashed(root / shard.name) as stream,
+        pq.ParquetWriter(
+            stream,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=["domain", "chosen_model", "rejected_model"],
+            write_page_index=True,
+        ) as writer,
+    ):
         for group in shard.groups:
             table = pa.Table.from_batches(group, schema).combine_chunks()
             if table.num_rows:
                 writer.write_table(table, row_group_size=table.num_rows)
             rows += table.num_rows
-    return describe_file(root, shard.name, "pairs", domain=shard.domain, split=shard.split, rows=rows)
+            loaded += _loaded_bytes(table)
+    file = StoreFile(
+        path=shard.name,
+        role="pairs",
+        sha256=stream.sha256.hexdigest(),
+        bytes=stream.bytes,
+        domain=shard.domain,
+        split=shard.split,
+        rows=rows,
+    )
+    return file, loaded
 
 
-def _configs(root: Path, files: Sequence[StoreFile], bar: Bar) -> list[Config]:
-    """Every config that the stock library is told of: a domain's pairs, its raw rows, and all pairs."""
-    with bar("Measuring", sum(file.bytes for file in files), "bytes") as advance:
-        memory = {}
-        for file in files:
-            if file.role in ("data", "pairs"):
-                memory[file.path] = _loaded_bytes(root / file.path)
-            advance(file.bytes)
+def _loaded_bytes(table: pa.Table) -> int:
+    """What the stock library will count for a row group of pairs: it reads one as a batch."""
+    total = 0
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            total += int(pc.sum(pc.binary_length(column)).as_py() or 0) + 4 * (table.num_rows + 1)
+        else:
+            total += table.num_rows * column.type.byte_width
+        total += -(-table.num_rows // 8) if column.null_count else 0
+    return total
+
+
+def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Config]:
+    """Every config that the stock library is told of: a domain's pairs, its raw rows, and all pairs.
+
+    Args:
+        memory: num_bytes of every shard by its path.
+    """
 
     def config(name: str, own: Sequence[StoreFile], raw: bool) -> Config:
         splits = list(dict.fromkeys(str(file.split) for file in own))
@@ -293,17 +439,6 @@ def _configs(root: Path, files: Sequence[StoreFile], bar: Bar) -> list[Config]:
         of_domain = [file for file in data if file.domain == domain]
         found.append(config(domain + RAW_SUFFIX, of_domain, raw=True))
     return found
-
-
-def _loaded_bytes(path: Path) -> int:
-    """What the stock library will count as num_bytes: it reads batches of the first row group's size."""
-    fragment = next(pa.dataset.dataset(path, format="parquet").get_fragments())
-    if not fragment.row_groups:
-        return 0
-    batches = fragment.to_batches(
-        batch_size=fragment.row_groups[0].num_rows, batch_readahead=0, fragment_readahead=0, use_threads=False
-    )
-    return sum(int(pa.Table.from_batches([batch]).nbytes) for batch in batches)
 
 
 def _example(root: Path, files: Sequence[StoreFile], report: Report) -> Mapping[str, Any] | None:

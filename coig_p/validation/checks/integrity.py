@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -130,37 +131,59 @@ _STRUCK = ("<s>", "</s>")
 def repetition(texts: Texts, share: float, least: int) -> Hits:
     """More than `share` of its 10-grams stood in it before; texts of fewer than `least` 10-grams are let be."""
     grams = np.maximum(texts.sizes - 9, 0)
-    if not len(texts.letters) or not (grams >= least).any():
-        return texts.at_start(np.zeros(len(texts), bool))
-    hashed = _hashed_10_grams(texts.letters)
-    place = np.arange(len(hashed), dtype=np.int32)
-    text = np.repeat(np.arange(len(texts)), texts.sizes)[: len(hashed)]
-    # Each 10-gram writes its place into a slot; one of those that share a slot stays. Equal ones share
-    # theirs, others of the text hardly ever do: fewer stay than there are different 10-grams, never more.
-    bits = max(int(4 * len(hashed)).bit_length(), 10)
-    slot = ((hashed + text.astype(np.uint64) * np.uint64(_MIX)) * np.uint64(_BASE)) >> np.uint64(64 - bits)
-    stays = np.empty(1 << bits, np.int32)
-    inside = place + 10 <= texts.starts[text + 1]
-    stays[slot[inside]] = place[inside]
-    different = np.append((stays[slot] == place) & inside, np.zeros(len(texts.letters) - len(hashed), bool))
-    suspicious = (grams >= least) & (grams - texts.sum(different) > share * grams)
-    exact = [text for text in np.flatnonzero(suspicious) if _repeated_share(texts.string(text)) > share]
+    suspicious = np.flatnonzero((grams >= least) & ~texts.is_query)
+    # Every other 10-gram is enough to clear nearly all texts; the rest are looked at again, and again.
+    for step in (2, 1):
+        parts = [suspicious[at : at + _TEXTS_AT_ONCE] for at in range(0, len(suspicious), _TEXTS_AT_ONCE)]
+        found = [part[_may_repeat(texts, part, grams[part], share, step)] for part in parts]
+        suspicious = np.concatenate([suspicious[:0], *found])
+    exact = [text for text in suspicious if _repeated_share(texts.string(text)) > share]
     return Hits(np.array(exact, np.int64), np.zeros(len(exact), np.int64))
 
 
 _BASE, _MIX = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93  # odd, and without pattern
+_SLOTS = 8  # for each 10-gram
+_TEXTS_AT_ONCE = 64  # their 10-grams and slots fit a processor's caches
 
 
-def _hashed_10_grams(letters: np.ndarray) -> np.ndarray:
-    """A polynomial of ten code points modulo 2**64, at each place where ten follow."""
+def _may_repeat(texts: Texts, some: Index, grams: Index, share: float, step: int) -> Mask:
+    """Which of some texts may have more than `share` of their 10-grams twice; all that do are among them."""
+    letters = np.concatenate([texts.letters[texts.starts[at] : texts.starts[at + 1]] for at in some])
+    return np.asarray(grams - _different_10_grams(letters, texts.sizes[some], step) > share * grams)
+
+
+def _different_10_grams(letters: npt.NDArray[np.uint32], sizes: Index, step: int) -> Index:
+    """At least so many different 10-grams each of some texts has, side by side in `letters`; never more than it has.
+
+    Each 10-gram, of every `step`, writes its place into a slot of its text; one of those that share a slot stays.
+    Equal ones share theirs, others hardly ever do.
+    """
+    hashed = _hashed_10_grams(letters, step) * np.uint64(_MIX)
+    ends = np.cumsum(sizes)
+    first = (ends - sizes + step - 1) // step
+    held = np.maximum((ends - 10) // step - first + 1, 0)
+    begin = np.cumsum(held) - held
+    place = np.arange(held.sum())
+    hashed = hashed[place + np.repeat(first - begin, held)] >> np.uint64(32)
+    slot = (hashed * np.repeat((held * _SLOTS).astype(np.uint64), held)) >> np.uint64(32)
+    slot = slot.astype(np.int64) + np.repeat(begin * _SLOTS, held)
+    stays = np.empty(len(place) * _SLOTS, np.int64)
+    stays[slot] = place
+    counted = np.append(0, np.cumsum(stays[slot] == place))
+    return np.asarray(counted[begin + held] - counted[begin])
+
+
+def _hashed_10_grams(letters: npt.NDArray[np.uint32], step: int) -> npt.NDArray[np.uint64]:
+    """A polynomial of ten code points modulo 2**64, at every `step`-th place (1 or 2) where ten follow."""
     if len(letters) < 10:
         return np.zeros(0, np.uint64)
     one = letters.astype(np.uint64)
-    two = one[:-1] * np.uint64(_BASE) + one[1:]
+    two = one[:-1:step] * np.uint64(_BASE) + one[1::step]
+    on = 2 // step  # places among `two` that are two letters
     square = np.uint64(_BASE * _BASE % 2**64)
-    four = two[:-2] * square + two[2:]
-    eight = four[:-4] * np.uint64(pow(_BASE, 4, 2**64)) + four[4:]
-    return np.asarray(eight[:-2] * square + two[8:])
+    four = two[:-on] * square + two[on:]
+    eight = four[: -2 * on] * np.uint64(pow(_BASE, 4, 2**64)) + four[2 * on :]
+    return np.asarray(eight[:-on] * square + two[4 * on :])
 
 
 def _repeated_share(text: str) -> float:
