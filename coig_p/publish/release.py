@@ -17,7 +17,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -391,15 +391,24 @@ def _write_pair_shard(root: Path, shard: _Shard) -> tuple[StoreFile, int]:
 
 
 def _loaded_bytes(table: pa.Table) -> int:
-    """What the stock library will count for a row group of pairs: it reads one as a batch."""
-    total = 0
-    for column in table.columns:
-        if pa.types.is_string(column.type):
-            total += int(pc.sum(pc.binary_length(column)).as_py() or 0) + 4 * (table.num_rows + 1)
-        else:
-            total += table.num_rows * column.type.byte_width
-        total += -(-table.num_rows // 8) if column.null_count else 0
-    return total
+    """What the stock library will count for a row group of pairs, which it reads as one batch."""
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    nulls = tuple(column.null_count > 0 for column in table.columns)
+    return _bytes_around(table.num_rows, nulls) + sum(
+        int(pc.sum(pc.binary_length(text)).as_py() or 0) for text in texts
+    )
+
+
+@lru_cache(maxsize=256)
+def _bytes_around(rows: int, nulls: tuple[bool, ...]) -> int:
+    """What a row group of pairs takes once it is read, without its texts: pyarrow's versions differ, so it is tried."""
+    columns = []
+    for column, has_null in zip(PAIR_SCHEMAS["dpo"], nulls, strict=True):
+        filler: Any = "" if pa.types.is_string(column.type) else 0.0
+        columns.append(pa.array([None if has_null else filler, *[filler] * (rows - 1)][:rows], column.type))
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=PAIR_SCHEMAS["dpo"]), stream, row_group_size=max(rows, 1))
+    return sum(int(batch.nbytes) for batch in pq.ParquetFile(stream).iter_batches(max(rows, 1)))
 
 
 def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Config]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from coig_p.stats.intervals import Mean, Share, mean, moments, moments_by, moments_of_values, share
 
@@ -79,3 +81,25 @@ def test_moments_add_up_however_queries_are_cut(counts: list[tuple[int, int]]) -
     found = share(whole)
     if found.low is not None:
         assert 0 <= found.low <= found.share <= found.high <= 1
+
+
+def test_queries_that_differ_less_than_chance_promise_no_more_than_as_many_draws_as_pairs() -> None:
+    a, n = np.array([5] * 19 + [6]), np.full(20, 10)
+    found = share(moments(a, n))
+    p, draws, z = 101 / 200, 200, stdtrit(19, 0.975)
+    half = z * math.sqrt(p * (1 - p) / draws + z * z / (4 * draws * draws)) / (1 + z * z / draws)
+    assert found.low is not None
+    assert found.high is not None
+    assert (found.high - found.low) / 2 == pytest.approx(half)
+
+
+def test_values_are_summed_without_rounding_however_large() -> None:
+    rng = np.random.default_rng(4)
+    for most in (10, 10**9, 2**62):
+        a, n = rng.integers(-most, most, 50), rng.integers(1, 9, 50)
+        exact = [Fraction(int(one), 7) for one in a]
+        counts = [int(one) for one in n]
+        wanted = [50, sum(counts), sum(exact), sum(one * one for one in counts)]
+        wanted += [sum(one * many for one, many in zip(exact, counts, strict=True)), sum(one * one for one in exact)]
+        assert moments_of_values(a, n, 7).tolist() == wanted
+        assert moments_of_values(a.astype(object), n, 7).tolist() == wanted
