@@ -191,11 +191,20 @@ def score_conflict(view: BatchView, apart: float) -> Iterator[Spot]:
 
 def _repeated(view: BatchView) -> Iterator[tuple[int, int]]:
     """Responses whose text stands in their query before, each with the first that has it."""
-    code = view.responses.text.dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    query = view.responses.query
-    order = np.lexsort((code, query))
-    same = np.zeros(len(order), bool)
-    same[1:] = (code[order][1:] == code[order][:-1]) & (query[order][1:] == query[order][:-1])
-    first = np.maximum.accumulate(np.where(same, 0, np.arange(len(order)))) if len(order) else order
-    pairs = sorted((int(order[at]), int(order[first[at]])) for at in np.flatnonzero(same))
-    yield from pairs
+    # Only texts as long as another of the query are looked at: most are not.
+    length = pc.fill_null(pc.binary_length(view.responses.text), -1).to_numpy(zero_copy_only=False)
+    some = np.sort(np.concatenate(_alike(view.responses.query, length)))
+    some = np.unique(some[length[some] >= 0])
+    code = view.responses.text.take(pa.array(some)).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    before, after = _alike(view.responses.query[some], code)
+    first = np.arange(len(some))
+    for one, other in zip(before.tolist(), after.tolist(), strict=True):
+        first[other] = first[one]
+    yield from sorted((int(some[at]), int(some[first[at]])) for at in after)
+
+
+def _alike(query: Index, key: Index) -> tuple[Index, Index]:
+    """Neighbours among equal (query, key), each with the one that follows it; ascending within those that are equal."""
+    order = np.lexsort((key, query))
+    same = np.flatnonzero((key[order][1:] == key[order][:-1]) & (query[order][1:] == query[order][:-1]))
+    return order[same], order[same + 1]
