@@ -12,45 +12,31 @@ same bytes.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
-from coig_p.engine.local import in_order
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
-from coig_p.pairs.stream import shard_tables
+from coig_p.publish.observing import observe_store
+from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
 from coig_p.report.figures import statistics_plots, sweep_plots
-from coig_p.schema import PAIR_SCHEMAS, RAW_SUFFIX
-from coig_p.stats.counts import StatisticsCounts
-from coig_p.stats.observed import Observed
-from coig_p.stats.results import Statistics
-from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thresholds
-from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.schema import RAW_SUFFIX
+from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.places import check_target
-from coig_p.store.store import Store, shard_batches
-from coig_p.store.writing import cut, describe_file, even_sizes
+from coig_p.store.store import Store
+from coig_p.store.writing import describe_file
 from coig_p.validation import Report, Rule, load_rules
 from coig_p.validation.findings import tally
-from coig_p.validation.gate import Checked
 
-ROWS_PER_SHARD = 10_000
-ROWS_PER_GROUP = 1_000
-_ROWS_AT_ONCE = 256  # queries that are counted together
-_PIECE = 1 << 20  # bytes
 _EXAMPLE_AMONG = 2_000
 _EXAMPLE_LENGTH = 400
 
@@ -94,7 +80,9 @@ def write_release(
         pairs = config.pairs.with_default_threshold(store.manifest.default_threshold)
         check_judges(pairs, store.manifest.judges)
     info = read_card_info(store.path)
-    observed = _observe(store, config, pairs or PairConfig(threshold=store.manifest.default_threshold), bar)
+    with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
+        counted_as = pairs or PairConfig(threshold=store.manifest.default_threshold)
+        observed = observe_store(store, counted_as, config.rules, config.num_proc, advance)
     report = _pass_gate(store, config, observed.report, bar)
     counted, swept = observed.statistics, observed.sweep
     if pairs is not None and not counted.total.pairs:
@@ -104,11 +92,11 @@ def write_release(
             "--no-pairs to publish the observations alone"
         )
     with atomic_directory(out) as root:
-        files = _copy(store, root, bar)
+        files = copy_shards(store, root, bar)
         memory = dict(observed.memory)
         if pairs is not None:
             with bar("Pairing", counted.total.pairs, "pairs") as advance:
-                for file, loaded in _write_pairs(store, root, pairs, counted, advance):
+                for file, loaded in write_pairs(store, root, pairs, counted, advance):
                     files.append(file)
                     memory[file.path] = loaded
         plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
@@ -150,93 +138,6 @@ def write_release(
     return Store.open(out)
 
 
-@dataclass
-class _Partial:
-    """What is seen of some shards, all of it in one reading.
-
-    Attributes:
-        memory: by path, what the stock library will count as num_bytes.
-    """
-
-    checked: Checked
-    counted: StatisticsCounts
-    swept: SweepCounts
-    memory: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def nothing(
-        cls,
-        manifest: Manifest,
-        rules: Mapping[str, Rule],
-        pairs: PairConfig,
-        thresholds: Sequence[float],
-        files: Sequence[StoreFile] = (),
-    ) -> _Partial:
-        """Of no shard yet; every domain of `files` will be in the statistics."""
-        counted, swept = StatisticsCounts.nothing(pairs, files), SweepCounts.nothing(pairs, thresholds)
-        return cls(Checked(manifest, rules), counted, swept)
-
-    def merge(self, other: _Partial) -> None:
-        """Take in what was seen elsewhere."""
-        self.checked.merge(other.checked)
-        self.counted.merge(other.counted)
-        self.swept.merge(other.swept)
-        self.memory |= other.memory
-
-
-@dataclass(frozen=True)
-class _Observed:
-    """What is known of a store once it was read."""
-
-    report: Report
-    statistics: Statistics
-    sweep: Sweep
-    memory: Mapping[str, int]
-
-
-def _observe(store: Store, config: ReleaseConfig, pairs: PairConfig, bar: Bar) -> _Observed:
-    """Check, count and sweep a store: every shard is read once, and its responses are paired once."""
-    files = store.data_files()
-    thresholds = check_thresholds(default_thresholds(store.manifest))
-    seen = _Partial.nothing(store.manifest, config.rules, pairs, thresholds, files)
-    problems = store.verify()
-    with bar("Checking", sum(file.rows or 0 for file in files), "queries") as advance:
-        bare = replace(store.manifest, files=())  # of which every process gets a copy with every shard
-        work = partial(_observe_shard, store.path, bare, config.rules, pairs, thresholds)
-        for file, part in in_order(work, files, processes=max(1, min(config.num_proc, len(files)))):
-            seen.merge(part)
-            advance(file.rows or 0)
-    return _Observed(
-        report=seen.checked.result(store.path, files, problems),
-        statistics=seen.counted.result(store.manifest),
-        sweep=seen.swept.result(store.manifest),
-        memory=seen.memory,
-    )
-
-
-def _observe_shard(
-    root: Path,
-    manifest: Manifest,
-    rules: Mapping[str, Rule],
-    pairs: PairConfig,
-    thresholds: Sequence[float],
-    file: StoreFile,
-) -> _Partial:
-    """What is seen of one shard."""
-    seen = _Partial.nothing(manifest, rules, pairs, thresholds)
-    asked = sorted({0.0, *thresholds} | ({pairs.threshold} if pairs.threshold is not None else set()))
-    memory = 0
-    for group in shard_batches(root, file, None):
-        memory += group.nbytes
-        for begin in range(0, group.num_rows, _ROWS_AT_ONCE):
-            batch = Observed(group.slice(begin, _ROWS_AT_ONCE), asked)
-            seen.checked.add(batch)
-            seen.counted.add(batch, str(file.domain), str(file.split))
-            seen.swept.add(batch)
-    seen.memory[file.path] = memory
-    return seen
-
-
 def _pass_gate(store: Store, config: ReleaseConfig, report: Report, bar: Bar = no_bar) -> Report:
     """What the checks found, none of it an error.
 
@@ -264,151 +165,6 @@ def _check_out(store: Store, out: Path, overwrite: bool) -> None:
     check_target(out, overwrite)
     if out.resolve() == store.path.resolve():
         raise UsageError(f"{out} is the store itself: choose another place")
-
-
-def _copy(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
-    """The store's shards, and who its duplicates were. Its rejects stay at home: nobody vouched for them."""
-    files = [file for file in store.manifest.files if file.role in ("data", "duplicates")]
-    with bar("Copying", sum(file.bytes for file in files), "bytes") as advance:
-        for file in files:
-            (root / file.path).parent.mkdir(parents=True, exist_ok=True)
-            if _copy_file(store.path / file.path, root / file.path) != file.sha256:
-                raise DataError(
-                    f"{store.path}: {file.path} is not what {MANIFEST} says. Run: coigp verify {store.path}"
-                )
-            advance(file.bytes)
-    return files
-
-
-def _copy_file(source: Path, target: Path) -> str:
-    """Copy a file; the SHA-256 of what was read."""
-    with source.open("rb") as stream, _Hashed(target) as copy:
-        while piece := stream.read(_PIECE):
-            copy.write(piece)
-    return copy.sha256.hexdigest()
-
-
-class _Hashed(io.RawIOBase):
-    """A file that is written from its beginning to its end, and hashed meanwhile."""
-
-    def __init__(self, path: Path) -> None:
-        self.stream = path.open("wb")
-        self.sha256 = hashlib.sha256()
-        self.bytes = 0
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Append."""
-        self.sha256.update(data)
-        self.bytes += len(data)
-        return self.stream.write(data)
-
-    def close(self) -> None:
-        """End."""
-        self.stream.close()
-        super().close()
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """Pairs on their way to a file: one list of batches for each row group."""
-
-    name: str
-    domain: str
-    split: str
-    groups: list[list[pa.RecordBatch]]
-
-
-def _write_pairs(
-    store: Store, root: Path, config: PairConfig, counted: Statistics, advance: Callable[[int], None]
-) -> Iterator[tuple[StoreFile, int]]:
-    """Shards of pairs, equal in rows to within one for each domain and split; each with its num_bytes.
-
-    A split without a pair has no shard: the stock library does not load a split of no rows.
-    """
-    for domain, summary in counted.domains.items():
-        for split, counts in summary.splits.items():
-            if not counts.pairs:
-                continue
-            (root / "pairs" / domain).mkdir(parents=True, exist_ok=True)
-            shards = even_sizes(counts.pairs, max(1, counts.pairs // ROWS_PER_SHARD))
-            groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
-            parts = cut(_pair_batches(store, config, domain, split), [size for shard in groups for size in shard])
-            named = (
-                _Shard(
-                    f"pairs/{domain}/{split}-{at:05d}-of-{len(groups):05d}.parquet",
-                    domain,
-                    split,
-                    [next(parts) for _ in groups[at]],
-                )
-                for at in range(len(groups))
-            )
-            for _, (file, loaded) in in_order(partial(_write_pair_shard, root), named):
-                yield file, loaded
-                advance(file.rows or 0)
-
-
-def _pair_batches(store: Store, config: PairConfig, domain: str, split: str) -> Iterator[pa.RecordBatch]:
-    for file in store.data_files(domain, split):
-        for table in shard_tables(store.path / file.path, config):
-            yield from table.to_batches()
-
-
-def _write_pair_shard(root: Path, shard: _Shard) -> tuple[StoreFile, int]:
-    """Write one file; its line for the manifest, and what the stock library will count as its num_bytes."""
-    schema = PAIR_SCHEMAS["dpo"]
-    rows = loaded = 0
-    with (
-        _Hashed(root / shard.name) as stream,
-        pq.ParquetWriter(
-            stream,
-            schema,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=["domain", "chosen_model", "rejected_model"],
-            write_page_index=True,
-        ) as writer,
-    ):
-        for group in shard.groups:
-            table = pa.Table.from_batches(group, schema).combine_chunks()
-            if table.num_rows:
-                writer.write_table(table, row_group_size=table.num_rows)
-            rows += table.num_rows
-            loaded += _loaded_bytes(table)
-    file = StoreFile(
-        path=shard.name,
-        role="pairs",
-        sha256=stream.sha256.hexdigest(),
-        bytes=stream.bytes,
-        domain=shard.domain,
-        split=shard.split,
-        rows=rows,
-    )
-    return file, loaded
-
-
-def _loaded_bytes(table: pa.Table) -> int:
-    """What the stock library will count for a row group of pairs, which it reads as one batch."""
-    texts = [column for column in table.columns if pa.types.is_string(column.type)]
-    nulls = tuple(column.null_count > 0 for column in table.columns)
-    return _bytes_around(table.num_rows, nulls) + sum(
-        int(pc.sum(pc.binary_length(text)).as_py() or 0) for text in texts
-    )
-
-
-@lru_cache(maxsize=256)
-def _bytes_around(rows: int, nulls: tuple[bool, ...]) -> int:
-    """What a row group of pairs takes once it is read, without its texts: pyarrow's versions differ, so it is tried."""
-    columns = []
-    for column, has_null in zip(PAIR_SCHEMAS["dpo"], nulls, strict=True):
-        filler: Any = "" if pa.types.is_string(column.type) else 0.0
-        columns.append(pa.array([None if has_null else filler, *[filler] * (rows - 1)][:rows], column.type))
-    stream = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=PAIR_SCHEMAS["dpo"]), stream, row_group_size=max(rows, 1))
-    return sum(int(batch.nbytes) for batch in pq.ParquetFile(stream).iter_batches(max(rows, 1)))
 
 
 def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Config]:
