@@ -16,7 +16,10 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,32 +66,37 @@ def measure(way: str, store: Path) -> Measured:
 
 def time_rules(store: Path) -> dict[str, float]:
     """Seconds of each text and row rule, of what they share, over one shard; not of totals' sums."""
+    from coig_p.stats.observed import Observed
     from coig_p.store.store import Store
+    from coig_p.store.writing import ROWS_PER_GROUP
     from coig_p.validation.checks import CHECKS
     from coig_p.validation.checks.rows import BatchView
     from coig_p.validation.checks.texts import Texts
     from coig_p.validation.checks.totals import Totals
-    from coig_p.validation.gate import BATCH_SIZE
+    from coig_p.validation.gate import TEXTS_OF
     from coig_p.validation.rules import RULES
 
     opened = Store.open(store)
     spent: dict[str, float] = defaultdict(float)
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        begin = time.perf_counter()
+        found = work()
+        spent[name] += time.perf_counter() - begin
+        return found
+
+    over = {kind: [rule for rule in RULES.values() if rule.over == kind] for kind in ("texts", "rows")}
     for file in opened.data_files():
-        for batch in pq.ParquetFile(store / file.path).iter_batches(batch_size=BATCH_SIZE):
-            begin = time.perf_counter()
-            texts = Texts(batch)
-            view = BatchView(batch, texts, opened.manifest)
-            spent["(code points and flags)"] += time.perf_counter() - begin
-            begin = time.perf_counter()
-            Totals(opened.manifest).observe(view)
-            spent["(totals)"] += time.perf_counter() - begin
-            for rule in RULES.values():
-                if rule.over != "totals":
-                    begin = time.perf_counter()
-                    found = CHECKS[rule.id](texts if rule.over == "texts" else view, **rule.options)
-                    if rule.over == "rows":
-                        list(found)
-                    spent[rule.id] += time.perf_counter() - begin
+        for batch in pq.ParquetFile(store / file.path).iter_batches(batch_size=ROWS_PER_GROUP):
+            observed = Observed(batch)
+            timed("(totals)", partial(Totals(opened.manifest).add, observed))
+            view = BatchView(observed, opened.manifest)
+            for rule in over["rows"]:
+                timed(rule.id, lambda rule=rule, view=view: list(CHECKS[rule.id](view, **rule.options)))
+            for at in range(0, batch.num_rows, TEXTS_OF):
+                texts = timed("(code points and flags)", partial(Texts, batch.slice(at, TEXTS_OF)))
+                for rule in over["texts"]:
+                    timed(rule.id, partial(CHECKS[rule.id], texts, **rule.options))
     return dict(spent)
 
 

@@ -44,9 +44,9 @@ def run(way: str, store: Path, work: Path) -> int:
             loaded = coig_p.load_dataset("math", data_dir=str(store), threshold=2, split="train", cache_dir=cache)
             return int(loaded.num_rows)
     if way == SWEEP:
-        return next(row["pairs"] for row in sweep(store, thresholds=THRESHOLDS).thresholds if row["threshold"] == 2)
+        return next(row.pairs for row in sweep(store, thresholds=THRESHOLDS).thresholds if row.threshold == 2)
     if way == STATS:
-        return int(statistics(store).total["pairs"])
+        return statistics(store).total.pairs
     counts = dict.fromkeys(THRESHOLDS, 0)
     for threshold in THRESHOLDS:
         config = PairConfig(threshold=threshold)

@@ -60,8 +60,8 @@ def _demo(folder: Path, release: Path) -> None:
     _step("3. What it holds", "coigp info store")
     found = store_info(store)
     names = ["queries", "responses", "scores", "pairs"]
-    lines = [[domain, *(counts[name] for name in names)] for domain, counts in found["domains"].items()]
-    click.echo(table(["domain", *names], [*lines, ["all", *(found["total"][name] for name in names)]]))
+    lines = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in found.domains.items()]
+    click.echo(table(["domain", *names], [*lines, ["all", *(getattr(found.total, name) for name in names)]]))
 
     call = f'load_dataset("coig-p", "{_DOMAIN}", threshold={_THRESHOLD}, data_dir="store")'
     _step("4. What may be wrong with it", "coigp check store")
@@ -110,12 +110,12 @@ def _demo(folder: Path, release: Path) -> None:
 
 def _annotate(folder: Path) -> None:
     try:
-        found = store_info(annotate_scripted(folder).path)["total"]
+        found = store_info(annotate_scripted(folder).path).total
     except UsageError as error:  # the extra [annotate] is not installed; the rest needs no extra
         click.echo(f"left out: {error}")
         return
     names = ["queries", "responses", "scores", "pairs"]
-    click.echo(table(names, [[found[name] for name in names]]))
+    click.echo(table(names, [[getattr(found, name) for name in names]]))
     click.echo(
         f"{MODELS} models answer each query and {JUDGES} of them judge, never themselves. They are scripts, so that"
     )

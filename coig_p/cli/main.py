@@ -248,18 +248,16 @@ def info(store: Path, json_: bool) -> None:
 
     found = store_info(store)
     if json_:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
         return
     names = ["queries", "responses", "scores", "comparisons", "pairs"]
-    rows = [[domain, *(counts[name] for name in names)] for domain, counts in found["domains"].items()]
-    rows.append(["all", *(found["total"][name] for name in names)])
+    every = {**found.domains, "all": found.total}
+    rows = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in every.items()]
     click.echo(table(["domain", *names], rows))
-    click.echo(
-        f"pairs at the default threshold of {found['default_threshold']:g}; splits: {', '.join(found['splits'])}"
-    )
-    for kind, unit in (("models", "responses"), ("judges", "judgements")):
+    click.echo(f"pairs at the default threshold of {found.default_threshold:g}; splits: {', '.join(found.splits)}")
+    for kind, unit, given in (("model", "responses", found.models), ("judge", "judgements", found.judges)):
         click.echo()
-        click.echo(table([kind[:-1], unit], [[printable(name), count] for name, count in found[kind].items()]))
+        click.echo(table([kind, unit], [[printable(name), count] for name, count in given.items()]))
 
 
 @cli.command()

@@ -15,7 +15,8 @@ from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
-    from coig_p.stats.counts import Statistics
+    from coig_p.stats.intervals import Mean, Share
+    from coig_p.stats.results import Statistics
     from coig_p.stats.sweep import Sweep
 
 _FILES = {"statistics.json", "domains.svg", "margins.svg", "lengths.svg", "models.svg", "judges.svg"}
@@ -81,26 +82,26 @@ def _print_statistics(found: Statistics) -> None:
     every = {**found.domains, "all": found.total}
     header = ["domain", *names[:-1], "with pairs", "pairs a query", "longer chosen"]
     rows = [
-        [domain, *(part[name] for name in names), _number(part["pairs_per_query"], 1), _share(part["chosen_longer"])]
+        [domain, *(getattr(part, name) for name in names), _number(part.pairs_per_query, 1), _share(part.chosen_longer)]
         for domain, part in every.items()
     ]
     click.echo(table(header, rows))
-    total, kinds = found.total, found.total["combinations"]
+    total, kinds = found.total, found.total.combinations
     click.echo(
-        f"\npairs at threshold {found.config['threshold']:g}. Of {kinds['labelled']:,} labelled combinations "
-        f"{kinds['same_text']:,} hold one text twice, {kinds['ties']:,} are ties, {kinds['below_threshold']:,} lie "
-        f"below, {kinds['left_out']:,} are left out by strategy or draw"
+        f"\npairs at threshold {found.config.threshold:g}. Of {kinds.labelled:,} labelled combinations "
+        f"{kinds.same_text:,} hold one text twice, {kinds.ties:,} are ties, {kinds.below_threshold:,} lie "
+        f"below, {kinds.left_out:,} are left out by strategy or draw"
     )
     quantiles = ["mean", "min", "p10", "p50", "p90", "p99", "max"]
-    spread = {f"{kind} length": total["lengths"][kind] for kind in total["lengths"]} | {"margin": total["margins"]}
+    lengths = {name: getattr(total.lengths, name) for name in ("query", "response", "chosen", "rejected")}
+    spread = {f"{kind} length": of for kind, of in lengths.items()} | {"margin": total.margins}
     click.echo()
-    click.echo(
-        table(["", *quantiles], [[kind, *(_number(of[q], 2) for q in quantiles)] for kind, of in spread.items()])
-    )
+    lines = [[kind, *(_number(getattr(of, q), 2) for q in quantiles)] for kind, of in spread.items()]
+    click.echo(table(["", *quantiles], lines))
     click.echo()
     rows = [
-        [printable(name), model["responses"], model["chosen"], model["rejected"], _share(model["win_rate"])]
-        for name, model in sorted(total["models"].items(), key=lambda item: -(item[1]["win_rate"]["share"] or 0))
+        [printable(name), model.responses, model.chosen, model.rejected, _share(model.win_rate)]
+        for name, model in sorted(total.models.items(), key=lambda item: -(item[1].win_rate.share or 0))
     ]
     click.echo(table(["model", "responses", "chosen", "rejected", "win rate"], rows))
     click.echo()
@@ -108,13 +109,13 @@ def _print_statistics(found: Statistics) -> None:
     rows = [
         [
             printable(name),
-            judge["scores"],
-            judge["comparisons"],
-            _number(judge["mean_score"], 2),
-            _mean(judge["offset"]),
-            *(_share(judge[verdict]) for verdict in ("agrees", "ties", "opposes")),
+            judge.scores,
+            judge.comparisons,
+            _number(judge.mean_score, 2),
+            _mean(judge.offset),
+            *(_share(said) for said in (judge.agrees, judge.ties, judge.opposes)),
         ]
-        for name, judge in total["judges"].items()
+        for name, judge in total.judges.items()
     ]
     click.echo(table(header, rows))
 
@@ -180,15 +181,15 @@ def _thresholds(given: str | None) -> list[float] | None:
 def _print_sweep(found: Sweep) -> None:
     header = ["threshold", "pairs", "queries", "kept", "longer chosen", "most chosen", "balance"]
     verdicts = ["agrees", "ties", "opposes"]
-    judged = any(row["second_judge"]["agrees"]["n"] for row in found.thresholds)
+    judged = any(row.second_judge.agrees.n for row in found.thresholds)
     rows = []
     for row in found.thresholds:
-        name = f"{row['threshold']:g}"
-        name += " *" if row["threshold"] == found.paper_optimum else ""
-        name += " (default)" if row["threshold"] == found.default_threshold else ""
-        cells: list[object] = [name, row["pairs"], row["queries"], _percent(row["queries_kept"])]
-        cells += [_share(row["chosen_longer"]), _percent(row["most_chosen_share"]), _number(row["model_balance"], 2)]
-        rows.append(cells + [_share(row["second_judge"][name]) for name in verdicts] * judged)
+        name = f"{row.threshold:g}"
+        name += " *" if row.threshold == found.paper_optimum else ""
+        name += " (default)" if row.threshold == found.default_threshold else ""
+        cells: list[object] = [name, row.pairs, row.queries, _percent(row.queries_kept)]
+        cells += [_share(row.chosen_longer), _percent(row.most_chosen_share), _number(row.model_balance, 2)]
+        rows.append(cells + [_share(getattr(row.second_judge, name)) for name in verdicts] * judged)
     click.echo(table(header + verdicts * judged, rows))
     if found.paper_optimum is not None:
         click.echo("* the optimum of COIG-P's authors, on their data")
@@ -204,16 +205,16 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             (root / name).write_text(text, encoding="utf-8", newline="\n")
 
 
-def _share(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
-        return _percent(found["share"])
-    return f"{found['share']:.1%} ({100 * found['low']:.1f}-{100 * found['high']:.1f})"
+def _share(found: Share) -> str:
+    if found.low is None or found.high is None:
+        return _percent(found.share)
+    return f"{found.share:.1%} ({100 * found.low:.1f}-{100 * found.high:.1f})"
 
 
-def _mean(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
-        return _number(found["mean"], 2)
-    return f"{found['mean']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+def _mean(found: Mean) -> str:
+    if found.low is None or found.high is None:
+        return _number(found.mean, 2)
+    return f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
 
 
 def _percent(value: float | None) -> str:

@@ -1,16 +1,17 @@
-"""Work ahead in threads: Arrow, zstd and SHA-256 release the interpreter's lock, so cores share it.
+"""Work ahead in threads or processes: Arrow, zstd and SHA-256 release the interpreter's lock, so cores share it.
 
 Both helpers keep the order of their items and hold a bounded number of them, and their threads
-end with the generator, also when its reader stops early.
+and processes end with the generator, also when its reader stops early.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -60,14 +61,33 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         worker.join()
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-    """Each item with function(item), at most WORKERS of them at work or waiting to be taken."""
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="coig_p") as pool:
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], processes: int | None = None
+) -> Iterator[tuple[Item, Result]]:
+    """Each item with function(item), a bounded number of them at work or waiting to be taken.
+
+    Args:
+        processes: work in so many, where `function`, items and results can be pickled; 1 is the caller's
+            thread, one item after the other. Default: WORKERS threads.
+    """
+    if processes == 1:
+        for item in items:
+            yield item, function(item)
+        return
+    workers = processes or WORKERS
+    with _pool(processes) as pool:
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in items:
             waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > WORKERS:
+            if len(waiting) > workers:
                 first, result = waiting.popleft()
                 yield first, result.result()
         for first, result in waiting:
             yield first, result.result()
+
+
+def _pool(processes: int | None) -> Executor:
+    if processes is None:
+        return ThreadPoolExecutor(WORKERS, thread_name_prefix="coig_p")
+    # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))

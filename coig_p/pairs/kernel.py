@@ -68,11 +68,17 @@ def find_pairs(batch: pa.RecordBatch, config: PairConfig) -> Pairs:
     return find_pairs_of(Responses.of(batch), batch, config)
 
 
-def find_pairs_of(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Pairs:
-    """`find_pairs` for a batch whose responses are laid out already."""
+def find_pairs_of(
+    responses: Responses, batch: pa.RecordBatch, config: PairConfig, candidates: Candidates | None = None
+) -> Pairs:
+    """`find_pairs` for a batch whose responses are laid out already.
+
+    Args:
+        candidates: what `find_candidates` gave for them, where it is known already.
+    """
     if config.threshold is None:
         raise UsageError("the threshold is not set: use PairConfig.with_default_threshold")
-    candidates = _candidates(responses, batch, config)
+    candidates = candidates or find_candidates(responses, batch, config)
     parts = []
     for labelled in candidates.labelled:
         kept = labelled.where(_levels(labelled, [config.threshold], config.strict) > 0)
@@ -111,11 +117,16 @@ class Swept(NamedTuple):
 
 
 def sweep_pairs_of(
-    responses: Responses, batch: pa.RecordBatch, config: PairConfig, thresholds: Sequence[float]
+    responses: Responses,
+    batch: pa.RecordBatch,
+    config: PairConfig,
+    thresholds: Sequence[float],
+    candidates: Candidates | None = None,
 ) -> Swept:
     """What `find_pairs_of` gives at each of `thresholds` (ascending), found at once; config.threshold is not read."""
     if not is_nested(config):
-        each = [find_pairs_of(responses, batch, replace(config, threshold=value)) for value in thresholds]
+        candidates = candidates or find_candidates(responses, batch, config)
+        each = [find_pairs_of(responses, batch, replace(config, threshold=value), candidates) for value in thresholds]
         level = np.repeat(np.arange(1, len(each) + 1), [len(pairs.query) for pairs in each])
         return Swept(
             query=np.concatenate([pairs.query for pairs in each]),
@@ -123,7 +134,7 @@ def sweep_pairs_of(
             rejected=np.concatenate([pairs.rejected for pairs in each]),
             level=level,
         )
-    candidates = _candidates(responses, batch, config)
+    candidates = candidates or find_candidates(responses, batch, config)
     parts = []
     for labelled in candidates.labelled:
         level = _levels(labelled, thresholds, config.strict)
@@ -167,11 +178,13 @@ class Combinations(NamedTuple):
     below_threshold: int
 
 
-def count_combinations(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Combinations:
+def count_combinations(
+    responses: Responses, batch: pa.RecordBatch, config: PairConfig, candidates: Candidates | None = None
+) -> Combinations:
     """Count the combinations of a batch that `find_pairs_of` starts from."""
     assert config.threshold is not None
     every = same_text = ties = below_threshold = 0
-    for labelled in _candidates(responses, batch, config).labelled:
+    for labelled in (candidates or find_candidates(responses, batch, config)).labelled:
         same = _same_text(responses.text, labelled.low, labelled.high)
         tied = ~same & np.asarray(labelled.low_value == labelled.high_value, bool)
         below = ~same & ~tied & (_levels(labelled, [config.threshold], config.strict) == 0)
@@ -182,15 +195,21 @@ def count_combinations(responses: Responses, batch: pa.RecordBatch, config: Pair
     return Combinations(labelled=every, same_text=same_text, ties=ties, below_threshold=below_threshold)
 
 
-class _Candidates(NamedTuple):
-    """Two-combinations with a label, and how a query's responses rank where the strategy asks."""
+class Candidates(NamedTuple):
+    """Two-combinations with a label, and how a query's responses rank where the strategy asks.
+
+    Attributes:
+        labelled: those with scores, then those with comparisons alone, as config.labels admits them.
+        order, takes_part: of each response.
+    """
 
     labelled: list[Labelled]
     order: Index
     takes_part: Mask
 
 
-def _candidates(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> _Candidates:
+def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Candidates:
+    """What pairs are made of at any threshold; threshold, strict and draws are not read."""
     labelled, order = [], np.zeros(len(responses.query), dtype=np.int64)
     scored = np.zeros(len(responses.query), dtype=bool)
     if config.labels != "comparisons":
@@ -215,10 +234,10 @@ def _candidates(responses: Responses, batch: pa.RecordBatch, config: PairConfig)
             takes_part[compared.low] = takes_part[compared.high] = True
             scored = np.where(ranked, takes_part, scored)
         labelled.append(compared)
-    return _Candidates(labelled, order, scored)
+    return Candidates(labelled, order, scored)
 
 
-def _select(responses: Responses, candidates: _Candidates, config: PairConfig, low: Index, high: Index) -> Index:
+def _select(responses: Responses, candidates: Candidates, config: PairConfig, low: Index, high: Index) -> Index:
     """Positions, ordered by low and then high, of those with two texts that the strategy takes."""
     # Combinations come in order, comparisons come in order, but not both together.
     select = np.flatnonzero(~_same_text(responses.text, low, high))

@@ -13,38 +13,30 @@ same bytes.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
-from coig_p.engine.local import in_order
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
-from coig_p.pairs.stream import shard_tables
+from coig_p.publish.observing import observe_store
+from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
 from coig_p.report.figures import statistics_plots, sweep_plots
-from coig_p.schema import PAIR_SCHEMAS, RAW_SUFFIX
-from coig_p.stats.counts import Statistics, statistics
-from coig_p.stats.sweep import sweep
+from coig_p.schema import RAW_SUFFIX
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
-from coig_p.store.writing import cut, describe_file, even_sizes
-from coig_p.validation import Report, Rule, check, load_rules
+from coig_p.store.writing import describe_file
+from coig_p.validation import Report, Rule, load_rules
 from coig_p.validation.findings import tally
 
-ROWS_PER_SHARD = 10_000
-ROWS_PER_GROUP = 1_000
 _EXAMPLE_AMONG = 2_000
 _EXAMPLE_LENGTH = 400
 
@@ -88,23 +80,25 @@ def write_release(
         pairs = config.pairs.with_default_threshold(store.manifest.default_threshold)
         check_judges(pairs, store.manifest.judges)
     info = read_card_info(store.path)
-    report = pass_gate(store, config, bar)
-    queries = sum(file.rows or 0 for file in store.data_files())
-    with bar("Counting", queries, "queries") as advance:
-        counted = statistics(store, pairs, advance=advance)
-    if pairs is not None and not counted.total["pairs"]:
+    with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
+        counted_as = pairs or PairConfig(threshold=store.manifest.default_threshold)
+        observed = observe_store(store, counted_as, config.rules, config.num_proc, advance)
+    report = _pass_gate(store, config, observed.report, bar)
+    counted, swept = observed.statistics, observed.sweep
+    if pairs is not None and not counted.total.pairs:
         raise DataError(
             f"{store.path}: not released, no two responses make a pair at threshold {pairs.threshold:g} with these "
             "options. See what others would give: coigp sweep. Then pass coigp-publish a lower --threshold, or "
             "--no-pairs to publish the observations alone"
         )
-    with bar("Sweeping", queries, "queries") as advance:
-        swept = sweep(store, pairs, advance=advance)
     with atomic_directory(out) as root:
-        files = _copy(store, root, bar)
+        files = copy_shards(store, root, bar)
+        memory = dict(observed.memory)
         if pairs is not None:
-            with bar("Pairing", counted.total["pairs"], "pairs") as advance:
-                files += _write_pairs(store, root, pairs, counted, advance)
+            with bar("Pairing", counted.total.pairs, "pairs") as advance:
+                for file, loaded in write_pairs(store, root, pairs, counted, advance):
+                    files.append(file)
+                    memory[file.path] = loaded
         plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
         _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
         _write(root / "statistics.json", counted.to_json())
@@ -126,7 +120,7 @@ def write_release(
             statistics=counted,
             sweep=swept,
             findings={(id, rule.severity): report.by_rule()[id] for id, rule in report.rules.items()},
-            configs=_configs(root, files, bar),
+            configs=_configs(files, memory),
             example=None if pairs is None else _example(root, files, report),
             plots=plots,
             version=config.version,
@@ -144,18 +138,16 @@ def write_release(
     return Store.open(out)
 
 
-def pass_gate(store: Store, config: ReleaseConfig, bar: Bar = no_bar) -> Report:
+def _pass_gate(store: Store, config: ReleaseConfig, report: Report, bar: Bar = no_bar) -> Report:
     """What the checks found, none of it an error.
 
     Raises:
         DataError: there is an error; says which, and what to do.
     """
-    queries = sum(file.rows or 0 for file in store.data_files())
-    with bar("Checking", queries, "queries") as advance:
-        report = check(store, rules=config.rules, num_proc=config.num_proc, advance=advance)
     if config.against:
         from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
+        queries = sum(file.rows or 0 for file in store.data_files())
         with bar("Comparing", queries, "queries") as advance:
             report = with_contamination(report, store, config.against, ContaminationConfig(), advance)
     if not report.passed:
@@ -175,92 +167,12 @@ def _check_out(store: Store, out: Path, overwrite: bool) -> None:
         raise UsageError(f"{out} is the store itself: choose another place")
 
 
-def _copy(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
-    """The store's shards, and who its duplicates were. Its rejects stay at home: nobody vouched for them."""
-    files = [file for file in store.manifest.files if file.role in ("data", "duplicates")]
-    with bar("Copying", sum(file.bytes for file in files), "bytes") as advance:
-        for file in files:
-            (root / file.path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(store.path / file.path, root / file.path)
-            if describe_file(root, file.path, file.role).sha256 != file.sha256:
-                raise DataError(
-                    f"{store.path}: {file.path} is not what {MANIFEST} says. Run: coigp verify {store.path}"
-                )
-            advance(file.bytes)
-    return files
+def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Config]:
+    """Every config that the stock library is told of: a domain's pairs, its raw rows, and all pairs.
 
-
-class _Shard(NamedTuple):
-    name: str
-    domain: str
-    split: str
-    groups: list[list[pa.RecordBatch]]
-
-
-def _write_pairs(
-    store: Store, root: Path, config: PairConfig, counted: Statistics, advance: Callable[[int], None]
-) -> list[StoreFile]:
-    """Shards of pairs, equal in rows to within one for each domain and split.
-
-    A split without a pair has no shard: the stock library does not load a split of no rows.
+    Args:
+        memory: num_bytes of every shard by its path.
     """
-    files = []
-    for domain, summary in counted.domains.items():
-        for split, counts in summary["splits"].items():
-            if not counts["pairs"]:
-                continue
-            (root / "pairs" / domain).mkdir(parents=True, exist_ok=True)
-            shards = even_sizes(counts["pairs"], max(1, counts["pairs"] // ROWS_PER_SHARD))
-            groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
-            parts = cut(_pair_batches(store, config, domain, split), [size for shard in groups for size in shard])
-            named = (
-                _Shard(
-                    f"pairs/{domain}/{split}-{at:05d}-of-{len(groups):05d}.parquet",
-                    domain,
-                    split,
-                    [next(parts) for _ in groups[at]],
-                )
-                for at in range(len(groups))
-            )
-            for _, file in in_order(partial(_write_pair_shard, root), named):
-                files.append(file)
-                advance(file.rows or 0)
-    return files
-
-
-def _pair_batches(store: Store, config: PairConfig, domain: str, split: str) -> Iterator[pa.RecordBatch]:
-    for file in store.data_files(domain, split):
-        for table in shard_tables(store.path / file.path, config):
-            yield from table.to_batches()
-
-
-def _write_pair_shard(root: Path, shard: _Shard) -> StoreFile:
-    schema = PAIR_SCHEMAS["dpo"]
-    rows = 0
-    with pq.ParquetWriter(
-        root / shard.name,
-        schema,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=["domain", "chosen_model", "rejected_model"],
-        write_page_index=True,
-    ) as writer:
-        for group in shard.groups:
-            table = pa.Table.from_batches(group, schema).combine_chunks()
-            if table.num_rows:
-                writer.write_table(table, row_group_size=table.num_rows)
-            rows += table.num_rows
-    return describe_file(root, shard.name, "pairs", domain=shard.domain, split=shard.split, rows=rows)
-
-
-def _configs(root: Path, files: Sequence[StoreFile], bar: Bar) -> list[Config]:
-    """Every config that the stock library is told of: a domain's pairs, its raw rows, and all pairs."""
-    with bar("Measuring", sum(file.bytes for file in files), "bytes") as advance:
-        memory = {}
-        for file in files:
-            if file.role in ("data", "pairs"):
-                memory[file.path] = _loaded_bytes(root / file.path)
-            advance(file.bytes)
 
     def config(name: str, own: Sequence[StoreFile], raw: bool) -> Config:
         splits = list(dict.fromkeys(str(file.split) for file in own))
@@ -292,17 +204,6 @@ def _configs(root: Path, files: Sequence[StoreFile], bar: Bar) -> list[Config]:
         of_domain = [file for file in data if file.domain == domain]
         found.append(config(domain + RAW_SUFFIX, of_domain, raw=True))
     return found
-
-
-def _loaded_bytes(path: Path) -> int:
-    """What the stock library will count as num_bytes: it reads batches of the first row group's size."""
-    fragment = next(pa.dataset.dataset(path, format="parquet").get_fragments())
-    if not fragment.row_groups:
-        return 0
-    batches = fragment.to_batches(
-        batch_size=fragment.row_groups[0].num_rows, batch_readahead=0, fragment_readahead=0, use_threads=False
-    )
-    return sum(int(pa.Table.from_batches([batch]).nbytes) for batch in batches)
 
 
 def _example(root: Path, files: Sequence[StoreFile], report: Report) -> Mapping[str, Any] | None:

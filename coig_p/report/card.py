@@ -25,7 +25,7 @@ from coig_p.core.markdown import block, cell, table
 from coig_p.errors import DataError, UnknownNameError
 from coig_p.report.licences import HUB_LICENCES
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
-from coig_p.stats.counts import Statistics
+from coig_p.stats.results import Statistics, described
 from coig_p.stats.sweep import Sweep
 from coig_p.store.manifest import Manifest
 
@@ -331,15 +331,15 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         by_severity[severity] += number
     found = {rule: number for (rule, _), number in facts.findings.items()}
     paired = [config for config in facts.configs if not config.raw]
-    pairs = statistics.total["pairs"]
-    largest = max(statistics.domains.items(), key=lambda item: (item[1]["pairs"], item[0]), default=None)
+    pairs = statistics.total.pairs
+    largest = max(statistics.domains.items(), key=lambda item: (item[1].pairs, item[0]), default=None)
     models = sorted(
-        ((name, one) for name, one in statistics.total["models"].items()),
-        key=lambda item: (-item[1]["responses"], item[0]),
+        ((name, one) for name, one in statistics.total.models.items()),
+        key=lambda item: (-item[1].responses, item[0]),
     )
     judges = sorted(
-        ((name, one) for name, one in statistics.total["judges"].items()),
-        key=lambda item: (-item[1]["scores"], item[0]),
+        ((name, one) for name, one in statistics.total.judges.items()),
+        key=lambda item: (-item[1].scores, item[0]),
     )
     shown = next(config for config in [*paired, *facts.configs] if config.name != "default")
     domain = shown.name.removesuffix(RAW_SUFFIX) if shown.raw else shown.name
@@ -354,12 +354,12 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "domain": domain,
         "split": next(iter(shown.rows)),
         "raw_suffix": RAW_SUFFIX,
-        "threshold": statistics.config["threshold"],
+        "threshold": statistics.config.threshold,
         "other_threshold": _other_threshold(facts, domain),
         "pair_options": {
             name: value
-            for name, value in statistics.config.items()
-            if name != "threshold" and value not in (None, False)
+            for name, value in described(statistics.config, "threshold", "format").items()
+            if value not in (None, False)
         },
         "example": facts.example,
         "models": models,
@@ -376,7 +376,7 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "rules": len(facts.findings),
         "privacy": {rule: found[rule] for rule in _PRIVACY if rule in found},
         "largest": largest[0] if largest and pairs else None,
-        "largest_share": largest[1]["pairs"] / pairs if largest and pairs else None,
+        "largest_share": largest[1].pairs / pairs if largest and pairs else None,
         "steps": _steps(manifest),
         "version": facts.version,
         # Not ".": the stock library names what it loads by the last part of its path, which . has not.
@@ -389,12 +389,12 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
 def _other_threshold(facts: CardFacts, domain: str) -> float:
     """A threshold above the release's at which a domain still has pairs, near one more; the release's where none is."""
     config = facts.statistics.config
-    own: float = config["threshold"]
-    largest = facts.statistics.domains[domain]["margins"]["max"] or 0
+    own = config.threshold or 0.0
+    largest = facts.statistics.domains[domain].margins.max or 0
     above = [
-        row["threshold"]
+        row.threshold
         for row in facts.sweep.thresholds
-        if own < row["threshold"] < largest or (own < row["threshold"] == largest and not config["strict"])
+        if own < row.threshold < largest or (own < row.threshold == largest and not config.strict)
     ]
     return min(above, key=lambda step: abs(step - own - 1), default=own)
 

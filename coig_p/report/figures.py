@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from coig_p.core.svg import Dot, Series, bars, columns, dots, lines
 from coig_p.errors import UnknownNameError
-from coig_p.stats.counts import Statistics
+from coig_p.stats.intervals import Share
+from coig_p.stats.results import Bins, Statistics
 from coig_p.stats.sweep import Sweep
 
 MOST_ROWS = 30
@@ -79,30 +79,33 @@ LANGUAGES = tuple(_WORDS)
 def statistics_plots(statistics: Statistics, language: str = "en") -> dict[str, str]:
     """SVG by file name: domains, margins, lengths, models and judges (none of judges that share no response)."""
     words, total = _words(language), statistics.total
-    pairs = {domain: counts["pairs"] for domain, counts in statistics.domains.items()}
-    bins = total["margins"]["bins"]
+    pairs = {domain: counts.pairs for domain, counts in statistics.domains.items()}
+    bins = total.margins.bins
     plots = {
         "domains.svg": bars(words["domains"], _largest(pairs), empty=words["none"]),
         "margins.svg": columns(
-            words["margins"], _labels(bins), {words["pairs"]: bins["counts"]}, axis=words["margin"], empty=words["none"]
+            words["margins"], _labels(bins), {words["pairs"]: bins.counts}, axis=words["margin"], empty=words["none"]
         ),
         "lengths.svg": columns(
             words["lengths"],
-            _labels(total["lengths"]["chosen"]["bins"]),
-            {words[kind]: total["lengths"][kind]["bins"]["counts"] for kind in ("chosen", "rejected")},
+            _labels(total.lengths.chosen.bins),
+            {
+                words["chosen"]: total.lengths.chosen.bins.counts,
+                words["rejected"]: total.lengths.rejected.bins.counts,
+            },
             axis=words["length"],
             empty=words["none"],
         ),
     }
-    rates = {name: model["win_rate"] for name, model in total["models"].items()}
-    rows = [Dot(name, rate["share"], rate["low"], rate["high"]) for name, rate in rates.items() if rate["n"]]
+    rates = {name: model.win_rate for name, model in total.models.items()}
+    rows = [Dot(name, rate.share, rate.low, rate.high) for name, rate in rates.items() if rate.share is not None]
     best = sorted(rows, key=lambda dot: -dot.value)[:MOST_ROWS]
     plots["models.svg"] = dots(
         words["models"], best, low=0, high=1, percent=True, axis=words["win"], empty=words["none"]
     )
-    offsets = {name: judge["offset"] for name, judge in total["judges"].items() if judge["offset"]["n"]}
-    if offsets:
-        rows = [Dot(name, found["mean"], found["low"], found["high"]) for name, found in offsets.items()]
+    offsets = {name: judge.offset for name, judge in total.judges.items()}
+    rows = [Dot(name, of.mean, of.low, of.high) for name, of in offsets.items() if of.mean is not None]
+    if rows:
         rows = sorted(rows, key=lambda dot: -abs(dot.value))[:MOST_ROWS]
         rows.sort(key=lambda dot: -dot.value)
         reach = max(abs(end) for dot in rows for end in (dot.value, dot.low or 0, dot.high or 0))
@@ -114,26 +117,27 @@ def statistics_plots(statistics: Statistics, language: str = "en") -> dict[str, 
 def sweep_plots(sweep: Sweep, language: str = "en") -> dict[str, str]:
     """SVG by file name: yield, balance and, where a response has two judges, second-judge."""
     words, rows = _words(language), sweep.thresholds
-    x = [row["threshold"] for row in rows]
+    x = [row.threshold for row in rows]
     marks = {sweep.default_threshold: words["default"]}
     if sweep.paper_optimum is not None:
         both = sweep.paper_optimum == sweep.default_threshold
         marks[sweep.paper_optimum] = words["paper"] + (words["and"] + words["default"] if both else "")
     marks = {value: name for value, name in marks.items() if x[0] <= value <= x[-1]}
-    most = rows[0]["pairs"]
-    kept = Series(words["kept-pairs"], [row["pairs"] / most if most else None for row in rows])
+    most = rows[0].pairs
+    kept = Series(words["kept-pairs"], [row.pairs / most if most else None for row in rows])
     shown = {
-        "yield": [kept, Series(words["kept-queries"], [row["queries_kept"] for row in rows])],
+        "yield": [kept, Series(words["kept-queries"], [row.queries_kept for row in rows])],
         "balance": [
-            _with_interval(words["longer"], [row["chosen_longer"] for row in rows]),
-            Series(words["most"], [row["most_chosen_share"] for row in rows]),
-            Series(words["even"], [row["model_balance"] for row in rows]),
+            _with_interval(words["longer"], [row.chosen_longer for row in rows]),
+            Series(words["most"], [row.most_chosen_share for row in rows]),
+            Series(words["even"], [row.model_balance for row in rows]),
         ],
     }
-    if any(row["second_judge"]["agrees"]["n"] for row in rows):
+    if any(row.second_judge.agrees.n for row in rows):
         shown["second-judge"] = [
-            _with_interval(words[name], [row["second_judge"][name] for row in rows])
-            for name in ("agrees", "ties", "opposes")
+            _with_interval(words["agrees"], [row.second_judge.agrees for row in rows]),
+            _with_interval(words["ties"], [row.second_judge.ties for row in rows]),
+            _with_interval(words["opposes"], [row.second_judge.opposes for row in rows]),
         ]
     return {
         f"{name}.svg": lines(words[name], x, series, axis=words["threshold"], marks=marks)
@@ -147,13 +151,13 @@ def _words(language: str) -> Mapping[str, str]:
     return _WORDS[language]
 
 
-def _with_interval(name: str, shares: Sequence[Mapping[str, Any]]) -> Series:
-    return Series(name, *([found[part] for found in shares] for part in ("share", "low", "high")))
+def _with_interval(name: str, shares: Sequence[Share]) -> Series:
+    return Series(name, [of.share for of in shares], [of.low for of in shares], [of.high for of in shares])
 
 
 def _largest(values: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(values.items(), key=lambda item: -item[1])[:MOST_ROWS])
 
 
-def _labels(bins: Mapping[str, Sequence[float]]) -> list[str]:
-    return [f"{edge:,}" for edge in bins["edges"]]
+def _labels(bins: Bins) -> list[str]:
+    return [f"{edge:,}" for edge in bins.edges]

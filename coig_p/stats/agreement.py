@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Floats, Index, Mask
+from coig_p.core.arrays import Index, Ints, Mask
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import at_each_level, is_nested, sweep_pairs_of
 from coig_p.pairs.labels import Names, Responses, compared_pairs, response_values
@@ -25,19 +24,22 @@ from coig_p.pairs.labels import Names, Responses, compared_pairs, response_value
 VERDICTS = ("agrees", "ties", "opposes")
 
 
-class Offsets(NamedTuple):
-    """One judge's values of responses (float64, on the judges' scale) and the mean of the other judges'.
+@dataclass(frozen=True)
+class Offsets:
+    """One judge's values of responses beside the mean of the other judges', as whole numbers.
 
     Attributes:
-        query: the row of each response that this judge scored.
-        value: this judge's value, its dimensions averaged.
-        others: the mean of the other judges' values, NaN where no other judge scored the response.
+        value: this judge's values, its dimensions averaged, in units of 1/scale.
+        query: ascending, the row of each response that other judges scored too.
+        offset: of each of those, value minus the others' mean, in units of 1/offset_scale.
     """
 
     judge: str
+    value: Ints
+    scale: int
     query: Index
-    value: Floats
-    others: Floats
+    offset: Ints
+    offset_scale: int
 
 
 def verdicts(
@@ -70,18 +72,30 @@ def verdicts(
             yield judge, at_each_level(counts, is_nested(config))
 
 
-def offsets(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Iterator[Offsets]:
+def offsets(responses: Responses, config: PairConfig) -> Iterator[Offsets]:
     """Each judge's values in a batch beside the others'. Comparisons take no part."""
-    for judge in _judges(responses, None, config):
+    judges = _judges(responses, None, config)
+    shared = _some_scored_twice(responses)
+    for judge in judges:
         values, scale, scored = response_values(responses, replace(config, judges=(judge,)))
         if not scored.any():
             continue
-        others = np.full(len(scored), np.nan)
-        rest = tuple(name for name in _judges(responses, None, config) if name != judge)
-        if rest:
+        query, offset, common = np.zeros(0, np.int64), values[:0], 1
+        rest = tuple(name for name in judges if name != judge)
+        if rest and shared:
             mean, mean_scale, known = response_values(responses, replace(config, judges=rest, aggregation="mean"))
-            others[known] = np.asarray(mean[known] / mean_scale, np.float64)
-        yield Offsets(judge, responses.query[scored], np.asarray(values[scored] / scale, np.float64), others[scored])
+            both = scored & known
+            common = math.lcm(scale, mean_scale)
+            query = responses.query[both]
+            offset = _times(values[both], common // scale) - _times(mean[both], common // mean_scale)
+        yield Offsets(judge, values[scored], scale, query, offset, common)
+
+
+def _times(values: Ints, factor: int) -> Ints:
+    """`values * factor`, in Python's whole numbers where a difference of two such could overflow."""
+    if len(values) and values.dtype != object and int(np.abs(values).max()) * factor >= 2**52:
+        values = values.astype(object)
+    return values * factor
 
 
 def _preferences(

@@ -2,18 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from coig_p.core.html import html_table
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_pairs
+from coig_p.stats.results import flat_frame, plain
 from coig_p.store.store import Store
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def store_info(path: str | Path) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class InfoCounts:
+    """How many there are; pairs at the store's default threshold."""
+
+    queries: int
+    responses: int
+    scores: int
+    comparisons: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What `store_info` found.
+
+    Attributes:
+        store: its directory.
+        models, judges: how many responses, and how many judgements, each gave.
+    """
+
+    store: str
+    schema_version: int
+    score_range: tuple[float, float]
+    default_threshold: float
+    splits: tuple[str, ...]
+    domains: Mapping[str, InfoCounts]
+    total: InfoCounts
+    models: Mapping[str, int]
+    judges: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As dicts, lists, strings and numbers."""
+        found: dict[str, Any] = plain(asdict(self))
+        return found
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a domain, "all" last, indexed by domain; a column a count."""
+        rows = {domain: asdict(counts) for domain, counts in {**self.domains, "all": self.total}.items()}
+        return flat_frame(rows, "domain")
+
+    def _repr_html_(self) -> str:
+        every = {**self.domains, "all": self.total}
+        rows = [[domain, *asdict(counts).values()] for domain, counts in every.items()]
+        title = f"{self.store}: pairs at threshold {self.default_threshold:g}"
+        return html_table(title, ["domain", "queries", "responses", "scores", "comparisons", "pairs"], rows)
+
+
+def store_info(path: str | Path) -> StoreInfo:
     """Counts of a store by domain and in total, and who answered and judged.
 
     Pairs are counted at the default threshold without copying any text.
+
+    Raises:
+        StoreError: not a store, or a shard that cannot be read.
     """
     store = Store.open(path)
     manifest = store.manifest
@@ -21,22 +78,27 @@ def store_info(path: str | Path) -> dict[str, Any]:
     domains = {}
     for domain in manifest.domains:
         files = store.data_files(domain)
-        domains[domain] = {
-            "queries": sum(file.queries or 0 for file in files),
-            "responses": sum(file.responses or 0 for file in files),
-            "scores": sum(file.scores or 0 for file in files),
-            "comparisons": sum(file.comparisons or 0 for file in files),
-            "pairs": sum(len(find_pairs(batch, config).query) for batch in store.batches(domain)),
-        }
-    names = ("queries", "responses", "scores", "comparisons", "pairs")
-    return {
-        "store": str(path),
-        "schema_version": manifest.schema_version,
-        "score_range": list(manifest.score_range),
-        "default_threshold": manifest.default_threshold,
-        "splits": manifest.splits(),
-        "domains": domains,
-        "total": {name: sum(counts[name] for counts in domains.values()) for name in names},
-        "models": dict(manifest.models),
-        "judges": dict(manifest.judges),
-    }
+        domains[domain] = InfoCounts(
+            queries=sum(file.queries or 0 for file in files),
+            responses=sum(file.responses or 0 for file in files),
+            scores=sum(file.scores or 0 for file in files),
+            comparisons=sum(file.comparisons or 0 for file in files),
+            pairs=sum(len(find_pairs(batch, config).query) for batch in store.batches(domain)),
+        )
+    return StoreInfo(
+        store=str(path),
+        schema_version=manifest.schema_version,
+        score_range=manifest.score_range,
+        default_threshold=manifest.default_threshold,
+        splits=tuple(manifest.splits()),
+        domains=domains,
+        total=InfoCounts(
+            queries=sum(counts.queries for counts in domains.values()),
+            responses=sum(counts.responses for counts in domains.values()),
+            scores=sum(counts.scores for counts in domains.values()),
+            comparisons=sum(counts.comparisons for counts in domains.values()),
+            pairs=sum(counts.pairs for counts in domains.values()),
+        ),
+        models=dict(manifest.models),
+        judges=dict(manifest.judges),
+    )

@@ -8,34 +8,61 @@ can be taken over queries (`coig_p.stats.intervals`).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
+from coig_p.core.html import html_table
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
-from coig_p.pairs.kernel import at_each_level, is_nested, sweep_pairs_of
-from coig_p.pairs.labels import Responses
-from coig_p.stats.agreement import VERDICTS, verdicts
-from coig_p.stats.intervals import Moments, moments, no_moments, share
+from coig_p.pairs.kernel import at_each_level, is_nested
+from coig_p.stats.agreement import VERDICTS
+from coig_p.stats.distribution import nice_step
+from coig_p.stats.intervals import Moments, Share, moments, no_moments, share
+from coig_p.stats.judges import verdict_moments, verdict_shares
+from coig_p.stats.observed import Observed
+from coig_p.stats.results import SecondJudge, as_json_text, described, flat_frame, plain
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAPER_OPTIMUM = 2.0
 """The threshold that COIG-P's authors chose on their data, on a scale of 1 to 10 (COIG-P, section 5.3)."""
 
 MOST_THRESHOLDS = 200
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """What one threshold gives; docs/stats.md says what each number is.
+
+    Attributes:
+        queries: with a pair.
+        queries_kept, pairs_per_query: None where there is none to divide by.
+        most_chosen: the model, the first by name of several; None without a pair.
+        model_balance: entropy of the chosen models' shares, 1 where all are equal; None below two models.
+    """
+
+    threshold: float
+    pairs: int
+    queries: int
+    queries_kept: float | None
+    pairs_per_query: float | None
+    chosen_longer: Share
+    most_chosen: str | None
+    most_chosen_share: float | None
+    model_balance: float | None
+    second_judge: SecondJudge
 
 
 @dataclass(frozen=True)
@@ -47,20 +74,38 @@ class Sweep:
         models: that answered.
         default_threshold: the store's.
         paper_optimum: 2 where the store's scores have COIG-P's range of 1 to 10, else None.
-        config: the PairConfig, without threshold and format.
-        thresholds: one row each, ascending; see docs/stats.md for what is in a row.
+        config: which pairs; its threshold and format were not read.
+        thresholds: one row each, ascending.
     """
 
     queries: int
     models: int
     default_threshold: float
     paper_optimum: float | None
-    config: dict[str, Any]
-    thresholds: tuple[dict[str, Any], ...]
+    config: PairConfig
+    thresholds: tuple[SweepRow, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As dicts, lists, strings, numbers and None: what sweep.json holds, its floats not rounded."""
+        found: dict[str, Any] = plain(asdict(self))
+        return found | {"config": described(self.config, "threshold", "format")}
 
     def to_json(self) -> str:
-        """As text, the same for the same store and options."""
-        return as_json_text(asdict(self))
+        """As text, the same for the same store and options; floats to 6 decimals."""
+        return as_json_text(self.to_dict())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a threshold, indexed by it; columns are named by their path, for instance chosen_longer_share."""
+        rows = {row.threshold: asdict(row) for row in self.thresholds}
+        return flat_frame(rows, "threshold").drop(columns="threshold")
+
+    def _repr_html_(self) -> str:
+        header = ["threshold", "pairs", "queries", "longer chosen", "most chosen", "balance"]
+        rows = [
+            [row.threshold, row.pairs, row.queries, row.chosen_longer.share, row.most_chosen, row.model_balance]
+            for row in self.thresholds
+        ]
+        return html_table(f"Sweep of {self.queries:,} queries", header, rows)
 
 
 def sweep(
@@ -89,18 +134,13 @@ def sweep(
     config = config or PairConfig()
     check_judges(config, opened.manifest.judges)
     steps = check_thresholds(default_thresholds(opened.manifest) if thresholds is None else thresholds)
-    seen = _Seen.nothing(len(steps))
-    for file, part in in_order(partial(_observe, opened.path, config, steps), opened.selected_files(domains, split)):
-        seen.add(part)
+    seen = SweepCounts.nothing(config, steps)
+    for file, part in in_order(
+        partial(_sweep_shard, opened.path, config, steps), opened.selected_files(domains, split)
+    ):
+        seen.merge(part)
         advance(file.rows or 0)
-    return Sweep(
-        queries=seen.queries,
-        models=len(seen.chosen),
-        default_threshold=opened.manifest.default_threshold,
-        paper_optimum=PAPER_OPTIMUM if opened.manifest.score_range == (1.0, 10.0) else None,
-        config=described(config, "threshold", "format"),
-        thresholds=tuple(seen.row(at, step) for at, step in enumerate(steps)),
-    )
+    return seen.result(opened.manifest)
 
 
 def default_thresholds(manifest: Manifest) -> list[float]:
@@ -119,50 +159,20 @@ def check_thresholds(thresholds: Sequence[float]) -> list[float]:
     return steps
 
 
-def nice_step(span: float, most: int = 20) -> float:
-    """The smallest of 1, 2 or 5 times a power of ten, at least .0001, that cuts `span` into at most `most` steps."""
-    exponent = math.floor(math.log10(max(span / most, 1e-4)))
-    for power in range(exponent, exponent + 2):
-        for digit in (1, 2, 5):
-            step = float(f"{digit}e{power}")
-            if step >= 1e-4 and span / step <= most * (1 + 1e-12):
-                return step
-    return float(f"1e{exponent + 2}")
-
-
-def described(config: PairConfig, *without: str) -> dict[str, Any]:
-    """A config for a JSON file."""
-    fields = {name: value for name, value in asdict(config).items() if name not in without}
-    return {**fields, "judges": None if config.judges is None else list(config.judges)}
-
-
-def as_json_text(value: Any) -> str:
-    """Indented JSON; floats with 6 decimals, so that the last bits of a sum do not show."""
-    return json.dumps(rounded(value), ensure_ascii=False, indent=2) + "\n"
-
-
-def rounded(value: Any) -> Any:
-    """`value` with every float in it rounded to 6 decimals."""
-    if isinstance(value, float):
-        return round(value, 6) + 0.0
-    if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(part) for part in value]
-    return value
-
-
 @dataclass
-class _Seen:
-    """Counts of some shards. T thresholds.
+class SweepCounts:
+    """Counts of a part of a store at T thresholds: an accumulator.
 
     Attributes:
+        config: its threshold and format are not read.
         pairs, kept: (T) pairs, and queries with any.
         longer: (6, T) moments of pairs of unequal length, `a` where the chosen one is longer.
         verdicts: (6, T, 3) moments of second judges' verdicts.
         chosen: (T) for each model that answered, the pairs it is chosen in.
     """
 
+    config: PairConfig
+    thresholds: tuple[float, ...]
     pairs: Index
     kept: Index
     longer: Moments
@@ -171,11 +181,14 @@ class _Seen:
     chosen: dict[str, Index] = field(default_factory=dict)
 
     @classmethod
-    def nothing(cls, steps: int) -> _Seen:
+    def nothing(cls, config: PairConfig, thresholds: Sequence[float]) -> SweepCounts:
+        """Of no batch yet; thresholds ascend."""
+        steps = len(thresholds)
         zeros = np.zeros(steps, np.int64)
-        return cls(zeros, zeros, no_moments(steps), no_moments(steps, len(VERDICTS)))
+        return cls(config, tuple(thresholds), zeros, zeros, no_moments(steps), no_moments(steps, len(VERDICTS)))
 
-    def add(self, other: _Seen) -> None:
+    def merge(self, other: SweepCounts) -> None:
+        """Take in what was counted elsewhere."""
         self.pairs = self.pairs + other.pairs
         self.kept = self.kept + other.kept
         self.longer = self.longer + other.longer
@@ -184,24 +197,61 @@ class _Seen:
         for model, pairs in other.chosen.items():
             self.chosen[model] = self.chosen.get(model, 0) + pairs
 
-    def row(self, at: int, threshold: float) -> dict[str, Any]:
-        """What is reported of the threshold at a place."""
+    def add(self, observed: Observed) -> None:
+        """Count a batch."""
+        steps, rows = len(self.thresholds), observed.batch.num_rows
+        nested = is_nested(self.config)
+        responses, pairs = observed.responses, observed.swept(self.config, self.thresholds)
+        level = pairs.level - 1
+        names = responses.model.names
+
+        def counts(of_response: Index, size: int, kinds: Index | int = 0, many: int = 1) -> Index:
+            """Pairs by what their chosen response belongs to and their kind at each threshold: (size, T, many)."""
+            cell = ((of_response * steps)[pairs.chosen] + level) * many + kinds
+            return at_each_level(np.bincount(cell, minlength=size * steps * many).reshape(size, steps, many), nested)
+
+        chosen, rejected = observed.lengths[pairs.chosen], observed.lengths[pairs.rejected]
+        by_length = counts(responses.query, rows, 1 + (chosen > rejected) - (chosen < rejected), 3)
+        found, shorter, longer = by_length.sum(2), by_length[:, :, 0], by_length[:, :, 2]
+        winner = responses.model.code % (len(names) + 1)  # -1, no name, goes last and is not counted
+        by_model = counts(winner, len(names) + 1)[:, :, 0]
+        self.pairs = self.pairs + found.sum(0)
+        self.kept = self.kept + (found > 0).sum(0)
+        self.longer = self.longer + moments(longer, longer + shorter)
+        self.queries += rows
+        for at, name in enumerate(names):
+            self.chosen[name] = self.chosen.get(name, 0) + by_model[at]
+        by_judge = list(observed.verdicts(self.config, self.thresholds).values())
+        if by_judge:
+            self.verdicts = self.verdicts + verdict_moments(np.sum(by_judge, axis=0))
+
+    def result(self, manifest: Manifest) -> Sweep:
+        """What is reported."""
+        return Sweep(
+            queries=self.queries,
+            models=len(self.chosen),
+            default_threshold=manifest.default_threshold,
+            paper_optimum=PAPER_OPTIMUM if manifest.score_range == (1.0, 10.0) else None,
+            config=self.config,
+            thresholds=tuple(self._row(at) for at in range(len(self.thresholds))),
+        )
+
+    def _row(self, at: int) -> SweepRow:
         pairs, kept = int(self.pairs[at]), int(self.kept[at])
         chosen = {model: int(counts[at]) for model, counts in sorted(self.chosen.items())}
         first = max(chosen, key=lambda model: chosen[model], default=None) if pairs else None
-        by_verdict = {name: share(self.verdicts[:, at, nth]) for nth, name in enumerate(VERDICTS)}
-        return {
-            "threshold": threshold,
-            "pairs": pairs,
-            "queries": kept,
-            "queries_kept": kept / self.queries if self.queries else None,
-            "pairs_per_query": pairs / kept if kept else None,
-            "chosen_longer": share(self.longer[:, at]),
-            "most_chosen": first,
-            "most_chosen_share": chosen[first] / pairs if first is not None else None,
-            "model_balance": _evenness(list(chosen.values())),
-            "second_judge": by_verdict,
-        }
+        return SweepRow(
+            threshold=self.thresholds[at],
+            pairs=pairs,
+            queries=kept,
+            queries_kept=kept / self.queries if self.queries else None,
+            pairs_per_query=pairs / kept if kept else None,
+            chosen_longer=share(self.longer[:, at]),
+            most_chosen=first,
+            most_chosen_share=chosen[first] / pairs if first is not None else None,
+            model_balance=_evenness(list(chosen.values())),
+            second_judge=verdict_shares(self.verdicts[:, at]),
+        )
 
 
 def _evenness(counts: Sequence[int]) -> float | None:
@@ -212,43 +262,9 @@ def _evenness(counts: Sequence[int]) -> float | None:
     return -sum(n / total * math.log(n / total) for n in counts if n) / math.log(len(counts)) + 0.0
 
 
-def _observe(root: Path, config: PairConfig, thresholds: Sequence[float], file: StoreFile) -> _Seen:
-    seen = _Seen.nothing(len(thresholds))
+def _sweep_shard(root: Path, config: PairConfig, thresholds: Sequence[float], file: StoreFile) -> SweepCounts:
+    seen = SweepCounts.nothing(config, thresholds)
     columns = ("responses", "comparisons") if is_nested(config) else ("query_id", "responses", "comparisons")
     for batch in shard_batches(root, file, ROWS_PER_GROUP, columns, threads=False):
-        seen.add(_observe_batch(batch, config, thresholds))
+        seen.add(Observed(batch))
     return seen
-
-
-def _observe_batch(batch: pa.RecordBatch, config: PairConfig, thresholds: Sequence[float]) -> _Seen:
-    steps, rows = len(thresholds), batch.num_rows
-    nested = is_nested(config)
-    responses = Responses.of(batch)
-    pairs = sweep_pairs_of(responses, batch, config, thresholds)
-    level = pairs.level - 1
-    names = responses.model.names
-
-    def counts(of_response: Index, size: int, kinds: Index | int = 0, many: int = 1) -> Index:
-        """Pairs by what their chosen response belongs to and their kind at each threshold: (size, T, many)."""
-        cell = ((of_response * steps)[pairs.chosen] + level) * many + kinds
-        return at_each_level(np.bincount(cell, minlength=size * steps * many).reshape(size, steps, many), nested)
-
-    length = pc.fill_null(pc.utf8_length(responses.text), 0).to_numpy(zero_copy_only=False)
-    chosen, rejected = length[pairs.chosen], length[pairs.rejected]
-    by_length = counts(responses.query, rows, 1 + (chosen > rejected) - (chosen < rejected), 3)
-    found, shorter, longer = by_length.sum(2), by_length[:, :, 0], by_length[:, :, 2]
-    winner = responses.model.code % (len(names) + 1)  # -1, no name, goes last and is not counted
-    by_model = counts(winner, len(names) + 1)[:, :, 0]
-    said = no_moments(steps, len(VERDICTS))
-    by_judge = [counted for _, counted in verdicts(responses, batch, config, thresholds)]
-    if by_judge:
-        given = np.sum(by_judge, axis=0)
-        said = moments(given, np.broadcast_to(given.sum(2, keepdims=True), given.shape))
-    return _Seen(
-        pairs=found.sum(0),
-        kept=(found > 0).sum(0),
-        longer=moments(longer, longer + shorter),
-        verdicts=said,
-        queries=rows,
-        chosen={name: by_model[at] for at, name in enumerate(names)},
-    )

@@ -188,11 +188,17 @@ class Store:
 
 
 def shard_batches(
-    root: Path, file: StoreFile, batch_size: int, columns: Sequence[str] | None = None, *, threads: bool = True
+    root: Path,
+    file: StoreFile,
+    batch_size: int | None,
+    columns: Sequence[str] | None = None,
+    *,
+    threads: bool = True,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of RAW_SCHEMA of one shard of the store at `root`, none of the batches empty.
+    """Rows of RAW_SCHEMA of one shard of the store at `root`, none of the batches empty or of two row groups.
 
     Args:
+        batch_size: at most; None for as many as the first row group has, which is how the stock library reads.
         columns: read these alone.
         threads: False decodes in the caller's thread, where shards are read side by side already.
 
@@ -203,9 +209,12 @@ def shard_batches(
         with pq.ParquetFile(root / file.path) as shard:
             if shard.schema_arrow.remove_metadata() != RAW_SCHEMA:
                 raise StoreError(root, f"{file.path}: its columns are not those of a store. Run: coigp verify")
-            for batch in shard.iter_batches(batch_size=batch_size, columns=columns, use_threads=threads):
-                if batch.num_rows:
-                    yield batch
+            groups = shard.num_row_groups
+            size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
+            for group in range(groups):
+                for batch in shard.iter_batches(size, [group], columns, use_threads=threads):
+                    if batch.num_rows:
+                        yield batch
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(root, f"{file.path} cannot be read: {error}. Run: coigp verify") from None
 

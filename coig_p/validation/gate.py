@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
+from coig_p.engine.local import in_order
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.stats.observed import Observed
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
 from coig_p.validation.checks import CHECKS
 from coig_p.validation.checks.rows import BatchView
 from coig_p.validation.checks.texts import Texts
 from coig_p.validation.checks.totals import Totals
-from coig_p.validation.findings import FINDINGS, Report, from_hits, from_remarks, from_spots, ordered
+from coig_p.validation.findings import Report, from_hits, from_remarks, from_spots, ordered
 from coig_p.validation.rules import Rule, load_rules
 
-BATCH_SIZE = 32  # queries: some hundred thousand characters, which a processor's caches hold
+TEXTS_OF = 32  # queries at once: some hundred thousand characters, which a processor's caches hold
 
 
 def check(
@@ -54,40 +55,75 @@ def check(
             raise UnknownNameError("domain", domain, opened.manifest.domains)
     chosen = dict(rules) if isinstance(rules, Mapping) else load_rules(rules)
     files = [file for file in opened.data_files() if not domains or file.domain in domains]
-    work = partial(check_shard, opened.path, opened.manifest, chosen)
-    totals = Totals(opened.manifest, problems=opened.verify())
-    tables = []
-    for file, (table, counted) in zip(files, _each(work, files, min(num_proc, len(files))), strict=True):
-        tables.append(table)
-        totals.add(counted)
+    work = partial(_check_shard, opened.path, replace(opened.manifest, files=()), chosen)
+    checked = Checked(opened.manifest, chosen)
+    problems = opened.verify()
+    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+        checked.merge(part)
         advance(file.rows or 0)
-    tables += [from_remarks(rule, CHECKS[rule.id](totals, **rule.options)) for rule in _over(chosen, "totals")]
-    looked_at = [sum(totals.of(kind).values()) for kind in ("rows", "responses")]
-    return Report(ordered(tables), chosen, *looked_at)
+    return checked.result(opened.path, files, problems)
 
 
-def _each(work: Callable[[StoreFile], Any], files: list[StoreFile], num_proc: int) -> Iterator[Any]:
-    if num_proc <= 1:
-        yield from map(work, files)
-        return
-    # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
-    with ProcessPoolExecutor(num_proc, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, files)
+@dataclass
+class Checked:
+    """What the rules found in a part of a store: an accumulator.
+
+    Attributes:
+        manifest: the store's; where batches are added its files are not read.
+        rules: those that run.
+        totals: what the rules over totals need.
+        tables: findings of the others.
+    """
+
+    manifest: Manifest
+    rules: Mapping[str, Rule]
+    totals: Totals = field(init=False)
+    tables: list[pa.Table] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.totals = Totals(self.manifest)
+
+    def add(self, observed: Observed) -> None:
+        """Run the rules over a batch."""
+        self.totals.add(observed)
+        view = BatchView(observed, self.manifest)
+        for rule in self._over("rows"):
+            spots = list(CHECKS[rule.id](view, **rule.options))
+            if spots:
+                self.tables.append(from_spots(rule, spots, view))
+        for begin in range(0, observed.batch.num_rows, TEXTS_OF):
+            texts = Texts(observed.batch.slice(begin, TEXTS_OF))
+            for rule in self._over("texts"):
+                hits = CHECKS[rule.id](texts, **rule.options)
+                if len(hits.text):
+                    self.tables.append(from_hits(rule, hits, texts))
+
+    def merge(self, other: Checked) -> None:
+        """Take in what was found elsewhere."""
+        self.totals.merge(other.totals)
+        self.tables += other.tables
+
+    def result(self, root: Path, files: Sequence[StoreFile], problems: Sequence[str]) -> Report:
+        """What is reported, once every batch of `files` was added.
+
+        Args:
+            root: of the store; its query_ids are read again where some seem to stand twice.
+            problems: what `Store.verify` found.
+        """
+        self.totals.problems = problems
+        self.totals.find_twice(
+            batch.column("query_id") for file in files for batch in shard_batches(root, file, None, ["query_id"])
+        )
+        remarks = [from_remarks(rule, CHECKS[rule.id](self.totals, **rule.options)) for rule in self._over("totals")]
+        looked_at = [sum(self.totals.of(kind).values()) for kind in ("rows", "responses")]
+        return Report(ordered([*self.tables, *remarks]), self.rules, *looked_at)
+
+    def _over(self, over: str) -> list[Rule]:
+        return [rule for rule in self.rules.values() if rule.over == over]
 
 
-def check_shard(root: Path, manifest: Manifest, rules: Mapping[str, Rule], file: StoreFile) -> tuple[pa.Table, Totals]:
-    """The findings of text and row rules in one shard, and what the total rules need of it."""
-    totals = Totals(manifest)
-    tables = [FINDINGS.empty_table()]
-    for batch in shard_batches(root, file, BATCH_SIZE):
-        texts = Texts(batch)
-        view = BatchView(batch, texts, manifest)
-        totals.observe(view)
-        found = [from_hits(rule, CHECKS[rule.id](texts, **rule.options), texts) for rule in _over(rules, "texts")]
-        found += [from_spots(rule, CHECKS[rule.id](view, **rule.options), view) for rule in _over(rules, "rows")]
-        tables += [table for table in found if table.num_rows]
-    return pa.concat_tables(tables).combine_chunks(), totals
-
-
-def _over(rules: Mapping[str, Rule], over: str) -> list[Rule]:
-    return [rule for rule in rules.values() if rule.over == over]
+def _check_shard(root: Path, manifest: Manifest, rules: Mapping[str, Rule], file: StoreFile) -> Checked:
+    checked = Checked(manifest, rules)
+    for batch in shard_batches(root, file, ROWS_PER_GROUP):
+        checked.add(Observed(batch))
+    return checked

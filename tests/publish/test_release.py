@@ -26,7 +26,7 @@ from coig_p.core.atomic import atomic_directory
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.publish import release as plan
+from coig_p.publish import shards
 from coig_p.publish.plan import read_release
 from coig_p.publish.release import ReleaseConfig, write_release
 from coig_p.report.card import CARD_TOML, card_template, read_card_info
@@ -66,8 +66,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("release")
     store = to_release(folder / "store", twin(), rows_per_shard=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "ROWS_PER_SHARD", 20)
-        patch.setattr(plan, "ROWS_PER_GROUP", 16)
+        patch.setattr(shards, "ROWS_PER_SHARD", 20)
+        patch.setattr(shards, "ROWS_PER_GROUP", 16)
         return write_release(store, folder / "out", ReleaseConfig("1.0.0"))
 
 

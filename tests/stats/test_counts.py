@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import fields
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from coig_p.ingest.intake import ImportConfig
 from coig_p.pairs.config import PairConfig
 from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
 from coig_p.stats.agreement import VERDICTS
-from coig_p.stats.counts import LENGTHS, QUANTILES, Statistics, distribution, statistics
+from coig_p.stats.counts import LENGTHS, statistics
+from coig_p.stats.distribution import QUANTILES, distribution
+from coig_p.stats.intervals import Share
+from coig_p.stats.results import CombinationCounts, Counts, Distribution, DomainStatistics, Statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
@@ -43,38 +47,38 @@ def load(store: Path, name: str, cache: str, **options: Any) -> list[dict[str, A
     return rows
 
 
-def check_share(found: dict[str, Any], yes: int, n: int) -> None:
-    assert found["n"] == n
-    assert found["share"] == (pytest.approx(yes / n, abs=1e-6) if n else None)
-    if found["low"] is not None:
-        assert 0 <= found["low"] <= found["share"] <= found["high"] <= 1
+def check_share(found: Share, yes: int, n: int) -> None:
+    assert found.n == n
+    assert found.share == (pytest.approx(yes / n, abs=1e-6) if n else None)
+    if found.low is not None:
+        assert 0 <= found.low <= found.share <= found.high <= 1
 
 
-def check_distribution(found: dict[str, Any], values: list[Any]) -> None:
-    assert found["n"] == len(values)
+def check_distribution(found: Distribution, values: list[Any]) -> None:
+    assert found.n == len(values)
     if not values:
-        assert found["mean"] is None
+        assert found.mean is None
         return
-    assert found["mean"] == pytest.approx(sum(values) / len(values), abs=1e-6)
+    assert found.mean == pytest.approx(sum(values) / len(values), abs=1e-6)
     for name, q in QUANTILES.items():
-        assert found[name] == pytest.approx(np.quantile(values, q, method="inverted_cdf"), abs=1e-6), name
-    edges, counts = found["bins"]["edges"], found["bins"]["counts"]
+        assert getattr(found, name) == pytest.approx(np.quantile(values, q, method="inverted_cdf"), abs=1e-6), name
+    edges, counts = found.bins.edges, found.bins.counts
     wanted, _ = np.histogram(values, [*edges, math.inf])
-    assert counts == wanted.tolist()
+    assert list(counts) == wanted.tolist()
 
 
-def check_summary(found: dict[str, Any], rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
+def check_summary(found: DomainStatistics, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
     """Counts, lengths, margins, length bias and win rates from raw rows and pairs as they are loaded."""
     responses = [response for row in rows for response in row["responses"]]
     scores = [score for response in responses for score in response["scores"]]
-    assert found["queries"] == len(rows)
-    assert found["responses"] == len(responses)
-    assert found["scores"] == len(scores)
-    assert found["comparisons"] == sum(len(row["comparisons"] or []) for row in rows)
-    assert found["pairs"] == len(pairs)
+    assert found.queries == len(rows)
+    assert found.responses == len(responses)
+    assert found.scores == len(scores)
+    assert found.comparisons == sum(len(row["comparisons"] or []) for row in rows)
+    assert found.pairs == len(pairs)
     kept = {pair["query_id"] for pair in pairs}
-    assert found["queries_with_pairs"] == len(kept)
-    assert found["pairs_per_query"] == pytest.approx(len(pairs) / found["queries"], abs=1e-6)
+    assert found.queries_with_pairs == len(kept)
+    assert found.pairs_per_query == pytest.approx(len(pairs) / found.queries, abs=1e-6)
     lengths = {
         "query": [len(row["query"]) for row in rows],
         "response": [len(response["text"]) for response in responses],
@@ -82,45 +86,45 @@ def check_summary(found: dict[str, Any], rows: list[dict[str, Any]], pairs: list
         "rejected": [len(pair["rejected"]) for pair in pairs],
     }
     for kind in LENGTHS:
-        check_distribution(found["lengths"][kind], lengths[kind])
-    check_distribution(found["margins"], [pair["margin"] for pair in pairs])
+        check_distribution(getattr(found.lengths, kind), lengths[kind])
+    check_distribution(found.margins, [pair["margin"] for pair in pairs])
     longer = sum(len(pair["chosen"]) > len(pair["rejected"]) for pair in pairs)
     equal = sum(len(pair["chosen"]) == len(pair["rejected"]) for pair in pairs)
-    assert found["equal_length"] == equal
-    check_share(found["chosen_longer"], longer, len(pairs) - equal)
+    assert found.equal_length == equal
+    check_share(found.chosen_longer, longer, len(pairs) - equal)
     answered = Counter(response["model"] for response in responses)
-    assert list(found["models"]) == sorted(answered)
-    for name, model in found["models"].items():
+    assert list(found.models) == sorted(answered)
+    for name, model in found.models.items():
         chosen = sum(pair["chosen_model"] == name for pair in pairs)
         rejected = sum(pair["rejected_model"] == name for pair in pairs)
-        assert (model["responses"], model["chosen"], model["rejected"]) == (answered[name], chosen, rejected)
-        check_share(model["win_rate"], chosen, chosen + rejected)
+        assert (model.responses, model.chosen, model.rejected) == (answered[name], chosen, rejected)
+        check_share(model.win_rate, chosen, chosen + rejected)
     given = Counter(score["judge"] for score in scores)
     compared = Counter(entry["judge"] for row in rows for entry in row["comparisons"] or [])
-    assert {name: judge["scores"] for name, judge in found["judges"].items()} == {
+    assert {name: judge.scores for name, judge in found.judges.items()} == {
         name: given[name] for name in sorted(given | compared)
     }
-    assert {name: judge["comparisons"] for name, judge in found["judges"].items() if judge["comparisons"]} == compared
+    assert {name: judge.comparisons for name, judge in found.judges.items() if judge.comparisons} == compared
 
 
-def check_judges(found: dict[str, Any], rows: list[dict[str, Any]], self_judged: bool) -> None:
+def check_judges(found: DomainStatistics, rows: list[dict[str, Any]], self_judged: bool) -> None:
     """Mean score and leniency of each judge, in fractions."""
-    for name, judge in found["judges"].items():
+    for name, judge in found.judges.items():
         own, offsets = [], []
-        others = tuple(set(found["judges"]) - {name})
+        others = tuple(set(found.judges) - {name})
         for row in rows:
             mine = response_values(row, "mean", (name,), self_judged)
             theirs = response_values(row, "mean", others, self_judged)
             own += mine.values()
             offsets += [mine[at] - theirs[at] for at in mine if at in theirs]
-        assert judge["responses"] == len(own)
-        assert judge["mean_score"] == (pytest.approx(float(sum(own) / len(own)), abs=1e-6) if own else None)
-        assert judge["offset"]["n"] == len(offsets)
+        assert judge.responses == len(own)
+        assert judge.mean_score == (pytest.approx(float(sum(own) / len(own)), abs=1e-6) if own else None)
+        assert judge.offset.n == len(offsets)
         mean = float(sum(offsets) / len(offsets)) if offsets else None
-        assert judge["offset"]["mean"] == (pytest.approx(mean, abs=1e-6) if offsets else None)
+        assert judge.offset.mean == (pytest.approx(mean, abs=1e-6) if offsets else None)
 
 
-def check_combinations(found: dict[str, Any], rows: list[dict[str, Any]], threshold: float, strict: bool) -> None:
+def check_combinations(found: DomainStatistics, rows: list[dict[str, Any]], threshold: float, strict: bool) -> None:
     """Scored two-combinations, each under the first reason that holds."""
     kinds: Counter[str] = Counter()
     for row in rows:
@@ -130,32 +134,32 @@ def check_combinations(found: dict[str, Any], rows: list[dict[str, Any]], thresh
             same = row["responses"][low]["text"] == row["responses"][high]["text"]
             meets = margin > threshold if strict else margin >= threshold
             kinds["same_text" if same else "ties" if not margin else "pairs" if meets else "below_threshold"] += 1
-    assert found["combinations"] == {
-        "labelled": kinds.total(),
-        "same_text": kinds["same_text"],
-        "ties": kinds["ties"],
-        "below_threshold": kinds["below_threshold"],
-        "left_out": 0,
-        "pairs": kinds["pairs"],
-    }
-    assert found["ties_share"] == pytest.approx(kinds["ties"] / (kinds.total() - kinds["same_text"]), abs=1e-6)
+    assert found.combinations == CombinationCounts(
+        labelled=kinds.total(),
+        same_text=kinds["same_text"],
+        ties=kinds["ties"],
+        below_threshold=kinds["below_threshold"],
+        left_out=0,
+        pairs=kinds["pairs"],
+    )
+    assert found.ties_share == pytest.approx(kinds["ties"] / (kinds.total() - kinds["same_text"]), abs=1e-6)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_number_is_what_loading_gives(store: Path, cache: str, options: dict[str, Any]) -> None:
     text = statistics(store, PairConfig(**options)).to_json()
     found = Statistics.from_json(text)
-    assert found.config["threshold"] == options.get("threshold", 2)
+    assert found.config.threshold == options.get("threshold", 2)
     every = []
     for domain, part in found.domains.items():
         rows = load(store, f"{domain}-raw", cache)
         pairs = load(store, domain, cache, **options)
         check_summary(part, rows, pairs)
-        assert part["splits"] == {"train": {name: part[name] for name in part["splits"]["train"]}}
+        assert part.splits == {"train": Counts(**{one.name: getattr(part, one.name) for one in fields(Counts)})}
         every.append((rows, pairs))
     rows, pairs = ([row for part in every for row in part[at]] for at in (0, 1))
     check_summary(found.total, rows, pairs)
-    assert found.total["pairs"] == len(load(store, "all", cache, **options))
+    assert found.total.pairs == len(load(store, "all", cache, **options))
     check_judges(found.total, rows, options.get("include_self_judged", False))
 
 
@@ -163,8 +167,8 @@ def test_combinations_that_are_no_pair_are_counted_under_a_reason(store: Path, r
     check_combinations(statistics(store).total, rows, 2, strict=False)
     check_combinations(statistics(store, PairConfig(threshold=1, strict=True)).total, rows, 1, strict=True)
     drawn = statistics(store, PairConfig(max_pairs_per_query=1)).total
-    kinds = drawn["combinations"]
-    assert kinds["left_out"] == len(oracle_pairs(rows, threshold=2)) - drawn["pairs"]
+    kinds = drawn.combinations
+    assert kinds.left_out == len(oracle_pairs(rows, threshold=2)) - drawn.pairs
 
 
 def test_judges_agree_as_plain_python_says(store: Path, rows: list[dict[str, Any]]) -> None:
@@ -173,9 +177,9 @@ def test_judges_agree_as_plain_python_says(store: Path, rows: list[dict[str, Any
     found = statistics(store).total
     at_default, at_any = verdicts_of(rows, 2, options), verdicts_of(rows, 0, options)
     for verdict in VERDICTS:
-        check_share(found["second_judge"][verdict], at_default[verdict], at_default.total())
-        assert sum(judge[verdict]["n"] for judge in found["judges"].values()) == at_any.total()
-        given = sum(judge[verdict]["n"] * (judge[verdict]["share"] or 0) for judge in found["judges"].values())
+        check_share(getattr(found.second_judge, verdict), at_default[verdict], at_default.total())
+        assert sum(getattr(judge, verdict).n for judge in found.judges.values()) == at_any.total()
+        given = sum(getattr(judge, verdict).n * (getattr(judge, verdict).share or 0) for judge in found.judges.values())
         assert given == pytest.approx(at_any[verdict])
 
 
@@ -208,9 +212,9 @@ def test_a_store_of_comparisons(tmp_path: Path, cache: str) -> None:
     store = make_store(tmp_path / "store", rows, default_threshold=0)
     found = statistics(store)
     check_summary(found.total, load(store, "chat-raw", cache), load(store, "chat", cache))
-    assert found.total["judges"]["甲"]["agrees"]["share"] == pytest.approx(0.5)  # of 8 that 乙 prefers one in
-    assert found.total["judges"]["乙"]["agrees"] == found.total["judges"]["乙"]["ties"]  # 4 each of 12
-    assert found.total["judges"]["甲"]["mean_score"] is None
+    assert found.total.judges["甲"].agrees.share == pytest.approx(0.5)  # of 8 that 乙 prefers one in
+    assert found.total.judges["乙"].agrees == found.total.judges["乙"].ties  # 4 each of 12
+    assert found.total.judges["甲"].mean_score is None
 
 
 def test_splits_are_counted_apart_and_together(tmp_path: Path, cache: str) -> None:
@@ -224,12 +228,12 @@ def test_splits_are_counted_apart_and_together(tmp_path: Path, cache: str) -> No
     import_files(paths, tmp_path / "store", ImportConfig())
     opened = Store.open(tmp_path / "store")
     found = statistics(opened)
-    assert list(found.total["splits"]) == opened.manifest.splits()
+    assert list(found.total.splits) == opened.manifest.splits()
     for split in opened.manifest.splits():
         rows = coig_p.load_dataset("math-raw", data_dir=str(opened.path), split=split, cache_dir=cache).to_list()
         pairs = coig_p.load_dataset("math", data_dir=str(opened.path), split=split, cache_dir=cache).to_list()
-        assert found.total["splits"][split]["queries"] == len(rows)
-        assert found.total["splits"][split]["pairs"] == len(pairs)
+        assert found.total.splits[split].queries == len(rows)
+        assert found.total.splits[split].pairs == len(pairs)
         check_summary(statistics(opened, split=split).total, rows, pairs)
 
 
@@ -248,10 +252,10 @@ def test_no_pair_and_no_score(tmp_path: Path) -> None:
         for response in row["responses"]:
             response["scores"] = []
     found = statistics(make_store(tmp_path / "store", rows))
-    assert found.total["pairs"] == 0
-    assert found.total["pairs_per_query"] == 0
-    assert found.total["chosen_longer"] == {"n": 0, "share": None, "low": None, "high": None}
-    assert found.total["judges"] == {}
+    assert found.total.pairs == 0
+    assert found.total.pairs_per_query == 0
+    assert found.total.chosen_longer == Share(0)
+    assert found.total.judges == {}
     assert "judges.svg" not in statistics_plots(found)
     assert all(sweep_plots(sweep(tmp_path / "store"), language) for language in LANGUAGES)
 
@@ -267,6 +271,6 @@ def test_plots_are_of_the_numbers_in_either_language() -> None:
         plots = statistics_plots(found, language)
         assert set(plots) == {"domains.svg", "margins.svg", "lengths.svg", "models.svg", "judges.svg"}
         for domain, part in found.domains.items():
-            assert f"{domain}: {part['pairs']}" in plots["domains.svg"]
+            assert f"{domain}: {part.pairs}" in plots["domains.svg"]
         assert "fictional-moyun-72b: 100.0%" in plots["models.svg"]
         assert set(sweep_plots(sweep(BUNDLED), language)) == {"yield.svg", "balance.svg", "second-judge.svg"}

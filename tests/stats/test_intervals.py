@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
-from coig_p.stats.intervals import mean, moments, moments_by, share
+from coig_p.stats.intervals import Mean, Share, mean, moments, moments_by, moments_of_values, share
 
 
 def clustered(rng: np.random.Generator, queries: int, p: float) -> tuple[np.ndarray, np.ndarray]:
@@ -29,21 +31,21 @@ def bootstrap(a: np.ndarray, n: np.ndarray, draws: int = 4000) -> tuple[float, f
 def test_a_share_agrees_with_a_bootstrap_over_queries(queries: int, p: float) -> None:
     a, n = clustered(np.random.default_rng(1), queries, p)
     found, (low, high) = share(moments(a, n)), bootstrap(a, n)
-    assert found["n"] == n.sum()
-    assert found["share"] == pytest.approx(a.sum() / n.sum())
-    assert found["low"] == pytest.approx(low, abs=0.008)
-    assert found["high"] == pytest.approx(high, abs=0.008)
-    naive = 1.96 * math.sqrt(found["share"] * (1 - found["share"]) / n.sum())
-    assert found["high"] - found["low"] > 3 * naive, "pairs of one query were taken as independent"
+    assert found.n == n.sum()
+    assert found.share == pytest.approx(a.sum() / n.sum())
+    assert found.low == pytest.approx(low, abs=0.008)
+    assert found.high == pytest.approx(high, abs=0.008)
+    naive = 1.96 * math.sqrt(found.share * (1 - found.share) / n.sum())
+    assert found.high - found.low > 3 * naive, "pairs of one query were taken as independent"
 
 
 def test_a_mean_agrees_with_a_bootstrap_over_queries() -> None:
     rng = np.random.default_rng(2)
     n = rng.integers(1, 10, 300)
-    a = n * rng.normal(0.3, 1, 300)
-    found, (low, high) = mean(moments(a, n)), bootstrap(a, n)
-    assert found["low"] == pytest.approx(low, abs=0.02)
-    assert found["high"] == pytest.approx(high, abs=0.02)
+    a = np.rint(n * rng.normal(0.3, 1, 300) * 10_000).astype(np.int64)
+    found, (low, high) = mean(moments_of_values(a, n, 10_000)), bootstrap(a / 10_000, n)
+    assert found.low == pytest.approx(low, abs=0.02)
+    assert found.high == pytest.approx(high, abs=0.02)
 
 
 @pytest.mark.parametrize(("queries", "p"), [(20, 0.5), (60, 0.1), (200, 0.05)])
@@ -52,18 +54,18 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(queries: int, p: fl
     inside = 0
     for _ in range(1000):
         found = share(moments(*clustered(rng, queries, p)))
-        inside += found["low"] <= p <= found["high"]
+        inside += found.low <= p <= found.high
     assert 0.93 <= inside / 1000 <= 0.995
 
 
 def test_the_edges() -> None:
-    assert share(moments(np.array([0]), np.array([0]))) == {"n": 0, "share": None, "low": None, "high": None}
-    assert share(moments(np.array([2]), np.array([3])))["low"] is None, "one query says nothing of others"
+    assert share(moments(np.array([0]), np.array([0]))) == Share(0)
+    assert share(moments(np.array([2]), np.array([3]))).low is None, "one query says nothing of others"
     # All agree: as uncertain as 10 draws, not as 50, and not a point.
     found = share(moments(np.full(10, 5), np.full(10, 5)))
-    assert found["share"] == found["high"] == 1
-    assert 0.6 < found["low"] < 0.75
-    assert mean(moments(np.array([0.0]), np.array([0]))) == {"n": 0, "mean": None, "low": None, "high": None}
+    assert found.share == found.high == 1
+    assert 0.6 < found.low < 0.75
+    assert mean(moments(np.array([0]), np.array([0]))) == Mean(0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
@@ -77,5 +79,27 @@ def test_moments_add_up_however_queries_are_cut(counts: list[tuple[int, int]]) -
     each = moments_by(key, 3, a, n)
     assert (each.sum(1) == whole).all()
     found = share(whole)
-    if found["low"] is not None:
-        assert 0 <= found["low"] <= found["share"] <= found["high"] <= 1
+    if found.low is not None:
+        assert 0 <= found.low <= found.share <= found.high <= 1
+
+
+def test_queries_that_differ_less_than_chance_promise_no_more_than_as_many_draws_as_pairs() -> None:
+    a, n = np.array([5] * 19 + [6]), np.full(20, 10)
+    found = share(moments(a, n))
+    p, draws, z = 101 / 200, 200, stdtrit(19, 0.975)
+    half = z * math.sqrt(p * (1 - p) / draws + z * z / (4 * draws * draws)) / (1 + z * z / draws)
+    assert found.low is not None
+    assert found.high is not None
+    assert (found.high - found.low) / 2 == pytest.approx(half)
+
+
+def test_values_are_summed_without_rounding_however_large() -> None:
+    rng = np.random.default_rng(4)
+    for most in (10, 10**9, 2**62):
+        a, n = rng.integers(-most, most, 50), rng.integers(1, 9, 50)
+        exact = [Fraction(int(one), 7) for one in a]
+        counts = [int(one) for one in n]
+        wanted = [50, sum(counts), sum(exact), sum(one * one for one in counts)]
+        wanted += [sum(one * many for one, many in zip(exact, counts, strict=True)), sum(one * one for one in exact)]
+        assert moments_of_values(a, n, 7).tolist() == wanted
+        assert moments_of_values(a.astype(object), n, 7).tolist() == wanted

@@ -26,7 +26,10 @@ import coig_p
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.stats.agreement import VERDICTS
-from coig_p.stats.sweep import Sweep, default_thresholds, nice_step, sweep
+from coig_p.stats.distribution import nice_step
+from coig_p.stats.intervals import Share
+from coig_p.stats.results import SecondJudge
+from coig_p.stats.sweep import Sweep, SweepRow, default_thresholds, sweep
 from coig_p.store.locate import BUNDLED
 
 STEPS = [0, 0.0001, 0.3333, 0.5, 1, 1.5, 2, 3]
@@ -38,21 +41,21 @@ def run(rows: list[dict[str, Any]], steps: list[float], **options: Any) -> Sweep
         return sweep(store, PairConfig(**options), steps)
 
 
-def check_pairs(row: dict[str, Any], pairs: list[dict[str, Any]], queries: int) -> None:
+def check_pairs(row: SweepRow, pairs: list[dict[str, Any]], queries: int) -> None:
     """One row of a sweep against the pairs at its threshold."""
-    assert row["pairs"] == len(pairs)
+    assert row.pairs == len(pairs)
     kept = {pair["query_id"] for pair in pairs}
-    assert row["queries"] == len(kept)
-    assert row["queries_kept"] == (pytest.approx(len(kept) / queries) if queries else None)
-    assert row["pairs_per_query"] == (pytest.approx(len(pairs) / len(kept)) if pairs else None)
+    assert row.queries == len(kept)
+    assert row.queries_kept == (pytest.approx(len(kept) / queries) if queries else None)
+    assert row.pairs_per_query == (pytest.approx(len(pairs) / len(kept)) if pairs else None)
     longer = [
         len(pair["chosen"]) > len(pair["rejected"]) for pair in pairs if len(pair["chosen"]) != len(pair["rejected"])
     ]
-    assert row["chosen_longer"]["n"] == len(longer)
-    assert row["chosen_longer"]["share"] == (pytest.approx(sum(longer) / len(longer)) if longer else None)
+    assert row.chosen_longer.n == len(longer)
+    assert row.chosen_longer.share == (pytest.approx(sum(longer) / len(longer)) if longer else None)
     wins = Counter(pair["chosen_model"] for pair in pairs)
-    assert row["most_chosen_share"] == (pytest.approx(max(wins.values()) / len(pairs)) if pairs else None)
-    assert row["most_chosen"] is None if not pairs else wins[row["most_chosen"]] == max(wins.values())
+    assert row.most_chosen_share == (pytest.approx(max(wins.values()) / len(pairs)) if pairs else None)
+    assert row.most_chosen is None if not pairs else wins[row.most_chosen] == max(wins.values())
 
 
 @examples(60)
@@ -64,12 +67,12 @@ def test_every_threshold_is_what_plain_python_gives(rows: list[dict[str, Any]], 
     found = run(rows, STEPS, **options)
     assert found.queries == len(rows)
     for row in found.thresholds:
-        check_pairs(row, oracle_pairs(rows, threshold=row["threshold"], **options), len(rows))
-        said = verdicts_of(rows, row["threshold"], options)
+        check_pairs(row, oracle_pairs(rows, threshold=row.threshold, **options), len(rows))
+        said = verdicts_of(rows, row.threshold, options)
         for verdict in VERDICTS:
-            share = row["second_judge"][verdict]
-            assert share["n"] == said.total()
-            assert share["share"] == (pytest.approx(said[verdict] / said.total()) if said.total() else None)
+            share = getattr(row.second_judge, verdict)
+            assert share.n == said.total()
+            assert share.share == (pytest.approx(said[verdict] / said.total()) if said.total() else None)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_every_threshold_is_what_loading_gives(store: Path, cache: str, options:
     found = sweep(store, PairConfig(**options), steps)
     for row in found.thresholds:
         pairs = coig_p.load_dataset(
-            "all", data_dir=str(store), split="train", cache_dir=cache, threshold=row["threshold"], **options
+            "all", data_dir=str(store), split="train", cache_dir=cache, threshold=row.threshold, **options
         )
         check_pairs(row, pairs.to_list(), found.queries)
 
@@ -93,13 +96,13 @@ def test_balance_is_the_entropy_over_all_models(store: Path, rows: list[dict[str
     wins = Counter(pair["chosen_model"] for pair in oracle_pairs(rows, threshold=2))
     models = {response["model"] for one in rows for response in one["responses"]}
     total = wins.total()
-    assert row["model_balance"] == pytest.approx(
+    assert row.model_balance == pytest.approx(
         -sum(n / total * math.log(n / total) for n in wins.values()) / math.log(len(models))
     )
     with tempfile.TemporaryDirectory() as folder:
         (even,) = sweep(make_store(Path(folder) / "store", twin()), thresholds=[2]).thresholds
-    assert even["model_balance"] == pytest.approx(1)
-    assert even["second_judge"]["agrees"]["share"] == 1
+    assert even.model_balance == pytest.approx(1)
+    assert even.second_judge.agrees.share == 1
 
 
 def test_shards_batches_domains_and_order_do_not_matter(tmp_path: Path) -> None:
@@ -119,8 +122,7 @@ def test_one_judge_a_response_leaves_agreement_open(tmp_path: Path) -> None:
         for response in row["responses"]:
             response["scores"] = response["scores"][:1]
     found = sweep(make_store(tmp_path / "store", rows), thresholds=[1])
-    nothing = {"n": 0, "share": None, "low": None, "high": None}
-    assert found.thresholds[0]["second_judge"] == dict.fromkeys(VERDICTS, nothing)
+    assert found.thresholds[0].second_judge == SecondJudge(Share(0), Share(0), Share(0))
 
 
 @given(st.integers(1, 10**8), st.integers(2, 50))
@@ -134,7 +136,7 @@ def test_steps_are_round_and_the_smallest_that_do(span: int, most: int) -> None:
 
 def test_default_thresholds_cover_the_range_and_hold_the_default() -> None:
     found = sweep(BUNDLED)
-    steps = [row["threshold"] for row in found.thresholds]
+    steps = [row.threshold for row in found.thresholds]
     assert steps[0] == 0
     assert steps[-1] == 9
     assert {found.default_threshold, found.paper_optimum} == {2} <= set(steps)
@@ -187,5 +189,5 @@ def test_a_judge_that_compares_is_asked_of_pairs_that_scores_make(tmp_path: Path
     options = {**asdict(PairConfig()), "threshold": 2}
     said = verdicts_of(rows, 2, options)
     assert said["agrees"] == 8
-    assert {name: found["second_judge"][name]["n"] for name in VERDICTS} == dict.fromkeys(VERDICTS, said.total())
-    assert found["second_judge"]["agrees"]["share"] == 1
+    assert {name: getattr(found.second_judge, name).n for name in VERDICTS} == dict.fromkeys(VERDICTS, said.total())
+    assert found.second_judge.agrees.share == 1

@@ -301,7 +301,7 @@ def test_findings_do_not_depend_on_batches_shards_or_processes(tmp_path: Path) -
     wanted = check(store_of(rows, tmp_path / "a")).findings
     assert wanted.num_rows > 10
     for size in (1, 3, 1000):
-        with patch("coig_p.validation.gate.BATCH_SIZE", size):
+        with patch("coig_p.validation.gate.TEXTS_OF", size):
             assert check(tmp_path / "a").findings.equals(wanted)
     assert check(store_of(rows[::-1], tmp_path / "b", rows_per_shard=3)).findings.equals(wanted)
     assert check(tmp_path / "b", num_proc=2).findings.equals(wanted)

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow.compute as pc
 
-from coig_p.validation.checks.letters import DIGIT, LATIN
+from coig_p.validation.checks.letters import DIGIT, LATIN, MARK
 from coig_p.validation.checks.texts import Hits, Index, Texts
 
 _SEPARATORS = tuple(map(ord, " -\u00a0\uff0d"))
@@ -87,7 +87,8 @@ def _is_public(found: str) -> bool:
 
 def email(texts: Texts) -> Hits:
     """Something, @, a domain; around each @ that stands between letters or digits."""
-    at = np.flatnonzero((texts.letters == ord("@")) | (texts.letters == 0xFF20))
+    at = texts.where(MARK)
+    at = at[np.isin(texts.letters[at], [ord("@"), 0xFF20])]
     last = max(len(texts.letters) - 1, 0)
     word = np.uint32(LATIN | DIGIT)
     at = at[((texts.flags[np.maximum(at - 1, 0)] & word) != 0) & ((texts.flags[np.minimum(at + 1, last)] & word) != 0)]
@@ -124,18 +125,17 @@ def _numbers(
 @lru_cache(maxsize=2)  # four rules ask the same of one batch
 def _runs(texts: Texts, separators: tuple[int, ...]) -> tuple[Index, Index, Index]:
     """Begin and end of each run of digits with single separators inside, and its digits; none leaves its text."""
-    digit = (texts.flags & np.uint32(DIGIT)) != 0
-    inside = digit.copy()
-    if len(digit) > 2:
-        between = np.flatnonzero(digit[:-2] & ~digit[1:-1] & digit[2:]) + 1
-        inside[between[np.isin(texts.letters[between], separators)]] = True
-    border = np.zeros(len(inside) + 1, bool)
-    border[texts.starts] = True
-    padded = np.concatenate([[False], inside, [False]])
-    begin = np.flatnonzero(padded[1:] & (~padded[:-1] | border))
-    end = np.flatnonzero(padded[:-1] & (~padded[1:] | border))
-    digits = np.concatenate([[0], np.cumsum(digit)])
-    return begin, end, digits[end] - digits[begin]
+    digits = np.flatnonzero(texts.flags & np.uint32(DIGIT))
+    if not len(digits):
+        return digits, digits, digits
+    apart, text = np.diff(digits), texts.text_of(digits)
+    goes_on = apart == 1
+    across = np.flatnonzero(apart == 2)
+    goes_on[across] = np.isin(texts.letters[digits[across] + 1], separators)
+    goes_on &= text[1:] == text[:-1]
+    first = np.append(0, np.flatnonzero(~goes_on) + 1)
+    held = np.diff(first, append=len(digits))
+    return digits[first], digits[first + held - 1] + 1, held
 
 
 def _first(

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.labels import Responses, response_values
+from coig_p.pairs.labels import response_values
 from coig_p.schema import SCORE_GRID
+from coig_p.stats.observed import Observed
 from coig_p.store.manifest import Manifest
-from coig_p.validation.checks.texts import Index, Texts
+from coig_p.validation.checks.texts import Index
 
 
 class Spot(NamedTuple):
@@ -35,7 +36,7 @@ class Spot(NamedTuple):
 
 
 class BatchView:
-    """A batch of R responses, S scores and C comparisons, as rules over rows and totals look at it.
+    """A batch of R responses, S scores and C comparisons, as rules over rows look at it.
 
     Attributes:
         responses: its responses and scores side by side.
@@ -44,14 +45,14 @@ class BatchView:
         comparison_row, comparison_place: C; the row of each, and its place there.
     """
 
-    def __init__(self, batch: pa.RecordBatch, texts: Texts, manifest: Manifest) -> None:
-        self.batch, self.texts, self.manifest = batch, texts, manifest
-        self.responses = Responses.of(batch)
-        self.place = texts.response[texts.queries :]
-        lists = batch.column("comparisons")
-        self.comparisons: pa.StructArray = lists.flatten()
+    def __init__(self, observed: Observed, manifest: Manifest) -> None:
+        self.batch, self.manifest = observed.batch, manifest
+        self.responses, self.comparisons = observed.responses, observed.comparisons
+        query = self.responses.query
+        self.place = np.arange(len(query)) - np.searchsorted(query, query)
+        lists = self.batch.column("comparisons")
         held = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        self.comparison_row = np.repeat(np.arange(batch.num_rows), held)
+        self.comparison_row = np.repeat(np.arange(self.batch.num_rows), held)
         self.comparison_place = np.arange(len(self.comparisons)) - np.repeat(np.cumsum(held) - held, held)
 
     @cached_property
@@ -190,11 +191,20 @@ def score_conflict(view: BatchView, apart: float) -> Iterator[Spot]:
 
 def _repeated(view: BatchView) -> Iterator[tuple[int, int]]:
     """Responses whose text stands in their query before, each with the first that has it."""
-    code = view.responses.text.dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    query = view.responses.query
-    order = np.lexsort((code, query))
-    same = np.zeros(len(order), bool)
-    same[1:] = (code[order][1:] == code[order][:-1]) & (query[order][1:] == query[order][:-1])
-    first = np.maximum.accumulate(np.where(same, 0, np.arange(len(order)))) if len(order) else order
-    pairs = sorted((int(order[at]), int(order[first[at]])) for at in np.flatnonzero(same))
-    yield from pairs
+    # Only texts as long as another of the query are looked at: most are not.
+    length = pc.fill_null(pc.binary_length(view.responses.text), -1).to_numpy(zero_copy_only=False)
+    some = np.sort(np.concatenate(_alike(view.responses.query, length)))
+    some = np.unique(some[length[some] >= 0])
+    code = view.responses.text.take(pa.array(some)).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    before, after = _alike(view.responses.query[some], code)
+    first = np.arange(len(some))
+    for one, other in zip(before.tolist(), after.tolist(), strict=True):
+        first[other] = first[one]
+    yield from sorted((int(some[at]), int(some[first[at]])) for at in after)
+
+
+def _alike(query: Index, key: Index) -> tuple[Index, Index]:
+    """Neighbours among equal (query, key), each with the one that follows it; ascending within those that are equal."""
+    order = np.lexsort((key, query))
+    same = np.flatnonzero((key[order][1:] == key[order][:-1]) & (query[order][1:] == query[order][:-1]))
+    return order[same], order[same + 1]

@@ -56,7 +56,7 @@ class Texts:
         data = self.column.buffers()[2]
         whole = b"" if data is None else data[int(offsets[0]) : int(offsets[-1])].to_pybytes()
         self.letters = np.frombuffer(whole.decode().encode("utf-32-le"), np.uint32)
-        self.flags: Flags = flags()[self.letters]
+        self.flags: Flags = flags().take(self.letters)
         self._counts: dict[int, Index] = {}
 
     def __len__(self) -> int:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.kernel import find_pairs_of
-from coig_p.pairs.labels import response_values
+from coig_p.pairs.labels import Names
+from coig_p.stats.observed import Observed
 from coig_p.store.manifest import Manifest
-from coig_p.validation.checks.rows import BatchView
 
 
 class Remark(NamedTuple):
@@ -29,63 +30,79 @@ class Remark(NamedTuple):
 
 @dataclass
 class Totals:
-    """What is counted of a store while it is read; sums of batches, in whatever order.
+    """What is counted of a store while it is read: an accumulator, the same in whatever order batches come.
 
     Attributes:
         counts: by kind, domain and name, for instance ("won", "math", "model-a").
-        ids: query_ids.
+        ids: hashes of query_ids, see `id_hashes`.
         problems: what `Store.verify` found.
+        twice: query_ids that stand more than once, and how often; see `find_twice`.
     """
 
     manifest: Manifest
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    ids: list[pa.StringArray] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    ids: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    problems: Sequence[str] = ()
+    twice: Mapping[str | None, int] = field(default_factory=dict)
 
-    def observe(self, rows: BatchView) -> None:
-        """Count a batch of one domain."""
-        batch, found = rows.batch, rows.responses
-        domain = str(batch.column("domain")[0].as_py()) if batch.num_rows else ""
+    def add(self, observed: Observed) -> None:
+        """Count a batch."""
+        batch = observed.batch
+        domains = batch.column("domain").unique().to_pylist()
+        if len(domains) > 1:  # nobody's store but a broken one
+            for domain in domains:
+                self.add(Observed(batch.filter(pc.is_in(batch.column("domain"), pa.array([domain], pa.string())))))
+            return
+        domain, found = str(domains[0]), observed.responses
+        config = PairConfig(threshold=self.manifest.default_threshold)
+        pairs, size = observed.pairs(config), observed.lengths
         count = self.counts
-        self.ids.append(batch.column("query_id"))
+        self.ids.append(id_hashes(batch.column("query_id")))
         count["rows", domain, ""] += batch.num_rows
         count["responses", domain, ""] += len(found.query)
         count["scores", domain, ""] += len(found.score)
-        comparisons = batch.column("comparisons").flatten()
-        count["comparisons", domain, ""] += len(comparisons)
-        _tally(count, "model", domain, found.model_column)
-        for judges in (
-            pa.array(found.judge.each(found.judge.names, None, object), pa.string()),
-            comparisons.field("judge"),
-        ):
-            _tally(count, "judge", domain, judges)
-        config = PairConfig(threshold=self.manifest.default_threshold)
-        pairs = find_pairs_of(found, batch, config)
-        size = rows.texts.sizes[rows.texts.queries :]
+        count["comparisons", domain, ""] += len(observed.comparisons)
+        self._tally("model", domain, found.model)
+        self._tally("judge", domain, found.judge)
+        self._tally("judge", domain, Names.of(observed.comparisons.field("judge")))
         count["pairs", domain, ""] += len(pairs.query)
         count["paired", domain, ""] += len(np.unique(pairs.query))
         count["longer", domain, ""] += int((size[pairs.chosen] > size[pairs.rejected]).sum())
         count["as long", domain, ""] += int((size[pairs.chosen] == size[pairs.rejected]).sum())
-        _tally(count, "won", domain, found.model_column.take(pa.array(pairs.chosen)))
-        _tally(count, "lost", domain, found.model_column.take(pa.array(pairs.rejected)))
+        self._tally("won", domain, Names(found.model.code[pairs.chosen], found.model.names))
+        self._tally("lost", domain, Names(found.model.code[pairs.rejected], found.model.names))
         values, number = np.unique(np.round(pairs.margin, 4), return_counts=True)
         for value, times in zip(values.tolist(), number.tolist(), strict=True):
             count["margin", domain, f"{value:g}"] += times
-        values, _, scored = response_values(found, config)
-        query = found.query[scored]
-        count["comparable", domain, ""] += _twos(np.unique(query, return_counts=True)[1])
-        alike = np.stack([query, values[scored]]) if values.dtype != object else None
-        if alike is not None:
-            count["tied", domain, ""] += _twos(np.unique(alike, axis=1, return_counts=True)[1])
-        else:
-            count["tied", domain, ""] += _twos(
-                np.array(list(Counter(zip(query.tolist(), values[scored].tolist(), strict=True)).values()), np.int64)
-            )
+        scored = observed.candidates(config).labelled[0]
+        count["comparable", domain, ""] += len(scored.low)
+        count["tied", domain, ""] += int(np.count_nonzero(scored.low_value == scored.high_value))
 
-    def add(self, other: Totals) -> None:
+    def _tally(self, kind: str, domain: str, names: Names) -> None:
+        number = np.bincount(names.code + 1, minlength=len(names.names) + 1)
+        for name, times in zip((None, *names.names), number.tolist(), strict=True):
+            if times:
+                self.counts[kind, domain, str(name)] += times
+
+    def merge(self, other: Totals) -> None:
         """Take in what was counted elsewhere."""
         self.counts.update(other.counts)
         self.ids += other.ids
+
+    def find_twice(self, columns: Iterable[pa.StringArray]) -> None:
+        """Look again for query_ids that stand twice; reads nothing where no hash does, as is the rule.
+
+        Args:
+            columns: every query_id that was counted.
+        """
+        hashes = np.sort(np.concatenate(self.ids)) if self.ids else np.zeros(0, np.uint64)
+        repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        found: Counter[str | None] = Counter()
+        if len(repeated):
+            for ids in columns:
+                suspect = np.isin(id_hashes(ids), repeated)
+                found.update(ids.filter(pa.array(suspect)).to_pylist())
+        self.twice = {name: times for name, times in found.items() if times > 1}
 
     def of(self, kind: str, domain: str | None = None) -> Counter[str]:
         """Counts of a kind by name, in one domain or all."""
@@ -105,13 +122,14 @@ class Totals:
         return sorted({domain for kind, domain, _ in self.counts if kind == "rows"})
 
 
-def _tally(counts: Counter[tuple[str, str, str]], kind: str, domain: str, names: pa.StringArray) -> None:
-    for found in pc.value_counts(names).to_pylist():
-        counts[kind, domain, str(found["values"])] += found["counts"]
+def id_hashes(ids: pa.StringArray) -> npt.NDArray[np.uint64]:
+    """64 bits of each query_id. Two that differ share them in one of 37 million stores of a million queries."""
+    raw = ids.cast(pa.binary()).to_pylist()
+    joined = b"".join(blake2b(_NO_ID if one is None else one, digest_size=8).digest() for one in raw)
+    return np.frombuffer(joined, np.uint64)
 
 
-def _twos(sizes: np.ndarray[Any, np.dtype[np.int64]]) -> int:
-    return int((sizes * (sizes - 1) // 2).sum())
+_NO_ID = b"\xff"  # no text has this byte
 
 
 def files(totals: Totals) -> Iterator[Remark]:
@@ -132,10 +150,8 @@ def manifest_counts(totals: Totals) -> Iterator[Remark]:
 
 def query_id_twice(totals: Totals) -> Iterator[Remark]:
     """Every query_id that stands more than once in the store."""
-    ids = pa.chunked_array(totals.ids, pa.string())
-    for found in pc.value_counts(ids).to_pylist() if len(ids) else ():
-        if found["counts"] > 1:
-            yield Remark(f"{found['values']} stands {found['counts']} times")
+    for name, times in totals.twice.items():
+        yield Remark(f"{name} stands {times} times")
 
 
 def rare_model(totals: Totals, least: float) -> Iterator[Remark]:

@@ -1,0 +1,125 @@
+"""A store read once: checked, counted, swept and measured from the same batches, in one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from coig_p.engine.local import in_order
+from coig_p.pairs.config import PairConfig
+from coig_p.stats.counts import StatisticsCounts
+from coig_p.stats.observed import Observed
+from coig_p.stats.results import Statistics
+from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thresholds
+from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.store import Store, shard_batches
+from coig_p.validation import Report, Rule
+from coig_p.validation.gate import Checked
+
+_ROWS_AT_ONCE = 256  # queries that are counted together
+
+
+@dataclass(frozen=True)
+class StoreObserved:
+    """What is known of a store once it was read.
+
+    Attributes:
+        report: what its check found.
+        statistics, sweep: of its pairs.
+        memory: by the path of each shard, what the stock library will count as num_bytes.
+    """
+
+    report: Report
+    statistics: Statistics
+    sweep: Sweep
+    memory: Mapping[str, int]
+
+
+def observe_store(
+    store: Store, pairs: PairConfig, rules: Mapping[str, Rule], num_proc: int, advance: Callable[[int], None]
+) -> StoreObserved:
+    """Check, count and sweep a store: every shard is read once, and its responses are paired once.
+
+    Args:
+        pairs: which pairs; its threshold is set.
+        rules: of the check.
+        num_proc: processes that share the shards.
+        advance: called with the number of queries seen since the last call.
+
+    Raises:
+        StoreError: a shard that cannot be read.
+    """
+    files = store.data_files()
+    thresholds = check_thresholds(default_thresholds(store.manifest))
+    seen = _Seen.nothing(store.manifest, rules, pairs, thresholds, files)
+    problems = store.verify()
+    bare = replace(store.manifest, files=())  # of which every process gets a copy with every shard
+    work = partial(_observe_shard, store.path, bare, rules, pairs, thresholds)
+    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+        seen.merge(part)
+        advance(file.rows or 0)
+    return StoreObserved(
+        report=seen.checked.result(store.path, files, problems),
+        statistics=seen.counted.result(store.manifest),
+        sweep=seen.swept.result(store.manifest),
+        memory=seen.memory,
+    )
+
+
+@dataclass
+class _Seen:
+    """What is seen of some shards, all of it in one reading.
+
+    Attributes:
+        memory: by path, what the stock library will count as num_bytes.
+    """
+
+    checked: Checked
+    counted: StatisticsCounts
+    swept: SweepCounts
+    memory: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def nothing(
+        cls,
+        manifest: Manifest,
+        rules: Mapping[str, Rule],
+        pairs: PairConfig,
+        thresholds: Sequence[float],
+        files: Sequence[StoreFile] = (),
+    ) -> _Seen:
+        """Of no shard yet; every domain of `files` will be in the statistics."""
+        counted, swept = StatisticsCounts.nothing(pairs, files), SweepCounts.nothing(pairs, thresholds)
+        return cls(Checked(manifest, rules), counted, swept)
+
+    def merge(self, other: _Seen) -> None:
+        """Take in what was seen elsewhere."""
+        self.checked.merge(other.checked)
+        self.counted.merge(other.counted)
+        self.swept.merge(other.swept)
+        self.memory |= other.memory
+
+
+def _observe_shard(
+    root: Path,
+    manifest: Manifest,
+    rules: Mapping[str, Rule],
+    pairs: PairConfig,
+    thresholds: Sequence[float],
+    file: StoreFile,
+) -> _Seen:
+    """What is seen of one shard."""
+    seen = _Seen.nothing(manifest, rules, pairs, thresholds)
+    asked = sorted({0.0, *thresholds} | ({pairs.threshold} if pairs.threshold is not None else set()))
+    memory = 0
+    for group in shard_batches(root, file, None):
+        memory += group.nbytes
+        for begin in range(0, group.num_rows, _ROWS_AT_ONCE):
+            batch = Observed(group.slice(begin, _ROWS_AT_ONCE), asked)
+            seen.checked.add(batch)
+            seen.counted.add(batch, str(file.domain), str(file.split))
+            seen.swept.add(batch)
+    seen.memory[file.path] = memory
+    return seen

@@ -1,0 +1,280 @@
+"""What the statistics of a store are, as types: frozen, all the way down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from coig_p.core.html import html_table
+from coig_p.pairs.config import PairConfig
+from coig_p.stats.intervals import Mean, Share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many there are."""
+
+    queries: int
+    responses: int
+    scores: int
+    comparisons: int
+    pairs: int
+    queries_with_pairs: int
+
+
+@dataclass(frozen=True)
+class CombinationCounts:
+    """Every two responses of a query that have a label, by why they are no pair; the last four and pairs add up.
+
+    Attributes:
+        left_out: by strategy or draw.
+    """
+
+    labelled: int
+    same_text: int
+    ties: int
+    below_threshold: int
+    left_out: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Lower edges of bins of one width from 0 up, and what is in each; the last is open."""
+
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Values: how many, their mean, quantiles (each one of the values) and bins. None where there are none."""
+
+    n: int
+    mean: float | None = None
+    min: float | None = None
+    p10: float | None = None
+    p25: float | None = None
+    p50: float | None = None
+    p75: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    max: float | None = None
+    bins: Bins = Bins()
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths in characters: of every query and response, and of those in pairs."""
+
+    query: Distribution
+    response: Distribution
+    chosen: Distribution
+    rejected: Distribution
+
+
+@dataclass(frozen=True)
+class SecondJudge:
+    """What judges say of pairs that the others label: of n verdicts, the share of each."""
+
+    agrees: Share
+    ties: Share
+    opposes: Share
+
+
+@dataclass(frozen=True)
+class ModelStatistics:
+    """How often a model answered, and how its responses fare in pairs."""
+
+    responses: int
+    chosen: int
+    rejected: int
+    win_rate: Share
+
+
+@dataclass(frozen=True)
+class JudgeStatistics:
+    """What a judge gave.
+
+    Attributes:
+        responses: that have a value of this judge.
+        mean_score: of these values; None where there are none.
+        offset: from the mean of the other judges on the same responses.
+        agrees, ties, opposes: what it says of the pairs of the others, at any margin.
+    """
+
+    scores: int
+    comparisons: int
+    responses: int
+    mean_score: float | None
+    offset: Mean
+    agrees: Share
+    ties: Share
+    opposes: Share
+
+
+@dataclass(frozen=True)
+class DomainStatistics(Counts):
+    """The statistics of one domain, or of all together.
+
+    Attributes:
+        pairs_per_query: over all queries; None where there are none.
+        splits: the same counts by split, in the store's order.
+        ties_share: ties among combinations of two different texts; None where there are none.
+        margins: of the pairs, on the judges' scale.
+        chosen_longer: among pairs whose texts differ in length.
+        equal_length: pairs whose texts do not.
+        models, judges: by name, sorted.
+        second_judge: all judges' verdicts, at the threshold.
+    """
+
+    pairs_per_query: float | None
+    splits: Mapping[str, Counts]
+    combinations: CombinationCounts
+    ties_share: float | None
+    lengths: Lengths
+    margins: Distribution
+    chosen_longer: Share
+    equal_length: int
+    models: Mapping[str, ModelStatistics]
+    judges: Mapping[str, JudgeStatistics]
+    second_judge: SecondJudge
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What `coig_p.stats.counts.statistics` found; docs/stats.md says what each number is.
+
+    Attributes:
+        config: which pairs; its threshold is set, its format was not read.
+        default_threshold, score_range: the store's.
+        domains: a summary of each domain.
+        total: the same summary of all of them.
+    """
+
+    config: PairConfig
+    default_threshold: float
+    score_range: tuple[float, float]
+    domains: Mapping[str, DomainStatistics]
+    total: DomainStatistics
+
+    def to_dict(self) -> dict[str, Any]:
+        """As dicts, lists, strings, numbers and None: what statistics.json holds, its floats not rounded."""
+        found: dict[str, Any] = plain(asdict(self))
+        return found | {"config": described(self.config, "format")}
+
+    def to_json(self) -> str:
+        """As text, the same for the same store and options; floats to 6 decimals."""
+        return as_json_text(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Statistics:
+        """What `to_json` wrote."""
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Statistics:
+        """What `to_dict` gave."""
+        return cls(
+            config=PairConfig(**found["config"]),
+            default_threshold=found["default_threshold"],
+            score_range=(found["score_range"][0], found["score_range"][1]),
+            domains={domain: _domain_from(part) for domain, part in found["domains"].items()},
+            total=_domain_from(found["total"]),
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a domain, "all" last, indexed by domain; columns are named by their path, for instance margins_p50.
+
+        Models, judges, splits and bins are left out: they are in `domains` and `total`.
+        """
+        apart = ("splits", "models", "judges")
+        rows = {domain: _without(plain(asdict(part)), *apart) for domain, part in self._every().items()}
+        return flat_frame(rows, "domain")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [domain, part.queries, part.responses, part.scores, part.pairs, part.pairs_per_query]
+            for domain, part in self._every().items()
+        ]
+        title = f"Statistics: pairs at threshold {self.config.threshold:g}"
+        return html_table(title, ["domain", "queries", "responses", "scores", "pairs", "pairs a query"], rows)
+
+    def _every(self) -> dict[str, DomainStatistics]:
+        return {**self.domains, "all": self.total}
+
+
+def described(config: PairConfig, *without: str) -> dict[str, Any]:
+    """A config for a JSON file."""
+    fields = {name: value for name, value in asdict(config).items() if name not in without}
+    return {**fields, "judges": None if config.judges is None else list(config.judges)}
+
+
+def plain(value: Any) -> Any:
+    """`value` with lists for tuples, as JSON has it."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_json_text(value: Any) -> str:
+    """Indented JSON; floats with 6 decimals, so that the last bits of a sum do not show."""
+    return json.dumps(rounded(value), ensure_ascii=False, indent=2) + "\n"
+
+
+def rounded(value: Any) -> Any:
+    """`value` with every float in it rounded to 6 decimals."""
+    if isinstance(value, float):
+        return round(value, 6) + 0.0
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(part) for part in value]
+    return value
+
+
+def flat_frame(rows: Mapping[Any, Mapping[str, Any]], index: str) -> pd.DataFrame:
+    """Nested dicts as rows of a frame; columns are named by their path, lists left out."""
+    import pandas as pd
+
+    frame = pd.json_normalize([dict(row) for row in rows.values()], sep="_")
+    lists = [name for name in frame.columns if name.split("_")[-2:-1] == ["bins"]]
+    return frame.drop(columns=lists).set_index(pd.Index(list(rows), name=index))
+
+
+def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def _domain_from(found: Mapping[str, Any]) -> DomainStatistics:
+    made: dict[str, Any] = {
+        "splits": {split: Counts(**counts) for split, counts in found["splits"].items()},
+        "combinations": CombinationCounts(**found["combinations"]),
+        "lengths": Lengths(**{kind: _distribution_from(of) for kind, of in found["lengths"].items()}),
+        "margins": _distribution_from(found["margins"]),
+        "chosen_longer": Share(**found["chosen_longer"]),
+        "models": {
+            name: ModelStatistics(**{**model, "win_rate": Share(**model["win_rate"])})
+            for name, model in found["models"].items()
+        },
+        "judges": {
+            name: JudgeStatistics(**{**judge, "offset": Mean(**judge["offset"]), **_shares_from(judge)})
+            for name, judge in found["judges"].items()
+        },
+        "second_judge": SecondJudge(**_shares_from(found["second_judge"])),
+    }
+    return DomainStatistics(**{**found, **made})
+
+
+def _distribution_from(found: Mapping[str, Any]) -> Distribution:
+    bins = Bins(tuple(found["bins"]["edges"]), tuple(found["bins"]["counts"]))
+    return Distribution(**{**found, "bins": bins})
+
+
+def _shares_from(found: Mapping[str, Any]) -> dict[str, Share]:
+    return {verdict.name: Share(**found[verdict.name]) for verdict in fields(SecondJudge)}

@@ -1,0 +1,96 @@
+"""Shortcuts of the checks against what is slow and obvious."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coig_p.schema import RAW_SCHEMA
+from coig_p.stats.observed import Observed
+from coig_p.store.manifest import Manifest
+from coig_p.validation.checks.integrity import _different_10_grams, _last_visible, self_identity
+from coig_p.validation.checks.privacy import _runs
+from coig_p.validation.checks.rows import BatchView, _repeated
+from coig_p.validation.checks.texts import Texts
+
+MANIFEST = Manifest(score_range=(1, 10), default_threshold=2, tool="test")
+
+
+def batch_of(rows: list[list[str | None]], model: str = "m") -> pa.RecordBatch:
+    """A row for each list of responses."""
+    made: list[dict[str, Any]] = [
+        {
+            "query_id": str(at),
+            "domain": "math",
+            "query": "问",
+            "responses": [{"model": model, "text": text, "scores": []} for text in row],
+        }
+        for at, row in enumerate(rows)
+    ]
+    return pa.RecordBatch.from_pylist(made, schema=RAW_SCHEMA)
+
+
+@given(st.lists(st.text("1２ -.甲", max_size=20), max_size=6))
+def test_runs_of_digits_are_those_that_a_pattern_finds(responses: list[str]) -> None:
+    texts = Texts(batch_of([list(responses)]))
+    wanted = []
+    for text, start in enumerate(texts.starts[:-1].tolist()):
+        for found in re.finditer(r"[1２](?:[ -]?[1２])*", texts.string(text)):
+            digits = len(re.findall("[1２]", found[0]))
+            wanted.append((start + found.start(), start + found.end(), digits))
+    begin, end, digits = _runs(texts, (ord(" "), ord("-")))
+    assert list(zip(begin.tolist(), end.tolist(), digits.tolist(), strict=True)) == wanted
+
+
+@given(st.lists(st.text("a甲。 \n\u3000\u200b", max_size=6), max_size=6))
+def test_the_last_visible_character_is_what_is_left_without_white_space(responses: list[str]) -> None:
+    texts = Texts(batch_of([list(responses)]))
+    wanted = [ord(text.rstrip()[-1]) if text.strip() else 0 for text in ["问", *responses]]
+    assert _last_visible(texts).tolist() == wanted
+
+
+@given(st.lists(st.tuples(st.text("ab甲", max_size=40), st.integers(1, 4)), min_size=1, max_size=5))
+def test_no_more_10_grams_are_said_to_differ_than_do(parts: list[tuple[str, int]]) -> None:
+    texts = [text * times for text, times in parts]
+    letters = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+    sizes = np.array([len(text) for text in texts])
+    for step in (1, 2):
+        found = _different_10_grams(letters, sizes, step)
+        for text, number in zip(texts, found.tolist(), strict=True):
+            assert number <= len({text[at : at + 10] for at in range(len(text) - 9)})
+
+
+def test_nearly_all_10_grams_of_prose_are_said_to_differ() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(40, 2000, 30)
+    letters = rng.integers(0x4E00, 0x9FFF, sizes.sum()).astype(np.uint32)
+    for step in (1, 2):
+        found = _different_10_grams(letters, sizes, step)
+        assert (found >= 0.8 * ((sizes - 9) // step)).all()
+        assert (found <= -(-(sizes - 9) // step)).all()
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "cc", "甲", "dd", None, ""]), max_size=8), min_size=1, max_size=4))
+def test_a_repeated_text_is_found_with_the_first_that_has_it(rows: list[list[str | None]]) -> None:
+    wanted, at = [], 0
+    for row in rows:
+        seen: dict[str, int] = {}
+        for text in row:
+            if text is not None and text in seen:
+                wanted.append((at, seen[text]))
+            elif text is not None:
+                seen[text] = at
+            at += 1
+    assert list(_repeated(BatchView(Observed(batch_of(rows)), MANIFEST))) == wanted
+
+
+def test_who_a_model_says_it_is_is_found_in_every_wording() -> None:
+    said = ["我是Claude", "我叫豆包", "我的名字是文心", "I am Claude", "i'm bard", "MY NAME IS Kimi", "x，I'M Claude"]
+    for nth, text in enumerate(said):
+        texts = Texts(batch_of([["好的。", f"您好，{text}", "我们是朋友"]], model="qwen2"))
+        assert self_identity(texts).text.tolist() == [2], nth
