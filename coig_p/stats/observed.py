@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Index
+from coig_p.core.arrays import Index, Ints
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import (
     Candidates,
@@ -52,12 +52,12 @@ class Observed:
         return self.batch.column("comparisons").flatten()
 
     @cached_property
-    def query_lengths(self) -> Index:
+    def query_lengths(self) -> Ints:
         """Q: characters, 0 where there is no text."""
         return _lengths(self.batch.column("query"))
 
     @cached_property
-    def lengths(self) -> Index:
+    def lengths(self) -> Ints:
         """R: characters, 0 where there is no text."""
         return _lengths(self.responses.text)
 
@@ -95,5 +95,5 @@ class Observed:
         return {judge: said[:, at] for judge, said in found.items()}
 
 
-def _lengths(text: pa.StringArray) -> Index:
-    return np.asarray(pc.fill_null(pc.utf8_length(text), 0).to_numpy(zero_copy_only=False), np.int64)
+def _lengths(text: pa.StringArray) -> Ints:
+    return np.asarray(pc.fill_null(pc.utf8_length(text), 0).to_numpy(zero_copy_only=False))  # int32: half to move
