@@ -12,7 +12,7 @@ DEVELOP := .venv/.develop
 .PHONY: demo test test-matrix test-train check format bench clean
 
 demo: $(INSTALLED)
-	@$(BIN)/coigp demo --out build/demo
+	@$(BIN)/coigp demo --out build/demo --overwrite
 
 test: $(DEVELOP)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile

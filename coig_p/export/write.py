@@ -17,6 +17,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -39,7 +40,7 @@ from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_spli
 from coig_p.pairs.weights import UNWEIGHTED, check_weights, is_partial, passes, share_of
 from coig_p.schema import PAIR_SCHEMAS
 from coig_p.store.manifest import check_split_name
-from coig_p.store.places import check_outside
+from coig_p.store.places import check_file
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, even_sizes
 
@@ -357,7 +358,7 @@ def _describe(config: ExportConfig, form: Form, pairs: PairConfig, source: _Sour
 
 def write_pairs(
     store: str | Path,
-    out: str | Path,
+    out: str | Path | IO[bytes],
     config: PairConfig,
     *,
     file_type: str = "parquet",
@@ -367,6 +368,7 @@ def write_pairs(
     """Write a store's pairs to `out`, which appears, or is replaced, whole or not at all.
 
     Args:
+        out: a file's name, or an open stream.
         domains: these alone; default all.
         split: needed where the store has several.
 
@@ -379,9 +381,8 @@ def write_pairs(
     opened = Store.open(store)
     if file_type not in FILE_TYPES:
         raise UnknownNameError("file type", file_type, FILE_TYPES)
-    if Path(out).is_dir():
-        raise UsageError(f"{out} is a directory: name a file")
-    check_outside(Path(out), "a file of pairs")
+    if isinstance(out, (str, Path)):
+        check_file(Path(out), "a file of pairs", overwrite=True)
     splits = opened.manifest.splits()
     if split is None:
         if len(splits) > 1:
@@ -393,7 +394,7 @@ def write_pairs(
     for domain in chosen:
         opened.data_files(domain, split)  # an unknown name is an error before anything is written
     counts = dict.fromkeys(chosen, 0)
-    with atomic_file(Path(out)) as stream:
+    with atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out) as stream:
         writer = _ParquetRows(stream, config) if file_type == "parquet" else _JsonRows(stream)
         for domain in chosen:
             for batch in opened.batches(domain, split):

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
-import subprocess
+import shutil
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import run
+from hypothesis import given
+from hypothesis import strategies as st
 from make import make_rows, make_store
 from oracle import oracle_pairs
 
-from coig_p.cli.main import cli
+import coig_p
+from coig_p.cli.main import COMMANDS, cli
+from coig_p.cli.options import config_options, split_list
 from coig_p.cli.screen import table
+from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.text import printable, width
+from coig_p.errors import StoreError, UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.plan import ShardConfig
+from coig_p.pairs.splits import SplitConfig
 
 ROWS = [
     {
@@ -119,7 +130,16 @@ def test_nothing_left_exits_1(tmp_path: Path) -> None:
         (["pairs", "{store}", "--out", "p.parquet", "--domain", "maths"], "Did you mean 'math'"),
         (["pairs", "{store}", "--out", "p.parquet", "--split", "dev"], "Valid: train"),
         (["pairs", "{store}", "--out", "p.parquet", "--judges", "gpt"], "judge-a, judge-b"),
+        (["pairs", "{store}", "--out", "p.parquet", "--judges", "judge-a,,"], "an empty name"),
         (["pairs", "{store}", "--out", "."], "is a directory"),
+        (["pairs", "{store}", "--out", "p.csv"], "use .parquet, .jsonl or .ndjson"),
+        (["pairs", "{store}", "--out", "p"], "use .parquet, .jsonl or .ndjson"),
+        (["pairs", "{store}", "--out", "-", "--json"], "both write to standard output"),
+        (["contamination", "{store}", "--against", "{store}", "--out", "p.csv"], "use .parquet, .jsonl or .ndjson"),
+        (["annotate", "init", "--out", "run.json"], "use .toml"),
+        (["info"], "name a store, or set the variable COIGP_STORE"),
+        (["publish", "--version", "1.0.0"], "coigp publish STORE ORG/NAME"),
+        (["--install-completion", "powershell"], "bash, zsh or fish"),
         (["nonsense"], "No such command"),
     ],
 )
@@ -133,55 +153,15 @@ def test_usage_errors_exit_2_and_say_what_is_valid(
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-LIMITED = """
-import resource, sys
-from coig_p.cli.main import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-main()
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
-@pytest.mark.parametrize("command", ["import", "pairs"])
-def test_a_full_disk_is_one_clear_error_and_the_old_files_stay(command: str, tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    answers = [
-        {"model": model, "text": model + "字" * 4000, "scores": [{"judge": "j", "score": score}]}
-        for model, score in (("a", 1), ("b", 9))
-    ]
-    rows = [ROWS[0] | {"query_id": str(at), "responses": answers} for at in range(40)]
-    small = ROWS[0] | {"query_id": "small"}
-    path.write_text(json.dumps(small), encoding="utf-8")
-    run("import", path, "--out", tmp_path / "store")
-    run("pairs", tmp_path / "store", "--out", tmp_path / "out.jsonl")
-    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p != path}
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    arguments = {
-        "import": ["import", path, "--out", tmp_path / "store", "--overwrite"],
-        "pairs": ["pairs", tmp_path / "large", "--out", tmp_path / "out.jsonl"],
-    }[command]
-    if command == "pairs":
-        run("import", path, "--out", tmp_path / "large")
-        before |= {p: p.read_bytes() for p in (tmp_path / "large").rglob("*") if p.is_file()}
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert re.search(r"error: .*File too large", done.stderr)
-    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p != path} == before
-
-
 def test_a_place_that_cannot_be_written_is_one_clear_error(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "is a file" in run("import", source, "--out", tmp_path / "file" / "store", code=2).stderr
     run("import", source, "--out", tmp_path / "store")
-    done = run("pairs", tmp_path / "store", "--out", tmp_path / "file" / "pairs.parquet", code=1)
-    assert re.search(r"error: .*(Not a directory|File exists)", done.stderr)
+    assert "is a file" in run("pairs", tmp_path / "store", "--out", tmp_path / "file" / "pairs.parquet", code=2).stderr
 
 
 def test_what_is_no_store_exits_1(tmp_path: Path) -> None:
-    for command in (["info"], ["verify"], ["pairs", "--out", tmp_path / "p"]):
+    for command in (["info"], ["verify"], ["pairs", "--out", tmp_path / "p.parquet"]):
         assert "no manifest.json" in run(command[0], tmp_path, *command[1:], code=1).stderr
 
 
@@ -218,20 +198,64 @@ def test_pairs_are_the_oracles_in_either_file_type(
             assert [json.loads(line) for line in out.read_text("utf-8").splitlines()] == wanted
 
 
-def test_every_field_of_pair_config_is_an_option() -> None:
-    options = {option.name for option in cli.commands["pairs"].params}
-    assert {option.name for option in fields(PairConfig)} <= options
+def every_command() -> dict[str, click.Command]:
+    """The whole tree, by what is typed after coigp."""
+    found: dict[str, click.Command] = {}
+    waiting: list[tuple[str, click.Command]] = [("", cli)]
+    while waiting:
+        words, command = waiting.pop()
+        found[words] = command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                assert below is not None, name
+                waiting.append((f"{words} {name}".strip(), below))
+    return found
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
-def test_every_command_has_help_with_an_example(name: str) -> None:
-    command = cli.commands[name]
+TREE = every_command()
+
+
+def test_every_field_of_the_configs_is_an_option() -> None:
+    for name, configs in {"pairs": [PairConfig], "export": [PairConfig, SplitConfig, ShardConfig]}.items():
+        options = {option.name for option in TREE[name].params} | {"format"}  # which export has another option for
+        for config in configs:
+            assert {option.name for option in fields(config)} <= options
+
+
+@pytest.mark.parametrize("words", sorted(TREE))
+def test_every_command_says_what_it_does(words: str) -> None:
+    command = TREE[words]
     assert command.help is not None
-    assert f"coigp {name}" in command.help
+    assert f"coigp {words}".strip() in command.help, "no example"
+    assert not command.get_short_help_str(200).endswith("...")
+    options = {name for option in command.params for name in option.opts}
+    assert {"-v", "-q"} <= options
+    if not isinstance(command, click.Group):
+        assert ("--json" in options) != ("No --json:" in command.help)
     for option in command.params:
         if isinstance(option, click.Option):
-            assert option.help, f"{name} {option.name} has no help"
-    assert "coigp" in run(name, "--help").stdout
+            assert option.help, f"{words} {option.name} has no help"
+            if option.multiple:
+                commas = "no commas" in option.help.lower() or "..." in str(option.metavar)
+                assert commas, f"{words} {option.name}: repeatable, and without commas"
+    if any(isinstance(option, click.Option) and option.name == "out" for option in command.params):
+        assert "--overwrite" in options or words == "annotate demo"
+    if "--threshold" in options:
+        assert (
+            next(one for one in command.params if "--threshold" in one.opts).help
+            == PairConfig.__dataclass_fields__["threshold"].metadata["help"]
+        )
+    assert "Usage: coigp" in run(*words.split(), "--help").stdout
+
+
+def test_the_commands_stand_under_headings() -> None:
+    shown = run("-h").stdout
+    headings = re.findall(r"^(\w[\w ]*):$", shown, flags=re.MULTILINE)
+    assert headings == ["Options", *COMMANDS]
+    names = re.findall(r"^  ([a-z]+) +[A-Z]", shown, flags=re.MULTILINE)
+    assert names == [name for rows in COMMANDS.values() for name, _, _ in rows]
 
 
 def test_interrupted_exits_130(
@@ -326,22 +350,22 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     store = tmp_path / "store"
     run("import", source, "--out", store)
-    shown = run("dedup", store, "--dry-run", "--threshold", "0.9").stdout
+    shown = run("dedup", store, "--dry-run", "--similarity", "0.9").stdout
     assert "4 queries: 1 clusters of near-duplicates, the largest of 2; 1 queries would go" in shown
-    found = json.loads(run("dedup", store, "--out", tmp_path / "new", "--threshold", "0.9", "--json").stdout)
+    found = json.loads(run("dedup", store, "--out", tmp_path / "new", "--similarity", "0.9", "--json").stdout)
     assert (found["clusters"], found["duplicates"], found["by_domain"]) == (1, 1, {"math": 1})
     assert found["dropped"] == {"rows": 1, "responses": 2, "scores": 2, "comparisons": 0}
     assert pq.read_table(tmp_path / "new/duplicates.parquet").column("query_id").to_pylist() == ["m-1", "m-9"]
     run("verify", tmp_path / "new")
     assert "pass --dry-run" in run("dedup", store, code=2).stderr
     assert "pass --overwrite" in run("dedup", store, "--out", tmp_path / "new", code=2).stderr
-    assert "threshold=2.0" in run("dedup", store, "--dry-run", "--threshold", "2", code=2).stderr
+    assert "'--similarity'" in run("dedup", store, "--dry-run", "--similarity", "2", code=2).stderr
 
-    done = run("dedup", store, "--dry-run", "--against", tmp_path / "new", "--threshold", "0.9")
+    done = run("dedup", store, "--dry-run", "--against", tmp_path / "new", "--similarity", "0.9")
     assert "4 queries: 3 clusters" in done.stdout
     assert (
         "nothing was written: no query is left"
-        in run("dedup", store, "--out", tmp_path / "none", "--against", store, "--threshold", "0.5", code=1).stderr
+        in run("dedup", store, "--out", tmp_path / "none", "--against", store, "--similarity", "0.5", code=1).stderr
     )
     assert "do not go together" in run("dedup", store, "--dry-run", "--merge", "--against", store, code=2).stderr
     assert "--model" in run("dedup", store, "--dry-run", "--method", "semantic", code=2).stderr
@@ -390,7 +414,7 @@ def test_stats_and_sweep_write_what_they_print(tmp_path: Path) -> None:
     assert re.search(rf"^1 +{found['total']['pairs']:,} ", shown, flags=re.MULTILINE)
     assert re.search(r"^2 \* \(default\) ", shown, flags=re.MULTILINE)
     assert "阈值" in (tmp_path / "sweep" / "yield.svg").read_text("utf-8")
-    run("sweep", store, "--thresholds", "1", "--out", tmp_path / "sweep")  # over an earlier one
+    run("sweep", store, "--thresholds", "1", "--out", tmp_path / "sweep", "--overwrite")
     for command in ("stats", "sweep"):
         assert "does not belong there" in run(command, store, "--out", store / "x", code=2).stderr
         assert "choose another place" in run(command, store, "--out", tmp_path, code=2).stderr
@@ -409,3 +433,219 @@ def test_a_shard_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
         done = run(command, store, code=1)
         assert shard.name in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_options_are_made_of_resolved_hints() -> None:
+    @dataclass
+    class Config:
+        name: str | None = field(default=None, metadata={"help": "A name."})
+        size: float | None = field(default=None, metadata={"help": "A size."})
+        number: int = field(default=3, metadata={"help": "A number."})
+        many: tuple[str, ...] | None = field(default=None, metadata={"help": "Names."})
+        flag: bool = field(default=False, metadata={"help": "A flag."})
+        kind: str = field(default="a", metadata={"help": "A kind.", "choices": ("a", "b")})
+
+    found: list[dict[str, Any]] = []
+
+    @click.command()
+    @config_options(Config)
+    def command(**options: Any) -> None:
+        found.append(options)
+
+    command.main([], standalone_mode=False)
+    assert found.pop() == {"name": None, "size": None, "number": 3, "many": None, "flag": False, "kind": "a"}
+    words = ["--name", "x", "--size", ".5", "--number", "4", "--many", "a,b", "--many", "c", "--flag", "--kind", "b"]
+    command.main(words, standalone_mode=False)
+    assert found.pop() == {
+        "name": "x", "size": 0.5, "number": 4, "many": ("a", "b", "c"), "flag": True, "kind": "b"
+    }  # fmt: skip
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters='\r\n"', exclude_categories=["C", "Z"]), min_size=1), min_size=1)
+)
+def test_lists_take_commas_repetition_and_quotes(names: list[str]) -> None:
+    wanted = tuple(dict.fromkeys(names))
+    quoted = [f'"{name}"' if "," in name else name for name in names]
+    assert split_list([",".join(quoted)]) == wanted
+    assert split_list([", ".join(quoted)]) == wanted
+    assert split_list(quoted) == wanted
+    for broken in (["a,"], [""], ["a", " "]):
+        with pytest.raises(click.BadParameter):
+            split_list(broken)
+
+
+def test_lists_of_a_command_take_commas(store: Path, tmp_path: Path) -> None:
+    both = run("pairs", store, "--out", "-", "--domain", "math,chat", "--judges", "judge-a,judge-b").stdout
+    repeated = ("--domain", "math", "--domain", "chat", "--judges", "judge-a", "--judges", "judge-b")
+    assert both == run("pairs", store, "--out", "-", *repeated).stdout
+    assert "unknown rule 'b'" in run("clean", store, "--out", tmp_path / "s", "--rule", "mobile,b", code=2).stderr
+    source = tmp_path / "rows.csv"
+    source.write_text('问题,"a,b",m,s\nx,y,z,3\n', encoding="utf-8")
+    mapped = "query=问题,text=a,b,model=m,score=s"
+    run("import", source, "--out", tmp_path / "mapped", "--domain", "math", "--map", mapped, "--format", "flat")
+    assert json.loads(run("info", tmp_path / "mapped", "--json").stdout)["models"] == {"z": 1}
+
+
+def test_the_store_may_be_left_out(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown = run("info", store).stdout
+    monkeypatch.setenv("COIGP_STORE", str(store))
+    assert run("info").stdout == shown
+    assert run("check", "--json", code=1).stdout == run("check", store, "--json", code=1).stdout
+    monkeypatch.setenv("COIGP_STORE", str(tmp_path))
+    assert run("info", store).stdout == shown, "what is typed counts more"
+    assert "no manifest.json" in run("info", code=1).stderr
+    # A name alone is a repository's, a directory alone a store whose repository was forgotten.
+    assert "no manifest.json" in run("publish", "org/name", "--version", "1.0.0", code=1).stderr
+    assert "Missing arguments" in run("publish", store, "--version", "1.0.0", code=2).stderr
+
+
+@pytest.mark.parametrize("words", [["-v", "{0}", "{1}"], ["{0}", "-v", "{1}"], ["-q", "{0}", "{1}", "-v"]])
+def test_verbose_before_or_after(words: list[str], store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = []
+
+    def info(_: Path) -> None:
+        levels.append(logging.getLogger("coig_p").level)
+        raise StoreError("x", "y")
+
+    monkeypatch.setattr("coig_p.stats.info.store_info", info)
+    before = logging.getLogger("coig_p").level
+    run(*(word.format("info", store) for word in words), code=1)
+    assert levels == [logging.INFO]
+    assert logging.getLogger("coig_p").level == before, "left as it was"
+
+
+def test_what_exists_is_replaced_only_with_overwrite(store: Path, tmp_path: Path) -> None:
+    """Every command that writes, onto what it wrote itself; and onto what is no file at all."""
+    copied = tmp_path / "store"
+    shutil.copytree(store, copied)
+    benchmark = tmp_path / "bench.jsonl"
+    benchmark.write_text(json.dumps({"question": "二加二等于几"}) + "\n")
+    files = {
+        "pairs.jsonl": ["pairs", store],
+        "found.parquet": ["contamination", store, "--against", benchmark],
+        "run.toml": ["annotate", "init"],
+    }
+    folders = {
+        "statistics": ["stats", store],
+        "sweep": ["sweep", store, "--thresholds", "1"],
+        "export": ["export", store, "--for", "trl-dpo"],
+        "report": ["check", store],
+    }
+    for name, words in (files | folders).items():
+        option, code = ("--report", 1) if words[0] == "check" else ("--out", 0)
+        place = tmp_path / name
+        run(*words, option, place, code=code)
+        place.chmod(0o700)
+        before = place.stat()
+        assert f"{place} exists: pass --overwrite" in run(*words, option, place, code=2).stderr
+        assert place.stat() == before
+        run(*words, option, place, "--overwrite", code=code)
+        assert place.stat().st_mode != before.st_mode, "not replaced"
+    run("card", copied, "--init")
+    assert "pass --overwrite" in run("card", copied, "--init", code=2).stderr
+    (copied / "card.toml").write_text("")
+    run("card", copied, "--init", "--overwrite")
+    assert (copied / "card.toml").read_text("utf-8") != ""
+
+    if sys.platform == "win32":
+        return
+    for name, words in (files | folders).items():
+        option = "--report" if words[0] == "check" else "--out"
+        real = tmp_path / name
+        link, fifo = tmp_path / f"link-{name}", tmp_path / f"fifo-{name}"
+        link.symlink_to(real)
+        os.mkfifo(fifo)
+        for place in (link, fifo):
+            said = run(*words, option, place, "--overwrite", code=2).stderr
+            assert re.search(r"is a (symbolic link|device or a pipe|file)", said), said
+        assert link.is_symlink()
+        assert fifo.is_fifo()
+    assert "is a symbolic link" in run("pairs", store, "--out", "/dev/stdout", code=2).stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are POSIX")
+def test_an_atomic_write_replaces_only_its_like(tmp_path: Path) -> None:
+    """Whatever a command forgot to ask: no rename onto a link, a pipe, a file where a folder is meant."""
+    (tmp_path / "file").write_text("a")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder-link").symlink_to(tmp_path / "folder")
+    os.mkfifo(tmp_path / "fifo")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for name in ("link", "dangling", "folder-link", "fifo", "folder"):
+        with pytest.raises(UsageError), atomic_file(tmp_path / name):
+            raise AssertionError("opened")
+    for name in ("link", "dangling", "folder-link", "fifo", "file"):
+        with pytest.raises(UsageError), atomic_directory(tmp_path / name):
+            raise AssertionError("opened")
+    with pytest.raises(UsageError), atomic_file(tmp_path / "late"):
+        (tmp_path / "late").symlink_to(tmp_path / "file")
+    (tmp_path / "late").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "file").read_text() == "a"
+
+
+def test_rows_on_standard_output_are_those_of_a_file(store: Path, tmp_path: Path) -> None:
+    run("pairs", store, "--out", tmp_path / "pairs.jsonl")
+    done = run("pairs", store, "--out", "-")
+    assert done.stdout == (tmp_path / "pairs.jsonl").read_text("utf-8")
+    assert done.stderr == ""
+    found = tmp_path / "found.parquet"
+    run("contamination", store, "--against", store, "--out", found, code=1)
+    shown = run("contamination", store, "--against", store, "--out", "-", code=1).stdout
+    assert [json.loads(line) for line in shown.splitlines()] == pq.read_table(found).to_pylist()
+    assert run("annotate", "init").stdout == run("annotate", "init", "--out", "-").stdout
+
+
+def test_a_name_with_line_breaks_stays_in_its_row() -> None:
+    lines = table(["model", "n"], [["a\nb\tc\x1b[2J", 1], ["b", 2]]).splitlines()
+    assert lines[1:] == ["a\\nb\\tc\\u001b[2J  1", "b                 2"]
+
+
+def test_the_environment_names_versions_and_nothing_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"HF_TOKEN": "hf_secret", "COIGP_STORE": "/home/somebody/store", "HF_ENDPOINT": "https://a:b@c.org"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    found = json.loads(run("env", "--json").stdout)
+    assert found["versions"]["coig_p"] == coig_p.__version__
+    assert found["versions"]["pyarrow"] == pa.__version__
+    assert found["extras"]["annotate"] in (True, False)
+    assert {"dev", "bench"}.isdisjoint(found["extras"])
+    for shown in (run("env").stdout, json.dumps(found)):
+        assert not any(secret in shown for secret in (*secrets.values(), str(Path.home()), str(Path.cwd())))
+    assert re.search(r"^COIGP_STORE +set$", run("env").stdout, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("shell", "written", "configured"),
+    [
+        ("bash", ".local/share/coigp/completion.bash", ".bashrc"),
+        ("zsh", ".zfunc/_coigp", ".zshrc"),
+        ("fish", ".config/fish/completions/coigp.fish", None),
+    ],
+)
+def test_completion_is_installed_once(
+    shell: str, written: str, configured: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "ZDOTDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
+    if configured:
+        (tmp_path / configured).write_text("alias a=b")  # no line break at its end
+    assert str(tmp_path / written) in run("--install-completion").stdout
+    before = {path: path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()}
+    assert "_COIGP_COMPLETE" in before[tmp_path / written]
+    if configured:
+        assert before[tmp_path / configured].startswith("alias a=b\n")
+    assert "already" in run("--install-completion", shell).stdout
+    assert {path: path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_COIGP_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "coigp co")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert run().stdout == "plain,contamination\n"

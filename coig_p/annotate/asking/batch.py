@@ -23,6 +23,7 @@ from coig_p.annotate.tasks.queries import collect, decide
 from coig_p.annotate.tasks.requests import Request, verdict
 from coig_p.core.atomic import atomic_file
 from coig_p.ingest.readers import read_rows
+from coig_p.store.places import check_file
 
 _ANSWERS_AT_ONCE = 256
 
@@ -34,8 +35,13 @@ class Read(NamedTuple):
     problems: list[str]
 
 
-def batch_out(config: RunConfig, ledger: Ledger, folder: Path) -> tuple[str | None, dict[Path, int]]:
+def batch_out(
+    config: RunConfig, ledger: Ledger, folder: Path, overwrite: bool = False
+) -> tuple[str | None, dict[Path, int]]:
     """Write what the first unfinished stage still has to ask, a file for each endpoint.
+
+    Args:
+        overwrite: replace batch files of that stage in the folder.
 
     Returns:
         The stage (None: nothing is left to ask) and how many requests are in each file.
@@ -55,7 +61,9 @@ def batch_out(config: RunConfig, ledger: Ledger, folder: Path) -> tuple[str | No
                     if key in seen:
                         continue
                     seen.add(key)
-                    stream = stream or files.enter_context(atomic_file(path))
+                    if stream is None:
+                        check_file(path, "a batch file", overwrite)
+                        stream = files.enter_context(atomic_file(path))
                     stream.write(json.dumps(_line(request, key), ensure_ascii=False).encode() + b"\n")
                     put.append((PUT, {**request.about(ask, key), "state": BATCHED}))
                 if stream is not None:
