@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 from importlib import import_module
 
+_signal = import_module("_signal")  # built in; signal itself imports enum and more, and Ctrl-C may come meanwhile
 TYPE_CHECKING = False  # see coig_p/__init__.py
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -23,23 +23,28 @@ def publish() -> None:
 
 def _run(module: str) -> None:
     # Not where the signal is ignored, as it is for a job in the background.
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ours = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+    if ours:
+        _signal.signal(_signal.SIGINT, _interrupted)
     try:
-        # An exception while modules are imported may be caught by one of them, or be shown with a traceback.
-        _interrupt(_leave, ours)
-        command = import_module(module).main
-        _interrupt(signal.default_int_handler, ours)
-        try:
-            command()
-        finally:
-            _interrupt(_leave, ours)  # all is written; Python is only shutting down
+        import_module(module).main()
     except KeyboardInterrupt:
         _leave()
+    finally:
+        if ours:
+            _signal.signal(_signal.SIGINT, _leave)  # all is written; Python is only shutting down
 
 
-def _interrupt(handler: Any, ours: bool) -> None:
-    if ours:
-        signal.signal(signal.SIGINT, handler)
+def _interrupted(_number: int, frame: Any) -> None:
+    """Leave at once where a module is being imported, which may make another error of an exception, or swallow it.
+
+    What is being written is then as it is after any kill: the old files, and a leftover that the next write removes.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _leave()
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _leave(*_: object) -> NoReturn:

@@ -83,13 +83,16 @@ def test_a_closed_pipe_is_no_error(rows: int, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# Ctrl-C is sent while a module is imported, by the module's own finder, so that the moment is always the same.
+# Ctrl-C comes while a module is imported, always at the same moment; and that module makes another error of it.
 INTERRUPTED = """
 import os, signal, sys
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == os.environ["INTERRUPTED"]:
-            os.kill(os.getpid(), signal.SIGINT)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                raise TypeError("expected a message argument") from None
 sys.meta_path.insert(0, Finder())
 from coig_p.__main__ import main
 main()
