@@ -36,11 +36,13 @@ def load_dataset(*args: Any, **kwargs: Any) -> Any:
     return load_dataset(*args, **kwargs)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found = getattr(import_module(_WHERE[name]), name)
-    return found
+if not TYPE_CHECKING:  # type checkers would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(import_module(_WHERE[name]), name)
+        return found
 
 
 def __dir__() -> list[str]:

@@ -138,3 +138,9 @@ def test_other_names_go_on_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     (tmp_path / "x.csv").write_text("a\n1\n")
     found = datasets.load_dataset("csv", data_files=str(tmp_path / "x.csv"), split="train", cache_dir=cache)
     assert found.to_list() == [{"a": 1}]
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'coig_p' has no attribute 'Stores'"):
+        _ = coig_p.Stores  # type: ignore[attr-defined]
+    assert set(coig_p.__all__) <= set(dir(coig_p))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import STDOUT, one_line, progress, table
+from coig_p.cli.screen import STDOUT, one_line, progress, say, table
 from coig_p.cli.tree import Group
 from coig_p.core.text import printable
 
@@ -312,7 +312,7 @@ def _run(
         stages or STAGES,
         max_cost=None if max_cost is None else int(Decimal(str(max_cost)) * MONEY),
         max_seconds=None if max_hours is None else max_hours * 3600,
-        say=lambda line: click.echo(printable(line), err=True),
+        say=say,
         progress=lambda what, total: progress(what, total, "requests"),
     )
     if json_:

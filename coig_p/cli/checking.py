@@ -51,7 +51,7 @@ def verify(store: Path, json_: bool) -> None:
         click.echo(json.dumps({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
     else:
         for problem in problems:
-            click.echo(printable(problem), err=True)
+            click.echo(one_line(problem), err=True)
         if not problems:
             click.echo(f"{printable(str(store))}: {len(opened.manifest.files)} files are as the manifest says")
     if problems:
@@ -252,7 +252,7 @@ def clean(
 @click.option(
     "--similarity",
     "threshold",
-    type=click.FloatRange(0, 1),
+    type=click.FloatRange(0, 1, min_open=True),
     help="Smallest similarity. Default: 0.7, with --method semantic 0.85.",
 )
 @click.option("--ngram", type=int, help="Characters of an n-gram. Default: 3 for queries, 5 for responses.")
@@ -402,7 +402,7 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
 @click.option(
     "--similarity",
     "threshold",
-    type=click.FloatRange(0, 1),
+    type=click.FloatRange(0, 1, min_open=True),
     default=0.8,
     show_default=True,
     help="Smallest share of its n-grams that stand in ours.",

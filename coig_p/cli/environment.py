@@ -18,6 +18,7 @@ from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.store.locate import STORE_VARIABLE
 
+SHELLS = ("bash", "zsh", "fish")
 _PACKAGE = "coig-p"
 # Where a release is read and written; the rest of what we need rarely matters in a report.
 _PACKAGES = ("datasets", "huggingface_hub", "pyarrow", "numpy", "scipy", "pandas", "datasketch", "opencc", "click")
@@ -89,8 +90,6 @@ def install_completion(cli: click.Command, shell: str, variable: str) -> list[st
     Raises:
         UsageError: another shell.
     """
-    from coig_p.cli.main import SHELLS
-
     shell = shell or Path(os.environ.get("SHELL", "")).name
     kind = get_completion_class(shell) if shell in SHELLS else None
     if kind is None:

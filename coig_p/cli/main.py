@@ -17,7 +17,6 @@ from coig_p.errors import CoigPError
 
 _EXIT_INTERRUPTED = 130
 _COMPLETE = "_COIGP_COMPLETE"  # set by a shell that asks what could stand next
-SHELLS = ("bash", "zsh", "fish")
 
 # In the order the data flows: name, module, what it does.
 COMMANDS = {
@@ -156,7 +155,7 @@ def _install_completion(context: click.Context, _option: click.Parameter, shell:
     "--install-completion",
     is_flag=False,
     flag_value="",
-    metavar=f"[{'|'.join(SHELLS)}]",
+    metavar="[bash|zsh|fish]",
     expose_value=False,
     is_eager=True,
     callback=_install_completion,

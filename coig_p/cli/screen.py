@@ -70,6 +70,16 @@ def standard_output() -> IO[bytes]:
     return sys.stdout.buffer
 
 
+def say(line: str) -> None:
+    """How a command is doing, on standard error; nothing with -q."""
+    if not _is_quiet():
+        click.echo(printable(line), err=True)
+
+
+def _is_quiet() -> bool:
+    return logging.getLogger("coig_p").level >= logging.ERROR
+
+
 @contextmanager
 def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[int], None]]:
     """A bar on standard error while the block runs; silent where that is not a terminal."""
@@ -79,7 +89,7 @@ def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[i
     console = Console(stderr=True)
     done = DownloadColumn() if unit == "bytes" else TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}")
     columns = TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn()
-    quiet = not console.is_terminal or logging.getLogger("coig_p").level >= logging.ERROR
+    quiet = not console.is_terminal or _is_quiet()
     with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)
