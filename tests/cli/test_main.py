@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
-import shutil
 import sys
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import click
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import run
-from hypothesis import given
-from hypothesis import strategies as st
 from make import make_rows, make_store
 from oracle import oracle_pairs
 
-import coig_p
-from coig_p.cli.main import COMMANDS, cli
-from coig_p.cli.options import config_options, split_list
 from coig_p.cli.screen import table
-from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.text import printable, width
-from coig_p.errors import StoreError, UsageError
-from coig_p.pairs.config import PairConfig
-from coig_p.pairs.plan import ShardConfig
-from coig_p.pairs.splits import SplitConfig
 
 ROWS = [
     {
@@ -196,66 +180,6 @@ def test_pairs_are_the_oracles_in_either_file_type(
             assert pq.read_table(out).to_pylist() == wanted
         else:
             assert [json.loads(line) for line in out.read_text("utf-8").splitlines()] == wanted
-
-
-def every_command() -> dict[str, click.Command]:
-    """The whole tree, by what is typed after coigp."""
-    found: dict[str, click.Command] = {}
-    waiting: list[tuple[str, click.Command]] = [("", cli)]
-    while waiting:
-        words, command = waiting.pop()
-        found[words] = command
-        if isinstance(command, click.Group):
-            context = click.Context(command)
-            for name in command.list_commands(context):
-                below = command.get_command(context, name)
-                assert below is not None, name
-                waiting.append((f"{words} {name}".strip(), below))
-    return found
-
-
-TREE = every_command()
-
-
-def test_every_field_of_the_configs_is_an_option() -> None:
-    for name, configs in {"pairs": [PairConfig], "export": [PairConfig, SplitConfig, ShardConfig]}.items():
-        options = {option.name for option in TREE[name].params} | {"format"}  # which export has another option for
-        for config in configs:
-            assert {option.name for option in fields(config)} <= options
-
-
-@pytest.mark.parametrize("words", sorted(TREE))
-def test_every_command_says_what_it_does(words: str) -> None:
-    command = TREE[words]
-    assert command.help is not None
-    assert f"coigp {words}".strip() in command.help, "no example"
-    assert not command.get_short_help_str(200).endswith("...")
-    options = {name for option in command.params for name in option.opts}
-    assert {"-v", "-q"} <= options
-    if not isinstance(command, click.Group):
-        assert ("--json" in options) != ("No --json:" in command.help)
-    for option in command.params:
-        if isinstance(option, click.Option):
-            assert option.help, f"{words} {option.name} has no help"
-            if option.multiple:
-                commas = "no commas" in option.help.lower() or "..." in str(option.metavar)
-                assert commas, f"{words} {option.name}: repeatable, and without commas"
-    if any(isinstance(option, click.Option) and option.name == "out" for option in command.params):
-        assert "--overwrite" in options or words == "annotate demo"
-    if "--threshold" in options:
-        assert (
-            next(one for one in command.params if "--threshold" in one.opts).help
-            == PairConfig.__dataclass_fields__["threshold"].metadata["help"]
-        )
-    assert "Usage: coigp" in run(*words.split(), "--help").stdout
-
-
-def test_the_commands_stand_under_headings() -> None:
-    shown = run("-h").stdout
-    headings = re.findall(r"^(\w[\w ]*):$", shown, flags=re.MULTILINE)
-    assert headings == ["Options", *COMMANDS]
-    names = re.findall(r"^  ([a-z]+) +[A-Z]", shown, flags=re.MULTILINE)
-    assert names == [name for rows in COMMANDS.values() for name, _, _ in rows]
 
 
 def test_interrupted_exits_130(
@@ -435,222 +359,6 @@ def test_a_shard_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_options_are_made_of_resolved_hints() -> None:
-    @dataclass
-    class Config:
-        name: str | None = field(default=None, metadata={"help": "A name."})
-        size: float | None = field(default=None, metadata={"help": "A size."})
-        number: int = field(default=3, metadata={"help": "A number."})
-        many: tuple[str, ...] | None = field(default=None, metadata={"help": "Names."})
-        flag: bool = field(default=False, metadata={"help": "A flag."})
-        kind: str = field(default="a", metadata={"help": "A kind.", "choices": ("a", "b")})
-
-    found: list[dict[str, Any]] = []
-
-    @click.command()
-    @config_options(Config)
-    def command(**options: Any) -> None:
-        found.append(options)
-
-    command.main([], standalone_mode=False)
-    assert found.pop() == {"name": None, "size": None, "number": 3, "many": None, "flag": False, "kind": "a"}
-    words = ["--name", "x", "--size", ".5", "--number", "4", "--many", "a,b", "--many", "c", "--flag", "--kind", "b"]
-    command.main(words, standalone_mode=False)
-    assert found.pop() == {
-        "name": "x", "size": 0.5, "number": 4, "many": ("a", "b", "c"), "flag": True, "kind": "b"
-    }  # fmt: skip
-
-
-@given(
-    st.lists(st.text(st.characters(exclude_characters='\r\n"', exclude_categories=["C", "Z"]), min_size=1), min_size=1)
-)
-def test_lists_take_commas_repetition_and_quotes(names: list[str]) -> None:
-    wanted = tuple(dict.fromkeys(names))
-    quoted = [f'"{name}"' if "," in name else name for name in names]
-    assert split_list([",".join(quoted)]) == wanted
-    assert split_list([", ".join(quoted)]) == wanted
-    assert split_list(quoted) == wanted
-    for broken in (["a,"], [""], ["a", " "]):
-        with pytest.raises(click.BadParameter):
-            split_list(broken)
-
-
-def test_lists_of_a_command_take_commas(store: Path, tmp_path: Path) -> None:
-    both = run("pairs", store, "--out", "-", "--domain", "math,chat", "--judges", "judge-a,judge-b").stdout
-    repeated = ("--domain", "math", "--domain", "chat", "--judges", "judge-a", "--judges", "judge-b")
-    assert both == run("pairs", store, "--out", "-", *repeated).stdout
-    assert "unknown rule 'b'" in run("clean", store, "--out", tmp_path / "s", "--rule", "mobile,b", code=2).stderr
-    source = tmp_path / "rows.csv"
-    source.write_text('问题,"a,b",m,s\nx,y,z,3\n', encoding="utf-8")
-    mapped = "query=问题,text=a,b,model=m,score=s"
-    run("import", source, "--out", tmp_path / "mapped", "--domain", "math", "--map", mapped, "--format", "flat")
-    assert json.loads(run("info", tmp_path / "mapped", "--json").stdout)["models"] == {"z": 1}
-
-
-def test_the_store_may_be_left_out(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shown = run("info", store).stdout
-    monkeypatch.setenv("COIGP_STORE", str(store))
-    assert run("info").stdout == shown
-    assert run("check", "--json", code=1).stdout == run("check", store, "--json", code=1).stdout
-    monkeypatch.setenv("COIGP_STORE", str(tmp_path))
-    assert run("info", store).stdout == shown, "what is typed counts more"
-    assert "no manifest.json" in run("info", code=1).stderr
-    # A name alone is a repository's, a directory alone a store whose repository was forgotten.
-    assert "no manifest.json" in run("publish", "org/name", "--version", "1.0.0", code=1).stderr
-    assert "Missing arguments" in run("publish", store, "--version", "1.0.0", code=2).stderr
-
-
-@pytest.mark.parametrize("words", [["-v", "{0}", "{1}"], ["{0}", "-v", "{1}"], ["-q", "{0}", "{1}", "-v"]])
-def test_verbose_before_or_after(words: list[str], store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    levels = []
-
-    def info(_: Path) -> None:
-        levels.append(logging.getLogger("coig_p").level)
-        raise StoreError("x", "y")
-
-    monkeypatch.setattr("coig_p.stats.info.store_info", info)
-    before = logging.getLogger("coig_p").level
-    run(*(word.format("info", store) for word in words), code=1)
-    assert levels == [logging.INFO]
-    assert logging.getLogger("coig_p").level == before, "left as it was"
-
-
-def changed_at(place: Path) -> tuple[int, int]:
-    found = place.stat()
-    return found.st_mode, found.st_mtime_ns
-
-
-def test_what_exists_is_replaced_only_with_overwrite(store: Path, tmp_path: Path) -> None:
-    """Every command that writes, onto what it wrote itself; and onto what is no file at all."""
-    copied = tmp_path / "store"
-    shutil.copytree(store, copied)
-    benchmark = tmp_path / "bench.jsonl"
-    benchmark.write_text(json.dumps({"question": "二加二等于几"}) + "\n")
-    files = {
-        "pairs.jsonl": ["pairs", store],
-        "found.parquet": ["contamination", store, "--against", benchmark],
-        "run.toml": ["annotate", "init"],
-    }
-    folders = {
-        "statistics": ["stats", store],
-        "sweep": ["sweep", store, "--thresholds", "1"],
-        "export": ["export", store, "--for", "trl-dpo"],
-        "report": ["check", store],
-    }
-    for name, words in (files | folders).items():
-        option, code = ("--report", 1) if words[0] == "check" else ("--out", 0)
-        place = tmp_path / name
-        run(*words, option, place, code=code)
-        place.chmod(0o700)
-        before = changed_at(place)
-        assert f"{place} exists: pass --overwrite" in run(*words, option, place, code=2).stderr
-        assert changed_at(place) == before
-        run(*words, option, place, "--overwrite", code=code)
-        assert changed_at(place) != before, "not replaced"
-    run("card", copied, "--init")
-    assert "pass --overwrite" in run("card", copied, "--init", code=2).stderr
-    (copied / "card.toml").write_text("")
-    run("card", copied, "--init", "--overwrite")
-    assert (copied / "card.toml").read_text("utf-8") != ""
-
-    if sys.platform == "win32":
-        return
-    for name, words in (files | folders).items():
-        option = "--report" if words[0] == "check" else "--out"
-        real = tmp_path / name
-        link, fifo = tmp_path / f"link-{name}", tmp_path / f"fifo-{name}"
-        link.symlink_to(real)
-        os.mkfifo(fifo)
-        for place in (link, fifo):
-            said = run(*words, option, place, "--overwrite", code=2).stderr
-            assert re.search(r"is a (symbolic link|device or a pipe|file)", said), said
-        assert link.is_symlink()
-        assert fifo.is_fifo()
-    assert "is a symbolic link" in run("pairs", store, "--out", "/dev/stdout", code=2).stderr
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are POSIX")
-def test_an_atomic_write_replaces_only_its_like(tmp_path: Path) -> None:
-    """Whatever a command forgot to ask: no rename onto a link, a pipe, a file where a folder is meant."""
-    (tmp_path / "file").write_text("a")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "folder-link").symlink_to(tmp_path / "folder")
-    os.mkfifo(tmp_path / "fifo")
-    before = sorted(path.name for path in tmp_path.iterdir())
-    for name in ("link", "dangling", "folder-link", "fifo", "folder"):
-        with pytest.raises(UsageError), atomic_file(tmp_path / name):
-            raise AssertionError("opened")
-    for name in ("link", "dangling", "folder-link", "fifo", "file"):
-        with pytest.raises(UsageError), atomic_directory(tmp_path / name):
-            raise AssertionError("opened")
-    with pytest.raises(UsageError), atomic_file(tmp_path / "late"):
-        (tmp_path / "late").symlink_to(tmp_path / "file")
-    (tmp_path / "late").unlink()
-    assert sorted(path.name for path in tmp_path.iterdir()) == before
-    assert (tmp_path / "file").read_text() == "a"
-
-
-def test_rows_on_standard_output_are_those_of_a_file(store: Path, tmp_path: Path) -> None:
-    run("pairs", store, "--out", tmp_path / "pairs.jsonl")
-    done = run("pairs", store, "--out", "-")
-    assert done.stdout == (tmp_path / "pairs.jsonl").read_text("utf-8")
-    assert done.stderr == ""
-    found = tmp_path / "found.parquet"
-    run("contamination", store, "--against", store, "--out", found, code=1)
-    shown = run("contamination", store, "--against", store, "--out", "-", code=1).stdout
-    assert [json.loads(line) for line in shown.splitlines()] == pq.read_table(found).to_pylist()
-    assert run("annotate", "init").stdout == run("annotate", "init", "--out", "-").stdout
-
-
 def test_a_name_with_line_breaks_stays_in_its_row() -> None:
     lines = table(["model", "n"], [["a\nb\tc\x1b[2J", 1], ["b", 2]]).splitlines()
     assert lines[1:] == ["a\\nb\\tc\\u001b[2J  1", "b                 2"]
-
-
-def test_the_environment_names_versions_and_nothing_private(monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = {"HF_TOKEN": "hf_secret", "COIGP_STORE": "/home/somebody/store", "HF_ENDPOINT": "https://a:b@c.org"}
-    for name, value in secrets.items():
-        monkeypatch.setenv(name, value)
-    found = json.loads(run("env", "--json").stdout)
-    assert found["versions"]["coig_p"] == coig_p.__version__
-    assert found["versions"]["pyarrow"] == pa.__version__
-    assert found["extras"]["annotate"] in (True, False)
-    assert {"dev", "bench"}.isdisjoint(found["extras"])
-    for shown in (run("env").stdout, json.dumps(found)):
-        assert not any(secret in shown for secret in (*secrets.values(), str(Path.home()), str(Path.cwd())))
-    assert re.search(r"^COIGP_STORE +set$", run("env").stdout, flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("shell", "written", "configured"),
-    [
-        ("bash", ".local/share/coigp/completion.bash", ".bashrc"),
-        ("zsh", ".zfunc/_coigp", ".zshrc"),
-        ("fish", ".config/fish/completions/coigp.fish", None),
-    ],
-)
-def test_completion_is_installed_once(
-    shell: str, written: str, configured: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "ZDOTDIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
-    if configured:
-        (tmp_path / configured).write_text("alias a=b")  # no line break at its end
-    assert str(tmp_path / written) in run("--install-completion").stdout
-    before = {path: path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()}
-    assert "_COIGP_COMPLETE" in before[tmp_path / written]
-    if configured:
-        assert before[tmp_path / configured].startswith("alias a=b\n")
-    assert "already" in run("--install-completion", shell).stdout
-    assert {path: path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("_COIGP_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", "coigp co")
-    monkeypatch.setenv("COMP_CWORD", "1")
-    assert run().stdout == "plain,contamination\n"
