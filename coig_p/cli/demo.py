@@ -13,7 +13,9 @@ from datasets import load_dataset
 
 from coig_p.annotate.demo import JUDGES, MODELS
 from coig_p.annotate.demo import run as annotate_scripted
+from coig_p.cli.options import overwrite_option
 from coig_p.cli.screen import progress, table
+from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.errors import UsageError
 from coig_p.ingest.files import import_files
@@ -34,14 +36,30 @@ RAW = BUNDLED.parent / "raw"
 _DOMAIN, _THRESHOLD = "math", 2
 
 
-def run_demo(release: Path) -> None:
-    """Print the main job, step by step. It leaves the release behind; all else was in a temporary folder."""
-    check_target(release, overwrite=True)
+@command("demo")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="coigp-demo",
+    show_default=True,
+    metavar="DIR",
+    help="Where to leave the release.",
+)
+@overwrite_option("the release that an earlier demo left at DIR")
+def demo(out: Path, overwrite: bool) -> None:
+    """Run the main job on the bundled data: annotate, import, look, load pairs, release, rehearse publishing.
+
+    No --json: it is there to be read.
+
+    \b
+    coigp demo
+    """
+    check_target(out, overwrite)
     bars = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
         with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder:
-            _demo(Path(folder), release)
+            _demo(Path(folder), out)
     finally:
         if bars:
             datasets.enable_progress_bars()
