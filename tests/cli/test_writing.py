@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from annotating import pool, write_run
 from commands import run
 
 from coig_p.core.atomic import atomic_directory, atomic_file
@@ -104,3 +105,14 @@ def test_rows_on_standard_output_are_those_of_a_file(store: Path, tmp_path: Path
     shown = run("contamination", store, "--against", store, "--out", "-", code=1).stdout
     assert [json.loads(line) for line in shown.splitlines()] == pq.read_table(found).to_pylist()
     assert run("annotate", "init").stdout == run("annotate", "init", "--out", "-").stdout
+
+
+def test_batch_files_are_replaced_only_with_overwrite(tmp_path: Path) -> None:
+    config = write_run(tmp_path, pool("http://127.0.0.1:9", 3, 3))  # nothing is asked
+    words = ("annotate", "run", config.path, "--batch-out", tmp_path / "batch")
+    run(*words)
+    first = {path: path.read_bytes() for path in (tmp_path / "batch").iterdir()}
+    run("annotate", "run", config.path, "--batch-forget")
+    assert "pass --overwrite" in run(*words, code=2).stderr
+    run(*words, "--overwrite")
+    assert {path: path.read_bytes() for path in (tmp_path / "batch").iterdir()} == first
