@@ -1,22 +1,28 @@
 # make demo   sets up everything and runs the main job on the bundled data
-# make test   sets up everything and passes the tests, offline
+# make test   sets up everything and passes the tests, offline, in an order drawn anew: SEED=... repeats one,
+#             COVERAGE=1 counts lines and fails where fewer are run than pyproject.toml asks for
 # make test-matrix  the builder's tests on the oldest supported datasets, on 4.0 and on the newest
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
+# make test-packages  the wheel in bare environments of every Python here, and the tests that the sdist carries
 # make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
-# make check  lint and types        make bench  the benchmarks        make clean
+# make check  lint, layers and types        make bench  the benchmarks        make clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test test-matrix test-train check format docs bench clean
+.PHONY: demo test test-matrix test-train test-packages check format docs bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo
 
+SEED := $(or $(SEED),$(shell date +%s))
+
+# COVERAGE=1 counts lines, in subprocesses too; fail_under in pyproject.toml is the figure they may not fall below.
 test: $(DEVELOP)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --randomly-seed=$(SEED) \
+	  $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 MATRIX := $(basename $(notdir $(wildcard tests/matrix/*.txt)))
 
@@ -46,10 +52,17 @@ test-train: .train-venv/.installed
 	@.matrix/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e . 'pytest>=8.3' 'hypothesis>=6.100'
 	@touch $@
 
+# Heavy: an environment for each Python.
+test-packages: $(DEVELOP)
+	@tests/packages.sh $(BIN)/python
+
 check: $(DEVELOP)
 	$(BIN)/ruff check coig_p tests benchmarks docs
 	$(BIN)/ruff format --check coig_p tests benchmarks docs
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini $$(find tests -name '*.py' -not -path 'tests/publish/*')
+	$(BIN)/mypy --config-file tests/mypy.ini tests/publish
 
 format: $(DEVELOP)
 	$(BIN)/ruff check --fix coig_p tests benchmarks docs
@@ -90,4 +103,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .venv .matrix .train-venv .docs-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage* .venv .matrix .train-venv .docs-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

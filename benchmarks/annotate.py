@@ -1,7 +1,7 @@
 """How close asking comes to what an endpoint could do, and memory over a large ledger.
 
 A scripted server in a process of its own answers 2,000 requests after 50 ms each, 64 at a time. The
-alternative beside it is the same client in a bare loop: no ledger, no limits, nothing kept.
+alternative beside it is OpenAI's own client in a bare loop: no ledger, no limits, nothing kept.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -64,21 +67,22 @@ concurrency = {CONCURRENCY}
 
 def measure_asking(base_url: str) -> dict[str, float]:
     """Seconds that the stage takes, between the first request's sending and the last one's record."""
-    import openai  # as measure_bare has it
+    import aiohttp  # not part of the asking
 
-    from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.asking.ledger import LEDGER
     from coig_p.annotate.stages import run_stages
 
-    assert openai
+    assert aiohttp
     with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
         config = run_file(Path(folder), base_url, REQUESTS)
         began = time.process_time()
         report = run_stages(config, ("generate",))
         processor = time.process_time() - began
         assert report.sent == {"writer": REQUESTS}, report
-        with Ledger.open(config.folder) as ledger:
-            begin = ledger.rows("SELECT MIN(at) FROM attempts")[0][0]
-            end, answered = ledger.rows("SELECT MAX(at), COUNT(*) FROM requests WHERE state = 'answered'")[0]
+        with closing(sqlite3.connect(config.folder / LEDGER)) as ledger:
+            begin = ledger.execute("SELECT MIN(at) FROM attempts").fetchone()[0]
+            done = "SELECT MAX(at), COUNT(*) FROM requests WHERE state = 'answered'"
+            end, answered = ledger.execute(done).fetchone()
         assert answered == REQUESTS
     return {"seconds": end - begin, "processor": processor}
 
@@ -111,42 +115,39 @@ def measure_bare(base_url: str) -> dict[str, float]:
 def measure_memory(rows: int) -> dict[str, float]:
     """Growth while a run goes over a ledger that has every answer already, and writes its status."""
     from coig_p.annotate.asking.asker import Asker
-    from coig_p.annotate.asking.ledger import PUT, Ledger
+    from coig_p.annotate.asking.ledger import ANSWERED, FromBatch, LedgerWriter, Taken
     from coig_p.annotate.asking.limits import Budget
     from coig_p.annotate.stages import requests_of
-    from coig_p.annotate.status import status
+    from coig_p.annotate.status import status_of
     from coig_p.annotate.tasks.queries import collect, decide
 
     with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
         config = run_file(Path(folder), "http://127.0.0.1:1/v1", rows)
-        with Ledger.open(config.folder, write=True) as ledger:
+        with LedgerWriter.open(config.folder) as ledger:
             collect(config, ledger)
             decide(config, ledger)
             body = json.dumps({"choices": [{"message": {"content": "回答" * 200}, "finish_reason": "stop"}]})
-            work: list[Any] = []
-            for request in requests_of(config, ledger, "generate")["writer"]:
-                work.append((PUT, {**request.about(0, request.key(0)), "state": "answered"}))
-                work.append(("UPDATE requests SET body = ? WHERE key = ?", (body, request.key(0))))
-                if len(work) >= 2000:
-                    ledger.commit(work)
-                    work.clear()
-            ledger.commit(work)
-        del work
+            taken = Taken(ANSWERED, None, None, None, None, 0, "stop", body)
+            requests = requests_of(config, ledger, "generate")["writer"]
+            while some := list(islice(requests, 1000)):
+                ledger.put_out(request.entry(0, request.key(0)) for request in some)
+                ledger.take_in(FromBatch(request.key(0), "writer", taken, "") for request in some)
+        del some
 
-        async def go(ledger: Ledger) -> None:
-            asker = Asker(config, ledger, Budget(None, 0))
+        async def go(ledger: LedgerWriter) -> None:
+            asker = Asker(config.by_name, ledger, Budget(None, 0))
             await asker.ask_all(requests_of(config, ledger, "generate"))
             assert not asker.asked
             await asker.close()
 
-        import openai  # what every run has, whatever the ledger holds
+        import aiohttp  # what every run has, whatever the ledger holds
 
-        assert openai
-        with Ledger.open(config.folder, write=True) as ledger:
+        assert aiohttp
+        with LedgerWriter.open(config.folder) as ledger:
             began = time.perf_counter()
             with PeakMemory() as memory:
                 asyncio.run(go(ledger))
-                assert status(config, ledger)["stages"]["generate"]["done"] == rows
+                assert status_of(config, ledger).stages["generate"].done == rows
             return {"mebibytes": memory.grown() / 2**20, "seconds": time.perf_counter() - began}
 
 

@@ -21,10 +21,10 @@ def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     with tempfile.TemporaryDirectory(prefix="coigp-kills-") as folder:
-        counts = kills(Path(folder), number, random.Random(seed))
+        counts = kills(Path(folder), number, random.Random(seed), held=False)
     publish(
         "annotate_kills.md",
-        f"""SIGKILL at random moments of `coigp annotate run`, seed {seed}. {where("openai", "aiohttp")}
+        f"""SIGKILL at random moments of `coigp annotate run`, seed {seed}. {where("aiohttp")}
 
 | | |
 |---|---|

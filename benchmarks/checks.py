@@ -64,8 +64,10 @@ def measure(way: str, store: Path) -> Measured:
 def time_rules(store: Path) -> dict[str, float]:
     """Seconds of each text and row rule, of what they share, over one shard; not of totals' sums."""
     from coig_p.store.store import Store
-    from coig_p.validation.checks.structure import Rows, Totals
+    from coig_p.validation.checks import CHECKS
+    from coig_p.validation.checks.rows import BatchView
     from coig_p.validation.checks.texts import Texts
+    from coig_p.validation.checks.totals import Totals
     from coig_p.validation.gate import BATCH_SIZE
     from coig_p.validation.rules import RULES
 
@@ -75,15 +77,15 @@ def time_rules(store: Path) -> dict[str, float]:
         for batch in pq.ParquetFile(store / file.path).iter_batches(batch_size=BATCH_SIZE):
             begin = time.perf_counter()
             texts = Texts(batch)
-            rows = Rows(batch, texts, opened.manifest)
+            view = BatchView(batch, texts, opened.manifest)
             spent["(code points and flags)"] += time.perf_counter() - begin
             begin = time.perf_counter()
-            Totals(opened.manifest).observe(rows)
+            Totals(opened.manifest).observe(view)
             spent["(totals)"] += time.perf_counter() - begin
             for rule in RULES.values():
                 if rule.over != "totals":
                     begin = time.perf_counter()
-                    found = rule.find(texts if rule.over == "texts" else rows, **rule.options)
+                    found = CHECKS[rule.id](texts if rule.over == "texts" else view, **rule.options)
                     if rule.over == "rows":
                         list(found)
                     spent[rule.id] += time.perf_counter() - begin
@@ -92,6 +94,7 @@ def time_rules(store: Path) -> dict[str, float]:
 
 def doubled() -> tuple[float, str]:
     """The worst growth of a rule's time over all hostile texts, where it takes long enough to tell."""
+    from coig_p.validation.checks import CHECKS
     from coig_p.validation.checks.texts import Texts
     from coig_p.validation.rules import RULES
 
@@ -99,7 +102,7 @@ def doubled() -> tuple[float, str]:
         times = []
         for _ in range(3):
             begin = time.perf_counter()
-            RULES[rule].find(texts, **RULES[rule].options)
+            CHECKS[rule](texts, **RULES[rule].options)
             times.append(time.perf_counter() - begin)
         return min(times)
 

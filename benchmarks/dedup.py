@@ -70,7 +70,8 @@ def rensa(forms: list[str]) -> int:
 
 
 def ours(forms: list[str]) -> int:
-    from coig_p.dedup.queries import DedupConfig, Queries, find_duplicates
+    from coig_p.dedup.clusters import Queries
+    from coig_p.dedup.queries import DedupConfig, find_duplicates
 
     number = len(forms)
     queries = Queries([f"q-{at}" for at in range(number)], ["chat"] * number, forms, [1] * number)

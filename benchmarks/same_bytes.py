@@ -40,7 +40,7 @@ for _plot in ("domains", "margins", "lengths", "models", "judges", "yield", "bal
         r"[\u4e00-\u9fff]": "words of the glossary",
         r'<rect class="f\d" x="\S+" y="40" width="12"': "a legend is as wide as its words",
     }
-TRAINERS = ("trl-dpo", "trl-reward", "trl-kto", "trl-sft", "trl-grpo", "llama-factory", "openrlhf", "ms-swift")
+TRAINERS = ("trl-dpo", "trl-reward", "trl-kto", "trl-grpo", "llama-factory", "openrlhf", "ms-swift")
 TRAINERS += ("axolotl", "verl", "nemo-rl")
 COMMANDS = [
     "coigp demo --out demo",

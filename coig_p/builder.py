@@ -6,9 +6,9 @@ files. What pairs are is in `coig_p.pairs.kernel`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +22,22 @@ from datasets.fingerprint import Hasher
 from coig_p.core.code import code_hash
 from coig_p.engine.local import ahead
 from coig_p.errors import StoreError, UnknownNameError, UsageError
-from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
-from coig_p.pairs.splits import (
-    TRAIN,
-    OneSplit,
-    SplitConfig,
-    Splits,
-    check_split_names,
-    own_clusters,
-    read_clusters,
-)
-from coig_p.pairs.stream import shard_tables
-from coig_p.pairs.weights import ONCE, UNWEIGHTED, check_weights, is_partial, parse_weights, passes
-from coig_p.schema import NAME, PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
+from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
+from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_clusters
+from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
+from coig_p.schema import NAME, RAW_SUFFIX
 from coig_p.store.locate import Location, download, is_offline, locate
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.writing import sha256_of
 
 ALL = "all"
-_PAIR_OPTIONS, _SPLIT_OPTIONS, _SHARD_OPTIONS = (
-    tuple(option.name for option in fields(config)) for config in (PairConfig, SplitConfig, ShardConfig)
+_OPTIONS = (
+    *(name for config in (PairConfig, SplitConfig, ShardConfig) for name in option_names(config)),
+    "weights",
+    "raw",
 )
-_OPTIONS = (*_PAIR_OPTIONS, *_SPLIT_OPTIONS, *_SHARD_OPTIONS, "weights", "raw")
 # datasets 5 gives tables a Key, earlier versions any value.
 _Key = getattr(datasets.builder, "Key", lambda shard, table: (shard, table))
 
@@ -54,25 +47,12 @@ class CoigPConfig(datasets.BuilderConfig):  # type: ignore[misc]
     """One config of one store.
 
     Attributes:
-        pairs: which pairs, with the threshold that is in effect; None for raw rows.
-        domains: the domains it spans, one or, for "all", every one.
-        location: the store.
-        splits: how the split train is cut.
-        order: whether rows are shuffled, and for how many readers.
-        weights: how often an epoch shows each domain; those not named once.
+        selection: which rows of it; none at all in a config that is only listed.
+        location: the store; None in a config that is only listed.
     """
 
-    pairs: PairConfig | None = None
-    domains: tuple[str, ...] = ()
+    selection: Selection | RawSelection = field(default_factory=RawSelection)
     location: Location | None = None
-    splits: SplitConfig = field(default_factory=SplitConfig)
-    order: ShardConfig = field(default_factory=ShardConfig)
-    weights: Mapping[str, float] = field(default_factory=dict)
-
-    def identity(self) -> tuple[object, ...]:
-        """What the rows and their order depend on, beside the files."""
-        order = self.order.shuffle_seed is not None and self.order
-        return (repr(self.pairs), self.domains, repr(self.splits), repr(order), sorted(self.weights.items()))
 
 
 def config_names(manifest: Manifest) -> list[str]:
@@ -104,41 +84,50 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
     if name.endswith(RAW_SUFFIX) and not raw:
         raise UsageError(f"config {name!r} is raw: leave out raw=False, or the {RAW_SUFFIX}")
     domain = name.removesuffix(RAW_SUFFIX)
-    splits = SplitConfig(**{option: options.pop(option) for option in _SPLIT_OPTIONS if option in options})
-    if splits.cuts:
-        check_split_names(splits, location.manifest.splits())
-    pairs, order, weights = None, ShardConfig(), {}
-    if not raw:
-        order = ShardConfig(**{option: options.pop(option) for option in _SHARD_OPTIONS if option in options})
-        weights = options.pop("weights", {})
-        if weights and domain != ALL:
-            raise UsageError(f"weights= mixes domains: load the config {ALL!r}, not {name!r}")
-        weights = check_weights(
-            parse_weights(weights) if isinstance(weights, str) else weights, location.manifest.domains
-        )
-        pairs = PairConfig(**options).with_default_threshold(location.manifest.default_threshold)
-        check_judges(pairs, location.manifest.judges)
-    elif options:
-        raise UsageError(f"raw rows are not paired: {', '.join(options)} would have no effect. Leave it out, or raw")
-    return CoigPConfig(
-        name=domain + RAW_SUFFIX if raw else domain,
-        pairs=pairs,
-        domains=location.manifest.domains if domain == ALL else (domain,),
-        location=location,
-        splits=splits,
-        order=order,
-        weights=weights,
+    domains = location.manifest.domains if domain == ALL else (domain,)
+    selection: Selection | RawSelection
+    if raw:
+        cut = SplitConfig(**_taken(options, SplitConfig))
+        if options:
+            left = ", ".join(options)
+            raise UsageError(f"raw rows are not paired: {left} would have no effect. Leave it out, or raw")
+        selection = select_raw(location.manifest, domains=domains, cut=cut)
+        return CoigPConfig(name=domain + RAW_SUFFIX, selection=selection, location=location)
+    weights = options.pop("weights", {})
+    if weights and domain != ALL:
+        raise UsageError(f"weights= mixes domains: load the config {ALL!r}, not {name!r}")
+    selection = select(
+        location.manifest,
+        cut=SplitConfig(**_taken(options, SplitConfig)),
+        order=ShardConfig(**_taken(options, ShardConfig)),
+        pairs=PairConfig(**options),
+        domains=domains,
+        weights=parse_weights(weights) if isinstance(weights, str) else weights,
     )
+    return CoigPConfig(name=domain, selection=selection, location=location)
 
 
-def _clusters_digest(splits: SplitConfig, manifest: Manifest) -> str:
-    if splits.clusters is None:
+def _taken(options: dict[str, Any], config: type[SplitConfig | ShardConfig]) -> dict[str, Any]:
+    return {name: options.pop(name) for name in option_names(config) if name in options}
+
+
+def cache_key(config: CoigPConfig, location: Location) -> tuple[object, ...]:
+    """Whatever the rows depend on, beside the code: values in effect, and the content of every file that is read."""
+    files = [file for domain in config.selection.domains for file in location.manifest.data_files(domain)]
+    content = [location.fingerprint(file) for file in files]
+    if config.selection.cut.cuts:
+        content.append((_clusters_digest(config.selection.cut, location.manifest),))
+    return (config.selection.identity(), content)
+
+
+def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
+    if cut.clusters is None:
         own = own_clusters(manifest)
         return own.sha256 if own else ""
     try:
-        return sha256_of(Path(splits.clusters))
+        return sha256_of(Path(cut.clusters))
     except OSError as error:
-        raise UsageError(f"clusters={splits.clusters!r}: {error.strerror}") from None
+        raise UsageError(f"clusters={cut.clusters!r}: {error.strerror}") from None
 
 
 def _opened(file: str) -> Any:
@@ -159,78 +148,62 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             raise UsageError("data_files= is not for coig-p: name a whole store with data_dir=")
         location = locate(options.pop("data_dir", None), self.token)
         config = make_config(location, config_name, options)
-        # The id names the cache directory: whatever changes the rows must change it, and values
-        # in effect count, not keywords, so that a default and the same value spelled out share.
-        files = [file for domain in config.domains for file in location.manifest.data_files(domain)]
-        content = [location.fingerprint(file) for file in files]
-        if config.splits.cuts:
-            content.append((_clusters_digest(config.splits, location.manifest),))
-        digest = Hasher.hash((config.identity(), content, custom_features))
-        return config, f"{config.name}-{digest}"
+        # The id names the cache directory.
+        return config, f"{config.name}-{Hasher.hash((*cache_key(config, location), custom_features))}"
 
     def _info(self) -> datasets.DatasetInfo:
-        schema = RAW_SCHEMA if self.config.pairs is None else PAIR_SCHEMAS[self.config.pairs.format]
-        return datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(schema))
+        return datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(self.config.selection.schema))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        location = self.config.location
-        by_split: dict[str, list[StoreFile]] = {}
-        for domain in self.config.domains:
-            for file in location.manifest.data_files(domain):
-                by_split.setdefault(str(file.split), []).append(file)
-        if not by_split:
-            raise StoreError(location.root, f"no shards for {self.config.name}")
-        parts: list[tuple[str, list[StoreFile], OneSplit | None]] = []
-        for name, files in by_split.items():
-            if self.config.splits.cuts and name == TRAIN:
-                splits = Splits(self.config.splits, self._clusters())
-                parts += [(one, files, OneSplit(splits, one)) for one in self.config.splits.names]
-            else:
-                parts.append((name, files, None))
+        selection = self.config.selection
+        if not selection.splits:
+            raise StoreError(self.config.location.root, f"no shards for {self.config.name}")
         return [
-            datasets.SplitGenerator(name=name, gen_kwargs=self._gen_kwargs(dl_manager, name, files, split))
-            for name, files, split in parts
+            datasets.SplitGenerator(name=part.name, gen_kwargs=self._gen_kwargs(dl_manager, part))
+            for part in selection.parts(self._clusters())
         ]
 
-    def _gen_kwargs(self, dl_manager: Any, name: str, files: list[StoreFile], split: OneSplit | None) -> dict[str, Any]:
+    def _gen_kwargs(self, dl_manager: Any, part: SplitPart) -> dict[str, Any]:
         """What `_generate_tables` is called with: shards that follow the store's files, or a plan."""
-        location, config, streaming = self.config.location, self.config, dl_manager.is_streaming
+        location, selection, streaming = self.config.location, self.config.selection, dl_manager.is_streaming
+        files = selection.files(location.manifest, part.source)
         if streaming and not is_offline():
             paths = [location.url(file) for file in files]
         else:
             paths = download(location, files, self.token)
-        weights = {} if name in UNWEIGHTED else config.weights
         found: dict[str, Any]
-        if config.order.plans or any(weight != 1 for weight in weights.values()):
-            domains = [str(file.domain) for file in files]
-            groups = self._groups(paths, domains, weights, split)
+        if isinstance(selection, Selection) and selection.is_planned(part.name):
+            groups = self._groups(paths, files, part)
             # Every split is planned whichever is asked for: a small test split must not keep train from loading.
-            shards = make_plan(groups, config.order, len(files), may_be_few=name in UNWEIGHTED)
+            shards = make_plan(groups, selection.order, len(files), may_be_few=part.name in UNWEIGHTED)
             number, found = len(shards), {"shards": shards}
         else:
             number, found = len(files), {"files": paths, "row_groups": [None] * len(files)}
-        if streaming and number >= config.order.readers:  # else a small split, of which ranks take rows in turn
-            warn_uneven(number, config.order)
-        return {**found, "split": split, "streaming": streaming}
+        order = selection.order if isinstance(selection, Selection) else ShardConfig()
+        if streaming and number >= order.readers:  # else a small split, of which ranks take rows in turn
+            warn_uneven(number, order)
+        return {**found, "split": part.only, "streaming": streaming}
 
-    def _groups(
-        self, paths: list[str], domains: list[str], weights: Mapping[str, float], split: OneSplit | None
-    ) -> list[Group]:
+    def _groups(self, paths: list[str], files: list[StoreFile], part: SplitPart) -> list[Group]:
         """The row groups of the files, domain by domain, as often as the weights say."""
+        selection = self.config.selection
         with ThreadPoolExecutor(8) as threads:  # a footer of a remote file is a round trip
-            once = list(threads.map(lambda path: read_groups(path, _opened, ONCE[0], split), paths))
+            once = list(threads.map(lambda path: read_groups(path, _opened, ONCE[0], part.only), paths))
         found = []
-        for domain in dict.fromkeys(domains):
-            own = [group for groups, of in zip(once, domains, strict=True) if of == domain for group in groups]
-            for one in passes(weights.get(domain, 1.0)):
+        for domain in selection.domains:
+            own = [group for groups, file in zip(once, files, strict=True) if file.domain == domain for group in groups]
+            for one in passes(selection.weight(part.name, domain)):
                 shown = [group._replace(shown=one) for group in own]
-                found += count_rows(shown, _opened, self.config.pairs, split) if is_partial(one) else shown
+                found += count_rows(shown, _opened, selection.pairs, part.only) if is_partial(one) else shown
         return found
 
     def _clusters(self) -> dict[str, str]:
-        """For each query of a known near-duplicate cluster, the one that stands for it."""
-        if self.config.splits.clusters is not None:
-            return read_clusters(self.config.splits.clusters)
+        """For each query of a known near-duplicate cluster, the one that stands for it; read where train is cut."""
+        cut = self.config.selection.cut
+        if not cut.cuts:
+            return {}
+        if cut.clusters is not None:
+            return read_clusters(cut.clusters)
         own = own_clusters(self.config.location.manifest)
         return read_clusters(download(self.config.location, [own], self.token)[0]) if own else {}
 
@@ -243,14 +216,14 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         split: OneSplit | None,
         streaming: bool,
     ) -> Iterator[tuple[Any, pa.Table]]:
+        selection = self.config.selection
         for shard, (file, groups) in enumerate(zip(files, row_groups, strict=True)):
             with open(file, "rb") as stream:
-                tables = shard_tables(stream, self.config.pairs, groups, split, streaming=streaming)
-                for number, table in enumerate(tables):
+                for number, table in enumerate(selection.tables(stream, groups, split, streaming=streaming)):
                     yield _Key(shard, number), table
-        seed = self.config.order.shuffle_seed
         for shard, blocks in enumerate(shards):
-            made = (table for block in blocks for table in block_tables(block, _opened, self.config.pairs, split, seed))
+            pairs, seed = selection.pairs, selection.order.shuffle_seed
+            made = (table for block in blocks for table in block_tables(block, _opened, pairs, split, seed))
             for number, table in enumerate(ahead(made)):
                 yield _Key(shard, number), table
 

@@ -1,13 +1,23 @@
-"""Every error the package raises on purpose: one base class, few subclasses.
+"""Every error the package raises on purpose, all of them below one base class.
+
+    CoigPError                exit 1
+      UsageError              exit 2; also a ValueError: an option or a value that cannot be right
+        UnknownNameError      a name outside a known set
+      DataError               input that cannot be read or does not fit the schema
+        ImportFailed          nothing was imported; carries the report (coig_p.ingest.accounting)
+      StoreError              not a whole, readable store
+      RemoteError             exit 3: the network, the Hub or its permissions
 
 Each message says what was wrong and what to do next. The command line prints the message
-alone and exits with ``exit_code``.
+alone and exits with ``exit_code``. All of them can be pickled, so that they come whole out of
+a process that shares the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class CoigPError(Exception):
@@ -18,6 +28,16 @@ class CoigPError(Exception):
     """
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Callable[..., CoigPError], tuple[Any, ...]]:
+        # By default an error is made anew from its message, which is not what ours are called with.
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[CoigPError], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> CoigPError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(CoigPError, ValueError):

@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 DOMAINS = ("chat", "code", "math", "logic", "novel", "role")
 """COIG-P's six domains (COIG-P, Table 2). A store may define others."""
 
+UNITS = ("rows", "responses", "scores", "comparisons")
+"""What of a store is counted: in its manifest, by an import, and when something is dropped."""
+
 SCORE_GRID = 10_000
 """Scores and thresholds are whole multiples of 1/SCORE_GRID, so that they compare exactly."""
 

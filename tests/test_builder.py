@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from oracle import oracle_pairs
 import coig_p
 from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA
+from coig_p.store.store import Store
+from coig_p.store.writing import describe_file
 
 
 @pytest.fixture
@@ -167,6 +170,49 @@ def test_a_changed_default_threshold_is_noticed(tmp_path: Path, rows: Any, cache
         make_store(tmp_path / "store", rows, default_threshold=default)
         found = load_dataset("coig-p", "math", data_dir=str(tmp_path / "store"), split="train", cache_dir=cache)
         assert found.to_list() == expected(rows, threshold=default)
+
+
+def write_clusters(path: Path, ids: list[str]) -> None:
+    """All of `ids` near-duplicates of each other."""
+    pq.write_table(pa.table({"cluster": [0] * len(ids), "query_id": ids}), path)
+
+
+def test_clusters_with_other_content_do_not_share_a_cache(load: Any, rows: Any, tmp_path: Path) -> None:
+    ids = [row["query_id"] for row in rows if row["domain"] == "math"]
+    path = tmp_path / "clusters.parquet"
+    seen = []
+    for own in (ids[:40], ids[40:80]):
+        write_clusters(path, own)
+        cut = {"test_size": 0.3, "clusters": str(path)}
+        found = load(**cut)
+        assert found.to_list() == list(load(streaming=True, **cut)), "a stream is not cached"
+        seen.append((found.cache_files[0]["filename"], set(found["query_id"])))
+    (one, before), (other, after) = seen
+    assert one != other
+    assert before != after
+    copy = tmp_path / "copy.parquet"
+    shutil.copy(path, copy)
+    assert load(test_size=0.3, clusters=str(copy)).cache_files[0]["filename"] == other, (
+        "the same content has two caches"
+    )
+
+
+def test_a_stores_own_clusters_are_in_the_cache_id(tmp_path: Path, rows: Any, cache: str) -> None:
+    here = make_store(tmp_path / "store", rows)
+    opened = Store.open(here)
+    ids = [row["query_id"] for row in rows if row["domain"] == "math"]
+    seen = []
+    for own in ([], ids[:40], ids[40:80]):
+        files = opened.manifest.files
+        if own:
+            write_clusters(here / "duplicates.parquet", own)
+            files = (*files, describe_file(here, "duplicates.parquet", "duplicates"))
+        (here / "manifest.json").write_text(replace(opened.manifest, files=files).to_json(), encoding="utf-8")
+        options = {"data_dir": str(here), "split": "train", "test_size": 0.3}
+        found = load_dataset("coig-p", "math", cache_dir=cache, **options)
+        assert found.to_list() == list(load_dataset("coig-p", "math", streaming=True, **options))
+        seen.append(set(found["query_id"]))
+    assert seen[0] != seen[1] != seen[2] != seen[0]
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -14,95 +13,44 @@ from importlib.resources import files
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
+from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
+from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
 
-MONEY = 10**12
-"""Costs are whole numbers of 1/MONEY of the currency, so that sums are exact."""
-
-_PER_TOKEN = MONEY // 10**6
-_HIGHEST_PRICE = 1_000_000  # for a million tokens; costs stay within SQLite's whole numbers
-_MOST_AT_ONCE = 4096
 _OURS = ("model", "messages", "stream", "n", "tools")  # parameters that a run sets or cannot read
 _WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
 
 Settings = TypeVar("Settings")
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """One model behind one OpenAI-compatible URL.
+@dataclass(frozen=True, kw_only=True)
+class EndpointConfig(Endpoint):
+    """A table [[endpoints]]: what is asked, and what a run asks of it.
 
     Attributes:
-        name: what the store calls the model or judge; unique in a run.
-        model: what the server calls it.
-        key_env: the environment variable that holds its key.
+        name: also what the store calls the model or judge.
         family: a judge never scores a response of its own family.
+        generates, judges: what it does.
         system: a system message before every query that it answers.
-        concurrency: requests in flight.
-        requests_per_minute, tokens_per_minute: in any 60 seconds; no limit where not given.
-        input_price, output_price: for a million tokens.
-        timeout: seconds of one attempt.
-        deadline: seconds that one request may take in all: attempts and backoff, without the
-            time spent waiting for the endpoint's limits.
-        attempts: at one request, those turned away for their rate (429) not counted.
-        give_up: seconds without any answer after which an endpoint is left for this run.
         parameters, judge_parameters: sent along when it generates, and when it judges.
     """
 
-    name: str
-    model: str
-    base_url: str
     family: str
-    key_env: str | None = None
     generates: bool = False
     judges: bool = False
     system: str | None = None
-    concurrency: int = 16
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    input_price: Decimal = Decimal(0)
-    output_price: Decimal = Decimal(0)
-    timeout: float = 120.0
-    deadline: float = 600.0
-    attempts: int = 6
-    give_up: float = 900.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     judge_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("name", "model", "family"):
-            if not getattr(self, name).strip():
-                raise UsageError(f"{name} is blank")
-        try:
-            url = urlsplit(self.base_url)
-            right = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-        except ValueError:
-            right = False
-        if not right:
-            raise UsageError(f"base_url {self.base_url!r}: give a URL such as https://host/v1")
-        if url.username or url.password:
-            raise UsageError("base_url holds a password: put it in an environment variable and name that in key_env")
-        if url.query or url.fragment:
-            raise UsageError(f"base_url {self.base_url!r}: a part from ? or # on is never sent")
-        if self.concurrency > _MOST_AT_ONCE:
-            raise UsageError(f"concurrency = {self.concurrency}: use at most {_MOST_AT_ONCE:,}")
-        for name, low in (("concurrency", 1), ("attempts", 1), ("requests_per_minute", 1), ("tokens_per_minute", 1)):
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"{name} = {value}: use {low} or more")
-        for name in ("timeout", "deadline", "give_up"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} = {getattr(self, name):g}: use seconds above 0")
-        for name in ("input_price", "output_price"):
-            price = getattr(self, name)
-            if not 0 <= price <= _HIGHEST_PRICE or price * _PER_TOKEN != int(price * _PER_TOKEN):
-                raise UsageError(f"{name} = {price}: use 0 to {_HIGHEST_PRICE:,}, with at most 6 decimals")
+        super().__post_init__()
+        if not self.family.strip():
+            raise UsageError("family is blank")
         for name in ("parameters", "judge_parameters"):
             given: Mapping[str, Any] = getattr(self, name)
             for parameter in _OURS:
@@ -117,27 +65,6 @@ class Endpoint:
                 raise UsageError(f"{name}: max_tokens = {limit!r}: use a whole number of 1 or more")
             if limit is not None and self.tokens_per_minute is not None and limit >= self.tokens_per_minute:
                 raise UsageError(f"{name}: max_tokens = {limit} does not fit in tokens_per_minute")
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
-        """What so many tokens cost, in 1/MONEY."""
-        price = self.input_price * prompt_tokens + self.output_price * completion_tokens
-        return int(price * _PER_TOKEN)
-
-    @property
-    def priced(self) -> bool:
-        """Whether it costs anything."""
-        return bool(self.input_price or self.output_price)
-
-    def key(self) -> str:
-        """Its key; raise UsageError where the environment does not hold it."""
-        if self.key_env is None:
-            return "none"
-        key = os.environ.get(self.key_env, "").strip()
-        if not key:
-            raise UsageError(f"endpoint {self.name!r}: the environment variable {self.key_env} is not set")
-        if not all("!" <= letter <= "~" for letter in key):
-            raise UsageError(f"endpoint {self.name!r}: {self.key_env} holds a space or letter that no key has")
-        return key
 
 
 @dataclass(frozen=True)
@@ -234,23 +161,23 @@ class RunConfig:
     max_cost: int | None
     queries: QueryConfig
     judging: JudgingConfig
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[EndpointConfig, ...]
     domains: Mapping[str, DomainConfig]
     query_prompt: Prompt
     judge_prompts: Mapping[str, Prompt]
 
     @cached_property
-    def by_name(self) -> dict[str, Endpoint]:
+    def by_name(self) -> dict[str, EndpointConfig]:
         """Endpoints by their names."""
         return {endpoint.name: endpoint for endpoint in self.endpoints}
 
     @cached_property
-    def generators(self) -> list[Endpoint]:
+    def generators(self) -> list[EndpointConfig]:
         """Every endpoint that answers queries, in the file's order."""
         return [endpoint for endpoint in self.endpoints if endpoint.generates]
 
     @cached_property
-    def judges(self) -> list[Endpoint]:
+    def judges(self) -> list[EndpointConfig]:
         """Every endpoint that scores responses, in the file's order."""
         return [endpoint for endpoint in self.endpoints if endpoint.judges]
 
@@ -268,16 +195,11 @@ class RunConfig:
         return domain not in _WHOLE_SCORES if given is None else given
 
 
-def same_family(one: Endpoint, other: Endpoint) -> bool:
+def same_family(one: EndpointConfig, other: EndpointConfig) -> bool:
     """Whether two endpoints are of one family, or are one model under two names."""
     return any(
         getattr(one, name).strip().lower() == getattr(other, name).strip().lower() for name in ("family", "name")
     )
-
-
-def max_tokens(parameters: Mapping[str, Any]) -> Any:
-    """The most tokens that an answer may have, where parameters say."""
-    return parameters.get("max_completion_tokens", parameters.get("max_tokens"))
 
 
 def template() -> str:
@@ -286,7 +208,7 @@ def template() -> str:
 
 
 def load_config(path: str | Path) -> RunConfig:
-    """Read a run's TOML file.
+    """Read a run's TOML file, as `coigp annotate init` writes one; docs/annotate.md has every setting.
 
     Raises:
         UsageError: no such file, not TOML, an unknown key, a value that cannot be, or a run that
@@ -325,7 +247,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
     entries = table.get("endpoints", [])
     if not isinstance(entries, list):
         raise UsageError("endpoints: write each as a table under [[endpoints]]")
-    endpoints = tuple(_read(Endpoint, entry, f"endpoints[{at}]") for at, entry in enumerate(entries))
+    endpoints = tuple(_read(EndpointConfig, entry, f"endpoints[{at}]") for at, entry in enumerate(entries))
     domains = {
         check_domain(name): _read(DomainConfig, entry, f"domains.{name}")
         for name, entry in _table(table.get("domains", {}), "domains").items()
@@ -392,7 +314,7 @@ def check_budget(config: RunConfig) -> None:
         uses = [("parameters", endpoint.generates)]
         uses.append(("judge_parameters", endpoint.judges or endpoint.name == config.queries.filter))
         for name, used in uses:
-            if used and endpoint.output_price and max_tokens(getattr(endpoint, name)) is None:
+            if used and not bounded(endpoint.output_price, getattr(endpoint, name)):
                 raise UsageError(f"endpoint {endpoint.name!r}: a budget can be kept only where {name} has max_tokens")
 
 

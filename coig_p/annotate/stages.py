@@ -10,19 +10,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from coig_p.annotate.asking.asker import Asker
-from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger
+from coig_p.annotate.asking.costs import Spent
+from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
-from coig_p.annotate.config import Endpoint, RunConfig, check_budget
+from coig_p.annotate.asking.request import Request, outcome
+from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.storing import Stored, write_store_of
-from coig_p.annotate.tasks.queries import collect, decide
-from coig_p.annotate.tasks.requests import (
-    Request,
-    drawn_judges,
-    generate_request,
-    judge_request,
-    outcome,
-    query_request,
-)
+from coig_p.annotate.tasks.generate import GENERATE, generate_request
+from coig_p.annotate.tasks.judge import drawn_judges, judge_request
+from coig_p.annotate.tasks.queries import collect, decide, query_request
 from coig_p.errors import DataError, RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")
@@ -42,7 +38,7 @@ class Report:
         abandoned: requests by endpoint that were in flight and not waited for.
         stopped: interrupted, budget, time, or None.
         nothing: where there is no answer to store, what became of the requests, by state and reason.
-        cost: what all runs of this folder cost so far, and may have cost beyond that, in 1/MONEY.
+        cost: what all runs of this folder cost so far.
     """
 
     queries: dict[str, int] = field(default_factory=dict)
@@ -53,7 +49,7 @@ class Report:
     stopped: str | None = None
     stored: Stored | None = None
     nothing: dict[str, int] = field(default_factory=dict)
-    cost: tuple[int, int] = (0, 0)
+    cost: Spent = field(default_factory=Spent)
 
 
 def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iterator[Request]]:
@@ -64,14 +60,13 @@ def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iter
         wanted = (query_request(config, query) for query in ledger.queries(passed=False))
         return {config.queries.filter: wanted}
     if stage == "generate":
-        return {endpoint.name: _generate(endpoint, ledger) for endpoint in config.generators}
+        return {endpoint.name: _generate(config, endpoint, ledger) for endpoint in config.generators}
     return {endpoint.name: _judge(config, endpoint, ledger) for endpoint in config.judges}
 
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str) -> int:
     """How many requests a stage has in all, asked again ones not counted."""
-    which = "" if stage == "queries" else " WHERE passed = 1"
-    queries = int(ledger.rows(f"SELECT COUNT(*) FROM queries{which}")[0][0])
+    queries = ledger.count_queries(passed=stage != "queries")
     if stage == "queries":
         return queries if config.queries.filter else 0
     return queries * len(config.generators) * (config.judging.judges_per_response if stage == "judge" else 1)
@@ -85,12 +80,19 @@ def run_stages(
     max_seconds: float | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, total: nullcontext(lambda requests: None),
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Report:
-    """Run stages in their order, and stop where money, time or the user ends them.
+    """Run stages in their order (COIG-P, section 3), and stop where money, time or the user ends them.
+
+    What was answered before is not asked again: the same call goes on where another one ended.
 
     Args:
-        max_cost: in place of the file's, in 1/MONEY, over all runs of its folder.
+        stages: some of `STAGES`. "store" alone only reads, also while another run is working.
+        max_cost: in place of the file's, in 1/MONEY (10**-12 of the currency), over all runs of its folder.
+        max_seconds: after which nothing more is sent.
         say: called with lines for people.
+        progress: called once a stage.
+        loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
 
     Raises:
         UsageError: a key is not set, or another run is working in the folder.
@@ -106,11 +108,12 @@ def run_stages(
     if asks:
         for endpoint in config.endpoints:
             endpoint.key()  # before the first request, not at the first of this endpoint
-    with Ledger.open(config.folder, write=True) as ledger:
+    with LedgerWriter.open(config.folder) as ledger:
         report = Report()
         try:
             collect(config, ledger)
-            asyncio.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
             report.cost = ledger.spent()
         except sqlite3.Error as error:
             raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
@@ -119,7 +122,7 @@ def run_stages(
 
 async def _run(
     config: RunConfig,
-    ledger: Ledger,
+    ledger: LedgerWriter,
     stages: tuple[str, ...],
     report: Report,
     most: int | None,
@@ -127,7 +130,7 @@ async def _run(
     say: Callable[[str], None],
     progress: Progress,
 ) -> None:
-    asker = Asker(config, ledger, Budget(most, sum(ledger.spent())), say=say)
+    asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say)
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
@@ -152,11 +155,10 @@ async def _run(
 
 
 def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
-    if ledger.rows("SELECT 1 FROM requests WHERE kind = 'generate' AND state = 'answered' LIMIT 1"):
+    if ledger.any_answered(GENERATE):
         return write_store_of(config, ledger)
-    found = "SELECT state, reason, COUNT(*) FROM requests WHERE kind = 'generate' GROUP BY 1, 2"
-    for state, reason, number in ledger.rows(found):
-        report.nothing[state if reason is None else f"{state}: {reason}"] = number
+    for found in ledger.outcomes(GENERATE):
+        report.nothing[found.state if found.reason is None else f"{found.state}: {found.reason}"] = found.number
     return None
 
 
@@ -197,16 +199,16 @@ def _signals(asker: Asker) -> Iterator[None]:
             loop.remove_signal_handler(name)
 
 
-def _generate(endpoint: Endpoint, ledger: Ledger) -> Iterator[Request]:
+def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
     for query in ledger.queries():
-        yield generate_request(endpoint, query)
+        yield generate_request(config, author, query)
 
 
-def _judge(config: RunConfig, judge: Endpoint, ledger: Ledger) -> Iterator[Request]:
+def _judge(config: RunConfig, judge: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
     for query in ledger.queries():
         for author in config.generators:
             if judge.name in drawn_judges(config, query.query_id, author.name):
-                answer = outcome(config, ledger, generate_request(author, query))
+                answer = outcome(ledger, generate_request(config, author, query))
                 if answer.state == ANSWERED and answer.text is not None:
                     yield judge_request(config, judge, query, author.name, answer.text)
 

@@ -2,131 +2,152 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from coig_p.annotate.asking.client import read_body
-from coig_p.annotate.asking.ledger import (
-    ANSWERED,
-    BATCHED,
-    FAILED,
-    INVALID,
-    MAY_BE_PAID,
-    OPEN,
-    Ledger,
-    Query,
-    sum_of,
-    whole_sum,
-)
-from coig_p.annotate.config import MONEY, Endpoint, RunConfig, max_tokens
+from coig_p.annotate.asking.costs import MONEY, Tokens, max_tokens, unanswered
+from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, OPEN, Ledger, Query, Reading
+from coig_p.annotate.asking.message import read_body
+from coig_p.annotate.asking.request import PENDING, Request, outcome
+from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.stages import count_of
-from coig_p.annotate.tasks.requests import (
-    GENERATE,
-    JUDGE,
-    QUERY,
-    Request,
-    drawn_judges,
-    generate_request,
-    judge_request,
-    outcome,
-    query_request,
-    verdict,
-)
+from coig_p.annotate.tasks.generate import GENERATE, generate_request
+from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
+from coig_p.annotate.tasks.queries import QUERY, query_request
+from coig_p.annotate.tasks.reading import read_answer
 
 _LATELY = 300.0  # seconds over which a rate is measured
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
 _ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300}
 _ENOUGH = 20  # answers from which an average is taken
+_BYTES_OF_UTF8 = 4  # a character has at most
 
 
-def status(config: RunConfig, ledger: Ledger) -> dict[str, Any]:
-    """Counts, costs and rates by endpoint and in all, as JSON can have them.
+@dataclass(frozen=True)
+class EndpointStatus:
+    """What was asked of an endpoint: asked = answered + invalid + failed + in_flight.
 
-    For each endpoint asked = answered + invalid + failed + in_flight; `sent` are its attempts, and
-    `may_cost` is the most that attempts without an answer may have cost.
+    Attributes:
+        batched: requests that are out in batch files.
+        sent: attempts; unanswered: those that came to nothing, by their outcome.
+        cut_off: answers that ended at max_tokens.
+        invalid_rate: of the answers; failure_rate: of the attempts.
+        per_minute: answers, over the last five minutes.
+        cost: of the answers; may_cost: the most that attempts without one may have cost, both in
+            the currency of the prices.
     """
+
+    asked: int
+    answered: int
+    invalid: int
+    failed: int
+    in_flight: int
+    batched: int
+    sent: int
+    unanswered: dict[str, int]
+    cut_off: int
+    invalid_rate: float
+    failure_rate: float
+    per_minute: float
+    cost: float
+    may_cost: float
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """How far a stage is: its requests, those that have an outcome, and answers by what they were."""
+
+    planned: int
+    done: int
+    answered: int
+    invalid: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands: by endpoint, by stage and in all.
+
+    Attributes:
+        cost, may_cost, max_cost: in the currency of the prices; max_cost is None without a budget.
+        minutes_left: at the pace of the last five minutes; None where there is none.
+    """
+
+    endpoints: dict[str, EndpointStatus]
+    stages: dict[str, StageStatus]
+    cost: float
+    may_cost: float
+    max_cost: float | None
+    per_minute: float
+    minutes_left: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def status_of(config: RunConfig, ledger: Ledger) -> Status:
+    """Counts, costs and rates of a run, also while it is working. Asks nothing and writes nothing."""
     states: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
     cost: Counter[str] = Counter()
-    exhausted: Counter[str] = Counter()
-    grouped = (
-        "SELECT endpoint, kind, state, ask, COUNT(*), SUM(finish = 'length'), "
-        f"{sum_of('cost')} FROM requests "
-        "GROUP BY 1, 2, 3, 4"
-    )
     cut: Counter[str] = Counter()
-    for endpoint, kind, state, ask, number, length, *cost_of in ledger.each(grouped):
-        states[endpoint][state] += number
-        kinds[kind][state] += number
-        cost[endpoint] += whole_sum(*cost_of)
-        cut[endpoint] += length or 0
-        if state in (ANSWERED, FAILED) or (state == INVALID and ask == config.judging.asks - 1):
-            exhausted[kind] += number
+    exhausted: Counter[str] = Counter()
+    for some in ledger.requests():
+        states[some.endpoint][some.state] += some.number
+        kinds[some.kind][some.state] += some.number
+        cost[some.endpoint] += some.cost
+        cut[some.endpoint] += some.cut_off
+        if some.state in (ANSWERED, FAILED) or (some.state == INVALID and some.ask == config.judging.asks - 1):
+            exhausted[some.kind] += some.number
     sent: Counter[str] = Counter()
-    unanswered: dict[str, Counter[str]] = defaultdict(Counter)
+    nothing: dict[str, Counter[str]] = defaultdict(Counter)
     may: Counter[str] = Counter()
-    for endpoint, result, number, *bound in ledger.each(
-        f"SELECT endpoint, outcome, COUNT(*), {sum_of('bound')} FROM attempts GROUP BY 1, 2"
-    ):
-        sent[endpoint] += number
-        if result not in ("answered", None):
-            unanswered[endpoint][result] += number
-        if result in MAY_BE_PAID:
-            may[endpoint] += whole_sum(*bound)
-    since = time.time() - _LATELY
-    lately: Counter[str] = Counter()
-    oldest: float | None = None
-    for endpoint, number, first in ledger.each(
-        "SELECT endpoint, COUNT(*), MIN(at) FROM requests WHERE at > ? AND state IN ('answered', 'invalid') GROUP BY 1",
-        (since,),
-    ):
-        lately[endpoint] = number
-        oldest = first if oldest is None else min(oldest, first)
-    minutes = max(1.0, time.time() - oldest) / 60 if oldest is not None else 1.0
+    for tried in ledger.attempts():
+        sent[tried.endpoint] += tried.number
+        if tried.outcome not in ("answered", None):
+            nothing[tried.endpoint][tried.outcome] += tried.number
+        may[tried.endpoint] += unanswered(tried.outcome, tried.bound)
+    lately = {found.endpoint: found for found in ledger.lately(_LATELY)}
+    oldest = min((found.first for found in lately.values()), default=None)
+    minutes = 1.0 if oldest is None else max(1.0, ledger.now() - oldest) / 60
     endpoints = {}
     for name in dict.fromkeys([*config.by_name, *states]):
         found = states[name]
-        asked = sum(found.values()) - found[BATCHED]
-        endpoints[name] = {
-            "asked": asked,
-            "answered": found[ANSWERED],
-            "invalid": found[INVALID],
-            "failed": found[FAILED],
-            "in_flight": found[OPEN],
-            "batched": found[BATCHED],
-            "sent": sent[name],
-            "unanswered": dict(unanswered[name]),
-            "cut_off": cut[name],
-            "invalid_rate": _share(found[INVALID], found[INVALID] + found[ANSWERED]),
-            "failure_rate": _share(sum(unanswered[name].values()), sent[name]),
-            "per_minute": round(lately[name] / minutes, 1),
-            "cost": cost[name] / MONEY,
-            "may_cost": may[name] / MONEY,
-        }
+        endpoints[name] = EndpointStatus(
+            asked=sum(found.values()) - found[BATCHED],
+            answered=found[ANSWERED],
+            invalid=found[INVALID],
+            failed=found[FAILED],
+            in_flight=found[OPEN],
+            batched=found[BATCHED],
+            sent=sent[name],
+            unanswered=dict(nothing[name]),
+            cut_off=cut[name],
+            invalid_rate=_share(found[INVALID], found[INVALID] + found[ANSWERED]),
+            failure_rate=_share(sum(nothing[name].values()), sent[name]),
+            per_minute=round((lately[name].number if name in lately else 0) / minutes, 1),
+            cost=cost[name] / MONEY,
+            may_cost=may[name] / MONEY,
+        )
     stages = {}
     left = 0
     for stage, kind in (("queries", QUERY), ("generate", GENERATE), ("judge", JUDGE)):
         planned = count_of(config, ledger, stage)
-        stages[stage] = {
-            "planned": planned,
-            "done": exhausted[kind],
-            **{s: kinds[kind][s] for s in (ANSWERED, INVALID)},
-        }
+        stages[stage] = StageStatus(planned, exhausted[kind], kinds[kind][ANSWERED], kinds[kind][INVALID])
         left += max(0, planned - exhausted[kind])
-    rate = sum(lately.values()) / minutes
-    paid, may_be_paid = ledger.spent()
-    return {
-        "endpoints": endpoints,
-        "stages": stages,
-        "cost": paid / MONEY,
-        "may_cost": may_be_paid / MONEY,
-        "max_cost": None if config.max_cost is None else config.max_cost / MONEY,
-        "per_minute": round(rate, 1),
-        "minutes_left": round(left / rate, 1) if rate and left else 0.0 if not left else None,
-    }
+    rate = sum(found.number for found in lately.values()) / minutes
+    spent = ledger.spent()
+    return Status(
+        endpoints=endpoints,
+        stages=stages,
+        cost=spent.paid / MONEY,
+        may_cost=spent.may_be_paid / MONEY,
+        max_cost=None if config.max_cost is None else config.max_cost / MONEY,
+        per_minute=round(rate, 1),
+        minutes_left=round(left / rate, 1) if rate and left else 0.0 if not left else None,
+    )
 
 
 def _share(part: int, whole: int) -> float:
@@ -135,7 +156,12 @@ def _share(part: int, whole: int) -> float:
 
 @dataclass
 class Estimate:
-    """What an endpoint still has to do: requests, and their cost, expected and at most, in 1/MONEY."""
+    """What an endpoint still has to do.
+
+    Attributes:
+        requests: how many, without those that are asked again.
+        expected, most: what they cost, in 1/MONEY (10**-12 of the currency).
+    """
 
     requests: int = 0
     expected: int = 0
@@ -149,58 +175,60 @@ def estimate(config: RunConfig, ledger: Ledger) -> dict[str, Estimate]:
     response, 300 of a judgement, .7 tokens for a character of a prompt. `most` takes every answer at
     its max_tokens and every ask. Queries that the filter has yet to judge count as if they passed.
     """
-    knows = _Averages(config, ledger)
+    knows = _Averages(ledger)
     found: dict[str, Estimate] = defaultdict(Estimate)
     for query in ledger.queries(passed=False):
         if query.passed == 0:
             continue
-        for request, extra in _all_requests(config, ledger, query, knows):
+        for request, extra, answer in _all_requests(config, ledger, query, knows):
             ours = found[request.endpoint.name]
-            state = outcome(config, ledger, request).state if not extra else "pending"
+            state = PENDING if extra else outcome(ledger, request).state
             if state in (ANSWERED, INVALID):
                 continue
-            prompt, answer = request.most()
+            most = request.most()
             characters = sum(len(message["content"]) for message in request.messages) + extra
-            tokens = knows.prompt_tokens(request.endpoint, characters)
+            expected = Tokens(knows.prompt_tokens(request.endpoint.name, characters), answer)
             ours.requests += 1
-            ours.expected += request.endpoint.cost(tokens, knows.answer_tokens(request.endpoint, request.kind))
-            most_prompt = prompt + 4 * extra
-            ours.most += config.judging.asks * request.endpoint.cost(most_prompt, answer)
+            ours.expected += request.endpoint.cost(expected)
+            most = Tokens(most.prompt + _BYTES_OF_UTF8 * extra, most.answer)
+            ours.most += request.asks * request.endpoint.cost(most)
     return dict(found)
 
 
-def _all_requests(config: RunConfig, ledger: Ledger, query: Query, knows: _Averages) -> Iterator[tuple[Request, int]]:
-    """Everything that a query needs; with the characters of a response that is not there yet."""
+def _all_requests(
+    config: RunConfig, ledger: Ledger, query: Query, knows: _Averages
+) -> Iterator[tuple[Request, int, int]]:
+    """Everything that a query needs; the characters of a response that is not there yet, and tokens of the answer."""
     if config.queries.filter is not None and query.passed is None:
-        yield query_request(config, query), 0
+        judge = config.by_name[config.queries.filter]
+        yield query_request(config, query), 0, knows.answer_tokens(judge, QUERY)
     for author in config.generators:
-        request = generate_request(author, query)
-        yield request, 0
-        answer = outcome(config, ledger, request)
+        request = generate_request(config, author, query)
+        tokens = knows.answer_tokens(author, GENERATE)
+        yield request, 0, tokens
+        text = outcome(ledger, request).text
         for name in drawn_judges(config, query.query_id, author.name):
-            extra = 0 if answer.text is not None else int(knows.answer_tokens(author, GENERATE) / _TOKENS_A_CHARACTER)
-            yield judge_request(config, config.by_name[name], query, author.name, answer.text or ""), extra
+            judge = config.by_name[name]
+            extra = 0 if text is not None else int(tokens / _TOKENS_A_CHARACTER)
+            request = judge_request(config, judge, query, author.name, text or "")
+            yield request, extra, knows.answer_tokens(judge, JUDGE)
 
 
 class _Averages:
     """Tokens per character of a prompt and per answer, by endpoint, where the ledger has enough."""
 
-    def __init__(self, config: RunConfig, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ratio: dict[str, float] = {}
         self._answer: dict[tuple[str, str], int] = {}
-        sums = (
-            "SELECT endpoint, kind, COUNT(*), SUM(prompt_tokens), SUM(characters), SUM(completion_tokens) "
-            "FROM requests WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL GROUP BY 1, 2"
-        )
-        for endpoint, kind, number, prompt, characters, completion in ledger.each(sums):
-            if number >= _ENOUGH:
-                self._ratio[endpoint] = prompt / max(1, characters)
-                self._answer[endpoint, kind] = round(completion / number)
+        for used in ledger.usage():
+            if used.number >= _ENOUGH:
+                self._ratio[used.endpoint] = used.prompt_tokens / max(1, used.characters)
+                self._answer[used.endpoint, used.kind] = round(used.completion_tokens / used.number)
 
-    def prompt_tokens(self, endpoint: Endpoint, characters: int) -> int:
-        return round(characters * self._ratio.get(endpoint.name, _TOKENS_A_CHARACTER))
+    def prompt_tokens(self, endpoint: str, characters: int) -> int:
+        return round(characters * self._ratio.get(endpoint, _TOKENS_A_CHARACTER))
 
-    def answer_tokens(self, endpoint: Endpoint, kind: str) -> int:
+    def answer_tokens(self, endpoint: EndpointConfig, kind: str) -> int:
         parameters = endpoint.parameters if kind == GENERATE else endpoint.judge_parameters
         guess = min(_ANSWER_TOKENS[kind], max_tokens(parameters) or _ANSWER_TOKENS[kind])
         return self._answer.get((endpoint.name, kind), guess)
@@ -209,30 +237,26 @@ class _Averages:
 class Change(NamedTuple):
     """A judgement that the parser now reads otherwise than it was recorded."""
 
-    key: bytes
     endpoint: str
     query_id: str
     author: str | None
     before: str
     after: str
-    state: str
-    reason: str | None
-    score: float | None
+    reading: Reading
 
 
 def audit(config: RunConfig, ledger: Ledger, counts: Counter[str]) -> Iterator[Change]:
     """Re-parse every stored judgement, one by one; `counts` gets how many were read and changed."""
-    stored = (
-        "SELECT key, endpoint, kind, domain, query_id, author, state, reason, score, body FROM requests "
-        "WHERE kind != 'generate' AND body IS NOT NULL AND state IN ('answered', 'invalid')"
-    )
-    for key, endpoint, kind, domain, query_id, author, state, reason, score, body in ledger.each(stored):
-        now = verdict(config, kind, domain, read_body(body))
+    for found in ledger.judged(kinds=(QUERY, JUDGE)):
+        now = read_answer(config, found.kind, found.domain, read_body(found.body))
         counts["judgements"] += 1
-        if (now.state, now.score) != (state, score) or (state == INVALID and now.reason != reason):
+        if (now.state, now.score) != (found.state, found.score) or (
+            found.state == INVALID and now.reason != found.reason
+        ):
             counts["changed"] += 1
-            before, after = _read_as(score, reason), _read_as(now.score, now.reason)
-            yield Change(key, endpoint, query_id, author, before, after, now.state, now.reason, now.score)
+            before, after = _read_as(found.score, found.reason), _read_as(now.score, now.reason)
+            reading = Reading(found.key, now.state, now.reason, now.score)
+            yield Change(found.endpoint, found.query_id, found.author, before, after, reading)
 
 
 def _read_as(score: float | None, reason: str | None) -> str:

@@ -8,18 +8,11 @@ from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.asking.request import PENDING, Outcome, outcome
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.tasks.requests import (
-    GENERATE,
-    JUDGE,
-    QUERY,
-    Outcome,
-    drawn_judges,
-    generate_request,
-    judge_request,
-    outcome,
-    query_request,
-)
+from coig_p.annotate.tasks.generate import GENERATE, generate_request
+from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
+from coig_p.annotate.tasks.queries import QUERY, query_request
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError
 from coig_p.ingest.files import import_files
@@ -76,9 +69,7 @@ def _undecided(
         if query.passed == 1:
             yield query
         elif query.passed is None:
-            found = (
-                outcome(config, ledger, query_request(config, query)) if config.queries.filter else Outcome("pending")
-            )
+            found = outcome(ledger, query_request(config, query)) if config.queries.filter else Outcome(PENDING)
             _lacks(lacks, missing, QUERY, query, found, judge=config.queries.filter)
 
 
@@ -87,14 +78,14 @@ def _row(
 ) -> dict[str, Any]:
     responses = []
     for author in config.generators:
-        answer = outcome(config, ledger, generate_request(author, query))
+        answer = outcome(ledger, generate_request(config, author, query))
         if answer.state != ANSWERED or answer.text is None:
             _lacks(lacks, missing, GENERATE, query, answer, model=author.name)
             continue
         scores = []
         for name in drawn_judges(config, query.query_id, author.name):
             judge = config.by_name[name]
-            found = outcome(config, ledger, judge_request(config, judge, query, author.name, answer.text))
+            found = outcome(ledger, judge_request(config, judge, query, author.name, answer.text))
             if found.score is None:
                 _lacks(lacks, missing, JUDGE, query, found, model=author.name, judge=name)
             else:

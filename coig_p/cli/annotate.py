@@ -134,11 +134,10 @@ def run(
     elif batch_in:
         _batch_in(config, batch_in, json_)
     elif batch_forget:
-        from coig_p.annotate.asking.batch import batch_forget as forget
-        from coig_p.annotate.asking.ledger import Ledger
+        from coig_p.annotate.asking.ledger import LedgerWriter
 
-        with Ledger.open(config.folder, write=True) as ledger:
-            number = forget(ledger)
+        with LedgerWriter.open(config.folder) as ledger:
+            number = ledger.forget_batches()
         click.echo(json.dumps({"forgotten": number}) if json_ else f"{number:,} requests may be asked online again")
     else:
         _run(config, None, max_cost, max_hours, json_)
@@ -189,11 +188,11 @@ def status(file: Path, json_: bool) -> None:
     """
     from coig_p.annotate.asking.ledger import Ledger
     from coig_p.annotate.config import load_config
-    from coig_p.annotate.status import status as find
+    from coig_p.annotate.status import status_of
 
     config = load_config(file)
     with Ledger.open(config.folder) as ledger:
-        found = find(config, ledger)
+        found = status_of(config, ledger).to_dict()
     if json_:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -233,17 +232,16 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
     coigp annotate audit run.toml
     coigp annotate audit run.toml --apply
     """
-    from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.asking.ledger import Ledger, LedgerWriter
     from coig_p.annotate.config import load_config
     from coig_p.annotate.status import audit as find
 
     config = load_config(file)
     counts: Counter[str] = Counter()
-    with Ledger.open(config.folder, write=apply) as ledger:
+    with LedgerWriter.open(config.folder) if apply else Ledger.open(config.folder) as ledger:
         changes = list(find(config, ledger, counts))
-        if apply:
-            update = "UPDATE requests SET state = ?, reason = ?, score = ? WHERE key = ?"
-            ledger.commit([(update, (one.state, one.reason, one.score, one.key)) for one in changes])
+        if isinstance(ledger, LedgerWriter):
+            ledger.read_again(change.reading for change in changes)
     kinds = Counter((change.before, change.after) for change in changes)
     if json_:
         listed = [
@@ -289,7 +287,7 @@ def _run(
 ) -> None:
     from decimal import Decimal
 
-    from coig_p.annotate.config import MONEY
+    from coig_p.annotate.asking.costs import MONEY
     from coig_p.annotate.stages import STAGES, exit_code, run_stages
 
     report = run_stages(
@@ -310,9 +308,12 @@ def _run(
 
 
 def _as_json(report: Report) -> dict[str, Any]:
-    from coig_p.annotate.config import MONEY
+    from coig_p.annotate.asking.costs import MONEY
 
     stored = report.stored
+    counts = None
+    if stored is not None:
+        counts = {"queries": stored.queries, "responses": stored.responses, "scores": stored.scores}
     return {
         "queries": report.queries,
         "sent": report.sent,
@@ -320,16 +321,16 @@ def _as_json(report: Report) -> dict[str, Any]:
         "left": report.left,
         "abandoned": report.abandoned,
         "stopped": report.stopped,
-        "cost": report.cost[0] / MONEY,
-        "may_cost": report.cost[1] / MONEY,
+        "cost": report.cost.paid / MONEY,
+        "may_cost": report.cost.may_be_paid / MONEY,
         "store": None if stored is None else str(stored.store.path),
-        "stored": None if stored is None else dict(zip(stored._fields[1:4], stored[1:4], strict=True)),
+        "stored": counts,
         "missing": {} if stored is None else stored.missing,
     }
 
 
 def _print(config: RunConfig, report: Report) -> None:
-    from coig_p.annotate.config import MONEY
+    from coig_p.annotate.asking.costs import MONEY
 
     if report.queries:
         click.echo("queries: " + ", ".join(f"{name} {number:,}" for name, number in report.queries.items()))
@@ -353,7 +354,7 @@ def _print(config: RunConfig, report: Report) -> None:
     elif report.nothing:
         words = ", ".join(f"{reason} {number:,}" for reason, number in report.nothing.items())
         click.echo(f"no store: no model has answered yet ({words})", err=True)
-    paid, may = (amount / MONEY for amount in report.cost)
+    paid, may = report.cost.paid / MONEY, report.cost.may_be_paid / MONEY
     sent = sum(report.sent.values())
     click.echo(f"sent {sent:,} requests; cost so far {paid:.4f}, and up to {may:.4f} for attempts without an answer")
     if report.stopped:
@@ -362,15 +363,15 @@ def _print(config: RunConfig, report: Report) -> None:
 
 
 def _estimate(config: RunConfig, json_: bool) -> None:
-    from coig_p.annotate.asking.ledger import Ledger
-    from coig_p.annotate.config import MONEY
+    from coig_p.annotate.asking.costs import MONEY
+    from coig_p.annotate.asking.ledger import LedgerWriter
     from coig_p.annotate.status import estimate
     from coig_p.annotate.tasks.queries import collect
 
-    with Ledger.open(config.folder, write=True) as ledger:
+    with LedgerWriter.open(config.folder) as ledger:
         collect(config, ledger)
         found = estimate(config, ledger)
-        spent = ledger.spent()[0]
+        spent = ledger.spent().paid
     total = {
         "requests": sum(one.requests for one in found.values()),
         "expected": sum(one.expected for one in found.values()) / MONEY,
@@ -393,10 +394,10 @@ def _estimate(config: RunConfig, json_: bool) -> None:
 
 
 def _batch_out(config: RunConfig, folder: Path, json_: bool) -> None:
-    from coig_p.annotate.asking.batch import batch_out
-    from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.asking.ledger import LedgerWriter
+    from coig_p.annotate.batches import batch_out
 
-    with Ledger.open(config.folder, write=True) as ledger:
+    with LedgerWriter.open(config.folder) as ledger:
         stage, written = batch_out(config, ledger, folder)
     if json_:
         click.echo(json.dumps({"stage": stage, "files": {str(path): number for path, number in written.items()}}))
@@ -410,10 +411,10 @@ def _batch_out(config: RunConfig, folder: Path, json_: bool) -> None:
 
 
 def _batch_in(config: RunConfig, paths: tuple[Path, ...], json_: bool) -> None:
-    from coig_p.annotate.asking.batch import batch_in
-    from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.asking.ledger import LedgerWriter
+    from coig_p.annotate.batches import batch_in
 
-    with Ledger.open(config.folder, write=True) as ledger:
+    with LedgerWriter.open(config.folder) as ledger:
         found = batch_in(config, ledger, paths)
     if json_:
         click.echo(json.dumps({"counts": found.counts, "problems": found.problems}, ensure_ascii=False))

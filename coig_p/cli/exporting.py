@@ -12,7 +12,7 @@ from coig_p.cli.options import config_options, pair_config
 from coig_p.cli.quality import as_json
 from coig_p.cli.screen import progress, table
 from coig_p.core.text import printable
-from coig_p.export.trainers import FORMS
+from coig_p.export.trainers import TRAINERS
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
@@ -23,7 +23,7 @@ _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--for", "trainer", required=True, type=click.Choice(FORMS), help="Whose form to write.")
+@click.option("--for", "trainer", required=True, type=click.Choice(list(TRAINERS)), help="Whose form to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The directory to write.")
 @click.option("--conversational", is_flag=True, help="Message lists rather than strings, for trl-*.")
 @click.option("--system", metavar="TEXT", help="A system prompt before every prompt, where the form has messages.")
@@ -59,10 +59,11 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
         weights=parse_weights(weights) if weights else {},
         **options,
     )
-    files = Store.open(store).manifest.data_files()
+    opened = Store.open(store)
+    files = opened.manifest.data_files()
     queries = sum(file.rows or 0 for file in files if not config.domains or file.domain in config.domains)
     with progress("Exporting", queries, "queries") as advance:
-        found = export_store(store, out, config, overwrite=overwrite, advance=advance)
+        found = export_store(opened, out, config, overwrite=overwrite, advance=advance).to_dict()
     if json_:
         click.echo(json.dumps({"directory": str(out), **found}, ensure_ascii=False))
     else:

@@ -289,7 +289,7 @@ def pairs(
     coigp pairs store --out pairs.parquet --threshold 3
     coigp pairs store --out math.jsonl --domain math --strategy best_worst --format conversational
     """
-    from coig_p.export.write import write_pairs
+    from coig_p.export.one_file import write_pairs
 
     if file_type is None:
         file_type = "jsonl" if out.suffix.lower() in (".jsonl", ".ndjson") else "parquet"

@@ -22,8 +22,8 @@ from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
     from coig_p.publish.client import HubConfig
-    from coig_p.publish.hub import Published
     from coig_p.publish.plan import Release
+    from coig_p.publish.results import Published
 
 _SHOWN = 20
 
@@ -284,39 +284,28 @@ def publish_to_modelscope(release: Release, repo_id: str, config: HubConfig, jso
 
 def print_plan(release: Release, repo_id: str, config: HubConfig, target: str, json_: bool) -> None:
     """What would change on main."""
-    from coig_p.publish.plan import Add
+    from coig_p.publish import plan_modelscope, plan_release
 
-    if target == "modelscope":
-        from coig_p.publish.modelscope import plan_modelscope as plan
-    else:
-        from coig_p.publish.hub import plan
-    operations = plan(release, repo_id, config)
-    adds = [operation.file for operation in operations if isinstance(operation, Add)]
-    deletes = [operation.path for operation in operations if not isinstance(operation, Add)]
+    plan = (plan_modelscope if target == "modelscope" else plan_release)(release, repo_id, config)
     if json_:
-        found: dict[str, Any] = {"repo": repo_id, "version": release.version, "delete": deletes}
-        found["add"] = [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in adds]
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json.dumps(plan.to_dict(), ensure_ascii=False))
         return
-    for file in adds[:_SHOWN]:
+    for file in plan.add[:_SHOWN]:
         click.echo(printable(f"add     {file.path} ({file.bytes:,} bytes)"))
-    if len(adds) > _SHOWN:
-        click.echo(f"... and {len(adds) - _SHOWN:,} more")
-    for path in deletes:
+    if len(plan.add) > _SHOWN:
+        click.echo(f"... and {len(plan.add) - _SHOWN:,} more")
+    for path in plan.delete:
         click.echo(printable(f"delete  {path}"))
-    size = sum(file.bytes for file in adds)
     click.echo(
-        f"{repo_id} {release.tag}: {len(adds):,} of {len(release.files):,} files to add ({size:,} bytes), "
-        f"{len(deletes):,} to delete. Nothing was changed."
+        f"{repo_id} {release.tag}: {len(plan.add):,} of {plan.files:,} files to add ({plan.bytes:,} bytes), "
+        f"{len(plan.delete):,} to delete. Nothing was changed."
     )
 
 
 def print_published(published: Published, json_: bool) -> None:
     """What a run did."""
-    from coig_p.publish.hub import as_dict
-
     if json_:
-        click.echo(json.dumps(as_dict(published), ensure_ascii=False))
+        click.echo(json.dumps(published.to_dict(), ensure_ascii=False))
         return
     if published.rows:
         counts = ", ".join(f"{config} {sum(splits.values()):,}" for config, splits in published.rows.items())
@@ -341,16 +330,16 @@ def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
 
     found = status(repo_id, config)
     if json_:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
         return
-    if not found["exists"]:
-        click.echo(f"{repo_id} at {found['endpoint']}: no such dataset, or not visible to you")
+    if not found.exists:
+        click.echo(f"{repo_id} at {found.endpoint}: no such dataset, or not visible to you")
         return
-    version = found["version"] or "no release (main has moved on, or never had one)"
-    click.echo(printable(f"{repo_id} at {found['endpoint']}, {'private' if found['private'] else 'public'}"))
-    click.echo(printable(f"main      {found['main']}: {version}"))
-    click.echo(f"          {found['files']:,} files, {found['bytes']:,} bytes")
-    for name, commit in found["versions"].items():
+    version = found.version or "no release (main has moved on, or never had one)"
+    click.echo(printable(f"{repo_id} at {found.endpoint}, {'private' if found.private else 'public'}"))
+    click.echo(printable(f"main      {found.main}: {version}"))
+    click.echo(f"          {found.files:,} files, {found.bytes:,} bytes")
+    for name, commit in found.versions.items():
         click.echo(printable(f"version   {name}: {commit}"))
-    for name in found["unfinished"]:
+    for name in found.unfinished:
         click.echo(printable(f"begun     {name}: publish it again to finish"))

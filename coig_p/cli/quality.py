@@ -124,15 +124,14 @@ def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
 
 def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, same_options: str) -> None:
     from coig_p.validation.report import examples, worst_first
-    from coig_p.validation.rules import SEVERITIES
 
-    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    counts = report.counts
     if json_:
         found = {
             id: {"severity": report.rules[id].severity, "findings": number, "examples": examples(report, id)}
             for id, number in worst_first(report)
         }
-        result = {"store": str(store), "passed": report.passed, **counts, "rules": found}
+        result = {"store": str(store), "passed": report.passed, **counts.to_dict(), "rules": found}
         result |= {"queries": report.queries, "responses": report.responses}
         click.echo(json.dumps(result, ensure_ascii=False))
         return
@@ -145,8 +144,8 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
             click.echo(printable(f"    {where}: {finding['excerpt']}".replace("\n", " ")))
     verdict = "passed" if report.passed else "not to be released"
     click.echo(
-        f"{printable(str(store))}: {verdict}; {counts['error']:,} errors, {counts['warning']:,} warnings, "
-        f"{counts['metric']:,} metrics in {report.queries:,} queries and {report.responses:,} responses"
+        f"{printable(str(store))}: {verdict}; {counts.error:,} errors, {counts.warning:,} warnings, "
+        f"{counts.metric:,} metrics in {report.queries:,} queries and {report.responses:,} responses"
     )
     if folder is not None:
         click.echo(f"every finding: {printable(str(folder))}/report.md and findings.parquet")
@@ -192,7 +191,8 @@ def clean(
     check_clean(opened, out, rules, more, overwrite)
     before = checked(store, rules, (), num_proc, benchmarks)
     with progress("Cleaning", before.queries, "queries") as advance:
-        _, dropped = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
+        written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
+    dropped = {rule: loss.to_dict() for rule, loss in written.dropped.items()}
     after = checked(out, rules, (), num_proc, benchmarks)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
@@ -336,10 +336,11 @@ def _dedup_queries(
     with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
         queries = read_queries(store, advance, [Store.open(other) for other in others])
     duplicates = find(queries)
-    found = summary(duplicates, queries)
+    found = summary(duplicates, queries).to_dict()
     if out is not None:
         with progress("Writing", found["queries"], "queries") as advance:
-            _, found["dropped"] = dedup_store(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+            written = dedup_store(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+        found["dropped"] = written.lost.to_dict()
     return found
 
 
@@ -350,10 +351,11 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     queries = sum(file.rows or 0 for file in store.data_files())
     with progress("Comparing", queries, "queries") as advance:
         duplicates = find_similar_responses(store, config, advance)
-    found = response_summary(store, duplicates)
+    found = response_summary(store, duplicates).to_dict()
     if out is not None:
         with progress("Writing", queries, "queries") as advance:
-            _, found["dropped"] = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+            written = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+        found["dropped"] = written.lost.to_dict()
     return found
 
 

@@ -7,29 +7,32 @@ count by equality of the comparison form alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from coig_p.core.arrays import Index
 from coig_p.core.normalize import comparison_forms
-from coig_p.dedup.shingles import Index, shingles
+from coig_p.core.progress import Advance
+from coig_p.dedup.shingles import shingles
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.readers import data_files, find_inputs, read_rows
 from coig_p.store.locate import download_repository
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.store import Store
-from coig_p.validation import Report, Rule
-from coig_p.validation.findings import FINDINGS, ordered, redacted
+from coig_p.validation.findings import Report, make_findings, ordered, redacted
+from coig_p.validation.rules import Rule
 
 _SHOWN = 40
 
 
-class Profile(NamedTuple):
+@dataclass(frozen=True)
+class Profile:
     """Where a benchmark's rows hold prompts and answers: the first of these fields that a row has."""
 
     prompt: tuple[str, ...]
@@ -47,7 +50,14 @@ PROFILES: Mapping[str, Profile] = {
 }
 
 
-RULE = "contamination"
+RULE = Rule(
+    "contamination",
+    "error",
+    ("query", "response"),
+    "a benchmark's prompt in a query, or its answer in a response",
+    over="benchmarks",
+    options={},
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,8 @@ class ContaminationConfig:
             raise UnknownNameError("profile", self.profile, PROFILES)
 
 
-class Benchmark(NamedTuple):
+@dataclass(frozen=True)
+class Benchmark:
     """Texts of benchmarks, each with where it stands, for instance crbench.jsonl:12."""
 
     prompts: list[tuple[str, str]]
@@ -181,7 +192,7 @@ def find_contamination(
     store: Store,
     benchmark: Benchmark,
     config: ContaminationConfig,
-    advance: Callable[[int], None] = lambda queries: None,
+    advance: Advance = lambda queries: None,
     domains: Sequence[str] = (),
 ) -> pa.Table:
     """Queries that hold a benchmark's prompt and responses that hold its answer, as findings (errors)."""
@@ -191,19 +202,16 @@ def find_contamination(
         queries = batch.column("query").to_pylist()
         rows = batch.select(["domain", "query_id"]).to_pylist()
         for at, share, where in prompts.find(queries):
-            found.append(rows[at] | {"field": "query", "excerpt": _excerpt(share, where, queries[at])})
+            found.append(rows[at] | {"excerpt": _excerpt(share, where, queries[at])})
         lists = batch.column("responses").to_pylist()
         flat = [(row, nth, response) for row, own in enumerate(lists) for nth, response in enumerate(own)]
         for at, share, where in answers.find([response["text"] for _, _, response in flat]):
             row, nth, response = flat[at]
             excerpt = _excerpt(share, where, response["text"])
-            found.append(
-                rows[row] | {"model": response["model"], "field": f"responses[{nth}].text", "excerpt": excerpt}
-            )
+            found.append(rows[row] | {"model": response["model"], "response": nth, "excerpt": excerpt})
         advance(batch.num_rows)
-    return ordered(
-        [pa.Table.from_pylist([{"rule": RULE, "severity": "error", **one} for one in found], schema=FINDINGS)]
-    )
+    columns = {name: [one.get(name) for one in found] for name in ("domain", "query_id", "response", "model")}
+    return ordered([make_findings(RULE, [one["excerpt"] for one in found], columns, of_text=True)])
 
 
 def with_contamination(
@@ -211,21 +219,13 @@ def with_contamination(
     store: Store,
     names: Sequence[str | Path],
     config: ContaminationConfig,
-    advance: Callable[[int], None] = lambda queries: None,
+    advance: Advance = lambda queries: None,
     domains: Sequence[str] = (),
 ) -> Report:
     """The report of a check with what of these benchmarks is in the store, as errors of a rule of their own."""
     found = find_contamination(store, read_benchmarks(names, config), config, advance, domains)
-    rule = Rule(
-        RULE,
-        "error",
-        ("query", "response"),
-        "a benchmark's prompt in a query, or its answer in a response",
-        over="benchmarks",
-        find=find_contamination,
-        options={"against": [Path(name).name for name in names], **asdict(config)},
-    )
-    return replace(report, findings=ordered([report.findings, found]), rules={**report.rules, RULE: rule})
+    options = {"against": [Path(name).name for name in names], **asdict(config)}
+    return report.with_findings(replace(RULE, options=options), found)
 
 
 def _excerpt(share: float, where: str, text: str) -> str:

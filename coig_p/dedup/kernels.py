@@ -6,7 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from coig_p.dedup.shingles import Grams, Hashes, Index, Keys, Pairs
+Index = npt.NDArray[np.int64]
+Pairs = npt.NDArray[np.int64]
+Grams = npt.NDArray[np.uint64]
+Keys = npt.NDArray[np.uint64]
+Hashes = npt.NDArray[np.uint32]
 
 
 @njit(nogil=True, cache=True)

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from coig_p.core.arrays import Index
 from coig_p.dedup.shingles import (
     Hashes,
-    Index,
     Keys,
     Pairs,
     Shingles,
@@ -47,7 +47,8 @@ Signatures = Hashes
 BandKeys = Keys
 
 
-class Similar(NamedTuple):
+@dataclass(frozen=True)
+class Similar:
     """Pairs of similar texts (P x 2, the lower number first, ascending) and their exact Jaccard (P)."""
 
     pairs: Pairs
@@ -222,15 +223,3 @@ def promising(small: npt.NDArray[np.uint8], candidates: Pairs, threshold: float)
         one, other = candidates[low : low + _PAIRS_AT_ONCE].T
         right[low : low + _PAIRS_AT_ONCE] = (small[one] == small[other]).sum(axis=1, dtype=np.int64) >= least
     return right
-
-
-def components(number: int, pairs: Pairs) -> Index:
-    """For each of `number` texts the smallest one that pairs connect it with, itself where none does."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(number, number))
-    label = connected_components(graph, directed=False)[1]
-    smallest = np.full(label.max(initial=-1) + 1, number, np.int64)
-    np.minimum.at(smallest, label, np.arange(number))
-    return np.asarray(smallest[label])

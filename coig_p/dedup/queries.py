@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory
+from coig_p.core.arrays import Floats, Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
-from coig_p.dedup.minhash import NUM_PERM, check_seed, components, similar_pairs
-from coig_p.dedup.shingles import Index, jaccard
-from coig_p.errors import DataError, UsageError
-from coig_p.ingest.accounting import UNITS
-from coig_p.schema import RAW_SCHEMA
-from coig_p.store.places import check_target
+from coig_p.dedup.clusters import Queries, Summary, as_clusters, components
+from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
+from coig_p.dedup.semantic import SemanticConfig
+from coig_p.dedup.shingles import jaccard
+from coig_p.errors import UsageError
+from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.store import Store
-from coig_p.store.writing import Part, describe_file, write_store
-from coig_p.validation.cleaning import dropped_before
 
-if TYPE_CHECKING:
-    from coig_p.dedup.semantic import SemanticConfig
+REASON = "duplicate"
+"""What goes with a query that another one stays for is counted under this name."""
 
-DUPLICATES = pa.schema(
-    [
-        ("cluster", pa.int64()),
-        ("query_id", pa.string()),
-        ("survivor", pa.string()),
-        ("similarity", pa.float64()),
-        ("method", pa.string()),
-    ]
-)
-"""One row for each member of a cluster of two or more, the survivor among them.
-
-`cluster` counts from 0 in the order of survivors; `similarity` is the exact Jaccard to the survivor.
-"""
+_STEP = "dedup"
 
 
 @dataclass(frozen=True)
@@ -75,35 +57,21 @@ class DedupConfig:
         check_seed(self.seed)
 
 
-class Queries(NamedTuple):
-    """What is asked of every query of a store, in its order.
-
-    Attributes:
-        elsewhere: how many of the last ones are not the store's own but other stores'; those stay
-            whatever happens, and have the store's name before their id.
-    """
-
-    ids: list[str]
-    domains: list[str]
-    forms: list[str]
-    scored: list[int]
-    elsewhere: int = 0
-
-
 def read_queries(store: Store, advance: Advance = lambda queries: None, against: Sequence[Store] = ()) -> Queries:
     """Every query's id, domain, comparison form, and how many of its responses have a score.
 
     Args:
         against: stores whose queries come after, to be compared with.
     """
-    found = _read(store, Queries([], [], [], []), "", advance)
+    found = Queries(ids=[], domains=[], forms=[], scored=[])
+    _read(store, found, "", advance)
     own = len(found.ids)
     for other in against:
         _read(other, found, f"{other.path.resolve().name}:", lambda queries: None)
-    return found._replace(elsewhere=len(found.ids) - own)
+    return replace(found, elsewhere=len(found.ids) - own)
 
 
-def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> Queries:
+def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> None:
     for batch in store.batches():
         found.ids.extend(prefix + one for one in batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
@@ -111,7 +79,6 @@ def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> Querie
         for responses in batch.column("responses").to_pylist():
             found.scored.append(sum(bool(response["scores"]) for response in responses))
         advance(batch.num_rows)
-    return found
 
 
 def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
@@ -126,56 +93,10 @@ def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
     cluster = components(len(forms), similar.pairs)[form_of]
     rank = lambda at: (-queries.scored[at], queries.ids[at])  # noqa: E731
 
-    def similarity(one: Index, other: Index) -> npt.NDArray[np.float64]:
+    def similarity(one: Index, other: Index) -> Floats:
         return jaccard(forms, np.stack([form_of[one], form_of[other]], axis=1), config.n)
 
     return as_clusters(queries, cluster, rank, similarity, "minhash")
-
-
-def as_clusters(
-    queries: Queries,
-    cluster: Index,
-    rank: Callable[[int], Any],
-    similarity: Callable[[Index, Index], npt.NDArray[np.float64]],
-    method: str,
-) -> pa.Table:
-    """A table of DUPLICATES.
-
-    Args:
-        cluster: of each query, a number below the number of queries.
-        rank: of a query by its place; the lowest of a cluster survives.
-        similarity: of queries, by their places, to others.
-    """
-    own = len(queries.ids) - queries.elsewhere
-    together = np.flatnonzero(np.bincount(cluster, minlength=1)[cluster] > 1).tolist()
-    members = np.array(
-        sorted((at for at in together if queries.forms[at]), key=lambda at: (at < own, rank(at))), dtype=np.int64
-    )
-    # The best of each cluster comes first.
-    numbers, first = np.unique(cluster[members], return_index=True)
-    survivor_of = np.zeros(len(cluster) + 1, np.int64)
-    survivor_of[numbers] = members[first]
-    survivor = survivor_of[cluster[members]]
-    # Of other stores only who stays is named, and that only where something here goes.
-    here = np.bincount(cluster[members[members < own]], minlength=len(cluster) + 1)[cluster[members]] > 0
-    shown = here & ((members < own) | (members == survivor))
-    members, survivor = members[shown], survivor[shown]
-    names = np.array(queries.ids, dtype=object)
-    order = sorted(
-        range(len(members)), key=lambda at: (names[survivor[at]], members[at] != survivor[at], names[members[at]])
-    )
-    members, survivor = members[order], survivor[order]
-    number = np.unique(names[survivor].astype(str), return_inverse=True)[1] if len(members) else members
-    return pa.table(
-        [
-            pa.array(number, pa.int64()),
-            pa.array(names[members], pa.string()),
-            pa.array(names[survivor], pa.string()),
-            pa.array(similarity(members, survivor)),
-            pa.array([method] * len(members), pa.string()),
-        ],
-        schema=DUPLICATES,
-    )
 
 
 def _different(texts: list[str]) -> tuple[list[str], Index]:
@@ -187,23 +108,16 @@ def _different(texts: list[str]) -> tuple[list[str], Index]:
     return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
 
 
-def summary(duplicates: pa.Table, queries: Queries) -> dict[str, Any]:
+def summary(duplicates: pa.Table, queries: Queries) -> Summary:
     """How many clusters there are, how large, and what would go, in all and by domain."""
-    clusters = Counter(duplicates.column("cluster").to_pylist())
     domain = dict(zip(queries.ids, queries.domains, strict=True))
-    gone = Counter(domain[one] for one in _gone(duplicates))
-    return {
-        "queries": len(queries.ids) - queries.elsewhere,
-        "clusters": len(clusters),
-        "largest": max(clusters.values(), default=0),
-        "duplicates": sum(gone.values()),
-        "by_domain": dict(sorted(gone.items())),
-    }
+    gone = (domain[one] for one, kept in _survivors(duplicates).items() if one != kept)
+    return Summary.of("queries", queries.own, duplicates.column("cluster").to_pylist(), gone)
 
 
-def _gone(duplicates: pa.Table) -> list[str]:
-    ids, survivors = (duplicates.column(name).to_pylist() for name in ("query_id", "survivor"))
-    return [one for one, survivor in zip(ids, survivors, strict=True) if one != survivor]
+def _survivors(duplicates: pa.Table) -> dict[str, str]:
+    """By query_id who stays for it."""
+    return dict(zip(*(duplicates.column(name).to_pylist() for name in ("query_id", "survivor")), strict=True))
 
 
 def dedup_store(
@@ -214,7 +128,7 @@ def dedup_store(
     *,
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
-) -> tuple[Store, dict[str, int]]:
+) -> Rewritten:
     """Write a store of the survivors, and duplicates.parquet beside its data.
 
     Returns:
@@ -224,94 +138,44 @@ def dedup_store(
         UsageError: `out` cannot be used.
         DataError: nothing would be left.
     """
-    check_target(out, overwrite)
-    if out.resolve() == store.path.resolve():
-        raise UsageError(f"{out} is the store itself: choose another place")
-    survivor = dict(zip(*(duplicates.column(name).to_pylist() for name in ("query_id", "survivor")), strict=True))
+    check_rewrite(store, out, overwrite)
+    survivor = _survivors(duplicates)
     gone = {one for one, kept in survivor.items() if one != kept}
-    taken_in = _taken_in(store, survivor, gone) if config.merge else {}
-    before = dict.fromkeys(UNITS, 0) | dropped_before(store, "dedup")
-    total = dict(before)  # since the import, not by this run alone
-    kept: Counter[tuple[str, str]] = Counter()
-    for file in store.data_files():
-        ids = pq.read_table(store.path / file.path, columns=["query_id"]).column("query_id").to_pylist()
-        kept[str(file.domain), str(file.split)] += sum(one not in gone for one in ids)
-    if not sum(kept.values()):
-        raise DataError("nothing was written: no query is left")
-    with atomic_directory(out) as root:
-        pq.write_table(duplicates, root / "duplicates.parquet", compression="zstd")
-        extra = describe_file(root, "duplicates.parquet", "duplicates", rows=duplicates.num_rows)
-        parts = []
-        for (domain, split), rows in kept.items():
-            batches = _survivors(store, domain, split, gone, taken_in, total, advance)
-            if rows:
-                parts.append(Part(domain, split, rows, batches))
-            else:  # nothing of it is written, but what goes is counted
-                deque(batches, maxlen=0)
-        # The manifest is written last, and `total` is whole by then.
-        options = {**store.manifest.options, "dedup": {**asdict(config), "method": config.method, "dropped": total}}
-        tool = f"coig-p {__version__}"
-        write_store(root, parts, replace(store.manifest, domains=(), files=(extra,), tool=tool, options=options))
-    return Store.open(out), {unit: total[unit] - before[unit] for unit in total}
+    changes = {one: Change(row=REASON) for one in gone}
+    if config.merge:
+        changes |= _merged(store, survivor, gone)
+
+    def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
+        return {**asdict(config), "method": config.method, "dropped": dropped[REASON].to_dict()}
+
+    return rewrite_store(
+        store,
+        out,
+        lambda domain, query_id: changes.get(query_id),
+        step=_STEP,
+        record=record,
+        reasons=(REASON,),
+        # Since the import, not by this run alone.
+        earlier={REASON: Loss.from_dict(dropped_before(store, _STEP))},
+        beside={"duplicates.parquet": duplicates},
+        overwrite=overwrite,
+        advance=advance,
+    )
 
 
-def _taken_in(store: Store, survivor: dict[str, str], gone: set[str]) -> dict[str, list[dict[str, Any]]]:
-    """For each survivor the rows that are merged into it, by query_id."""
-    found: dict[str, list[dict[str, Any]]] = {}
+def _merged(store: Store, survivor: Mapping[str, str], gone: set[str]) -> dict[str, Change]:
+    """What becomes of those that go and of those that take them in, by query_id."""
+    taken_in: dict[str, list[TakenIn]] = {}
+    here: set[str] = set()
     for batch in store.batches():
-        at = [place for place, one in enumerate(batch.column("query_id").to_pylist()) if one in gone]
-        for row in batch.take(pa.array(at, pa.int64())).to_pylist():
-            found.setdefault(survivor[row["query_id"]], []).append(row)
-    return {one: sorted(rows, key=lambda row: str(row["query_id"])) for one, rows in found.items()}
-
-
-def _survivors(
-    store: Store,
-    domain: str,
-    split: str,
-    gone: set[str],
-    taken_in: dict[str, list[dict[str, Any]]],
-    dropped: dict[str, int],
-    advance: Advance,
-) -> Iterator[pa.RecordBatch]:
-    for batch in store.batches(domain, split):
-        advance(batch.num_rows)
         ids = batch.column("query_id").to_pylist()
-        stays = [at for at, one in enumerate(ids) if one not in gone]
-        if len(stays) < len(ids):
-            leaves = batch.take(pa.array([at for at, one in enumerate(ids) if one in gone], pa.int64()))
-            dropped["rows"] += leaves.num_rows
-            if not taken_in:
-                responses = leaves.column("responses").flatten()
-                dropped["responses"] += len(responses)
-                dropped["scores"] += len(responses.field("scores").flatten())
-                dropped["comparisons"] += len(leaves.column("comparisons").flatten())
-            batch = batch.take(pa.array(stays, pa.int64()))
-        if any(one in taken_in for one in ids):
-            rows = [_merged(row, taken_in.get(row["query_id"], []), dropped) for row in batch.to_pylist()]
-            batch = pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
-        if batch.num_rows:
-            yield batch
-
-
-def _merged(row: dict[str, Any], others: list[dict[str, Any]], dropped: dict[str, int]) -> dict[str, Any]:
-    """The row with the others' responses; a model that answered already keeps its first answer."""
-    responses = list(row["responses"])
-    comparisons = None if row["comparisons"] is None else list(row["comparisons"])
-    for other in others:
-        answered = {response["model"] for response in responses}
-        place: dict[int, int] = {}
-        for at, response in enumerate(other["responses"]):
-            if response["model"] in answered:
-                dropped["responses"] += 1
-                dropped["scores"] += len(response["scores"])
-            else:
-                place[at] = len(responses)
-                responses.append(response)
-        for comparison in other["comparisons"] or ():
-            if comparison["first"] in place and comparison["second"] in place:
-                moved = {side: place[comparison[side]] for side in ("first", "second")}
-                comparisons = [*(comparisons or ()), comparison | moved]
-            else:
-                dropped["comparisons"] += 1
-    return row | {"responses": responses, "comparisons": comparisons}
+        here.update(ids)
+        at = [place for place, one in enumerate(ids) if one in gone]
+        for row in batch.take(pa.array(at, pa.int64())).to_pylist():
+            taken_in.setdefault(survivor[row["query_id"]], []).append(TakenIn(row, REASON))
+    changes: dict[str, Change] = {}
+    for one in here & taken_in.keys():  # another store's query takes nothing in
+        members = sorted(taken_in[one], key=lambda taken: str(taken.row["query_id"]))
+        changes[one] = Change(taken_in=members)
+        changes |= {taken.row["query_id"]: Change(row=REASON, moved=True) for taken in members}
+    return changes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from coig_p.core.normalize import comparison_forms
-from coig_p.dedup.minhash import NUM_PERM, check_seed, components, promising, signatures
+from coig_p.core.progress import Advance
+from coig_p.dedup.clusters import Summary, components
+from coig_p.dedup.minhash import NUM_PERM, check_seed, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.errors import UsageError
+from coig_p.store.rewrite import Change, Loss, Rewritten, dropped_before, rewrite_store
 from coig_p.store.store import Store
-from coig_p.validation import Report, Rule
-from coig_p.validation.cleaning import clean_store
-from coig_p.validation.findings import FINDINGS
 
 DUPLICATE_RESPONSES = pa.schema(
     [
@@ -39,7 +39,10 @@ DUPLICATE_RESPONSES = pa.schema(
 exact Jaccard to its answer.
 """
 
-RULE = "similar-response"
+REASON = "similar-response"
+"""What goes with an answer that another model gave as well is counted under this name."""
+
+_STEP = "dedup_responses"
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,7 @@ class ResponseConfig:
         check_seed(self.seed)
 
 
-def find_similar_responses(
-    store: Store, config: ResponseConfig, advance: Callable[[int], None] = lambda queries: None
-) -> pa.Table:
+def find_similar_responses(store: Store, config: ResponseConfig, advance: Advance = lambda queries: None) -> pa.Table:
     """Clusters of near-identical responses within a query, as a table of DUPLICATE_RESPONSES.
 
     Clusters are connected components, as with queries; the response with the most scores stays, then
@@ -135,17 +136,11 @@ def _in_one_order(table: pa.Table) -> pa.Table:
     return table.set_column(0, DUPLICATE_RESPONSES.field(0), pa.array(numbers, pa.int64()))
 
 
-def response_summary(store: Store, duplicates: pa.Table) -> dict[str, Any]:
+def response_summary(store: Store, duplicates: pa.Table) -> Summary:
     """How many clusters there are, how large, and what would go, in all and by domain."""
-    clusters = Counter(duplicates.column("cluster").to_pylist())
-    gone = Counter(row["domain"] for row in duplicates.to_pylist() if row["model"] != row["survivor"])
-    return {
-        "responses": sum(file.responses or 0 for file in store.data_files()),
-        "clusters": len(clusters),
-        "largest": max(clusters.values(), default=0),
-        "duplicates": sum(gone.values()),
-        "by_domain": dict(sorted(gone.items())),
-    }
+    gone = (row["domain"] for row in duplicates.to_pylist() if row["model"] != row["survivor"])
+    responses = sum(file.responses or 0 for file in store.data_files())
+    return Summary.of("responses", responses, duplicates.column("cluster").to_pylist(), gone)
 
 
 def dedup_responses(
@@ -155,41 +150,34 @@ def dedup_responses(
     duplicates: pa.Table,
     *,
     overwrite: bool = False,
-    advance: Callable[[int], None] = lambda queries: None,
-) -> tuple[Store, Mapping[str, int]]:
+    advance: Advance = lambda queries: None,
+) -> Rewritten:
     """Write a store of the responses that stay, and duplicates.parquet beside its data.
+
+    Returns:
+        The new store, and how many responses, scores and comparisons went.
 
     Raises:
         UsageError: `out` cannot be used.
     """
-    findings = [
-        {
-            "rule": RULE,
-            "severity": "error",
-            **{name: row[name] for name in ("domain", "query_id", "model")},
-            "field": f"responses[{row['response']}].text",
-            "excerpt": f"{row['similarity']:.2f} like {row['survivor']}",
-        }
-        for row in duplicates.to_pylist()
-        if row["model"] != row["survivor"]
-    ]
-    rule = Rule(
-        RULE,
-        "error",
-        ("response",),
-        "an answer that another model gave as well",
-        over="duplicates",
-        find=find_similar_responses,
-        options=asdict(config),
-    )
-    report = Report(pa.Table.from_pylist(findings, schema=FINDINGS), {RULE: rule}, 0, 0)
-    new, dropped = clean_store(
+    changes: dict[tuple[str, str], Change] = defaultdict(Change)
+    for row in duplicates.to_pylist():
+        if row["model"] != row["survivor"]:
+            changes[row["domain"], row["query_id"]].responses[row["response"]] = REASON
+
+    def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
+        numbers = {reason: loss.to_dict() for reason, loss in dropped.items()}
+        return {"dropped": numbers, "rules": {REASON: {"severity": "error", **asdict(config)}}}
+
+    return rewrite_store(
         store,
-        report,
         out,
+        lambda domain, query_id: changes.get((domain, query_id)),
+        step=_STEP,
+        record=record,
+        reasons=(REASON,) if changes else (),
+        earlier={reason: Loss.from_dict(told) for reason, told in dropped_before(store, _STEP).items()},
+        beside={"duplicates.parquet": duplicates},
         overwrite=overwrite,
         advance=advance,
-        step="dedup_responses",
-        beside={"duplicates.parquet": duplicates},
     )
-    return new, dropped.get(RULE, {})

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coig_p.core.arrays import Floats, Index
 from coig_p.core.atomic import atomic_file
-from coig_p.dedup.minhash import components
-from coig_p.dedup.queries import Queries, as_clusters
-from coig_p.dedup.shingles import Index, Pairs
+from coig_p.dedup.clusters import Queries, as_clusters, components
+from coig_p.dedup.shingles import Pairs
 from coig_p.errors import DataError, UsageError
 
 Vectors = npt.NDArray[np.float32]
@@ -72,7 +72,7 @@ def find_semantic_duplicates(queries: Queries, config: SemanticConfig, embed: Em
     def drawn(at: int) -> bytes:
         return hashlib.sha256(f"{config.seed}\0{queries.ids[at]}".encode()).digest()
 
-    def cosine(one: Index, other: Index) -> npt.NDArray[np.float64]:
+    def cosine(one: Index, other: Index) -> Floats:
         found = np.einsum("ij,ij->i", vectors[place[one]], vectors[place[other]], dtype=np.float64)
         return np.asarray(np.where(place[one] == place[other], 1.0, found))
 

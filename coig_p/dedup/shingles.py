@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Index = npt.NDArray[np.int64]
+from coig_p.core.arrays import Index
+
 Grams = npt.NDArray[np.uint64]
 Hashes = npt.NDArray[np.uint32]
 Keys = Grams
@@ -20,7 +22,8 @@ _BASE = 0x9E3779B97F4A7C15  # odd, and without pattern
 _PACKED = 3  # code points of 21 bits that fit into one gram
 
 
-class Shingles(NamedTuple):
+@dataclass(frozen=True)
+class Shingles:
     """The n-grams of T texts, side by side, as often as they occur.
 
     Attributes:
@@ -76,7 +79,8 @@ def jaccard(texts: Sequence[str], pairs: Pairs, n: int) -> npt.NDArray[np.float6
     return GramSets.of(found).jaccard(place)
 
 
-class GramSets(NamedTuple):
+@dataclass(frozen=True)
+class GramSets:
     """Each text's grams once, ascending, as numbers; laid out as in `Shingles`."""
 
     ids: npt.NDArray[np.int64]

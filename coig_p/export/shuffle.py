@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.store.writing import cut
+
 _KEY = "__key__"
 _BYTES_PER_PART = 64 << 20
 _DECODED = 8  # bytes of rows for each of a store: 6.5 at threshold 2 on the corpus of the benchmarks
@@ -76,8 +78,6 @@ def interleaved(true: Spill, false: Spill) -> Iterator[pa.RecordBatch]:
 
     Of N rows the first n hold n * true.rows // N of the one kind.
     """
-    from coig_p.store.writing import cut
-
     total = true.rows + false.rows
     share = np.diff(np.arange(total + 1, dtype=np.int64) * true.rows // max(1, total)).astype(bool)
     pieces = [share[begin : begin + 4096] for begin in range(0, total, 4096)]

@@ -1,4 +1,4 @@
-"""Pairs of a store in one file, or its rows as a directory that a trainer reads: shuffled once, in even shards.
+"""The rows of a store as a directory that a trainer reads: shuffled once, in even shards.
 
     DIR/
       train/00000-of-00032.parquet   rows of a Form (or .jsonl), in a global order drawn by the seed
@@ -19,35 +19,33 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory, atomic_file
-from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.export.lengths import Lengths, read_tokenizer
+from coig_p.core.arrays import Index, Mask
+from coig_p.core.atomic import atomic_directory
+from coig_p.core.lengths import Lengths, read_tokenizer
+from coig_p.errors import DataError, UsageError
+from coig_p.export.readme import readme
 from coig_p.export.shuffle import Spill, interleaved, parts_for
-from coig_p.export.snippets import config_files, readme
-from coig_p.export.trainers import Form, find_form
-from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.export.trainers import TRAINERS, find_form
+from coig_p.export.trainers.forms import Form
+from coig_p.export.written import Epoch, Written, WrittenShard, WrittenSplit
+from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig, shuffle_keys
-from coig_p.pairs.rows import ResponseRows, Rows, find_rows, pair_tables
-from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names, own_clusters, read_clusters
-from coig_p.pairs.weights import UNWEIGHTED, check_weights, is_partial, passes, share_of
-from coig_p.schema import PAIR_SCHEMAS
-from coig_p.store.manifest import check_split_name
-from coig_p.store.places import check_outside
+from coig_p.pairs.rows import ResponseRows, Rows, find_rows
+from coig_p.pairs.selection import Selection, SplitPart, one_split, select
+from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
+from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, even_sizes
 
-FILE_TYPES = ("parquet", "jsonl")
 SHARDS = "shards.json"
-_SPILLED = (
-    ".spilled"  # inside what is being written, so that a killed export leaves nothing that the next does not remove
-)
+# Inside what is being written, so that a killed export leaves nothing that the next does not remove.
+_SPILLED = ".spilled"
 ROWS_PER_GROUP = 256  # a stream gives its first row, and skips to where it stopped, a group at a time
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -57,11 +55,11 @@ class ExportConfig:
     """What to export, for whom. Every part is checked where it is made.
 
     Attributes:
-        trainer: one of `coig_p.export.trainers.FORMS`.
+        trainer: one of `coig_p.export.trainers.TRAINERS`.
         pairs: its format is the form's business, not the caller's.
         domains: these alone; none for all.
         split: of a store with several; ignored where `splits` cuts train.
-        tokenizer, max_length: see `coig_p.export.lengths`.
+        tokenizer, max_length: see `coig_p.core.lengths`.
     """
 
     trainer: str
@@ -86,13 +84,13 @@ class ExportConfig:
 
 
 def export_store(
-    store: str | Path,
+    store: Store | str | Path,
     out: Path,
     config: ExportConfig,
     *,
     overwrite: bool = False,
     advance: Callable[[int], None] = lambda queries: None,
-) -> dict[str, Any]:
+) -> Written:
     """Write `out`, which appears, or is replaced, whole or not at all.
 
     Args:
@@ -106,26 +104,43 @@ def export_store(
         DataError: a row that the trainer could not learn from, or no rows at all.
     """
     form = find_form(config.trainer, conversational=config.conversational, system=config.system)
-    opened = Store.open(store)
-    _check_target(out, Path(store), overwrite)
-    pairs = replace(config.pairs, format=form.rows).with_default_threshold(opened.manifest.default_threshold)
-    check_judges(pairs, opened.manifest.judges)
+    opened = store if isinstance(store, Store) else Store.open(store)
+    _check_target(out, opened.path, overwrite)
+    selection = select(
+        opened.manifest,
+        replace(config.pairs, format=form.rows),
+        domains=config.domains,
+        splits=(one_split(opened.manifest, config.split, config.splits),),
+        cut=config.splits,
+        order=config.order,
+        weights=config.weights,
+    )
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
-    source = _Source(opened, config, pairs, form, lengths)
+    source = _Source(opened, selection, form, config.system, lengths)
     with atomic_directory(out) as root:
-        spilled = source.spill(root / _SPILLED, advance)
-        found = _describe(config, form, pairs, source)
-        for name, sides in spilled.items():
-            found["splits"][name] = _write_split(root, name, form, sides, config) | {
-                "rows_by_domain": dict(source.counts[name])
-            }
-            if form.rows == "sft":
-                found["splits"][name]["queries_without_pairs"] = source.without_pairs[name]
+        splits = {
+            name: _write_split(root, name, form, sides, source)
+            for name, sides in source.spill(root / _SPILLED, advance).items()
+        }
         shutil.rmtree(root / _SPILLED)
-        (root / SHARDS).write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        for file, text in (config_files(form, found, out) | {"README.md": readme(form, found, out)}).items():
+        written = Written(
+            tool=f"coig-p {__version__}",
+            trainer=form.trainer,
+            columns={column.name: str(column.type) for column in form.schema},
+            threshold=selection.threshold,
+            shuffle_seed=selection.order.shuffle_seed or 0,
+            world_size=selection.order.world_size or 1,
+            workers=selection.order.workers or 0,
+            weights={domain: selection.weights[domain] for domain in config.weights},
+            splits=splits,
+            tokens=lengths.report() if lengths is not None else None,
+        )
+        texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
+        texts |= TRAINERS[form.trainer].config_files(form, written, str(out))
+        texts["README.md"] = readme(form, written, out)
+        for file, text in texts.items():
             (root / file).write_text(text, encoding="utf-8", newline="\n")
-    return found
+    return written
 
 
 def _check_target(out: Path, store: Path, overwrite: bool) -> None:
@@ -146,40 +161,22 @@ class _Source:
     """The rows of a store on their way to the shards: paired, split, measured, weighted, in the trainer's form."""
 
     def __init__(
-        self, store: Store, config: ExportConfig, pairs: PairConfig, form: Form, lengths: Lengths | None
+        self, store: Store, selection: Selection, form: Form, system: str | None, lengths: Lengths | None
     ) -> None:
-        self.store, self.config, self.pairs, self.form, self.lengths = store, config, pairs, form, lengths
-        manifest = store.manifest
-        self.domains = list(dict.fromkeys(config.domains)) or list(manifest.domains)
-        for domain in self.domains:
-            store.data_files(domain)  # an unknown name is an error before anything is written
-        self.weights = check_weights(config.weights, self.domains)
-        self.split = self._only_split()
-        self.splits = self._parts()
-        self.counts: dict[str, Counter[str]] = {name: Counter() for name, _ in self.splits}
+        self.store, self.selection, self.form, self.system, self.lengths = store, selection, form, system, lengths
+        self.parts = selection.parts(self._clusters())
+        self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
         self.without_pairs: Counter[str] = Counter()
         self._before: Counter[tuple[str, str, int]] = Counter()
 
-    def _only_split(self) -> str:
-        splits = self.store.manifest.splits()
-        if self.config.splits.cuts:
-            check_split_names(self.config.splits, splits)
-            return TRAIN
-        if self.config.split is not None:
-            check_split_name(self.store.manifest, self.config.split)
-            return self.config.split
-        if len(splits) > 1:
-            raise UsageError(f"the store has splits {', '.join(splits)}: name one with --split")
-        return splits[0]
-
-    def _parts(self) -> list[tuple[str, OneSplit | None]]:
-        config = self.config.splits
-        if not config.cuts:
-            return [(self.split, None)]
+    def _clusters(self) -> dict[str, str]:
+        """For each query of a known near-duplicate cluster, the one that stands for it; read where train is cut."""
+        cut = self.selection.cut
+        if not cut.cuts:
+            return {}
         own = own_clusters(self.store.manifest)
-        path = config.clusters or (self.store.path / own.path if own else None)
-        splits = Splits(config, read_clusters(path) if path else {})
-        return [(name, OneSplit(splits, name)) for name in config.names]
+        path = cut.clusters or (self.store.path / own.path if own else None)
+        return read_clusters(path) if path else {}
 
     def spill(self, folder: Path, advance: Callable[[int], None]) -> dict[str, list[Spill]]:
         """Read the store once and deal its rows; for each split one Spill, or one for each label.
@@ -189,17 +186,18 @@ class _Source:
             UsageError: the clusters are of another store.
         """
         clusters = self._clusters_to_find()
-        files = [file for domain in self.domains for file in self.store.manifest.data_files(domain, self.split)]
-        parts = parts_for(sum(file.bytes for file in files))
+        (split,) = self.selection.splits
+        pieces = parts_for(sum(file.bytes for file in self.selection.files(self.store.manifest, split)))
         labels = 2 if "label" in self.form.schema.names else 1
         spilled = {
-            name: [Spill(folder / f"{name}-{label}", parts) for label in range(labels)] for name, _ in self.splits
+            part.name: [Spill(folder / f"{part.name}-{label}", pieces) for label in range(labels)]
+            for part in self.parts
         }
         try:
-            for domain in self.domains:
-                for batch in self.store.batches(domain, self.split):
-                    for name, split in self.splits:
-                        self._deal(batch if split is None else split.keep(batch), name, domain, spilled[name])
+            for domain in self.selection.domains:
+                for batch in self.store.batches(domain, split):
+                    for part in self.parts:
+                        self._deal(batch, part, domain, spilled[part.name])
                     if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
                         clusters = {}
                     advance(batch.num_rows)
@@ -208,7 +206,7 @@ class _Source:
                 side.close()
         if clusters:
             raise UsageError(
-                f"clusters={str(self.config.splits.clusters)!r}: none of its queries is in {self.store.path}. "
+                f"clusters={str(self.selection.cut.clusters)!r}: none of its queries is in {self.store.path}. "
                 "Name the file that coigp dedup wrote for it"
             )
         for name, sides in spilled.items():
@@ -216,7 +214,7 @@ class _Source:
                 left_out = sum(self.lengths.too_long.values()) if self.lengths else 0
                 why = f"; {left_out:,} rows were too long" if left_out else ""
                 raise DataError(
-                    f"no rows for the split {name} at threshold {self.pairs.threshold:g}{why}. "
+                    f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. "
                     "Choose a smaller threshold or larger share"
                 )
         return spilled
@@ -226,32 +224,40 @@ class _Source:
         let near-duplicates on both sides unnoticed. Empty where part of the store is read, which may have none.
         """
         manifest = self.store.manifest
-        whole = set(self.domains) == set(manifest.domains) and manifest.splits() == [TRAIN]
-        split = self.splits[0][1]
-        return split.splits.cluster if whole and split is not None and self.config.splits.clusters is not None else {}
+        whole = set(self.selection.domains) == set(manifest.domains) and manifest.splits() == [TRAIN]
+        only = self.parts[0].only
+        return only.splits.cluster if whole and only is not None and self.selection.cut.clusters is not None else {}
 
-    def _deal(self, batch: pa.RecordBatch, name: str, domain: str, sides: list[Spill]) -> None:
+    def _deal(self, batch: pa.RecordBatch, part: SplitPart, domain: str, sides: list[Spill]) -> None:
+        if part.only is not None:
+            batch = part.only.keep(batch)
         if not batch.num_rows:
             return
-        rows = find_rows(batch, self.pairs)
+        rows, name = find_rows(batch, self.selection.pairs), part.name
         if self.form.rows == "sft":
             rows = rows.take(_best(rows))
             self.without_pairs[name] += batch.num_rows - len(rows)
         if self.lengths is not None:
-            rows = rows.take(np.flatnonzero(self.lengths.keep(rows)))
-        for one in passes(1.0 if name in UNWEIGHTED else self.weights.get(domain, 1.0)):
+            rows = rows.take(np.flatnonzero(self._short(rows, self.lengths)))
+        for one in passes(self.selection.weight(name, domain)):
             shown = rows
             if is_partial(one):
                 shown = rows.take(share_of(rows, self._before[name, domain, one.copy], one.fraction))
                 self._before[name, domain, one.copy] += len(rows)
             self._add(shown, name, domain, one.copy, sides)
 
+    def _short(self, rows: Rows, lengths: Lengths) -> Mask:
+        batch = rows.batch
+        return lengths.keep(
+            batch.column("query"), batch.column("domain"), rows.found.query, rows.responses.text, rows.sides
+        )
+
     def _add(self, rows: Rows, name: str, domain: str, copy: int, sides: list[Spill]) -> None:
         done = 0
-        seed = self.config.order.shuffle_seed or 0
+        seed = self.selection.order.shuffle_seed or 0
         keys = shuffle_keys(rows, seed, copy)
         for table in rows.tables():
-            made = self.form.convert(table, self.config.system)
+            made = self.form.convert(table, self.system)
             own = keys[done : done + made.num_rows]
             done += made.num_rows
             if len(sides) == 1:
@@ -264,7 +270,7 @@ class _Source:
         self.counts[name][domain] += done
 
 
-def _best(rows: Rows) -> Any:
+def _best(rows: Rows) -> Index:
     """Of each query the response with the highest score, the first where several have it."""
     assert isinstance(rows.found, ResponseRows)
     order = np.lexsort((np.arange(len(rows)), -rows.found.score, rows.found.query))
@@ -274,10 +280,10 @@ def _best(rows: Rows) -> Any:
     return order[first]
 
 
-def _write_split(root: Path, name: str, form: Form, sides: list[Spill], config: ExportConfig) -> dict[str, Any]:
-    """Write the shards of one split, and say how many rows each has."""
-    rows = sum(side.rows for side in sides)
-    number = config.order.number(1)
+def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: _Source) -> WrittenSplit:
+    """Write the shards of one split."""
+    rows, order = sum(side.rows for side in sides), source.selection.order
+    number = order.number(1)
     if form.one_file and number > 1:
         raise UsageError(f"{form.trainer} reads one file: leave out shards, world size and workers")
     if rows < number:
@@ -295,14 +301,17 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], config: 
     for at, size in enumerate(sizes):
         path = f"{name}/{at:05d}-of-{number:05d}.{form.file_type}"
         _write_shard(root / path, form, (next(pieces) for _ in groups[at]))
-        shards.append({"path": path, "rows": size})
-    found: dict[str, Any] = {"rows": rows, "shards": shards}
-    if name not in UNWEIGHTED:
-        found |= steps(sizes, config.order.world_size or 1, config.order.workers or 0)
-    return found
+        shards.append(WrittenShard(path, size))
+    return WrittenSplit(
+        rows=rows,
+        shards=tuple(shards),
+        rows_by_domain=dict(source.counts[name]),
+        epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
+        queries_without_pairs=source.without_pairs[name] if form.rows == "sft" else None,
+    )
 
 
-def steps(sizes: Sequence[int], world_size: int, workers: int) -> dict[str, Any]:
+def one_epoch(sizes: Sequence[int], world_size: int, workers: int) -> Epoch:
     """How many rows a rank reads at least and at most, and max_steps of one epoch for a batch size on each rank.
 
     datasets' split_dataset_by_node gives rank r the shards r, r + world_size, ..., accelerate a run of
@@ -315,12 +324,8 @@ def steps(sizes: Sequence[int], world_size: int, workers: int) -> dict[str, Any]
     ranks += [sizes[rank * own : (rank + 1) * own] for rank in range(world_size)]
     readers = [[sum(rank[at :: max(1, workers)]) for at in range(max(1, workers))] for rank in ranks]
     rows = [sum(rank) for rank in ranks]
-    return {
-        "rows_per_rank": {"least": min(rows), "most": max(rows)},
-        "max_steps": {
-            str(batch): min(sum(rows // batch for rows in reader) for reader in readers) for batch in BATCH_SIZES
-        },
-    }
+    steps = {batch: min(sum(rows // batch for rows in reader) for reader in readers) for batch in BATCH_SIZES}
+    return Epoch(least=min(rows), most=max(rows), max_steps=steps)
 
 
 def _write_shard(path: Path, form: Form, groups: Iterator[list[pa.RecordBatch]]) -> None:
@@ -335,98 +340,3 @@ def _write_shard(path: Path, form: Form, groups: Iterator[list[pa.RecordBatch]])
         for group in groups:
             table = pa.Table.from_batches(group, form.schema)
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-
-
-def _describe(config: ExportConfig, form: Form, pairs: PairConfig, source: _Source) -> dict[str, Any]:
-    order = config.order
-    found: dict[str, Any] = {
-        "tool": f"coig-p {__version__}",
-        "trainer": form.trainer,
-        "columns": {column.name: str(column.type) for column in form.schema},
-        "threshold": pairs.threshold,
-        "shuffle_seed": order.shuffle_seed or 0,
-        "world_size": order.world_size or 1,
-        "workers": order.workers or 0,
-        "weights": dict(source.weights),
-        "splits": {},
-    }
-    if source.lengths is not None:
-        found["tokens"] = source.lengths.report()
-    return found
-
-
-def write_pairs(
-    store: str | Path,
-    out: str | Path,
-    config: PairConfig,
-    *,
-    file_type: str = "parquet",
-    domains: Sequence[str] = (),
-    split: str | None = None,
-) -> tuple[dict[str, int], PairConfig]:
-    """Write a store's pairs to `out`, which appears, or is replaced, whole or not at all.
-
-    Args:
-        domains: these alone; default all.
-        split: needed where the store has several.
-
-    Returns:
-        Rows written by domain, and the config with the threshold that was in effect.
-
-    Raises:
-        UsageError: an unknown domain, split, judge or file type, or several splits and none named.
-    """
-    opened = Store.open(store)
-    if file_type not in FILE_TYPES:
-        raise UnknownNameError("file type", file_type, FILE_TYPES)
-    if Path(out).is_dir():
-        raise UsageError(f"{out} is a directory: name a file")
-    check_outside(Path(out), "a file of pairs")
-    splits = opened.manifest.splits()
-    if split is None:
-        if len(splits) > 1:
-            raise UsageError(f"the store has splits {', '.join(splits)}: name one with --split")
-        split = splits[0]
-    check_judges(config, opened.manifest.judges)
-    config = config.with_default_threshold(opened.manifest.default_threshold)
-    chosen = list(dict.fromkeys(domains)) or list(opened.manifest.domains)
-    for domain in chosen:
-        opened.data_files(domain, split)  # an unknown name is an error before anything is written
-    counts = dict.fromkeys(chosen, 0)
-    with atomic_file(Path(out)) as stream:
-        writer = _ParquetRows(stream, config) if file_type == "parquet" else _JsonRows(stream)
-        for domain in chosen:
-            for batch in opened.batches(domain, split):
-                for rows in pair_tables(batch, config):
-                    writer.write(rows)
-                    counts[domain] += rows.num_rows
-        writer.close()
-    return counts, config
-
-
-class _ParquetRows:
-    def __init__(self, stream: IO[bytes], config: PairConfig) -> None:
-        schema = PAIR_SCHEMAS[config.format]
-        plain = [field.name for field in schema if not field.name.endswith(("model", "domain"))]
-        dictionary = [name for name in schema.names if name not in plain]
-        self.writer = pq.ParquetWriter(
-            stream, schema, compression="zstd", compression_level=3, use_dictionary=dictionary, write_page_index=True
-        )
-
-    def write(self, rows: pa.Table) -> None:
-        self.writer.write_table(rows)
-
-    def close(self) -> None:
-        self.writer.close()
-
-
-class _JsonRows:
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
-
-    def write(self, rows: pa.Table) -> None:
-        for row in rows.to_pylist():
-            self.stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-
-    def close(self) -> None:
-        """Nothing is left to write."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coig_p.errors import DataError
+from coig_p.schema import UNITS
 
-UNITS = ("rows", "responses", "scores", "comparisons")
 SHOWN = 20  # problems that a report keeps, and a command prints, in full
 
 

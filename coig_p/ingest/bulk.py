@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from coig_p.ingest.readers import Block, RawRow
+from coig_p.ingest.readers import Lines, RawRow
 from coig_p.schema import OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE
 
 _SCHEMA = pj.ParseOptions(explicit_schema=RAW_SCHEMA, unexpected_field_behavior="error")
@@ -34,7 +34,7 @@ class CleanRows(NamedTuple):
     models: list[tuple[str, ...]]
 
 
-def clean_rows(block: Block | RawRow, score_range: tuple[float, float]) -> CleanRows | None:
+def clean_rows(block: Lines | RawRow, score_range: tuple[float, float]) -> CleanRows | None:
     """The rows of a block in which nothing is unusual, None of any other."""
     if isinstance(block, RawRow) or (lines := _objects(block.data)) is None:
         return None
@@ -68,16 +68,18 @@ def _objects(data: bytes) -> int | None:
 
 def _checked(batch: pa.RecordBatch, score_range: tuple[float, float]) -> CleanRows | None:
     """What `coig_p.ingest.intake` asks of each value, asked of columns."""
-    ids, domains, queries, sources, lists, comparisons = batch.columns
+    ids, queries, lists, comparisons = (
+        batch.column(name) for name in ("query_id", "query", "responses", "comparisons")
+    )
     ids = pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
     responses = lists.flatten()
-    models, texts, score_lists = responses.flatten()
+    models, texts, score_lists = (responses.field(name) for name in ("model", "text", "scores"))
     scores = score_lists.flatten()
-    judges, dimensions, values = scores.flatten()
+    judges, dimensions, values = (scores.field(name) for name in ("judge", "dimension", "score"))
     required = (queries, lists, responses, models, texts, scores, judges, values)
     if any(column.null_count for column in required) or comparisons.null_count < len(comparisons):
         return None
-    if any(_has_blank(column) for column in (ids, queries, sources, models, texts, judges, dimensions)):
+    if any(_has_blank(column) for column in (ids, queries, batch.column("source"), models, texts, judges, dimensions)):
         return None
     if not _on_scale(values.to_numpy(zero_copy_only=False), score_range):
         return None
@@ -89,8 +91,10 @@ def _checked(batch: pa.RecordBatch, score_range: tuple[float, float]) -> CleanRo
     score_lists = pa.ListArray.from_arrays(score_lists.offsets, scores)  # no list of scores is an empty one
     responses = pa.StructArray.from_arrays([models, texts, score_lists], fields=list(RESPONSE_TYPE))
     lists = pa.ListArray.from_arrays(lists.offsets, responses)
-    columns = [ids, domains, queries, sources, lists, comparisons]
-    return CleanRows(pa.RecordBatch.from_arrays(columns, schema=RAW_SCHEMA), answered)
+    for name, column in (("query_id", ids), ("responses", lists)):
+        at = RAW_SCHEMA.get_field_index(name)
+        batch = batch.set_column(at, RAW_SCHEMA.field(at), column)
+    return CleanRows(batch=batch, models=answered)
 
 
 def _has_blank(texts: pa.StringArray) -> bool:

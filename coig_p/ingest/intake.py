@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.ingest.accounting import SHOWN, UNITS, ImportReport, Problem
+from coig_p.ingest.accounting import SHOWN, ImportReport, Problem
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.readers import RawRow, check_encoding
 from coig_p.ingest.shapes import FormConfig, shape
@@ -29,6 +29,7 @@ from coig_p.schema import (
     OVERALL,
     RESPONSE_TYPE,
     SCORE_TYPE,
+    UNITS,
     check_domain,
     check_split,
     domain_problem,
@@ -122,9 +123,27 @@ class Row(NamedTuple):
 def shaped(row: RawRow, form: str, config: FormConfig) -> Row:
     """A row of a file in the nested shape, with what says where its values came from."""
     if row.problem is not None or not isinstance(row.value, dict):
-        return Row(row.file, row.line, row.value, row.problem, row.value, lambda field: field, (), False)
+        return Row(
+            file=row.file,
+            line=row.line,
+            value=row.value,
+            problem=row.problem,
+            raw=row.value,
+            upstream=lambda field: field,
+            ignored=(),
+            merge_same=False,
+        )
     found = shape(row.value, form, config, textual=row.textual)
-    return Row(row.file, row.line, found.value, None, row.value, found.upstream, found.ignored, form != "nested")
+    return Row(
+        file=row.file,
+        line=row.line,
+        value=found.value,
+        problem=None,
+        raw=row.value,
+        upstream=found.upstream,
+        ignored=found.ignored,
+        merge_same=form != "nested",
+    )
 
 
 class _Seen(NamedTuple):
@@ -172,7 +191,12 @@ class Intake:
         spool = self._spool(domain)
         place = seen.place if seen else spool.queries
         # Most queries are answered by the same models: share one tuple among them.
-        self.seen[query_id] = _Seen(digest(query["query"]), domain, place, self.model_sets.setdefault(named, named))
+        self.seen[query_id] = _Seen(
+            text=digest(query["query"]),
+            domain=domain,
+            place=place,
+            models=self.model_sets.setdefault(named, named),
+        )
         spool.add(place, query, merge_same=row.merge_same)
         counts["rows"]["merged" if seen else "stored"] += 1
         counts["responses"]["stored"] += len(kept_as) - merged
@@ -187,7 +211,7 @@ class Intake:
 
         That is where a query was there before, or a domain is wrong.
         """
-        batch, models = rows
+        batch, models = rows.batch, rows.models
         digests = [digest(query) for query in batch.column("query").to_pylist()]
         given = batch.column("query_id").to_pylist()
         ids = [name or f"q-{text.hex()}" for name, text in zip(given, digests, strict=True)]
@@ -207,7 +231,7 @@ class Intake:
             of_domain = [at for at, name in enumerate(domains) if name == domain]
             for place, at in enumerate(of_domain, spool.queries):
                 answered = self.model_sets.setdefault(models[at], models[at])
-                self.seen[ids[at]] = _Seen(digests[at], domain, place, answered)
+                self.seen[ids[at]] = _Seen(text=digests[at], domain=domain, place=place, models=answered)
             spool.add_batch(batch if len(of_domain) == len(ids) else batch.take(pa.array(of_domain)))
         responses = batch.column("responses").flatten()
         held = {"rows": len(ids), "responses": len(responses), "scores": len(responses.field("scores").flatten())}
@@ -351,7 +375,14 @@ class Intake:
             self.report.ignored_fields[f"{unit}{name}"] += 1
 
     def _reject(self, row: Row, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
-        problem = Problem(row.file, row.line, row.upstream(rejected.field), rejected.reason, rejected.message, unit)
+        problem = Problem(
+            file=row.file,
+            line=row.line,
+            field=row.upstream(rejected.field),
+            reason=rejected.reason,
+            message=rejected.message,
+            unit=unit,
+        )
         self.report.reasons[rejected.reason] += 1
         if len(self.report.problems) < SHOWN:
             self.report.problems.append(problem)

@@ -50,7 +50,7 @@ class RawRow(NamedTuple):
     textual: bool = False
 
 
-class Block(NamedTuple):
+class Lines(NamedTuple):
     """Whole lines of a JSON Lines file.
 
     Attributes:
@@ -139,7 +139,7 @@ def read_rows(path: str | Path, encoding: str = "utf-8", advance: Advance = lamb
     yield from _whole(path, _READERS[_suffixes(path)[0]](path, encoding, advance))
 
 
-def read_blocks(path: str | Path, advance: Advance = lambda read: None) -> Iterator[Block | RawRow]:
+def read_blocks(path: str | Path, advance: Advance = lambda read: None) -> Iterator[Lines | RawRow]:
     """A JSON Lines file in blocks of whole lines, in order; a line too long to be held is a RawRow.
 
     Raises:
@@ -222,10 +222,10 @@ class _Arrow(io.RawIOBase):
 
 def _read_jsonl(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
     for part in _blocks(path, advance):
-        yield from part.rows(encoding) if isinstance(part, Block) else [part]
+        yield from part.rows(encoding) if isinstance(part, Lines) else [part]
 
 
-def _blocks(path: Path, advance: Advance) -> Iterator[Block | RawRow]:
+def _blocks(path: Path, advance: Advance) -> Iterator[Lines | RawRow]:
     line = 1
     with _opened(path, advance) as stream:
         while data := stream.read(_BLOCK):
@@ -239,7 +239,7 @@ def _blocks(path: Path, advance: Advance) -> Iterator[Block | RawRow]:
                     rest = stream.readline(_JSON_CHARS)
                 data = data[:last]
             if data:
-                yield Block(str(path), line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
+                yield Lines(str(path), line, data.removeprefix(codecs.BOM_UTF8) if line == 1 else data)
                 line += data.count(b"\n")
             if too_long:
                 message = f"the line is longer than {_LONGEST_LINE >> 20} MiB"
@@ -371,7 +371,7 @@ def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",")
                 if len(set(header)) < len(header):
                     raise DataError(f"{path}: two columns have the same name in the first line")
             elif len(values) == len(header):
-                yield RawRow(file, line, dict(zip(header, values, strict=True)), None, True)
+                yield RawRow(file, line, dict(zip(header, values, strict=True)), textual=True)
             elif values:
                 message = f"{len(values)} values where the first line names {len(header)} columns"
                 yield RawRow(file, line, delimiter.join(values), ("broken-csv", message))

@@ -29,6 +29,13 @@ FORMATS = tuple(PAIR_SCHEMAS)
 class PairConfig:
     """Which pairs a store gives. The same names are keywords of load_dataset and CLI options.
 
+    All two-combinations of a query's responses are looked at; a pair is kept when its margin is at least
+    the threshold, and chosen is the response with the higher score (COIG-P, sections 3.3 and 5.3). A
+    threshold is on the judges' scale, a multiple of 1/10000, and compared exactly. A margin of 0 is
+    never a pair, nor are two responses with the same text. A response's score is what `aggregation`
+    makes of its judges, each judge's dimensions averaged first with equal weight. Every draw hashes
+    (seed, query_id, both models), so that neither order nor shards change it.
+
     Raises:
         UsageError: a value that is not allowed; the message lists what is.
     """

@@ -27,10 +27,13 @@ _NO_PAIRS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros
 
 
 class Pairs(NamedTuple):
-    """Pairs of a batch as arrays of equal length, one element a pair, ordered by query.
+    """Pairs of a batch as P-element arrays, one element a pair, ordered by query.
 
-    `chosen` and `rejected` index the batch's flattened responses, `query` its rows. Scores and
-    margin are float64 on the judges' scale, each the float nearest to the exact value.
+    Attributes:
+        query: int64, the row of the batch.
+        chosen, rejected: int64, places in the batch's responses, laid end to end row by row.
+        chosen_score, rejected_score, margin: float64 on the judges' scale, each the float nearest to
+            the exact value; margin is above 0.
     """
 
     query: Index
@@ -40,13 +43,27 @@ class Pairs(NamedTuple):
     rejected_score: Floats
     margin: Floats
 
+    def take(self, some: slice | Index | Mask) -> Pairs:
+        """These pairs alone, in this order."""
+        return Pairs(
+            query=self.query[some],
+            chosen=self.chosen[some],
+            rejected=self.rejected[some],
+            chosen_score=self.chosen_score[some],
+            rejected_score=self.rejected_score[some],
+            margin=self.margin[some],
+        )
+
 
 def find_pairs(batch: pa.RecordBatch, config: PairConfig) -> Pairs:
-    """The pairs of a batch of raw rows, as indices.
+    """The pairs of a batch of raw rows, as indices (COIG-P, section 3.3; the rules are told at `PairConfig`).
 
     Args:
         batch: rows of RAW_SCHEMA; `query` and `source` may be missing.
-        config: its threshold must be set (see `PairConfig.with_default_threshold`).
+        config: its threshold must be set (see `PairConfig.with_default_threshold`); `format` is not read.
+
+    Raises:
+        UsageError: the threshold is not set.
     """
     return find_pairs_of(Responses.of(batch), batch, config)
 
@@ -100,8 +117,12 @@ def sweep_pairs_of(
     if not is_nested(config):
         each = [find_pairs_of(responses, batch, replace(config, threshold=value)) for value in thresholds]
         level = np.repeat(np.arange(1, len(each) + 1), [len(pairs.query) for pairs in each])
-        query, chosen, rejected = (np.concatenate([pairs[at] for pairs in each]) for at in range(3))
-        return Swept(query, chosen, rejected, level)
+        return Swept(
+            query=np.concatenate([pairs.query for pairs in each]),
+            chosen=np.concatenate([pairs.chosen for pairs in each]),
+            rejected=np.concatenate([pairs.rejected for pairs in each]),
+            level=level,
+        )
     candidates = _candidates(responses, batch, config)
     parts = []
     for labelled in candidates.labelled:
@@ -109,13 +130,19 @@ def sweep_pairs_of(
         kept = labelled.where(level > 0)
         parts.append((kept.low, kept.high, np.asarray(kept.low_value > kept.high_value, bool), level[level > 0]))
     if not parts:
-        return Swept(*(np.zeros(0, np.int64) for _ in Swept._fields))
+        none = np.zeros(0, np.int64)
+        return Swept(query=none, chosen=none, rejected=none, level=none)
     # One kind of label is the rule: then nothing is copied.
     low, high, wins, level = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     select = _select(responses, candidates, config, low, high)
     if len(parts) > 1 or len(select) < len(low):
         low, high, wins, level = low[select], high[select], wins[select], level[select]
-    return Swept(responses.query[low], np.where(wins, low, high), np.where(wins, high, low), level)
+    return Swept(
+        query=responses.query[low],
+        chosen=np.where(wins, low, high),
+        rejected=np.where(wins, high, low),
+        level=level,
+    )
 
 
 def is_nested(config: PairConfig) -> bool:
@@ -143,13 +170,16 @@ class Combinations(NamedTuple):
 def count_combinations(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Combinations:
     """Count the combinations of a batch that `find_pairs_of` starts from."""
     assert config.threshold is not None
-    counts = np.zeros(4, dtype=np.int64)
+    every = same_text = ties = below_threshold = 0
     for labelled in _candidates(responses, batch, config).labelled:
         same = _same_text(responses.text, labelled.low, labelled.high)
         tied = ~same & np.asarray(labelled.low_value == labelled.high_value, bool)
         below = ~same & ~tied & (_levels(labelled, [config.threshold], config.strict) == 0)
-        counts += (len(labelled.low), same.sum(), tied.sum(), below.sum())
-    return Combinations(*(int(count) for count in counts))
+        every += len(labelled.low)
+        same_text += int(same.sum())
+        ties += int(tied.sum())
+        below_threshold += int(below.sum())
+    return Combinations(labelled=every, same_text=same_text, ties=ties, below_threshold=below_threshold)
 
 
 class _Candidates(NamedTuple):

@@ -8,7 +8,7 @@ a batch are brought to one denominator, its `scale`, and compared as integers.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, Ints, Mask, dense_ranks, group_sizes, group_starts
+from coig_p.pairs.config import PairConfig
 from coig_p.schema import SCORE_GRID
-
-if TYPE_CHECKING:
-    from coig_p.pairs.config import PairConfig
-
 
 _EXACT = 2**52  # integers below it convert to float64 and divide without error
 

@@ -43,6 +43,8 @@ _logger = logging.getLogger("coig_p")
 class ShardConfig:
     """Order and number of shards. The same names are keywords of load_dataset and CLI options.
 
+    Shards are equal in queries to within one, and their number is a multiple of world_size x workers.
+
     Raises:
         UsageError: a value that is not a whole number, or too small.
     """

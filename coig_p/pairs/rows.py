@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +27,13 @@ class ResponseRows(NamedTuple):
     label: Mask
     score: Floats
 
+    def take(self, some: slice | Index | Mask) -> ResponseRows:
+        """These rows alone, in this order."""
+        return ResponseRows(self.query[some], self.response[some], self.label[some], self.score[some])
 
-class Rows(NamedTuple):
+
+@dataclass(frozen=True)
+class Rows:
     """A batch's rows before any text is copied.
 
     Attributes:
@@ -53,8 +59,7 @@ class Rows(NamedTuple):
 
     def take(self, some: slice | Index | Mask) -> Rows:
         """These rows alone, in this order."""
-        found = type(self.found)._make(part[some] for part in self.found)
-        return Rows(self.batch, self.responses, found, self.format)
+        return replace(self, found=self.found.take(some))
 
     def tables(self) -> Iterator[pa.Table]:
         """As tables of PAIR_SCHEMAS[format], with the same bounds as `pair_tables`.
@@ -87,6 +92,10 @@ def pair_tables(
 
     Args:
         choose: keeps, repeats or reorders rows before any text is copied.
+
+    Raises:
+        UsageError: the threshold is not set.
+        DataError: a prompt or response of a pair is null; names the query.
     """
     rows = find_rows(batch, config)
     yield from (rows if choose is None else choose(rows)).tables()
@@ -172,14 +181,13 @@ def _response_rows(responses: Responses, pairs: Pairs, form: str) -> ResponseRow
     query = responses.query[response]
     if form == "sft":
         final = np.flatnonzero(np.bincount(at, wins > 0, len(response)) > 0)
-        return ResponseRows(query[final], response[final], label[final], score[final])
+        return ResponseRows(query, response, label, score).take(final)
     by_label = np.lexsort((~label, query))
     starts = group_starts(query[by_label], label[by_label])
     sizes = group_sizes(starts, len(by_label))
     nth = np.empty(len(response), dtype=np.int64)
     nth[by_label] = np.arange(len(by_label)) - np.repeat(starts, sizes)
-    final = np.lexsort((~label, nth, query))
-    return ResponseRows(query[final], response[final], label[final], score[final])
+    return ResponseRows(query, response, label, score).take(np.lexsort((~label, nth, query)))
 
 
 def _mean_scores(score: Floats, at: Index) -> Floats:

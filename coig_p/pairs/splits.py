@@ -29,6 +29,9 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 class SplitConfig:
     """How the train split of a store is cut. The same names are keywords of load_dataset and CLI options.
 
+    Sizes are shares of the queries, between 0 and 1. A query's split depends on a hash of (split_seed,
+    query_id) alone, or of the smallest query_id of its cluster of near-duplicates; all its pairs go with it.
+
     Raises:
         UsageError: a size that is not a share, or sizes that leave nothing to train on.
     """

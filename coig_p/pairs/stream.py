@@ -7,7 +7,7 @@ the shard's size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -25,36 +25,57 @@ FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
 
 def shard_tables(
     stream: Any,
-    config: PairConfig | None,
+    config: PairConfig,
     row_groups: Sequence[int] | None = None,
     split: OneSplit | None = None,
     *,
     streaming: bool = False,
 ) -> Iterator[pa.Table]:
-    """The tables of a shard, none of them empty.
+    """The pairs of a shard as tables of PAIR_SCHEMAS[config.format], none of them empty.
 
     Args:
         stream: a path or binary file object of a Parquet shard.
-        config: which pairs; None for the raw rows.
+        config: which pairs; its threshold must be set.
         row_groups: read these alone.
         split: take the queries of this split alone.
         streaming: rows are taken one by one in Python. It changes how they are cut into tables,
             never the rows.
     """
+    return _tables(stream, lambda batch: pair_tables(batch, config), row_groups, split, streaming=streaming)
+
+
+def raw_tables(
+    stream: Any, row_groups: Sequence[int] | None = None, split: OneSplit | None = None, *, streaming: bool = False
+) -> Iterator[pa.Table]:
+    """The raw rows of a shard as tables of RAW_SCHEMA, none of them empty. Arguments are those of `shard_tables`."""
+    return _tables(stream, _as_stored, row_groups, split, streaming=streaming)
+
+
+def _as_stored(batch: pa.RecordBatch) -> Iterator[pa.Table]:
+    yield pa.Table.from_batches([batch]).cast(RAW_SCHEMA)
+
+
+def _tables(
+    stream: Any,
+    make: Callable[[pa.RecordBatch], Iterator[pa.Table]],
+    row_groups: Sequence[int] | None,
+    split: OneSplit | None,
+    *,
+    streaming: bool,
+) -> Iterator[pa.Table]:
     if streaming:
         # Python needs the interpreter's lock for every row: a second thread that pairs meanwhile
         # costs more in handing the lock over than the pairing itself.
-        yield from _tables(ahead(_batches(stream, row_groups, FIRST_BATCH_SIZE, split)), config)
+        yield from _each(ahead(_batches(stream, row_groups, FIRST_BATCH_SIZE, split)), make)
     else:
-        yield from ahead(_tables(ahead(_batches(stream, row_groups, BATCH_SIZE, split)), config))
+        yield from ahead(_each(ahead(_batches(stream, row_groups, BATCH_SIZE, split)), make))
 
 
-def _tables(batches: Iterator[pa.RecordBatch], config: PairConfig | None) -> Iterator[pa.Table]:
+def _each(
+    batches: Iterator[pa.RecordBatch], make: Callable[[pa.RecordBatch], Iterator[pa.Table]]
+) -> Iterator[pa.Table]:
     for batch in batches:
-        if config is None:
-            yield pa.Table.from_batches([batch]).cast(RAW_SCHEMA)
-        else:
-            yield from pair_tables(batch, config)
+        yield from make(batch)
 
 
 def _batches(

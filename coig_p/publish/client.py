@@ -7,12 +7,10 @@ names its parent, so one that arrives late cannot happen twice.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,10 +19,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from coig_p._version import __version__
+from coig_p.core.progress import Advance
 from coig_p.errors import RemoteError, UsageError
-from coig_p.publish.load_script import impatient
-from coig_p.publish.plan import Add, Operation, ReleaseFile, RemoteFile
-from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
+from coig_p.publish.hub_internals import publishing_client, upload
+from coig_p.publish.plan import Operation, RemoteFile, additions, deletions
+from coig_p.publish.remote import RemoteRepo
+from coig_p.publish.trouble import Trouble, explain, trouble_of
 
 Result = TypeVar("Result")
 
@@ -75,45 +75,21 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
     """The repository, while the client has time-outs and goes the plain LFS way.
 
     Raises:
-        UsageError: a token would go to a mirror, or the client is too old.
+        UsageError: a token would go to a mirror, or the client is not one that this was made for.
         RemoteError: no token, though one is needed.
     """
-    import huggingface_hub
-    from huggingface_hub import constants
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    if not hasattr(huggingface_hub, "set_client_factory"):
-        raise UsageError("publishing needs huggingface_hub 1.0 or later: pip install -U huggingface_hub")
-    from huggingface_hub import HfApi, get_token, set_client_factory
-    from huggingface_hub.utils import _http
+    from huggingface_hub import HfApi, constants, get_token
 
     endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     refuse_mirror(endpoint)
     token = config.token or get_token()
     if writing and token is None:
         raise explain(Trouble(status=401), repo, endpoint, "before anything was sent", None)
-    before: Any = getattr(_http, "_GLOBAL_CLIENT_FACTORY", _http.default_client_factory)
-
-    # Through hf_xet a file is acknowledged only when the whole batch is, and neither our time-outs nor
-    # a server's Retry-After reach it; after a kill all of it is chunked and asked for again. Through LFS
-    # each file is acknowledged by itself and never sent again. create_commit is atomic either way.
-    xet, bars = constants.HF_HUB_DISABLE_XET, are_progress_bars_disabled()
-    constants.HF_HUB_DISABLE_XET = True
-    disable_progress_bars()
-    set_client_factory(lambda: impatient(before(), config.timeout))
-    try:
-        with tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch, warnings.catch_warnings():
-            # The client's own way of sending files, which is not ours to change.
-            warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
-            api = HfApi(
-                endpoint=endpoint, token=token if token else False, library_name="coig_p", library_version=__version__
-            )
-            yield HubRepo(repo, endpoint, api, Path(scratch), config.timeout, token)
-    finally:
-        set_client_factory(before)
-        constants.HF_HUB_DISABLE_XET = xet
-        if not bars:
-            enable_progress_bars()
+    with publishing_client(config.timeout), tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch:
+        api = HfApi(
+            endpoint=endpoint, token=token if token else False, library_name="coig_p", library_version=__version__
+        )
+        yield HubRepo(repo, endpoint, token, api, Path(scratch), config.timeout, time.sleep)
 
 
 def refuse_mirror(endpoint: str) -> None:
@@ -132,24 +108,22 @@ def refuse_mirror(endpoint: str) -> None:
 
 
 @dataclass(frozen=True)
-class HubRepo:
-    """One dataset repository. Make one with `connect`.
+class HubRepo(RemoteRepo):
+    """One dataset repository on the Hub. Make one with `connect`.
 
     Attributes:
+        api: the client, a huggingface_hub.HfApi.
         scratch: a folder for what is downloaded, which goes with the connection.
+        timeout: seconds without a byte before a request counts as lost.
+        pause: waits, so many seconds.
     """
 
-    id: str
-    endpoint: str
     api: Any
     scratch: Path
     timeout: float
-    token: str | None = field(repr=False)
+    pause: Callable[[float], None]
 
-    @property
-    def url(self) -> str:
-        """Its page."""
-        return f"{self.endpoint}/datasets/{self.id}"
+    login = "hf auth login"
 
     # Questions.
 
@@ -157,7 +131,7 @@ class HubRepo:
         """Whether only some may see it; None where there is no such repository."""
         try:
             return bool(self.ask("looking for the repository", self._info).private)
-        except _Absent:
+        except Absent:
             return None
 
     def _info(self) -> Any:
@@ -200,12 +174,12 @@ class HubRepo:
             for file in files
         }
 
-    def download(self, path: str, commit: str) -> Path:
+    def download(self, path: str, revision: str) -> Path:
         """A local copy of a file, which goes with the connection."""
 
         def fetch() -> str:
             cache = self.scratch / "hub"
-            return str(self.api.hf_hub_download(self.id, path, repo_type="dataset", revision=commit, cache_dir=cache))
+            return str(self.api.hf_hub_download(self.id, path, repo_type="dataset", revision=revision, cache_dir=cache))
 
         return Path(self.ask(f"downloading {path}", fetch))
 
@@ -223,8 +197,8 @@ class HubRepo:
                 if trouble is None:
                     raise
                 if not trouble.transient or trouble.garbled or wait is None:
-                    raise self._error(trouble, doing) from None
-                self._pause(trouble, wait, doing)
+                    raise self.error(trouble, doing) from None
+                self._wait(trouble, wait, doing)
         raise AssertionError("unreachable")
 
     # Changes.
@@ -268,7 +242,7 @@ class HubRepo:
         parent: str,
         message: str,
         landed: Callable[[], bool],
-        advance: Callable[[int], None] = lambda sent: None,
+        advance: Advance = lambda sent: None,
         pr: bool = False,
     ) -> None:
         """Upload what the Hub does not have yet, then do all operations in one commit.
@@ -283,8 +257,8 @@ class HubRepo:
         """
         from huggingface_hub import CommitOperationDelete
 
-        adds = [_upload(operation.file, advance) for operation in operations if isinstance(operation, Add)]
-        gone = [CommitOperationDelete(at.path, is_folder=False) for at in operations if not isinstance(at, Add)]
+        adds = [upload(at.file, advance) for at in additions(operations)]
+        gone = [CommitOperationDelete(path, is_folder=False) for path in deletions(operations)]
 
         def commit() -> None:
             self.api.create_commit(
@@ -298,7 +272,7 @@ class HubRepo:
             )
 
         # The client asks five times before it gives up, and the Hub keeps what arrived.
-        with self._told("uploading files"):
+        with self.told("uploading files"):
             self.api.preupload_lfs_files(
                 self.id,
                 adds,
@@ -331,80 +305,29 @@ class HubRepo:
                     # 429 is a clear no; after anything else it may have happened, now or in a moment.
                     unclear = unclear or trouble.status != 429
                     if wait is not None:
-                        self._pause(trouble, wait, doing)
-                # A stale parent is somebody else's commit, unless it is ours, of which we never heard.
-                if (trouble.status == 409 or unclear) and happened():
+                        self._wait(trouble, wait, doing)
+                # 409: there already; 404: gone already, or never there. A stale parent (412) is somebody else's
+                # commit, unless it is ours, of which we never heard.
+                if (trouble.status in (404, 409) or unclear) and happened():
                     _logger.info("%s: done, though we were not told", doing)
                     return
                 if not trouble.transient or wait is None:
-                    raise self._error(trouble, doing) from None
+                    raise self.error(trouble, doing) from None
         raise AssertionError("unreachable")
 
-    @contextmanager
-    def _told(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            trouble = trouble_of(error)
-            if trouble is None:
-                raise
-            raise self._error(trouble, doing) from None
-
-    def _pause(self, trouble: Trouble, wait: float, doing: str) -> None:
+    def _wait(self, trouble: Trouble, wait: float, doing: str) -> None:
         if trouble.retry_after is not None:
             wait = trouble.retry_after
         if wait > LONGEST_WAIT:
-            raise self._error(trouble, doing)
+            raise self.error(trouble, doing)
         _logger.info("%s: %s; trying again in %g seconds", doing, trouble.status or trouble.message, wait)
-        time.sleep(wait)
+        self.pause(wait)
 
-    def _error(self, trouble: Trouble, doing: str) -> RemoteError:
-        error = explain(trouble, self.id, self.endpoint, doing, self.token)
-        return _Absent(str(error)) if trouble.status == 404 else error
-
-    def problem(self, words: str) -> RemoteError:
-        """An error of our own about this repository."""
-        return scrubbed(RemoteError(f"{self.id} at {self.endpoint}: {words}"), self.token)
+    def error(self, trouble: Trouble, doing: str) -> RemoteError:
+        """As for any repository; what is absent is told apart."""
+        error = super().error(trouble, doing)
+        return Absent(str(error)) if trouble.status == 404 else error
 
 
-class _Absent(RemoteError):
+class Absent(RemoteError):
     """The Hub says that there is no such thing."""
-
-
-class _Counted(io.FileIO):
-    """A file that tells how far it was read; what is read again counts once."""
-
-    def __init__(self, path: str, seen: Callable[[int], None]) -> None:
-        super().__init__(path)
-        self._seen = seen
-
-    def read(self, size: int | None = -1) -> bytes:
-        piece = super().read(-1 if size is None else size)
-        self._seen(self.tell())
-        return piece
-
-
-def _upload(file: ReleaseFile, advance: Callable[[int], None]) -> Any:
-    """The client's operation for a file, which also counts what was sent of it."""
-    from huggingface_hub import CommitOperationAdd
-
-    class Upload(CommitOperationAdd):
-        sent = 0
-
-        @contextmanager
-        def as_file(self, with_tqdm: bool = False) -> Iterator[Any]:
-            # with_tqdm marks the reads that go to the storage.
-            with _Counted(str(file.source), self.seen if with_tqdm else lambda position: None) as stream:
-                yield stream
-
-        def seen(self, position: int) -> None:
-            if position > self.sent:
-                advance(position - self.sent)
-                self.sent = position
-
-        def finish(self) -> None:
-            self.seen(file.bytes)
-
-    add = Upload(file.path, str(file.source))
-    add.upload_info.sha256 = bytes.fromhex(file.sha256)  # known: the client need not read the file for it
-    return add

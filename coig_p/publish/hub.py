@@ -14,60 +14,39 @@ finished by the next one. Readers of main see the release before, whole, or this
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from coig_p.core.progress import Bar, no_bar
-from coig_p.errors import RemoteError, StoreError
-from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, Refs, connect
-from coig_p.publish.plan import (
-    Add,
-    Operation,
-    Release,
-    Tree,
-    check_repo,
-    differences,
-    plan_commit,
-)
-from coig_p.publish.verify import Rows, verify_commit
-from coig_p.store.manifest import MANIFEST, Manifest
-from coig_p.store.writing import sha256_of
+from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, connect
+from coig_p.publish.plan import Add, Operation, Release, additions, check_repo, deletions, differences
+from coig_p.publish.remote import changes, read_manifest
+from coig_p.publish.results import Plan, Published, RowCounts, Status
+from coig_p.publish.verify import Load, verify_commit
 
 MAIN = "main"
 _BRANCH = "release/"
 _logger = logging.getLogger("coig_p")
 
 
-@dataclass(frozen=True)
-class Published:
-    """What a run did.
-
-    Attributes:
-        commit: the commit that holds the release.
-        url: where to see it.
-        added, deleted: files that the commit to main changed; both 0 where the release was there before.
-        pull_request: its number where one was opened or found, else None.
-        rows: by config and split, as loading gave them; empty where nothing had to be verified.
-    """
-
-    repo: str
-    version: str
-    tag: str | None
-    commit: str
-    url: str
-    added: int
-    deleted: int
-    pull_request: str | None
-    rows: Rows
-
-
-def publish(release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Bar = no_bar) -> Published:
+def publish(
+    release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Bar = no_bar, load: Load | None = None
+) -> Published:
     """Bring a release to the Hub, or finish what an earlier run began.
+
+    Args:
+        release: as `read_release` gives it.
+        repo_id: org/name.
+        bar: shows how far uploading and verifying have come, in bytes.
+        load: how the staged release is loaded back; default: by the stock library in a process of its own.
+
+    Returns:
+        What was done; nothing where the release was there already.
 
     Raises:
         RemoteError: the Hub refused or failed, somebody else's files or commits stand in the way, or
             the version is taken by another release. main is then what it was, or the release.
         DataError: what came back from the Hub is not the release. main is what it was.
+        UsageError: no such form of a name, a mirror, or a huggingface_hub that this was not made for.
     """
     check_repo(repo_id)
     with connect(repo_id, config) as repo:
@@ -76,68 +55,71 @@ def publish(release: Release, repo_id: str, config: HubConfig = DEFAULT, bar: Ba
         if release.tag in refs.tags:
             return _finished(repo, release, refs)
         if config.pr:
-            return _propose(repo, release, refs, config, bar)
+            return _propose(repo, release, refs, config, bar, load)
         head = _head(repo, refs)
-        operations = _plan(repo, release, head, config)
-        rows: Rows = {}
+        operations = changes(repo, release, repo.tree(head), head, config.overwrite)
+        rows: RowCounts = {}
         if operations or _BRANCH + release.version not in refs.branches:
             staged = _stage(repo, release, refs, head, operations, config, bar)
-            rows = _verified(repo, staged, release, bar)
+            rows = _verified(repo, staged, release, bar, load)
         if operations:
             _promote(repo, release, head, operations)
             head = _head(repo, repo.refs())
             _demand(repo, release, head, "main moved on right after this release. Look at it, then run again")
         _tag(repo, release, head)
         _clear(repo, release)
-        adds = sum(isinstance(operation, Add) for operation in operations)
-        deletes = len(operations) - adds
-        return Published(repo.id, release.version, release.tag, head, _page(repo, release), adds, deletes, None, rows)
+        return Published.tagged(repo.id, release, head, _page(repo, release), operations, rows)
 
 
-def plan(release: Release, repo_id: str, config: HubConfig = DEFAULT) -> tuple[Operation, ...]:
-    """What `publish` would commit to main now. Changes nothing."""
+def plan_release(release: Release, repo_id: str, config: HubConfig = DEFAULT) -> Plan:
+    """What `publish` would commit to main now. Changes nothing.
+
+    Raises:
+        RemoteError, UsageError: where `publish` would refuse before its first change.
+    """
     check_repo(repo_id)
     with connect(repo_id, config) as repo:
         if repo.is_private() is None:
-            return tuple(Add(file) for file in release.files)
+            return Plan.of(repo_id, release, tuple(Add(file) for file in release.files))
         refs = repo.refs()
         if release.tag in refs.tags:
             _finished(repo, release, refs, clear=False)
-            return ()
-        return _plan(repo, release, _head(repo, refs), config)
+            return Plan.of(repo_id, release, ())
+        head = _head(repo, refs)
+        return Plan.of(repo_id, release, changes(repo, release, repo.tree(head), head, config.overwrite))
 
 
-def status(repo_id: str, config: HubConfig = DEFAULT) -> dict[str, Any]:
-    """Where a repository stands: main, its version, every version, and releases begun and not finished."""
+def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
+    """Where a repository stands: main, its version, every version, and releases begun and not finished.
+
+    Raises:
+        RemoteError: the Hub refused or failed.
+        UsageError: not of the form org/name.
+    """
     check_repo(repo_id)
     with connect(repo_id, config, writing=False) as repo:
         private = repo.is_private()
         if private is None:
-            return {"repo": repo.id, "endpoint": repo.endpoint, "exists": False}
+            return Status(repo.id, repo.endpoint, exists=False)
         refs = repo.refs()
         head = _head(repo, refs)
         tree = repo.tree(head)
         versions = {tag: commit for tag, commit in refs.tags.items() if tag.startswith("v")}
         here = sorted(tag for tag, commit in versions.items() if commit == head)
-        manifest, _ = _manifest(repo, tree, head)
-        return {
-            "repo": repo.id,
-            "endpoint": repo.endpoint,
-            "exists": True,
-            "private": private,
-            "main": head,
-            "version": here[-1].removeprefix("v") if here else None,
-            "versions": {tag.removeprefix("v"): commit for tag, commit in versions.items()},
-            "unfinished": sorted(name.removeprefix(_BRANCH) for name in refs.branches if name.startswith(_BRANCH)),
-            "files": len(tree),
-            "bytes": sum(file.bytes for file in tree.values()),
-            "domains": list(manifest.domains) if manifest else [],
-        }
-
-
-def as_dict(published: Published) -> dict[str, Any]:
-    """For --json."""
-    return asdict(published)
+        manifest, _ = read_manifest(repo, tree, head)
+        return Status(
+            repo=repo.id,
+            endpoint=repo.endpoint,
+            exists=True,
+            private=private,
+            main=head,
+            version=here[-1].removeprefix("v") if here else None,
+            versions={tag.removeprefix("v"): commit for tag, commit in versions.items()},
+            unfinished=tuple(sorted(name.removeprefix(_BRANCH) for name in refs.branches if name.startswith(_BRANCH))),
+            files=len(tree),
+            bytes=sum(file.bytes for file in tree.values()),
+            domains=manifest.domains if manifest else (),
+        )
 
 
 # The steps.
@@ -163,40 +145,7 @@ def _finished(repo: HubRepo, release: Release, refs: Refs, *, clear: bool = True
         )
     if clear:
         _clear(repo, release)
-    return Published(repo.id, release.version, release.tag, commit, _page(repo, release), 0, 0, None, {})
-
-
-def _plan(repo: HubRepo, release: Release, commit: str, config: HubConfig) -> tuple[Operation, ...]:
-    """What turns a commit's tree into the release, as far as it is ours to change."""
-    tree = repo.tree(commit)
-    manifest, recorded = _manifest(repo, tree, commit)
-    listed = {MANIFEST: recorded, **({file.path: file.sha256 for file in manifest.files} if manifest else {})}
-    try:
-        operations = plan_commit(release, tree, listed if manifest else ())
-    except RemoteError as error:
-        raise repo.problem(str(error)) from None
-    if config.overwrite or not manifest:
-        return operations
-    touched = [tree[operation.path] for operation in operations if operation.path in tree]
-    # Git's hash of a small file says nothing about the SHA-256 that a manifest keeps.
-    found = {file.path: file.sha256 or sha256_of(repo.download(file.path, commit)) for file in touched}
-    changed = {path for path, sha256 in found.items() if sha256 != listed[path]}
-    try:
-        return plan_commit(release, tree, listed, changed)
-    except RemoteError as error:
-        raise repo.problem(str(error)) from None
-
-
-def _manifest(repo: HubRepo, tree: Tree, commit: str) -> tuple[Manifest | None, str]:
-    """What a commit's manifest says, and its SHA-256; None where there is none that is ours."""
-    if MANIFEST not in tree:
-        return None, ""
-    path = repo.download(MANIFEST, commit)
-    try:
-        return Manifest.from_json(path.read_text("utf-8"), f"{repo.id}@{commit}"), sha256_of(path)
-    except (StoreError, UnicodeDecodeError) as error:
-        _logger.warning("%s: its %s is not that of a store: %s", repo.id, MANIFEST, error)
-        return None, ""
+    return Published.tagged(repo.id, release, commit, _page(repo, release), (), {})
 
 
 def _stage(
@@ -213,19 +162,30 @@ def _stage(
     if branch not in refs.branches:
         repo.create_branch(branch, head)
         refs = repo.refs()
-    at = refs.branches[branch]
+    at = _at(repo, refs, branch)
     if at != head:  # begun before: perhaps by a run that was cut, perhaps from other content
-        operations = _plan(repo, release, at, config)
+        operations = changes(repo, release, repo.tree(at), at, config.overwrite)
     if operations:
-        _commit(repo, release, branch, at, operations, bar)
-        at = repo.refs().branches.get(branch, "")
+        try:
+            _commit(repo, release, branch, at, operations, bar)
+        except Absent:
+            _at(repo, repo.refs(), branch)
+            raise
+        at = _at(repo, repo.refs(), branch)
     _demand(repo, release, at, f"somebody else writes to {branch} too. Let one finish, then run again")
     return at
 
 
-def _verified(repo: HubRepo, commit: str, release: Release, bar: Bar) -> Rows:
+def _at(repo: HubRepo, refs: Refs, branch: str) -> str:
+    """The commit of the release's branch, which somebody else may have deleted."""
+    if branch not in refs.branches:
+        raise repo.problem(f"somebody else deleted the branch {branch} meanwhile. Run the same command again")
+    return refs.branches[branch]
+
+
+def _verified(repo: HubRepo, commit: str, release: Release, bar: Bar, load: Load | None) -> RowCounts:
     with bar("Verifying", release.bytes) as advance:
-        return verify_commit(repo, commit, release, advance)
+        return verify_commit(repo, commit, release, advance, load)
 
 
 def _promote(repo: HubRepo, release: Release, head: str, operations: tuple[Operation, ...]) -> None:
@@ -244,7 +204,7 @@ def _commit(
     if bar is None:
         repo.commit(operations, branch, parent, message, landed)
         return
-    with bar("Uploading", sum(at.file.bytes for at in operations if isinstance(at, Add))) as advance:
+    with bar("Uploading", _size(operations)) as advance:
         repo.commit(operations, branch, parent, message, landed, advance)
 
 
@@ -268,13 +228,13 @@ def _clear(repo: HubRepo, release: Release) -> None:
         repo.delete_branch(branch)
 
 
-def _propose(repo: HubRepo, release: Release, refs: Refs, config: HubConfig, bar: Bar) -> Published:
+def _propose(repo: HubRepo, release: Release, refs: Refs, config: HubConfig, bar: Bar, load: Load | None) -> Published:
     """A pull request that holds the release: the open one, or a new one."""
     head = _head(repo, refs)
-    operations = _plan(repo, release, head, config)
+    operations = changes(repo, release, repo.tree(head), head, config.overwrite)
     number = _proposal(repo, release, refs, head)
     if number is None and operations:
-        with bar("Uploading", sum(at.file.bytes for at in operations if isinstance(at, Add))) as advance:
+        with bar("Uploading", _size(operations)) as advance:
             repo.commit(
                 operations,
                 MAIN,
@@ -288,13 +248,13 @@ def _propose(repo: HubRepo, release: Release, refs: Refs, config: HubConfig, bar
         number = _proposal(repo, release, refs, head)
         if number is None:
             raise repo.problem("the pull request is not to be found. Look at its page, then run again")
-    rows: Rows = {}
+    rows: RowCounts = {}
     if number is not None and operations:
         head = refs.pulls[number]
-        rows = _verified(repo, head, release, bar)
+        rows = _verified(repo, head, release, bar, load)
     url = f"{repo.url}/discussions/{number}" if number is not None else repo.url
-    adds = sum(isinstance(operation, Add) for operation in operations)
-    return Published(repo.id, release.version, None, head, url, adds, len(operations) - adds, number, rows)
+    adds, deletes = len(additions(operations)), len(deletions(operations))
+    return Published(repo.id, release.version, None, head, url, adds, deletes, number, rows)
 
 
 def _proposal(repo: HubRepo, release: Release, refs: Refs, head: str) -> str | None:
@@ -313,9 +273,13 @@ def _head(repo: HubRepo, refs: Refs) -> str:
 
 
 def _demand(repo: HubRepo, release: Release, commit: str, words: str) -> None:
-    differ = differences(release, repo.tree(commit)) if commit else ["the branch"]
+    differ = differences(release, repo.tree(commit))
     if differ:
         raise repo.problem(f"{differ[0]} is not that of {release.tag}: {words}")
+
+
+def _size(operations: Sequence[Operation]) -> int:
+    return sum(at.file.bytes for at in additions(operations))
 
 
 def _page(repo: HubRepo, release: Release) -> str:

@@ -20,10 +20,8 @@ def main() -> None:
     """Count the rows of every split of every config."""
     asked: dict[str, Any] = json.load(sys.stdin)
     import datasets
-    import huggingface_hub
-    from huggingface_hub.utils import _http
 
-    huggingface_hub.set_client_factory(lambda: impatient(_http.default_client_factory(), asked["timeout"]))
+    limit_waits(asked["timeout"])
     datasets.config.STREAMING_READ_RETRY_INTERVAL = 1
     datasets.config.STREAMING_READ_MAX_RETRIES = 5
     cache = Path(asked["cache"])
@@ -43,6 +41,18 @@ def main() -> None:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             print(json.dumps({"config": config, "error": reason[:1000]}), flush=True)
             return
+
+
+def limit_waits(seconds: float) -> None:
+    """Time-outs for every request from now on."""
+    import huggingface_hub
+
+    try:
+        from huggingface_hub.utils._http import default_client_factory
+    except ImportError:  # no promise is made about it: then for the client that there is, until it is made anew
+        impatient(huggingface_hub.get_session(), seconds)
+        return
+    huggingface_hub.set_client_factory(lambda: impatient(default_client_factory(), seconds))
 
 
 def impatient(client: Any, seconds: float) -> Any:

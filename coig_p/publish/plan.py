@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,16 @@ class Delete:
 
 Operation = Add | Delete
 Tree = Mapping[str, RemoteFile]
+
+
+def additions(operations: Iterable[Operation]) -> tuple[Add, ...]:
+    """Those that put a file there."""
+    return tuple(at for at in operations if isinstance(at, Add))
+
+
+def deletions(operations: Iterable[Operation]) -> tuple[str, ...]:
+    """The paths that go."""
+    return tuple(at.path for at in operations if isinstance(at, Delete))
 
 
 def check_version(version: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coig_p.errors import RemoteError
+from coig_p.core.retry import retry_after
+from coig_p.errors import CoigPError, RemoteError
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSPORTS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"})
@@ -45,12 +46,14 @@ class Trouble:
 
 def trouble_of(error: BaseException) -> Trouble | None:
     """What a client's exception, or the one that caused it, tells; None where it is no remote trouble."""
+    if isinstance(error, CoigPError):  # said already
+        return None
     for at in _chain(error):
         response = getattr(at, "response", None)
         status = getattr(response, "status_code", None)
         if response is not None and isinstance(status, int):
             message = response.headers.get("X-Error-Message") or getattr(at, "server_message", None) or ""
-            return Trouble(status, _retry_after(response.headers), str(message).strip())
+            return Trouble(status, retry_after(response.headers.items()), str(message).strip())
         status = getattr(at, "status_code", None)  # ModelScope's errors carry it themselves
         if isinstance(status, int) and type(at).__module__.startswith("modelscope"):
             wait = getattr(at, "retry_after", None)
@@ -114,14 +117,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _retry_after(headers: object) -> float | None:
-    """Seconds, from Retry-After or from the t= of the Hub's ratelimit header."""
-    get = headers.get  # type: ignore[attr-defined]
-    value = (get("Retry-After") or "").strip()
-    if value.isdigit():
-        return float(value)
-    _, found, reset = (get("ratelimit") or "").partition(";t=")
-    digits = reset.split(";")[0].strip()
-    return float(digits) if found and digits.isdigit() else None

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,49 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from coig_p.errors import DataError, RemoteError
+from coig_p.core.progress import Advance
+from coig_p.errors import CoigPError, DataError, RemoteError
 from coig_p.publish.client import HubRepo
-from coig_p.publish.plan import Release
+from coig_p.publish.plan import Release, ReleaseFile
+from coig_p.publish.remote import RemoteRepo
+from coig_p.publish.results import RowCounts
 from coig_p.store.writing import sha256_of
 
-Rows = dict[str, dict[str, int]]
 _THREADS = 4
 _CARD = "README.md"
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What loading configs one after the other in one way came to.
+
+    Attributes:
+        rows: of the configs that loaded, by split.
+        failed: the config that did not, after which none was tried, or None.
+        error: what stood in its way; where `failed` is None, what ended the loading altogether, or "".
+    """
+
+    rows: RowCounts
+    failed: str | None = None
+    error: str = ""
+
+
+Load = Callable[[HubRepo, str, Sequence[str], str], Loaded]
+"""From a repository, a commit, its configs and a way, "map-style" or "streaming", to what loading gave."""
+
+
 def verify_commit(
-    repo: HubRepo, commit: str, release: Release, advance: Callable[[int], None] = lambda read: None
-) -> Rows:
+    repo: HubRepo,
+    commit: str,
+    release: Release,
+    advance: Advance = lambda read: None,
+    load: Load | None = None,
+) -> RowCounts:
     """Download a commit, compare every hash, and load every config of the card in both ways.
 
     Args:
         advance: called with the number of bytes downloaded since the last call.
+        load: default: `load_in_process`.
 
     Returns:
         Rows by config and split, as both ways of loading gave them.
@@ -42,27 +69,36 @@ def verify_commit(
         RemoteError: the Hub could not be asked.
     """
 
-    def fetch(at: int) -> str | None:
-        file = release.files[at]
-        found = sha256_of(repo.download(file.path, commit))
-        advance(file.bytes)
-        return None if found == file.sha256 else file.path
+    def fetch(file: ReleaseFile) -> str:
+        return sha256_of(repo.download(file.path, commit))
 
     with ThreadPoolExecutor(_THREADS) as threads:
-        wrong = [path for path in threads.map(fetch, range(len(release.files))) if path]
-    if wrong:
-        raise DataError(f"{repo.id}@{commit}: {wrong[0]} came back with another sha256 than it was sent with")
+        compare_hashes(release, threads.map(fetch, release.files), f"{repo.id}@{commit}", advance)
     expected = expected_rows(release)
     for way in ("map-style", "streaming"):
-        problem = _load(repo, commit, expected, way)
-        if isinstance(problem, RemoteError):  # datasets gives up sooner than we do
-            problem = _load(repo, commit, expected, way)
-        if problem is not None:
-            raise problem
+        for last in (False, True):  # datasets gives up sooner than we do
+            loaded = (load or load_in_process)(repo, commit, list(expected), way)
+            problem = load_problem(repo, commit, expected, way, loaded)
+            if problem is None:
+                break
+            if last or not isinstance(problem, RemoteError):
+                raise problem
     return expected
 
 
-def expected_rows(release: Release) -> Rows:
+def compare_hashes(release: Release, found: Iterable[str], where: str, advance: Advance) -> None:
+    """Compare the SHA-256 of what came back, file by file, with what was sent.
+
+    Raises:
+        DataError: the first that differs.
+    """
+    for file, sha256 in zip(release.files, found, strict=True):
+        if sha256 != file.sha256:
+            raise DataError(f"{where}: {file.path} came back with another sha256 than it was sent with. No tag was set")
+        advance(file.bytes)
+
+
+def expected_rows(release: Release) -> RowCounts:
     """Rows by config and split: the card's patterns, and the footers of the files they match.
 
     Raises:
@@ -82,7 +118,7 @@ def expected_rows(release: Release) -> Rows:
         ]
     except (yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{_CARD}: its metadata names no configs that can be read: {error!r}") from None
-    rows: Rows = {}
+    rows: dict[str, dict[str, int]] = {}
     for config, split, pattern in wanted:
         files = [file for file in release.files if fnmatchcase(file.path, pattern)]
         if not files:
@@ -106,8 +142,8 @@ def _data_files(given: Any) -> Iterator[tuple[str, list[str]]]:
             yield "train", [entry]
 
 
-def _load(repo: HubRepo, commit: str, expected: Rows, way: str) -> Exception | None:
-    """What is wrong with loading every config in one way, or None."""
+def load_in_process(repo: HubRepo, commit: str, configs: Sequence[str], way: str) -> Loaded:
+    """Load every config by the stock library, in a process that has seen nothing of this machine's caches."""
     home = repo.scratch / "home"
     # A cache of its own: nothing that this machine has seen before can stand in for the Hub. The files
     # that were just compared with their hashes are in repo.scratch / "hub".
@@ -127,7 +163,7 @@ def _load(repo: HubRepo, commit: str, expected: Rows, way: str) -> Exception | N
     asked = {
         "repo": repo.id,
         "revision": commit,
-        "configs": list(expected),
+        "configs": list(configs),
         "way": way,
         "cache": str(repo.scratch / "tables"),
         "timeout": repo.timeout,
@@ -143,25 +179,34 @@ def _load(repo: HubRepo, commit: str, expected: Rows, way: str) -> Exception | N
         env=environment,
         check=False,
     )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    for answer in answers:
-        config = answer["config"]
+    rows: dict[str, dict[str, int]] = {}
+    for answer in map(json.loads, done.stdout.splitlines()):
         if "error" in answer:
-            if "NonMatchingSplitsSizesError" in answer["error"]:
-                return DataError(
-                    f"config {config}: the card's dataset_info counts other rows than its files have. "
-                    f"Make the release again; nothing but the branch was changed. {answer['error']}"
-                )
-            return repo.problem(
-                f"config {config} could not be loaded from commit {commit}: {answer['error']}. "
-                "main is as it was: run the same command again"
-            )
-        if answer["rows"] != expected[config]:
+            return Loaded(rows, answer["config"], answer["error"])
+        rows[answer["config"]] = answer["rows"]
+    if len(rows) < len(configs):
+        return Loaded(rows, None, f"loading ended with code {done.returncode}: {' '.join(done.stderr.split()[-60:])}")
+    return Loaded(rows)
+
+
+def load_problem(repo: RemoteRepo, commit: str, expected: RowCounts, way: str, loaded: Loaded) -> CoigPError | None:
+    """What is wrong with what loading gave, or None: rows first, in the configs' order, then what failed."""
+    for config, rows in loaded.rows.items():
+        if rows != expected[config]:
             return DataError(
-                f"config {config}, {way}: {answer['rows']} rows, {expected[config]} in the files. "
+                f"config {config}, {way}: {rows} rows, {expected[config]} in the files. "
                 "Nothing but the branch was changed"
             )
-    if len(answers) != len(expected):
-        tail = " ".join(done.stderr.split()[-60:])
-        return repo.problem(f"loading ended with code {done.returncode}: {tail}. main is as it was")
-    return None
+    if loaded.failed is None:
+        if loaded.rows.keys() == expected.keys():
+            return None
+        return repo.problem(f"{loaded.error or 'not every config was loaded'}. main is as it was")
+    if "NonMatchingSplitsSizesError" in loaded.error:
+        return DataError(
+            f"config {loaded.failed}: the card's dataset_info counts other rows than its files have. "
+            f"Make the release again; nothing but the branch was changed. {loaded.error}"
+        )
+    return repo.problem(
+        f"config {loaded.failed} could not be loaded from commit {commit}: {loaded.error}. "
+        "main is as it was: run the same command again"
+    )

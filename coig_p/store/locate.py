@@ -30,6 +30,7 @@ class Location:
 
     Attributes:
         root: an absolute directory, or hf://datasets/org/name@commit.
+        manifest: what its manifest.json says, read once.
     """
 
     root: str
@@ -55,7 +56,7 @@ class Location:
 
 
 def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | None = None) -> Location:
-    """Find a store and read its manifest.
+    """Find a store and read its manifest, once. Of a repository nothing else is fetched.
 
     Args:
         data_dir: an existing directory, org/name, org/name@revision or

@@ -15,16 +15,22 @@ from coig_p.errors import StoreError, UnknownNameError
 from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
 
 MANIFEST = "manifest.json"
+_COUNTED = ("queries", "responses", "scores", "comparisons")
+_SHOWN = 8  # domains that a short line names
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class StoreFile:
     """One file of a store. Most counts are set for role "data" alone; "pairs" has rows, domain and split.
+    Other counts are None.
 
     Attributes:
         path: relative to the store, with forward slashes.
         role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings.
+        sha256: of the file, 64 hexadecimal digits.
+        bytes: its size.
+        rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
     """
 
     path: str
@@ -42,11 +48,14 @@ class StoreFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json says.
+    """What manifest.json says. Values that come from elsewhere are taken in by `from_json`, which checks them.
 
     Attributes:
         score_range: lowest and highest score a judge may give.
-        default_threshold: the smallest margin of a pair where a user gives none.
+        default_threshold: the smallest margin of a pair where a user gives none, on the judges' scale.
+        tool: what wrote the store, with its version.
+        domains: in the order in which they are read.
+        files: every file of the store but manifest.json.
         sources: name, sha256 and license (null where nobody said) of every input file.
         options: how the store was made.
         accounting: for rows, responses, scores and comparisons: read, stored, rejected, merged.
@@ -66,6 +75,19 @@ class Manifest:
     models: Mapping[str, int] = field(default_factory=dict)
     judges: Mapping[str, int] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Manifest({self.summary()})"
+
+    def summary(self) -> str:
+        """One short line: how many domains, queries, responses, scores and comparisons, and the layout's version."""
+        files = self.data_files()
+        counts = {name: sum(getattr(file, name) or 0 for file in files) for name in _COUNTED}
+        if not counts["comparisons"]:
+            del counts["comparisons"]
+        named = ", ".join(self.domains[:_SHOWN]) + (", ..." if len(self.domains) > _SHOWN else "")
+        numbers = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        return f"domains: {named or 'none'}; {numbers}; schema {self.schema_version}"
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
         """The shards of a domain and split (default: of all)."""
@@ -149,6 +171,12 @@ class Manifest:
             judges=_get(fields, "judges", dict, store, default={}),
             release=_get(fields, "release", dict, store, default={}),
         )
+
+
+def check_domain_name(manifest: Manifest, domain: str) -> None:
+    """Raise UnknownNameError where the store has no such domain."""
+    if domain not in manifest.domains:
+        raise UnknownNameError("domain", domain, manifest.domains)
 
 
 def check_split_name(manifest: Manifest, split: str) -> None:

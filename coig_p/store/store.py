@@ -14,25 +14,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coig_p.errors import StoreError, UnknownNameError
+from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
-from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_split_name
+from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_domain_name, check_split_name
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAY_STAND_BESIDE = frozenset({MANIFEST, "card.toml", ".gitattributes"})
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store on disk, its manifest read and found valid. Make one with `Store.open`."""
+    """A store on disk, its manifest read and found valid. Make one with `Store.open`.
+
+    Attributes:
+        path: the directory.
+        manifest: what manifest.json says: domains, files, counts, and how the store came about.
+    """
 
     path: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}, {self.manifest.summary()})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: one line, and no markup of a name in it."""
+        return f"<p><b>Store</b> <code>{escape(str(self.path))}</code><br>{escape(self.manifest.summary())}</p>"
 
     @classmethod
     def open(cls, path: str | Path, *, check_sizes: bool = True) -> Store:
@@ -69,8 +87,8 @@ class Store:
         Raises:
             UnknownNameError: the store has no such domain or split.
         """
-        if domain is not None and domain not in self.manifest.domains:
-            raise UnknownNameError("domain", domain, self.manifest.domains)
+        if domain is not None:
+            check_domain_name(self.manifest, domain)
         if split is not None:
             check_split_name(self.manifest, split)
         return self.manifest.data_files(domain, split)
@@ -93,9 +111,58 @@ class Store:
     def batches(
         self, domain: str | None = None, split: str | None = None, batch_size: int = ROWS_PER_GROUP
     ) -> Iterator[pa.RecordBatch]:
-        """Rows of RAW_SCHEMA in the store's order, at most `batch_size` at a time."""
+        """Rows of RAW_SCHEMA in the store's order, at most `batch_size` at a time.
+
+        Raises:
+            UnknownNameError: the store has no such domain or split.
+            StoreError: a file cannot be read, or has other columns.
+        """
         for file in self.data_files(domain, split):
             yield from shard_batches(self.path, file, batch_size)
+
+    def to_pandas(self, domain: str | None = None) -> pd.DataFrame:
+        """One row a score, in the store's order.
+
+        Columns are query_id, domain, split, query, model, text, judge, dimension (text) and
+        score (float64, on the judges' scale). A response without scores is there once, its judge,
+        dimension and score missing (None or NaN, as pandas has it); a query without responses is
+        not there. Everything is held in memory at once.
+
+        Args:
+            domain: this one alone; default all.
+
+        Raises:
+            UnknownNameError: the store has no such domain.
+            StoreError: a file cannot be read.
+        """
+        return self._frame(domain, score_rows, SCORE_ROWS)
+
+    def comparisons_to_pandas(self, domain: str | None = None) -> pd.DataFrame:
+        """One row a comparison of two responses, in the store's order.
+
+        Columns are query_id, domain, split, query, first_model, first_text, second_model, second_text,
+        judge, dimension (text), first_score and second_score (float64, on the judges' scale).
+        "first" is what the judge was shown first. Model and text are missing where the comparison
+        names a response that the query does not have.
+
+        Args:
+            domain: this one alone; default all.
+
+        Raises:
+            UnknownNameError: the store has no such domain.
+            StoreError: a file cannot be read.
+        """
+        return self._frame(domain, comparison_rows, COMPARISON_ROWS)
+
+    def _frame(
+        self, domain: str | None, make: Callable[[pa.RecordBatch, str], pa.Table], schema: pa.Schema
+    ) -> pd.DataFrame:
+        tables = [
+            make(batch, str(file.split))
+            for file in self.data_files(domain)
+            for batch in shard_batches(self.path, file, ROWS_PER_GROUP)
+        ]
+        return pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
 
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> list[str]:
         """Compare every file with the manifest by size, hash and rows.

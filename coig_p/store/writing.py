@@ -48,6 +48,9 @@ def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manife
         root: a temporary directory (see `coig_p.core.atomic`); files already in it with a role are
             listed in `manifest.files`.
         manifest: what is known before writing; domains, files and counts are filled in here.
+
+    Returns:
+        The manifest as it was written, last.
     """
     files: list[StoreFile] = []
     models: Counter[str] = Counter()

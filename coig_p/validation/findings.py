@@ -1,20 +1,27 @@
-"""Findings as data: one row for each thing that a rule found."""
+"""Findings as data: one row for each thing that a rule found, and the report of all of them."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.validation.checks.structure import Remark, Rows, Spot
+from coig_p.core.arrays import Index
+from coig_p.validation.checks.rows import BatchView, Spot
 from coig_p.validation.checks.texts import Hits, Texts
+from coig_p.validation.checks.totals import Remark
 from coig_p.validation.rules import SEVERITIES, Rule
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FINDINGS = pa.schema(
     [
@@ -22,6 +29,9 @@ FINDINGS = pa.schema(
         ("severity", pa.string()),
         ("domain", pa.string()),
         ("query_id", pa.string()),
+        ("response", pa.int32()),
+        ("score", pa.int32()),
+        ("comparison", pa.int32()),
         ("model", pa.string()),
         ("judge", pa.string()),
         ("field", pa.string()),
@@ -31,7 +41,8 @@ FINDINGS = pa.schema(
 )
 """What is null does not apply: a finding about a store has no query_id, one about a score no offset.
 
-`field` is a path inside the row, for instance responses[2].text; `offset` counts characters in it.
+`response` and `comparison` count from 0 in the row, `score` in its response. `field` says the same as a
+path for people, for instance responses[2].text; `offset` counts characters in that text.
 """
 
 _AROUND = 20  # characters shown on either side of an offset
@@ -39,37 +50,172 @@ _LONGEST_SECRET = 64
 _SECRET = re.compile(r"\d(?:[ -]?\d){5,}[Xx]?|[\w.%+-]+[@＠][\w.-]+")
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many findings there are of each severity."""
+
+    error: int = 0
+    warning: int = 0
+    metric: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        """Numbers by severity, the worst first."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        findings: a table of FINDINGS, worst first.
+        rules: those that ran, with severity and options as they were in force.
+        queries, responses: how many were looked at.
+    """
+
+    findings: pa.Table
+    rules: Mapping[str, Rule]
+    queries: int
+    responses: int
+
+    @property
+    def counts(self) -> Counts:
+        """Findings by severity."""
+        return Counts(**{severity: self.count(severity) for severity in SEVERITIES})
+
+    def count(self, severity: str) -> int:
+        """Findings of a severity."""
+        return int(pc.sum(pc.equal(self.findings.column("severity"), severity)).as_py() or 0)
+
+    @property
+    def passed(self) -> bool:
+        """No error: the gate is open."""
+        return self.count("error") == 0
+
+    def by_rule(self) -> dict[str, int]:
+        """Findings of each rule that ran, in the rules' order."""
+        counts = tally(self.findings, "rule")
+        return {id: counts[(id,)] for id in self.rules}
+
+    def effective_rules(self) -> dict[str, Any]:
+        """Severity and options of each rule, for a manifest."""
+        return {id: rule.effective() for id, rule in self.rules.items()}
+
+    def with_findings(self, rule: Rule, findings: pa.Table) -> Report:
+        """This report with what one more rule found."""
+        return replace(self, findings=ordered([self.findings, findings]), rules={**self.rules, rule.id: rule})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Verdict and numbers, in plain dicts; of the findings themselves see `to_pandas`."""
+        return {
+            "passed": self.passed,
+            **self.counts.to_dict(),
+            "rules": {
+                id: {"severity": self.rules[id].severity, "findings": number} for id, number in self.by_rule().items()
+            },
+            "queries": self.queries,
+            "responses": self.responses,
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The findings, one a row, with the columns of FINDINGS; whole numbers with gaps are Int32 and Int64."""
+        import pandas as pd
+
+        kept = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+        return self.findings.to_pandas(types_mapper=kept.get)
+
+    def _repr_html_(self) -> str:
+        counts = self.counts
+        verdict = "passed" if self.passed else "not to be released"
+        found = "".join(
+            f"<tr><td>{escape(rule.severity)}</td><td>{escape(id)}</td><td>{number:,}</td>"
+            f"<td>{escape(rule.why)}</td></tr>"
+            for (id, rule), number in zip(self.rules.items(), self.by_rule().values(), strict=True)
+            if number
+        )
+        return (
+            f"<p><b>{verdict}</b>: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
+            f"in {self.queries:,} queries and {self.responses:,} responses</p>"
+            f"<table><tr><th>severity</th><th>rule</th><th>findings</th><th>what it is</th></tr>{found}</table>"
+        )
+
+
 def redacted(text: str) -> str:
     """`text` without the numbers and addresses that might be somebody's."""
     return _SECRET.sub(lambda found: "*" * len(found[0]), text)
 
 
+def make_findings(
+    rule: Rule, excerpts: Sequence[str], columns: Mapping[str, Any], *, of_text: bool = False
+) -> pa.Table:
+    """Findings of one rule, N of them, as a table of FINDINGS.
+
+    Args:
+        excerpts: N; what is said of each, or shown.
+        columns: others of FINDINGS by name, each an array of N or a list that can become one; null where
+            left out. `field` follows from them.
+        of_text: each is about the text of a query (where `response` is null) or of a response.
+    """
+    given = {
+        "rule": pa.repeat(rule.id, len(excerpts)),
+        "severity": pa.repeat(rule.severity, len(excerpts)),
+        "excerpt": excerpts,
+        **columns,
+    }
+    arrays = {}
+    for column in FINDINGS:
+        values = given.get(column.name)
+        if values is None:
+            arrays[column.name] = pa.nulls(len(excerpts), column.type)
+        elif isinstance(values, (pa.Array, pa.ChunkedArray)):
+            arrays[column.name] = values.cast(column.type)
+        else:
+            arrays[column.name] = pa.array(values, column.type)
+    places = (arrays[name].to_pylist() for name in ("response", "score", "comparison"))
+    arrays["field"] = pa.array([_path(*place, of_text=of_text) for place in zip(*places, strict=True)], pa.string())
+    return pa.table(arrays, schema=FINDINGS)
+
+
+def _path(response: int | None, score: int | None, comparison: int | None, *, of_text: bool) -> str | None:
+    """Where in a row it is, for people."""
+    if comparison is not None:
+        return f"comparisons[{comparison}]"
+    if response is None:
+        return "query" if of_text else None
+    if score is not None:
+        return f"responses[{response}].scores[{score}].score"
+    return f"responses[{response}].text" if of_text else f"responses[{response}]"
+
+
 def from_hits(rule: Rule, hits: Hits, texts: Texts) -> pa.Table:
-    """The findings of a text rule in one batch."""
+    """The findings of a rule over texts in one batch."""
     in_scope = np.array(["response" in rule.scope, "query" in rule.scope])[texts.is_query[hits.text].astype(int)]
     text, offset = hits.text[in_scope], hits.offset[in_scope]
     if not len(text):
         return FINDINGS.empty_table()
-    batch, queries = texts.batch, texts.queries
-    fields = ["query" if at < queries else f"responses[{texts.response[at]}].text" for at in text]
-    model = np.where(text < queries, -1, text - queries)
-    rows = pa.array(texts.row[text])
-    excerpts = []
-    for at, place in zip(text.tolist(), offset.tolist(), strict=True):
-        excerpts.append(_excerpt(texts.letters[texts.starts[at] : texts.starts[at + 1]], place))
-    return pa.table(
-        [
-            *_names(rule, len(text)),
-            batch.column("domain").take(rows),
-            batch.column("query_id").take(rows),
-            texts.models.take(pa.array(model, mask=model < 0)),
-            pa.nulls(len(text), pa.string()),
-            pa.array(fields, pa.string()),
-            pa.array(offset),
-            pa.array(excerpts, pa.string()),
-        ],
-        schema=FINDINGS,
+    excerpts = [
+        _excerpt(texts.letters[texts.starts[at] : texts.starts[at + 1]], place)
+        for at, place in zip(text.tolist(), offset.tolist(), strict=True)
+    ]
+    return make_findings(
+        rule,
+        excerpts,
+        {
+            **_of_rows(texts.batch, texts.row[text]),
+            "response": _unless_negative(texts.response[text]),
+            "model": texts.models.take(_unless_negative(text - texts.queries)),
+            "offset": offset,
+        },
+        of_text=True,
     )
+
+
+def _of_rows(batch: pa.RecordBatch, rows: Index) -> dict[str, pa.Array]:
+    return {name: batch.column(name).take(pa.array(rows)) for name in ("domain", "query_id")}
+
+
+def _unless_negative(places: Index) -> pa.Array:
+    return pa.array(places, mask=places < 0)
 
 
 def _excerpt(letters: npt.NDArray[np.uint32], offset: int) -> str:
@@ -80,58 +226,52 @@ def _excerpt(letters: npt.NDArray[np.uint32], offset: int) -> str:
     return redacted(text)[first - begin : offset + _AROUND - begin]
 
 
-def from_spots(rule: Rule, spots: Iterable[Spot], rows: Rows) -> pa.Table:
-    """The findings of a row rule in one batch."""
-    batch, found = rows.batch, []
-    for row, response, score, words, comparison in spots:
-        finding: dict[str, Any] = {"rule": rule.id, "severity": rule.severity, "excerpt": words}
-        for name in ("domain", "query_id"):
-            finding[name] = batch.column(name)[row].as_py()
-        if comparison >= 0:
-            judge = batch.column("comparisons")[row][comparison].as_py()["judge"]
-            finding |= {"judge": judge, "field": f"comparisons[{comparison}]"}
-        if response >= 0:
-            answer = batch.column("responses")[row][response].as_py()
-            finding |= {"model": answer["model"], "field": f"responses[{response}]"}
-            if score >= 0:
-                finding |= {
-                    "judge": answer["scores"][score]["judge"],
-                    "field": f"responses[{response}].scores[{score}].score",
-                }
-        found.append(finding)
-    return pa.Table.from_pylist(found, schema=FINDINGS)
+def from_spots(rule: Rule, spots: Iterable[Spot], view: BatchView) -> pa.Table:
+    """The findings of a rule over rows in one batch."""
+    spots = list(spots)
+    if not spots:
+        return FINDINGS.empty_table()
+    row, response, score, comparison = np.array(
+        [(spot.row, spot.response, spot.score, spot.comparison) for spot in spots], np.int64
+    ).T
+    # Where each stands among all responses, all scores, all comparisons of the batch.
+    of_all = np.where(response < 0, -1, np.searchsorted(view.responses.query, row) + response)
+    score_of_all = np.where(score < 0, -1, np.searchsorted(view.responses.score_of, of_all) + score)
+    compared = np.where(comparison < 0, -1, np.searchsorted(view.comparison_row, row) + comparison)
+    judges = pc.coalesce(
+        view.judges.take(_unless_negative(score_of_all)),
+        view.comparisons.field("judge").take(_unless_negative(compared)),
+    )
+    return make_findings(
+        rule,
+        [spot.words for spot in spots],
+        {
+            **_of_rows(view.batch, row),
+            "response": _unless_negative(response),
+            "score": _unless_negative(score),
+            "comparison": _unless_negative(comparison),
+            "model": view.responses.model_column.take(_unless_negative(of_all)),
+            "judge": judges,
+        },
+    )
 
 
 def from_remarks(rule: Rule, remarks: Iterable[Remark]) -> pa.Table:
-    """The findings of a total rule."""
-    found = [
-        {
-            "rule": rule.id,
-            "severity": rule.severity,
-            "domain": domain or None,
-            "model": model or None,
-            "judge": judge or None,
-            "excerpt": words,
-        }
-        for domain, model, judge, words in remarks
-    ]
-    return pa.Table.from_pylist(found, schema=FINDINGS)
-
-
-def _names(rule: Rule, number: int) -> list[pa.Array]:
-    return [pa.repeat(pa.scalar(name), number) for name in (rule.id, rule.severity)]
+    """The findings of a rule over totals."""
+    remarks = list(remarks)
+    names = {name: [getattr(one, name) or None for one in remarks] for name in ("domain", "model", "judge")}
+    return make_findings(rule, [one.words for one in remarks], names)
 
 
 def ordered(tables: Iterable[pa.Table]) -> pa.Table:
     """All findings, worst first, in an order that depends on nothing but them."""
     table = pa.concat_tables([FINDINGS.empty_table(), *tables]).combine_chunks()
-    worst = pc.index_in(table.column("severity"), pa.array(SEVERITIES))
-    keys = [
-        ("worst", "ascending"),
-        *((name, "ascending") for name in ("rule", "domain", "query_id", "field", "offset")),
-    ]
-    keys += [(name, "ascending") for name in ("model", "judge", "excerpt")]
-    return table.take(pc.sort_indices(table.append_column("worst", worst), sort_keys=keys))
+    keys = {"worst": pc.index_in(table.column("severity"), pa.array(SEVERITIES))}
+    keys |= {name: table.column(name) for name in ("rule", "domain", "query_id")}
+    # What has no place comes first: a query before its responses.
+    keys |= {name: pc.fill_null(table.column(name), -1) for name in ("response", "score", "comparison", "offset")}
+    keys |= {name: table.column(name) for name in ("model", "judge", "excerpt")}
+    return table.take(pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in keys]))
 
 
 def tally(findings: pa.Table, *names: str) -> Counter[tuple[str | None, ...]]:

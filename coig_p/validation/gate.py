@@ -5,58 +5,23 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches
-from coig_p.validation.checks import integrity, privacy, script, structure  # noqa: F401  each registers its rules
-from coig_p.validation.checks.structure import Rows, Totals
+from coig_p.validation.checks import CHECKS
+from coig_p.validation.checks.rows import BatchView
 from coig_p.validation.checks.texts import Texts
-from coig_p.validation.findings import FINDINGS, from_hits, from_remarks, from_spots, ordered, tally
+from coig_p.validation.checks.totals import Totals
+from coig_p.validation.findings import FINDINGS, Report, from_hits, from_remarks, from_spots, ordered
 from coig_p.validation.rules import Rule, load_rules
 
 BATCH_SIZE = 32  # queries: some hundred thousand characters, which a processor's caches hold
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a check found.
-
-    Attributes:
-        findings: a table of FINDINGS, worst first.
-        rules: those that ran, with severity and options as they were in force.
-        queries, responses: how many were looked at.
-    """
-
-    findings: pa.Table
-    rules: Mapping[str, Rule]
-    queries: int
-    responses: int
-
-    def count(self, severity: str) -> int:
-        """Findings of a severity."""
-        return int(pc.sum(pc.equal(self.findings.column("severity"), severity)).as_py() or 0)
-
-    @property
-    def passed(self) -> bool:
-        """No error: the gate is open."""
-        return self.count("error") == 0
-
-    def by_rule(self) -> dict[str, int]:
-        """Findings of each rule that ran, in the rules' order."""
-        counts = tally(self.findings, "rule")
-        return {id: counts[(id,)] for id in self.rules}
-
-    def effective_rules(self) -> dict[str, Any]:
-        """Severity and options of each rule, for a manifest."""
-        return {id: rule.effective() for id, rule in self.rules.items()}
 
 
 def check(
@@ -96,7 +61,7 @@ def check(
         tables.append(table)
         totals.add(counted)
         advance(file.rows or 0)
-    tables += [from_remarks(rule, rule.find(totals, **rule.options)) for rule in _over(chosen, "totals")]
+    tables += [from_remarks(rule, CHECKS[rule.id](totals, **rule.options)) for rule in _over(chosen, "totals")]
     looked_at = [sum(totals.of(kind).values()) for kind in ("rows", "responses")]
     return Report(ordered(tables), chosen, *looked_at)
 
@@ -116,10 +81,10 @@ def check_shard(root: Path, manifest: Manifest, rules: Mapping[str, Rule], file:
     tables = [FINDINGS.empty_table()]
     for batch in shard_batches(root, file, BATCH_SIZE):
         texts = Texts(batch)
-        rows = Rows(batch, texts, manifest)
-        totals.observe(rows)
-        found = [from_hits(rule, rule.find(texts, **rule.options), texts) for rule in _over(rules, "texts")]
-        found += [from_spots(rule, rule.find(rows, **rule.options), rows) for rule in _over(rules, "rows")]
+        view = BatchView(batch, texts, manifest)
+        totals.observe(view)
+        found = [from_hits(rule, CHECKS[rule.id](texts, **rule.options), texts) for rule in _over(rules, "texts")]
+        found += [from_spots(rule, CHECKS[rule.id](view, **rule.options), view) for rule in _over(rules, "rows")]
         tables += [table for table in found if table.num_rows]
     return pa.concat_tables(tables).combine_chunks(), totals
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.markdown import table
 from coig_p.core.svg import bars
 from coig_p.store.places import check_folder
-from coig_p.validation.findings import tally
-from coig_p.validation.gate import Report
+from coig_p.validation.findings import Report, tally
 from coig_p.validation.rules import SEVERITIES
 
 EXAMPLES = 3
@@ -43,12 +43,12 @@ def write_report(report: Report, folder: Path) -> None:
 
 def as_markdown(report: Report) -> str:
     """The report as text: verdict, rules with examples, counts by rule, model and domain."""
-    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    counts = report.counts
     verdict = "passed" if report.passed else "not to be released"
     lines = [
         "# Check of a store",
         "",
-        f"**{verdict}**: {counts['error']:,} errors, {counts['warning']:,} warnings, {counts['metric']:,} metrics "
+        f"**{verdict}**: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
         f"in {report.queries:,} queries and {report.responses:,} responses.",
         "",
         "![Findings by rule](rules.svg)",
@@ -92,7 +92,5 @@ def worst_first(report: Report) -> list[tuple[str, int]]:
 
 def examples(report: Report, rule: str, number: int = EXAMPLES) -> list[dict[str, str]]:
     """The first findings of a rule."""
-    import pyarrow.compute as pc
-
     own = report.findings.filter(pc.equal(report.findings.column("rule"), rule))
     return list(own.slice(0, number).to_pylist())

@@ -1,7 +1,7 @@
-"""Rules as data: what is looked for, how bad it is, and the function that finds it.
+"""Rules as data: what is looked for, how bad it is, and with which thresholds.
 
-To add a rule, write a function and decorate it with `text_rule`, `row_rule` or `total_rule`; its
-keyword options and their defaults are what a rules file may change:
+To add a rule, write a function that finds it (see `coig_p.validation.checks`), and a line in RULES here.
+Its options and their defaults are what a rules file may change:
 
     [script-traditional]
     share = 0.1
@@ -14,8 +14,9 @@ keyword options and their defaults are what a rules file may change:
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ class Rule:
     Attributes:
         severity: error (must not be released), warning (look at it) or metric (worth knowing).
         scope: the units it looks at, of SCOPES.
-        over: "texts", "rows" or "totals": what `find` is given.
-        find: called with that and the options as keywords; see `text_rule` and the others.
+        over: "texts", "rows" or "totals": what its function is given; another word where `check` does not run it.
         options: thresholds, word lists; with their defaults, or as a rules file sets them.
     """
 
@@ -43,7 +43,6 @@ class Rule:
     scope: tuple[str, ...]
     why: str
     over: str
-    find: Callable[..., Any]
     options: Mapping[str, Any]
 
     def effective(self) -> dict[str, Any]:
@@ -51,34 +50,85 @@ class Rule:
         return {"severity": self.severity, **self.options}
 
 
-RULES: dict[str, Rule] = {}
-
-Find = Callable[..., Any]
-
-
-def _register(
-    over: str, id: str, severity: str, scope: str, why: str, options: dict[str, Any]
-) -> Callable[[Find], Find]:
-    def register(find: Find) -> Find:
-        RULES[id] = Rule(id, severity, tuple(scope.split()), why, over, find, options)
-        return find
-
-    return register
+def _rule(over: str, id: str, severity: str, scope: str, why: str, **options: Any) -> Rule:
+    return Rule(id, severity, tuple(scope.split()), why, over, options)
 
 
-def text_rule(id: str, severity: str, scope: str, why: str, **options: Any) -> Callable[[Find], Find]:
-    """Register find(texts: Texts, **options) -> Hits; hits on texts outside `scope` are left out."""
-    return _register("texts", id, severity, scope, why, options)
+_texts, _rows, _totals = (partial(_rule, over) for over in ("texts", "rows", "totals"))
+_TOKENS = ("</s>", "<s>", "<unk>", "<pad>", "<eos>", "<bos>", "<eod>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>")
+_ENDS = tuple("，、；：,;（(《“-—")  # a sentence goes on after these
 
-
-def row_rule(id: str, severity: str, scope: str, why: str, **options: Any) -> Callable[[Find], Find]:
-    """Register find(rows: Rows, **options) -> Iterable[Spot]."""
-    return _register("rows", id, severity, scope, why, options)
-
-
-def total_rule(id: str, severity: str, scope: str, why: str, **options: Any) -> Callable[[Find], Find]:
-    """Register find(totals: Totals, **options) -> Iterable[Remark]."""
-    return _register("totals", id, severity, scope, why, options)
+RULES: Mapping[str, Rule] = {
+    rule.id: rule
+    for rule in (
+        # Texts: their characters, words and language.
+        _texts("empty", "error", "query response", "a text without a visible character"),
+        _texts("replacement-character", "error", "query response", "U+FFFD stands where a character was lost"),
+        _texts("control-character", "error", "query response", "a control character other than tab and line break"),
+        _texts("zero-width", "warning", "query response", "an invisible character"),
+        _texts("bidi-control", "error", "query response", "a character that turns the direction of writing around"),
+        _texts("private-use", "warning", "query response", "a private-use character, shown differently everywhere"),
+        _texts("mojibake", "error", "query response", "Chinese that was read in the wrong encoding"),
+        _texts(
+            "special-token",
+            "error",
+            "query response",
+            "a token of a chat template leaked into the text",
+            tokens=_TOKENS,
+        ),
+        _texts("repetition", "error", "response", "a text that says the same over and over", share=0.6, least=30),
+        _texts("truncated", "warning", "response", "an answer that stops in the middle", ends=_ENDS),
+        _texts("no-terminal-punctuation", "metric", "response", "an answer without a closing mark"),
+        _texts("outer-whitespace", "metric", "query response", "white space at either end"),
+        _texts(
+            "brackets", "warning", "query response", "a bracket that is opened and not closed, or the other way round"
+        ),
+        _texts("code-fence", "warning", "query response", "a code block that is opened and not closed"),
+        _texts("latex", "warning", "query response", "a formula that is opened and not closed"),
+        _texts("refusal", "metric", "response", "an answer that declines to answer"),
+        _texts("ai-disclosure", "metric", "response", "an answer that says it comes from an AI"),
+        _texts("self-identity", "warning", "response", "an answer that names another maker than its model's"),
+        _texts("mobile", "warning", "query response", "a mobile number of China's mainland"),
+        _texts("id-card", "error", "query response", "an identity number of China's mainland"),
+        _texts("bank-card", "error", "query response", "a bank card's number"),
+        _texts("ip-address", "warning", "query response", "a public IPv4 address"),
+        _texts("email", "warning", "query response", "an e-mail address"),
+        _texts("words", "warning", "query response", "a word of the list that a rules file gives", words=()),
+        _texts(
+            "script-traditional", "error", "query response", "traditional characters in a simplified corpus", share=0.05
+        ),
+        _texts("script-some-traditional", "warning", "query response", "a few traditional characters", share=0.05),
+        _texts("mixed-script", "warning", "query response", "kana or hangul in a Chinese text", most=0.3),
+        _texts("query-language", "warning", "query", "a query that is not Chinese"),
+        _texts("response-language", "warning", "response", "an answer in another language than its query", least=20),
+        # Rows: scores, comparisons and models of each query.
+        _rows("score-range", "error", "score", "a score outside the store's range, or none at all"),
+        _rows("score-grid", "error", "score", "a score with more than 4 decimals"),
+        _rows("no-judge", "error", "score", "a score without a judge"),
+        _rows("comparison", "error", "score", "a comparison of nothing, or without a result"),
+        _rows("unscored", "warning", "response", "a response that nobody judged"),
+        _rows("self-judged", "warning", "score", "a model that judged its own response"),
+        _rows("no-model", "error", "response", "a response without a model"),
+        _rows("model-twice", "error", "response", "a model that answered a query twice"),
+        _rows("too-few-responses", "metric", "row", "a query that can give no pair", least=2),
+        _rows("same-text", "metric", "row", "one text given by several models"),
+        _rows("score-conflict", "warning", "row", "one text scored far apart within a query", apart=2),
+        # Totals: the store as a whole, and the pairs it gives.
+        _totals("files", "error", "store", "a file that is not as the manifest says"),
+        _totals("manifest-counts", "error", "store", "rows that do not add up to what the manifest says"),
+        _totals("query-id-twice", "error", "store", "two queries with one query_id"),
+        _totals("rare-model", "warning", "store", "a model with very few responses", least=10),
+        _totals("rare-judge", "warning", "store", "a judge with very few scores", least=10),
+        _totals("rare-domain", "warning", "store", "a domain with very few queries", share=0.01),
+        _totals("no-pairs", "warning", "pair", "a domain without a pair at the default threshold"),
+        _totals("length-bias", "warning", "pair", "the longer response is chosen far too often", share=0.7),
+        _totals("one-sided-model", "warning", "pair", "a model that always wins or always loses", least=30),
+        _totals("ties", "metric", "pair", "how many pairs of responses are scored alike"),
+        _totals("pairs-per-query", "metric", "pair", "how many pairs a query gives at the default threshold"),
+        _totals("margins", "metric", "pair", "how far apart chosen and rejected are scored"),
+    )
+}
+"""Every rule by its id, in the order in which they are listed; what finds each is in `coig_p.validation.checks`."""
 
 
 def load_rules(path: Path | None = None) -> dict[str, Rule]:

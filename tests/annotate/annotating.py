@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.asking.ledger import LEDGER, Ledger
 from coig_p.annotate.config import RunConfig, load_config
-from coig_p.annotate.status import status
+from coig_p.annotate.status import status_of
 from coig_p.schema import DOMAINS
 from coig_p.store.store import Store
 
@@ -73,11 +75,17 @@ def data_files(config: RunConfig) -> dict[str, bytes]:
     return {path.relative_to(config.folder).as_posix(): path.read_bytes() for path in paths}
 
 
+def select(config: RunConfig, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a run's ledger, read past the package."""
+    with closing(sqlite3.connect(config.folder / LEDGER, isolation_level=None)) as connection:
+        return connection.execute(sql).fetchall()
+
+
 def check_accounts(config: RunConfig) -> dict[str, Any]:
     """asked = answered + invalid + failed for every endpoint, counted in two tables; the status."""
     with Ledger.open(config.folder) as ledger:
-        found = status(config, ledger)
-        tried = dict(ledger.rows("SELECT endpoint, COUNT(DISTINCT key) FROM attempts GROUP BY 1"))
+        found = status_of(config, ledger).to_dict()
+    tried = dict(select(config, "SELECT endpoint, COUNT(DISTINCT key) FROM attempts GROUP BY 1"))
     for name, one in found["endpoints"].items():
         assert one["asked"] == one["answered"] + one["invalid"] + one["failed"], name
         assert one["asked"] == tried.get(name, 0), name

@@ -1,7 +1,9 @@
 """An OpenAI-compatible server of the standard library, apart from the package's, that fails on purpose.
 
 Faults are drawn from the hash of a request and of how often it came, so that they do not depend on
-time; `paid` counts whole answers, `duplicates` requests that came again after a usable answer.
+time; what hangs does so until the server ends. `paid` counts whole answers, `duplicates` requests that
+came again after a usable answer. `hold` keeps every answer back until `release`; so does the request
+after the first `after` ones, and then `holding` is set.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,9 +26,14 @@ class FaultyServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, faults: Mapping[str, float], hang: float) -> None:
+    def __init__(self, faults: Mapping[str, float]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.faults, self.hang = faults, hang
+        self.faults = faults
+        self.hung = 0
+        self.ended, self.released = threading.Event(), threading.Event()
+        self.released.set()
+        self.holding = threading.Event()
+        self.after: int | None = None
         self.lock = threading.Lock()
         self.came: Counter[bytes] = Counter()
         self.good: set[bytes] = set()
@@ -35,13 +41,18 @@ class FaultyServer(ThreadingHTTPServer):
         self.received: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.arrivals: dict[str, list[tuple[float, int]]] = {}
         self.down: set[str] = set()
         self.closed: set[str] = set()  # models that no key opens
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def hold(self) -> None:
+        self.released.clear()
+
+    def release(self) -> None:
+        self.released.set()
 
     def handle_error(self, *_: Any) -> None:
         pass
@@ -63,7 +74,6 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
-        arrived = time.monotonic()
         body = self.rfile.read(int(self.headers["Content-Length"]))
         request = json.loads(body)
         model, prompt = request["model"], request["messages"][-1]["content"]
@@ -74,10 +84,14 @@ class _Handler(BaseHTTPRequestHandler):
             server.came[body] += 1
             times = server.came[body]
             server.received[model] += 1
-            server.arrivals.setdefault(model, []).append((arrived, prompt_tokens + len(text)))
             server.duplicates += body in server.good
             fault = "500" if model in server.down else server.fault(body, times)
             server.failed[fault or "none"] += 1
+            server.hung += fault == "hang"
+            if server.after is not None and sum(server.received.values()) > server.after:
+                server.after = None
+                server.hold()
+                server.holding.set()
         if model in server.closed:
             return self.send(401, {"error": {"message": f"no such key: {self.headers['Authorization']}"}})
         if fault == "429":
@@ -89,11 +103,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self.connection.close()
         if fault == "hang":
-            time.sleep(server.hang)
+            server.ended.wait()
             self.close_connection = True
             return None
         if fault == "broken":
             return self.send_bytes(200, b'{"choices": [{"message": {"content": "[8', {})
+        server.released.wait()
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if fault == "empty":
             message["content"] = " \n"
@@ -128,13 +143,15 @@ def answer(model: str, prompt: str) -> str:
 
 
 @contextmanager
-def serve(faults: Mapping[str, float] | None = None, hang: float = 1.5) -> Iterator[FaultyServer]:
-    server = FaultyServer(faults or {}, hang)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+def serve(faults: Mapping[str, float] | None = None) -> Iterator[FaultyServer]:
+    server = FaultyServer(faults or {})
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server
     finally:
+        server.ended.set()
+        server.release()
         server.shutdown()
         server.server_close()
         thread.join()

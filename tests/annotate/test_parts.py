@@ -7,7 +7,6 @@ import json
 import random
 import re
 import sqlite3
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,33 @@ import pytest
 from annotating import endpoint, pool, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from turning import turned
 
+from coig_p import annotate
 from coig_p.annotate import config as config_module
-from coig_p.annotate.asking.client import read_body, usable_text
-from coig_p.annotate.asking.ledger import LEDGER, Ledger, request_key
+from coig_p.annotate.asking.ledger import LEDGER, Entry, Ledger, LedgerWriter, Taken, request_key
 from coig_p.annotate.asking.limits import Budget, BudgetReached, EndpointDown, Gate, RateLimit, backoff
+from coig_p.annotate.asking.message import read_body, usable_text
 from coig_p.annotate.config import load_config, template
 from coig_p.annotate.parsing import parse_score
 from coig_p.annotate.prompts import bundled_prompt, parse_prompt
 from coig_p.annotate.tasks import queries as queries_module
 from coig_p.annotate.tasks.queries import collect, decide, similar_by_cosine
-from coig_p.core.retry import retry_after
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.schema import DOMAINS
 
 URL = "http://127.0.0.1:1/v1"
+
+# What is public
+
+
+def test_public_names_are_there_and_say_what_they_are() -> None:
+    assert annotate.__all__ == sorted(annotate.__all__)
+    for name in annotate.__all__:
+        assert getattr(annotate, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'anything'"):
+        annotate.anything  # noqa: B018
+
 
 # The run's file
 
@@ -40,7 +51,7 @@ def test_the_template_is_valid_and_names_every_setting(tmp_path: Path) -> None:
     path.write_text(template(), encoding="utf-8")
     config = load_config(path)
     assert config.pools == {"model-a": ["judge-b"]}
-    for kind in (config_module.Endpoint, config_module.QueryConfig, config_module.JudgingConfig):
+    for kind in (config_module.EndpointConfig, config_module.QueryConfig, config_module.JudgingConfig):
         for name in kind.__dataclass_fields__:
             assert re.search(rf"^(# )?{name} = ", template(), re.MULTILINE) or name in ("system", "license"), name
 
@@ -188,9 +199,12 @@ def test_a_template_with_wrong_slots_is_an_error(text: str, words: str) -> None:
 # The ledger
 
 
-def about(key: bytes) -> dict[str, Any]:
-    names = {"endpoint": "e", "kind": "generate", "domain": "chat", "query_id": "q", "author": None, "ask": 0}
-    return {"key": key, **names, "characters": 3}
+def entry(at: int) -> Entry:
+    return Entry(bytes([at]), "e", "generate", "chat", "q", None, 0, 3)
+
+
+def answer(cost: int) -> Taken:
+    return Taken("answered", None, None, None, None, cost, None, "{}")
 
 
 def test_the_key_tells_every_part_apart_and_nothing_else() -> None:
@@ -202,87 +216,115 @@ def test_the_key_tells_every_part_apart_and_nothing_else() -> None:
 
 
 def test_what_was_in_flight_at_the_end_is_known_at_the_next_start(tmp_path: Path) -> None:
-    with Ledger.open(tmp_path, write=True) as ledger:
-        for at in range(5):
-            ledger.begin(about(bytes([at])), 10, 100)
-        ledger.end(1, "answered", 0.1, 7, request=(b"\0", {"state": "answered", "cost": 30, "body": "{}"}))
-        ledger.end(2, "timeout", 0.1, 10)
-    with Ledger.open(tmp_path, write=True) as ledger:
-        outcomes = dict(ledger.rows("SELECT outcome, COUNT(*) FROM attempts GROUP BY 1"))
-        assert outcomes == {"answered": 1, "timeout": 1, "lost": 3}
+    with LedgerWriter.open(tmp_path) as ledger:
+        attempts = [ledger.begin(entry(at), 10, 100) for at in range(5)]
+        ledger.answered(attempts[0], bytes([0]), answer(30), 0.1, 7)
+        ledger.unanswered(attempts[1], "timeout", 0.1, 10)
+    with LedgerWriter.open(tmp_path) as ledger:
+        assert {one.outcome: one.number for one in ledger.attempts()} == {"answered": 1, "timeout": 1, "lost": 3}
         assert ledger.spent() == (30, 400)
         assert [ledger.state(bytes([at])) for at in range(6)] == ["answered", *["failed"] * 4, None]
+
+
+def test_the_attempts_of_a_window_are_known_by_their_age(tmp_path: Path) -> None:
+    now = [0.0]
+    with LedgerWriter.open(tmp_path, now=lambda: now[0]) as ledger:
+        for at, moment in enumerate((0, 10, 20, 50)):
+            now[0] = moment
+            ledger.begin(entry(at)._replace(endpoint="f" if at == 2 else "e"), 10 + at, 100)
+        now[0] = 65
+        assert ledger.recent("e", 60) == [(55, 11), (15, 13)]
+        assert ledger.recent("f", 60) == [(45, 12)]
+
+
+def test_a_forgotten_batch_leaves_what_was_sent_once_as_failed(tmp_path: Path) -> None:
+    with LedgerWriter.open(tmp_path) as ledger:
+        ledger.unanswered(ledger.begin(entry(0), 10, 100), "error", 0.1, 0)
+        ledger.fail(bytes([0]), "error")
+        ledger.put_out([entry(0), entry(1)])
+        assert [ledger.state(bytes([at])) for at in range(2)] == ["batched", "batched"]
+        assert ledger.forget_batches() == 2
+        assert [ledger.state(bytes([at])) for at in range(2)] == ["failed", None]
 
 
 def test_one_run_at_a_time_and_no_strangers_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing was asked yet"):
         Ledger.open(tmp_path)
-    with Ledger.open(tmp_path, write=True), pytest.raises(UsageError, match="another run is working"):
-        Ledger.open(tmp_path, write=True)
+    with LedgerWriter.open(tmp_path), pytest.raises(UsageError, match="another run is working"):
+        LedgerWriter.open(tmp_path)
     with sqlite3.connect(tmp_path / LEDGER) as connection:
         connection.execute("UPDATE meta SET value = '9'")
     connection.close()
-    with pytest.raises(UsageError, match="version 9"):
-        Ledger.open(tmp_path)
+    for kind in (Ledger, LedgerWriter):
+        with pytest.raises(UsageError, match="version 9"):
+            kind.open(tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / LEDGER).write_bytes(b"not a database" * 100)
-    with pytest.raises(DataError, match="is not a ledger"):
-        Ledger.open(tmp_path / "other")
+    for kind in (Ledger, LedgerWriter):
+        with pytest.raises(DataError, match="is not a ledger"):
+            kind.open(tmp_path / "other")
 
 
 # Limits, on a clock of their own
 
 
-class Clock:
-    """Time that passes only while everybody waits."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@given(st.lists(st.tuples(st.integers(1, 40), st.floats(0, 30)), min_size=1, max_size=40), st.integers(1, 6))
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.floats(0, 30)), min_size=1, max_size=40),
+    st.integers(1, 6),
+    st.integers(0, 9),
+)
 def test_no_window_holds_more_than_the_limit_however_late_requests_arrive(
-    requests: list[tuple[int, float]], most: int
+    requests: list[tuple[int, float]], most: int, seed: int
 ) -> None:
     """Arrivals anywhere between sending and min(answer, a second later): still within both limits."""
-    clock, rng, arrivals = Clock(), random.Random(0), []
-    limit = RateLimit(most, 100, clock=clock)
-    slots = []
-    for tokens, latency in requests:
-        while True:  # what `take` does, without waiting
-            limit._expire()
-            if len(limit._slots) < most and (not limit._slots or limit._sum + tokens <= 100):
-                break
-            clock.now += 0.25
-            for slot, at in slots:
-                if at is not None and at <= clock.now:
-                    limit.done(slot, None)
-            slots = [(slot, at) for slot, at in slots if at is not None and at > clock.now]
-        slot = asyncio.run(limit.take(tokens))
+    rng, arrivals = random.Random(seed), []
+
+    async def one(limit: RateLimit, tokens: int, latency: float) -> None:
+        slot = await limit.take(tokens)
         limit.sent(slot)
-        slots.append((slot, clock.now + latency))
-        arrivals.append((clock.now + rng.uniform(0, min(latency, 1.0)), tokens))
+        now = asyncio.get_running_loop().time()
+        arrivals.append((now + rng.uniform(0, min(latency, 1.0)), tokens))
+        await asyncio.sleep(latency)
+        limit.done(slot, None)
+
+    async def all_of_them() -> None:
+        limit = RateLimit(most, 100, clock=asyncio.get_running_loop().time)
+        await asyncio.gather(*(one(limit, *request) for request in requests))
+
+    turned(all_of_them())
+    assert len(arrivals) == len(requests)
     for start, _ in arrivals:
         inside = [tokens for at, tokens in arrivals if start <= at < start + 60]
         assert len(inside) <= most
         assert sum(inside) <= 100 or len(inside) == 1
 
 
-def test_the_breaker_opens_probes_and_gives_up() -> None:
-    clock = Clock()
-    gate = Gate(100, clock=clock)
-
-    async def enters() -> bool:
-        try:
-            await asyncio.wait_for(gate.enter(), 0.01)
-        except TimeoutError:
-            return False
-        return True
-
+def test_a_limit_knows_what_an_earlier_run_sent() -> None:
     async def work() -> None:
+        loop = asyncio.get_running_loop()
+        limit = RateLimit(3, 100, clock=loop.time)
+        limit.restore([(50.0, 10), (20.0, 60)])
+        await limit.take(10)
+        assert loop.time() == 0
+        await limit.take(10)
+        assert loop.time() == 60 - 50 + 1, "the first one leaves the window a second late"
+        await limit.take(40)
+        assert loop.time() == 60 - 20 + 1
+
+    turned(work())
+
+
+def test_the_breaker_opens_probes_and_gives_up() -> None:
+    async def work() -> None:
+        gate = Gate(100, clock=asyncio.get_running_loop().time)
+
+        async def enters() -> bool:
+            try:
+                await asyncio.wait_for(gate.enter(), 0.01)
+            except TimeoutError:
+                return False
+            return True
+
         for _ in range(9):
             assert await enters()
             gate.failure("x")
@@ -291,58 +333,54 @@ def test_the_breaker_opens_probes_and_gives_up() -> None:
         for _ in range(10):
             gate.failure("x")
         assert not await enters()
-        clock.now += 5.1
+        await asyncio.sleep(5.1)
         assert await enters()
         assert not await enters(), "only one request probes"
         gate.failure("x")
-        clock.now += 5.1
+        await asyncio.sleep(5.1)
         assert not await enters(), "the second pause is twice as long"
-        clock.now += 5.1
+        await asyncio.sleep(5.1)
         assert await enters()
         gate.success()
         assert await enters()
         assert await enters()
         for _ in range(10):
             gate.failure("x")
-        clock.now += 101
+        await asyncio.sleep(101)
         assert await enters()
         gate.failure("still down")
         with pytest.raises(EndpointDown, match="no answer for 101 s: still down"):
             await gate.enter()
 
-    asyncio.run(work())
+    turned(work())
 
 
 def test_a_pause_that_the_server_asks_for_holds_everybody() -> None:
-    clock = Clock()
-    gate = Gate(100, clock=clock)
-
     async def work() -> None:
+        loop = asyncio.get_running_loop()
+        gate = Gate(100, clock=loop.time)
         gate.throttled(30)
-        clock.now += 29
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(gate.enter(), 0.01)
-        clock.now += 1.1
+        await asyncio.gather(gate.enter(), gate.enter())
+        assert loop.time() == 30
+        gate.throttled(60)  # 30 seconds without an answer so far, and then 90
         await gate.enter()
-        gate.throttled(60)  # 31 seconds without an answer so far, and then 91
-        clock.now += 60
-        await gate.enter()
+        assert loop.time() == 90
         gate.throttled(60)
         with pytest.raises(EndpointDown, match="asks to wait another 60"):
             await gate.enter()
+        assert loop.time() == 90
 
-    asyncio.run(work())
+    turned(work())
 
 
 def test_costs_of_any_size_add_up(tmp_path: Path) -> None:
     large = 2**62
-    with Ledger.open(tmp_path, write=True) as ledger:
+    with LedgerWriter.open(tmp_path) as ledger:
         for at in range(5):
-            ledger.begin(about(bytes([at])), 10, large * 4)
+            attempt = ledger.begin(entry(at), 10, large * 4)
             if at < 3:
-                answer = {"state": "answered", "cost": large, "body": "{}"}
-                ledger.end(at + 1, "answered", 0.1, 7, request=(bytes([at]), answer))
-    with Ledger.open(tmp_path, write=True) as ledger:
+                ledger.answered(attempt, bytes([at]), answer(large), 0.1, 7)
+    with LedgerWriter.open(tmp_path) as ledger:
         assert ledger.spent() == (3 * large, 2 * large)
 
 
@@ -369,21 +407,6 @@ def test_a_budget_waits_for_what_is_in_flight_and_then_says_no() -> None:
         await budget.reserve(10)
 
     asyncio.run(work())
-
-
-def test_retry_after_in_all_its_forms() -> None:
-    from datetime import UTC, datetime, timedelta
-
-    assert retry_after([("Retry-After", "7")]) == 7
-    assert retry_after([("retry-after-ms", "1500"), ("retry-after", "9")]) == 1.5
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
-    found = retry_after([("Retry-After", later)])
-    assert found is not None
-    assert 95 < found <= 100
-    past = format_datetime(datetime.now(UTC) - timedelta(seconds=30), usegmt=True)
-    for odd in ("", "soon", "-1", "0", "nan", "inf", "1e400", past):  # then backoff decides
-        assert retry_after([("Retry-After", odd)]) is None
-    assert retry_after([]) is None
 
 
 def test_backoff_is_random_and_bounded() -> None:
@@ -421,7 +444,7 @@ def collected(tmp_path: Path, lines: list[Any], **settings: Any) -> tuple[list[s
     text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
     (tmp_path / "queries.jsonl").write_text(text, encoding="utf-8")
     config = write_run(tmp_path, pool(URL, 3, 3), queries=settings)
-    with Ledger.open(config.folder, write=True) as ledger:
+    with LedgerWriter.open(config.folder) as ledger:
         collect(config, ledger)
         counts = decide(config, ledger)
         ids = [query.query_id for query in ledger.queries()]

@@ -22,10 +22,12 @@ from strategies import examples
 from coig_p.core.normalize import comparison_form
 from coig_p.dedup import minhash
 from coig_p.dedup import shingles as shingling
-from coig_p.dedup.minhash import bands, components, signatures, similar_pairs
-from coig_p.dedup.queries import DedupConfig, Queries, dedup_store, find_duplicates, read_queries, summary
+from coig_p.dedup.clusters import Queries, components
+from coig_p.dedup.minhash import bands, signatures, similar_pairs
+from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
 from coig_p.dedup.shingles import gram_hash, shingles
 from coig_p.errors import UsageError
+from coig_p.store.rewrite import Loss
 from coig_p.store.store import Store
 from coig_p.validation import check
 
@@ -185,7 +187,7 @@ def test_clusters_and_survivors() -> None:
     similarity = {row["query_id"]: row["similarity"] for row in found}
     wanted = jaccard(grams(comparison_form(ROWS[2][1]), 3), grams(comparison_form(ROWS[1][1]), 3))
     assert similarity == dict.fromkeys(["q1", "q3", "q2", "q4", "q8", "q0"], 1.0) | {"q9": wanted}
-    assert summary(find_duplicates(queries_of(ROWS), DedupConfig()), queries_of(ROWS)) == {
+    assert summary(find_duplicates(queries_of(ROWS), DedupConfig()), queries_of(ROWS)).to_dict() == {
         **{"queries": 10, "clusters": 3, "largest": 3, "duplicates": 4, "by_domain": {"chat": 4}}
     }
 
@@ -222,7 +224,8 @@ def test_a_store_without_its_duplicates(merge: bool, tmp_path: Path) -> None:
     duplicates = find_duplicates(read_queries(store), config)
     found = [row for row in duplicates.to_pylist() if row["query_id"] != row["survivor"]]
     assert {row["query_id"]: row["survivor"] for row in found} == {f"z-q-0{at}": f"q-0{at}" for at in range(6)}
-    new, dropped = dedup_store(store, tmp_path / "new", config, duplicates)
+    written = dedup_store(store, tmp_path / "new", config, duplicates)
+    new, dropped = written.store, written.lost.to_dict()
     wanted = {row["query_id"]: row for row in twin()}
     lost = dict.fromkeys(("rows", "responses", "scores", "comparisons"), 0) | {"rows": 6, "responses": 22, "scores": 44}
     if merge:
@@ -254,13 +257,14 @@ def test_a_domain_of_nothing_but_duplicates_is_counted_and_the_manifest_adds_up(
     rows = [row | {"domain": "poems"} if row["query_id"].startswith("z-") else row for row in doubled()]
     store = Store.open(make_store(tmp_path / "store", sorted(rows, key=lambda row: row["domain"])))
     config = DedupConfig(threshold=0.9)
-    new, dropped = dedup_store(store, tmp_path / "new", config, find_duplicates(read_queries(store), config))
+    written = dedup_store(store, tmp_path / "new", config, find_duplicates(read_queries(store), config))
+    new, dropped = written.store, written.lost
     assert "poems" not in new.manifest.domains
-    assert (dropped["rows"], dropped["responses"]) == (6, 22)
+    assert (dropped.rows, dropped.responses) == (6, 22)
     nothing = find_duplicates(read_queries(new), config)
-    again, more = dedup_store(new, tmp_path / "again", config, nothing)
-    assert more == dict.fromkeys(dropped, 0)
-    assert again.manifest.options["dedup"]["dropped"] == dropped
+    again = dedup_store(new, tmp_path / "again", config, nothing)
+    assert again.lost == Loss()
+    assert again.store.manifest.options["dedup"]["dropped"] == dropped.to_dict()
 
 
 @pytest.mark.parametrize("option", [{"threshold": 0}, {"threshold": 1.1}, {"n": 0}, {"num_perm": 1}, {"seed": -1}])

@@ -19,7 +19,8 @@ from make import make_store, twin
 from strategies import examples
 
 from coig_p.core.normalize import comparison_form
-from coig_p.dedup.queries import DedupConfig, Queries, dedup_store, find_duplicates, read_queries, summary
+from coig_p.dedup.clusters import Queries
+from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses, response_summary
 from coig_p.dedup.semantic import (
     Cached,
@@ -55,16 +56,16 @@ def test_queries_that_an_earlier_release_has_go(tmp_path: Path) -> None:
         (f"old:old-{rows[5]['query_id']}", f"old:old-{rows[5]['query_id']}"),
         (rows[5]["query_id"], f"old:old-{rows[5]['query_id']}"),
     ]
-    assert summary(found, queries) == {
+    assert summary(found, queries).to_dict() == {
         **{"queries": len(rows), "clusters": 2, "largest": 2, "duplicates": 2},
         "by_domain": dict(sorted({rows[4]["domain"]: 0, rows[5]["domain"]: 0}.items()))
         | {
             domain: sum(row["domain"] == domain for row in rows[4:6]) for domain in {row["domain"] for row in rows[4:6]}
         },
     }
-    left, dropped = dedup_store(store, tmp_path / "left", DedupConfig(threshold=0.9), found)
-    assert dropped["rows"] == 2
-    assert {one for batch in left.batches() for one in batch.column("query_id").to_pylist()} == {
+    left = dedup_store(store, tmp_path / "left", DedupConfig(threshold=0.9), found)
+    assert left.lost.rows == 2
+    assert {one for batch in left.store.batches() for one in batch.column("query_id").to_pylist()} == {
         row["query_id"] for row in rows if row not in rows[4:6]
     }
 
@@ -111,17 +112,17 @@ def test_answers_that_another_model_gave_as_well(tmp_path: Path) -> None:
         key=lambda response: (-len(response["scores"]), response["model"]),
     )
     assert {row["survivor"] for row in found.to_pylist()} == {most["model"]}
-    left, dropped = dedup_responses(store, tmp_path / "left", config, found)
-    assert dropped["responses"] == len(names) - 1 == response_summary(store, found)["duplicates"]
-    kept = {row["query_id"]: row for batch in left.batches() for row in batch.to_pylist()}
+    left = dedup_responses(store, tmp_path / "left", config, found)
+    assert left.lost.responses == len(names) - 1 == response_summary(store, found).duplicates
+    kept = {row["query_id"]: row for batch in left.store.batches() for row in batch.to_pylist()}
     assert {response["model"] for response in kept[rows[0]["query_id"]]["responses"]} == {
         response["model"] for response in rows[0]["responses"]
     } - (names - {most["model"]})
     assert kept[rows[1]["query_id"]] == rows[1]
     assert pq.read_table(tmp_path / "left/duplicates.parquet").equals(found)
-    assert left.verify() == []
+    assert left.store.verify() == []
     options = json.loads((tmp_path / "left/manifest.json").read_text("utf-8"))["options"]
-    assert options["dedup_responses"]["dropped"] == {"similar-response": dropped}
+    assert options["dedup_responses"]["dropped"] == {"similar-response": left.lost.to_dict()}
     again = Store.open(make_store(tmp_path / "cut", rows, rows_per_shard=5))
     assert find_similar_responses(again, config).equals(found)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pyarrow as pa
@@ -23,18 +26,22 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 
 from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.export import trainers
 from coig_p.export.shuffle import Spill, interleaved
-from coig_p.export.trainers import FORMS, find_form
-from coig_p.export.write import ExportConfig, export_store, steps
+from coig_p.export.trainers import TRAINERS, find_form
+from coig_p.export.write import ExportConfig, export_store, one_epoch
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
+from coig_p.schema import PAIR_SCHEMAS
 
 Row = dict[str, Any]
 
 
 def export(store: Path, out: Path, trainer: str = "trl-dpo", **options: Any) -> dict[str, Any]:
-    return export_store(store, out, ExportConfig(trainer, **options))
+    written = export_store(store, out, ExportConfig(trainer, **options))
+    assert json.loads((out / "shards.json").read_text("utf-8")) == written.to_dict()
+    return written.to_dict()
 
 
 def rows_of(out: Path, split: str = "train") -> list[Row]:
@@ -190,7 +197,7 @@ def test_a_weight_that_no_epoch_could_show_is_refused(store: Path, tmp_path: Pat
 
 
 def test_a_stock_load_finds_the_splits_of_every_form(store: Path, tmp_path: Path, cache: str) -> None:
-    for trainer in FORMS:
+    for trainer in TRAINERS:
         out, shards = tmp_path / trainer, 1 if trainer == "nemo-rl" else 2
         found = export(store, out, trainer, splits=SplitConfig(test_size=0.2), order=ShardConfig(shards=shards))
         loaded = load_dataset(str(out), cache_dir=cache)
@@ -247,7 +254,8 @@ def test_max_steps_is_what_every_rank_has(store: Path, tmp_path: Path) -> None:
     for batch, told in found["max_steps"].items():
         ways = [(0, 3), (1, 4), (2, 5)], [(0, 1), (2, 3), (4, 5)]
         assert told == min(sum(sizes[shard] // int(batch) for shard in rank) for way in ways for rank in way)
-    assert steps([4, 4, 3, 3], 2, 2)["rows_per_rank"] == {"least": 6, "most": 8}
+    epoch = one_epoch([4, 4, 3, 3], 2, 2)
+    assert (epoch.least, epoch.most) == (6, 8)
 
 
 def test_the_shuffle_is_global_drawn_by_the_seed_and_blind_to_the_stores_shards(
@@ -306,7 +314,7 @@ def test_interleaving_is_as_even_as_can_be(tmp_path: Path, true: int, false: int
 
 
 def test_splits_hold_whole_queries_and_the_rows_of_a_load(store: Path, tmp_path: Path, cache: str) -> None:
-    sizes = {"test_size": 0.2, "validation_size": 0.1}
+    sizes: dict[str, Any] = {"test_size": 0.2, "validation_size": 0.1}
     export(store, tmp_path / "out", splits=SplitConfig(**sizes))
     loaded = load_dataset("coig-p", "all", data_dir=str(store), cache_dir=cache, **sizes)
     queries = {}
@@ -584,6 +592,26 @@ def test_a_tokenizer_alone_reports_and_drops_nothing(store: Path, tmp_path: Path
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DataError, match="cannot be read as a tokenizer"):
         export(store, tmp_path / "c", tokenizer=str(tmp_path))
+
+
+def test_every_file_of_a_trainer_has_its_line_in_the_table() -> None:
+    modules = [import_module(f"{trainers.__name__}.{found.name}") for found in iter_modules(trainers.__path__)]
+    assert {id(module.TRAINER) for module in modules if hasattr(module, "TRAINER")} == set(map(id, TRAINERS.values()))
+    names = list(TRAINERS)
+    assert names[:4] == ["trl-dpo", "trl-reward", "trl-kto", "trl-grpo"]
+    assert names[4:] == ["llama-factory", "openrlhf", "ms-swift", "axolotl", "verl", "nemo-rl"]
+
+
+@pytest.mark.parametrize("name", list(TRAINERS))
+def test_a_trainer_can_be_sent_to_another_process(name: str) -> None:
+    found = pickle.loads(pickle.dumps(TRAINERS[name]))
+    for form, own in ((found.form, TRAINERS[name].form), (found.conversational, TRAINERS[name].conversational)):
+        if own is None:
+            assert form is None
+            continue
+        assert (form.trainer, form.rows, form.schema) == (own.trainer, own.rows, own.schema)
+        table = PAIR_SCHEMAS[own.rows].empty_table()
+        assert form.convert(table).equals(own.convert(table))
 
 
 def test_unknown_trainers_are_listed() -> None:

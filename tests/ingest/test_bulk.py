@@ -16,7 +16,7 @@ from coig_p.ingest.accounting import ImportFailed
 from coig_p.ingest.bulk import CleanRows, clean_rows
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
-from coig_p.ingest.readers import Block
+from coig_p.ingest.readers import Lines
 
 
 def row(query_id: Any, **changes: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def same(data: bytes, folder: Path, config: ImportConfig, block: int = 1 << 20) 
 
 
 def taken_at_once(data: bytes) -> bool:
-    return isinstance(clean_rows(Block("x", 1, data), (1, 10)), CleanRows)
+    return isinstance(clean_rows(Lines("x", 1, data), (1, 10)), CleanRows)
 
 
 ORDINARY = [

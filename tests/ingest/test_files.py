@@ -5,12 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +19,13 @@ from hypothesis import strategies as st
 from strategies import examples
 
 from coig_p.errors import UsageError
-from coig_p.ingest.accounting import UNITS, ImportFailed, ImportReport
+from coig_p.ingest.accounting import ImportFailed, ImportReport
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import RAW_SCHEMA, UNITS
 from coig_p.store.store import Store
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "query_id": "q1",
     "domain": "math",
     "query": "一加一等于几？",
@@ -326,15 +323,15 @@ def test_shards_and_row_groups_are_even(number: int, tmp_path: Path) -> None:
         for at in range(number)
     ]
     store, _ = import_files([write(tmp_path / "in.jsonl", *rows)], tmp_path / "s", ImportConfig())
-    sizes = [file.rows for file in store.data_files()]
+    sizes = [file.rows or 0 for file in store.data_files()]
     assert sum(sizes) == number
     assert max(sizes) - min(sizes) <= 1
     assert number < 1000 or all(1000 <= size <= 2000 for size in sizes)
-    for file in store.data_files():
+    for file, size in zip(store.data_files(), sizes, strict=True):
         footer = pq.read_metadata(store.path / file.path)
         groups = [footer.row_group(at).num_rows for at in range(footer.num_row_groups)]
         assert max(groups) <= 256
-        assert min(groups) >= 128 or file.rows < 128
+        assert min(groups) >= 128 or size < 128
     assert [row["query_id"] for row in stored_rows(store)] == [str(at) for at in range(number)]
 
 
@@ -360,7 +357,7 @@ COMPARISON = st.fixed_dictionaries(
     {"first": st.integers(-1, 3), "second": st.integers(0, 3), "judge": st.sampled_from(["h", None])}
     | {name: st.sampled_from([0, 1, 0.5, "1"]) for name in ("first_score", "second_score")}
 )
-ROW = st.one_of(
+ROW: st.SearchStrategy[Any] = st.one_of(
     st.just([]),
     st.fixed_dictionaries(
         {
@@ -487,7 +484,7 @@ def test_an_import_is_the_oracles(files: list[list[Any]], as_array: bool, tmp_pa
 
 def test_halluqa_is_accounted_for_to_the_last_response(shared_data: Path, tmp_path: Path) -> None:
     path = shared_data / "halluqa.jsonl"
-    config = {"domain": "chat", "score_range": (0, 1), "default_threshold": 1}
+    config: dict[str, Any] = {"domain": "chat", "score_range": (0, 1), "default_threshold": 1}
     with pytest.raises(ImportFailed) as failed:
         import_files([path], tmp_path / "s", ImportConfig(**config))
     assert failed.value.report.reasons == {"blank": 14}
@@ -512,47 +509,93 @@ def test_alpaca_examples_import_with_their_half_points(shared_data: Path, tmp_pa
     assert any(score % 1 == 0.5 for score in scores)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
-def test_killed_at_any_moment_there_is_no_store_or_a_whole_one(tmp_path: Path) -> None:
-    def rows(version: int) -> list[Any]:
-        return [
-            {"query_id": f"{at}", "domain": "chat", "query": f"第{version}版问题{at}", "responses": GOOD["responses"]}
-            for at in range(3000)
-        ]
+# A process that imports in a child of its own for every line that it is sent, and kills the child just before the so
+# manyth line of code that it runs where files come and go. It answers with the number of lines run, or "killed".
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from coig_p.core import atomic
+from coig_p.ingest import files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.store import writing
+import shutil
 
-    paths = [write(tmp_path / f"{version}.jsonl", *rows(version)) for version in (1, 2)]
-    code = (
-        "import sys; from coig_p.ingest.files import *; from coig_p.ingest.intake import *\n"
-        "print('ready', flush=True)\n"
-        "import_files([sys.argv[1]], sys.argv[2], ImportConfig(), overwrite=True); print('done', flush=True)"
-    )
+writing.ROWS_PER_SHARD, writing.ROWS_PER_GROUP = 10, 4
+TRACED = {module.__file__ for module in (atomic, files, writing, shutil)}
+for line in sys.stdin:
+    source, target, last = json.loads(line)
+    seen = 0
+
+    def trace(frame, event, argument):
+        global seen
+        if frame.f_code.co_filename not in TRACED:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    child = os.fork()
+    if not child:
+        sys.settrace(trace)
+        files.import_files([source], target, ImportConfig(), overwrite=True)
+        sys.settrace(None)
+        print(seen, flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == signal.SIGKILL:
+        print("killed", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("old", [None, "第1版"], ids=["no store", "an older store"])
+def test_killed_at_any_line_there_is_the_old_state_or_the_new_one(old: str | None, tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / f"{version}.jsonl", *(GOOD | {"query_id": str(at), "query": version} for at in range(30)))
+        for version in ("第1版", "第2版")
+    ]
     target = tmp_path / "out" / "store"
-    rng, longest, finished, absent = random.Random(0), 0.0, 0, 0
-    for turn in range(16):
-        if turn % 4 == 3:
-            shutil.rmtree(target, ignore_errors=True)
-        there_before = target.exists()
-        with subprocess.Popen(
-            [sys.executable, "-c", code, str(paths[turn % 2]), str(target)], stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            begin = time.monotonic()
-            if turn >= 2:  # the first two say how long an import takes
-                time.sleep(rng.uniform(0, longest * 1.1))
-                process.send_signal(signal.SIGKILL)
-            finished += process.stdout.readline() == "done\n"
-            longest = max(longest, time.monotonic() - begin) if turn < 2 else longest
+    found: dict[int, str | None] = {}
+
+    def ask(process: subprocess.Popen[str], path: Path, last: int) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([str(path), str(target), last]) + "\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    def kill_at(process: subprocess.Popen[str], line: int) -> str | None:
+        """Which version is there after it; None for no store."""
+        shutil.rmtree(target.parent, ignore_errors=True)
+        if old:
+            ask(process, paths[0], 0)
+        assert ask(process, paths[1], line) == "killed"
         if not target.exists():
-            assert not there_before, "the old store is gone"
-            absent += 1
-            continue
+            return None
         store = Store.open(target)
         assert store.verify() == []
-        assert len({row["query"][:3] for row in stored_rows(store)}) == 1, "two versions mixed"
-        assert [file.rows for file in store.data_files()] == [1000, 1000, 1000]
-    assert 2 <= finished < 16, "no kill, or no import, came through"
-    assert absent, "no kill came before the first store"
+        assert [file.rows for file in store.data_files()] == [10, 10, 10]
+        (version,) = {row["query"] for row in stored_rows(store)}
+        return str(version)
+
+    command = [sys.executable, "-c", KILLED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if old:
+            ask(process, paths[0], 0)
+        lines = int(ask(process, paths[1], 0))
+        for line in sorted({*range(1, lines, lines // 16), lines}):
+            found[line] = kill_at(process, line)
+        before = max(line for line, version in found.items() if version == old)
+        after = min(line for line, version in found.items() if version != old)
+        while after - before > 1:
+            middle = (before + after) // 2
+            found[middle] = kill_at(process, middle)
+            before, after = (middle, after) if found[middle] == old else (before, middle)
+        kill_at(process, before)
+    # One line takes the folder from the old state to the new one, for good.
+    assert found == {line: old if line <= before else "第2版" for line in found}
+    assert any(path != target for path in target.parent.iterdir()), "the last kill left nothing to clear away"
     import_files([paths[0]], target, ImportConfig(), overwrite=True)
     assert list(target.parent.iterdir()) == [target], "a killed import left something behind"
 

@@ -33,9 +33,9 @@ def imported(path: Path, **options: Any) -> tuple[list[dict[str, Any]], ImportRe
         assert counts["read"] == counts["stored"] + counts["rejected"] + counts["merged"]
     stored = {unit: counts["stored"] for unit, counts in report.accounting().items()}
     files = store.data_files()
-    assert stored["responses"] == sum(file.responses for file in files)
-    assert stored["scores"] == sum(file.scores for file in files)
-    assert stored["comparisons"] == sum(file.comparisons for file in files)
+    assert stored["responses"] == sum(file.responses or 0 for file in files)
+    assert stored["scores"] == sum(file.scores or 0 for file in files)
+    assert stored["comparisons"] == sum(file.comparisons or 0 for file in files)
     return [row for batch in Store.open(path.parent / "store").batches() for row in batch.to_pylist()], report
 
 
@@ -44,7 +44,7 @@ def jsonl(path: Path, rows: list[Any]) -> Path:
     return path
 
 
-FLAT = [
+FLAT: list[dict[str, Any]] = [
     {"prompt": "问一", "output": "答甲", "model": "a", "judge": "j", "score": 8.5},
     {"prompt": "问一", "output": "答甲", "model": "a", "judge": "k", "score": 7},
     {"prompt": "问一", "output": "答乙", "model": "b", "judge": "j", "score": 2},

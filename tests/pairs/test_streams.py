@@ -24,7 +24,7 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 from strategies import examples
 
-from coig_p.dedup.queries import DUPLICATES
+from coig_p.dedup.clusters import DUPLICATES
 from coig_p.errors import DataError, UsageError
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.plan import Group, ShardConfig, make_plan
@@ -32,7 +32,7 @@ from coig_p.pairs.splits import SplitConfig, Splits, read_clusters
 from coig_p.pairs.weights import Pass, parse_weights, passes, rows_shown
 
 Row = dict[str, Any]
-SIZES = {"test_size": 0.2, "validation_size": 0.1}
+SIZES: dict[str, Any] = {"test_size": 0.2, "validation_size": 0.1}
 NAMES = ("query_id", "chosen_model", "rejected_model")
 
 needs_shards = pytest.mark.skipif(
@@ -120,8 +120,8 @@ def test_growth_moves_no_query(tmp_path: Path) -> None:
 
 
 def clusters_file(path: Path, clusters: list[list[str]], methods: list[str] | None = None) -> Path:
-    rows = [
-        {"cluster": at, "query_id": one, "survivor": cluster[0], "similarity": 1.0, "method": (methods or {}) and ""}
+    rows: list[Row] = [
+        {"cluster": at, "query_id": one, "survivor": cluster[0], "similarity": 1.0}
         for at, cluster in enumerate(clusters)
         for one in cluster
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -12,22 +13,32 @@ from coig_p.publish.local_hub.server import Answer
 
 # How a request fails. After "done" the server has carried it out, and the client is not told so.
 KINDS = ("500", "500 done", "429", "403", "cut", "cut done", "time-out", "time-out done", "kill", "kill done")
-RETRY_AFTER = 1  # seconds
+REPO = "org/name"
+_SAID = {
+    "500": {"X-Error-Message": "Internal Server Error"},
+    "429": {"Retry-After": "1"},
+    "403": {"X-Error-Message": "Forbidden"},
+    "409": {"X-Error-Message": "Conflict"},
+}
 
 
 @dataclass
 class Fault:
-    """The `at`-th request (from 0) fails; `hit` says which that was."""
+    """One request fails: the `at`-th (from 0), or the first of a kind as `what` names it. `hit` says which that was.
+
+    Besides those of KINDS there is 409, and "meanwhile": somebody else acts, then the request is carried out.
+    """
 
     kind: str
-    at: int
+    at: int | str
     kill: Callable[[], None] = lambda: None
+    meanwhile: Callable[[], None] = lambda: None
     ready: threading.Event = field(default_factory=threading.Event)  # `kill` is known
     hit: str | None = None
 
 
 class FaultyHub(LocalHub):
-    """A LocalHub with a fault to come. Its clients' time-out should be far below `HANG`."""
+    """A LocalHub with a fault to come. Its clients' time-out should be far below 30 seconds."""
 
     fault: Fault | None = None
     seen = 0
@@ -39,14 +50,15 @@ class FaultyHub(LocalHub):
     def arm(self, fault: Fault | None) -> None:
         self.fault, self.seen, self.let_go = fault, 0, threading.Event()
 
-    def take(self, what: str) -> Fault | None:
+    def take(self, request: str) -> Fault | None:
         """The fault that this request is to suffer."""
         with self.lock:
             number, self.seen = self.seen, self.seen + 1
-            if self.fault is None or number != self.fault.at:
+            fault = self.fault
+            if fault is None or fault.hit is not None or fault.at not in (number, what(request)):
                 return None
-            self.fault.hit = what
-            return self.fault
+            fault.hit = request
+            return fault
 
 
 class FaultyHandler(Handler):
@@ -57,17 +69,17 @@ class FaultyHandler(Handler):
         if fault is None:
             super().respond()
             return
+        if fault.kind == "meanwhile":
+            fault.meanwhile()
+            super().respond()
+            return
         kind, _, done = fault.kind.partition(" ")
         if kind == "cut" and not done:
             self.rfile.read(self.left // 2)  # in the middle of what is sent
             self.left = 0
         answer = self.act() if done else Answer(500)
-        if kind == "500":
-            self.send(Answer(500, b"{}", {"X-Error-Message": "Internal Server Error"}))
-        elif kind == "429":
-            self.send(Answer(429, b"{}", {"Retry-After": str(RETRY_AFTER)}))
-        elif kind == "403":
-            self.send(Answer(403, b"{}", {"X-Error-Message": "Forbidden"}))
+        if kind.isdigit():
+            self.send(Answer(int(kind), b"{}", _SAID[kind]))
         else:
             if kind == "kill":
                 fault.ready.wait()
@@ -76,3 +88,16 @@ class FaultyHandler(Handler):
             if kind == "time-out":
                 self.hub.let_go.wait(30)
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def what(hit: str) -> str:
+    """A request's kind: its method, and its path without what varies."""
+    method, path = hit.split(" ", 1)
+    path = re.sub(rf"/(?:api/)?(?:datasets/)?{REPO}", "", path)
+    for pattern, name in (
+        (r"[0-9a-f]{40,64}", "*"),
+        (r"(tag|revision|tree|paths-info)/[^/]+", r"\1/*"),
+        (r"resolve/.*", "resolve/*"),
+    ):
+        path = re.sub(pattern, name, path)
+    return f"{method} {path or '/'}"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
-from coig_p.export.write import write_pairs
+from coig_p.export.one_file import write_pairs
 from coig_p.pairs.config import PairConfig
+from coig_p.publish.verify import Loaded
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.store import Store
 from coig_p.store.writing import describe_file
@@ -66,3 +69,21 @@ def listed(folder: Path) -> dict[str, str]:
 
 def _config(name: str, split: str, path: str) -> dict[str, Any]:
     return {"config_name": name, "data_files": [{"split": split, "path": path}]}
+
+
+def count_footers(repo: Any, commit: str, configs: Sequence[str], way: str) -> Loaded:
+    """In place of loading, which takes seconds: rows by config, as the downloaded card and files say.
+
+    Unlike the release's own counting it reads what came back from the Hub.
+    """
+    card = repo.download("README.md", commit)
+    named = {at["config_name"]: at for at in yaml.safe_load(card.read_text("utf-8").split("---\n")[1])["configs"]}
+    return Loaded(
+        {
+            config: {
+                at["split"]: sum(pq.read_metadata(path).num_rows for path in card.parent.glob(at["path"]))
+                for at in named[config]["data_files"]
+            }
+            for config in configs
+        }
+    )

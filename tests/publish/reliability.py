@@ -21,11 +21,10 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import pyarrow as pa  # noqa: E402
-from faults import KINDS, FaultyHandler, FaultyHub  # noqa: E402
+from faults import KINDS, REPO, FaultyHandler, FaultyHub, what  # noqa: E402
 from making import make_release  # noqa: E402
 from trials import (  # noqa: E402
     ACCOUNTS,
-    REPO,
     Scene,
     Trial,
     make_scene,
@@ -34,7 +33,6 @@ from trials import (  # noqa: E402
     run_measured,
     run_trial,
     summary,
-    what,
 )
 
 from coig_p.core.atomic import atomic_directory  # noqa: E402

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import huggingface_hub
 import pytest
+from faults import REPO
 from make import make_rows, make_store
-from making import make_release
-from trials import ACCOUNTS, REPO, TOKEN
+from making import count_footers, make_release
+from running import Said, run_publish
+from trials import ACCOUNTS, TOKEN
 
 from coig_p.cli.publish import publish
 from coig_p.errors import RemoteError
@@ -28,15 +31,21 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_release(make_store(folder / "store", make_rows({"math": 8})), folder / "release")
 
 
+@pytest.fixture(autouse=True)
+def _online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is loaded back in this process: rows are counted instead."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("coig_p.publish.verify.load_in_process", count_footers)
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[LocalHub]:
     with LocalHub(tmp_path / "hub", ACCOUNTS).serving() as hub:
         yield hub
 
 
-def run(
-    *arguments: object, code: int = 0, endpoint: str = "", warnings: str = "error", **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: object, endpoint: str = "", warnings: str = "error", **environment: str) -> Said:
+    """The command in a process of its own, which must end with 0."""
     given = {"PYTHONIOENCODING": "utf-8", "HF_HUB_OFFLINE": "0"} | ({"HF_ENDPOINT": endpoint} if endpoint else {})
     command = [sys.executable, "-W", warnings, "-c", "from coig_p.cli.publish import main; main()"]
     done = subprocess.run(
@@ -48,24 +57,24 @@ def run(
     )
     if "HF_DEBUG" not in environment:  # with it the client shows its own
         assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, done.stderr + done.stdout
-    return done
+    assert done.returncode == 0, done.stderr + done.stdout
+    return Said(done.stdout, done.stderr)
 
 
 def test_publish_plan_status(hub: LocalHub, release: Path) -> None:
-    where = {"endpoint": hub.endpoint, "HF_TOKEN": TOKEN}
-    planned = json.loads(run(release, REPO, "--version", "1.0.0", "--dry-run", "--json", **where).stdout)
+    where = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
+    planned = json.loads(run_publish(release, REPO, "--version", "1.0.0", "--dry-run", "--json", **where).stdout)
     assert hub.repositories == {}
     assert {file["path"] for file in planned["add"]} >= {"README.md", "manifest.json"}
-    assert "no such dataset" in run("--status", REPO, **where).stdout
-    done = json.loads(run(release, REPO, "--version", "1.0.0", "--json", **where).stdout)
+    assert "no such dataset" in run_publish("--status", REPO, **where).stdout
+    done = json.loads(run_publish(release, REPO, "--version", "1.0.0", "--json", **where).stdout)
     assert done["added"] == len(planned["add"])
     assert done["rows"]["math-raw"] == {"train": 8}
-    again = run(release, REPO, "--version", "1.0.0", **where)
+    again = run_publish(release, REPO, "--version", "1.0.0", **where)
     assert "published already" in again.stdout
     assert again.stderr == ""
-    assert "Nothing was changed" in run(release, REPO, "--version", "1.0.1", "--dry-run", **where).stdout
-    shown = run("--status", REPO, **where).stdout
+    assert "Nothing was changed" in run_publish(release, REPO, "--version", "1.0.1", "--dry-run", **where).stdout
+    shown = run_publish("--status", REPO, **where).stdout
     assert done["commit"] in shown
     assert "version   1.0.0" in shown
 
@@ -73,7 +82,7 @@ def test_publish_plan_status(hub: LocalHub, release: Path) -> None:
 def test_a_rehearsal_needs_no_network_and_leaves_nothing(release: Path, tmp_path: Path) -> None:
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
     where = {"TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")} | proxies
-    done = run(release, "--version", "1.0.0", "--rehearse", **where)
+    done = run_process(release, "--version", "1.0.0", "--rehearse", **where)
     assert "math-raw 8" in done.stdout
     assert "rehearsal" in done.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -90,7 +99,7 @@ def test_a_rehearsal_needs_no_network_and_leaves_nothing(release: Path, tmp_path
 )
 def test_usage(arguments: tuple[str, ...], words: str, release: Path) -> None:
     given = [str(release) if at == "RELEASE" else at for at in arguments]
-    assert words in run(*given, code=2).stderr
+    assert words in run_publish(*given, code=2).stderr
 
 
 def test_the_help_shows_an_example() -> None:
@@ -108,30 +117,28 @@ class Echoing(Handler):
         return super().act()
 
 
-def test_the_token_is_nowhere(release: Path, tmp_path: Path) -> None:
-    verbose = {
-        "HF_DEBUG": "1",
-        "HF_HUB_VERBOSITY": "debug",
-        "DATASETS_VERBOSITY": "debug",
-        "HF_HOME": str(tmp_path / "home"),
-    }
-    said = []
-    for name, handler, code in (("good", Handler, 0), ("echoing", Echoing, 3)):
-        scratch = tmp_path / name
-        scratch.mkdir()
-        with LocalHub(tmp_path / f"hub-{name}", ACCOUNTS, handler=handler).serving() as hub:
-            rest = ("--version", "1.0.0", "-v", "--private", "--token", TOKEN)
-            where = {"endpoint": hub.endpoint, "TMPDIR": str(scratch), "warnings": "default"}
-            said.append(run(release, REPO, *rest, code=code, **where, **verbose))
-            said.append(run("--status", REPO, "-v", "--token", TOKEN, **where, **verbose))
-        if name == "echoing":
-            assert "Forbidden for Bearer <token>" in said[-2].stderr
-    assert "Request" in said[0].stderr, "the most verbose level was not so verbose"
-    for done in said:
-        assert TOKEN not in done.stdout + done.stderr
+def test_the_token_is_nowhere(hub: LocalHub, release: Path, tmp_path: Path) -> None:
+    """The whole of it, in a process of its own, at the most verbose level of everything that logs."""
+    verbose = {"HF_DEBUG": "1", "HF_HUB_VERBOSITY": "debug", "DATASETS_VERBOSITY": "debug"}
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    where = {"endpoint": hub.endpoint, "TMPDIR": str(scratch), "HF_HOME": str(tmp_path / "home"), "warnings": "default"}
+    rest = ("--version", "1.0.0", "-v", "--private", "--token", TOKEN)
+    done = run_process(release, REPO, *rest, **where, **verbose)
+    assert "Request" in done.stderr, "the most verbose level was not so verbose"
+    assert TOKEN not in done.stdout + done.stderr
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert TOKEN.encode() not in path.read_bytes(), path
+
+
+def test_a_server_that_repeats_the_token(release: Path, tmp_path: Path) -> None:
+    with LocalHub(tmp_path / "hub", ACCOUNTS, handler=Echoing).serving() as hub:
+        where = {"HF_ENDPOINT": hub.endpoint}
+        done = run_publish(release, REPO, "--version", "1.0.0", "-v", "--token", TOKEN, code=3, **where)
+        shown = run_publish("--status", REPO, "-v", "--token", TOKEN, **where)
+    assert "Forbidden for Bearer <token>" in done.stderr
+    assert TOKEN not in done.stdout + done.stderr + shown.stdout + shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -165,5 +172,5 @@ def test_a_page_that_is_no_hub_is_said(release: Path, tmp_path: Path) -> None:
             return Answer(200, b"<html>Please sign in to the hotel's network</html>", {"Content-Type": "text/html"})
 
     with LocalHub(tmp_path / "hub", ACCOUNTS, handler=Portal).serving() as hub:
-        done = run("--status", REPO, "--token", TOKEN, code=3, endpoint=hub.endpoint, warnings="default")
+        done = run_publish("--status", REPO, "--token", TOKEN, code=3, HF_ENDPOINT=hub.endpoint)
     assert "makes no sense" in done.stderr

@@ -13,13 +13,15 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from faults import REPO
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from make import make_rows, make_store
-from making import make_release
-from trials import ACCOUNTS, REPO, TOKEN
+from making import count_footers, make_release
+from trials import ACCOUNTS, TOKEN
 from xet import XetHandler, XetHub
 
+from coig_p.publish import HubConfig, publish, read_release
 from coig_p.publish.local_hub import LocalHub, routes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -84,18 +86,15 @@ print(json.dumps([here, len(map_style), map_style[1999]["text"]]))
         assert (Path(here) / "folder" / name).read_bytes() == given
 
 
-def test_publishing_goes_the_plain_way_though_xet_is_there(tmp_path: Path) -> None:
-    """Each file is then acknowledged by itself: see remote.py."""
+def test_publishing_goes_the_plain_way_though_xet_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is then acknowledged by itself: see hub_internals.py."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
     release = make_release(make_store(tmp_path / "store", make_rows({"math": 4})), tmp_path / "release")
     with XetHub(tmp_path / "hub", ACCOUNTS, handler=XetHandler).serving() as hub:
-        command = [sys.executable, "-c", "from coig_p.cli.publish import main; main()", str(release), REPO]
-        given = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "0"}
-        done = subprocess.run(
-            [*command, "--version", "1.0.0"], capture_output=True, text=True, env=os.environ | given, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        publish(read_release(release, "1.0.0"), REPO, HubConfig(TOKEN, endpoint=hub.endpoint), load=count_footers)
         assert not any("xet" in at.path for at in hub.requests)
         assert any(at.method == "PUT" for at in hub.requests)
+    assert huggingface_hub.constants.HF_HUB_DISABLE_XET is False
 
 
 def api_of(hub: LocalHub, token: str | bool = TOKEN) -> HfApi:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from make import make_rows, make_store
 from making import listed, make_release
+from running import run_publish
 
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish.client import HubConfig
@@ -66,7 +64,7 @@ def test_two_releases(hub: ModelScope, release: Path, later: Path) -> None:
     planned = plan_modelscope(read(release), REPO, config(hub))
     assert hub.repositories == {}
     published = publish_modelscope(read(release), REPO, config(hub))
-    assert published.added == len(planned) == len(listed(release)) + 1
+    assert published.added == len(planned.add) == len(listed(release)) + 1
     assert shown(hub) == shown(hub, "v1.0.0") == listed(release)
     before = dict(hub.repositories[REPO].refs)
     assert publish_modelscope(read(release), REPO, config(hub)).added == 0
@@ -114,11 +112,11 @@ def test_refusals(hub: ModelScope, release: Path) -> None:
 
 
 def test_the_command(hub: ModelScope, release: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"MODELSCOPE_ENDPOINT": hub.endpoint, "MODELSCOPE_API_TOKEN": TOKEN}
-    command = [sys.executable, "-c", "from coig_p.cli.publish import main; main()", str(release), REPO]
-    rest = ["--version", "1.0.0", "--target", "modelscope", "--json", "-v"]
-    done = subprocess.run([*command, *rest], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
+    where = {"MODELSCOPE_ENDPOINT": hub.endpoint, "MODELSCOPE_API_TOKEN": TOKEN}
+    rest = ("--version", "1.0.0", "--target", "modelscope", "--json", "-v")
+    planned = json.loads(run_publish(release, REPO, *rest, "--dry-run", **where).stdout)
+    done = run_publish(release, REPO, *rest, **where)
     assert json.loads(done.stdout)["tag"] == "v1.0.0"
+    assert json.loads(done.stdout)["added"] == len(planned["add"])
     assert TOKEN not in done.stdout + done.stderr
     assert not any(TOKEN.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

@@ -14,17 +14,17 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from faults import REPO
 from make import make_rows, make_store
-from making import change_card, listed, make_release, write_manifest
+from making import change_card, count_footers, listed, make_release, write_manifest
 from oracle import oracle_pairs
-from trials import ACCOUNTS, REPO, TOKEN
+from trials import ACCOUNTS, TOKEN
 
 from coig_p.errors import DataError, RemoteError, StoreError, UsageError
-from coig_p.publish import hub as machine
 from coig_p.publish.client import HubConfig, refuse_mirror
-from coig_p.publish.hub import plan, publish, status
+from coig_p.publish.hub import plan_release, publish, status
 from coig_p.publish.local_hub import Account, LocalHub
-from coig_p.publish.plan import Delete, Release, read_release
+from coig_p.publish.plan import Release, read_release
 from coig_p.store.store import Store
 
 ROWS = make_rows({"math": 14, "chat": 6})
@@ -54,9 +54,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
 
 
 @pytest.fixture
-def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading takes seconds; tests of something else leave it out."""
-    monkeypatch.setattr(machine, "verify_commit", lambda *_: {})
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading takes seconds; tests of something else count rows instead."""
+    monkeypatch.setattr("coig_p.publish.verify.load_in_process", count_footers)
 
 
 def config(hub: LocalHub, token: str = TOKEN, **options: Any) -> HubConfig:
@@ -105,7 +105,7 @@ def math(threshold: float) -> list[dict[str, Any]]:
 def test_what_was_published_loads_row_for_row(hub: LocalHub, release: Path, tmp_path: Path) -> None:
     bars: dict[str, list[int]] = {}
 
-    def bar(what: str, total: int) -> Any:
+    def bar(what: str, total: int, unit: str = "B") -> Any:
         bars[what] = [total]
         return nullcontext(bars[what].append)
 
@@ -142,7 +142,7 @@ def test_what_was_published_loads_row_for_row(hub: LocalHub, release: Path, tmp_
     assert len(hub.requests) == before
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_publishing_again_changes_nothing(hub: LocalHub, release: Path) -> None:
     first = publish(read(release), REPO, config(hub))
     done = writes(hub)
@@ -151,7 +151,7 @@ def test_publishing_again_changes_nothing(hub: LocalHub, release: Path) -> None:
     assert (again.commit, again.added, again.deleted) == (first.commit, 0, 0)
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_a_version_never_changes(hub: LocalHub, release: Path, later: Path) -> None:
     publish(read(release), REPO, config(hub))
     before = dict(hub.repositories[REPO].refs)
@@ -160,17 +160,18 @@ def test_a_version_never_changes(hub: LocalHub, release: Path, later: Path) -> N
     assert hub.repositories[REPO].refs == before
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_a_second_release_sends_only_what_changed(hub: LocalHub, release: Path, later: Path) -> None:
     publish(read(release), REPO, config(hub))
     hub.requests.clear()
-    operations = plan(read(later, "1.1.0"), REPO, config(hub))
+    planned = plan_release(read(later, "1.1.0"), REPO, config(hub))
     assert writes(hub) == []
     old, new = listed(release), listed(later)
     changed = {path for path, sha256 in new.items() if old.get(path) != sha256} | {"manifest.json"}
-    assert {at.path for at in operations if not isinstance(at, Delete)} == changed
+    assert {file.path for file in planned.add} == changed
     assert not any("chat" in path for path in changed)
-    assert {at.path for at in operations if isinstance(at, Delete)} == old.keys() - new.keys()
+    assert set(planned.delete) == old.keys() - new.keys()
+    assert planned.to_dict()["delete"] == list(planned.delete)
     published = publish(read(later, "1.1.0"), REPO, config(hub))
     assert (published.added, published.deleted) == (len(changed), len(old.keys() - new.keys()))
     sent = sorted(at.path.split("/")[4].partition("?")[0] for at in hub.requests if at.method == "PUT")
@@ -179,7 +180,7 @@ def test_a_second_release_sends_only_what_changed(hub: LocalHub, release: Path, 
     assert shown(hub, "v1.0.0").items() >= old.items()
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_files_in_parts(tmp_path: Path, release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with LocalHub(tmp_path, ACCOUNTS, part_size=1000).serving() as hub:
@@ -188,7 +189,7 @@ def test_files_in_parts(tmp_path: Path, release: Path, monkeypatch: pytest.Monke
         assert shown(hub).items() >= listed(release).items()
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_what_is_not_ours_is_named_and_left(hub: LocalHub, release: Path, later: Path, tmp_path: Path) -> None:
     repository = hub.create(REPO)
     repository.commit("main", {"theirs.csv": repository.objects.regular(b"a,b")}, [], "theirs")
@@ -213,7 +214,7 @@ def test_what_is_not_ours_is_named_and_left(hub: LocalHub, release: Path, later:
     assert "card.toml" in shown(hub)
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_a_manifest_that_is_not_ours_gives_no_right_to_delete(hub: LocalHub, release: Path) -> None:
     repository = hub.create(REPO)
     theirs = b'{"files": [{"path": "theirs.csv"}]}'
@@ -223,7 +224,7 @@ def test_a_manifest_that_is_not_ours_gives_no_right_to_delete(hub: LocalHub, rel
         publish(read(release), REPO, config(hub))
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_a_stale_branch_is_taken_up_and_a_strange_one_left(hub: LocalHub, release: Path, later: Path) -> None:
     publish(read(release), REPO, config(hub))
     repository = hub.repositories[REPO]
@@ -251,14 +252,14 @@ def test_a_card_with_wrong_counts_never_reaches_main(hub: LocalHub, release: Pat
     assert not any(ref.startswith("refs/tags") for ref in hub.repositories[REPO].refs)
 
 
-def test_a_pull_request_then_the_tag(hub: LocalHub, release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("counted")
+def test_a_pull_request_then_the_tag(hub: LocalHub, release: Path) -> None:
     repository = hub.create(REPO)
     before = dict(repository.refs)
     proposed = publish(read(release), REPO, config(hub, pr=True))
     assert (proposed.pull_request, proposed.tag) == ("1", None)
     assert proposed.rows["math"] == {"train": len(math(2))}
     assert {ref: at for ref, at in repository.refs.items() if ref != "refs/pr/1"} == before
-    monkeypatch.setattr(machine, "verify_commit", lambda *_: {})
     assert publish(read(release), REPO, config(hub, pr=True)).pull_request == "1"
     assert len(repository.pulls) == 1
     repository.merge(1)
@@ -266,19 +267,19 @@ def test_a_pull_request_then_the_tag(hub: LocalHub, release: Path, monkeypatch: 
     assert shown(hub, "v1.0.0").items() >= listed(release).items()
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_status_tells_what_was_begun(hub: LocalHub, release: Path) -> None:
-    assert status(REPO, config(hub))["exists"] is False
+    assert not status(REPO, config(hub)).exists
     publish(read(release), REPO, config(hub))
     repository = hub.repositories[REPO]
     found = status(REPO, config(hub))
-    assert (found["version"], found["unfinished"], found["domains"]) == ("1.0.0", [], ["math", "chat"])
-    assert found["files"] == len(listed(release)) + 2
+    assert (found.version, found.unfinished, found.domains) == ("1.0.0", (), ("math", "chat"))
+    assert found.files == len(listed(release)) + 2
     repository.add_ref("refs/heads/release/1.1.0", "main")
-    assert status(REPO, config(hub))["unfinished"] == ["1.1.0"]
+    assert status(REPO, config(hub)).to_dict()["unfinished"] == ["1.1.0"]
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("counted")
 def test_who_may_not_is_told_what_to_do(hub: LocalHub, release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RemoteError, match=r"no permission .* write access") as refused:
         publish(read(release), REPO, config(hub, READER))

@@ -110,7 +110,7 @@ def test_a_release_is_a_store_and_other_pairs_can_be_made_of_it(released: Store,
 
 
 def test_what_is_made_of_a_release_is_a_store_again(released: Store, tmp_path: Path) -> None:
-    new, _ = clean_store(released, check(released), tmp_path / "clean")
+    new = clean_store(released, check(released), tmp_path / "clean").store
     assert released.manifest.release["version"] == "1.0.0"
     assert new.manifest.release == {}
     assert check(released).passed
@@ -324,7 +324,7 @@ def split_store(path: Path, parts: list[tuple[str, str, list[dict[str, Any]]]], 
         for named in [[row | {"domain": domain, "query_id": f"{split}-{row['query_id']}"} for row in rows]]
     ]
     with atomic_directory(path) as root:
-        write_store(root, made, Manifest(**{"score_range": (1, 10), "default_threshold": 2, "tool": "test"} | facts))
+        write_store(root, made, Manifest(**{"score_range": (1, 10), "default_threshold": 2, "tool": "test", **facts}))
     (path / CARD_TOML).write_text(CARD, encoding="utf-8")
     return Store.open(path)
 
@@ -432,12 +432,13 @@ def test_responses_dropped_as_alike_are_told(tmp_path: Path) -> None:
         row["responses"][1]["text"] = row["responses"][0]["text"]
     store = Store.open(make_store(tmp_path / "store", rows))
     config = ResponseConfig(threshold=0.95)
-    store, dropped = dedup_responses(store, tmp_path / "unique", config, find_similar_responses(store, config))
-    assert dropped["responses"] >= 5
+    written = dedup_responses(store, tmp_path / "unique", config, find_similar_responses(store, config))
+    store, dropped = written.store, written.lost
+    assert dropped.responses >= 5
     (store.path / CARD_TOML).write_text(CARD, encoding="utf-8")
     out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
     english, chinese = ((out.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
-    gone, scores = dropped["responses"], dropped["scores"]
+    gone, scores = dropped.responses, dropped.scores
     assert f"- Near-duplicate responses to one query, at 0.95: {gone} went, and with them {scores} scores." in english
     assert f"- 同一问题下近似重复的回答，阈值 0.95：去掉 {gone} 个，连同 {scores} 个评分。" in chinese
 
@@ -577,7 +578,7 @@ def test_the_bundled_store_and_halluqa_can_be_released(tmp_path: Path, shared_da
 
     config = ImportConfig(domain="chat", score_range=(0, 1), default_threshold=1, on_error="skip")
     store, _ = import_files([shared_data / "halluqa.jsonl"], tmp_path / "halluqa", config)
-    store, _ = clean_store(store, check(store), tmp_path / "clean")
+    store = clean_store(store, check(store), tmp_path / "clean").store
     for at, one in enumerate([store, Store.open(BUNDLED)]):
         path = tmp_path / f"store-{at}"
         path.mkdir()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -22,21 +21,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults import Fault, FaultyHandler, FaultyHub
+from faults import REPO, Fault, FaultyHandler, FaultyHub
 from make import make_rows, make_store
-from making import change_card, make_release
+from making import change_card, count_footers, make_release
 
 from coig_p.publish.local_hub import Account, Repository
 from coig_p.publish.local_hub.repository import MAIN
 from coig_p.publish.plan import read_release
 
-REPO, TOKEN, OLD, NEW = "org/name", "hf_" + "T0ken" * 6, "1.0.0", "1.1.0"
+TOKEN, OLD, NEW = "hf_" + "T0ken" * 6, "1.0.0", "1.1.0"
 TIMEOUT = 3.0  # seconds; a fault of kind "time-out" lasts longer
 _SLEEP = 0.05  # of the seconds that clients want to wait
 ACCOUNTS = {TOKEN: Account("me", ("org",))}
 # Processes that start with everything imported, forked from a server without threads.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["datasets", "huggingface_hub", "coig_p.publish.hub", "coig_p.publish.verify"])
+_PROCESSES.set_forkserver_preload(["datasets", "huggingface_hub", "coig_p.publish.hub", "coig_p.cli.publish"])
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Trial:
     """What one fault did. `first` and `second` are exit codes; a killed run has -9."""
 
     kind: str
-    at: int
+    at: int | str
     hit: str = ""
     first: int = 0
     second: int = 0
@@ -57,17 +56,19 @@ class Scene:
 
     folder: Path
     repository: Repository | None
+    loads: bool
 
     @property
     def release(self) -> Path:
         return self.folder / "new"
 
 
-def make_scene(folder: Path, *, published: bool = True) -> Scene:
+def make_scene(folder: Path, *, published: bool = True, loads: bool = True) -> Scene:
     """The old release has two shards, the new one and another card: files to add, replace and delete.
 
     Args:
         published: whether the repository is there, with the old release in it.
+        loads: whether a publisher loads back what it staged, which takes seconds; else it counts rows.
     """
     rows = make_rows({"math": 12})
     old = make_release(make_store(folder / "old-store", rows, rows_per_shard=6), folder / "old")
@@ -75,15 +76,15 @@ def make_scene(folder: Path, *, published: bool = True) -> Scene:
     hub = FaultyHub(folder / "hub", ACCOUNTS, handler=FaultyHandler)
     if not published:
         hub.server_close()
-        return Scene(folder, None)
+        return Scene(folder, None, loads)
     with hub.serving():
-        code = run(hub.endpoint, old, OLD)
+        code = run(hub.endpoint, old, OLD, loads)
         assert code == 0, f"the first release failed with {code}"
     repository = hub.repositories[REPO]
     repository.add_ref("refs/heads/theirs", "main")
     repository.commit("theirs", {"their.txt": repository.objects.regular(b"theirs")}, [], "their work")
     repository.add_ref("refs/tags/their-tag", "theirs")
-    return Scene(folder, repository)
+    return Scene(folder, repository, loads)
 
 
 @contextmanager
@@ -105,17 +106,17 @@ def fresh_hub(scene: Scene) -> Iterator[FaultyHub]:
 def requests_of(scene: Scene) -> list[str]:
     """What the new release asks of the Hub when nothing fails, in order."""
     with fresh_hub(scene) as hub:
-        assert run(hub.endpoint, scene.release, NEW) == 0
+        assert run(hub.endpoint, scene.release, NEW, scene.loads) == 0
         assert broken(scene, hub, finished=True) == []
         return [f"{request.method} {request.path}" for request in hub.requests]
 
 
-def run_trial(scene: Scene, kind: str, at: int) -> Trial:
+def run_trial(scene: Scene, kind: str, at: int | str) -> Trial:
     trial = Trial(kind, at)
     with fresh_hub(scene) as hub:
         fault = Fault(kind, at)
         hub.arm(fault)
-        trial.first = run(hub.endpoint, scene.release, NEW, fault)
+        trial.first = run(hub.endpoint, scene.release, NEW, scene.loads, fault)
         hub.let_go.set()
         hub.arm(None)
         trial.hit = fault.hit or ""
@@ -124,24 +125,11 @@ def run_trial(scene: Scene, kind: str, at: int) -> Trial:
         if trial.first not in (0, 3, -signal.SIGKILL):
             trial.wrong.append(f"the first run ended with {trial.first}")
         trial.wrong += broken(scene, hub, finished=trial.first == 0)
-        trial.second = run(hub.endpoint, scene.release, NEW)
+        trial.second = run(hub.endpoint, scene.release, NEW, scene.loads)
         if trial.second != 0:
             trial.wrong.append(f"the next run ended with {trial.second}")
         trial.wrong += broken(scene, hub, finished=True)
     return trial
-
-
-def what(hit: str) -> str:
-    """A request's kind: its method, and its path without what varies."""
-    method, path = hit.split(" ", 1)
-    path = re.sub(rf"/(?:api/)?(?:datasets/)?{REPO}", "", path)
-    for pattern, name in (
-        (r"[0-9a-f]{40,64}", "*"),
-        (r"(tag|revision|tree|paths-info)/[^/]+", r"\1/*"),
-        (r"resolve/.*", "resolve/*"),
-    ):
-        path = re.sub(pattern, name, path)
-    return f"{method} {path or '/'}"
 
 
 def broken(scene: Scene, hub: FaultyHub, *, finished: bool) -> list[str]:
@@ -183,18 +171,18 @@ def broken(scene: Scene, hub: FaultyHub, *, finished: bool) -> list[str]:
     return wrong
 
 
-def run(endpoint: str, folder: Path, version: str, fault: Fault | None = None) -> int:
+def run(endpoint: str, folder: Path, version: str, loads: bool, fault: Fault | None = None) -> int:
     """Exit code of the publisher in a process of its own, which the fault may kill."""
-    process = start(endpoint, folder, version)
+    process = start(endpoint, folder, version, loads)
     if fault is not None:
         fault.kill = process.kill
         fault.ready.set()
     return end(process)
 
 
-def start(endpoint: str, folder: Path, version: str, log: Path | None = None) -> Any:
+def start(endpoint: str, folder: Path, version: str, loads: bool, log: Path | None = None) -> Any:
     """A publisher in a process of its own; what it says goes to `log`."""
-    process = _PROCESSES.Process(target=_publish, args=(endpoint, folder, version, log))
+    process = _PROCESSES.Process(target=_publish, args=(endpoint, folder, version, loads, log))
     process.start()
     return process
 
@@ -209,15 +197,30 @@ def end(process: Any) -> int:
     return int(process.exitcode)
 
 
-def rivals(scene: Scene, number: int) -> Counter[str]:
-    """Two publishers of one version with different content at once: which promises hold, as a count of one."""
+def rivals(scene: Scene, number: int, at: str | None = None) -> Counter[str]:
+    """Two publishers of one version with different content: which promises hold, as a count of one.
+
+    Args:
+        at: the second runs from beginning to end before the first one's first request of this kind is
+            carried out. None: they start together.
+    """
     other = scene.folder / f"other-{number}"
     shutil.copytree(scene.release, other)
     change_card(other, f"another card {number}")
     logs = [scene.folder / f"log-{number}-{nth}" for nth in range(2)]
     with fresh_hub(scene) as hub:
-        running = [start(hub.endpoint, at, NEW, log) for at, log in zip((scene.release, other), logs, strict=True)]
-        codes = [end(process) for process in running]
+
+        def begin(nth: int) -> Any:
+            return start(hub.endpoint, (scene.release, other)[nth], NEW, scene.loads, logs[nth])
+
+        if at is None:
+            codes = [end(process) for process in [begin(0), begin(1)]]
+        else:
+            second: list[int] = []
+            fault = Fault("meanwhile", at, meanwhile=lambda: second.append(end(begin(1))))
+            hub.arm(fault)
+            codes = [end(begin(0)), *second]
+            assert fault.hit, f"{at} was never asked"
         repository = hub.repositories[REPO]
         states = list(repository.history(repository.find("main")))
     assert scene.repository is not None
@@ -229,9 +232,11 @@ def rivals(scene: Scene, number: int) -> Counter[str]:
     if sorted(codes) == [0, 3]:
         words = logs[codes.index(3)].read_text("utf-8").splitlines()[-1]
         said = words.startswith("error: ") and ("somebody else" in words or "with other content" in words)
-        once = len(states) - kept == 1 and repository.refs.get(f"refs/tags/v{NEW}") == repository.refs[MAIN]
-        if said and once:
+        tagged = repository.refs.get(f"refs/tags/v{NEW}") == repository.refs[MAIN]
+        if said and tagged and len(states) - kept == 1:
             return Counter({"one won, the other said so": 1})
+        if said and tagged and len(states) - kept == 2:  # the one came to main between the other's promotion and tag
+            return Counter({"one won after the other was on main, and the other said so": 1})
         return Counter({f"one won, the other said: {words}": 1})
     if codes == [3, 3] and len(states) == kept:
         return Counter({"both stood back and said so, main is the old release": 1})
@@ -249,12 +254,15 @@ def run_measured(endpoint: str, folder: Path, scratch: Path) -> tuple[int, int]:
     return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _publish(endpoint: str, folder: Path, version: str, log: Path | None) -> None:
+def _publish(endpoint: str, folder: Path, version: str, loads: bool, log: Path | None) -> None:
     """Runs in the process: `coigp-publish`, with waits made short."""
     from huggingface_hub import constants
 
     import coig_p.cli.publish as command
+    from coig_p.publish import verify
 
+    if not loads:
+        verify.load_in_process = count_footers
     slept = time.sleep
     time.sleep = lambda seconds: slept(seconds * _SLEEP)
     constants.HF_HUB_OFFLINE = False

@@ -77,24 +77,26 @@ class XetHandler(Handler):
         return answer
 
     def bring_over(self, sha256: str) -> None:
-        """Streaming reads the plain way, so the Hub gets a file out of Xet when it is asked for one."""
-        place = self.hub.objects.path(sha256)
-        if place.exists() or self.command != "GET":
+        """Streaming reads the plain way, so the Hub gets its files out of Xet when it is asked for the first one."""
+        if self.hub.objects.path(sha256).exists() or self.command != "GET":
             return
-        repo, path = next(
-            (repository.id, path)
-            for repository in self.hub.repositories.values()
+        (repository,) = self.hub.repositories.values()
+        wanted = {
+            path: blob.sha256
             for path, blob in repository.find("main").tree.items()
-            if blob.sha256 == sha256
+            if blob.lfs and not self.hub.objects.path(blob.sha256).exists()
+        }
+        code = (
+            "import huggingface_hub as h, sys\n"
+            "for path in sys.argv[2:]: print(h.hf_hub_download(sys.argv[1], path, repo_type='dataset'))"
         )
         with tempfile.TemporaryDirectory() as home:
             environment = os.environ | {"HF_HOME": home, "HF_ENDPOINT": self.hub.endpoint, "HF_HUB_OFFLINE": "0"}
             environment |= {"HF_HUB_DISABLE_XET": "0", "HF_TOKEN": next(iter(self.hub.accounts))}
-            code = f"import huggingface_hub as h; print(h.hf_hub_download({repo!r}, {path!r}, repo_type='dataset'))"
-            done = subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-            )
-            self.hub.objects.write([Path(done.stdout.strip()).read_bytes()], sha256)
+            command = [sys.executable, "-c", code, repository.id, *wanted]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+            for place, hash in zip(done.stdout.splitlines(), wanted.values(), strict=True):
+                self.hub.objects.write([Path(place).read_bytes()], hash)
 
 
 def _token(handler: Any, match: re.Match[str]) -> Answer:

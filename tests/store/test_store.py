@@ -12,11 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from make import make_rows, make_store
+from strategies import examples, raw_rows
 
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.schema import RAW_SCHEMA, SCHEMA_VERSION, check_domain, check_split
+from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
 from coig_p.store.locate import BUNDLED
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
@@ -44,9 +48,9 @@ def test_rows_come_back_in_order_and_the_manifest_counts_them(store: Path, rows:
     assert [row for batch in opened.batches("chat", batch_size=7) for row in batch.to_pylist()] == rows[90:]
     files = opened.data_files("math")
     math = rows[:90]
-    assert sum(file.queries for file in files) == sum(file.rows for file in files) == 90
-    assert sum(file.responses for file in files) == sum(len(row["responses"]) for row in math)
-    assert sum(file.scores for file in files) == sum(len(r["scores"]) for row in math for r in row["responses"])
+    assert sum(file.queries or 0 for file in files) == sum(file.rows or 0 for file in files) == 90
+    assert sum(file.responses or 0 for file in files) == sum(len(row["responses"]) for row in math)
+    assert sum(file.scores or 0 for file in files) == sum(len(r["scores"]) for row in math for r in row["responses"])
     assert opened.manifest.models["model-4"] == sum(r["model"] == "model-4" for row in rows for r in row["responses"])
     assert opened.verify() == []
 
@@ -293,3 +297,80 @@ def test_a_manifest_of_another_program_makes_no_store_of_a_folder(tmp_path: Path
     (tmp_path / "manifest.json").write_text((BUNDLED / "manifest.json").read_text("utf-8"), encoding="utf-8")
     with pytest.raises(UsageError, match="is inside the store"):
         check_target(tmp_path / "new", overwrite=False)
+
+
+# As pandas has it.
+
+
+def slow_scores(rows: list[dict[str, Any]], split: str) -> list[tuple[Any, ...]]:
+    found = []
+    for row in rows:
+        for response in row["responses"] or []:
+            for score in response["scores"] or [{"judge": None, "dimension": None, "score": None}]:
+                own = (response["model"], response["text"], score["judge"], score["dimension"], score["score"])
+                found.append((row["query_id"], row["domain"], split, row["query"], *own))
+    return found
+
+
+def slow_comparisons(rows: list[dict[str, Any]], split: str) -> list[tuple[Any, ...]]:
+    found = []
+    for row in rows:
+        for one in row["comparisons"] or []:
+            sides: list[Any] = []
+            for side in ("first", "second"):
+                at = one[side]
+                inside = at is not None and 0 <= at < len(row["responses"] or [])
+                shown = row["responses"][at] if inside else {"model": None, "text": None}
+                sides += [shown["model"], shown["text"]]
+            sides += [one[name] for name in ("judge", "dimension", "first_score", "second_score")]
+            found.append((row["query_id"], row["domain"], split, row["query"], *sides))
+    return found
+
+
+def as_rows(table: pa.Table) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in table.to_pylist()]
+
+
+@given(raw_rows(), st.integers(0, 2))
+@examples(100)
+def test_rows_a_score_and_a_comparison_are_those_of_a_slow_loop(rows: list[dict[str, Any]], begin: int) -> None:
+    """Also of a slice of a batch, whose lists do not begin at 0, and where an index leads nowhere."""
+    for at, row in enumerate(rows):
+        if at % 2 and row["comparisons"]:
+            row["comparisons"][0] |= {"first": 99, "second": None}
+        if at == 2:
+            row["responses"] = None
+    batch = pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA).slice(begin)
+    assert as_rows(score_rows(batch, "dev")) == slow_scores(rows[begin:], "dev")
+    assert as_rows(comparison_rows(batch, "dev")) == slow_comparisons(rows[begin:], "dev")
+
+
+def test_a_store_as_pandas(store: Path, rows: list[dict[str, Any]]) -> None:
+    opened = Store.open(store)
+    frame = opened.to_pandas()
+    assert list(frame.columns) == SCORE_ROWS.names
+    assert frame["score"].dtype == "float64"
+    wanted = slow_scores(rows, "train")
+    shown = frame.astype(object).where(frame.notna(), None)
+    assert list(shown.itertuples(index=False, name=None)) == wanted
+    assert frame["score"].isna().sum() == sum(row[-1] is None for row in wanted) > 0
+    assert opened.to_pandas("chat").equals(frame[frame["domain"] == "chat"].reset_index(drop=True))
+    assert list(opened.comparisons_to_pandas().columns) == COMPARISON_ROWS.names
+    assert len(opened.comparisons_to_pandas("math")) == 0
+    with pytest.raises(UnknownNameError, match="Valid: chat, math"):
+        opened.to_pandas("maths")
+
+
+def test_a_store_and_its_manifest_are_shown_in_one_short_line(small: Path, tmp_path: Path) -> None:
+    opened = Store.open(small)
+    assert repr(opened.manifest) in repr(opened).replace("Store(", "Manifest(").replace(f"{str(small)!r}, ", "")
+    assert repr(opened).startswith(f"Store({str(small)!r}, domains: math, chat; 15 queries, ")
+    assert len(repr(opened.manifest)) < 120
+    many = Manifest((0.0, 1.0), 0.5, "t", domains=tuple(f"d{at}" for at in range(500)))
+    assert len(repr(many)) < 150
+    odd = tmp_path / "<b>&x"
+    small.rename(odd)
+    html = Store.open(odd)._repr_html_()
+    assert "&lt;b&gt;&amp;x" in html
+    assert "<b>&x" not in html
+    assert "\n" not in html

@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 from annotating import SUBJECTS, check_accounts, endpoint, rows_of, write_run
 
-for _module in ("torch", "transformers", "uvicorn", "fastapi", "openai"):
+for _module in ("torch", "transformers", "uvicorn", "fastapi", "aiohttp"):
     pytest.importorskip(_module, reason=f"needs tests/train/requirements.txt: no {_module}")
 
 from coig_p.annotate.prompts import parse_prompt  # noqa: E402
 from coig_p.annotate.stages import exit_code, run_stages  # noqa: E402
-from coig_p.annotate.tasks.requests import drawn_judges  # noqa: E402
+from coig_p.annotate.tasks.judge import drawn_judges  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # the server's packages warn; that is not ours to fix
 
@@ -167,7 +167,7 @@ def test_sixty_queries_fifteen_models_and_eight_judges(served: tuple[str, str], 
         )
         for at, name in enumerate(NAMES)
     ]
-    tables = {"judging": {"judges_per_response": 1}, "domains.chat": {"prompt": "short.md"}}
+    tables: dict[str, Any] = {"judging": {"judges_per_response": 1}, "domains.chat": {"prompt": "short.md"}}
     config = write_run(tmp_path, endpoints, **tables)
     report = run_stages(config)
     assert exit_code(report) == 0, report

@@ -106,7 +106,7 @@ def test_loaded_rows_train(tiny: dict[bool, str], kind: str, form: str, streamin
 def test_exports_train(tiny: dict[bool, str], kind: str, conversational: bool, tmp_path: Path) -> None:
     """Streamed by the stock library, with max_steps as shards.json tells it for one epoch."""
     found = export_store(BUNDLED, tmp_path / "rows", ExportConfig(f"trl-{kind}", conversational=conversational))
-    assert found["splits"]["train"]["max_steps"]["8"] >= STEPS
+    assert found.splits["train"].epoch.max_steps[8] >= STEPS
     rows = load_dataset(str(tmp_path / "rows"), split="train", streaming=True)
     falls(losses(tiny, kind, rows.take(8), tmp_path / "out"))
 
@@ -116,7 +116,7 @@ def test_grpo_reads_prompts_and_passes_the_reference_on(
     tiny: dict[bool, str], conversational: bool, tmp_path: Path
 ) -> None:
     export_store(BUNDLED, tmp_path / "rows", ExportConfig("trl-grpo", conversational=conversational))
-    seen = []
+    seen: list[tuple[str, str]] = []
 
     def reward(completions: list[Any], reference: list[str], **columns: Any) -> list[float]:
         seen.extend(zip(columns["query_id"], reference, strict=True))

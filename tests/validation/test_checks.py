@@ -25,6 +25,7 @@ from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.store import Store
 from coig_p.validation import check, load_rules
+from coig_p.validation.checks import CHECKS
 from coig_p.validation.checks.integrity import _repeated_share, repetition
 from coig_p.validation.checks.letters import CONTROL, DIGIT, HAN, KANA, LETTER, PRIVATE, RARE, TRADITIONAL, WHITE, flags
 from coig_p.validation.checks.privacy import is_id_number, passes_luhn
@@ -431,7 +432,7 @@ def test_hostile_repetition_neither_crashes_nor_hangs(unit: str) -> None:
     texts = Texts(batch_of([unit * (100_000 // len(unit))], [[unit * (300_000 // len(unit))]]))
     for rule in RULES.values():
         if rule.over == "texts":
-            rule.find(texts, **rule.options)
+            CHECKS[rule.id](texts, **rule.options)
 
 
 def test_a_rules_file_changes_severity_thresholds_and_words(tmp_path: Path) -> None:
@@ -512,7 +513,7 @@ def language_sets(shared_data: Path) -> dict[str, list[str]]:
 
 def test_traditional_simplified_and_japanese_are_told_apart(language_sets: dict[str, list[str]]) -> None:
     share = {
-        name: len(RULES["script-traditional"].find(texts_of(texts), share=0.05).text) / len(texts)
+        name: len(CHECKS["script-traditional"](texts_of(texts), share=0.05).text) / len(texts)
         for name, texts in language_sets.items()
     }
     assert share["zh_trad"] >= 0.99

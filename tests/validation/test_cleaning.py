@@ -26,7 +26,8 @@ def rows_of(store: Store) -> dict[str, dict[str, Any]]:
 
 def cleaned(rows: Rows, folder: Path, **options: Any) -> tuple[Store, dict[str, dict[str, int]]]:
     path = make_store(folder / "store", sorted(rows, key=lambda row: row["domain"]), rows_per_shard=5)
-    return clean_store(Store.open(path), check(path), folder / "clean", **options)
+    written = clean_store(Store.open(path), check(path), folder / "clean", **options)
+    return written.store, written.to_dict()["dropped"]
 
 
 def test_the_smallest_unit_goes_and_everything_else_stays(tmp_path: Path) -> None:
@@ -89,9 +90,10 @@ def test_a_domain_that_goes_whole_is_counted_and_the_manifest_adds_up(tmp_path: 
     responses = sum(len(row["responses"]) for row in gone)
     assert dropped["replacement-character"]["rows"] == len(gone)
     assert dropped["replacement-character"]["responses"] == responses
-    again, more = clean_store(store, check(store), tmp_path / "again", more=["outer-whitespace"])
-    assert {rule: counts["rows"] for rule, counts in more.items()} == {"outer-whitespace": 1}
-    assert again.manifest.options["clean"]["dropped"] == {**dropped, **more}
+    again = clean_store(store, check(store), tmp_path / "again", more=["outer-whitespace"])
+    assert {rule: loss.rows for rule, loss in again.dropped.items()} == {"outer-whitespace": 1}
+    told = again.store.manifest.options["clean"]["dropped"]
+    assert told == {**dropped, "outer-whitespace": again.lost.to_dict()}
 
 
 def test_what_cannot_be_cleaned_is_refused(tmp_path: Path) -> None:
@@ -118,8 +120,8 @@ def test_real_data_pass_once_cleaned(name: str, shared_data: Path, tmp_path: Pat
     config = ImportConfig(domain="chat", on_error="skip", **score_range)
     store, _ = import_files([shared_data / f"{name}.jsonl"], tmp_path / "store", config)
     before = check(store)
-    clean, dropped = clean_store(store, before, tmp_path / "clean")
-    after = check(clean)
+    clean = clean_store(store, before, tmp_path / "clean")
+    after = check(clean.store)
     assert after.passed
-    assert after.responses == before.responses - sum(counts["responses"] for counts in dropped.values())
-    assert clean.verify() == []
+    assert after.responses == before.responses - clean.lost.responses
+    assert clean.store.verify() == []

@@ -1,1 +1,6 @@
-"""Requests to endpoints: sent, limited, paid for once. Knows no task."""
+"""Asking endpoints within their limits, each request once. Knows no task: a task makes `request.Request`s.
+
+`endpoint` and `costs` say what may be asked and what it costs, `client` sends one request, `limits`
+holds requests back, `asker` brings many to an outcome, `batch` does so through files, and `ledger`
+keeps it all.
+"""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coig_p.annotate.asking.client import Client, Reply
-from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, MAY_BE_PAID, Ledger
+from coig_p.annotate.asking.costs import Tokens, taken_tokens, unanswered
+from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
-from coig_p.annotate.config import Endpoint, RunConfig
-from coig_p.annotate.tasks.requests import Request, verdict
+from coig_p.annotate.asking.request import Request
 
 _THROTTLES = 50  # times that one request may be turned away for its rate
 _REFUSALS = 20  # of an endpoint that answered nothing yet, then it is left
@@ -50,7 +50,7 @@ class _Sent(NamedTuple):
     key: bytes
     attempt: int
     slot: Slot
-    most: tuple[int, int]
+    most: Tokens
     bound: int
     seconds: float
 
@@ -59,20 +59,25 @@ class _Sent(NamedTuple):
 class Asker:
     """Asks for requests and keeps what came of them in the ledger.
 
+    All waiting goes by the event loop's clock.
+
     Attributes:
+        endpoints: by their names.
         say: called with a line for people.
         advance: called with 1 for every request that is concluded.
+        connect: makes what sends the requests of an endpoint.
         stopped: why no further request is sent: interrupted, budget or time.
         asked, failed: attempts that were sent, and requests that failed, by endpoint.
     """
 
-    config: RunConfig
-    ledger: Ledger
+    endpoints: Mapping[str, Endpoint]
+    ledger: LedgerWriter
     budget: Budget
     say: Callable[[str], None] = lambda line: None
     advance: Callable[[int], None] = lambda requests: None
     stopped: str | None = None
     ports: dict[str, Port] = field(default_factory=dict)
+    connect: Callable[[Endpoint], Client] = Client
     rng: random.Random = field(default_factory=random.Random)
     asked: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -84,10 +89,11 @@ class Asker:
     def open(self, endpoint: Endpoint) -> Port:
         """The port of an endpoint, made at its first use."""
         if endpoint.name not in self.ports:
-            limit = RateLimit(endpoint.requests_per_minute, endpoint.tokens_per_minute, window=MINUTE)
-            now = time.time()
-            limit.restore((max(0.0, now - at), tokens) for at, tokens in self.ledger.recent(endpoint.name, MINUTE))
-            self.ports[endpoint.name] = Port(endpoint, Client(endpoint), limit, Gate(endpoint.give_up))
+            clock = asyncio.get_running_loop().time
+            limit = RateLimit(endpoint.requests_per_minute, endpoint.tokens_per_minute, clock=clock)
+            limit.restore(self.ledger.recent(endpoint.name, MINUTE))
+            gate = Gate(endpoint.give_up, clock=clock)
+            self.ports[endpoint.name] = Port(endpoint, self.connect(endpoint), limit, gate)
         return self.ports[endpoint.name]
 
     async def close(self) -> None:
@@ -119,7 +125,7 @@ class Asker:
                 already cost nothing; failed ones are asked again.
         """
         for name, wanted in requests.items():
-            port = self.open(self.config.by_name[name])
+            port = self.open(self.endpoints[name])
             for _ in range(port.endpoint.concurrency):
                 self._workers.add(asyncio.create_task(self._work(port, wanted)))
         try:
@@ -151,7 +157,7 @@ class Asker:
             self.advance(1)
 
     async def _conclude(self, port: Port, request: Request) -> None:
-        for ask in range(self.config.judging.asks):
+        for ask in range(request.asks):
             key = request.key(ask)
             while key in self._flying:  # the same request, from elsewhere
                 await asyncio.wait([self._flying[key]])
@@ -174,17 +180,18 @@ class Asker:
 
     async def _ask(self, port: Port, request: Request, ask: int, key: bytes) -> str:
         """Attempts at one request until it has an outcome, which is in the ledger on return."""
-        about = request.about(ask, key)
+        entry = request.entry(ask, key)
         most = request.most()
-        bound = port.endpoint.cost(*most)
+        bound = port.endpoint.cost(most)
+        clock = asyncio.get_running_loop().time
         failures = throttles = 0
         taken = 0.0
         while True:
-            slot = await self._admitted(port, sum(most), bound)
-            attempt = self.ledger.begin(about, sum(most), bound)
+            slot = await self._admitted(port, most.both, bound)
+            attempt = self.ledger.begin(entry, most.both, bound)
             self.asked[port.endpoint.name] += 1
             port.limit.sent(slot)
-            began = time.monotonic()
+            began = clock()
             port.in_flight += 1
             try:
                 reply = await port.client.ask(request.messages, request.parameters)
@@ -194,28 +201,28 @@ class Asker:
                 raise
             finally:
                 port.in_flight -= 1
-            seconds = time.monotonic() - began
+            seconds = clock() - began
             if reply.message is not None:
-                return await self._keep(port, request, _Sent(key, attempt, slot, most, bound, seconds), reply)
-            paid = reply.outcome in MAY_BE_PAID
-            self.ledger.end(attempt, reply.outcome, seconds, sum(most) if paid else 0, reply.detail)
-            self.budget.settle(bound, bound if paid else 0)
-            port.limit.done(slot, None if paid else 0)
+                return self._keep(port, request, _Sent(key, attempt, slot, most, bound, seconds), reply)
+            tokens = unanswered(reply.outcome, most.both)
+            self.ledger.unanswered(attempt, reply.outcome, seconds, tokens, reply.detail)
+            self.budget.settle(bound, unanswered(reply.outcome, bound))
+            port.limit.done(slot, tokens)
             if reply.outcome == "throttled":
                 throttles += 1
                 port.gate.throttled(backoff(throttles, self.rng) if reply.wait is None else reply.wait)
                 if throttles >= _THROTTLES:
-                    return await self._fail(key, reply)
+                    return self._fail(key, reply)
                 continue
             if reply.outcome in ("leave", "refused"):
                 self._refused(port, reply)
-                return await self._fail(key, reply)
+                return self._fail(key, reply)
             port.gate.failure(str(reply.detail))
             failures += 1
             wait = max(backoff(failures, self.rng), reply.wait or 0.0)
             taken += seconds + wait
             if failures >= port.endpoint.attempts or taken > port.endpoint.deadline:
-                return await self._fail(key, reply)
+                return self._fail(key, reply)
             with self._interruptible():
                 await asyncio.sleep(wait)
 
@@ -235,29 +242,19 @@ class Asker:
                 raise
         return slot
 
-    async def _keep(self, port: Port, request: Request, sent: _Sent, reply: Reply) -> str:
+    def _keep(self, port: Port, request: Request, sent: _Sent, reply: Reply) -> str:
         """Write an answer down, with what it took."""
-        message = reply.message
+        message, body = reply.message, reply.body
         assert message is not None
-        found = verdict(self.config, request.kind, request.domain, message)
-        # Without a word on usage, a token is taken to be a byte: rather too much than too little.
-        prompt = sent.most[0] if message.prompt_tokens is None else message.prompt_tokens
-        written = len((message.text or "").encode("utf-8", "surrogatepass"))
-        completion = min(written, sent.most[1]) if message.completion_tokens is None else message.completion_tokens
-        cost = port.endpoint.cost(prompt, completion)
-        row = {
-            "state": found.state,
-            "reason": found.reason,
-            "score": found.score,
-            "prompt_tokens": message.prompt_tokens,
-            "completion_tokens": message.completion_tokens,
-            "cost": cost,
-            "finish": message.finish,
-            "body": reply.body,
-        }
-        self.ledger.end(sent.attempt, "answered", sent.seconds, prompt + completion, request=(sent.key, row))
+        assert body is not None
+        found = request.read(message)
+        tokens = taken_tokens(message, sent.most)
+        cost = port.endpoint.cost(tokens)
+        usage = (message.prompt_tokens, message.completion_tokens)
+        answer = Taken(found.state, found.reason, found.score, *usage, cost, message.finish, body)
+        self.ledger.answered(sent.attempt, sent.key, answer, sent.seconds, tokens.both)
         self.budget.settle(sent.bound, cost)
-        port.limit.done(sent.slot, prompt + completion)
+        port.limit.done(sent.slot, tokens.both)
         port.gate.success()
         port.answers += 1
         return found.state
@@ -272,10 +269,8 @@ class Asker:
         else:
             port.gate.success()
 
-    async def _fail(self, key: bytes, reply: Reply) -> str:
-        reason = f"{reply.outcome}: {reply.detail}"
-        failed = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
-        self.ledger.commit([(failed, (reason, time.time(), key))])
+    def _fail(self, key: bytes, reply: Reply) -> str:
+        self.ledger.fail(key, f"{reply.outcome}: {reply.detail}")
         return FAILED
 
     @contextmanager

@@ -1,33 +1,29 @@
-"""One attempt at one request over `openai.AsyncOpenAI`: what came of it, as data rather than exceptions."""
+"""One attempt at one request over HTTP: what came of it, as data rather than exceptions."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from coig_p.annotate.config import Endpoint
+from coig_p._version import __version__
+from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.message import Message, encodable, json_bytes, read_body
 from coig_p.core.retry import retry_after
 from coig_p.errors import UsageError
-from coig_p.ingest.values import Rejected, text_at
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 _LEAVE = (401, 402, 403, 404, 405)  # the key, the account, the address or the model is wrong: for all requests
 _TRY_AGAIN = (408, 409, 425)
 _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "Arrearage")
-_NEVER_SENT = ("ConnectError", "ConnectTimeout", "ClientConnectorError", "ClientConnectorDNSError", "gaierror")
 _SHOWN = 300  # characters of a server's message that are kept
-_MOST_TOKENS = 2**22  # more than any model's context: a server that claims more is not believed
-
-
-class Message(NamedTuple):
-    """What a body says: the text (None where there is none), why it ended, and tokens where it says."""
-
-    text: str | None
-    finish: str | None
-    refusal: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
+_MOST_BYTES = 2**25  # of an answer
+_KEPT_ALIVE = 4.0  # seconds that a connection waits for its next request: uvicorn, as under vLLM, ends it after 5
 
 
 class Reply(NamedTuple):
@@ -49,100 +45,81 @@ class Reply(NamedTuple):
     detail: str | None = None
 
 
-def read_body(body: str) -> Message:
-    """A chat completion's first choice; raise ValueError where the body is none."""
-    try:
-        value = json.loads(body)
-        choice = value["choices"][0]
-        message = choice["message"]
-        text = message.get("content")
-        usage = value.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        finish, refusal = choice.get("finish_reason"), message.get("refusal")
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"no choices[0].message: {error!r}") from None
-    if text is not None and not isinstance(text, str):
-        raise ValueError("choices[0].message.content is not text")
-    tokens = [count if isinstance(count, int) and 0 <= count <= _MOST_TOKENS else None for count in counts]
-    ended = _encodable(finish) if isinstance(finish, str) else None
-    return Message(text, ended, refusal if isinstance(refusal, str) else None, *tokens)
-
-
-def usable_text(message: Message) -> tuple[str | None, str | None]:
-    """A message's text, or why it has none: refusal, empty, or not storable as UTF-8."""
-    if message.text is None and message.refusal:
-        return None, "refusal"
-    if message.finish == "content_filter":
-        return None, "refusal"
-    try:
-        return text_at({"text": message.text or ""}, "text"), None
-    except Rejected as rejected:
-        return None, "empty" if rejected.reason == "blank" else rejected.reason
-
-
 class Client:
-    """One endpoint's connections.
+    """One endpoint's connections: as many as it has requests in flight, kept open between them.
 
-    `AsyncOpenAI` has the address, the headers and the transport. Its `post` works the first two out
-    anew for every request, which took half of the processor's time again; so it is done once here,
-    and requests go to the transport as they are.
+    Only our own headers are sent, no cookies, and no password of a .netrc; redirects are not
+    followed. A proxy is the one that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, in lower
+    case too. Certificates are those that Python trusts, SSL_CERT_FILE and SSL_CERT_DIR among them.
+    Made inside the event loop that asks.
+
+    Raises:
+        UsageError: aiohttp is not installed, the key is not set, or base_url or the proxy cannot be used.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         try:
-            import httpx2
-            from openai import AsyncOpenAI, DefaultAioHttpClient
+            import aiohttp
+            from yarl import URL
         except ImportError:
             raise UsageError("asking models needs the extra: pip install 'coig-p[annotate]'") from None
-        self.endpoint, self._key, self._request = endpoint, endpoint.key(), httpx2.Request
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        self._http = DefaultAioHttpClient(limits=limits, timeout=endpoint.timeout)
-        self._client = AsyncOpenAI(api_key=self._key, base_url=endpoint.base_url, http_client=self._http)
-        self._address = self._client.base_url.join("chat/completions")
-        # No other headers: they tell of this machine, or come from variables that are meant for openai.com.
-        own = {name: str(self._client.default_headers[name]) for name in ("Accept", "Content-Type", "User-Agent")}
-        self._headers = {**own, "Authorization": f"Bearer {self._key}"}
-        self._extensions = {"timeout": httpx2.Timeout(endpoint.timeout).as_dict()}
+        self.endpoint, self._key = endpoint, endpoint.key()
+        try:
+            self._address = URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
+        except ValueError as error:
+            raise UsageError(f"endpoint {endpoint.name!r}: base_url {endpoint.base_url!r}: {error}") from None
+        self._proxy = _proxy(endpoint.base_url)
+        self._never_sent = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),  # none of its own: `ask` has one for all that a request does
+            headers={
+                "Accept": "application/json",
+                "Content-Type": "application/json",
+                "User-Agent": f"coig-p/{__version__}",
+                "Authorization": f"Bearer {self._key}",
+            },
+        )
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._client.close()
+        await self._session.close()
 
     async def ask(self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Reply:
         """Send a request once. Raises nothing but cancellation."""
-        import httpx2
-
-        body = {"model": self.endpoint.model, "messages": list(messages), **parameters}
+        content = json_bytes({"model": self.endpoint.model, "messages": list(messages), **parameters})
         try:
-            content = json.dumps(body, ensure_ascii=False).encode()
-            request = self._request(
-                "POST", self._address, headers=self._headers, content=content, extensions=self._extensions
-            )
-            async with asyncio.timeout(self.endpoint.timeout):
+            async with (
+                asyncio.timeout(self.endpoint.timeout),
                 # A redirect would be another request, which no limit has counted.
-                response = await self._http.send(request, follow_redirects=False)
-            if not response.is_success:
-                return self._status(response)
-            text = self._without_key(response.content.decode("utf-8"))
+                self._session.post(self._address, data=content, allow_redirects=False, proxy=self._proxy) as response,
+            ):
+                body = await _read(response)
+                if not 200 <= response.status < 300:
+                    return self._status(response, body)
+                if len(body) > _MOST_BYTES:
+                    return Reply("broken", detail=f"an answer of more than {_MOST_BYTES:,} bytes")
+            text = self._without_key(body.decode("utf-8"))
             message = read_body(text)
-        except (TimeoutError, httpx2.TimeoutException):
+        except self._never_sent as error:
+            return Reply("unreachable", detail=self._shown(f"{type(error).__name__}: {error}"))
+        except TimeoutError:
             return Reply("timeout", detail=f"no answer in {self.endpoint.timeout:g} s")
         except ValueError as error:
             return Reply("broken", detail=self._shown(f"{type(error).__name__}: {error}"))
-        except Exception as error:  # a transport's own, also where an answer is cut off in its body
-            unreachable = any(type(cause).__name__ in _NEVER_SENT for cause in _causes(error))
-            detail = self._shown(f"{type(error).__name__}: {error}")
-            return Reply("unreachable" if unreachable else "reset", detail=detail)
+        except Exception as error:  # the connection's, also where an answer is cut off in its body
+            return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"))
         return Reply("answered", text, message)
 
-    def _status(self, response: Any) -> Reply:
-        status, wait = response.status_code, retry_after(response.headers.items())
-        code, words = _error(response)
-        if response.has_redirect_location:
+    def _status(self, response: ClientResponse, body: bytes) -> Reply:
+        status, wait = response.status, retry_after(response.headers.items())
+        code, words = _error(body)
+        moved = 300 <= status < 400
+        if moved and "location" in response.headers:
             words = f"moved to {response.headers['location']}: set base_url to where it is"
-        detail = self._shown(f"{status}: {words}")
-        if status in _LEAVE or code in _OUT_OF_MONEY or response.is_redirect:
+        detail = self._shown(f"{status}: {words or response.reason}")
+        if status in _LEAVE or code in _OUT_OF_MONEY or moved:
             return Reply("leave", detail=detail)
         if status == 429 or (status == 503 and wait is not None):
             return Reply("throttled", wait=wait, detail=detail)
@@ -152,31 +129,45 @@ class Client:
 
     def _shown(self, text: str) -> str:
         """Words for people."""
-        return " ".join(_encodable(self._without_key(text)).split())[:_SHOWN]
+        return " ".join(encodable(self._without_key(text)).split())[:_SHOWN]
 
     def _without_key(self, text: str) -> str:
         """Some servers repeat the key."""
         return text if self._key == "none" else text.replace(self._key, "***")
 
 
-def _encodable(text: str) -> str:
-    """With a question mark for half a surrogate pair, which no file takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+async def _read(response: ClientResponse) -> bytes:
+    """A body; of one that is too large a little more than is allowed, and its connection ends."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > _MOST_BYTES:
+            break
+    return b"".join(parts)
 
 
-def _error(response: Any) -> tuple[Any, str]:
+def _error(body: bytes) -> tuple[Any, str]:
     """The code and the words of a server's error: OpenAI's {"error": {"code", "message"}}, or what there is."""
     try:
-        value = json.loads(response.content)
+        value = json.loads(body)
         error = value.get("error", value)
         return error.get("code"), str(error.get("message") or error)
     except (ValueError, AttributeError, RecursionError):
-        return None, response.text or response.reason_phrase
+        return None, body.decode("utf-8", "replace")
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
+def _proxy(base_url: str) -> str | None:
+    """The proxy that the environment names for an address; one for all of an endpoint's requests."""
+    url = urlsplit(base_url)
+    if proxy_bypass(url.netloc):
+        return None
+    proxies = getproxies()
+    found = proxies.get(url.scheme) or proxies.get("all")
+    if not found:
+        return None
+    found = found if "://" in found else f"http://{found}"
+    scheme = urlsplit(found).scheme
+    if scheme not in ("http", "https"):  # without the address, which may hold a password
+        raise UsageError(f"{url.scheme.upper()}_PROXY names a {scheme} proxy: only http and https ones work here")
     return found

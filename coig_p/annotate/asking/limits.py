@@ -1,13 +1,12 @@
 """How fast an endpoint may be asked, whether it is up, and how much money is left.
 
-All times are seconds of a monotonic clock.
+All times are seconds of a monotonic clock, which is the event loop's where something waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,9 +36,7 @@ class RateLimit:
     answer says how many tokens it took, it counts with the most that it may take.
     """
 
-    def __init__(
-        self, requests: int | None, tokens: int | None, *, window: float = MINUTE, clock: Clock = time.monotonic
-    ) -> None:
+    def __init__(self, requests: int | None, tokens: int | None, *, clock: Clock, window: float = MINUTE) -> None:
         self.requests, self.tokens, self.window, self.clock = requests, tokens, window, clock
         self._slots: deque[Slot] = deque()
         self._sum = 0
@@ -108,7 +105,7 @@ class Gate:
     seconds from the first failure in a row on, or said that it never will, is left for this run.
     """
 
-    def __init__(self, give_up: float, *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, give_up: float, *, clock: Clock) -> None:
         self.give_up, self.clock = give_up, clock
         self.left: str | None = None
         self.failures = 0

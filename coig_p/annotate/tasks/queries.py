@@ -10,23 +10,27 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Dropped, Ledger, LedgerWriter, Query
+from coig_p.annotate.asking.request import Request, outcome, user_message
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.tasks.requests import outcome, query_request
+from coig_p.annotate.tasks.judge import read_judgement
 from coig_p.core.atomic import atomic_file
 from coig_p.core.normalize import comparison_form
-from coig_p.dedup.minhash import components
-from coig_p.dedup.queries import DedupConfig, Queries, find_duplicates
+from coig_p.dedup.clusters import Queries, components
+from coig_p.dedup.queries import DedupConfig, find_duplicates
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.readers import RawRow, find_inputs, read_rows
 from coig_p.ingest.spool import digest
 from coig_p.ingest.values import Rejected, shown, text_at
 from coig_p.store.writing import sha256_of
+
+QUERY = "query"
 
 Embed = Callable[[Sequence[str]], Any]
 """Texts to vectors, one row each, of any length but 0."""
@@ -35,7 +39,23 @@ _SHOWN = 20
 _ROWS_AT_ONCE = 1024
 
 
-def collect(config: RunConfig, ledger: Ledger) -> None:
+def query_request(config: RunConfig, query: Query) -> Request:
+    """The filter's judgement of a query, in whole points."""
+    endpoint = config.by_name[str(config.queries.filter)]
+    prompt = config.query_prompt.fill({"query": query.query})
+    return Request(
+        endpoint,
+        kind=QUERY,
+        domain=query.domain,
+        query_id=query.query_id,
+        messages=(user_message(prompt),),
+        parameters=endpoint.judge_parameters,
+        read=partial(read_judgement, half_points=False),
+        asks=config.judging.asks,
+    )
+
+
+def collect(config: RunConfig, ledger: LedgerWriter) -> None:
     """Read the inputs into the ledger, without duplicates; nothing where that was done already.
 
     Raises:
@@ -46,38 +66,30 @@ def collect(config: RunConfig, ledger: Ledger) -> None:
     embed = _embedder(config) if config.queries.semantic else None
     settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
     made_from = json.dumps([settings, embed is not None, [sha256_of(path) for path in paths]])
-    if ledger.meta("queries") == made_from:
+    if ledger.made_from() == made_from:
         return
-    dropped: list[tuple[str, str]] = []
+    dropped: list[Dropped] = []
     queries = _unique_rows(config, paths, dropped)
     if config.queries.near_duplicates:
         queries = _without_near(queries, config.queries.near_duplicates, dropped)
     if embed is not None:
         queries = _without_similar(queries, config.queries.semantic, embed, dropped)
-    ledger.commit(
-        [
-            ("DELETE FROM queries", ()),
-            ("DELETE FROM dropped", ()),
-            *(("INSERT INTO queries VALUES (?, ?, ?, ?, ?, NULL)", tuple(query[:5])) for query in queries),
-            *(("INSERT INTO dropped (reason, line) VALUES (?, ?)", drop) for drop in dropped),
-            ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
-        ]
-    )
+    ledger.replace_queries(queries, dropped, made_from)
 
 
-def decide(config: RunConfig, ledger: Ledger) -> dict[str, int]:
+def decide(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
     """Which queries pass, from what the filter said so far; write queries.jsonl and dropped.jsonl.
 
     Returns:
         How many there are under each name: passed, undecided, and every reason for dropping one.
     """
     counts: Counter[str] = Counter()
-    changes: list[tuple[str, tuple[Any, ...]]] = []
+    changes: dict[int, int | None] = {}
     failing: list[str] = []
     for query in ledger.queries(passed=False):
         passed, drop = _passes(config, ledger, query)
         if passed != query.passed:
-            changes.append(("UPDATE queries SET passed = ? WHERE place = ?", (passed, query.place)))
+            changes[query.place] = passed
         if passed is None:
             counts["undecided"] += 1
         elif drop is None:
@@ -85,10 +97,10 @@ def decide(config: RunConfig, ledger: Ledger) -> dict[str, int]:
         else:
             counts[str(drop["reason"])] += 1
             failing.append(_line(drop))
-    ledger.commit(changes)
-    lines = [line for (line,) in ledger.rows("SELECT line FROM dropped ORDER BY place")]
-    counts.update(reason for (reason,) in ledger.each("SELECT reason FROM dropped"))
-    write_lines(config.folder / "dropped.jsonl", [*lines, *failing])
+    ledger.pass_queries(changes)
+    dropped = list(ledger.dropped())
+    counts.update(drop.reason for drop in dropped)
+    write_lines(config.folder / "dropped.jsonl", [*(drop.line for drop in dropped), *failing])
     write_lines(config.folder / "queries.jsonl", map(_query_line, ledger.queries()))
     return dict(counts)
 
@@ -115,7 +127,7 @@ def similar_by_cosine(vectors: Any, threshold: float) -> Any:
 def _passes(config: RunConfig, ledger: Ledger, query: Query) -> tuple[int | None, dict[str, Any] | None]:
     if config.queries.filter is None:
         return 1, None
-    found = outcome(config, ledger, query_request(config, query))
+    found = outcome(ledger, query_request(config, query))
     about = {"query_id": query.query_id, "query": query.query}
     if found.state == ANSWERED and found.score is not None:
         if found.score >= config.queries.pass_score:
@@ -126,7 +138,7 @@ def _passes(config: RunConfig, ledger: Ledger, query: Query) -> tuple[int | None
     return None, None
 
 
-def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[tuple[str, str]]) -> list[Query]:
+def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped]) -> list[Query]:
     """Every good row, each text once; raise DataError where bad ones must not be skipped."""
     queries: dict[str, Query] = {}
     texts: dict[str, str] = {}
@@ -142,10 +154,10 @@ def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[tuple[s
                 where = f"{path.name}:{row.line}"
                 problems.append(f"{where} {bad.field}: {bad.message} [{bad.reason}]")
                 drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
-                dropped.append((bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
+                dropped.append(Dropped(bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
                 continue
             if text in texts:
-                dropped.append(("exact", _line(_duplicate("exact", query_id, text, texts[text], 1.0))))
+                dropped.append(Dropped("exact", _line(_duplicate("exact", query_id, text, texts[text], 1.0))))
                 continue
             texts[text] = query_id
             queries[query_id] = Query(len(queries), query_id, domain, text, source, None)
@@ -178,7 +190,7 @@ def _row(config: RunConfig, row: RawRow) -> tuple[str, str, str, str | None]:
     return query_id, domain, text, source
 
 
-def _without_near(queries: list[Query], threshold: float, dropped: list[tuple[str, str]]) -> list[Query]:
+def _without_near(queries: list[Query], threshold: float, dropped: list[Dropped]) -> list[Query]:
     forms = [comparison_form(query.query) for query in queries]
     ids = [query.query_id for query in queries]
     given = Queries(ids, [query.domain for query in queries], forms, [0] * len(ids))
@@ -191,13 +203,11 @@ def _without_near(queries: list[Query], threshold: float, dropped: list[tuple[st
             gone.add(query_id)
             reason = "exact" if form[query_id] == form[survivor] else "near"
             line = _duplicate(reason, query_id, text[query_id], survivor, one["similarity"])
-            dropped.append((reason, _line(line)))
+            dropped.append(Dropped(reason, _line(line)))
     return [query for query in queries if query.query_id not in gone]
 
 
-def _without_similar(
-    queries: list[Query], threshold: float, embed: Embed, dropped: list[tuple[str, str]]
-) -> list[Query]:
+def _without_similar(queries: list[Query], threshold: float, embed: Embed, dropped: list[Dropped]) -> list[Query]:
     """Of queries that are connected by a cosine above the threshold the one with the smallest id stays."""
     ordered = sorted(queries, key=lambda query: query.query_id)
     vectors = np.asarray(embed([query.query for query in ordered]), dtype=np.float32)
@@ -210,7 +220,7 @@ def _without_similar(
             query = ordered[at]
             gone.add(query.query_id)
             line = _duplicate("semantic", query.query_id, query.query, ordered[first].query_id, round(cosine, 4))
-            dropped.append(("semantic", _line(line)))
+            dropped.append(Dropped("semantic", _line(line)))
     return [query for query in queries if query.query_id not in gone]
 
 

@@ -29,30 +29,25 @@ from coig_p.validation.checks.letters import (
     ZERO_WIDTH,
 )
 from coig_p.validation.checks.texts import Hits, Index, Mask, Texts
-from coig_p.validation.rules import text_rule
 
 _OPENING = 200  # characters in which boilerplate stands
 
 
-@text_rule("empty", "error", "query response", "a text without a visible character")
 def empty(texts: Texts) -> Hits:
     """Nothing, or white space alone."""
     return texts.at_start(texts.count(WHITE) == texts.sizes)
 
 
-@text_rule("replacement-character", "error", "query response", "U+FFFD stands where a character was lost")
 def replacement_character(texts: Texts) -> Hits:
     """Any U+FFFD."""
     return texts.hits(texts.where(REPLACEMENT))
 
 
-@text_rule("control-character", "error", "query response", "a control character other than tab and line break")
 def control_character(texts: Texts) -> Hits:
     """Category Cc."""
     return texts.hits(texts.where(CONTROL))
 
 
-@text_rule("zero-width", "warning", "query response", "an invisible character")
 def zero_width(texts: Texts) -> Hits:
     """Zero-width spaces and the like; a joiner after a letter or digit, but not inside an emoji."""
     places = texts.where(ZERO_WIDTH | JOINER)
@@ -62,19 +57,16 @@ def zero_width(texts: Texts) -> Hits:
     return texts.hits(places[~joiner | begins | after])
 
 
-@text_rule("bidi-control", "error", "query response", "a character that turns the direction of writing around")
 def bidi_control(texts: Texts) -> Hits:
     """Marks, embeddings, overrides and isolates: text that reads otherwise than it is stored."""
     return texts.hits(texts.where(BIDI))
 
 
-@text_rule("private-use", "warning", "query response", "a private-use character, shown differently everywhere")
 def private_use(texts: Texts) -> Hits:
     """Category Co."""
     return texts.hits(texts.where(PRIVATE))
 
 
-@text_rule("mojibake", "error", "query response", "Chinese that was read in the wrong encoding")
 def mojibake(texts: Texts) -> Hits:
     """UTF-8 read as GBK or as Latin-1, where turning it back gives Chinese; and 锟斤拷."""
     han = texts.count(HAN)
@@ -116,13 +108,6 @@ def _latin_byte(letter: str) -> bytes:
     return b"?"
 
 
-@text_rule(
-    "special-token",
-    "error",
-    "query response",
-    "a token of a chat template leaked into the text",
-    tokens=("</s>", "<s>", "<unk>", "<pad>", "<eos>", "<bos>", "<eod>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
-)
 def special_token(texts: Texts, tokens: tuple[str, ...]) -> Hits:
     """The listed tokens and everything like <|im_end|>; <s> is also HTML, so not where there is a code block."""
     marks = texts.where(MARK)
@@ -142,7 +127,6 @@ def special_token(texts: Texts, tokens: tuple[str, ...]) -> Hits:
 _STRUCK = ("<s>", "</s>")
 
 
-@text_rule("repetition", "error", "response", "a text that says the same over and over", share=0.6, least=30)
 def repetition(texts: Texts, share: float, least: int) -> Hits:
     """More than `share` of its 10-grams stood in it before; texts of fewer than `least` 10-grams are let be."""
     grams = np.maximum(texts.sizes - 9, 0)
@@ -184,7 +168,6 @@ def _repeated_share(text: str) -> float:
     return 1 - len({text[at : at + 10] for at in range(grams)}) / grams
 
 
-@text_rule("truncated", "warning", "response", "an answer that stops in the middle", ends=tuple("，、；：,;（(《“-—"))
 def truncated(texts: Texts, ends: tuple[str, ...]) -> Hits:
     """The last visible character is one that a sentence goes on after."""
     last = _last_visible(texts)
@@ -205,7 +188,6 @@ def _last_visible(texts: Texts) -> Index:
     return found
 
 
-@text_rule("no-terminal-punctuation", "metric", "response", "an answer without a closing mark")
 def no_terminal_punctuation(texts: Texts) -> Hits:
     """The last visible character is a letter or a digit."""
     last = _last_visible(texts)
@@ -215,7 +197,6 @@ def no_terminal_punctuation(texts: Texts) -> Hits:
     return Hits(text, np.maximum(texts.sizes[text] - 1, 0))
 
 
-@text_rule("outer-whitespace", "metric", "query response", "white space at either end")
 def outer_whitespace(texts: Texts) -> Hits:
     """The first or the last character is white space."""
     filled = np.flatnonzero(texts.sizes > 0)
@@ -226,7 +207,6 @@ def outer_whitespace(texts: Texts) -> Hits:
     return Hits(filled[wrong], np.where(at_start, 0, texts.sizes[filled] - 1)[wrong])
 
 
-@text_rule("brackets", "warning", "query response", "a bracket that is opened and not closed, or the other way round")
 def brackets(texts: Texts) -> Hits:
     """Counted by kind, full and half width alike; a bracket may close a list's number, or a smile, alone."""
     places = texts.where(BRACKET)
@@ -259,13 +239,11 @@ def _may_stand_alone(texts: Texts, places: Index) -> Mask:
     return np.asarray(closes_round & (offset > 0) & (smile | (numbers & begins)))
 
 
-@text_rule("code-fence", "warning", "query response", "a code block that is opened and not closed")
 def code_fence(texts: Texts) -> Hits:
     """An odd number of lines that begin with ```."""
     return _odd(texts, "`", lambda text: len(re.findall(r"^[ \t]{0,3}```", text, re.MULTILINE)) % 2 == 1)
 
 
-@text_rule("latex", "warning", "query response", "a formula that is opened and not closed")
 def latex(texts: Texts) -> Hits:
     r"""An odd number of $$, or as many \[ as not \], \( as \), \begin as \end."""
     return _odd(texts, "\\$", _has_open_formula)
@@ -286,7 +264,6 @@ def _odd(texts: Texts, marks: str, wrong: object) -> Hits:
     return Hits(hits.text[keep], hits.offset[keep])
 
 
-@text_rule("refusal", "metric", "response", "an answer that declines to answer")
 def refusal(texts: Texts) -> Hits:
     """By its first words."""
     return _in_opening(
@@ -297,7 +274,6 @@ def refusal(texts: Texts) -> Hits:
     )
 
 
-@text_rule("ai-disclosure", "metric", "response", "an answer that says it comes from an AI")
 def ai_disclosure(texts: Texts) -> Hits:
     """By its first words."""
     return _in_opening(
@@ -328,7 +304,6 @@ _FAMILIES = {
 _SAYS_WHO = "(我是|我叫|我的名字(是|叫)|(?i:i am|i'm|my name is) )[^。！？!?\n]{0,20}"
 
 
-@text_rule("self-identity", "warning", "response", "an answer that names another maker than its model's")
 def self_identity(texts: Texts) -> Hits:
     """Says who it is, and is known to be somebody else by the model field."""
     names = "|".join(_FAMILIES.values())

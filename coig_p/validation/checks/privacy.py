@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from coig_p.validation.checks.letters import DIGIT, LATIN
 from coig_p.validation.checks.texts import Hits, Index, Texts
-from coig_p.validation.rules import text_rule
 
 _SEPARATORS = tuple(map(ord, " -\u00a0\uff0d"))
 _DOTS = tuple(map(ord, ".\uff0e"))
@@ -41,13 +40,11 @@ _REGIONS = frozenset(
 _WEIGHTS = [2**power % 11 for power in range(17, -1, -1)]
 
 
-@text_rule("mobile", "warning", "query response", "a mobile number of China's mainland")
 def mobile(texts: Texts) -> Hits:
     """1, 3 to 9 and nine digits, with or without 86 and separators."""
     return _numbers(texts, _MOBILE, lambda found: True, 11)
 
 
-@text_rule("id-card", "error", "query response", "an identity number of China's mainland")
 def id_card(texts: Texts) -> Hits:
     """Region, date and check digit (GB 11643, ISO 7064 mod 11-2) are right."""
     return _numbers(texts, _ID_CARD, is_id_number, 17)
@@ -64,7 +61,6 @@ def is_id_number(number: str) -> bool:
     return int(number[:2]) in _REGIONS and weighed % 11 == 1
 
 
-@text_rule("bank-card", "error", "query response", "a bank card's number")
 def bank_card(texts: Texts) -> Hits:
     """UnionPay, Visa, Mastercard and American Express, with the Luhn check digit right."""
     return _numbers(texts, _BANK_CARD, passes_luhn, 15)
@@ -77,7 +73,6 @@ def passes_luhn(number: str) -> bool:
     return sum(doubled) % 10 == 0
 
 
-@text_rule("ip-address", "warning", "query response", "a public IPv4 address")
 def ip_address(texts: Texts) -> Hits:
     """Not private, reserved or loopback; a version number of four parts may look like one."""
     return _numbers(texts, _IP, _is_public, 4, _DOTS)
@@ -90,7 +85,6 @@ def _is_public(found: str) -> bool:
         return False
 
 
-@text_rule("email", "warning", "query response", "an e-mail address")
 def email(texts: Texts) -> Hits:
     """Something, @, a domain; around each @ that stands between letters or digits."""
     at = np.flatnonzero((texts.letters == ord("@")) | (texts.letters == 0xFF20))
@@ -103,7 +97,6 @@ def email(texts: Texts) -> Hits:
     return _first(texts, begin, end, _EMAIL, lambda found: True, _AROUND_AT)
 
 
-@text_rule("words", "warning", "query response", "a word of the list that a rules file gives", words=())
 def listed_words(texts: Texts, words: tuple[str, ...]) -> Hits:
     """Compared by NFKC and lower case."""
     if not words:

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from coig_p.validation.checks.letters import HAN, HANGUL, KANA, LATIN, LETTER, TRADITIONAL
 from coig_p.validation.checks.texts import Hits, Texts
-from coig_p.validation.rules import text_rule
 
 UNDETERMINED = "und"  # no letters, or too few to tell
 _SAMPLE = 1000  # characters that a statistical detector is shown
@@ -33,13 +32,11 @@ _ASKS_FOR_CODE = (
 )
 
 
-@text_rule("script-traditional", "error", "query response", "traditional characters in a simplified corpus", share=0.05)
 def traditional(texts: Texts, share: float) -> Hits:
     """Traditional-only characters among Han; Japanese, known by its kana, is exempt."""
     return _traditional(texts, share)
 
 
-@text_rule("script-some-traditional", "warning", "query response", "a few traditional characters", share=0.05)
 def some_traditional(texts: Texts, share: float) -> Hits:
     """As script-traditional, below its share."""
     all_of_it, most = _traditional(texts, 0.0), _traditional(texts, share)
@@ -58,7 +55,6 @@ def _traditional(texts: Texts, share: float) -> Hits:
     return Hits(hits.text[keep], hits.offset[keep])
 
 
-@text_rule("mixed-script", "warning", "query response", "kana or hangul in a Chinese text", most=0.3)
 def mixed_script(texts: Texts, most: float) -> Hits:
     """Kana or hangul, but too little for a text in Japanese or Korean."""
     hits = texts.hits(texts.where(KANA | HANGUL))
@@ -67,7 +63,6 @@ def mixed_script(texts: Texts, most: float) -> Hits:
     return Hits(hits.text[keep], hits.offset[keep])
 
 
-@text_rule("query-language", "warning", "query", "a query that is not Chinese")
 def query_language(texts: Texts) -> Hits:
     """Any language but Chinese; one without letters is none, and a Chinese one about another language is Chinese."""
     found = languages(texts)[: texts.queries]
@@ -77,7 +72,6 @@ def query_language(texts: Texts) -> Hits:
     return texts.at_start((found != "zh") & (found != UNDETERMINED) & ~exempt)
 
 
-@text_rule("response-language", "warning", "response", "an answer in another language than its query", least=20)
 def response_language(texts: Texts, least: float) -> Hits:
     """Queries about translation, another language or code are exempt, the domain code, and answers of few letters."""
     found = languages(texts)

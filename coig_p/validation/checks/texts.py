@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-class Hits(NamedTuple):
+@dataclass(frozen=True)
+class Hits:
     """Texts that a rule finds fault with, and where in each: the offset in characters."""
 
     text: Index

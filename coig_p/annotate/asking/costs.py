@@ -1,0 +1,98 @@
+"""What requests cost: the one rule for limits, the budget, the ledger, batches, status and estimates.
+
+A request costs its tokens times the endpoint's prices, in whole units of 1/MONEY. Before it is
+answered it counts with the most that it may take: a token is at least a byte, and a chat template
+adds a few. An answer that does not say what it took counts with that bound too. An attempt that
+brought no answer may be paid all the same where its outcome is one of `MAY_BE_PAID`; it then counts
+with all that it may cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from coig_p.annotate.asking.message import Message
+from coig_p.errors import UsageError
+
+MONEY = 10**12
+"""Costs are whole numbers of 1/MONEY of the currency, so that sums are exact."""
+
+MAY_BE_PAID = ("timeout", "reset", "broken", "lost", "abandoned")
+"""Outcomes of attempts that brought no answer and may have cost something all the same."""
+
+_PER_TOKEN = MONEY // 10**6
+_HIGHEST_PRICE = 1_000_000  # for a million tokens; costs stay within SQLite's whole numbers
+_TEMPLATE_TOKENS = 16  # that a chat template adds to a message, and once more to all
+_ANSWER_TOKENS = 4096  # taken for the most where parameters do not say
+_BYTES_A_CHARACTER = 3  # of Chinese in UTF-8
+
+
+class Tokens(NamedTuple):
+    """Tokens of a prompt and of its answer."""
+
+    prompt: int
+    answer: int
+
+    @property
+    def both(self) -> int:
+        """Their sum, which limits count."""
+        return self.prompt + self.answer
+
+
+class Spent(NamedTuple):
+    """Money in 1/MONEY: what answers cost, and what attempts without an answer may have cost at most."""
+
+    paid: int = 0
+    may_be_paid: int = 0
+
+    @property
+    def most(self) -> int:
+        """All of it, which a budget counts."""
+        return self.paid + self.may_be_paid
+
+
+def price(tokens: Tokens, input_price: Decimal, output_price: Decimal) -> int:
+    """What tokens cost at prices for a million of them, in 1/MONEY."""
+    return int((input_price * tokens.prompt + output_price * tokens.answer) * _PER_TOKEN)
+
+
+def check_price(name: str, value: Decimal) -> None:
+    """Raise UsageError where a price is not one that `price` keeps exactly."""
+    if not 0 <= value <= _HIGHEST_PRICE or value * _PER_TOKEN != int(value * _PER_TOKEN):
+        raise UsageError(f"{name} = {value}: use 0 to {_HIGHEST_PRICE:,}, with at most 6 decimals")
+
+
+def max_tokens(parameters: Mapping[str, Any]) -> Any:
+    """The most tokens that an answer may have, where parameters say."""
+    return parameters.get("max_completion_tokens", parameters.get("max_tokens"))
+
+
+def bounded(output_price: Decimal, parameters: Mapping[str, Any]) -> bool:
+    """Whether what an answer costs has an upper bound, so that a budget can be kept."""
+    return not output_price or max_tokens(parameters) is not None
+
+
+def most_tokens(messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Tokens:
+    """The most tokens that a request may take."""
+    each = (len(message["content"].encode("utf-8", "surrogatepass")) + _TEMPLATE_TOKENS for message in messages)
+    return Tokens(sum(each) + _TEMPLATE_TOKENS, max_tokens(parameters) or _ANSWER_TOKENS)
+
+
+def taken_tokens(message: Message, most: Tokens) -> Tokens:
+    """What an answer took: what it says, or else the most that it can have been."""
+    written = len((message.text or "").encode("utf-8", "surrogatepass"))
+    prompt = most.prompt if message.prompt_tokens is None else message.prompt_tokens
+    return Tokens(prompt, min(written, most.answer) if message.completion_tokens is None else message.completion_tokens)
+
+
+def taken_in_batch(message: Message, characters: int) -> Tokens:
+    """The same of a batch's answer, of whose request the ledger knows only the length."""
+    written = len((message.text or "").encode("utf-8", "surrogatepass"))
+    return taken_tokens(message, Tokens(_BYTES_A_CHARACTER * characters, written))
+
+
+def unanswered(outcome: str | None, most: int) -> int:
+    """What an attempt that ended without an answer counts for, of the most that it might have taken."""
+    return most if outcome in MAY_BE_PAID else 0

@@ -1,0 +1,239 @@
+"""A ledger that is written: what is committed outlives the process.
+
+Before a request is sent, its attempt is committed; before its place in the queue is free again, its
+answer is. So a process killed at any moment loses at most what was in flight, and the next run knows
+what that was. A commit is written to the write-ahead log at once, which outlives the process, and a
+thread brings the log to the disk ten times a second: a power cut may forget that long.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any, Self
+
+from coig_p.annotate.asking.ledger.reading import Ledger, connected
+from coig_p.annotate.asking.ledger.schema import (
+    BATCHED,
+    LEDGER,
+    OPEN,
+    SCHEMA,
+    VERSION,
+    Dropped,
+    Entry,
+    FromBatch,
+    Query,
+    Reading,
+    Taken,
+)
+from coig_p.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs of one folder are then for the user to avoid
+    fcntl = None  # type: ignore[assignment]
+
+_LARGEST = 2**62
+_SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
+_SETUP = f"PRAGMA journal_mode = WAL; {SCHEMA} INSERT OR IGNORE INTO meta VALUES ('version', '{VERSION}');"
+
+_PUT = """
+INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state)
+VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state)
+ON CONFLICT (key) DO UPDATE SET state = excluded.state"""
+_BEGIN = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
+_END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHERE id = ?"
+_TAKE = """
+UPDATE requests SET state = :state, reason = :reason, score = :score, prompt_tokens = :prompt_tokens,
+    completion_tokens = :completion_tokens, cost = :cost, finish = :finish, body = :body, at = :at
+WHERE key = :key"""
+_FAIL = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
+_IN_BATCH = (
+    "INSERT INTO attempts (key, endpoint, at, tokens, bound, outcome, detail) VALUES (?, ?, ?, 0, 0, ?, 'batch')"
+)
+
+_Work = tuple[str, Sequence[Any] | Mapping[str, Any]]
+
+
+class LedgerWriter(Ledger):
+    """A ledger that one process writes, with its lock held; others may read it meanwhile."""
+
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, lock: IO[str], now: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(folder, connection, now)
+        self._lock = lock
+        self._write = sqlite3.connect(folder / LEDGER, isolation_level=None)
+        self._write.execute("PRAGMA busy_timeout = 60000")
+        self._write.execute("PRAGMA synchronous = NORMAL")  # no fsync in a commit, which would hold up all requests
+        self._closed = threading.Event()
+        self._unsynced = False
+        self._trouble: OSError | sqlite3.Error | None = None
+        self._next_attempt: int = connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM attempts").fetchone()[0]
+        self.recover("lost")
+        self._syncing = threading.Thread(target=self._sync, args=(folder / LEDGER,), name="ledger", daemon=True)
+        self._syncing.start()
+
+    @classmethod
+    def open(cls, folder: Path, *, now: Callable[[], float] = time.time) -> Self:
+        """Open the ledger of a run's folder to write it, or make one.
+
+        Raises:
+            UsageError: another run is writing it, or it is of a newer version.
+            DataError: the file is not a ledger.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _locked(folder)
+        try:
+            return cls(folder, connected(folder / LEDGER, setup=_SETUP), lock, now)
+        except BaseException:
+            lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close both connections and give the lock back."""
+        self._closed.set()
+        self._syncing.join()
+        super().close()
+        self._write.close()
+        self._lock.close()
+
+    # Attempts
+
+    def recover(self, outcome: str, reason: str | None = None) -> dict[str, int]:
+        """Close what is in flight with `outcome`; how many attempts that were, by endpoint.
+
+        A request that was sent and has no outcome is failed from then on (for `reason`; default:
+        the outcome), and asked again by the next run.
+        """
+        found = dict(
+            self._write.execute("SELECT endpoint, COUNT(*) FROM attempts WHERE outcome IS NULL GROUP BY endpoint")
+        )
+        if found:
+            self._write.execute("UPDATE attempts SET outcome = ? WHERE outcome IS NULL", (outcome,))
+        self._write.execute(
+            "UPDATE requests SET state = 'failed', reason = ? WHERE state = 'open'", (reason or outcome,)
+        )
+        return found
+
+    def begin(self, entry: Entry, tokens: int, bound: int) -> int:
+        """Commit an attempt, and the request that it is at, before it is sent; its number.
+
+        Args:
+            tokens, bound: the most tokens it may take, and the most it may cost.
+        """
+        number = self._next_attempt
+        self._next_attempt += 1
+        values = (number, entry.key, entry.endpoint, self.now(), min(tokens, _LARGEST), min(bound, _LARGEST))
+        self._commit([(_PUT, entry._asdict() | {"state": OPEN}), (_BEGIN, values)])
+        return number
+
+    def answered(self, attempt: int, key: bytes, answer: Taken, seconds: float, tokens: int) -> None:
+        """An attempt brought an answer, which took so many tokens."""
+        taken = answer._asdict() | {"key": key, "at": self.now()}
+        self._commit([(_END, ("answered", seconds, tokens, None, attempt)), (_TAKE, taken)])
+
+    def unanswered(self, attempt: int, outcome: str, seconds: float, tokens: int, detail: str | None = None) -> None:
+        """An attempt brought none; its request stays open."""
+        self._commit([(_END, (outcome, seconds, tokens, detail, attempt))])
+
+    def fail(self, key: bytes, reason: str) -> None:
+        """A request is given up; the next run asks it again."""
+        self._commit([(_FAIL, (reason, self.now(), key))])
+
+    # Batches
+
+    def put_out(self, entries: Iterable[Entry]) -> None:
+        """Requests are out in a batch file."""
+        self._commit((_PUT, entry._asdict() | {"state": BATCHED}) for entry in entries)
+
+    def take_in(self, answers: Iterable[FromBatch]) -> None:
+        """What batch files brought."""
+        work: list[_Work] = []
+        for one in answers:
+            now = self.now()
+            outcome = "error" if one.answer is None else "answered"
+            work.append((_IN_BATCH, (one.key, one.endpoint, now, outcome)))
+            if one.answer is None:
+                work.append((_FAIL, (one.why, now, one.key)))
+            else:
+                work.append((_TAKE, one.answer._asdict() | {"key": one.key, "at": now}))
+        self._commit(work)
+
+    def forget_batches(self) -> int:
+        """What is out in batch files is asked online from now on; how many requests that is."""
+        number = int(self._read.execute("SELECT COUNT(*) FROM requests WHERE state = 'batched'").fetchone()[0])
+        sent = "UPDATE requests SET state = 'failed' WHERE state = 'batched' AND key IN (SELECT key FROM attempts)"
+        self._commit([(sent, ()), ("DELETE FROM requests WHERE state = 'batched'", ())])
+        return number
+
+    def read_again(self, readings: Iterable[Reading]) -> None:
+        """What is read in stored answers from now on."""
+        update = "UPDATE requests SET state = :state, reason = :reason, score = :score WHERE key = :key"
+        self._commit((update, reading._asdict()) for reading in readings)
+
+    # Queries
+
+    def replace_queries(self, queries: Iterable[Query], dropped: Iterable[Dropped], made_from: str) -> None:
+        """Other queries than before, none of which has passed yet."""
+        put = "INSERT INTO queries VALUES (:place, :query_id, :domain, :query, :source, NULL)"
+        self._commit(
+            [
+                ("DELETE FROM queries", ()),
+                ("DELETE FROM dropped", ()),
+                *((put, query._asdict()) for query in queries),
+                *(("INSERT INTO dropped (reason, line) VALUES (:reason, :line)", drop._asdict()) for drop in dropped),
+                ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
+            ]
+        )
+
+    def pass_queries(self, passed: Mapping[int, int | None]) -> None:
+        """Whether queries passed (1, 0, or None: not known yet), by their places."""
+        self._commit(("UPDATE queries SET passed = ? WHERE place = ?", (now, place)) for place, now in passed.items())
+
+    def _commit(self, work: Iterable[_Work]) -> None:
+        """Several changes at once: all of them or none, and they outlive this process."""
+        if self._trouble is not None:
+            raise sqlite3.OperationalError(f"the disk took nothing more: {self._trouble}")
+        self._write.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, values in work:
+                self._write.execute(sql, values)
+        except BaseException:
+            self._write.execute("ROLLBACK")
+            raise
+        self._write.execute("COMMIT")
+        self._unsynced = True
+
+    def _sync(self, path: Path) -> None:
+        """Bring what was committed to the disk, again and again, and the log's content into the database."""
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            while not self._closed.wait(_SYNC):
+                if not self._unsynced:
+                    continue
+                self._unsynced = False
+                try:
+                    # A checkpoint syncs too, but not while somebody reads an older state.
+                    with open(f"{path}-wal", "rb") as log:
+                        os.fsync(log.fileno())
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                except (OSError, sqlite3.Error) as error:  # a full or broken disk: for the next commit to say
+                    self._trouble = error
+                    return
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Hold the folder's lock until the returned file is closed or the process ends."""
+    stream = (folder / ".lock").open("w")
+    if fcntl is not None:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.close()
+            raise UsageError(f"{folder}: another run is working here. Wait for it, or stop it first") from None
+    return stream

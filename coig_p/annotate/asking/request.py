@@ -1,0 +1,84 @@
+"""What is asked, and what became of it. A task makes requests; asking knows nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from coig_p.annotate.asking.costs import Tokens, most_tokens
+from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Entry, Ledger, request_key
+from coig_p.annotate.asking.message import Message, read_body, usable_text
+
+PENDING = "pending"
+
+
+class Outcome(NamedTuple):
+    """What became of a request, or what is read in one answer.
+
+    Attributes:
+        state: answered or invalid; over all asks (see `outcome`) also failed, batched or pending.
+        reason: why it is invalid or failed.
+        text: of an answer; score: of a judgement.
+    """
+
+    state: str
+    reason: str | None = None
+    text: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing to ask one endpoint; asked again, it is another request to the ledger.
+
+    Attributes:
+        kind, domain, query_id, author: what it is about, for the ledger; asking does not read them.
+        messages, parameters: as the chat completion has them.
+        read: what an answer to it says: answered or invalid.
+        asks: how often it is asked in all where the answer is invalid.
+    """
+
+    endpoint: Endpoint
+    kind: str
+    domain: str
+    query_id: str
+    messages: tuple[Mapping[str, str], ...]
+    parameters: Mapping[str, Any]
+    read: Callable[[Message], Outcome]
+    author: str | None = None
+    asks: int = 1
+
+    def key(self, ask: int) -> bytes:
+        """By what the ledger knows it."""
+        return request_key(self.endpoint.name, self.endpoint.model, self.messages, self.parameters, ask)
+
+    def entry(self, ask: int, key: bytes) -> Entry:
+        """What the ledger keeps of it."""
+        characters = sum(len(message["content"]) for message in self.messages)
+        return Entry(key, self.endpoint.name, self.kind, self.domain, self.query_id, self.author, ask, characters)
+
+    def most(self) -> Tokens:
+        """The most tokens that it may take."""
+        return most_tokens(self.messages, self.parameters)
+
+
+def outcome(ledger: Ledger, request: Request) -> Outcome:
+    """What the ledger has of a request over all its asks: the first ask with an answer counts."""
+    last = Outcome(PENDING)
+    for ask in range(request.asks):
+        found = ledger.get(request.key(ask))
+        if found is None or found.state not in (ANSWERED, INVALID, FAILED):
+            return Outcome(BATCHED if found is not None and found.state == BATCHED else PENDING)
+        if found.state == ANSWERED:
+            return Outcome(ANSWERED, None, usable_text(read_body(str(found.body)))[0], found.score)
+        last = Outcome(found.state, found.reason)
+        if found.state == FAILED:
+            break
+    return last
+
+
+def user_message(content: str) -> Mapping[str, str]:
+    """A message of the user's."""
+    return {"role": "user", "content": content}

@@ -1,0 +1,40 @@
+"""The stages of a run through batch files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from coig_p.annotate.asking.batch import Read, read_batches, write_batches
+from coig_p.annotate.asking.ledger import LedgerWriter
+from coig_p.annotate.config import RunConfig
+from coig_p.annotate.stages import requests_of
+from coig_p.annotate.tasks.queries import collect, decide
+from coig_p.annotate.tasks.reading import read_answer
+
+
+def batch_out(config: RunConfig, ledger: LedgerWriter, folder: Path) -> tuple[str | None, dict[Path, int]]:
+    """Write what the first unfinished stage still has to ask, a file for each endpoint.
+
+    Returns:
+        The stage (None: nothing is left to ask) and how many requests are in each file.
+    """
+    collect(config, ledger)
+    decide(config, ledger)
+    places = {endpoint.name: place for place, endpoint in enumerate(config.endpoints)}
+    for stage in ("queries", "generate", "judge"):
+        files = (
+            (folder / f"{stage}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{places[name]}.jsonl", requests)
+            for name, requests in requests_of(config, ledger, stage).items()
+        )
+        written = write_batches(ledger, files)
+        if written:
+            return stage, written
+    return None, {}
+
+
+def batch_in(config: RunConfig, ledger: LedgerWriter, paths: Sequence[Path]) -> Read:
+    """Take in the answers of batch files; a bad line is named and takes nothing from the others."""
+    return read_batches(ledger, config.by_name, paths, partial(read_answer, config))

@@ -1,0 +1,31 @@
+"""A model answers a query, which is sent as it is (COIG-P, section 3.2)."""
+
+from __future__ import annotations
+
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Query
+from coig_p.annotate.asking.message import Message, usable_text
+from coig_p.annotate.asking.request import Outcome, Request, user_message
+from coig_p.annotate.config import EndpointConfig, RunConfig
+
+GENERATE = "generate"
+
+
+def generate_request(config: RunConfig, author: EndpointConfig, query: Query) -> Request:
+    """A model's response to a query."""
+    system = () if author.system is None else ({"role": "system", "content": author.system},)
+    return Request(
+        author,
+        kind=GENERATE,
+        domain=query.domain,
+        query_id=query.query_id,
+        messages=(*system, user_message(query.query)),
+        parameters=author.parameters,
+        read=read_response,
+        asks=config.judging.asks,
+    )
+
+
+def read_response(message: Message) -> Outcome:
+    """A response is usable where it has text, also where that was cut off."""
+    text, reason = usable_text(message)
+    return Outcome(INVALID, reason) if text is None else Outcome(ANSWERED, text=text)

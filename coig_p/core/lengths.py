@@ -1,0 +1,149 @@
+"""Lengths in tokens: how long rows are for a model, and which are too long for it.
+
+The tokenizer is a tokenizer.json, read by the `tokenizers` library: no code of a repository runs.
+Lengths are of the texts alone, without special tokens or a chat template, which adds a few
+tokens a message.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.core.arrays import Index, Mask
+from coig_p.errors import DataError, UsageError
+
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+@dataclass(frozen=True)
+class LengthReport:
+    """How long the rows were that were measured, in tokens.
+
+    Attributes:
+        rows: how many were measured.
+        max_length: most tokens of prompt and longer response together; None where nothing was left out for it.
+        too_long: rows left out.
+        too_long_by_domain: the same, by domain.
+        prompt, prompt_and_response: p50, p90, p99 and max, each a length that occurs; empty without rows.
+    """
+
+    rows: int
+    max_length: int | None
+    too_long: int
+    too_long_by_domain: Mapping[str, int]
+    prompt: Mapping[str, int]
+    prompt_and_response: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: quantiles of no rows are left out."""
+        found = asdict(self)
+        return {name: value for name, value in found.items() if self.rows or not name.startswith("prompt")}
+
+
+@dataclass
+class Lengths:
+    """Counts and measures rows by a tokenizer, and says which are short enough.
+
+    Attributes:
+        max_length: most tokens of prompt and longer response together; None drops nothing.
+        too_long: rows left out, by domain.
+    """
+
+    tokenizer: Any
+    max_length: int | None = None
+    too_long: Counter[str] = field(default_factory=Counter)
+    _prompt: list[Index] = field(default_factory=list)
+    _total: list[Index] = field(default_factory=list)
+
+    def keep(
+        self,
+        prompts: pa.StringArray,
+        domains: pa.StringArray,
+        prompt_of: Index,
+        responses: pa.StringArray,
+        responses_of: Sequence[Index],
+    ) -> Mask:
+        """Which rows are at most max_length tokens long; measures all of them.
+
+        Args:
+            prompts, domains: Q, of the queries of a batch.
+            prompt_of: R, for each row its place in `prompts`.
+            responses: texts of the batch's responses.
+            responses_of: for each response that a row shows (two for a pair), R places in `responses`.
+
+        Returns:
+            R.
+        """
+        (prompt,) = self._of(prompts, [prompt_of])
+        total = prompt + np.max(np.stack(self._of(responses, responses_of)), axis=0)
+        self._prompt.append(prompt)
+        self._total.append(total)
+        if self.max_length is None:
+            return np.ones(len(prompt_of), dtype=bool)
+        short = np.asarray(total <= self.max_length)
+        self.too_long.update(pc.take(domains, pa.array(prompt_of[~short])).to_pylist())
+        return short
+
+    def report(self) -> LengthReport:
+        """Rows measured and left out, and quantiles of the lengths of what was measured."""
+        return LengthReport(
+            rows=sum(map(len, self._total)),
+            max_length=self.max_length,
+            too_long=sum(self.too_long.values()),
+            too_long_by_domain=dict(sorted(self.too_long.items())),
+            prompt=_quantiles(self._prompt),
+            prompt_and_response=_quantiles(self._total),
+        )
+
+    def _of(self, text: pa.StringArray, sides: Sequence[Index]) -> list[Index]:
+        """Token counts of text[side] for each side; every text is tokenized once."""
+        used = np.unique(np.concatenate(sides))
+        counts = np.zeros(len(text), dtype=np.int64)
+        texts = [one or "" for one in pc.take(text, pa.array(used)).to_pylist()]
+        encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        counts[used] = [len(one.ids) for one in encoded]
+        return [counts[side] for side in sides]
+
+
+def _quantiles(parts: list[Index]) -> dict[str, int]:
+    lengths = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    if not len(lengths):
+        return {}
+    # "lower": a length that occurs, not one between two.
+    values = np.quantile(lengths, list(_QUANTILES.values()), method="lower")
+    return {name: int(value) for name, value in zip(_QUANTILES, values, strict=True)}
+
+
+def read_tokenizer(path: str | Path) -> Any:
+    """A tokenizer from a tokenizer.json, or from a directory that holds one.
+
+    Raises:
+        UsageError: the library is missing, or there is no such file.
+        DataError: the file is no tokenizer.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise UsageError("lengths in tokens need the tokenizers library: pip install tokenizers") from None
+    file = Path(path)
+    if file.is_dir():
+        file = file / "tokenizer.json"
+    if not file.is_file():
+        raise UsageError(
+            f"{path}: no tokenizer.json there. Save one with AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)"
+        )
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises plain Exception
+        raise DataError(f"{file} cannot be read as a tokenizer: {error}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

@@ -1,0 +1,149 @@
+"""What belongs together, and who of it stays: clusters of queries, from whatever says that two are alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from coig_p.core.arrays import Floats, Index
+
+DUPLICATES = pa.schema(
+    [
+        ("cluster", pa.int64()),
+        ("query_id", pa.string()),
+        ("survivor", pa.string()),
+        ("similarity", pa.float64()),
+        ("method", pa.string()),
+    ]
+)
+"""One row for each member of a cluster of two or more, the survivor among them.
+
+`cluster` counts from 0 in the order of survivors; `similarity` is the exact Jaccard, or the cosine, to the survivor.
+"""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What is asked of every query of a store, in its order.
+
+    Attributes:
+        ids, domains: of each query.
+        forms: their comparison forms.
+        scored: how many responses of each have a score.
+        elsewhere: how many of the last ones are not the store's own but other stores'; those stay
+            whatever happens, and have the store's name before their id.
+    """
+
+    ids: list[str]
+    domains: list[str]
+    forms: list[str]
+    scored: list[int]
+    elsewhere: int = 0
+
+    @property
+    def own(self) -> int:
+        """How many are the store's own."""
+        return len(self.ids) - self.elsewhere
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was found of near-duplicates.
+
+    Attributes:
+        unit: "queries" or "responses": of what.
+        total: how many of them there are.
+        clusters: of two or more that are alike.
+        largest: members of the largest cluster, 0 where there is none.
+        by_domain: how many would go, by domain.
+    """
+
+    unit: str
+    total: int
+    clusters: int
+    largest: int
+    by_domain: Mapping[str, int]
+
+    @classmethod
+    def of(cls, unit: str, total: int, cluster: Iterable[int], domains_of_gone: Iterable[str]) -> Summary:
+        """From each member's cluster, and the domain of each that would go."""
+        sizes, gone = Counter(cluster), Counter(domains_of_gone)
+        return cls(unit, total, len(sizes), max(sizes.values(), default=0), dict(sorted(gone.items())))
+
+    @property
+    def duplicates(self) -> int:
+        """How many would go."""
+        return sum(self.by_domain.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers by name, the total under the name of its unit."""
+        return {
+            self.unit: self.total,
+            "clusters": self.clusters,
+            "largest": self.largest,
+            "duplicates": self.duplicates,
+            "by_domain": dict(self.by_domain),
+        }
+
+
+def components(number: int, pairs: Index) -> Index:
+    """For each of `number` texts the smallest one that pairs (P x 2) connect it with, itself where none does."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(number, number))
+    label = connected_components(graph, directed=False)[1]
+    smallest = np.full(label.max(initial=-1) + 1, number, np.int64)
+    np.minimum.at(smallest, label, np.arange(number))
+    return np.asarray(smallest[label])
+
+
+def as_clusters(
+    queries: Queries,
+    cluster: Index,
+    rank: Callable[[int], Any],
+    similarity: Callable[[Index, Index], Floats],
+    method: str,
+) -> pa.Table:
+    """A table of DUPLICATES.
+
+    Args:
+        cluster: of each query, a number below the number of queries.
+        rank: of a query by its place; the lowest of a cluster survives.
+        similarity: of queries, by their places, to others.
+    """
+    own = queries.own
+    together = np.flatnonzero(np.bincount(cluster, minlength=1)[cluster] > 1).tolist()
+    members = np.array(
+        sorted((at for at in together if queries.forms[at]), key=lambda at: (at < own, rank(at))), dtype=np.int64
+    )
+    # The best of each cluster comes first.
+    numbers, first = np.unique(cluster[members], return_index=True)
+    survivor_of = np.zeros(len(cluster) + 1, np.int64)
+    survivor_of[numbers] = members[first]
+    survivor = survivor_of[cluster[members]]
+    # Of other stores only who stays is named, and that only where something here goes.
+    here = np.bincount(cluster[members[members < own]], minlength=len(cluster) + 1)[cluster[members]] > 0
+    shown = here & ((members < own) | (members == survivor))
+    members, survivor = members[shown], survivor[shown]
+    names = np.array(queries.ids, dtype=object)
+    order = sorted(
+        range(len(members)), key=lambda at: (names[survivor[at]], members[at] != survivor[at], names[members[at]])
+    )
+    members, survivor = members[order], survivor[order]
+    number = np.unique(names[survivor].astype(str), return_inverse=True)[1] if len(members) else members
+    return pa.table(
+        [
+            pa.array(number, pa.int64()),
+            pa.array(names[members], pa.string()),
+            pa.array(names[survivor], pa.string()),
+            pa.array(similarity(members, survivor)),
+            pa.array([method] * len(members), pa.string()),
+        ],
+        schema=DUPLICATES,
+    )

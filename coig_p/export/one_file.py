@@ -1,0 +1,92 @@
+"""Pairs of a store in one file, as Parquet or JSON Lines, in the store's order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coig_p.core.atomic import atomic_file
+from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.rows import pair_tables
+from coig_p.pairs.selection import one_split, select
+from coig_p.store.places import check_outside
+from coig_p.store.store import Store
+
+FILE_TYPES = ("parquet", "jsonl")
+
+
+def write_pairs(
+    store: str | Path,
+    out: str | Path | IO[bytes],
+    config: PairConfig,
+    *,
+    file_type: str = "parquet",
+    domains: Sequence[str] = (),
+    split: str | None = None,
+) -> tuple[dict[str, int], PairConfig]:
+    """Write a store's pairs to `out`, which appears, or is replaced, whole or not at all.
+
+    Args:
+        out: a file's name, or an open stream.
+        domains: these alone; default all.
+        split: needed where the store has several.
+
+    Returns:
+        Rows written by domain, and the config with the threshold that was in effect.
+
+    Raises:
+        UsageError: an unknown domain, split, judge or file type, or several splits and none named.
+    """
+    opened = Store.open(store)
+    if file_type not in FILE_TYPES:
+        raise UnknownNameError("file type", file_type, FILE_TYPES)
+    if isinstance(out, (str, Path)):
+        if Path(out).is_dir():
+            raise UsageError(f"{out} is a directory: name a file")
+        check_outside(Path(out), "a file of pairs")
+    source = one_split(opened.manifest, split)
+    selection = select(opened.manifest, config, domains=domains, splits=(source,))
+    counts = dict.fromkeys(selection.domains, 0)
+    with atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out) as stream:
+        writer = _ParquetRows(stream, selection.schema) if file_type == "parquet" else _JsonRows(stream)
+        for domain in selection.domains:
+            for batch in opened.batches(domain, source):
+                for rows in pair_tables(batch, selection.pairs):
+                    writer.write(rows)
+                    counts[domain] += rows.num_rows
+        writer.close()
+    return counts, selection.pairs
+
+
+class _ParquetRows:
+    def __init__(self, stream: IO[bytes], schema: pa.Schema) -> None:
+        plain = [field.name for field in schema if not field.name.endswith(("model", "domain"))]
+        dictionary = [name for name in schema.names if name not in plain]
+        self.writer = pq.ParquetWriter(
+            stream, schema, compression="zstd", compression_level=3, use_dictionary=dictionary, write_page_index=True
+        )
+
+    def write(self, rows: pa.Table) -> None:
+        self.writer.write_table(rows)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class _JsonRows:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+
+    def write(self, rows: pa.Table) -> None:
+        for row in rows.to_pylist():
+            self.stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def close(self) -> None:
+        """Nothing is left to write."""

@@ -1,0 +1,44 @@
+"""The README beside the rows of an export: what is there, and the line that trains on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from coig_p.export.trainers import TRAINERS
+from coig_p.export.trainers.forms import Form
+from coig_p.export.written import Written
+
+
+def readme(form: Form, written: Written, out: Path) -> str:
+    """A README with the YAML that makes load_dataset(DIR) find the splits, and a line that trains."""
+    patterns = [{"split": name, "path": f"{name}/*.{form.file_type}"} for name in written.splits]
+    head = yaml.safe_dump({"configs": [{"config_name": "default", "data_files": patterns}]}, sort_keys=False)
+    rows = "\n".join(
+        f"| {name} | {split.rows:,} | {len(split.shards)} | "
+        + ", ".join(f"{domain} {count:,}" for domain, count in split.rows_by_domain.items())
+        + " |"
+        for name, split in written.splits.items()
+    )
+    columns = "\n".join(f"- `{name}`: {kind}" for name, kind in written.columns.items())
+    return f"""---
+{head}---
+
+# Preference data for {form.trainer}
+
+Written by {written.tool} at threshold {written.threshold:g}. Rows are in an order drawn by seed
+{written.shuffle_seed}, so no shuffle buffer is needed, and a stream resumes exactly.
+
+| split | rows | shards | by domain |
+|---|---|---|---|
+{rows}
+
+`shards.json` has the rows of each shard, and `max_steps` of an epoch for a batch size on each of
+{written.world_size} ranks with {written.workers} workers.
+
+{columns}
+
+## Run it
+
+{TRAINERS[form.trainer].run(written, str(out))}"""

@@ -1,0 +1,65 @@
+"""The trainers that an export can be for. Each is a file here, and a line in TRAINERS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pyarrow as pa
+
+from coig_p.errors import UnknownNameError, UsageError
+from coig_p.export.trainers import (
+    axolotl,
+    llama_factory,
+    ms_swift,
+    nemo_rl,
+    openrlhf,
+    trl_dpo,
+    trl_grpo,
+    trl_kto,
+    trl_reward,
+    verl,
+)
+from coig_p.export.trainers.forms import Form, Trainer
+
+_IN_ORDER = (
+    trl_dpo.TRAINER,
+    trl_reward.TRAINER,
+    trl_kto.TRAINER,
+    trl_grpo.TRAINER,
+    llama_factory.TRAINER,
+    openrlhf.TRAINER,
+    ms_swift.TRAINER,
+    axolotl.TRAINER,
+    verl.TRAINER,
+    nemo_rl.TRAINER,
+)
+TRAINERS: Mapping[str, Trainer] = {trainer.name: trainer for trainer in _IN_ORDER}
+"""By the names that `coigp export --for` takes."""
+
+
+def find_form(name: str, *, conversational: bool = False, system: str | None = None) -> Form:
+    """The form for a trainer.
+
+    Args:
+        name: one of TRAINERS.
+        conversational: message lists rather than strings; TRL alone has both.
+        system: a system prompt, to know that the form has a place for one.
+
+    Raises:
+        UsageError: an unknown trainer, or one that has no such choice.
+    """
+    if name not in TRAINERS:
+        raise UnknownNameError("trainer", name, TRAINERS)
+    trainer = TRAINERS[name]
+    if conversational and trainer.conversational is None:
+        both = ", ".join(one.name for one in _IN_ORDER if one.conversational is not None)
+        raise UsageError(f"{name} has one form alone: leave out --conversational, which is for {both}")
+    if system is not None and not system.strip():
+        raise UsageError("the system prompt is blank: leave it out")
+    if system is not None and trainer.conversational is not None and not conversational:
+        raise UsageError(f"{name} takes plain strings, which have no place for a system prompt: add --conversational")
+    form = trainer.conversational if conversational and trainer.conversational else trainer.form
+    if system is not None and form.system_column is not None:
+        return replace(form, schema=form.schema.append(pa.field(form.system_column, pa.string())))
+    return form

@@ -1,0 +1,71 @@
+"""Axolotl: the prompt as messages, each answer as one message, and the datasets block that reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from coig_p.export.trainers.forms import (
+    MESSAGE,
+    Columns,
+    Form,
+    Trainer,
+    column,
+    constant,
+    facts,
+    lists,
+    prompt,
+    schema,
+    sides,
+)
+from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.export.written import Written
+
+
+def _make(rows: pa.Table, system: str | None) -> Columns:
+    shown = {name: _message(column(rows, name)) for name in ("chosen", "rejected")}
+    return facts(rows) | {"messages": prompt(rows, system)} | shown
+
+
+def _message(text: pa.StringArray) -> pa.StructArray:
+    return pa.StructArray.from_arrays([constant("assistant", len(text)), text], fields=list(MESSAGE))
+
+
+def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
+    names = list(written.splits)
+    config: dict[str, Any] = {"rl": "dpo", "rl_beta": BETA, "learning_rate": float(RATE), "num_epochs": 1}
+    config["datasets"] = [_block(names[0], where)]
+    if len(names) > 1:
+        config["test_datasets"] = [_block(names[1], where)]
+    return {"axolotl.yaml": yaml.safe_dump(config, sort_keys=False)}
+
+
+def _block(split: str, where: str) -> dict[str, Any]:
+    return {
+        "path": where,
+        "split": split,
+        "type": "chat_template.default",
+        "field_messages": "messages",
+        "field_chosen": "chosen",
+        "field_rejected": "rejected",
+        "message_property_mappings": {"role": "role", "content": "content"},
+    }
+
+
+TRAINER = Trainer(
+    form=Form(
+        "axolotl",
+        "dpo",
+        schema(*lists("messages"), ("chosen", MESSAGE), ("rejected", MESSAGE)),
+        "parquet",
+        _make,
+        sides("chosen", "rejected"),
+    ),
+    run=command(
+        "# axolotl.yaml is the datasets block: put your model and the rest of your config into it\n"
+        "axolotl train DIR/axolotl.yaml --base-model MODEL"
+    ),
+    config_files=_config_files,
+)

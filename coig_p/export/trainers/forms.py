@@ -1,0 +1,235 @@
+"""The form in which a trainer takes preference data: its columns, its file type, and a check of every batch.
+
+A wrong column name or a null does not stop a trainer: it trains on an empty prompt, or fails
+hours later. So a `Form` names the columns and types, and `Form.check` looks at every value
+before it is written. What forms have in common stands below; each trainer's own is in its file.
+All functions are named ones of a module, so that a form can be sent to another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.core.arrays import Index
+from coig_p.errors import DataError
+from coig_p.export.written import Written
+from coig_p.pairs.rows import blank, messages
+from coig_p.schema import MESSAGES_TYPE
+
+Columns = dict[str, pa.Array]
+Make = Callable[[pa.Table, str | None], Columns]
+Sides = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
+
+MESSAGE = MESSAGES_TYPE.value_type
+PAIR = ("prompt", "chosen", "rejected")
+MARGIN = ("margin", pa.float64())
+_FACTS: list[tuple[str, pa.DataType]] = [("query_id", pa.string()), ("domain", pa.string())]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What one trainer reads.
+
+    Attributes:
+        trainer: the name of `coigp export --for`.
+        rows: the format it is made of, one of PAIR_SCHEMAS; for "sft" one row a query, the best response.
+        schema: the columns of the file.
+        file_type: parquet or jsonl.
+        make: from a table of PAIR_SCHEMAS[rows] and a system prompt to the columns.
+        sides: from the columns to the texts that must differ, where there are two.
+        one_file: whether the trainer reads a single file.
+        system_column: a column of its own for a system prompt, where one is given.
+    """
+
+    trainer: str
+    rows: str
+    schema: pa.Schema
+    file_type: str
+    make: Make
+    sides: Sides | None = None
+    one_file: bool = False
+    system_column: str | None = None
+
+    def convert(self, rows: pa.Table, system: str | None = None) -> pa.Table:
+        """The rows in this form, checked.
+
+        Raises:
+            DataError: see `check`.
+        """
+        columns = self.make(rows.combine_chunks(), system)
+        made = pa.table([columns[name] for name in self.schema.names], names=self.schema.names)
+        self.check(made)
+        return made
+
+    def check(self, rows: pa.Table) -> None:
+        """See that the trainer can learn from every row.
+
+        Raises:
+            DataError: a column missing or of another type; a null, an empty list, a blank text, a
+                number that is not finite; chosen equal to rejected. Names the query_id.
+        """
+        for field in self.schema:
+            if field.name not in rows.column_names:
+                raise DataError(f"{self.trainer}: column {field.name!r} is missing; {_all(self.schema)}")
+            found = rows.schema.field(field.name).type
+            if found != field.type:
+                raise DataError(f"{self.trainer}: column {field.name!r} is {found}, not {field.type}")
+        extra = [name for name in rows.column_names if name not in self.schema.names]
+        if extra:
+            raise DataError(f"{self.trainer}: column {extra[0]!r} has no place there; {_all(self.schema)}")
+        rows = rows.combine_chunks()
+        for name in self.schema.names:
+            if rows.num_rows:
+                _check_values(rows.column(name).chunk(0), np.arange(rows.num_rows), name, rows, self.trainer)
+        if self.sides is not None and rows.num_rows:
+            one, other = self.sides(rows)
+            same = np.flatnonzero(pc.equal(one, other).to_numpy(zero_copy_only=False))
+            if len(same):
+                raise DataError(f"{_where(self.trainer, rows, same[0])}: chosen and rejected are the same text")
+
+
+def no_files(form: Form, written: Written, where: str) -> dict[str, str]:
+    """For a trainer that reads nothing beside the rows."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """One trainer: the form of its rows, and how it is run.
+
+    Attributes:
+        form: with plain strings, where it has both.
+        run: the part of the export's README that runs it, given what was written and where.
+        conversational: the form with message lists, of a trainer that takes either.
+        config_files: the small files that it reads beside the rows, by name.
+    """
+
+    form: Form
+    run: Callable[[Written, str], str]
+    conversational: Form | None = None
+    config_files: Callable[[Form, Written, str], Mapping[str, str]] = no_files
+
+    @property
+    def name(self) -> str:
+        """The name of `coigp export --for`."""
+        return self.form.trainer
+
+
+def schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    """These columns, and after them query_id and domain, which every form has."""
+    return pa.schema([*columns, *_FACTS])
+
+
+def strings(*names: str) -> list[tuple[str, pa.DataType]]:
+    """Columns of plain text."""
+    return [(name, pa.string()) for name in names]
+
+
+def lists(*names: str) -> list[tuple[str, pa.DataType]]:
+    """Columns of message lists."""
+    return [(name, MESSAGES_TYPE) for name in names]
+
+
+def column(rows: pa.Table, name: str) -> pa.Array:
+    """A column of a table that has one chunk at most."""
+    found = rows.column(name)
+    return found.chunk(0) if found.num_chunks else pa.array([], found.type)
+
+
+def facts(rows: pa.Table, *names: str) -> Columns:
+    """query_id, domain, and these columns as they are."""
+    return {name: column(rows, name) for name in ("query_id", "domain", *names)}
+
+
+def constant(text: str, times: int) -> pa.StringArray:
+    """One text again and again."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(times, np.int32)), pa.array([text])).cast(pa.string())
+
+
+def conversation(turns: list[tuple[str, pa.StringArray]], system: str | None) -> pa.ListArray:
+    """One conversation a row, of the turns and before them the system prompt."""
+    rows = len(turns[0][1])
+    if system is not None:
+        turns = [("system", constant(system, rows)), *turns]
+    order = np.arange(len(turns) * rows).reshape(len(turns), rows).T.ravel()  # turn by turn within a row
+    parts = [pa.StructArray.from_arrays([constant(role, rows), text], fields=list(MESSAGE)) for role, text in turns]
+    every = pa.concat_arrays(parts).take(pa.array(order))
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * len(turns))
+    return pa.ListArray.from_arrays(offsets, every).cast(MESSAGES_TYPE)
+
+
+def prompt(rows: pa.Table, system: str | None) -> pa.ListArray:
+    """Each prompt as the turns before the response."""
+    return conversation([("user", column(rows, "prompt"))], system)
+
+
+def as_strings(*names: str) -> Make:
+    """Makes these columns as they are."""
+    return partial(_as_strings, names)
+
+
+def as_messages(answers: tuple[str, ...], *names: str) -> Make:
+    """Makes a prompt and `answers` into message lists, and these other columns as they are."""
+    return partial(_as_messages, answers, names)
+
+
+def sides(one: str, other: str) -> Sides:
+    """Reads the last text of two columns."""
+    return partial(_sides, one, other)
+
+
+def last_text(column: pa.Array) -> pa.StringArray:
+    """The text itself, or that of a message, or of the last message of a conversation."""
+    if pa.types.is_list(column.type):
+        ends = column.offsets.to_numpy()[1:] - 1
+        column = column.values.take(pa.array(ends))
+    return pc.struct_field(column, "content") if pa.types.is_struct(column.type) else column
+
+
+def _as_strings(names: tuple[str, ...], rows: pa.Table, system: str | None) -> Columns:
+    return facts(rows, *names)
+
+
+def _as_messages(answers: tuple[str, ...], names: tuple[str, ...], rows: pa.Table, system: str | None) -> Columns:
+    shown = {name: messages("assistant", column(rows, name)) for name in answers}
+    return facts(rows, *names) | {"prompt": prompt(rows, system)} | shown
+
+
+def _sides(one: str, other: str, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+    return last_text(column(rows, one)), last_text(column(rows, other))
+
+
+def _all(schema: pa.Schema) -> str:
+    return f"its columns are {', '.join(schema.names)}"
+
+
+def _where(trainer: str, rows: pa.Table, row: int) -> str:
+    return f"{trainer}: query_id {rows.column('query_id')[int(row)].as_py()!r}"
+
+
+def _check_values(values: pa.Array, row: Index, name: str, rows: pa.Table, trainer: str) -> None:
+    """Look at `values` and all that is inside them; `row[i]` is the row that values[i] belongs to."""
+
+    def refuse(bad: np.ndarray, what: str) -> None:
+        at = np.flatnonzero(bad)
+        if len(at):
+            raise DataError(f"{_where(trainer, rows, row[at[0]])}: {name} is {what}")
+
+    refuse(values.is_null().to_numpy(zero_copy_only=False), "null")
+    if pa.types.is_list(values.type):
+        lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
+        refuse(lengths == 0, "an empty list")
+        _check_values(values.flatten(), np.repeat(row, lengths), name, rows, trainer)
+    elif pa.types.is_struct(values.type):
+        for at, field in enumerate(values.type):
+            _check_values(values.field(at), row, f"{name}.{field.name}", rows, trainer)
+    elif pa.types.is_string(values.type):
+        refuse(blank(values), "blank")
+    elif pa.types.is_floating(values.type):
+        refuse(~np.isfinite(values.to_numpy(zero_copy_only=False)), "not a finite number")

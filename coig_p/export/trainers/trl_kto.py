@@ -1,0 +1,27 @@
+"""TRL's KTOTrainer: each response once, labelled, the labels mixed evenly."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from coig_p.export.trainers.forms import Form, Trainer, as_messages, as_strings, lists, schema, strings
+from coig_p.export.trainers.snippets import DPO, trl
+
+_LABEL = ("label", pa.bool_())
+TRAINER = Trainer(
+    form=Form(
+        "trl-kto",
+        "kto",
+        schema(*strings("prompt", "completion"), _LABEL),
+        "parquet",
+        as_strings("prompt", "completion", "label"),
+    ),
+    conversational=Form(
+        "trl-kto",
+        "kto",
+        schema(*lists("prompt", "completion"), _LABEL),
+        "parquet",
+        as_messages(("completion",), "label"),
+    ),
+    run=trl("KTO", DPO),
+)

@@ -1,0 +1,31 @@
+"""TRL's RewardTrainer: pairs with their margin, as strings or as message lists."""
+
+from __future__ import annotations
+
+from coig_p.export.trainers.forms import (
+    MARGIN,
+    PAIR,
+    Form,
+    Trainer,
+    as_messages,
+    as_strings,
+    lists,
+    schema,
+    sides,
+    strings,
+)
+from coig_p.export.trainers.snippets import RATE, trl
+
+_SIDES = sides("chosen", "rejected")
+TRAINER = Trainer(
+    form=Form("trl-reward", "dpo", schema(*strings(*PAIR), MARGIN), "parquet", as_strings(*PAIR, "margin"), _SIDES),
+    conversational=Form(
+        "trl-reward",
+        "dpo",
+        schema(*lists(*PAIR), MARGIN),
+        "parquet",
+        as_messages(("chosen", "rejected"), "margin"),
+        _SIDES,
+    ),
+    run=trl("Reward", f"\n    learning_rate={RATE},"),
+)

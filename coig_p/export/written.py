@@ -1,0 +1,110 @@
+"""What an export wrote, as shards.json says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from coig_p.core.lengths import LengthReport
+
+
+@dataclass(frozen=True)
+class WrittenShard:
+    """One file of rows.
+
+    Attributes:
+        path: relative to the export, with forward slashes.
+        rows: how many it has.
+    """
+
+    path: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch is for the ranks that share the shards.
+
+    Attributes:
+        least, most: the fewest and the most rows that a rank reads.
+        max_steps: for a batch size on each rank, how many steps every rank can take.
+    """
+
+    least: int
+    most: int
+    max_steps: Mapping[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "rows_per_rank": {"least": self.least, "most": self.most},
+            "max_steps": {str(batch): steps for batch, steps in self.max_steps.items()},
+        }
+
+
+@dataclass(frozen=True)
+class WrittenSplit:
+    """One split of an export.
+
+    Attributes:
+        rows_by_domain: of the rows, by domain.
+        epoch: None for a split that is not trained on.
+        queries_without_pairs: left out; None for forms whose rows are pairs.
+    """
+
+    rows: int
+    shards: tuple[WrittenShard, ...]
+    rows_by_domain: Mapping[str, int]
+    epoch: Epoch | None = None
+    queries_without_pairs: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; what does not apply is left out."""
+        found: dict[str, Any] = {"rows": self.rows, "shards": [asdict(shard) for shard in self.shards]}
+        if self.epoch is not None:
+            found |= self.epoch.to_dict()
+        found["rows_by_domain"] = dict(self.rows_by_domain)
+        if self.queries_without_pairs is not None:
+            found["queries_without_pairs"] = self.queries_without_pairs
+        return found
+
+
+@dataclass(frozen=True)
+class Written:
+    """A whole export.
+
+    Attributes:
+        tool: what wrote it, with its version.
+        columns: of the rows, each with its Arrow type.
+        threshold: the one in effect.
+        weights: of the domains for which one was given.
+        splits: by name, the one that is trained on first.
+        tokens: lengths; None where no tokenizer was given.
+    """
+
+    tool: str
+    trainer: str
+    columns: Mapping[str, str]
+    threshold: float
+    shuffle_seed: int
+    world_size: int
+    workers: int
+    weights: Mapping[str, float]
+    splits: Mapping[str, WrittenSplit]
+    tokens: LengthReport | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What shards.json says."""
+        found = {
+            "tool": self.tool,
+            "trainer": self.trainer,
+            "columns": dict(self.columns),
+            "threshold": self.threshold,
+            "shuffle_seed": self.shuffle_seed,
+            "world_size": self.world_size,
+            "workers": self.workers,
+            "weights": dict(self.weights),
+            "splits": {name: split.to_dict() for name, split in self.splits.items()},
+        }
+        return found if self.tokens is None else found | {"tokens": self.tokens.to_dict()}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# What people install, in bare environments: the wheel with every Python that is here, then the tests that the sdist
+# carries. The argument is a Python with hatchling and build; COIGP_PYTHONS names others than those looked for.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+builder=${1:-.venv/bin/python}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# PYTHONPATH would let the checkout stand in for what is installed.
+unset PYTHONPATH
+"$builder" -m build --no-isolation --outdir "$work/dist" . >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+ls "$work/dist"
+
+# By its name, or where pyenv keeps it; nothing where neither has one that runs.
+find_python() {
+  local found
+  for found in "$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"${1#python}"*/bin/"$1"; do
+    "$found" -c '' 2>/dev/null && { echo "$found"; return; }
+  done
+  return 0
+}
+
+last=
+for name in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
+  python=$(find_python "$name")
+  [ -n "$python" ] || { echo "$name is not here"; continue; }
+  venv="$work/$(basename "$name")"
+  echo "$("$python" -V): the wheel in a bare environment, coigp env, coigp demo"
+  "$python" -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --prefer-binary "$work"/dist/*.whl
+  mkdir "$venv/run"
+  (cd "$venv/run" && "$venv/bin/coigp" env && "$venv/bin/coigp" demo >demo.txt && tail -4 demo.txt)
+  last=$venv
+done
+[ -n "$last" ] || { echo "no Python to try"; exit 1; }
+
+echo "The sdist's own tests, with the wheel installed in $(basename "$last")"
+"$last/bin/python" -m pip install --quiet --disable-pip-version-check --prefer-binary 'pytest>=8.3' 'hypothesis>=6.100' build hatchling
+tar -xzf "$work"/dist/*.tar.gz -C "$work"
+cd "$work"/coig_p-*/
+# Without the optional packages: what needs one is skipped with a reason, or not asked for here.
+HF_HUB_OFFLINE=1 "$last/bin/python" -m pytest -q -p no:cacheprovider -W default \
+  tests/core tests/ingest tests/store tests/stats tests/test_architecture.py tests/test_builder.py tests/test_package.py \
+  tests/test_public.py tests/test_registration.py

@@ -1,0 +1,57 @@
+"""The tree of errors: drawn whole, and each comes out of another process as it went in."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import coig_p
+from coig_p import errors
+from coig_p.errors import CoigPError, StoreError, UnknownNameError
+from coig_p.ingest.accounting import ImportFailed, ImportReport
+
+
+def every_error(kind: type[CoigPError] = CoigPError) -> Iterator[type[CoigPError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from every_error(below)
+
+
+for module in pkgutil.walk_packages(coig_p.__path__, "coig_p."):
+    try:
+        importlib.import_module(module.name)
+    except ImportError:  # an extra that is not installed
+        continue
+ERRORS = sorted(set(every_error()), key=lambda kind: kind.__qualname__)
+MADE_WITH: dict[type[CoigPError], tuple[Any, ...]] = {
+    UnknownNameError: ("split", "trian", ["train", "test"]),
+    StoreError: ("some/store", "no manifest.json there"),
+    ImportFailed: ("nothing was written", ImportReport()),
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__qualname__)
+def test_each_is_the_same_after_pickling(kind: type[CoigPError]) -> None:
+    error = kind(*MADE_WITH.get(kind, ("what was wrong",)))
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert str(again) == str(error)
+    assert again.args == error.args
+    assert vars(again) == vars(error)
+    assert again.exit_code == error.exit_code
+
+
+def test_the_tree_is_drawn_whole() -> None:
+    drawn = [line.split()[0] for line in str(errors.__doc__).splitlines() if line.startswith("    ")]
+    assert sorted(drawn) == [kind.__name__ for kind in ERRORS if not kind.__name__.startswith("_")]
+
+
+def test_an_unknown_name_comes_with_the_nearest_one() -> None:
+    assert str(UnknownNameError("split", "trian", ["train", "test"])) == (
+        "unknown split 'trian'. Did you mean 'train'? Valid: test, train"
+    )
