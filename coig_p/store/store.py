@@ -195,10 +195,11 @@ def shard_batches(
     *,
     threads: bool = True,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of RAW_SCHEMA of one shard of the store at `root`, none of the batches empty or of two row groups.
+    """Rows of RAW_SCHEMA of one shard of the store at `root`, none of the batches empty.
 
     Args:
-        batch_size: at most; None for as many as the first row group has, which is how the stock library reads.
+        batch_size: at most; None for as many as the first row group has and none of two groups, which is how
+            the stock library reads.
         columns: read these alone.
         threads: False decodes in the caller's thread, where shards are read side by side already.
 
@@ -209,10 +210,10 @@ def shard_batches(
         with pq.ParquetFile(root / file.path) as shard:
             if shard.schema_arrow.remove_metadata() != RAW_SCHEMA:
                 raise StoreError(root, f"{file.path}: its columns are not those of a store. Run: coigp verify")
-            groups = shard.num_row_groups
+            groups = list(range(shard.num_row_groups))
             size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
-            for group in range(groups):
-                for batch in shard.iter_batches(size, [group], columns, use_threads=threads):
+            for some in [groups] if batch_size else [[group] for group in groups]:
+                for batch in shard.iter_batches(size, some, columns, use_threads=threads):
                     if batch.num_rows:
                         yield batch
     except (pa.ArrowInvalid, OSError) as error:

@@ -24,7 +24,7 @@ from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, sc
 from coig_p.store.locate import BUNDLED
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
-from coig_p.store.store import Store
+from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import even_sizes
 
 
@@ -374,3 +374,12 @@ def test_a_store_and_its_manifest_are_shown_in_one_short_line(small: Path, tmp_p
     assert "&lt;b&gt;&amp;x" in html
     assert "<b>&x" not in html
     assert "\n" not in html
+
+
+def test_batches_are_of_the_size_that_is_asked_for_or_of_row_groups(tmp_path: Path) -> None:
+    """What is written of a store's batches, one by one, is the same bytes only if they are."""
+    store = Store.open(make_store(tmp_path / "store", make_rows({"math": 10}), rows_per_shard=10, rows_per_group=4))
+    (file,) = store.data_files()
+    assert [batch.num_rows for batch in store.batches(batch_size=6)] == [6, 4]
+    assert [batch.num_rows for batch in shard_batches(store.path, file, 6)] == [6, 4]
+    assert [batch.num_rows for batch in shard_batches(store.path, file, None)] == [4, 3, 3]
