@@ -8,11 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import click
-import datasets
-from datasets import load_dataset
 
 from coig_p.annotate.demo import JUDGES, MODELS
 from coig_p.annotate.demo import run as annotate_scripted
+from coig_p.builder import load_by_name, without_bars
 from coig_p.cli.options import overwrite_option
 from coig_p.cli.screen import progress, table
 from coig_p.cli.tree import command
@@ -55,14 +54,8 @@ def demo(out: Path, overwrite: bool) -> None:
     coigp demo
     """
     check_target(out, overwrite)
-    bars = datasets.utils.logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder:
-            _demo(Path(folder), out)
-    finally:
-        if bars:
-            datasets.enable_progress_bars()
+    with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder, without_bars():
+        _demo(Path(folder), out)
 
 
 def _demo(folder: Path, release: Path) -> None:
@@ -91,8 +84,8 @@ def _demo(folder: Path, release: Path) -> None:
     _step("5. Pairs, made while loading", f"import coig_p; from datasets import load_dataset\n  pairs = {call}")
     counts = []
     for threshold in (_THRESHOLD, 4, 7):
-        pairs = load_dataset(
-            "coig-p", _DOMAIN, threshold=threshold, data_dir=str(store), cache_dir=str(folder / "cache"), split="train"
+        pairs = load_by_name(
+            _DOMAIN, threshold=threshold, data_dir=str(store), cache_dir=str(folder / "cache"), split="train"
         )
         counts.append([threshold, pairs.num_rows])
         if threshold == _THRESHOLD:
