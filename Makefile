@@ -15,7 +15,7 @@ DEVELOP := .venv/.develop
 .PHONY: demo test test-matrix test-train test-packages check format docs bench clean
 
 demo: $(INSTALLED)
-	@$(BIN)/coigp demo --out build/demo
+	@$(BIN)/coigp demo --out build/demo --overwrite
 
 SEED := $(or $(SEED),$(shell date +%s))
 
@@ -89,6 +89,7 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/annotate.py
 	$(BIN)/python benchmarks/annotate_kills.py
+	$(BIN)/python benchmarks/startup.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -29,6 +29,8 @@ EXPECTED: dict[str, dict[str, str]] = {
         r"被选中|选中了|被拒绝|更优|更差": "chosen and rejected: 更优回答, 更差回答, as LLaMA-Factory says",
         r"训练器|训练框架": "trainer: 训练框架",
         r"^\| 规则 \|": "severity: 严重程度; finding: 检查结果",
+        r"\| (warning|警告|metric|指标) \|": "severities in Chinese",
+        r"：读入 \d": "units in Chinese",
         r"本文件夹|本目录": "folder: 目录",
     },
     "card.toml": {r"评委|评审模型": "judge: 评审模型"},

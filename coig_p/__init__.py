@@ -5,19 +5,28 @@ Importing this package registers "coig-p" with Hugging Face datasets:
     import coig_p
     from datasets import load_dataset
     pairs = load_dataset("coig-p", "math", threshold=2)
+
+It imports neither datasets nor pyarrow before something needs them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
 
 from coig_p._version import __version__
-from coig_p.errors import CoigPError
-from coig_p.pairs.config import PairConfig
-from coig_p.registration import register
-from coig_p.store.store import Store
+from coig_p.registration import register_with_datasets
+
+TYPE_CHECKING = False  # typing takes longer to import than all else here; type checkers know this name
+if TYPE_CHECKING:
+    from typing import Any
+
+    from coig_p.errors import CoigPError
+    from coig_p.pairs.config import PairConfig
+    from coig_p.store.store import Store
 
 __all__ = ["CoigPError", "PairConfig", "Store", "__version__", "load_dataset"]
+
+_WHERE = {"CoigPError": "coig_p.errors", "PairConfig": "coig_p.pairs.config", "Store": "coig_p.store.store"}
 
 
 def load_dataset(*args: Any, **kwargs: Any) -> Any:
@@ -27,4 +36,17 @@ def load_dataset(*args: Any, **kwargs: Any) -> Any:
     return load_dataset(*args, **kwargs)
 
 
-register()
+if not TYPE_CHECKING:  # type checkers would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(import_module(_WHERE[name]), name)
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_with_datasets()

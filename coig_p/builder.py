@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -325,3 +326,20 @@ def load_dataset(
     if keep_in_memory is None:
         keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
     return builder.as_dataset(split=split, in_memory=keep_in_memory)
+
+
+def load_by_name(*args: Any, **kwargs: Any) -> Any:
+    """The literal call, `datasets.load_dataset("coig-p", ...)`, as people type it."""
+    return datasets.load_dataset(NAME, *args, **kwargs)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bars of datasets while the block runs."""
+    shown = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()

@@ -3,34 +3,83 @@
 Loading scripts left datasets with version 4, and it has no entry points for builders. So the
 name goes into the table of packaged modules, and the factory that looks names up there answers
 for ours: the stock one would search the working directory for data files.
+
+datasets takes a second to import and most commands do not need it, so importing coig_p does not
+import it. Where datasets is there already it learns the name at once, else right after it was imported.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import logging
-from typing import Any
+import sys
 
-import datasets
-import datasets.load
-import datasets.packaged_modules
-
-from coig_p.core.code import code_hash
-from coig_p.errors import CoigPError
-from coig_p.schema import NAME
+TYPE_CHECKING = False  # see coig_p/__init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 _MODULE = "coig_p.builder"
-_logger = logging.getLogger("coig_p")
+
+
+def register_with_datasets() -> None:
+    """Register now where datasets is imported already, else as soon as it is. Calling it again changes nothing."""
+    if "datasets" in sys.modules:
+        register()
+    elif not any(getattr(finder, "teaches", None) == _MODULE for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WhenImported())
+        # Another thread may have imported datasets between the two looks.
+        if "datasets" in sys.modules:
+            register()
+
+
+class _WhenImported:
+    """A finder that finds nothing itself: it has the loader of datasets call `register` when it is done."""
+
+    teaches = _MODULE
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The spec that the other finders give for datasets; None for every other name."""
+        if name != "datasets":
+            return None
+        finders = (finder for finder in list(sys.meta_path) if finder is not self)
+        found = (finder.find_spec(name, path, target) for finder in finders if hasattr(finder, "find_spec"))
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            self._call_after(spec.loader)
+        return spec
+
+    def _call_after(self, loader: Any) -> None:
+        # On the loader itself rather than around it: inspect, pkgutil and others ask it for more than this.
+        stock = loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            stock(module)  # where this fails, the next import of datasets comes here again
+            if module.__name__ == "datasets":
+                loader.exec_module = stock
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                register()
+
+        loader.exec_module = exec_module
 
 
 def register() -> bool:
-    """Make datasets.load_dataset("coig-p", ...) work. Calling it again changes nothing.
+    """Make datasets.load_dataset("coig-p", ...) work. Imports datasets. Calling it again changes nothing.
 
     Returns:
         False where this version of datasets has not the two places. The call then says so, and
         `coig_p.load_dataset` works all the same.
     """
+    import inspect
+
+    try:
+        import datasets  # first: it waits where another thread is in the middle of importing it
+        import datasets.load
+        import datasets.packaged_modules
+    except ImportError:  # somebody's own module of that name, or a datasets that does not import: it says so itself
+        return False
+
+    from coig_p.core.code import code_hash
+    from coig_p.schema import NAME
+
     table: Any = getattr(datasets.packaged_modules, "_PACKAGED_DATASETS_MODULES", None)
     stock: Any = getattr(datasets.load, "PackagedDatasetModuleFactory", None)
     if getattr(stock, "answers_for", None) == NAME:
@@ -47,11 +96,20 @@ def register() -> bool:
 
 def _explain() -> None:
     """Make the literal call say what to do, since datasets cannot be taught our name."""
+    import functools
+    import logging
+
+    import datasets
+    import datasets.load
+
+    from coig_p.errors import CoigPError
+    from coig_p.schema import NAME
+
     message = (
         f"datasets {datasets.__version__} keeps its builders in another place than this coig-p knows. Use "
         f"coig_p.load_dataset({NAME!r}, ...), which takes the same arguments, or: pip install -U coig-p"
     )
-    _logger.info(message)
+    logging.getLogger("coig_p").info(message)
     stock = datasets.load.load_dataset
     if getattr(stock, "explains", None) == NAME:
         return
@@ -67,6 +125,10 @@ def _explain() -> None:
 
 
 def _factory(stock: Any) -> Any:
+    import inspect
+
+    from coig_p.schema import NAME
+
     class CoigPModuleFactory(stock):  # type: ignore[misc]
         answers_for = NAME
 
@@ -89,10 +151,13 @@ def _factory(stock: Any) -> Any:
 
 
 def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> Any:
+    import datasets.load
     from datasets.data_files import DataFilesPatternsDict
 
     from coig_p.builder import CoigPConfig, config_names
+    from coig_p.core.code import code_hash
     from coig_p.errors import UsageError
+    from coig_p.schema import NAME
     from coig_p.store.locate import locate
 
     if data_files is not None:

@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+import warnings
+
+from coig_p.cli.main import main
+
+Done = subprocess.CompletedProcess[str]
 
 
-def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run coigp in a process of its own, with warnings as errors."""
+class _Terminal(io.TextIOWrapper):
+    """Keeps what is printed, bytes too."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", newline="")
+
+    def shown(self) -> str:
+        self.flush()
+        return self.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+
+
+def run(*arguments: object, code: int = 0) -> Done:
+    """Run coigp in this process, with warnings as errors."""
+    words = [str(argument) for argument in arguments]
+    output, errors = _Terminal(), _Terminal()
+    ended: object = None
+    with warnings.catch_warnings(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        warnings.simplefilter("error")
+        try:
+            main(words)
+        except SystemExit as stopped:
+            ended = stopped.code
+    done = subprocess.CompletedProcess(words, ended, output.shown(), errors.shown())  # type: ignore[arg-type]
+    _check(done, code)
+    return done
+
+
+def run_process(*arguments: object, code: int = 0, program: str = "main", **environment: str) -> Done:
+    """Run coigp, or another function of coig_p.__main__, in a process of its own, with warnings as errors."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "from coig_p.cli.main import main; main()", *map(str, arguments)],
+        [sys.executable, "-W", "error", "-c", f"from coig_p.__main__ import {program}; {program}()"]
+        + [str(argument) for argument in arguments],
         capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"} | environment,
         check=False,
     )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, done.stderr + done.stdout
+    _check(done, code)
     return done
+
+
+def _check(done: Done, code: int) -> None:
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == code, f"ended with {done.returncode}: {done.stderr}{done.stdout}"

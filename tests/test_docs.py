@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
+from coig_p.cli.main import cli
 from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import sweep
@@ -150,3 +153,64 @@ def test_links_lead_somewhere_and_to_the_same_language(path: Path) -> None:
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     shown = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     assert sorted(shown) == sorted(str(path.relative_to(DOCS)) for path in ENGLISH if path.is_relative_to(DOCS))
+
+
+# ------------------------------------------------------------------------------------------------
+
+
+def commands_in(text: str) -> Iterator[str]:
+    """Every command of ours that a document shows: in code that is fenced, indented or between words."""
+    blocks = re.findall(
+        r"^```(?:sh|bash)\n((?:.|\n)*?)^```|^((?:    [^\n]*\n)+)|(?<!`)`(coigp[ -][^`]+)`", text, re.MULTILINE
+    )
+    for line in "\n".join("".join(block) for block in blocks).splitlines():
+        shown = re.sub(r"\s# .*", "", line)
+        for part in re.split(r"(?=\bcoigp(?:-publish)? )|[;&]", shown):
+            if part.startswith("coigp"):
+                yield part
+
+
+def named(shown: str) -> tuple[click.Command, list[str], set[str]]:
+    """The command that words name, the words after its name, and the options that it and those above it take."""
+    program, *words = shown.split()
+    command: click.Command = cli
+    context = click.Context(command)
+    known = {"-h", "--help"}
+    if program == "coigp-publish":
+        words = ["publish", *words]
+    while True:
+        known |= {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        below = command.get_command(context, words[0]) if isinstance(command, click.Group) and words else None
+        if below is None:
+            return command, words, known
+        command, words = below, words[1:]
+
+
+@pytest.mark.parametrize(
+    "path", [*ENGLISH, *PAGES_ZH, ROOT / "CONTRIBUTING.md"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_the_commands_that_documents_show_are_there_with_their_options(path: Path) -> None:
+    for shown in commands_in(path.read_text("utf-8")):
+        command, words, known = named(shown)
+        if isinstance(command, click.Group):
+            assert not words or words[0] in {"-h", "COMMAND"} or words[0].startswith("-"), f"no such command: {shown}"
+        for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown.removeprefix("coigp-publish")):
+            assert option in known, f"{option} is no option: {shown}"
+
+
+def test_every_command_is_shown_in_both_readmes() -> None:
+    for name in ("README.md", "README.zh.md"):
+        shown = {line.split()[1] for line in commands_in((ROOT / name).read_text("utf-8")) if " " in line}
+        assert shown >= set(cli.list_commands(click.Context(cli))), name
+
+
+@pytest.mark.parametrize("name", ["getting-started.md", "index.md", "loading.md", "stats.md"])
+def test_the_python_of_the_documents_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python block, in order and in one namespace, with the bundled store as `store`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").symlink_to(BUNDLED)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / name).read_text("utf-8"), re.DOTALL):
+        exec(block, namespace)
+    assert namespace

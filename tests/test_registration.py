@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import MappingProxyType
 
@@ -33,6 +37,73 @@ def test_registering_twice_changes_nothing() -> None:
     before = datasets.load.PackagedDatasetModuleFactory
     assert registration.register()
     assert datasets.load.PackagedDatasetModuleFactory is before
+
+
+CALL = """
+found = load_dataset("coig-p", "math", data_dir=sys.argv[1], split="train", cache_dir=sys.argv[2])
+assert found.num_rows > 0
+assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("coig_p")]
+"""
+LAZY = """
+import coig_p
+assert coig_p.__version__ and "Store" in dir(coig_p)
+assert not {"datasets", "pyarrow", "numpy", "click"} & sys.modules.keys()
+"""
+# Each leaves a name load_dataset.
+ORDERS = {
+    "coig_p first": LAZY + "from datasets import load_dataset",
+    "coig_p after an early-bound name": "from datasets import load_dataset\nimport coig_p",
+    "a module of datasets first": LAZY + "import datasets.load\nload_dataset = datasets.load.load_dataset",
+    "reloaded": LAZY + "import importlib; importlib.reload(coig_p)\nfrom datasets import load_dataset\n"
+    "importlib.reload(coig_p)",
+    "at the second try": LAZY + """
+import types
+sys.modules["datasets.arrow_dataset"] = types.ModuleType("datasets.arrow_dataset")  # without what datasets wants of it
+try:
+    import datasets
+except ImportError:
+    pass
+else:
+    raise AssertionError("it should have failed")
+for name in [name for name in sys.modules if name.partition(".")[0] == "datasets"]:
+    del sys.modules[name]
+from datasets import load_dataset
+""",
+    "in two threads": """
+import threading
+started = threading.Barrier(2)
+def load(name):
+    started.wait()
+    importlib.import_module(name)
+import importlib
+threads = [threading.Thread(target=load, args=[name]) for name in ("datasets", "coig_p")]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+from datasets import load_dataset
+""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_literal_call_works_in_every_order_of_imports(order: str, store: Path, cache: str) -> None:
+    code = f"import sys\n{ORDERS[order]}\n{CALL}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(store), cache], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_somebody_elses_module_of_that_name_imports_as_before(tmp_path: Path) -> None:
+    (tmp_path / "datasets.py").write_text("found = 1\n")
+    code = "import coig_p, datasets, sys; assert datasets.found == 1; assert datasets.__loader__ is not None"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=os.environ)
+
+
+def test_reloading_coig_p_registers_once() -> None:
+    before, finders = datasets.load.PackagedDatasetModuleFactory, list(sys.meta_path)
+    importlib.reload(coig_p)
+    assert datasets.load.PackagedDatasetModuleFactory is before
+    assert sys.meta_path == finders
 
 
 @pytest.mark.usefixtures("unregistered")
@@ -67,3 +138,9 @@ def test_other_names_go_on_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     (tmp_path / "x.csv").write_text("a\n1\n")
     found = datasets.load_dataset("csv", data_files=str(tmp_path / "x.csv"), split="train", cache_dir=cache)
     assert found.to_list() == [{"a": 1}]
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'coig_p' has no attribute 'Stores'"):
+        _ = coig_p.Stores  # type: ignore[attr-defined]
+    assert set(coig_p.__all__) <= set(dir(coig_p))

@@ -15,8 +15,13 @@ from coig_p.annotate.tasks.queries import collect, decide
 from coig_p.annotate.tasks.reading import read_answer
 
 
-def batch_out(config: RunConfig, ledger: LedgerWriter, folder: Path) -> tuple[str | None, dict[Path, int]]:
+def batch_out(
+    config: RunConfig, ledger: LedgerWriter, folder: Path, overwrite: bool = False
+) -> tuple[str | None, dict[Path, int]]:
     """Write what the first unfinished stage still has to ask, a file for each endpoint.
+
+    Args:
+        overwrite: replace batch files of that stage in the folder.
 
     Returns:
         The stage (None: nothing is left to ask) and how many requests are in each file.
@@ -29,7 +34,7 @@ def batch_out(config: RunConfig, ledger: LedgerWriter, folder: Path) -> tuple[st
             (folder / f"{stage}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{places[name]}.jsonl", requests)
             for name, requests in requests_of(config, ledger, stage).items()
         )
-        written = write_batches(ledger, files)
+        written = write_batches(ledger, files, overwrite)
         if written:
             return stage, written
     return None, {}

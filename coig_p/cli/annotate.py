@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from coig_p.cli.quality import as_json
-from coig_p.cli.screen import progress, table
+from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.screen import STDOUT, one_line, progress, say, table
+from coig_p.cli.tree import Group
 from coig_p.core.text import printable
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def limits(command: Command) -> Command:
     )(command)
 
 
-@click.group()
+@click.group(cls=Group)
 def annotate() -> None:
     """From queries to scored responses: many models answer, judges of other families score.
 
@@ -62,22 +63,29 @@ def annotate() -> None:
 
 
 @annotate.command()
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it here. Default: print it.")
-def init(out: Path | None) -> None:
-    """Write a commented TOML file that describes a run.
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    default=STDOUT,
+    metavar="FILE",
+    help="Write it here, a .toml. Default: -, standard output.",
+)
+@overwrite_option("FILE where it exists")
+def init(out: Path, overwrite: bool) -> None:
+    """Write a commented TOML file that describes a run. No --json: what it writes is the file itself.
 
     \b
     coigp annotate init --out run.toml
     """
     from coig_p.annotate.config import template
     from coig_p.core.atomic import atomic_file
-    from coig_p.errors import UsageError
+    from coig_p.store.places import check_file, file_type
 
-    if out is None:
+    if out == STDOUT:
         click.echo(template(), nl=False)
         return
-    if out.exists():
-        raise UsageError(f"{out} exists: choose another place")
+    file_type(out, {".toml": "toml"})
+    check_file(out, "a description of a run", overwrite)
     with atomic_file(out) as stream:
         stream.write(template().encode())
     click.echo(f"wrote {printable(str(out))}; then: coigp annotate run {printable(str(out))} --estimate")
@@ -93,12 +101,13 @@ def init(out: Path | None) -> None:
     metavar="DIR",
     help="Ask nothing; write what the next stage asks as OpenAI batch files.",
 )
+@overwrite_option("batch files in the DIR of --batch-out")
 @click.option(
     "--batch-in",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
     metavar="FILE",
-    help="Ask nothing; read the answers of batch files. Repeatable.",
+    help="Ask nothing; read the answers of batch files. Repeatable; no commas, since a path may hold one.",
 )
 @click.option("--batch-forget", is_flag=True, help="Ask nothing; what is out in batch files may be asked online again.")
 @as_json
@@ -110,6 +119,7 @@ def run(
     batch_out: Path | None,
     batch_in: tuple[Path, ...],
     batch_forget: bool,
+    overwrite: bool,
     json_: bool,
 ) -> None:
     """Run all stages of FILE: queries, generate, judge, store. Run it again to go on where it ended.
@@ -130,7 +140,7 @@ def run(
     if estimate:
         _estimate(config, json_)
     elif batch_out is not None:
-        _batch_out(config, batch_out, json_)
+        _batch_out(config, batch_out, overwrite, json_)
     elif batch_in:
         _batch_in(config, batch_in, json_)
     elif batch_forget:
@@ -166,6 +176,7 @@ _stage("judge", "Only have the judges of FILE score the responses that there are
 def store(file: Path, json_: bool) -> None:
     """Only write the store of FILE from what there is, at any time, also while a run is working.
 
+    The store in the run's folder is the run's own, and is written anew each time without asking.
     missing.jsonl beside it lists what is not in it yet, and why.
 
     \b
@@ -199,7 +210,7 @@ def status(file: Path, json_: bool) -> None:
     names = ["asked", "answered", "invalid", "failed", "in_flight", "batched", "sent"]
     rows = [
         [
-            printable(name),
+            name,
             *(one[key] for key in names),
             f"{one['invalid_rate']:.1%}",
             f"{one['failure_rate']:.1%}",
@@ -258,7 +269,7 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
     else:
         for one in changes[:_EXAMPLES]:
             who = " ".join(filter(None, [one.endpoint, one.query_id, one.author]))
-            click.echo(printable(f"{who}: {one.before} -> {one.after}"))
+            click.echo(one_line(f"{who}: {one.before} -> {one.after}"))
         if kinds:
             rows = [[before, after, number] for (before, after), number in kinds.most_common()]
             click.echo(table(["was", "is", "judgements"], rows))
@@ -270,7 +281,8 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
 
 @annotate.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder for the run.")
-def demo(out: Path) -> None:
+@as_json
+def demo(out: Path, json_: bool) -> None:
     """A whole run offline: 12 bundled queries, scripted models and judges. Its scores mean nothing.
 
     \b
@@ -279,6 +291,9 @@ def demo(out: Path) -> None:
     from coig_p.annotate import demo as material
 
     found = material.run(out)
+    if json_:
+        click.echo(json.dumps({"store": str(found.path), "domains": list(found.manifest.domains)}))
+        return
     click.echo(f"wrote {printable(str(found.path))}: {', '.join(found.manifest.domains)}")
 
 
@@ -295,7 +310,7 @@ def _run(
         stages or STAGES,
         max_cost=None if max_cost is None else int(Decimal(str(max_cost)) * MONEY),
         max_seconds=None if max_hours is None else max_hours * 3600,
-        say=lambda line: click.echo(printable(line), err=True),
+        say=say,
         progress=lambda what, total: progress(what, total, "requests"),
     )
     if json_:
@@ -385,20 +400,19 @@ def _estimate(config: RunConfig, json_: bool) -> None:
         click.echo(json.dumps({"endpoints": each, "total": total, "spent": spent / MONEY}, ensure_ascii=False))
         return
     rows = [
-        [printable(name), one.requests, f"{one.expected / MONEY:.4f}", f"{one.most / MONEY:.4f}"]
-        for name, one in found.items()
+        [name, one.requests, f"{one.expected / MONEY:.4f}", f"{one.most / MONEY:.4f}"] for name, one in found.items()
     ]
     rows.append(["all", total["requests"], f"{total['expected']:.4f}", f"{total['most']:.4f}"])
     click.echo(table(["endpoint", "requests left", "cost, about", "at most"], rows))
     click.echo(f"spent so far: {spent / MONEY:.4f}. At most: every answer at its max_tokens, every ask used")
 
 
-def _batch_out(config: RunConfig, folder: Path, json_: bool) -> None:
+def _batch_out(config: RunConfig, folder: Path, overwrite: bool, json_: bool) -> None:
     from coig_p.annotate.asking.ledger import LedgerWriter
     from coig_p.annotate.batches import batch_out
 
     with LedgerWriter.open(config.folder) as ledger:
-        stage, written = batch_out(config, ledger, folder)
+        stage, written = batch_out(config, ledger, folder, overwrite)
     if json_:
         click.echo(json.dumps({"stage": stage, "files": {str(path): number for path, number in written.items()}}))
         return

@@ -8,12 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import click
-import datasets
-from datasets import load_dataset
 
 from coig_p.annotate.demo import JUDGES, MODELS
 from coig_p.annotate.demo import run as annotate_scripted
+from coig_p.builder import load_by_name, without_bars
+from coig_p.cli.options import overwrite_option
 from coig_p.cli.screen import progress, table
+from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.errors import UsageError
 from coig_p.ingest.files import import_files
@@ -34,17 +35,27 @@ RAW = BUNDLED.parent / "raw"
 _DOMAIN, _THRESHOLD = "math", 2
 
 
-def run_demo(release: Path) -> None:
-    """Print the main job, step by step. It leaves the release behind; all else was in a temporary folder."""
-    check_target(release, overwrite=True)
-    bars = datasets.utils.logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder:
-            _demo(Path(folder), release)
-    finally:
-        if bars:
-            datasets.enable_progress_bars()
+@command("demo")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="coigp-demo",
+    show_default=True,
+    metavar="DIR",
+    help="Where to leave the release.",
+)
+@overwrite_option("the release that an earlier demo left at DIR")
+def demo(out: Path, overwrite: bool) -> None:
+    """Run the main job on the bundled data: annotate, import, look, load pairs, release, rehearse publishing.
+
+    No --json: it is there to be read.
+
+    \b
+    coigp demo
+    """
+    check_target(out, overwrite)
+    with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder, without_bars():
+        _demo(Path(folder), out)
 
 
 def _demo(folder: Path, release: Path) -> None:
@@ -73,8 +84,8 @@ def _demo(folder: Path, release: Path) -> None:
     _step("5. Pairs, made while loading", f"import coig_p; from datasets import load_dataset\n  pairs = {call}")
     counts = []
     for threshold in (_THRESHOLD, 4, 7):
-        pairs = load_dataset(
-            "coig-p", _DOMAIN, threshold=threshold, data_dir=str(store), cache_dir=str(folder / "cache"), split="train"
+        pairs = load_by_name(
+            _DOMAIN, threshold=threshold, data_dir=str(store), cache_dir=str(folder / "cache"), split="train"
         )
         counts.append([threshold, pairs.num_rows])
         if threshold == _THRESHOLD:

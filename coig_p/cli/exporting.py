@@ -1,4 +1,4 @@
-"""The command `coigp export`."""
+"""The commands that write a store's rows for training: pairs, export."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 import click
 
-from coig_p.cli.options import config_options, pair_config
-from coig_p.cli.quality import as_json
-from coig_p.cli.screen import progress, table
+from coig_p.cli.options import (
+    as_json,
+    config_options,
+    domains_option,
+    one_split_option,
+    overwrite_option,
+    store_argument,
+)
+from coig_p.cli.screen import STDOUT, progress, row_file, standard_output, table
+from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.export.trainers import TRAINERS
 from coig_p.pairs.config import PairConfig
@@ -21,21 +28,66 @@ _PAIRS = tuple(option for option in PairConfig.__dataclass_fields__ if option !=
 _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__dataclass_fields__)
 
 
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@command("pairs")
+@store_argument()
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="The file to write, .parquet or .jsonl; - is JSON Lines on standard output, and nothing else there.",
+)
+@overwrite_option("FILE where it exists")
+@domains_option
+@one_split_option
+@config_options(PairConfig)
+@as_json
+def pairs(
+    store: Path,
+    out: Path,
+    domains: tuple[str, ...],
+    split: str | None,
+    overwrite: bool,
+    json_: bool,
+    **options: Any,
+) -> None:
+    """Write a STORE's pairs to one FILE.
+
+    \b
+    coigp pairs store --out pairs.parquet --threshold 3
+    coigp pairs store --out math.jsonl --domain math,code --strategy best_worst --format conversational
+    coigp pairs store --out - --domain math | head -n 3
+    """
+    from coig_p.export.one_file import write_pairs
+
+    kind = row_file(out, json_, "a file of pairs", overwrite)
+    place = standard_output() if out == STDOUT else out
+    counts, config = write_pairs(store, place, PairConfig(**options), file_type=kind, domains=domains, split=split)
+    rows = sum(counts.values())
+    if out == STDOUT:
+        return
+    if json_:
+        click.echo(json.dumps({"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}))
+    else:
+        shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
+        click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.threshold:g} ({shown})")
+
+
+@command("export")
+@store_argument()
 @click.option("--for", "trainer", required=True, type=click.Choice(list(TRAINERS)), help="Whose form to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The directory to write.")
 @click.option("--conversational", is_flag=True, help="Message lists rather than strings, for trl-*.")
 @click.option("--system", metavar="TEXT", help="A system prompt before every prompt, where the form has messages.")
-@click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all.")
-@click.option("--split", metavar="NAME", help="Only this split. Needed where the store has several.")
+@domains_option
+@one_split_option
 @config_options(PairConfig, leave_out=("format",))
 @config_options(SplitConfig)
 @click.option("--weights", metavar="DOMAIN=N,...", help="How often an epoch shows a domain: math=2,chat=0.5.")
 @config_options(ShardConfig)
 @click.option("--tokenizer", metavar="PATH", help="A tokenizer.json, or its directory: report lengths in tokens.")
 @click.option("--max-length", type=int, metavar="N", help="Leave out rows of more tokens, and say how many.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing export.")
+@overwrite_option("an existing export")
 @as_json
 def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: bool, **options: Any) -> None:
     """Write a STORE's rows as one trainer reads them: its columns, shuffled once, in even shards.
@@ -53,7 +105,7 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     from coig_p.store.store import Store
 
     config = ExportConfig(
-        pairs=pair_config({name: options.pop(name) for name in _PAIRS}),
+        pairs=PairConfig(**{name: options.pop(name) for name in _PAIRS}),
         splits=SplitConfig(**{name: options.pop(name) for name in _SPLITS}),
         order=ShardConfig(**{name: options.pop(name) for name in _SHARDS}),
         weights=parse_weights(weights) if weights else {},

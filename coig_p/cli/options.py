@@ -1,48 +1,130 @@
-"""Options of the command line that are fields of a config: one definition for the keyword and the option."""
+"""What many commands share: arguments, options, and options that are fields of a config."""
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
 
-from coig_p.pairs.config import PairConfig
+from coig_p.store.locate import STORE_VARIABLE
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
-def config_options(config: type, leave_out: Sequence[str] = ()) -> Callable[[Command], Command]:
+def need_store(store: Path | None) -> Path:
+    """The STORE that was named, or an error that says how to name one."""
+    if store is None:
+        raise click.UsageError(f"Missing argument 'STORE': name a store, or set the variable {STORE_VARIABLE}.")
+    return store
+
+
+def environment_store() -> Path | None:
+    """The store that COIGP_STORE names."""
+    value = os.environ.get(STORE_VARIABLE)
+    return Path(value) if value else None
+
+
+def store_argument(required: bool = True) -> Callable[[_Decorated], _Decorated]:
+    """STORE, or COIGP_STORE where it is left out.
+
+    Args:
+        required: False for commands that can do without one; they call `need_store` where they cannot.
+    """
+    return click.argument(
+        "store",
+        type=click.Path(path_type=Path),
+        required=False,
+        envvar=STORE_VARIABLE,
+        metavar="STORE" if required else "[STORE]",
+        callback=(lambda _context, _option, value: need_store(value)) if required else None,
+    )
+
+
+def split_list(values: Sequence[str]) -> tuple[str, ...]:
+    """The names in options that were repeated, given with commas between, or both. Quotes keep a comma in a name.
+
+    Raises:
+        BadParameter: an empty name.
+    """
+    names = [name.strip() for line in csv.reader(values, skipinitialspace=True) for name in line]
+    if len(names) < len(values) or not all(names):
+        raise click.BadParameter("an empty name: give names with commas between")
+    return tuple(dict.fromkeys(names))
+
+
+def list_option(*names: str, help: str, metavar: str = "NAME,...") -> Callable[[_Decorated], _Decorated]:
+    """An option for several names; the command gets a tuple."""
+    return click.option(
+        *names,
+        multiple=True,
+        metavar=metavar,
+        callback=lambda _context, _option, values: split_list(values),
+        help=help,
+    )
+
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object for programs.")
+domains_option = list_option("--domain", "domains", help="Only these domains. Repeatable. Default: all.")
+split_option = click.option("--split", metavar="NAME", help="Only this split. Default: all.")
+one_split_option = click.option("--split", metavar="NAME", help="Only this split. Needed where the store has several.")
+num_proc_option = click.option(
+    "--num-proc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the shards."
+)
+rules_option = click.option(
+    "--rules",
+    "rules_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML that changes severities, thresholds, word lists, or switches rules off.",
+)
+against_option = click.option(
+    "--against",
+    "benchmarks",
+    multiple=True,
+    metavar="FILE|STORE|ORG/NAME",
+    help="A benchmark that must not be in it. Repeatable; no commas, since a path may hold one.",
+)
+
+
+def overwrite_option(what: str) -> Callable[[_Decorated], _Decorated]:
+    """--overwrite; without it nothing that exists is replaced."""
+    return click.option("--overwrite", is_flag=True, help=f"Replace {what}.")
+
+
+def config_options(config: type, leave_out: Sequence[str] = ()) -> Callable[[_Decorated], _Decorated]:
     """Add an option for every field of a config dataclass; the command gets them under the same names."""
 
-    def add(command: Command) -> Command:
+    def add(command: _Decorated) -> _Decorated:
+        hints = get_type_hints(config)
         for option in reversed(fields(config)):
             if option.name not in leave_out:
                 name = f"--{option.name.replace('_', '-')}"
-                command = click.option(name, **_settings(option))(command)
+                command = _option(name, option, hints[option.name])(command)
         return command
 
     return add
 
 
-def _settings(option: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {"help": option.metadata["help"], "default": option.default}
-    if option.metadata.get("choices"):
-        return settings | {"type": click.Choice(option.metadata["choices"]), "show_default": True}
-    if option.name == "judges":
-        return settings | {
-            "multiple": True,
-            "metavar": "NAME",
-            "default": (),
-            "help": settings["help"] + " Repeatable.",
-        }
-    if isinstance(option.default, bool):
-        return settings | {"is_flag": True}
-    kinds = {"float | None": float, "float": float, "str | None": str}
-    return settings | {"type": kinds.get(option.type, int), "show_default": option.default is not None}
-
-
-def pair_config(options: dict[str, Any]) -> PairConfig:
-    """PairConfig from the options of a command."""
-    return PairConfig(**{**options, "judges": options["judges"] or None})
+def _option(name: str, option: Any, hint: Any) -> Callable[[_Decorated], _Decorated]:
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (one for one in get_args(hint) if one is not type(None))
+    words, default = option.metadata["help"], option.default
+    if get_origin(hint) is tuple:
+        return click.option(
+            name,
+            multiple=True,
+            metavar="NAME,...",
+            callback=lambda _context, _option, values: split_list(values) or default,
+            help=f"{words} Repeatable.",
+        )
+    if hint is bool:
+        return click.option(name, is_flag=True, default=default, help=words)
+    choices = option.metadata.get("choices")
+    kind = click.Choice(choices) if choices else hint
+    return click.option(name, type=kind, default=default, show_default=default is not None, help=words)

@@ -1,22 +1,30 @@
-"""The command that publishes: parse, call, print."""
+"""The commands that release: card, publish."""
 
 from __future__ import annotations
 
 import json
-import logging
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from coig_p._version import __version__
-from coig_p.cli.main import run_command
-from coig_p.cli.options import config_options, pair_config
-from coig_p.cli.quality import against_option, as_json, num_proc_option, rules_option
+from coig_p.cli.main import main as run
+from coig_p.cli.options import (
+    against_option,
+    as_json,
+    config_options,
+    environment_store,
+    num_proc_option,
+    overwrite_option,
+    rules_option,
+    store_argument,
+)
 from coig_p.cli.screen import progress
+from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
 
@@ -28,12 +36,50 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-def main() -> None:
-    """Run `coigp-publish`; every error on purpose becomes one line and an exit code."""
-    run_command(publish)
+def main() -> NoReturn:
+    """Run `coigp-publish`, which is `coigp publish`."""
+    run(["publish", *sys.argv[1:]])
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@command("card")
+@store_argument()
+@click.option("--init", is_flag=True, help="Write a card.toml to fill in, beside the store's manifest.")
+@overwrite_option("the card.toml that is there")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the card.")
+@click.option("--version", default="1.0.0", show_default=True, help="Of the release that the card is for.")
+def card(store: Path, init: bool, overwrite: bool, language: str, version: str) -> None:
+    """Print the dataset card that a release of STORE would have, or write the card.toml it needs.
+
+    No --json: a card is Markdown with YAML ahead, which programs read as it is.
+
+    \b
+    coigp card store --init
+    coigp card store --language zh
+    """
+    from coig_p.report.card import CARD_TOML, LANGUAGES, card_template
+    from coig_p.store.store import Store
+
+    opened = Store.open(store)
+    if init:
+        from coig_p.core.atomic import atomic_file
+
+        path = store / CARD_TOML
+        if path.exists() and not overwrite:
+            raise click.UsageError(f"{path} exists: edit it, or pass --overwrite to replace it.")
+        with atomic_file(path) as stream:
+            stream.write(card_template().encode())
+        click.echo(f"wrote {printable(str(path))}: fill it in, then: coigp card {printable(str(store))}")
+        return
+    from coig_p.publish.plan import check_version
+    from coig_p.publish.release import ReleaseConfig, write_release
+
+    check_version(version)
+    with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
+        released = write_release(opened, Path(folder) / "release", ReleaseConfig(version), bar=progress)
+        click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)
+
+
+@command("publish")
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @click.argument("repo_id", metavar="ORG/NAME", required=False)
 @click.option("--version", "version", metavar="1.0.0", help="The release's version; its tag is v1.0.0.")
@@ -65,9 +111,6 @@ def main() -> None:
 @click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
 @config_options(PairConfig, ["format"])
 @as_json
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on standard error.")
-@click.version_option(__version__, "--tool-version", prog_name="coigp-publish")
 @click.pass_context
 def publish(
     context: click.Context,
@@ -80,8 +123,6 @@ def publish(
     rehearse: bool,
     status_of: str | None,
     json_: bool,
-    verbose: bool,
-    quiet: bool,
     **options: Any,
 ) -> None:
     """Publish a STORE so that readers see the release before or this one, never a part of either.
@@ -92,13 +133,14 @@ def publish(
     does nothing where nothing is left.
 
     \b
-    coigp-publish store org/name --version 1.0.0
-    coigp-publish store --version 1.0.0 --target dir:release
-    coigp-publish store org/name --version 1.0.0 --threshold 3 --against crbench.jsonl --dry-run
-    coigp-publish store --version 1.0.0 --rehearse
-    coigp-publish --status org/name
+    coigp publish store org/name --version 1.0.0
+    coigp publish store --version 1.0.0 --target dir:release
+    coigp publish store org/name --version 1.0.0 --threshold 3 --against crbench.jsonl --dry-run
+    coigp publish store --version 1.0.0 --rehearse
+    coigp publish --status org/name
+
+    coigp-publish is the same command. Where COIGP_STORE names the store, ORG/NAME may stand alone.
     """
-    log_to_stderr(context, verbose, quiet)
     from coig_p.publish.client import HubConfig
 
     hub = HubConfig(**{name: options.pop(name) for name in ("pr", "private", "token", "overwrite", "timeout")})
@@ -108,8 +150,14 @@ def publish(
     kind, _, place = target.partition(":")
     if kind not in ("hub", "modelscope", "dir") or (kind == "dir") != bool(place):
         raise click.UsageError(f"--target {target}: use hub, modelscope or dir:PATH")
+    if store is not None and repo_id is None and not rehearse and not place and not store.is_dir():
+        # ORG/NAME alone; a directory is a store, and then the name was forgotten.
+        store, repo_id = environment_store(), str(store)
+    store = store or environment_store()
     if store is None or (repo_id is None and not rehearse and not place):
-        raise click.UsageError("Missing arguments: coigp-publish STORE ORG/NAME --version 1.0.0")
+        raise click.UsageError(
+            "Missing arguments: coigp publish STORE ORG/NAME --version 1.0.0. The variable COIGP_STORE may name STORE."
+        )
     if version is None:
         raise click.UsageError("Missing option '--version'.")
     if is_release(store):
@@ -191,7 +239,7 @@ class _Making:
         num_proc, no_pairs = options.pop("num_proc"), options.pop("no_pairs")
         config = ReleaseConfig(
             version=check_version(self.version),
-            pairs=None if no_pairs else pair_config(options),
+            pairs=None if no_pairs else PairConfig(**options),
             rules=rules,
             against=against,
             num_proc=num_proc,
@@ -236,16 +284,6 @@ def print_files(release: Release, place: str, folder: Path, json_: bool) -> None
         click.echo(printable(f"{file.sha256[:12]}  {file.bytes:>12,}  {file.role:10}  {file.path}"))
     click.echo(f"{printable(place)}: {len(release.files):,} files would be written. Nothing was.\n")
     click.echo(printable((folder / "README.md").read_text("utf-8")))
-
-
-def log_to_stderr(context: click.Context, verbose: bool, quiet: bool) -> None:
-    """The package's log while a command runs."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logger = logging.getLogger("coig_p")
-    logger.setLevel(logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING)
-    logger.addHandler(handler)
-    context.call_on_close(lambda: logger.removeHandler(handler))
 
 
 def read(folder: Path, version: str) -> Release:

@@ -1,17 +1,33 @@
-"""What commands show: tables on standard output, progress bars on standard error."""
+"""What commands show: tables and rows on standard output, progress bars on standard error."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import IO
 
-from coig_p.core.text import width
+import click
+
+from coig_p.core.text import printable, width
+
+STDOUT = Path("-")
+_ROWS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def one_line(text: str) -> str:
+    """Hostile text for one line of a terminal: line breaks and tabs are escapes, too."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """An aligned plain-text table: names to the left, numbers to the right, thousands separated."""
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    """An aligned plain-text table: names to the left, numbers to the right, thousands separated.
+
+    Cells may be hostile text.
+    """
+    cells = [[f"{cell:,}" if isinstance(cell, int) else one_line(str(cell)) for cell in row] for row in rows]
     columns = [max(width(line[at]) for line in [list(header), *cells]) for at in range(len(header))]
 
     def line(values: Sequence[str]) -> str:
@@ -26,6 +42,44 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([line(list(header)), *map(line, cells)])
 
 
+def row_file(out: Path, json_: bool, what: str, overwrite: bool) -> str:
+    """How rows are written to `out`: "parquet" or "jsonl", by its ending; - is JSON Lines on standard output.
+
+    Raises:
+        UsageError: rows cannot be written there.
+    """
+    from coig_p.store.places import check_file, file_type
+
+    if out == STDOUT:
+        if json_:
+            raise click.UsageError("--json and --out - both write to standard output: leave one out.")
+        return "jsonl"
+    check_file(out, what, overwrite)
+    return file_type(out, _ROWS)
+
+
+def row_stream(out: Path) -> AbstractContextManager[IO[bytes]]:
+    """`out` opened for writing."""
+    from coig_p.core.atomic import atomic_file
+
+    return nullcontext(standard_output()) if out == STDOUT else atomic_file(out)
+
+
+def standard_output() -> IO[bytes]:
+    """Standard output, for bytes."""
+    return sys.stdout.buffer
+
+
+def say(line: str) -> None:
+    """How a command is doing, on standard error; nothing with -q."""
+    if not _is_quiet():
+        click.echo(printable(line), err=True)
+
+
+def _is_quiet() -> bool:
+    return logging.getLogger("coig_p").level >= logging.ERROR
+
+
 @contextmanager
 def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[int], None]]:
     """A bar on standard error while the block runs; silent where that is not a terminal."""
@@ -35,7 +89,7 @@ def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[i
     console = Console(stderr=True)
     done = DownloadColumn() if unit == "bytes" else TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}")
     columns = TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn()
-    quiet = not console.is_terminal or logging.getLogger("coig_p").level >= logging.ERROR
+    quiet = not console.is_terminal or _is_quiet()
     with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)

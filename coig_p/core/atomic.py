@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from coig_p.errors import UsageError
+
 try:
     import fcntl
 except ImportError:  # Windows: leftovers of a killed write are then left for the user to delete
@@ -25,7 +27,12 @@ except ImportError:  # Windows: leftovers of a killed write are then left for th
 
 @contextlib.contextmanager
 def atomic_file(target: Path) -> Iterator[IO[bytes]]:
-    """Open `target` for writing; it appears, or is replaced, when the block ends without error."""
+    """Open `target` for writing; it appears, or is replaced, when the block ends without error.
+
+    Raises:
+        UsageError: `target` is a link, a device or a pipe: it would be replaced, and nothing come out of it.
+    """
+    _check_replaceable(target, directory=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}."
     _remove_leftovers(target.parent, prefix)
@@ -38,6 +45,7 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
+        _check_replaceable(target, directory=False)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -53,7 +61,11 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
     An existing `target` is exchanged for the new one in a single step where the system can
     (Linux, macOS), and otherwise moved aside for the moment between two renames.
+
+    Raises:
+        UsageError: `target` is a link, or no directory.
     """
+    _check_replaceable(target, directory=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}."
     _remove_leftovers(target.parent, prefix)
@@ -62,6 +74,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
+        _check_replaceable(target, directory=True)
         if not target.exists():
             os.rename(temporary, target)
         elif not _exchange(temporary, target):
@@ -74,6 +87,15 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+def _check_replaceable(target: Path, *, directory: bool) -> None:
+    """Raise UsageError where a rename would replace something else than a file, or a directory, of that name."""
+    what = "directory" if directory else "file"
+    if target.is_symlink():
+        raise UsageError(f"{target} is a symbolic link: name the {what} itself")
+    if target.exists() and not (target.is_dir() if directory else target.is_file()):
+        raise UsageError(f"{target} is not a {what}: choose another place")
 
 
 def _umask() -> int:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.atomic import atomic_file
-from coig_p.errors import UnknownNameError, UsageError
+from coig_p.errors import UnknownNameError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.selection import one_split, select
-from coig_p.store.places import check_outside
+from coig_p.store.places import check_file
 from coig_p.store.store import Store
 
 FILE_TYPES = ("parquet", "jsonl")
@@ -48,9 +48,7 @@ def write_pairs(
     if file_type not in FILE_TYPES:
         raise UnknownNameError("file type", file_type, FILE_TYPES)
     if isinstance(out, (str, Path)):
-        if Path(out).is_dir():
-            raise UsageError(f"{out} is a directory: name a file")
-        check_outside(Path(out), "a file of pairs")
+        check_file(Path(out), "a file of pairs", overwrite=True)
     source = one_split(opened.manifest, split)
     selection = select(opened.manifest, config, domains=domains, splits=(source,))
     counts = dict.fromkeys(selection.domains, 0)

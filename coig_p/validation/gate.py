@@ -42,6 +42,9 @@ def check(
         num_proc: processes that share the shards.
         advance: called with the number of queries checked since the last call.
 
+    Returns:
+        Every finding, worst first, in an order that neither shards nor processes change.
+
     Raises:
         StoreError: not a store, or a shard that cannot be read.
         UsageError: rules, domains or num_proc that cannot be.

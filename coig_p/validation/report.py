@@ -19,13 +19,16 @@ _COLOURS = {"error": "#c0392b", "warning": "#d68910", "metric": "#5d6d7e"}
 FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg"}
 
 
-def write_report(report: Report, folder: Path) -> None:
-    """Write findings.parquet, report.md, rules.svg and models.svg into a new folder, or over an earlier report.
+def write_report(report: Report, folder: Path, overwrite: bool = False) -> None:
+    """Write findings.parquet, report.md, rules.svg and models.svg into a new folder.
+
+    Args:
+        overwrite: replace an earlier report.
 
     Raises:
-        UsageError: the folder is a store, lies in one, or holds something else.
+        UsageError: the folder is a store, lies in one, or holds something else, or a report.
     """
-    check_folder(folder, FILES, "a report")
+    check_folder(folder, FILES, "a report", overwrite)
     with atomic_directory(folder) as root:
         pq.write_table(report.findings, root / "findings.parquet", compression="zstd")
         (root / "report.md").write_text(as_markdown(report), encoding="utf-8", newline="\n")

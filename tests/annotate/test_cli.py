@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import Any
 
 import click
 import pytest
 from annotating import check_accounts, data_files, pool, rows_of, select, write_run
+from commands import run
 
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
@@ -21,30 +19,9 @@ from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LedgerWriter, Readi
 from coig_p.annotate.config import load_config
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import exit_code, run_stages
-from coig_p.cli import main as cli
 from coig_p.cli.annotate import annotate
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def coigp(*arguments: object, code: int = 0) -> Done:
-    """Run coigp in this process: how it ends, and what it says."""
-    output, errors = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["coigp", *map(str, arguments)]),
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
-        pytest.raises(SystemExit) as ended,
-    ):
-        cli.main()
-    done = Done(output.getvalue(), errors.getvalue())
-    assert ended.value.code == code, done
-    return done
-
-
-class Done(NamedTuple):
-    stdout: str
-    stderr: str
 
 
 def answered(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,14 +49,12 @@ def test_batches_give_the_store_that_asking_online_gives(tmp_path: Path) -> None
         before = sum(server.seen.values())
         stages = []
         for _ in range(4):
-            done = coigp("annotate", "run", offline.path, "--batch-out", tmp_path / "batch", "--json")
+            done = run("annotate", "run", offline.path, "--batch-out", tmp_path / "batch", "--json")
             found = json.loads(done.stdout)
             stages.append(found["stage"])
             if found["stage"] is None:
                 break
-            again = json.loads(
-                coigp("annotate", "run", offline.path, "--batch-out", tmp_path / "more", "--json").stdout
-            )
+            again = json.loads(run("annotate", "run", offline.path, "--batch-out", tmp_path / "more", "--json").stdout)
             assert again["files"] == {}, "what is out is not written twice"
             results = tmp_path / f"{found['stage']}.jsonl"
             lines = []
@@ -89,9 +64,9 @@ def test_batches_give_the_store_that_asking_online_gives(tmp_path: Path) -> None
                 assert {request["url"] for request in requests} == {"/v1/chat/completions"}
                 lines += answered(requests)
             results.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-            read = json.loads(coigp("annotate", "run", offline.path, "--batch-in", results, "--json").stdout)
+            read = json.loads(run("annotate", "run", offline.path, "--batch-in", results, "--json").stdout)
             assert read == {"counts": {"answered": len(lines)}, "problems": []}
-            read = json.loads(coigp("annotate", "run", offline.path, "--batch-in", results, "--json").stdout)
+            read = json.loads(run("annotate", "run", offline.path, "--batch-in", results, "--json").stdout)
             assert read["counts"] == {"known": len(lines)}
         assert stages == ["queries", "generate", "judge", None]
         report = run_stages(offline)
@@ -104,7 +79,7 @@ def test_batches_give_the_store_that_asking_online_gives(tmp_path: Path) -> None
 def test_bad_batch_lines_are_named_and_the_others_kept(tmp_path: Path) -> None:
     with ScriptedServer() as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3))
-        coigp("annotate", "run", config.path, "--batch-out", tmp_path / "batch")
+        run("annotate", "run", config.path, "--batch-out", tmp_path / "batch")
         requests = [line for path in sorted((tmp_path / "batch").iterdir()) for line in read_lines(path)]
         assert len(requests) == 36
         results: list[Any] = answered(requests)
@@ -117,19 +92,19 @@ def test_bad_batch_lines_are_named_and_the_others_kept(tmp_path: Path) -> None:
         results[7]["response"]["body"]["choices"][0]["finish_reason"] = "\ud83d"
         lines = [*map(json.dumps, results), "{", "[]", "3", json.dumps(results[5])]
         (tmp_path / "results.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        done = coigp("annotate", "run", config.path, "--batch-in", tmp_path / "results.jsonl", "--json", code=1)
+        done = run("annotate", "run", config.path, "--batch-in", tmp_path / "results.jsonl", "--json", code=1)
         found = json.loads(done.stdout)
         assert found["counts"] == {"failed": 3, "invalid": 2, "answered": 30, "known": 1}
         assert len(found["problems"]) == 4
         assert "results.jsonl:4: custom_id abababab" in found["problems"][0]
-        status = json.loads(coigp("annotate", "status", config.path, "--json").stdout)
+        status = json.loads(run("annotate", "status", config.path, "--json").stdout)
         assert sum(one["batched"] for one in status["endpoints"].values()) == 1
         check_accounts(config)
         report = run_stages(config)
         assert sum(report.sent.values()) == 5 + sum(len(row["responses"]) for row in rows_of(config)) * 2
         assert report.stored is not None
         assert report.stored.missing == {"generate": {"batched": 1}}
-        coigp("annotate", "run", config.path, "--batch-forget")
+        run("annotate", "run", config.path, "--batch-forget")
         report = run_stages(config)
         assert (exit_code(report), report.stored and report.stored.missing) == (0, {})
     check_accounts(config)
@@ -139,7 +114,7 @@ def test_audit_shows_what_another_parser_would_change_and_records_it(tmp_path: P
     with ScriptedServer() as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3))
         run_stages(config)
-        assert "0 would change" in coigp("annotate", "audit", config.path).stdout
+        assert "0 would change" in run("annotate", "audit", config.path).stdout
         before = data_files(config)
         keys = {}
         for query_id in ("q-000", "q-001"):
@@ -150,13 +125,13 @@ def test_audit_shows_what_another_parser_would_change_and_records_it(tmp_path: P
             ledger.read_again(Reading(key, INVALID, "none", None) for key in keys["q-001"])
         run_stages(config, ("store",))
         assert data_files(config) != before
-        found = json.loads(coigp("annotate", "audit", config.path, "--json", code=1).stdout)
+        found = json.loads(run("annotate", "audit", config.path, "--json", code=1).stdout)
         assert found["judgements"] == 12 * 3 * 2
         assert {change["query_id"] for change in found["changes"]} == {"q-000", "q-001"}
         assert {change["was"] for change in found["changes"]} == {"9.5", "none"}
-        assert "would change" in coigp("annotate", "audit", config.path, code=1).stdout
-        coigp("annotate", "audit", config.path, "--apply")
-        assert "0 would change" in coigp("annotate", "audit", config.path).stdout
+        assert "would change" in run("annotate", "audit", config.path, code=1).stdout
+        run("annotate", "audit", config.path, "--apply")
+        assert "0 would change" in run("annotate", "audit", config.path).stdout
         asked = sum(server.seen.values())
         run_stages(config)
         assert data_files(config) == before
@@ -168,17 +143,17 @@ def test_estimate_asks_nothing_and_bounds_the_cost(tmp_path: Path) -> None:
         config = write_run(
             tmp_path, pool(server.base_url, 4, 3, input_price=2, output_price=6), queries={"filter": "m-1"}
         )
-        first = json.loads(coigp("annotate", "run", config.path, "--estimate", "--json").stdout)
+        first = json.loads(run("annotate", "run", config.path, "--estimate", "--json").stdout)
         assert sum(server.seen.values()) == 0
         assert first["total"]["requests"] == 12 + 12 * 4 + 12 * 4 * 2
         report = run_stages(config)
         cost = report.cost.paid / 10**12
         assert cost / 4 < first["total"]["expected"] < first["total"]["most"]
         assert cost < first["total"]["most"]
-        assert "requests left" in coigp("annotate", "run", config.path, "--estimate").stdout
-        last = json.loads(coigp("annotate", "run", config.path, "--estimate", "--json").stdout)
+        assert "requests left" in run("annotate", "run", config.path, "--estimate").stdout
+        last = json.loads(run("annotate", "run", config.path, "--estimate", "--json").stdout)
         assert (last["total"]["requests"], last["spent"]) == (0, cost)
-        shown = coigp("annotate", "status", config.path).stdout
+        shown = run("annotate", "status", config.path).stdout
         assert re.search(r"judge +96 +96\n", shown)
         assert f"cost {cost:.4f}" in shown
         assert "nothing is left" in shown
@@ -221,35 +196,35 @@ def test_the_filter_drops_what_scores_low(tmp_path: Path) -> None:
     (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with ScriptedServer() as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3), queries={"filter": "m-0"})
-        done = coigp("annotate", "queries", config.path)
+        done = run("annotate", "queries", config.path)
         assert "passed 1, low-score 1" in done.stdout
         assert read_lines(config.folder / "dropped.jsonl")[0]["score"] == 2
         assert [row["query_id"] for row in read_lines(config.folder / "queries.jsonl")] == ["good"]
-        assert "no model has answered yet" in coigp("annotate", "store", config.path, code=1).stderr
-        coigp("annotate", "generate", config.path)
-        coigp("annotate", "judge", config.path)
-        assert "1 queries, 3 responses, 6 scores" in coigp("annotate", "store", config.path).stdout
+        assert "no model has answered yet" in run("annotate", "store", config.path, code=1).stderr
+        run("annotate", "generate", config.path)
+        run("annotate", "judge", config.path)
+        assert "1 queries, 3 responses, 6 scores" in run("annotate", "store", config.path).stdout
 
 
 def test_the_demo_runs_offline_and_pairs(tmp_path: Path) -> None:
-    done = coigp("annotate", "demo", "--out", tmp_path / "demo")
+    done = run("annotate", "demo", "--out", tmp_path / "demo")
     assert "chat, code, math, logic, novel, role" in done.stdout
-    found = json.loads(coigp("info", tmp_path / "demo/annotation/store", "--json").stdout)
+    found = json.loads(run("info", tmp_path / "demo/annotation/store", "--json").stdout)
     assert (found["total"]["queries"], found["total"]["responses"], found["total"]["scores"]) == (12, 72, 144)
     assert found["total"]["pairs"] > 50
-    assert "choose a new folder" in coigp("annotate", "demo", "--out", tmp_path / "demo", code=2).stderr
+    assert "choose a new folder" in run("annotate", "demo", "--out", tmp_path / "demo", code=2).stderr
 
 
 def test_init_and_help_and_estimate_need_no_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     config = write_run(tmp_path, pool("http://127.0.0.1:1/v1", 3, 3))
     made = tmp_path / "made.toml"
-    assert "[[endpoints]]" in coigp("annotate", "init").stdout
-    coigp("annotate", "init", "--out", made)
-    coigp("annotate", "init", "--out", made, code=2)
-    coigp("annotate", "run", "--help")
-    assert "requests left" in coigp("annotate", "run", config.path, "--estimate").stdout
-    assert "pip install 'coig-p[annotate]'" in coigp("annotate", "run", config.path, code=2).stderr
+    assert "[[endpoints]]" in run("annotate", "init").stdout
+    run("annotate", "init", "--out", made)
+    run("annotate", "init", "--out", made, code=2)
+    run("annotate", "run", "--help")
+    assert "requests left" in run("annotate", "run", config.path, "--estimate").stdout
+    assert "pip install 'coig-p[annotate]'" in run("annotate", "run", config.path, code=2).stderr
     load_config(made)
 
 
@@ -265,10 +240,10 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 def test_usage_errors_exit_2(tmp_path: Path) -> None:
     config = write_run(tmp_path, pool("http://127.0.0.1:1/v1", 3, 3, key_env="COIGP_ABSENT_KEY"))
-    assert "COIGP_ABSENT_KEY is not set" in coigp("annotate", "run", config.path, code=2).stderr
-    assert "exclude each other" in coigp("annotate", "run", config.path, "--estimate", "--batch-forget", code=2).stderr
-    assert "coigp annotate init" in coigp("annotate", "run", tmp_path / "absent.toml", code=2).stderr
-    assert "nothing was asked yet" in coigp("annotate", "status", config.path, code=2).stderr
+    assert "COIGP_ABSENT_KEY is not set" in run("annotate", "run", config.path, code=2).stderr
+    assert "exclude each other" in run("annotate", "run", config.path, "--estimate", "--batch-forget", code=2).stderr
+    assert "coigp annotate init" in run("annotate", "run", tmp_path / "absent.toml", code=2).stderr
+    assert "nothing was asked yet" in run("annotate", "status", config.path, code=2).stderr
 
 
 @pytest.mark.parametrize("name", ["annotate.md", "annotate.zh.md"])

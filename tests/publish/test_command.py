@@ -104,7 +104,7 @@ def test_usage(arguments: tuple[str, ...], words: str, release: Path) -> None:
 
 def test_the_help_shows_an_example() -> None:
     text = publish.get_help(click.Context(publish, info_name="coigp-publish"))
-    assert "coigp-publish store org/name --version 1.0.0" in text
+    assert "coigp publish store org/name --version 1.0.0" in text
     assert all(option.help for option in publish.params if isinstance(option, click.Option))
 
 

@@ -555,8 +555,8 @@ def test_findings_are_in_parquet_as_they_are(tmp_path: Path) -> None:
     from coig_p.validation.report import write_report
 
     report = check(store_of(with_everything(), tmp_path / "store"))
-    for _ in range(2):
-        write_report(report, tmp_path / "report")
+    for overwrite in (False, True):
+        write_report(report, tmp_path / "report", overwrite)
         assert pq.read_table(tmp_path / "report/findings.parquet").equals(report.findings)
     first = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
     write_report(check(tmp_path / "store"), tmp_path / "again")

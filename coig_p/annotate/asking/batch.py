@@ -29,6 +29,7 @@ from coig_p.annotate.asking.message import Message, json_bytes, read_body
 from coig_p.annotate.asking.request import Outcome, Request
 from coig_p.core.atomic import atomic_file
 from coig_p.ingest.readers import read_rows
+from coig_p.store.places import check_file
 
 _ANSWERS_AT_ONCE = 256
 
@@ -40,10 +41,15 @@ class Read(NamedTuple):
     problems: list[str]
 
 
-def write_batches(ledger: LedgerWriter, files: Iterable[tuple[Path, Iterator[Request]]]) -> dict[Path, int]:
+def write_batches(
+    ledger: LedgerWriter, files: Iterable[tuple[Path, Iterator[Request]]], overwrite: bool = False
+) -> dict[Path, int]:
     """Write what still has to be asked, a file for each endpoint; how many requests are in each.
 
     A file of which nothing is left to ask is not written.
+
+    Raises:
+        UsageError: a file is there already, and `overwrite` does not say to replace it.
     """
     written: dict[Path, int] = {}
     entries: list[Entry] = []
@@ -56,7 +62,9 @@ def write_batches(ledger: LedgerWriter, files: Iterable[tuple[Path, Iterator[Req
                 if key in seen:
                     continue
                 seen.add(key)
-                stream = stream or open_files.enter_context(atomic_file(path))
+                if stream is None:
+                    check_file(path, "a batch file", overwrite)
+                    stream = open_files.enter_context(atomic_file(path))
                 stream.write(json_bytes(_line(request, key)) + b"\n")
                 entries.append(request.entry(ask, key))
             if stream is not None:

@@ -1,16 +1,17 @@
-"""The commands that describe a store: stats, sweep and card."""
+"""The commands that show what is in a store: info, stats, sweep."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.options import config_options, pair_config
-from coig_p.cli.quality import as_json
+from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
 from coig_p.cli.screen import progress, table
+from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
 
@@ -22,18 +23,41 @@ if TYPE_CHECKING:
 _FILES = {"statistics.json", "domains.svg", "margins.svg", "lengths.svg", "models.svg", "judges.svg"}
 _SWEEP_FILES = {"sweep.json", "yield.svg", "balance.svg", "second-judge.svg"}
 
-domains_option = click.option(
-    "--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all."
-)
-split_option = click.option("--split", metavar="NAME", help="Only this split. Default: all.")
 language_option = click.option(
     "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the words in plots."
 )
 
 
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@command("info")
+@store_argument()
+@as_json
+def info(store: Path, json_: bool) -> None:
+    """What a STORE holds: queries, responses, scores, pairs at the default threshold; models; judges.
+
+    \b
+    coigp info store
+    coigp info store --json | jq .domains.math.pairs
+    """
+    from coig_p.stats.info import store_info
+
+    found = store_info(store)
+    if json_:
+        click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        return
+    names = ["queries", "responses", "scores", "comparisons", "pairs"]
+    every = {**found.domains, "all": found.total}
+    rows = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in every.items()]
+    click.echo(table(["domain", *names], rows))
+    click.echo(f"pairs at the default threshold of {found.default_threshold:g}; splits: {', '.join(found.splits)}")
+    for kind, unit, given in (("model", "responses", found.models), ("judge", "judgements", found.judges)):
+        click.echo()
+        click.echo(table([kind, unit], list(map(list, given.items()))))
+
+
+@command("stats")
+@store_argument()
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write statistics.json and plots there.")
+@overwrite_option("statistics of an earlier run at DIR")
 @domains_option
 @split_option
 @language_option
@@ -42,6 +66,7 @@ language_option = click.option(
 def stats(
     store: Path,
     out: Path | None,
+    overwrite: bool,
     domains: tuple[str, ...],
     split: str | None,
     language: str,
@@ -60,9 +85,9 @@ def stats(
     from coig_p.store.places import check_folder
     from coig_p.store.store import Store
 
-    config = pair_config(options)
+    config = PairConfig(**options)
     if out is not None:
-        check_folder(out, _FILES, "a folder of statistics")
+        check_folder(out, _FILES, "a folder of statistics", overwrite)
     opened = Store.open(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
@@ -100,7 +125,7 @@ def _print_statistics(found: Statistics) -> None:
     click.echo(table(["", *quantiles], lines))
     click.echo()
     rows = [
-        [printable(name), model.responses, model.chosen, model.rejected, _share(model.win_rate)]
+        [name, model.responses, model.chosen, model.rejected, _share(model.win_rate)]
         for name, model in sorted(total.models.items(), key=lambda item: -(item[1].win_rate.share or 0))
     ]
     click.echo(table(["model", "responses", "chosen", "rejected", "win rate"], rows))
@@ -108,7 +133,7 @@ def _print_statistics(found: Statistics) -> None:
     header = ["judge", "scores", "comparisons", "mean", "offset", "agrees", "ties", "opposes"]
     rows = [
         [
-            printable(name),
+            name,
             judge.scores,
             judge.comparisons,
             _number(judge.mean_score, 2),
@@ -120,10 +145,11 @@ def _print_statistics(found: Statistics) -> None:
     click.echo(table(header, rows))
 
 
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@command("sweep")
+@store_argument()
 @click.option("--thresholds", metavar="T,T,...", help="Default: about 20 even steps over the score range.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write sweep.json and plots there.")
+@overwrite_option("a sweep of an earlier run at DIR")
 @domains_option
 @split_option
 @language_option
@@ -133,6 +159,7 @@ def sweep(
     store: Path,
     thresholds: str | None,
     out: Path | None,
+    overwrite: bool,
     domains: tuple[str, ...],
     split: str | None,
     language: str,
@@ -151,10 +178,10 @@ def sweep(
     from coig_p.store.places import check_folder
     from coig_p.store.store import Store
 
-    config = pair_config(options)
+    config = PairConfig(**options)
     steps = _thresholds(thresholds)
     if out is not None:
-        check_folder(out, _SWEEP_FILES, "a folder of a sweep")
+        check_folder(out, _SWEEP_FILES, "a folder of a sweep", overwrite)
     opened = Store.open(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
@@ -225,41 +252,3 @@ def _number(value: float | None, decimals: int) -> str:
     if value is None:
         return "-"
     return f"{value:,.{decimals}f}" if isinstance(value, float) else f"{value:,}"
-
-
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--init", is_flag=True, help="Write a card.toml to fill in, beside the store's manifest.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the card.")
-@click.option("--version", default="1.0.0", show_default=True, help="Of the release that the card is for.")
-def card(store: Path, init: bool, language: str, version: str) -> None:
-    """Print the dataset card that a release of STORE would have, or write the card.toml it needs.
-
-    \b
-    coigp card store --init
-    coigp card store --language zh
-    """
-    from coig_p.report.card import CARD_TOML, LANGUAGES, card_template
-    from coig_p.store.store import Store
-
-    opened = Store.open(store)
-    if init:
-        from coig_p.core.atomic import atomic_file
-        from coig_p.errors import UsageError
-
-        path = store / CARD_TOML
-        if path.exists():
-            raise UsageError(f"{path} exists: edit it, or remove it first")
-        with atomic_file(path) as stream:
-            stream.write(card_template().encode())
-        click.echo(f"wrote {printable(str(path))}: fill it in, then: coigp card {printable(str(store))}")
-        return
-    import tempfile
-
-    from coig_p.publish.plan import check_version
-    from coig_p.publish.release import ReleaseConfig, write_release
-
-    check_version(version)
-    with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
-        released = write_release(opened, Path(folder) / "release", ReleaseConfig(version), bar=progress)
-        click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)

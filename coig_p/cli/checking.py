@@ -1,4 +1,4 @@
-"""The commands that look at a store's quality: check, clean, dedup, contamination."""
+"""The commands that look for what is wrong in a store, or leave it out: verify, check, clean, dedup, contamination."""
 
 from __future__ import annotations
 
@@ -7,45 +7,64 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.screen import progress, table
+from coig_p.cli.options import (
+    against_option,
+    as_json,
+    domains_option,
+    list_option,
+    need_store,
+    num_proc_option,
+    overwrite_option,
+    rules_option,
+    store_argument,
+)
+from coig_p.cli.screen import STDOUT, one_line, progress, row_file, row_stream, table
+from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from coig_p.store.store import Store
     from coig_p.validation import Report, Rule
 
-as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object for programs.")
-rules_option = click.option(
-    "--rules",
-    "rules_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="TOML that changes severities, thresholds, word lists, or switches rules off.",
-)
-num_proc_option = click.option(
-    "--num-proc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the shards."
-)
+
+@command("verify")
+@store_argument()
+@as_json
+def verify(store: Path, json_: bool) -> None:
+    """Compare every file of a STORE with its manifest by size, hash and rows. Exits 1 on a difference.
+
+    \b
+    coigp verify store
+    """
+    from coig_p.store.store import Store
+
+    opened = Store.open(store, check_sizes=False)
+    with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
+        problems = opened.verify(advance)
+    if json_:
+        click.echo(json.dumps({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
+    else:
+        for problem in problems:
+            click.echo(one_line(problem), err=True)
+        if not problems:
+            click.echo(f"{printable(str(store))}: {len(opened.manifest.files)} files are as the manifest says")
+    if problems:
+        raise SystemExit(1)
 
 
-against_option = click.option(
-    "--against",
-    "benchmarks",
-    multiple=True,
-    metavar="FILE|STORE|ORG/NAME",
-    help="A benchmark that must not be in it. Repeatable.",
-)
-
-
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
+@command("check")
+@store_argument(required=False)
 @rules_option
 @against_option
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
-@click.option("--domain", "domains", multiple=True, metavar="NAME", help="Only this domain. Repeatable. Default: all.")
+@overwrite_option("a report of an earlier check at DIR")
+@domains_option
 @click.option("--list", "list_", is_flag=True, help="Print the rules and stop.")
 @num_proc_option
 @as_json
@@ -54,6 +73,7 @@ def check(
     rules_file: Path | None,
     benchmarks: tuple[str, ...],
     folder: Path | None,
+    overwrite: bool,
     domains: tuple[str, ...],
     list_: bool,
     num_proc: int,
@@ -75,13 +95,12 @@ def check(
     if list_:
         _print_rules(rules, json_)
         return
-    if store is None:
-        raise click.UsageError("Missing argument 'STORE'.")
+    store = need_store(store)
     if folder is not None:
-        check_folder(folder, FILES, "a report")
+        check_folder(folder, FILES, "a report", overwrite)
     report = checked(store, rules, domains, num_proc, benchmarks)
     if folder is not None:
-        write_report(report, folder)
+        write_report(report, folder, overwrite)
     given = ["--rules", str(rules_file)] if rules_file is not None else []
     given += [word for one in benchmarks for word in ("--against", one)]
     _print_check(report, json_, store, folder, "".join(f" {shlex.quote(word)}" for word in given))
@@ -141,7 +160,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
         for finding in examples(report, id):
             names = ("domain", "query_id", "model", "judge", "field")
             where = " ".join(str(finding[name]) for name in names if finding[name])
-            click.echo(printable(f"    {where}: {finding['excerpt']}".replace("\n", " ")))
+            click.echo(one_line(f"    {where}: {finding['excerpt']}".replace("\n", " ")))
     verdict = "passed" if report.passed else "not to be released"
     click.echo(
         f"{printable(str(store))}: {verdict}; {counts.error:,} errors, {counts.warning:,} warnings, "
@@ -157,11 +176,11 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
         )
 
 
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@command("clean")
+@store_argument()
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
-@click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
-@click.option("--rule", "more", multiple=True, metavar="ID", help="Also drop what this rule names. Repeatable.")
+@overwrite_option("the store at DIR")
+@list_option("--rule", "more", metavar="ID,...", help="Also drop what these rules name. Repeatable.")
 @rules_option
 @against_option
 @num_proc_option
@@ -180,7 +199,7 @@ def clean(
 
     \b
     coigp clean store --out clean
-    coigp clean store --out clean --rule mobile --rule truncated
+    coigp clean store --out clean --rule mobile,truncated
     """
     from coig_p.store.store import Store
     from coig_p.validation import load_rules
@@ -211,10 +230,10 @@ def clean(
         raise SystemExit(1)
 
 
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@command("dedup")
+@store_argument()
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
-@click.option("--overwrite", is_flag=True, help="Replace the store at DIR.")
+@overwrite_option("the store at DIR")
 @click.option("--dry-run", is_flag=True, help="Say what would go and write nothing.")
 @click.option(
     "--scope",
@@ -230,7 +249,12 @@ def clean(
     show_default=True,
     help="Shared n-grams, or the cosine of sentence vectors (queries only).",
 )
-@click.option("--threshold", type=float, help="Smallest similarity. Default: 0.7, with --method semantic 0.85.")
+@click.option(
+    "--similarity",
+    "threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Smallest similarity. Default: 0.7, with --method semantic 0.85.",
+)
 @click.option("--ngram", type=int, help="Characters of an n-gram. Default: 3 for queries, 5 for responses.")
 @click.option("--num-perm", type=int, default=128, show_default=True, help="Values of a MinHash signature.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of signatures and draws.")
@@ -241,7 +265,8 @@ def clean(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="STORE",
-    help="Queries must not be like this store's either, for instance an earlier release's. Repeatable.",
+    help="Queries must not be like this store's either, for instance an earlier release's. "
+    "Repeatable; no commas, since a path may hold one.",
 )
 @click.option("--model", help="With --method semantic: a sentence-transformers model, by name or directory.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep sentence vectors there.")
@@ -266,7 +291,7 @@ def dedup(
 
     \b
     coigp dedup store --out unique
-    coigp dedup store --dry-run --threshold 0.8
+    coigp dedup store --dry-run --similarity 0.8
     coigp dedup store --out new --against last-release
     coigp dedup store --out unique --scope responses
     """
@@ -359,15 +384,15 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     return found
 
 
-@click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@command("contamination")
+@store_argument()
 @click.option(
     "--against",
     "names",
     multiple=True,
     required=True,
     metavar="FILE|STORE|ORG/NAME",
-    help="A benchmark. Repeatable; also hf://.",
+    help="A benchmark. Repeatable; also hf://. No commas, since a path may hold one.",
 )
 @click.option(
     "--profile",
@@ -377,12 +402,25 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     help="What the benchmark calls its prompts and answers.",
 )
 @click.option(
-    "--threshold", type=float, default=0.8, show_default=True, help="Smallest share of its n-grams that stand in ours."
+    "--similarity",
+    "threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.8,
+    show_default=True,
+    help="Smallest share of its n-grams that stand in ours.",
 )
 @click.option("--ngram", "n", type=int, default=5, show_default=True, help="Characters of an n-gram.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all findings to this Parquet file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write all findings there, .parquet or .jsonl; - is JSON Lines on standard output, and nothing else there.",
+)
+@overwrite_option("FILE where it exists")
 @as_json
-def contamination(store: Path, names: tuple[str, ...], out: Path | None, json_: bool, **options: Any) -> None:
+def contamination(
+    store: Path, names: tuple[str, ...], out: Path | None, overwrite: bool, json_: bool, **options: Any
+) -> None:
     """Look for a benchmark's prompts and answers in a STORE. Exits 1 where there are any.
 
     Width, case, script and punctuation are ignored, and a prompt inside a longer query is found.
@@ -390,32 +428,30 @@ def contamination(store: Path, names: tuple[str, ...], out: Path | None, json_: 
     \b
     coigp contamination store --against crbench.jsonl --profile crbench
     coigp contamination store --against org/benchmark --out found.parquet
+    coigp contamination store --against crbench.jsonl --out - | jq .query_id
     """
-    import pyarrow.parquet as pq
-
-    from coig_p.core.atomic import atomic_file
     from coig_p.dedup.contamination import ContaminationConfig, find_contamination, read_benchmarks
-    from coig_p.store.places import check_outside
     from coig_p.store.store import Store
 
     config = ContaminationConfig(**options)
-    if out is not None:
-        check_outside(out, "a file of findings")
+    kind = row_file(out, json_, "a file of findings", overwrite) if out is not None else None
     opened = Store.open(store)
     benchmark = read_benchmarks(names, config)
     with progress("Comparing", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
         findings = find_contamination(opened, benchmark, config, advance)
     if out is not None:
-        with atomic_file(out) as stream:
-            pq.write_table(findings, stream, compression="zstd")
+        with row_stream(out) as stream:
+            _write_findings(findings, stream, kind)
     shown = findings.slice(0, 20).to_pylist()
     looked_for = {"prompts": len(benchmark.prompts), "answers": len(benchmark.answers)}
-    if json_:
+    if out == STDOUT:
+        pass
+    elif json_:
         click.echo(json.dumps({"store": str(store), **looked_for, "findings": findings.num_rows, "examples": shown}))
     else:
         for finding in shown:
             place = " ".join(str(finding[name]) for name in ("domain", "query_id", "field"))
-            click.echo(printable(f"{place}: {finding['excerpt']}".replace("\n", " ")))
+            click.echo(one_line(f"{place}: {finding['excerpt']}".replace("\n", " ")))
         if findings.num_rows > len(shown):
             click.echo(f"... and {findings.num_rows - len(shown):,} more: pass --out FILE")
         click.echo(
@@ -424,3 +460,13 @@ def contamination(store: Path, names: tuple[str, ...], out: Path | None, json_: 
         )
     if findings.num_rows:
         raise SystemExit(1)
+
+
+def _write_findings(findings: pa.Table, stream: IO[bytes], kind: str | None) -> None:
+    if kind == "jsonl":
+        for row in findings.to_pylist():
+            stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        return
+    import pyarrow.parquet as pq
+
+    pq.write_table(findings, stream, compression="zstd")

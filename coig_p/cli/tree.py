@@ -1,0 +1,96 @@
+"""What commands and groups of them are: each takes -v and -q, and is imported when it is named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+Listed = Mapping[str, Sequence[tuple[str, str, str]]]
+
+
+def set_level(verbose: bool = False, quiet: bool = False) -> None:
+    """How much the package's log says."""
+    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    logging.getLogger("coig_p").setLevel(level)
+
+
+def verbosity() -> list[click.Parameter]:
+    """-v and -q. What stands further to the right wins."""
+
+    def said(_context: click.Context, option: click.Parameter, value: bool) -> None:
+        if value:
+            set_level(**{str(option.name): True})
+
+    return [
+        click.Option([short, name], is_flag=True, expose_value=False, callback=said, help=words)
+        for short, name, words in (
+            ("-v", "--verbose", "Say more on standard error."),
+            ("-q", "--quiet", "Say nothing but errors on standard error."),
+        )
+    ]
+
+
+class Command(click.Command):
+    """A command that also takes -v and -q."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += verbosity()
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command of the tree."""
+    return click.command(name, cls=Command)
+
+
+class Group(click.Group):
+    """A group whose commands also take -v and -q."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += verbosity()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the code, which is the order of the work."""
+        return list(self.commands)
+
+
+class Tree(Group):
+    """The commands under headings, none of them imported before it is named.
+
+    Args:
+        listed: for each heading, its commands' names, the modules that hold them and what they do in one line.
+            A module holds a command under the command's name, or with `_command` behind it.
+    """
+
+    def __init__(self, *args: Any, listed: Listed, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.listed = listed
+        self._places = {name: (module, words) for rows in listed.values() for name, module, words in rows}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every name, in the order of the headings."""
+        return list(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, from its module."""
+        if cmd_name not in self._places:
+            return None
+        module, words = self._places[cmd_name]
+        found = import_module(module)
+        command: click.Command = getattr(found, f"{cmd_name}_command", None) or getattr(found, cmd_name)
+        command.short_help = words
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands under their headings."""
+        widest = max(map(len, self._places))
+        for heading, rows in self.listed.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), words) for name, _, words in rows])

@@ -1,0 +1,165 @@
+"""What only a whole process shows: start-up, imports, closed pipes, interruption, a full disk, the scripts' names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import run, run_process
+
+ROW = {
+    "query_id": "m-1",
+    "domain": "math",
+    "query": "1+1等于几？",
+    "responses": [
+        {"model": "a", "text": "等于2。", "scores": [{"judge": "j", "score": 9}]},
+        {"model": "b", "text": "等于3。", "scores": [{"judge": "j", "score": 1.5}]},
+    ],
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROW), encoding="utf-8")
+    return path
+
+
+def test_a_store_is_made_and_read(source: Path, tmp_path: Path) -> None:
+    """The main way, through the interpreter's own streams; -q before and after; the store from the environment."""
+    store = tmp_path / "store"
+    assert "wrote" in run_process("import", source, "--out", store).stdout
+    assert json.loads(run_process("info", "--json", COIGP_STORE=str(store)).stdout)["total"]["pairs"] == 1
+    assert "等于2。" in run_process("-q", "pairs", store, "--out", "-", "-v").stdout
+    assert "the same command" in run_process("--help", program="publish").stdout
+    assert "name a store, or set the variable COIGP_STORE" in run_process("verify", code=2).stderr
+
+
+IMPORTED = """
+import sys
+from coig_p.cli.main import main
+def run(*words):
+    try:
+        main(words)
+    except SystemExit as ended:
+        assert not ended.code, ended.code
+    return {name.partition(".")[0] for name in sys.modules}
+_, source, store = sys.argv
+for words in (["-h"], ["--version"]):
+    assert not run(*words) & {"datasets", "pyarrow", "numpy", "rich", "huggingface_hub"}, words
+for words in (["import", source, "--out", store], ["info", store], ["pairs", store, "--out", "-"], ["stats", store]):
+    assert not run(*words) & {"datasets", "huggingface_hub"}, words
+"""
+
+
+def test_nothing_is_imported_before_it_is_needed(source: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", IMPORTED, str(source), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
+@pytest.mark.parametrize("rows", [1, 3000], ids=["found at shutdown", "found while writing"])
+def test_a_closed_pipe_is_no_error(rows: int, tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(ROW | {"query_id": str(at)}) + "\n" for at in range(rows)), encoding="utf-8")
+    run("import", source, "--out", tmp_path / "store")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "coig_p", "pairs", str(tmp_path / "store"), "--out", "-"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Ctrl-C comes while a module is imported, always at the same moment; and that module makes another error of it.
+INTERRUPTED = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["INTERRUPTED"]:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                raise TypeError("expected a message argument") from None
+sys.meta_path.insert(0, Finder())
+from coig_p.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("module", ["click", "coig_p.cli.looking", "pyarrow"])
+def test_interrupted_while_importing(module: str, store: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "info", str(store)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"INTERRUPTED": module},
+        check=False,
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (130, "interrupted\n", "")
+
+
+LIMITED = """
+import resource, sys
+from coig_p.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
+@pytest.mark.parametrize("command", ["import", "pairs"])
+def test_a_full_disk_is_one_clear_error_and_the_old_files_stay(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    answers = [
+        {"model": model, "text": model + "字" * 4000, "scores": [{"judge": "j", "score": score}]}
+        for model, score in (("a", 1), ("b", 9))
+    ]
+    rows = [ROW | {"query_id": str(at), "responses": answers} for at in range(40)]
+    path.write_text(json.dumps(ROW), encoding="utf-8")
+    run("import", path, "--out", tmp_path / "store")
+    run("pairs", tmp_path / "store", "--out", tmp_path / "out.jsonl")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p != path}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    arguments = {
+        "import": ["import", path, "--out", tmp_path / "store", "--overwrite"],
+        "pairs": ["pairs", tmp_path / "large", "--out", tmp_path / "out.jsonl", "--overwrite"],
+    }[command]
+    if command == "pairs":
+        run("import", path, "--out", tmp_path / "large")
+        before |= {p: p.read_bytes() for p in (tmp_path / "large").rglob("*") if p.is_file()}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert re.search(r"error: .*File too large", done.stderr)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p != path} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_standard_output_that_is_full_is_one_clear_error(store: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "coig_p", "info", str(store)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*No space left on device\n", done.stderr)
