@@ -7,6 +7,7 @@
         ImportFailed          nothing was imported; carries the report (coig_p.ingest.accounting)
       StoreError              not a whole, readable store
       RemoteError             exit 3: the network, the Hub or its permissions
+        Absent                a repository that is not there, or not to be seen (coig_p.publish.client)
 
 Each message says what was wrong and what to do next. The command line prints the message
 alone and exits with ``exit_code``. All of them can be pickled, so that they come whole out of
