@@ -10,7 +10,7 @@ import multiprocessing
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 WORKERS = 2  # each holds an item; more would be faster on more cores, and hold more
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """The same items, one made ahead by a thread."""
     ready: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=1)
     stop = threading.Event()
@@ -43,7 +43,7 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         except BaseException as error:
             offer(False, error)
         finally:
-            items.close()  # type: ignore[attr-defined]
+            items.close()
 
     worker = threading.Thread(target=work, name="coig_p-ahead", daemon=True)
     worker.start()

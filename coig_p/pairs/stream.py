@@ -7,7 +7,7 @@ the shard's size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -73,14 +73,14 @@ def _tables(
 
 def _each(
     batches: Iterator[pa.RecordBatch], make: Callable[[pa.RecordBatch], Iterator[pa.Table]]
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table, None, None]:
     for batch in batches:
         yield from make(batch)
 
 
 def _batches(
     stream: Any, row_groups: Sequence[int] | None, first_batch_size: int, split: OneSplit | None
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch, None, None]:
     with pq.ParquetFile(stream) as shard:
         groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
         for at, group in enumerate(groups):

@@ -23,7 +23,7 @@ from turning import turned
 from coig_p.annotate import asking as package
 from coig_p.annotate.asking import asker as module
 from coig_p.annotate.asking.asker import Asker
-from coig_p.annotate.asking.client import Reply
+from coig_p.annotate.asking.client import Client, Reply
 from coig_p.annotate.asking.costs import (
     MONEY,
     Tokens,
@@ -69,8 +69,8 @@ def requests(endpoint: Endpoint, number: int, *, asks: int = 1, words: int = 1) 
 
 
 @dataclass
-class Models:
-    """Stand-ins for clients: what each attempt brings is drawn from its request and how often that came."""
+class Models(Client):
+    """Clients without connections: what each attempt brings is drawn from its request and how often that came."""
 
     faults: dict[str, float] = field(default_factory=dict)
     slowest: float = 0.0

@@ -43,7 +43,8 @@ TREE = every_command()
 
 
 def test_every_field_of_the_configs_is_an_option() -> None:
-    for name, configs in {"pairs": [PairConfig], "export": [PairConfig, SplitConfig, ShardConfig]}.items():
+    taken: dict[str, list[type[Any]]] = {"pairs": [PairConfig], "export": [PairConfig, SplitConfig, ShardConfig]}
+    for name, configs in taken.items():
         options = {option.name for option in TREE[name].params} | {"format"}  # which export has another option for
         for config in configs:
             assert {option.name for option in fields(config)} <= options

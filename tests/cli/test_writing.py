@@ -29,12 +29,12 @@ def test_what_exists_is_replaced_only_with_overwrite(store: Path, tmp_path: Path
     shutil.copytree(store, copied)
     benchmark = tmp_path / "bench.jsonl"
     benchmark.write_text(json.dumps({"question": "二加二等于几"}) + "\n")
-    files = {
+    files: dict[str, list[object]] = {
         "pairs.jsonl": ["pairs", store],
         "found.parquet": ["contamination", store, "--against", benchmark],
         "run.toml": ["annotate", "init"],
     }
-    folders = {
+    folders: dict[str, list[object]] = {
         "statistics": ["stats", store],
         "sweep": ["sweep", store, "--thresholds", "1"],
         "export": ["export", store, "--for", "trl-dpo"],

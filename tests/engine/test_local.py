@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_no_more_is_made_ahead_than_one_item_that_waits_and_one_in_hand(monkeypa
     settled = threading.Event()  # the maker has met a full queue, or has come to the end without meeting one
     made: list[int] = []
 
-    def source() -> Iterator[int]:
+    def source() -> Generator[int, None, None]:
         try:
             for item in range(100):
                 made.append(item)
@@ -51,7 +51,7 @@ def test_no_more_is_made_ahead_than_one_item_that_waits_and_one_in_hand(monkeypa
 
 
 def test_items_come_in_order_and_an_error_after_those_before_it() -> None:
-    def source() -> Iterator[int]:
+    def source() -> Generator[int, None, None]:
         yield from range(3)
         raise ZeroDivisionError
 
@@ -69,7 +69,7 @@ def test_results_come_in_the_order_of_their_items(number: int) -> None:
 def test_no_more_items_are_drawn_than_workers_can_hold() -> None:
     drawn: list[int] = []
 
-    def source() -> Iterator[int]:
+    def source() -> Generator[int, None, None]:
         for item in range(50):
             drawn.append(item)
             yield item

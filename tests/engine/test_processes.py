@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,8 @@ def test_few_items_are_taken_before_their_turn(processes: int | None, ahead: int
 
 @pytest.mark.parametrize("processes", [None, 1, 2])
 def test_an_error_is_raised_where_its_item_is_due(processes: int | None) -> None:
-    results = in_order(len, ["a", "bc", 3, "d"], processes)  # type: ignore[list-item]
+    items: list[Any] = ["a", "bc", 3, "d"]
+    results = in_order(len, items, processes)
     assert [next(results), next(results)] == [("a", 1), ("bc", 2)]
     with pytest.raises(TypeError, match="len"):
         next(results)

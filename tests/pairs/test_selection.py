@@ -45,7 +45,7 @@ OTHER: dict[str, Any] = {
     "world_size": 2,
     "workers": 2,
 }
-NEEDS = {"split_seed": {"test_size": 0.25}, "clusters": {"test_size": 0.25}}
+NEEDS: dict[str, dict[str, Any]] = {"split_seed": {"test_size": 0.25}, "clusters": {"test_size": 0.25}}
 CONFIGS = (PairConfig, SplitConfig, ShardConfig)
 
 
@@ -61,9 +61,9 @@ def manifest(domains: tuple[str, ...] = ("math", "chat"), splits: tuple[str, ...
 
 def selected(weights: Mapping[str, float] | None = None, **options: Any) -> Selection:
     pairs, cut, order = (
-        config(**{name: options[name] for name in option_names(config) if name in options}) for config in CONFIGS
+        {name: options[name] for name in option_names(config) if name in options} for config in CONFIGS
     )
-    return select(manifest(), pairs, cut=cut, order=order, weights=weights)
+    return select(manifest(), PairConfig(**pairs), cut=SplitConfig(**cut), order=ShardConfig(**order), weights=weights)
 
 
 def nothing_is_none(value: Any) -> bool:
@@ -200,7 +200,12 @@ def test_the_manifest_is_read_once_a_call(store: Path, tmp_path: Path, cache: st
 
 def test_builder_export_and_one_file_select_the_same_rows(tmp_path: Path, cache: str) -> None:
     store = make_store(tmp_path / "store", make_rows({"math": 20, "chat": 20}, seed=5))
-    options = {"threshold": 1.5, "judges": ["judge-a"], "strategy": "adjacent", "max_pairs_per_query": 1}
+    options: dict[str, Any] = {
+        "threshold": 1.5,
+        "judges": ["judge-a"],
+        "strategy": "adjacent",
+        "max_pairs_per_query": 1,
+    }
     loaded = load_dataset("coig-p", "math", data_dir=str(store), split="train", cache_dir=cache, **options)
     counts, _ = write_pairs(store, tmp_path / "pairs.jsonl", PairConfig(**options), domains=["math"])
     written = export_store(store, tmp_path / "out", ExportConfig("trl-dpo", PairConfig(**options), domains=["math"]))

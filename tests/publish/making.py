@@ -34,8 +34,8 @@ def make_release(store: Path, folder: Path, note: str = "") -> Path:
         shutil.copyfile(store / file.path, folder / file.path)
         files.append(file)
     configs: list[dict[str, Any]] = []
+    (split,) = manifest.splits()
     for domain in manifest.domains:
-        (split,) = {file.split for file in manifest.data_files(domain)}
         path = f"pairs/{domain}/{split}-00000-of-00001.parquet"
         counts, _ = write_pairs(store, folder / path, PairConfig(), domains=[domain])
         files.append(describe_file(folder, path, "pairs", rows=counts[domain]))

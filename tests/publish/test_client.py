@@ -55,7 +55,10 @@ class Server:
         return HubRepo("org/name", "https://hub.example.org", None, None, Path(), 1.0, self.waited.append)
 
     def change(self) -> None:
-        self.repo().change("committing", lambda: self.act() and None, self.happened)
+        def act() -> None:
+            self.act()
+
+        self.repo().change("committing", act, self.happened)
 
 
 @pytest.mark.parametrize(
@@ -137,4 +140,6 @@ def test_a_server_that_asks_for_too_long_is_told_of() -> None:
 
 def test_an_error_of_our_own_is_no_trouble_of_the_network() -> None:
     assert trouble_of(UsageError("a mirror")) is None
-    assert trouble_of(ValueError("<html>")).garbled
+    trouble = trouble_of(ValueError("<html>"))
+    assert trouble is not None
+    assert trouble.garbled

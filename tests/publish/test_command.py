@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import huggingface_hub
@@ -62,7 +63,7 @@ def run_process(*arguments: object, endpoint: str = "", warnings: str = "error",
 
 
 def test_publish_plan_status(hub: LocalHub, release: Path) -> None:
-    where = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
+    where: dict[str, Any] = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
     planned = json.loads(run_publish(release, REPO, "--version", "1.0.0", "--dry-run", "--json", **where).stdout)
     assert hub.repositories == {}
     assert {file["path"] for file in planned["add"]} >= {"README.md", "manifest.json"}
@@ -134,7 +135,7 @@ def test_the_token_is_nowhere(hub: LocalHub, release: Path, tmp_path: Path) -> N
 
 def test_a_server_that_repeats_the_token(release: Path, tmp_path: Path) -> None:
     with LocalHub(tmp_path / "hub", ACCOUNTS, handler=Echoing).serving() as hub:
-        where = {"HF_ENDPOINT": hub.endpoint}
+        where: dict[str, Any] = {"HF_ENDPOINT": hub.endpoint}
         done = run_publish(release, REPO, "--version", "1.0.0", "-v", "--token", TOKEN, code=3, **where)
         shown = run_publish("--status", REPO, "-v", "--token", TOKEN, **where)
     assert "Forbidden for Bearer <token>" in done.stderr

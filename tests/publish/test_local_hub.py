@@ -16,6 +16,7 @@ import pytest
 from faults import REPO
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.hf_api import RepoFile
 from make import make_rows, make_store
 from making import count_footers, make_release
 from trials import ACCOUNTS, TOKEN
@@ -122,7 +123,9 @@ def test_refs_and_commits(tmp_path: Path) -> None:
         commit(api, {"a/e.txt": b"e"}, delete=["a/b.txt"])
         files = {file.path: file for file in api.list_repo_tree(REPO, repo_type="dataset", recursive=True)}
         assert set(files) == {".gitattributes", "a", "a/e.txt", "c.txt"}
-        assert files["c.txt"].blob_id == hashlib.sha1(b"blob 1\0c").hexdigest()
+        regular = files["c.txt"]
+        assert isinstance(regular, RepoFile)
+        assert regular.blob_id == hashlib.sha1(b"blob 1\0c").hexdigest()
         assert [at.title for at in api.list_repo_commits(REPO, repo_type="dataset")] == ["c", "c", "initial commit"]
         info = api.get_paths_info(REPO, ["c.txt", "a", "none"], repo_type="dataset")
         assert [at.path for at in info] == ["c.txt", "a"]

@@ -55,6 +55,10 @@ def correct_card(repository: Repository) -> None:
     repository.commit("main", {"README.md": repository.objects.regular(b"corrected")}, [], "a correction")
 
 
+def delete_branch(repository: Repository) -> None:
+    repository.refs.pop(BRANCH, None)
+
+
 def test_a_main_that_moved_is_left_as_it_is(hub: FaultyHub, releases: tuple[Path, Path]) -> None:
     """The commit names the main that was looked at; without that it would undo the correction in silence."""
     fault = meddle(hub, "POST /commit/main", correct_card)
@@ -135,7 +139,7 @@ def test_a_branch_that_goes_at_any_moment(hub: FaultyHub, releases: tuple[Path, 
     said = []
     for at in [at for at, kind in enumerate(asked) if "/resolve/" not in kind and "/lfs/" not in kind]:
         repository.refs, repository.commits = dict(refs), dict(commits)
-        fault = meddle(hub, at, lambda repository: repository.refs.pop(BRANCH, None) and None)
+        fault = meddle(hub, at, delete_branch)
         try:
             publish_to(hub, releases[1])
         except CoigPError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from make import make_rows, make_store
@@ -112,7 +113,7 @@ def test_refusals(hub: ModelScope, release: Path) -> None:
 
 
 def test_the_command(hub: ModelScope, release: Path, tmp_path: Path) -> None:
-    where = {"MODELSCOPE_ENDPOINT": hub.endpoint, "MODELSCOPE_API_TOKEN": TOKEN}
+    where: dict[str, Any] = {"MODELSCOPE_ENDPOINT": hub.endpoint, "MODELSCOPE_API_TOKEN": TOKEN}
     rest = ("--version", "1.0.0", "--target", "modelscope", "--json", "-v")
     planned = json.loads(run_publish(release, REPO, *rest, "--dry-run", **where).stdout)
     done = run_publish(release, REPO, *rest, **where)

@@ -49,7 +49,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.mark.parametrize("num_proc", [1, 2])
 def test_one_reading_says_what_each_of_three_says(broken: Store, num_proc: int) -> None:
-    seen = []
+    seen: list[int] = []
     config = PairConfig(threshold=1.5, strategy="adjacent")
     found = observe_store(broken, config, RULES, num_proc, seen.append)
     assert found.report.findings.equals(check(broken).findings)

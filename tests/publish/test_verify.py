@@ -14,7 +14,7 @@ from making import make_release
 from coig_p.errors import DataError, RemoteError
 from coig_p.publish.client import HubRepo
 from coig_p.publish.plan import Release, read_release
-from coig_p.publish.verify import Loaded, expected_rows, load_in_process, verify_commit
+from coig_p.publish.verify import Load, Loaded, expected_rows, load_in_process, verify_commit
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def root_of(release: Release) -> Path:
     return release.files[-1].source.parent
 
 
-def script(*answers: Loaded) -> tuple[list[str], object]:
+def script(*answers: Loaded) -> tuple[list[str], Load]:
     """Loading that answers so, one call after the other, and the ways that were asked for."""
     left, ways = list(answers), list[str]()
 

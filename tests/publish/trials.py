@@ -264,7 +264,7 @@ def _publish(endpoint: str, folder: Path, version: str, loads: bool, log: Path |
     if not loads:
         verify.load_in_process = count_footers
     slept = time.sleep
-    time.sleep = lambda seconds: slept(seconds * _SLEEP)
+    time.sleep = lambda seconds: slept(float(seconds) * _SLEEP)
     constants.HF_HUB_OFFLINE = False
     os.environ["HF_ENDPOINT"] = endpoint
     os.environ["HF_TOKEN"] = TOKEN

@@ -54,7 +54,8 @@ def by_place(rows: Rows) -> dict[tuple[str, str], Rows]:
 
 def in_pieces(rows: Rows, seed: int) -> list[tuple[str, str, Rows]]:
     """Rows in another order, cut at random, the pieces in another order again."""
-    rng, pieces = random.Random(seed), []
+    rng = random.Random(seed)
+    pieces: list[tuple[str, str, Rows]] = []
     for (domain, split), own in by_place(rng.sample(rows, len(rows))).items():
         while own:
             size = rng.randint(1, len(own))
@@ -76,7 +77,8 @@ def counted(
     rows: Rows, nothing: Callable[[], Counted], add: Callable[[Counted, Observed, str, str], None], seed: int | None
 ) -> Counted:
     """In one batch a domain and split, or, with a seed, in pieces that are merged in some tree."""
-    pieces = [(*place, own) for place, own in by_place(rows).items()] if seed is None else in_pieces(rows, seed)
+    whole = [(domain, split, own) for (domain, split), own in by_place(rows).items()]
+    pieces = whole if seed is None else in_pieces(rows, seed)
     parts = [nothing()]
     for domain, split, own in pieces:
         part = nothing()
@@ -111,7 +113,8 @@ def test_statistics_do_not_depend_on_order_batches_or_merging(rows: Rows, option
         assert (share.n, share.share) == (said.total(), said[verdict] / said.total() if said.total() else None)
     judges = {name for name in judges_of(rows) if config.judges is None or name in config.judges}
     for judge in judges:
-        own, others = [], []
+        own: list[Fraction] = []
+        others: list[Fraction] = []
         for row in rows:
             mine = response_values(row, "mean", (judge,), config.include_self_judged)
             rest = tuple(judges - {judge})
@@ -161,7 +164,7 @@ def test_query_ids_that_stand_twice_are_found_in_any_order(ids: list[str | None]
     rng = random.Random(seed)
     parts = [Totals(MANIFEST)]
     for one in ids:
-        row = {"query_id": one, "domain": "math", "query": "问", "responses": [], "comparisons": None}
+        row: dict[str, Any] = {"query_id": one, "domain": "math", "query": "问", "responses": [], "comparisons": None}
         part = Totals(MANIFEST)
         part.add(Observed(batch_of([row])))
         parts.append(part)
@@ -197,7 +200,7 @@ def test_ids_whose_hashes_are_equal_but_that_differ_do_not_stand_twice(monkeypat
 
 
 def test_a_batch_of_two_domains_is_counted_by_domain() -> None:
-    rows = [
+    rows: Rows = [
         {"query_id": f"q{at}", "domain": ("math", "chat")[at % 2], "query": "问", "responses": []} for at in range(5)
     ]
     totals = Totals(replace(MANIFEST, files=()))

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import fields
+from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def check_share(found: Share, yes: int, n: int) -> None:
     assert found.n == n
     assert found.share == (pytest.approx(yes / n, abs=1e-6) if n else None)
     if found.low is not None:
+        assert found.share is not None
+        assert found.high is not None
         assert 0 <= found.low <= found.share <= found.high <= 1
 
 
@@ -110,7 +113,8 @@ def check_summary(found: DomainStatistics, rows: list[dict[str, Any]], pairs: li
 def check_judges(found: DomainStatistics, rows: list[dict[str, Any]], self_judged: bool) -> None:
     """Mean score and leniency of each judge, in fractions."""
     for name, judge in found.judges.items():
-        own, offsets = [], []
+        own: list[Fraction] = []
+        offsets: list[Fraction] = []
         others = tuple(set(found.judges) - {name})
         for row in rows:
             mine = response_values(row, "mean", (name,), self_judged)

@@ -37,7 +37,9 @@ def observed(draw: st.DrawFn) -> list[Row]:
         responses = []
         for model in models:
             judges = draw(st.sampled_from([None, [], ["j"], ["j", "k"]]))
-            scores = judges and [{"judge": judge, "dimension": "overall", "score": 5.0} for judge in judges]
+            scores: list[Row] | None = None
+            if judges is not None:
+                scores = [{"judge": judge, "dimension": "overall", "score": 5.0} for judge in judges]
             responses.append({"model": model, "text": f"{model} {at}", "scores": scores})
         comparisons = None
         if draw(st.booleans()):

@@ -106,7 +106,9 @@ def test_loaded_rows_train(tiny: dict[bool, str], kind: str, form: str, streamin
 def test_exports_train(tiny: dict[bool, str], kind: str, conversational: bool, tmp_path: Path) -> None:
     """Streamed by the stock library, with max_steps as shards.json tells it for one epoch."""
     found = export_store(BUNDLED, tmp_path / "rows", ExportConfig(f"trl-{kind}", conversational=conversational))
-    assert found.splits["train"].epoch.max_steps[8] >= STEPS
+    epoch = found.splits["train"].epoch
+    assert epoch is not None
+    assert epoch.max_steps[8] >= STEPS
     rows = load_dataset(str(tmp_path / "rows"), split="train", streaming=True)
     falls(losses(tiny, kind, rows.take(8), tmp_path / "out"))
 

@@ -20,11 +20,11 @@ from strategies import examples
 import coig_p.validation
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
+from coig_p.stats.observed import Observed
 from coig_p.store.manifest import Manifest
 from coig_p.validation import FINDINGS, RULES, Counts, Report, Rule, check, load_rules
 from coig_p.validation.checks import CHECKS
 from coig_p.validation.checks.rows import BatchView, Spot
-from coig_p.validation.checks.texts import Texts
 from coig_p.validation.findings import from_spots, make_findings, ordered
 
 RULE = Rule("<b>", "error", ("response",), "<script>alert(1)</script>", "rows", {})
@@ -127,7 +127,8 @@ def test_spots_become_findings_as_row_by_row(case: tuple[pa.RecordBatch, list[Sp
     wanted = []
     for spot in spots:
         row = rows[spot.row]
-        finding = dict.fromkeys(FINDINGS.names) | {"rule": "<b>", "severity": "error", "excerpt": "w"}
+        finding: dict[str, Any] = dict.fromkeys(FINDINGS.names)
+        finding |= {"rule": "<b>", "severity": "error", "excerpt": "w"}
         finding |= {"domain": "math", "query_id": row["query_id"]}
         if spot.comparison >= 0:
             judge = row["comparisons"][spot.comparison]["judge"]
@@ -139,7 +140,7 @@ def test_spots_become_findings_as_row_by_row(case: tuple[pa.RecordBatch, list[Sp
                 finding |= {"score": spot.score, "judge": response["scores"][spot.score]["judge"]}
                 finding["field"] += f".scores[{spot.score}].score"
         wanted.append(finding)
-    view = BatchView(batch, Texts(batch), Manifest(score_range=(1, 10), default_threshold=2, tool="test"))
+    view = BatchView(Observed(batch), Manifest(score_range=(1, 10), default_threshold=2, tool="test"))
     assert from_spots(RULE, spots, view).to_pylist() == wanted
 
 

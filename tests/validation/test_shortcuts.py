@@ -41,8 +41,7 @@ def test_runs_of_digits_are_those_that_a_pattern_finds(responses: list[str]) -> 
     wanted = []
     for text, start in enumerate(texts.starts[:-1].tolist()):
         for found in re.finditer(r"[1２](?:[ -]?[1２])*", texts.string(text)):
-            digits = len(re.findall("[1２]", found[0]))
-            wanted.append((start + found.start(), start + found.end(), digits))
+            wanted.append((start + found.start(), start + found.end(), len(re.findall("[1２]", found[0]))))
     begin, end, digits = _runs(texts, (ord(" "), ord("-")))
     assert list(zip(begin.tolist(), end.tolist(), digits.tolist(), strict=True)) == wanted
 
