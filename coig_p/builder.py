@@ -34,6 +34,7 @@ from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.writing import sha256_of
 
 ALL = "all"
+FOUND = "_found"  # under this name registration hands on the Location that it looked up
 _OPTIONS = (
     *(name for config in (PairConfig, SplitConfig, ShardConfig) for name in option_names(config)),
     "weights",
@@ -147,7 +148,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         options.pop("config_id", None)
         if options.pop("data_files", None):
             raise UsageError("data_files= is not for coig-p: name a whole store with data_dir=")
-        location = locate(options.pop("data_dir", None), self.token)
+        data_dir, found = options.pop("data_dir", None), options.pop(FOUND, None)
+        location = found or locate(data_dir, self.token)
         config = make_config(location, config_name, options)
         # The id names the cache directory.
         return config, f"{config.name}-{Hasher.hash((*cache_key(config, location), custom_features))}"

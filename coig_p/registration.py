@@ -154,7 +154,7 @@ def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> 
     import datasets.load
     from datasets.data_files import DataFilesPatternsDict
 
-    from coig_p.builder import CoigPConfig, config_names
+    from coig_p.builder import FOUND, CoigPConfig, config_names
     from coig_p.core.code import code_hash
     from coig_p.errors import UsageError
     from coig_p.schema import NAME
@@ -168,7 +168,7 @@ def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> 
     return datasets.load.DatasetModule(
         _MODULE,
         code_hash(),
-        # The root is pinned to a commit, so both look-ups of one call see the same revision.
-        {"data_dir": location.root, "dataset_name": NAME},
+        # The store that was found goes along: the builder does not look for it again.
+        {"data_dir": location.root, FOUND: location, "dataset_name": NAME},
         builder_configs_parameters=datasets.load.BuilderConfigsParameters(builder_configs=configs),
     )

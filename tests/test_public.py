@@ -54,7 +54,7 @@ PUBLIC = {
         "status",
         "write_release",
     ],
-    "coig_p.store": ["Location", "Manifest", "Part", "Store", "StoreFile", "locate", "write_store"],
+    "coig_p.store": ["Manifest", "Part", "Store", "StoreFile", "write_store"],
     "coig_p.validation": [
         "Counts",
         "FINDINGS",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -90,4 +91,9 @@ def _pool(processes: int | None) -> Executor:
     if processes is None:
         return ThreadPoolExecutor(WORKERS, thread_name_prefix="coig_p")
     # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal: the one that started this one answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
