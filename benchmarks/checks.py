@@ -66,7 +66,7 @@ def measure(way: str, store: Path) -> Measured:
 
 def time_rules(store: Path) -> dict[str, float]:
     """Seconds of each text and row rule, of what they share, over one shard; not of totals' sums."""
-    from coig_p.stats.observed import Observed
+    from coig_p.stats.batch import Observed
     from coig_p.store.store import Store
     from coig_p.store.writing import ROWS_PER_GROUP
     from coig_p.validation.checks import CHECKS

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from datasets.arrow_reader import ArrowReader
 from datasets.fingerprint import Hasher
 
-from coig_p.core.code import code_hash
+from coig_p.core.code_hash import code_hash
 from coig_p.engine.local import ahead
 from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig

@@ -77,7 +77,7 @@ def register() -> bool:
     except ImportError:  # somebody's own module of that name, or a datasets that does not import: it says so itself
         return False
 
-    from coig_p.core.code import code_hash
+    from coig_p.core.code_hash import code_hash
     from coig_p.schema import NAME
 
     table: Any = getattr(datasets.packaged_modules, "_PACKAGED_DATASETS_MODULES", None)
@@ -155,7 +155,7 @@ def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> 
     from datasets.data_files import DataFilesPatternsDict
 
     from coig_p.builder import FOUND, CoigPConfig, config_names
-    from coig_p.core.code import code_hash
+    from coig_p.core.code_hash import code_hash
     from coig_p.errors import UsageError
     from coig_p.schema import NAME
     from coig_p.store.locate import locate

@@ -13,10 +13,10 @@ from coig_p.annotate.asking.message import read_body
 from coig_p.annotate.asking.request import PENDING, Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.stages import count_of
+from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import QUERY, query_request
-from coig_p.annotate.tasks.reading import read_answer
 
 _LATELY = 300.0  # seconds over which a rate is measured
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better

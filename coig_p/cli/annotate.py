@@ -409,7 +409,7 @@ def _estimate(config: RunConfig, json_: bool) -> None:
 
 def _batch_out(config: RunConfig, folder: Path, overwrite: bool, json_: bool) -> None:
     from coig_p.annotate.asking.ledger import LedgerWriter
-    from coig_p.annotate.batches import batch_out
+    from coig_p.annotate.batch_stages import batch_out
 
     with LedgerWriter.open(config.folder) as ledger:
         stage, written = batch_out(config, ledger, folder, overwrite)
@@ -426,7 +426,7 @@ def _batch_out(config: RunConfig, folder: Path, overwrite: bool, json_: bool) ->
 
 def _batch_in(config: RunConfig, paths: tuple[Path, ...], json_: bool) -> None:
     from coig_p.annotate.asking.ledger import LedgerWriter
-    from coig_p.annotate.batches import batch_in
+    from coig_p.annotate.batch_stages import batch_in
 
     with LedgerWriter.open(config.folder) as ledger:
         found = batch_in(config, ledger, paths)

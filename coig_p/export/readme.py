@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from coig_p.export.results import Written
 from coig_p.export.trainers import TRAINERS
 from coig_p.export.trainers.forms import Form
-from coig_p.export.written import Written
 
 
 def readme(form: Form, written: Written, out: Path) -> str:

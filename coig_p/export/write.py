@@ -30,16 +30,17 @@ from coig_p.core.atomic import atomic_directory
 from coig_p.core.lengths import Lengths, read_tokenizer
 from coig_p.errors import DataError, UsageError
 from coig_p.export.readme import readme
+from coig_p.export.results import Epoch, Written, WrittenShard, WrittenSplit
 from coig_p.export.shuffle import Spill, interleaved, parts_for
 from coig_p.export.trainers import TRAINERS, find_form
 from coig_p.export.trainers.forms import Form
-from coig_p.export.written import Epoch, Written, WrittenShard, WrittenSplit
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig, shuffle_keys
 from coig_p.pairs.rows import ResponseRows, Rows, find_rows
 from coig_p.pairs.selection import Selection, SplitPart, one_split, select
 from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
 from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
+from coig_p.store.places import check_directory, check_outside
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, even_sizes
 
@@ -105,7 +106,7 @@ def export_store(
     """
     form = find_form(config.trainer, conversational=config.conversational, system=config.system)
     opened = store if isinstance(store, Store) else Store.open(store)
-    _check_target(out, opened.path, overwrite)
+    check_export(out, opened.path, overwrite)
     selection = select(
         opened.manifest,
         replace(config.pairs, format=form.rows),
@@ -143,18 +144,12 @@ def export_store(
     return written
 
 
-def _check_target(out: Path, store: Path, overwrite: bool) -> None:
-    if out.is_symlink():
-        raise UsageError(f"{out} is a symbolic link: name the directory itself")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: an export is a directory")
-    if out.resolve() == store.resolve() or store.resolve() in out.resolve().parents:
-        raise UsageError(f"{out} lies in the store: choose another place")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / SHARDS).is_file():
-            raise UsageError(f"{out} exists and is not an export: choose another place")
-        if not overwrite:
-            raise UsageError(f"{out} exists: pass --overwrite to replace it, or choose another place")
+def check_export(out: Path, store: Path, overwrite: bool) -> None:
+    """Raise UsageError where an export of `store` cannot be written to `out`."""
+    if out.resolve() == store.resolve():
+        raise UsageError(f"{out} is the store itself: choose another place")
+    check_outside(out, "an export")
+    check_directory(out, SHARDS, "an export", overwrite)
 
 
 class _Source:

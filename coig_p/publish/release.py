@@ -25,7 +25,7 @@ from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
-from coig_p.publish.observing import observe_store
+from coig_p.publish.one_pass import observe_store
 from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
 from coig_p.report.figures import statistics_plots, sweep_plots

@@ -20,10 +20,10 @@ from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.labels import Names
 from coig_p.stats.agreement import VERDICTS, offsets
+from coig_p.stats.batch import Observed
 from coig_p.stats.distribution import distribution
 from coig_p.stats.intervals import Moments, moments, moments_by, no_moments, share
 from coig_p.stats.judges import JudgeCounts, ModelCounts, verdict_moments, verdict_shares
-from coig_p.stats.observed import Observed
 from coig_p.stats.results import CombinationCounts, Counts, DomainStatistics, Lengths, Statistics
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches

@@ -24,10 +24,10 @@ from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import at_each_level, is_nested
 from coig_p.stats.agreement import VERDICTS
+from coig_p.stats.batch import Observed
 from coig_p.stats.distribution import nice_step
 from coig_p.stats.intervals import Moments, Share, moments, no_moments, share
 from coig_p.stats.judges import verdict_moments, verdict_shares
-from coig_p.stats.observed import Observed
 from coig_p.stats.results import SecondJudge, as_json_text, described, flat_frame, plain
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from coig_p.engine.local import in_order
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.stats.observed import Observed
+from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP

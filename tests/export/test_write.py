@@ -501,7 +501,7 @@ def test_an_export_is_replaced_only_when_told(store: Path, tmp_path: Path) -> No
     export(store, out)
     before = (out / "shards.json").read_bytes()
     assert "--overwrite" in run("export", store, "--for", "trl-kto", "--out", out, code=2).stderr
-    with pytest.raises(UsageError, match="lies in the store"):
+    with pytest.raises(UsageError, match="is inside the store"):
         export(store, store / "x")
     assert (out / "shards.json").read_bytes() == before
     export_store(store, out, ExportConfig("trl-kto"), overwrite=True)

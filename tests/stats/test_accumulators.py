@@ -19,8 +19,8 @@ from strategies import examples, extreme_rows, many_dimension_rows, pair_options
 from coig_p.pairs.config import PairConfig
 from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.agreement import VERDICTS
+from coig_p.stats.batch import Observed
 from coig_p.stats.counts import StatisticsCounts
-from coig_p.stats.observed import Observed
 from coig_p.stats.sweep import SweepCounts
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.validation import load_rules

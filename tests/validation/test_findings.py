@@ -20,7 +20,7 @@ from strategies import examples
 import coig_p.validation
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
-from coig_p.stats.observed import Observed
+from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest
 from coig_p.validation import FINDINGS, RULES, Counts, Report, Rule, check, load_rules
 from coig_p.validation.checks import CHECKS

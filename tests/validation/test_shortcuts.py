@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coig_p.schema import RAW_SCHEMA
-from coig_p.stats.observed import Observed
+from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest
 from coig_p.validation.checks.integrity import _different_10_grams, _last_visible, self_identity
 from coig_p.validation.checks.privacy import _runs

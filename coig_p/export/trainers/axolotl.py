@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from coig_p.export.results import Written
 from coig_p.export.trainers.forms import (
     MESSAGE,
     Columns,
@@ -21,7 +22,6 @@ from coig_p.export.trainers.forms import (
     sides,
 )
 from coig_p.export.trainers.snippets import BETA, RATE, command
-from coig_p.export.written import Written
 
 
 def _make(rows: pa.Table, system: str | None) -> Columns:

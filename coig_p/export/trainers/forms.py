@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
 from coig_p.errors import DataError
-from coig_p.export.written import Written
+from coig_p.export.results import Written
 from coig_p.pairs.rows import blank, messages
 from coig_p.schema import MESSAGES_TYPE
 

@@ -6,9 +6,9 @@ import json
 
 import pyarrow as pa
 
+from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, constant, facts, schema, sides, strings
 from coig_p.export.trainers.snippets import BETA, RATE, command
-from coig_p.export.written import Written
 
 _NAME = "coig_p"
 _SYSTEM = "system"

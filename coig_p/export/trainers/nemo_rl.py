@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, last_text, prompt, schema
 from coig_p.export.trainers.snippets import command
-from coig_p.export.written import Written
 from coig_p.pairs.rows import messages
 from coig_p.schema import MESSAGES_TYPE
 

@@ -6,8 +6,8 @@ import json
 
 import pyarrow as pa
 
+from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, lists, prompt, schema, strings
-from coig_p.export.written import Written
 
 
 def _strings(rows: pa.Table, system: str | None) -> Columns:

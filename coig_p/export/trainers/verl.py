@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, constant, facts, prompt, schema
-from coig_p.export.written import Written
 from coig_p.schema import MESSAGES_TYPE
 
 _REWARD_MODEL = pa.struct([("style", pa.string()), ("ground_truth", pa.string())])

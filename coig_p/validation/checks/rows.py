@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import response_values
 from coig_p.schema import SCORE_GRID
-from coig_p.stats.observed import Observed
+from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest
 from coig_p.validation.checks.texts import Index
 

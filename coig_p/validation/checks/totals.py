@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import Names
-from coig_p.stats.observed import Observed
+from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest
 
 

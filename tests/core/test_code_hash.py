@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coig_p.core.code import PACKAGE, code_files, code_hash
+from coig_p.core.code_hash import PACKAGE, code_files, code_hash
 
 # What the builder imports and what cannot change a row: messages, a version number, the hook in datasets.
 CHANGES_NO_ROW = {"__init__.py", "_version.py", "errors.py", "registration.py"}

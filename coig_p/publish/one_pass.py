@@ -9,8 +9,8 @@ from pathlib import Path
 
 from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig
+from coig_p.stats.batch import Observed
 from coig_p.stats.counts import StatisticsCounts
-from coig_p.stats.observed import Observed
 from coig_p.stats.results import Statistics
 from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thresholds
 from coig_p.store.manifest import Manifest, StoreFile

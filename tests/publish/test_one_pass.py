@@ -12,9 +12,9 @@ import pytest
 from make import make_rows, make_store
 
 from coig_p.pairs.config import PairConfig
-from coig_p.publish import observing
-from coig_p.publish.observing import observe_store
-from coig_p.stats import observed as stats_observed
+from coig_p.publish import one_pass
+from coig_p.publish.one_pass import observe_store
+from coig_p.stats import batch as observed
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import check_thresholds, default_thresholds, sweep
 from coig_p.store.store import Store
@@ -62,7 +62,7 @@ def test_one_reading_says_what_each_of_three_says(broken: Store, num_proc: int) 
 
 def test_every_shard_is_read_once_and_every_row_paired_once(broken: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read, paired = Counter[str](), Counter[str]()
-    shard_batches, find_candidates = observing.shard_batches, stats_observed.find_candidates
+    shard_batches, find_candidates = one_pass.shard_batches, observed.find_candidates
 
     def reading(root: Path, file: Any, *more: Any) -> Any:
         read[file.path] += 1
@@ -72,8 +72,8 @@ def test_every_shard_is_read_once_and_every_row_paired_once(broken: Store, monke
         paired.update(id for id in batch.column("query_id").to_pylist())
         return find_candidates(responses, batch, config)
 
-    monkeypatch.setattr(observing, "shard_batches", reading)
-    monkeypatch.setattr(stats_observed, "find_candidates", pairing)
+    monkeypatch.setattr(one_pass, "shard_batches", reading)
+    monkeypatch.setattr(observed, "find_candidates", pairing)
     observe_store(broken, PairConfig(threshold=2), RULES, 1, lambda queries: None)
     assert read == dict.fromkeys((file.path for file in broken.data_files()), 1)
     ids = [row["query_id"] for row in broken_rows()]
@@ -89,7 +89,7 @@ def test_what_is_seen_of_shards_can_be_sent_and_put_together_in_any_order(broken
         rng = random.Random(seed)
         parts = []
         for file in rng.sample(files, len(files)):
-            part = observing._observe_shard(broken.path, broken.manifest, RULES, config, steps, file)
+            part = one_pass._observe_shard(broken.path, broken.manifest, RULES, config, steps, file)
             parts.append(pickle.loads(pickle.dumps(part)))
         while len(parts) > 1:
             part = parts.pop(rng.randrange(len(parts)))

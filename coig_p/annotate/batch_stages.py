@@ -11,8 +11,8 @@ from coig_p.annotate.asking.batch import Read, read_batches, write_batches
 from coig_p.annotate.asking.ledger import LedgerWriter
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.stages import requests_of
+from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.queries import collect, decide
-from coig_p.annotate.tasks.reading import read_answer
 
 
 def batch_out(
