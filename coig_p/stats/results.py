@@ -99,12 +99,17 @@ class ModelStatistics:
 
 @dataclass(frozen=True)
 class JudgeStatistics:
-    """What a judge gave.
+    """What a judge gave, and what of it counts.
+
+    A score counts where it is a number, `PairConfig` admits its judge, and the judge did not give it to its own
+    response, or `include_self_judged` is set. The value of a response is the mean of the judge's scores of it
+    that count, one a dimension.
 
     Attributes:
+        scores, comparisons: all that carry the judge's name, those that do not count among them.
         responses: that have a value of this judge.
-        mean_score: of these values; None where there are none.
-        offset: from the mean of the other judges on the same responses.
+        mean_score: of these values, each response once, so not of all `scores`; None where there are none.
+        offset: value minus the mean of the other judges' values, over the responses that have both.
         agrees, ties, opposes: what it says of the pairs of the others, at any margin.
     """
 
