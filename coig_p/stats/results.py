@@ -150,6 +150,9 @@ class DomainStatistics(Counts):
     judges: Mapping[str, JudgeStatistics]
     second_judge: SecondJudge
 
+    def __repr__(self) -> str:
+        return f"DomainStatistics({numbers(self)})"
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -167,6 +170,11 @@ class Statistics:
     score_range: tuple[float, float]
     domains: Mapping[str, DomainStatistics]
     total: DomainStatistics
+
+    def __repr__(self) -> str:
+        return (
+            f"Statistics({len(self.domains):,} domains, {numbers(self.total)} at threshold {self.config.threshold:g})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: what statistics.json holds, its floats not rounded."""
@@ -212,6 +220,11 @@ class Statistics:
 
     def _every(self) -> dict[str, DomainStatistics]:
         return {**self.domains, "all": self.total}
+
+
+def numbers(counted: Any) -> str:
+    """Counts of queries, responses, scores and pairs, for one short line."""
+    return ", ".join(f"{getattr(counted, name):,} {name}" for name in ("queries", "responses", "scores", "pairs"))
 
 
 def described(config: PairConfig, *without: str) -> dict[str, Any]:
