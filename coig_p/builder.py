@@ -178,7 +178,10 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if isinstance(selection, Selection) and selection.is_planned(part.name):
             groups = self._groups(paths, files, part)
             # Every split is planned whichever is asked for: a small test split must not keep train from loading.
-            shards = make_plan(groups, selection.order, len(files), may_be_few=part.name in UNWEIGHTED)
+            # Map-style and unshuffled, shards change no row, and rows that are prepared already are not planned again.
+            counts = streaming or selection.order.shuffle_seed is not None
+            few = part.name in UNWEIGHTED or not counts
+            shards = make_plan(groups, selection.order, len(files), may_be_few=few)
             number, found = len(shards), {"shards": shards}
         else:
             number, found = len(files), {"files": paths, "row_groups": [None] * len(files)}

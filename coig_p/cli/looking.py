@@ -218,10 +218,12 @@ def _print_sweep(found: Sweep) -> None:
         cells += [_share(row.chosen_longer), _percent(row.most_chosen_share), _number(row.model_balance, 2)]
         rows.append(cells + [_share(getattr(row.second_judge, name)) for name in verdicts] * judged)
     click.echo(table(header + verdicts * judged, rows))
-    if found.paper_optimum is not None:
+    if any(row.threshold == found.paper_optimum for row in found.thresholds):
         click.echo("* the optimum of COIG-P's authors, on their data")
     if not judged:
-        click.echo("no response has two judges: whether another judge would agree is not known")
+        paired = any(row.pairs for row in found.thresholds)
+        why = "no judge judged a pair that the others alone make" if paired else "no pair is left"
+        click.echo(f"{why}: whether another judge would agree is not known")
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

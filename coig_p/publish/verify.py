@@ -170,6 +170,8 @@ def load_in_process(repo: HubRepo, commit: str, configs: Sequence[str], way: str
         "token": repo.token or False,
     }
     script = Path(__file__).with_name("load_script.py")
+    nowhere = repo.scratch / "nowhere"  # datasets would take a folder ORG/NAME of where we are for the repository
+    nowhere.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-P", str(script)],
         input=json.dumps(asked),
@@ -177,6 +179,7 @@ def load_in_process(repo: HubRepo, commit: str, configs: Sequence[str], way: str
         encoding="utf-8",
         errors="replace",
         env=environment,
+        cwd=nowhere,
         check=False,
     )
     rows: dict[str, dict[str, int]] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from coig_p.core.html import html_table
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_pairs
-from coig_p.stats.results import flat_frame, plain
+from coig_p.stats.results import flat_frame, numbers, plain
 from coig_p.store.store import Store
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class StoreInfo:
     total: InfoCounts
     models: Mapping[str, int]
     judges: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        return f"StoreInfo({self.store!r}, {len(self.domains):,} domains, {numbers(self.total)})"
 
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings and numbers."""

@@ -99,12 +99,17 @@ class ModelStatistics:
 
 @dataclass(frozen=True)
 class JudgeStatistics:
-    """What a judge gave.
+    """What a judge gave, and what of it counts.
+
+    A score counts where it is a number, `PairConfig` admits its judge, and the judge did not give it to its own
+    response, or `include_self_judged` is set. The value of a response is the mean of the judge's scores of it
+    that count, one a dimension.
 
     Attributes:
+        scores, comparisons: all that carry the judge's name, those that do not count among them.
         responses: that have a value of this judge.
-        mean_score: of these values; None where there are none.
-        offset: from the mean of the other judges on the same responses.
+        mean_score: of these values, each response once, so not of all `scores`; None where there are none.
+        offset: value minus the mean of the other judges' values, over the responses that have both.
         agrees, ties, opposes: what it says of the pairs of the others, at any margin.
     """
 
@@ -145,6 +150,9 @@ class DomainStatistics(Counts):
     judges: Mapping[str, JudgeStatistics]
     second_judge: SecondJudge
 
+    def __repr__(self) -> str:
+        return f"DomainStatistics({numbers(self)})"
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -162,6 +170,11 @@ class Statistics:
     score_range: tuple[float, float]
     domains: Mapping[str, DomainStatistics]
     total: DomainStatistics
+
+    def __repr__(self) -> str:
+        return (
+            f"Statistics({len(self.domains):,} domains, {numbers(self.total)} at threshold {self.config.threshold:g})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: what statistics.json holds, its floats not rounded."""
@@ -207,6 +220,11 @@ class Statistics:
 
     def _every(self) -> dict[str, DomainStatistics]:
         return {**self.domains, "all": self.total}
+
+
+def numbers(counted: Any) -> str:
+    """Counts of queries, responses, scores and pairs, for one short line."""
+    return ", ".join(f"{getattr(counted, name):,} {name}" for name in ("queries", "responses", "scores", "pairs"))
 
 
 def described(config: PairConfig, *without: str) -> dict[str, Any]:

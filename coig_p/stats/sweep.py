@@ -85,6 +85,11 @@ class Sweep:
     config: PairConfig
     thresholds: tuple[SweepRow, ...]
 
+    def __repr__(self) -> str:
+        steps = self.thresholds
+        span = f", {steps[0].threshold:g} to {steps[-1].threshold:g}" if steps else ""
+        return f"Sweep({len(steps)} thresholds{span}, of {self.queries:,} queries and {self.models:,} models)"
+
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: what sweep.json holds, its floats not rounded."""
         found: dict[str, Any] = plain(asdict(self))

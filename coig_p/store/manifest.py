@@ -18,6 +18,25 @@ MANIFEST = "manifest.json"
 _COUNTED = ("queries", "responses", "scores", "comparisons")
 _SHOWN = 8  # domains that a short line names
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_EACH = "*"
+_TEXT = "a string"
+_COUNT = "a whole number of 0 or more"
+_NUMBER = "a number"
+_LOST = {"rows": _COUNT, "responses": _COUNT, "scores": _COUNT}
+# What the parts of a manifest look like that others read without asking again. A name with "?" may be left out or
+# null, and "*" is every name there is.
+_SHAPES: Mapping[str, Any] = {
+    "accounting": {_EACH: dict.fromkeys(("read", "stored", "rejected", "merged"), _COUNT)},
+    "models": {_EACH: _COUNT},
+    "judges": {_EACH: _COUNT},
+    "options": {
+        "dedup?": {"method": _TEXT, "threshold": _NUMBER, "dropped": _LOST},
+        "dedup_responses?": {"dropped": {_EACH: _LOST}, "rules": {_EACH: {"threshold": _NUMBER}}},
+        "clean?": {"dropped": {_EACH: _LOST}},
+    },
+    "release": {"version?": _TEXT, "rules?": {"contamination?": {"against": [_TEXT]}}},
+    "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT}],
+}
 
 
 @dataclass(frozen=True)
@@ -116,8 +135,8 @@ class Manifest:
         """Read and validate.
 
         Raises:
-            StoreError: not JSON, a field missing or of the wrong kind, a path outside the store,
-                or a schema version newer than this package reads.
+            StoreError: not JSON, a field missing or of the wrong kind (also within one), a path outside
+                the store, or a schema version newer than this package reads.
         """
         try:
             fields = json.loads(text)
@@ -157,6 +176,9 @@ class Manifest:
         twice = next((path for path, times in Counter(paths).items() if times > 1), None)
         if twice is not None:
             raise StoreError(store, f"{MANIFEST}: {twice!r} is listed twice in files")
+        told = {name: fields.get(name, [] if isinstance(shape, list) else {}) for name, shape in _SHAPES.items()}
+        for name, shape in _SHAPES.items():
+            _check_shape(told[name], shape, name, store)
         return cls(
             score_range=(float(score_range[0]), float(score_range[1])),
             default_threshold=float(threshold),
@@ -164,12 +186,7 @@ class Manifest:
             schema_version=version,
             domains=domains,
             files=files,
-            sources=tuple(_get(fields, "sources", list, store, default=[])),
-            options=_get(fields, "options", dict, store, default={}),
-            accounting=_get(fields, "accounting", dict, store, default={}),
-            models=_get(fields, "models", dict, store, default={}),
-            judges=_get(fields, "judges", dict, store, default={}),
-            release=_get(fields, "release", dict, store, default={}),
+            **told | {"sources": tuple(told["sources"])},
         )
 
 
@@ -199,6 +216,27 @@ def _get(fields: Mapping[str, Any], name: str, kind: Any, store: object, *, at: 
         wanted = kind.__name__ if isinstance(kind, type) else "number"
         raise StoreError(store, f"{MANIFEST}: {at}{name} is missing or not a {wanted}")
     return value
+
+
+def _check_shape(value: Any, shape: Any, at: str, store: object) -> None:
+    """Raise StoreError where a value is not as _SHAPES says; `at` is where it stands in the manifest."""
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            raise StoreError(store, f"{MANIFEST}: {at} is missing or not a list")
+        for index, one in enumerate(value):
+            _check_shape(one, shape[0], f"{at}[{index}]", store)
+    elif isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            raise StoreError(store, f"{MANIFEST}: {at} is missing or not an object")
+        for name, inner in shape.items():
+            key = name.removesuffix("?")
+            for one in value if name == _EACH else [key]:
+                if key == name or value.get(one) is not None:
+                    _check_shape(value.get(one), inner, f"{at}.{one}", store)
+    else:
+        right = isinstance(value, str) if shape == _TEXT else _is_number(value)
+        if not right or (shape == _COUNT and (not isinstance(value, int) or value < 0)):
+            raise StoreError(store, f"{MANIFEST}: {at} is missing or not {shape}")
 
 
 def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) -> StoreFile:

@@ -78,6 +78,17 @@ class Report:
     queries: int
     responses: int
 
+    def __repr__(self) -> str:
+        return f"Report({self.summary()})"
+
+    def summary(self) -> str:
+        """One short line: the verdict, findings by severity, and how much was looked at."""
+        counts, verdict = self.counts, "passed" if self.passed else "not to be released"
+        return (
+            f"{verdict}: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
+            f"in {self.queries:,} queries and {self.responses:,} responses"
+        )
+
     @property
     def counts(self) -> Counts:
         """Findings by severity."""
@@ -125,8 +136,7 @@ class Report:
         return self.findings.to_pandas(types_mapper=kept.get)
 
     def _repr_html_(self) -> str:
-        counts = self.counts
-        verdict = "passed" if self.passed else "not to be released"
+        verdict, _, counts = self.summary().partition(":")
         found = "".join(
             f"<tr><td>{escape(rule.severity)}</td><td>{escape(id)}</td><td>{number:,}</td>"
             f"<td>{escape(rule.why)}</td></tr>"
@@ -134,8 +144,7 @@ class Report:
             if number
         )
         return (
-            f"<p><b>{verdict}</b>: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
-            f"in {self.queries:,} queries and {self.responses:,} responses</p>"
+            f"<p><b>{verdict}</b>:{counts}</p>"
             f"<table><tr><th>severity</th><th>rule</th><th>findings</th><th>what it is</th></tr>{found}</table>"
         )
 

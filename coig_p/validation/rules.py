@@ -25,6 +25,8 @@ from coig_p.errors import UnknownNameError, UsageError
 SEVERITIES = ("error", "warning", "metric")
 SCOPES = ("query", "response", "score", "row", "pair", "store")
 OFF = "off"
+_BOUNDS = {"share": (0, 1), "most": (0, 1)}  # what an option may be: shares of a text, of pairs or of a store
+_OTHER_BOUNDS = (0, 10**9)  # counts, and points on the judges' scale
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,9 @@ def _changed(rule: Rule, change: dict[str, Any], path: Path) -> Rule:
             right = isinstance(value, list) and all(isinstance(word, str) and word for word in value)
             kind, value = "a list of strings", tuple(value) if right else value
         else:
-            right = isinstance(value, (int, float)) and not isinstance(value, bool)
-            kind = "a number"
+            low, high = _BOUNDS.get(name, _OTHER_BOUNDS)
+            right = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+            kind = f"a number from {low} to {high:,}"  # which nan is not: nothing is above it, and the gate would open
         if not right:
             raise UsageError(f"{path}: {name} of {rule.id} is {value!r}: give {kind}")
         options[name] = value

@@ -320,6 +320,26 @@ def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_sweep_says_why_agreement_is_not_known_and_explains_a_star_where_there_is_one(tmp_path: Path) -> None:
+    rows = make_rows({"math": 20})
+    store = make_store(tmp_path / "store", rows)
+    star, unknown = "* the optimum", "whether another judge would agree is not known"
+    shown = run("sweep", store, "--thresholds", "1,2").stdout
+    assert star in shown
+    assert unknown not in shown
+    shown = run("sweep", store, "--thresholds", "9.5").stdout
+    assert re.search(r"^9\.5 +0 ", shown, flags=re.MULTILINE)
+    assert f"no pair is left: {unknown}" in shown
+    assert star not in shown
+    for row in rows:
+        for response in row["responses"]:
+            response["scores"] = response["scores"][:1]
+    alone = make_store(tmp_path / "alone", rows)
+    shown = run("sweep", alone, "--thresholds", "1").stdout
+    assert f"no judge judged a pair that the others alone make: {unknown}" in shown
+    assert star not in shown
+
+
 def test_stats_and_sweep_write_what_they_print(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", make_rows({"math": 20, "chat": 10}))
     shown = run("stats", store, "--threshold", "1", "--out", tmp_path / "stats").stdout

@@ -217,12 +217,22 @@ def test_a_stores_own_clusters_are_found(tmp_path: Path) -> None:
         ({"shards": 0}, "whole number from 1"),
         ({"shards": 10, "world_size": 4}, "use 8"),
         ({"shards": 151}, "cannot fill 151 shards"),
+        ({"shards": 151, "shuffle_seed": 0, "streaming": False}, "cannot fill 151 shards"),
     ],
 )
 def test_options_that_cannot_be_right(store: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         load(store, "all", **options)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_more_shards_than_queries_change_no_row_map_style(store: Path, prepared: bool, tmp_path: Path) -> None:
+    """Whether the rows lie in the cache already or not."""
+    rows = load(store, "all", streaming=False, cache_dir=str(tmp_path / ("cache" if prepared else "other")))
+    for order in ({"shards": 1000}, {"world_size": 1000}):
+        found = load(store, "all", streaming=False, cache_dir=str(tmp_path / "cache"), **order)
+        assert list(found) == list(rows)
 
 
 def test_what_is_for_other_configs(store: Path, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from trials import ACCOUNTS, TOKEN
 from coig_p.cli.publish import publish
 from coig_p.errors import RemoteError
 from coig_p.publish.local_hub import Handler, LocalHub
+from coig_p.publish.local_hub.repository import Objects
 from coig_p.publish.local_hub.server import Answer
 from coig_p.publish.trouble import Trouble, explain
 
@@ -87,6 +90,24 @@ def test_a_rehearsal_needs_no_network_and_leaves_nothing(release: Path, tmp_path
     assert "math-raw 8" in done.stdout
     assert "rehearsal" in done.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_no_space_for_a_rehearsal_is_one_error(after: int, release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At making the repository, at an upload, and at the commit."""
+    write, written = Objects.write, count()
+
+    def full(*given: Any) -> Any:
+        if next(written) < after:
+            return write(*given)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "objects")
+
+    monkeypatch.setattr(Objects, "write", full)
+    said = run_publish(release, "--version", "1.0.0", "--rehearse", code=3).stderr
+    assert next(written) > after
+    assert "Traceback" not in said
+    assert said.count("error: ") == 1
+    assert "No space left on device: 'objects'" in said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,26 @@ def test_publishing_goes_the_plain_way_though_xet_is_there(tmp_path: Path, monke
         assert not any("xet" in at.path for at in hub.requests)
         assert any(at.method == "PUT" for at in hub.requests)
     assert huggingface_hub.constants.HF_HUB_DISABLE_XET is False
+
+
+def test_what_the_server_cannot_do_is_answered_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A route that fails, a message that no header can hold, and a client that leaves in the middle."""
+    with LocalHub(tmp_path, ACCOUNTS).serving() as hub:
+        api = api_of(hub)
+        api.create_repo(REPO, repo_type="dataset")
+        answer = huggingface_hub.get_session().post(f"{hub.endpoint}/api/repos/create", json={})
+        assert (answer.status_code, answer.headers["X-Error-Message"]) == (500, "KeyError: 'name'")
+        with pytest.raises(EntryNotFoundError):
+            api.hf_hub_download(REPO, "没有.txt", repo_type="dataset", cache_dir=tmp_path / "cache")
+        with pytest.raises(HfHubHTTPError, match="doesn't exist: 没有"):
+            api.delete_file("没有.txt", REPO, repo_type="dataset")
+        with socket.create_connection(("127.0.0.1", hub.port)) as client:
+            client.sendall(b"POST /api/repos/create HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+    assert capfd.readouterr().err == ""
 
 
 def api_of(hub: LocalHub, token: str | bool = TOKEN) -> HfApi:

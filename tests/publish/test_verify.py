@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from make import make_rows, make_store
 from making import make_release
+from serving import head, serve
 
 from coig_p.errors import DataError, RemoteError
 from coig_p.publish.client import HubRepo
@@ -108,3 +111,19 @@ def test_a_loading_that_dies_is_told_of(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.executable", shutil.which("false"))
     loaded = load_in_process(repo(tmp_path), "abc", ["math"], "streaming")
     assert loaded == Loaded({}, None, "loading ended with code 1: ")
+
+
+def test_loading_asks_the_hub_where_a_folder_of_that_name_lies_beside_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote, here = tmp_path / "remote", tmp_path / "here" / "org" / "name"
+    for folder, rows in ((remote, 3), (here, 5)):
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"text": ["文字"] * rows}), folder / "train.parquet")
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with serve(remote) as hub:
+        asked = replace(repo(tmp_path / "scratch"), endpoint=hub.endpoint, timeout=30.0)
+        loaded = load_in_process(asked, head(hub), ["default"], "map-style")
+        assert loaded == Loaded({"default": {"train": 3}})
+        assert any("/resolve/" in request.path for request in hub.requests)

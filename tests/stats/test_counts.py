@@ -221,6 +221,18 @@ def test_a_store_of_comparisons(tmp_path: Path, cache: str) -> None:
     assert found.total.judges["甲"].mean_score is None
 
 
+def test_scores_are_all_that_a_judge_gave_and_its_mean_is_of_those_that_count() -> None:
+    given = statistics(BUNDLED).total.judges
+    own = statistics(BUNDLED, PairConfig(include_self_judged=True)).total.judges
+    one = statistics(BUNDLED, PairConfig(judges=("fictional-zhuxi",))).total.judges
+    for name in given:
+        assert given[name].scores == own[name].scores == one[name].scores
+    judge = "fictional-moyun-72b"  # 22 of its 58 scores are of its own responses
+    assert (given[judge].scores, given[judge].responses, own[judge].responses, one[judge].responses) == (58, 36, 58, 0)
+    assert given[judge].mean_score != own[judge].mean_score
+    assert one[judge].mean_score is None
+
+
 def test_splits_are_counted_apart_and_together(tmp_path: Path, cache: str) -> None:
     paths = []
     for split, number in (("train", 6), ("test", 3)):

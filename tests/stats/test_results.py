@@ -65,6 +65,15 @@ def test_a_sweep_as_json_has_the_shape_that_docs_describe() -> None:
     ]  # fmt: skip
 
 
+def test_results_are_shown_in_one_short_line() -> None:
+    found, info = statistics(BUNDLED), store_info(BUNDLED)
+    assert repr(found) == ("Statistics(6 domains, 60 queries, 243 responses, 534 scores, 269 pairs at threshold 2)")
+    assert repr(found.total) == "DomainStatistics(60 queries, 243 responses, 534 scores, 269 pairs)"
+    assert repr(info) == f"StoreInfo({info.store!r}, 6 domains, 60 queries, 243 responses, 534 scores, 269 pairs)"
+    shown = repr(sweep(BUNDLED, thresholds=[0, 2.5, 4]))
+    assert shown == "Sweep(3 thresholds, 0 to 4, of 60 queries and 6 models)"
+
+
 def test_results_cannot_be_changed() -> None:
     found = statistics(BUNDLED)
     for one in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ from coig_p.store.writing import even_sizes
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+LOST = {"rows": 1, "responses": 2, "scores": 3, "comparisons": 0}
+COUNTED = {"read": 1, "stored": 1, "rejected": 0, "merged": 0}
 
 
 def edit_manifest(store: Path, **changes: Any) -> None:
@@ -179,6 +184,41 @@ def test_a_manifest_counts_in_whole_numbers_and_each_file_once(small: Path, name
         ({"files": {}}, "files is missing or not a list"),
         ({"files": [7]}, r"files\[0\] is not an object"),
         ({"files": [{"path": "a"}]}, r"files\[0\]\.role is missing"),
+        ({"accounting": []}, "accounting is missing or not an object"),
+        ({"accounting": {"rows": 1}}, r"accounting\.rows is missing or not an object"),
+        (
+            {"accounting": {"rows": {"read": 1}}},
+            r"accounting\.rows\.stored is missing or not a whole number of 0 or more",
+        ),
+        (
+            {"accounting": {"rows": COUNTED | {"merged": 1.5}}},
+            r"accounting\.rows\.merged is missing or not a whole number",
+        ),
+        ({"models": {"m": -1}}, r"models\.m is missing or not a whole number of 0 or more"),
+        ({"judges": {"j": "1"}}, r"judges\.j is missing or not a whole number of 0 or more"),
+        ({"judges": None}, "judges is missing or not an object"),
+        ({"sources": {}}, "sources is missing or not a list"),
+        ({"sources": [1]}, r"sources\[0\] is missing or not an object"),
+        (
+            {"sources": [{"name": "n", "sha256": 7, "license": None}]},
+            r"sources\[0\]\.sha256 is missing or not a string",
+        ),
+        ({"sources": [{"name": "n", "sha256": "", "license": 7}]}, r"sources\[0\]\.license is missing or not a string"),
+        ({"options": []}, "options is missing or not an object"),
+        ({"options": {"dedup": 1}}, r"options\.dedup is missing or not an object"),
+        ({"options": {"dedup": {"method": "m"}}}, r"options\.dedup\.threshold is missing or not a number"),
+        (
+            {"options": {"dedup_responses": {"dropped": {"x": 1}}}},
+            r"options\.dedup_responses\.dropped\.x is missing or not",
+        ),
+        ({"options": {"clean": {"dropped": {"empty": {}}}}}, r"options\.clean\.dropped\.empty\.rows is missing or not"),
+        ({"release": 1}, "release is missing or not an object"),
+        ({"release": {"version": 1}}, r"release\.version is missing or not a string"),
+        (
+            {"release": {"rules": {"contamination": {"against": "x"}}}},
+            r"contamination\.against is missing or not a list",
+        ),
+        ({"release": {"rules": {"contamination": {"against": [1]}}}}, r"against\[0\] is missing or not a string"),
     ],
 )
 def test_a_manifest_that_is_not_valid_is_named_field_by_field(small: Path, changes: dict[str, Any], words: str) -> None:
@@ -204,6 +244,15 @@ def test_text_that_is_no_manifest(small: Path) -> None:
 
 def test_a_manifest_survives_its_own_json() -> None:
     manifest = Manifest(score_range=(0.0, 1.0), default_threshold=0.5, tool="t", domains=("math",), judges={"j": 2})
+    assert Manifest.from_json(manifest.to_json(), "here") == manifest
+    manifest = replace(
+        manifest,
+        sources=({"name": "a.jsonl", "sha256": "0" * 64, "license": None},),
+        accounting={"rows": COUNTED},
+        options={"domain": None, "dedup": {"method": "minhash", "threshold": 0.8, "dropped": LOST}}
+        | {"dedup_responses": {"dropped": {}, "rules": {}}, "clean": {"dropped": {"empty": LOST}, "rules": {}}},
+        release={"version": "1.0.0", "rules": {"contamination": {"against": ["a"]}}},
+    )
     assert Manifest.from_json(manifest.to_json(), "here") == manifest
 
 

@@ -32,7 +32,7 @@ from coig_p.validation.checks.privacy import is_id_number, passes_luhn
 from coig_p.validation.checks.script import language, languages
 from coig_p.validation.checks.texts import Texts
 from coig_p.validation.findings import redacted
-from coig_p.validation.rules import RULES
+from coig_p.validation.rules import RULES, Rule
 
 
 def text_plant(text: str, **answer: Any) -> Callable[[Rows], dict[str, Any]]:
@@ -462,6 +462,17 @@ def test_a_rules_file_changes_severity_thresholds_and_words(tmp_path: Path) -> N
         ("[empty]\nshare = 1\n", "unknown option of empty 'share'"),
         ('[empty]\nseverity = "fatal"\n', "unknown severity of empty 'fatal'"),
         ('[script-traditional]\nshare = "a lot"\n', "share of script-traditional is 'a lot': give a number"),
+        (
+            "[script-traditional]\nshare = nan\n",
+            r"rules\.toml: share of script-traditional is nan: give a number from 0",
+        ),
+        ("[repetition]\nshare = inf\n", "share of repetition is inf: give a number from 0 to 1"),
+        ("[rare-domain]\nshare = -0.1\n", "share of rare-domain is -0.1: give a number from 0 to 1"),
+        ("[mixed-script]\nmost = 30\n", "most of mixed-script is 30: give a number from 0 to 1"),
+        ("[score-conflict]\napart = inf\n", "apart of score-conflict is inf: give a number from 0 to 1,000,000,000"),
+        ("[too-few-responses]\nleast = -1\n", "least of too-few-responses is -1: give a number from 0 to"),
+        ("[rare-judge]\nleast = " + "9" * 400 + "\n", "give a number from 0 to"),
+        ("[rare-judge]\nleast = true\n", "least of rare-judge is True: give a number"),
         ('[words]\nwords = "one"\n', "words of words is 'one': give a list of strings"),
         ("empty = 1\n", r"write \[empty\] and below it"),
         ("[", "is not TOML"),
@@ -474,6 +485,19 @@ def test_a_rules_file_that_cannot_be(text: str, words: str, tmp_path: Path) -> N
         load_rules(path)
     with pytest.raises(UsageError, match="cannot be read"):
         load_rules(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.options], ids=lambda rule: rule.id)
+def test_every_number_of_a_rules_file_is_finite_and_the_defaults_are_allowed(rule: Rule, tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    for name, default in rule.options.items():
+        if not isinstance(default, tuple):
+            path.write_text(f"[{rule.id}]\n{name} = {default}\n")
+            assert load_rules(path) == RULES
+            for value in ("nan", "inf", "-inf", "-1"):
+                path.write_text(f"[{rule.id}]\n{name} = {value}\n")
+                with pytest.raises(UsageError, match=f"{name} of {rule.id} is {value}: give a number from 0 to "):
+                    load_rules(path)
 
 
 def test_options_of_check_that_cannot_be(tmp_path: Path) -> None:

@@ -177,7 +177,11 @@ def test_a_report_is_plain_data_a_table_and_a_page(tmp_path: Path) -> None:
     assert "<b>not to be released</b>" in page
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
-    assert "passed" in Report(FINDINGS.empty_table(), {}, 0, 0)._repr_html_()
+    nothing = Report(FINDINGS.empty_table(), {}, 0, 0)
+    assert "<b>passed</b>: 0 errors" in nothing._repr_html_()
+    assert repr(nothing) == "Report(passed: 0 errors, 0 warnings, 0 metrics in 0 queries and 0 responses)"
+    assert repr(more).startswith(f"Report(not to be released: {more.counts.error} errors, ")
+    assert len(repr(more)) < 150
 
 
 def test_a_shard_that_breaks_in_another_process_is_named(tmp_path: Path) -> None:

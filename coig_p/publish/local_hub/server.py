@@ -6,6 +6,7 @@ localhost. A client that sends its token there is told so.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import threading
@@ -59,6 +60,13 @@ class Request:
     answered: bool = True
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Nothing is printed: the client sees that the connection ended, and says so."""
+
+
 class LocalHub:
     """A Hub in this process. `with LocalHub(folder).serving() as hub: ... hub.endpoint`.
 
@@ -82,8 +90,7 @@ class LocalHub:
         self.parts: dict[tuple[str, int], Path] = {}
         self.lock = threading.Lock()
         bound = type("BoundHandler", (handler or Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), bound)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), bound)
         self.port = self._server.server_port
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.storage = f"http://localhost:{self.port}"
@@ -147,8 +154,12 @@ class Handler(BaseHTTPRequestHandler):
                     return route(self, match)
             raise HubRefusal(404, f"no such page: {self.route_path}")
         except HubRefusal as refusal:
-            headers = {"X-Error-Message": str(refusal)} | ({"X-Error-Code": refusal.code} if refusal.code else {})
-            return Answer(refusal.status, json.dumps({"error": str(refusal)}).encode(), headers)
+            return _refused(refusal.status, str(refusal), refusal.code)
+        except ConnectionError:  # there is nobody to answer
+            raise
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            return _refused(507 if full else 500, f"{type(error).__name__}: {error}")
 
     def send(self, answer: Answer, *, answered: bool = True) -> None:
         """Write an answer; `answered=False` records it and writes nothing."""
@@ -237,6 +248,13 @@ class Handler(BaseHTTPRequestHandler):
         if write:
             self.may_write(id)
         return found
+
+
+def _refused(status: int, message: str, code: str = "") -> Answer:
+    """An answer that says why. A header is one line of Latin letters."""
+    line = " ".join(message.encode("ascii", "backslashreplace").decode().split())
+    headers = {"X-Error-Message": line} | ({"X-Error-Code": code} if code else {})
+    return Answer(status, json.dumps({"error": message}).encode(), headers)
 
 
 def _names(account: Account) -> tuple[str, ...]:
