@@ -123,8 +123,8 @@ def measure_memory(rows: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
         config = run_file(Path(folder), "http://127.0.0.1:1/v1", rows)
-        with LedgerWriter.open(config.folder) as ledger:
-            ledger.now = lambda: time.time() - 3600  # long ago: no rate limit has these answers in its window
+        # Filled long ago: no rate limit has these answers in its window.
+        with LedgerWriter.open(config.folder, now=lambda: time.time() - 3600) as ledger:
             collect(config, ledger)
             decide(config, ledger)
             body = json.dumps({"choices": [{"message": {"content": "回答" * 200}, "finish_reason": "stop"}]})
