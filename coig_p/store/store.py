@@ -183,7 +183,7 @@ class Store:
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if path.is_file() and name not in listed and not name.startswith(".git/"):
-                problems.append(f"{name}: not listed in {MANIFEST}")
+                problems.append(f"{name}: not listed in {MANIFEST}: delete it")
         return problems
 
 
