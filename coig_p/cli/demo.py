@@ -58,7 +58,7 @@ def demo(out: Path, overwrite: bool) -> None:
     check_target(out, overwrite)
     _check_earlier(out)
     with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder, without_bars():
-        _demo(Path(folder), out)
+        _demo(Path(folder), out, overwrite)
 
 
 def _check_earlier(out: Path) -> None:
@@ -74,7 +74,7 @@ def _check_earlier(out: Path) -> None:
         raise UsageError(f"{out} is a store, but not the release of an earlier demo: choose another place")
 
 
-def _demo(folder: Path, release: Path) -> None:
+def _demo(folder: Path, release: Path, overwrite: bool) -> None:
     _step("1. From queries to scored responses", "coigp annotate demo --out annotated")
     _annotate(folder / "annotated")
 
@@ -120,7 +120,7 @@ def _demo(folder: Path, release: Path) -> None:
 
     shutil.copy(BUNDLED.parent / CARD_TOML, store)
     _step("7. A release: checked, paired, documented", "coigp-publish store --version 1.0.0 --target dir:release")
-    released = write_release(Store.open(store), release, ReleaseConfig("1.0.0"), overwrite=True, bar=progress)
+    released = write_release(Store.open(store), release, ReleaseConfig("1.0.0"), overwrite=overwrite, bar=progress)
     roles = Counter(file.role for file in released.manifest.files)
     click.echo(table(["role", "files"], [[role, number] for role, number in sorted(roles.items())]))
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from commands import run
 
 from coig_p.cli import demo
+from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
 from coig_p.export.write import check_export
+from coig_p.publish.release import ReleaseConfig, write_release
+from coig_p.report.card import CARD_TOML
 from coig_p.store.locate import BUNDLED, locate
 from coig_p.store.places import check_file, check_folder, check_target
+from coig_p.store.rewrite import rewrite_store
 from coig_p.store.store import Store
 
 NOT_UTF_8 = "b\udcff"  # as Python has the byte ff
@@ -75,8 +81,8 @@ def test_what_is_ours_is_replaced_with_overwrite(store: Path, tmp_path: Path) ->
 def test_the_demo_replaces_nothing_but_an_earlier_demo(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written: list[Path] = []
-    monkeypatch.setattr(demo, "_demo", lambda folder, out: written.append(out))
+    written: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(demo, "_demo", lambda folder, out, overwrite: written.append((out, overwrite)))
     mine, earlier = tmp_path / "mine", tmp_path / "earlier"
     shutil.copytree(store, mine)
     sources = [{"sha256": demo.sha256_of(path)} for path in sorted(demo.RAW.glob("*.jsonl"))]
@@ -92,7 +98,33 @@ def test_the_demo_replaces_nothing_but_an_earlier_demo(
     assert written == []
     run("demo", "--out", earlier, "--overwrite")
     run("demo", "--out", tmp_path / "new")
-    assert written == [earlier, tmp_path / "new"]
+    assert written == [(earlier, True), (tmp_path / "new", False)]
+
+
+def test_what_appears_while_a_store_is_read_is_not_replaced(store: Path, tmp_path: Path) -> None:
+    """Before anything is written, when a store is only looked through."""
+    out = tmp_path / "out"
+
+    def appear(*_: object) -> None:
+        if not out.exists():
+            shutil.copytree(store, out)
+
+    with pytest.raises(UsageError, match="pass --overwrite"):
+        rewrite_store(Store.open(store), out, appear, step="dedup", record=lambda losses: {})
+
+    released = tmp_path / "released"
+    shutil.copytree(BUNDLED, released)
+    shutil.copy(BUNDLED.parent / CARD_TOML, released)
+    shutil.rmtree(out)
+
+    @contextmanager
+    def bar(what: str, total: int, unit: str = "bytes") -> Iterator[Advance]:
+        appear()
+        yield lambda amount: None
+
+    with pytest.raises(UsageError, match="pass --overwrite"):
+        write_release(Store.open(released), out, ReleaseConfig("1.0.0"), bar=bar)
+    assert Store.open(out).verify() == []
 
 
 def test_standard_output_is_no_directory(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
