@@ -13,6 +13,7 @@ from coig_p.annotate.config import RunConfig
 from coig_p.annotate.stages import requests_of
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.queries import collect, decide
+from coig_p.store.places import check_folder_name
 
 
 def batch_out(
@@ -26,6 +27,7 @@ def batch_out(
     Returns:
         The stage (None: nothing is left to ask) and how many requests are in each file.
     """
+    check_folder_name(folder)
     collect(config, ledger)
     decide(config, ledger)
     places = {endpoint.name: place for place, endpoint in enumerate(config.endpoints)}

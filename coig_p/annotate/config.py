@@ -21,6 +21,7 @@ from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
+from coig_p.store.places import check_name
 
 _OURS = ("model", "messages", "stream", "n", "tools")  # parameters that a run sets or cannot read
 _WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
@@ -215,6 +216,7 @@ def load_config(path: str | Path) -> RunConfig:
             cannot work, as one where a model's only judges are of its own family.
     """
     path = Path(path)
+    check_name(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

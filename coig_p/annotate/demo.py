@@ -12,6 +12,7 @@ from coig_p.annotate.tasks.queries import write_lines
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import DOMAINS
 from coig_p.store.locate import BUNDLED
+from coig_p.store.places import check_folder_name
 from coig_p.store.store import Store
 
 MODELS, JUDGES = 6, 3
@@ -28,6 +29,7 @@ def run(folder: str | Path) -> Store:
         UsageError: the folder is not empty, or the extra [annotate] is not installed.
     """
     folder = Path(folder)
+    check_folder_name(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists: choose a new folder")
     raw = BUNDLED.parent / "raw"

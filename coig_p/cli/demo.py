@@ -26,8 +26,10 @@ from coig_p.report.card import CARD_TOML
 from coig_p.schema import DOMAINS
 from coig_p.stats.info import store_info
 from coig_p.store.locate import BUNDLED
-from coig_p.store.places import check_target
+from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.places import STORE, check_target
 from coig_p.store.store import Store
+from coig_p.store.writing import sha256_of
 from coig_p.validation import check
 from coig_p.validation.report import worst_first
 
@@ -54,11 +56,25 @@ def demo(out: Path, overwrite: bool) -> None:
     coigp demo
     """
     check_target(out, overwrite)
+    _check_earlier(out)
     with tempfile.TemporaryDirectory(prefix="coigp-demo-") as folder, without_bars():
-        _demo(Path(folder), out)
+        _demo(Path(folder), out, overwrite)
 
 
-def _demo(folder: Path, release: Path) -> None:
+def _check_earlier(out: Path) -> None:
+    """Raise UsageError where `out` is a store, but no release of the bundled data: somebody's work."""
+    if not STORE.marks(out):
+        return
+    manifest = Manifest.from_json((out / MANIFEST).read_text("utf-8", errors="replace"), out)
+    ours = {sha256_of(RAW / f"{domain}.jsonl") for domain in DOMAINS}
+    if (
+        not manifest.release
+        or {source.get("sha256") for source in manifest.sources if isinstance(source, dict)} != ours
+    ):
+        raise UsageError(f"{out} is a store, but not the release of an earlier demo: choose another place")
+
+
+def _demo(folder: Path, release: Path, overwrite: bool) -> None:
     _step("1. From queries to scored responses", "coigp annotate demo --out annotated")
     _annotate(folder / "annotated")
 
@@ -104,7 +120,7 @@ def _demo(folder: Path, release: Path) -> None:
 
     shutil.copy(BUNDLED.parent / CARD_TOML, store)
     _step("7. A release: checked, paired, documented", "coigp-publish store --version 1.0.0 --target dir:release")
-    released = write_release(Store.open(store), release, ReleaseConfig("1.0.0"), overwrite=True, bar=progress)
+    released = write_release(Store.open(store), release, ReleaseConfig("1.0.0"), overwrite=overwrite, bar=progress)
     roles = Counter(file.role for file in released.manifest.files)
     click.echo(table(["role", "files"], [[role, number] for role, number in sorted(roles.items())]))
 

@@ -2,18 +2,21 @@
 
 Everything is written beside its target under a temporary name and renamed at the end, so a
 process killed at any moment leaves the old state or the new one. What a killed process left
-behind is removed by the next write of the same target.
+behind is removed by the next write of the same target. What appears at the target meanwhile is
+somebody else's: it is left alone, and the write refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,35 +27,44 @@ try:
 except ImportError:  # Windows: leftovers of a killed write are then left for the user to delete
     fcntl = None  # type: ignore[assignment]
 
+_SUFFIX = ".partial"
+_NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+
 
 @contextlib.contextmanager
 def atomic_file(target: Path) -> Iterator[IO[bytes]]:
     """Open `target` for writing; it appears, or is replaced, when the block ends without error.
 
     Raises:
-        UsageError: `target` is a link, a device or a pipe: it would be replaced, and nothing come out of it.
+        UsageError: `target` is a link, a device or a pipe: it would be replaced, and nothing come out of it;
+            or it was not there at first, and something is there when the block ends.
+        OSError: it cannot be written; names `target`.
     """
     _check_replaceable(target, directory=False)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name}."
-    _remove_leftovers(target.parent, prefix)
-    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".partial", dir=target.parent)
-    temporary = Path(name)
-    lock = _lock(temporary)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        _check_replaceable(target, directory=False)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        if lock is not None:
-            os.close(lock)
+    was_there = target.exists()
+    prefix = _prefix(target)
+    with _naming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target.parent, prefix)
+        descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent)
+        temporary = Path(name)
+        lock = _lock(temporary)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            if was_there:
+                _check_replaceable(target, directory=False)
+                os.replace(temporary, target)
+            else:
+                _rename_new(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+            if lock is not None:
+                os.close(lock)
 
 
 @contextlib.contextmanager
@@ -63,30 +75,60 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     (Linux, macOS), and otherwise moved aside for the moment between two renames.
 
     Raises:
-        UsageError: `target` is a link, or no directory.
+        UsageError: `target` is a link, or no directory; or it was not there at first, or empty, and something
+            is there when the block ends.
+        OSError: it, or a file in it, cannot be written; names it by `target`.
     """
     _check_replaceable(target, directory=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name}."
-    _remove_leftovers(target.parent, prefix)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=target.parent))
-    lock = _lock(temporary)
+    was_there = target.exists()
+    was_empty = was_there and not any(target.iterdir())
+    prefix = _prefix(target)
+    with _naming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target.parent, prefix)
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
+        lock = _lock(temporary)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o777 & ~_umask())
+            if was_there:
+                _check_replaceable(target, directory=True)
+            if was_empty:
+                with contextlib.suppress(OSError):  # no longer there, or no longer empty
+                    target.rmdir()
+            if was_empty or not was_there or not target.exists():
+                _rename_new(temporary, target)
+            elif not _exchange(temporary, target):
+                aside = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
+                os.rename(target, aside / "old")
+                os.rename(temporary, target)
+                shutil.rmtree(aside, ignore_errors=True)
+        finally:
+            # After an exchange the temporary name holds the old directory, after an error the new one.
+            shutil.rmtree(temporary, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:_NAME_SHOWN]}."
+
+
+@contextlib.contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Let an error name the target, which the user knows, in place of a temporary name or, of a full disk, none."""
     try:
-        yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
-        _check_replaceable(target, directory=True)
-        if not target.exists():
-            os.rename(temporary, target)
-        elif not _exchange(temporary, target):
-            aside = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=target.parent))
-            os.rename(target, aside / "old")
-            os.rename(temporary, target)
-            shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        # After an exchange the temporary name holds the old directory, after an error the new one.
-        shutil.rmtree(temporary, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        yield
+    except OSError as error:
+        if error.filename is None:
+            if error.errno not in _FULL:  # of something else that was done meanwhile
+                raise
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        parts = Path(os.fsdecode(error.filename)).parts if not isinstance(error.filename, int) else ()
+        for at, part in enumerate(parts):
+            if part.startswith(_prefix(target)) and part.endswith(_SUFFIX):
+                raise OSError(error.errno, error.strerror, str(target.joinpath(*parts[at + 1 :]))) from error
+        raise
 
 
 def _check_replaceable(target: Path, *, directory: bool) -> None:
@@ -120,7 +162,7 @@ def _lock(temporary: Path) -> int | None:
 def _remove_leftovers(parent: Path, prefix: str) -> None:
     if fcntl is None:
         return
-    for leftover in parent.glob(f"{prefix}*.partial"):
+    for leftover in parent.glob(f"{escape(prefix)}*{_SUFFIX}"):
         if leftover.is_symlink():
             continue
         with contextlib.suppress(OSError):  # locked: somebody is writing it right now
@@ -133,14 +175,55 @@ def _remove_leftovers(parent: Path, prefix: str) -> None:
                 os.close(lock)
 
 
+def _rename_new(temporary: Path, target: Path) -> None:
+    """Rename to a name that nothing has.
+
+    Raises:
+        UsageError: something has it.
+    """
+    try:
+        if _rename_flagged(temporary, target, linux=1, macos=4):  # RENAME_NOREPLACE, RENAME_EXCL
+            return
+        if temporary.is_file() and _link(temporary, target):
+            return  # the temporary name goes with the block
+        if os.path.lexists(target):
+            raise FileExistsError
+        os.rename(temporary, target)
+    except FileExistsError:
+        raise UsageError(f"{target} appeared meanwhile: choose another place, or pass --overwrite") from None
+
+
+def _link(one: Path, other: Path) -> bool:
+    """Give a file another name; False where the file system has no links."""
+    try:
+        os.link(one, other)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Swap two directories in one step; False where the system has no such call."""
+    return _rename_flagged(one, other, linux=2, macos=2)  # RENAME_EXCHANGE, RENAME_SWAP
+
+
+def _rename_flagged(one: Path, other: Path, *, linux: int, macos: int) -> bool:
+    """Rename with a flag that Python has no name for; False where the system, or the file system, cannot.
+
+    Raises:
+        FileExistsError: the flag forbids to replace `other`.
+    """
     library: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
     a, b = os.fsencode(one), os.fsencode(other)
     if sys.platform == "linux" and hasattr(library, "renameat2"):
-        at_fdcwd, rename_exchange = -100, 2
-        return bool(library.renameat2(at_fdcwd, a, at_fdcwd, b, rename_exchange) == 0)
-    if sys.platform == "darwin" and hasattr(library, "renamex_np"):
-        rename_swap = 2
-        return bool(library.renamex_np(a, b, rename_swap) == 0)
-    return False
+        at_fdcwd = -100
+        failed = library.renameat2(at_fdcwd, a, at_fdcwd, b, linux)
+    elif sys.platform == "darwin" and hasattr(library, "renamex_np"):
+        failed = library.renamex_np(a, b, macos)
+    else:
+        return False
+    if failed and ctypes.get_errno() == errno.EEXIST:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(other))
+    return not failed

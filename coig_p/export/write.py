@@ -40,11 +40,12 @@ from coig_p.pairs.rows import ResponseRows, Rows, find_rows
 from coig_p.pairs.selection import Selection, SplitPart, one_split, select
 from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
 from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
-from coig_p.store.places import check_directory, check_outside
+from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, even_sizes
 
 SHARDS = "shards.json"
+EXPORT = Marker(SHARDS, (b'"tool": "coig-p ', b'"trainer"'))
 # Inside what is being written, so that a killed export leaves nothing that the next does not remove.
 _SPILLED = ".spilled"
 ROWS_PER_GROUP = 256  # a stream gives its first row, and skips to where it stopped, a group at a time
@@ -149,7 +150,7 @@ def check_export(out: Path, store: Path, overwrite: bool) -> None:
     if out.resolve() == store.resolve():
         raise UsageError(f"{out} is the store itself: choose another place")
     check_outside(out, "an export")
-    check_directory(out, SHARDS, "an export", overwrite)
+    check_directory(out, EXPORT, "an export", overwrite)
 
 
 class _Source:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.store.locate import download_file
+from coig_p.store.places import check_name
 
 Item = TypeVar("Item")
 _PARQUET_ROWS = 256
@@ -100,12 +101,15 @@ def check_input(path: Path) -> Path:
     """Return `path` where it names a readable file of a known format.
 
     Raises:
-        UsageError: no such file, a directory, or an unknown suffix.
+        UsageError: no such file, a directory, a pipe, a device, an unknown suffix, or a name that is not UTF-8.
     """
+    check_name(path)
     if path.is_dir():
         raise UsageError(f"{path} is a directory: name the files in it, for instance {path}/*.jsonl")
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"{path}: no such file")
+    if not path.is_file():  # it is read more than once
+        raise UsageError(f"{path} is not a regular file: write what it gives to a file first, and name that")
     suffix, packing = _suffixes(path)
     if suffix not in _READERS:
         raise UsageError(f"{path}: unknown format {suffix!r}. Valid: {', '.join(_READERS)}, also with .gz or .zst")

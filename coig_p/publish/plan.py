@@ -137,8 +137,8 @@ def read_release(folder: str | Path, version: str, advance: Callable[[int], None
         )
     problems = store.verify(advance)
     if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise StoreError(folder, f"{problems[0]}{more}. Nothing was published. Run: coigp verify")
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise StoreError(folder, f"{problems[0]}{more}. Nothing was published. To see all, run: coigp verify {folder}")
     files = [
         ReleaseFile(file.path, store.path / file.path, file.sha256, file.bytes, file.role)
         for file in store.manifest.files

@@ -91,6 +91,7 @@ def write_release(
             "options. See what others would give: coigp sweep. Then pass coigp-publish a lower --threshold, or "
             "--no-pairs to publish the observations alone"
         )
+    _check_out(store, out, overwrite)  # again: all was read since
     with atomic_directory(out) as root:
         files = copy_shards(store, root, bar)
         memory = dict(observed.memory)

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.store.places import check_name
 from coig_p.store.store import Store
 
 STORE_VARIABLE = "COIGP_STORE"
@@ -92,8 +93,10 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
 
 
 def _local(directory: Path) -> Location:
+    root = directory.resolve()
+    check_name(root)
     store = Store.open(directory, check_sizes=False)  # a changed shard is loaded, with a warning
-    return Location(str(store.path.resolve()), store.manifest)
+    return Location(str(root), store.manifest)
 
 
 def download(location: Location, files: Sequence[StoreFile], token: str | bool | None = None) -> list[str]:

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from coig_p.errors import UsageError
 from coig_p.store.manifest import MANIFEST
 
 
+class Marker(NamedTuple):
+    """What tells a directory of ours from any other, which may have a file of the same name.
+
+    Attributes:
+        file: is in it.
+        words: are in that file.
+    """
+
+    file: str
+    words: tuple[bytes, ...]
+
+    def marks(self, folder: Path) -> bool:
+        """Whether a directory is of this kind."""
+        try:
+            text = (folder / self.file).read_bytes()
+        except OSError:
+            return False
+        return all(word in text for word in self.words)
+
+
+STORE = Marker(MANIFEST, (b'"schema_version"', b'"score_range"'))
+
+
 def check_target(target: Path, overwrite: bool) -> None:
     """Raise UsageError where a new store cannot be written to `target`."""
     check_outside(target, "another store")
-    check_directory(target, MANIFEST, "a store", overwrite)
+    check_directory(target, STORE, "a store", overwrite)
 
 
-def check_directory(target: Path, marker: str, what: str, overwrite: bool) -> None:
-    """Raise UsageError where `what`, a directory with a file called `marker`, cannot be written to `target`."""
+def check_directory(target: Path, marker: Marker, what: str, overwrite: bool) -> None:
+    """Raise UsageError where `what`, a directory that has its marker, cannot be written to `target`."""
     _check_kind(target, what)
     if target.is_dir() and any(target.iterdir()):
-        if not (target / marker).is_file():
+        if not marker.marks(target):
             raise UsageError(f"{target} exists and is not {what}: choose another place")
         _check_free(target, overwrite)
 
@@ -27,7 +51,7 @@ def check_directory(target: Path, marker: str, what: str, overwrite: bool) -> No
 def check_folder(folder: Path, files: Collection[str], what: str, overwrite: bool) -> None:
     """Raise UsageError where `what`, made of `files` alone, cannot be written, before anything is read."""
     check_outside(folder, what)
-    if _is_store(folder):
+    if STORE.marks(folder):
         raise UsageError(f"{folder} is a store: {what} does not belong there, choose another place")
     _check_kind(folder, what)
     if folder.is_dir():
@@ -40,6 +64,7 @@ def check_folder(folder: Path, files: Collection[str], what: str, overwrite: boo
 
 def check_file(path: Path, what: str, overwrite: bool) -> None:
     """Raise UsageError where `what`, one file, cannot be written to `path`."""
+    check_name(path)
     check_outside(path, what)
     _check_parents(path)
     if path.is_dir():
@@ -55,10 +80,28 @@ def check_file(path: Path, what: str, overwrite: bool) -> None:
 def check_outside(path: Path, what: str) -> None:
     """Raise UsageError where `path` lies in a store, whose manifest does not list what would be written there."""
     for parent in path.resolve().parents:
-        if _is_store(parent):
+        if STORE.marks(parent):
             raise UsageError(
                 f"{path} is inside the store {parent}: {what} does not belong there, choose a place outside of it"
             )
+
+
+def check_folder_name(folder: Path) -> None:
+    """Raise UsageError for -, which is standard output, and for a name that is not UTF-8."""
+    check_name(folder)
+    if str(folder) == "-":
+        raise UsageError("- is standard output, which takes one file: name a directory")
+
+
+def check_name(path: Path) -> None:
+    """Raise UsageError for a name that is not UTF-8: manifests and reports, which name files, are.
+
+    Python has each byte that is not as a lone surrogate.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the name {str(path)!r} is not UTF-8: rename it") from None
 
 
 def file_type(path: Path, types: Mapping[str, str]) -> str:
@@ -79,6 +122,9 @@ def file_type(path: Path, types: Mapping[str, str]) -> str:
 
 
 def _check_kind(target: Path, what: str) -> None:
+    check_folder_name(target)
+    if target.name in ("", ".."):  # cannot be renamed
+        raise UsageError(f"{target}: name the directory by its own name, for instance ../NAME")
     if target.is_symlink():
         raise UsageError(f"{target} is a symbolic link: name the directory itself")
     _check_parents(target)
@@ -95,11 +141,3 @@ def _check_parents(target: Path) -> None:
 def _check_free(path: Path, overwrite: bool) -> None:
     if not overwrite:
         raise UsageError(f"{path} exists: pass --overwrite to replace it, or choose another place")
-
-
-def _is_store(folder: Path) -> bool:
-    """Whether a folder has a manifest of ours; many a program calls a file of its own manifest.json."""
-    try:
-        return b'"schema_version"' in (folder / MANIFEST).read_bytes()
-    except OSError:
-        return False

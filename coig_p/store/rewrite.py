@@ -151,6 +151,7 @@ def rewrite_store(
             deque(batches, maxlen=0)  # nothing more is written, but what goes is counted
         options[step] = record(_added_up(counted, reasons, earlier or {}))  # all parts are written by now
 
+    check_rewrite(store, out, overwrite)  # again: it was read since
     with atomic_directory(out) as root:
         extra = []
         for name, table in (beside or {}).items():

@@ -25,6 +25,7 @@ from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_domain_name, check_split_name
+from coig_p.store.places import check_name
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ class Store:
             check_sizes: False accepts files of another size, as `verify` does to name them all.
 
         Raises:
+            UsageError: a name that is not UTF-8.
             StoreError: no manifest, one that is not valid, a file that is missing, leads out of
                 the store or has another size.
         """
         root = Path(path)
+        check_name(root)
         try:
             text = (root / MANIFEST).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
@@ -183,7 +186,7 @@ class Store:
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if path.is_file() and name not in listed and not name.startswith(".git/"):
-                problems.append(f"{name}: not listed in {MANIFEST}")
+                problems.append(f"{name}: not listed in {MANIFEST}: delete it")
         return problems
 
 

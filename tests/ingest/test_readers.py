@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from strategies import examples
 
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest import readers as sources
-from coig_p.ingest.readers import read_rows
+from coig_p.ingest.readers import find_inputs, read_rows
 
 ROWS = [{"query": "一"}, {"query": "二", "n": [1, 2.5, None]}]
 
@@ -115,6 +117,24 @@ def test_inputs_that_cannot_be(tmp_path: Path) -> None:
     for name, words in (("absent.jsonl", "no such file"), (".", "is a directory"), ("x.docx", "Valid: .jsonl")):
         with pytest.raises(UsageError, match=words):
             list(read_rows(tmp_path / name))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices are POSIX")
+def test_an_input_is_a_regular_file(tmp_path: Path) -> None:
+    """It is read more than once: not a pipe, not what a shell puts for <(command), which is one, not a device."""
+    os.mkfifo(tmp_path / "rows.jsonl")
+    reading, writing = os.pipe()
+    for path in (tmp_path / "rows.jsonl", Path(f"/dev/fd/{reading}"), Path(os.devnull)):
+        with pytest.raises(UsageError, match=r"is not a regular file: write what it gives to a file first"):
+            find_inputs([path])
+    os.close(reading)
+    os.close(writing)
+
+
+def test_an_input_has_a_name_in_utf_8(tmp_path: Path) -> None:
+    for read in (read_rows, lambda path: find_inputs([path])):
+        with pytest.raises(UsageError, match=r"b\\udcff\.jsonl' is not UTF-8: rename it"):
+            list(read(tmp_path / "b\udcff.jsonl"))
 
 
 def test_progress_adds_up_to_the_size(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from strategies import examples, raw_rows
 
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.errors import StoreError, UnknownNameError, UsageError
+from coig_p.publish.plan import read_release
 from coig_p.schema import RAW_SCHEMA, SCHEMA_VERSION, check_domain, check_split
 from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
 from coig_p.store.locate import BUNDLED
@@ -110,7 +111,12 @@ def test_verify_finds_each_kind_of_damage(small: Path) -> None:
     (small / "data" / "extra.parquet").write_bytes(b"")
     (small / "card.toml").write_text("")
     (small / ".gitattributes").write_text("")
-    assert opened.verify() == ["data/extra.parquet: not listed in manifest.json"]
+    (small / ".DS_Store").write_bytes(b"")
+    assert opened.verify() == [
+        f"{name}: not listed in manifest.json: delete it" for name in (".DS_Store", "data/extra.parquet")
+    ]
+    with pytest.raises(StoreError, match=r"\.DS_Store: not listed in manifest.json: delete it \(and 1 more\)"):
+        read_release(small, "1.0.0")
 
 
 def test_a_missing_shard_is_an_error_on_opening(small: Path) -> None:

@@ -193,7 +193,7 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
     ],
     "same-text": [response_plant(lambda row: row["responses"][1].update(text=row["responses"][0]["text"]))],
     "score-conflict": [response_plant(lambda row: row["responses"][1].update(text=row["responses"][0]["text"]))],
-    "files": [lambda rows: {"query_id": None, "excerpt": "notes.txt: not listed in manifest.json"}],
+    "files": [lambda rows: {"query_id": None, "excerpt": "notes.txt: not listed in manifest.json: delete it"}],
     "manifest-counts": [lambda rows: {"domain": "chat", "query_id": None}],
     "query-id-twice": [id_twice],
     "rare-model": [rare],
