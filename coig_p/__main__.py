@@ -26,7 +26,7 @@ def publish() -> None:
 def _run(module: str) -> None:
     try:
         # Not where the signal is ignored, as it is for a job in the background.
-        ours = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+        ours = _signal.getsignal(_signal.SIGINT) in (_signal.default_int_handler, _leave)
         try:
             if ours:
                 _signal.signal(_signal.SIGINT, _interrupted)
@@ -57,5 +57,10 @@ def _leave(*_: object) -> NoReturn:
     os._exit(130)
 
 
+_NAMES = ("coigp", "coigp-publish", "coigp.exe", "coigp-publish.exe")
+
 if __name__ == "__main__":
     main()
+elif os.path.basename(sys.argv[0]) in _NAMES and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    # A script that pip made imports this module and then does a little of its own before it calls.
+    _signal.signal(_signal.SIGINT, _leave)

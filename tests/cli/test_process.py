@@ -112,6 +112,27 @@ def test_interrupted_while_importing(module: str, store: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (130, "interrupted\n", "")
 
 
+# What pip makes of an entry point does a little of its own between its import and its call.
+LAUNCHER = """
+import os, signal, sys
+sys.argv[0] = "/somewhere/bin/coigp"
+from coig_p.__main__ import main
+if sys.argv.pop() == "interrupted":
+    os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_interrupted_between_the_import_and_the_call() -> None:
+    ended = {}
+    for word in ("not", "interrupted"):
+        command = [sys.executable, "-c", LAUNCHER, "--version", word]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+        ended[word] = (done.returncode, done.stderr)
+    assert ended == {"not": (0, ""), "interrupted": (130, "interrupted\n")}
+
+
 # The command's output is complete; Ctrl-C comes while Python is still leaving.
 AT_THE_END = """
 import atexit, os, signal
