@@ -147,7 +147,10 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> tuple[CoigPConfig, str]:
         options.pop("config_id", None)
         if options.pop("data_files", None):
-            raise UsageError("data_files= is not for coig-p: name a whole store with data_dir=")
+            raise UsageError(
+                "data_files= is not for coig-p: name a whole store with data_dir=. Where none was given, datasets.load "
+                "was reloaded, which undoes what importing coig_p did: importlib.reload(coig_p) does it again"
+            )
         data_dir, found = options.pop("data_dir", None), options.pop(FOUND, None)
         location = found or locate(data_dir, self.token)
         config = make_config(location, config_name, options)

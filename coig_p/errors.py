@@ -30,6 +30,15 @@ class CoigPError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """The message, harmless on a terminal: of what cannot be printed, line breaks alone stay as they are."""
+        return "".join(
+            character
+            if character.isprintable() or character == "\n"
+            else character.encode("unicode_escape").decode("ascii")
+            for character in super().__str__()
+        )
+
     def __reduce__(self) -> tuple[Callable[..., CoigPError], tuple[Any, ...]]:
         # By default an error is made anew from its message, which is not what ours are called with.
         return _as_it_was, (type(self), self.args, self.__dict__)
@@ -60,8 +69,14 @@ class UnknownNameError(UsageError):
         self.kind, self.name, self.valid = kind, name, sorted(valid)
         close = get_close_matches(str(name), self.valid, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        valid_names = ", ".join(self.valid) or "(none)"
+        valid_names = ", ".join(map(_named, self.valid)) or "(none)"
         super().__init__(f"unknown {kind} {name!r}.{hint} Valid: {valid_names}")
+
+
+def _named(name: str) -> str:
+    """A name as a message shows it: in quotes where it could be taken for something else."""
+    plain = name == name.strip() and name.isprintable() and ", " not in name and name
+    return name if plain else repr(name)
 
 
 class DataError(CoigPError):
@@ -77,7 +92,7 @@ class StoreError(CoigPError):
 
     def __init__(self, store: object, problem: str) -> None:
         self.store = str(store)
-        super().__init__(f"{self.store}: {problem}")
+        super().__init__(f"{_named(self.store)}: {problem}")
 
 
 class RemoteError(CoigPError):

@@ -56,6 +56,19 @@ ORDERS = {
     "a module of datasets first": LAZY + "import datasets.load\nload_dataset = datasets.load.load_dataset",
     "reloaded": LAZY + "import importlib; importlib.reload(coig_p)\nfrom datasets import load_dataset\n"
     "importlib.reload(coig_p)",
+    "datasets.load reloaded": """
+import importlib, coig_p, datasets.load
+from coig_p.errors import UsageError
+importlib.reload(datasets.load)
+try:
+    datasets.load_dataset("coig-p", "math", data_dir=sys.argv[1], cache_dir=sys.argv[2])
+except UsageError as error:
+    assert "importlib.reload(coig_p)" in str(error), error
+else:
+    raise AssertionError("it should have failed")
+importlib.reload(coig_p)
+from datasets.load import load_dataset
+""",
     "at the second try": LAZY + """
 import types
 sys.modules["datasets.arrow_dataset"] = types.ModuleType("datasets.arrow_dataset")  # without what datasets wants of it

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import STDOUT, one_line, progress, say, table
+from coig_p.cli.options import Finite, as_json, overwrite_option
+from coig_p.cli.screen import STDOUT, json_text, one_line, pasted, progress, say, table
 from coig_p.cli.tree import Group
 from coig_p.core.text import printable
 
@@ -24,17 +22,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 _EXAMPLES = 20
-
-
-class Finite(click.FloatRange):
-    """A number that is neither inf nor nan."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A float, or click's error."""
-        found = super().convert(value, param, ctx)
-        if not math.isfinite(found):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
-        return found
 
 
 def limits(command: Command) -> Command:
@@ -88,7 +75,7 @@ def init(out: Path, overwrite: bool) -> None:
     check_file(out, "a description of a run", overwrite)
     with atomic_file(out) as stream:
         stream.write(template().encode())
-    click.echo(f"wrote {printable(str(out))}; then: coigp annotate run {printable(str(out))} --estimate")
+    click.echo(f"wrote {printable(str(out))}; then: coigp annotate run {pasted(out)} --estimate")
 
 
 @annotate.command()
@@ -148,7 +135,7 @@ def run(
 
         with LedgerWriter.open(config.folder) as ledger:
             number = ledger.forget_batches()
-        click.echo(json.dumps({"forgotten": number}) if json_ else f"{number:,} requests may be asked online again")
+        click.echo(json_text({"forgotten": number}) if json_ else f"{number:,} requests may be asked online again")
     else:
         _run(config, None, max_cost, max_hours, json_)
 
@@ -205,7 +192,7 @@ def status(file: Path, json_: bool) -> None:
     with Ledger.open(config.folder) as ledger:
         found = status_of(config, ledger).to_dict()
     if json_:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json_text(found))
         return
     names = ["asked", "answered", "invalid", "failed", "in_flight", "batched", "sent"]
     rows = [
@@ -265,7 +252,7 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
             }
             for one in changes
         ]
-        click.echo(json.dumps({"judgements": counts["judgements"], "changes": listed, "applied": apply}))
+        click.echo(json_text({"judgements": counts["judgements"], "changes": listed, "applied": apply}))
     else:
         for one in changes[:_EXAMPLES]:
             who = " ".join(filter(None, [one.endpoint, one.query_id, one.author]))
@@ -292,7 +279,7 @@ def demo(out: Path, json_: bool) -> None:
 
     found = material.run(out)
     if json_:
-        click.echo(json.dumps({"store": str(found.path), "domains": list(found.manifest.domains)}))
+        click.echo(json_text({"store": str(found.path), "domains": list(found.manifest.domains)}))
         return
     click.echo(f"wrote {printable(str(found.path))}: {', '.join(found.manifest.domains)}")
 
@@ -314,7 +301,7 @@ def _run(
         progress=lambda what, total: progress(what, total, "requests"),
     )
     if json_:
-        click.echo(json.dumps(_as_json(report), ensure_ascii=False))
+        click.echo(json_text(_as_json(report)))
     else:
         _print(config, report)
     code = exit_code(report)
@@ -397,7 +384,7 @@ def _estimate(config: RunConfig, json_: bool) -> None:
             name: {"requests": one.requests, "expected": one.expected / MONEY, "most": one.most / MONEY}
             for name, one in found.items()
         }
-        click.echo(json.dumps({"endpoints": each, "total": total, "spent": spent / MONEY}, ensure_ascii=False))
+        click.echo(json_text({"endpoints": each, "total": total, "spent": spent / MONEY}))
         return
     rows = [
         [name, one.requests, f"{one.expected / MONEY:.4f}", f"{one.most / MONEY:.4f}"] for name, one in found.items()
@@ -414,14 +401,14 @@ def _batch_out(config: RunConfig, folder: Path, overwrite: bool, json_: bool) ->
     with LedgerWriter.open(config.folder) as ledger:
         stage, written = batch_out(config, ledger, folder, overwrite)
     if json_:
-        click.echo(json.dumps({"stage": stage, "files": {str(path): number for path, number in written.items()}}))
+        click.echo(json_text({"stage": stage, "files": {str(path): number for path, number in written.items()}}))
         return
     for path, number in written.items():
         click.echo(f"wrote {printable(str(path))}: {number:,} requests")
     if stage is None:
         click.echo("nothing is left to write: answered, or out in batch files already")
     else:
-        click.echo(f"stage {stage}; once answered: coigp annotate run {printable(str(config.path))} --batch-in FILE")
+        click.echo(f"stage {stage}; once answered: coigp annotate run {pasted(config.path)} --batch-in FILE")
 
 
 def _batch_in(config: RunConfig, paths: tuple[Path, ...], json_: bool) -> None:
@@ -431,7 +418,7 @@ def _batch_in(config: RunConfig, paths: tuple[Path, ...], json_: bool) -> None:
     with LedgerWriter.open(config.folder) as ledger:
         found = batch_in(config, ledger, paths)
     if json_:
-        click.echo(json.dumps({"counts": found.counts, "problems": found.problems}, ensure_ascii=False))
+        click.echo(json_text({"counts": found.counts, "problems": found.problems}))
     else:
         for problem in found.problems[:_EXAMPLES]:
             click.echo(printable(problem), err=True)

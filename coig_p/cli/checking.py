@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import (
+    Finite,
     against_option,
     as_json,
     domains_option,
@@ -22,7 +22,7 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import STDOUT, one_line, progress, row_file, row_stream, table
+from coig_p.cli.screen import STDOUT, counted, json_text, one_line, pasted, progress, row_file, row_stream, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
@@ -48,12 +48,13 @@ def verify(store: Path, json_: bool) -> None:
     with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
         problems = opened.verify(advance)
     if json_:
-        click.echo(json.dumps({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
+        click.echo(json_text({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
     else:
         for problem in problems:
             click.echo(one_line(problem), err=True)
         if not problems:
-            click.echo(f"{printable(str(store))}: {len(opened.manifest.files)} files are as the manifest says")
+            files = counted(len(opened.manifest.files), "file is", "files are")
+            click.echo(f"{printable(str(store))}: {files} as the manifest says")
     if problems:
         raise SystemExit(1)
 
@@ -103,7 +104,7 @@ def check(
         write_report(report, folder, overwrite)
     given = ["--rules", str(rules_file)] if rules_file is not None else []
     given += [word for one in benchmarks for word in ("--against", one)]
-    _print_check(report, json_, store, folder, "".join(f" {shlex.quote(word)}" for word in given))
+    _print_check(report, json_, store, folder, "".join(f" {pasted(word)}" for word in given))
     if not report.passed:
         raise SystemExit(1)
 
@@ -134,7 +135,7 @@ def checked(
 def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
     if json_:
         listed = {id: {**rule.effective(), "scope": list(rule.scope), "why": rule.why} for id, rule in rules.items()}
-        click.echo(json.dumps(listed, ensure_ascii=False))
+        click.echo(json_text(listed))
         return
     for id, rule in rules.items():
         options = "".join(f"; {name} = {value}" for name, value in rule.options.items())
@@ -152,7 +153,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
         }
         result = {"store": str(store), "passed": report.passed, **counts.to_dict(), "rules": found}
         result |= {"queries": report.queries, "responses": report.responses}
-        click.echo(json.dumps(result, ensure_ascii=False))
+        click.echo(json_text(result))
         return
     for id, number in worst_first(report):
         rule = report.rules[id]
@@ -163,17 +164,16 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
             click.echo(one_line(f"    {where}: {finding['excerpt']}".replace("\n", " ")))
     verdict = "passed" if report.passed else "not to be released"
     click.echo(
-        f"{printable(str(store))}: {verdict}; {counts.error:,} errors, {counts.warning:,} warnings, "
-        f"{counts.metric:,} metrics in {report.queries:,} queries and {report.responses:,} responses"
+        f"{printable(str(store))}: {verdict}; {counted(counts.error, 'error')}, "
+        f"{counted(counts.warning, 'warning')}, {counted(counts.metric, 'metric')} in "
+        f"{counted(report.queries, 'query', 'queries')} and {counted(report.responses, 'response')}"
     )
     if folder is not None:
         click.echo(f"every finding: {printable(str(folder))}/report.md and findings.parquet")
     elif report.findings.num_rows:
         click.echo("every finding, by rule, model and domain: add --report DIR")
     if not report.passed:
-        click.echo(
-            f"drop what the errors name: coigp clean {printable(str(store))} --out STORE2{printable(same_options)}"
-        )
+        click.echo(f"drop what the errors name: coigp clean {pasted(store)} --out STORE2{same_options}")
 
 
 @command("clean")
@@ -215,7 +215,7 @@ def clean(
     after = checked(out, rules, (), num_proc, benchmarks)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
-        click.echo(json.dumps({"store": str(out), "dropped": dropped, "errors_left": left}))
+        click.echo(json_text({"store": str(out), "dropped": dropped, "errors_left": left}))
     else:
         if dropped:
             rows = [[rule, *counts.values()] for rule, counts in dropped.items()]
@@ -252,11 +252,15 @@ def clean(
 @click.option(
     "--similarity",
     "threshold",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Finite(0, 1, min_open=True),
     help="Smallest similarity. Default: 0.7, with --method semantic 0.85.",
 )
-@click.option("--ngram", type=int, help="Characters of an n-gram. Default: 3 for queries, 5 for responses.")
-@click.option("--num-perm", type=int, default=128, show_default=True, help="Values of a MinHash signature.")
+@click.option(
+    "--ngram", type=click.IntRange(min=1), help="Characters of an n-gram. Default: 3 for queries, 5 for responses."
+)
+@click.option(
+    "--num-perm", type=click.IntRange(2, 1024), default=128, show_default=True, help="Values of a MinHash signature."
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of signatures and draws.")
 @click.option("--merge", is_flag=True, help="Append the duplicates' responses to the query that stays.")
 @click.option(
@@ -313,16 +317,17 @@ def dedup(
         if others or method != "minhash" or chosen.pop("merge"):
             raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
         found = _dedup_responses(opened, target, overwrite, chosen)
-        unit = "responses"
+        one, unit = "response", "responses"
     else:
         found = _dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
-        unit = "queries"
+        one, unit = "query", "queries"
     if json_:
-        click.echo(json.dumps({"store": None if dry_run else str(out), **found}))
+        click.echo(json_text({"store": None if dry_run else str(out), **found}))
         return
     click.echo(
-        f"{found[unit]:,} {unit}: {found['clusters']:,} clusters of near-duplicates, the largest of "
-        f"{found['largest']:,}; {found['duplicates']:,} {unit} {'would go' if dry_run else 'went'}"
+        f"{counted(found[unit], one, unit)}: {counted(found['clusters'], 'cluster')} of near-duplicates, "
+        f"the largest of {found['largest']:,}; {counted(found['duplicates'], one, unit)} "
+        f"{'would go' if dry_run else 'went'}"
     )
     if found["by_domain"]:
         click.echo(table(["domain", "duplicates"], list(map(list, found["by_domain"].items()))))
@@ -353,6 +358,8 @@ def _dedup_queries(
             raise click.UsageError(
                 "--method semantic needs --model, a sentence-transformers model by name or directory."
             )
+        if options.get("threshold") == 1:
+            raise click.UsageError("--similarity 1 is for --method minhash: vectors of the same text differ a little.")
         config = SemanticConfig(**{name: options[name] for name in ("threshold", "seed", "merge") if name in options})
         find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
     else:
@@ -404,12 +411,12 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
 @click.option(
     "--similarity",
     "threshold",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Finite(0, 1, min_open=True),
     default=0.8,
     show_default=True,
     help="Smallest share of its n-grams that stand in ours.",
 )
-@click.option("--ngram", "n", type=int, default=5, show_default=True, help="Characters of an n-gram.")
+@click.option("--ngram", "n", type=click.IntRange(1, 12), default=5, show_default=True, help="Characters of an n-gram.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, allow_dash=True),
@@ -447,7 +454,7 @@ def contamination(
     if out == STDOUT:
         pass
     elif json_:
-        click.echo(json.dumps({"store": str(store), **looked_for, "findings": findings.num_rows, "examples": shown}))
+        click.echo(json_text({"store": str(store), **looked_for, "findings": findings.num_rows, "examples": shown}))
     else:
         for finding in shown:
             place = " ".join(str(finding[name]) for name in ("domain", "query_id", "field"))
@@ -455,8 +462,8 @@ def contamination(
         if findings.num_rows > len(shown):
             click.echo(f"... and {findings.num_rows - len(shown):,} more: pass --out FILE")
         click.echo(
-            f"{printable(str(store))}: {findings.num_rows:,} texts hold one of {looked_for['prompts']:,} prompts "
-            f"or {looked_for['answers']:,} answers"
+            f"{printable(str(store))}: {counted(findings.num_rows, 'text holds', 'texts hold')} one of "
+            f"{counted(len(benchmark.prompts), 'prompt')} or {counted(len(benchmark.answers), 'answer')}"
         )
     if findings.num_rows:
         raise SystemExit(1)

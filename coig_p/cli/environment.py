@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
+import shlex
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from click.shell_completion import get_completion_class
 
 from coig_p._version import __version__
 from coig_p.cli.options import as_json
+from coig_p.cli.screen import json_text
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.store.locate import STORE_VARIABLE
@@ -45,7 +46,7 @@ def env(json_: bool) -> None:
     variables = {name: "set" if os.environ.get(name) else "not set" for name in _VARIABLES}
     if json_:
         installed = {name: not missing for name, missing in extras.items()}
-        click.echo(json.dumps({"versions": found, "extras": installed, "variables": variables}))
+        click.echo(json_text({"versions": found, "extras": installed, "variables": variables}))
         return
     rows: list[list[object]] = [[name, value] for name, value in found.items()]
     rows += [[f"[{name}]", f"no: {', '.join(missing)}" if missing else "installed"] for name, missing in extras.items()]
@@ -107,11 +108,11 @@ def install_completion(cli: click.Command, shell: str, variable: str) -> list[st
     if shell == "zsh":
         folder = Path(os.environ.get("ZDOTDIR") or home)
         place = folder / ".zfunc" / "_coigp"
-        lines = f"fpath+=('{place.parent}'); autoload -Uz compinit && compinit"
+        lines = f"fpath+=({shlex.quote(str(place.parent))}); autoload -Uz compinit && compinit"
         return [_write(place, script), _add_line(folder / ".zshrc", lines)]
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     place = data / "coigp" / "completion.bash"
-    return [_write(place, script), _add_line(home / ".bashrc", f". '{place}'")]
+    return [_write(place, script), _add_line(home / ".bashrc", f". {shlex.quote(str(place))}")]
 
 
 def _write(path: Path, text: str) -> str:
@@ -125,8 +126,8 @@ def _write(path: Path, text: str) -> str:
 def _add_line(path: Path, line: str) -> str:
     """Put a line at the end of a file that people edit, which may be a link, unless it is in it."""
     text = path.read_text("utf-8", errors="surrogateescape") if path.exists() else ""
-    if line in text.splitlines():
+    if f"\n{line}\n" in f"\n{text}\n":  # a path in it may hold a line break
         return f"{printable(str(path))} has the line already: {printable(line)}"
-    with path.open("a", encoding="utf-8") as stream:
+    with path.open("a", encoding="utf-8", errors="surrogateescape") as stream:
         stream.write(("" if not text or text.endswith("\n") else "\n") + f"{line}\n")
     return f"added a line to {printable(str(path))}: {printable(line)}. New shells have it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from coig_p.cli.options import (
     overwrite_option,
     store_argument,
 )
-from coig_p.cli.screen import STDOUT, progress, row_file, standard_output, table
+from coig_p.cli.screen import STDOUT, counted, json_text, progress, row_file, standard_output, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.export.trainers import TRAINERS
@@ -67,7 +66,7 @@ def pairs(
     if out == STDOUT:
         return
     if json_:
-        click.echo(json.dumps({"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}))
+        click.echo(json_text({"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
         click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.threshold:g} ({shown})")
@@ -117,7 +116,7 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     with progress("Exporting", queries, "queries") as advance:
         found = export_store(opened, out, config, overwrite=overwrite, advance=advance).to_dict()
     if json_:
-        click.echo(json.dumps({"directory": str(out), **found}, ensure_ascii=False))
+        click.echo(json_text({"directory": str(out), **found}))
     else:
         _print(found, out)
 
@@ -136,9 +135,10 @@ def _print(found: dict[str, Any], out: Path) -> None:
     train = next(iter(splits.values()))
     steps = ", ".join(f"{count:,} at batch size {batch}" for batch, count in train.get("max_steps", {}).items())
     sizes = [shard["rows"] for shard in train["shards"]]
+    rows_each = counted(sizes[0], "row") if len(set(sizes)) == 1 else f"{min(sizes):,} to {max(sizes):,} rows"
     click.echo(
         f"wrote {printable(str(out))} for {found['trainer']} at threshold {found['threshold']:g}: "
-        f"{len(sizes)} shards of {min(sizes):,} to {max(sizes):,} rows"
+        f"{counted(len(sizes), 'shard')} of {rows_each}"
     )
     if steps:
         click.echo(f"max_steps of one epoch on {found['world_size']} ranks: {steps}")

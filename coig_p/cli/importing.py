@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import one_line, progress, table
+from coig_p.cli.options import Finite, as_json, overwrite_option
+from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.ingest.recipes import RECIPES
@@ -65,7 +64,7 @@ def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, s
 @click.option(
     "--score-range",
     nargs=2,
-    type=float,
+    type=Finite(),
     default=(1.0, 10.0),
     show_default=True,
     metavar="LOW HIGH",
@@ -73,7 +72,7 @@ def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, s
 )
 @click.option(
     "--default-threshold",
-    type=float,
+    type=Finite(),
     help="Smallest margin of a pair where a user gives none. Default 2 (1 for comparisons alone); "
     "required where the score range is narrower.",
 )
@@ -146,16 +145,18 @@ def import_command(
 
 
 def _print_import(report: ImportReport, json_: bool, written: Path | None) -> None:
+    names = ["read", "stored" if written else "valid", "rejected", "merged"]
+    accounting = {unit: dict(zip(names, counts.values(), strict=True)) for unit, counts in report.accounting().items()}
     if json_:
         result = {
             "store": str(written) if written else None,
-            "accounting": report.accounting(),
+            "accounting": accounting,
             "reasons": dict(report.reasons),
             "problems": [problem._asdict() for problem in report.problems],
             "ignored_fields": dict(report.ignored_fields),
             "formats": report.forms,
         }
-        click.echo(json.dumps(result))
+        click.echo(json_text(result))
         return
     for path, form in report.forms.items():
         if form != "nested":
@@ -167,8 +168,7 @@ def _print_import(report: ImportReport, json_: bool, written: Path | None) -> No
         click.echo(f"... and {total - len(report.problems)} more", err=True)
     if report.reasons:
         click.echo(table(["reason", "problems"], [[reason, count] for reason, count in report.reasons.most_common()]))
-    names = ["read", "stored" if written else "valid", "rejected", "merged"]
-    click.echo(table(["", *names], [[unit, *counts.values()] for unit, counts in report.accounting().items()]))
+    click.echo(table(["", *names], [[unit, *counts.values()] for unit, counts in accounting.items()]))
     if report.ignored_fields:
         ignored = ", ".join(f"{name} ({count})" for name, count in report.ignored_fields.most_common(10))
         click.echo(f"fields that a store has no place for: {printable(ignored)}")

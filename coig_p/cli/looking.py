@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
-from coig_p.cli.screen import progress, table
+from coig_p.cli.screen import harmless_json, json_text, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -42,7 +41,7 @@ def info(store: Path, json_: bool) -> None:
 
     found = store_info(store)
     if json_:
-        click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        click.echo(json_text(found.to_dict()))
         return
     names = ["queries", "responses", "scores", "comparisons", "pairs"]
     every = {**found.domains, "all": found.total}
@@ -95,7 +94,7 @@ def stats(
     if out is not None:
         _write(out, {"statistics.json": found.to_json(), **statistics_plots(found, language)})
     if json_:
-        click.echo(found.to_json(), nl=False)
+        click.echo(harmless_json(found.to_json()), nl=False)
         return
     _print_statistics(found)
     if out is not None:
@@ -189,7 +188,7 @@ def sweep(
     if out is not None:
         _write(out, {"sweep.json": found.to_json(), **sweep_plots(found, language)})
     if json_:
-        click.echo(found.to_json(), nl=False)
+        click.echo(harmless_json(found.to_json()), nl=False)
         return
     _print_sweep(found)
     if out is not None:

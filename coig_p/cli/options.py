@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -46,16 +47,45 @@ def store_argument(required: bool = True) -> Callable[[_Decorated], _Decorated]:
     )
 
 
+class Finite(click.FloatRange):
+    """A number that is neither inf nor nan: the type of every option that is a float."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A float, or click's error."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return found
+
+
+# One name and what ends it. Possessive, so that a quote behind spaces is never the start of a name without quotes.
+_NAME = re.compile(r"""\s*+(?:"((?:[^"]|"")*+)"\s*+|(?!")([^,]*))(,|\Z)""")
+
+
 def split_list(values: Sequence[str]) -> tuple[str, ...]:
-    """The names in options that were repeated, given with commas between, or both. Quotes keep a comma in a name.
+    """The names in options that were repeated, given with commas between, or both.
+
+    Quotes as in CSV keep commas and spaces in a name. A value whose quotes do not fit is one name as it is.
 
     Raises:
         BadParameter: an empty name.
     """
-    names = [name.strip() for line in csv.reader(values, skipinitialspace=True) for name in line]
-    if len(names) < len(values) or not all(names):
+    names = [name for value in values for name in _names(value)]
+    if not all(names):
         raise click.BadParameter("an empty name: give names with commas between")
     return tuple(dict.fromkeys(names))
+
+
+def _names(value: str) -> list[str]:
+    names, at, more = [], 0, ","
+    while more:
+        found = _NAME.match(value, at)
+        if found is None:
+            return [value.strip()]
+        quoted, plain, more = found.groups()
+        names.append(plain.strip() if quoted is None else quoted.replace('""', '"'))
+        at = found.end()
+    return names
 
 
 def list_option(*names: str, help: str, metavar: str = "NAME,...") -> Callable[[_Decorated], _Decorated]:
@@ -126,5 +156,5 @@ def _option(name: str, option: Any, hint: Any) -> Callable[[_Decorated], _Decora
     if hint is bool:
         return click.option(name, is_flag=True, default=default, help=words)
     choices = option.metadata.get("choices")
-    kind = click.Choice(choices) if choices else hint
+    kind = click.Choice(choices) if choices else Finite() if hint is float else hint
     return click.option(name, type=kind, default=default, show_default=default is not None, help=words)

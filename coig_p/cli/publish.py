@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ import click
 
 from coig_p.cli.main import main as run
 from coig_p.cli.options import (
+    Finite,
     against_option,
     as_json,
     config_options,
@@ -23,7 +23,7 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import progress
+from coig_p.cli.screen import json_text, pasted, progress
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -68,7 +68,7 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
             raise click.UsageError(f"{path} exists: edit it, or pass --overwrite to replace it.")
         with atomic_file(path) as stream:
             stream.write(card_template().encode())
-        click.echo(f"wrote {printable(str(path))}: fill it in, then: coigp card {printable(str(store))}")
+        click.echo(f"wrote {printable(str(path))}: fill it in, then: coigp card {pasted(store)}")
         return
     from coig_p.publish.plan import check_version
     from coig_p.publish.release import ReleaseConfig, write_release
@@ -104,7 +104,11 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
     help="Replace files that somebody changed on the Hub since the last release, or the folder at dir:PATH.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=120, show_default=True, help="Seconds to wait for an answer."
+    "--timeout",
+    type=Finite(min=0.1, max=86_400),
+    default=120,
+    show_default=True,
+    help="Seconds to wait for an answer.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be published, and its card, and change nothing.")
 @click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
@@ -202,7 +206,7 @@ def refuse_making(release: Path, place: str, given: Sequence[str]) -> None:
     if place:
         raise UsageError(
             f"{release} is a release already, and only a store is written to dir:{place}. Publish it as it is: "
-            f"coigp-publish {release} ORG/NAME; or name the store that it was made of"
+            f"coigp-publish {pasted(release)} ORG/NAME; or name the store that it was made of"
         )
     if given:
         does = "does" if len(given) == 1 else "do"
@@ -263,7 +267,7 @@ def print_folder(folder: Path, version: str, json_: bool) -> None:
     files = Store.open(folder).manifest.files
     size = sum(file.bytes for file in files)
     if json_:
-        click.echo(json.dumps({"folder": str(folder), "version": version, "files": len(files), "bytes": size}))
+        click.echo(json_text({"folder": str(folder), "version": version, "files": len(files), "bytes": size}))
         return
     pairs = sum(file.rows or 0 for file in files if file.role == "pairs")
     click.echo(
@@ -278,7 +282,7 @@ def print_files(release: Release, place: str, folder: Path, json_: bool) -> None
         files = [
             {"path": file.path, "role": file.role, "bytes": file.bytes, "sha256": file.sha256} for file in release.files
         ]
-        click.echo(json.dumps({"folder": place, "version": release.version, "add": files}, ensure_ascii=False))
+        click.echo(json_text({"folder": place, "version": release.version, "add": files}))
         return
     for file in release.files:
         click.echo(printable(f"{file.sha256[:12]}  {file.bytes:>12,}  {file.role:10}  {file.path}"))
@@ -326,7 +330,7 @@ def print_plan(release: Release, repo_id: str, config: HubConfig, target: str, j
 
     plan = (plan_modelscope if target == "modelscope" else plan_release)(release, repo_id, config)
     if json_:
-        click.echo(json.dumps(plan.to_dict(), ensure_ascii=False))
+        click.echo(json_text(plan.to_dict()))
         return
     for file in plan.add[:_SHOWN]:
         click.echo(printable(f"add     {file.path} ({file.bytes:,} bytes)"))
@@ -343,7 +347,7 @@ def print_plan(release: Release, repo_id: str, config: HubConfig, target: str, j
 def print_published(published: Published, json_: bool) -> None:
     """What a run did."""
     if json_:
-        click.echo(json.dumps(published.to_dict(), ensure_ascii=False))
+        click.echo(json_text(published.to_dict()))
         return
     if published.rows:
         counts = ", ".join(f"{config} {sum(splits.values()):,}" for config, splits in published.rows.items())
@@ -368,7 +372,7 @@ def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
 
     found = status(repo_id, config)
     if json_:
-        click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        click.echo(json_text(found.to_dict()))
         return
     if not found.exists:
         click.echo(f"{repo_id} at {found.endpoint}: no such dataset, or not visible to you")

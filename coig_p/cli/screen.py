@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,8 +14,10 @@ from typing import IO
 import click
 
 from coig_p.core.text import printable, width
+from coig_p.errors import CoigPError
 
 STDOUT = Path("-")
+bars: list[str] = []  # those on the terminal, which hide its cursor: see coig_p.__main__
 _ROWS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -42,6 +46,26 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([line(list(header)), *map(line, cells)])
 
 
+def json_text(value: object) -> str:
+    """One line of JSON for standard output: Chinese as it is, what could move the cursor or reorder text as escapes."""
+    return harmless_json(json.dumps(value, ensure_ascii=False))
+
+
+def harmless_json(text: str) -> str:
+    """The same JSON with such characters as escapes."""
+    return "".join(one if printable(one) == one else json.dumps(one)[1:-1] for one in text)
+
+
+def pasted(path: object) -> str:
+    """A path, or another word, in a command that is shown to be pasted into a shell."""
+    return printable(shlex.quote(str(path)))
+
+
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """A number with what it counts: 1 cluster, 2 clusters."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
 def row_file(out: Path, json_: bool, what: str, overwrite: bool) -> str:
     """How rows are written to `out`: "parquet" or "jsonl", by its ending; - is JSON Lines on standard output.
 
@@ -53,6 +77,7 @@ def row_file(out: Path, json_: bool, what: str, overwrite: bool) -> str:
     if out == STDOUT:
         if json_:
             raise click.UsageError("--json and --out - both write to standard output: leave one out.")
+        standard_output()
         return "jsonl"
     check_file(out, what, overwrite)
     return file_type(out, _ROWS)
@@ -66,7 +91,13 @@ def row_stream(out: Path) -> AbstractContextManager[IO[bytes]]:
 
 
 def standard_output() -> IO[bytes]:
-    """Standard output, for bytes."""
+    """Standard output, for bytes.
+
+    Raises:
+        CoigPError: whoever started this process closed it.
+    """
+    if sys.stdout is None:
+        raise CoigPError("standard output is closed: pass --out FILE")
     return sys.stdout.buffer
 
 
@@ -90,6 +121,12 @@ def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[i
     done = DownloadColumn() if unit == "bytes" else TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}")
     columns = TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn()
     quiet = not console.is_terminal or _is_quiet()
-    with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda amount: bar.advance(task, amount)
+    if not quiet:
+        bars.append(what)
+    try:
+        with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda amount: bar.advance(task, amount)
+    finally:
+        if not quiet:
+            bars.remove(what)

@@ -7,12 +7,15 @@ and processes end with the generator, also when its reader stops early.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -79,7 +82,9 @@ def in_order(
     with _pool(processes) as pool:
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in items:
-            waiting.append((item, pool.submit(function, item)))
+            with _interrupts_wait():  # a process may be started for it
+                future = pool.submit(function, item)
+            waiting.append((item, future))
             if len(waiting) > workers:
                 first, result = waiting.popleft()
                 yield first, result.result()
@@ -87,13 +92,63 @@ def in_order(
             yield first, result.result()
 
 
-def _pool(processes: int | None) -> Executor:
+@contextmanager
+def _pool(processes: int | None) -> Iterator[Executor]:
     if processes is None:
-        return ThreadPoolExecutor(WORKERS, thread_name_prefix="coig_p")
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="coig_p") as threads:
+            yield threads
+        return
     # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
-    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
+    context = multiprocessing.get_context("spawn")
+    line, held = context.Pipe(duplex=False)
+    with line, held, ProcessPoolExecutor(processes, context, initializer=_answer_to, initargs=(line,)) as pool:
+        try:
+            yield pool
+        except (GeneratorExit, KeyboardInterrupt):
+            held.close()  # nobody waits for what they are at
+            raise
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal: the one that started this one answers it."""
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Processes that are started in the block never see Ctrl-C; this one sees it when the block ends.
+
+    A new process imports for a while before it could say itself that it leaves Ctrl-C to its parent, and
+    complains where the parent leaves before it has said what to do.
+    """
+    handler, came = signal.getsignal(signal.SIGINT), False
+
+    def wait(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    ours = callable(handler) and threading.current_thread() is threading.main_thread()
+    if ours:  # a mask is a thread's own: another one may take the signal, and this one would answer it
+        signal.signal(signal.SIGINT, wait)
+    masks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    if masks:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if ours:
+            signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _answer_to(line: Connection) -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when it lets go of the line, or ends.
+
+    Args:
+        line: nothing is ever sent on it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(line,), name="coig_p-line", daemon=True).start()
+
+
+def _end_with(line: Connection) -> None:
+    line.poll(None)
+    os._exit(1)

@@ -13,6 +13,7 @@ same bytes.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -154,10 +155,11 @@ def _pass_gate(store: Store, config: ReleaseConfig, report: Report, bar: Bar = n
     if not report.passed:
         wrong = {id: n for id, n in report.by_rule().items() if n and report.rules[id].severity == "error"}
         named = ", ".join(f"{id} ({number:,})" for id, number in wrong.items())
-        against = "".join(f" --against {name}" for name in config.against)
+        place = shlex.quote(str(store.path))
+        against = "".join(f" --against {shlex.quote(str(name))}" for name in config.against)
         raise DataError(
-            f"{store.path}: not released, its check found errors: {named}. See each: coigp check {store.path}{against} "
-            f"--report DIR. Drop what they name: coigp clean {store.path}{against} --out STORE2"
+            f"{store.path}: not released, its check found errors: {named}. See each: coigp check {place}{against} "
+            f"--report DIR. Drop what they name: coigp clean {place}{against} --out STORE2"
         )
     return report
 

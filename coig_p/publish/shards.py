@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -38,7 +39,8 @@ def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
             if _copy_file(store.path / file.path, root / file.path) != file.sha256:
                 raise DataError(
-                    f"{store.path}: {file.path} is not what {MANIFEST} says. Run: coigp verify {store.path}"
+                    f"{store.path}: {file.path} is not what {MANIFEST} says. "
+                    f"Run: coigp verify {shlex.quote(str(store.path))}"
                 )
             advance(file.bytes)
     return files

@@ -10,6 +10,7 @@ Numbers come from the data alone. Whatever a query, a response, a model or a jud
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,9 @@ def read_card_info(store: Path) -> CardInfo:
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: write one to fill in with: coigp card {store} --init") from None
+        raise DataError(
+            f"{path} is missing: write one to fill in with: coigp card {shlex.quote(str(store))} --init"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not TOML: {error}") from None
     except OSError as error:

@@ -221,7 +221,7 @@ def test_check_and_clean_are_a_gate(tmp_path: Path) -> None:
     assert "error special-token (1): a token of a chat template leaked" in done.stdout
     assert "math m-3 a responses[0].text" in done.stdout
     assert "13800138000" not in done.stdout
-    assert "1 errors" in done.stdout
+    assert "; 1 error, " in done.stdout
     assert "coigp clean" in done.stdout
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
         *("findings.parquet", "report.md", "rules.svg", "models.svg")
@@ -275,7 +275,7 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     store = tmp_path / "store"
     run("import", source, "--out", store)
     shown = run("dedup", store, "--dry-run", "--similarity", "0.9").stdout
-    assert "4 queries: 1 clusters of near-duplicates, the largest of 2; 1 queries would go" in shown
+    assert "4 queries: 1 cluster of near-duplicates, the largest of 2; 1 query would go" in shown
     found = json.loads(run("dedup", store, "--out", tmp_path / "new", "--similarity", "0.9", "--json").stdout)
     assert (found["clusters"], found["duplicates"], found["by_domain"]) == (1, 1, {"math": 1})
     assert found["dropped"] == {"rows": 1, "responses": 2, "scores": 2, "comparisons": 0}
@@ -306,7 +306,7 @@ def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
     benchmark.write_text(json.dumps({"question": "１+１等於幾", "reference": "等於4"}) + "\n")
     done = run("contamination", store, "--against", benchmark, "--out", tmp_path / "found.parquet", code=1)
     assert "math m-1 query: 100% of bench.jsonl:1: 1+1等于几？" in done.stdout
-    assert "1 texts hold one of 1 prompts or 1 answers" in done.stdout
+    assert "1 text holds one of 1 prompt or 1 answer" in done.stdout
     assert pq.read_table(tmp_path / "found.parquet").num_rows == 1
     assert json.loads(run("contamination", store, "--against", store, "--json", code=1).stdout)["findings"] == 3
     done = run("check", store, "--against", benchmark, code=1)

@@ -112,6 +112,94 @@ def test_interrupted_while_importing(module: str, store: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (130, "interrupted\n", "")
 
 
+# What pip makes of an entry point does a little of its own between its import and its call.
+LAUNCHER = """
+import os, signal, sys
+sys.argv[0] = "/somewhere/bin/coigp"
+from coig_p.__main__ import main
+if sys.argv.pop() == "interrupted":
+    os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_interrupted_between_the_import_and_the_call() -> None:
+    ended = {}
+    for word in ("not", "interrupted"):
+        command = [sys.executable, "-c", LAUNCHER, "--version", word]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+        ended[word] = (done.returncode, done.stderr)
+    assert ended == {"not": (0, ""), "interrupted": (130, "interrupted\n")}
+
+
+# The command's output is complete; Ctrl-C comes while Python is still leaving.
+AT_THE_END = """
+import atexit, os, signal
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+from coig_p.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_interrupted_when_all_is_written(store: Path) -> None:
+    command = [sys.executable, "-c", AT_THE_END, "info", str(store)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert "judgements" in done.stdout
+
+
+# Ctrl-C comes while a module is imported under a bar.
+UNDER_A_BAR = """
+import os, signal, sys, types
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "needed_late":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+def command():
+    from coig_p.cli.screen import progress
+    with progress("Working", 9, "queries"):
+        import needed_late
+sys.modules["coig_p.cli.main"] = module = types.ModuleType("coig_p.cli.main")
+module.main = command
+from coig_p.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX")
+def test_interrupted_under_a_bar_shows_the_cursor_again() -> None:
+    import pty
+
+    terminal, end = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_A_BAR], stderr=end, env=os.environ | {"TERM": "xterm"}, check=False
+    )
+    os.close(end)
+    shown = b""
+    try:
+        while piece := os.read(terminal, 1 << 16):
+            shown += piece
+    except OSError:  # how Linux says that nothing more comes
+        pass
+    os.close(terminal)
+    assert done.returncode == 130
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+    assert shown.endswith(b"interrupted\r\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("words", [["pairs"], ["contamination", "--against", "benchmark.jsonl"]])
+def test_standard_output_that_is_closed_is_one_clear_error(words: list[str], store: Path) -> None:
+    command = [sys.executable, "-m", "coig_p", words[0], str(store), *words[1:], "--out", "-"]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, env=os.environ, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "error: standard output is closed: pass --out FILE\n")
+
+
 LIMITED = """
 import resource, sys
 from coig_p.cli.main import main

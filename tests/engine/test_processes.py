@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,3 +40,56 @@ def test_an_error_is_raised_where_its_item_is_due(processes: int | None) -> None
     assert [next(results), next(results)] == [("a", 1), ("bc", 2)]
     with pytest.raises(TypeError, match="len"):
         next(results)
+
+
+SCRIPT = """
+import os, signal, sys
+from coig_p.engine.local import in_order
+def work(item):
+    print("at work", flush=True)
+    if sys.argv[1] == "stay":
+        signal.pause()
+    return item
+if __name__ == "__mp_main__":
+    signal.raise_signal(signal.SIGINT)  # Ctrl-C while a process is starting
+if __name__ == "__main__":
+    list(in_order(work, [1, 2], 2))
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> list[str]:
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    return [sys.executable, str(path)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_process_that_is_starting_leaves_interrupts_to_its_parent(script: list[str]) -> None:
+    done = subprocess.run([*script, "go"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "at work\n" * 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_processes_end_with_their_parent_whatever_they_are_at(number: signal.Signals, script: list[str]) -> None:
+    with subprocess.Popen([*script, "stay"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert [started.stdout.readline(), started.stdout.readline()] == ["at work\n"] * 2
+        started.send_signal(number)
+        started.communicate(timeout=120)  # until nobody holds its output any more
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_an_interrupt_while_a_process_is_started_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    class Pool:
+        def submit(self, function: Any, item: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            done.append(item)
+
+    monkeypatch.setattr("coig_p.engine.local._pool", lambda processes: nullcontext(Pool()))
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(abs, [1, 2], 2))
+    assert done == [1]
