@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -82,7 +82,7 @@ def in_order(
     with _pool(processes) as pool:
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in items:
-            with _interrupts_wait():  # a process may be started for it
+            with _interrupts_wait() if processes else nullcontext():  # a process may be started for it
                 future = pool.submit(function, item)
             waiting.append((item, future))
             if len(waiting) > workers:
