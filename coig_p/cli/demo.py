@@ -67,10 +67,7 @@ def _check_earlier(out: Path) -> None:
         return
     manifest = Manifest.from_json((out / MANIFEST).read_text("utf-8", errors="replace"), out)
     ours = {sha256_of(RAW / f"{domain}.jsonl") for domain in DOMAINS}
-    if (
-        not manifest.release
-        or {source.get("sha256") for source in manifest.sources if isinstance(source, dict)} != ours
-    ):
+    if not manifest.release or {source["sha256"] for source in manifest.sources} != ours:
         raise UsageError(f"{out} is a store, but not the release of an earlier demo: choose another place")
 
 

@@ -85,7 +85,10 @@ def test_the_demo_replaces_nothing_but_an_earlier_demo(
     monkeypatch.setattr(demo, "_demo", lambda folder, out, overwrite: written.append((out, overwrite)))
     mine, earlier = tmp_path / "mine", tmp_path / "earlier"
     shutil.copytree(store, mine)
-    sources = [{"sha256": demo.sha256_of(path)} for path in sorted(demo.RAW.glob("*.jsonl"))]
+    sources = [
+        {"name": path.name, "sha256": demo.sha256_of(path), "license": None}
+        for path in sorted(demo.RAW.glob("*.jsonl"))
+    ]
     fields = json.loads((mine / "manifest.json").read_text("utf-8"))
     for release, own in (({}, fields["sources"]), ({}, sources), ({"version": "2.0.0"}, fields["sources"])):
         (mine / "manifest.json").write_text(json.dumps(fields | {"release": release, "sources": own}), encoding="utf-8")
