@@ -21,7 +21,7 @@ SEED := $(or $(SEED),$(shell date +%s))
 
 # COVERAGE=1 counts lines, in subprocesses too; fail_under in pyproject.toml is the figure they may not fall below.
 test: $(DEVELOP)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal --randomly-seed=$(SEED) \
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --randomly-seed=$(SEED) \
 	  $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 MATRIX := $(basename $(notdir $(wildcard tests/matrix/*.txt)))
