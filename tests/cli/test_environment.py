@@ -14,7 +14,7 @@ import coig_p
 
 
 def test_the_environment_names_versions_and_nothing_private(monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = {"HF_TOKEN": "hf_secret", "COIGP_STORE": "/home/somebody/store", "HF_ENDPOINT": "https://a:b@c.org"}
+    secrets = {"HF_TOKEN": "hf_secret", "COIGP_STORE": "/srv/somebody/store", "HF_ENDPOINT": "https://a:b@c.org"}
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     found = json.loads(run("env", "--json").stdout)
