@@ -11,7 +11,7 @@ from coig_p.errors import UsageError
 NAME = "coig-p"
 """What datasets knows us by: `load_dataset(NAME, ...)`."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the store's layout. Readers accept every older one."""
 
 DOMAINS = ("chat", "code", "math", "logic", "novel", "role")
@@ -26,8 +26,24 @@ SCORE_GRID = 10_000
 OVERALL = "overall"
 """The dimension of a judge that gave one score for the whole response."""
 
-SCORE_TYPE = pa.struct([("judge", pa.string()), ("dimension", pa.string()), ("score", pa.float64())])
-RESPONSE_TYPE = pa.struct([("model", pa.string()), ("text", pa.string()), ("scores", pa.list_(SCORE_TYPE))])
+ROLES = ("system", "user", "assistant", "tool")
+"""Who speaks in a conversation."""
+
+TURN_TYPE = pa.struct([("role", pa.string()), ("content", pa.string()), ("extra", pa.string())])
+"""One turn of a conversation; `extra` is the JSON text of what else it has: tool calls, names."""
+
+SCORE_TYPE = pa.struct(
+    [("judge", pa.string()), ("dimension", pa.string()), ("score", pa.float64()), ("rationale", pa.string())]
+)
+RESPONSE_TYPE = pa.struct(
+    [
+        ("model", pa.string()),
+        ("sample", pa.int32()),
+        ("text", pa.string()),
+        ("extra", pa.string()),
+        ("scores", pa.list_(SCORE_TYPE)),
+    ]
+)
 COMPARISON_TYPE = pa.struct(
     [
         ("first", pa.int32()),
@@ -36,6 +52,7 @@ COMPARISON_TYPE = pa.struct(
         ("dimension", pa.string()),
         ("first_score", pa.float64()),
         ("second_score", pa.float64()),
+        ("rationale", pa.string()),
     ]
 )
 RAW_SCHEMA = pa.schema(
@@ -43,12 +60,38 @@ RAW_SCHEMA = pa.schema(
         ("query_id", pa.string()),
         ("domain", pa.string()),
         ("query", pa.string()),
+        ("messages", pa.list_(TURN_TYPE)),
+        ("tools", pa.string()),
         ("source", pa.string()),
+        ("meta", pa.string()),
         ("responses", pa.list_(RESPONSE_TYPE)),
         ("comparisons", pa.list_(COMPARISON_TYPE)),
     ]
 )
 """One row per query: all its responses, each with all its scores."""
+
+_ONLY_IN_2 = {"messages", "tools", "meta", "sample", "extra", "rationale"}
+
+
+def _without(kind: pa.DataType, names: set[str]) -> pa.DataType:
+    """The type with no field of these names, at any depth."""
+    if pa.types.is_list(kind):
+        return pa.list_(_without(kind.value_type, names))
+    if pa.types.is_struct(kind):
+        return pa.struct([(one.name, _without(one.type, names)) for one in kind if one.name not in names])
+    return kind
+
+
+def without(schema: pa.Schema, names: set[str]) -> pa.Schema:
+    """The schema with no column or nested field of these names."""
+    return pa.schema([(one.name, _without(one.type, names)) for one in schema if one.name not in names])
+
+
+RAW_SCHEMAS: dict[int, pa.Schema] = {1: without(RAW_SCHEMA, _ONLY_IN_2), 2: RAW_SCHEMA}
+"""The columns of a store by its schema version."""
+
+PAIRING_SCHEMA = without(RAW_SCHEMA, {"source", "meta", "dimension", "rationale"})
+"""What is read of a store to make pairs: no rationale, which may be longer than the response."""
 
 MESSAGES_TYPE = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 

@@ -296,10 +296,10 @@ def _same_text(text: pa.StringArray, low: Index, high: Index) -> Mask:
 
 
 def _ranks(responses: Responses, order: Index, takes_part: Mask) -> tuple[Index, Index]:
-    """Each response's place in its query, 0 the best, ties by model name; and places in its query."""
+    """Each response's place in its query, 0 the best, ties by model name and sample; and places in its query."""
     by_name = {name: at for at, name in enumerate(sorted(responses.model.names))}
     model = responses.model.each([by_name[name] for name in responses.model.names], -1)
-    ranked = np.lexsort((model, -order, responses.query))
+    ranked = np.lexsort((responses.sample, model, -order, responses.query))
     ranked = ranked[takes_part[ranked]]
     query = responses.query[ranked]
     starts = group_starts(query)
@@ -322,7 +322,7 @@ def _follows_strategy(strategy: str, rank: Index, size: Index, low: Index, high:
 def _draw(responses: Responses, batch: pa.RecordBatch, seed: int, limit: int, chosen: Index, rejected: Index) -> Index:
     """Positions of at most `limit` pairs a query: those whose hash is smallest, in their old order.
 
-    The hash is of (seed, query_id, chosen model, rejected model) and nothing else, so neither
+    The hash is of (seed, query_id, chosen and rejected model and sample) and nothing else, so neither
     row order nor shards nor streaming change what is drawn.
     """
     query = responses.query[chosen]
@@ -345,9 +345,16 @@ def _draw(responses: Responses, batch: pa.RecordBatch, seed: int, limit: int, ch
 def row_keys(
     batch: pa.RecordBatch, responses: Responses, seed: str, query: Index, *of: Index
 ) -> npt.NDArray[np.uint64]:
-    """A hash of (seed, query_id, the model of each of `of`) for every row, and of nothing else."""
+    """A hash of (seed, query_id, model and sample of each of `of`) for every row, and of nothing else.
+
+    Sample 0 adds nothing: what is drawn of a store without samples is what was drawn before there were any.
+    """
     ids = _hashes(Names.of(pc.take(batch.column("query_id"), pa.array(query))))
     model = _hashes(responses.model)
+    if responses.sample.any():
+        numbers, of_number = np.unique(responses.sample, return_inverse=True)
+        hashed = [hash64(f"sample {number}") if number else 0 for number in numbers.tolist()]
+        model = model ^ np.array(hashed, np.uint64)[of_number]
     key = mix(ids ^ np.uint64(hash64(seed)))
     for side in of:
         key = mix(key ^ model[side])

@@ -46,6 +46,7 @@ class Responses(NamedTuple):
     Attributes:
         query: R, the row each belongs to; ascending.
         model, text: R.
+        sample: R, which answer of its model to the query it is, 0 the first.
         score_of: S, the response each score belongs to; ascending.
         judge: S.
         score: S, NaN where missing.
@@ -53,6 +54,7 @@ class Responses(NamedTuple):
 
     query: Index
     model: Names
+    sample: Index
     text: pa.StringArray
     model_column: pa.StringArray
     score_of: Index
@@ -68,6 +70,9 @@ class Responses(NamedTuple):
         return cls(
             query=query,
             model=Names.of(model),
+            sample=pc.fill_null(pc.struct_field(responses, "sample"), 0)
+            .to_numpy(zero_copy_only=False)
+            .astype(np.int64),
             text=pc.struct_field(responses, "text"),
             model_column=model,
             score_of=score_of,

@@ -30,6 +30,8 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import Rows, find_rows
 from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.weights import Pass, is_partial, share_of
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.reading import read_batches
 from coig_p.store.writing import even_sizes
 
 GROUPS_PER_BLOCK = 8  # 2,048 queries, some 30,000 pairs: rows of one query meet as rarely as in a global shuffle
@@ -272,7 +274,7 @@ def count_rows(
 def _read(group: Group, opened: Callable[[str], Any]) -> pa.RecordBatch:
     with opened(group.file) as stream, pq.ParquetFile(stream) as shard:
         rows = shard.metadata.row_group(group.number).num_rows
-        return _joined(shard.iter_batches(batch_size=rows, row_groups=[group.number]))
+        return _joined(read_batches(shard, rows, [group.number], PAIRING_SCHEMA))
 
 
 def _joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

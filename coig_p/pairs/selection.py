@@ -20,7 +20,7 @@ from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
 from coig_p.pairs.stream import raw_tables, shard_tables
 from coig_p.pairs.weights import UNWEIGHTED, check_weights
-from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA
+from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.manifest import Manifest, StoreFile, check_domain_name, check_split_name
 
 Config = PairConfig | SplitConfig | ShardConfig
@@ -54,21 +54,18 @@ class RawSelection:
         domains: whose, in the order in which they are read.
         splits: of the store, those that are read.
         options: of `SplitConfig`, those in effect.
+        schema: the columns of the rows, those of the store's schema version.
     """
 
     domains: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    schema: pa.Schema = RAW_SCHEMA
 
     @cached_property
     def cut(self) -> SplitConfig:
         """How the split train is cut."""
         return SplitConfig(**self.options)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of the rows."""
-        return RAW_SCHEMA
 
     def files(self, manifest: Manifest, split: str) -> list[StoreFile]:
         """The shards of a split of the store, domain by domain."""
@@ -82,7 +79,7 @@ class RawSelection:
         self, stream: Any, row_groups: Sequence[int] | None, split: OneSplit | None, *, streaming: bool
     ) -> Iterator[pa.Table]:
         """The rows of one shard (see `coig_p.pairs.stream.raw_tables`)."""
-        return raw_tables(stream, row_groups, split, streaming=streaming)
+        return raw_tables(stream, self.schema, row_groups, split, streaming=streaming)
 
     def identity(self) -> tuple[object, ...]:
         """What the rows depend on, beside the files of the store and of its clusters."""
@@ -206,7 +203,8 @@ def select_raw(
     Raises:
         UsageError: see `select`.
     """
-    return RawSelection(*_rows(manifest, domains, splits, cut), _in_effect(cut))
+    columns = RAW_SCHEMAS[manifest.schema_version]
+    return RawSelection(*_rows(manifest, domains, splits, cut), _in_effect(cut), columns)
 
 
 def one_split(manifest: Manifest, named: str | None, cut: SplitConfig | None = None) -> str:

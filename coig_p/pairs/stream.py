@@ -17,7 +17,8 @@ from coig_p.engine.local import ahead
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.splits import OneSplit
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.reading import read_batches
 
 BATCH_SIZE = 256
 FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
@@ -41,22 +42,34 @@ def shard_tables(
         streaming: rows are taken one by one in Python. It changes how they are cut into tables,
             never the rows.
     """
-    return _tables(stream, lambda batch: pair_tables(batch, config), row_groups, split, streaming=streaming)
+    return _tables(
+        stream, PAIRING_SCHEMA, lambda batch: pair_tables(batch, config), row_groups, split, streaming=streaming
+    )
 
 
 def raw_tables(
-    stream: Any, row_groups: Sequence[int] | None = None, split: OneSplit | None = None, *, streaming: bool = False
+    stream: Any,
+    schema: pa.Schema,
+    row_groups: Sequence[int] | None = None,
+    split: OneSplit | None = None,
+    *,
+    streaming: bool = False,
 ) -> Iterator[pa.Table]:
-    """The raw rows of a shard as tables of RAW_SCHEMA, none of them empty. Arguments are those of `shard_tables`."""
-    return _tables(stream, _as_stored, row_groups, split, streaming=streaming)
+    """The raw rows of a shard as tables of `schema`, none of them empty. Other arguments are those of `shard_tables`.
+
+    Args:
+        schema: RAW_SCHEMA, or that of an older version where the shard is of one.
+    """
+    return _tables(stream, schema, _as_stored, row_groups, split, streaming=streaming)
 
 
 def _as_stored(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    yield pa.Table.from_batches([batch]).cast(RAW_SCHEMA)
+    yield pa.Table.from_batches([batch])
 
 
 def _tables(
     stream: Any,
+    schema: pa.Schema,
     make: Callable[[pa.RecordBatch], Iterator[pa.Table]],
     row_groups: Sequence[int] | None,
     split: OneSplit | None,
@@ -66,9 +79,9 @@ def _tables(
     if streaming:
         # Python needs the interpreter's lock for every row: a second thread that pairs meanwhile
         # costs more in handing the lock over than the pairing itself.
-        yield from _each(ahead(_batches(stream, row_groups, FIRST_BATCH_SIZE, split)), make)
+        yield from _each(ahead(_batches(stream, schema, row_groups, FIRST_BATCH_SIZE, split)), make)
     else:
-        yield from ahead(_each(ahead(_batches(stream, row_groups, BATCH_SIZE, split)), make))
+        yield from ahead(_each(ahead(_batches(stream, schema, row_groups, BATCH_SIZE, split)), make))
 
 
 def _each(
@@ -79,13 +92,13 @@ def _each(
 
 
 def _batches(
-    stream: Any, row_groups: Sequence[int] | None, first_batch_size: int, split: OneSplit | None
+    stream: Any, schema: pa.Schema, row_groups: Sequence[int] | None, first_batch_size: int, split: OneSplit | None
 ) -> Generator[pa.RecordBatch, None, None]:
     with pq.ParquetFile(stream) as shard:
         groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
         for at, group in enumerate(groups):
             size = first_batch_size if at == 0 else BATCH_SIZE
-            for batch in shard.iter_batches(batch_size=size, row_groups=[group]):
+            for batch in read_batches(shard, size, [group], schema):
                 if split is not None:
                     batch = split.keep(batch)
                 if batch.num_rows:

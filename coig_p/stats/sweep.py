@@ -23,6 +23,7 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import at_each_level, is_nested
+from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import VERDICTS
 from coig_p.stats.batch import Observed
 from coig_p.stats.distribution import nice_step
@@ -30,6 +31,7 @@ from coig_p.stats.intervals import Moments, Share, moments, no_moments, share
 from coig_p.stats.judges import verdict_moments, verdict_shares
 from coig_p.stats.results import SecondJudge, as_json_text, described, flat_frame, plain
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.reading import part_of
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -270,6 +272,6 @@ def _evenness(counts: Sequence[int]) -> float | None:
 def _sweep_shard(root: Path, config: PairConfig, thresholds: Sequence[float], file: StoreFile) -> SweepCounts:
     seen = SweepCounts.nothing(config, thresholds)
     columns = ("responses", "comparisons") if is_nested(config) else ("query_id", "responses", "comparisons")
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, columns, threads=False):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, part_of(PAIRING_SCHEMA, *columns), threads=False):
         seen.add(Observed(batch))
     return seen

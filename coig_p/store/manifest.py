@@ -16,6 +16,7 @@ from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
 
 MANIFEST = "manifest.json"
 _COUNTED = ("queries", "responses", "scores", "comparisons")
+_SPECIAL = ("conversations", "with_tools")
 _SHOWN = 8  # domains that a short line names
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EACH = "*"
@@ -50,6 +51,9 @@ class StoreFile:
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
+        conversations: how many queries are more than one user's text: turns before the response, or tools.
+        with_tools: how many have tool definitions, or a turn or an answer with more in it than text, as a tool
+            call is. Both counts are unset in files of schema version 1, which have neither.
     """
 
     path: str
@@ -63,6 +67,8 @@ class StoreFile:
     responses: int | None = None
     scores: int | None = None
     comparisons: int | None = None
+    conversations: int | None = None
+    with_tools: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,14 @@ class Manifest:
             for file in self.files
             if file.role == "data" and domain in (None, file.domain) and split in (None, file.split)
         ]
+
+    def conversations(self, domain: str) -> int:
+        """How many queries of a domain are more than one user's text: turns before the response, or tools."""
+        return sum(file.conversations or 0 for file in self.data_files(domain))
+
+    def with_tools(self, domain: str) -> int:
+        """How many queries of a domain have tool definitions, or a turn or an answer with more in it than text."""
+        return sum(file.with_tools or 0 for file in self.data_files(domain))
 
     def splits(self) -> list[str]:
         """Every split of the store, in the files' order."""
@@ -259,11 +273,12 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
             raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is not data/{domain}/{split}-*.parquet")
         counts = {name: get(name, int) for name in ("rows", "queries", "responses", "scores")}
         counts |= {"comparisons": entry.get("comparisons", 0), "domain": domain, "split": split}
+        counts |= {name: entry[name] for name in _SPECIAL if entry.get(name) is not None}
     elif "rows" in entry:
         counts = {"rows": get("rows", int)}
         counts |= {name: get(name, str) for name in ("domain", "split") if name in entry}
     counts["bytes"] = get("bytes", int)
     for name, number in counts.items():
-        if name not in ("domain", "split") and (not isinstance(number, int) or number < 0):
+        if name not in ("domain", "split") and (type(number) is not int or number < 0):
             raise StoreError(store, f"{MANIFEST}: {at}{name} is {number!r}, not a number of 0 or more")
     return StoreFile(path=path, role=role, sha256=sha256, **counts)

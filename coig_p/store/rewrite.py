@@ -22,6 +22,7 @@ from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import RAW_SCHEMA, UNITS
 from coig_p.store.places import check_target
+from coig_p.store.reading import part_of
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import Part, describe_file, write_store
 
@@ -191,7 +192,7 @@ def _rows_left(store: Store, becomes: Callable[[str, str], Change | None]) -> Co
     left: Counter[tuple[str, str]] = Counter()
     for file in store.data_files():
         domain = str(file.domain)
-        for batch in shard_batches(store.path, file, file.rows or 1, ["query_id"]):
+        for batch in shard_batches(store.path, file, file.rows or 1, part_of(RAW_SCHEMA, "query_id")):
             changes = (becomes(domain, query_id) for query_id in batch.column("query_id").to_pylist())
             left[domain, str(file.split)] += sum(change is None or change.row is None for change in changes)
     return left

@@ -12,7 +12,7 @@ rows, options and versions give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,10 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.errors import StoreError
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_domain_name, check_split_name
 from coig_p.store.places import check_name
+from coig_p.store.reading import read_batches
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 if TYPE_CHECKING:
@@ -112,16 +113,20 @@ class Store:
         ]
 
     def batches(
-        self, domain: str | None = None, split: str | None = None, batch_size: int = ROWS_PER_GROUP
+        self,
+        domain: str | None = None,
+        split: str | None = None,
+        batch_size: int = ROWS_PER_GROUP,
+        schema: pa.Schema = RAW_SCHEMA,
     ) -> Iterator[pa.RecordBatch]:
-        """Rows of RAW_SCHEMA in the store's order, at most `batch_size` at a time.
+        """Rows of `schema`, RAW_SCHEMA or a part of it, in the store's order, at most `batch_size` at a time.
 
         Raises:
             UnknownNameError: the store has no such domain or split.
             StoreError: a file cannot be read, or has other columns.
         """
         for file in self.data_files(domain, split):
-            yield from shard_batches(self.path, file, batch_size)
+            yield from shard_batches(self.path, file, batch_size, schema)
 
     def to_pandas(self, domain: str | None = None) -> pd.DataFrame:
         """One row a score, in the store's order.
@@ -178,7 +183,7 @@ class Store:
         """
         problems = []
         for file in self.manifest.files:
-            problem = _file_problem(self.path / file.path, file)
+            problem = _file_problem(self.path / file.path, file, self.manifest.schema_version)
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
@@ -194,16 +199,16 @@ def shard_batches(
     root: Path,
     file: StoreFile,
     batch_size: int | None,
-    columns: Sequence[str] | None = None,
+    schema: pa.Schema = RAW_SCHEMA,
     *,
     threads: bool = True,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of RAW_SCHEMA of one shard of the store at `root`, none of the batches empty.
+    """Rows of one shard of the store at `root`, none of the batches empty.
 
     Args:
         batch_size: at most; None for as many as the first row group has and none of two groups, which is how
             the stock library reads.
-        columns: read these alone.
+        schema: RAW_SCHEMA or a part of it (see `coig_p.store.reading`).
         threads: False decodes in the caller's thread, where shards are read side by side already.
 
     Raises:
@@ -211,14 +216,12 @@ def shard_batches(
     """
     try:
         with pq.ParquetFile(root / file.path) as shard:
-            if shard.schema_arrow.remove_metadata() != RAW_SCHEMA:
+            if shard.schema_arrow.remove_metadata() not in RAW_SCHEMAS.values():
                 raise StoreError(root, f"{file.path}: its columns are not those of a store. Run: coigp verify")
             groups = list(range(shard.num_row_groups))
             size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
             for some in [groups] if batch_size else [[group] for group in groups]:
-                for batch in shard.iter_batches(size, some, columns, use_threads=threads):
-                    if batch.num_rows:
-                        yield batch
+                yield from read_batches(shard, size, some, schema, threads=threads)
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(root, f"{file.path} cannot be read: {error}. Run: coigp verify") from None
 
@@ -230,7 +233,7 @@ def _lies_inside(root: Path, path: Path) -> bool:
     return real.is_relative_to(home) or in_cache
 
 
-def _file_problem(path: Path, file: StoreFile) -> str | None:
+def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | None:
     if not path.is_file():
         return "missing"
     size = path.stat().st_size
@@ -246,6 +249,6 @@ def _file_problem(path: Path, file: StoreFile) -> str | None:
             return f"not readable as Parquet: {error}"
         if footer.num_rows != file.rows:
             return f"{footer.num_rows} rows, {file.rows} in {MANIFEST}"
-        if file.role == "data" and not footer.schema.to_arrow_schema().equals(RAW_SCHEMA):
+        if file.role == "data" and not footer.schema.to_arrow_schema().equals(RAW_SCHEMAS[schema_version]):
             return "its columns are not those of a store"
     return None

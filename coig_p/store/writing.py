@@ -17,7 +17,8 @@ import yaml
 
 from coig_p.core.atomic import atomic_file
 from coig_p.engine.local import in_order
-from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX
+from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION
+from coig_p.store.conversations import conversation_masks
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 
 ROWS_PER_SHARD = 1_000
@@ -59,6 +60,7 @@ def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manife
         files += _write_part(root, part, models, judges)
     manifest = replace(
         manifest,
+        schema_version=SCHEMA_VERSION,
         domains=tuple(dict.fromkeys(file.domain for file in files if file.domain)),
         files=(*files, *manifest.files),
         release={},  # what is made of a release is a store again
@@ -126,7 +128,7 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
     """Write one file; its line for the manifest, and how often each model and judge is in it."""
     models: Counter[str] = Counter()
     judges: Counter[str] = Counter()
-    rows = responses = scores = comparisons = 0
+    rows = responses = scores = comparisons = conversations = with_tools = 0
     with pq.ParquetWriter(
         root / shard.name,
         RAW_SCHEMA,
@@ -151,6 +153,10 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
             _count(models, pc.struct_field(answers, "model"))
             _count(judges, pc.struct_field(given, "judge"))
             _count(judges, pc.struct_field(compared, "judge"))
+            for batch in table.to_batches():
+                more_than_a_query, more_than_text = conversation_masks(batch)
+                conversations += int(more_than_a_query.sum())
+                with_tools += int(more_than_text.sum())
             rows += table.num_rows
             responses += len(answers)
             scores += len(given)
@@ -166,6 +172,8 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
         responses=responses,
         scores=scores,
         comparisons=comparisons,
+        conversations=conversations,
+        with_tools=with_tools,
     )
     return file, models, judges
 

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from coig_p.engine.local import in_order
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.reading import part_of
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 from coig_p.validation.checks import CHECKS
@@ -115,7 +117,9 @@ class Checked:
         """
         self.totals.problems = problems
         self.totals.find_twice(
-            batch.column("query_id") for file in files for batch in shard_batches(root, file, None, ["query_id"])
+            batch.column("query_id")
+            for file in files
+            for batch in shard_batches(root, file, None, part_of(RAW_SCHEMA, "query_id"))
         )
         remarks = [from_remarks(rule, CHECKS[rule.id](self.totals, **rule.options)) for rule in self._over("totals")]
         looked_at = [sum(self.totals.of(kind).values()) for kind in ("rows", "responses")]

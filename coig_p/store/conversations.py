@@ -1,0 +1,58 @@
+"""Which queries are more than one user's text, and what their turns look like as one text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.core.arrays import Mask
+
+CALLS = "tool_calls"
+"""The field of `extra` that holds what an assistant asks tools for, as in OpenAI's messages."""
+
+MESSAGE_FIELDS = (CALLS, "tool_call_id", "name", "reasoning_content")
+"""Fields of a message, beside role and content, that chat templates read; they stand in `extra`."""
+
+
+def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The turns of a conversation as the one text that people read: `query`."""
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
+def has_calls(extra: pa.StringArray) -> Mask:
+    """Which of the `extra` of responses or turns hold tool calls."""
+    if extra.null_count == len(extra):
+        return np.zeros(len(extra), dtype=bool)
+    found = pc.fill_null(pc.match_substring(extra, f'"{CALLS}":'), False)
+    return np.asarray(found.to_numpy(zero_copy_only=False))
+
+
+def conversation_masks(batch: pa.RecordBatch) -> tuple[Mask, Mask]:
+    """Which queries are more than one user's text, and which of them hold more than text.
+
+    Args:
+        batch: rows of RAW_SCHEMA or PAIRING_SCHEMA.
+
+    Returns:
+        Two masks over its rows. The first: turns before the response, tool definitions, or an answer that
+        calls a tool. The second: tool definitions, or a turn or an answer with more in it than text.
+    """
+    messages, tools, responses = (batch.column(name) for name in ("messages", "tools", "responses"))
+    told = tools.is_valid().to_numpy(zero_copy_only=False)
+    told = told | _any_of(responses, has_calls(pc.struct_field(responses.flatten(), "extra")))
+    turns = messages.flatten()
+    more = told | _any_of(messages, pc.struct_field(turns, "extra").is_valid().to_numpy(zero_copy_only=False))
+    return told | messages.is_valid().to_numpy(zero_copy_only=False), more
+
+
+def _any_of(lists: pa.ListArray, mask: Mask) -> Mask:
+    """Which lists hold an element that `mask` marks; the mask is over all elements, end to end."""
+    if not mask.any():
+        return np.zeros(len(lists), dtype=bool)
+    sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    row = np.repeat(np.arange(len(lists)), sizes)
+    return np.asarray(np.bincount(row[mask], minlength=len(lists)) > 0)
