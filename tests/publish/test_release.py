@@ -18,7 +18,7 @@ import yaml
 from commands import Done
 from datasets import load_dataset, load_dataset_builder
 from huggingface_hub import DatasetCard
-from make import make_store, twin
+from make import completed, make_store, twin
 from markdown_it import MarkdownIt
 from oracle import oracle_pairs
 
@@ -320,7 +320,7 @@ def tied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def split_store(path: Path, parts: list[tuple[str, str, list[dict[str, Any]]]], **facts: Any) -> Store:
     """A store to release of (domain, split, rows)."""
     made = [
-        Part(domain, split, len(rows), [pa.RecordBatch.from_pylist(named, schema=RAW_SCHEMA)])
+        Part(domain, split, len(rows), [pa.RecordBatch.from_pylist(completed(named), schema=RAW_SCHEMA)])
         for domain, split, rows in parts
         for named in [[row | {"domain": domain, "query_id": f"{split}-{row['query_id']}"} for row in rows]]
     ]
