@@ -18,6 +18,8 @@ from coig_p.dedup.clusters import Summary, components
 from coig_p.dedup.minhash import NUM_PERM, check_seed, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.errors import UsageError
+from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, dropped_before, rewrite_store
 from coig_p.store.store import Store
 
@@ -43,6 +45,7 @@ REASON = "similar-response"
 """What goes with an answer that another model gave as well is counted under this name."""
 
 _STEP = "dedup_responses"
+_READ = without(part_of(RAW_SCHEMA, "query_id", "domain", "responses"), {"extra", "dimension", "rationale"})
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
     """
     found: list[dict[str, Any]] = []
     clusters = 0
-    for batch in store.batches():
+    for batch in store.batches(schema=_READ):
         rows = batch.select(["domain", "query_id", "responses"]).to_pylist()
         answers = [
             (row, at, response) for row, whole in enumerate(rows) for at, response in enumerate(whole["responses"])
