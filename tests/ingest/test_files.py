@@ -569,7 +569,7 @@ def test_killed_at_any_line_there_is_the_old_state_or_the_new_one(old: str | Non
         """Which version is there after it; None for no store."""
         shutil.rmtree(target.parent, ignore_errors=True)
         if old:
-            ask(process, paths[0], 0)
+            shutil.copytree(tmp_path / "old", target)
         assert ask(process, paths[1], line) == "killed"
         if not target.exists():
             return None
@@ -583,6 +583,7 @@ def test_killed_at_any_line_there_is_the_old_state_or_the_new_one(old: str | Non
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if old:
             ask(process, paths[0], 0)
+            shutil.copytree(target, tmp_path / "old")
         lines = int(ask(process, paths[1], 0))
         for line in sorted({*range(1, lines, lines // 16), lines}):
             found[line] = kill_at(process, line)
