@@ -519,6 +519,7 @@ from coig_p.ingest import files
 from coig_p.ingest.intake import ImportConfig
 from coig_p.store import writing
 import shutil
+import pandas  # pyarrow needs it in every import; once here is not once in every child
 
 writing.ROWS_PER_SHARD, writing.ROWS_PER_GROUP = 10, 4
 TRACED = {module.__file__ for module in (atomic, files, writing, shutil)}
