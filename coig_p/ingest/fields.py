@@ -58,6 +58,8 @@ class FormConfig:
         drop: fields of a row that are left unread on purpose, also where they carry meaning.
         values: of a winner's column: "first", "second" or "tie" -> the value that says so, as text.
         score_columns: judge -> the column that holds its scores, where each judge has one.
+        keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
+            are not lost.
     """
 
     form: str = "auto"
@@ -66,6 +68,7 @@ class FormConfig:
     drop: Collection[str] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
+    keep: Collection[str] = ()
 
     def __post_init__(self) -> None:
         for name in self.values:
