@@ -70,9 +70,8 @@ MAPPABLE: tuple[str, ...] = (
 """Our names that `--map` takes."""
 
 NO_PLACE = frozenset(
-    "image images image_url image_urls image_path rejected_images 图片 图像 pixel_values "
-    "audio audios input_audio 音频 video videos 视频".split()
-)
+    ("image", "images", "image_url", "image_urls", "image_path", "rejected_images", "图片", "图像", "pixel_values")
+) | {"audio", "audios", "input_audio", "音频", "video", "videos", "视频"}
 """Fields that carry meaning and have no place in a store: a row that has one is refused."""
 
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
@@ -164,6 +163,10 @@ class Fields:
         found = self._known.get(ours, ())
         return [name for name in found if name not in mapped.values()] if mapped and found else list(found)
 
+    def without(self, ours: Collection[str]) -> bool:
+        """Whether the row has none of these filled."""
+        return self._known.keys().isdisjoint(ours) and self.config.fields.keys().isdisjoint(ours)
+
     def name(self, ours: str) -> str:
         """What the row calls a field; our own name where it has none.
 
@@ -211,8 +214,10 @@ class Fields:
     def common(self) -> dict[str, Any]:
         """query_id, domain and source, where the row has them."""
         row: dict[str, Any] = {}
-        for name in ("query_id", "domain", "source"):
+        for name in ("query_id", "domain"):
             self.put(row, name, name, name)
+        if not isinstance(self.row.get(self.name("source")), (list, dict)):  # of more than one it is not this
+            self.put(row, "source", "source", "source")
         return row
 
     def judge(self) -> Any:

@@ -83,11 +83,11 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
             turns.append({"role": role, "content": content, "extra": None})
             continue
         place = f"{where}[{at}]"
-        said = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
-        for turn in said:
+        more = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
+        for turn in more:
             if at < last and not turn["content"].strip() and not has_calls(turn):
                 raise Rejected(place, "blank", f"the turn {shown(turn['content'])} is blank")
-        turns += said
+        turns += more
     if turns and turns[-1]["role"] == "assistant" and _is_exchange(given[-1]) and not turns[-1]["content"].strip():
         turns.pop()  # the question that is still to be answered
     return turns
@@ -106,7 +106,7 @@ def message(
         Rejected: see `conversation`.
     """
     if isinstance(given, str) and role is not None:
-        return {"role": role, "content": given, "extra": None}
+        return said(role, given)
     if not isinstance(given, dict):
         raise Rejected(where, "not-a-turn", f"{shown(given)} is not a turn with a role and a content")
     filled = {name: value for name, value in given.items() if not empty(value)}
@@ -118,11 +118,11 @@ def message(
         if isinstance(kept, dict):
             read.add("extra")
             filled = {**filled, **{name: value for name, value in kept.items() if not empty(value)}}
-    said = next((name for name in _ROLE_KEYS if name in filled), None)
+    told = next((name for name in _ROLE_KEYS if name in filled), None)
     speaker = role
-    if said is not None:
-        read.add(said)
-        speaker = _role(filled[said], f"{where}.{said}")
+    if told is not None:
+        read.add(told)
+        speaker = _role(filled[told], f"{where}.{told}")
     if speaker is None:
         have = ", ".join(map(str, given))
         raise Rejected(where, "missing", f"no role in this turn: it has {shown(have) if have else 'no field'}")
@@ -182,11 +182,7 @@ def from_transcript(text: str) -> list[Turn] | None:
         return None
     ends = [mark.start() for mark in found[1:]] + [len(text)]
     turns = [
-        {
-            "role": "user" if mark[1] in _ASKED else "assistant",
-            "content": text[mark.end() : end].strip(),
-            "extra": None,
-        }
+        said("user" if mark[1] in _ASKED else "assistant", text[mark.end() : end].strip())
         for mark, end in zip(found, ends, strict=True)
     ]
     if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
@@ -255,6 +251,11 @@ def split_answer(turns: Sequence[Turn], where: str) -> tuple[list[Turn], Turn]:
     return list(turns[:-1]), turns[-1]
 
 
+def said(role: str, text: str) -> Turn:
+    """A turn of plain text."""
+    return {"role": role, "content": text, "extra": None}
+
+
 def has_calls(turn: Mapping[str, Any]) -> bool:
     """Whether a turn asks tools for something."""
     return bool(turn["extra"]) and CALLS in turn["extra"]
@@ -306,7 +307,7 @@ def _exchange(given: Any, where: str) -> list[Turn]:
         if not isinstance(text, str):
             place = f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}"
             raise Rejected(place, "not-a-string", f"{shown(text)} is not text")
-        turns.append({"role": role, "content": text, "extra": None})
+        turns.append(said(role, text))
     return turns
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from coig_p.ingest.fields import Fields, Shaped, number
 from coig_p.ingest.forms.pairs import answers_of, response_of
-from coig_p.ingest.prompt import asked, put_query, put_turns, settle
-from coig_p.ingest.turns import Turn, split_answer
+from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
+from coig_p.ingest.turns import said, split_answer
 from coig_p.ingest.values import Rejected
 from coig_p.schema import OVERALL
 
@@ -38,7 +38,7 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
         if isinstance(row.row[name], str) and not (row.textual and row.row[name][0] == "["):  # the usual row
             row.read.add(name)
             response["text"] = row.row[name]
-            put_query(row, value, _said(row.row[name]) if row.all("messages") else ())
+            put_query(row, value, [said("assistant", row.row[name])] if row.all("messages") else ())
             return
         (answer, *others) = answers_of(row, name)
         if others:
@@ -50,9 +50,10 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
             )
         before, last = split_answer(answer.turns, name)
         response.update(response_of(last))
+        found = asked(row)
         if before:
-            raise Rejected(name, "answers-of-several-turns", "a response is one turn, the last of a conversation")
-        put_query(row, value, [last])
+            found.insert(0, Asked(name, before))
+        put_turns(row, value, settle(row, found, [last]), found[0].name if found else row.name("query"))
         return
     if name in row.given:
         row.read.add(name)
@@ -71,10 +72,6 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
     row.names["responses[0].text"] = whole
     response.update(response_of(turns[-1]))
     put_turns(row, value, settle(row, found, [turns[-1]]), whole)
-
-
-def _said(text: str) -> list[Turn]:
-    return [{"role": "assistant", "content": text, "extra": None}]
 
 
 def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:

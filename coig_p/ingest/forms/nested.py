@@ -18,7 +18,7 @@ _OF_ANSWER = (CALLS, "reasoning_content")
 def nested(row: Fields) -> Shaped:
     """A query with its responses."""
     value = row.common()
-    put_query(row, value)
+    put_query(row, value, transcripts=False)
     for name in ("responses", "comparisons"):
         theirs = row.name(name)
         if theirs in row.given:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, Shaped, number
+from coig_p.ingest.fields import Fields, FormConfig, Shaped, number
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_table, from_transcript, message, split_answer
 from coig_p.ingest.values import Rejected, shown
@@ -17,10 +17,17 @@ from coig_p.schema import OVERALL
 
 
 class Answer(NamedTuple):
-    """One answer, the turns before it included where the row has them, and the field that it stands in."""
+    """One answer, the turns before it included where the row has them.
+
+    Attributes:
+        name: the field that it stands in.
+        model, score: where they stand in one object with it.
+    """
 
     name: str
     turns: list[Turn]
+    model: Any = None
+    score: Any = None
 
 
 def pairs(row: Fields) -> Shaped:
@@ -43,6 +50,8 @@ def pairs(row: Fields) -> Shaped:
             row.names[f"{place}.text"] = answer.name
             row.names[f"{place}.model"] = row.name(f"{side}_model")
             row.names[f"{place}.scores[0].score"] = row.name(f"{side}_score")
+            model = answer.model if model is None else model
+            score = answer.score if score is None else score
             response = response_of(answer.turns[-1]) | {"model": model, "scores": []}
             if score is not None:
                 response["scores"].append({"judge": row.judge(), "dimension": OVERALL, "score": number(score)})
@@ -78,7 +87,7 @@ def answers_of(row: Fields, name: str) -> list[Answer]:
     if isinstance(given, str):
         return [Answer(name, [message(given, name, role="assistant")])]
     if isinstance(given, dict):
-        return [Answer(name, [message(given, name, row.unread, role="assistant")])]
+        return [_answer_of(row, given, name)]
     if isinstance(given, list) and given:
         if all(isinstance(one, dict) for one in given):
             return [Answer(name, conversation(given, name, row.unread))]
@@ -89,6 +98,18 @@ def answers_of(row: Fields, name: str) -> list[Answer]:
                 Answer(f"{name}[{at}]", conversation(one, f"{name}[{at}]", row.unread)) for at, one in enumerate(given)
             ]
     raise Rejected(name, "not-a-string", f"{shown(given)} is neither an answer nor a list of turns or answers")
+
+
+def _answer_of(row: Fields, given: dict[str, Any], name: str) -> Answer:
+    """An answer that is one object: a message, or a text with its model and score."""
+    own = Fields(given, FormConfig())
+    text = own.name("text")
+    if own.has("messages") or text not in own.row or any(key in own.row for key in ("role", "from", "content")):
+        return Answer(name, [message(given, name, row.unread, role="assistant")])
+    turn = message({"content": own.get("text")}, f"{name}.{text}", role="assistant")
+    answer = Answer(f"{name}.{text}", [turn], own.get("model"), own.get("score"))
+    row.unread.update(f"{name}.{other}" for other in own.row.keys() - own.read)
+    return answer
 
 
 def response_of(turn: Turn) -> dict[str, Any]:
@@ -161,7 +182,8 @@ def _goes_on(before: list[Turn], start: list[Turn], answers: list[Turn]) -> bool
     """Whether `before` is the beginning of a conversation that `start` goes on with, not a copy of it."""
     if not before or start[: len(before)] == before or before[-1] in answers:
         return False
-    return before[-1]["role"] == "assistant" or all(turn["role"] == "system" for turn in before)
+    only_system = all(turn["role"] == "system" for turn in before) and start[0]["role"] != "system"
+    return before[-1]["role"] == "assistant" or only_system
 
 
 def _each(row: Fields, ours: str, answers: int) -> list[Any]:
