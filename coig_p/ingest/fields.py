@@ -48,6 +48,19 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a first pass over every row of an import found: see `coig_p.ingest.survey`.
+
+    Attributes:
+        numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
+        row_numbers: fields such as id that number rows, and are no query's id.
+    """
+
+    numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
+    row_numbers: Collection[str] = ()
+
+
+@dataclass(frozen=True)
 class FormConfig:
     """How rows of a file are read.
 
@@ -58,6 +71,7 @@ class FormConfig:
         drop: fields of a row that are left unread on purpose, also where they carry meaning.
         values: of a winner's column: "first", "second" or "tie" -> the value that says so, as text.
         score_columns: judge -> the column that holds its scores, where each judge has one.
+        survey: what is known of the import as a whole; without it a row is read by itself.
     """
 
     form: str = "auto"
@@ -66,6 +80,7 @@ class FormConfig:
     drop: Collection[str] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
+    survey: Survey = field(default_factory=Survey)
 
     def __post_init__(self) -> None:
         for name in self.values:
@@ -124,6 +139,8 @@ class Fields:
         if ours in self.config.fields:
             return self.config.fields[ours]
         found = [name for name in ALIASES.get(ours, (ours,)) if name in self.row]
+        if ours == "query_id":
+            found = [name for name in found if name not in self.config.survey.row_numbers]
         if len(found) > 1 and ours != "query_id" and any(self.row[name] != self.row[found[0]] for name in found):
             raise Rejected(
                 found[1],
