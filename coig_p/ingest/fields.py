@@ -54,10 +54,12 @@ class Survey:
     Attributes:
         numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
         row_numbers: fields such as id that number rows, and are no query's id.
+        forms: of the rows.
     """
 
     numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
     row_numbers: Collection[str] = ()
+    forms: Collection[str] = ()
 
 
 @dataclass(frozen=True)

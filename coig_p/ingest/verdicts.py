@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from coig_p.ingest.values import Rejected, shown
+from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.schema import SCORE_GRID, on_grid
 
 Verdict = tuple[float, float]
@@ -37,6 +37,9 @@ SIDES = (
     ("左", "右"),
 )
 """How the two sides of a row are told apart in the names of its columns."""
+
+IN_LIST = ("[0]", "[1]")
+"""The two sides of a row that has both answers in one list."""
 
 VERDICT_COLUMNS = (
     "winner",
@@ -127,11 +130,6 @@ class Sides:
 
     names: tuple[str, str]
     models: tuple[Any, Any] = (None, None)
-
-
-def is_missing(value: Any) -> bool:
-    """Whether there is no value: null, blank text, or the NaN of a column of numbers."""
-    return value is None or (isinstance(value, str) and not value.strip()) or (value != value)  # noqa: PLR0124
 
 
 def number_in(value: Any) -> float | None:
@@ -251,6 +249,8 @@ def _coded(
         return _by(number, FIRST if number < 0 else SECOND if number else TIE)
     if sides.names == ("0", "1"):
         return {0.0: FIRST, 1.0: SECOND, 0.5: TIE}.get(number)
+    if sides.names == IN_LIST and 0 in found and found <= {0, 0.5, 1}:
+        return {0.0: FIRST, 1.0: SECOND}.get(number, TIE)
     if column.endswith("_id") and found == {0, 1} and sides.names != ("1", "2"):
         return FIRST if number == 0 else SECOND
     if all(1 <= one <= 2 for one in found) and min(found) < 1.5 < max(found):
