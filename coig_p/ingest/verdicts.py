@@ -193,8 +193,8 @@ def verdict_of(
         raise Rejected(
             column,
             "bad-winner",
-            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say what it means with "
-            f"--values first={_cell(value)} (or second=, tie=), or leave the column out with --drop {column}",
+            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say what it means, for instance with "
+            f"--values tie={_cell(value)}, or leave the column out with --drop {column}",
         )
     return read
 

@@ -35,6 +35,9 @@ LISTS = (
 )
 """Fields that may hold a list of answers."""
 
+_ONE_TEXT = frozenset(LISTS[LISTS.index("response") :])
+"""Those of them that usually hold one answer; a list of turns there is one too."""
+
 _TEXTS = ("text", "response", "answer", "content", "completion", "output", "generation", "回答", "value")
 _MODELS = ("model", "model_name", "model_names", "models", "policy", "模型")
 _RANKS = ("rank", "ranks", "排名", "名次")
@@ -62,21 +65,43 @@ class Listed(NamedTuple):
     paths: dict[str, list[str]]
 
 
+def form_of(row: Fields) -> str | None:
+    """Which form reads the row's list of answers; None where it has none, or another form's."""
+    name = find_list(row)
+    if name is None or (row.has("chosen") and row.has("rejected")):
+        return None
+    entries = row.row[name]
+    if any(isinstance(one, dict) and "annotations" in one for one in entries):
+        return "ultrafeedback"
+    if has_companion(row, name, "rank"):
+        return "ranked"
+    if name == "responses" and any(isinstance(one, dict) and ("text" in one or "scores" in one) for one in entries):
+        return "nested"
+    if has_companion(row, name, "ratings"):
+        return "rated"
+    if isinstance(entries[0], dict):
+        return "ultrafeedback" if name == "completions" else "rated"
+    return None if name in _ONE_TEXT else "rated"
+
+
 def find_list(row: Fields) -> str | None:
     """The field with a list of answers, None where there is none."""
     mapped = [row.config.fields[ours] for ours in ("responses", "answers", "generations") if ours in row.config.fields]
     for name in (*mapped, *LISTS):
         given = row.row.get(name)
-        if isinstance(given, list) and all(isinstance(one, str) or _text_key(one) for one in given):
+        if type(given) is list and (
+            all(type(one) is str for one in given)
+            or (name not in _ONE_TEXT and all(_text_key(one) and "role" not in one for one in given))
+        ):
             return name
     return None
 
 
 def has_companion(row: Fields, name: str, what: str) -> bool:
     """Whether a list of answers has ranks or ratings, beside it or inside it."""
-    entries = row.row[name]
-    inside = any(isinstance(one, dict) and _key(one, _named(row, what)) for one in entries)
-    return inside or any(isinstance(row.row.get(column), list) for column in _named(row, what) if column != name)
+    names = _named(row, what)
+    inside = any(isinstance(one, dict) and _key(one, names) for one in row.row[name])
+    return inside or any(isinstance(row.row.get(column), list) for column in names if column != name)
 
 
 def ultrafeedback(row: Fields) -> Shaped:
@@ -140,12 +165,13 @@ def rated(row: Fields) -> Shaped:
 def best_first(row: Fields) -> Shaped:
     """A list of answers of which the first is better than each of the others."""
     listed = _listed(row)
-    pairs = [(0, at) for at in range(1, len(listed.answers))]
-    return _shaped(row, listed, [(first, second, FIRST) for first, second in pairs])
+    return _shaped(row, listed, [(0, other, FIRST) for other in range(1, len(listed.answers))])
 
 
 def _shaped(row: Fields, listed: Listed, verdicts: list[tuple[int, int, tuple[float, float]]] | None) -> Shaped:
     value = row.common()
+    if isinstance(value.get("source"), list) and all(isinstance(one, str) for one in value["source"]):
+        value["source"] = ", ".join(value["source"])  # Nectar's
     put_query(row, value)
     row.read.add(listed.name)
     row.names["responses"] = listed.name

@@ -135,9 +135,9 @@ def _columns(
 def _in_list(row: Fields) -> Layout | None:
     """Two answers in one list, of which a verdict says which is better."""
     name = find_list(row)
-    if name is None or len(row.row[name]) != 2 or not all(isinstance(one, str) for one in row.row[name]):
+    if name is None or any(has_companion(row, name, what) for what in ("rank", "ratings")):
         return None
-    if any(has_companion(row, name, what) for what in ("rank", "ratings")):
+    if len(row.row[name]) != 2 or not all(isinstance(one, str) for one in row.row[name]):
         return None
     columns = _verdict_columns(row, Sides(IN_LIST))
     if not any(not is_missing(row.given.get(column)) for column, _, _ in columns):
@@ -276,30 +276,46 @@ def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str
         one |= {"first_score": first, "second_score": second}
         return one | ({"rationale": rationale} if rationale is not None and who == judge else {})
 
-    scores = _scores(row, layout)
+    scores, names = _scores(row, layout)
     for dimension, pair in scores.items():
-        names = layout.scores or ("", "")
         inside = names if dimension == OVERALL else (f"{names[0]}.{dimension}", f"{names[1]}.{dimension}")
         yield comparison(judge, dimension, *pair, inside)
+    verdicts = list(_verdicts(row, sides, bool(scores)))
+    for name, who, said in verdicts:
+        if scores and who is None:
+            _check_agreement(row, name, said, scores, names)
+        else:
+            yield comparison(judge if who is None else who, OVERALL, *said, (name, name))
+    if len(verdicts) == 1 and verdicts[0][1] is None:
+        _check_others(row, verdicts[0][0], verdicts[0][2], sides)
+
+
+def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, str | None, Verdict]]:
+    """Each verdict of the row: its column, its judge (None: the row's) and what it says.
+
+    Args:
+        scored: the row has scores, which say who won without it: then only what is certain is read.
+    """
     hot = one_hot(row.given, sides)
     if hot is not None:
         row.read.update(hot[0])
-    columns = [] if hot is not None else _verdict_columns(row, sides)
-    if scores and columns and columns[0][1] is None:
-        _check_agreement(row, columns[0], layout, sides, scores)
+        if hot[1] is not None:
+            yield hot[0][0], None, hot[1]
         return
-    if hot is not None and hot[1] is not None and not scores:
-        yield comparison(judge, OVERALL, *hot[1], (hot[0][0], hot[0][0]))
-    verdicts: list[tuple[str, Verdict]] = []
-    for column, who, group in columns:
-        row.read.add(column)
+    for column, judge, group in _verdict_columns(row, sides):
+        if scored and judge is None and column in PERHAPS_VERDICT_COLUMNS:
+            continue  # left unread, and told as such
         if is_missing(row.given.get(column)):
+            row.read.add(column)
             continue
-        said = _verdict(row, column, group, sides)
-        verdicts.append((column, said))
-        yield comparison(who or judge, OVERALL, *said, (column, column))
-    if len(columns) == 1 and verdicts and columns[0][1] is None:
-        _check_others(row, verdicts[0], sides)
+        try:
+            said = _verdict(row, column, group, sides)
+        except Rejected:
+            if scored and judge is None:
+                continue
+            raise
+        row.read.add(column)
+        yield column, judge, said
 
 
 def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
@@ -339,36 +355,23 @@ def _says(row: Fields, column: str, sides: Sides) -> bool:
 
 
 def _check_agreement(
-    row: Fields,
-    column: tuple[str, str | None, str],
-    layout: Layout,
-    sides: Sides,
-    scores: Mapping[str, tuple[Any, Any]],
+    row: Fields, name: str, said: Verdict, scores: Mapping[str, tuple[Any, Any]], columns: tuple[str, str]
 ) -> None:
-    """Refuse a row whose verdict is not what its scores say, where both are certain."""
-    name, _, group = column
-    if name in PERHAPS_VERDICT_COLUMNS or is_missing(row.given.get(name)):
-        return  # left unread, and told as such
-    try:
-        said = _verdict(row, name, group, sides)
-    except Rejected:
-        return
-    row.read.add(name)
-    differences = [number(first) - number(second) for first, second in scores.values() if _are_numbers(first, second)]
-    if len(differences) < len(scores):
+    """Refuse a row whose verdict is not what its scores say."""
+    pairs = [(number_in(first), number_in(second)) for first, second in scores.values()]
+    differences = [first - second for first, second in pairs if first is not None and second is not None]
+    if len(differences) < len(pairs) or _sign(sum(differences)) == _sign(said[0] - said[1]):
         return  # a score that is no number is refused anyway
-    if _sign(sum(differences)) != _sign(said[0] - said[1]):
-        raise Rejected(
-            name,
-            "contradiction",
-            f"{name} says {shown(row.given[name])}, the scores say otherwise: leave one out with --drop {name} or "
-            f"--drop {','.join(layout.scores or ())}",
-        )
+    raise Rejected(
+        name,
+        "contradiction",
+        f"{name} says {shown(row.given[name])}, and the scores say otherwise: leave one of the two out with "
+        f"--drop {name} or --drop {','.join(dict.fromkeys(column.partition('[')[0] for column in columns))}",
+    )
 
 
-def _check_others(row: Fields, verdict: tuple[str, Verdict], sides: Sides) -> None:
+def _check_others(row: Fields, name: str, said: Verdict, sides: Sides) -> None:
     """Refuse a row in which a second column of the same meaning says something else."""
-    name, said = verdict
     if "winner" in row.config.fields or name not in VERDICT_COLUMNS:
         return
     for other in VERDICT_COLUMNS:
@@ -388,21 +391,27 @@ def _check_others(row: Fields, verdict: tuple[str, Verdict], sides: Sides) -> No
         row.read.add(other)
 
 
-def _scores(row: Fields, layout: Layout) -> dict[str, tuple[Any, Any]]:
-    """Dimension -> both sides' scores; a dimension in which one is missing is left out."""
-    if layout.scores is None or row.config.score_columns or "winner" in row.config.fields:
-        return {}
-    row.read.update(layout.scores)
-    first, second = (row.given.get(name) for name in layout.scores)
+def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tuple[str, str]]:
+    """Dimension -> both sides' scores, and where they stand; a dimension in which one is missing is left out."""
+    names = layout.scores
+    if row.config.score_columns or "winner" in row.config.fields:
+        return {}, ("", "")
+    if names is not None:
+        row.read.update(names)
+        first, second = (row.given.get(name) for name in names)
+    else:  # both in one list
+        name = next((name for name in SCORES if isinstance(row.row.get(name), list) and len(row.row[name]) == 2), None)
+        if name is None:
+            return {}, ("", "")
+        row.read.add(name)
+        names = (f"{name}[0]", f"{name}[1]")
+        first, second = row.row[name]
     if isinstance(first, dict) and isinstance(second, dict):
         found = {name: (first.get(name), second.get(name)) for name in {**first, **second}}
     else:
         found = {OVERALL: (first, second)}
-    return {
-        name: (number(one), number(other))
-        for name, (one, other) in found.items()
-        if not is_missing(one) and not is_missing(other)
-    }
+    both = {name: pair for name, pair in found.items() if not any(map(is_missing, pair))}
+    return {name: (number(one), number(other)) for name, (one, other) in both.items()}, names
 
 
 def _texts_of(value: Any) -> list[Any] | None:
@@ -419,10 +428,6 @@ def _texts_of(value: Any) -> list[Any] | None:
 
 def _key(sides: tuple[str, str]) -> str:
     return "/".join(sides)
-
-
-def _are_numbers(*values: Any) -> bool:
-    return all(number_in(value) is not None for value in values)
 
 
 def _sign(difference: float) -> int:
