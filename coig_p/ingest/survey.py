@@ -9,7 +9,7 @@ that cannot be read is an error of the pass that follows.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,11 @@ from typing import Any
 from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
 from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Survey
-from coig_p.ingest.forms import detect
+from coig_p.ingest.forms import SCORE_RANGES, detect
 from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers
 from coig_p.ingest.readers import RawRow, read_rows
 from coig_p.ingest.spool import digest
 from coig_p.ingest.values import Rejected
-
-SCORE_RANGES: Mapping[str, tuple[float, float]] = {"kto": (0.0, 1.0), "attributes": (0.0, 4.0)}
-"""The range of scores that a form asks for; the others ask for none."""
 
 MOST_NUMBERS = 1000
 """Distinct numbers remembered of a column: more than that are no coding."""
@@ -83,7 +80,9 @@ def score_range(found: Survey) -> tuple[float, float] | None:
     asked = {form: SCORE_RANGES[form] for form in found.forms if form in SCORE_RANGES}
     if len(set(asked.values())) > 1:
         said = ", ".join(f"{form} rows from {low:g} to {high:g}" for form, (low, high) in asked.items())
-        raise UsageError(f"the files are scored differently ({said}): import them apart, or give --score-range LOW HIGH")
+        raise UsageError(
+            f"the files are scored differently ({said}): import them apart, or give --score-range LOW HIGH"
+        )
     return next(iter(asked.values()), None)
 
 
@@ -118,7 +117,7 @@ class _Ids:
         name = _id_of(row)
         if name is None or name in self.of_queries:
             return
-        given, prompt = digest(str(row.row[name])), _prompt(row)
+        given, prompt = digest(json.dumps(row.row[name], default=str)), _prompt(row)
         ids, prompts = self.prompts.setdefault(name, {}), self.seen.setdefault(name, {})
         if given in ids and (prompt is None or ids[given] in (prompt, b"")):
             self.of_queries.add(name)  # one prompt, answered in several rows

@@ -276,9 +276,7 @@ def _listed(row: Fields) -> Listed:
     )
 
 
-def _companion(
-    row: Fields, name: str, entries: Sequence[Any], what: str, paths: dict[str, list[str]]
-) -> list[Any]:
+def _companion(row: Fields, name: str, entries: Sequence[Any], what: str, paths: dict[str, list[str]]) -> list[Any]:
     """What stands inside the entries or, where nothing does, in a list beside them."""
     keys = [_key(one, _named(row, what)) if isinstance(one, dict) else None for one in entries]
     if any(keys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -94,11 +94,20 @@ class Layout(NamedTuple):
 
 def find_layout(row: Fields) -> Layout | None:
     """The columns of a row's two sides, None where it has none."""
+    return column_layout(tuple(row.given), frozenset(row.row), row.config.fields) or _in_list(row)
+
+
+def column_layout(names: Sequence[str], filled: Collection[str], mapped: Mapping[str, str]) -> Layout | None:
+    """The columns of two sides among a row's fields, those with the most that is filled; None where there are none.
+
+    Args:
+        mapped: our name -> the row's, as in `FormConfig.fields`.
+    """
     parts: dict[Part, str] = {}
-    for name in row.given:
+    for name in names:
         if part := _part(name):
             parts.setdefault(part, name)
-    for ours, theirs in row.config.fields.items():
+    for ours, theirs in mapped.items():
         if part := _part(ours):
             parts[part] = theirs
     best: tuple[int, Layout] | None = None
@@ -106,11 +115,11 @@ def find_layout(row: Fields) -> Layout | None:
         for stem in stems:
             for sides in SIDES if any(part[:2] == (kind, stem) for part in parts) else ():
                 texts = _columns(parts, kind, (stem,), sides)
-                if texts is None or not all(name in row.given for name in texts):
+                if texts is None or not all(name in names for name in texts):
                     continue
-                filled = sum(name in row.row for name in texts)
-                if filled > (best[0] if best else 0):
-                    others = (name for part, name in parts.items() if part[:2] == (kind, stem) and name in row.row)
+                count = sum(name in filled for name in texts)
+                if count > (best[0] if best else 0):
+                    others = (name for part, name in parts.items() if part[:2] == (kind, stem) and name in filled)
                     layout = Layout(
                         sides=sides,
                         texts=texts,
@@ -118,8 +127,8 @@ def find_layout(row: Fields) -> Layout | None:
                         scores=_columns(parts, "score", SCORES, sides),
                         others=tuple(name for name in others if name not in texts),
                     )
-                    best = filled, layout
-    return best[1] if best else _in_list(row)
+                    best = count, layout
+    return best[1] if best else None
 
 
 def _columns(
@@ -193,8 +202,7 @@ def _responses(row: Fields, value: dict[str, Any], layout: Layout) -> list[dict[
         return _split(row, value, layout.texts, sides, ())
     if all(isinstance(one, (list, dict)) for one in given):
         sides = [
-            _until(conversation(one, name, row.unread), row)
-            for name, one in zip(layout.texts, given, strict=True)
+            _until(conversation(one, name, row.unread), row) for name, one in zip(layout.texts, given, strict=True)
         ]
         return _split(row, value, layout.texts, sides, asked(row, without=layout.texts))
     put_query(row, value)
