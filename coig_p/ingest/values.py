@@ -54,6 +54,15 @@ def number_at(value: Mapping[str, Any], name: str, where: str) -> float:
     return number
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a score is not there: null, a blank text, or the NaN that tables have for null."""
+    return (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and math.isnan(value))
+    )
+
+
 def comparison_at(value: Any, where: str, responses: int, kept_as: Mapping[int, int]) -> dict[str, Any]:
     """A comparison of two kept responses of a row, given by their old places."""
     if not isinstance(value, dict):

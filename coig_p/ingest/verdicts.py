@@ -99,10 +99,56 @@ _JUDGES = re.compile(
     r"[ _-]?(?:\d{1,2}|[a-h])(?:[ _-]?(?:label|winner|choice|vote|preference|verdict|result))?"
 )
 _TIES = frozenset(
-    "tie tied ties draw equal equals equallygood equallybad same thesame both neither similar nodifference "
-    "bothgood bothbad botharegood botharebad tiebothbad tiebothgood bothequal tiegood tiebad "
-    "平局 平手 平 和局 打平 一样 一样好 一样差 同样好 相同 相等 差不多 都好 都很好 都不好 都差 都不行 两者都好 "
-    "两者都不好 两个都好 两个都不好 不分上下 不分胜负 不相上下 无差别".split()
+    [
+        "tie",
+        "tied",
+        "ties",
+        "draw",
+        "equal",
+        "equals",
+        "equallygood",
+        "equallybad",
+        "same",
+        "thesame",
+        "both",
+        "neither",
+        "similar",
+        "nodifference",
+        "bothgood",
+        "bothbad",
+        "botharegood",
+        "botharebad",
+        "tiebothbad",
+        "tiebothgood",
+        "bothequal",
+        "tiegood",
+        "tiebad",
+        "平局",
+        "平手",
+        "平",
+        "和局",
+        "打平",
+        "一样",
+        "一样好",
+        "一样差",
+        "同样好",
+        "相同",
+        "相等",
+        "差不多",
+        "都好",
+        "都很好",
+        "都不好",
+        "都差",
+        "都不行",
+        "两者都好",
+        "两者都不好",
+        "两个都好",
+        "两个都不好",
+        "不分上下",
+        "不分胜负",
+        "不相上下",
+        "无差别",
+    ]
 )
 _POSITIONS: Mapping[str, int] = dict.fromkeys(("left", "first", "左", "former", "前者", "第一"), 0) | dict.fromkeys(
     ("right", "second", "右", "latter", "后者", "第二"), 1
@@ -116,7 +162,7 @@ _SIDE = (
 )
 _ONE_SIDE = re.compile(_SIDE + r"(?:is|was)?(?:wins?|won|better|获胜|胜出|胜|赢|更好|更优|较好|好)?")
 _TWO_SIDES = re.compile(_SIDE + r"(>+|<+|=+|≈|≫|≪)" + _SIDE)
-_NOISE = str.maketrans("", "", "[](){}\"'`*. \t\n_-《》【】“”‘’。")  # noqa: RUF001
+_NOISE = str.maketrans("", "", "[](){}\"'`*. \t\n_-《》【】“”‘’。")
 
 
 @dataclass(frozen=True)
@@ -190,11 +236,12 @@ def verdict_of(
     read = _worded(value, sides) if isinstance(value, str) else None
     if read is None:
         first, second = sides.names
+        way = "first=true,second=false" if isinstance(value, bool) else f"tie={_cell(value)}"
         raise Rejected(
             column,
             "bad-winner",
             f"{shown(value)} names neither side ({first}, {second}) nor a tie: say what it means, for instance with "
-            f"--values tie={_cell(value)}, or leave the column out with --drop {column}",
+            f"--values {way}, or leave the column out with --drop {column}",
         )
     return read
 
@@ -208,9 +255,7 @@ def _said(value: Any, values: Mapping[str, str]) -> Verdict | None:
             if word in ("negative", "positive"):
                 if number and (number < 0) == (word == "negative"):
                     return _by(number, meaning)
-            elif number is not None and number_in(word) == number:
-                return meaning
-            elif number is None and word == _cell(value).lower():
+            elif word == _cell(value).lower() if number is None else number_in(word) == number:
                 return meaning
     return None
 
@@ -311,7 +356,8 @@ def _named(text: str, names: tuple[str, str]) -> Verdict | None:
     if word in _TIES or (word == "c" and names == ("a", "b")):
         return TIE
     if match := _ONE_SIDE.fullmatch(word):
-        return {0: FIRST, 1: SECOND}.get(_place(match[1], names), None)
+        place = _place(match[1], names)
+        return None if place is None else (FIRST, SECOND)[place]
     if match := _TWO_SIDES.fullmatch(word):
         left, relation, right = match.groups()
         if {_place(left, names), _place(right, names)} != {0, 1}:

@@ -22,7 +22,7 @@ def attributes(row: Fields) -> Shaped:
     put_answer(row, value, response)
     row.put(response, "model", "model", "responses[0].model")
     judge = row.judge()
-    scores = []
+    scores: list[dict[str, Any]] = []
     for name in ATTRIBUTES:
         if name in row.given:
             row.read.add(name)

@@ -135,8 +135,8 @@ def _annotated(row: Fields, completion: Any, ours: str, theirs: str, judge: Any)
             row.names[f"{ours}.scores[{len(scores)}].score"] = f"{where}.Rating" if isinstance(one, dict) else where
             # Ratings are published as text; "N/A" stays what it is and is refused as a number.
             score = {"judge": judge, "dimension": aspect, "score": number(rating)}
-            said = [one.get(name) for name in ("Rationale", "Rationale For Rating")] if isinstance(one, dict) else []
-            said = [text for text in said if isinstance(text, str) and text.strip()]
+            parts = [one.get(name) for name in ("Rationale", "Rationale For Rating")] if isinstance(one, dict) else []
+            said = [text for text in parts if isinstance(text, str) and text.strip()]
             scores.append(score | ({"rationale": "\n\n".join(said)} if said else {}))
     key = _text_key(completion)
     rest = {name: given for name, given in completion.items() if name not in ("annotations", "model", key)}
@@ -178,7 +178,7 @@ def _shaped(row: Fields, listed: Listed, verdicts: list[tuple[int, int, tuple[fl
     judge = row.judge()
     value["responses"] = []
     for at, answer in enumerate(listed.answers):
-        scores = []
+        scores: list[dict[str, Any]] = []
         rationale = listed.rationales[at]
         said = {"rationale": rationale} if isinstance(rationale, str) and rationale.strip() else {}
         for dimension, rating in _dimensions(listed.ratings[at]) if "ratings" in listed.paths else ():

@@ -348,7 +348,8 @@ def _verdict_columns(row: Fields, sides: Sides) -> list[tuple[str, str | None, s
         filled = [name for name in present if not is_missing(row.given[name])]
         if filled:
             return [(filled[0], None, filled[0])]
-    return [(known[name], None, known[name]) for name in VERDICT_COLUMNS if name in known][:1]
+    empty = next((known[name] for name in VERDICT_COLUMNS if name in known), None)
+    return [] if empty is None else [(empty, None, empty)]
 
 
 def _says(row: Fields, column: str, sides: Sides) -> bool:
