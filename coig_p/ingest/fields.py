@@ -79,6 +79,21 @@ _FULL_WIDTH = {0xFF10 + at: str(at) for at in range(10)} | {0xFF0E: ".", 0xFF0B:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a first pass over every row of an import found: see `coig_p.ingest.survey`.
+
+    Attributes:
+        numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
+        row_numbers: fields such as id that number rows, and are no query's id.
+        forms: of the rows.
+    """
+
+    numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
+    row_numbers: Collection[str] = ()
+    forms: Collection[str] = ()
+
+
+@dataclass(frozen=True)
 class FormConfig:
     """How rows of a file are read.
 
@@ -91,6 +106,7 @@ class FormConfig:
         score_columns: judge -> the column that holds its scores, where each judge has one.
         keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
             are not lost.
+        survey: what is known of the import as a whole; without it a row is read by itself.
     """
 
     form: str = "auto"
@@ -100,6 +116,7 @@ class FormConfig:
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
     keep: Collection[str] = ()
+    survey: Survey = field(default_factory=Survey)
 
     def __post_init__(self) -> None:
         for name in self.fields:
@@ -161,6 +178,8 @@ class Fields:
         if ours in mapped:
             return [mapped[ours]] if mapped[ours] in self.row else []
         found = self._known.get(ours, ())
+        if ours == "query_id" and self.config.survey.row_numbers:
+            found = tuple(name for name in found if name not in self.config.survey.row_numbers)
         return [name for name in found if name not in mapped.values()] if mapped and found else list(found)
 
     def without(self, ours: Collection[str]) -> bool:
