@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +22,17 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
 from coig_p.ingest.bulk import clean_rows
-from coig_p.ingest.config import COMPARISONS_THRESHOLD, ImportConfig, check_default_threshold, scaled_threshold
+from coig_p.ingest.config import (
+    COMPARISONS_THRESHOLD,
+    SCORE_RANGE,
+    ImportConfig,
+    check_default_threshold,
+    scaled_threshold,
+)
 from coig_p.ingest.forms import detect
 from coig_p.ingest.intake import Intake, shaped
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
+from coig_p.ingest.survey import score_range, survey
 from coig_p.schema import UNITS
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
@@ -60,6 +68,13 @@ def import_files(
     report.encodings = {
         str(path): found for path, found in encodings.items() if found.lower() != config.encoding.lower()
     }
+    found = survey(paths, config.form, config.encoding)
+    config = replace(
+        config,
+        form=replace(config.form, survey=found),
+        score_range=config.score_range or score_range(found) or SCORE_RANGE,
+    )
+    report.score_range = config.score_range
     with atomic_directory(target) as root, ThreadPoolExecutor(1) as hashing:
         hashes = [hashing.submit(sha256_of, path) for path in paths]
         spool_folder = root / "spool"
@@ -69,9 +84,8 @@ def import_files(
             for path, encoding in encodings.items():
                 _take_in(path, encoding, intake, advance)
             spools = intake.close()
-        report.score_range = intake.score_range
         report.default_threshold = _default_threshold(config, report)
-        _check_names(config, report)
+        _say_more(config, report)
         problems = sum(report.reasons.values())
         if problems and config.on_error == "fail":
             raise ImportFailed(
@@ -90,7 +104,7 @@ def import_files(
             root,
             [Part(spool.domain, config.split, spool.queries, spool.batches()) for spool in spools],
             Manifest(
-                score_range=report.score_range,
+                score_range=intake.score_range,
                 default_threshold=report.default_threshold,
                 tool=f"coig-p {__version__}",
                 files=tuple(extra),
@@ -142,12 +156,16 @@ def _take_in(path: Path, encoding: str, intake: Intake, advance: Advance) -> Non
             add(block.rows(read_as(encoding)))
 
 
-def _check_names(config: ImportConfig, report: ImportReport) -> None:
-    """Say which names that were given stand in no row."""
+def _say_more(config: ImportConfig, report: ImportReport) -> None:
+    """Say which names that were given stand in no row, and what became of ids."""
     unknown = [name for name in config.form.keep if name != "all" and not report.kept[name]]
     unknown += [name for name in config.form.drop if not report.dropped[name]]
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
+    for name in sorted(config.form.survey.row_numbers):
+        report.notes.append(
+            f"{name} numbers rows, since prompts come again under other values: it is no query's id"
+        )
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:
@@ -161,5 +179,6 @@ def _default_threshold(config: ImportConfig, report: ImportReport) -> float:
     if config.default_threshold is not None:
         return check_default_threshold(config.default_threshold, report.score_range)
     stored = {unit: report.counts[unit]["stored"] for unit in UNITS}
-    alone = stored["comparisons"] and not stored["scores"]
-    return COMPARISONS_THRESHOLD if alone else scaled_threshold(report.score_range)
+    verdicts = stored["comparisons"] and not stored["scores"]
+    labels = report.score_range == (0, 1) and all(set(forms) <= {"kto"} for forms in report.forms.values())
+    return COMPARISONS_THRESHOLD if verdicts or labels else scaled_threshold(report.score_range)

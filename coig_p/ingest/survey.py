@@ -19,7 +19,7 @@ from coig_p.errors import UsageError
 from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Survey
 from coig_p.ingest.forms import SCORE_RANGES, detect
 from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers
-from coig_p.ingest.readers import RawRow, read_rows
+from coig_p.ingest.readers import RawRow, file_encoding, read_rows
 from coig_p.ingest.values import Rejected, digest
 
 MOST_NUMBERS = 1000
@@ -43,13 +43,13 @@ def survey(
     forms: dict[str, None] = {}
     needed = False
     for path in paths:
-        for row in islice(_objects(read_rows(path, encoding)), _FIRST_ROWS):
+        for row in islice(_objects(read_rows(path, file_encoding(path, encoding))), _FIRST_ROWS):
             form = detect(row, config)
             forms.setdefault(form)
             needed |= _needs_all(row, form, config)
     ids, found = _Ids(), dict[tuple[str, str], set[float]]()
     for path in paths if needed else ():
-        for row in _objects(read_rows(path, encoding, advance)):
+        for row in _objects(read_rows(path, file_encoding(path, encoding), advance)):
             form = detect(row, config)
             forms.setdefault(form)
             fields = Fields(row, config)

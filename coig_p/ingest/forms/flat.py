@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, number
+from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.forms.pairs import answers_of, response_of
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
 from coig_p.ingest.turns import said, split_answer
@@ -85,10 +85,10 @@ def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
         if column in row.given:
             row.read.add(column)
             row.names[f"{path}.scores[{len(scores)}].score"] = column
-            scores.append({"judge": judge, "dimension": OVERALL, "score": _score(row.row.get(column))})
+            scores.append({"judge": judge, "dimension": OVERALL, "score": row.row.get(column)})
     name = row.name("score")
     if name in row.given and not (judges and name in judges.values()):
-        score: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "score": _score(row.get("score"))}
+        score: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "score": row.get("score")}
         place = f"{path}.scores[{len(scores)}]"
         row.names[f"{place}.score"] = name
         row.names[f"{place}.judge"] = row.name("judge")
@@ -98,7 +98,3 @@ def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
             row.put(score, "rationale", "rationale", f"{place}.rationale")
         scores.append(score)
     return scores
-
-
-def _score(given: Any) -> Any:
-    return None if given is None else number(given)

@@ -25,6 +25,8 @@ def nested(row: Fields) -> Shaped:
             row.read.add(theirs)
             row.names[name] = theirs
             value[name] = row.given[theirs]
+    if str(row.row.get("meta", ""))[:1] == "{" and isinstance(row.row["meta"], str):
+        value["meta"] = row.get("meta")  # a store's own; an object by that name is any field
     if isinstance(value.get("responses"), list):
         value["responses"] = [
             _response(response, row, f"responses[{at}]") for at, response in enumerate(value["responses"])
