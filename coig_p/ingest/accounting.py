@@ -136,13 +136,16 @@ class ImportReport:
                 f"scores were found from {self.lowest:g} to {self.highest:g}: --score-range {low:g} {high:g} takes "
                 "them all. The default threshold scales with it"
             )
-        has_label = self.counts["scores"]["stored"] or self.counts["comparisons"]["stored"]
+        has_label = self.counts["scores"]["read"] or self.counts["comparisons"]["read"]
         if self.counts["responses"]["stored"] and not has_label:
             likely = [f"{name} ({one.count:,})" for name, one in self.unread.items() if one.numbers == one.count]
-            seen = f"fields with numbers that were not read: {', '.join(likely)}" if likely else "no field has numbers"
+            seen = (
+                f"fields with numbers that were not read: {', '.join(likely)}" if likely else "no unread field has any"
+            )
+            one = likely[0].rpartition(" (")[0].removeprefix("responses.") if likely else "FIELD"
             said.append(
                 f"no score and no comparison was found, so no pair can be made; {seen}. "
-                "--score-column JUDGE=FIELD or --map score=FIELD reads one"
+                f"--map score={one} or --score-column JUDGE={one} reads one"
             )
         return said
 
@@ -158,10 +161,10 @@ class ImportReport:
             one = next(iter(_most(self.ignored_fields)))[0].removeprefix("responses.")
             said.append(f"fields that were not read: {listed}. --keep {one} keeps one in meta, --keep all every one")
         for name, found in self.unread.items():
-            if self.domain_is_given and 1 < len(found.values) <= FEW_VALUES:
+            if self.domain_is_given and 1 <= len(found.values) <= FEW_VALUES:
                 listed = ", ".join(sorted(found.values)[:5]) + ", ..." * (len(found.values) > 5)
                 said.append(
-                    f"{name} has {len(found.values)} values ({listed}): --map domain={name} takes them as domains"
+                    f"{name} has {len(found.values)} value{'s' * (len(found.values) > 1)} ({listed}): --map domain={name} takes them as domains"
                 )
         for what, names in (("kept", self.kept), ("dropped", self.dropped)):
             if names:

@@ -163,9 +163,7 @@ def _say_more(config: ImportConfig, report: ImportReport) -> None:
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
     for name in sorted(config.form.survey.row_numbers):
-        report.notes.append(
-            f"{name} numbers rows, since prompts come again under other values: it is no query's id"
-        )
+        report.notes.append(f"{name} numbers rows, since prompts come again under other values: it is no query's id")
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:

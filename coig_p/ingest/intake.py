@@ -476,7 +476,7 @@ class Intake:
             self.report.counts[name]["rejected"] += number
         if self.config.on_error == "skip":
             line = problem._asdict() | {"file": self.names[row.file], "lost": dict(lost), "value": value}
-            if self.written != (row.file, row.line):  # the whole row once: it may be long
+            if unit != "row" and self.written != (row.file, row.line):  # the whole row once: it may be long
                 line["row"] = row.raw
                 self.written = row.file, row.line
             # ASCII: a rejected value may hold lone surrogates, which UTF-8 cannot.
