@@ -163,9 +163,7 @@ class ImportReport:
         for name, found in self.unread.items():
             if self.domain_is_given and 1 <= len(found.values) <= FEW_VALUES:
                 listed = ", ".join(sorted(found.values)[:5]) + ", ..." * (len(found.values) > 5)
-                said.append(
-                    f"{name} has {len(found.values)} value{'s' * (len(found.values) > 1)} ({listed}): --map domain={name} takes them as domains"
-                )
+                said.append(f"{name} holds few values ({listed}): --map domain={name} takes them as domains")
         for what, names in (("kept", self.kept), ("dropped", self.dropped)):
             if names:
                 said.append(f"fields {what}: {', '.join(f'{name} ({count:,})' for name, count in _most(names))}")
