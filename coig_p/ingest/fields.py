@@ -79,6 +79,21 @@ _FULL_WIDTH = {0xFF10 + at: str(at) for at in range(10)} | {0xFF0E: ".", 0xFF0B:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a first pass over every row of an import found: see `coig_p.ingest.survey`.
+
+    Attributes:
+        numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
+        row_numbers: fields such as id that number rows, and are no query's id.
+        forms: of the rows.
+    """
+
+    numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
+    row_numbers: Collection[str] = ()
+    forms: Collection[str] = ()
+
+
+@dataclass(frozen=True)
 class FormConfig:
     """How rows of a file are read.
 
@@ -91,6 +106,7 @@ class FormConfig:
         score_columns: judge -> the column that holds its scores, where each judge has one.
         keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
             are not lost.
+        survey: what is known of the import as a whole; without it a row is read by itself.
     """
 
     form: str = "auto"
@@ -100,6 +116,7 @@ class FormConfig:
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
     keep: Collection[str] = ()
+    survey: Survey = field(default_factory=Survey)
 
     def __post_init__(self) -> None:
         for name in self.fields:
@@ -153,7 +170,7 @@ class Fields:
         self.read: set[str] = set()
         self.unread: set[str] = set()
         self.names: dict[str, str] = {}
-        self._known = known_names(tuple(self.row), tuple(config.fields.items()))
+        self._known = known_names(tuple(self.row), tuple(config.fields.items()), tuple(config.survey.row_numbers))
 
     def all(self, ours: str) -> tuple[str, ...]:
         """Every filled field of the row that may be `ours`, the usual name first."""
@@ -242,11 +259,14 @@ class Fields:
 
 
 @lru_cache(maxsize=4096)
-def known_names(row: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
+def known_names(
+    row: tuple[str, ...], mapped: tuple[tuple[str, str], ...], numbering: tuple[str, ...] = ()
+) -> Mapping[str, tuple[str, ...]]:
     """Our names for the fields of a row -> those of its names that may be meant, the usual first.
 
     Args:
         mapped: what --map says: our name, the row's. It is meant alone, and means nothing else.
+        numbering: fields that number rows, and are no query's id.
     """
     taken = {theirs for _, theirs in mapped}
     found: dict[str, list[str]] = {}
@@ -254,6 +274,8 @@ def known_names(row: tuple[str, ...], mapped: tuple[tuple[str, str], ...]) -> Ma
         if name not in taken:
             plain = name.strip().lower()
             for ours in _OURS.get(plain, (name,)):
+                if ours == "query_id" and name in numbering:
+                    continue
                 found.setdefault(ours, []).append(name)
     for ours, theirs in mapped:
         found.pop(ours, None)

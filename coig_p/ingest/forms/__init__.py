@@ -3,8 +3,12 @@
     nested         a query with its responses and their scores
     flat           one response, or one score of a response, a row
     kto            one answer with a label, good or bad
+    attributes     one response with HelpSteer's scores, a column each
     ultrafeedback  instruction, completions with annotations per aspect
-    pairwise       two responses side by side, scored or with a winner (TaP, section 3.3)
+    rated          a list of answers with a rating each
+    ranked         a list of answers with a rank each, the lower the better
+    best-first     a list of answers, the first better than the others: only where --format says so
+    pairwise       two responses side by side, scored or with a verdict (TaP, section 3.3)
     pairs          released pairs: prompt, chosen, rejected; as text, messages or transcripts
 
 Values are moved, not checked: what is wrong with one is said by `coig_p.ingest.intake`, under the
@@ -20,25 +24,31 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError
 from coig_p.ingest.fields import Fields, FormConfig, Shaped, known_names
+from coig_p.ingest.forms import attributes as helpsteer
 from coig_p.ingest.forms import kto as labelled
+from coig_p.ingest.forms.attributes import ATTRIBUTES, attributes
 from coig_p.ingest.forms.flat import flat
 from coig_p.ingest.forms.kto import kto
-from coig_p.ingest.forms.lists import ultrafeedback
+from coig_p.ingest.forms.lists import LISTS, best_first, form_of, ranked, rated, ultrafeedback
 from coig_p.ingest.forms.nested import nested
 from coig_p.ingest.forms.pairs import pairs
-from coig_p.ingest.forms.pairwise import SIDES, pairwise
+from coig_p.ingest.forms.pairwise import column_layout, find_layout, pairwise
 from coig_p.ingest.values import Rejected, shown
 
 FORMS: dict[str, Callable[[Fields], Shaped]] = {
     "nested": nested,
     "flat": flat,
     "kto": kto,
+    "attributes": attributes,
     "ultrafeedback": ultrafeedback,
+    "rated": rated,
+    "ranked": ranked,
+    "best-first": best_first,
     "pairwise": pairwise,
     "pairs": pairs,
 }
 
-SCORE_RANGES: Mapping[str, tuple[float, float]] = {"kto": labelled.RANGE}
+SCORE_RANGES: Mapping[str, tuple[float, float]] = {"kto": labelled.RANGE, "attributes": helpsteer.RANGE}
 """The range of the scores that a form gives, where the form itself says it."""
 
 NO_FORM = "unknown"
@@ -49,7 +59,7 @@ class _Seen:
     """Which of our fields a row has filled, and of what kind: "str", "dict", "list of dict", ..."""
 
     def __init__(self, kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...]) -> None:
-        self.kinds = dict(kinds)
+        self.kinds, self.mapped = dict(kinds), dict(mapped)
         self.known = known_names(tuple(self.kinds), mapped)
 
     def kind(self, ours: str) -> str:
@@ -66,13 +76,16 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     conversation = row.kind("messages") in ("list of dict", "list of list", "str")
     chosen, rejected = (row.kind(side) in _ANSWERS for side in ("chosen", "rejected"))
     whole = asked or (chosen and rejected)  # the answers may hold the prompt
-    sided = any(row(f"response_{first}") and row(f"response_{second}") for first, second in SIDES)
+    sided = column_layout(tuple(row.kinds), row.kinds, row.mapped) is not None
+    # Three of the five: one alone may be anybody's, and one may be missing.
+    scored = sum(name in row.kinds for name in ATTRIBUTES) >= 3
     answered = row("text") or conversation
     alone = not (chosen or rejected)  # one answer of a pair is no row of one answer
     yield "nested", [("responses", row.kind("responses") in ("list", "list of dict"))]
     yield "ultrafeedback", [("completions", row.kind("completions").startswith("list"))]
     yield "pairs", [("rejected", rejected), ("chosen", chosen or (conversation and rejected)), ("a prompt", whole)]
     yield "pairwise", [("response_a and response_b", sided)]
+    yield "attributes", [(" and ".join(ATTRIBUTES), scored), ("text", answered), ("a prompt", asked)]
     yield "kto", [("label", row("label") and not row("score") and alone), ("text", answered), ("a prompt", asked)]
     yield "flat", [("text", answered and alone), ("a prompt", asked)]
 
@@ -110,6 +123,11 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
         if config.form not in FORMS:
             raise UnknownNameError("format", config.form, ["auto", *FORMS])
         return config.form
+    if any(type(row.get(name)) is list for name in (*LISTS, *config.fields.values())):
+        fields = Fields(row, config)
+        listed = form_of(fields)
+        if listed is not None:
+            return "pairwise" if listed == "rated" and find_layout(fields) else listed
     drop = config.drop
     kinds = tuple(
         [
