@@ -72,15 +72,9 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
     turns: list[Turn] = []
     last = len(given) - 1
     for at, one in enumerate(given):
-        if (
-            type(one) is dict
-            and len(one) == 2
-            and type(content := one.get("content")) is str
-            and (role := one.get("role")) in ("user", "assistant", "system")
-            and (at == last or not content.isspace())
-            and content
-        ):
-            turns.append({"role": role, "content": content, "extra": None})
+        quick = _plain_turn(one)
+        if quick is not None and (at == last or not quick["content"].isspace()):
+            turns.append(quick)
             continue
         place = f"{where}[{at}]"
         more = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
@@ -107,6 +101,9 @@ def message(
     """
     if isinstance(given, str) and role is not None:
         return said(role, given)
+    quick = _plain_turn(given)
+    if quick is not None:
+        return quick
     if not isinstance(given, dict):
         raise Rejected(where, "not-a-turn", f"{shown(given)} is not a turn with a role and a content")
     filled = {name: value for name, value in given.items() if not empty(value)}
@@ -264,6 +261,18 @@ def has_calls(turn: Mapping[str, Any]) -> bool:
 def plain(turns: Sequence[Turn]) -> bool:
     """Whether a conversation is one user's text and nothing else."""
     return len(turns) == 1 and turns[0]["role"] == "user" and not turns[0]["extra"]
+
+
+def _plain_turn(given: Any) -> Turn | None:
+    """A message of a role and a filled text and nothing else, as nearly all are; None of any other."""
+    if type(given) is not dict or len(given) != 2:
+        return None
+    role, content = given.get("role"), given.get("content")
+    if role is None:
+        role, content = given.get("from"), given.get("value")
+    if type(content) is not str or not content or type(role) is not str or role not in _ROLES:
+        return None
+    return {"role": _ROLES[role], "content": content, "extra": None}
 
 
 def _role(given: Any, where: str) -> str:

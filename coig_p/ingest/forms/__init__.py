@@ -60,17 +60,14 @@ class _Seen:
 
     def __init__(self, kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...]) -> None:
         self.kinds, self.mapped = dict(kinds), dict(mapped)
-        self.known = known_names(tuple(self.kinds))
+        self.known = known_names(tuple(self.kinds), mapped)
 
     def kind(self, ours: str) -> str:
         """The kind of the field, "" where it is not there."""
-        if ours in self.mapped:
-            return self.kinds.get(self.mapped[ours], "")
-        taken = self.mapped.values()
-        return next((self.kinds[name] for name in self.known.get(ours, ()) if name not in taken), "")
+        return self.kinds[self.known[ours][0]] if ours in self.known else ""
 
     def __call__(self, ours: str) -> bool:
-        return bool(self.kind(ours))
+        return ours in self.known
 
 
 def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
@@ -98,7 +95,7 @@ _OF_A_SCORE = ("query_id", "text", "model", "sample", "judge", "dimension", "sco
 
 
 @lru_cache(maxsize=4096)
-def _detected(kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...], columns: frozenset[str]) -> str:
+def _detected(kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...], columns: tuple[str, ...]) -> str:
     row = _Seen(kinds, mapped)
     for form, needs in _fitting(row):
         if all(there for _, there in needs):
@@ -106,13 +103,13 @@ def _detected(kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str],
     return "flat" if _is_keyed(row, columns) else NO_FORM
 
 
-def _is_keyed(row: _Seen, columns: frozenset[str]) -> bool:
+def _is_keyed(row: _Seen, columns: tuple[str, ...]) -> bool:
     """Whether a row is a score for an answer that stands elsewhere: a key and nothing else that could be a prompt."""
-    if not (row("score") or not columns.isdisjoint(row.kinds)):
+    if not (row("score") or any(column in row.kinds for column in columns)):
         return False
     if (row("query_id") or row("query")) and not row("text"):
         return row("model") or row("sample")
-    known = {name for ours in _OF_A_SCORE for name in (row.mapped.get(ours), *row.known.get(ours, ())) if name}
+    known = {name for ours in _OF_A_SCORE for name in row.known.get(ours, ())}
     return row("text") and row.kinds.keys() <= known.union(columns)
 
 
@@ -139,7 +136,7 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
             if (value or value == 0) and value == value and not (drop and name in drop)
         ]
     )
-    return _detected(kinds, tuple(config.fields.items()), frozenset(config.score_columns.values()))
+    return _detected(kinds, tuple(config.fields.items()), tuple(config.score_columns.values()))
 
 
 def _kind(value: Any) -> str:

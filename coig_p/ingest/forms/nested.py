@@ -13,6 +13,10 @@ from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import CALLS
 
 _OF_ANSWER = (CALLS, "reasoning_content")
+_MORE = ("extra", *_OF_ANSWER)
+_OF_RESPONSE = ("text", "model", "sample")
+_OF_SCORE = ("judge", "score", "dimension", "rationale")
+_RENAMED = frozenset((*_OF_RESPONSE, *_OF_SCORE))
 
 
 def nested(row: Fields) -> Shaped:
@@ -38,12 +42,12 @@ def _response(given: Any, row: Fields, path: str) -> Any:
     """A response under our names; what else its turn has, tool calls, in `extra`."""
     if not isinstance(given, dict):
         return given
-    response = _renamed(given, row, path, ("text", "model", "sample"))
+    if row.config.fields.keys().isdisjoint(_RENAMED) and given.keys().isdisjoint(_MORE):  # nearly all
+        return given
+    response = _renamed(given, row, path, _OF_RESPONSE)
     if isinstance(response.get("scores"), list):
         response["scores"] = [
-            _renamed(score, row, f"{path}.scores[{at}]", ("judge", "score", "dimension", "rationale"))
-            if isinstance(score, dict)
-            else score
+            _renamed(score, row, f"{path}.scores[{at}]", _OF_SCORE) if isinstance(score, dict) else score
             for at, score in enumerate(response["scores"])
         ]
     extra = response.pop("extra", None)
