@@ -31,7 +31,8 @@ from coig_p.ingest.forms.kto import kto
 from coig_p.ingest.forms.lists import LISTS, best_first, form_of, ranked, rated, ultrafeedback
 from coig_p.ingest.forms.nested import nested
 from coig_p.ingest.forms.pairs import pairs
-from coig_p.ingest.forms.pairwise import column_layout, find_layout, pairwise
+from coig_p.ingest.forms.pairwise import find_layout, pairwise
+from coig_p.ingest.forms.sides import column_layout
 from coig_p.ingest.values import Rejected, shown
 
 FORMS: dict[str, Callable[[Fields], Shaped]] = {
@@ -77,7 +78,7 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     asked = row("query") or row("messages") or row("input") or row("context") or row("history")
     conversation = row.kind("messages").startswith("list")
     whole = asked or row.kind("chosen") in ("list of dict", "list of list", "str")  # it may hold the prompt
-    sided = column_layout(tuple(row.kinds), row.kinds, row.mapped) is not None
+    sided = column_layout(tuple(row.kinds), frozenset(row.kinds), tuple(row.mapped.items())) is not None
     # Three of the five: one alone may be anybody's, and one may be missing.
     scored = sum(name in row.kinds for name in ATTRIBUTES) >= 3
     answered = row("text") or (conversation and not row("query"))
