@@ -68,7 +68,7 @@ def import_files(
     report.encodings = {
         str(path): found for path, found in encodings.items() if found.lower() != config.encoding.lower()
     }
-    found = survey(paths, config.form, config.encoding)
+    found = survey(encodings, config.form)
     config = replace(
         config,
         form=replace(config.form, survey=found),

@@ -9,7 +9,7 @@ that cannot be read is an error of the pass that follows.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from coig_p.errors import UsageError
 from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Survey
 from coig_p.ingest.forms import SCORE_RANGES, detect
 from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers
-from coig_p.ingest.readers import RawRow, file_encoding, read_rows
+from coig_p.ingest.readers import RawRow, read_rows
 from coig_p.ingest.values import Rejected, digest
 
 MOST_NUMBERS = 1000
@@ -32,24 +32,23 @@ _PROMPT = ("query", "messages", "conversations", "context", "history", "system",
 _FIRST_ROWS = 20
 
 
-def survey(
-    paths: Sequence[Path], config: FormConfig, encoding: str = "utf-8", advance: Advance = lambda read: None
-) -> Survey:
+def survey(files: Mapping[Path, str], config: FormConfig, advance: Advance = lambda read: None) -> Survey:
     """What must be known of all rows before the first is read.
 
     Args:
+        files: each with its encoding.
         advance: called with the number of bytes read since the last call, where files are read whole.
     """
     forms: dict[str, None] = {}
     needed = False
-    for path in paths:
-        for row in islice(_objects(read_rows(path, file_encoding(path, encoding))), _FIRST_ROWS):
+    for path, encoding in files.items():
+        for row in islice(_objects(read_rows(path, encoding)), _FIRST_ROWS):
             form = detect(row, config)
             forms.setdefault(form)
             needed |= _needs_all(row, form, config)
     ids, found = _Ids(), dict[tuple[str, str], set[float]]()
-    for path in paths if needed else ():
-        for row in _objects(read_rows(path, file_encoding(path, encoding), advance)):
+    for path, encoding in files.items() if needed else ():
+        for row in _objects(read_rows(path, encoding, advance)):
             form = detect(row, config)
             forms.setdefault(form)
             fields = Fields(row, config)

@@ -98,57 +98,11 @@ _JUDGES = re.compile(
     r"(?:annotator|annotation|rater|judge|evaluator|reviewer|labell?er|voter?|expert|标注员|标注者|标注|评委|裁判|专家)"
     r"[ _-]?(?:\d{1,2}|[a-h])(?:[ _-]?(?:label|winner|choice|vote|preference|verdict|result))?"
 )
-_TIES = frozenset(
-    [
-        "tie",
-        "tied",
-        "ties",
-        "draw",
-        "equal",
-        "equals",
-        "equallygood",
-        "equallybad",
-        "same",
-        "thesame",
-        "both",
-        "neither",
-        "similar",
-        "nodifference",
-        "bothgood",
-        "bothbad",
-        "botharegood",
-        "botharebad",
-        "tiebothbad",
-        "tiebothgood",
-        "bothequal",
-        "tiegood",
-        "tiebad",
-        "平局",
-        "平手",
-        "平",
-        "和局",
-        "打平",
-        "一样",
-        "一样好",
-        "一样差",
-        "同样好",
-        "相同",
-        "相等",
-        "差不多",
-        "都好",
-        "都很好",
-        "都不好",
-        "都差",
-        "都不行",
-        "两者都好",
-        "两者都不好",
-        "两个都好",
-        "两个都不好",
-        "不分上下",
-        "不分胜负",
-        "不相上下",
-        "无差别",
-    ]
+_TIE = re.compile(
+    r"tied?|ties|draw|(?:the)?same|equals?|equally(?:good|bad)|similar|nodifference|neither|"
+    r"both(?:are)?(?:equal|good|bad)?|tie(?:both)?(?:good|bad)|"
+    r"平局?|平手|打平|和局|(?:一样|同样)(?:好|差)?|相同|相等|差不多|(?:两者|两个)?都(?:很)?(?:好|不好|差|不行)|"
+    r"不分(?:上下|胜负|高下)|不相上下|无差别"
 )
 _POSITIONS: Mapping[str, int] = dict.fromkeys(("left", "first", "左", "former", "前者", "第一"), 0) | dict.fromkeys(
     ("right", "second", "右", "latter", "后者", "第二"), 1
@@ -353,7 +307,7 @@ def _named(text: str, names: tuple[str, str]) -> Verdict | None:
     if len(text) > 100:
         return None
     word = unicodedata.normalize("NFKC", text).lower().translate(_NOISE)
-    if word in _TIES or (word == "c" and names == ("a", "b")):
+    if _TIE.fullmatch(word) or (word == "c" and names == ("a", "b")):
         return TIE
     if match := _ONE_SIDE.fullmatch(word):
         place = _place(match[1], names)

@@ -32,7 +32,8 @@ from coig_p.ingest.forms.kto import kto
 from coig_p.ingest.forms.lists import LISTS, best_first, form_of, ranked, rated, ultrafeedback
 from coig_p.ingest.forms.nested import nested
 from coig_p.ingest.forms.pairs import pairs
-from coig_p.ingest.forms.pairwise import column_layout, find_layout, pairwise
+from coig_p.ingest.forms.pairwise import find_layout, pairwise
+from coig_p.ingest.forms.sides import column_layout
 from coig_p.ingest.values import Rejected, shown
 
 FORMS: dict[str, Callable[[Fields], Shaped]] = {
@@ -76,7 +77,7 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     conversation = row.kind("messages") in ("list of dict", "list of list", "str")
     chosen, rejected = (row.kind(side) in _ANSWERS for side in ("chosen", "rejected"))
     whole = asked or (chosen and rejected)  # the answers may hold the prompt
-    sided = column_layout(tuple(row.kinds), row.kinds, row.mapped) is not None
+    sided = column_layout(tuple(row.kinds), frozenset(row.kinds), tuple(row.mapped.items())) is not None
     # Three of the five: one alone may be anybody's, and one may be missing.
     scored = sum(name in row.kinds for name in ATTRIBUTES) >= 3
     answered = row("text") or conversation

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from coig_p.ingest.fields import Fields, Shaped, number
 from coig_p.ingest.forms.lists import find_list, has_companion
 from coig_p.ingest.forms.pairs import response_of
+from coig_p.ingest.forms.sides import SCORES, Layout, column_layout
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, split_answer
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import (
     IN_LIST,
     PERHAPS_VERDICT_COLUMNS,
-    SIDES,
     VERDICT_COLUMNS,
     Sides,
     Verdict,
@@ -29,116 +26,12 @@ from coig_p.ingest.verdicts import (
 )
 from coig_p.schema import OVERALL
 
-TEXTS = (
-    "response",
-    "answer",
-    "output",
-    "completion",
-    "generation",
-    "reply",
-    "text",
-    "chat",
-    "candidate",
-    "summary",
-    "assistant",
-    "human_ref",
-    "回答",
-    "回复",
-    "答案",
-    "输出",
-)
-"""What stands before or behind a side in the name of a column with an answer."""
-
-CONVERSATIONS = ("conversation", "conversations", "messages")
-MODELS = ("model", "model_name", "model_id", "generator", "模型")
-SCORES = ("score", "scores", "rating", "ratings", "reward", "分数", "得分", "评分")
 RATIONALES = ("rationale", "理由", "preference_elaboration", "explanation", "reason", "reasoning")
-
-_SIDE = r"(?P<side>\d{1,2}|[a-h]|left|right|first|second|甲|乙|左|右)"
-_NAMES = (
-    re.compile(rf"(?P<stem>.+?)[ _-]?{_SIDE}(?:[ _-](?P<tail>body|text|content|source|model\w*|score|rating))?"),
-    re.compile(rf"{_SIDE}[ _-]?(?P<stem>\D+)"),
-)
-_TAILS = {"source": "model", "score": "score", "rating": "score"}
-
-
-class Part(NamedTuple):
-    """What a column of one side holds.
-
-    Attributes:
-        kind: text, conversation, model or score.
-        stem: what its name says beside the side.
-        side: as in SIDES, or a third one.
-    """
-
-    kind: str
-    stem: str
-    side: str
-
-
-class Layout(NamedTuple):
-    """Where the two sides of a row stand: for each, the names of its columns.
-
-    Attributes:
-        in_list: the field that holds both answers in one list, where they have no columns.
-        others: filled columns of a third side.
-    """
-
-    sides: tuple[str, str]
-    texts: tuple[str, str]
-    models: tuple[str, str] | None = None
-    scores: tuple[str, str] | None = None
-    in_list: str | None = None
-    others: tuple[str, ...] = ()
 
 
 def find_layout(row: Fields) -> Layout | None:
     """The columns of a row's two sides, None where it has none."""
-    return column_layout(tuple(row.given), frozenset(row.row), row.config.fields) or _in_list(row)
-
-
-def column_layout(names: Sequence[str], filled: Collection[str], mapped: Mapping[str, str]) -> Layout | None:
-    """The columns of two sides among a row's fields, those with the most that is filled; None where there are none.
-
-    Args:
-        mapped: our name -> the row's, as in `FormConfig.fields`.
-    """
-    parts: dict[Part, str] = {}
-    for name in names:
-        if part := _part(name):
-            parts.setdefault(part, name)
-    for ours, theirs in mapped.items():
-        if part := _part(ours):
-            parts[part] = theirs
-    best: tuple[int, Layout] | None = None
-    for kind, stems in (("text", TEXTS), ("conversation", CONVERSATIONS)):
-        for stem in stems:
-            for sides in SIDES if any(part[:2] == (kind, stem) for part in parts) else ():
-                texts = _columns(parts, kind, (stem,), sides)
-                if texts is None or not all(name in names for name in texts):
-                    continue
-                count = sum(name in filled for name in texts)
-                if count > (best[0] if best else 0):
-                    others = (name for part, name in parts.items() if part[:2] == (kind, stem) and name in filled)
-                    layout = Layout(
-                        sides=sides,
-                        texts=texts,
-                        models=_columns(parts, "model", MODELS, sides),
-                        scores=_columns(parts, "score", SCORES, sides),
-                        others=tuple(name for name in others if name not in texts),
-                    )
-                    best = count, layout
-    return best[1] if best else None
-
-
-def _columns(
-    parts: Mapping[Part, str], kind: str, stems: Sequence[str], sides: tuple[str, str]
-) -> tuple[str, str] | None:
-    for stem in stems:
-        first, second = (parts.get(Part(kind, stem, side)) for side in sides)
-        if first and second:
-            return first, second
-    return None
+    return column_layout(tuple(row.given), frozenset(row.row), tuple(row.config.fields.items())) or _in_list(row)
 
 
 def _in_list(row: Fields) -> Layout | None:
@@ -291,15 +184,18 @@ def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str
     verdicts = list(_verdicts(row, sides, bool(scores)))
     for name, who, said in verdicts:
         if scores and who is None:
-            _check_agreement(row, name, said, scores, names)
-        else:
-            yield comparison(judge if who is None else who, OVERALL, *said, (name, name))
-    if len(verdicts) == 1 and verdicts[0][1] is None:
+            if said is not None:
+                _check_agreement(row, name, said, scores, names)
+        else:  # a missing verdict is there as None: it is missing, which is told
+            yield comparison(judge if who is None else who, OVERALL, *(said or (None, None)), (name, name))
+    if not made and layout.scores and not row.config.score_columns:
+        yield comparison(judge, OVERALL, None, None, layout.scores)
+    if len(verdicts) == 1 and verdicts[0][1] is None and verdicts[0][2] is not None:
         _check_others(row, verdicts[0][0], verdicts[0][2], sides)
 
 
-def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, str | None, Verdict]]:
-    """Each verdict of the row: its column, its judge (None: the row's) and what it says.
+def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, str | None, Verdict | None]]:
+    """Each verdict of the row: its column, its judge (None: the row's) and what it says; None where it is missing.
 
     Args:
         scored: the row has scores, which say who won without it: then only what is certain is read.
@@ -307,14 +203,14 @@ def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, st
     hot = one_hot(row.given, sides)
     if hot is not None:
         row.read.update(hot[0])
-        if hot[1] is not None:
-            yield hot[0][0], None, hot[1]
+        yield hot[0][0], None, hot[1]
         return
     for column, judge, group in _verdict_columns(row, sides):
         if scored and judge is None and column in PERHAPS_VERDICT_COLUMNS:
             continue  # left unread, and told as such
         if is_missing(row.given.get(column)):
             row.read.add(column)
+            yield column, judge, None
             continue
         try:
             said = _verdict(row, column, group, sides)
@@ -401,7 +297,7 @@ def _check_others(row: Fields, name: str, said: Verdict, sides: Sides) -> None:
 
 
 def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tuple[str, str]]:
-    """Dimension -> both sides' scores, and where they stand; a dimension in which one is missing is left out."""
+    """Dimension -> both sides' scores, and where they stand; None for both where one is missing."""
     names = layout.scores
     if row.config.score_columns or "winner" in row.config.fields:
         return {}, ("", "")
@@ -419,8 +315,12 @@ def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tu
         found = {name: (first.get(name), second.get(name)) for name in {**first, **second}}
     else:
         found = {OVERALL: (first, second)}
-    both = {name: pair for name, pair in found.items() if not any(map(is_missing, pair))}
-    return {name: (number(one), number(other)) for name, (one, other) in both.items()}, names
+    if all(is_missing(score) for pair in found.values() for score in pair):
+        return {}, names  # a verdict may stand beside empty columns
+    return {
+        name: (None, None) if any(map(is_missing, pair)) else (number(pair[0]), number(pair[1]))
+        for name, pair in found.items()
+    }, names
 
 
 def _texts_of(value: Any) -> list[Any] | None:
@@ -441,22 +341,3 @@ def _key(sides: tuple[str, str]) -> str:
 
 def _sign(difference: float) -> int:
     return (difference > 0) - (difference < 0)
-
-
-@lru_cache(maxsize=4096)
-def _part(name: str) -> Part | None:
-    """What a column's name says, None where it names no side."""
-    plain = unicodedata.normalize("NFKC", name).strip().lower()
-    for pattern in _NAMES:
-        if not (match := pattern.fullmatch(plain)):
-            continue
-        stem, side = match["stem"].rstrip(" _-"), match["side"]
-        stem = re.sub(r"[ -]", "_", stem)
-        tail = match.groupdict().get("tail") or ""
-        if stem in TEXTS and tail and tail not in ("body", "text", "content"):
-            kind = _TAILS.get(tail, "model")
-            return Part(kind, kind, side)
-        for kind, stems in (("text", TEXTS), ("conversation", CONVERSATIONS), ("model", MODELS), ("score", SCORES)):
-            if stem in stems:
-                return Part(kind, stem, side)
-    return None
