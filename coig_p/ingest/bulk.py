@@ -77,9 +77,13 @@ def _checked(batch: pa.RecordBatch, score_range: tuple[float, float]) -> CleanRo
     scores = score_lists.flatten()
     judges, dimensions, values = (scores.field(name) for name in ("judge", "dimension", "score"))
     required = (queries, lists, responses, models, texts, scores, judges, values)
-    if any(column.null_count for column in required) or comparisons.null_count < len(comparisons):
+    rare = [*(batch.column(name) for name in ("messages", "tools", "meta")), comparisons]
+    rare += [responses.field(name) for name in ("sample", "extra")]
+    if any(column.null_count for column in required) or any(column.null_count < len(column) for column in rare):
         return None
-    if any(_has_blank(column) for column in (ids, queries, batch.column("source"), models, texts, judges, dimensions)):
+    rationales = scores.field("rationale")
+    given = (ids, queries, batch.column("source"), models, texts, judges, dimensions, rationales)
+    if any(_has_blank(column) for column in given):
         return None
     if not _on_scale(values.to_numpy(zero_copy_only=False), score_range):
         return None
@@ -87,14 +91,20 @@ def _checked(batch: pa.RecordBatch, score_range: tuple[float, float]) -> CleanRo
     if answered is None:
         return None
     dimensions = pc.fill_null(dimensions, OVERALL)
-    scores = pa.StructArray.from_arrays([judges, dimensions, values], fields=list(SCORE_TYPE))
+    scores = _struct(SCORE_TYPE, judge=judges, dimension=dimensions, score=values, rationale=rationales)
     score_lists = pa.ListArray.from_arrays(score_lists.offsets, scores)  # no list of scores is an empty one
-    responses = pa.StructArray.from_arrays([models, texts, score_lists], fields=list(RESPONSE_TYPE))
+    first = pa.array(np.zeros(len(responses), np.int32))  # no model answers twice
+    extra = responses.field("extra")
+    responses = _struct(RESPONSE_TYPE, model=models, sample=first, text=texts, extra=extra, scores=score_lists)
     lists = pa.ListArray.from_arrays(lists.offsets, responses)
     for name, column in (("query_id", ids), ("responses", lists)):
         at = RAW_SCHEMA.get_field_index(name)
         batch = batch.set_column(at, RAW_SCHEMA.field(at), column)
     return CleanRows(batch=batch, models=answered)
+
+
+def _struct(kind: pa.StructType, **columns: pa.Array) -> pa.StructArray:
+    return pa.StructArray.from_arrays([columns[field.name] for field in kind], fields=list(kind))
 
 
 def _has_blank(texts: pa.StringArray) -> bool:
