@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
-from coig_p.ingest.fields import Fields, FormConfig, Shaped, known_names
+from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Shaped, empty, known_names
 from coig_p.ingest.forms import attributes as helpsteer
 from coig_p.ingest.forms import kto as labelled
 from coig_p.ingest.forms.attributes import ATTRIBUTES, attributes
@@ -138,7 +138,15 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
             if (value or value == 0) and value == value and not (drop and name in drop)
         ]
     )
-    return _detected(kinds, tuple(config.fields.items()), tuple(config.score_columns.values()))
+    columns, mapped = tuple(config.score_columns.values()), tuple(config.fields.items())
+    form = _detected(kinds, mapped, columns)
+    if form != NO_FORM:
+        return form
+    if row.get("responses") == []:
+        return "nested"  # a query that nobody answered yet
+    scores = {*ALIASES["score"], *columns, config.fields.get("score")}
+    unscored = tuple((name, "float") for name in row if name in scores and empty(row[name]))
+    return _detected(kinds + unscored, mapped, columns) if unscored else form
 
 
 def _kind(value: Any) -> str:
