@@ -139,10 +139,10 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
     )
     columns, mapped = tuple(config.score_columns.values()), tuple(config.fields.items())
     form = _detected(kinds, mapped, columns)
+    if row.get("responses") == [] and form in (NO_FORM, "flat") and all(empty(row.get(one)) for one in ALIASES["text"]):
+        return "nested"  # a query that nobody answered yet
     if form != NO_FORM:
         return form
-    if row.get("responses") == []:
-        return "nested"  # a query that nobody answered yet
     scores = {*ALIASES["score"], *columns, config.fields.get("score")}
     unscored = tuple((name, "float") for name in row if name in scores and empty(row[name]))
     return _detected(kinds + unscored, mapped, columns) if unscored else form
