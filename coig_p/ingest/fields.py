@@ -7,15 +7,13 @@ remembered, so that what was not is told.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
-from coig_p.ingest.values import Rejected
+from coig_p.ingest.values import Rejected, as_number
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
 
@@ -64,7 +62,7 @@ _SIDED = tuple(
 )
 MAPPABLE: tuple[str, ...] = (
     *ALIASES,
-    *("responses", "comparisons", "completions", "answers", "generations", "ratings", "rank", "margin"),
+    *("responses", "comparisons", "completions", "answers", "generations", "ratings", "rank", "margin", "output"),
     *_SIDED,
 )
 """Our names that `--map` takes."""
@@ -73,9 +71,6 @@ NO_PLACE = frozenset(
     ("image", "images", "image_url", "image_urls", "image_path", "rejected_images", "图片", "图像", "pixel_values")
 ) | {"audio", "audios", "input_audio", "音频", "video", "videos", "视频"}
 """Fields that carry meaning and have no place in a store: a row that has one is refused."""
-
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
-_FULL_WIDTH = {0xFF10 + at: str(at) for at in range(10)} | {0xFF0E: ".", 0xFF0B: "+", 0xFF0D: "-"}
 
 
 @dataclass(frozen=True)
@@ -299,12 +294,8 @@ for _ours, _theirs in ALIASES.items():
 
 def number(value: Any) -> Any:
     """A number where text reads as one, also in full-width digits; anything else as it is."""
-    if isinstance(value, str):
-        plain = value if value.isascii() else value.translate(_FULL_WIDTH)
-        if _NUMBER.fullmatch(plain):
-            found = float(plain)
-            return found if math.isfinite(found) else value
-    return value
+    found = as_number(value) if isinstance(value, str) else None
+    return value if found is None else found
 
 
 def empty(value: Any) -> bool:
