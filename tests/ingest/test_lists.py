@@ -125,7 +125,7 @@ def test_lists_of_unequal_length() -> None:
 
 
 def test_answers_of_which_nothing_is_said() -> None:
-    with pytest.raises(Rejected, match="2 answers, and nothing says which is better.*--map ratings.*best-first"):
+    with pytest.raises(Rejected, match=r"2 answers, and nothing says which is better.*--map ratings.*best-first"):
         shaped({"prompt": "问", "responses": ["好", "坏"]}, "rated")
     with pytest.raises(Rejected, match="best-first"):
         shape(row := {"instruction": "问", "output": ["好", "坏"]}, detect(row, FormConfig()), FormConfig())

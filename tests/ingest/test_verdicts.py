@@ -27,7 +27,7 @@ WORDS: list[tuple[Sides, str, Verdict]] = [
         (LETTERS, word, FIRST)
         for word in ("left", "左", "左边", "first", "the first", "前者", "回答A", "选项 A", "A wins.")
     ),
-    *((LETTERS, word, FIRST) for word in ("A>B", "B<A", "Ａ＞Ｂ", "Model A > Model B")),
+    *((LETTERS, word, FIRST) for word in ("A>B", "B<A", "Ａ\uff1eＢ", "Model A > Model B")),
     *((LETTERS, word, SECOND) for word in ("B", "model_b", "[[B]]", "右", "second", "B>A", "A<B", "response_b")),
     *((LETTERS, word, TIE) for word in ("tie", "Tie", "draw", "equal", "same", "both", "both_good", "both bad")),
     *(
