@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -70,9 +70,8 @@ MAPPABLE: tuple[str, ...] = (
 """Our names that `--map` takes."""
 
 NO_PLACE = frozenset(
-    "image images image_url image_urls image_path rejected_images 图片 图像 pixel_values "
-    "audio audios input_audio 音频 video videos 视频".split()
-)
+    ("image", "images", "image_url", "image_urls", "image_path", "rejected_images", "图片", "图像", "pixel_values")
+) | {"audio", "audios", "input_audio", "音频", "video", "videos", "视频"}
 """Fields that carry meaning and have no place in a store: a row that has one is refused."""
 
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
@@ -171,17 +170,15 @@ class Fields:
         self.read: set[str] = set()
         self.unread: set[str] = set()
         self.names: dict[str, str] = {}
-        self._known = known_names(tuple(self.row))
+        self._known = known_names(tuple(self.row), tuple(config.fields.items()), tuple(config.survey.row_numbers))
 
-    def all(self, ours: str) -> list[str]:
+    def all(self, ours: str) -> tuple[str, ...]:
         """Every filled field of the row that may be `ours`, the usual name first."""
-        mapped = self.config.fields
-        if ours in mapped:
-            return [mapped[ours]] if mapped[ours] in self.row else []
-        found = self._known.get(ours, ())
-        if ours == "query_id" and self.config.survey.row_numbers:
-            found = tuple(name for name in found if name not in self.config.survey.row_numbers)
-        return [name for name in found if name not in mapped.values()] if mapped and found else list(found)
+        return self._known.get(ours, ())
+
+    def without(self, ours: Collection[str]) -> bool:
+        """Whether the row has none of these filled."""
+        return self._known.keys().isdisjoint(ours)
 
     def name(self, ours: str) -> str:
         """What the row calls a field; our own name where it has none.
@@ -189,27 +186,28 @@ class Fields:
         Raises:
             Rejected: two filled fields for one thing, which do not say the same.
         """
-        found = self.all(ours)
-        if not found:
+        found = self._known.get(ours)
+        if found is None:
             return self.config.fields.get(ours, ours)
-        if len(found) > 1:
-            first = self.row[found[0]]
-            for other in found[1:]:
-                same = number(self.row[other]) == number(first)
-                if same:
-                    self.read.add(other)
-                elif ours != "query_id":  # of two ids the more usual name wins, and the other is told as unread
-                    raise Rejected(
-                        other,
-                        "ambiguous",
-                        f"{found[0]} and {other} may both be the {ours}: say which with --map {ours}={found[0]}, "
-                        f"and leave the other out with --drop {other}",
-                    )
+        return found[0] if len(found) == 1 else self._agreed(ours, found)
+
+    def _agreed(self, ours: str, found: Sequence[str]) -> str:
+        first = number(self.row[found[0]])
+        for other in found[1:]:
+            if number(self.row[other]) == first:
+                self.read.add(other)
+            elif ours != "query_id":  # of two ids the more usual name wins, and the other is told as unread
+                raise Rejected(
+                    other,
+                    "ambiguous",
+                    f"{found[0]} and {other} may both be the {ours}: say which with --map {ours}={found[0]}, "
+                    f"and leave the other out with --drop {other}",
+                )
         return found[0]
 
     def has(self, ours: str) -> bool:
         """Whether the row has a filled field."""
-        return bool(self.all(ours))
+        return ours in self._known
 
     def get(self, ours: str) -> Any:
         """A field's value, also an empty one, None where it is not there; it counts as read."""
@@ -223,15 +221,18 @@ class Fields:
 
     def put(self, target: dict[str, Any], key: str, ours: str, path: str) -> None:
         """Move the field `ours` to target[key], which stands at `path`, where the row has it."""
-        if self.all(ours):
-            target[key] = self.get(ours)
-        self.names[path] = self.name(ours)
+        name = self.names[path] = self.name(ours)
+        if name in self.row:
+            self.read.add(name)
+            target[key] = self.row[name]
 
     def common(self) -> dict[str, Any]:
         """query_id, domain and source, where the row has them."""
         row: dict[str, Any] = {}
-        for name in ("query_id", "domain", "source"):
+        for name in ("query_id", "domain"):
             self.put(row, name, name, name)
+        if not isinstance(self.row.get(self.name("source")), (list, dict)):  # of more than one it is not this
+            self.put(row, "source", "source", "source")
         return row
 
     def judge(self) -> Any:
@@ -258,20 +259,30 @@ class Fields:
 
 
 @lru_cache(maxsize=4096)
-def known_names(row: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """Our names for the fields of a row -> those of its names that may be meant, the usual first."""
-    spelled: dict[str, list[str]] = {}
-    for name in row:
-        plain = name.strip().lower()
-        spelled.setdefault(plain if plain in _OURS else name, []).append(name)
+def known_names(
+    row: tuple[str, ...], mapped: tuple[tuple[str, str], ...], numbering: tuple[str, ...] = ()
+) -> Mapping[str, tuple[str, ...]]:
+    """Our names for the fields of a row -> those of its names that may be meant, the usual first.
+
+    Args:
+        mapped: what --map says: our name, the row's. It is meant alone, and means nothing else.
+        numbering: fields that number rows, and are no query's id.
+    """
+    taken = {theirs for _, theirs in mapped}
     found: dict[str, list[str]] = {}
-    for plain, names in spelled.items():
-        for ours in _OURS.get(plain, (plain,)):
-            found.setdefault(ours, []).extend(names)
-    return {
-        ours: tuple(sorted(names, key=lambda name: _rank(ours, name)))  # sorted is stable: the row's order decides
-        for ours, names in found.items()
-    }
+    for name in row:
+        if name not in taken:
+            plain = name.strip().lower()
+            for ours in _OURS.get(plain, (name,)):
+                if ours == "query_id" and name in numbering:
+                    continue
+                found.setdefault(ours, []).append(name)
+    for ours, theirs in mapped:
+        found.pop(ours, None)
+        if theirs in row:
+            found[ours] = [theirs]
+    # Sorting is stable: of two spellings of one name the row's first comes first.
+    return {ours: tuple(sorted(names, key=lambda name: _rank(ours, name))) for ours, names in found.items()}
 
 
 def _rank(ours: str, name: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from coig_p.ingest.fields import Fields
-from coig_p.ingest.turns import Turn, conversation, from_table, from_transcript, history, plain, tools
+from coig_p.ingest.turns import Turn, conversation, from_table, from_transcript, history, plain, said, tools
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import transcript
 
@@ -26,16 +26,17 @@ class Asked(NamedTuple):
 _MORE = ("messages", "context", "history", "system", "tools", "input")
 
 
-def put_query(row: Fields, value: dict[str, Any], answers: Sequence[Turn] = ()) -> None:
+def put_query(row: Fields, value: dict[str, Any], answers: Sequence[Turn] = (), *, transcripts: bool = True) -> None:
     """The row's prompt as value["query"], or as value["messages"] where it is more than one user's text.
 
     Args:
         answers: which a conversation of the row may end in, and which are no part of the prompt.
+        transcripts: whether a text may be an HH transcript; in a store's own rows it is text.
 
     Raises:
         Rejected: fields that contradict each other, or a conversation that is none.
     """
-    if not any(map(row.all, _MORE)):  # the usual row
+    if row.without(_MORE):  # the usual row
         name = row.name("query")
         row.names["query"] = name
         given = row.row.get(name)
@@ -44,28 +45,34 @@ def put_query(row: Fields, value: dict[str, Any], answers: Sequence[Turn] = ()) 
                 row.read.add(name)
                 value["query"] = row.given[name]
             return
-        if isinstance(given, str) and (given[0] not in _MAY_BE_MORE or _as_turns(given, row, name) is None):
+        if isinstance(given, str) and (
+            not transcripts or given[0] not in _MAY_BE_MORE or _as_turns(given, row, name) is None
+        ):
             row.read.add(name)
             value["query"] = given
             return
-    found = asked(row)
+    found = asked(row, transcripts=transcripts)
     put_turns(row, value, settle(row, found, answers), found[0].name if found else row.name("query"))
 
 
 _MAY_BE_MORE = frozenset(" \t\r\n\u3000[{H人用")
 
 
-def asked(row: Fields, without: Collection[str] = ()) -> list[Asked]:
+def asked(row: Fields, without: Collection[str] = (), *, transcripts: bool = True) -> list[Asked]:
     """Every field that says what is asked; history, system prompt and tools are for `settle`.
 
     Args:
         without: fields that are known to be something else.
+        transcripts: whether a text may be an HH transcript.
     """
     found = []
     for name in row.all("messages"):
         if name not in without:
             row.read.add(name)
-            found.append(Asked(name, conversation(row.row[name], name, row.unread)))
+            given = row.row[name]
+            is_text = isinstance(given, str) and given.lstrip()[:1] not in ("[", "{")
+            turns = _turns_of(row, name, transcripts) if is_text else conversation(given, name, row.unread)
+            found.append(Asked(name, turns))
     context = row.name("context")
     if context in row.row and context not in without and _is_turns(row.row[context]):
         row.read.add(context)
@@ -75,16 +82,16 @@ def asked(row: Fields, without: Collection[str] = ()) -> list[Asked]:
         query = context  # the only one there is
     if query in row.row and query not in without:
         row.read.add(query)
-        found.append(Asked(query, _turns_of(row, query)))
+        found.append(Asked(query, _turns_of(row, query, transcripts)))
     return _with_input(row, found)
 
 
-def _turns_of(row: Fields, name: str) -> list[Turn]:
+def _turns_of(row: Fields, name: str, transcripts: bool) -> list[Turn]:
     given = row.row[name]
     if isinstance(given, str):
-        return _as_turns(given, row, name) or [{"role": "user", "content": given, "extra": None}]
+        return (_as_turns(given, row, name) if transcripts else None) or [said("user", given)]
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
-        return [{"role": "user", "content": given[0], "extra": None}]
+        return [said("user", given[0])]
     if not _is_turns(given):
         raise Rejected(name, "not-a-string", f"{shown(given)} is neither a text nor a list of turns")
     return conversation(given, name, row.unread)
@@ -118,12 +125,12 @@ def _with_input(row: Fields, found: list[Asked]) -> list[Asked]:
             raise Rejected(name, "not-a-string", f"{shown(text)} is neither a text nor a list of turns")
         return [*found, Asked(name, conversation(text, name, row.unread))]
     if not found:
-        return [Asked(name, _as_turns(text, row, name) or [{"role": "user", "content": text, "extra": None}])]
+        return [Asked(name, _as_turns(text, row, name) or [said("user", text)])]
     last = found[-1]
     if len(found) == 1 and last.name in row.all("query") and plain(last.turns):
         whole = f"{last.turns[0]['content']}\n{text}"
-        return [Asked(last.name, [{"role": "user", "content": whole, "extra": None}])]
-    return [*found, Asked(name, [{"role": "user", "content": text, "extra": None}])]
+        return [Asked(last.name, [said("user", whole)])]
+    return [*found, Asked(name, [said("user", text)])]
 
 
 def settle(row: Fields, found: Sequence[Asked], answers: Sequence[Turn] = ()) -> list[Turn]:
@@ -185,7 +192,7 @@ def _with_history(row: Fields, one: Asked | None) -> list[Turn]:
     row.read.add(name)
     given = row.row[name]
     if isinstance(given, str) and one is None:  # a text that is the whole of it, as in SHP
-        return _as_turns(given, row, name) or [{"role": "user", "content": given, "extra": None}]
+        return _as_turns(given, row, name) or [said("user", given)]
     before = history(given, name, row.unread)
     if one is None or turns[: len(before)] == before:
         return turns or before
@@ -214,7 +221,7 @@ def _with_system(row: Fields, turns: list[Turn]) -> list[Turn]:
     if not text.strip() or not turns:
         return turns
     if turns[0]["role"] != "system":
-        return [{"role": "system", "content": text, "extra": None}, *turns]
+        return [said("system", text), *turns]
     if turns[0]["content"] != text:
         raise Rejected(
             name,
@@ -245,9 +252,6 @@ def put_turns(row: Fields, value: dict[str, Any], turns: list[Turn], name: str) 
 def _refuse_passage(row: Fields) -> None:
     """A passage beside the question is a part of what is asked, and how they go together is not said."""
     name = row.name("context")
-    if name in row.row and name not in row.read and isinstance(row.row[name], str):
-        raise Rejected(
-            name,
-            "no-place",
-            f"a text beside the prompt: --map input={name} joins it to the prompt, --drop {name} leaves it out",
-        )
+    if name in row.row and name not in row.read and name not in row.config.keep:
+        joined = f"--map input={name} joins it to the prompt, " if isinstance(row.row[name], str) else ""
+        raise Rejected(name, "no-place", f"beside the prompt, and no turns: {joined}--drop {name} leaves it out")

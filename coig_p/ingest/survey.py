@@ -20,8 +20,7 @@ from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Survey
 from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
 from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers
 from coig_p.ingest.readers import RawRow, read_rows
-from coig_p.ingest.spool import digest
-from coig_p.ingest.values import Rejected
+from coig_p.ingest.values import Rejected, digest
 
 MOST_NUMBERS = 1000
 """Distinct numbers remembered of a column: more than that are no coding."""

@@ -72,22 +72,16 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
     turns: list[Turn] = []
     last = len(given) - 1
     for at, one in enumerate(given):
-        if (
-            type(one) is dict
-            and len(one) == 2
-            and type(content := one.get("content")) is str
-            and (role := one.get("role")) in ("user", "assistant", "system")
-            and (at == last or not content.isspace())
-            and content
-        ):
-            turns.append({"role": role, "content": content, "extra": None})
+        quick = _plain_turn(one)
+        if quick is not None and (at == last or not quick["content"].isspace()):
+            turns.append(quick)
             continue
         place = f"{where}[{at}]"
-        said = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
-        for turn in said:
+        more = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
+        for turn in more:
             if at < last and not turn["content"].strip() and not has_calls(turn):
                 raise Rejected(place, "blank", f"the turn {shown(turn['content'])} is blank")
-        turns += said
+        turns += more
     if turns and turns[-1]["role"] == "assistant" and _is_exchange(given[-1]) and not turns[-1]["content"].strip():
         turns.pop()  # the question that is still to be answered
     return turns
@@ -106,7 +100,10 @@ def message(
         Rejected: see `conversation`.
     """
     if isinstance(given, str) and role is not None:
-        return {"role": role, "content": given, "extra": None}
+        return said(role, given)
+    quick = _plain_turn(given)
+    if quick is not None:
+        return quick
     if not isinstance(given, dict):
         raise Rejected(where, "not-a-turn", f"{shown(given)} is not a turn with a role and a content")
     filled = {name: value for name, value in given.items() if not empty(value)}
@@ -118,11 +115,11 @@ def message(
         if isinstance(kept, dict):
             read.add("extra")
             filled = {**filled, **{name: value for name, value in kept.items() if not empty(value)}}
-    said = next((name for name in _ROLE_KEYS if name in filled), None)
+    told = next((name for name in _ROLE_KEYS if name in filled), None)
     speaker = role
-    if said is not None:
-        read.add(said)
-        speaker = _role(filled[said], f"{where}.{said}")
+    if told is not None:
+        read.add(told)
+        speaker = _role(filled[told], f"{where}.{told}")
     if speaker is None:
         have = ", ".join(map(str, given))
         raise Rejected(where, "missing", f"no role in this turn: it has {shown(have) if have else 'no field'}")
@@ -182,11 +179,7 @@ def from_transcript(text: str) -> list[Turn] | None:
         return None
     ends = [mark.start() for mark in found[1:]] + [len(text)]
     turns = [
-        {
-            "role": "user" if mark[1] in _ASKED else "assistant",
-            "content": text[mark.end() : end].strip(),
-            "extra": None,
-        }
+        said("user" if mark[1] in _ASKED else "assistant", text[mark.end() : end].strip())
         for mark, end in zip(found, ends, strict=True)
     ]
     if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
@@ -255,6 +248,11 @@ def split_answer(turns: Sequence[Turn], where: str) -> tuple[list[Turn], Turn]:
     return list(turns[:-1]), turns[-1]
 
 
+def said(role: str, text: str) -> Turn:
+    """A turn of plain text."""
+    return {"role": role, "content": text, "extra": None}
+
+
 def has_calls(turn: Mapping[str, Any]) -> bool:
     """Whether a turn asks tools for something."""
     return bool(turn["extra"]) and CALLS in turn["extra"]
@@ -263,6 +261,18 @@ def has_calls(turn: Mapping[str, Any]) -> bool:
 def plain(turns: Sequence[Turn]) -> bool:
     """Whether a conversation is one user's text and nothing else."""
     return len(turns) == 1 and turns[0]["role"] == "user" and not turns[0]["extra"]
+
+
+def _plain_turn(given: Any) -> Turn | None:
+    """A message of a role and a filled text and nothing else, as nearly all are; None of any other."""
+    if type(given) is not dict or len(given) != 2:
+        return None
+    role, content = given.get("role"), given.get("content")
+    if role is None:
+        role, content = given.get("from"), given.get("value")
+    if type(content) is not str or not content or type(role) is not str or role not in _ROLES:
+        return None
+    return {"role": _ROLES[role], "content": content, "extra": None}
 
 
 def _role(given: Any, where: str) -> str:
@@ -306,7 +316,7 @@ def _exchange(given: Any, where: str) -> list[Turn]:
         if not isinstance(text, str):
             place = f"{where}[{key}]" if isinstance(key, int) else f"{where}.{key}"
             raise Rejected(place, "not-a-string", f"{shown(text)} is not text")
-        turns.append({"role": role, "content": text, "extra": None})
+        turns.append(said(role, text))
     return turns
 
 

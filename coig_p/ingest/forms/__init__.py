@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from coig_p.errors import UnknownNameError
 from coig_p.ingest.fields import Fields, FormConfig, Shaped, known_names
 from coig_p.ingest.forms import attributes as helpsteer
 from coig_p.ingest.forms import kto as labelled
@@ -60,62 +61,68 @@ class _Seen:
 
     def __init__(self, kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...]) -> None:
         self.kinds, self.mapped = dict(kinds), dict(mapped)
-        self.known = known_names(tuple(self.kinds))
+        self.known = known_names(tuple(self.kinds), mapped)
 
     def kind(self, ours: str) -> str:
         """The kind of the field, "" where it is not there."""
-        if ours in self.mapped:
-            return self.kinds.get(self.mapped[ours], "")
-        taken = self.mapped.values()
-        return next((self.kinds[name] for name in self.known.get(ours, ()) if name not in taken), "")
+        return self.kinds[self.known[ours][0]] if ours in self.known else ""
 
     def __call__(self, ours: str) -> bool:
-        return bool(self.kind(ours))
+        return ours in self.known
 
 
 def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     """Every form, the more telling first, with what it needs and whether the row has it."""
-    asked = row("query") or row("messages") or row("input") or row("context") or row("history")
-    conversation = row.kind("messages").startswith("list")
-    whole = asked or row.kind("chosen") in ("list of dict", "list of list", "str")  # it may hold the prompt
+    asked = any(map(row, ("query", "messages", "input", "context", "history")))
+    conversation = row.kind("messages") in ("list of dict", "list of list", "str")
+    chosen, rejected = (row.kind(side) in _ANSWERS for side in ("chosen", "rejected"))
+    whole = asked or (chosen and rejected)  # the answers may hold the prompt
     sided = column_layout(tuple(row.kinds), frozenset(row.kinds), tuple(row.mapped.items())) is not None
     # Three of the five: one alone may be anybody's, and one may be missing.
     scored = sum(name in row.kinds for name in ATTRIBUTES) >= 3
-    answered = row("text") or (conversation and not row("query"))
+    answered = row("text") or conversation
+    alone = not (chosen or rejected)  # one answer of a pair is no row of one answer
     yield "nested", [("responses", row.kind("responses") in ("list", "list of dict"))]
     yield "ultrafeedback", [("completions", row.kind("completions").startswith("list"))]
-    yield (
-        "pairs",
-        [
-            ("rejected", row("rejected")),
-            ("chosen", row("chosen") or (conversation and row("rejected"))),
-            ("a prompt", whole or conversation),
-        ],
-    )
+    yield "pairs", [("rejected", rejected), ("chosen", chosen or (conversation and rejected)), ("a prompt", whole)]
     yield "pairwise", [("response_a and response_b", sided)]
     yield "attributes", [(" and ".join(ATTRIBUTES), scored), ("text", answered), ("a prompt", asked)]
-    yield "kto", [("label", row("label") and not row("score")), ("text", answered), ("a prompt", asked)]
-    yield "flat", [("text", answered), ("a prompt", asked)]
+    yield "kto", [("label", row("label") and not row("score") and alone), ("text", answered), ("a prompt", asked)]
+    yield "flat", [("text", answered and alone), ("a prompt", asked)]
 
 
-_KEYS = ("query_id", "text", "model", "sample")
+_ANSWERS = ("str", "dict", "list of str", "list of dict", "list of list")
+_OF_A_SCORE = ("query_id", "text", "model", "sample", "judge", "dimension", "score", "rationale", "domain", "source")
 
 
 @lru_cache(maxsize=4096)
-def _detected(kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...], columns: frozenset[str]) -> str:
+def _detected(kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...], columns: tuple[str, ...]) -> str:
     row = _Seen(kinds, mapped)
     for form, needs in _fitting(row):
         if all(there for _, there in needs):
             return form
-    scored = row("score") or not columns.isdisjoint(row.kinds)
-    if scored and (row("query_id") or row("query")) and sum(map(row, _KEYS)) > 1 - row("query"):
-        return "flat"  # a score for an answer that stands elsewhere
-    return NO_FORM
+    return "flat" if _is_keyed(row, columns) else NO_FORM
+
+
+def _is_keyed(row: _Seen, columns: tuple[str, ...]) -> bool:
+    """Whether a row is a score for an answer that stands elsewhere: a key and nothing else that could be a prompt."""
+    if not (row("score") or any(column in row.kinds for column in columns)):
+        return False
+    if (row("query_id") or row("query")) and not row("text"):
+        return row("model") or row("sample")
+    known = {name for ours in _OF_A_SCORE for name in row.known.get(ours, ())}
+    return row("text") and row.kinds.keys() <= known.union(columns)
 
 
 def detect(row: Mapping[str, Any], config: FormConfig) -> str:
-    """The form of a row, NO_FORM where none fits; rows of the same fields and kinds are looked at once."""
+    """The form of a row, NO_FORM where none fits; rows of the same fields and kinds are looked at once.
+
+    Raises:
+        UnknownNameError: the config names no form.
+    """
     if config.form != "auto":
+        if config.form not in FORMS:
+            raise UnknownNameError("format", config.form, ["auto", *FORMS])
         return config.form
     if any(type(row.get(name)) is list for name in (*LISTS, *config.fields.values())):
         fields = Fields(row, config)
@@ -124,10 +131,13 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
             return "pairwise" if listed == "rated" and find_layout(fields) else listed
     drop = config.drop
     kinds = tuple(
-        [(name, _kind(value)) for name, value in row.items() if (value or value == 0) and not (drop and name in drop)]
+        [
+            (name, _kind(value))
+            for name, value in row.items()
+            if (value or value == 0) and value == value and not (drop and name in drop)
+        ]
     )
-    columns = frozenset(config.score_columns.values())
-    return _detected(kinds, tuple(config.fields.items()), columns)
+    return _detected(kinds, tuple(config.fields.items()), tuple(config.score_columns.values()))
 
 
 def _kind(value: Any) -> str:
@@ -166,7 +176,7 @@ def _nearest(row: Fields) -> Rejected:
         "",
         "no-form",
         f"no known shape: {have}. Nearest: {best[1]}, but {lack} {'is' if len(best[2]) == 1 else 'are'} missing. "
-        "If it goes by another name, pass --map OURS=THEIRS",
+        "If it goes by another name, pass --map OURS=THEIRS; what misleads is left out with --drop NAME",
     )
 
 

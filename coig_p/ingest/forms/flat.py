@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, number
+from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.forms.pairs import answers_of, response_of
-from coig_p.ingest.prompt import asked, put_query, put_turns, settle
-from coig_p.ingest.turns import Turn, split_answer
+from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
+from coig_p.ingest.turns import said, split_answer
 from coig_p.ingest.values import Rejected
 from coig_p.schema import OVERALL
 
@@ -38,7 +38,7 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
         if isinstance(row.row[name], str) and not (row.textual and row.row[name][0] == "["):  # the usual row
             row.read.add(name)
             response["text"] = row.row[name]
-            put_query(row, value, _said(row.row[name]) if row.all("messages") else ())
+            put_query(row, value, [said("assistant", row.row[name])] if row.all("messages") else ())
             return
         (answer, *others) = answers_of(row, name)
         if others:
@@ -50,9 +50,10 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
             )
         before, last = split_answer(answer.turns, name)
         response.update(response_of(last))
+        found = asked(row)
         if before:
-            raise Rejected(name, "answers-of-several-turns", "a response is one turn, the last of a conversation")
-        put_query(row, value, [last])
+            found.insert(0, Asked(name, before))
+        put_turns(row, value, settle(row, found, [last]), found[0].name if found else row.name("query"))
         return
     if name in row.given:
         row.read.add(name)
@@ -73,10 +74,6 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
     put_turns(row, value, settle(row, found, [turns[-1]]), whole)
 
 
-def _said(text: str) -> list[Turn]:
-    return [{"role": "assistant", "content": text, "extra": None}]
-
-
 def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
     """The scores of the row's one answer: of one judge, or of each that has a column of its own.
 
@@ -88,10 +85,10 @@ def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
         if column in row.given:
             row.read.add(column)
             row.names[f"{path}.scores[{len(scores)}].score"] = column
-            scores.append({"judge": judge, "dimension": OVERALL, "score": _score(row.row.get(column))})
+            scores.append({"judge": judge, "dimension": OVERALL, "score": row.row.get(column)})
     name = row.name("score")
     if name in row.given and not (judges and name in judges.values()):
-        score: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "score": _score(row.get("score"))}
+        score: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "score": row.get("score")}
         place = f"{path}.scores[{len(scores)}]"
         row.names[f"{place}.score"] = name
         row.names[f"{place}.judge"] = row.name("judge")
@@ -101,7 +98,3 @@ def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
             row.put(score, "rationale", "rationale", f"{place}.rationale")
         scores.append(score)
     return scores
-
-
-def _score(given: Any) -> Any:
-    return None if given is None else number(given)

@@ -13,18 +13,24 @@ from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import CALLS
 
 _OF_ANSWER = (CALLS, "reasoning_content")
+_MORE = ("extra", *_OF_ANSWER)
+_OF_RESPONSE = ("text", "model", "sample")
+_OF_SCORE = ("judge", "score", "dimension", "rationale")
+_RENAMED = frozenset((*_OF_RESPONSE, *_OF_SCORE))
 
 
 def nested(row: Fields) -> Shaped:
     """A query with its responses."""
     value = row.common()
-    put_query(row, value)
+    put_query(row, value, transcripts=False)
     for name in ("responses", "comparisons"):
         theirs = row.name(name)
         if theirs in row.given:
             row.read.add(theirs)
             row.names[name] = theirs
             value[name] = row.given[theirs]
+    if str(row.row.get("meta", ""))[:1] == "{" and isinstance(row.row["meta"], str):
+        value["meta"] = row.get("meta")  # a store's own; an object by that name is any field
     if isinstance(value.get("responses"), list):
         value["responses"] = [
             _response(response, row, f"responses[{at}]") for at, response in enumerate(value["responses"])
@@ -36,12 +42,12 @@ def _response(given: Any, row: Fields, path: str) -> Any:
     """A response under our names; what else its turn has, tool calls, in `extra`."""
     if not isinstance(given, dict):
         return given
-    response = _renamed(given, row, path, ("text", "model", "sample"))
+    if row.config.fields.keys().isdisjoint(_RENAMED) and given.keys().isdisjoint(_MORE):  # nearly all
+        return given
+    response = _renamed(given, row, path, _OF_RESPONSE)
     if isinstance(response.get("scores"), list):
         response["scores"] = [
-            _renamed(score, row, f"{path}.scores[{at}]", ("judge", "score", "dimension", "rationale"))
-            if isinstance(score, dict)
-            else score
+            _renamed(score, row, f"{path}.scores[{at}]", _OF_SCORE) if isinstance(score, dict) else score
             for at, score in enumerate(response["scores"])
         ]
     extra = response.pop("extra", None)

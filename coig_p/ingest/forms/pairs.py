@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, Shaped, number
+from coig_p.ingest.fields import Fields, FormConfig, Shaped, number
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_table, from_transcript, message, split_answer
 from coig_p.ingest.values import Rejected, shown
@@ -17,10 +17,17 @@ from coig_p.schema import OVERALL
 
 
 class Answer(NamedTuple):
-    """One answer, the turns before it included where the row has them, and the field that it stands in."""
+    """One answer, the turns before it included where the row has them.
+
+    Attributes:
+        name: the field that it stands in.
+        model, score: where they stand in one object with it.
+    """
 
     name: str
     turns: list[Turn]
+    model: Any = None
+    score: Any = None
 
 
 def pairs(row: Fields) -> Shaped:
@@ -34,36 +41,49 @@ def pairs(row: Fields) -> Shaped:
     chosen, rejected = _without_transcripts(chosen, rejected, found)
     turns, where = _prompt(row, found, chosen, rejected)
     put_turns(row, value, turns, where)
-    both = [*chosen, *rejected]
-    value["responses"] = []
-    for side, answers in (("chosen", chosen), ("rejected", rejected)):
-        models, scores = _each(row, f"{side}_model", len(answers)), _each(row, f"{side}_score", len(answers))
-        for answer, model, score in zip(answers, models, scores, strict=True):
-            place = f"responses[{len(value['responses'])}]"
-            row.names[f"{place}.text"] = answer.name
-            row.names[f"{place}.model"] = row.name(f"{side}_model")
-            row.names[f"{place}.scores[0].score"] = row.name(f"{side}_score")
-            response = response_of(answer.turns[-1]) | {"model": model, "scores": []}
-            if score is not None:
-                response["scores"].append({"judge": row.judge(), "dimension": OVERALL, "score": number(score)})
-            value["responses"].append(response)
-    rationale = {"rationale": row.get("rationale")} if isinstance(row.row.get(row.name("rationale")), str) else {}
-    value["comparisons"] = [
-        {
-            "first": first,
-            "second": second,
-            "judge": row.judge(),
-            "dimension": OVERALL,
-            "first_score": 1.0,
-            "second_score": 0.0,
-        }
-        | rationale
-        for first in range(len(chosen))
-        for second in range(len(chosen), len(both))
-        if both[first].turns[-1] != both[second].turns[-1]  # a tie of one text with itself says nothing
+    value["responses"] = [
+        *_responses(row, "chosen", chosen, 0),
+        *_responses(row, "rejected", rejected, len(chosen)),
     ]
+    value["comparisons"] = _comparisons(row, chosen, rejected)
     _check_scores(row, value)
     return row.shaped(value)
+
+
+def _responses(row: Fields, side: str, answers: list[Answer], start: int) -> list[dict[str, Any]]:
+    """The answers of one side, whose first is the `start`-th response of the row."""
+    models, scores = _each(row, f"{side}_model", len(answers)), _each(row, f"{side}_score", len(answers))
+    responses = []
+    for at, (answer, model, score) in enumerate(zip(answers, models, scores, strict=True), start):
+        place = f"responses[{at}]"
+        row.names[f"{place}.text"] = answer.name
+        response = response_of(answer.turns[-1])
+        response["model"] = answer.model if model is None else model
+        if model is not None:
+            row.names[f"{place}.model"] = row.name(f"{side}_model")
+        score = answer.score if score is None else score
+        response["scores"] = []
+        if score is not None:
+            row.names[f"{place}.scores[0].score"] = row.name(f"{side}_score")
+            response["scores"].append({"judge": row.judge(), "dimension": OVERALL, "score": number(score)})
+        responses.append(response)
+    return responses
+
+
+def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> list[dict[str, Any]]:
+    """Each chosen answer against each rejected one; one text against itself says nothing."""
+    won: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "first_score": 1.0, "second_score": 0.0}
+    why = row.row.get(row.name("rationale"))
+    if isinstance(why, str):
+        row.read.add(row.name("rationale"))
+        won["rationale"] = why
+    row.names["comparisons"] = chosen[0].name
+    return [
+        {"first": first, "second": second, **won}
+        for first, better in enumerate(chosen)
+        for second, worse in enumerate(rejected, len(chosen))
+        if better.turns[-1] != worse.turns[-1]
+    ]
 
 
 def answers_of(row: Fields, name: str) -> list[Answer]:
@@ -78,7 +98,7 @@ def answers_of(row: Fields, name: str) -> list[Answer]:
     if isinstance(given, str):
         return [Answer(name, [message(given, name, role="assistant")])]
     if isinstance(given, dict):
-        return [Answer(name, [message(given, name, row.unread, role="assistant")])]
+        return [_answer_of(row, given, name)]
     if isinstance(given, list) and given:
         if all(isinstance(one, dict) for one in given):
             return [Answer(name, conversation(given, name, row.unread))]
@@ -89,6 +109,18 @@ def answers_of(row: Fields, name: str) -> list[Answer]:
                 Answer(f"{name}[{at}]", conversation(one, f"{name}[{at}]", row.unread)) for at, one in enumerate(given)
             ]
     raise Rejected(name, "not-a-string", f"{shown(given)} is neither an answer nor a list of turns or answers")
+
+
+def _answer_of(row: Fields, given: dict[str, Any], name: str) -> Answer:
+    """An answer that is one object: a message, or a text with its model and score."""
+    own = Fields(given, FormConfig())
+    text = own.name("text")
+    if own.has("messages") or text not in own.row or any(key in own.row for key in ("role", "from", "content")):
+        return Answer(name, [message(given, name, row.unread, role="assistant")])
+    turn = message({"content": own.get("text")}, f"{name}.{text}", role="assistant")
+    answer = Answer(f"{name}.{text}", [turn], own.get("model"), own.get("score"))
+    row.unread.update(f"{name}.{other}" for other in own.row.keys() - own.read)
+    return answer
 
 
 def response_of(turn: Turn) -> dict[str, Any]:
@@ -161,13 +193,16 @@ def _goes_on(before: list[Turn], start: list[Turn], answers: list[Turn]) -> bool
     """Whether `before` is the beginning of a conversation that `start` goes on with, not a copy of it."""
     if not before or start[: len(before)] == before or before[-1] in answers:
         return False
-    return before[-1]["role"] == "assistant" or all(turn["role"] == "system" for turn in before)
+    only_system = all(turn["role"] == "system" for turn in before) and start[0]["role"] != "system"
+    return before[-1]["role"] == "assistant" or only_system
 
 
 def _each(row: Fields, ours: str, answers: int) -> list[Any]:
     """What a field says of each answer: a list of as many, or one value of the only one."""
+    if not row.has(ours):
+        return [None] * answers
     name = row.name(ours)
-    given = row.row.get(name)
+    given = row.row[name]
     if isinstance(given, list) and len(given) == answers:
         row.read.add(name)
         return given
@@ -179,6 +214,9 @@ def _each(row: Fields, ours: str, answers: int) -> list[Any]:
 
 def _check_scores(row: Fields, value: dict[str, Any]) -> None:
     """Scores that say the rejected answer is the better one: one of the two is wrong, and which is not known."""
+    if not row.has("chosen_score") or not row.has("rejected_score"):
+        return
+    row.read.add(row.name("margin"))  # says nothing new
     for pair in value["comparisons"]:
         better, worse = (
             scores[0]["score"] if (scores := value["responses"][pair[side]]["scores"]) else None
@@ -192,5 +230,3 @@ def _check_scores(row: Fields, value: dict[str, Any]) -> None:
                 f"{better:g} for the chosen answer and {worse:g} for the rejected one: mend the row, or leave the "
                 f"scores out with --drop {chosen},{rejected}",
             )
-    if row.has("chosen_score") and row.has("rejected_score"):
-        row.read.add(row.name("margin"))  # says nothing new
