@@ -66,9 +66,9 @@ def test_nectar() -> None:
         "good_natured": True,
     }
     value = shaped(row, "ranked")
-    assert (value["query"], value["source"]) == ("问", "甲集")
+    assert value["query"] == "问"
     assert [response["model"] for response in value["responses"]] == ["m1", "m2"]
-    assert shape(row, "ranked", FormConfig()).ignored == ["good_natured", "num_responses", "turns"]
+    assert shape(row, "ranked", FormConfig()).ignored == ["good_natured", "num_responses", "source", "turns"]
 
 
 def test_ranks_and_ratings_must_agree() -> None:
@@ -142,7 +142,7 @@ def test_the_best_first() -> None:
     row = {"instruction": "问", "input": "", "output": ["好", "坏", "差"]}
     value = shaped(row, "best-first", FormConfig(form="best-first"))
     assert [response["text"] for response in value["responses"]] == ["好", "坏", "差"]
-    assert comparisons(value) == [(0, 1, 1, 0), (0, 2, 1, 0)]
+    assert comparisons(value) == [(0, 1, 1, 0), (0, 2, 1, 0), (1, 2, 1, 0)]
     with pytest.raises(Rejected, match="no list of answers"):
         shape({"prompt": "问", "output": "好"}, "best-first", FormConfig(form="best-first"))
 

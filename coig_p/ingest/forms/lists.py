@@ -163,15 +163,13 @@ def rated(row: Fields) -> Shaped:
 
 
 def best_first(row: Fields) -> Shaped:
-    """A list of answers of which the first is better than each of the others."""
+    """A list of answers in order: each is better than all that come after it."""
     listed = _listed(row)
-    return _shaped(row, listed, [(0, other, FIRST) for other in range(1, len(listed.answers))])
+    return _shaped(row, listed, [(*pair, FIRST) for pair in combinations(range(len(listed.answers)), 2)])
 
 
 def _shaped(row: Fields, listed: Listed, verdicts: list[tuple[int, int, tuple[float, float]]] | None) -> Shaped:
     value = row.common()
-    if isinstance(value.get("source"), list) and all(isinstance(one, str) for one in value["source"]):
-        value["source"] = ", ".join(value["source"])  # Nectar's
     put_query(row, value)
     row.read.add(listed.name)
     row.names["responses"] = listed.name
@@ -310,5 +308,5 @@ def _text_key(entry: Any) -> str | None:
 def _nothing_said(listed: Listed) -> str:
     return (
         f"a list of {len(listed.answers)} answers, and nothing says which is better: name their ratings or ranks with "
-        "--map ratings=NAME or --map rank=NAME. Where the first is the best, say --format best-first"
+        "--map ratings=NAME or --map rank=NAME. Where they stand in order, the best first, say --format best-first"
     )
