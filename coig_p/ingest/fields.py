@@ -102,7 +102,8 @@ class FormConfig:
         fields: our name for a field, one of MAPPABLE -> the row's.
         judge: who judged, where the row does not say.
         drop: fields of a row that are left unread on purpose, also where they carry meaning.
-        values: of a winner's column: "first", "second" or "tie" -> the value that says so, as text.
+        values: of a winner's column: "first", "second" or "tie" -> the value that says so, as text;
+            several with | between them; "negative" and "positive" are all such numbers.
         score_columns: judge -> the column that holds its scores, where each judge has one.
         keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
             are not lost.

@@ -98,7 +98,10 @@ def test_a_rank_that_is_no_number() -> None:
 def test_ratings(row: dict[str, Any]) -> None:
     value = shaped({"prompt": "问"} | row, "rated")
     assert [(response["model"], response["text"]) for response in value["responses"]] == [("m1", "好"), ("m2", "坏")]
-    assert scores(value) == [[("overall", 5)], [("overall", 1)]]
+    assert [[(name, float(score)) for name, score in one] for one in scores(value)] == [
+        [("overall", 5)],
+        [("overall", 1)],
+    ]
     assert "comparisons" not in value
 
 
@@ -168,7 +171,7 @@ def test_ultrafeedback() -> None:
     }
     found = shape(row, "ultrafeedback", FormConfig())
     assert detect(row, FormConfig()) == "ultrafeedback"
-    assert scores(found.value) == [[("helpfulness", 5), ("honesty", "N/A")], [("helpfulness", 1)]]
+    assert scores(found.value) == [[("helpfulness", "5"), ("honesty", "N/A")], [("helpfulness", "1")]]
     assert found.value["responses"][0]["scores"][0]["rationale"] == "类型\n\n准"
     assert found.upstream("responses[0].scores[1].score") == "completions[0].annotations.honesty.Rating"
     assert found.upstream("responses[1].text") == "completions[1].response"
@@ -183,7 +186,7 @@ def test_helpsteer() -> None:
     row = {"prompt": "问", "response": "答", "helpfulness": 4, "correctness": "3", "coherence": 4, "complexity": 0}
     value = shaped(row | {"verbosity": None}, "attributes")
     assert scores(value) == [
-        [("helpfulness", 4), ("correctness", 3), ("coherence", 4), ("complexity", 0), ("verbosity", None)]
+        [("helpfulness", 4), ("correctness", "3"), ("coherence", 4), ("complexity", 0), ("verbosity", None)]
     ]
     assert SCORE_RANGES["attributes"] == (0, 4)
     assert detect({"prompt": "问", "response": "答", "helpfulness": 4, "score": 3}, FormConfig()) == "flat"

@@ -34,6 +34,8 @@ WORDS: list[tuple[Sides, str, Verdict]] = [
         (LETTERS, word, TIE)
         for word in ("tie (bothbad)", "neither", "平局", "平手", "一样", "C", "[[C]]", "A=B", "都不好")
     ),
+    *((LETTERS, word, FIRST) for word in ("A is slightly better", "A-is-clearly-better", "A略好", "A明显优于B")),
+    *((LETTERS, word, SECOND) for word in ("A is worse than B", "回答A不如回答B", "B is much better than A")),
     (LETTERS, "A>>B", (2.0, 0.0)),
     (LETTERS, "B>>A", (0.0, 2.0)),
     (LETTERS, "A≫B", (2.0, 0.0)),
@@ -59,7 +61,20 @@ def test_words(sides: Sides, word: str, verdict: Verdict) -> None:
     [
         *(
             (LETTERS, word)
-            for word in ("none", "unknown", "invalid", "c>d", "A>A", "D", "model_1", "甲", "不知道", "ab")
+            for word in (
+                "none",
+                "unknown",
+                "invalid",
+                "c>d",
+                "A>A",
+                "D",
+                "A is worse",
+                "A is not better",
+                "model_1",
+                "甲",
+                "不知道",
+                "ab",
+            )
         ),
         *((NUMBERS, word) for word in ("A", "[[B]]", "C", "model_a", "response_3", "A>B", "1>3")),
         (FROM_ZERO, "response_2"),
@@ -111,7 +126,8 @@ def test_numbers_that_are_certain(
         ("winner", NUMBERS, [0, 1, 2], ["first=1,second=2,tie=0", "first=0,second=1,tie=2"]),
         ("winner", NUMBERS, [1, 2, 3], ["first=1,second=2,tie=3"]),
         ("winner", NUMBERS, [-1, 1], ["first=negative,second=positive", "first=positive,second=negative"]),
-        ("winner", FROM_ZERO, [0, 1, 2, 2], ["tie=2"]),
+        ("winner", FROM_ZERO, [0, 1, 2], ["tie=2"]),
+        ("winner", FROM_ZERO, [1, 2, 1], ["first=1,second=2"]),  # they do not count as the columns do
         ("overall_preference", NUMBERS, [1, 2], ["first=1,second=2"]),
         ("overall_preference", NUMBERS, [-4, 4], ["first=negative"]),
         ("choice", Sides(IN_LIST), [1], ["first=1,second=2", "first=0,second=1"]),
@@ -282,7 +298,7 @@ def test_two_columns_that_contradict_each_other() -> None:
 
 def test_scores_and_a_verdict_must_agree() -> None:
     scored = BASE | {"score_a": 8, "score_b": "5"}
-    assert comparisons(scored | {"winner": "A"}) == [("unknown", "overall", 8, 5)]
+    assert comparisons(scored | {"winner": "A"}) == [("unknown", "overall", 8, "5")]
     with pytest.raises(Rejected, match="--drop winner or --drop score_a,score_b"):
         shaped(scored | {"winner": "B"})
     with pytest.raises(Rejected, match="otherwise"):
@@ -317,7 +333,12 @@ def test_several_annotators() -> None:
     ]
     with pytest.raises(Rejected, match="annotator1 holds 0, 1, 2"):
         shaped(row | {"annotator3": 0})
-    # Names of people are no verdicts.
+    with pytest.raises(Rejected, match="不知道"):
+        shaped(row | {"annotator3": "不知道"})
+    # What is settled goes before the votes; names of people are no votes.
+    found = shape(row | {"winner": "B"}, "pairwise", FormConfig())
+    assert [one["second_score"] for one in found.value["comparisons"]] == [1]
+    assert found.ignored == ["annotator1", "annotator2", "annotator3"]
     found = shape(BASE | {"annotator_1": "王", "annotator_2": "李", "winner": "A"}, "pairwise", FormConfig())
     assert [one["judge"] for one in found.value["comparisons"]] == ["unknown"]
     assert found.ignored == ["annotator_1", "annotator_2"]
@@ -345,6 +366,17 @@ def test_a_missing_verdict_is_missing() -> None:
 def test_the_rationale_is_kept() -> None:
     value = shaped(BASE | {"winner": "A", "judge": "j", "rationale": "更完整"})
     assert [(one["judge"], one["rationale"]) for one in value["comparisons"]] == [("j", "更完整")]
+
+
+def test_who_judged() -> None:
+    assert comparisons(BASE | {"winner": "A", "annotator": "gpt-4"}) == [("gpt-4", "overall", 1, 0)]
+    assert comparisons(BASE | {"winner": "A", "judge": "人", "annotator": "x"}) == [("人", "overall", 1, 0)]
+    assert comparisons(BASE | {"winner": "A"}, FormConfig(judge="人")) == [("人", "overall", 1, 0)]
+
+
+def test_a_prompt_that_is_missing() -> None:
+    with pytest.raises(Rejected, match="the row has question_body, response_a, response_b, winner"):
+        shaped({"question_body": "问", "response_a": "好", "response_b": "坏", "winner": "A"})
 
 
 def test_three_sides_are_refused() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, Shaped, number
+from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.prompt import put_query
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import FIRST, SECOND, number_in
@@ -104,10 +104,22 @@ def has_companion(row: Fields, name: str, what: str) -> bool:
     return inside or any(isinstance(row.row.get(column), list) for column in names if column != name)
 
 
+def put_prompt(row: Fields, value: dict[str, Any]) -> None:
+    """The prompt of a row that must have one.
+
+    Raises:
+        Rejected: it has none, or see `put_query`.
+    """
+    put_query(row, value)
+    if "messages" not in value and is_missing(value.get("query")):
+        have = ", ".join(sorted(row.row))
+        raise Rejected("query", "missing", f"nothing says what is asked; the row has {have}. Name it with --map query=")
+
+
 def ultrafeedback(row: Fields) -> Shaped:
     """Completions, each with annotations per aspect."""
     value = row.common()
-    put_query(row, value)
+    put_prompt(row, value)
     completions = row.get("completions")
     row.names["responses"] = row.name("completions")
     judge = row.judge()
@@ -133,8 +145,7 @@ def _annotated(row: Fields, completion: Any, ours: str, theirs: str, judge: Any)
             rating = one.get("Rating", one.get("rating")) if isinstance(one, dict) else one
             where = f"{theirs}.annotations.{aspect}" + (f"[{nth}]" if isinstance(given, list) else "")
             row.names[f"{ours}.scores[{len(scores)}].score"] = f"{where}.Rating" if isinstance(one, dict) else where
-            # Ratings are published as text; "N/A" stays what it is and is refused as a number.
-            score = {"judge": judge, "dimension": aspect, "score": number(rating)}
+            score = {"judge": judge, "dimension": aspect, "score": rating}
             parts = [one.get(name) for name in ("Rationale", "Rationale For Rating")] if isinstance(one, dict) else []
             said = [text for text in parts if isinstance(text, str) and text.strip()]
             scores.append(score | ({"rationale": "\n\n".join(said)} if said else {}))
@@ -170,7 +181,7 @@ def best_first(row: Fields) -> Shaped:
 
 def _shaped(row: Fields, listed: Listed, verdicts: list[tuple[int, int, tuple[float, float]]] | None) -> Shaped:
     value = row.common()
-    put_query(row, value)
+    put_prompt(row, value)
     row.read.add(listed.name)
     row.names["responses"] = listed.name
     judge = row.judge()
@@ -182,7 +193,7 @@ def _shaped(row: Fields, listed: Listed, verdicts: list[tuple[int, int, tuple[fl
         for dimension, rating in _dimensions(listed.ratings[at]) if "ratings" in listed.paths else ():
             where = listed.paths["ratings"][at] + ("" if dimension == OVERALL else f".{dimension}")
             row.names[f"responses[{at}].scores[{len(scores)}].score"] = where
-            scores.append({"judge": judge, "dimension": dimension, "score": number(rating)} | said)
+            scores.append({"judge": judge, "dimension": dimension, "score": rating} | said)
         value["responses"].append(answer | {"scores": scores} if isinstance(answer, dict) else answer)
     if verdicts is not None:
         value["comparisons"] = []
