@@ -110,6 +110,11 @@ def test_ratings_of_several_dimensions_and_missing_ones() -> None:
     assert scores(value) == [[("对", 5), ("全", 4)], [("overall", None)]]
 
 
+def test_samples_of_one_model() -> None:
+    value = shaped({"prompt": "问", "responses": ["好", "坏"], "ratings": [5, 1], "model": "m"}, "rated")
+    assert [response["model"] for response in value["responses"]] == ["m", "m"]
+
+
 def test_where_a_rating_stands() -> None:
     row = {"prompt": "问", "responses": ["好", "坏"], "ratings": [5, "甲"]}
     found = shape(row, "rated", FormConfig())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from coig_p.ingest.fields import Fields, Shaped
-from coig_p.ingest.forms.lists import find_list, has_companion, put_prompt
+from coig_p.ingest.forms.lists import find_list, has_companion, listed, put_prompt
 from coig_p.ingest.forms.pairs import response_of
 from coig_p.ingest.forms.sides import SCORES, Layout, column_layout
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
@@ -39,7 +39,7 @@ def _in_list(row: Fields) -> Layout | None:
     name = find_list(row)
     if name is None or any(has_companion(row, name, what) for what in ("rank", "ratings")):
         return None
-    if len(row.row[name]) != 2 or not all(isinstance(one, str) for one in row.row[name]):
+    if len(row.row[name]) != 2:
         return None
     columns = _verdict_columns(row, Sides(IN_LIST))
     if not any(not is_missing(row.given.get(column)) for column, _, _ in columns):
@@ -86,7 +86,7 @@ def _responses(row: Fields, value: dict[str, Any], layout: Layout) -> list[dict[
     if layout.in_list is not None:
         row.read.add(layout.in_list)
         put_prompt(row, value)
-        return [{"text": text} for text in row.row[layout.in_list]]
+        return [dict(answer) for answer in listed(row).answers]
     query = row.name("query")
     asked_for, *answered = (_texts_of(one) for one in (row.row.get(query), *given))
     if asked_for is not None and (len(asked_for) > 1 or any(one is not None for one in answered)):
