@@ -82,7 +82,7 @@ def _responses(row: Fields, side: str, answers: list[Answer], start: int) -> lis
         response["scores"] = []
         if score is not None:
             row.names[f"{place}.scores[0].score"] = row.name(f"{side}_score")
-            response["scores"].append({"judge": row.judge(), "dimension": OVERALL, "score": number(score)})
+            response["scores"].append({"judge": row.judge(), "dimension": OVERALL, "score": score})
         responses.append(response)
     return responses
 
@@ -236,7 +236,7 @@ def _check_scores(row: Fields, value: dict[str, Any]) -> None:
     row.read.add(row.name("margin"))  # says nothing new
     for pair in value["comparisons"]:
         better, worse = (
-            scores[0]["score"] if (scores := value["responses"][pair[side]]["scores"]) else None
+            number(scores[0]["score"]) if (scores := value["responses"][pair[side]]["scores"]) else None
             for side in ("first", "second")
         )
         if isinstance(better, (int, float)) and isinstance(worse, (int, float)) and better < worse:
