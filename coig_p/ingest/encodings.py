@@ -62,7 +62,7 @@ def _utf_16(sample: bytes) -> str | None:
     """UTF-16 without a mark: in one half of the bytes zeros stand for the ASCII of JSON or CSV, in the other none."""
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     zeros, others = max(even, odd), min(even, odd)
-    if zeros * 100 < len(sample) or others * 20 > zeros:
+    if zeros < max(3, len(sample) / 100) or others * 20 > zeros:
         return None
     name = "utf-16-le" if odd > even else "utf-16-be"
     return name if _readable(sample, name) else None
