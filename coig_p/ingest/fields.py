@@ -64,7 +64,7 @@ _SIDED = tuple(
 )
 MAPPABLE: tuple[str, ...] = (
     *ALIASES,
-    *("responses", "comparisons", "completions", "answers", "generations", "ratings", "rank", "margin"),
+    *("responses", "comparisons", "completions", "answers", "generations", "ratings", "rank", "margin", "output"),
     *_SIDED,
 )
 """Our names that `--map` takes."""

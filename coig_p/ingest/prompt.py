@@ -196,7 +196,7 @@ def _with_history(row: Fields, one: Asked | None) -> list[Turn]:
     before = history(given, name, row.unread)
     if one is None or turns[: len(before)] == before:
         return turns or before
-    if len(turns) > 1 and one.name not in row.all("query"):
+    if one.name not in (*row.all("query"), *row.all("input")):
         raise Rejected(
             name,
             "ambiguous",

@@ -31,7 +31,7 @@ from coig_p.ingest.forms.flat import flat
 from coig_p.ingest.forms.kto import kto
 from coig_p.ingest.forms.lists import LISTS, best_first, form_of, ranked, rated, ultrafeedback
 from coig_p.ingest.forms.nested import nested
-from coig_p.ingest.forms.pairs import pairs
+from coig_p.ingest.forms.pairs import SWIFT, pairs
 from coig_p.ingest.forms.pairwise import find_layout, pairwise
 from coig_p.ingest.forms.sides import column_layout
 from coig_p.ingest.values import Rejected, shown
@@ -76,6 +76,7 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     asked = any(map(row, ("query", "messages", "input", "context", "history")))
     conversation = row.kind("messages") in ("list of dict", "list of list", "str")
     chosen, rejected = (row.kind(side) in _ANSWERS for side in ("chosen", "rejected"))
+    beside = rejected and (conversation or ("response" in row.kinds and SWIFT in row.kinds))
     whole = asked or (chosen and rejected)  # the answers may hold the prompt
     sided = column_layout(tuple(row.kinds), frozenset(row.kinds), tuple(row.mapped.items())) is not None
     # Three of the five: one alone may be anybody's, and one may be missing.
@@ -84,7 +85,7 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     alone = not (chosen or rejected)  # one answer of a pair is no row of one answer
     yield "nested", [("responses", row.kind("responses") in ("list", "list of dict"))]
     yield "ultrafeedback", [("completions", row.kind("completions").startswith("list"))]
-    yield "pairs", [("rejected", rejected), ("chosen", chosen or (conversation and rejected)), ("a prompt", whole)]
+    yield "pairs", [("rejected", rejected), ("chosen", chosen or beside), ("a prompt", whole)]
     yield "pairwise", [("response_a and response_b", sided)]
     yield "attributes", [(" and ".join(ATTRIBUTES), scored), ("text", answered), ("a prompt", asked)]
     yield "kto", [("label", row("label") and not row("score") and alone), ("text", answered), ("a prompt", asked)]

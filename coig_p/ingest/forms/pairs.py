@@ -15,6 +15,9 @@ from coig_p.ingest.turns import Turn, common_start, conversation, from_table, fr
 from coig_p.ingest.values import Rejected, shown
 from coig_p.schema import OVERALL
 
+SWIFT = "rejected_response"
+"""What ms-swift calls the answer that is beside `response`, or beside the one that `messages` end in."""
+
 
 class Answer(NamedTuple):
     """One answer, the turns before it included where the row has them.
@@ -33,10 +36,12 @@ class Answer(NamedTuple):
 def pairs(row: Fields) -> Shaped:
     """A chosen and a rejected answer, or several of either: then each chosen is better than each rejected."""
     value = row.common()
-    swift = not row.has("chosen") and bool(row.all("messages"))
-    chosen_name = row.all("messages")[0] if swift else row.name("chosen")
-    rejected_name = row.name("rejected")
-    chosen, rejected = (answers_of(row, name) for name in (chosen_name, rejected_name))
+    chosen_name, rejected_name = _sides(row)
+    if chosen_name == rejected_name:  # one list, of which --map says that the first is the best
+        first, *others = answers_of(row, chosen_name)
+        chosen, rejected = [first], others
+    else:
+        chosen, rejected = (answers_of(row, name) for name in (chosen_name, rejected_name))
     found = asked(row, without=(chosen_name, rejected_name))
     chosen, rejected = _without_transcripts(chosen, rejected, found)
     turns, where = _prompt(row, found, chosen, rejected)
@@ -48,6 +53,18 @@ def pairs(row: Fields) -> Shaped:
     value["comparisons"] = _comparisons(row, chosen, rejected)
     _check_scores(row, value)
     return row.shaped(value)
+
+
+def _sides(row: Fields) -> tuple[str, str]:
+    """The fields that hold the chosen and the rejected answers."""
+    chosen, rejected = row.name("chosen"), row.name("rejected")
+    if "output" in row.config.fields and not row.has("chosen") and not row.has("rejected"):
+        return row.name("output"), row.name("output")
+    if row.has("chosen"):
+        return chosen, rejected
+    if "response" in row.row and rejected == SWIFT:  # ms-swift's old form
+        return "response", rejected
+    return (row.all("messages")[0] if row.all("messages") else chosen), rejected
 
 
 def _responses(row: Fields, side: str, answers: list[Answer], start: int) -> list[dict[str, Any]]:
