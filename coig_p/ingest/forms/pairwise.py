@@ -187,7 +187,8 @@ def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str
             if said is not None:
                 _check_agreement(row, name, said, scores, names)
         else:  # a missing verdict is there as None: it is missing, which is told
-            yield comparison(judge if who is None else who, OVERALL, *(said or (None, None)), (name, name))
+            first, second = said or (None, None)
+            yield comparison(judge if who is None else who, OVERALL, first, second, (name, name))
     if not made and layout.scores and not row.config.score_columns:
         yield comparison(judge, OVERALL, None, None, layout.scores)
     if len(verdicts) == 1 and verdicts[0][1] is None and verdicts[0][2] is not None:
