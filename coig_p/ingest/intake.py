@@ -22,7 +22,7 @@ from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
 from coig_p.ingest.fields import FormConfig
 from coig_p.ingest.forms import shape
-from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id, is_keyed
+from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.readers import RawRow
 from coig_p.ingest.spool import Spool
@@ -123,7 +123,7 @@ class Intake:
     def add(self, row: Row) -> None:
         """Check one row and spool what is right in it."""
         counts = self.report.counts
-        keyed = row.problem is None and isinstance(row.value, dict) and is_keyed(row.value)
+        keyed = row.problem is None and isinstance(row.value, dict) and row.value.get("keyed") is True
         held = dict.fromkeys(UNITS, 0) if row.problem is not None else _held(row.value, keyed)
         counts["rows"]["read"] += 1
         for unit in UNITS[1:]:
@@ -487,7 +487,7 @@ def _said(value: dict[str, Any]) -> tuple[str, list[dict[str, Any]] | None, str 
     """A query's text, its turns where it is more than one user's text, and its tools."""
     tools = tools_at(value.get("tools"))
     if value.get("messages") in (None, []):
-        return text_at(value, "query"), None, tools
+        return text_at(value if value.get("query") is not None else {}, "query"), None, tools
     messages = turns_at(value["messages"], "messages")
     alone = len(messages) == 1 and messages[0]["role"] == "user" and messages[0]["extra"] is None
     text = messages[0]["content"] if alone else transcript(messages)

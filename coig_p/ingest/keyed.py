@@ -15,20 +15,6 @@ from coig_p.ingest.merge import Origin
 from coig_p.ingest.values import Rejected, shown
 
 
-def is_keyed(value: Mapping[str, Any]) -> bool:
-    """Whether a row in the nested shape says that it is keyed, or holds one scored response and an id in place of
-    a query."""
-    if value.get("keyed"):
-        return True
-    responses = value.get("responses")
-    no_query = not any(value.get(name) for name in ("query", "messages"))
-    if not no_query or not value.get("query_id") or value.get("comparisons"):
-        return False
-    if not isinstance(responses, list) or len(responses) != 1 or not isinstance(responses[0], dict):
-        return False
-    return bool(responses[0].get("scores"))
-
-
 class Waiting(NamedTuple):
     """A keyed row.
 

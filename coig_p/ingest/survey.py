@@ -17,7 +17,7 @@ from typing import Any
 from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
 from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Survey
-from coig_p.ingest.forms import SCORE_RANGES, detect
+from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
 from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers
 from coig_p.ingest.readers import RawRow, read_rows
 from coig_p.ingest.values import Rejected, digest
@@ -27,7 +27,7 @@ MOST_NUMBERS = 1000
 
 _PERHAPS_ROW_NUMBERS = ("id", "uuid", "编号")
 _QUERY_IDS = tuple(name for name in ALIASES["query_id"] if name not in _PERHAPS_ROW_NUMBERS)
-_ONE_ROW_A_QUERY = ("nested", "ultrafeedback", "ranked", "rated", "best-first")
+_ONE_ROW_A_QUERY = ("nested", "ultrafeedback", "ranked", "rated", "best-first", NO_FORM)
 _PROMPT = ("query", "messages", "conversations", "context", "history", "system", "input")
 _FIRST_ROWS = 20
 

@@ -114,8 +114,14 @@ _SIDE = (
     r"(left|right|first|second|former|latter|前者|后者|第一|第二|[a-h]|\d|甲|乙|左|右)"
     r"(?:response|answer|model|side|one|个|边|侧)?"
 )
-_ONE_SIDE = re.compile(_SIDE + r"(?:is|was)?(?:wins?|won|better|获胜|胜出|胜|赢|更好|更优|较好|好)?")
-_TWO_SIDES = re.compile(_SIDE + r"(>+|<+|=+|≈|≫|≪)" + _SIDE)
+_HOW_MUCH = r"(?:is|was)?(?:abit|slightly|somewhat|marginally|clearly|much|significantly|far)?"
+_ONE_SIDE = re.compile(
+    _SIDE
+    + rf"(?:{_HOW_MUCH}(?:wins?|won|better|preferred)|(?:略|稍|明显|远)?(?:获胜|胜出?|赢|[更略稍较]?好|[更较]优))?"
+)
+_BETTER = rf"{_HOW_MUCH}betterthan|(?:略|稍|明显|远)?(?:优于|好于|胜过)"
+_WORSE = rf"{_HOW_MUCH}worsethan|(?:略|稍|明显|远)?(?:不如|差于|劣于)"
+_TWO_SIDES = re.compile(_SIDE + rf"(>+|<+|=+|≈|≫|≪|{_BETTER}|{_WORSE})" + _SIDE)
 _NOISE = str.maketrans("", "", "[](){}\"'`*. \t\n_-《》【】“”‘’。")
 
 
@@ -246,8 +252,8 @@ def _coded(
         if found <= {0, 1, 2} and found != {2} and not any(name in beside for name in SIGNED_COMPANIONS):
             return None
         return _by(number, FIRST if number < 0 else SECOND if number else TIE)
-    if sides.names == ("0", "1"):
-        return {0.0: FIRST, 1.0: SECOND, 0.5: TIE}.get(number)
+    if sides.names == ("0", "1"):  # any other number says that this column counts otherwise
+        return {0.0: FIRST, 1.0: SECOND, 0.5: TIE}[number] if found <= {0, 0.5, 1} else None
     if sides.names == IN_LIST and 0 in found and found <= {0, 0.5, 1}:
         return {0.0: FIRST, 1.0: SECOND}.get(number, TIE)
     if column.endswith("_id") and found == {0, 1} and sides.names != ("1", "2"):
@@ -318,8 +324,8 @@ def _named(text: str, names: tuple[str, str]) -> Verdict | None:
             return None
         if relation[0] in "=≈":
             return TIE
-        size = 2.0 if relation in "≫≪" else float(len(relation))
-        winner = left if relation[0] in ">≫" else right
+        size = 2.0 if relation in "≫≪" else float(len(relation)) if relation[0] in "<>" else 1.0
+        winner = left if relation[0] in ">≫" or re.fullmatch(_BETTER, relation) else right
         return _by(size, FIRST if _place(winner, names) == 0 else SECOND)
     return None
 

@@ -15,7 +15,7 @@ from conftest import SHARED
 
 HERE = SHARED.parent / "cases" / "import"
 DOMAIN = ("--domain", "chat")
-ONE, TWO, FOUR = "一加一？", "二加二？", "三加三？"
+ONE, TWO, THREE = "一加一？", "二加二？", "三加三？"
 ASKED = (("user", ONE), ("assistant", "二。"), ("user", "再加一？"))
 TEA = "怎样泡绿茶？"
 SLEEP = (
@@ -61,8 +61,8 @@ CASES: dict[str, Case] = {
     "w12.jsonl": Case(None, refused=("--values", "first=1,second=2", "first=0,second=1", "winner")),
     "winnerfloat.csv": Case(
         None,
-        (pair(ONE, "二。", "三。"), pair(TWO, "六。", "五。"), Wanted(FOUR, ("六。", "六"))),
-        pairs=(("二。", "三。"), ("六。", "五。")),
+        (pair(ONE, "二。", "三。"), pair(TWO, "四。", "五。"), Wanted(THREE, ("六。", "六"))),
+        pairs=(("二。", "三。"), ("四。", "五。")),
     ),
     "winners.jsonl": Case(None, refused=("--values", "winner")),
     "multirej.jsonl": Case(

@@ -7,7 +7,7 @@
     ultrafeedback  instruction, completions with annotations per aspect
     rated          a list of answers with a rating each
     ranked         a list of answers with a rank each, the lower the better
-    best-first     a list of answers, the first better than the others: only where --format says so
+    best-first     a list of answers in order, the best first: only where --format says so
     pairwise       two responses side by side, scored or with a verdict (TaP, section 3.3)
     pairs          released pairs: prompt, chosen, rejected; as text, messages or transcripts
 
@@ -140,10 +140,10 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
     )
     columns, mapped = tuple(config.score_columns.values()), tuple(config.fields.items())
     form = _detected(kinds, mapped, columns)
+    if row.get("responses") == [] and form in (NO_FORM, "flat") and all(empty(row.get(one)) for one in ALIASES["text"]):
+        return "nested"  # a query that nobody answered yet
     if form != NO_FORM:
         return form
-    if row.get("responses") == []:
-        return "nested"  # a query that nobody answered yet
     scores = {*ALIASES["score"], *columns, config.fields.get("score")}
     unscored = tuple((name, "float") for name in row if name in scores and empty(row[name]))
     return _detected(kinds + unscored, mapped, columns) if unscored else form

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, number
+from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.forms.flat import put_answer
 from coig_p.ingest.values import Rejected
 
@@ -27,7 +27,7 @@ def attributes(row: Fields) -> Shaped:
         if name in row.given:
             row.read.add(name)
             row.names[f"responses[0].scores[{len(scores)}].score"] = name
-            scores.append({"judge": judge, "dimension": name, "score": number(row.given[name])})
+            scores.append({"judge": judge, "dimension": name, "score": row.given[name]})
     if not scores:
         raise Rejected("helpfulness", "missing", f"none of {', '.join(ATTRIBUTES)} is there")
     value["responses"] = [response | {"scores": scores}]

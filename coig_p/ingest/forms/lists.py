@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, Shaped, number
+from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.prompt import put_query
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import FIRST, SECOND, number_in
@@ -104,10 +104,22 @@ def has_companion(row: Fields, name: str, what: str) -> bool:
     return inside or any(isinstance(row.row.get(column), list) for column in names if column != name)
 
 
+def put_prompt(row: Fields, value: dict[str, Any]) -> None:
+    """The prompt of a row that must have one.
+
+    Raises:
+        Rejected: it has none, or see `put_query`.
+    """
+    put_query(row, value)
+    if "messages" not in value and is_missing(value.get("query")):
+        have = ", ".join(sorted(row.row))
+        raise Rejected("query", "missing", f"nothing says what is asked; the row has {have}. Name it with --map query=")
+
+
 def ultrafeedback(row: Fields) -> Shaped:
     """Completions, each with annotations per aspect."""
     value = row.common()
-    put_query(row, value)
+    put_prompt(row, value)
     completions = row.get("completions")
     row.names["responses"] = row.name("completions")
     judge = row.judge()
@@ -133,8 +145,7 @@ def _annotated(row: Fields, completion: Any, ours: str, theirs: str, judge: Any)
             rating = one.get("Rating", one.get("rating")) if isinstance(one, dict) else one
             where = f"{theirs}.annotations.{aspect}" + (f"[{nth}]" if isinstance(given, list) else "")
             row.names[f"{ours}.scores[{len(scores)}].score"] = f"{where}.Rating" if isinstance(one, dict) else where
-            # Ratings are published as text; "N/A" stays what it is and is refused as a number.
-            score = {"judge": judge, "dimension": aspect, "score": number(rating)}
+            score = {"judge": judge, "dimension": aspect, "score": rating}
             parts = [one.get(name) for name in ("Rationale", "Rationale For Rating")] if isinstance(one, dict) else []
             said = [text for text in parts if isinstance(text, str) and text.strip()]
             scores.append(score | ({"rationale": "\n\n".join(said)} if said else {}))
@@ -148,49 +159,47 @@ def _annotated(row: Fields, completion: Any, ours: str, theirs: str, judge: Any)
 
 def ranked(row: Fields) -> Shaped:
     """A list of answers and the rank of each; ratings beside the ranks are kept."""
-    listed = _listed(row)
-    if "ranks" not in listed.paths:
-        raise Rejected(listed.name, "missing", _nothing_said(listed))
-    return _shaped(row, listed, _by_rank(row, listed))
+    found = listed(row)
+    if "ranks" not in found.paths:
+        raise Rejected(found.name, "missing", _nothing_said(found))
+    return _shaped(row, found, _by_rank(row, found))
 
 
 def rated(row: Fields) -> Shaped:
     """A list of answers and the rating of each."""
-    listed = _listed(row)
-    if "ratings" not in listed.paths:
-        raise Rejected(listed.name, "missing", _nothing_said(listed))
-    return _shaped(row, listed, None)
+    found = listed(row)
+    if "ratings" not in found.paths:
+        raise Rejected(found.name, "missing", _nothing_said(found))
+    return _shaped(row, found, None)
 
 
 def best_first(row: Fields) -> Shaped:
-    """A list of answers of which the first is better than each of the others."""
-    listed = _listed(row)
-    return _shaped(row, listed, [(0, other, FIRST) for other in range(1, len(listed.answers))])
+    """A list of answers in order: each is better than all that come after it."""
+    found = listed(row)
+    return _shaped(row, found, [(*pair, FIRST) for pair in combinations(range(len(found.answers)), 2)])
 
 
-def _shaped(row: Fields, listed: Listed, verdicts: list[tuple[int, int, tuple[float, float]]] | None) -> Shaped:
+def _shaped(row: Fields, found: Listed, verdicts: list[tuple[int, int, tuple[float, float]]] | None) -> Shaped:
     value = row.common()
-    if isinstance(value.get("source"), list) and all(isinstance(one, str) for one in value["source"]):
-        value["source"] = ", ".join(value["source"])  # Nectar's
-    put_query(row, value)
-    row.read.add(listed.name)
-    row.names["responses"] = listed.name
+    put_prompt(row, value)
+    row.read.add(found.name)
+    row.names["responses"] = found.name
     judge = row.judge()
     value["responses"] = []
-    for at, answer in enumerate(listed.answers):
+    for at, answer in enumerate(found.answers):
         scores: list[dict[str, Any]] = []
-        rationale = listed.rationales[at]
+        rationale = found.rationales[at]
         said = {"rationale": rationale} if isinstance(rationale, str) and rationale.strip() else {}
-        for dimension, rating in _dimensions(listed.ratings[at]) if "ratings" in listed.paths else ():
-            where = listed.paths["ratings"][at] + ("" if dimension == OVERALL else f".{dimension}")
+        for dimension, rating in _dimensions(found.ratings[at]) if "ratings" in found.paths else ():
+            where = found.paths["ratings"][at] + ("" if dimension == OVERALL else f".{dimension}")
             row.names[f"responses[{at}].scores[{len(scores)}].score"] = where
-            scores.append({"judge": judge, "dimension": dimension, "score": number(rating)} | said)
+            scores.append({"judge": judge, "dimension": dimension, "score": rating} | said)
         value["responses"].append(answer | {"scores": scores} if isinstance(answer, dict) else answer)
     if verdicts is not None:
         value["comparisons"] = []
         for first, second, (won, lost) in verdicts:
             for key in ("first_score", "second_score"):
-                row.names[f"comparisons[{len(value['comparisons'])}].{key}"] = listed.name
+                row.names[f"comparisons[{len(value['comparisons'])}].{key}"] = found.name
             value["comparisons"].append(
                 {
                     "first": first,
@@ -211,27 +220,27 @@ def _dimensions(rating: Any) -> Iterator[tuple[str, Any]]:
         yield OVERALL, rating
 
 
-def _by_rank(row: Fields, listed: Listed) -> list[tuple[int, int, tuple[float, float]]]:
+def _by_rank(row: Fields, found: Listed) -> list[tuple[int, int, tuple[float, float]]]:
     """All pairs of unequal rank, in the order of the list; an answer without a rank is in none."""
     ranks: dict[int, float] = {}
-    for at, given in enumerate(listed.ranks):
+    for at, given in enumerate(found.ranks):
         if is_missing(given):
             continue
         rank = number_in(given)
         if rank is None:
-            raise Rejected(listed.paths["ranks"][at], "not-a-number", f"{shown(given)} is not a rank")
+            raise Rejected(found.paths["ranks"][at], "not-a-number", f"{shown(given)} is not a rank")
         ranks[at] = rank
     verdicts = []
     for first, second in combinations(ranks, 2):
         if ranks[first] == ranks[second]:
             continue
         verdicts.append((first, second, FIRST if ranks[first] < ranks[second] else SECOND))
-        rated = [number_in(listed.ratings[at]) for at in (first, second)]
+        rated = [number_in(found.ratings[at]) for at in (first, second)]
         if None in rated or rated[0] == rated[1]:
             continue
         if (rated[0] > rated[1]) != (ranks[first] < ranks[second]):  # type: ignore[operator]
             raise Rejected(
-                listed.paths["ranks"][second],
+                found.paths["ranks"][second],
                 "contradiction",
                 f"ranks {ranks[first]:g} and {ranks[second]:g} (the lower is better) say otherwise than the ratings "
                 f"{rated[0]:g} and {rated[1]:g}: leave one of the two out with --drop",
@@ -239,7 +248,7 @@ def _by_rank(row: Fields, listed: Listed) -> list[tuple[int, int, tuple[float, f
     return verdicts
 
 
-def _listed(row: Fields) -> Listed:
+def listed(row: Fields) -> Listed:
     """The answers of a row and their companions.
 
     Raises:
@@ -284,6 +293,8 @@ def _companion(row: Fields, name: str, entries: Sequence[Any], what: str, paths:
         return [one[key] if key else None for one, key in zip(entries, keys, strict=True)]
     for column in _named(row, what):
         given = row.row.get(column)
+        if what == "model" and isinstance(given, str):
+            given = [given] * len(entries)  # one model, several samples
         if column == name or not isinstance(given, list):
             continue
         if len(given) != len(entries):
@@ -307,8 +318,8 @@ def _text_key(entry: Any) -> str | None:
     return _key(entry, _TEXTS) if isinstance(entry, dict) else None
 
 
-def _nothing_said(listed: Listed) -> str:
+def _nothing_said(found: Listed) -> str:
     return (
-        f"a list of {len(listed.answers)} answers, and nothing says which is better: name their ratings or ranks with "
-        "--map ratings=NAME or --map rank=NAME. Where the first is the best, say --format best-first"
+        f"a list of {len(found.answers)} answers, and nothing says which is better: name their ratings or ranks with "
+        "--map ratings=NAME or --map rank=NAME. Where they stand in order, the best first, say --format best-first"
     )

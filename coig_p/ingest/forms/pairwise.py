@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, number
-from coig_p.ingest.forms.lists import find_list, has_companion
+from coig_p.ingest.fields import Fields, Shaped
+from coig_p.ingest.forms.lists import find_list, has_companion, listed, put_prompt
 from coig_p.ingest.forms.pairs import response_of
 from coig_p.ingest.forms.sides import SCORES, Layout, column_layout
-from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
+from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, split_answer
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import (
@@ -39,7 +39,7 @@ def _in_list(row: Fields) -> Layout | None:
     name = find_list(row)
     if name is None or any(has_companion(row, name, what) for what in ("rank", "ratings")):
         return None
-    if len(row.row[name]) != 2 or not all(isinstance(one, str) for one in row.row[name]):
+    if len(row.row[name]) != 2:
         return None
     columns = _verdict_columns(row, Sides(IN_LIST))
     if not any(not is_missing(row.given.get(column)) for column, _, _ in columns):
@@ -50,7 +50,7 @@ def _in_list(row: Fields) -> Layout | None:
 def asks_for_numbers(row: Fields) -> bool:
     """Whether a pairwise row has columns whose numbers may need all others of the import."""
     layout = find_layout(row)
-    return layout is not None and layout.sides != ("0", "1") and bool(_verdict_columns(row, Sides(layout.sides)))
+    return layout is not None and bool(_verdict_columns(row, Sides(layout.sides)))
 
 
 def pairwise(row: Fields) -> Shaped:
@@ -85,8 +85,8 @@ def _responses(row: Fields, value: dict[str, Any], layout: Layout) -> list[dict[
     given = [row.row.get(name) for name in layout.texts]
     if layout.in_list is not None:
         row.read.add(layout.in_list)
-        put_query(row, value)
-        return [{"text": text} for text in row.row[layout.in_list]]
+        put_prompt(row, value)
+        return [dict(answer) for answer in listed(row).answers]
     query = row.name("query")
     asked_for, *answered = (_texts_of(one) for one in (row.row.get(query), *given))
     if asked_for is not None and (len(asked_for) > 1 or any(one is not None for one in answered)):
@@ -98,7 +98,7 @@ def _responses(row: Fields, value: dict[str, Any], layout: Layout) -> list[dict[
             _until(conversation(one, name, row.unread), row) for name, one in zip(layout.texts, given, strict=True)
         ]
         return _split(row, value, layout.texts, sides, asked(row, without=layout.texts))
-    put_query(row, value)
+    put_prompt(row, value)
     return [{} if one is None else {"text": one} for one in given]
 
 
@@ -164,7 +164,8 @@ def numbers(row: Fields) -> Iterator[tuple[tuple[str, str], float]]:
 
 def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str, Any]]:
     """What the row says of its two responses: by scores, by a verdict, by the verdicts of several judges."""
-    judge = row.judge()
+    judge = row.row.get("annotator", row.config.judge) if not row.has("judge") else row.judge()  # AlpacaEval's
+    row.read.add("annotator" if not row.has("judge") else row.name("judge"))
     rationale = next((row.get(name) for name in RATIONALES if isinstance(row.row.get(name), str)), None)
     made = 0
 
@@ -187,7 +188,8 @@ def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str
             if said is not None:
                 _check_agreement(row, name, said, scores, names)
         else:  # a missing verdict is there as None: it is missing, which is told
-            yield comparison(judge if who is None else who, OVERALL, *(said or (None, None)), (name, name))
+            first, second = said or (None, None)
+            yield comparison(judge if who is None else who, OVERALL, first, second, (name, name))
     if not made and layout.scores and not row.config.score_columns:
         yield comparison(judge, OVERALL, None, None, layout.scores)
     if len(verdicts) == 1 and verdicts[0][1] is None and verdicts[0][2] is not None:
@@ -236,16 +238,21 @@ def _verdict_columns(row: Fields, sides: Sides) -> list[tuple[str, str | None, s
     if "winner" in config.fields:
         return [(config.fields["winner"], None, config.fields["winner"])]
     known = {name.lower(): name for name in row.given}
+    if filled := _filled(row, known, VERDICT_COLUMNS):
+        return [(filled, None, filled)]  # what is settled; the votes behind it are told as unread
     annotators = [name for name in judges_among(row.given) if not is_missing(row.given[name])]
-    if annotators and all(_says(row, name, sides) for name in annotators):
+    if any(_says(row, name, sides) for name in annotators):  # columns with their names say nothing
         return [(name, name, "annotators") for name in annotators]
-    for names in (VERDICT_COLUMNS, PERHAPS_VERDICT_COLUMNS):
-        present = [known[name] for name in names if name in known]
-        filled = [name for name in present if not is_missing(row.given[name])]
-        if filled:
-            return [(filled[0], None, filled[0])]
+    if filled := _filled(row, known, PERHAPS_VERDICT_COLUMNS):
+        return [(filled, None, filled)]
     empty = next((known[name] for name in VERDICT_COLUMNS if name in known), None)
     return [] if empty is None else [(empty, None, empty)]
+
+
+def _filled(row: Fields, known: Mapping[str, str], columns: Sequence[str]) -> str | None:
+    """The first of some columns that holds a value, as the row calls it."""
+    present = (known[name] for name in columns if name in known)
+    return next((name for name in present if not is_missing(row.given[name])), None)
 
 
 def _says(row: Fields, column: str, sides: Sides) -> bool:
@@ -317,10 +324,7 @@ def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tu
         found = {OVERALL: (first, second)}
     if all(is_missing(score) for pair in found.values() for score in pair):
         return {}, names  # a verdict may stand beside empty columns
-    return {
-        name: (None, None) if any(map(is_missing, pair)) else (number(pair[0]), number(pair[1]))
-        for name, pair in found.items()
-    }, names
+    return {name: (None, None) if any(map(is_missing, pair)) else pair for name, pair in found.items()}, names
 
 
 def _texts_of(value: Any) -> list[Any] | None:
