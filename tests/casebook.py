@@ -120,9 +120,11 @@ def check(case: Case, folder: Path, write: Callable[[Path, Any], Path] | None = 
         return
     rows = [row for batch in Store.open(out).batches() for row in batch.to_pylist()]
     assert case.wanted is not None, f"taken as {json.dumps(rows, ensure_ascii=False, indent=1)}\n{said}"
-    assert sorted(map(repr, (_seen(row) for row in rows))) == sorted(map(repr, (_wanted(one) for one in case.wanted)))
+    assert sorted(map(repr, (outline(row) for row in rows))) == sorted(
+        map(repr, (wanted_outline(one) for one in case.wanted))
+    )
     for one in case.wanted:
-        _check_details(one, next(row for row in rows if repr(_seen(row)) == repr(_wanted(one))))
+        _check_details(one, next(row for row in rows if repr(outline(row)) == repr(wanted_outline(one))))
     for words in case.says:
         assert re.search(words, said), f"does not say {words!r}:\n{said}"
     manifest = Store.open(out).manifest
@@ -136,7 +138,8 @@ def check(case: Case, folder: Path, write: Callable[[Path, Any], Path] | None = 
     _check_accounting(manifest.accounting, rows)
 
 
-def _seen(row: Json) -> tuple[Any, ...]:
+def outline(row: Json) -> tuple[Any, ...]:
+    """What a stored row says, in a form that two ways of coming by it can be compared in."""
     turns = tuple((turn["role"], turn["content"]) for turn in row["messages"] or ())
     texts = [response["text"] for response in row["responses"]]
     compared = [
@@ -151,7 +154,8 @@ def _seen(row: Json) -> tuple[Any, ...]:
     return turns or row["query"], sorted(texts), sorted(compared), sorted(scores.items())
 
 
-def _wanted(one: Wanted) -> tuple[Any, ...]:
+def wanted_outline(one: Wanted) -> tuple[Any, ...]:
+    """The same of what is wanted."""
     compared = [_side(*each) for each in one.compared]
     scores = {text: tuple(sorted(map(float, given))) for text, given in one.scores.items()}
     return one.prompt, sorted(one.answers), sorted(compared), sorted(scores.items())
