@@ -211,7 +211,89 @@ class Fields:
         self.read.add(name)
         return self.given.get(name)
 
-    def number(value: Any) -> Any:
+    def number(self, ours: str) -> Any:
+        """As `get`; text that reads as a number is one."""
+        return number(self.get(ours))
+
+    def put(self, target: dict[str, Any], key: str, ours: str, path: str) -> None:
+        """Move the field `ours` to target[key], which stands at `path`, where the row has it."""
+        name = self.names[path] = self.name(ours)
+        if name in self.row:
+            self.read.add(name)
+            target[key] = self.row[name]
+
+    def common(self) -> dict[str, Any]:
+        """query_id, domain and source, where the row has them."""
+        row: dict[str, Any] = {}
+        for name in ("query_id", "domain"):
+            self.put(row, name, name, name)
+        if not isinstance(self.row.get(self.name("source")), (list, dict)):  # of more than one it is not this
+            self.put(row, "source", "source", "source")
+        return row
+
+    def judge(self) -> Any:
+        """Who judged: the row's word, else the config's."""
+        return self.get("judge") if self.has("judge") else self.config.judge
+
+    def shaped(self, value: dict[str, Any]) -> Shaped:
+        """The row in the nested shape; what was not read is told.
+
+        Raises:
+            Rejected: what was not read carries meaning and has no place.
+        """
+        rest = self.row.keys() - self.read
+        lost = rest & NO_PLACE
+        if lost and "all" not in self.config.keep and (lost := lost - set(self.config.keep)):
+            name = min(lost)
+            raise Rejected(
+                name,
+                "no-place",
+                f"a store holds text alone, and without {name} the row says something else: leave such rows out, "
+                f"or read them without it: --drop {name}",
+            )
+        return Shaped(value, self.names, sorted(rest | self.unread))
+
+
+@lru_cache(maxsize=4096)
+def known_names(
+    row: tuple[str, ...], mapped: tuple[tuple[str, str], ...], numbering: tuple[str, ...] = ()
+) -> Mapping[str, tuple[str, ...]]:
+    """Our names for the fields of a row -> those of its names that may be meant, the usual first.
+
+    Args:
+        mapped: what --map says: our name, the row's. It is meant alone, and means nothing else.
+        numbering: fields that number rows, and are no query's id.
+    """
+    taken = {theirs for _, theirs in mapped}
+    found: dict[str, list[str]] = {}
+    for name in row:
+        if name not in taken:
+            plain = name.strip().lower()
+            for ours in _OURS.get(plain, (name,)):
+                if ours == "query_id" and name in numbering:
+                    continue
+                found.setdefault(ours, []).append(name)
+    for ours, theirs in mapped:
+        found.pop(ours, None)
+        if theirs in row:
+            found[ours] = [theirs]
+    # Sorting is stable: of two spellings of one name the row's first comes first.
+    return {ours: tuple(sorted(names, key=lambda name: _rank(ours, name))) for ours, names in found.items()}
+
+
+def _rank(ours: str, name: str) -> int:
+    usual = ALIASES.get(ours, (ours,))
+    plain = name.strip().lower()
+    return 2 * usual.index(plain) + (name != plain) if plain in usual else 2 * len(usual)
+
+
+_OURS: dict[str, list[str]] = {}
+for _ours, _theirs in ALIASES.items():
+    for _their in _theirs:
+        _OURS.setdefault(_their, []).append(_ours)
+
+
+def number(value: Any) -> Any:
     """A number where text reads as one, also in full-width digits; anything else as it is."""
     found = as_number(value) if isinstance(value, str) else None
     return value if found is None else found
