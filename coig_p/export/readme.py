@@ -23,9 +23,7 @@ def readme(form: Form, written: Written, out: Path) -> str:
     )
     columns = "\n".join(f"- `{name}`: {kind}" for name, kind in written.columns.items())
     left_out = sum(split.queries_left_out or 0 for split in written.splits.values())
-    lacking = f"\nLeft out, since the rows cannot show them (`--multi-turn skip`): {left_out:,} queries.\n" * (
-        left_out > 0
-    )
+    lacking = f"\nLeft out, since the rows cannot show them (`--multi-turn skip`): {left_out:,} queries.\n"
     return f"""---
 {head}---
 
@@ -37,7 +35,7 @@ Written by {written.tool} at threshold {written.threshold:g}. Rows are in an ord
 | split | rows | shards | by domain |
 |---|---|---|---|
 {rows}
-{lacking}
+{lacking if left_out else ""}
 `shards.json` has the rows of each shard, and `max_steps` of an epoch for a batch size on each of
 {written.world_size} ranks with {written.workers} workers.
 

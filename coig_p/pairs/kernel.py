@@ -288,7 +288,7 @@ def _levels(labelled: Labelled, thresholds: Sequence[float], strict: bool) -> In
 
 
 def _same_text(responses: Responses, low: Index, high: Index) -> Mask:
-    """Which pairs hold the same answer twice: text, and what tools are asked for. Only texts of equal length are read."""
+    """Which pairs hold the same answer twice: text and tool calls. Only texts of equal length are read."""
     text = responses.text
     length = pc.binary_length(text).to_numpy(zero_copy_only=False)
     same = length[low] == length[high]

@@ -217,8 +217,8 @@ def _check_texts(rows: Rows, plain: bool) -> None:
     more = rows.shape.not_shown(batch)[used]
     if more.any():
         raise DataError(
-            f"{_query(rows, np.argmax(more))}: it is a conversation, or has tools, and the manifest counts none of "
-            "them. Import the store again, or see what differs: coigp verify"
+            f"{_query(rows, int(np.argmax(more)))}: it is a conversation, or has tools, and the manifest counts none "
+            "of them. Import the store again, or see what differs: coigp verify"
         )
 
 

@@ -85,7 +85,8 @@ def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:
         if not form.tools:
             raise UsageError(
                 f"{_named(holds.with_tools)} with tools, or turns that are more than text, for which {form.name} has "
-                f'no place: use {form.with_tools}, or leave them out with multi_turn="skip" (--multi-turn skip)'
+                f"no place: use {form.with_tools}, or leave these queries out with "
+                'multi_turn="skip" (--multi-turn skip)'
             )
         return Shape(as_messages=True, with_tools=True)
     if not holds.conversations:
@@ -98,8 +99,8 @@ def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:
     if multi_turn != SKIP and holds.with_tools:
         raise UsageError(
             f"{_named(holds.with_tools)} with tools, or turns that are more than text, which no string can show, "
-            f"whatever multi_turn={multi_turn!r} gives of them: use {form.with_tools}, which shows them, or leave out "
-            'all conversations with multi_turn="skip" (--multi-turn skip)'
+            f"whatever multi_turn={multi_turn!r} gives of them: use {form.with_tools}, or leave out all conversations "
+            'with multi_turn="skip" (--multi-turn skip)'
         )
     return Shape(multi_turn=multi_turn)
 

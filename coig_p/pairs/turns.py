@@ -29,6 +29,7 @@ _EXTRA_TYPE = pa.struct(
         ("name", pa.string()),
     ]
 )
+_OF_TURNS = tuple(one.name for one in _EXTRA_TYPE)
 _OF_ANSWERS = ("reasoning_content", CALLS)  # what else an answer's extra holds is what an import was told to keep
 _SHOWN = 80
 
@@ -189,13 +190,13 @@ def _lists(
     offsets: Index,
     query_ids: pa.StringArray,
     shape: Shape,
-    fields: tuple[str, ...] = tuple(field.name for field in _EXTRA_TYPE),
+    fields: tuple[str, ...] = _OF_TURNS,
 ) -> pa.ListArray:
     kind = TOOL_MESSAGES_TYPE if shape.with_tools else MESSAGES_TYPE
     parts = [role, content]
     if shape.with_tools:
         more = _extras(extra, query_ids, fields)
-        parts += [pc.struct_field(more, field.name) for field in list(kind.value_type)[2:]]
+        parts += [pc.struct_field(more, one.name) for one in list(kind.value_type)[2:]]
     message = pa.StructArray.from_arrays(parts, fields=list(kind.value_type))
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), message).cast(kind)
 

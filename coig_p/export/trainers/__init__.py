@@ -86,10 +86,12 @@ def find_form(
 def row_form(form: Form) -> RowForm:
     """What rows of a form can show, and what to take instead where they cannot."""
     trainer = TRAINERS[form.trainer]
-    tools = ", ".join(
-        one.name + " --conversational" * (not one.form.messages and not one.by_itself)
-        for one in _IN_ORDER
-        if one.tools is not None
+    both = {one.name for one in _IN_ORDER if one.conversational is not None and not one.by_itself}
+    tools = [one.name + (" --conversational" if one.name in both else "") for one in _IN_ORDER if one.tools is not None]
+    return RowForm(
+        f"the form of {form.trainer}",
+        form.messages,
+        trainer.tools is not None,
+        "--conversational" if form.trainer in both else "no --multi-turn",
+        f"--for {', '.join(tools)}",
     )
-    instead = "--conversational" if not trainer.by_itself else "no --multi-turn"
-    return RowForm(f"the form of {form.trainer}", form.messages, trainer.tools is not None, instead, f"--for {tools}")

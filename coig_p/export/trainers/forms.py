@@ -173,10 +173,8 @@ def prompt(rows: pa.Table, system: str | None) -> pa.ListArray:
         return found
     own = found.flatten()
     row = np.repeat(np.arange(len(found)), pc.list_value_length(found).to_numpy(zero_copy_only=False))
-    has_own = np.bincount(
-        row[pc.equal(own.field("role"), "system").to_numpy(zero_copy_only=False)], minlength=len(found)
-    )
-    at = np.flatnonzero(has_own == 0)
+    is_system = pc.equal(own.field("role"), "system").to_numpy(zero_copy_only=False)
+    at = np.flatnonzero(np.bincount(row[is_system], minlength=len(found)) == 0)
     texts = {"role": constant("system", len(at)), "content": constant(system, len(at))}
     parts = [texts.get(field.name, pa.nulls(len(at), field.type)) for field in own.type]
     given = pa.StructArray.from_arrays(parts, fields=list(own.type))

@@ -23,13 +23,12 @@ _EXTRA_INFO = pa.struct([("query_id", pa.string())])
 def _make(rows: pa.Table, system: str | None) -> Columns:
     size, own = rows.num_rows, facts(rows)
     names = [field.name for field in _REWARD_MODEL]
+    reference = last_text(column(rows, "completion"))
     return own | {
         "data_source": pc.binary_join_element_wise("coig-p", own["domain"], "/"),
         "prompt": prompt(rows, system),
         "ability": own["domain"],
-        "reward_model": pa.StructArray.from_arrays(
-            [constant("model", size), last_text(column(rows, "completion"))], names
-        ),
+        "reward_model": pa.StructArray.from_arrays([constant("model", size), reference], names),
         "extra_info": pa.StructArray.from_arrays([own["query_id"]], ["query_id"]),
     }
 
