@@ -35,6 +35,7 @@ SIDES = (
     ("first", "second"),
     ("甲", "乙"),
     ("左", "右"),
+    ("一", "二"),
 )
 """How the two sides of a row are told apart in the names of its columns."""
 
@@ -111,7 +112,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?")
 _SIDE = (
     r"(?:the)?(?:response|answer|model|assistant|output|completion|chat|chatbot|candidate|conversation|reply|option|"
     r"system|text|side|summary|generation|回答|回复|答案|模型|助手|选项|答复)?"
-    r"(left|right|first|second|former|latter|前者|后者|第一|第二|[a-h]|\d|甲|乙|左|右)"
+    r"(left|right|first|second|former|latter|前者|后者|第一|第二|[a-h]|\d|[甲乙丙丁左右一二三四])"
     r"(?:response|answer|model|side|one|个|边|侧)?"
 )
 _HOW_MUCH = r"(?:is|was)?(?:abit|slightly|somewhat|marginally|clearly|much|significantly|far)?"
