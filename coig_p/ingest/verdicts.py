@@ -188,6 +188,8 @@ def verdict_of(
         return said
     number = number_in(value)
     if number is not None:
+        if not on_grid(number):
+            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: round the column")
         found = frozenset(found or ()) | {number}
         left = frozenset(one for one in found if _said(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
@@ -260,13 +262,13 @@ def _coded(
     if column.endswith("_id") and found == {0, 1} and sides.names != ("1", "2"):
         return FIRST if number == 0 else SECOND
     if all(1 <= one <= 2 for one in found) and min(found) < 1.5 < max(found):
-        return _grid(2 - number, number), _grid(number - 1, number)
+        return _grid(2 - number), _grid(number - 1)
     return None
 
 
-def _grid(value: float, origin: float) -> float:
-    """A difference of a number on the grid is on it too; of another it stays what it is, and is refused later."""
-    return round(value * SCORE_GRID) / SCORE_GRID if on_grid(origin) else value
+def _grid(value: float) -> float:
+    """A difference of numbers on the grid, without what floats add to it."""
+    return round(value * SCORE_GRID) / SCORE_GRID
 
 
 def _unsure(

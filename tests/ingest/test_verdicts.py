@@ -176,6 +176,12 @@ def test_a_number_that_the_user_does_not_name_is_refused() -> None:
         FormConfig(values={"left": "1"})
 
 
+def test_a_number_off_the_grid() -> None:
+    with pytest.raises(Rejected, match=r"1\.0000556221 has more than 4 decimals") as refused:
+        verdict_of(1.0000556221, "preference", NUMBERS, [1.0000556221, 1.9])
+    assert refused.value.reason == "off-grid"
+
+
 @pytest.mark.parametrize("value", [True, False, 10**400, float("inf"), [1], {"a": 1}])
 def test_values_that_are_no_verdict(value: Any) -> None:
     with pytest.raises(Rejected):
