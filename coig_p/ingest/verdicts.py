@@ -281,6 +281,7 @@ def _unsure(
         return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it"
     if min(ordered) < 0:
         ways = ["first=negative,second=positive", "first=positive,second=negative"]
+        ways += ["first=0,second=1,tie=-1"] if left == {-1, 0, 1} else []
     elif left <= {0, 1} and 0 in left:
         ways = ["first=0,second=1", "first=1,second=0"]
     elif left == {1}:
