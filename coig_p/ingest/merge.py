@@ -237,7 +237,7 @@ def _both(one: str | None, other: str | None, merged: Counter[str]) -> str | Non
         return other if one is None else one
     first, second = json.loads(one), json.loads(other)
     for name in first.keys() & second.keys():
-        if first[name] != second[name]:
+        if json_text(first[name]) != json_text(second[name]):  # 1 is not true
             merged[f"kept {name}"] += 1
     return json_text(second | first)
 
