@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from coig_p.ingest.fields import Fields, Shaped
+from coig_p.ingest.forms.pairs import one_answer
 from coig_p.ingest.prompt import put_query
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import FIRST, SECOND, number_in
@@ -267,10 +268,11 @@ def listed(row: Fields) -> Listed:
         if isinstance(entry, dict):
             key = _text_key(entry) or "text"
             taken = {key, *(_key(entry, _named(row, what)) for what in found)}
-            answer = {left: given for left, given in entry.items() if left not in taken} | {"text": entry.get(key)}
+            answer = {left: given for left, given in entry.items() if left not in taken}
+            answer |= _response(row, entry.get(key), f"{name}[{at}].{key}")
             row.names[f"responses[{at}].text"] = f"{name}[{at}].{key}"
         else:
-            answer = {"text": entry}
+            answer = _response(row, entry, f"{name}[{at}]")
             row.names[f"responses[{at}].text"] = f"{name}[{at}]"
         row.names[f"responses[{at}].model"] = paths["model"][at] if "model" in paths else f"{name}[{at}].model"
         answers.append(answer | {"model": model})
@@ -283,6 +285,13 @@ def listed(row: Fields) -> Listed:
         rationales=found["rationale"],
         paths={ours[what]: path for what, path in paths.items() if what in ours},
     )
+
+
+def _response(row: Fields, given: Any, where: str) -> dict[str, Any]:
+    """An answer that is a text, or its message in a list (NeMo RL)."""
+    if isinstance(given, list) and given and all(isinstance(one, dict) for one in given):
+        return one_answer(given, where, row.unread)
+    return {"text": given}
 
 
 def _companion(row: Fields, name: str, entries: Sequence[Any], what: str, paths: dict[str, list[str]]) -> list[Any]:

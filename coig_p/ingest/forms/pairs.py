@@ -140,6 +140,18 @@ def _answer_of(row: Fields, given: dict[str, Any], name: str) -> Answer:
     return answer
 
 
+def one_answer(given: Any, name: str, unread: set[str]) -> dict[str, Any]:
+    """An answer that is a message or a list of one, as `response_of` gives it.
+
+    Raises:
+        Rejected: it is neither, or has turns before the answer.
+    """
+    before, last = split_answer(conversation(given, name, unread), name)
+    if before:
+        raise Rejected(name, "answers-of-several-turns", "a response is one turn, the last of a conversation")
+    return response_of(last)
+
+
 def response_of(turn: Turn) -> dict[str, Any]:
     """The text of an answer, and what else is in it."""
     return {"text": turn["content"], "extra": turn["extra"]}
