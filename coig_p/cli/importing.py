@@ -114,11 +114,11 @@ def import_command(
     coigp import cvalues/*.jsonl.gz --out store --recipe cvalues
     """
     from coig_p.ingest.accounting import ImportFailed
+    from coig_p.ingest.fields import UNKNOWN, FormConfig
     from coig_p.ingest.files import import_files
     from coig_p.ingest.intake import ImportConfig
     from coig_p.ingest.readers import find_inputs
     from coig_p.ingest.recipes import Recipe, find_recipe
-    from coig_p.ingest.shapes import UNKNOWN, FormConfig
 
     known = find_recipe(recipe) if recipe else Recipe("auto", "", domain="")
     options["split"] = options["split"] or known.split

@@ -21,9 +21,9 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
 from coig_p.ingest.bulk import clean_rows
+from coig_p.ingest.forms import detect
 from coig_p.ingest.intake import DEFAULT_THRESHOLD, ImportConfig, Intake, shaped
 from coig_p.ingest.readers import RawRow, find_inputs, has_lines, read_blocks, read_rows
-from coig_p.ingest.shapes import detect
 from coig_p.schema import UNITS
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target

@@ -19,8 +19,9 @@ import pyarrow as pa
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.accounting import SHOWN, ImportReport, Problem
 from coig_p.ingest.bulk import CleanRows
+from coig_p.ingest.fields import FormConfig
+from coig_p.ingest.forms import shape
 from coig_p.ingest.readers import RawRow, check_encoding
-from coig_p.ingest.shapes import FormConfig, shape
 from coig_p.ingest.spool import Spool, digest
 from coig_p.ingest.values import Rejected, comparison_at, number_at, shown, text_at
 from coig_p.pairs.config import check_threshold

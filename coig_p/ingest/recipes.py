@@ -17,7 +17,7 @@ class Recipe:
     """Options for one published set.
 
     Attributes:
-        form, fields: see `coig_p.ingest.shapes.FormConfig`.
+        form, fields: see `coig_p.ingest.fields.FormConfig`.
         domain: of rows that name none.
         domain_map: new names for those that do.
         about: what it is and which columns it has.
