@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +23,18 @@ JUDGES = 8
 _BATCH = 250
 
 
-def make_store(path: Path, queries: int, seed: int = 0) -> None:
-    """Write a store of `queries` queries x 15 responses, one judge's score each, domain "math"."""
+def make_store(path: Path, queries: int, seed: int = 0, rationale: int = 0) -> None:
+    """Write a store of `queries` queries x 15 responses, one judge's score each, domain "math".
+
+    Args:
+        rationale: characters of what a judge says to each score; the rest is the same whatever it is.
+    """
     with atomic_directory(path) as root:
-        part = Part("math", "train", queries, _batches(queries, np.random.default_rng(seed)))
+        part = Part("math", "train", queries, _batches(queries, np.random.default_rng(seed), rationale))
         write_store(root, [part], Manifest(score_range=(1.0, 10.0), default_threshold=2.0, tool="benchmark"))
 
 
-def _batches(queries: int, rng: np.random.Generator) -> Iterator[pa.RecordBatch]:
+def _batches(queries: int, rng: np.random.Generator, rationale: int) -> Iterator[pa.RecordBatch]:
     # Words follow Zipf's law, as in prose, and no stretch of text is used twice: zstd then finds
     # repeated words but no repeated sentences.
     # Characters are those of everyday simplified Chinese, the first level of GB 2312.
@@ -39,7 +44,9 @@ def _batches(queries: int, rng: np.random.Generator) -> Iterator[pa.RecordBatch]
     weights = 1 / np.arange(1, len(words) + 1)
     weights /= weights.sum()
 
-    def texts(n: int, median: float, spread: float) -> list[str]:
+    said = np.random.default_rng(rationale)
+
+    def texts(n: int, median: float, spread: float, rng: np.random.Generator = rng) -> list[str]:
         lengths = np.clip(rng.lognormal(np.log(median), spread, n), 5, 4000).astype(int)
         prose = "".join(rng.choice(words, int(lengths.sum()), p=weights))  # words have a character or more
         ends = np.cumsum(lengths)
@@ -52,27 +59,34 @@ def _batches(queries: int, rng: np.random.Generator) -> Iterator[pa.RecordBatch]
         quality = 6 + rng.normal(0, 1, (n, 1)) + rng.normal(0, 0.85, (n, MODELS))
         score = np.clip(np.rint(quality * 2) / 2, 1, 10).ravel()
         judge = [f"judge-{at}" for at in rng.integers(0, JUDGES, responses)]
-        scores = pa.StructArray.from_arrays(
-            [pa.array(judge), pa.array(["overall"] * responses), pa.array(score)], fields=list(SCORE_TYPE)
+        scores = struct(
+            SCORE_TYPE,
+            judge=judge,
+            dimension=["overall"] * responses,
+            score=score,
+            rationale=texts(responses, rationale, 0.2, said) if rationale else [None] * responses,
         )
-        answers = pa.StructArray.from_arrays(
-            [
-                pa.array(models * n),
-                pa.array(texts(responses, 600, 0.8)),
-                pa.ListArray.from_arrays(pa.array(np.arange(responses + 1, dtype=np.int32)), scores),
-            ],
-            fields=list(RESPONSE_TYPE),
+        answers = struct(
+            RESPONSE_TYPE,
+            model=models * n,
+            sample=np.zeros(responses, np.int32),
+            text=texts(responses, 600, 0.8),
+            extra=[None] * responses,
+            scores=pa.ListArray.from_arrays(pa.array(np.arange(responses + 1, dtype=np.int32)), scores),
         )
+        lists = pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * MODELS), answers)
+        columns: dict[str, pa.Array] = {
+            "query_id": pa.array([f"m-{at:06d}" for at in range(begin, begin + n)]),
+            "domain": pa.array(["math"] * n),
+            "query": pa.array(texts(n, 60, 0.6)),
+            "responses": lists.cast(RAW_SCHEMA.field("responses").type),
+        }
         yield pa.record_batch(
-            [
-                pa.array([f"m-{at:06d}" for at in range(begin, begin + n)]),
-                pa.array(["math"] * n),
-                pa.array(texts(n, 60, 0.6)),
-                pa.nulls(n, pa.string()),
-                pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32) * MODELS), answers).cast(
-                    RAW_SCHEMA.field("responses").type
-                ),
-                pa.nulls(n, RAW_SCHEMA.field("comparisons").type),
-            ],
+            [columns.get(one.name, pa.nulls(n, one.type)) for one in RAW_SCHEMA],
             schema=RAW_SCHEMA,
         )
+
+
+def struct(kind: pa.StructType, **columns: Any) -> pa.StructArray:
+    """An array of a struct type from one column a field."""
+    return pa.StructArray.from_arrays([pa.array(columns[one.name], one.type) for one in kind], fields=list(kind))

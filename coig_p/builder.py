@@ -231,8 +231,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 for number, table in enumerate(selection.tables(stream, groups, split, streaming=streaming)):
                     yield _Key(shard, number), table
         for shard, blocks in enumerate(shards):
-            pairs, seed = selection.pairs, selection.order.shuffle_seed
-            made = (table for block in blocks for table in block_tables(block, _opened, pairs, split, seed))
+            pairs, seed, shape = selection.pairs, selection.order.shuffle_seed, selection.shape
+            made = (table for block in blocks for table in block_tables(block, _opened, pairs, split, seed, shape))
             for number, table in enumerate(ahead(made)):
                 yield _Key(shard, number), table
 

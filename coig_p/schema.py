@@ -94,6 +94,25 @@ PAIRING_SCHEMA = without(RAW_SCHEMA, {"source", "meta", "dimension", "rationale"
 """What is read of a store to make pairs: no rationale, which may be longer than the response."""
 
 MESSAGES_TYPE = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+"""A conversation, or one answer, as trainers read it."""
+
+_FUNCTION_TYPE = pa.struct([("name", pa.string()), ("arguments", pa.string())])
+CALLS_TYPE = pa.list_(pa.struct([("id", pa.string()), ("type", pa.string()), ("function", _FUNCTION_TYPE)]))
+"""What an assistant asks tools for; `arguments` is JSON text."""
+
+TOOL_MESSAGES_TYPE = pa.list_(
+    pa.struct(
+        [
+            ("role", pa.string()),
+            ("content", pa.string()),
+            ("reasoning_content", pa.string()),
+            ("tool_calls", CALLS_TYPE),
+            ("tool_call_id", pa.string()),
+            ("name", pa.string()),
+        ]
+    )
+)
+"""MESSAGES_TYPE where tools are in play: what is not said is null."""
 
 _PAIR_FACTS: list[tuple[str, pa.DataType]] = [
     ("query_id", pa.string()),
@@ -129,6 +148,23 @@ PAIR_SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 """The columns of each ``format``."""
+
+_TEXTS = ("prompt", "chosen", "rejected", "completion")
+
+
+def row_schema(form: str, *, as_messages: bool, with_tools: bool) -> pa.Schema:
+    """The columns of PAIR_SCHEMAS[form], with its texts as message lists where they are shown so.
+
+    Args:
+        with_tools: messages are of TOOL_MESSAGES_TYPE, and after them comes a column `tools`, JSON text or null.
+    """
+    if not as_messages:
+        return PAIR_SCHEMAS[form]
+    kind = TOOL_MESSAGES_TYPE if with_tools else MESSAGES_TYPE
+    texts = [(one.name, kind) for one in PAIR_SCHEMAS[form] if one.name in _TEXTS]
+    others = [(one.name, one.type) for one in PAIR_SCHEMAS[form] if one.name not in _TEXTS]
+    return pa.schema([*texts, *([("tools", pa.string())] if with_tools else []), *others])
+
 
 RAW_SUFFIX = "-raw"
 _DOMAIN = re.compile(r"[a-z0-9_-]+")

@@ -15,6 +15,8 @@ os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PRO
 for _name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "COIGP_STORE"):
     os.environ.pop(_name, None)
 
+pytest.register_assert_rewrite("casebook")
+
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile(

@@ -77,7 +77,9 @@ def pairs(
 @click.option("--for", "trainer", required=True, type=click.Choice(list(TRAINERS)), help="Whose form to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The directory to write.")
 @click.option("--conversational", is_flag=True, help="Message lists rather than strings, for trl-*.")
-@click.option("--system", metavar="TEXT", help="A system prompt before every prompt, where the form has messages.")
+@click.option(
+    "--system", metavar="TEXT", help="A system prompt before prompts without one, where the form has messages."
+)
 @domains_option
 @one_split_option
 @config_options(PairConfig, leave_out=("format",))
@@ -130,6 +132,9 @@ def _print(found: dict[str, Any], out: Path) -> None:
     without = sum(split.get("queries_without_pairs", 0) for split in splits.values())
     if without:
         click.echo(f"left out, without a pair at threshold {found['threshold']:g}: {without:,} queries")
+    left_out = sum(split.get("queries_left_out", 0) for split in splits.values())
+    if left_out:
+        click.echo(f"left out by --multi-turn skip, since the rows cannot show them: {left_out:,} queries")
     if "tokens" in found:
         _print_tokens(found["tokens"])
     train = next(iter(splits.values()))

@@ -13,6 +13,7 @@ from coig_p.cli.options import Finite, as_json, overwrite_option
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
+from coig_p.ingest.forms import FORMS
 from coig_p.ingest.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -20,14 +21,20 @@ if TYPE_CHECKING:
 
 
 def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, str]:
-    renamed = {}
+    renamed: dict[str, str] = {}
     # A comma ends an entry where another old=new comes behind it: a column's name may hold one.
     for entry in (entry for value in values for entry in re.split(r",(?=[^,=]*=)", value)):
         old, equals, new = entry.rpartition("=")
         if not equals or not old.strip() or not new.strip():
             raise click.BadParameter(f"{entry!r} is not of the form old=new")
-        renamed[old.strip()] = new.strip()
+        if renamed.setdefault(old.strip(), new.strip()) != new.strip():
+            hint = ". Where each judge has a column: --score-column JUDGE=COLUMN" if old.strip() == "score" else ""
+            raise click.BadParameter(f"{old.strip()} is given twice, as {renamed[old.strip()]} and {new.strip()}{hint}")
     return renamed
+
+
+def _names(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
 
 
 @command("import")
@@ -36,10 +43,10 @@ def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, s
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["auto", "nested", "flat", "ultrafeedback", "pairwise", "pairs"]),
+    type=click.Choice(["auto", *FORMS]),
     default="auto",
     show_default=True,
-    help="The shape of rows. auto takes what the first row of a file looks like, and says so.",
+    help="The shape of rows. auto takes what each row looks like, and says so.",
 )
 @click.option(
     "--map",
@@ -48,6 +55,35 @@ def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, s
     metavar="OURS=THEIRS,...",
     callback=_pairs_of,
     help="The rows' name for a field: query, text, model, judge, score, chosen, ... Repeatable.",
+)
+@click.option(
+    "--score-column",
+    "score_columns",
+    multiple=True,
+    metavar="JUDGE=COLUMN,...",
+    callback=_pairs_of,
+    help="The column that holds a judge's scores, where each judge has one. Repeatable.",
+)
+@click.option(
+    "--values",
+    multiple=True,
+    metavar="first=VALUE,second=VALUE,tie=VALUE",
+    callback=_pairs_of,
+    help="What a winner's column says, where its coding is unusual.",
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME,...",
+    callback=_names,
+    help="Fields that are not read, to keep in meta as they are; all: every one. Repeatable.",
+)
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="NAME,...",
+    callback=_names,
+    help="Fields to leave unread, also where they carry meaning, as images do. Repeatable.",
 )
 @click.option("--recipe", metavar="NAME", help=f"Read a published set: {', '.join(RECIPES)}.")
 @click.option("--judge", metavar="NAME", help="Who judged, where rows do not say. Default: unknown.")
@@ -65,16 +101,15 @@ def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, s
     "--score-range",
     nargs=2,
     type=Finite(),
-    default=(1.0, 10.0),
-    show_default=True,
+    default=None,
     metavar="LOW HIGH",
-    help="Lowest and highest score that a judge may give.",
+    help="Lowest and highest score that a judge may give. Default: 1 10, or what the shape of the rows says.",
 )
 @click.option(
     "--default-threshold",
     type=Finite(),
-    help="Smallest margin of a pair where a user gives none. Default 2 (1 for comparisons alone); "
-    "required where the score range is narrower.",
+    help="Smallest margin of a pair where a user gives none. Default: 2 on a score range of 1 to 10, the same "
+    "part of another one to one digit (20 of 0 to 100); 1 for labels and for comparisons alone.",
 )
 @click.option(
     "--on-error",
@@ -91,6 +126,10 @@ def import_command(
     out: Path,
     form: str,
     fields: dict[str, str],
+    score_columns: dict[str, str],
+    values: dict[str, str],
+    keep: tuple[str, ...],
+    drop: tuple[str, ...],
     recipe: str | None,
     judge: str | None,
     license_: str | None,
@@ -101,7 +140,8 @@ def import_command(
     """Import INPUTs into a new store: JSON Lines, JSON, CSV, TSV or Parquet, also with .gz or .zst,
     patterns such as 'data/*.jsonl', and hf://datasets/org/name/file.
 
-    Each row is a query with its responses and their scores:
+    Each row is a query with its responses and their scores, or has another shape: see --format. Rows of a key
+    and scores belong to the responses of the other files.
 
     \b
     {"query_id": "m-1", "domain": "math", "query": "1+1等于几？", "responses": [
@@ -110,6 +150,7 @@ def import_command(
     \b
     coigp import answers.jsonl --out store --domain math
     coigp import halluqa.jsonl --out store --domain chat --score-range 0 1 --default-threshold 1 --on-error skip
+    coigp import answers.jsonl scores.csv --out store --domain chat
     coigp import scores.csv --out store --domain chat --map query=question,text=output
     coigp import cvalues/*.jsonl.gz --out store --recipe cvalues
     """
@@ -129,6 +170,10 @@ def import_command(
         form=known.form if form == "auto" else form,
         fields={**known.fields, **fields},
         judge=judge or recipe or UNKNOWN,
+        score_columns=score_columns,
+        values=values,
+        keep=keep,
+        drop=drop,
     )
     config = ImportConfig(form=shape, license=license_, **options)
     paths = find_inputs(inputs)
@@ -140,8 +185,10 @@ def import_command(
         raise
     _print_import(report, json_, written=out)
     if not json_:
-        domains = ", ".join(store.manifest.domains)
-        click.echo(f"wrote {printable(str(out))}: {domains}; default threshold {store.manifest.default_threshold:g}")
+        manifest, domains = store.manifest, ", ".join(store.manifest.domains)
+        low, high = manifest.score_range
+        scale = "" if (low, high) == (1, 10) else f"scores from {low:g} to {high:g}, "
+        click.echo(f"wrote {printable(str(out))}: {domains}; {scale}default threshold {manifest.default_threshold:g}")
 
 
 def _print_import(report: ImportReport, json_: bool, written: Path | None) -> None:
@@ -153,14 +200,24 @@ def _print_import(report: ImportReport, json_: bool, written: Path | None) -> No
             "accounting": accounting,
             "reasons": dict(report.reasons),
             "problems": [problem._asdict() for problem in report.problems],
-            "ignored_fields": dict(report.ignored_fields),
-            "formats": report.forms,
+            "ignored_fields": report.ignored_fields,
+            "kept_fields": dict(report.kept),
+            "dropped_fields": dict(report.dropped),
+            "differing_fields": dict(report.differing),
+            "formats": {path: dict(forms) for path, forms in report.forms.items()},
+            "encodings": report.encodings,
+            "missing_scores": report.missing_scores,
+            "text_scores": report.text_scores,
+            "score_range": report.score_range,
+            "default_threshold": report.default_threshold,
+            "advice": report.advice(),
         }
         click.echo(json_text(result))
         return
-    for path, form in report.forms.items():
-        if form != "nested":
-            click.echo(f"{printable(path)}: read as {form} rows")
+    for path, forms in report.forms.items():
+        if forms and set(forms) != {"nested"}:
+            listed = ", ".join(f"{form} ({count:,})" for form, count in forms.most_common())
+            click.echo(f"{printable(path)}: read as {next(iter(forms)) if len(forms) == 1 else listed} rows")
     for problem in report.problems:
         click.echo(one_line(str(problem)), err=True)
     total = sum(report.reasons.values())
@@ -169,6 +226,5 @@ def _print_import(report: ImportReport, json_: bool, written: Path | None) -> No
     if report.reasons:
         click.echo(table(["reason", "problems"], [[reason, count] for reason, count in report.reasons.most_common()]))
     click.echo(table(["", *names], [[unit, *counts.values()] for unit, counts in accounting.items()]))
-    if report.ignored_fields:
-        ignored = ", ".join(f"{name} ({count})" for name, count in report.ignored_fields.most_common(10))
-        click.echo(f"fields that a store has no place for: {printable(ignored)}")
+    for line in report.advice():
+        click.echo(one_line(line))

@@ -65,18 +65,18 @@ class Lengths:
 
     def keep(
         self,
-        prompts: pa.StringArray,
+        prompts: pa.StringArray | pa.ListArray,
         domains: pa.StringArray,
         prompt_of: Index,
-        responses: pa.StringArray,
+        responses: pa.StringArray | pa.ListArray,
         responses_of: Sequence[Index],
     ) -> Mask:
         """Which rows are at most max_length tokens long; measures all of them.
 
         Args:
-            prompts, domains: Q, of the queries of a batch.
+            prompts, domains: Q, of the queries of a batch; a prompt is one text, or the list of those of its turns.
             prompt_of: R, for each row its place in `prompts`.
-            responses: texts of the batch's responses.
+            responses: texts of the batch's responses, each one text or a list.
             responses_of: for each response that a row shows (two for a pair), R places in `responses`.
 
         Returns:
@@ -103,14 +103,23 @@ class Lengths:
             prompt_and_response=_quantiles(self._total),
         )
 
-    def _of(self, text: pa.StringArray, sides: Sequence[Index]) -> list[Index]:
-        """Token counts of text[side] for each side; every text is tokenized once."""
+    def _of(self, text: pa.StringArray | pa.ListArray, sides: Sequence[Index]) -> list[Index]:
+        """Token counts of text[side] for each side; every text is tokenized once, those of a list are added up."""
         used = np.unique(np.concatenate(sides))
         counts = np.zeros(len(text), dtype=np.int64)
-        texts = [one or "" for one in pc.take(text, pa.array(used)).to_pylist()]
-        encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        counts[used] = [len(one.ids) for one in encoded]
+        taken = pc.take(text, pa.array(used))
+        if pa.types.is_list(taken.type):
+            sizes = pc.list_value_length(taken).to_numpy(zero_copy_only=False)
+            ends = np.concatenate([[0], np.cumsum(sizes)])
+            of_parts = np.concatenate([[0], np.cumsum(self._counts(taken.flatten()))])
+            counts[used] = np.diff(of_parts[ends])
+        else:
+            counts[used] = self._counts(taken)
         return [counts[side] for side in sides]
+
+    def _counts(self, text: pa.StringArray) -> Index:
+        encoded = self.tokenizer.encode_batch_fast([one or "" for one in text.to_pylist()], add_special_tokens=False)
+        return np.array([len(one.ids) for one in encoded], dtype=np.int64)
 
 
 def _quantiles(parts: list[Index]) -> dict[str, int]:

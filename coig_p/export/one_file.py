@@ -16,6 +16,7 @@ from coig_p.errors import UnknownNameError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.selection import one_split, select
+from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.places import check_file
 from coig_p.store.store import Store
 
@@ -55,8 +56,8 @@ def write_pairs(
     with atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out) as stream:
         writer = _ParquetRows(stream, selection.schema) if file_type == "parquet" else _JsonRows(stream)
         for domain in selection.domains:
-            for batch in opened.batches(domain, source):
-                for rows in pair_tables(batch, selection.pairs):
+            for batch in opened.batches(domain, source, schema=PAIRING_SCHEMA):
+                for rows in pair_tables(batch, selection.pairs, shape=selection.shape):
                     writer.write(rows)
                     counts[domain] += rows.num_rows
         writer.close()

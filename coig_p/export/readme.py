@@ -11,10 +11,16 @@ from coig_p.export.trainers import TRAINERS
 from coig_p.export.trainers.forms import Form
 
 
-def readme(form: Form, written: Written, out: Path) -> str:
-    """A README with the YAML that makes load_dataset(DIR) find the splits, and a line that trains."""
+def readme(form: Form, written: Written, out: Path, digest: str) -> str:
+    """A README with the YAML that makes load_dataset(DIR) find the splits, and a line that trains.
+
+    Args:
+        digest: of the rows. datasets names what it keeps of a directory by this YAML and the directory's own
+            name, not by what is in it: without it, rows of an older export come back.
+    """
     patterns = [{"split": name, "path": f"{name}/*.{form.file_type}"} for name in written.splits]
-    head = yaml.safe_dump({"configs": [{"config_name": "default", "data_files": patterns}]}, sort_keys=False)
+    config = {"config_name": "default", "description": f"rows {digest}", "data_files": patterns}
+    head = yaml.safe_dump({"configs": [config]}, sort_keys=False)
     rows = "\n".join(
         f"| {name} | {split.rows:,} | {len(split.shards)} | "
         + ", ".join(f"{domain} {count:,}" for domain, count in split.rows_by_domain.items())
@@ -22,6 +28,8 @@ def readme(form: Form, written: Written, out: Path) -> str:
         for name, split in written.splits.items()
     )
     columns = "\n".join(f"- `{name}`: {kind}" for name, kind in written.columns.items())
+    left_out = sum(split.queries_left_out or 0 for split in written.splits.values())
+    lacking = f"\nLeft out, since the rows cannot show them (`--multi-turn skip`): {left_out:,} queries.\n"
     return f"""---
 {head}---
 
@@ -33,7 +41,7 @@ Written by {written.tool} at threshold {written.threshold:g}. Rows are in an ord
 | split | rows | shards | by domain |
 |---|---|---|---|
 {rows}
-
+{lacking if left_out else ""}
 `shards.json` has the rows of each shard, and `max_steps` of an epoch for a batch size on each of
 {written.world_size} ranks with {written.workers} workers.
 

@@ -51,6 +51,7 @@ class WrittenSplit:
         rows_by_domain: of the rows, by domain.
         epoch: None for a split that is not trained on.
         queries_without_pairs: left out; None for forms whose rows are pairs.
+        queries_left_out: conversations that the rows cannot show; None where none was to be left out.
     """
 
     rows: int
@@ -58,6 +59,7 @@ class WrittenSplit:
     rows_by_domain: Mapping[str, int]
     epoch: Epoch | None = None
     queries_without_pairs: int | None = None
+    queries_left_out: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what does not apply is left out."""
@@ -67,6 +69,8 @@ class WrittenSplit:
         found["rows_by_domain"] = dict(self.rows_by_domain)
         if self.queries_without_pairs is not None:
             found["queries_without_pairs"] = self.queries_without_pairs
+        if self.queries_left_out is not None:
+            found["queries_left_out"] = self.queries_left_out
         return found
 
 

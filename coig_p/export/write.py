@@ -18,6 +18,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +26,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.arrays import Index, Mask
+from coig_p.core.arrays import Index, Mask, hash64
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.lengths import Lengths, read_tokenizer
 from coig_p.errors import DataError, UsageError
 from coig_p.export.readme import readme
 from coig_p.export.results import Epoch, Written, WrittenShard, WrittenSplit
 from coig_p.export.shuffle import Spill, interleaved, parts_for
-from coig_p.export.trainers import TRAINERS, find_form
+from coig_p.export.trainers import TRAINERS, find_form, row_form
 from coig_p.export.trainers.forms import Form
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig, shuffle_keys
 from coig_p.pairs.rows import ResponseRows, Rows, find_rows
 from coig_p.pairs.selection import Selection, SplitPart, one_split, select
+from coig_p.pairs.shapes import held
 from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
+from coig_p.pairs.turns import SKIP
 from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
+from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.store import Store
-from coig_p.store.writing import cut, even_sizes
+from coig_p.store.writing import cut, even_sizes, sha256_of
 
 SHARDS = "shards.json"
 EXPORT = Marker(SHARDS, (b'"tool": "coig-p ', b'"trainer"'))
@@ -105,22 +109,28 @@ def export_store(
         UsageError: an option that cannot be right for this store, or `out` cannot be used.
         DataError: a row that the trainer could not learn from, or no rows at all.
     """
-    form = find_form(config.trainer, conversational=config.conversational, system=config.system)
+    choose = partial(find_form, config.trainer, conversational=config.conversational, system=config.system)
+    choose()  # what cannot be right for any store is said before one is opened
     opened = store if isinstance(store, Store) else Store.open(store)
     check_export(out, opened.path, overwrite)
+    manifest = opened.manifest
+    splits = (one_split(manifest, config.split, config.splits),)
+    holds = held(manifest, config.domains or manifest.domains, splits)
+    form = choose(holds=holds, multi_turn=config.pairs.multi_turn)
     selection = select(
-        opened.manifest,
+        manifest,
         replace(config.pairs, format=form.rows),
         domains=config.domains,
-        splits=(one_split(opened.manifest, config.split, config.splits),),
+        splits=splits,
         cut=config.splits,
         order=config.order,
         weights=config.weights,
+        form=row_form(form),
     )
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
     source = _Source(opened, selection, form, config.system, lengths)
     with atomic_directory(out) as root:
-        splits = {
+        written_splits = {
             name: _write_split(root, name, form, sides, source)
             for name, sides in source.spill(root / _SPILLED, advance).items()
         }
@@ -134,12 +144,14 @@ def export_store(
             world_size=selection.order.world_size or 1,
             workers=selection.order.workers or 0,
             weights={domain: selection.weights[domain] for domain in config.weights},
-            splits=splits,
+            splits=written_splits,
             tokens=lengths.report() if lengths is not None else None,
         )
         texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
         texts |= TRAINERS[form.trainer].config_files(form, written, str(out))
-        texts["README.md"] = readme(form, written, out)
+        shards = [shard.path for split in written_splits.values() for shard in split.shards]
+        digest = hash64(" ".join(sha256_of(root / shard) for shard in shards))
+        texts["README.md"] = readme(form, written, out, f"{digest:016x}")
         for file, text in texts.items():
             (root / file).write_text(text, encoding="utf-8", newline="\n")
     return written
@@ -163,6 +175,7 @@ class _Source:
         self.parts = selection.parts(self._clusters())
         self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
         self.without_pairs: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self._before: Counter[tuple[str, str, int]] = Counter()
 
     def _clusters(self) -> dict[str, str]:
@@ -191,7 +204,7 @@ class _Source:
         }
         try:
             for domain in self.selection.domains:
-                for batch in self.store.batches(domain, split):
+                for batch in self.store.batches(domain, split, schema=PAIRING_SCHEMA):
                     for part in self.parts:
                         self._deal(batch, part, domain, spilled[part.name])
                     if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
@@ -207,8 +220,10 @@ class _Source:
             )
         for name, sides in spilled.items():
             if not sum(side.rows for side in sides):
-                left_out = sum(self.lengths.too_long.values()) if self.lengths else 0
-                why = f"; {left_out:,} rows were too long" if left_out else ""
+                too_long = sum(self.lengths.too_long.values()) if self.lengths else 0
+                why = f"; {too_long:,} rows were too long" if too_long else ""
+                if self.left_out[name]:
+                    why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
                 raise DataError(
                     f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. "
                     "Choose a smaller threshold or larger share"
@@ -227,9 +242,14 @@ class _Source:
     def _deal(self, batch: pa.RecordBatch, part: SplitPart, domain: str, sides: list[Spill]) -> None:
         if part.only is not None:
             batch = part.only.keep(batch)
+        shape, name = self.selection.shape, part.name
+        left_out = shape.left_out(batch)
+        if left_out is not None:
+            self.left_out[name] += int(left_out.sum())
+            batch = batch.filter(pa.array(~left_out))
         if not batch.num_rows:
             return
-        rows, name = find_rows(batch, self.selection.pairs), part.name
+        rows = find_rows(batch, self.selection.pairs, shape)
         if self.form.rows == "sft":
             rows = rows.take(_best(rows))
             self.without_pairs[name] += batch.num_rows - len(rows)
@@ -243,10 +263,8 @@ class _Source:
             self._add(shown, name, domain, one.copy, sides)
 
     def _short(self, rows: Rows, lengths: Lengths) -> Mask:
-        batch = rows.batch
-        return lengths.keep(
-            batch.column("query"), batch.column("domain"), rows.found.query, rows.responses.text, rows.sides
-        )
+        prompts, answers = rows.measured()
+        return lengths.keep(prompts, rows.batch.column("domain"), rows.found.query, answers, rows.sides)
 
     def _add(self, rows: Rows, name: str, domain: str, copy: int, sides: list[Spill]) -> None:
         done = 0
@@ -304,6 +322,7 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: 
         rows_by_domain=dict(source.counts[name]),
         epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
         queries_without_pairs=source.without_pairs[name] if form.rows == "sft" else None,
+        queries_left_out=source.left_out[name] if source.selection.shape.multi_turn == SKIP else None,
     )
 
 

@@ -8,7 +8,6 @@ this way gives what that way would give, or nothing.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +26,9 @@ class CleanRows(NamedTuple):
 
     Attributes:
         batch: of RAW_SCHEMA; query_id may be null, and domain is as the rows have it.
-        models: for each row, who answered, sorted.
     """
 
     batch: pa.RecordBatch
-    models: list[tuple[str, ...]]
 
 
 def clean_rows(block: Lines | RawRow, score_range: tuple[float, float]) -> CleanRows | None:
@@ -68,33 +65,39 @@ def _objects(data: bytes) -> int | None:
 
 def _checked(batch: pa.RecordBatch, score_range: tuple[float, float]) -> CleanRows | None:
     """What `coig_p.ingest.intake` asks of each value, asked of columns."""
-    ids, queries, lists, comparisons = (
-        batch.column(name) for name in ("query_id", "query", "responses", "comparisons")
-    )
+    ids, queries, lists = (batch.column(name) for name in ("query_id", "query", "responses"))
     ids = pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
     responses = lists.flatten()
     models, texts, score_lists = (responses.field(name) for name in ("model", "text", "scores"))
     scores = score_lists.flatten()
-    judges, dimensions, values = (scores.field(name) for name in ("judge", "dimension", "score"))
+    judges, dimensions, values, rationales = (
+        scores.field(name) for name in ("judge", "dimension", "score", "rationale")
+    )
     required = (queries, lists, responses, models, texts, scores, judges, values)
-    if any(column.null_count for column in required) or comparisons.null_count < len(comparisons):
+    absent = (
+        *(batch.column(name) for name in ("messages", "tools", "meta", "comparisons")),
+        *(responses.field(name) for name in ("sample", "extra")),
+    )
+    if any(column.null_count for column in required) or any(len(column) > column.null_count for column in absent):
         return None
-    if any(_has_blank(column) for column in (ids, queries, batch.column("source"), models, texts, judges, dimensions)):
+    named = (ids, queries, batch.column("source"), models, texts, judges, dimensions, rationales)
+    if any(_has_blank(column) for column in named):
         return None
     if not _on_scale(values.to_numpy(zero_copy_only=False), score_range):
         return None
-    answered = _sorted_models(models.dictionary_encode(), lists.offsets.to_numpy())
-    if answered is None:
+    if _answers_twice(models.dictionary_encode(), lists.offsets.to_numpy()):
         return None
     dimensions = pc.fill_null(dimensions, OVERALL)
-    scores = pa.StructArray.from_arrays([judges, dimensions, values], fields=list(SCORE_TYPE))
+    scores = pa.StructArray.from_arrays([judges, dimensions, values, rationales], fields=list(SCORE_TYPE))
     score_lists = pa.ListArray.from_arrays(score_lists.offsets, scores)  # no list of scores is an empty one
-    responses = pa.StructArray.from_arrays([models, texts, score_lists], fields=list(RESPONSE_TYPE))
+    samples = pa.array(np.zeros(len(responses), np.int32))
+    parts = [models, samples, texts, responses.field("extra"), score_lists]
+    responses = pa.StructArray.from_arrays(parts, fields=list(RESPONSE_TYPE))
     lists = pa.ListArray.from_arrays(lists.offsets, responses)
     for name, column in (("query_id", ids), ("responses", lists)):
         at = RAW_SCHEMA.get_field_index(name)
         batch = batch.set_column(at, RAW_SCHEMA.field(at), column)
-    return CleanRows(batch=batch, models=answered)
+    return CleanRows(batch=batch)
 
 
 def _has_blank(texts: pa.StringArray) -> bool:
@@ -115,18 +118,9 @@ def _on_scale(values: np.ndarray, score_range: tuple[float, float]) -> bool:
     return bool((in_range & on_grid & ~minus_zero).all())
 
 
-def _sorted_models(models: pa.DictionaryArray, offsets: np.ndarray) -> list[tuple[str, ...]] | None:
-    """The models of each row, or None where one of them answered twice."""
-    names = models.dictionary.to_pylist()
-    codes = models.indices.to_numpy()
-    known: dict[bytes, tuple[str, ...]] = {}  # most rows are answered by the same models in the same order
-    found = []
-    for begin, end in pairwise(offsets.tolist()):
-        key = codes[begin:end].tobytes()
-        if key not in known:
-            row = sorted({names[code] for code in codes[begin:end]})
-            if len(row) < end - begin:
-                return None
-            known[key] = tuple(row)
-        found.append(known[key])
-    return found
+def _answers_twice(models: pa.DictionaryArray, offsets: np.ndarray) -> bool:
+    """Whether one row has two responses of one model."""
+    codes = models.indices.to_numpy().astype(np.int64)
+    sizes = np.diff(offsets)
+    pairs = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes) * max(1, len(models.dictionary)) + codes
+    return len(np.unique(pairs)) < len(pairs)

@@ -7,14 +7,13 @@ remembered, so that what was not is told.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
-from coig_p.ingest.values import Rejected
+from coig_p.ingest.values import Rejected, as_number
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
 
@@ -22,29 +21,71 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "query_id": ("query_id", "prompt_id", "question_id", "id", "uuid", "编号"),
     "domain": ("domain", "领域"),
     "source": ("source", "来源"),
-    "query": ("query", "prompt", "instruction", "question", "问题", "提问", "指令"),
-    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复"),
+    "query": ("query", "prompt", "instruction", "question", "问题", "提问", "指令", "提示词"),
+    "input": ("input", "输入"),
+    "messages": ("messages", "conversations", "conversation", "dialogue", "dialog", "trajectory", "对话"),
+    "context": ("context",),
+    "history": ("history", "历史"),
+    "system": ("system", "system_prompt", "系统提示"),
+    "tools": ("tools", "functions"),
+    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出"),
     "model": ("model", "model_name", "模型"),
     "sample": ("sample",),
     "judge": ("judge", "评委", "评审模型", "裁判"),
     "dimension": ("dimension", "维度"),
     "score": ("score", "rating", "分数", "得分", "评分"),
     "rationale": ("rationale", "理由"),
-    "system": ("system", "system_prompt"),
-    "history": ("history",),
-    "tools": ("tools", "functions"),
-    "chosen": ("chosen", "优选"),
-    "rejected": ("rejected", "rejected_response", "rejected_messages", "劣选"),
-    "chosen_score": ("chosen_score", "score_chosen", "chosen_rating", "rating_chosen"),
-    "rejected_score": ("rejected_score", "score_rejected", "rejected_rating", "rating_rejected"),
-    "chosen_model": ("chosen_model", "model_chosen"),
-    "rejected_model": ("rejected_model", "model_rejected"),
-    "label": ("label",),
+    "chosen": ("chosen", "chosen_response", "pos_resp", "优选"),
+    "rejected": ("rejected", "rejected_response", "rejected_messages", "neg_resp", "劣选"),
+    **{
+        f"{side}_score": tuple(
+            name
+            for what in ("score", "rating", "avg_rating", "reward")
+            for name in (f"{side}_{what}", f"{what}_{side}", f"{side}-{what}", f"{side}_response_{what}")
+        )
+        for side in ("chosen", "rejected")
+    },
+    **{
+        f"{side}_model": (f"{side}_model", f"model_{side}", f"{side}-model", f"{side}_model_name")
+        for side in ("chosen", "rejected")
+    },
+    "label": ("label", "kto_tag"),
     "winner": ("winner",),
+    "extra": ("extra",),
 }
 """Our names -> what rows call them, the usual first. A name that is not here stands for itself."""
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_SIDED = tuple(
+    f"{what}_{side}"
+    for what in ("response", "model", "score", "scores", "conversation")
+    for side in ("a", "b", "0", "1", "2")
+)
+MAPPABLE: tuple[str, ...] = (
+    *ALIASES,
+    *("responses", "comparisons", "completions", "answers", "generations", "ratings", "rank", "margin", "output"),
+    *_SIDED,
+)
+"""Our names that `--map` takes."""
+
+NO_PLACE = frozenset(
+    ("image", "images", "image_url", "image_urls", "image_path", "rejected_images", "图片", "图像", "pixel_values")
+) | {"audio", "audios", "input_audio", "音频", "video", "videos", "视频"}
+"""Fields that carry meaning and have no place in a store: a row that has one is refused."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first pass over every row of an import found: see `coig_p.ingest.survey`.
+
+    Attributes:
+        numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
+        row_numbers: fields such as id that number rows, and are no query's id.
+        forms: of the rows.
+    """
+
+    numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
+    row_numbers: Collection[str] = ()
+    forms: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -53,11 +94,15 @@ class FormConfig:
 
     Attributes:
         form: one of `coig_p.ingest.forms.FORMS`, or "auto" to take what each row looks like.
-        fields: our name for a field -> the row's.
+        fields: our name for a field, one of MAPPABLE -> the row's.
         judge: who judged, where the row does not say.
         drop: fields of a row that are left unread on purpose, also where they carry meaning.
-        values: of a winner's column: "first", "second" or "tie" -> the value that says so, as text.
+        values: of a winner's column: "first", "second" or "tie" -> the value that says so, as text;
+            several with | between them; "negative" and "positive" are all such numbers.
         score_columns: judge -> the column that holds its scores, where each judge has one.
+        keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
+            are not lost.
+        survey: what is known of the import as a whole; without it a row is read by itself.
     """
 
     form: str = "auto"
@@ -66,8 +111,13 @@ class FormConfig:
     drop: Collection[str] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
+    keep: Collection[str] = ()
+    survey: Survey = field(default_factory=Survey)
 
     def __post_init__(self) -> None:
+        for name in self.fields:
+            if name not in MAPPABLE:
+                raise UnknownNameError("field", name, MAPPABLE)
         for name in self.values:
             if name not in ("first", "second", "tie"):
                 raise UnknownNameError("value", name, ("first", "second", "tie"))
@@ -104,16 +154,27 @@ class Fields:
         given: without the fields that are dropped on purpose.
         row: those of them that are filled: neither null nor empty.
         read: names of the row that were read.
+        unread: fields within the row's values that were not read, as `messages.weight`.
         names: for `Shaped`.
         textual: every value is text (CSV); what reads as a number is one.
     """
 
     def __init__(self, row: Mapping[str, Any], config: FormConfig, textual: bool = False) -> None:
-        self.given = {name: value for name, value in row.items() if name not in config.drop}
-        self.row = {name: value for name, value in self.given.items() if not _empty(value)}
+        self.given = {name: value for name, value in row.items() if name not in config.drop} if config.drop else row
+        self.row = {name: value for name, value in self.given.items() if (value or value == 0) and value == value}
         self.config, self.textual = config, textual
         self.read: set[str] = set()
+        self.unread: set[str] = set()
         self.names: dict[str, str] = {}
+        self._known = known_names(tuple(self.row), tuple(config.fields.items()), tuple(config.survey.row_numbers))
+
+    def all(self, ours: str) -> tuple[str, ...]:
+        """Every filled field of the row that may be `ours`, the usual name first."""
+        return self._known.get(ours, ())
+
+    def without(self, ours: Collection[str]) -> bool:
+        """Whether the row has none of these filled."""
+        return self._known.keys().isdisjoint(ours)
 
     def name(self, ours: str) -> str:
         """What the row calls a field; our own name where it has none.
@@ -121,22 +182,28 @@ class Fields:
         Raises:
             Rejected: two filled fields for one thing, which do not say the same.
         """
-        if ours in self.config.fields:
-            return self.config.fields[ours]
-        found = [name for name in ALIASES.get(ours, (ours,)) if name in self.row]
-        if len(found) > 1 and ours != "query_id" and any(self.row[name] != self.row[found[0]] for name in found):
-            raise Rejected(
-                found[1],
-                "ambiguous",
-                f"{' and '.join(found)} may both be the {ours}: say which with --map {ours}={found[0]}, "
-                f"and leave the other out with --drop {found[1]}",
-            )
-        self.read.update(found[1:])
-        return found[0] if found else ours
+        found = self._known.get(ours)
+        if found is None:
+            return self.config.fields.get(ours, ours)
+        return found[0] if len(found) == 1 else self._agreed(ours, found)
+
+    def _agreed(self, ours: str, found: Sequence[str]) -> str:
+        first = number(self.row[found[0]])
+        for other in found[1:]:
+            if number(self.row[other]) == first:
+                self.read.add(other)
+            elif ours != "query_id":  # of two ids the more usual name wins, and the other is told as unread
+                raise Rejected(
+                    other,
+                    "ambiguous",
+                    f"{found[0]} and {other} may both be the {ours}: say which with --map {ours}={found[0]}, "
+                    f"and leave the other out with --drop {other}",
+                )
+        return found[0]
 
     def has(self, ours: str) -> bool:
         """Whether the row has a filled field."""
-        return self.name(ours) in self.row
+        return ours in self._known
 
     def get(self, ours: str) -> Any:
         """A field's value, also an empty one, None where it is not there; it counts as read."""
@@ -150,15 +217,18 @@ class Fields:
 
     def put(self, target: dict[str, Any], key: str, ours: str, path: str) -> None:
         """Move the field `ours` to target[key], which stands at `path`, where the row has it."""
-        if self.has(ours):
-            target[key] = self.get(ours)
-        self.names[path] = self.name(ours)
+        name = self.names[path] = self.name(ours)
+        if name in self.row:
+            self.read.add(name)
+            target[key] = self.row[name]
 
     def common(self) -> dict[str, Any]:
         """query_id, domain and source, where the row has them."""
         row: dict[str, Any] = {}
-        for name in ("query_id", "domain", "source"):
+        for name in ("query_id", "domain"):
             self.put(row, name, name, name)
+        if not isinstance(self.row.get(self.name("source")), (list, dict)):  # of more than one it is not this
+            self.put(row, "source", "source", "source")
         return row
 
     def judge(self) -> Any:
@@ -166,17 +236,69 @@ class Fields:
         return self.get("judge") if self.has("judge") else self.config.judge
 
     def shaped(self, value: dict[str, Any]) -> Shaped:
-        """The row in the nested shape; what was not read is told."""
-        return Shaped(value, self.names, sorted(self.row.keys() - self.read))
+        """The row in the nested shape; what was not read is told.
+
+        Raises:
+            Rejected: what was not read carries meaning and has no place.
+        """
+        rest = self.row.keys() - self.read
+        lost = rest & NO_PLACE
+        if lost and "all" not in self.config.keep and (lost := lost - set(self.config.keep)):
+            name = min(lost)
+            raise Rejected(
+                name,
+                "no-place",
+                f"a store holds text alone, and without {name} the row says something else: leave such rows out, "
+                f"or read them without it: --drop {name}",
+            )
+        return Shaped(value, self.names, sorted(rest | self.unread))
+
+
+@lru_cache(maxsize=4096)
+def known_names(
+    row: tuple[str, ...], mapped: tuple[tuple[str, str], ...], numbering: tuple[str, ...] = ()
+) -> Mapping[str, tuple[str, ...]]:
+    """Our names for the fields of a row -> those of its names that may be meant, the usual first.
+
+    Args:
+        mapped: what --map says: our name, the row's. It is meant alone, and means nothing else.
+        numbering: fields that number rows, and are no query's id.
+    """
+    taken = {theirs for _, theirs in mapped}
+    found: dict[str, list[str]] = {}
+    for name in row:
+        if name not in taken:
+            plain = name.strip().lower()
+            for ours in _OURS.get(plain, (name,)):
+                if ours == "query_id" and name in numbering:
+                    continue
+                found.setdefault(ours, []).append(name)
+    for ours, theirs in mapped:
+        found.pop(ours, None)
+        if theirs in row:
+            found[ours] = [theirs]
+    # Sorting is stable: of two spellings of one name the row's first comes first.
+    return {ours: tuple(sorted(names, key=lambda name: _rank(ours, name))) for ours, names in found.items()}
+
+
+def _rank(ours: str, name: str) -> int:
+    usual = ALIASES.get(ours, (ours,))
+    plain = name.strip().lower()
+    return 2 * usual.index(plain) + (name != plain) if plain in usual else 2 * len(usual)
+
+
+_OURS: dict[str, list[str]] = {}
+for _ours, _theirs in ALIASES.items():
+    for _their in _theirs:
+        _OURS.setdefault(_their, []).append(_ours)
 
 
 def number(value: Any) -> Any:
-    """A number where text reads as one, anything else as it is."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        found = float(value)
-        return found if math.isfinite(found) else value
-    return value
+    """A number where text reads as one, also in full-width digits; anything else as it is."""
+    found = as_number(value) if isinstance(value, str) else None
+    return value if found is None else found
 
 
-def _empty(value: Any) -> bool:
-    return value is None or value == "" or value == [] or value == {}
+def empty(value: Any) -> bool:
+    """Whether a field that holds this is not there: null, "", [], {} and NaN; 0 and false are values."""
+    return not ((value or value == 0) and value == value)

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,16 +22,23 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
 from coig_p.ingest.bulk import clean_rows
+from coig_p.ingest.config import (
+    COMPARISONS_THRESHOLD,
+    SCORE_RANGE,
+    ImportConfig,
+    check_default_threshold,
+    scaled_threshold,
+)
+from coig_p.ingest.fields import Survey
 from coig_p.ingest.forms import detect
-from coig_p.ingest.intake import DEFAULT_THRESHOLD, ImportConfig, Intake, shaped
-from coig_p.ingest.readers import RawRow, find_inputs, has_lines, read_blocks, read_rows
+from coig_p.ingest.intake import Intake, shaped
+from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
+from coig_p.ingest.survey import score_range, survey
 from coig_p.schema import UNITS
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, describe_file, sha256_of, write_store
-
-COMPARISONS_THRESHOLD = 1.0  # "A wins" is 1 and 0
 
 
 def import_files(
@@ -56,16 +64,31 @@ def import_files(
     paths = find_inputs(inputs)
     target = Path(out)
     check_target(target, overwrite)
-    report = ImportReport()
+    encodings = {path: file_encoding(path, config.encoding) for path in paths}
+    report = ImportReport(domain_is_given=config.domain is not None or config.default_domain is not None)
+    report.encodings = {
+        str(path): found for path, found in encodings.items() if found.lower() != config.encoding.lower()
+    }
+    found, asked = survey(encodings, config.form), config.score_range
+    config = replace(
+        config,
+        form=replace(config.form, survey=found),
+        score_range=config.score_range or score_range(found) or SCORE_RANGE,
+    )
+    report.score_range = config.score_range
     with atomic_directory(target) as root, ThreadPoolExecutor(1) as hashing:
         hashes = [hashing.submit(sha256_of, path) for path in paths]
         spool_folder = root / "spool"
         spool_folder.mkdir()
         with (root / "rejects.jsonl").open("w", encoding="utf-8", newline="\n") as rejects:
             intake = Intake(config, report, rejects, _names(paths), spool_folder)
-            for path in paths:
-                _take_in(path, intake, advance)
+            columns_there: set[str] = set()
+            for path, encoding in encodings.items():
+                _take_in(path, encoding, intake, columns_there, advance)
+            _check_whole(config, report, asked, columns_there)
             spools = intake.close()
+        report.default_threshold = _default_threshold(config, report)
+        _say_more(config, report)
         problems = sum(report.reasons.values())
         if problems and config.on_error == "fail":
             raise ImportFailed(
@@ -84,8 +107,8 @@ def import_files(
             root,
             [Part(spool.domain, config.split, spool.queries, spool.batches()) for spool in spools],
             Manifest(
-                score_range=config.score_range,
-                default_threshold=_default_threshold(config, report),
+                score_range=intake.score_range,
+                default_threshold=report.default_threshold,
                 tool=f"coig-p {__version__}",
                 files=tuple(extra),
                 sources=tuple(
@@ -96,8 +119,12 @@ def import_files(
                     "domain": config.domain,
                     "domain_map": dict(config.domain_map),
                     "split": config.split,
-                    "format": {names[path]: form for path, form in report.forms.items()},
+                    "format": {names[path]: ", ".join(forms) for path, forms in report.forms.items()},
                     "fields": dict(config.form.fields),
+                    "score_columns": dict(config.form.score_columns),
+                    "values": dict(config.form.values),
+                    "keep": sorted(config.form.keep),
+                    "drop": sorted(config.form.drop),
                     "encoding": config.encoding,
                     "on_error": config.on_error,
                 },
@@ -108,29 +135,60 @@ def import_files(
     return Store.open(target), report
 
 
-def _take_in(path: Path, intake: Intake, advance: Advance) -> None:
-    """Every row of a file, whole blocks at once where that can be."""
-    config, file = intake.config, str(path)
+def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str], advance: Advance) -> None:
+    """Every row of a file, whole blocks at once where that can be; which columns of scores it has is added."""
+    config, forms = intake.config, intake.report.forms.setdefault(str(path), Counter())
+    columns = set(config.form.score_columns.values())
 
     def add(rows: Iterable[RawRow]) -> None:
-        forms = intake.report.forms
         for row in rows:
-            if file not in forms and isinstance(row.value, dict):
-                forms[file] = detect(row.value, config.form)
-            intake.add(shaped(row, forms.get(file, "nested"), config.form))
+            form = "nested"
+            if isinstance(row.value, dict):
+                form = detect(row.value, config.form)
+                forms[form] += 1
+                columns_there.update(columns & row.value.keys())
+            intake.add(shaped(row, form, config.form))
 
-    may_be_nested = config.form.form in ("auto", "nested") and not config.form.fields
-    if not (may_be_nested and has_lines(path) and codecs.lookup(config.encoding).name == "utf-8"):
-        add(read_rows(path, config.encoding, advance))
+    may_be_nested = config.form.form in ("auto", "nested") and not config.form.fields and not config.form.drop
+    if not (may_be_nested and has_lines(path) and codecs.lookup(read_as(encoding)).name == "utf-8"):
+        add(read_rows(path, encoding, advance))
         return
-    check = partial(clean_rows, score_range=config.score_range)
-    for block, clean in in_order(check, read_blocks(path, advance)):
+    check = partial(clean_rows, score_range=intake.score_range)
+    for block, clean in in_order(check, read_blocks(path, encoding, advance)):
         if isinstance(block, RawRow):
             add([block])
-        elif clean is not None and intake.report.forms.get(file, "nested") == "nested" and intake.add_clean(clean):
-            intake.report.forms[file] = "nested"
+        elif clean is not None and intake.add_clean(clean):
+            forms["nested"] += clean.batch.num_rows
         else:
-            add(block.rows(config.encoding))
+            add(block.rows(read_as(encoding)))
+
+
+def _check_whole(
+    config: ImportConfig, report: ImportReport, asked: tuple[float, float] | None, columns_there: set[str]
+) -> None:
+    """Raise UsageError where the import as a whole is not what the options say, or not what its first rows said.
+
+    Args:
+        asked: the range of scores that the user gave.
+    """
+    for judge, column in config.form.score_columns.items():
+        if column not in columns_there:
+            raise UsageError(f"--score-column {judge}={column}: no row has a field {column}")
+    forms = Survey(forms=tuple(dict.fromkeys(form for found in report.forms.values() for form in found)))
+    said = score_range(forms)
+    if asked is None and said not in (None, report.score_range):
+        low, high = said or SCORE_RANGE
+        raise UsageError(f"rows further down are scored from {low:g} to {high:g}: pass --score-range {low:g} {high:g}")
+
+
+def _say_more(config: ImportConfig, report: ImportReport) -> None:
+    """Say which names that were given stand in no row, and what became of ids."""
+    unknown = [name for name in config.form.keep if name != "all" and not report.kept[name]]
+    unknown += [name for name in config.form.drop if not report.dropped[name]]
+    if unknown:
+        report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
+    for name in sorted(config.form.survey.row_numbers):
+        report.notes.append(f"{name} numbers rows, since prompts come again under other values: it is no query's id")
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:
@@ -140,7 +198,10 @@ def _names(paths: Sequence[Path]) -> dict[str, str]:
 
 
 def _default_threshold(config: ImportConfig, report: ImportReport) -> float:
+    assert report.score_range is not None
     if config.default_threshold is not None:
-        return config.default_threshold
+        return check_default_threshold(config.default_threshold, report.score_range)
     stored = {unit: report.counts[unit]["stored"] for unit in UNITS}
-    return COMPARISONS_THRESHOLD if stored["comparisons"] and not stored["scores"] else DEFAULT_THRESHOLD
+    verdicts = stored["comparisons"] and not stored["scores"]
+    labels = report.score_range == (0, 1) and all(set(forms) <= {"kto"} for forms in report.forms.values())
+    return COMPARISONS_THRESHOLD if verdicts or labels else scaled_threshold(report.score_range)

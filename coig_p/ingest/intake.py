@@ -1,43 +1,61 @@
 """Upstream rows on their way into a store: every value checked, everything counted.
 
 Rows are checked one at a time, or a block at once where `coig_p.ingest.bulk` finds nothing unusual in it,
-and spooled to disk by domain. Memory grows with the number of queries (an index of ids), not with
-their text.
+and spooled to disk by domain. Rows of one query become one when all are there (`coig_p.ingest.merge`). Memory
+grows with the number of queries (an index of ids), not with their text.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from coig_p.errors import UnknownNameError, UsageError
-from coig_p.ingest.accounting import SHOWN, ImportReport, Problem
+from coig_p.ingest.accounting import (
+    KINDS,
+    SHOWN,
+    ImportReport,
+    Problem,
+    is_missing_comparison,
+    is_missing_score,
+    scores_in,
+    units_in,
+)
 from coig_p.ingest.bulk import CleanRows
+from coig_p.ingest.config import SCORE_RANGE, ImportConfig
 from coig_p.ingest.fields import FormConfig
 from coig_p.ingest.forms import shape
-from coig_p.ingest.readers import RawRow, check_encoding
-from coig_p.ingest.spool import Spool, digest
-from coig_p.ingest.values import Rejected, comparison_at, number_at, shown, text_at
-from coig_p.pairs.config import check_threshold
-from coig_p.schema import (
-    COMPARISON_TYPE,
-    OVERALL,
-    RESPONSE_TYPE,
-    SCORE_TYPE,
-    UNITS,
-    check_domain,
-    check_split,
-    domain_problem,
-    on_grid,
+from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
+from coig_p.ingest.merge import Origin
+from coig_p.ingest.readers import RawRow
+from coig_p.ingest.spool import Spool
+from coig_p.ingest.values import (
+    Rejected,
+    answer_at,
+    comparison_at,
+    digest,
+    extra_at,
+    identity_of,
+    is_missing,
+    json_at,
+    number_at,
+    object_at,
+    optional_text,
+    query_id_at,
+    said_at,
+    sample_at,
+    shown,
+    text_at,
 )
+from coig_p.schema import COMPARISON_TYPE, OVERALL, RESPONSE_TYPE, SCORE_TYPE, UNITS, domain_problem
 
-DEFAULT_THRESHOLD = 2.0  # COIG-P, section 3.3
+__all__ = ["ImportConfig", "Intake", "Row", "shaped"]
+
 _NO_RESPONSES = "missing. If rows have another shape, name it with --format, or its fields with --map"
 _FIELDS = {
     "responses.": frozenset(part.name for part in RESPONSE_TYPE),
@@ -46,114 +64,52 @@ _FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class ImportConfig:
-    """How upstream rows become a store.
-
-    Attributes:
-        domain: the domain of every row; otherwise each row names its own.
-        domain_map: new names for the rows' own domains.
-        split: the split of every row.
-        score_range: lowest and highest score that a judge may give.
-        default_threshold: the store's; 2, or 1 where it holds comparisons alone. Must be given
-            where the score range is narrower than 2.
-        on_error: "fail" writes nothing if anything is wrong; "skip" leaves out the smallest
-            unit that is wrong and lists it in rejects.jsonl.
-        license: of the sources, for the manifest.
-        form: how rows are shaped.
-        default_domain: the domain of rows that name none.
-        encoding: of text files.
-    """
-
-    domain: str | None = None
-    domain_map: Mapping[str, str] = field(default_factory=dict)
-    split: str = "train"
-    score_range: tuple[float, float] = (1.0, 10.0)
-    default_threshold: float | None = None
-    on_error: str = "fail"
-    license: str | None = None
-    form: FormConfig = field(default_factory=FormConfig)
-    default_domain: str | None = None
-    encoding: str = "utf-8"
-
-    def __post_init__(self) -> None:
-        if self.domain is not None:
-            check_domain(self.domain)
-            if self.domain_map:
-                raise UsageError("give a domain for all rows or a domain map, not both")
-        for new in (*self.domain_map.values(), *filter(None, [self.default_domain])):
-            check_domain(new)
-        check_encoding(self.encoding)
-        check_split(self.split)
-        low, high = self.score_range
-        if not (math.isfinite(low) and math.isfinite(high) and low < high and on_grid(low) and on_grid(high)):
-            raise UsageError(f"score range {low:g} {high:g}: give a lower and a higher number with at most 4 decimals")
-        if self.default_threshold is None:
-            if high - low < DEFAULT_THRESHOLD:
-                raise UsageError(
-                    f"the score range {low:g} to {high:g} is narrower than the default threshold of "
-                    f"{DEFAULT_THRESHOLD:g}: give --default-threshold"
-                )
-        elif check_threshold(self.default_threshold) > high - low:
-            raise UsageError(
-                f"default threshold {self.default_threshold:g}: no two scores from {low:g} to {high:g} are so far apart"
-            )
-        if self.on_error not in ("fail", "skip"):
-            raise UnknownNameError("on_error", self.on_error, ("fail", "skip"))
-
-
 class Row(NamedTuple):
     """A row on its way through the checks.
 
     Attributes:
         value: in the nested shape; `raw` is as the file has it.
-        merge_same: whether a response with model and text of an earlier one is that one, as where
-            each row is one score or one pair.
+        problem: why it could not be read or brought into that shape.
+        textual: every value of the file is text.
     """
 
     file: str
     line: int
     value: Any
-    problem: tuple[str, str] | None
+    problem: Rejected | None
     raw: Any
     upstream: Callable[[str], str]
     ignored: Collection[str]
-    merge_same: bool
+    textual: bool
 
 
 def shaped(row: RawRow, form: str, config: FormConfig) -> Row:
     """A row of a file in the nested shape, with what says where its values came from."""
-    if row.problem is not None or not isinstance(row.value, dict):
-        return Row(
-            file=row.file,
-            line=row.line,
-            value=row.value,
-            problem=row.problem,
-            raw=row.value,
-            upstream=lambda field: field,
-            ignored=(),
-            merge_same=False,
-        )
-    found = shape(row.value, form, config, textual=row.textual)
-    return Row(
+    whole = Row(
         file=row.file,
         line=row.line,
-        value=found.value,
-        problem=None,
+        value=row.value,
+        problem=None if row.problem is None else Rejected("", *row.problem),
         raw=row.value,
-        upstream=found.upstream,
-        ignored=found.ignored,
-        merge_same=form != "nested",
+        upstream=lambda field: field,
+        ignored=(),
+        textual=row.textual,
     )
+    if row.problem is not None or not isinstance(row.value, dict):
+        return whole
+    try:
+        found = shape(row.value, form, config, textual=row.textual)
+    except Rejected as rejected:
+        return whole._replace(problem=rejected)
+    return whole._replace(value=found.value, upstream=found.upstream, ignored=found.ignored)
 
 
 class _Seen(NamedTuple):
     """What must be remembered of a query to judge later rows of the same query_id."""
 
-    text: bytes
+    identity: bytes
     domain: str
     place: int
-    models: tuple[str, ...]
 
 
 class Intake:
@@ -163,59 +119,57 @@ class Intake:
         self, config: ImportConfig, report: ImportReport, rejects: IO[str], names: Mapping[str, str], folder: Path
     ) -> None:
         self.config, self.report, self.rejects, self.names, self.folder = config, report, rejects, names, folder
+        self.score_range = config.score_range or SCORE_RANGE
+        self.keep = frozenset(config.form.keep)
         self.seen: dict[str, _Seen] = {}
-        self.answers: dict[str, dict[str | bytes, bytes]] = {}  # of queries whose rows share responses
-        self.model_sets: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.spools: dict[str, Spool] = {}
+        self.keyed = Keyed(folder)
+        self.written: tuple[str, int] | None = None  # of which row the rejects have the whole already
 
     def add(self, row: Row) -> None:
         """Check one row and spool what is right in it."""
         counts = self.report.counts
-        held = _held(row.value) if row.problem is None else dict.fromkeys(UNITS, 0)
+        keyed = row.problem is None and isinstance(row.value, dict) and row.value.get("keyed") is True
+        held = dict.fromkeys(UNITS, 0) if row.problem is not None else units_in(row.value, keyed)
         counts["rows"]["read"] += 1
         for unit in UNITS[1:]:
             counts[unit]["read"] += held[unit]
         try:
             if row.problem is not None:
-                raise Rejected("", *row.problem)
-            query = self._query(row.value)
+                raise row.problem
+            if keyed:
+                self._add_keyed(row)
+                return
+            query, identity = self._query(row)
         except Rejected as rejected:
             self._reject(row, rejected, "row", row.raw, held | {"rows": 1})
             return
-        query_id, domain = query["query_id"], query["domain"]
-        seen = self.seen.get(query_id)
-        models = set(seen.models) if seen else set()
-        known = self.answers.setdefault(query_id, {}) if row.merge_same else None
-        query["responses"], kept_as, merged = self._responses(row, models, known)
-        query["comparisons"] = self._comparisons(row, kept_as)
-        named = tuple(sorted(models))
-        spool = self._spool(domain)
-        place = seen.place if seen else spool.queries
-        # Most queries are answered by the same models: share one tuple among them.
-        self.seen[query_id] = _Seen(
-            text=digest(query["query"]),
-            domain=domain,
-            place=place,
-            models=self.model_sets.setdefault(named, named),
-        )
-        spool.add(place, query, merge_same=row.merge_same)
-        counts["rows"]["merged" if seen else "stored"] += 1
-        counts["responses"]["stored"] += len(kept_as) - merged
-        counts["responses"]["merged"] += merged
-        counts["scores"]["stored"] += sum(len(response["scores"]) for response in query["responses"])
+        responses, kept_as, sampled = self._responses(row)
+        query["responses"], query["comparisons"] = responses, self._comparisons(row, kept_as)
+        seen = self.seen.get(query["query_id"])
+        spool = self._spool(query["domain"])
+        if seen is None:
+            seen = self.seen[query["query_id"]] = _Seen(identity, query["domain"], spool.queries)
+            counts["rows"]["stored"] += 1
+        else:
+            counts["rows"]["merged"] += 1
+        models = {response["model"] for response in responses}
+        plain = len(models) == len(responses) and None not in models
+        spool.add(seen.place, query, self._origin(row, sampled, responses) if sampled else None, plain=plain)
+        counts["responses"]["stored"] += len(responses)
+        counts["scores"]["stored"] += sum(len(response["scores"]) for response in responses)
         counts["comparisons"]["stored"] += len(query["comparisons"] or ())
-        for name in row.ignored:
-            self.report.ignored_fields[name] += 1
+        self._count_unread(row)
 
     def add_clean(self, rows: CleanRows) -> bool:
         """Spool rows whose values are right, at once; False where `add` must look at each.
 
         That is where a query was there before, or a domain is wrong.
         """
-        batch, models = rows.batch, rows.models
+        batch = rows.batch
         digests = [digest(query) for query in batch.column("query").to_pylist()]
         given = batch.column("query_id").to_pylist()
-        ids = [name or f"q-{text.hex()}" for name, text in zip(given, digests, strict=True)]
+        ids = [name or derived_id(text) for name, text in zip(given, digests, strict=True)]
         if len(set(ids)) < len(ids) or not self.seen.keys().isdisjoint(ids):
             return False
         named = batch.column("domain").to_pylist()
@@ -231,14 +185,17 @@ class Intake:
             spool = self._spool(domain)
             of_domain = [at for at, name in enumerate(domains) if name == domain]
             for place, at in enumerate(of_domain, spool.queries):
-                answered = self.model_sets.setdefault(models[at], models[at])
-                self.seen[ids[at]] = _Seen(text=digests[at], domain=domain, place=place, models=answered)
+                self.seen[ids[at]] = _Seen(digests[at], domain, place)
             spool.add_batch(batch if len(of_domain) == len(ids) else batch.take(pa.array(of_domain)))
         responses = batch.column("responses").flatten()
-        held = {"rows": len(ids), "responses": len(responses), "scores": len(responses.field("scores").flatten())}
+        scores = responses.field("scores").flatten()
+        held = {"rows": len(ids), "responses": len(responses), "scores": len(scores)}
         for unit, number in held.items():
             self.report.counts[unit]["read"] += number
             self.report.counts[unit]["stored"] += number
+        if len(scores):
+            extremes = pc.min_max(scores.field("score"))
+            self.report.saw_scores(extremes["min"].as_py(), extremes["max"].as_py())
         return True
 
     def _spool(self, domain: str) -> Spool:
@@ -247,24 +204,28 @@ class Intake:
         return self.spools[domain]
 
     def close(self) -> list[Spool]:
-        """The spool of each domain, in order of first appearance."""
+        """The spool of each domain, in order of first appearance, with all that belongs together in one row."""
+        self._place_keyed()
+        merged: Counter[str] = Counter()
         for spool in self.spools.values():
-            spool.close()
+            spool.close(self._refuse_late, merged)
+        for unit in ("responses", "comparisons"):
+            self.report.counts[unit]["stored"] -= merged[unit]
+            self.report.counts[unit]["merged"] += merged[unit]
+        for name, number in merged.items():
+            if name.startswith("kept ") and number:
+                self.report.differing[name.removeprefix("kept ")] += number
         return list(self.spools.values())
 
-    def _query(self, value: Any) -> dict[str, Any]:
-        """A row's own fields, checked, also against earlier rows of the same query_id."""
+    def _query(self, row: Row) -> tuple[dict[str, Any], bytes]:
+        """A row's own fields, checked, also against earlier rows of the same query_id; and what the query is."""
+        value = row.value
         if not isinstance(value, dict):
             raise Rejected("", "not-an-object", f"{shown(value)} is not an object")
-        text = text_at(value, "query")
-        query_id = value.get("query_id")
-        if query_id is None or query_id == "":
-            query_id = f"q-{digest(text).hex()}"
-        elif isinstance(query_id, int) and not isinstance(query_id, bool):
-            query_id = str(query_id)
-        else:
-            query_id = text_at(value, "query_id")
-        domain = self._domain(value)
+        text, messages, tools = said_at(value)
+        identity = identity_of(text, messages, tools)
+        query_id = query_id_at(value) or derived_id(identity)
+        domain = self._domain(value, row.raw)
         source = None if value.get("source") is None else text_at(value, "source")
         if not isinstance(value.get("responses"), list):
             if "responses" not in value:
@@ -272,20 +233,35 @@ class Intake:
             raise Rejected("responses", "not-a-list", "not a list of responses")
         if not isinstance(value.get("comparisons", []), (list, type(None))):
             raise Rejected("comparisons", "not-a-list", "not a list of comparisons")
+        if messages and messages[-1]["content"]:
+            for at, response in enumerate(value["responses"]):
+                if isinstance(response, dict) and response.get("text") == messages[-1]["content"]:
+                    said = "the conversation's last turn is this very response"
+                    raise Rejected(f"responses[{at}].text", "ends-in-response", said)
         seen = self.seen.get(query_id)
-        if seen is not None and seen.text != digest(text):
-            raise Rejected("query", "two-texts", f"query_id {shown(query_id)} stands for another text further up")
+        if seen is not None and seen.identity != identity:
+            what = "another text" if messages is None and tools is None else "another conversation"
+            raise Rejected("query", "two-texts", f"query_id {shown(query_id)} stands for {what} further up")
         if seen is not None and seen.domain != domain:
             raise Rejected("domain", "two-domains", f"query_id {shown(query_id)} is in {seen.domain} further up")
-        return {"query_id": query_id, "domain": domain, "query": text, "source": source}
+        return {
+            "query_id": query_id,
+            "domain": domain,
+            "query": text,
+            "messages": messages,
+            "tools": tools,
+            "source": source,
+            "meta": self._meta(row),
+        }, identity
 
-    def _domain(self, value: dict[str, Any]) -> str:
+    def _domain(self, value: dict[str, Any], raw: Any = None) -> str:
         if self.config.domain is not None:
             return self.config.domain
         if value.get("domain") is None:
             if self.config.default_domain is not None:
                 return self.config.default_domain
-            raise Rejected("domain", "missing", "missing: pass --domain NAME for all rows")
+            perhaps = [f", or --map domain={name}" for name in KINDS if isinstance(raw, dict) and raw.get(name)]
+            raise Rejected("domain", "missing", f"missing: pass --domain NAME for all rows{''.join(perhaps[:1])}")
         name = text_at(value, "domain")
         domain = self.config.domain_map.get(name, name)
         problem = domain_problem(domain)
@@ -295,56 +271,74 @@ class Intake:
             )
         return domain
 
-    def _responses(
-        self, row: Row, models: set[str], known: dict[str | bytes, bytes] | None
-    ) -> tuple[list[dict[str, Any]], dict[int, int], int]:
-        """The right responses of a row, for each of their old places the new one, and how many of
-        them an earlier row, or this one, has already.
+    def _meta(self, row: Row) -> str | None:
+        """What is kept of a row's other fields."""
+        meta = object_at(row.value.get("meta"), "meta")
+        if isinstance(row.raw, dict):
+            for name in row.ignored:
+                if self._keeps(name) and name in row.raw:
+                    meta[name] = row.raw[name]
+        return json_at(meta, "meta") if meta else None
 
-        `models` holds who answered this query so far and `known`, where equal responses are one,
-        their texts; those of this row are added.
-        """
+    def _keeps(self, name: str) -> bool:
+        return name in self.keep or "all" in self.keep
+
+    def _responses(self, row: Row) -> tuple[list[dict[str, Any]], dict[int, int], list[int]]:
+        """The right responses of a row; for each of their old places the new one; which say their sample."""
         kept: list[dict[str, Any]] = []
         kept_as: dict[int, int] = {}
-        merged = 0
+        sampled = []
         for at, value in enumerate(row.value["responses"]):
             where = f"responses[{at}]"
             try:
                 response = self._response(value, where)
-                again = _answered_before(response, where, models, known)
             except Rejected as rejected:
-                self._reject(row, rejected, "response", value, {"responses": 1, "scores": _scores_in(value)})
+                lost = {"responses": 1, "scores": scores_in(value)}
+                self._reject(row, rejected, "response", value, lost)
                 continue
-            for nth, score in enumerate(value.get("scores") or ()):
-                try:
-                    response["scores"].append(self._score(score, f"{where}.scores[{nth}]"))
-                    self._count_ignored("scores.", score)
-                except Rejected as rejected:
-                    self._reject(row, rejected, "score", score, {"scores": 1})
-            if response["model"] is not None:
-                models.add(response["model"])
-            self._count_ignored("responses.", value)
-            merged += again
-            own = next((place for place, other in enumerate(kept) if again and _same(other, response)), len(kept))
-            kept_as[at] = own
-            if own < len(kept):
-                kept[own]["scores"] += response["scores"]
+            response["scores"] = self._scores(row, value, where)
+            kept_as[at] = len(kept)
+            if response["sample"] is None:
+                response["sample"] = 0
             else:
-                kept.append(response)
-        return kept, kept_as, merged
+                sampled.append(len(kept))
+            kept.append(response)
+        return kept, kept_as, sampled
 
     def _response(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
-        text = text_at(value, "text", where)
-        model = value.get("model")
-        if model is not None and not (isinstance(model, str) and not model.strip()):
-            model = text_at(value, "model", where)
-        else:
-            model = None  # named once all responses of the query are known
+        extra = extra_at(value.get("extra"), f"{where}.extra")
+        text = answer_at(value, "text", where, extra)
+        model = optional_text(value, "model", where)  # where there is none it is named once all are known
         if not isinstance(value.get("scores", []), (list, type(None))):
             raise Rejected(f"{where}.scores", "not-a-list", "not a list of scores")
-        return {"model": model, "text": text, "scores": []}
+        unread = self._unread_in("responses.", value)
+        extra = {**(extra or {}), **{name: value[name] for name in unread if self._keeps_in("responses.", name)}}
+        return {
+            "model": model,
+            "sample": sample_at(value, where),
+            "text": text,
+            "extra": json_at(extra or None, f"{where}.extra"),
+            "scores": [],
+        }
+
+    def _scores(self, row: Row, value: dict[str, Any], where: str) -> list[dict[str, Any]]:
+        """The right scores of a response; one that is null or empty is none."""
+        kept = []
+        for nth, score in enumerate(value.get("scores") or ()):
+            if is_missing_score(score):
+                self.report.missing_scores += 1
+                continue
+            try:
+                kept.append(self._score(score, f"{where}.scores[{nth}]"))
+            except Rejected as rejected:
+                self._reject(row, rejected, "score", score, {"scores": 1})
+                continue
+            self.report.text_scores += isinstance(score["score"], str) and not row.textual
+            self._count_unread_in("scores.", score)
+        self._count_unread_in("responses.", value)
+        return kept
 
     def _score(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -352,10 +346,16 @@ class Intake:
         judge = text_at(value, "judge", where)
         dimension = OVERALL if value.get("dimension") is None else text_at(value, "dimension", where)
         score = number_at(value, "score", where)
-        low, high = self.config.score_range
+        self.report.saw_scores(score, score)
+        low, high = self.score_range
         if not low <= score <= high:
             raise Rejected(f"{where}.score", "out-of-range", f"{score:g} is not between {low:g} and {high:g}")
-        return {"judge": judge, "dimension": dimension, "score": score}
+        return {
+            "judge": judge,
+            "dimension": dimension,
+            "score": score,
+            "rationale": optional_text(value, "rationale", where),
+        }
 
     def _comparisons(self, row: Row, kept_as: dict[int, int]) -> list[dict[str, Any]] | None:
         values = row.value.get("comparisons")
@@ -363,17 +363,109 @@ class Intake:
             return None
         kept = []
         for at, value in enumerate(values):
+            if is_missing_comparison(value):
+                self.report.missing_scores += 1
+                continue
             try:
                 kept.append(comparison_at(value, f"comparisons[{at}]", len(row.value["responses"]), kept_as))
-                self._count_ignored("comparisons.", value)
+                self._count_unread_in("comparisons.", value)
             except Rejected as rejected:
                 self._reject(row, rejected, "comparison", value, {"comparisons": 1})
         return kept
 
-    def _count_ignored(self, unit: str, value: dict[str, Any]) -> None:
-        """Count the fields of a kept value that a store has no place for."""
-        for name in value.keys() - _FIELDS[unit]:
-            self.report.ignored_fields[f"{unit}{name}"] += 1
+    def _add_keyed(self, row: Row) -> None:
+        """Check a row of scores; it waits until every row is known."""
+        value = row.value
+        (response,) = _one_response(value)
+        has_query = any(value.get(name) for name in ("query", "messages"))
+        query_id = query_id_at(value)
+        if query_id is None and not has_query:
+            said = "missing: a row of scores needs the query_id, or the text, of the query whose response they are of"
+            raise Rejected("query_id", "missing", said)
+        where = "responses[0]"
+        wanted: dict[str, Any] = {
+            "model": optional_text(response, "model", where),
+            "sample": sample_at(response, where),
+            "text": optional_text(response, "text", where),
+            "extra": None,
+        }
+        domain = None if self.config.domain is not None or value.get("domain") is None else self._domain(value)
+        told = {
+            "source": None if value.get("source") is None else text_at(value, "source"),
+            "meta": self._meta(row),
+        }
+        identity = identity_of(*said_at(value)).hex() if has_query else None
+        wanted["scores"] = self._scores(row, response, where)
+        self.report.counts["rows"]["merged"] += 1
+        self.report.counts["scores"]["stored"] += len(wanted["scores"])
+        sampled = [0] if wanted["sample"] is not None else []
+        origin = self._origin(row, sampled, [], keyed=True)
+        wanted["sample"] = wanted["sample"] or 0
+        self.keyed.add(Waiting(query_id, identity, domain, told | {"responses": [wanted]}, origin))
+        self._count_unread(row)
+
+    def _place_keyed(self) -> None:
+        """Lay each row of scores beside the rows of its query."""
+        if not self.keyed.rows:
+            return
+        queries = Queries({query_id: seen.identity for query_id, seen in self.seen.items()})
+        for waiting in self.keyed:
+            try:
+                query_id = queries.find(waiting)
+                seen = self.seen[query_id]
+                if waiting.domain not in (None, seen.domain):
+                    said = f"query_id {shown(query_id)} is in {seen.domain} in another row"
+                    raise Rejected("domain", "two-domains", said)
+            except Rejected as rejected:
+                lost = {"rows": 1, "scores": len(waiting.row["responses"][0]["scores"])}
+                self._refuse_late(waiting.origin, rejected, "row", waiting.origin.row, lost)
+                continue
+            row = dict.fromkeys(("query", "messages", "tools", "comparisons"))
+            row |= {"query_id": query_id, "domain": seen.domain} | waiting.row
+            self.spools[seen.domain].add(seen.place, row, waiting.origin, plain=False)
+
+    def _origin(self, row: Row, sampled: Sequence[int], responses: Sequence[Any], *, keyed: bool = False) -> Origin:
+        """Where a row came from; of one that is keyed also the row."""
+        paths = [f"responses[{at}].sample" for at in range(len(responses))] + ["query_id", "query", "domain"]
+        fields = {path: row.upstream(path) for path in paths}
+        return Origin(row.file, row.line, fields, list(sampled), keyed, row.raw if keyed else None)
+
+    def _refuse_late(self, origin: Origin, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
+        """Refuse what was taken for right before the other rows of its query were known."""
+        row = Row(origin.file, origin.line, None, None, value, origin.upstream, (), False)
+        self._reject(row, rejected, unit, value, lost)
+        for name, number in lost.items():
+            self.report.counts[name]["merged" if name == "rows" else "stored"] -= number
+
+    def _unread_in(self, unit: str, value: dict[str, Any]) -> list[str]:
+        """The filled fields of a part of a row that a store has no place for."""
+        dropped = self.config.form.drop
+        return [
+            name
+            for name in sorted(value.keys() - _FIELDS[unit])
+            if not is_missing(value[name]) and name not in dropped and f"{unit}{name}" not in dropped
+        ]
+
+    def _keeps_in(self, unit: str, name: str) -> bool:
+        return self._keeps(name) or f"{unit}{name}" in self.keep
+
+    def _count_unread_in(self, unit: str, value: dict[str, Any]) -> None:
+        for name in self._unread_in(unit, value):
+            if unit == "responses." and self._keeps_in(unit, name):
+                self.report.kept[f"{unit}{name}"] += 1
+            else:
+                self.report.left_unread(f"{unit}{name}", value[name], name)
+
+    def _count_unread(self, row: Row) -> None:
+        """Count the fields of a row that were not read, by what became of them."""
+        raw = row.raw if isinstance(row.raw, dict) else {}
+        for name in row.ignored:
+            if self._keeps(name) and name in raw:
+                self.report.kept[name] += 1
+            else:
+                self.report.left_unread(name, raw.get(name), name)
+        for name in self.config.form.drop:
+            self.report.dropped[name] += not is_missing(raw.get(name))
 
     def _reject(self, row: Row, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
         problem = Problem(
@@ -391,46 +483,17 @@ class Intake:
             self.report.counts[name]["rejected"] += number
         if self.config.on_error == "skip":
             line = problem._asdict() | {"file": self.names[row.file], "lost": dict(lost), "value": value}
+            if unit != "row" and self.written != (row.file, row.line):  # the whole row once: it may be long
+                line["row"] = row.raw
+                self.written = row.file, row.line
             # ASCII: a rejected value may hold lone surrogates, which UTF-8 cannot.
             self.rejects.write(json.dumps(line, default=str) + "\n")
 
 
-def _answered_before(
-    response: dict[str, Any], where: str, models: set[str], known: dict[str | bytes, bytes] | None
-) -> bool:
-    """Whether this very response is known already; a second one of the same model is refused."""
-    model = response["model"]
-    if known is None:
-        if model in models:
-            raise Rejected(f"{where}.model", "duplicate-model", f"{shown(model)} answered this query before")
-        return False
-    text = digest(response["text"])
-    key = text if model is None else model
-    if known.get(key) == text:
-        return True
-    if model in models:
-        raise Rejected(f"{where}.model", "duplicate-model", f"{shown(model)} answered this query with another text")
-    known[key] = text
-    return False
-
-
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return (one["model"], one["text"]) == (other["model"], other["text"])
-
-
-def _held(value: Any) -> dict[str, int]:
-    """How many responses, scores and comparisons a row holds, right or wrong."""
-    responses = value.get("responses") if isinstance(value, dict) else None
-    comparisons = value.get("comparisons") if isinstance(value, dict) else None
-    responses = responses if isinstance(responses, list) else []
-    return {
-        "rows": 0,
-        "responses": len(responses),
-        "scores": sum(map(_scores_in, responses)),
-        "comparisons": len(comparisons) if isinstance(comparisons, list) else 0,
-    }
-
-
-def _scores_in(response: Any) -> int:
-    scores = response.get("scores") if isinstance(response, dict) else None
-    return len(scores) if isinstance(scores, list) else 0
+def _one_response(value: dict[str, Any]) -> list[dict[str, Any]]:
+    responses = value.get("responses")
+    if not isinstance(responses, list) or len(responses) != 1 or not isinstance(responses[0], dict):
+        raise Rejected("responses", "not-a-list", "a row of scores is about one response")
+    if not isinstance(responses[0].get("scores", []), (list, type(None))):
+        raise Rejected("responses[0].scores", "not-a-list", "not a list of scores")
+    return responses

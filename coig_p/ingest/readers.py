@@ -23,13 +23,14 @@ import pyarrow.parquet as pq
 
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
+from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
 from coig_p.store.locate import download_file
 from coig_p.store.places import check_name
 
 Item = TypeVar("Item")
 _PARQUET_ROWS = 256
 _JSON_CHARS = 1 << 20
-_BLOCK = 8 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
+_BLOCK = 4 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
 _LONGEST_LINE = 64 << 20  # bytes; a row beyond it is a broken file, not a query
 
 
@@ -119,14 +120,42 @@ def check_input(path: Path) -> Path:
 
 
 def check_encoding(name: str) -> str:
-    """Return `name`; raise UsageError unless it is an encoding in which a line break is one byte."""
+    """Return `name`; raise UsageError unless it is an encoding of text."""
     try:
-        plain = codecs.lookup(name) and "\n{".encode(name) == b"\n{"
+        known = "\n{".encode(name).decode(name) == "\n{"
     except (LookupError, UnicodeError):
-        plain = False
-    if not plain:
-        raise UsageError(f"encoding {name!r}: use utf-8, gb18030 or another that contains ASCII")
+        known = False
+    if not known:
+        raise UsageError(f"encoding {name!r}: use utf-8, gb18030, utf-16, big5 or another that Python knows")
     return name
+
+
+def file_encoding(path: Path, encoding: str) -> str:
+    """The encoding to read a text file in: the one asked for, or UTF-8 where the file plainly is that.
+
+    Raises:
+        DataError: it is another one; the message names it.
+    """
+    if _suffixes(path)[0] == ".parquet":
+        return encoding
+    found = found_encoding(next(_whole(path, _beginning(path))), encoding)
+    asked = codecs.lookup(encoding).name
+    if found is None:
+        return encoding
+    for family in (("gb18030", "gbk", "gb2312"), ("big5", "big5hkscs", "cp950")):
+        if asked in family and found in family:
+            return encoding
+    if found == "utf-8" or (found.startswith("utf-16") and asked.startswith("utf-16")):
+        return found
+    if asked == found:
+        return encoding
+    was = "is not UTF-8" if asked == "utf-8" else f"is not {encoding.upper()}"
+    raise DataError(f"{path} {was}; it looks like {found.upper()}: pass --encoding {found}, or save it as UTF-8")
+
+
+def _beginning(path: Path) -> Iterator[bytes]:
+    with _opened(path, lambda read: None) as stream:
+        yield stream.read(SAMPLE)
 
 
 def read_rows(path: str | Path, encoding: str = "utf-8", advance: Advance = lambda read: None) -> Iterator[RawRow]:
@@ -143,13 +172,17 @@ def read_rows(path: str | Path, encoding: str = "utf-8", advance: Advance = lamb
     yield from _whole(path, _READERS[_suffixes(path)[0]](path, encoding, advance))
 
 
-def read_blocks(path: str | Path, advance: Advance = lambda read: None) -> Iterator[Lines | RawRow]:
+def read_blocks(
+    path: str | Path, encoding: str = "utf-8", advance: Advance = lambda read: None
+) -> Iterator[Lines | RawRow]:
     """A JSON Lines file in blocks of whole lines, in order; a line too long to be held is a RawRow.
+
+    The lines are in `read_as(encoding)`.
 
     Raises:
         DataError: the file as a whole cannot be read.
     """
-    yield from _whole(Path(path), _blocks(Path(path), advance))
+    yield from _whole(Path(path), _blocks(Path(path), encoding, advance))
 
 
 def has_lines(path: Path) -> bool:
@@ -225,14 +258,26 @@ class _Arrow(io.RawIOBase):
 
 
 def _read_jsonl(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
-    for part in _blocks(path, advance):
-        yield from part.rows(encoding) if isinstance(part, Lines) else [part]
+    for part in _blocks(path, encoding, advance):
+        yield from part.rows(read_as(encoding)) if isinstance(part, Lines) else [part]
 
 
-def _blocks(path: Path, advance: Advance) -> Iterator[Lines | RawRow]:
-    line = 1
+@contextmanager
+def _bytes_of(path: Path, encoding: str, advance: Advance) -> Iterator[IO[bytes]]:
+    """The bytes of a file in an encoding of which ASCII is a part: see `read_as`."""
     with _opened(path, advance) as stream:
-        while data := stream.read(_BLOCK):
+        yield stream if is_ascii_based(encoding) else io.BufferedReader(Recoded(stream, encoding), 1 << 20)
+
+
+def read_as(encoding: str) -> str:
+    """The encoding that a file's lines are in once they are told apart."""
+    return encoding if is_ascii_based(encoding) else "utf-8"
+
+
+def _blocks(path: Path, encoding: str, advance: Advance) -> Iterator[Lines | RawRow]:
+    line = 1
+    with _bytes_of(path, encoding, advance) as stream:
+        while data := _read(stream, _BLOCK):
             if not data.endswith(b"\n"):
                 data += stream.readline(_LONGEST_LINE + 1)
             last = data.rfind(b"\n", 0, -1) + 1
@@ -251,7 +296,15 @@ def _blocks(path: Path, advance: Advance) -> Iterator[Lines | RawRow]:
                 line += 1
 
 
-def _parse_line(file: str, line: int, raw: bytes, encoding: str) -> RawRow:
+def _read(stream: IO[bytes], size: int) -> bytearray:
+    """The next bytes, in memory that can grow where it lies: a block is copied once."""
+    data = bytearray(size)
+    read = stream.readinto(data)  # type: ignore[attr-defined]
+    del data[read:]
+    return data
+
+
+def _parse_line(file: str, line: int, raw: bytes | bytearray, encoding: str) -> RawRow:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
@@ -285,9 +338,9 @@ def _json_error(error: Exception) -> str:
 
 def _read_json(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
     """A JSON array of rows, one row alone, or JSON Lines by another name."""
-    with _opened(path, lambda read: None) as stream:
+    with _bytes_of(path, encoding, lambda read: None) as stream:
         head = stream.readline(_LONGEST_LINE).removeprefix(codecs.BOM_UTF8).strip()
-    if head.startswith(b"{") and _parse_line("", 1, head, encoding).problem is None:
+    if head.startswith(b"{") and _parse_line("", 1, head, read_as(encoding)).problem is None:
         yield from _read_jsonl(path, encoding, advance)
     else:
         yield from _read_json_values(path, encoding, advance)
@@ -297,8 +350,8 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
     decode = _decoder.raw_decode
     file, line, text, ended = str(path), 1, "", False
     # Bytes that are not UTF-8 become lone surrogates, which the import then reports by field.
-    with _opened(path, advance) as raw:
-        stream = io.TextIOWrapper(raw, _signed(encoding), errors="surrogateescape", newline="")
+    with _bytes_of(path, encoding, advance) as raw:
+        stream = io.TextIOWrapper(raw, _signed(read_as(encoding)), errors="surrogateescape", newline="")
 
         def fill() -> None:
             nonlocal text, ended
@@ -357,8 +410,8 @@ def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",")
     """Rows under the names of the first line. Quoted values may hold line breaks."""
     file = str(path)
     csv.field_size_limit(_LONGEST_LINE)
-    with _opened(path, advance) as raw:
-        stream = io.TextIOWrapper(raw, _signed(encoding), errors="surrogateescape", newline="")
+    with _bytes_of(path, encoding, advance) as raw:
+        stream = io.TextIOWrapper(raw, _signed(read_as(encoding)), errors="surrogateescape", newline="")
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
         header: list[str] | None = None
         while True:

@@ -1,26 +1,27 @@
-"""Checked rows on disk until all are known: then rows of one query_id become one row."""
+"""Checked rows on disk until all are known: then rows of one query become one row, before any is written to a store.
+
+Memory holds a few numbers a row, and the rows of a block of queries while they are merged.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from coig_p.core.arrays import Index, Mask
+from coig_p.ingest.merge import Origin, Refuse, merge
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.writing import ROWS_PER_GROUP
 
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-
-
-def digest(text: str) -> bytes:
-    """16 bytes that stand for a text."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+_ORIGIN = "origin"
+_SCHEMA = RAW_SCHEMA.append(pa.field(_ORIGIN, pa.string()))
 
 
 class Spool:
@@ -28,72 +29,77 @@ class Spool:
 
     def __init__(self, domain: str, folder: Path) -> None:
         self.domain, self.queries = domain, 0
-        self.path = folder / f"{domain}.arrow"
-        self.writer = pa.ipc.new_file(self.path, RAW_SCHEMA)
+        self.path, self.merged_path = folder / f"{domain}.arrow", folder / f"{domain}.merged.arrow"
+        self.writer = pa.ipc.new_file(self.path, _SCHEMA)
         self.waiting: list[dict[str, Any]] = []
         self.places = array("q")
-        self.merge_same = array("b")
+        self.plain = array("b")
         self.starts = array("q")  # of each batch on disk: its first row
 
-    def add(self, place: int, row: dict[str, Any], *, merge_same: bool) -> None:
+    def add(self, place: int, row: dict[str, Any], origin: Origin | None, *, plain: bool) -> None:
         """Keep one checked row of the query at `place`.
 
         Args:
-            merge_same: a response with model and text of an earlier one of the query is that one.
+            row: of RAW_SCHEMA, with a sample for every response.
+            origin: where it came from, where that may be asked: see `coig_p.ingest.merge`.
+            plain: alone it would go into the store as it is: every response has a model of its own.
         """
-        self.merge_same.append(merge_same)
+        self.plain.append(plain and origin is None)
         self.queries = max(self.queries, place + 1)
         self.places.append(place)
-        self.waiting.append(row)
+        self.waiting.append(row | {_ORIGIN: None if origin is None else json.dumps(origin)})
         if len(self.waiting) == ROWS_PER_GROUP:
             self._write()
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
-        """Keep checked rows, each of a query of its own that was not there before."""
+        """Keep checked rows, plain ones, each of a query of its own that was not there before."""
         self._write()
         self.starts.append(len(self.places))
         self.places.extend(range(self.queries, self.queries + batch.num_rows))
-        self.merge_same.extend([0] * batch.num_rows)
+        self.plain.extend([1] * batch.num_rows)
         self.queries += batch.num_rows
-        self.writer.write_batch(batch)
-
-    def close(self) -> None:
-        """Write what is waiting; nothing can be added afterwards."""
-        self._write()
-        self.writer.close()
+        self.writer.write_batch(batch.append_column(_ORIGIN, pa.nulls(batch.num_rows, pa.string())))
 
     def _write(self) -> None:
         if self.waiting:
             self.starts.append(len(self.places) - len(self.waiting))
-            self.writer.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=RAW_SCHEMA))
+            self.writer.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=_SCHEMA))
             self.waiting = []
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """One row per query in order of first appearance, merged and named."""
-        arrived, starts = np.array(self.places), np.array(self.starts)
+    def close(self, refuse: Refuse, merged: Counter[str]) -> None:
+        """Merge what belongs together; nothing can be added afterwards.
+
+        Args:
+            refuse, merged: see `coig_p.ingest.merge.merge`.
+        """
+        self._write()
+        self.writer.close()
+        arrived, plain = np.array(self.places, np.int64), np.array(self.plain, bool)
+        if plain.all() and (np.diff(arrived) > 0).all():
+            return  # as it lies
         order = np.argsort(arrived, kind="stable")
-        places = arrived[order]
-        merge_same = np.array(self.merge_same)[order]
-        as_it_lies = len(places) == self.queries and not merge_same.any() and bool((np.diff(arrived) > 0).all())
-        with pa.OSFile(str(self.path)) as source:
-            reader = pa.ipc.open_file(source)
-            if as_it_lies:
-                for at in range(len(starts)):
-                    batch = reader.get_batch(at)
-                    yield (
-                        _merge(batch.to_pylist(), range(len(batch)), [0] * len(batch)) if _has_unnamed(batch) else batch
-                    )
-                return
+        places, plain = arrived[order], plain[order]
+        starts = np.array(self.starts, np.int64)
+        with (
+            pa.OSFile(str(self.path)) as source,
+            pa.ipc.open_file(source) as reader,
+            pa.ipc.new_file(self.merged_path, RAW_SCHEMA) as writer,
+        ):
             for begin in range(0, self.queries, ROWS_PER_GROUP):
                 low, high = np.searchsorted(places, [begin, begin + ROWS_PER_GROUP])
-                batch = _gather(reader, starts, order[low:high])
-                several = high - low > min(ROWS_PER_GROUP, self.queries - begin)
-                if several or merge_same[low:high].any() or _has_unnamed(batch):
-                    batch = _merge(batch.to_pylist(), places[low:high].tolist(), merge_same[low:high].tolist())
-                yield batch
+                rows = _gather(reader, starts, order[low:high])
+                writer.write_batch(_merged(rows, places[low:high], plain[low:high], refuse, merged))
+        self.path.unlink()
+        self.path = self.merged_path
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """One row per query in order of first appearance, once closed."""
+        with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as reader:  # nobody else writes to it
+            for at in range(reader.num_record_batches):
+                yield reader.get_batch(at).select(RAW_SCHEMA.names)
 
 
-def _gather(reader: Any, starts: Integers, rows: Integers) -> pa.RecordBatch:
+def _gather(reader: Any, starts: Index, rows: Index) -> pa.RecordBatch:
     """Rows of the spool, in the order asked for, from batches that begin at `starts`."""
     batch_of = np.searchsorted(starts, rows, side="right") - 1
     place = rows - starts[batch_of]
@@ -107,49 +113,17 @@ def _gather(reader: Any, starts: Integers, rows: Integers) -> pa.RecordBatch:
     return batch.take(pa.array(back))
 
 
-def _has_unnamed(batch: pa.RecordBatch) -> bool:
-    return bool(batch.column("responses").flatten().field("model").null_count)
-
-
-def _merge(rows: list[dict[str, Any]], places: Sequence[int], merge_same: Sequence[int]) -> pa.RecordBatch:
-    """Rows of equal place become one: responses side by side, the first known source."""
-    merged: list[dict[str, Any]] = []
-    last = None
-    for row, place, same in zip(rows, places, merge_same, strict=True):
-        if place != last:
-            merged.append(row | {"responses": [], "comparisons": None})
-        _append(merged[-1], row, bool(same))
-        last = place
-    for row in merged:
-        _name_unnamed(row["responses"])
-    return pa.RecordBatch.from_pylist(merged, schema=RAW_SCHEMA)
-
-
-def _append(row: dict[str, Any], more: dict[str, Any], merge_same: bool) -> None:
-    responses = row["responses"]
-    place_of = {(response["model"], response["text"]): at for at, response in enumerate(responses)}
-    moved_to = []
-    for response in more["responses"]:
-        key = (response["model"], response["text"])
-        if merge_same and key in place_of:
-            responses[place_of[key]]["scores"] += response["scores"]
-        else:
-            place_of[key] = len(responses)
-            responses.append(response)
-        moved_to.append(place_of[key])
-    row["source"] = row["source"] if row["source"] is not None else more["source"]
-    if more["comparisons"] is not None:
-        moved = [
-            comparison | {"first": moved_to[comparison["first"]], "second": moved_to[comparison["second"]]}
-            for comparison in more["comparisons"]
-        ]
-        row["comparisons"] = (row["comparisons"] or []) + moved
-
-
-def _name_unnamed(responses: list[dict[str, Any]]) -> None:
-    """Call responses without a model unknown-1, unknown-2 in the order of their text's hash."""
-    taken = {response["model"] for response in responses}
-    free = (name for number in range(1, 2 * len(responses) + 1) if (name := f"unknown-{number}") not in taken)
-    unnamed = [response for response in responses if response["model"] is None]
-    for response in sorted(unnamed, key=lambda response: (digest(response["text"]), json.dumps(response["scores"]))):
-        response["model"] = next(free)
+def _merged(batch: pa.RecordBatch, places: Index, plain: Mask, refuse: Refuse, merged: Counter[str]) -> pa.RecordBatch:
+    """A row for each place. Rows of one place stand side by side, in the order in which they were read."""
+    begins = np.flatnonzero(np.diff(places, prepend=-1))
+    sizes = np.diff(begins, append=len(places))
+    if plain.all() and (sizes == 1).all():
+        return batch.select(RAW_SCHEMA.names)
+    rows = batch.to_pylist()
+    origins = [None if (text := row.pop(_ORIGIN)) is None else Origin(*json.loads(text)) for row in rows]
+    found = []
+    for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True):
+        end = begin + size
+        one = size == 1 and plain[begin]
+        found.append(rows[begin] if one else merge(rows[begin:end], origins[begin:end], refuse, merged))
+    return pa.RecordBatch.from_pylist(found, schema=RAW_SCHEMA)

@@ -25,6 +25,9 @@ LABELS = ("auto", "scores", "comparisons")
 FORMATS = tuple(PAIR_SCHEMAS)
 
 
+MULTI_TURN = ("text", "last", "skip")
+
+
 @dataclass(frozen=True)
 class PairConfig:
     """Which pairs a store gives. The same names are keywords of load_dataset and CLI options.
@@ -35,6 +38,9 @@ class PairConfig:
     never a pair, nor are two responses with the same text. A response's score is what `aggregation`
     makes of its judges, each judge's dimensions averaged first with equal weight. Every draw hashes
     (seed, query_id, both models), so that neither order nor shards change it.
+
+    A conversation is a query of more than one user's text. Format conversational gives its turns; of the others,
+    which are strings, `multi_turn` must say what they give of it.
 
     Raises:
         UsageError: a value that is not allowed; the message lists what is.
@@ -58,6 +64,13 @@ class PairConfig:
     max_pairs_per_query: int | None = field(default=None, metadata={"help": "Draw at most so many pairs a query."})
     seed: int = field(default=0, metadata={"help": "Seed of every draw."})
     format: str = field(default="dpo", metadata={"help": "Columns for this kind of trainer.", "choices": FORMATS})
+    multi_turn: str | None = field(
+        default=None,
+        metadata={
+            "help": "What strings give of a conversation: its turns as one text, its last user turn, or leave it out.",
+            "choices": MULTI_TURN,
+        },
+    )
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
@@ -66,9 +79,9 @@ class PairConfig:
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise UsageError(f"{name}={getattr(self, name)!r}: use True or False")
         for option in fields(self):
-            choices = option.metadata.get("choices")
-            if choices and getattr(self, option.name) not in choices:
-                raise UnknownNameError(option.name, getattr(self, option.name), choices)
+            choices, value = option.metadata.get("choices"), getattr(self, option.name)
+            if choices and value not in choices and (value is not None or option.default is not None):
+                raise UnknownNameError(option.name, value, choices)
         if self.judges is not None:
             judges = (self.judges,) if isinstance(self.judges, str) else tuple(self.judges)
             if not judges or not all(isinstance(judge, str) and judge for judge in judges):
@@ -80,6 +93,10 @@ class PairConfig:
             raise UsageError(f"max_pairs_per_query={self.max_pairs_per_query!r}: use a whole number of 1 or more")
         if not _is_integer(self.seed):
             raise UsageError(f"seed={self.seed!r}: use a whole number")
+        if self.format == "conversational" and self.multi_turn is not None:
+            raise UsageError(
+                f"multi_turn={self.multi_turn!r} has no effect: format conversational gives conversations turn by turn"
+            )
 
     def with_default_threshold(self, default: float) -> PairConfig:
         """This config, with the store's default where no threshold was given."""

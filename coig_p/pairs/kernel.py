@@ -22,6 +22,7 @@ from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import Labelled, Names, Responses, compared_pairs, net_margins, response_values
 from coig_p.schema import SCORE_GRID, to_grid
+from coig_p.store.conversations import conversation_masks
 
 _NO_PAIRS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
 
@@ -185,7 +186,7 @@ def count_combinations(
     assert config.threshold is not None
     every = same_text = ties = below_threshold = 0
     for labelled in (candidates or find_candidates(responses, batch, config)).labelled:
-        same = _same_text(responses.text, labelled.low, labelled.high)
+        same = _same_text(responses, labelled.low, labelled.high)
         tied = ~same & np.asarray(labelled.low_value == labelled.high_value, bool)
         below = ~same & ~tied & (_levels(labelled, [config.threshold], config.strict) == 0)
         every += len(labelled.low)
@@ -234,13 +235,16 @@ def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairCon
             takes_part[compared.low] = takes_part[compared.high] = True
             scored = np.where(ranked, takes_part, scored)
         labelled.append(compared)
+    if config.multi_turn == "skip":
+        shown = ~conversation_masks(batch)[0]
+        labelled = [one.where(shown[responses.query[one.low]]) for one in labelled]
     return Candidates(labelled, order, scored)
 
 
 def _select(responses: Responses, candidates: Candidates, config: PairConfig, low: Index, high: Index) -> Index:
     """Positions, ordered by low and then high, of those with two texts that the strategy takes."""
     # Combinations come in order, comparisons come in order, but not both together.
-    select = np.flatnonzero(~_same_text(responses.text, low, high))
+    select = np.flatnonzero(~_same_text(responses, low, high))
     if len(candidates.labelled) > 1:
         select = select[np.lexsort((high[select], low[select]))]
     if config.strategy != "all":
@@ -283,10 +287,13 @@ def _levels(labelled: Labelled, thresholds: Sequence[float], strict: bool) -> In
     return level
 
 
-def _same_text(text: pa.StringArray, low: Index, high: Index) -> Mask:
-    """Which pairs hold the same text twice; only texts of equal length are read."""
+def _same_text(responses: Responses, low: Index, high: Index) -> Mask:
+    """Which pairs hold the same answer twice: text and tool calls. Only texts of equal length are read."""
+    text = responses.text
     length = pc.binary_length(text).to_numpy(zero_copy_only=False)
     same = length[low] == length[high]
+    if responses.calls is not None:
+        same &= responses.calls[low] == responses.calls[high]
     suspects = np.flatnonzero(same)
     for some in byte_slices([length[low[suspects]]]):
         part = suspects[some]

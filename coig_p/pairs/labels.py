@@ -7,6 +7,7 @@ a batch are brought to one denominator, its `scale`, and compared as integers.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, Ints, Mask, dense_ranks, group_sizes, group_starts
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.turns import tool_calls
 from coig_p.schema import SCORE_GRID
+from coig_p.store.conversations import has_calls
 
 _EXACT = 2**52  # integers below it convert to float64 and divide without error
 
@@ -50,6 +53,8 @@ class Responses(NamedTuple):
         score_of: S, the response each score belongs to; ascending.
         judge: S.
         score: S, NaN where missing.
+        extra: R, the JSON text of what a response is beside its text; None where the batch has no such field.
+        calls: R, equal where two responses ask tools for the same, 0 where for nothing; None where none asks.
     """
 
     query: Index
@@ -60,11 +65,15 @@ class Responses(NamedTuple):
     score_of: Index
     judge: Names
     score: Floats
+    extra: pa.StringArray | None = None
+    calls: Index | None = None
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> Responses:
         """Lay out the nested columns of raw rows."""
         query, responses = _flatten(batch.column("responses"))
+        named = {field.name for field in responses.type}
+        extra = pc.struct_field(responses, "extra") if "extra" in named else None
         score_of, scores = _flatten(pc.struct_field(responses, "scores"))
         model = pc.struct_field(responses, "model")
         return cls(
@@ -78,6 +87,8 @@ class Responses(NamedTuple):
             score_of=score_of,
             judge=Names.of(pc.struct_field(scores, "judge")),
             score=_floats(pc.struct_field(scores, "score")),
+            extra=extra,
+            calls=None if extra is None else _calls(extra),
         )
 
 
@@ -185,6 +196,20 @@ def net_margins(compared: Labelled, responses: int) -> Index:
     net = np.zeros(responses, dtype=np.int64)
     net[of[starts]] = dense_ranks(means)
     return net
+
+
+def _calls(extra: pa.StringArray) -> Index | None:
+    """A number for what each response asks tools for; ids of calls, which no two answers share, are not read."""
+    asking = np.flatnonzero(has_calls(extra))
+    if not len(asking):
+        return None
+    known: dict[str, int] = {}
+    code = np.zeros(len(extra), dtype=np.int64)
+    for at, text in zip(asking, extra.take(pa.array(asking)).to_pylist(), strict=True):
+        asked = [{name: value for name, value in call.items() if name != "id"} for call in tool_calls(text)]
+        if asked:
+            code[at] = known.setdefault(json.dumps(asked, sort_keys=True), len(known) + 1)
+    return code
 
 
 def _flatten(lists: pa.ListArray) -> tuple[Index, pa.Array]:

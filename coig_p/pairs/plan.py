@@ -29,6 +29,7 @@ from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import Rows, find_rows
 from coig_p.pairs.splits import OneSplit
+from coig_p.pairs.turns import Shape
 from coig_p.pairs.weights import Pass, is_partial, share_of
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.reading import read_batches
@@ -200,12 +201,18 @@ def _blocks(pieces: Sequence[Piece], most: int) -> Iterator[Block]:
 
 
 def block_tables(
-    block: Block, opened: Callable[[str], Any], pairs: PairConfig, split: OneSplit | None, shuffle_seed: int | None
+    block: Block,
+    opened: Callable[[str], Any],
+    pairs: PairConfig,
+    split: OneSplit | None,
+    shuffle_seed: int | None,
+    shape: Shape | None = None,
 ) -> Iterator[pa.Table]:
     """The rows of a block as tables of the pairs' format.
 
     Args:
         opened: from a file's name to a context of a binary file object.
+        shape: how conversations are shown (see `coig_p.pairs.rows.find_rows`).
     """
     batches, shown, kept_from = [], [], []
     for piece in block:
@@ -219,7 +226,7 @@ def block_tables(
         batches.append(batch)
         kept_from.append(inside)
         shown.append(np.full(batch.num_rows, piece.group.shown.copy))
-    rows = find_rows(_joined(batches), pairs)
+    rows = find_rows(_joined(batches), pairs, shape)
     query = rows.found.query
     keep = np.concatenate(kept_from)[query]
     ends = np.cumsum([batch.num_rows for batch in batches])

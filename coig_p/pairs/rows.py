@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,16 @@ from coig_p.errors import DataError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs, find_pairs_of, row_keys
 from coig_p.pairs.labels import Responses
-from coig_p.schema import MESSAGES_TYPE, PAIR_SCHEMAS
+from coig_p.pairs.turns import (
+    Shape,
+    answer_messages,
+    answer_texts,
+    messages,
+    prompt_messages,
+    prompt_texts,
+    turn_texts,
+)
+from coig_p.schema import row_schema
 
 
 class ResponseRows(NamedTuple):
@@ -44,6 +53,7 @@ class Rows:
     responses: Responses
     found: Pairs | ResponseRows
     format: str
+    shape: Shape = field(default_factory=Shape)
 
     def __len__(self) -> int:
         return len(self.found.query)
@@ -61,43 +71,70 @@ class Rows:
         """These rows alone, in this order."""
         return replace(self, found=self.found.take(some))
 
+    def measured(self) -> tuple[pa.Array, pa.Array]:
+        """The prompt of every query and every response as a model reads them: texts, or lists of texts."""
+        batch, responses, shape = self.batch, self.responses, self.shape
+        if not shape.as_messages or not (shape.with_tools or _is_more(batch, responses)):
+            return prompt_texts(batch, shape), responses.text
+        extra = responses.extra
+        return turn_texts(batch), responses.text if extra is None else answer_texts(responses.text, extra)
+
     def tables(self) -> Iterator[pa.Table]:
-        """As tables of PAIR_SCHEMAS[format], with the same bounds as `pair_tables`.
+        """As tables of `row_schema(format, shape)`, with the same bounds as `pair_tables`.
 
         Raises:
-            DataError: a prompt or response is null; names the query.
+            DataError: a prompt, a turn or a response is null, or more than rows of this shape can show; names
+                the query.
         """
-        _check_texts(self)
-        texts = pc.binary_length(self.responses.text).fill_null(0).to_numpy(zero_copy_only=False)
-        prompts = pc.binary_length(self.batch.column("query")).fill_null(0).to_numpy(zero_copy_only=False)
+        if not len(self):
+            return
+        shown = _Shown.of(self)
+        texts, prompts = _bytes(self.responses.text), _bytes(self.batch.column("query"))
+        if shown.more is not None:
+            prompts = prompts + shown.more
+            if self.responses.extra is not None:
+                texts = texts + _bytes(self.responses.extra)
         for some in byte_slices([prompts[self.found.query], *(texts[side] for side in self.sides)]):
-            yield _table(self.take(some))
+            yield _table(self.take(some), shown)
 
 
-def find_rows(batch: pa.RecordBatch, config: PairConfig) -> Rows:
-    """The rows of a batch of raw rows in `config.format`, as indices."""
+def find_rows(batch: pa.RecordBatch, config: PairConfig, shape: Shape | None = None) -> Rows:
+    """The rows of a batch of raw rows in `config.format`, as indices.
+
+    Args:
+        shape: as a selection has it; default that of a store without tools.
+    """
+    if shape is None:
+        shape = Shape(as_messages=config.format == "conversational", multi_turn=config.multi_turn)
     responses = Responses.of(batch)
     pairs = find_pairs_of(responses, batch, config)
+    left_out = shape.left_out(batch)
+    if left_out is not None:
+        pairs = pairs.take(~left_out[pairs.query])
     found = _response_rows(responses, pairs, config.format) if config.format in ("kto", "sft") else pairs
-    return Rows(batch, responses, found, config.format)
+    return Rows(batch, responses, found, config.format, shape)
 
 
 def pair_tables(
-    batch: pa.RecordBatch, config: PairConfig, choose: Callable[[Rows], Rows] | None = None
+    batch: pa.RecordBatch,
+    config: PairConfig,
+    choose: Callable[[Rows], Rows] | None = None,
+    shape: Shape | None = None,
 ) -> Iterator[pa.Table]:
-    """The pairs of a batch of raw rows as tables of PAIR_SCHEMAS[config.format].
+    """The pairs of a batch of raw rows as tables of PAIR_SCHEMAS[config.format], or as `shape` has them.
 
     Every table is non-empty and holds at most 4 MiB of text a column (or one row), so Arrow's 2 GiB
     limit on a string column is never met.
 
     Args:
         choose: keeps, repeats or reorders rows before any text is copied.
+        shape: how conversations are shown (see `find_rows`).
 
     Raises:
         UsageError: the threshold is not set.
-        DataError: a prompt or response of a pair is null; names the query.
+        DataError: see `Rows.tables`.
     """
-    rows = find_rows(batch, config)
+    rows = find_rows(batch, config, shape)
     yield from (rows if choose is None else choose(rows)).tables()
 
 
@@ -107,37 +144,112 @@ def blank(text: pa.StringArray) -> Mask:
     return np.asarray(pc.fill_null(spaces, True).to_numpy(zero_copy_only=False))
 
 
-def _check_texts(rows: Rows) -> None:
-    used = [("prompt", rows.batch.column("query"), rows.found.query)]
-    used += [("response", rows.responses.text, side) for side in rows.sides]
-    for name, text, index in used:
-        if not text.null_count:
-            continue
-        at = np.flatnonzero(text.is_null().to_numpy(zero_copy_only=False)[index])
+@dataclass(frozen=True)
+class _Shown:
+    """What rows of a batch show, before it is copied for each row.
+
+    Attributes:
+        prompts: of every query, strings or message lists.
+        answers: of every response, strings or message lists.
+        tools: of every query, where rows have that column.
+        more: bytes of every query beside its text; None where there are none.
+    """
+
+    prompts: pa.Array
+    answers: pa.Array
+    tools: pa.StringArray | None = None
+    more: Index | None = None
+
+    @classmethod
+    def of(cls, rows: Rows) -> _Shown:
+        batch, responses, shape = rows.batch, rows.responses, rows.shape
+        plain = not _is_more(batch, responses)
+        _check_texts(rows, plain)
+        if plain and not shape.with_tools:
+            # Texts become message lists later, row by row: the same, and cheaper where few rows show them.
+            return cls(batch.column("query"), responses.text)
+        if not shape.as_messages:
+            return cls(prompt_texts(batch, shape), responses.text)
+        ids = batch.column("query_id")
+        prompts = prompt_messages(batch, shape)
+        extra = responses.extra if responses.extra is not None else pa.nulls(len(responses.text), pa.string())
+        answers = answer_messages(responses.text, extra, ids.take(pa.array(responses.query)), shape)
+        return cls(prompts, answers, batch.column("tools") if shape.with_tools else None, _bytes_beside(batch))
+
+
+def _is_more(batch: pa.RecordBatch, responses: Responses) -> bool:
+    """Whether a batch may hold anything but texts and answers in text."""
+    named = [name for name in ("messages", "tools") if name in batch.schema.names]
+    return responses.calls is not None or any(batch.column(name).null_count < batch.num_rows for name in named)
+
+
+def _bytes(text: pa.StringArray) -> Index:
+    found: Index = pc.binary_length(text).fill_null(0).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _bytes_beside(batch: pa.RecordBatch) -> Index:
+    """How much of each query is not in its text: tool definitions and what turns hold beside theirs."""
+    turns = batch.column("messages")
+    row = np.repeat(np.arange(batch.num_rows), pc.list_value_length(turns).fill_null(0).to_numpy(zero_copy_only=False))
+    beside = np.bincount(row, _bytes(pc.struct_field(turns.flatten(), "extra")), batch.num_rows)
+    return np.asarray(beside + _bytes(batch.column("tools")), dtype=np.int64)
+
+
+def _check_texts(rows: Rows, plain: bool) -> None:
+    """Raise DataError where something that a row shows is null, or more than rows of this shape can show."""
+    batch, used = rows.batch, rows.found.query
+    texts = [("prompt", batch.column("query"), used)]
+    for name, text, index in texts + [("response", rows.responses.text, side) for side in rows.sides]:
+        if text.null_count:
+            _refuse(rows, name, text.is_null(), index)
+    if plain:
+        return
+    turns = batch.column("messages")
+    empty = pc.fill_null(pc.equal(pc.list_value_length(turns), 0), False)
+    _refuse(rows, "list of turns", empty, used, "empty")
+    row = np.repeat(np.arange(len(turns)), pc.list_value_length(turns).fill_null(0).to_numpy(zero_copy_only=False))
+    for name in ("role", "content"):
+        null = pc.struct_field(turns.flatten(), name).is_null().to_numpy(zero_copy_only=False)
+        _refuse(rows, f"turns' {name}", pa.array(np.bincount(row[null], minlength=len(turns)) > 0), used)
+    if rows.shape.multi_turn == "last" and not rows.shape.as_messages:
+        _refuse(rows, "last user turn", prompt_texts(batch, rows.shape).is_null(), used, "missing")
+    more = rows.shape.not_shown(batch)[used]
+    if more.any():
+        raise DataError(
+            f"{_query(rows, int(np.argmax(more)))}: it is a conversation, or has tools, and the manifest counts none "
+            "of them. Import the store again, or see what differs: coigp verify"
+        )
+
+
+def _refuse(rows: Rows, name: str, bad: pa.BooleanArray, index: Index, what: str = "null") -> None:
+    if bad.true_count:
+        at = np.flatnonzero(bad.to_numpy(zero_copy_only=False)[index])
         if len(at):
-            query = rows.batch.column("query_id")[int(rows.found.query[at[0]])].as_py()
-            raise DataError(f"query_id {query!r}: its {name} is null. Run: coigp check, then coigp clean")
+            raise DataError(f"{_query(rows, at[0])}: its {name} is {what}. Run: coigp check, then coigp clean")
 
 
-def _table(rows: Rows) -> pa.Table:
-    columns = _pair_columns(rows, rows.found) if isinstance(rows.found, Pairs) else _response_columns(rows, rows.found)
-    if rows.format == "conversational":
-        columns["prompt"] = messages("user", columns["prompt"])
-        columns["chosen"] = messages("assistant", columns["chosen"])
-        columns["rejected"] = messages("assistant", columns["rejected"])
-    schema = PAIR_SCHEMAS[rows.format]
+def _query(rows: Rows, row: int) -> str:
+    return f"query_id {rows.batch.column('query_id')[int(rows.found.query[row])].as_py()!r}"
+
+
+def _table(rows: Rows, shown: _Shown) -> pa.Table:
+    make = _pair_columns if isinstance(rows.found, Pairs) else _response_columns
+    columns = make(rows, rows.found, shown)  # type: ignore[arg-type]
+    schema = row_schema(rows.format, as_messages=rows.shape.as_messages, with_tools=rows.shape.with_tools)
+    if rows.shape.as_messages:
+        for name in ("prompt", "chosen", "rejected", "completion"):
+            if name in columns and pa.types.is_string(columns[name].type):
+                columns[name] = messages("user" if name == "prompt" else "assistant", columns[name])
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def _pair_columns(rows: Rows, pairs: Pairs) -> dict[str, pa.Array]:
+def _pair_columns(rows: Rows, pairs: Pairs, shown: _Shown) -> dict[str, pa.Array]:
     batch, responses = rows.batch, rows.responses
     query, chosen, rejected = pa.array(pairs.query), pa.array(pairs.chosen), pa.array(pairs.rejected)
-    return {
-        "prompt": pc.take(batch.column("query"), query),
-        "chosen": pc.take(responses.text, chosen),
-        "rejected": pc.take(responses.text, rejected),
-        "query_id": pc.take(batch.column("query_id"), query),
-        "domain": pc.take(batch.column("domain"), query),
+    return _of_queries(batch, query, shown) | {
+        "chosen": pc.take(shown.answers, chosen),
+        "rejected": pc.take(shown.answers, rejected),
         "chosen_model": pc.take(responses.model_column, chosen),
         "rejected_model": pc.take(responses.model_column, rejected),
         "chosen_score": pa.array(pairs.chosen_score),
@@ -146,25 +258,20 @@ def _pair_columns(rows: Rows, pairs: Pairs) -> dict[str, pa.Array]:
     }
 
 
-def _response_columns(rows: Rows, found: ResponseRows) -> dict[str, pa.Array]:
-    batch, responses = rows.batch, rows.responses
+def _response_columns(rows: Rows, found: ResponseRows, shown: _Shown) -> dict[str, pa.Array]:
     query, response = pa.array(found.query), pa.array(found.response)
-    return {
-        "prompt": pc.take(batch.column("query"), query),
-        "completion": pc.take(responses.text, response),
+    return _of_queries(rows.batch, query, shown) | {
+        "completion": pc.take(shown.answers, response),
         "label": pa.array(found.label),
-        "query_id": pc.take(batch.column("query_id"), query),
-        "domain": pc.take(batch.column("domain"), query),
-        "model": pc.take(responses.model_column, response),
+        "model": pc.take(rows.responses.model_column, response),
         "score": pa.array(found.score),
     }
 
 
-def messages(role: str, text: pa.StringArray) -> pa.ListArray:
-    """Each text as a conversation of one message."""
-    roles = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(text), np.int32)), pa.array([role])).cast(pa.string())
-    message = pa.StructArray.from_arrays([roles, text], fields=list(MESSAGES_TYPE.value_type))
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(text) + 1, dtype=np.int32)), message).cast(MESSAGES_TYPE)
+def _of_queries(batch: pa.RecordBatch, query: pa.Array, shown: _Shown) -> dict[str, pa.Array]:
+    columns = {"prompt": pc.take(shown.prompts, query)}
+    columns |= {name: pc.take(batch.column(name), query) for name in ("query_id", "domain")}
+    return columns if shown.tools is None else columns | {"tools": pc.take(shown.tools, query)}
 
 
 def _response_rows(responses: Responses, pairs: Pairs, form: str) -> ResponseRows:

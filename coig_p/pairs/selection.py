@@ -17,10 +17,12 @@ import pyarrow as pa
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.plan import ShardConfig
+from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
 from coig_p.pairs.stream import raw_tables, shard_tables
+from coig_p.pairs.turns import Shape
 from coig_p.pairs.weights import UNWEIGHTED, check_weights
-from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SCHEMAS
+from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS, row_schema
 from coig_p.store.manifest import Manifest, StoreFile, check_domain_name, check_split_name
 
 Config = PairConfig | SplitConfig | ShardConfig
@@ -96,12 +98,14 @@ class Selection:
         options: of `PairConfig`, `SplitConfig` and `ShardConfig`, those in effect; the threshold is among
             them, an option without effect (no judges named, no shuffle) is not.
         weights: of every domain, how often an epoch shows its rows.
+        shape: how rows show conversations.
     """
 
     domains: tuple[str, ...]
     splits: tuple[str, ...]
     options: Mapping[str, Any]
     weights: Mapping[str, float]
+    shape: Shape
 
     @cached_property
     def pairs(self) -> PairConfig:
@@ -126,7 +130,7 @@ class Selection:
     @property
     def schema(self) -> pa.Schema:
         """The columns of the rows."""
-        return PAIR_SCHEMAS[self.pairs.format]
+        return row_schema(self.pairs.format, as_messages=self.shape.as_messages, with_tools=self.shape.with_tools)
 
     def files(self, manifest: Manifest, split: str) -> list[StoreFile]:
         """The shards of a split of the store, domain by domain."""
@@ -153,7 +157,7 @@ class Selection:
         self, stream: Any, row_groups: Sequence[int] | None, split: OneSplit | None, *, streaming: bool
     ) -> Iterator[pa.Table]:
         """The pairs of one shard (see `coig_p.pairs.stream.shard_tables`)."""
-        return shard_tables(stream, self.pairs, row_groups, split, streaming=streaming)
+        return shard_tables(stream, self.pairs, row_groups, split, shape=self.shape, streaming=streaming)
 
     def identity(self) -> tuple[object, ...]:
         """What the rows and their order depend on, beside the files of the store and of its clusters.
@@ -176,6 +180,7 @@ def select(
     cut: SplitConfig | None = None,
     order: ShardConfig | None = None,
     weights: Mapping[str, float] | None = None,
+    form: RowForm | None = None,
 ) -> Selection:
     """Resolve what was asked for.
 
@@ -183,16 +188,21 @@ def select(
         domains: these alone, in this order; default all.
         splits: of the store, these alone; default all that the domains have.
         weights: of some domains; the others weigh 1.
+        form: in which rows are given out; default that of `pairs.format`.
 
     Raises:
         UsageError: a name that the store does not have, or a value that cannot be right for it; the
-            message lists what is valid.
+            message lists what is valid. Conversations that the form cannot show, where `multi_turn` does not
+            say what it gives of them.
     """
     check_judges(pairs, manifest.judges)
     chosen, read = _rows(manifest, domains, splits, cut)
     given = check_weights({} if weights is None else weights, chosen)
+    shape = find_shape(held(manifest, chosen, read), form or RowForm.of(pairs.format), pairs.multi_turn)
     options = _in_effect(pairs.with_default_threshold(manifest.default_threshold), cut, order)
-    return Selection(chosen, read, options, {domain: given.get(domain, 1.0) for domain in chosen})
+    if shape.as_messages or shape.multi_turn is None:  # what lists leave out is the shape's alone
+        options.pop("multi_turn", None)
+    return Selection(chosen, read, options, {domain: given.get(domain, 1.0) for domain in chosen}, shape)
 
 
 def select_raw(

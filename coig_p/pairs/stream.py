@@ -8,6 +8,7 @@ the shard's size.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from coig_p.engine.local import ahead
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.splits import OneSplit
+from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.reading import read_batches
 
@@ -30,21 +32,22 @@ def shard_tables(
     row_groups: Sequence[int] | None = None,
     split: OneSplit | None = None,
     *,
+    shape: Shape | None = None,
     streaming: bool = False,
 ) -> Iterator[pa.Table]:
-    """The pairs of a shard as tables of PAIR_SCHEMAS[config.format], none of them empty.
+    """The pairs of a shard as tables of PAIR_SCHEMAS[config.format], or as `shape` has them; none of them empty.
 
     Args:
         stream: a path or binary file object of a Parquet shard.
         config: which pairs; its threshold must be set.
         row_groups: read these alone.
         split: take the queries of this split alone.
+        shape: how conversations are shown (see `coig_p.pairs.rows.find_rows`).
         streaming: rows are taken one by one in Python. It changes how they are cut into tables,
             never the rows.
     """
-    return _tables(
-        stream, PAIRING_SCHEMA, lambda batch: pair_tables(batch, config), row_groups, split, streaming=streaming
-    )
+    make = partial(pair_tables, config=config, shape=shape)
+    return _tables(stream, PAIRING_SCHEMA, make, row_groups, split, streaming=streaming)
 
 
 def raw_tables(

@@ -212,6 +212,15 @@ def test_a_stock_load_finds_the_splits_of_every_form(store: Path, tmp_path: Path
             compile(block, "README", "exec")
 
 
+def test_a_stock_load_gives_the_rows_that_are_there_now(store: Path, tmp_path: Path, cache: str) -> None:
+    """Not what it kept of an export that stood there before, or of another directory of the same name."""
+    for at, (threshold, place) in enumerate(((1, "a"), (3, "a"), (2, "b"))):
+        out = tmp_path / place / "dpo"
+        out.parent.mkdir(exist_ok=True)
+        found = export_store(store, out, ExportConfig("trl-dpo", PairConfig(threshold=threshold)), overwrite=at == 1)
+        assert load_dataset(str(out), cache_dir=cache, split="train").num_rows == found.splits["train"].rows
+
+
 def test_config_files_name_what_is_there(store: Path, tmp_path: Path) -> None:
     for trainer, name in (("llama-factory", "dataset_info.json"), ("axolotl", "axolotl.yaml"), ("verl", "verl.yaml")):
         export(store, tmp_path / trainer, trainer, splits=SplitConfig(test_size=0.2))

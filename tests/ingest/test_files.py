@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -77,7 +78,8 @@ BAD: list[tuple[Any, str, str, str]] = [
     ([1], "", "not-an-object", "row"),
     ("text", "", "not-an-object", "row"),
     (changed("query", ...), "query", "missing", "row"),
-    (changed("query", None), "query", "not-a-string", "row"),
+    (changed("query", None), "query", "missing", "row"),
+    (changed("query", 7), "query", "not-a-string", "row"),
     (changed("query", " \u3000\n"), "query", "blank", "row"),
     (changed("query", "\ud800"), "query", "lone-surrogate", "row"),
     (changed("query_id", 1.5), "query_id", "not-a-string", "row"),
@@ -88,14 +90,17 @@ BAD: list[tuple[Any, str, str, str]] = [
     (changed("domain", "train"), "domain", "bad-domain", "row"),
     (changed("domain", "x-raw"), "domain", "bad-domain", "row"),
     (changed("source", 3), "source", "not-a-string", "row"),
-    (changed("responses", ...), "responses", "missing", "row"),
-    (changed("responses", {}), "responses", "not-a-list", "row"),
-    (changed("responses[0]", "二"), "responses[0]", "not-an-object", "response"),
+    (changed("responses", ...), "", "no-form", "row"),
+    (changed("responses", {}), "", "no-form", "row"),
+    (changed("responses[1]", "二"), "responses[1]", "not-an-object", "response"),
     (changed("responses[0].text", ...), "responses[0].text", "missing", "response"),
     (changed("responses[0].text", True), "responses[0].text", "not-a-string", "response"),
     (changed("responses[0].text", ""), "responses[0].text", "blank", "response"),
     (changed("responses[1].text", "\udfff"), "responses[1].text", "lone-surrogate", "response"),
-    (changed("responses[1].model", "a"), "responses[1].model", "duplicate-model", "response"),
+    (changed("responses[1].sample", -1), "responses[1].sample", "bad-sample", "response"),
+    (changed("responses[1].sample", 0.5), "responses[1].sample", "bad-sample", "response"),
+    (changed("responses[1].sample", 2**31), "responses[1].sample", "bad-sample", "response"),
+    (changed("responses[0].extra", "[1]"), "responses[0].extra", "not-an-object", "row"),
     (changed("responses[1].model", 7), "responses[1].model", "not-a-string", "response"),
     (changed("responses[1].scores", "9"), "responses[1].scores", "not-a-list", "response"),
     (changed("responses[0].scores[0]", 9), "responses[0].scores[0]", "not-an-object", "score"),
@@ -103,10 +108,10 @@ BAD: list[tuple[Any, str, str, str]] = [
     (changed("responses[0].scores[0].judge", ""), "responses[0].scores[0].judge", "blank", "score"),
     (changed("responses[0].scores[0].dimension", 1), "responses[0].scores[0].dimension", "not-a-string", "score"),
     (changed("responses[0].scores[0].score", ...), "responses[0].scores[0].score", "missing", "score"),
-    (changed("responses[0].scores[0].score", None), "responses[0].scores[0].score", "not-a-number", "score"),
     (changed("responses[0].scores[0].score", True), "responses[0].scores[0].score", "not-a-number", "score"),
-    (changed("responses[0].scores[0].score", "9"), "responses[0].scores[0].score", "not-a-number", "score"),
-    (changed("responses[0].scores[0].score", float("nan")), "responses[0].scores[0].score", "not-a-number", "score"),
+    (changed("responses[0].scores[0].score", "9分"), "responses[0].scores[0].score", "not-a-number", "score"),
+    (changed("responses[0].scores[0].score", "⑨"), "responses[0].scores[0].score", "not-a-number", "score"),
+    (changed("responses[0].scores[0].rationale", 3), "responses[0].scores[0].rationale", "not-a-string", "score"),
     (changed("responses[0].scores[0].score", float("inf")), "responses[0].scores[0].score", "not-a-number", "score"),
     (changed("responses[0].scores[0].score", 10**400), "responses[0].scores[0].score", "out-of-range", "score"),
     (changed("responses[0].scores[0].score", 10.5), "responses[0].scores[0].score", "out-of-range", "score"),
@@ -127,7 +132,7 @@ BAD += [
     (comparison(second=0), "comparisons[0].second", "bad-comparison", "comparison"),
     (comparison(second=-1), "comparisons[0].second", "bad-comparison", "comparison"),
     (comparison(judge=...), "comparisons[0].judge", "missing", "comparison"),
-    (comparison(first_score="1"), "comparisons[0].first_score", "not-a-number", "comparison"),
+    (comparison(first_score="x"), "comparisons[0].first_score", "not-a-number", "comparison"),
 ]
 
 
@@ -152,6 +157,9 @@ def test_each_problem_is_named_and_only_the_smallest_unit_goes(
     assert store.verify() == []
     (reject,) = [json.loads(line) for line in (tmp_path / "store/rejects.jsonl").read_text("ascii").splitlines()]
     assert (reject["file"], reject["line"], reject["field"], reject["reason"]) == ("in.jsonl", 2, field, reason)
+    if not isinstance(row, bytes):
+        whole = json.loads(json.dumps(row))
+        assert repr(reject["value" if unit == "row" else "row"]) == repr(whole)  # also NaN
     assert {name: reject["lost"].get(name, 0) for name in UNITS} == {
         name: report.counts[name]["rejected"] for name in UNITS
     }
@@ -178,20 +186,11 @@ def test_conflicts_between_rows_and_files(tmp_path: Path) -> None:
     assert found == [
         (str(second), 1, "query", "two-texts"),
         (str(second), 2, "domain", "two-domains"),
-        (str(second), 3, "responses[0].model", "duplicate-model"),
     ]
     store, report = import_files([first, second], tmp_path / "store", ImportConfig(on_error="skip"))
     assert report.accounting()["rows"] == {"read": 4, "stored": 1, "rejected": 2, "merged": 1}
     (row,) = stored_rows(store)
     assert [response["model"] for response in row["responses"]] == ["a", "b", "c"]
-
-
-def test_the_first_valid_response_of_a_model_is_kept(tmp_path: Path) -> None:
-    row = changed("responses[0].text", "")
-    row["responses"][1]["model"] = "a"
-    store, report = import_files([write(tmp_path / "a.jsonl", row)], tmp_path / "s", ImportConfig(on_error="skip"))
-    assert [(r["model"], r["text"]) for r in stored_rows(store)[0]["responses"]] == [("a", "三。")]
-    assert report.reasons == {"blank": 1}
 
 
 def test_models_without_a_name_are_named_by_their_text_alone(tmp_path: Path) -> None:
@@ -271,10 +270,9 @@ def test_options_reach_the_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"score_range": (0, 1)}, "give --default-threshold"),
         ({"score_range": (1, 1)}, "lower and a higher"),
         ({"score_range": (0, float("inf"))}, "lower and a higher"),
-        ({"default_threshold": 9.5}, "so far apart"),
+        ({"default_threshold": 9.5, "score_range": (1, 10)}, "so far apart"),
         ({"default_threshold": -1}, "0 or more"),
         ({"domain": "math", "domain_map": {"a": "b"}}, "not both"),
         ({"on_error": "ask"}, "fail, skip"),
@@ -338,7 +336,10 @@ def test_shards_and_row_groups_are_even(number: int, tmp_path: Path) -> None:
 def test_a_stores_own_shards_import_as_the_same_rows(store: Path, rows: Any, tmp_path: Path) -> None:
     shards = sorted(store.glob("data/*/*.parquet"), key=lambda path: ("chat" in path.parts, path.name))
     again, report = import_files(shards, tmp_path / "again", ImportConfig())
-    assert stored_rows(again) == rows
+    wanted = stored_rows(Store.open(store))
+    for response in (response for row in wanted for response in row["responses"]):
+        response["sample"] = response["sample"] or 0
+    assert stored_rows(again) == wanted
     assert report.counts["rows"]["read"] == len(rows)
 
 
@@ -346,31 +347,50 @@ def test_a_stores_own_shards_import_as_the_same_rows(store: Path, rows: Any, tmp
 # Against an oracle: what DESIGN says of an import, row by row in plain Python
 
 TEXTS = st.sampled_from(["甲", "乙", "丙", "", " ", "\ud800", None, True])
-SCORES = st.sampled_from([1, 5, 9.5, 10, 11, True, "8", None, 7.00001])
+SCORES = st.sampled_from([1, 5, 9.5, 10, 11, True, "8", "８.5", "8分", None, "", float("nan"), 7.00001])
 MODELS = st.sampled_from(["a", "b", "c", "", None, 3])
-SCORE = st.one_of(st.just(5), st.fixed_dictionaries({"judge": st.sampled_from(["j", "k", ""]), "score": SCORES}))
+SAMPLES = st.sampled_from([None, 0, 1, 2, "1", -1])
+SCORE = st.one_of(
+    st.just(5),
+    st.fixed_dictionaries(
+        {"judge": st.sampled_from(["j", "k", ""]), "score": SCORES},
+        optional={"rationale": st.sampled_from(["理", None])},
+    ),
+)
 RESPONSE = st.one_of(
     st.just("text"),
-    st.fixed_dictionaries({"model": MODELS, "text": TEXTS}, optional={"scores": st.lists(SCORE, max_size=3)}),
+    st.fixed_dictionaries(
+        {"model": MODELS, "text": TEXTS}, optional={"scores": st.lists(SCORE, max_size=3), "sample": SAMPLES}
+    ),
 )
 COMPARISON = st.fixed_dictionaries(
     {"first": st.integers(-1, 3), "second": st.integers(0, 3), "judge": st.sampled_from(["h", None])}
-    | {name: st.sampled_from([0, 1, 0.5, "1"]) for name in ("first_score", "second_score")}
+    | {name: st.sampled_from([0, 1, 0.5, "x"]) for name in ("first_score", "second_score")}
 )
+TURNS = [
+    [{"role": "user", "content": "问一"}, {"role": "assistant", "content": "丙"}, {"role": "user", "content": "再问"}],
+    [{"role": "system", "content": "甲"}, {"role": "user", "content": "问二"}],
+]
+KEYED = st.fixed_dictionaries(
+    {"query_id": st.sampled_from(["1", "2", "3", "4"]), "score": SCORES, "model": st.sampled_from(["a", "b", "c"])},
+    optional={"sample": st.sampled_from([0, 1]), "query": st.sampled_from(["问一", "问二"]), "judge": st.just("k")},
+) | st.fixed_dictionaries({"query": st.sampled_from(["问一", "问二"]), "model": st.just("a"), "score": SCORES})
 ROW: st.SearchStrategy[Any] = st.one_of(
     st.just([]),
+    KEYED,
     st.fixed_dictionaries(
         {
             "query_id": st.sampled_from(["1", "2", "3", None]),
-            "query": st.sampled_from(["问一", "问二", ""]),
+            "query": st.sampled_from(["问一", "问二", "user: 问二", ""]),
             "domain": st.sampled_from(["math", "math", "math", "chat", "Bad"]),
-            "responses": st.one_of(st.none(), st.lists(RESPONSE, max_size=4)),
+            "responses": st.one_of(st.just([]), st.lists(RESPONSE, max_size=4).filter(lambda r: r[:1] != ["text"])),
         },
         optional={
             "source": st.sampled_from(["s", "t", None]),
             "comparisons": st.one_of(st.none(), st.lists(COMPARISON, max_size=3)),
+            "messages": st.sampled_from(TURNS),
         },
-    ),
+    ).map(lambda row: {name: value for name, value in row.items() if name != "query" or "messages" not in row}),
 )
 
 
@@ -378,62 +398,144 @@ def good_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and "\ud800" not in value
 
 
-def good_score(value: Any) -> bool:
-    if not isinstance(value, dict) or not good_text(value["judge"]):
-        return False
-    number = value["score"]
-    return type(number) in (int, float) and 1 <= number <= 10 and round(number * 10_000) / 10_000 == number
+def is_missing(score: Any) -> bool:
+    """An entry that says that there is no score."""
+    return isinstance(score, dict) and (score["score"] in (None, "") or score["score"] != score["score"])
 
 
-def oracle_import(rows: list[Any]) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, int]]]:
-    """Rows by query_id, and the accounting."""
+def number(value: Any) -> float | None:
+    """What a score is worth; None where it is none."""
+    value = {"8": 8, "８.5": 8.5}.get(value, value) if isinstance(value, str) else value
+    return float(value) if type(value) in (int, float) and 1 <= value <= 10 and value != 7.00001 else None
+
+
+def good_scores(scores: list[Any]) -> list[tuple[Any, ...]]:
+    return [
+        (score["judge"], number(score["score"]), score.get("rationale"))
+        for score in scores
+        if isinstance(score, dict) and good_text(score["judge"]) and number(score["score"]) is not None
+    ]
+
+
+def oracle_import(rows: list[Any]) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, int]], int]:
+    """Rows by query_id, the accounting, and the number of missing scores."""
     counts = {unit: dict.fromkeys(("read", "stored", "rejected", "merged"), 0) for unit in UNITS}
     found: dict[str, dict[str, Any]] = {}
+    keyed, missing = [], 0
     for row in rows:
-        responses = (row.get("responses") or []) if isinstance(row, dict) else []
-        comparisons = (row.get("comparisons") or []) if isinstance(row, dict) else []
         counts["rows"]["read"] += 1
+        if isinstance(row, dict) and "responses" not in row:
+            counts["scores"]["read"] += not is_missing(row)
+            missing += is_missing(row)
+            keyed.append(row)
+            continue
+        responses = row["responses"] if isinstance(row, dict) else []
+        comparisons = (row.get("comparisons") or []) if isinstance(row, dict) else []
         counts["responses"]["read"] += len(responses)
-        counts["scores"]["read"] += sum(len(r.get("scores", [])) for r in responses if isinstance(r, dict))
+        given = [score for r in responses if isinstance(r, dict) for score in r.get("scores", [])]
+        counts["scores"]["read"] += sum(not is_missing(score) for score in given)
         counts["comparisons"]["read"] += len(comparisons)
-        if not isinstance(row, dict) or not good_text(row["query"]) or row["domain"] == "Bad":
+        if not isinstance(row, dict) or row["domain"] == "Bad":
             continue
-        if row["responses"] is None:
+        asked = row.get("messages") or row["query"]
+        text = asked if isinstance(asked, str) else "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in asked)
+        if not text:
             continue
-        query_id = row["query_id"] or "derived from " + row["query"]
+        query_id = row["query_id"] or f"derived from {asked}"
         old = found.get(query_id)
-        if old and (old["query"], old["domain"]) != (row["query"], row["domain"]):
+        if old and (old["asked"], old["domain"]) != (asked, row["domain"]):
             continue
         counts["rows"]["merged" if old else "stored"] += 1
         new = found.setdefault(
-            query_id, {"query": row["query"], "domain": row["domain"], "source": None, "responses": [], "pairs": []}
+            query_id,
+            {"asked": asked, "query": text, "domain": row["domain"], "source": None, "responses": [], "pairs": []}
+            | {"held": [], "derived": not row["query_id"]},
         )
         new["source"] = new["source"] or row.get("source")
-        place = {}
-        for at, response in enumerate(responses):
-            if not isinstance(response, dict) or not good_text(response["text"]) or response["model"] == 3:
-                continue
-            model = response["model"] or None
-            if model and model in [r[0] for r in new["responses"]]:
-                continue
-            place[at] = len(new["responses"])
-            scores = [(s["judge"], float(s["score"])) for s in response.get("scores", []) if good_score(s)]
-            new["responses"].append((model, response["text"], scores))
-        for c in comparisons:
-            numbers = all(type(c[name]) in (int, float) for name in ("first_score", "second_score"))
-            if c["first"] in place and c["second"] in place and c["first"] != c["second"] and c["judge"] and numbers:
-                new["pairs"].append((place[c["first"]], place[c["second"]], c["first_score"], c["second_score"]))
+        new["held"].append((responses, comparisons))
+    for query in found.values():
+        missing += store_responses(query, counts)
+    for row in keyed:
+        fits = [
+            query
+            for query_id, query in found.items()
+            if (query_id == row["query_id"] if "query_id" in row else query["asked"] == row["query"])
+        ]
+        if "query_id" in row and not fits:  # the text stands for the id of those that have none
+            fits = [query for query in found.values() if query["derived"] and query["asked"] == row.get("query")]
+        if len(fits) != 1 or row.get("query", fits[0]["asked"]) != fits[0]["asked"]:
+            continue
+        partners = [
+            response
+            for response in fits[0]["responses"]
+            if response["model"] == row["model"] and row.get("sample", response["sample"]) in response["samples"]
+        ]
+        if len(partners) == 1:
+            counts["rows"]["merged"] += 1
+            partners[0]["scores"] += good_scores([{"judge": "unknown"} | row])
     counts["responses"]["stored"] = sum(len(row["responses"]) for row in found.values())
-    counts["scores"]["stored"] = sum(len(r[2]) for row in found.values() for r in row["responses"])
+    counts["scores"]["stored"] = sum(len(r["scores"]) for row in found.values() for r in row["responses"])
     counts["comparisons"]["stored"] = sum(len(row["pairs"]) for row in found.values())
     for unit in counts.values():
         unit["rejected"] = unit["read"] - unit["stored"] - unit["merged"]
-    return found, counts
+    return found, counts, missing
 
 
-@examples(150)
-@given(files=st.lists(st.lists(ROW, max_size=6), min_size=1, max_size=3), as_array=st.booleans())
-def test_an_import_is_the_oracles(files: list[list[Any]], as_array: bool, tmp_path_factory: Any) -> None:
+def store_responses(query: dict[str, Any], counts: dict[str, dict[str, int]]) -> int:
+    """Number and merge the responses of all rows of one query; how many of their scores are missing."""
+    missing = 0
+    taken: dict[tuple[str, int], str] = {}
+    for responses, comparisons in query["held"]:
+        place: dict[int, dict[str, Any]] = {}
+        for at, response in enumerate(responses):
+            if not isinstance(response, dict) or not good_text(response["text"]) or response["model"] == 3:
+                continue
+            if response.get("sample") == -1:
+                continue
+            missing += sum(map(is_missing, response.get("scores", [])))
+            model, text = response["model"] or None, response["text"]
+            sample = None if response.get("sample") is None else int(response["sample"])
+            if model and sample is not None and taken.setdefault((model, sample), text) != text:
+                continue
+            same = [one for one in query["responses"] if (one["model"], one["text"]) == (model, text)]
+            if same:
+                counts["responses"]["merged"] += 1
+            else:
+                same = [{"model": model, "text": text, "scores": [], "samples": []}]
+                query["responses"] += same
+            if sample is not None:
+                same[0]["samples"].append(sample)
+            same[0]["scores"] += good_scores(response.get("scores", []))
+            place[at] = same[0]
+        for c in comparisons:
+            numbers = all(c[name] != "x" for name in ("first_score", "second_score"))
+            if c["first"] in place and c["second"] in place and c["first"] != c["second"] and c["judge"] and numbers:
+                first, second = place[c["first"]], place[c["second"]]
+                if first is second:
+                    counts["comparisons"]["merged"] += 1
+                else:
+                    query["pairs"].append((first, second, c["first_score"], c["second_score"]))
+    for response in query["responses"]:
+        model = response["model"]
+        if not response["samples"]:
+            free = (n for n in range(99) if (model, n) not in taken)
+            response["samples"] = [next(free) if model else 0]
+            taken[(model, response["samples"][0])] = response["text"]
+        response["sample"] = response["samples"][0]
+    place_of = {id(response): at for at, response in enumerate(query["responses"])}
+    query["pairs"] = [(place_of[id(one)], place_of[id(other)], *scores) for one, other, *scores in query["pairs"]]
+    return missing
+
+
+@examples(300)
+@given(
+    files=st.lists(st.lists(ROW, max_size=6), min_size=1, max_size=3),
+    as_array=st.booleans(),
+    rows_at_once=st.sampled_from([1, 2, 256]),
+)
+def test_an_import_is_the_oracles(
+    files: list[list[Any]], as_array: bool, rows_at_once: int, tmp_path_factory: Any
+) -> None:
     folder = tmp_path_factory.mktemp("import")
     paths = []
     for at, rows in enumerate(files):
@@ -442,31 +544,36 @@ def test_an_import_is_the_oracles(files: list[list[Any]], as_array: bool, tmp_pa
             paths.append(folder / f"{at}.json")
         else:
             paths.append(write(folder / f"{at}.jsonl", *rows))
-    wanted, counts = oracle_import([row for rows in files for row in rows])
+    wanted, counts, missing = oracle_import([row for rows in files for row in rows])
     if counts["responses"]["stored"] == 0:
         with pytest.raises(ImportFailed, match="no response is left") as failed:
             import_files(paths, folder / "store", ImportConfig(on_error="skip"))
         assert failed.value.report.accounting() == counts
         assert not (folder / "store").exists()
         return
-    store, report = import_files(paths, folder / "store", ImportConfig(on_error="skip"))
+    with patch("coig_p.ingest.spool.ROWS_PER_GROUP", rows_at_once):
+        store, report = import_files(paths, folder / "store", ImportConfig(on_error="skip"))
     assert report.accounting() == counts
+    assert report.missing_scores == missing
     assert store.verify() == []
     found = {row["query_id"]: row for row in stored_rows(store)}
-    named = {f"derived from {row['query']}" if key.startswith("q-") else key: row for key, row in found.items()}
+    named = {
+        f"derived from {turns(row) or row['query']}" if key.startswith("q-") else key: row for key, row in found.items()
+    }
     assert named.keys() == wanted.keys()
     for query_id, row in named.items():
         expected = wanted[query_id]
         assert (row["query"], row["domain"], row["source"]) == tuple(
             expected[name] for name in ("query", "domain", "source")
         )
-        for response, (model, text, scores) in zip(row["responses"], expected["responses"], strict=True):
-            assert response["text"] == text
-            assert response["model"] == model if model else response["model"].startswith("unknown-")
-            assert [(score["judge"], score["score"]) for score in response["scores"]] == scores
+        assert (turns(row) or row["query"]) == expected["asked"]
+        for response, one in zip(row["responses"], expected["responses"], strict=True):
+            assert (response["text"], response["sample"]) == (one["text"], one["sample"])
+            assert response["model"] == one["model"] if one["model"] else response["model"].startswith("unknown-")
+            assert [(s["judge"], s["score"], s["rationale"]) for s in response["scores"]] == one["scores"]
             assert all(score["dimension"] == "overall" for score in response["scores"])
-        models = [response["model"] for response in row["responses"]]
-        assert len(set(models)) == len(models)
+        answers = [(response["model"], response["sample"]) for response in row["responses"]]
+        assert len(set(answers)) == len(answers)
         assert [
             (c["first"], c["second"], c["first_score"], c["second_score"]) for c in row["comparisons"] or []
         ] == expected["pairs"]
@@ -474,8 +581,16 @@ def test_an_import_is_the_oracles(files: list[list[Any]], as_array: bool, tmp_pa
         rejects = [json.loads(line) for line in (folder / "store/rejects.jsonl").read_text("ascii").splitlines()]
         for unit in UNITS:
             assert sum(reject["lost"].get(unit, 0) for reject in rejects) == counts[unit]["rejected"]
+        with pytest.raises(ImportFailed, match="Mend them") as failed:
+            import_files(paths, folder / "again", ImportConfig())
+        assert failed.value.report.accounting() == counts
     import_files(paths, folder / "again", ImportConfig(on_error="skip"))
     assert (folder / "again/manifest.json").read_bytes() == (folder / "store/manifest.json").read_bytes()
+
+
+def turns(row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """A stored row's turns as rows give them."""
+    return row["messages"] and [{name: turn[name] for name in ("role", "content")} for turn in row["messages"]]
 
 
 # ---------------------------------------------------------------------------------------------

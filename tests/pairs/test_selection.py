@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "max_pairs_per_query": 2,
     "seed": 1,
     "format": "kto",
+    "multi_turn": "last",
     "test_size": 0.25,
     "validation_size": 0.125,
     "split_seed": 1,
@@ -49,9 +50,20 @@ NEEDS: dict[str, dict[str, Any]] = {"split_seed": {"test_size": 0.25}, "clusters
 CONFIGS = (PairConfig, SplitConfig, ShardConfig)
 
 
-def manifest(domains: tuple[str, ...] = ("math", "chat"), splits: tuple[str, ...] = ("train",)) -> Manifest:
+def manifest(
+    domains: tuple[str, ...] = ("math", "chat"), splits: tuple[str, ...] = ("train",), conversations: int | None = None
+) -> Manifest:
     files = [
-        StoreFile(f"data/{domain}/{split}-0.parquet", "data", "0" * 64, 1, rows=1, domain=domain, split=split)
+        StoreFile(
+            f"data/{domain}/{split}-0.parquet",
+            "data",
+            "0" * 64,
+            1,
+            rows=1,
+            domain=domain,
+            split=split,
+            conversations=conversations,
+        )
         for domain in domains
         for split in splits
     ]
@@ -63,7 +75,8 @@ def selected(weights: Mapping[str, float] | None = None, **options: Any) -> Sele
     pairs, cut, order = (
         {name: options[name] for name in option_names(config) if name in options} for config in CONFIGS
     )
-    return select(manifest(), PairConfig(**pairs), cut=SplitConfig(**cut), order=ShardConfig(**order), weights=weights)
+    found = manifest(conversations=1 if "multi_turn" in options else None)
+    return select(found, PairConfig(**pairs), cut=SplitConfig(**cut), order=ShardConfig(**order), weights=weights)
 
 
 def nothing_is_none(value: Any) -> bool:

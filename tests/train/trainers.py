@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 import torch
+from conversations import as_json, turn
 from datasets import load_dataset
+from make import make_store
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
 
 import coig_p  # noqa: F401
 from coig_p.export.write import ExportConfig, export_store
+from coig_p.store.conversations import transcript
 from coig_p.store.locate import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +48,9 @@ TRAINERS = {
 }
 
 
-def losses(tiny: dict[bool, str], kind: str, rows: Any, out: Path) -> list[float]:
+def losses(
+    tiny: dict[bool, str], kind: str, rows: Any, out: Path, tokenizer: str | None = None, length: int = 128
+) -> list[float]:
     trainer_class, config_class, own = TRAINERS[kind]
     path = tiny[kind == "reward"]
     torch.manual_seed(0)
@@ -56,7 +61,7 @@ def losses(tiny: dict[bool, str], kind: str, rows: Any, out: Path) -> list[float
         learning_rate=5e-3,
         lr_scheduler_type="constant",
         max_steps=STEPS,
-        max_length=128,
+        max_length=length,
         logging_steps=1,
         save_strategy="no",
         report_to=[],
@@ -68,7 +73,7 @@ def losses(tiny: dict[bool, str], kind: str, rows: Any, out: Path) -> list[float
         model=auto.from_pretrained(path),
         args=args,
         train_dataset=rows,
-        processing_class=AutoTokenizer.from_pretrained(path),
+        processing_class=AutoTokenizer.from_pretrained(tokenizer or path),
     )
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -142,6 +147,68 @@ def test_grpo_reads_prompts_and_passes_the_reference_on(
     known = {row["query_id"]: row["reference"] for row in rows}
     assert len(seen) == 8
     assert all(known[query_id] == reference for query_id, reference in seen)
+
+
+# What a model for tools writes down: the definitions first, a turn's calls after its text.
+TOOL_TEMPLATE = (
+    "{% if tools %}<|system|>{{ tools | tojson }}<|end|>{% endif %}"
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
+    "{% for call in message['tool_calls'] or [] %}{{ call['function']['name'] }}{{ call['function']['arguments'] }}"
+    "{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def conversations(folder: Path, tools: bool) -> Path:
+    """Eight conversations of several turns with two answers each; with `tools` the better one calls a tool."""
+    rows = []
+    for at in range(8):
+        call = {"id": f"c{at}", "type": "function", "function": {"name": "查", "arguments": f'{{"第几题": {at}}}'}}
+        messages = [turn("system", "你是助手"), turn("user", f"第{at}题？"), turn("assistant", "哪一页？")]
+        if tools:
+            messages += [turn("user", "第三页"), turn("assistant", "", tool_calls=[call])]
+            messages += [turn("tool", "有五道题", tool_call_id=f"c{at}")]
+        messages.append(turn("user", "请解释。"))
+        responses = []
+        for model, score in (("a", 9.0), ("b", 2.0)):
+            scores = [{"judge": "j", "dimension": "overall", "score": score}]
+            text = f"{model}认为第{at}题可以这样解。"
+            responses.append({"model": model, "sample": 0, "text": text, "extra": None, "scores": scores})
+        if tools:
+            responses[0] |= {"text": "", "extra": as_json({"tool_calls": [call]})}
+        defined = as_json([{"type": "function", "function": {"name": "查", "description": "查一道题"}}])
+        rows.append(
+            {
+                "query_id": f"q{at}",
+                "domain": "chat",
+                "query": transcript(messages),
+                "messages": messages,
+                "tools": defined if tools and at % 2 else None,
+                "responses": responses,
+            }
+        )
+    return make_store(folder, rows)
+
+
+@pytest.mark.parametrize("way", ["map", "stream", "export"])
+@pytest.mark.parametrize("tools", [False, True], ids=["turns", "tools"])
+@pytest.mark.parametrize("kind", list(TRAINERS))
+def test_conversations_train(tiny: dict[bool, str], kind: str, tools: bool, way: str, tmp_path: Path) -> None:
+    """With the chat template in the tokenizer that reads tools: what it is given is in what is trained on."""
+    store = conversations(tmp_path / "store", tools)
+    if way == "export" or kind == "kto":  # loading has no message lists for KTO
+        export_store(store, tmp_path / "rows", ExportConfig(f"trl-{kind}", conversational=True))
+        rows = load_dataset(str(tmp_path / "rows"), split="train", streaming=way == "stream")
+    else:
+        options = {} if way == "stream" else {"cache_dir": str(tmp_path / "cache")}
+        rows = load_dataset(
+            "coig-p", "chat", data_dir=str(store), split="train", streaming=way == "stream",
+            format="conversational", **options,
+        )  # fmt: skip
+    tokenizer = AutoTokenizer.from_pretrained(tiny[kind == "reward"])
+    tokenizer.chat_template = TOOL_TEMPLATE
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    eight = rows.take(8) if way == "stream" else rows.select(range(8))
+    falls(losses(tiny, kind, eight, tmp_path / "out", str(tmp_path / "tokenizer"), length=512))
 
 
 @pytest.mark.parametrize("recipe", ["dpo", "reward"])

@@ -26,8 +26,7 @@ from coig_p.dedup.clusters import Queries, components
 from coig_p.dedup.queries import DedupConfig, find_duplicates
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.readers import RawRow, find_inputs, read_rows
-from coig_p.ingest.spool import digest
-from coig_p.ingest.values import Rejected, shown, text_at
+from coig_p.ingest.values import Rejected, digest, shown, text_at
 from coig_p.store.writing import sha256_of
 
 QUERY = "query"

@@ -21,6 +21,8 @@ from coig_p.export.trainers import (
     verl,
 )
 from coig_p.export.trainers.forms import Form, Trainer
+from coig_p.pairs.shapes import NOTHING, Held, RowForm
+from coig_p.pairs.turns import SKIP
 
 _IN_ORDER = (
     trl_dpo.TRAINER,
@@ -38,13 +40,22 @@ TRAINERS: Mapping[str, Trainer] = {trainer.name: trainer for trainer in _IN_ORDE
 """By the names that `coigp export --for` takes."""
 
 
-def find_form(name: str, *, conversational: bool = False, system: str | None = None) -> Form:
+def find_form(
+    name: str,
+    *,
+    conversational: bool = False,
+    system: str | None = None,
+    holds: Held = NOTHING,
+    multi_turn: str | None = None,
+) -> Form:
     """The form for a trainer.
 
     Args:
         name: one of TRAINERS.
-        conversational: message lists rather than strings; TRL alone has both.
+        conversational: message lists rather than strings; TRL alone lets the user choose.
         system: a system prompt, to know that the form has a place for one.
+        holds: conversations and tools among what is exported.
+        multi_turn: of `PairConfig`.
 
     Raises:
         UsageError: an unknown trainer, or one that has no such choice.
@@ -52,14 +63,35 @@ def find_form(name: str, *, conversational: bool = False, system: str | None = N
     if name not in TRAINERS:
         raise UnknownNameError("trainer", name, TRAINERS)
     trainer = TRAINERS[name]
-    if conversational and trainer.conversational is None:
-        both = ", ".join(one.name for one in _IN_ORDER if one.conversational is not None)
-        raise UsageError(f"{name} has one form alone: leave out --conversational, which is for {both}")
+    choice = trainer.conversational is not None and not trainer.by_itself
+    if conversational and not choice:
+        both = ", ".join(one.name for one in _IN_ORDER if one.conversational is not None and not one.by_itself)
+        raise UsageError(f"{name} takes no choice of forms: leave out --conversational, which is for {both}")
     if system is not None and not system.strip():
         raise UsageError("the system prompt is blank: leave it out")
-    if system is not None and trainer.conversational is not None and not conversational:
+    if system is not None and choice and not conversational:
         raise UsageError(f"{name} takes plain strings, which have no place for a system prompt: add --conversational")
-    form = trainer.conversational if conversational and trainer.conversational else trainer.form
+    form = trainer.form
+    if trainer.by_itself:
+        conversational = bool(holds.conversations) and multi_turn in (None, SKIP)
+    if conversational and trainer.conversational is not None:
+        form = trainer.conversational
+    if form.messages and holds.with_tools and multi_turn != SKIP and trainer.tools is not None:
+        form = trainer.tools
     if system is not None and form.system_column is not None:
         return replace(form, schema=form.schema.append(pa.field(form.system_column, pa.string())))
     return form
+
+
+def row_form(form: Form) -> RowForm:
+    """What rows of a form can show, and what to take instead where they cannot."""
+    trainer = TRAINERS[form.trainer]
+    both = {one.name for one in _IN_ORDER if one.conversational is not None and not one.by_itself}
+    tools = [one.name + (" --conversational" if one.name in both else "") for one in _IN_ORDER if one.tools is not None]
+    return RowForm(
+        f"the form of {form.trainer}",
+        form.messages,
+        trainer.tools is not None,
+        "--conversational" if form.trainer in both else "no --multi-turn",
+        f"--for {', '.join(tools)}",
+    )

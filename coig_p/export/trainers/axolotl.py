@@ -1,4 +1,7 @@
-"""Axolotl: the prompt as messages, each answer as one message, and the datasets block that reads them."""
+"""Axolotl: the prompt as messages, each answer as one message, and the datasets block that reads them.
+
+Of every message its DPO chat_template strategy reads role and content alone (0.19.0): there is no place for tools.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,19 @@ from coig_p.export.trainers.forms import (
     Columns,
     Form,
     Trainer,
-    column,
-    constant,
     facts,
     lists,
     prompt,
     schema,
     sides,
+    turns,
 )
 from coig_p.export.trainers.snippets import BETA, RATE, command
 
 
 def _make(rows: pa.Table, system: str | None) -> Columns:
-    shown = {name: _message(column(rows, name)) for name in ("chosen", "rejected")}
+    shown = {name: turns(rows, name).flatten() for name in ("chosen", "rejected")}
     return facts(rows) | {"messages": prompt(rows, system)} | shown
-
-
-def _message(text: pa.StringArray) -> pa.StructArray:
-    return pa.StructArray.from_arrays([constant("assistant", len(text)), text], fields=list(MESSAGE))
 
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
@@ -62,6 +60,7 @@ TRAINER = Trainer(
         "parquet",
         _make,
         sides("chosen", "rejected"),
+        messages=True,
     ),
     run=command(
         "# axolotl.yaml is the datasets block: put your model and the rest of your config into it\n"

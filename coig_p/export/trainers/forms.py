@@ -8,8 +8,9 @@ All functions are named ones of a module, so that a form can be sent to another 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,8 +20,9 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Index
 from coig_p.errors import DataError
 from coig_p.export.results import Written
-from coig_p.pairs.rows import blank, messages
-from coig_p.schema import MESSAGES_TYPE
+from coig_p.pairs.rows import blank
+from coig_p.pairs.turns import constant, grouped, messages
+from coig_p.schema import MESSAGES_TYPE, TOOL_MESSAGES_TYPE
 
 Columns = dict[str, pa.Array]
 Make = Callable[[pa.Table, str | None], Columns]
@@ -29,6 +31,12 @@ Sides = Callable[[pa.Table], tuple[pa.Array, pa.Array]]
 MESSAGE = MESSAGES_TYPE.value_type
 PAIR = ("prompt", "chosen", "rejected")
 MARGIN = ("margin", pa.float64())
+# What need not be said in messages with a place for tool calls, in these calls, and in the function that is called.
+_OPTIONAL = {
+    "tool_calls": {"reasoning_content", "tool_calls", "tool_call_id", "name"},
+    "function": {"id", "type"},
+    "arguments": {"arguments"},
+}
 _FACTS: list[tuple[str, pa.DataType]] = [("query_id", pa.string()), ("domain", pa.string())]
 
 
@@ -41,10 +49,14 @@ class Form:
         rows: the format it is made of, one of PAIR_SCHEMAS; for "sft" one row a query, the best response.
         schema: the columns of the file.
         file_type: parquet or jsonl.
-        make: from a table of PAIR_SCHEMAS[rows] and a system prompt to the columns.
+        make: from a table of PAIR_SCHEMAS[rows] and a system prompt to the columns; its texts are message lists
+            where `messages` says so.
         sides: from the columns to the texts that must differ, where there are two.
+        messages: it is made of message lists, so that conversations are given turn by turn. A system prompt
+            then stands before the turns of rows that have none of their own.
         one_file: whether the trainer reads a single file.
         system_column: a column of its own for a system prompt, where one is given.
+        may_be_empty: columns that are null, or "", where a row has nothing to say there.
     """
 
     trainer: str
@@ -53,8 +65,10 @@ class Form:
     file_type: str
     make: Make
     sides: Sides | None = None
+    messages: bool = False
     one_file: bool = False
     system_column: str | None = None
+    may_be_empty: tuple[str, ...] = ()
 
     def convert(self, rows: pa.Table, system: str | None = None) -> pa.Table:
         """The rows in this form, checked.
@@ -72,7 +86,8 @@ class Form:
 
         Raises:
             DataError: a column missing or of another type; a null, an empty list, a blank text, a
-                number that is not finite; chosen equal to rejected. Names the query_id.
+                number that is not finite; chosen equal to rejected. Names the query_id. A message that calls
+                tools may have no text, and only what such a message needs is never null.
         """
         for field in self.schema:
             if field.name not in rows.column_names:
@@ -85,7 +100,7 @@ class Form:
             raise DataError(f"{self.trainer}: column {extra[0]!r} has no place there; {_all(self.schema)}")
         rows = rows.combine_chunks()
         for name in self.schema.names:
-            if rows.num_rows:
+            if rows.num_rows and name not in self.may_be_empty:
                 _check_values(rows.column(name).chunk(0), np.arange(rows.num_rows), name, rows, self.trainer)
         if self.sides is not None and rows.num_rows:
             one, other = self.sides(rows)
@@ -107,12 +122,16 @@ class Trainer:
         form: with plain strings, where it has both.
         run: the part of the export's README that runs it, given what was written and where.
         conversational: the form with message lists, of a trainer that takes either.
+        tools: the form with message lists and a place for tools, of a trainer that has one.
+        by_itself: whether `conversational` is taken where there are conversations, and not on demand.
         config_files: the small files that it reads beside the rows, by name.
     """
 
     form: Form
     run: Callable[[Written, str], str]
     conversational: Form | None = None
+    tools: Form | None = None
+    by_itself: bool = False
     config_files: Callable[[Form, Written, str], Mapping[str, str]] = no_files
 
     @property
@@ -147,26 +166,34 @@ def facts(rows: pa.Table, *names: str) -> Columns:
     return {name: column(rows, name) for name in ("query_id", "domain", *names)}
 
 
-def constant(text: str, times: int) -> pa.StringArray:
-    """One text again and again."""
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(times, np.int32)), pa.array([text])).cast(pa.string())
-
-
-def conversation(turns: list[tuple[str, pa.StringArray]], system: str | None) -> pa.ListArray:
-    """One conversation a row, of the turns and before them the system prompt."""
-    rows = len(turns[0][1])
-    if system is not None:
-        turns = [("system", constant(system, rows)), *turns]
-    order = np.arange(len(turns) * rows).reshape(len(turns), rows).T.ravel()  # turn by turn within a row
-    parts = [pa.StructArray.from_arrays([constant(role, rows), text], fields=list(MESSAGE)) for role, text in turns]
-    every = pa.concat_arrays(parts).take(pa.array(order))
-    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * len(turns))
-    return pa.ListArray.from_arrays(offsets, every).cast(MESSAGES_TYPE)
-
-
 def prompt(rows: pa.Table, system: str | None) -> pa.ListArray:
-    """Each prompt as the turns before the response."""
-    return conversation([("user", column(rows, "prompt"))], system)
+    """The turns before each response, after the system prompt where they have none of their own."""
+    found = turns(rows, "prompt", "user")
+    if system is None:
+        return found
+    own = found.flatten()
+    row = np.repeat(np.arange(len(found)), pc.list_value_length(found).to_numpy(zero_copy_only=False))
+    is_system = pc.equal(own.field("role"), "system").to_numpy(zero_copy_only=False)
+    at = np.flatnonzero(np.bincount(row[is_system], minlength=len(found)) == 0)
+    texts = {"role": constant("system", len(at)), "content": constant(system, len(at))}
+    parts = [texts.get(field.name, pa.nulls(len(at), field.type)) for field in own.type]
+    given = pa.StructArray.from_arrays(parts, fields=list(own.type))
+    # The sort of `grouped` is stable: what comes first stays first.
+    return grouped(pa.concat_arrays([given, own]), np.concatenate([at, row]), len(found)).cast(found.type)
+
+
+def turns(rows: pa.Table, name: str, role: str = "assistant") -> pa.ListArray:
+    """A column as message lists: as it is, or each of its texts as one message."""
+    found = column(rows, name)
+    return messages(role, found) if pa.types.is_string(found.type) else found
+
+
+def joined(first: pa.ListArray, second: pa.ListArray) -> pa.ListArray:
+    """The messages of both, row by row."""
+    lists = (first, second)
+    sizes = [pc.list_value_length(one).to_numpy(zero_copy_only=False) for one in lists]
+    row = np.concatenate([np.repeat(np.arange(len(first)), size) for size in sizes])
+    return grouped(pa.concat_arrays([one.flatten() for one in lists]), row, len(first)).cast(first.type)
 
 
 def as_strings(*names: str) -> Make:
@@ -179,17 +206,42 @@ def as_messages(answers: tuple[str, ...], *names: str) -> Make:
     return partial(_as_messages, answers, names)
 
 
+def with_tools(form: Form, *names: str) -> Form:
+    """The form where messages may call tools, with a column `tools` after these columns of message lists."""
+    columns = []
+    for one in form.schema:
+        columns.append((one.name, TOOL_MESSAGES_TYPE if one.name in names else one.type))
+        if one.name == names[-1]:
+            columns.append(("tools", pa.string()))
+    return replace(form, schema=pa.schema(columns), make=partial(_with_tools, form.make), may_be_empty=("tools",))
+
+
 def sides(one: str, other: str) -> Sides:
-    """Reads the last text of two columns."""
+    """Reads the last text of two columns, and what tools it calls."""
     return partial(_sides, one, other)
 
 
 def last_text(column: pa.Array) -> pa.StringArray:
-    """The text itself, or that of a message, or of the last message of a conversation."""
+    """The text itself, or that of a message, or of the last message of a conversation; with its calls, if any."""
     if pa.types.is_list(column.type):
         ends = column.offsets.to_numpy()[1:] - 1
         column = column.values.take(pa.array(ends))
-    return pc.struct_field(column, "content") if pa.types.is_struct(column.type) else column
+    if not pa.types.is_struct(column.type):
+        return column
+    text = pc.struct_field(column, "content" if "content" in _names(column.type) else "value")
+    if "tool_calls" not in _names(column.type):
+        return text
+    calls = pa.array([json.dumps(one) for one in pc.struct_field(column, "tool_calls").to_pylist()], pa.string())
+    return pc.binary_join_element_wise(text, calls, "\n")
+
+
+def row_error(trainer: str, rows: pa.Table, row: int, problem: str) -> DataError:
+    """The error of a row that a trainer's form cannot show."""
+    return DataError(
+        f"{_where(trainer, rows, row)} {problem}, which {trainer} cannot read. Choose another trainer, or leave "
+        "rows with tools out with --multi-turn skip, or take the text alone with --multi-turn last or text where "
+        "there are none"
+    )
 
 
 def _as_strings(names: tuple[str, ...], rows: pa.Table, system: str | None) -> Columns:
@@ -197,12 +249,19 @@ def _as_strings(names: tuple[str, ...], rows: pa.Table, system: str | None) -> C
 
 
 def _as_messages(answers: tuple[str, ...], names: tuple[str, ...], rows: pa.Table, system: str | None) -> Columns:
-    shown = {name: messages("assistant", column(rows, name)) for name in answers}
-    return facts(rows, *names) | {"prompt": prompt(rows, system)} | shown
+    return facts(rows, *names) | {"prompt": prompt(rows, system)} | {name: turns(rows, name) for name in answers}
+
+
+def _with_tools(make: Make, rows: pa.Table, system: str | None) -> Columns:
+    return make(rows, system) | {"tools": column(rows, "tools")}
 
 
 def _sides(one: str, other: str, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
     return last_text(column(rows, one)), last_text(column(rows, other))
+
+
+def _names(kind: pa.StructType) -> set[str]:
+    return {field.name for field in kind}
 
 
 def _all(schema: pa.Schema) -> str:
@@ -227,8 +286,20 @@ def _check_values(values: pa.Array, row: Index, name: str, rows: pa.Table, train
         refuse(lengths == 0, "an empty list")
         _check_values(values.flatten(), np.repeat(row, lengths), name, rows, trainer)
     elif pa.types.is_struct(values.type):
+        optional = {name for known in _OPTIONAL.keys() & _names(values.type) for name in _OPTIONAL[known]}
         for at, field in enumerate(values.type):
-            _check_values(values.field(at), row, f"{name}.{field.name}", rows, trainer)
+            found, own, inside = values.field(at), row, f"{name}.{field.name}"
+            if field.name in optional and pa.types.is_string(field.type):
+                continue
+            needed = None
+            if field.name in optional:
+                needed = found.is_valid()
+            elif field.name == "content" and "tool_calls" in optional:
+                refuse(found.is_null().to_numpy(zero_copy_only=False), "without content")
+                needed = values.field("tool_calls").is_null()  # a call needs no text beside it
+            if needed is not None:
+                found, own = found.filter(needed), row[needed.to_numpy(zero_copy_only=False)]
+            _check_values(found, own, inside, rows, trainer)
     elif pa.types.is_string(values.type):
         refuse(blank(values), "blank")
     elif pa.types.is_floating(values.type):

@@ -1,17 +1,49 @@
-"""LLaMA-Factory: alpaca ranking rows as JSON Lines, and a dataset_info.json that names their columns."""
+"""LLaMA-Factory: alpaca ranking rows as JSON Lines, and a dataset_info.json that names their columns.
+
+Conversations are in its sharegpt form: turns of human or observation and of gpt or function_call, strictly in turn,
+the system prompt and the tools in columns of their own, "" where there are none. Its SharegptDatasetConverter
+(0.9.5) skips a row whose turns do not alternate, with a warning; here such a row is an error.
+"""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coig_p.export.results import Written
-from coig_p.export.trainers.forms import Columns, Form, Trainer, column, constant, facts, schema, sides, strings
+from coig_p.export.trainers.forms import (
+    Columns,
+    Form,
+    Trainer,
+    column,
+    facts,
+    row_error,
+    schema,
+    sides,
+    strings,
+    turns,
+)
+from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message
 from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.pairs.turns import constant
 
 _NAME = "coig_p"
+_TRAINER = "llama-factory"
 _SYSTEM = "system"
+_TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
+_TAGS = {
+    "role_tag": "from",
+    "content_tag": "value",
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+    "observation_tag": "observation",
+    "function_tag": "function_call",
+    "system_tag": "system",
+}
+_FROM = {"user": "human", "assistant": "gpt", "tool": "observation"}
 
 
 def _make(rows: pa.Table, system: str | None) -> Columns:
@@ -21,25 +53,64 @@ def _make(rows: pa.Table, system: str | None) -> Columns:
     return facts(rows, "chosen", "rejected") | own
 
 
+def _conversations(rows: pa.Table, system: str | None) -> Columns:
+    found: dict[str, list[Any]] = {name: [] for name in (_SYSTEM, "conversations", "chosen", "rejected")}
+    given = [turns(rows, "prompt", "user"), turns(rows, "chosen"), turns(rows, "rejected")]
+    for at, (before, (chosen,), (rejected,)) in enumerate(zip(*(one.to_pylist() for one in given), strict=True)):
+        try:
+            own = [message["content"] for message in before[:1] if message["role"] == "system"]
+            shown = [_turn(message) for message in before[len(own) :]]
+            if len(shown) % 2 == 0 or any(
+                (turn["from"] in ("gpt", "function_call")) != bool(place % 2) for place, turn in enumerate(shown)
+            ):
+                raise NotShown("has turns that do not alternate between user, or one tool's result, and assistant")
+            found["chosen"].append(_turn(chosen))
+            found["rejected"].append(_turn(rejected))
+        except NotShown as problem:
+            raise row_error(_TRAINER, rows, at, str(problem)) from None
+        found[_SYSTEM].append((own or [system or ""])[0])
+        found["conversations"].append(shown)
+    kinds = {_SYSTEM: pa.string(), "conversations": pa.list_(_TURN), "chosen": _TURN, "rejected": _TURN}
+    return facts(rows) | {name: pa.array(found[name], kind) for name, kind in kinds.items()}
+
+
+def _with_tools(rows: pa.Table, system: str | None) -> Columns:
+    return _conversations(rows, system) | {"tools": pc.fill_null(column(rows, "tools"), "")}
+
+
+def _turn(message: Message) -> dict[str, str]:
+    """A message as one turn; several calls are one JSON list, as its FunctionFormatter reads them."""
+    check_message(message)
+    if message["role"] == "system":
+        raise NotShown("has a system turn that is not its first")
+    calls = calls_of(message)
+    if not calls:
+        return {"from": _FROM[message["role"]], "value": message["content"]}
+    if message["content"].strip():
+        raise NotShown("has a turn with text beside a tool call")
+    return {"from": "function_call", "value": calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]"}
+
+
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
-    columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-    if _SYSTEM in form.schema.names:
-        columns["system"] = _SYSTEM
+    if form.messages:
+        columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
+        entry = {"formatting": "sharegpt", "ranking": True, "columns": columns, "tags": _TAGS}
+    else:
+        columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
+        entry = {"formatting": "alpaca", "ranking": True, "columns": columns}
+    columns |= {name: name for name in (_SYSTEM, "tools") if name in form.schema.names}
     entries = {
-        _NAME if at == 0 else f"{_NAME}_{name}": {
-            "file_name": name,
-            "formatting": "alpaca",
-            "ranking": True,
-            "columns": columns,
-        }
-        for at, name in enumerate(written.splits)
+        _NAME if at == 0 else f"{_NAME}_{name}": {"file_name": name, **entry} for at, name in enumerate(written.splits)
     }
     return {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
 
 
+_SHAREGPT = [("conversations", pa.list_(_TURN)), ("chosen", _TURN), ("rejected", _TURN), (_SYSTEM, pa.string())]
+
+
 TRAINER = Trainer(
     form=Form(
-        "llama-factory",
+        _TRAINER,
         "dpo",
         schema(*strings("instruction", "chosen", "rejected")),
         "jsonl",
@@ -52,5 +123,26 @@ TRAINER = Trainer(
         f"--pref_beta {BETA} \\\n  --learning_rate {RATE} --num_train_epochs 1 --model_name_or_path MODEL "
         "--template qwen --output_dir out"
     ),
+    conversational=Form(
+        _TRAINER,
+        "dpo",
+        schema(*_SHAREGPT),
+        "jsonl",
+        _conversations,
+        sides("chosen", "rejected"),
+        messages=True,
+        may_be_empty=(_SYSTEM,),
+    ),
+    tools=Form(
+        _TRAINER,
+        "dpo",
+        schema(*_SHAREGPT, *strings("tools")),
+        "jsonl",
+        _with_tools,
+        sides("chosen", "rejected"),
+        messages=True,
+        may_be_empty=(_SYSTEM, "tools"),
+    ),
+    by_itself=True,
     config_files=_config_files,
 )

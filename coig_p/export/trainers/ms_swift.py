@@ -1,6 +1,14 @@
-"""ms-swift: the chosen conversation in messages and the other answer beside it, as JSON Lines."""
+"""ms-swift: the chosen conversation in messages and the other answer beside it, as JSON Lines.
+
+Where there are tools, the rejected conversation is whole, too, in `rejected_messages`: a call is a turn of role
+tool_call, its result one of tool_response, and `tools` are JSON text (its RowPreprocessor, 4.6.0).
+"""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -9,29 +17,78 @@ from coig_p.export.trainers.forms import (
     Form,
     Trainer,
     column,
-    conversation,
     facts,
+    joined,
+    last_text,
     lists,
+    prompt,
+    row_error,
     schema,
     sides,
     strings,
+    turns,
 )
+from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message
 from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.schema import MESSAGES_TYPE
+
+_NAME = "ms-swift"
 
 
 def _make(rows: pa.Table, system: str | None) -> Columns:
-    turns = [("user", column(rows, "prompt")), ("assistant", column(rows, "chosen"))]
-    return facts(rows) | {"messages": conversation(turns, system), "rejected_response": column(rows, "rejected")}
+    whole = joined(prompt(rows, system), turns(rows, "chosen"))
+    return facts(rows) | {"messages": whole, "rejected_response": last_text(column(rows, "rejected"))}
+
+
+def _with_tools(rows: pa.Table, system: str | None) -> Columns:
+    before = prompt(rows, system).to_pylist()
+    own: Columns = facts(rows, "tools")
+    for name, side in (("messages", "chosen"), ("rejected_messages", "rejected")):
+        found = []
+        for at, (turns_before, answer) in enumerate(zip(before, column(rows, side).to_pylist(), strict=True)):
+            try:
+                found.append([turn for message in turns_before + answer for turn in _turns(message)])
+            except NotShown as problem:
+                raise row_error(_NAME, rows, at, str(problem)) from None
+        own[name] = pa.array(found, MESSAGES_TYPE)
+    return own
+
+
+def _turns(message: Message) -> Iterator[dict[str, Any]]:
+    check_message(message)
+    calls = calls_of(message)
+    if message["content"] or not calls:
+        role = "tool_response" if message["role"] == "tool" else message["role"]
+        yield {"role": role, "content": message["content"]}
+    for call in calls:
+        yield {"role": "tool_call", "content": call}
+
+
+def _whole_sides(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+    both = (rows.column(name).to_pylist() for name in ("messages", "rejected_messages"))
+    chosen, rejected = (pa.array([json.dumps(one) for one in side], pa.string()) for side in both)
+    return chosen, rejected
 
 
 TRAINER = Trainer(
     form=Form(
-        "ms-swift",
+        _NAME,
         "dpo",
         schema(*lists("messages"), *strings("rejected_response")),
         "jsonl",
         _make,
         sides("messages", "rejected_response"),
+        messages=True,
+    ),
+    tools=Form(
+        _NAME,
+        "dpo",
+        schema(*lists("messages", "rejected_messages"), *strings("tools")),
+        "jsonl",
+        _with_tools,
+        _whole_sides,
+        messages=True,
+        may_be_empty=("tools",),
     ),
     run=command(
         f"swift rlhf --rlhf_type dpo --dataset DIR/train/*.jsonl --beta {BETA} --learning_rate {RATE} "

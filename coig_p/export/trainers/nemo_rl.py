@@ -1,4 +1,7 @@
-"""NeMo RL: a context and its ranked completions, one JSON Lines file a split."""
+"""NeMo RL: a context and its ranked completions, one JSON Lines file a split.
+
+Its preference_preprocessor passes no tools on (that for SFT does): there is no place for them.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,8 @@ import pyarrow.compute as pc
 import yaml
 
 from coig_p.export.results import Written
-from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, last_text, prompt, schema
+from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, last_text, prompt, schema, turns
 from coig_p.export.trainers.snippets import command
-from coig_p.pairs.rows import messages
 from coig_p.schema import MESSAGES_TYPE
 
 _COMPLETIONS = pa.list_(pa.struct([("rank", pa.int64()), ("completion", MESSAGES_TYPE), ("reward", pa.float64())]))
@@ -22,7 +24,7 @@ def _make(rows: pa.Table, system: str | None) -> Columns:
     size = rows.num_rows
     ranked = []
     for rank, side in enumerate(("chosen", "rejected")):
-        texts, reward = messages("assistant", column(rows, side)), column(rows, f"{side}_score")
+        texts, reward = turns(rows, side), column(rows, f"{side}_score")
         ranked.append(
             pa.StructArray.from_arrays(
                 [pa.array(np.full(size, rank)), texts, reward], fields=list(_COMPLETIONS.value_type)
@@ -60,6 +62,7 @@ TRAINER = Trainer(
         "jsonl",
         _make,
         _sides,
+        messages=True,
         one_file=True,
     ),
     run=command(

@@ -1,4 +1,7 @@
-"""OpenRLHF: pairs as message lists, with their margin."""
+"""OpenRLHF: pairs as message lists, with their margin.
+
+Its RewardDataset gives the chat template messages and nothing else (0.11.2): there is no place for tools.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ TRAINER = Trainer(
         "parquet",
         as_messages(("chosen", "rejected"), "margin"),
         sides("chosen", "rejected"),
+        messages=True,
     ),
     run=command(
         "deepspeed --module openrlhf.cli.train_dpo --data.dataset DIR --data.prompt_key prompt "

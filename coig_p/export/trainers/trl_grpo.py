@@ -1,4 +1,7 @@
-"""TRL's GRPOTrainer: each prompt once, with the best response as reference."""
+"""TRL's GRPOTrainer: each prompt once, with the best response as reference.
+
+Its tools are functions that it calls, given to the trainer; those of a row are not read (TRL 1.16).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,18 @@ import json
 import pyarrow as pa
 
 from coig_p.export.results import Written
-from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, lists, prompt, schema, strings
+from coig_p.export.trainers.forms import (
+    Columns,
+    Form,
+    Trainer,
+    column,
+    facts,
+    last_text,
+    lists,
+    prompt,
+    schema,
+    strings,
+)
 
 
 def _strings(rows: pa.Table, system: str | None) -> Columns:
@@ -15,7 +29,7 @@ def _strings(rows: pa.Table, system: str | None) -> Columns:
 
 
 def _messages(rows: pa.Table, system: str | None) -> Columns:
-    return _strings(rows, system) | {"prompt": prompt(rows, system)}
+    return facts(rows) | {"prompt": prompt(rows, system), "reference": last_text(column(rows, "completion"))}
 
 
 def _run(written: Written, where: str) -> str:
@@ -36,6 +50,8 @@ GRPOTrainer(model=model, reward_funcs=reward, args=GRPOConfig(output_dir="out"),
 
 TRAINER = Trainer(
     form=Form("trl-grpo", "sft", schema(*strings("prompt", "reference")), "parquet", _strings),
-    conversational=Form("trl-grpo", "sft", schema(*lists("prompt"), *strings("reference")), "parquet", _messages),
+    conversational=Form(
+        "trl-grpo", "sft", schema(*lists("prompt"), *strings("reference")), "parquet", _messages, messages=True
+    ),
     run=_run,
 )

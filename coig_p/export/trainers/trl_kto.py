@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from coig_p.export.trainers.forms import Form, Trainer, as_messages, as_strings, lists, schema, strings
+from coig_p.export.trainers.forms import (
+    Form,
+    Trainer,
+    as_messages,
+    as_strings,
+    lists,
+    schema,
+    strings,
+    with_tools,
+)
 from coig_p.export.trainers.snippets import DPO, trl
 
 _LABEL = ("label", pa.bool_())
+_MESSAGES = Form(
+    "trl-kto",
+    "kto",
+    schema(*lists("prompt", "completion"), _LABEL),
+    "parquet",
+    as_messages(("completion",), "label"),
+    messages=True,
+)
 TRAINER = Trainer(
     form=Form(
         "trl-kto",
@@ -16,12 +33,7 @@ TRAINER = Trainer(
         "parquet",
         as_strings("prompt", "completion", "label"),
     ),
-    conversational=Form(
-        "trl-kto",
-        "kto",
-        schema(*lists("prompt", "completion"), _LABEL),
-        "parquet",
-        as_messages(("completion",), "label"),
-    ),
+    conversational=_MESSAGES,
+    tools=with_tools(_MESSAGES, "prompt", "completion"),
     run=trl("KTO", DPO),
 )

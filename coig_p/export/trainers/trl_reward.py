@@ -13,19 +13,23 @@ from coig_p.export.trainers.forms import (
     schema,
     sides,
     strings,
+    with_tools,
 )
 from coig_p.export.trainers.snippets import RATE, trl
 
 _SIDES = sides("chosen", "rejected")
+_MESSAGES = Form(
+    "trl-reward",
+    "dpo",
+    schema(*lists(*PAIR), MARGIN),
+    "parquet",
+    as_messages(("chosen", "rejected"), "margin"),
+    _SIDES,
+    messages=True,
+)
 TRAINER = Trainer(
     form=Form("trl-reward", "dpo", schema(*strings(*PAIR), MARGIN), "parquet", as_strings(*PAIR, "margin"), _SIDES),
-    conversational=Form(
-        "trl-reward",
-        "dpo",
-        schema(*lists(*PAIR), MARGIN),
-        "parquet",
-        as_messages(("chosen", "rejected"), "margin"),
-        _SIDES,
-    ),
+    conversational=_MESSAGES,
+    tools=with_tools(_MESSAGES, *PAIR),
     run=trl("Reward", f"\n    learning_rate={RATE},"),
 )

@@ -1,4 +1,7 @@
-"""verl: each prompt once, with the best response as ground truth for a reward."""
+"""verl: each prompt once, with the best response as ground truth for a reward.
+
+Its tools are classes named in its own config; definitions in a row are not read (RLHFDataset, 0.9.1).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import pyarrow.compute as pc
 import yaml
 
 from coig_p.export.results import Written
-from coig_p.export.trainers.forms import Columns, Form, Trainer, column, constant, facts, prompt, schema
+from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, last_text, prompt, schema
+from coig_p.pairs.turns import constant
 from coig_p.schema import MESSAGES_TYPE
 
 _REWARD_MODEL = pa.struct([("style", pa.string()), ("ground_truth", pa.string())])
@@ -19,11 +23,12 @@ _EXTRA_INFO = pa.struct([("query_id", pa.string())])
 def _make(rows: pa.Table, system: str | None) -> Columns:
     size, own = rows.num_rows, facts(rows)
     names = [field.name for field in _REWARD_MODEL]
+    reference = last_text(column(rows, "completion"))
     return own | {
         "data_source": pc.binary_join_element_wise("coig-p", own["domain"], "/"),
         "prompt": prompt(rows, system),
         "ability": own["domain"],
-        "reward_model": pa.StructArray.from_arrays([constant("model", size), column(rows, "completion")], names),
+        "reward_model": pa.StructArray.from_arrays([constant("model", size), reference], names),
         "extra_info": pa.StructArray.from_arrays([own["query_id"]], ["query_id"]),
     }
 
@@ -63,6 +68,7 @@ TRAINER = Trainer(
         ),
         "parquet",
         _make,
+        messages=True,
     ),
     run=_run,
     config_files=_config_files,

@@ -5,32 +5,96 @@ from __future__ import annotations
 from typing import Any
 
 from coig_p.ingest.fields import Fields, Shaped
+from coig_p.ingest.forms.pairs import answers_of, response_of
+from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
+from coig_p.ingest.turns import said, split_answer
+from coig_p.ingest.values import Rejected
 from coig_p.schema import OVERALL
+
+__all__ = ["flat", "put_answer", "put_query", "scores_of"]
 
 
 def flat(row: Fields) -> Shaped:
-    """One response, or one score of a response."""
+    """One response, or one score of a response; without a text or a query it is for an answer of another row."""
     value = row.common()
-    put_query(row, value)
-    response: dict[str, Any] = {"scores": []}
-    row.put(response, "text", "text", "responses[0].text")
+    response: dict[str, Any] = {}
+    put_answer(row, value, response)
+    if row.has("sample"):
+        row.put(response, "sample", "sample", "responses[0].sample")
     row.put(response, "model", "model", "responses[0].model")
-    if row.has("score") and row.get("score") is not None:
-        score: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL}
-        row.put(score, "score", "score", "responses[0].scores[0].score")
-        if row.has("dimension"):
-            row.put(score, "dimension", "dimension", "responses[0].scores[0].dimension")
-        row.names["responses[0].scores[0].judge"] = row.name("judge")
-        response["scores"].append(score)
-    else:
-        row.judge()
+    response["scores"] = scores_of(row, "responses[0]")
     value["responses"] = [response]
+    asks = "query" in value or "messages" in value
+    if response["scores"] and ("text" not in response or not asks) and (asks or "query_id" in value):
+        value["keyed"] = True
     return row.shaped(value)
 
 
-def put_query(row: Fields, value: dict[str, Any]) -> None:
-    """The query; alpaca's optional `input` belongs to its instruction."""
-    row.put(value, "query", "query", "query")
-    extra = row.get("input") if row.has("input") else None
-    if isinstance(extra, str) and extra.strip() and isinstance(value.get("query"), str):
-        value["query"] = f"{value['query']}\n{extra}"
+def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> None:
+    """The prompt and the answer: two fields, or one conversation that ends in the answer."""
+    name = row.name("text")
+    row.names["responses[0].text"] = name
+    if name in row.row:
+        if isinstance(row.row[name], str) and not (row.textual and row.row[name][0] == "["):  # the usual row
+            row.read.add(name)
+            response["text"] = row.row[name]
+            put_query(row, value, [said("assistant", row.row[name])] if row.all("messages") else ())
+            return
+        (answer, *others) = answers_of(row, name)
+        if others:
+            raise Rejected(
+                name,
+                "answers-in-no-order",
+                f"{1 + len(others)} answers, and nothing says which is better: if the first is better than the others, "
+                "pass --format best-first",
+            )
+        before, last = split_answer(answer.turns, name)
+        response.update(response_of(last))
+        found = asked(row)
+        if before:
+            found.insert(0, Asked(name, before))
+        put_turns(row, value, settle(row, found, [last]), found[0].name if found else row.name("query"))
+        return
+    if name in row.given:
+        row.read.add(name)
+        response["text"] = row.given[name]
+    if not row.all("messages"):
+        put_query(row, value)
+        return
+    if name in row.given:
+        del response["text"]
+    whole = row.all("messages")[0]
+    found = asked(row)
+    turns = next(one.turns for one in found if one.name == whole)
+    if not turns or turns[-1]["role"] != "assistant":
+        put_turns(row, value, settle(row, found), whole)
+        return
+    row.names["responses[0].text"] = whole
+    response.update(response_of(turns[-1]))
+    put_turns(row, value, settle(row, found, [turns[-1]]), whole)
+
+
+def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
+    """The scores of the row's one answer: of one judge, or of each that has a column of its own.
+
+    A score that is null or empty is there as None: it is missing, which is told.
+    """
+    scores: list[dict[str, Any]] = []
+    judges = row.config.score_columns
+    for judge, column in judges.items():
+        if column in row.given:
+            row.read.add(column)
+            row.names[f"{path}.scores[{len(scores)}].score"] = column
+            scores.append({"judge": judge, "dimension": OVERALL, "score": row.row.get(column)})
+    name = row.name("score")
+    if name in row.given and not (judges and name in judges.values()):
+        score: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "score": row.get("score")}
+        place = f"{path}.scores[{len(scores)}]"
+        row.names[f"{place}.score"] = name
+        row.names[f"{place}.judge"] = row.name("judge")
+        if row.has("dimension"):
+            row.put(score, "dimension", "dimension", f"{place}.dimension")
+        if row.has("rationale"):
+            row.put(score, "rationale", "rationale", f"{place}.rationale")
+        scores.append(score)
+    return scores

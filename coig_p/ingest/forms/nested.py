@@ -2,41 +2,79 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped
+from coig_p.ingest.fields import Fields, Shaped, empty
+from coig_p.ingest.prompt import put_query
+from coig_p.ingest.turns import message
+from coig_p.ingest.values import Rejected, shown
+from coig_p.store.conversations import CALLS
+
+_OF_ANSWER = (CALLS, "reasoning_content")
+_MORE = ("extra", *_OF_ANSWER)
+_OF_RESPONSE = ("text", "model", "sample")
+_OF_SCORE = ("judge", "score", "dimension", "rationale")
+_RENAMED = frozenset((*_OF_RESPONSE, *_OF_SCORE))
 
 
 def nested(row: Fields) -> Shaped:
     """A query with its responses."""
-    value = dict(row.row)
-    for ours, theirs in row.config.fields.items():
-        if theirs in value:
-            value[ours] = value.pop(theirs)
-            row.names[ours] = theirs
+    value = row.common()
+    put_query(row, value, transcripts=False)
+    for name in ("responses", "comparisons"):
+        theirs = row.name(name)
+        if theirs in row.given:
+            row.read.add(theirs)
+            row.names[name] = theirs
+            value[name] = row.given[theirs]
+    if str(row.row.get("meta", ""))[:1] == "{" and isinstance(row.row["meta"], str):
+        value["meta"] = row.get("meta")  # a store's own; an object by that name is any field
     if isinstance(value.get("responses"), list):
         value["responses"] = [
-            _renamed(response, row, f"responses[{at}]", ("text", "model"))
-            for at, response in enumerate(value["responses"])
+            _response(response, row, f"responses[{at}]") for at, response in enumerate(value["responses"])
         ]
-    known = {"query_id", "domain", "query", "source", "responses", "comparisons"}
-    return Shaped(value, dict(sorted(row.names.items(), key=lambda item: -len(item[0]))), value.keys() - known)
+    return row.shaped(value)
 
 
-def _renamed(entry: Any, row: Fields, path: str, names: Sequence[str]) -> Any:
+def _response(given: Any, row: Fields, path: str) -> Any:
+    """A response under our names; what else its turn has, tool calls, in `extra`."""
+    if not isinstance(given, dict):
+        return given
+    if row.config.fields.keys().isdisjoint(_RENAMED) and given.keys().isdisjoint(_MORE):  # nearly all
+        return given
+    response = _renamed(given, row, path, _OF_RESPONSE)
+    if isinstance(response.get("scores"), list):
+        response["scores"] = [
+            _renamed(score, row, f"{path}.scores[{at}]", _OF_SCORE) if isinstance(score, dict) else score
+            for at, score in enumerate(response["scores"])
+        ]
+    extra = response.pop("extra", None)
+    if isinstance(extra, str) and extra:
+        try:
+            extra = json.loads(extra)
+        except (ValueError, RecursionError):
+            extra = [extra]
+    if not empty(extra) and not isinstance(extra, dict):
+        raise Rejected(f"{path}.extra", "not-an-object", f"{shown(extra)} is not the JSON text of an object")
+    own = {name: response.pop(name) for name in _OF_ANSWER if not empty(response.get(name))}
+    if own:
+        text = response.get("text")
+        turn = message(own | {"content": text if isinstance(text, str) else None}, path, role="assistant")
+        own = turn["extra"] or {}
+        response["text"] = text if text is not None else turn["content"]
+    if own or extra:
+        response["extra"] = {**(extra or {}), **own}
+    return response
+
+
+def _renamed(entry: dict[str, Any], row: Fields, path: str, names: Sequence[str]) -> dict[str, Any]:
     """A response or score under our names, where --map says what it calls them."""
-    renamed = {ours: row.config.fields[ours] for ours in names if ours in row.config.fields}
-    if not isinstance(entry, dict):
-        return entry
     entry = dict(entry)
-    for ours, theirs in renamed.items():
-        if theirs in entry:
+    for ours in names:
+        theirs = row.config.fields.get(ours)
+        if theirs is not None and theirs in entry:
             entry[ours] = entry.pop(theirs)
             row.names[f"{path}.{ours}"] = f"{path}.{theirs}"
-    if isinstance(entry.get("scores"), list) and "text" in names:
-        within = ("judge", "score", "dimension")
-        entry["scores"] = [
-            _renamed(score, row, f"{path}.scores[{at}]", within) for at, score in enumerate(entry["scores"])
-        ]
     return entry

@@ -1,56 +1,349 @@
-"""Two responses side by side, scored or with a winner (TaP, section 3.3)."""
+"""Two responses side by side, scored or with a verdict (TaP, section 3.3; the arenas; PKU-SafeRLHF)."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, number
-from coig_p.ingest.forms.flat import put_query
+from coig_p.ingest.fields import Fields, Shaped
+from coig_p.ingest.forms.lists import find_list, has_companion, listed, put_prompt
+from coig_p.ingest.forms.pairs import response_of
+from coig_p.ingest.forms.sides import SCORES, Layout, column_layout
+from coig_p.ingest.prompt import Asked, asked, put_turns, settle
+from coig_p.ingest.turns import Turn, common_start, conversation, split_answer
+from coig_p.ingest.values import Rejected, is_missing, shown
+from coig_p.ingest.verdicts import (
+    IN_LIST,
+    PERHAPS_VERDICT_COLUMNS,
+    VERDICT_COLUMNS,
+    Sides,
+    Verdict,
+    judges_among,
+    number_in,
+    one_hot,
+    verdict_of,
+)
 from coig_p.schema import OVERALL
 
-SIDES = (("a", "b"), ("1", "2"))
-_WINS = {"a": 1.0, "1": 1.0, "b": 0.0, "2": 0.0, "tie": 0.5, "draw": 0.5}
+RATIONALES = ("preference_elaboration", "explanation", "reason", "reasoning")
+"""What the judge's reason is called beside the usual names of a rationale."""
+
+
+def find_layout(row: Fields) -> Layout | None:
+    """The columns of a row's two sides, None where it has none."""
+    return column_layout(tuple(row.given), frozenset(row.row), tuple(row.config.fields.items())) or _in_list(row)
+
+
+def _in_list(row: Fields) -> Layout | None:
+    """Two answers in one list, of which a verdict says which is better."""
+    name = find_list(row)
+    if name is None or any(has_companion(row, name, what) for what in ("rank", "ratings")):
+        return None
+    if len(row.row[name]) != 2:
+        return None
+    columns = _verdict_columns(row, Sides(IN_LIST))
+    if not any(not is_missing(row.given.get(column)) for column, _, _ in columns):
+        return None
+    return Layout(sides=IN_LIST, texts=(f"{name}[0]", f"{name}[1]"), in_list=name)
+
+
+def asks_for_numbers(row: Fields) -> bool:
+    """Whether a pairwise row has columns whose numbers may need all others of the import."""
+    layout = find_layout(row)
+    return layout is not None and bool(_verdict_columns(row, Sides(layout.sides)))
 
 
 def pairwise(row: Fields) -> Shaped:
     """Two responses side by side."""
     value = row.common()
-    put_query(row, value)
-    sides = next((pair for pair in SIDES if row.has(f"response_{pair[0]}")), SIDES[0])
-    value["responses"] = []
-    for at, side in enumerate(sides):
-        response: dict[str, Any] = {}
-        row.put(response, "text", f"response_{side}", f"responses[{at}].text")
-        row.put(response, "model", f"model_{side}", f"responses[{at}].model")
-        value["responses"].append(response)
-    judge = row.judge()
-    scores = [row.get(name) for name in (_score_field(row, side) for side in sides)]
-    dimensions: dict[str, tuple[Any, Any]] = {}
-    if all(isinstance(side, dict) for side in scores):
-        dimensions = {name: (scores[0].get(name), scores[1].get(name)) for name in {**scores[0], **scores[1]}}
-    elif any(side is not None for side in scores):
-        dimensions = {OVERALL: (scores[0], scores[1])}
-    elif row.has("winner"):
-        won = _WINS.get(str(row.get("winner")).strip().lower().removeprefix("response_").removeprefix("model_"))
-        dimensions = {OVERALL: (won, None if won is None else 1 - won)}
-    value["comparisons"] = []
-    for name, (first, second) in dimensions.items():
-        place = f"comparisons[{len(value['comparisons'])}]"
-        for key, side in (("first_score", sides[0]), ("second_score", sides[1])):
-            named = _score_field(row, side) if row.has(_score_field(row, side)) else "winner"
-            row.names[f"{place}.{key}"] = named if name == OVERALL else f"{named}.{name}"
-        value["comparisons"].append(
-            {
-                "first": 0,
-                "second": 1,
-                "judge": judge,
-                "dimension": name,
-                "first_score": number(first) if row.textual else first,
-                "second_score": number(second) if row.textual else second,
-            }
+    layout = find_layout(row)
+    if layout is None:
+        raise Rejected("response_a", "missing", "no two answers side by side, such as response_a and response_b")
+    if layout.others:
+        raise Rejected(
+            layout.others[0],
+            "too-many-sides",
+            f"{', '.join([*layout.texts, *layout.others])}: more than two answers side by side. "
+            f"Leave some out with --drop {','.join(layout.others)}",
         )
+    row.read.update(layout.texts)
+    value["responses"] = _responses(row, value, layout)
+    models: list[Any] = [None, None]
+    for at, response in enumerate(value["responses"]):
+        row.names[f"responses[{at}].text"] = layout.texts[at]
+        if layout.models:
+            row.read.add(layout.models[at])
+            row.names[f"responses[{at}].model"] = layout.models[at]
+            models[at] = response["model"] = row.row.get(layout.models[at])
+    sides = Sides(layout.sides, (models[0], models[1]))
+    value["comparisons"] = list(_comparisons(row, layout, sides))
     return row.shaped(value)
 
 
-def _score_field(row: Fields, side: str) -> str:
-    return f"scores_{side}" if row.has(f"scores_{side}") else f"score_{side}"
+def _responses(row: Fields, value: dict[str, Any], layout: Layout) -> list[dict[str, Any]]:
+    """Both answers; the prompt goes where it belongs."""
+    given = [row.row.get(name) for name in layout.texts]
+    if layout.in_list is not None:
+        row.read.add(layout.in_list)
+        put_prompt(row, value)
+        return [dict(answer) for answer in listed(row).answers]
+    query = row.name("query")
+    asked_for, *answered = (_texts_of(one) for one in (row.row.get(query), *given))
+    if asked_for is not None and (len(asked_for) > 1 or any(one is not None for one in answered)):
+        row.read.add(query)
+        sides = [_exchanged(asked_for, query, one, name) for name, one in zip(layout.texts, answered, strict=True)]
+        return _split(row, value, layout.texts, sides, ())
+    if all(isinstance(one, (list, dict)) for one in given):
+        sides = [
+            _until(conversation(one, name, row.unread), row) for name, one in zip(layout.texts, given, strict=True)
+        ]
+        return _split(row, value, layout.texts, sides, asked(row, without=layout.texts))
+    put_prompt(row, value)
+    return [{} if one is None else {"text": one} for one in given]
+
+
+def _exchanged(asked_for: list[Any], query: str, answered: list[Any] | None, name: str) -> list[Turn]:
+    """The turns of one side of a table whose cells hold lists: all questions, and all answers to them."""
+    if answered is None or len(answered) != len(asked_for):
+        has = "no list" if answered is None else str(len(answered))
+        raise Rejected(name, "unequal-lists", f"{query} is a list of {len(asked_for)} turns, and {name} has {has}")
+    turns = []
+    for at, texts in enumerate(zip(asked_for, answered, strict=True)):
+        for role, text, where in zip(("user", "assistant"), texts, (query, name), strict=True):
+            if text is None:
+                raise Rejected(f"{where}[{at}]", "missing", "null stands for this turn")
+            turns.append({"role": role, "content": text, "extra": None})
+    return turns
+
+
+def _until(turns: list[Turn], row: Fields) -> list[Turn]:
+    """A conversation up to the answer that was judged: the n-th, where `turn` says so (MT-Bench)."""
+    judged = number_in(row.row.get("turn"))
+    if judged is None:
+        return turns
+    row.read.add("turn")
+    answers = [at for at, turn in enumerate(turns) if turn["role"] == "assistant"]
+    return turns[: answers[int(judged) - 1] + 1] if 1 <= judged <= len(answers) else turns
+
+
+def _split(
+    row: Fields, value: dict[str, Any], names: tuple[str, str], sides: list[list[Turn]], found: Sequence[Asked]
+) -> list[dict[str, Any]]:
+    """Both conversations as the prompt that they share and an answer each.
+
+    Raises:
+        Rejected: they differ in more than the last answer.
+    """
+    for name, turns in zip(names, sides, strict=True):
+        split_answer(turns, name)
+    shared = common_start(sides)
+    for one, name in zip(sides, names, strict=True):
+        if len(one) - shared > 1:
+            raise Rejected(
+                f"{name}[{shared}]",
+                "answers-of-several-turns",
+                f"{names[0]} and {names[1]} differ from turn {shared + 1} on, and {name} goes on for "
+                f"{len(one) - shared} turns: they answer different conversations, and only one answer each can be "
+                "compared",
+            )
+    prompt = sides[0][:shared]
+    both = [Asked(names[0], prompt), *found] if prompt else found
+    put_turns(row, value, settle(row, both), names[0] if prompt or not found else found[0].name)
+    return [response_of(turns[-1]) for turns in sides]
+
+
+def numbers(row: Fields) -> Iterator[tuple[tuple[str, str], float]]:
+    """The numbers among a row's verdicts, each under the key of `Survey.numbers`."""
+    layout = find_layout(row)
+    if layout is not None:
+        for column, _, group in _verdict_columns(row, Sides(layout.sides)):
+            found = number_in(row.given.get(column))
+            if found is not None:
+                yield (group, _key(layout.sides)), found
+
+
+def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str, Any]]:
+    """What the row says of its two responses: by scores, by a verdict, by the verdicts of several judges."""
+    judge = row.row.get("annotator", row.config.judge) if not row.has("judge") else row.judge()  # AlpacaEval's
+    row.read.add("annotator" if not row.has("judge") else row.name("judge"))
+    reasons = (row.name("rationale"), *RATIONALES)
+    rationale = next((row.get(name) for name in reasons if isinstance(row.row.get(name), str)), None)
+    made = 0
+
+    def comparison(who: Any, dimension: str, first: Any, second: Any, names: tuple[str, str]) -> dict[str, Any]:
+        nonlocal made
+        for key, name in zip(("first_score", "second_score"), names, strict=True):
+            row.names[f"comparisons[{made}].{key}"] = name
+        made += 1
+        one = {"first": 0, "second": 1, "judge": who, "dimension": dimension}
+        one |= {"first_score": first, "second_score": second}
+        return one | ({"rationale": rationale} if rationale is not None and who == judge else {})
+
+    scores, names = _scores(row, layout)
+    for dimension, pair in scores.items():
+        inside = names if dimension == OVERALL else (f"{names[0]}.{dimension}", f"{names[1]}.{dimension}")
+        yield comparison(judge, dimension, *pair, inside)
+    verdicts = list(_verdicts(row, sides, bool(scores)))
+    for name, who, said in verdicts:
+        if scores and who is None:
+            if said is not None:
+                _check_agreement(row, name, said, scores, names)
+        else:  # a missing verdict is there as None: it is missing, which is told
+            first, second = said or (None, None)
+            yield comparison(judge if who is None else who, OVERALL, first, second, (name, name))
+    if not made and layout.scores and not row.config.score_columns:
+        yield comparison(judge, OVERALL, None, None, layout.scores)
+    if len(verdicts) == 1 and verdicts[0][1] is None and verdicts[0][2] is not None:
+        _check_others(row, verdicts[0][0], verdicts[0][2], sides)
+
+
+def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, str | None, Verdict | None]]:
+    """Each verdict of the row: its column, its judge (None: the row's) and what it says; None where it is missing.
+
+    Args:
+        scored: the row has scores, which say who won without it: then only what is certain is read.
+    """
+    hot = one_hot(row.given, sides)
+    if hot is not None:
+        row.read.update(hot[0])
+        yield hot[0][0], None, hot[1]
+        return
+    for column, judge, group in _verdict_columns(row, sides):
+        if scored and judge is None and column in PERHAPS_VERDICT_COLUMNS:
+            continue  # left unread, and told as such
+        if is_missing(row.given.get(column)):
+            row.read.add(column)
+            yield column, judge, None
+            continue
+        try:
+            said = _verdict(row, column, group, sides)
+        except Rejected:
+            if scored and judge is None:
+                continue
+            raise
+        row.read.add(column)
+        yield column, judge, said
+
+
+def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
+    config = row.config
+    found = config.survey.numbers.get((group, _key(sides.names)))
+    return verdict_of(row.given[column], column, sides, found, config.values, row.row.keys())
+
+
+def _verdict_columns(row: Fields, sides: Sides) -> list[tuple[str, str | None, str]]:
+    """The columns to read: each with its judge (None: the row's) and the name that its numbers are counted under."""
+    config = row.config
+    if config.score_columns:
+        return [(column, judge, column) for judge, column in config.score_columns.items() if column in row.given]
+    if "winner" in config.fields:
+        return [(config.fields["winner"], None, config.fields["winner"])]
+    known = {name.lower(): name for name in row.given}
+    if filled := _filled(row, known, VERDICT_COLUMNS):
+        return [(filled, None, filled)]  # what is settled; the votes behind it are told as unread
+    annotators = [name for name in judges_among(row.given) if not is_missing(row.given[name])]
+    if any(_says(row, name, sides) for name in annotators):  # columns with their names say nothing
+        return [(name, name, "annotators") for name in annotators]
+    if filled := _filled(row, known, PERHAPS_VERDICT_COLUMNS):
+        return [(filled, None, filled)]
+    empty = next((known[name] for name in VERDICT_COLUMNS if name in known), None)
+    return [] if empty is None else [(empty, None, empty)]
+
+
+def _filled(row: Fields, known: Mapping[str, str], columns: Sequence[str]) -> str | None:
+    """The first of some columns that holds a value, as the row calls it."""
+    present = (known[name] for name in columns if name in known)
+    return next((name for name in present if not is_missing(row.given[name])), None)
+
+
+def _says(row: Fields, column: str, sides: Sides) -> bool:
+    """Whether a column holds something like a verdict: any number, or a word that is one."""
+    if number_in(row.given[column]) is not None:
+        return True
+    try:
+        verdict_of(row.given[column], column, sides, None, row.config.values)
+    except Rejected:
+        return False
+    return True
+
+
+def _check_agreement(
+    row: Fields, name: str, said: Verdict, scores: Mapping[str, tuple[Any, Any]], columns: tuple[str, str]
+) -> None:
+    """Refuse a row whose verdict is not what its scores say."""
+    pairs = [(number_in(first), number_in(second)) for first, second in scores.values()]
+    differences = [first - second for first, second in pairs if first is not None and second is not None]
+    if len(differences) < len(pairs) or _sign(sum(differences)) == _sign(said[0] - said[1]):
+        return  # a score that is no number is refused anyway
+    raise Rejected(
+        name,
+        "contradiction",
+        f"{name} says {shown(row.given[name])}, and the scores say otherwise: leave one of the two out with "
+        f"--drop {name} or --drop {','.join(dict.fromkeys(column.partition('[')[0] for column in columns))}",
+    )
+
+
+def _check_others(row: Fields, name: str, said: Verdict, sides: Sides) -> None:
+    """Refuse a row in which a second column of the same meaning says something else."""
+    if "winner" in row.config.fields or name not in VERDICT_COLUMNS:
+        return
+    for other in VERDICT_COLUMNS:
+        if other == name or is_missing(row.given.get(other)):
+            continue
+        try:
+            again = _verdict(row, other, other, sides)
+        except Rejected:
+            continue  # left unread, and told as such
+        if _sign(again[0] - again[1]) != _sign(said[0] - said[1]):
+            raise Rejected(
+                other,
+                "contradiction",
+                f"{name} says {shown(row.given[name])} and {other} {shown(row.given[other])}: say which is meant with "
+                f"--map winner={name}",
+            )
+        row.read.add(other)
+
+
+def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tuple[str, str]]:
+    """Dimension -> both sides' scores, and where they stand; None for both where one is missing."""
+    names = layout.scores
+    if row.config.score_columns or "winner" in row.config.fields:
+        return {}, ("", "")
+    if names is not None:
+        row.read.update(names)
+        first, second = (row.given.get(name) for name in names)
+    else:  # both in one list
+        name = next((name for name in SCORES if isinstance(row.row.get(name), list) and len(row.row[name]) == 2), None)
+        if name is None:
+            return {}, ("", "")
+        row.read.add(name)
+        names = (f"{name}[0]", f"{name}[1]")
+        first, second = row.row[name]
+    if isinstance(first, dict) and isinstance(second, dict):
+        found = {name: (first.get(name), second.get(name)) for name in {**first, **second}}
+    else:
+        found = {OVERALL: (first, second)}
+    if all(is_missing(score) for pair in found.values() for score in pair):
+        return {}, names  # a verdict may stand beside empty columns
+    return {name: (None, None) if any(map(is_missing, pair)) else pair for name, pair in found.items()}, names
+
+
+def _texts_of(value: Any) -> list[Any] | None:
+    """The turns of one side, where a list of texts or the JSON text of one stands there."""
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    if isinstance(value, list) and value and all(one is None or isinstance(one, str) for one in value):
+        return value
+    return None
+
+
+def _key(sides: tuple[str, str]) -> str:
+    return "/".join(sides)
+
+
+def _sign(difference: float) -> int:
+    return (difference > 0) - (difference < 0)

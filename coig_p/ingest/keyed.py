@@ -1,0 +1,92 @@
+"""Rows that hold a key and scores: they belong to a response of another row, of any file, read before or after.
+
+They wait on disk until every row is known. Then each finds its query here, by its id or by its text, and
+its response where the rows of the query are merged (`coig_p.ingest.merge`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coig_p.ingest.merge import Origin
+from coig_p.ingest.values import Rejected, shown
+
+
+class Waiting(NamedTuple):
+    """A keyed row.
+
+    Attributes:
+        query_id: as the row has it, or None.
+        identity: hexadecimal, of the query as the row has it, or None; one of the two is there.
+        domain: as the row has it.
+        row: of RAW_SCHEMA without its query, which is still to be found: source, meta and one response, whose
+            text and model may be null, with scores.
+        origin: as `Origin`.
+    """
+
+    query_id: str | None
+    identity: str | None
+    domain: str | None
+    row: dict[str, Any]
+    origin: Origin
+
+
+class Keyed:
+    """Keyed rows, on disk until all rows are known."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.rows = folder / "keyed.jsonl", 0
+
+    def add(self, waiting: Waiting) -> None:
+        """Keep one."""
+        with self.path.open("a", encoding="ascii", newline="\n") as stream:
+            stream.write(json.dumps(waiting, default=str) + "\n")
+        self.rows += 1
+
+    def __iter__(self) -> Iterator[Waiting]:
+        if self.rows:
+            with self.path.open(encoding="ascii") as stream:
+                for line in stream:
+                    query_id, identity, domain, row, origin = json.loads(line)
+                    yield Waiting(query_id, identity, domain, row, Origin(*origin))
+
+
+class Queries:
+    """Every query of an import, by its id and by what it says."""
+
+    def __init__(self, identities: Mapping[str, bytes]) -> None:
+        self.identities = identities
+        self.by_identity: dict[bytes, list[str]] = {}
+        for query_id, identity in identities.items():
+            self.by_identity.setdefault(identity, []).append(query_id)
+
+    def find(self, waiting: Waiting) -> str:
+        """The id of the query that a keyed row belongs to.
+
+        Raises:
+            Rejected: there is none, or more than one.
+        """
+        identity = None if waiting.identity is None else bytes.fromhex(waiting.identity)
+        query_id = waiting.query_id
+        if query_id is not None and query_id in self.identities:
+            if identity not in (None, self.identities[query_id]):
+                raise Rejected("query", "two-texts", f"query_id {shown(query_id)} stands for another text elsewhere")
+            return query_id
+        found = [] if identity is None else self.by_identity.get(identity, [])
+        if query_id is not None:  # the text stands in for the id only where the other rows have none
+            found = [other for other in found if other == derived_id(identity or b"")]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            said = f"{len(found)} queries have this text: name the query_id as well"
+            raise Rejected("query", "several-partners", said)
+        name, what = ("query", "this query") if query_id is None else ("query_id", f"query_id {shown(query_id)}")
+        raise Rejected(name, "no-partner", f"no row of any file has {what} and a response")
+
+
+def derived_id(identity: bytes) -> str:
+    """The id of a query whose rows give it none."""
+    return f"q-{identity.hex()}"

@@ -1,0 +1,111 @@
+"""Whether rows can show the conversations that a store holds, said before any work: the manifest counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from coig_p.errors import UsageError
+from coig_p.pairs.turns import LAST, SKIP, TEXT, Shape
+from coig_p.store.manifest import Manifest
+
+_SHOWN = 8  # domains that a message names
+_WAYS = (
+    'multi_turn="text" (its turns as one text with role names), "last" (its last user turn alone) or "skip" (leave '
+    "it out); on the command line --multi-turn"
+)
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """What rows can show of a conversation.
+
+    Attributes:
+        name: as an error names it.
+        as_messages: prompts and answers are message lists, not strings.
+        tools: there is a place for tools; message lists alone have one.
+        instead: the form that shows conversations, as an error names it.
+        with_tools: the forms that have a place for tools, as an error names them.
+    """
+
+    name: str
+    as_messages: bool
+    tools: bool
+    instead: str
+    with_tools: str = ""
+
+    @classmethod
+    def of(cls, name: str) -> RowForm:
+        """That of one of `PairConfig`'s formats."""
+        lists = name == "conversational"
+        return cls(f"format {name}", lists, lists, 'format="conversational"', 'format="conversational"')
+
+
+class Held(NamedTuple):
+    """What a selection's domains hold, each with its number of queries; a domain without is not named.
+
+    Attributes:
+        conversations: queries that are more than one user's text.
+        with_tools: those with tool definitions, or a turn or an answer that is more than text.
+    """
+
+    conversations: Mapping[str, int]
+    with_tools: Mapping[str, int]
+
+
+NOTHING = Held({}, {})
+
+
+def held(manifest: Manifest, domains: Sequence[str], splits: Sequence[str]) -> Held:
+    """What the domains hold in these splits of the store, as its manifest counts it."""
+    conversations, with_tools = dict.fromkeys(domains, 0), dict.fromkeys(domains, 0)
+    for file in manifest.data_files():
+        if file.domain in conversations and file.split in splits:
+            conversations[file.domain] += file.conversations or 0
+            with_tools[file.domain] += file.with_tools or 0
+    return Held(*({one: count for one, count in found.items() if count} for found in (conversations, with_tools)))
+
+
+def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:
+    """How rows of a form show what a selection holds.
+
+    Raises:
+        UsageError: they cannot, and `multi_turn` does not say what they give of it; or it has no effect on them.
+    """
+    if form.as_messages:
+        if multi_turn in (TEXT, LAST):
+            raise UsageError(
+                f"multi_turn={multi_turn!r} has no effect: {form.name} gives conversations turn by turn. Leave it out"
+            )
+        if not holds.with_tools:
+            return Shape(as_messages=True)
+        if multi_turn == SKIP:
+            return Shape(as_messages=True, multi_turn=SKIP)
+        if not form.tools:
+            raise UsageError(
+                f"{_named(holds.with_tools)} with tools, or turns that are more than text, for which {form.name} has "
+                f"no place: use {form.with_tools}, or leave these queries out with "
+                'multi_turn="skip" (--multi-turn skip)'
+            )
+        return Shape(as_messages=True, with_tools=True)
+    if not holds.conversations:
+        return Shape()
+    if multi_turn is None:
+        raise UsageError(
+            f"{_named(holds.conversations)} that are conversations, which {form.name}, of strings, cannot show: use "
+            f"{form.instead}, which gives their turns, or say what a string gives of a conversation: {_WAYS}"
+        )
+    if multi_turn != SKIP and holds.with_tools:
+        raise UsageError(
+            f"{_named(holds.with_tools)} with tools, or turns that are more than text, which no string can show, "
+            f"whatever multi_turn={multi_turn!r} gives of them: use {form.with_tools}, or leave out all conversations "
+            'with multi_turn="skip" (--multi-turn skip)'
+        )
+    return Shape(multi_turn=multi_turn)
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    shown = [f"{domain} holds {count:,} queries" for domain, count in counts.items()]
+    more = f" and {len(shown) - _SHOWN} other domains more" if len(shown) > _SHOWN else ""
+    return f"domain {', '.join(shown[:_SHOWN])}{more}"

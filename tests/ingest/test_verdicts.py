@@ -1,0 +1,545 @@
+"""Who won, in every coding: words, numbers by all of their column, one-hot columns, several judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from coig_p.errors import UnknownNameError
+from coig_p.ingest.fields import Fields, FormConfig, Survey
+from coig_p.ingest.forms import detect, shape
+from coig_p.ingest.forms.pairwise import numbers
+from coig_p.ingest.values import Rejected
+from coig_p.ingest.verdicts import FIRST, IN_LIST, SECOND, SIDES, TIE, Sides, Verdict, judges_among, verdict_of
+
+LETTERS, NUMBERS, FROM_ZERO = Sides(("a", "b")), Sides(("1", "2")), Sides(("0", "1"))
+
+WORDS: list[tuple[Sides, str, Verdict]] = [
+    *(
+        (LETTERS, word, FIRST)
+        for word in ("A", "a", "model_a", "Response A", "assistant_a", "[[A]]", "answer-a", "A 胜")
+    ),
+    *(
+        (LETTERS, word, FIRST)
+        for word in ("left", "左", "左边", "first", "the first", "前者", "回答A", "选项 A", "A wins.")
+    ),
+    *((LETTERS, word, FIRST) for word in ("A>B", "B<A", "Ａ\uff1eＢ", "Model A > Model B")),
+    *((LETTERS, word, SECOND) for word in ("B", "model_b", "[[B]]", "右", "second", "B>A", "A<B", "response_b")),
+    *((LETTERS, word, TIE) for word in ("tie", "Tie", "draw", "equal", "same", "both", "both_good", "both bad")),
+    *(
+        (LETTERS, word, TIE)
+        for word in ("tie (bothbad)", "neither", "平局", "平手", "一样", "C", "[[C]]", "A=B", "都不好")
+    ),
+    *((LETTERS, word, FIRST) for word in ("A is slightly better", "A-is-clearly-better", "A略好", "A明显优于B")),
+    *((LETTERS, word, SECOND) for word in ("A is worse than B", "回答A不如回答B", "B is much better than A")),
+    (LETTERS, "A>>B", (2.0, 0.0)),
+    (LETTERS, "B>>A", (0.0, 2.0)),
+    (LETTERS, "A≫B", (2.0, 0.0)),
+    *((NUMBERS, word, FIRST) for word in ("response_1", "Answer 1", "model1", "回答1", "1>2", "[[Assistant 1]]")),
+    *((NUMBERS, word, SECOND) for word in ("response_2", "output_2", "1<2", "右")),
+    *((FROM_ZERO, word, FIRST) for word in ("response_0", "completion 0")),
+    (FROM_ZERO, "response_1", SECOND),
+    (Sides(("一", "二")), "回答二", SECOND),
+    (Sides(("一", "二")), "一样", TIE),
+    (Sides(("甲", "乙")), "甲", FIRST),
+    (Sides(("甲", "乙")), "乙更好", SECOND),
+    (Sides(("left", "right")), "right", SECOND),
+    (Sides(("a", "b"), ("gpt-4", "qwen")), "qwen", SECOND),
+    (Sides(("1", "2"), ("gpt-4", "qwen")), "gpt-4", FIRST),
+]
+
+
+@pytest.mark.parametrize(("sides", "word", "verdict"), WORDS, ids=[f"{s.names[0]}-{w}" for s, w, _ in WORDS])
+def test_words(sides: Sides, word: str, verdict: Verdict) -> None:
+    assert verdict_of(word, "winner", sides) == verdict
+
+
+@pytest.mark.parametrize(
+    ("sides", "word"),
+    [
+        *(
+            (LETTERS, word)
+            for word in (
+                "none",
+                "unknown",
+                "invalid",
+                "c>d",
+                "A>A",
+                "D",
+                "A is worse",
+                "A is not better",
+                "model_1",
+                "甲",
+                "不知道",
+                "ab",
+            )
+        ),
+        *((NUMBERS, word) for word in ("A", "[[B]]", "C", "model_a", "response_3", "A>B", "1>3")),
+        (FROM_ZERO, "response_2"),
+        (Sides(("a", "b"), ("b", "a")), "a"),  # the model that is called a stands on side b
+        (Sides(("a", "b"), ("gpt-4", "gpt-4")), "gpt-4"),
+        (LETTERS, "a" * 200),
+    ],
+)
+def test_words_that_are_not_certain(sides: Sides, word: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        verdict_of(word, "winner", sides)
+    assert (refused.value.field, refused.value.reason) == ("winner", "bad-winner")
+    assert word[:20] in refused.value.message
+    assert "--values" in refused.value.message
+
+
+CODINGS: list[tuple[str, Sides, list[float], dict[float, Verdict]]] = [
+    ("winner", FROM_ZERO, [0, 1], {0: FIRST, 1: SECOND}),
+    ("winner", FROM_ZERO, [1], {1: SECOND}),
+    ("winner", FROM_ZERO, [0, 0.5, 1], {0.5: TIE}),
+    ("better_response_id", LETTERS, [0, 1], {0: FIRST, 1: SECOND}),
+    ("winner", NUMBERS, [1, 2], {1: FIRST, 2: SECOND}),
+    ("winner", LETTERS, [1, 1.5, 2], {1: FIRST, 1.5: TIE, 2: SECOND}),
+    ("preference", NUMBERS, [1.1, 1.9], {1.1: (0.9, 0.1), 1.9: (0.1, 0.9)}),
+    ("overall_preference", NUMBERS, [-3, 0, 2], {-3: (3, 0), 0: TIE, 2: (0, 2), -1: (1, 0)}),
+    ("preference_strength", NUMBERS, [3], {3: (0, 3)}),
+    ("choice", Sides(IN_LIST), [0, 1], {0: FIRST, 1: SECOND}),
+    ("choice", Sides(IN_LIST), [1, 2], {1: FIRST, 2: SECOND}),
+]
+
+
+@pytest.mark.parametrize(("column", "sides", "found", "wanted"), CODINGS)
+def test_numbers_that_are_certain(
+    column: str, sides: Sides, found: list[float], wanted: Mapping[float, Verdict]
+) -> None:
+    for number, verdict in wanted.items():
+        for given_as in (number, str(number), float(number)):
+            assert verdict_of(given_as, column, sides, found) == verdict
+
+
+@pytest.mark.parametrize(
+    ("column", "sides", "found", "ways"),
+    [
+        ("winner", NUMBERS, [1], ["first=1,second=2", "first=0,second=1"]),
+        ("winner", LETTERS, [2], ["first=1,second=2", "first=2,second=1"]),
+        ("winner", LETTERS, [0, 1], ["first=0,second=1", "first=1,second=0"]),
+        ("winner", NUMBERS, [0, 1], ["first=0,second=1", "first=1,second=0"]),
+        ("better_response_id", NUMBERS, [0, 1], ["first=0,second=1", "first=1,second=0"]),
+        ("winner", NUMBERS, [0, 1, 2], ["first=1,second=2,tie=0", "first=0,second=1,tie=2"]),
+        ("winner", NUMBERS, [1, 2, 3], ["first=1,second=2,tie=3"]),
+        ("winner", NUMBERS, [-1, 1], ["first=negative,second=positive", "first=positive,second=negative"]),
+        ("winner", FROM_ZERO, [0, 1, 2], ["tie=2"]),
+        ("winner", FROM_ZERO, [1, 2, 1], ["first=1,second=2"]),  # they do not count as the columns do
+        ("overall_preference", NUMBERS, [1, 2], ["first=1,second=2"]),
+        ("overall_preference", NUMBERS, [-4, 4], ["first=negative"]),
+        ("choice", Sides(IN_LIST), [1], ["first=1,second=2", "first=0,second=1"]),
+    ],
+)
+def test_numbers_that_are_not_certain(column: str, sides: Sides, found: list[float], ways: list[str]) -> None:
+    with pytest.raises(Rejected) as refused:
+        verdict_of(found[-1], column, sides, found)
+    assert refused.value.reason == "bad-winner"
+    assert all(f"{number:g}" in refused.value.message for number in found)
+    assert all(way in refused.value.message for way in ways)
+
+
+def test_a_sign_of_the_sign() -> None:
+    """HelpSteer's column by itself may be another's; with a field of HelpSteer beside it, it is not."""
+    assert verdict_of(1, "overall_preference", NUMBERS, [1], beside=("context",)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "verdict"),
+    [
+        ({"first": "1", "second": "0"}, 0, SECOND),
+        ({"first": "1", "second": "0"}, "1.0", FIRST),
+        ({"first": "0", "second": "1", "tie": "2"}, 2, TIE),
+        ({"first": "1|2", "second": "4|5", "tie": "3"}, 5, SECOND),
+        ({"first": "negative", "second": "positive"}, -2, (2, 0)),
+        ({"first": "positive", "second": "negative"}, -2, (0, 2)),
+        ({"first": "negative", "second": "positive"}, 0, TIE),
+        ({"first": "true", "second": "false"}, False, SECOND),
+        ({"tie": "none"}, "None", TIE),
+        ({"first": "好", "second": "坏"}, "坏", SECOND),
+        ({"first": "1", "second": "2"}, "tie", TIE),  # words stay certain
+        ({"tie": "0"}, 1, FIRST),  # what is left of the column, 1 and 2, is certain
+    ],
+)
+def test_what_the_user_says_of_the_coding(values: Mapping[str, str], value: Any, verdict: Verdict) -> None:
+    assert verdict_of(value, "winner", LETTERS, [0, 1, 2], values) == verdict
+
+
+def test_a_number_that_the_user_does_not_name_is_refused() -> None:
+    with pytest.raises(Rejected, match="3 is none of the values"):
+        verdict_of(3, "winner", LETTERS, [1, 2, 3], {"first": "1", "second": "2"})
+    with pytest.raises(UnknownNameError):
+        FormConfig(values={"left": "1"})
+
+
+def test_a_number_off_the_grid() -> None:
+    with pytest.raises(Rejected, match=r"1\.0000556221 has more than 4 decimals") as refused:
+        verdict_of(1.0000556221, "preference", NUMBERS, [1.0000556221, 1.9])
+    assert refused.value.reason == "off-grid"
+
+
+@pytest.mark.parametrize("value", [True, False, 10**400, float("inf"), [1], {"a": 1}])
+def test_values_that_are_no_verdict(value: Any) -> None:
+    with pytest.raises(Rejected):
+        verdict_of(value, "winner", LETTERS, [1, 2])
+
+
+READINGS: list[dict[int, Verdict]] = [
+    {0: FIRST, 1: SECOND},
+    {1: FIRST, 0: SECOND},
+    {1: FIRST, 2: SECOND},
+    {1: FIRST, 2: SECOND, 0: TIE},
+    {0: FIRST, 1: SECOND, 2: TIE},
+    {1: FIRST, 2: SECOND, 3: TIE},
+    {-1: FIRST, 1: SECOND},
+    {1: FIRST, -1: SECOND},
+]
+"""How data sets count, two sides of every one of them seen somewhere."""
+
+
+@given(st.sets(st.integers(-1, 3), min_size=1), st.sampled_from([LETTERS, NUMBERS]))
+@example({0, 1, 2}, NUMBERS)
+def test_a_number_is_read_only_as_every_possible_reading_has_it(found: set[int], sides: Sides) -> None:
+    possible = [
+        reading
+        for reading in READINGS
+        if found <= reading.keys() and {number for number, who in reading.items() if who != TIE} <= found
+    ]
+    for number in found:
+        try:
+            read = verdict_of(number, "winner", sides, found)
+        except Rejected:
+            continue
+        assert {reading[number] for reading in possible} == {read}
+
+
+# ---------------------------------------------------------------------------------------------
+# Rows
+
+
+def comparisons(row: dict[str, Any], config: FormConfig | None = None) -> list[tuple[Any, ...]]:
+    """(judge, dimension, first score, second score) of each comparison of a row."""
+    found = shaped(row, config)
+    return [(one["judge"], one["dimension"], one["first_score"], one["second_score"]) for one in found["comparisons"]]
+
+
+def shaped(
+    row: dict[str, Any], config: FormConfig | None = None, rows: Iterable[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    config = config or FormConfig()
+    assert detect(row, config) == "pairwise"
+    found: dict[tuple[str, str], set[float]] = {}
+    for one in (row, *rows):
+        for key, number in numbers(Fields(one, config)):
+            found.setdefault(key, set()).add(number)
+    config = FormConfig(**{**config.__dict__, "survey": Survey(numbers=found)})
+    return shape(row, "pairwise", config).value
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("response_a", "response_b"),
+        ("response_0", "response_1"),
+        ("response1", "response2"),
+        ("response 1", "response 2"),
+        ("answer1_body", "answer2_body"),
+        ("output_1", "output_2"),
+        ("completion_a", "completion_b"),
+        ("chat_a", "chat_b"),
+        ("text_1", "text_2"),
+        ("responseA", "responseB"),
+        ("human_ref_A", "human_ref_B"),
+        ("回答1", "回答2"),
+        ("回答A", "回答B"),
+        ("回答甲", "回答乙"),
+        ("left_response", "right_response"),
+        ("model_a_response", "model_b_response"),
+        ("模型A回答", "模型B回答"),
+        ("模型1的回答", "模型2的回答"),
+        ("回答一", "回答二"),
+        ("summary_0", "summary_1"),
+    ],
+)
+def test_names_of_sides(first: str, second: str) -> None:
+    value = shaped({"prompt": "问", first: "好", second: "坏", "winner": "left"})
+    assert [response["text"] for response in value["responses"]] == ["好", "坏"]
+    assert [(one["first_score"], one["second_score"]) for one in value["comparisons"]] == [FIRST]
+
+
+def test_sides_that_the_user_names() -> None:
+    row = BASE | {"x": "甲", "y": "乙", "winner": "2>1"}
+    value = shaped(row, FormConfig(fields={"response_1": "x", "response_2": "y"}))
+    assert [response["text"] for response in value["responses"]] == ["甲", "乙"]
+    assert [one["second_score"] for one in value["comparisons"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        ({"model_1": "m1", "model_2": "m2"}, ("response_1", "response_2")),
+        ({"generator_1": "m1", "generator_2": "m2"}, ("output_1", "output_2")),
+        ({"answer1_model_id": "m1", "answer2_model_id": "m2"}, ("answer1_body", "answer2_body")),
+        ({"model_a_name": "m1", "model_b_name": "m2"}, ("answer_a", "answer_b")),
+        ({"response_0_source": "m1", "response_1_source": "m2"}, ("response_0", "response_1")),
+    ],
+)
+def test_names_of_models(models: dict[str, str], names: tuple[str, str]) -> None:
+    value = shaped({"prompt": "问", names[0]: "好", names[1]: "坏", **models, "winner": "m2"})
+    assert [response["model"] for response in value["responses"]] == ["m1", "m2"]
+    assert [(one["first_score"], one["second_score"]) for one in value["comparisons"]] == [SECOND]
+
+
+BASE = {"prompt": "问", "response_a": "好", "response_b": "坏"}
+
+
+def test_a_second_question_is_left_unread() -> None:
+    """PKU-SafeRLHF: which is safer is not which is better; averaged, opposite answers would cancel each other."""
+    row = {"prompt": "问", "response_0": "好", "response_1": "坏", "better_response_id": 0, "safer_response_id": 1}
+    found = shape(row, "pairwise", FormConfig())
+    assert [one["first_score"] for one in found.value["comparisons"]] == [1]
+    assert "safer_response_id" in found.ignored
+    mapped = FormConfig(fields={"winner": "safer_response_id"})
+    assert comparisons(row, mapped) == [("unknown", "overall", 0, 1)]
+
+
+def test_two_columns_that_contradict_each_other() -> None:
+    with pytest.raises(Rejected, match="winner says 'A' and verdict 'B'"):
+        shaped(BASE | {"winner": "A", "verdict": "B"})
+    assert comparisons(BASE | {"winner": "A", "verdict": "[[A]]"}) == [("unknown", "overall", 1, 0)]
+    assert comparisons(BASE | {"winner": "A", "verdict": "B"}, FormConfig(fields={"winner": "verdict"})) == [
+        ("unknown", "overall", 0, 1)
+    ]
+
+
+def test_scores_and_a_verdict_must_agree() -> None:
+    scored = BASE | {"score_a": 8, "score_b": "5"}
+    assert comparisons(scored | {"winner": "A"}) == [("unknown", "overall", 8, "5")]
+    with pytest.raises(Rejected, match="--drop winner or --drop score_a,score_b"):
+        shaped(scored | {"winner": "B"})
+    with pytest.raises(Rejected, match="otherwise"):
+        shaped(scored | {"winner": "tie"})
+    # What is not certain says nothing against the scores: SHP's labels are 1 for the first.
+    found = shape(scored | {"labels": 1, "winner": 0}, "pairwise", FormConfig())
+    assert [one["first_score"] for one in found.value["comparisons"]] == [8]
+    assert set(found.ignored) == {"labels", "winner"}
+
+
+@pytest.mark.parametrize("name", ["score_{}", "rating_{}", "response_{}_score", "model_{}_score", "分数{}", "score{}"])
+def test_names_of_scores(name: str) -> None:
+    scores = {name.format("a"): 8, name.format("b"): 5}
+    assert comparisons(BASE | scores) == [("unknown", "overall", 8, 5)]
+
+
+def test_scores_in_a_list_of_two() -> None:
+    assert comparisons(BASE | {"scores": [7, 9]}) == [("unknown", "overall", 7, 9)]
+
+
+def test_one_hot_columns() -> None:
+    row = BASE | {"winner_model_a": 0, "winner_model_b": "1", "winner_tie": 0.0}
+    assert comparisons(row) == [("unknown", "overall", 0, 1)]
+    assert comparisons(row | {"winner_model_b": 0, "winner_tie": True}) == [("unknown", "overall", 0.5, 0.5)]
+    assert comparisons(BASE | {"a_is_better": True, "b_is_better": False}) == [("unknown", "overall", 1, 0)]
+    for wrong in ({"winner_model_a": 1}, {"winner_model_b": 0}, {"winner_tie": 0.5}, {"winner_tie": None}):
+        with pytest.raises(Rejected, match="exactly one"):
+            shaped(row | wrong)
+
+
+def test_several_annotators() -> None:
+    """One who saw only 1 is read by what the others saw."""
+    row = BASE | {"annotator1": 1, "annotator2": 2, "annotator3": "tie", "annotator4": None}
+    assert comparisons(row) == [
+        ("annotator1", "overall", 1, 0),
+        ("annotator2", "overall", 0, 1),
+        ("annotator3", "overall", 0.5, 0.5),
+    ]
+    with pytest.raises(Rejected, match="annotator1 holds 0, 1, 2"):
+        shaped(row | {"annotator3": 0})
+    with pytest.raises(Rejected, match="不知道"):
+        shaped(row | {"annotator3": "不知道"})
+    # What is settled goes before the votes; names of people are no votes.
+    found = shape(row | {"winner": "B"}, "pairwise", FormConfig())
+    assert [one["second_score"] for one in found.value["comparisons"]] == [1]
+    assert found.ignored == ["annotator1", "annotator2", "annotator3"]
+    found = shape(BASE | {"annotator_1": "王", "annotator_2": "李", "winner": "A"}, "pairwise", FormConfig())
+    assert [one["judge"] for one in found.value["comparisons"]] == ["unknown"]
+    assert found.ignored == ["annotator_1", "annotator_2"]
+
+
+def test_columns_of_judges() -> None:
+    assert judges_among(["annotator1", "annotator2", "annotation"]) == ["annotator1", "annotator2"]
+    assert judges_among(["rater_a", "rater_b", "评委1"]) == ["rater_a", "rater_b", "评委1"]
+    assert judges_among(["judge1_label", "judge2_label"]) == ["judge1_label", "judge2_label"]
+    assert judges_among(["judge", "annotator1"]) == []
+
+
+def test_a_column_a_judge() -> None:
+    config = FormConfig(score_columns={"gpt-4": "gpt4_says", "人": "human_says"})
+    row = BASE | {"gpt4_says": "A", "human_says": "B"}
+    assert comparisons(row, config) == [("gpt-4", "overall", 1, 0), ("人", "overall", 0, 1)]
+
+
+def test_a_missing_verdict_is_missing() -> None:
+    for value in (None, "", "  ", float("nan")):
+        assert comparisons(BASE | {"winner": value}) == [("unknown", "overall", None, None)]
+    assert comparisons(BASE) == []
+
+
+def test_the_rationale_is_kept() -> None:
+    value = shaped(BASE | {"winner": "A", "judge": "j", "rationale": "更完整"})
+    assert [(one["judge"], one["rationale"]) for one in value["comparisons"]] == [("j", "更完整")]
+
+
+def test_who_judged() -> None:
+    assert comparisons(BASE | {"winner": "A", "annotator": "gpt-4"}) == [("gpt-4", "overall", 1, 0)]
+    assert comparisons(BASE | {"winner": "A", "judge": "人", "annotator": "x"}) == [("人", "overall", 1, 0)]
+    assert comparisons(BASE | {"winner": "A"}, FormConfig(judge="人")) == [("人", "overall", 1, 0)]
+
+
+def test_a_prompt_that_is_missing() -> None:
+    with pytest.raises(Rejected, match="the row has question_body, response_a, response_b, winner"):
+        shaped({"question_body": "问", "response_a": "好", "response_b": "坏", "winner": "A"})
+
+
+def test_three_sides_are_refused() -> None:
+    with pytest.raises(Rejected, match="more than two"):
+        shape({"prompt": "问", "response_1": "a", "response_2": "b", "response_3": "c"}, "pairwise", FormConfig())
+    with pytest.raises(Rejected, match="more than two"):
+        shape({"prompt": "问", "response_0": "a", "response_1": "b", "response_2": "c"}, "pairwise", FormConfig())
+
+
+# ---------------------------------------------------------------------------------------------
+# Conversations
+
+
+def said(*texts: str) -> list[dict[str, str]]:
+    roles = ("user", "assistant")
+    return [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
+
+
+def test_an_arena() -> None:
+    row = {"model_a": "m1", "model_b": "m2", "winner": "model_b", "conversation_a": said("问", "好")}
+    value = shaped(row | {"conversation_b": said("问", "坏")})
+    assert value["query"] == "问"
+    assert [(response["model"], response["text"]) for response in value["responses"]] == [("m1", "好"), ("m2", "坏")]
+    assert [one["second_score"] for one in value["comparisons"]] == [1]
+    value = shaped(
+        row | {"conversation_a": said("问", "答", "再问", "好"), "conversation_b": said("问", "答", "再问", "坏")}
+    )
+    assert [(turn["role"], turn["content"]) for turn in value["messages"]] == [
+        ("user", "问"),
+        ("assistant", "答"),
+        ("user", "再问"),
+    ]
+
+
+def test_conversations_that_differ_earlier() -> None:
+    """MT-Bench: the first answers can be compared, the second ones answer different conversations."""
+    row = {"winner": "model_a", "turn": 1, "conversation_a": said("问", "好", "再问", "甲")}
+    row |= {"conversation_b": said("问", "坏", "再问", "乙")}
+    value = shaped(row)
+    assert [response["text"] for response in value["responses"]] == ["好", "坏"]
+    with pytest.raises(Rejected, match=r"conversation_a and conversation_b differ from turn 2 on") as refused:
+        shaped(row | {"turn": 2})
+    assert refused.value.reason == "answers-of-several-turns"
+    with pytest.raises(Rejected) as refused:
+        shaped({"winner": "a", "conversation_a": said("问", "好", "再问"), "conversation_b": said("问", "坏")})
+    assert refused.value.reason == "ends-in-user"
+
+
+def test_lists_in_the_cells_of_a_table() -> None:
+    row = {"prompt": '["问"]', "response_a": '["好"]', "response_b": '["坏"]', "winner": "A"}
+    value = shaped(row)
+    assert (value["query"], [response["text"] for response in value["responses"]]) == ("问", ["好", "坏"])
+    row = {"prompt": ["问", "再问"], "response_a": ["答", "好"], "response_b": ["答", "坏"], "winner": "A"}
+    value = shaped(row)
+    assert [turn["content"] for turn in value["messages"]] == ["问", "答", "再问"]
+    assert [response["text"] for response in value["responses"]] == ["好", "坏"]
+    with pytest.raises(Rejected, match="prompt is a list of 2 turns, and response_b has 1"):
+        shaped(row | {"response_b": ["坏"]})
+    with pytest.raises(Rejected, match="no list"):
+        shaped(row | {"response_b": "坏"})
+    with pytest.raises(Rejected, match="null"):
+        shaped(row | {"response_b": ["答", None]})
+    with pytest.raises(Rejected) as refused:
+        shaped(row | {"response_b": ["另", "坏"]})
+    assert refused.value.reason == "answers-of-several-turns"
+    plain = {"prompt": "[问]", "response_a": "[1]", "response_b": "[2]", "winner": "A"}
+    assert [response["text"] for response in shaped(plain)["responses"]] == ["[1]", "[2]"]
+
+
+def test_two_answers_in_one_list() -> None:
+    row = {"prompt": "问", "responses": ["好", "坏"], "choice": 0}
+    value = shaped(row, rows=[row | {"choice": 1}])
+    assert [(response["text"]) for response in value["responses"]] == ["好", "坏"]
+    assert [one["first_score"] for one in value["comparisons"]] == [1]
+    with pytest.raises(Rejected, match="--values"):
+        shaped(row | {"choice": 1})
+
+
+# ---------------------------------------------------------------------------------------------
+# Swapping the sides
+
+_VERDICTS: list[tuple[str, str, str]] = [
+    ("{}", "{}", "tie"),
+    ("model_{}", "model_{}", "both_bad"),
+    ("[[{}]]", "[[{}]]", "平局"),
+    ("response {} wins", "response {} wins", "equal"),
+]
+
+
+@given(
+    st.sampled_from(SIDES[:3]),
+    st.sampled_from(["response", "answer", "output", "回答"]),
+    st.sampled_from(["", "_"]),
+    st.text("甲乙丙", min_size=1, max_size=4),
+    st.text("丁戊己", min_size=1, max_size=4),
+    st.integers(0, 2),
+    st.sampled_from(["words", "order", "models", "numbers", "scores", "hot", "judges"]),
+    st.sampled_from(_VERDICTS),
+)
+def test_swapping_the_sides_swaps_the_label_and_nothing_else(
+    sides: tuple[str, str], stem: str, join: str, one: str, other: str, won: int, how: str, words: tuple[str, str, str]
+) -> None:
+    def row(texts: tuple[str, str], models: tuple[str, str], winner: int) -> dict[str, Any]:
+        made: dict[str, Any] = {"prompt": "问", "judge": "j", "rationale": "因为"}
+        for at in (0, 1):
+            made[f"{stem}{join}{sides[at]}"] = texts[at]
+            made[f"model_{sides[at]}"] = models[at]
+        if how == "words":
+            made["winner"] = words[2] if winner == 2 else words[0].format(sides[winner])
+            if made["winner"].isdigit():
+                made["winner"] = f"model {made['winner']}"
+        elif how == "order":
+            made["verdict"] = f"{sides[0]}{'><='[winner]}{sides[1]}"
+        elif how == "models":
+            made["preferred"] = "tie" if winner == 2 else models[winner]
+        elif how == "numbers":
+            made["overall_preference"] = (-3, 3, 0)[winner]
+        elif how == "scores":
+            made |= {f"score_{sides[at]}": 9 if winner == at else 4 for at in (0, 1)}
+        elif how == "hot":
+            made |= {f"winner_model_{sides[at]}": int(winner == at) for at in (0, 1)} | {"winner_tie": int(winner == 2)}
+        else:
+            made |= {f"annotator{nth}": "tie" if winner == 2 else models[winner] for nth in (1, 2)}
+        return made
+
+    swapped = {0: 1, 1: 0, 2: 2}[won]
+    rows = row((one, other), ("m1", "m2"), won), row((other, one), ("m2", "m1"), swapped)
+    # The column's other values, as an import has them.
+    config = FormConfig(survey=Survey(numbers={("overall_preference", "/".join(sides)): {-3, 0, 3}}))
+    here, there = (shape(one, "pairwise", config) for one in rows)
+    assert here.ignored == there.ignored == []
+    assert here.value["responses"] == there.value["responses"][::-1]
+    assert here.value["query"] == there.value["query"] == "问"
+    assert len(here.value["comparisons"]) == (2 if how == "judges" else 1)
+    for mine, theirs in zip(here.value["comparisons"], there.value["comparisons"], strict=True):
+        assert (mine["first_score"], mine["second_score"]) == (theirs["second_score"], theirs["first_score"])
+        difference = mine["first_score"] - mine["second_score"]
+        assert (difference > 0, difference < 0) == (won == 0, won == 1)
+        same = ("first", "second", "judge", "dimension", "rationale")
+        assert [mine.get(name) for name in same] == [theirs.get(name) for name in same]

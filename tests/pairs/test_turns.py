@@ -1,0 +1,293 @@
+"""Conversations in pairs: turn for turn what is stored, however they are read, and never bent into a string."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from commands import run
+from conversations import (
+    answer_of,
+    as_json,
+    conversation_rows,
+    conversational_pairs,
+    is_conversation,
+    is_more_than_text,
+    prompt_of,
+    turn,
+)
+from datasets import load_dataset
+from hypothesis import given
+from make import make_rows, make_store
+from strategies import examples
+
+from coig_p.errors import DataError, UsageError
+from coig_p.export.one_file import write_pairs
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import count_combinations, find_pairs
+from coig_p.pairs.labels import Responses
+from coig_p.pairs.rows import pair_tables
+from coig_p.pairs.selection import select
+from coig_p.pairs.turns import Shape
+from coig_p.schema import MESSAGES_TYPE, PAIR_SCHEMAS, RAW_SCHEMA, TOOL_MESSAGES_TYPE, row_schema
+from coig_p.store.conversations import transcript
+from coig_p.store.store import Store
+
+Row = dict[str, Any]
+SHOWN = ("prompt", "chosen", "rejected", "query_id", "domain", "tools")
+CALL = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}]
+
+
+def shown(rows: Sequence[Row]) -> list[Row]:
+    return [{name: row[name] for name in SHOWN if name in row} for row in rows]
+
+
+def load(store: Path, name: str = "all", **options: Any) -> Any:
+    return load_dataset("coig-p", name, data_dir=str(store), split="train", **options)
+
+
+def batch_of(*rows: Row) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(list(rows), schema=RAW_SCHEMA)
+
+
+def scored(text: str, score: float, model: str, **extra: Any) -> Row:
+    scores = [{"judge": "j", "dimension": "overall", "score": score}]
+    kept = as_json(extra) if extra else None
+    return {"model": model, "sample": 0, "text": text, "extra": kept, "scores": scores}
+
+
+def raw(query_id: str = "q", *responses: Row, messages: list[Row] | None = None, **fields: Any) -> Row:
+    answers = responses or (scored("好", 9, "a"), scored("坏", 1, "b"))
+    query = transcript(messages) if messages else "问"
+    return {
+        "query_id": query_id,
+        "domain": "math",
+        "query": query,
+        "messages": messages,
+        "tools": None,
+        "responses": list(answers),
+        **fields,
+    }
+
+
+TURNS = [turn("system", "你是助手"), turn("user", "一"), turn("assistant", "二"), turn("user", "三")]
+
+
+@given(rows=conversation_rows())
+@examples(100)
+def test_tables_show_every_turn(rows: list[Row]) -> None:
+    config = PairConfig(threshold=2, format="conversational")
+    shape = Shape(as_messages=True, with_tools=True)
+    found = [row for table in pair_tables(batch_of(*rows), config, shape=shape) for row in table.to_pylist()]
+    assert shown(found) == conversational_pairs(rows, with_tools=True)
+
+
+@given(rows=conversation_rows(tools=False))
+@examples(60)
+def test_without_tools_messages_are_role_and_content(rows: list[Row]) -> None:
+    tables = list(pair_tables(batch_of(*rows), PairConfig(threshold=2, format="conversational")))
+    assert all(table.schema.equals(PAIR_SCHEMAS["conversational"]) for table in tables)
+    assert shown([row for table in tables for row in table.to_pylist()]) == conversational_pairs(rows, False)
+
+
+@given(rows=conversation_rows(tools=False))
+@examples(60)
+def test_strings_give_what_was_asked_for(rows: list[Row]) -> None:
+    def prompts(multi_turn: str) -> list[str]:
+        config = PairConfig(threshold=2, multi_turn=multi_turn)
+        return [text for table in pair_tables(batch_of(*rows), config) for text in table["prompt"].to_pylist()]
+
+    def wanted(show: Any, keep: Any = lambda row: True) -> list[str]:
+        each = [(row, len(row["responses"])) for row in rows if keep(row)]
+        return [show(row) for row, answers in each for _ in range(answers * (answers - 1) // 2)]
+
+    assert prompts("text") == wanted(lambda row: row["query"])
+    assert prompts("last") == wanted(lambda row: prompt_of(row, False)[-1]["content"])
+    assert prompts("skip") == wanted(lambda row: row["query"], lambda row: not is_conversation(row))
+
+
+@given(rows=conversation_rows())
+@examples(15)
+def test_every_way_of_loading_gives_the_same_turns(rows: list[Row]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder) / "store", rows, rows_per_shard=2, rows_per_group=1)
+        domains = list(dict.fromkeys(row["domain"] for row in rows))
+        rows = [row for domain in Store.open(store).manifest.domains for row in rows if row["domain"] == domain]
+        assert sorted(domains) == sorted(Store.open(store).manifest.domains)
+        with_tools = any(map(is_more_than_text, rows))
+        wanted = conversational_pairs(rows, with_tools)
+        options: dict[str, Any] = {"format": "conversational", "threshold": 2}
+        found = load(store, cache_dir=f"{folder}/cache", **options)
+        assert found.features.arrow_schema.equals(row_schema("conversational", as_messages=True, with_tools=with_tools))
+        assert shown(found.to_list()) == wanted
+        streamed = load(store, streaming=True, **options)
+        assert streamed.features == found.features
+        assert shown(list(streamed)) == wanted
+        planned = load(store, streaming=True, shuffle_seed=1, world_size=1, **options)
+        assert sorted(map(as_json, planned)) == sorted(map(as_json, found))
+        write_pairs(store, Path(folder) / "a.jsonl", PairConfig(**options), file_type="jsonl")
+        lines = (Path(folder) / "a.jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(line) for line in lines] == found.to_list()
+        write_pairs(store, Path(folder) / "a.parquet", PairConfig(**options))
+        assert pa.parquet.read_table(Path(folder) / "a.parquet").to_pylist() == found.to_list()
+
+
+def test_processes_and_shards_change_nothing(tmp_path: Path, cache: str) -> None:
+    rows = [raw(f"q{at:02d}", messages=TURNS if at % 3 else None) for at in range(20)]
+    rows[7] |= {"tools": as_json([{"type": "function"}])}
+    wanted = conversational_pairs(rows, True)
+    for row in wanted:  # the better response of these comes first
+        row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
+    for size in (3, 20):
+        store = make_store(tmp_path / f"store-{size}", rows, rows_per_shard=size)
+        options: dict[str, Any] = {"format": "conversational", "cache_dir": f"{cache}-{size}"}
+        assert shown(load(store, num_proc=2, **options).to_list()) == wanted
+        weighted = load(store, streaming=True, format="conversational", weights={"math": 2}, shards=2)
+        assert sorted(map(as_json, shown(list(weighted)))) == sorted(map(as_json, wanted * 2))
+
+
+# What a string cannot show is said before any work.
+
+
+def test_strings_of_conversations_are_refused_with_the_ways_out(tmp_path: Path) -> None:
+    rows = [raw("q0", messages=TURNS), raw("q1"), raw("q2") | {"domain": "chat"}]
+    store = make_store(tmp_path / "store", rows)
+    for form in ("dpo", "reward", "kto", "sft"):
+        with pytest.raises(UsageError) as caught:
+            load(store, "math", format=form, streaming=True)
+        words = ("domain math holds 1 queries", f"format {form}", 'format="conversational"', '"last"', '"skip"')
+        assert all(word in str(caught.value) for word in words), str(caught.value)
+        assert "chat" not in str(caught.value)
+        assert len(list(load(store, "chat", format=form, streaming=True))) > 0
+    with pytest.raises(UsageError, match="domain math holds 1 queries"):
+        load(store, "all", streaming=True)
+    shown_error = run("pairs", store, "--out", tmp_path / "pairs.parquet", code=2).stderr
+    assert "--multi-turn" in shown_error
+    assert not (tmp_path / "pairs.parquet").exists()
+    run("pairs", store, "--out", tmp_path / "pairs.parquet", "--multi-turn", "last")
+    prompts = pa.parquet.read_table(tmp_path / "pairs.parquet")["prompt"].to_pylist()
+    assert prompts == ["三", "问", "问"]
+
+
+def test_tools_in_strings_are_refused_whatever_they_give_of_turns(tmp_path: Path) -> None:
+    rows = [raw("q0", scored("", 9, "a", tool_calls=CALL), scored("坏", 1, "b")), raw("q1")]
+    store = make_store(tmp_path / "store", rows)
+    for multi_turn in ("text", "last"):
+        with pytest.raises(UsageError, match=r"1 queries with tools.*no string can show.*multi_turn=\"skip\""):
+            load(store, "math", multi_turn=multi_turn, streaming=True)
+    found = list(load(store, "math", multi_turn="skip", streaming=True))
+    assert [row["query_id"] for row in found] == ["q1"]
+    (first, _) = load(store, "math", format="conversational", streaming=True)
+    assert first["chosen"] == answer_of(rows[0]["responses"][0], True)
+
+
+def test_an_option_without_effect_is_refused_or_left_out(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no effect"):
+        PairConfig(format="conversational", multi_turn="text")
+    with pytest.raises(UsageError, match="multi_turn"):
+        PairConfig(multi_turn="first")
+    store = Store.open(make_store(tmp_path / "store", make_rows({"math": 3})))
+    plain = select(store.manifest, PairConfig())
+    assert select(store.manifest, PairConfig(multi_turn="last")) == plain
+    assert plain.schema.equals(PAIR_SCHEMAS["dpo"])
+
+
+def test_counting_is_never_refused(tmp_path: Path) -> None:
+    rows = [raw("q0", messages=TURNS), raw("q1"), raw("q2", tools="[]")]
+    store = make_store(tmp_path / "store", rows)
+    for command in ("info", "stats", "sweep"):
+        run(command, store)
+    shown = json.loads(run("stats", store, "--json").stdout)
+    skipped = json.loads(run("stats", store, "--json", "--multi-turn", "skip").stdout)
+    assert (shown["total"]["pairs"], skipped["total"]["pairs"]) == (3, 1)
+
+
+def test_what_the_manifest_does_not_count_is_found_in_the_rows() -> None:
+    config = PairConfig(threshold=2)
+    with pytest.raises(DataError, match=r"query_id 'q': it is a conversation.*coigp verify"):
+        list(pair_tables(batch_of(raw(messages=TURNS)), config))
+    with pytest.raises(DataError, match="conversation, or has tools"):
+        list(pair_tables(batch_of(raw(tools="[]")), PairConfig(threshold=2, format="conversational")))
+    # Where no pair shows it, nobody asks.
+    assert not list(pair_tables(batch_of(raw("q", scored("好", 9, "a"), messages=TURNS)), config))
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([{"role": "user", "content": None, "extra": None}], "its turns' content is null"),
+        ([{"role": None, "content": "x", "extra": None}], "its turns' role is null"),
+        ([], "its list of turns is empty"),
+    ],
+)
+def test_every_turn_is_looked_at(messages: list[Row], words: str) -> None:
+    row = raw() | {"messages": messages, "query": "user: x"}
+    with pytest.raises(DataError, match=f"'q': {words}"):
+        list(pair_tables(batch_of(row), PairConfig(threshold=2, format="conversational")))
+
+
+def test_a_conversation_without_a_user_turn_has_no_last_one() -> None:
+    row = raw(messages=[turn("system", "你是助手"), turn("tool", "3")])
+    with pytest.raises(DataError, match="its last user turn is missing"):
+        list(pair_tables(batch_of(row), PairConfig(threshold=2, multi_turn="last")))
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("[]", "is no JSON object"),
+        ("{", "query_id 'q'"),
+        ('{"tool_calls":[{"function":{}}]}', "without a function's name"),
+        ('{"tool_calls":{}}', "no list"),
+        ('{"name":3}', "has a name that is no text"),
+    ],
+)
+def test_an_extra_that_no_store_has_is_an_error_of_its_query(extra: str, words: str) -> None:
+    row = raw(messages=[turn("user", "x") | {"extra": extra}])
+    with pytest.raises(DataError) as caught:
+        list(
+            pair_tables(
+                batch_of(row),
+                PairConfig(threshold=2, format="conversational"),
+                shape=Shape(as_messages=True, with_tools=True),
+            )
+        )
+    assert words in str(caught.value)
+    assert "'q'" in str(caught.value)
+
+
+def test_arguments_are_text_also_where_a_store_has_an_object() -> None:
+    calls = [{"function": {"name": "f", "arguments": {"城": 1}}}]
+    row = raw("q", scored("", 9, "a", tool_calls=calls), scored("坏", 1, "b"))
+    shape = Shape(as_messages=True, with_tools=True)
+    (table,) = pair_tables(batch_of(row), PairConfig(threshold=2, format="conversational"), shape=shape)
+    assert table["chosen"].to_pylist()[0][0]["tool_calls"][0]["function"]["arguments"] == '{"城": 1}'
+    assert table.schema.field("chosen").type == TOOL_MESSAGES_TYPE != MESSAGES_TYPE
+
+
+def test_two_answers_without_text_differ_by_what_they_call() -> None:
+    """The id of a call, which each answer has of its own, makes no difference; its arguments do."""
+    other = [{**CALL[0], "id": "d"}]
+    more = [{**CALL[0], "function": {"name": "f", "arguments": '{"a":2}'}}]
+    for second, pairs in ((other, 0), (more, 1)):
+        row = raw("q", scored("", 9, "a", tool_calls=CALL), scored("", 1, "b", tool_calls=second))
+        batch, config = batch_of(row), PairConfig(threshold=2)
+        assert len(find_pairs(batch, config).query) == pairs
+        assert count_combinations(Responses.of(batch), batch, config).same_text == 1 - pairs
+
+
+def test_pieces_are_bounded_by_turns_too() -> None:
+    """A query's definitions and calls count to the bytes of a table, not only its text."""
+    long = as_json([{"type": "function", "text": "x" * 3_000_000}])
+    rows = [raw(f"q{at}", tools=long) for at in range(3)]
+    shape = Shape(as_messages=True, with_tools=True)
+    config = PairConfig(threshold=2, format="conversational")
+    tables = list(pair_tables(batch_of(*rows), config, shape=shape))
+    assert [table.num_rows for table in tables] == [1, 1, 1]
+    assert np.sum([table.num_rows for table in tables]) == 3
