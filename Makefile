@@ -20,8 +20,11 @@ demo: $(INSTALLED)
 SEED := $(or $(SEED),$(shell date +%s))
 
 # COVERAGE=1 counts lines, in subprocesses too; fail_under in pyproject.toml is the figure they may not fall below.
+# Bytecode is kept whatever the environment says, or every process would compile the package anew. Files are begun in
+# the order that tests/conftest.py gives.
 test: $(DEVELOP)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --randomly-seed=$(SEED) \
+	PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	  --randomly-seed=$(SEED) \
 	  $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 MATRIX := $(basename $(notdir $(wildcard tests/matrix/*.txt)))

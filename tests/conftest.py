@@ -28,6 +28,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+# These take longest, by processor time; begun last, one would run on alone while the other core has nothing left to do.
+# They start in this order, and the rest in one drawn anew; so does what stands within each file.
+LONGEST = (
+    "pairs/test_kernel", "pairs/test_streams", "test_package", "publish/test_release", "test_builder", "test_hub",
+    "ingest/test_files", "annotate/test_run", "stats/test_sweep", "ingest/test_bulk", "test_registration",
+    "export/test_write", "publish/test_publish", "validation/test_checks", "cli/test_process", "publish/test_command",
+    "publish/test_reliability", "ingest/test_shapes", "dedup/test_queries", "annotate/test_parts",
+    "publish/test_local_hub", "stats/test_counts", "publish/test_meanwhile",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {Path(__file__).parent / f"{name}.py": at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -56,6 +57,7 @@ def oracle_pairs(
     return found
 
 
+@cache
 def exact(score: float) -> Fraction:
     """What a score or threshold on the grid of 1/10000 stands for."""
     return Fraction(round(score * 10_000), 10_000)

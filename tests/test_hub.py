@@ -43,6 +43,7 @@ def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: bool = Fals
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1,localhost",
+        "USE_TORCH": "0",  # streaming imports torch where it is installed, two seconds for nothing
     }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(calls)],

@@ -114,6 +114,13 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
 @click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
 @click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
 @config_options(PairConfig, ["format"])
+@click.option(
+    "--format",
+    type=click.Choice(("dpo", "conversational")),
+    default="dpo",
+    show_default=True,
+    help="Columns of its pairs: strings, or message lists, which show conversations.",
+)
 @as_json
 @click.pass_context
 def publish(

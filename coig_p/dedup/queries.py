@@ -76,9 +76,17 @@ def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> None:
         found.ids.extend(prefix + one for one in batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
         found.forms.extend(comparison_forms(batch.column("query").to_pylist()))
-        for responses in batch.column("responses").to_pylist():
-            found.scored.append(sum(bool(response["scores"]) for response in responses))
+        found.scored.extend(_scored(batch.column("responses")).tolist())
         advance(batch.num_rows)
+
+
+def _scored(lists: pa.ListArray) -> Index:
+    """How many of each row's responses have a score; no text becomes a Python string."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    row = np.repeat(np.arange(len(lists)), lengths)
+    scores = pc.list_value_length(pc.struct_field(lists.flatten(), "scores"))
+    has = pc.fill_null(pc.greater(scores, 0), False).to_numpy(zero_copy_only=False)
+    return np.bincount(row[has], minlength=len(lists))
 
 
 def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:

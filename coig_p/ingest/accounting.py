@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from coig_p.errors import DataError
-from coig_p.ingest.values import as_number
+from coig_p.ingest.values import as_number, is_missing
 from coig_p.schema import UNITS
 
 SHOWN = 20  # problems that a report keeps, and a command prints, in full
@@ -171,6 +171,37 @@ class ImportReport:
             listed = ", ".join(f"{name} ({count:,})" for name, count in _most(self.differing))
             said.append(f"rows that became one had other values for {listed}: the first is kept")
         return said
+
+
+def units_in(value: Any, keyed: bool) -> dict[str, int]:
+    """How many responses, scores and comparisons a row holds, right or wrong; a keyed one holds no response."""
+    responses = value.get("responses") if isinstance(value, dict) else None
+    comparisons = value.get("comparisons") if isinstance(value, dict) else None
+    responses = responses if isinstance(responses, list) else []
+    comparisons = comparisons if isinstance(comparisons, list) else []
+    return {
+        "rows": 0,
+        "responses": 0 if keyed else len(responses),
+        "scores": sum(map(scores_in, responses)),
+        "comparisons": sum(not is_missing_comparison(one) for one in comparisons),
+    }
+
+
+def scores_in(response: Any) -> int:
+    """How many scores a response holds, right or wrong."""
+    scores = response.get("scores") if isinstance(response, dict) else None
+    return sum(not is_missing_score(score) for score in scores) if isinstance(scores, list) else 0
+
+
+def is_missing_score(value: Any) -> bool:
+    """Whether an entry among scores says that there is none."""
+    return isinstance(value, dict) and "score" in value and is_missing(value["score"])
+
+
+def is_missing_comparison(value: Any) -> bool:
+    """Whether an entry among comparisons says that there is none."""
+    both = ("first_score", "second_score")
+    return isinstance(value, dict) and all(name in value and is_missing(value[name]) for name in both)
 
 
 def fitting_range(lowest: float, highest: float) -> tuple[float, float]:

@@ -60,9 +60,7 @@ class ImportConfig:
         if self.score_range is not None:
             check_score_range(self.score_range)
         if self.default_threshold is not None:
-            check_threshold(self.default_threshold)
-            if self.score_range is not None:
-                check_default_threshold(self.default_threshold, self.score_range)
+            check_default_threshold(self.default_threshold, self.score_range or SCORE_RANGE)  # no form's is wider
         if self.on_error not in ("fail", "skip"):
             raise UnknownNameError("on_error", self.on_error, ("fail", "skip"))
 

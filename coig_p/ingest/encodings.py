@@ -80,6 +80,8 @@ def _readable(line: bytes, encoding: str) -> bool:
 def _likeness(lines: list[bytes], encoding: str) -> float:
     """The part of the characters beyond ASCII that are common in Chinese, less what cannot be read."""
     common = beyond = 0
+    if not is_ascii_based(encoding):
+        return 0.0
     for line in lines:
         text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(line)
         beyond += sum(not letter.isascii() for letter in text)

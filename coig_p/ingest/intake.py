@@ -7,7 +7,6 @@ grows with the number of queries (an index of ids), not with their text.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +16,16 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.ingest.accounting import SHOWN, ImportReport, Problem
+from coig_p.ingest.accounting import (
+    KINDS,
+    SHOWN,
+    ImportReport,
+    Problem,
+    is_missing_comparison,
+    is_missing_score,
+    scores_in,
+    units_in,
+)
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
 from coig_p.ingest.fields import FormConfig
@@ -29,23 +37,22 @@ from coig_p.ingest.spool import Spool
 from coig_p.ingest.values import (
     Rejected,
     answer_at,
-    as_number,
     comparison_at,
     digest,
     extra_at,
+    identity_of,
     is_missing,
     json_at,
-    json_text,
     number_at,
     object_at,
     optional_text,
+    query_id_at,
+    said_at,
+    sample_at,
     shown,
     text_at,
-    tools_at,
-    turns_at,
 )
 from coig_p.schema import COMPARISON_TYPE, OVERALL, RESPONSE_TYPE, SCORE_TYPE, UNITS, domain_problem
-from coig_p.store.conversations import transcript
 
 __all__ = ["ImportConfig", "Intake", "Row", "shaped"]
 
@@ -55,7 +62,6 @@ _FIELDS = {
     "scores.": frozenset(part.name for part in SCORE_TYPE),
     "comparisons.": frozenset(part.name for part in COMPARISON_TYPE),
 }
-_LARGEST_SAMPLE = 2**31 - 1
 
 
 class Row(NamedTuple):
@@ -124,7 +130,7 @@ class Intake:
         """Check one row and spool what is right in it."""
         counts = self.report.counts
         keyed = row.problem is None and isinstance(row.value, dict) and row.value.get("keyed") is True
-        held = dict.fromkeys(UNITS, 0) if row.problem is not None else _held(row.value, keyed)
+        held = dict.fromkeys(UNITS, 0) if row.problem is not None else units_in(row.value, keyed)
         counts["rows"]["read"] += 1
         for unit in UNITS[1:]:
             counts[unit]["read"] += held[unit]
@@ -207,7 +213,7 @@ class Intake:
             self.report.counts[unit]["stored"] -= merged[unit]
             self.report.counts[unit]["merged"] += merged[unit]
         for name, number in merged.items():
-            if name.startswith("kept "):
+            if name.startswith("kept ") and number:
                 self.report.differing[name.removeprefix("kept ")] += number
         return list(self.spools.values())
 
@@ -216,10 +222,10 @@ class Intake:
         value = row.value
         if not isinstance(value, dict):
             raise Rejected("", "not-an-object", f"{shown(value)} is not an object")
-        text, messages, tools = _said(value)
-        identity = _identity(text, messages, tools)
-        query_id = _query_id(value) or derived_id(identity)
-        domain = self._domain(value)
+        text, messages, tools = said_at(value)
+        identity = identity_of(text, messages, tools)
+        query_id = query_id_at(value) or derived_id(identity)
+        domain = self._domain(value, row.raw)
         source = None if value.get("source") is None else text_at(value, "source")
         if not isinstance(value.get("responses"), list):
             if "responses" not in value:
@@ -248,13 +254,14 @@ class Intake:
             "meta": self._meta(row),
         }, identity
 
-    def _domain(self, value: dict[str, Any]) -> str:
+    def _domain(self, value: dict[str, Any], raw: Any = None) -> str:
         if self.config.domain is not None:
             return self.config.domain
         if value.get("domain") is None:
             if self.config.default_domain is not None:
                 return self.config.default_domain
-            raise Rejected("domain", "missing", "missing: pass --domain NAME for all rows")
+            perhaps = [f", or --map domain={name}" for name in KINDS if isinstance(raw, dict) and raw.get(name)]
+            raise Rejected("domain", "missing", f"missing: pass --domain NAME for all rows{''.join(perhaps[:1])}")
         name = text_at(value, "domain")
         domain = self.config.domain_map.get(name, name)
         problem = domain_problem(domain)
@@ -286,7 +293,7 @@ class Intake:
             try:
                 response = self._response(value, where)
             except Rejected as rejected:
-                lost = {"responses": 1, "scores": _scores_in(value)}
+                lost = {"responses": 1, "scores": scores_in(value)}
                 self._reject(row, rejected, "response", value, lost)
                 continue
             response["scores"] = self._scores(row, value, where)
@@ -310,7 +317,7 @@ class Intake:
         extra = {**(extra or {}), **{name: value[name] for name in unread if self._keeps_in("responses.", name)}}
         return {
             "model": model,
-            "sample": _sample(value, where),
+            "sample": sample_at(value, where),
             "text": text,
             "extra": json_at(extra or None, f"{where}.extra"),
             "scores": [],
@@ -320,7 +327,7 @@ class Intake:
         """The right scores of a response; one that is null or empty is none."""
         kept = []
         for nth, score in enumerate(value.get("scores") or ()):
-            if _is_missing_score(score):
+            if is_missing_score(score):
                 self.report.missing_scores += 1
                 continue
             try:
@@ -356,7 +363,7 @@ class Intake:
             return None
         kept = []
         for at, value in enumerate(values):
-            if _is_missing_comparison(value):
+            if is_missing_comparison(value):
                 self.report.missing_scores += 1
                 continue
             try:
@@ -371,14 +378,14 @@ class Intake:
         value = row.value
         (response,) = _one_response(value)
         has_query = any(value.get(name) for name in ("query", "messages"))
-        query_id = _query_id(value)
+        query_id = query_id_at(value)
         if query_id is None and not has_query:
             said = "missing: a row of scores needs the query_id, or the text, of the query whose response they are of"
             raise Rejected("query_id", "missing", said)
         where = "responses[0]"
         wanted: dict[str, Any] = {
             "model": optional_text(response, "model", where),
-            "sample": _sample(response, where),
+            "sample": sample_at(response, where),
             "text": optional_text(response, "text", where),
             "extra": None,
         }
@@ -387,7 +394,7 @@ class Intake:
             "source": None if value.get("source") is None else text_at(value, "source"),
             "meta": self._meta(row),
         }
-        identity = _identity(*_said(value)).hex() if has_query else None
+        identity = identity_of(*said_at(value)).hex() if has_query else None
         wanted["scores"] = self._scores(row, response, where)
         self.report.counts["rows"]["merged"] += 1
         self.report.counts["scores"]["stored"] += len(wanted["scores"])
@@ -483,48 +490,6 @@ class Intake:
             self.rejects.write(json.dumps(line, default=str) + "\n")
 
 
-def _said(value: dict[str, Any]) -> tuple[str, list[dict[str, Any]] | None, str | None]:
-    """A query's text, its turns where it is more than one user's text, and its tools."""
-    tools = tools_at(value.get("tools"))
-    if value.get("messages") in (None, []):
-        return text_at(value if value.get("query") is not None else {}, "query"), None, tools
-    messages = turns_at(value["messages"], "messages")
-    alone = len(messages) == 1 and messages[0]["role"] == "user" and messages[0]["extra"] is None
-    text = messages[0]["content"] if alone else transcript(messages)
-    if value.get("query") not in (None, "", text):
-        raise Rejected("query", "ambiguous", f"{shown(value['query'])} and messages say different things: --drop one")
-    if not text.strip():
-        raise Rejected("messages", "blank", "the conversation says nothing")
-    return text, None if alone else messages, tools
-
-
-def _identity(text: str, messages: list[dict[str, Any]] | None, tools: str | None) -> bytes:
-    """16 bytes that stand for a query: text that looks like turns is not those turns."""
-    if messages is None and tools is None:
-        return digest(text)
-    whole = json_text([text if messages is None else messages, tools])
-    return hashlib.blake2b(whole.encode(), digest_size=16, person=b"conversation").digest()
-
-
-def _query_id(value: dict[str, Any]) -> str | None:
-    given = value.get("query_id")
-    if given is None or given == "":
-        return None
-    return str(given) if isinstance(given, int) and not isinstance(given, bool) else text_at(value, "query_id")
-
-
-def _sample(value: dict[str, Any], where: str) -> int | None:
-    """The number that a row gives a response, None where it gives none."""
-    given = value.get("sample")
-    if is_missing(given):
-        return None
-    number: Any = as_number(given) if isinstance(given, str) else given
-    whole = isinstance(number, (int, float)) and not isinstance(number, bool)
-    if not whole or not 0 <= number <= _LARGEST_SAMPLE or number != int(number):
-        raise Rejected(f"{where}.sample", "bad-sample", f"{shown(given)} is not a whole number of 0 or more")
-    return int(number)
-
-
 def _one_response(value: dict[str, Any]) -> list[dict[str, Any]]:
     responses = value.get("responses")
     if not isinstance(responses, list) or len(responses) != 1 or not isinstance(responses[0], dict):
@@ -532,31 +497,3 @@ def _one_response(value: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(responses[0].get("scores", []), (list, type(None))):
         raise Rejected("responses[0].scores", "not-a-list", "not a list of scores")
     return responses
-
-
-def _is_missing_score(value: Any) -> bool:
-    return isinstance(value, dict) and "score" in value and is_missing(value["score"])
-
-
-def _is_missing_comparison(value: Any) -> bool:
-    both = ("first_score", "second_score")
-    return isinstance(value, dict) and all(name in value and is_missing(value[name]) for name in both)
-
-
-def _held(value: Any, keyed: bool) -> dict[str, int]:
-    """How many responses, scores and comparisons a row holds, right or wrong; a keyed one holds no response."""
-    responses = value.get("responses") if isinstance(value, dict) else None
-    comparisons = value.get("comparisons") if isinstance(value, dict) else None
-    responses = responses if isinstance(responses, list) else []
-    comparisons = comparisons if isinstance(comparisons, list) else []
-    return {
-        "rows": 0,
-        "responses": 0 if keyed else len(responses),
-        "scores": sum(map(_scores_in, responses)),
-        "comparisons": sum(not _is_missing_comparison(one) for one in comparisons),
-    }
-
-
-def _scores_in(response: Any) -> int:
-    scores = response.get("scores") if isinstance(response, dict) else None
-    return sum(not _is_missing_score(score) for score in scores) if isinstance(scores, list) else 0

@@ -30,7 +30,7 @@ from coig_p.store.places import check_name
 Item = TypeVar("Item")
 _PARQUET_ROWS = 256
 _JSON_CHARS = 1 << 20
-_BLOCK = 8 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
+_BLOCK = 4 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
 _LONGEST_LINE = 64 << 20  # bytes; a row beyond it is a broken file, not a query
 
 
@@ -277,7 +277,7 @@ def read_as(encoding: str) -> str:
 def _blocks(path: Path, encoding: str, advance: Advance) -> Iterator[Lines | RawRow]:
     line = 1
     with _bytes_of(path, encoding, advance) as stream:
-        while data := stream.read(_BLOCK):
+        while data := _read(stream, _BLOCK):
             if not data.endswith(b"\n"):
                 data += stream.readline(_LONGEST_LINE + 1)
             last = data.rfind(b"\n", 0, -1) + 1
@@ -296,7 +296,15 @@ def _blocks(path: Path, encoding: str, advance: Advance) -> Iterator[Lines | Raw
                 line += 1
 
 
-def _parse_line(file: str, line: int, raw: bytes, encoding: str) -> RawRow:
+def _read(stream: IO[bytes], size: int) -> bytearray:
+    """The next bytes, in memory that can grow where it lies: a block is copied once."""
+    data = bytearray(size)
+    read = stream.readinto(data)  # type: ignore[attr-defined]
+    del data[read:]
+    return data
+
+
+def _parse_line(file: str, line: int, raw: bytes | bytearray, encoding: str) -> RawRow:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ that cannot be read is an error of the pass that follows.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from coig_p.ingest.readers import RawRow, read_rows
 from coig_p.ingest.values import Rejected, digest
 
 MOST_NUMBERS = 1000
-"""Distinct numbers remembered of a column: more than that are no coding."""
+"""Distinct numbers remembered of a column, beside the lowest and the highest: more than that are no coding."""
 
 _PERHAPS_ROW_NUMBERS = ("id", "uuid", "编号")
 _QUERY_IDS = tuple(name for name in ALIASES["query_id"] if name not in _PERHAPS_ROW_NUMBERS)
@@ -46,7 +47,7 @@ def survey(files: Mapping[Path, str], config: FormConfig, advance: Advance = lam
             form = detect(row, config)
             forms.setdefault(form)
             needed |= _needs_all(row, form, config)
-    ids, found = _Ids(), dict[tuple[str, str], set[float]]()
+    ids, found = _Ids(), dict[tuple[str, str], _Numbers]()
     for path, encoding in files.items() if needed else ():
         for row in _objects(read_rows(path, encoding, advance)):
             form = detect(row, config)
@@ -55,15 +56,13 @@ def survey(files: Mapping[Path, str], config: FormConfig, advance: Advance = lam
             try:
                 if form == "pairwise":
                     for key, number in numbers(fields):
-                        values = found.setdefault(key, set())
-                        if len(values) < MOST_NUMBERS:
-                            values.add(number)
+                        found.setdefault(key, _Numbers()).add(number)
                 if form not in _ONE_ROW_A_QUERY and "query_id" not in config.fields:
                     ids.add(fields)
             except Rejected:
                 continue  # the pass that follows says what is wrong
     return Survey(
-        numbers={key: frozenset(values) for key, values in found.items()},
+        numbers={key: values.all() for key, values in found.items()},
         row_numbers=ids.row_numbers(),
         forms=tuple(forms),
     )
@@ -100,6 +99,23 @@ def _id_of(row: Fields) -> str | None:
     if any(name in row.row for name in _QUERY_IDS):
         return None
     return next((name for name in _PERHAPS_ROW_NUMBERS if name in row.row), None)
+
+
+class _Numbers:
+    """The numbers of a column."""
+
+    def __init__(self) -> None:
+        self.known: set[float] = set()
+        self.low = self.high = math.nan
+
+    def add(self, number: float) -> None:
+        if len(self.known) < MOST_NUMBERS:
+            self.known.add(number)
+        self.low = number if not self.low <= number else self.low
+        self.high = number if not self.high >= number else self.high
+
+    def all(self) -> frozenset[float]:
+        return frozenset(self.known | {self.low, self.high})
 
 
 class _Ids:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from coig_p.schema import OVERALL, ROLES, on_grid
-from coig_p.store.conversations import CALLS
+from coig_p.store.conversations import CALLS, transcript
 
+_LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _HALF_WIDTH = {0xFF01 + at: 0x21 + at for at in range(94)}  # ９ is 9; what else looks like a number is not one
 
@@ -245,6 +246,49 @@ def _as_text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         raise TypeError("bytes are no text")
     return str(value)
+
+
+def said_at(value: dict[str, Any]) -> tuple[str, list[dict[str, Any]] | None, str | None]:
+    """A query's text, its turns where it is more than one user's text, and its tools."""
+    tools = tools_at(value.get("tools"))
+    if value.get("messages") in (None, []):
+        return text_at(value if value.get("query") is not None else {}, "query"), None, tools
+    messages = turns_at(value["messages"], "messages")
+    alone = len(messages) == 1 and messages[0]["role"] == "user" and messages[0]["extra"] is None
+    text = messages[0]["content"] if alone else transcript(messages)
+    if value.get("query") not in (None, "", text):
+        raise Rejected("query", "ambiguous", f"{shown(value['query'])} and messages say different things: --drop one")
+    if not text.strip():
+        raise Rejected("messages", "blank", "the conversation says nothing")
+    return text, None if alone else messages, tools
+
+
+def identity_of(text: str, messages: list[dict[str, Any]] | None, tools: str | None) -> bytes:
+    """16 bytes that stand for a query: text that looks like turns is not those turns."""
+    if messages is None and tools is None:
+        return digest(text)
+    whole = json_text([text if messages is None else messages, tools])
+    return hashlib.blake2b(whole.encode(), digest_size=16, person=b"conversation").digest()
+
+
+def query_id_at(value: dict[str, Any]) -> str | None:
+    """A row's query_id, None where it has none."""
+    given = value.get("query_id")
+    if given is None or given == "":
+        return None
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else text_at(value, "query_id")
+
+
+def sample_at(value: dict[str, Any], where: str) -> int | None:
+    """The number that a row gives a response, None where it gives none."""
+    given = value.get("sample")
+    if is_missing(given):
+        return None
+    number: Any = as_number(given) if isinstance(given, str) else given
+    whole = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if not whole or not 0 <= number <= _LARGEST_SAMPLE or number != int(number):
+        raise Rejected(f"{where}.sample", "bad-sample", f"{shown(given)} is not a whole number of 0 or more")
+    return int(number)
 
 
 def shown(value: Any) -> str:

@@ -26,11 +26,14 @@ from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.shapes import RowForm, find_shape, held
+from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
 from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
 from coig_p.report.figures import statistics_plots, sweep_plots
-from coig_p.schema import RAW_SUFFIX
+from coig_p.schema import RAW_SUFFIX, row_schema
+from coig_p.store.conversations import transcript
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
@@ -38,6 +41,8 @@ from coig_p.store.writing import describe_file
 from coig_p.validation import Report, Rule, load_rules
 from coig_p.validation.findings import tally
 
+FORMATS = ("dpo", "conversational")
+"""Of PairConfig: those in which a release holds its pairs."""
 _EXAMPLE_AMONG = 2_000
 _EXAMPLE_LENGTH = 400
 
@@ -74,10 +79,15 @@ def write_release(
             what the manifest says, a benchmark is in it, or no two responses make a pair.
     """
     _check_out(store, out, overwrite)
-    pairs = None
+    pairs, shape = None, Shape()
     if config.pairs is not None:
-        if config.pairs.format != "dpo":
-            raise UsageError(f"a release holds pairs with all their columns, format dpo, not {config.pairs.format}")
+        if config.pairs.format not in FORMATS:
+            raise UsageError(
+                f"a release holds pairs with all their columns, format {' or '.join(FORMATS)}, not "
+                f"{config.pairs.format}"
+            )
+        holds = held(store.manifest, store.manifest.domains, store.manifest.splits())
+        shape = find_shape(holds, RowForm.of(config.pairs.format), config.pairs.multi_turn)
         pairs = config.pairs.with_default_threshold(store.manifest.default_threshold)
         check_judges(pairs, store.manifest.judges)
     info = read_card_info(store.path)
@@ -98,7 +108,7 @@ def write_release(
         memory = dict(observed.memory)
         if pairs is not None:
             with bar("Pairing", counted.total.pairs, "pairs") as advance:
-                for file, loaded in write_pairs(store, root, pairs, counted, advance):
+                for file, loaded in write_pairs(store, root, pairs, counted, advance, shape):
                     files.append(file)
                     memory[file.path] = loaded
         plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
@@ -127,6 +137,9 @@ def write_release(
             plots=plots,
             version=config.version,
             repo=config.repo,
+            pair_columns=row_schema(
+                pairs.format if pairs else "dpo", as_messages=shape.as_messages, with_tools=shape.with_tools
+            ),
         )
         for language, name in LANGUAGES.items():
             _write(root / name, render_card(facts, language))
@@ -212,10 +225,10 @@ def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Conf
 def _example(root: Path, files: Sequence[StoreFile], report: Report) -> Mapping[str, Any] | None:
     """The first short pair about which no rule has anything to say, else the first pair."""
     suspect = set(report.findings.column("query_id").to_pylist())
-    first = None
+    first: dict[str, Any] | None = None
     for file in (file for file in files if file.role == "pairs" and file.rows):
         for batch in pq.ParquetFile(root / file.path).iter_batches(batch_size=_EXAMPLE_AMONG):
-            for row in batch.to_pylist():
+            for row in map(_as_text, batch.to_pylist()):
                 first = first or row
                 texts = [len(row[name]) for name in ("prompt", "chosen", "rejected")]
                 if row["query_id"] not in suspect and max(texts) <= _EXAMPLE_LENGTH:
@@ -223,6 +236,22 @@ def _example(root: Path, files: Sequence[StoreFile], report: Report) -> Mapping[
             break
         break
     return first
+
+
+def _as_text(row: dict[str, Any]) -> dict[str, Any]:
+    """A pair as people read it: turns as one text, one user's turn and an answer as their text."""
+    shown = {}
+    for name, value in row.items():
+        if isinstance(value, list):
+            turns = [{"role": turn["role"], "content": _said(turn)} for turn in value]
+            value = turns[0]["content"] if len(turns) == 1 else transcript(turns)
+        shown[name] = value
+    return shown
+
+
+def _said(turn: Mapping[str, Any]) -> str:
+    calls = turn.get("tool_calls")
+    return f"{turn['content']}{json.dumps(calls, ensure_ascii=False)}" if calls else str(turn["content"])
 
 
 def _write_plots(root: Path, plots: Mapping[str, str], suffix: str) -> list[str]:

@@ -20,6 +20,7 @@ from coig_p.engine.local import in_order
 from coig_p.errors import DataError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.stream import shard_tables
+from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIR_SCHEMAS
 from coig_p.stats.results import Statistics
 from coig_p.store.manifest import MANIFEST, StoreFile
@@ -89,9 +90,17 @@ class _Shard:
 
 
 def write_pairs(
-    store: Store, root: Path, config: PairConfig, counted: Statistics, advance: Callable[[int], None]
+    store: Store,
+    root: Path,
+    config: PairConfig,
+    counted: Statistics,
+    advance: Callable[[int], None],
+    shape: Shape,
 ) -> Iterator[tuple[StoreFile, int]]:
     """Shards of pairs, equal in rows to within one for each domain and split; each with its num_bytes.
+
+    Args:
+        shape: how they show conversations.
 
     A split without a pair has no shard: the stock library does not load a split of no rows.
     """
@@ -102,7 +111,9 @@ def write_pairs(
             (root / "pairs" / domain).mkdir(parents=True, exist_ok=True)
             shards = even_sizes(counts.pairs, max(1, counts.pairs // ROWS_PER_SHARD))
             groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
-            parts = cut(_pair_batches(store, config, domain, split), [size for shard in groups for size in shard])
+            parts = cut(
+                _pair_batches(store, config, domain, split, shape), [size for shard in groups for size in shard]
+            )
             named = (
                 _Shard(
                     f"pairs/{domain}/{split}-{at:05d}-of-{len(groups):05d}.parquet",
@@ -117,15 +128,15 @@ def write_pairs(
                 advance(file.rows or 0)
 
 
-def _pair_batches(store: Store, config: PairConfig, domain: str, split: str) -> Iterator[pa.RecordBatch]:
+def _pair_batches(store: Store, config: PairConfig, domain: str, split: str, shape: Shape) -> Iterator[pa.RecordBatch]:
     for file in store.data_files(domain, split):
-        for table in shard_tables(store.path / file.path, config):
+        for table in shard_tables(store.path / file.path, config, shape=shape):
             yield from table.to_batches()
 
 
 def _write_pair_shard(root: Path, shard: _Shard) -> tuple[StoreFile, int]:
     """Write one file; its line for the manifest, and what the stock library will count as its num_bytes."""
-    schema = PAIR_SCHEMAS["dpo"]
+    schema = next(batch.schema for group in shard.groups for batch in group)
     rows = loaded = 0
     with (
         _Hashed(root / shard.name) as stream,
@@ -158,6 +169,8 @@ def _write_pair_shard(root: Path, shard: _Shard) -> tuple[StoreFile, int]:
 
 def _loaded_bytes(table: pa.Table) -> int:
     """What the stock library will count for a row group of pairs, which it reads as one batch."""
+    if table.schema != PAIR_SCHEMAS["dpo"]:  # lists of messages are read again: what they take is not their texts alone
+        return _bytes_read(table)
     texts = [column for column in table.columns if pa.types.is_string(column.type)]
     nulls = tuple(column.null_count > 0 for column in table.columns)
     return _bytes_around(table.num_rows, nulls) + sum(
@@ -172,6 +185,11 @@ def _bytes_around(rows: int, nulls: tuple[bool, ...]) -> int:
     for column, has_null in zip(PAIR_SCHEMAS["dpo"], nulls, strict=True):
         filler: Any = "" if pa.types.is_string(column.type) else 0.0
         columns.append(pa.array([None if has_null else filler, *[filler] * (rows - 1)][:rows], column.type))
-    stream = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=PAIR_SCHEMAS["dpo"]), stream, row_group_size=max(rows, 1))
-    return sum(int(batch.nbytes) for batch in pq.ParquetFile(stream).iter_batches(max(rows, 1)))
+    return _bytes_read(pa.table(columns, schema=PAIR_SCHEMAS["dpo"]))
+
+
+def _bytes_read(table: pa.Table) -> int:
+    """What a table takes once it was written as one row group and read as one batch."""
+    stream, rows = io.BytesIO(), max(table.num_rows, 1)
+    pq.write_table(table, stream, row_group_size=rows)
+    return sum(int(batch.nbytes) for batch in pq.ParquetFile(stream).iter_batches(rows))

@@ -22,6 +22,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from coig_p.core.markdown import block, cell, table
 from coig_p.errors import DataError, UnknownNameError
 from coig_p.report.licences import HUB_LICENCES
@@ -108,6 +110,7 @@ class CardFacts:
     Attributes:
         findings: how many there are by rule and severity.
         example: one pair, as a row of PAIR_SCHEMAS["dpo"]; None where there is none.
+        pair_columns: of the release's pairs.
         plots: names of plots in the release, without "plots/" and ".svg".
         repo: org/name, or "." for a folder.
     """
@@ -122,6 +125,7 @@ class CardFacts:
     plots: Sequence[str]
     version: str
     repo: str
+    pair_columns: pa.Schema = PAIR_SCHEMAS["dpo"]
 
 
 def read_card_info(store: Path) -> CardInfo:
@@ -316,7 +320,7 @@ def _metadata(facts: CardFacts) -> Any:
         for split in config.files:
             splits.add(SplitInfo(split, num_bytes=config.memory[split], num_examples=config.rows[split]))
         infos[config.name] = DatasetInfo(
-            features=Features.from_arrow_schema(RAW_SCHEMA if config.raw else PAIR_SCHEMAS["dpo"]),
+            features=Features.from_arrow_schema(RAW_SCHEMA if config.raw else facts.pair_columns),
             splits=splits,
             download_size=sum(config.size.values()),
             dataset_size=sum(config.memory.values()),
@@ -354,6 +358,9 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "domains": statistics.domains,
         "configs": facts.configs,
         "with_pairs": bool(paired),
+        "pair_columns": facts.pair_columns.names,
+        "domain_has_tools": manifest.with_tools(domain) > 0,
+        "asked": _asked(facts, domain),
         "domain": domain,
         "split": next(iter(shown.rows)),
         "raw_suffix": RAW_SUFFIX,
@@ -387,6 +394,14 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "in_folder": facts.repo == ".",
         "table": lambda header, rows: "\n".join(table(header, rows)),
     }
+
+
+def _asked(facts: CardFacts, domain: str) -> str:
+    """What a call must say to load other pairs of a domain: what is given of its conversations, if it has any."""
+    config = facts.statistics.config
+    if not facts.manifest.conversations(domain):
+        return ""
+    return f', multi_turn="{config.multi_turn}"' if config.multi_turn else ', format="conversational"'
 
 
 def _other_threshold(facts: CardFacts, domain: str) -> float:

@@ -105,7 +105,7 @@ def test_nothing_left_exits_1(tmp_path: Path) -> None:
         (["import", "{source}", "--out", "s", "--domain-map", "math=Raw"], "a-z, 0-9"),
         (["import", "{source}", "--out", "s", "--split", "a b"], "letters, digits"),
         (["import", "{source}", "--out", "s", "--score-range", "5", "1"], "lower and a higher"),
-        (["import", "{source}", "--out", "s", "--score-range", "0", "1"], "--default-threshold"),
+        (["import", "{source}", "--out", "s", "--map", "score=a", "--map", "score=b"], "--score-column"),
         (["import", "{source}", "--out", "s", "--default-threshold", "nan"], "finite"),
         (["import", "{source}", "--out", "s", "--default-threshold", "20"], "so far apart"),
         (["import", "{source}", "--out", "s", "--on-error", "ignore"], "'fail', 'skip'"),

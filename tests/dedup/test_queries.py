@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make import Rows, make_store, twin
 from scipy.sparse import csr_array
-from strategies import examples
+from strategies import Row, examples, raw_rows
 
 from coig_p.core.normalize import comparison_form
 from coig_p.dedup import minhash
@@ -161,6 +162,20 @@ def test_recall_and_precision_on_real_questions(threshold: float, shared_data: P
 def queries_of(rows: list[tuple[str, str, int]]) -> Queries:
     ids, texts, scored = zip(*rows, strict=True)
     return Queries(list(ids), ["chat"] * len(rows), list(map(comparison_form, texts)), list(scored))
+
+
+@examples(60)
+@given(raw_rows())
+def test_what_is_read_of_a_store_is_what_its_rows_say(rows: list[Row]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(make_store(Path(folder) / "store", rows))
+        read = read_queries(store)
+        stored = [row for batch in store.batches() for row in batch.to_pylist()]
+    assert len(stored) == len(rows)
+    assert read.ids == [row["query_id"] for row in stored]
+    assert read.domains == [row["domain"] for row in stored]
+    assert read.forms == [comparison_form(row["query"]) for row in stored]
+    assert read.scored == [sum(bool(response["scores"]) for response in row["responses"]) for row in stored]
 
 
 ROWS = [

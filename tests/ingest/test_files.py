@@ -634,6 +634,7 @@ from coig_p.ingest import files
 from coig_p.ingest.intake import ImportConfig
 from coig_p.store import writing
 import shutil
+import pandas  # pyarrow needs it in every import; once here is not once in every child
 
 writing.ROWS_PER_SHARD, writing.ROWS_PER_GROUP = 10, 4
 TRACED = {module.__file__ for module in (atomic, files, writing, shutil)}
@@ -684,7 +685,7 @@ def test_killed_at_any_line_there_is_the_old_state_or_the_new_one(old: str | Non
         """Which version is there after it; None for no store."""
         shutil.rmtree(target.parent, ignore_errors=True)
         if old:
-            ask(process, paths[0], 0)
+            shutil.copytree(tmp_path / "old", target)
         assert ask(process, paths[1], line) == "killed"
         if not target.exists():
             return None
@@ -698,6 +699,7 @@ def test_killed_at_any_line_there_is_the_old_state_or_the_new_one(old: str | Non
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if old:
             ask(process, paths[0], 0)
+            shutil.copytree(target, tmp_path / "old")
         lines = int(ask(process, paths[1], 0))
         for line in sorted({*range(1, lines, lines // 16), lines}):
             found[line] = kill_at(process, line)

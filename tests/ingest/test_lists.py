@@ -150,7 +150,7 @@ def test_the_best_first() -> None:
     row = {"instruction": "问", "input": "", "output": ["好", "坏", "差"]}
     value = shaped(row, "best-first", FormConfig(form="best-first"))
     assert [response["text"] for response in value["responses"]] == ["好", "坏", "差"]
-    assert comparisons(value) == [(0, 1, 1, 0), (0, 2, 1, 0), (1, 2, 1, 0)]
+    assert comparisons(value) == [(0, 1, 1, 0), (0, 2, 1, 0)]
     with pytest.raises(Rejected, match="no list of answers"):
         shape({"prompt": "问", "output": "好"}, "best-first", FormConfig(form="best-first"))
 

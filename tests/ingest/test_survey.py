@@ -44,8 +44,9 @@ def test_annotators_are_one_column(tmp_path: Path) -> None:
 
 
 def test_a_column_of_many_numbers_is_remembered_in_part(tmp_path: Path) -> None:
-    found = surveyed(tmp_path, [compared(at / 8) for at in range(MOST_NUMBERS + 500)])
-    assert len(found.numbers["winner", "1/2"]) == MOST_NUMBERS
+    many = [1 + at / 4000 for at in range(MOST_NUMBERS + 500)]
+    found = surveyed(tmp_path, [compared(number) for number in [*many, -2, 7]]).numbers["winner", "1/2"]
+    assert found == {*many[:MOST_NUMBERS], -2, 7}
 
 
 def test_a_late_row_counts(tmp_path: Path) -> None:

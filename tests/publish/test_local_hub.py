@@ -65,6 +65,7 @@ print(json.dumps([here, len(map_style), map_style[1999]["text"]]))
         def run(home: str, code: str) -> str:
             given = {"HF_HOME": str(tmp_path / home), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
             given |= {"HF_HUB_DISABLE_XET": "0" if xet else "1", "TOKEN": TOKEN, "NO_PROXY": "127.0.0.1,localhost"}
+            given["USE_TORCH"] = "0"  # streaming imports torch where it is installed, two seconds for nothing
             done = subprocess.run(
                 [sys.executable, "-c", code, str(folder)],
                 capture_output=True,

@@ -87,6 +87,7 @@ for options in json.loads(sys.argv[1]):
 def load(home: Path, hub: LocalHub, *calls: dict[str, Any], **environment: str) -> list[Any]:
     """The rows of each load_dataset call, made in a process of its own: the Hub is read on import."""
     given = {"HF_HOME": str(home), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    given["USE_TORCH"] = "0"  # streaming imports torch where it is installed, two seconds for nothing
     done = subprocess.run(
         [sys.executable, "-c", LOADING, json.dumps(calls)],
         capture_output=True,

@@ -7,7 +7,7 @@
     ultrafeedback  instruction, completions with annotations per aspect
     rated          a list of answers with a rating each
     ranked         a list of answers with a rank each, the lower the better
-    best-first     a list of answers in order, the best first: only where --format says so
+    best-first     a list of answers, the first better than the others: only where --format says so
     pairwise       two responses side by side, scored or with a verdict (TaP, section 3.3)
     pairs          released pairs: prompt, chosen, rejected; as text, messages or transcripts
 

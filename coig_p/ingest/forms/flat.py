@@ -45,7 +45,7 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
             raise Rejected(
                 name,
                 "answers-in-no-order",
-                f"{1 + len(others)} answers, and nothing says which is better: if the first is the best, and so on, "
+                f"{1 + len(others)} answers, and nothing says which is better: if the first is better than the others, "
                 "pass --format best-first",
             )
         before, last = split_answer(answer.turns, name)

@@ -175,9 +175,9 @@ def rated(row: Fields) -> Shaped:
 
 
 def best_first(row: Fields) -> Shaped:
-    """A list of answers in order: each is better than all that come after it."""
+    """A list of answers of which the first is better than each of the others; their order is not known."""
     found = listed(row)
-    return _shaped(row, found, [(*pair, FIRST) for pair in combinations(range(len(found.answers)), 2)])
+    return _shaped(row, found, [(0, other, FIRST) for other in range(1, len(found.answers))])
 
 
 def _shaped(row: Fields, found: Listed, verdicts: list[tuple[int, int, tuple[float, float]]] | None) -> Shaped:
@@ -330,5 +330,5 @@ def _text_key(entry: Any) -> str | None:
 def _nothing_said(found: Listed) -> str:
     return (
         f"a list of {len(found.answers)} answers, and nothing says which is better: name their ratings or ranks with "
-        "--map ratings=NAME or --map rank=NAME. Where they stand in order, the best first, say --format best-first"
+        "--map ratings=NAME or --map rank=NAME. Where the first is the best, say --format best-first"
     )
