@@ -189,7 +189,9 @@ class Fields:
         """
         found = self._known.get(ours)
         if found is None:
-            return self.config.fields.get(ours, ours)
+            mapped = self.config.fields
+            # A column that --map gives another meaning has no more its own.
+            return mapped[ours] if ours in mapped else f"no {ours}" if ours in mapped.values() else ours
         return found[0] if len(found) == 1 else self._agreed(ours, found)
 
     def _agreed(self, ours: str, found: Sequence[str]) -> str:

@@ -166,11 +166,16 @@ def _one_of(row: Fields, found: Sequence[Asked], answers: Sequence[Turn]) -> Ask
     if len(left) > 1:
         first, other = left[0].name, left[1].name
         alone = first in row.row and not any(first in row.all(ours) for ours in ("chosen", "rejected", "text"))
+        before = (
+            f". Where {first} comes before it, --map history={first}"
+            if left[0].turns[-1]["role"] == "assistant"
+            else ""
+        )
         raise Rejected(
             other,
             "ambiguous",
             f"{first} and {other} may both be the prompt, and say different things: leave out the one that is not, "
-            f"with --drop {other}" + (f" or --drop {first}" if alone else ""),
+            f"with --drop {other}" + (f" or --drop {first}" if alone else "") + before,
         )
     return left[0] if left else None
 

@@ -468,6 +468,19 @@ def test_what_cannot_be_kept_is_refused(row: dict[str, Any], field: str, reason:
     assert (problem.field, problem.reason) == (field, reason)
 
 
+def test_a_column_that_is_mapped_has_no_more_its_own_meaning() -> None:
+    row = {"context": [user("一"), said("二")], "question": "三", "text": "别的", "answer": "好"}
+    with pytest.raises(Rejected) as rejected:
+        shape({**row, "text": None}, "flat", FormConfig())
+    assert "--map history=context" in rejected.value.message
+    shaped = shape(row, "flat", FormConfig(fields={"history": "context", "source": "text"}))
+    assert [(turn["role"], turn["content"]) for turn in shaped.value["messages"]] == THREE
+    assert (shaped.value["responses"][0]["text"], shaped.value["source"]) == ("好", "别的")
+    with pytest.raises(Rejected) as rejected:
+        shape({"prompt": "问", "chosen": "好"}, "pairs", FormConfig(fields={"rejected": "worse"}))
+    assert (rejected.value.field, rejected.value.reason) == ("worse", "missing")
+
+
 def test_fields_without_a_place_are_dropped_where_that_is_said(tmp_path: Path) -> None:
     row = {"prompt": "问", "chosen": "好", "rejected": "差", "images": ["a.jpg"]}
     for config in (FormConfig(drop=["images"]), FormConfig(keep=["images"]), FormConfig(keep=["all"])):
