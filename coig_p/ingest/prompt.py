@@ -165,17 +165,15 @@ def _one_of(row: Fields, found: Sequence[Asked], answers: Sequence[Turn]) -> Ask
         left = [one for one in left if not any(_says(other.turns, one.turns) for other in left if other is not one)]
     if len(left) > 1:
         first, other = left[0].name, left[1].name
-        alone = first in row.row and not any(first in row.all(ours) for ours in ("chosen", "rejected", "text"))
-        before = (
-            f". Where {first} comes before it, --map history={first}"
-            if left[0].turns[-1]["role"] == "assistant"
-            else ""
-        )
+        hint = f"leave out the one that is not, with --drop {other}"
+        if {first, other} <= set(row.all("query")):
+            hint = f"say which is with --map query={first}, or leave the other out with --drop {other}"
+        elif first in row.row and not any(first in row.all(ours) for ours in ("chosen", "rejected", "text")):
+            hint += f" or --drop {first}"
+        if left[0].turns[-1]["role"] == "assistant":  # then the other may go on where this one ends
+            hint += f". Where {first} comes before it, --map history={first}"
         raise Rejected(
-            other,
-            "ambiguous",
-            f"{first} and {other} may both be the prompt, and say different things: leave out the one that is not, "
-            f"with --drop {other}" + (f" or --drop {first}" if alone else "") + before,
+            other, "ambiguous", f"{first} and {other} may both be the prompt, and say different things: {hint}"
         )
     return left[0] if left else None
 
