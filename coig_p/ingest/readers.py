@@ -67,7 +67,7 @@ class Lines(NamedTuple):
 
     def rows(self, encoding: str) -> Iterator[RawRow]:
         """The row of every line that is not blank."""
-        for at, raw in enumerate(self.data.split(b"\n")):
+        for at, raw in enumerate(bytes(self.data).split(b"\n")):
             if raw and not raw.isspace():
                 yield _parse_line(self.file, self.line + at, raw, encoding)
 
