@@ -185,8 +185,10 @@ def import_command(
         raise
     _print_import(report, json_, written=out)
     if not json_:
-        domains = ", ".join(store.manifest.domains)
-        click.echo(f"wrote {printable(str(out))}: {domains}; default threshold {store.manifest.default_threshold:g}")
+        manifest, domains = store.manifest, ", ".join(store.manifest.domains)
+        low, high = manifest.score_range
+        scale = "" if (low, high) == (1, 10) else f"scores from {low:g} to {high:g}, "
+        click.echo(f"wrote {printable(str(out))}: {domains}; {scale}default threshold {manifest.default_threshold:g}")
 
 
 def _print_import(report: ImportReport, json_: bool, written: Path | None) -> None:

@@ -29,6 +29,7 @@ from coig_p.ingest.config import (
     check_default_threshold,
     scaled_threshold,
 )
+from coig_p.ingest.fields import Survey
 from coig_p.ingest.forms import detect
 from coig_p.ingest.intake import Intake, shaped
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
@@ -68,7 +69,7 @@ def import_files(
     report.encodings = {
         str(path): found for path, found in encodings.items() if found.lower() != config.encoding.lower()
     }
-    found = survey(encodings, config.form)
+    found, asked = survey(encodings, config.form), config.score_range
     config = replace(
         config,
         form=replace(config.form, survey=found),
@@ -81,8 +82,10 @@ def import_files(
         spool_folder.mkdir()
         with (root / "rejects.jsonl").open("w", encoding="utf-8", newline="\n") as rejects:
             intake = Intake(config, report, rejects, _names(paths), spool_folder)
+            columns_there: set[str] = set()
             for path, encoding in encodings.items():
-                _take_in(path, encoding, intake, advance)
+                _take_in(path, encoding, intake, columns_there, advance)
+            _check_whole(config, report, asked, columns_there)
             spools = intake.close()
         report.default_threshold = _default_threshold(config, report)
         _say_more(config, report)
@@ -132,14 +135,18 @@ def import_files(
     return Store.open(target), report
 
 
-def _take_in(path: Path, encoding: str, intake: Intake, advance: Advance) -> None:
-    """Every row of a file, whole blocks at once where that can be."""
+def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str], advance: Advance) -> None:
+    """Every row of a file, whole blocks at once where that can be; which columns of scores it has is added."""
     config, forms = intake.config, intake.report.forms.setdefault(str(path), Counter())
+    columns = set(config.form.score_columns.values())
 
     def add(rows: Iterable[RawRow]) -> None:
         for row in rows:
-            form = detect(row.value, config.form) if isinstance(row.value, dict) else "nested"
-            forms[form] += isinstance(row.value, dict)
+            form = "nested"
+            if isinstance(row.value, dict):
+                form = detect(row.value, config.form)
+                forms[form] += 1
+                columns_there.update(columns & row.value.keys())
             intake.add(shaped(row, form, config.form))
 
     may_be_nested = config.form.form in ("auto", "nested") and not config.form.fields and not config.form.drop
@@ -154,6 +161,24 @@ def _take_in(path: Path, encoding: str, intake: Intake, advance: Advance) -> Non
             forms["nested"] += clean.batch.num_rows
         else:
             add(block.rows(read_as(encoding)))
+
+
+def _check_whole(
+    config: ImportConfig, report: ImportReport, asked: tuple[float, float] | None, columns_there: set[str]
+) -> None:
+    """Raise UsageError where the import as a whole is not what the options say, or not what its first rows said.
+
+    Args:
+        asked: the range of scores that the user gave.
+    """
+    for judge, column in config.form.score_columns.items():
+        if column not in columns_there:
+            raise UsageError(f"--score-column {judge}={column}: no row has a field {column}")
+    forms = Survey(forms=tuple(dict.fromkeys(form for found in report.forms.values() for form in found)))
+    said = score_range(forms)
+    if asked is None and said not in (None, report.score_range):
+        low, high = said or SCORE_RANGE
+        raise UsageError(f"rows further down are scored from {low:g} to {high:g}: pass --score-range {low:g} {high:g}")
 
 
 def _say_more(config: ImportConfig, report: ImportReport) -> None:

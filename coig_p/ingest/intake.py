@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.ingest.accounting import (
+    KINDS,
     SHOWN,
     ImportReport,
     Problem,
@@ -212,7 +213,7 @@ class Intake:
             self.report.counts[unit]["stored"] -= merged[unit]
             self.report.counts[unit]["merged"] += merged[unit]
         for name, number in merged.items():
-            if name.startswith("kept "):
+            if name.startswith("kept ") and number:
                 self.report.differing[name.removeprefix("kept ")] += number
         return list(self.spools.values())
 
@@ -224,7 +225,7 @@ class Intake:
         text, messages, tools = said_at(value)
         identity = identity_of(text, messages, tools)
         query_id = query_id_at(value) or derived_id(identity)
-        domain = self._domain(value)
+        domain = self._domain(value, row.raw)
         source = None if value.get("source") is None else text_at(value, "source")
         if not isinstance(value.get("responses"), list):
             if "responses" not in value:
@@ -253,13 +254,14 @@ class Intake:
             "meta": self._meta(row),
         }, identity
 
-    def _domain(self, value: dict[str, Any]) -> str:
+    def _domain(self, value: dict[str, Any], raw: Any = None) -> str:
         if self.config.domain is not None:
             return self.config.domain
         if value.get("domain") is None:
             if self.config.default_domain is not None:
                 return self.config.default_domain
-            raise Rejected("domain", "missing", "missing: pass --domain NAME for all rows")
+            perhaps = [f", or --map domain={name}" for name in KINDS if isinstance(raw, dict) and raw.get(name)]
+            raise Rejected("domain", "missing", f"missing: pass --domain NAME for all rows{''.join(perhaps[:1])}")
         name = text_at(value, "domain")
         domain = self.config.domain_map.get(name, name)
         problem = domain_problem(domain)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coig_p.ingest.values import Rejected, digest, json_text, shown
-from coig_p.store.conversations import CALLS
+from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
 _Key = tuple[str | None, str, str]  # model, text, calls
 
@@ -68,15 +68,45 @@ def merge(
                 comparison | {side: place[comparison[side]] for side in ("first", "second")} for comparison in found
             ]
     _name_unnamed(query["responses"])
-    for row, origin in zip(rows, origins, strict=True):
+    holders = {at: answers.of[key] for at in own if len(moved[at]) == 1 for key in moved[at].values()}
+    kept = []
+    for at, origin in enumerate(origins):
         if origin is not None and origin.keyed:
-            _attach(row, origin, answers, refuse)
-        query["meta"] = _both(query["meta"], row["meta"], merged)
+            partner = _attach(rows[at], origin, answers, refuse)
+            if partner is None:
+                continue
+            holders[at] = partner
+        if rows[at]["meta"] is not None:
+            kept.append((at, rows[at]["meta"]))
+        source = rows[at]["source"]
         if query["source"] is None:
-            query["source"] = row["source"]
-        elif row["source"] not in (None, query["source"]):
+            query["source"] = source
+        elif source not in (None, query["source"]):
             merged["kept source"] += 1
+    query["meta"] = _meta(kept, holders, merged)
     return query
+
+
+def _meta(kept: Sequence[tuple[int, str]], holders: Mapping[int, dict[str, Any]], merged: Counter[str]) -> str | None:
+    """What is kept beside a query, of what was kept beside its rows.
+
+    A field in which rows differ is not the query's: it goes to the response of each row, where each has one.
+    """
+    if len({text for _, text in kept}) < 2:
+        return kept[0][1] if kept else None
+    known = [(at, json.loads(text)) for at, text in kept]
+    meta: dict[str, Any] = {}
+    for name in dict.fromkeys(name for _, fields in known for name in fields):
+        given = [(at, json_text({name: fields[name]})) for at, fields in known if name in fields]
+        first = given[0][1]
+        differing = sum(text != first for _, text in given)
+        if differing and name not in MESSAGE_FIELDS and all(at in holders for at, _ in given):
+            for at, text in given:
+                holders[at]["extra"] = _both(holders[at]["extra"], text, merged)
+        else:
+            meta |= json.loads(first)
+            merged[f"kept {name}"] += differing
+    return json_text(meta) if meta else None
 
 
 class _Answers:
@@ -176,13 +206,13 @@ def _comparisons(
     return kept
 
 
-def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refuse) -> None:
-    """Add a keyed row's scores to the one response that its key fits."""
+def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refuse) -> dict[str, Any] | None:
+    """Add a keyed row's scores to the one response that its key fits, and return that."""
     (wanted,) = row["responses"]
     found = answers.find(wanted, wanted["sample"] if origin.sampled else None)
     if len(found) == 1:
         found[0]["scores"] += wanted["scores"]
-        return
+        return found[0]
     says = [f"{name} {shown(wanted[name])}" for name in ("model", "text") if wanted[name] is not None]
     says += [f"sample {wanted['sample']}"] * bool(origin.sampled)
     key = f"query_id {shown(row['query_id'])}, {', '.join(says) or 'no model'}"
@@ -193,6 +223,7 @@ def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refu
     )
     problem = Rejected("", "several-partners" if found else "no-partner", said)
     refuse(origin, problem, "row", origin.row, {"rows": 1, "scores": len(wanted["scores"])})
+    return None
 
 
 def _calls(extra: str | None) -> str:
@@ -206,7 +237,7 @@ def _both(one: str | None, other: str | None, merged: Counter[str]) -> str | Non
         return other if one is None else one
     first, second = json.loads(one), json.loads(other)
     for name in first.keys() & second.keys():
-        if first[name] != second[name]:
+        if json_text(first[name]) != json_text(second[name]):  # 1 is not true
             merged[f"kept {name}"] += 1
     return json_text(second | first)
 
