@@ -147,7 +147,8 @@ def settle(row: Fields, found: Sequence[Asked], answers: Sequence[Turn] = ()) ->
         raise Rejected(
             one.name if one else "history",
             "ends-in-assistant",
-            f"the prompt ends in the assistant's turn {shown(turns[-1]['content'])}, which is none of the answers",
+            f"the prompt ends in the assistant's turn {shown(turns[-1]['content'])}"
+            + (", which is none of the answers" if answers else ": take it away, or make it a response"),
         )
     return turns
 
