@@ -35,6 +35,7 @@ SIDES = (
     ("first", "second"),
     ("甲", "乙"),
     ("左", "右"),
+    ("一", "二"),
 )
 """How the two sides of a row are told apart in the names of its columns."""
 
@@ -111,7 +112,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?")
 _SIDE = (
     r"(?:the)?(?:response|answer|model|assistant|output|completion|chat|chatbot|candidate|conversation|reply|option|"
     r"system|text|side|summary|generation|回答|回复|答案|模型|助手|选项|答复)?"
-    r"(left|right|first|second|former|latter|前者|后者|第一|第二|[a-h]|\d|甲|乙|左|右)"
+    r"(left|right|first|second|former|latter|前者|后者|第一|第二|[a-h]|\d|[甲乙丙丁左右一二三四])"
     r"(?:response|answer|model|side|one|个|边|侧)?"
 )
 _HOW_MUCH = r"(?:is|was)?(?:abit|slightly|somewhat|marginally|clearly|much|significantly|far)?"
@@ -187,6 +188,8 @@ def verdict_of(
         return said
     number = number_in(value)
     if number is not None:
+        if not on_grid(number):
+            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: round the column")
         found = frozenset(found or ()) | {number}
         left = frozenset(one for one in found if _said(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
@@ -259,13 +262,13 @@ def _coded(
     if column.endswith("_id") and found == {0, 1} and sides.names != ("1", "2"):
         return FIRST if number == 0 else SECOND
     if all(1 <= one <= 2 for one in found) and min(found) < 1.5 < max(found):
-        return _grid(2 - number, number), _grid(number - 1, number)
+        return _grid(2 - number), _grid(number - 1)
     return None
 
 
-def _grid(value: float, origin: float) -> float:
-    """A difference of a number on the grid is on it too; of another it stays what it is, and is refused later."""
-    return round(value * SCORE_GRID) / SCORE_GRID if on_grid(origin) else value
+def _grid(value: float) -> float:
+    """A difference of numbers on the grid, without what floats add to it."""
+    return round(value * SCORE_GRID) / SCORE_GRID
 
 
 def _unsure(
@@ -278,6 +281,7 @@ def _unsure(
         return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it"
     if min(ordered) < 0:
         ways = ["first=negative,second=positive", "first=positive,second=negative"]
+        ways += ["first=0,second=1,tie=-1"] if left == {-1, 0, 1} else []
     elif left <= {0, 1} and 0 in left:
         ways = ["first=0,second=1", "first=1,second=0"]
     elif left == {1}:

@@ -43,6 +43,8 @@ WORDS: list[tuple[Sides, str, Verdict]] = [
     *((NUMBERS, word, SECOND) for word in ("response_2", "output_2", "1<2", "右")),
     *((FROM_ZERO, word, FIRST) for word in ("response_0", "completion 0")),
     (FROM_ZERO, "response_1", SECOND),
+    (Sides(("一", "二")), "回答二", SECOND),
+    (Sides(("一", "二")), "一样", TIE),
     (Sides(("甲", "乙")), "甲", FIRST),
     (Sides(("甲", "乙")), "乙更好", SECOND),
     (Sides(("left", "right")), "right", SECOND),
@@ -174,6 +176,12 @@ def test_a_number_that_the_user_does_not_name_is_refused() -> None:
         FormConfig(values={"left": "1"})
 
 
+def test_a_number_off_the_grid() -> None:
+    with pytest.raises(Rejected, match=r"1\.0000556221 has more than 4 decimals") as refused:
+        verdict_of(1.0000556221, "preference", NUMBERS, [1.0000556221, 1.9])
+    assert refused.value.reason == "off-grid"
+
+
 @pytest.mark.parametrize("value", [True, False, 10**400, float("inf"), [1], {"a": 1}])
 def test_values_that_are_no_verdict(value: Any) -> None:
     with pytest.raises(Rejected):
@@ -250,6 +258,10 @@ def shaped(
         ("回答A", "回答B"),
         ("回答甲", "回答乙"),
         ("left_response", "right_response"),
+        ("model_a_response", "model_b_response"),
+        ("模型A回答", "模型B回答"),
+        ("模型1的回答", "模型2的回答"),
+        ("回答一", "回答二"),
         ("summary_0", "summary_1"),
     ],
 )
@@ -265,6 +277,7 @@ def test_names_of_sides(first: str, second: str) -> None:
         ({"model_1": "m1", "model_2": "m2"}, ("response_1", "response_2")),
         ({"generator_1": "m1", "generator_2": "m2"}, ("output_1", "output_2")),
         ({"answer1_model_id": "m1", "answer2_model_id": "m2"}, ("answer1_body", "answer2_body")),
+        ({"model_a_name": "m1", "model_b_name": "m2"}, ("answer_a", "answer_b")),
         ({"response_0_source": "m1", "response_1_source": "m2"}, ("response_0", "response_1")),
     ],
 )
@@ -307,6 +320,12 @@ def test_scores_and_a_verdict_must_agree() -> None:
     found = shape(scored | {"labels": 1, "winner": 0}, "pairwise", FormConfig())
     assert [one["first_score"] for one in found.value["comparisons"]] == [8]
     assert set(found.ignored) == {"labels", "winner"}
+
+
+@pytest.mark.parametrize("name", ["score_{}", "rating_{}", "response_{}_score", "model_{}_score", "分数{}", "score{}"])
+def test_names_of_scores(name: str) -> None:
+    scores = {name.format("a"): 8, name.format("b"): 5}
+    assert comparisons(BASE | scores) == [("unknown", "overall", 8, 5)]
 
 
 def test_scores_in_a_list_of_two() -> None:

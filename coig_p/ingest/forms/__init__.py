@@ -125,7 +125,7 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
         if config.form not in FORMS:
             raise UnknownNameError("format", config.form, ["auto", *FORMS])
         return config.form
-    if any(type(row.get(name)) is list for name in (*LISTS, *config.fields.values())):
+    if not _is_ours(row) and any(type(row.get(name)) is list for name in (*LISTS, *config.fields.values())):
         fields = Fields(row, config)
         listed = form_of(fields)
         if listed is not None:
@@ -147,6 +147,13 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
     scores = {*ALIASES["score"], *columns, config.fields.get("score")}
     unscored = tuple((name, "float") for name in row if name in scores and empty(row[name]))
     return _detected(kinds + unscored, mapped, columns) if unscored else form
+
+
+def _is_ours(row: Mapping[str, Any]) -> bool:
+    """Whether the answers have scores as a store has them: most rows, and then their list needs no closer look."""
+    answers = row.get("responses")
+    first = answers[0] if type(answers) is list and answers else None
+    return type(first) is dict and "text" in first and "scores" in first and "rank" not in first and "rank" not in row
 
 
 def _kind(value: Any) -> str:

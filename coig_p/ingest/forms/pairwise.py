@@ -26,7 +26,8 @@ from coig_p.ingest.verdicts import (
 )
 from coig_p.schema import OVERALL
 
-RATIONALES = ("rationale", "理由", "preference_elaboration", "explanation", "reason", "reasoning")
+RATIONALES = ("preference_elaboration", "explanation", "reason", "reasoning")
+"""What the judge's reason is called beside the usual names of a rationale."""
 
 
 def find_layout(row: Fields) -> Layout | None:
@@ -166,7 +167,8 @@ def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str
     """What the row says of its two responses: by scores, by a verdict, by the verdicts of several judges."""
     judge = row.row.get("annotator", row.config.judge) if not row.has("judge") else row.judge()  # AlpacaEval's
     row.read.add("annotator" if not row.has("judge") else row.name("judge"))
-    rationale = next((row.get(name) for name in RATIONALES if isinstance(row.row.get(name), str)), None)
+    reasons = (row.name("rationale"), *RATIONALES)
+    rationale = next((row.get(name) for name in reasons if isinstance(row.row.get(name), str)), None)
     made = 0
 
     def comparison(who: Any, dimension: str, first: Any, second: Any, names: tuple[str, str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ TEXTS = (
     "回复",
     "答案",
     "输出",
+    "model_answer",  # model_a_response, 模型A回答
 )
 """What stands before or behind a side in the name of a column with an answer."""
 
@@ -34,9 +35,13 @@ CONVERSATIONS = ("conversation", "conversations", "messages")
 MODELS = ("model", "model_name", "model_id", "generator", "模型")
 SCORES = ("score", "scores", "rating", "ratings", "reward", "分数", "得分", "评分")
 
-_SIDE = r"(?P<side>\d{1,2}|[a-h]|left|right|first|second|甲|乙|左|右)"
+_SIDE = r"(?P<side>\d{1,2}|[a-h]|left|right|first|second|[甲乙丙丁左右一二三四])"
 _NAMES = (
-    re.compile(rf"(?P<stem>.+?)[ _-]?{_SIDE}(?:[ _-](?P<tail>body|text|content|source|model\w*|score|rating))?"),
+    re.compile(rf"(?P<stem>.+?)[ _-]?{_SIDE}(?:[ _-](?P<tail>body|text|content|source|model\w*|name|score|rating))?"),
+    re.compile(
+        rf"(?P<stem>model|模型)[ _-]?{_SIDE}"
+        r"(?P<answer>[ _-](?:response|answer|output|reply|completion)|的?回[答复]|的?输出)"
+    ),
     re.compile(rf"{_SIDE}[ _-]?(?P<stem>\D+)"),
 )
 _TAILS = {"source": "model", "score": "score", "rating": "score"}
@@ -128,8 +133,10 @@ def _part(name: str) -> Part | None:
             continue
         stem, side = match["stem"].rstrip(" _-"), match["side"]
         stem = re.sub(r"[ -]", "_", stem)
+        if match.groupdict().get("answer"):
+            return Part("text", "model_answer", side)
         tail = match.groupdict().get("tail") or ""
-        if stem in TEXTS and tail and tail not in ("body", "text", "content"):
+        if stem in (*TEXTS, *MODELS) and tail and tail not in ("body", "text", "content"):
             kind = _TAILS.get(tail, "model")
             return Part(kind, kind, side)
         for kind, stems in (("text", TEXTS), ("conversation", CONVERSATIONS), ("model", MODELS), ("score", SCORES)):
