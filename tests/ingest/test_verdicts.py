@@ -271,6 +271,13 @@ def test_names_of_sides(first: str, second: str) -> None:
     assert [(one["first_score"], one["second_score"]) for one in value["comparisons"]] == [FIRST]
 
 
+def test_sides_that_the_user_names() -> None:
+    row = BASE | {"x": "甲", "y": "乙", "winner": "2>1"}
+    value = shaped(row, FormConfig(fields={"response_1": "x", "response_2": "y"}))
+    assert [response["text"] for response in value["responses"]] == ["甲", "乙"]
+    assert [one["second_score"] for one in value["comparisons"]] == [1]
+
+
 @pytest.mark.parametrize(
     ("models", "names"),
     [

@@ -93,6 +93,7 @@ def column_layout(
     for ours, theirs in mapped:
         if part := _part(ours):
             parts[part] = theirs
+    said = {theirs for _, theirs in mapped}  # what the user names goes first
     best: tuple[int, Layout] | None = None
     for kind, stems in (("text", TEXTS), ("conversation", CONVERSATIONS)):
         for stem in stems:
@@ -100,7 +101,7 @@ def column_layout(
                 texts = _columns(parts, kind, (stem,), sides)
                 if texts is None or not all(name in names for name in texts):
                     continue
-                count = sum(name in filled for name in texts)
+                count = sum((name in filled) + 2 * (name in said) for name in texts)
                 if count > (best[0] if best else 0):
                     others = (name for part, name in parts.items() if part[:2] == (kind, stem) and name in filled)
                     layout = Layout(
@@ -108,7 +109,7 @@ def column_layout(
                         texts=texts,
                         models=_columns(parts, "model", MODELS, sides),
                         scores=_columns(parts, "score", SCORES, sides),
-                        others=tuple(name for name in others if name not in texts),
+                        others=() if said.issuperset(texts) else tuple(name for name in others if name not in texts),
                     )
                     best = count, layout
     return best[1] if best else None
