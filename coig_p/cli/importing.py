@@ -67,9 +67,9 @@ def _names(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str, ...
 @click.option(
     "--values",
     multiple=True,
-    metavar="first=VALUE,second=VALUE,tie=VALUE",
+    metavar="first=VALUE,second=VALUE,...",
     callback=_pairs_of,
-    help="What a winner's column says, where its coding is unusual.",
+    help="What a winner's column says for first, second and tie, where its coding is unusual.",
 )
 @click.option(
     "--keep",

@@ -207,7 +207,8 @@ def is_missing_comparison(value: Any) -> bool:
 def fitting_range(lowest: float, highest: float) -> tuple[float, float]:
     """A usual range of scores that holds what was found."""
     fits = [one for one in _RANGES if one[0] <= lowest and highest <= one[1]]
-    return min(fits, key=lambda one: one[1] - one[0]) if fits else (math.floor(lowest), math.ceil(highest))
+    low = math.floor(lowest)
+    return min(fits, key=lambda one: one[1] - one[0]) if fits else (low, max(low + 1, math.ceil(highest)))
 
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:

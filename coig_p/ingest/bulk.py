@@ -48,7 +48,7 @@ def clean_rows(block: Lines | RawRow, score_range: tuple[float, float]) -> Clean
     return _checked(batch, score_range)
 
 
-def _objects(data: bytes) -> int | None:
+def _objects(data: bytes | bytearray) -> int | None:
     """The number of lines where every line begins with { and ends with }, otherwise None.
 
     Then no value goes on over the end of a line, since } and { never meet inside one; as many

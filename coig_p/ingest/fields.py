@@ -7,6 +7,7 @@ remembered, so that what was not is told.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError
 from coig_p.ingest.values import Rejected, as_number
+from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
 
@@ -86,6 +88,9 @@ class Survey:
     numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
     row_numbers: Collection[str] = ()
     forms: Collection[str] = ()
+
+
+_EXPORTED = {form: frozenset(schema.names) for form, schema in PAIR_SCHEMAS.items()}
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,9 @@ class Fields:
         """
         found = self._known.get(ours)
         if found is None:
-            return self.config.fields.get(ours, ours)
+            mapped = self.config.fields
+            # A column that --map gives another meaning has no more its own.
+            return mapped[ours] if ours in mapped else f"no {ours}" if ours in mapped.values() else ours
         return found[0] if len(found) == 1 else self._agreed(ours, found)
 
     def _agreed(self, ours: str, found: Sequence[str]) -> str:
@@ -230,6 +237,10 @@ class Fields:
         if not isinstance(self.row.get(self.name("source")), (list, dict)):  # of more than one it is not this
             self.put(row, "source", "source", "source")
         return row
+
+    def is_export(self, form: str) -> bool:
+        """Whether the row has just the columns that `coigp pairs` writes in this format."""
+        return self.given.keys() - {"tools"} == _EXPORTED[form]
 
     def judge(self) -> Any:
         """Who judged: the row's word, else the config's."""
@@ -297,6 +308,14 @@ def number(value: Any) -> Any:
     """A number where text reads as one, also in full-width digits; anything else as it is."""
     found = as_number(value) if isinstance(value, str) else None
     return value if found is None else found
+
+
+def mean_score(value: Any) -> Any:
+    """A score of our own exports: the mean of judges, which may lie between two steps of the grid, on the nearer."""
+    found = number(value)
+    if isinstance(found, float) and math.isfinite(found) and abs(found) < 2**53:
+        return round(found * SCORE_GRID) / SCORE_GRID
+    return found
 
 
 def empty(value: Any) -> bool:

@@ -67,7 +67,9 @@ def import_files(
     encodings = {path: file_encoding(path, config.encoding) for path in paths}
     report = ImportReport(domain_is_given=config.domain is not None or config.default_domain is not None)
     report.encodings = {
-        str(path): found for path, found in encodings.items() if found.lower() != config.encoding.lower()
+        str(path): found
+        for path, found in encodings.items()
+        if codecs.lookup(found).name != codecs.lookup(config.encoding).name
     }
     found, asked = survey(encodings, config.form), config.score_range
     config = replace(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.values import Rejected, shown
+from coig_p.store.writing import ROWS_PER_GROUP
 
 
 class Waiting(NamedTuple):
@@ -39,19 +40,26 @@ class Keyed:
 
     def __init__(self, folder: Path) -> None:
         self.path, self.rows = folder / "keyed.jsonl", 0
+        self.waiting: list[str] = []
 
     def add(self, waiting: Waiting) -> None:
         """Keep one."""
-        with self.path.open("a", encoding="ascii", newline="\n") as stream:
-            stream.write(json.dumps(waiting, default=str) + "\n")
+        self.waiting.append(json.dumps(waiting, default=str) + "\n")
         self.rows += 1
+        if len(self.waiting) == ROWS_PER_GROUP:
+            self._write()
+
+    def _write(self) -> None:
+        with self.path.open("a", encoding="ascii", newline="\n") as stream:
+            stream.writelines(self.waiting)
+        self.waiting = []
 
     def __iter__(self) -> Iterator[Waiting]:
-        if self.rows:
-            with self.path.open(encoding="ascii") as stream:
-                for line in stream:
-                    query_id, identity, domain, row, origin = json.loads(line)
-                    yield Waiting(query_id, identity, domain, row, Origin(*origin))
+        self._write()
+        with self.path.open(encoding="ascii") as stream:
+            for line in stream:
+                query_id, identity, domain, row, origin = json.loads(line)
+                yield Waiting(query_id, identity, domain, row, Origin(*origin))
 
 
 class Queries:

@@ -77,12 +77,13 @@ def asked(row: Fields, without: Collection[str] = (), *, transcripts: bool = Tru
     if context in row.row and context not in without and _is_turns(row.row[context]):
         row.read.add(context)
         found.append(Asked(context, conversation(row.row[context], context, row.unread)))
-    query = row.name("query")
-    if query not in row.row and context in row.row and isinstance(row.row[context], str) and not found:
-        query = context  # the only one there is
-    if query in row.row and query not in without:
-        row.read.add(query)
-        found.append(Asked(query, _turns_of(row, query, transcripts)))
+    named = row.all("query")
+    if not named and not found and isinstance(row.row.get(context), str):
+        named = (context,)  # the only one there is
+    for name in named:
+        if name not in without:
+            row.read.add(name)
+            found.append(Asked(name, _turns_of(row, name, transcripts)))
     return _with_input(row, found)
 
 
@@ -107,7 +108,7 @@ def _as_turns(text: str, row: Fields, name: str) -> list[Turn] | None:
 
 
 def _is_turns(given: Any) -> bool:
-    return isinstance(given, dict) or (
+    return (isinstance(given, dict) and any(name in given for name in ("role", "from"))) or (
         isinstance(given, list) and bool(given) and all(isinstance(one, (dict, list)) for one in given)
     )
 
@@ -139,19 +140,20 @@ def settle(row: Fields, found: Sequence[Asked], answers: Sequence[Turn] = ()) ->
     Raises:
         Rejected: two say different things, or the prompt ends in the assistant's turn.
     """
-    one = _one_of(found, answers)
+    one = _one_of(row, found, answers)
     turns = _with_history(row, one)
     turns = _with_system(row, turns)
     if turns and turns[-1]["role"] == "assistant":
         raise Rejected(
             one.name if one else "history",
             "ends-in-assistant",
-            f"the prompt ends in the assistant's turn {shown(turns[-1]['content'])}, which is none of the answers",
+            f"the prompt ends in the assistant's turn {shown(turns[-1]['content'])}"
+            + (", which is none of the answers" if answers else ": take it away, or make it a response"),
         )
     return turns
 
 
-def _one_of(found: Sequence[Asked], answers: Sequence[Turn]) -> Asked | None:
+def _one_of(row: Fields, found: Sequence[Asked], answers: Sequence[Turn]) -> Asked | None:
     """The field that says most, once those are left out that say a part of it."""
     left: list[Asked] = []
     for one in found:
@@ -164,11 +166,15 @@ def _one_of(found: Sequence[Asked], answers: Sequence[Turn]) -> Asked | None:
         left = [one for one in left if not any(_says(other.turns, one.turns) for other in left if other is not one)]
     if len(left) > 1:
         first, other = left[0].name, left[1].name
+        hint = f"leave out the one that is not, with --drop {other}"
+        if {first, other} <= set(row.all("query")):
+            hint = f"say which is with --map query={first}, or leave the other out with --drop {other}"
+        elif first in row.row and not any(first in row.all(ours) for ours in ("chosen", "rejected", "text")):
+            hint += f" or --drop {first}"
+        if left[0].turns[-1]["role"] == "assistant":  # then the other may go on where this one ends
+            hint += f". Where {first} comes before it, --map history={first}"
         raise Rejected(
-            other,
-            "ambiguous",
-            f"{first} and {other} say different prompts: leave out the one that is not the prompt, "
-            f"with --drop {other} or --drop {first}",
+            other, "ambiguous", f"{first} and {other} may both be the prompt, and say different things: {hint}"
         )
     return left[0] if left else None
 

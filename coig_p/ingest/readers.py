@@ -63,11 +63,11 @@ class Lines(NamedTuple):
 
     file: str
     line: int
-    data: bytes
+    data: bytes | bytearray
 
     def rows(self, encoding: str) -> Iterator[RawRow]:
         """The row of every line that is not blank."""
-        for at, raw in enumerate(self.data.split(b"\n")):
+        for at, raw in enumerate(bytes(self.data).split(b"\n")):
             if raw and not raw.isspace():
                 yield _parse_line(self.file, self.line + at, raw, encoding)
 
@@ -283,7 +283,7 @@ def _blocks(path: Path, encoding: str, advance: Advance) -> Iterator[Lines | Raw
             last = data.rfind(b"\n", 0, -1) + 1
             too_long = len(data) - last > _LONGEST_LINE
             if too_long:
-                rest = data[last:]
+                rest = bytes(data[last:])
                 while rest and not rest.endswith(b"\n"):
                     rest = stream.readline(_JSON_CHARS)
                 data = data[:last]

@@ -54,6 +54,8 @@ def jsonl(path: Path, rows: list[Any]) -> Path:
     return path
 
 
+BUNDLED = Path(__file__).parents[2] / "coig_p" / "bundled" / "store"
+
 FLAT: list[dict[str, Any]] = [
     {"prompt": "问一", "output": "答甲", "model": "a", "judge": "j", "score": 8.5},
     {"prompt": "问一", "output": "答甲", "model": "a", "judge": "k", "score": 7},
@@ -300,6 +302,14 @@ PAIRS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
         {"prompt": [user("一"), said("二")], "chosen": [user("三"), said("好")], "rejected": [user("三"), said("差")]},
         THREE,
     ),
+    "the conversation and its first answer": (
+        {
+            "conversation": [{"input": "一", "output": "二"}, {"input": "三", "output": "差"}],
+            "chosen": [user("一"), said("二"), user("三"), said("好")],
+            "rejected": [user("一"), said("二"), user("三"), said("差")],
+        },
+        THREE,
+    ),
     "ms-swift": ({"messages": [user("问"), said("好")], "rejected_response": "差"}, Q),
     "ms-swift, newer": ({"messages": [user("问"), said("好")], "rejected_messages": [user("问"), said("差")]}, Q),
     "ms-swift, older": ({"query": "三", "history": [["一", "二"]], "response": "好", "rejected_response": "差"}, THREE),
@@ -381,6 +391,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "history",
         "unanswered",
     ),
+    "another question beside whole lists": (
+        {"question": "别的", "chosen": [user("问"), said("好")], "rejected": [user("问"), said("差")]},
+        "question",
+        "ambiguous",
+    ),
     "another system prompt": (
         {
             "system": "别的",
@@ -453,6 +468,19 @@ def test_what_cannot_be_kept_is_refused(row: dict[str, Any], field: str, reason:
     assert (problem.field, problem.reason) == (field, reason)
 
 
+def test_a_column_that_is_mapped_has_no_more_its_own_meaning() -> None:
+    row = {"context": [user("一"), said("二")], "question": "三", "text": "别的", "answer": "好"}
+    with pytest.raises(Rejected) as rejected:
+        shape({**row, "text": None}, "flat", FormConfig())
+    assert "--map history=context" in rejected.value.message
+    shaped = shape(row, "flat", FormConfig(fields={"history": "context", "source": "text"}))
+    assert [(turn["role"], turn["content"]) for turn in shaped.value["messages"]] == THREE
+    assert (shaped.value["responses"][0]["text"], shaped.value["source"]) == ("好", "别的")
+    with pytest.raises(Rejected) as rejected:
+        shape({"prompt": "问", "chosen": "好"}, "pairs", FormConfig(fields={"rejected": "worse"}))
+    assert (rejected.value.field, rejected.value.reason) == ("worse", "missing")
+
+
 def test_fields_without_a_place_are_dropped_where_that_is_said(tmp_path: Path) -> None:
     row = {"prompt": "问", "chosen": "好", "rejected": "差", "images": ["a.jpg"]}
     for config in (FormConfig(drop=["images"]), FormConfig(keep=["images"]), FormConfig(keep=["all"])):
@@ -472,6 +500,23 @@ def test_pairs_of_one_prompt_share_their_responses(tmp_path: Path) -> None:
     assert not report.reasons  # a pair of one text is one response, and no comparison
     assert report.accounting()["responses"] == {"read": 8, "stored": 4, "rejected": 0, "merged": 4}
     assert Store.open(tmp_path / "store").manifest.default_threshold == 1
+
+
+@pytest.mark.parametrize("form", ["dpo", "conversational", "kto"])
+def test_what_we_export_comes_back_to_the_same_pairs(form: str, tmp_path: Path) -> None:
+    """Means of three judges lie off the grid; they come back on the nearest step of it."""
+    own = ("--domain", "math", "--format", form)
+    run("pairs", BUNDLED, "--out", tmp_path / "x.jsonl", *own)
+    run("import", tmp_path / "x.jsonl", "--out", tmp_path / "store")
+    run("pairs", tmp_path / "store", "--out", tmp_path / "y.jsonl", *own)
+    first, second = (
+        sorted((json.loads(line) for line in (tmp_path / name).read_text().splitlines()), key=repr)
+        for name in ("x.jsonl", "y.jsonl")
+    )
+    assert any(number != round(number, 4) for row in first for number in row.values() if isinstance(number, float))
+    for before, after in zip(first, second, strict=True):
+        for name, value in before.items():
+            assert after[name] == (pytest.approx(value, abs=2e-4) if isinstance(value, float) else value)
 
 
 RECIPE_ROWS: dict[str, Any] = {

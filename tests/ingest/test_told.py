@@ -192,6 +192,7 @@ def test_scores_out_of_range_offer_the_range_that_fits_all(tmp_path: Path) -> No
         ((-7.5, 12.25), (-8, 13)),
         ((5, 5), (1, 5)),
         ((101, 102), (101, 102)),
+        ((101, 101), (101, 102)),
     ],
 )
 def test_ranges_that_fit(found: tuple[float, float], fits: tuple[float, float]) -> None:

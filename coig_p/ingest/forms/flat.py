@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped
+from coig_p.ingest.fields import Fields, Shaped, mean_score
 from coig_p.ingest.forms.pairs import answers_of, response_of
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
 from coig_p.ingest.turns import said, split_answer
 from coig_p.ingest.values import Rejected
 from coig_p.schema import OVERALL
-
-__all__ = ["flat", "put_answer", "put_query", "scores_of"]
 
 
 def flat(row: Fields) -> Shaped:
@@ -96,5 +94,8 @@ def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
             row.put(score, "dimension", "dimension", f"{place}.dimension")
         if row.has("rationale"):
             row.put(score, "rationale", "rationale", f"{place}.rationale")
+        if row.is_export("kto") or row.is_export("sft"):  # our own: the label says no more than the score
+            score["score"] = mean_score(score["score"])
+            row.read.add("label")
         scores.append(score)
     return scores

@@ -75,6 +75,8 @@ def _renamed(entry: dict[str, Any], row: Fields, path: str, names: Sequence[str]
     for ours in names:
         theirs = row.config.fields.get(ours)
         if theirs is not None and theirs in entry:
+            if ours != theirs and not empty(entry.get(ours)):
+                row.unread.add(f"{path.partition('[')[0]}.{ours}")  # its place is taken
             entry[ours] = entry.pop(theirs)
             row.names[f"{path}.{ours}"] = f"{path}.{theirs}"
     return entry

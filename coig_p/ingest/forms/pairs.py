@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, FormConfig, Shaped, number
+from coig_p.ingest.fields import Fields, FormConfig, Shaped, mean_score, number
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_table, from_transcript, message, split_answer
 from coig_p.ingest.values import Rejected, shown
@@ -80,7 +80,7 @@ def _responses(row: Fields, side: str, answers: list[Answer], start: int) -> lis
             row.names[f"{place}.model"] = row.name(f"{side}_model")
         score = answer.score if score is None else score
         response["scores"] = []
-        if score is not None:
+        if score is not None and not row.is_export("dpo"):
             row.names[f"{place}.scores[0].score"] = row.name(f"{side}_score")
             response["scores"].append({"judge": row.judge(), "dimension": OVERALL, "score": score})
         responses.append(response)
@@ -95,6 +95,11 @@ def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> l
         row.read.add(row.name("rationale"))
         won["rationale"] = why
     row.names["comparisons"] = chosen[0].name
+    if row.is_export("dpo"):  # our own: no judge's scores, but what the labels were made of
+        for key, side in (("first_score", "chosen_score"), ("second_score", "rejected_score")):
+            won[key] = mean_score(row.get(side))
+            row.names[f"comparisons[0].{key}"] = side
+        row.read.add("margin")
     return [
         {"first": first, "second": second, **won}
         for first, better in enumerate(chosen)
@@ -187,7 +192,7 @@ def _prompt(row: Fields, found: list[Asked], chosen: list[Answer], rejected: lis
     both = [*chosen, *rejected]
     for one in both:
         split_answer(one.turns, one.name)
-    last = [one.turns[-1] for one in chosen]
+    last = [one.turns[-1] for one in both]
     whole = [one for one in both if len(one.turns) > 1]
     if not whole:
         turns = settle(row, found, last)
@@ -243,7 +248,7 @@ def _each(row: Fields, ours: str, answers: int) -> list[Any]:
 
 def _check_scores(row: Fields, value: dict[str, Any]) -> None:
     """Scores that say the rejected answer is the better one: one of the two is wrong, and which is not known."""
-    if not row.has("chosen_score") or not row.has("rejected_score"):
+    if not row.has("chosen_score") or not row.has("rejected_score") or row.is_export("dpo"):
         return
     row.read.add(row.name("margin"))  # says nothing new
     for pair in value["comparisons"]:
