@@ -63,7 +63,7 @@ class Lines(NamedTuple):
 
     file: str
     line: int
-    data: bytes
+    data: bytearray
 
     def rows(self, encoding: str) -> Iterator[RawRow]:
         """The row of every line that is not blank."""
@@ -283,7 +283,7 @@ def _blocks(path: Path, encoding: str, advance: Advance) -> Iterator[Lines | Raw
             last = data.rfind(b"\n", 0, -1) + 1
             too_long = len(data) - last > _LONGEST_LINE
             if too_long:
-                rest = data[last:]
+                rest = bytes(data[last:])
                 while rest and not rest.endswith(b"\n"):
                     rest = stream.readline(_JSON_CHARS)
                 data = data[:last]
