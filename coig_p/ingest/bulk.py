@@ -1,4 +1,4 @@
-"""JSON Lines in the nested shape, a block at a time, where nothing in the block is unusual.
+"""JSON Lines of the common shapes, a block at a time, where nothing in the block is unusual.
 
 Most rows of most files are right. Arrow's parser and a few comparisons of whole columns see that
 many times sooner than a look at each value. They judge nothing: a block with anything out of the
@@ -8,47 +8,86 @@ this way gives what that way would give, or nothing.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from coig_p.ingest.columns import SHAPES, Rows, Shape, Unusual, nested, taken
 from coig_p.ingest.readers import Lines, RawRow
-from coig_p.schema import OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE
+from coig_p.schema import RAW_SCHEMA
 
-_SCHEMA = pj.ParseOptions(explicit_schema=RAW_SCHEMA, unexpected_field_behavior="error")
+ALL = frozenset(("nested", *(shape.form for shape in SHAPES)))
+"""The forms that are taken in blocks."""
 
 
 class CleanRows(NamedTuple):
     """Rows in which every value is right by itself; query ids and domains are still to be judged.
 
     Attributes:
+        form: what all of them are.
         batch: of RAW_SCHEMA; query_id may be null, and domain is as the rows have it.
     """
 
+    form: str
     batch: pa.RecordBatch
 
 
-def clean_rows(block: Lines | RawRow, score_range: tuple[float, float]) -> CleanRows | None:
-    """The rows of a block in which nothing is unusual, None of any other."""
+def clean_rows(block: Lines | RawRow, rows: Rows, forms: Collection[str] = ALL) -> CleanRows | None:
+    """The rows of a block in which nothing is unusual, None of any other.
+
+    Args:
+        forms: that the rows may be of.
+    """
     if isinstance(block, RawRow) or (lines := _objects(block.data)) is None:
         return None
+    first = _first(block.data)
     try:
-        # One chunk: the caller runs several blocks side by side.
-        whole = pj.ReadOptions(use_threads=False, block_size=len(block.data) + 1)
-        table = pj.read_json(pa.BufferReader(block.data), whole, _SCHEMA)
-        table.validate(full=True)  # the parser lets bytes pass that are not UTF-8
-    except (pa.ArrowException, ValueError):
-        return None
+        if "nested" in forms and "responses" in first:
+            return CleanRows("nested", nested(_parsed(block.data, RAW_SCHEMA, lines), rows))
+        for shape, schema, names in _fitting(first, forms):
+            return CleanRows(shape.form, taken(_parsed(block.data, schema, lines), shape, names, rows))
+    except (pa.ArrowException, ValueError, Unusual):
+        pass
+    return None
+
+
+def _parsed(data: bytearray, schema: pa.Schema, lines: int) -> pa.RecordBatch:
+    options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    # One chunk: the caller runs several blocks side by side.
+    whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    table = pj.read_json(pa.BufferReader(data), whole, options)
+    table.validate(full=True)  # the parser lets bytes pass that are not UTF-8
     if table.num_rows != lines:
-        return None  # two objects in one line
+        raise Unusual  # two objects in one line
     (batch,) = table.combine_chunks().to_batches()
-    return _checked(batch, score_range)
+    return batch.select(schema.names)
 
 
-def _objects(data: bytes | bytearray) -> int | None:
+def _first(data: bytearray) -> Mapping[str, Any]:
+    """The first row, nothing where it is none."""
+    try:
+        row = json.loads(data[: data.find(b"\n") if b"\n" in data else None])
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _fitting(row: Mapping[str, Any], forms: Collection[str]) -> list[tuple[Shape, pa.Schema, Mapping[str, str]]]:
+    """The shape of a row, where there is one, and what to parse its block as."""
+    found = []
+    for shape in SHAPES:
+        if shape.form in forms and (fits := shape.schema(row)) is not None:
+            of_turns = pa.types.is_list(shape.fields["query"][1])
+            if any(isinstance(row[name], list) == of_turns for name, ours in fits[1].items() if ours == "query"):
+                found.append((shape, *fits))
+    return found[:1]
+
+
+def _objects(data: bytearray) -> int | None:
     """The number of lines where every line begins with { and ends with }, otherwise None.
 
     Then no value goes on over the end of a line, since } and { never meet inside one; as many
@@ -61,66 +100,3 @@ def _objects(data: bytes | bytearray) -> int | None:
     if not len(letters) or begins[-1] == len(letters) or ends[0] < 0:
         return None
     return len(begins) if (letters[begins] == ord("{")).all() and (letters[ends] == ord("}")).all() else None
-
-
-def _checked(batch: pa.RecordBatch, score_range: tuple[float, float]) -> CleanRows | None:
-    """What `coig_p.ingest.intake` asks of each value, asked of columns."""
-    ids, queries, lists = (batch.column(name) for name in ("query_id", "query", "responses"))
-    ids = pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
-    responses = lists.flatten()
-    models, texts, score_lists = (responses.field(name) for name in ("model", "text", "scores"))
-    scores = score_lists.flatten()
-    judges, dimensions, values, rationales = (
-        scores.field(name) for name in ("judge", "dimension", "score", "rationale")
-    )
-    required = (queries, lists, responses, models, texts, scores, judges, values)
-    absent = (
-        *(batch.column(name) for name in ("messages", "tools", "meta", "comparisons")),
-        *(responses.field(name) for name in ("sample", "extra")),
-    )
-    if any(column.null_count for column in required) or any(len(column) > column.null_count for column in absent):
-        return None
-    named = (ids, queries, batch.column("source"), models, texts, judges, dimensions, rationales)
-    if any(_has_blank(column) for column in named):
-        return None
-    if not _on_scale(values.to_numpy(zero_copy_only=False), score_range):
-        return None
-    if _answers_twice(models.dictionary_encode(), lists.offsets.to_numpy()):
-        return None
-    dimensions = pc.fill_null(dimensions, OVERALL)
-    scores = pa.StructArray.from_arrays([judges, dimensions, values, rationales], fields=list(SCORE_TYPE))
-    score_lists = pa.ListArray.from_arrays(score_lists.offsets, scores)  # no list of scores is an empty one
-    samples = pa.array(np.zeros(len(responses), np.int32))
-    parts = [models, samples, texts, responses.field("extra"), score_lists]
-    responses = pa.StructArray.from_arrays(parts, fields=list(RESPONSE_TYPE))
-    lists = pa.ListArray.from_arrays(lists.offsets, responses)
-    for name, column in (("query_id", ids), ("responses", lists)):
-        at = RAW_SCHEMA.get_field_index(name)
-        batch = batch.set_column(at, RAW_SCHEMA.field(at), column)
-    return CleanRows(batch=batch)
-
-
-def _has_blank(texts: pa.StringArray) -> bool:
-    """Whether a text is blank, by Python's white space: few begin with one, and only those are looked at."""
-    first = pc.utf8_slice_codeunits(texts, 0, 1)
-    white = [letter for letter in pc.unique(first).to_pylist() if letter is not None and not letter.strip()]
-    if not white:
-        return False
-    begins_white = pc.is_in(first, pa.array(white, pa.string()))
-    return any(not text.strip() for text in texts.filter(begins_white).to_pylist() if text is not None)
-
-
-def _on_scale(values: np.ndarray, score_range: tuple[float, float]) -> bool:
-    low, high = score_range
-    in_range = (values >= low) & (values <= high)
-    on_grid = np.rint(values * SCORE_GRID) / SCORE_GRID == values
-    minus_zero = (values == 0) & np.signbit(values)  # JSON's -0 is 0, its -0.0 is not; Arrow reads both as -0.0
-    return bool((in_range & on_grid & ~minus_zero).all())
-
-
-def _answers_twice(models: pa.DictionaryArray, offsets: np.ndarray) -> bool:
-    """Whether one row has two responses of one model."""
-    codes = models.indices.to_numpy().astype(np.int64)
-    sizes = np.diff(offsets)
-    pairs = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes) * max(1, len(models.dictionary)) + codes
-    return len(np.unique(pairs)) < len(pairs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,8 @@ from coig_p.core.progress import Advance
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
-from coig_p.ingest.bulk import clean_rows
+from coig_p.ingest.bulk import ALL, clean_rows
+from coig_p.ingest.columns import Rows
 from coig_p.ingest.config import (
     COMPARISONS_THRESHOLD,
     SCORE_RANGE,
@@ -31,8 +32,9 @@ from coig_p.ingest.config import (
 )
 from coig_p.ingest.fields import Survey
 from coig_p.ingest.forms import detect
-from coig_p.ingest.intake import Intake, shaped
+from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
+from coig_p.ingest.row import shaped
 from coig_p.ingest.survey import score_range, survey
 from coig_p.schema import UNITS
 from coig_p.store.manifest import Manifest
@@ -151,18 +153,26 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
                 columns_there.update(columns & row.value.keys())
             intake.add(shaped(row, form, config.form))
 
-    may_be_nested = config.form.form in ("auto", "nested") and not config.form.fields and not config.form.drop
-    if not (may_be_nested and has_lines(path) and codecs.lookup(read_as(encoding)).name == "utf-8"):
+    forms_in_blocks = _in_blocks(config)
+    if not (forms_in_blocks and has_lines(path) and codecs.lookup(read_as(encoding)).name == "utf-8"):
         add(read_rows(path, encoding, advance))
         return
-    check = partial(clean_rows, score_range=intake.score_range)
+    check = partial(clean_rows, rows=Rows(intake.score_range, config.form.judge), forms=forms_in_blocks)
     for block, clean in in_order(check, read_blocks(path, encoding, advance)):
         if isinstance(block, RawRow):
             add([block])
         elif clean is not None and intake.add_clean(clean):
-            forms["nested"] += clean.batch.num_rows
+            forms[clean.form] += clean.batch.num_rows
         else:
             add(block.rows(read_as(encoding)))
+
+
+def _in_blocks(config: ImportConfig) -> Collection[str]:
+    """The forms whose rows may be taken in whole blocks: none where fields mean other than they say."""
+    form = config.form
+    if form.fields or form.drop or form.score_columns:
+        return ()
+    return ALL if form.form == "auto" else ALL & {form.form}
 
 
 def _check_whole(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -27,18 +27,16 @@ from coig_p.ingest.accounting import (
     units_in,
 )
 from coig_p.ingest.bulk import CleanRows
+from coig_p.ingest.columns import identities
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
-from coig_p.ingest.fields import FormConfig
-from coig_p.ingest.forms import shape
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
-from coig_p.ingest.readers import RawRow
+from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.values import (
     Rejected,
     answer_at,
     comparison_at,
-    digest,
     extra_at,
     identity_of,
     is_missing,
@@ -54,7 +52,7 @@ from coig_p.ingest.values import (
 )
 from coig_p.schema import COMPARISON_TYPE, OVERALL, RESPONSE_TYPE, SCORE_TYPE, UNITS, domain_problem
 
-__all__ = ["ImportConfig", "Intake", "Row", "shaped"]
+__all__ = ["ImportConfig", "Intake"]
 
 _NO_RESPONSES = "missing. If rows have another shape, name it with --format, or its fields with --map"
 _FIELDS = {
@@ -62,46 +60,6 @@ _FIELDS = {
     "scores.": frozenset(part.name for part in SCORE_TYPE),
     "comparisons.": frozenset(part.name for part in COMPARISON_TYPE),
 }
-
-
-class Row(NamedTuple):
-    """A row on its way through the checks.
-
-    Attributes:
-        value: in the nested shape; `raw` is as the file has it.
-        problem: why it could not be read or brought into that shape.
-        textual: every value of the file is text.
-    """
-
-    file: str
-    line: int
-    value: Any
-    problem: Rejected | None
-    raw: Any
-    upstream: Callable[[str], str]
-    ignored: Collection[str]
-    textual: bool
-
-
-def shaped(row: RawRow, form: str, config: FormConfig) -> Row:
-    """A row of a file in the nested shape, with what says where its values came from."""
-    whole = Row(
-        file=row.file,
-        line=row.line,
-        value=row.value,
-        problem=None if row.problem is None else Rejected("", *row.problem),
-        raw=row.value,
-        upstream=lambda field: field,
-        ignored=(),
-        textual=row.textual,
-    )
-    if row.problem is not None or not isinstance(row.value, dict):
-        return whole
-    try:
-        found = shape(row.value, form, config, textual=row.textual)
-    except Rejected as rejected:
-        return whole._replace(problem=rejected)
-    return whole._replace(value=found.value, upstream=found.upstream, ignored=found.ignored)
 
 
 class _Seen(NamedTuple):
@@ -162,37 +120,56 @@ class Intake:
         self._count_unread(row)
 
     def add_clean(self, rows: CleanRows) -> bool:
-        """Spool rows whose values are right, at once; False where `add` must look at each.
+        """Spool rows whose values are right, at once; False, and nothing is done, where `add` must look at each.
 
-        That is where a query was there before, or a domain is wrong.
+        That is where a query_id stands for two queries or in two domains, or a domain is wrong.
         """
         batch = rows.batch
-        digests = [digest(query) for query in batch.column("query").to_pylist()]
-        given = batch.column("query_id").to_pylist()
-        ids = [name or derived_id(text) for name, text in zip(given, digests, strict=True)]
-        if len(set(ids)) < len(ids) or not self.seen.keys().isdisjoint(ids):
-            return False
+        known = identities(batch)
+        ids = [
+            name or derived_id(identity)
+            for name, identity in zip(batch.column("query_id").to_pylist(), known, strict=True)
+        ]
         named = batch.column("domain").to_pylist()
         try:
             domain_of = {name: self._domain({"domain": name}) for name in dict.fromkeys(named)}
         except Rejected:
             return False
         domains = [domain_of[name] for name in named]
+        new: dict[str, _Seen] = {}
+        places: dict[str, list[int]] = {domain: [] for domain in domains}
+        following = {domain: self.spools[domain].queries if domain in self.spools else 0 for domain in places}
+        for query_id, identity, domain in zip(ids, known, domains, strict=True):
+            seen = self.seen.get(query_id) or new.get(query_id)
+            if seen is None:
+                seen = new[query_id] = _Seen(identity, domain, following[domain])
+                following[domain] += 1
+            elif seen.identity != identity or seen.domain != domain:
+                return False
+            places[domain].append(seen.place)
+        self.seen |= new
         for column, values in (("query_id", ids), ("domain", domains)):
             at = batch.schema.get_field_index(column)
             batch = batch.set_column(at, batch.schema.field(at), pa.array(values, pa.string()))
-        for domain in dict.fromkeys(domains):
-            spool = self._spool(domain)
-            of_domain = [at for at, name in enumerate(domains) if name == domain]
-            for place, at in enumerate(of_domain, spool.queries):
-                self.seen[ids[at]] = _Seen(digests[at], domain, place)
-            spool.add_batch(batch if len(of_domain) == len(ids) else batch.take(pa.array(of_domain)))
         responses = batch.column("responses").flatten()
+        plain = not responses.field("model").null_count  # one model does not answer a row twice
+        for domain, own in places.items():
+            of_domain = [at for at, name in enumerate(domains) if name == domain]
+            part = batch if len(own) == len(ids) else batch.take(pa.array(of_domain))
+            self._spool(domain).add_batch(part, own, plain=plain)
         scores = responses.field("scores").flatten()
-        held = {"rows": len(ids), "responses": len(responses), "scores": len(scores)}
+        held = {
+            "responses": len(responses),
+            "scores": len(scores),
+            "comparisons": len(batch.column("comparisons").flatten()),
+        }
+        counts = self.report.counts
+        counts["rows"]["read"] += len(ids)
+        counts["rows"]["stored"] += len(new)
+        counts["rows"]["merged"] += len(ids) - len(new)
         for unit, number in held.items():
-            self.report.counts[unit]["read"] += number
-            self.report.counts[unit]["stored"] += number
+            counts[unit]["read"] += number
+            counts[unit]["stored"] += number
         if len(scores):
             extremes = pc.min_max(scores.field("score"))
             self.report.saw_scores(extremes["min"].as_py(), extremes["max"].as_py())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,13 @@ class Spool:
         if len(self.waiting) == ROWS_PER_GROUP:
             self._write()
 
-    def add_batch(self, batch: pa.RecordBatch) -> None:
-        """Keep checked rows, plain ones, each of a query of its own that was not there before."""
+    def add_batch(self, batch: pa.RecordBatch, places: Sequence[int], *, plain: bool) -> None:
+        """Keep checked rows, none of which says where it came from: see `add`."""
         self._write()
         self.starts.append(len(self.places))
-        self.places.extend(range(self.queries, self.queries + batch.num_rows))
-        self.plain.extend([1] * batch.num_rows)
-        self.queries += batch.num_rows
+        self.places.extend(places)
+        self.plain.extend([plain] * batch.num_rows)
+        self.queries = max(self.queries, max(places) + 1)
         self.writer.write_batch(batch.append_column(_ORIGIN, pa.nulls(batch.num_rows, pa.string())))
 
     def _write(self) -> None:

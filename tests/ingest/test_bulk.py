@@ -14,6 +14,8 @@ from strategies import examples
 
 from coig_p.ingest.accounting import ImportFailed
 from coig_p.ingest.bulk import CleanRows, clean_rows
+from coig_p.ingest.columns import Rows
+from coig_p.ingest.fields import FormConfig
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
 from coig_p.ingest.readers import Lines
@@ -34,7 +36,7 @@ def outcome(data: bytes, folder: Path, config: ImportConfig, block: int, *, by_r
     folder.mkdir(exist_ok=True)
     path = folder / "x.jsonl"
     path.write_bytes(data)
-    check = (lambda block, score_range: None) if by_rows else clean_rows
+    check = (lambda block, rows, forms: None) if by_rows else clean_rows
     with (
         patch("coig_p.ingest.readers._BLOCK", block),
         patch("coig_p.ingest.readers._LONGEST_LINE", max(block, 2000)),
@@ -55,7 +57,7 @@ def same(data: bytes, folder: Path, config: ImportConfig, block: int = 1 << 20) 
 
 
 def taken_at_once(data: bytes) -> bool:
-    return isinstance(clean_rows(Lines("x", 1, data), (1, 10)), CleanRows)
+    return isinstance(clean_rows(Lines("x", 1, data), Rows((0, 10), "unknown")), CleanRows)
 
 
 ORDINARY = [
@@ -173,6 +175,87 @@ def test_what_stands_between_blocks_is_seen(tmp_path: Path) -> None:
         }
 
 
+def turn(text: str, role: str = "assistant") -> dict[str, str]:
+    return {"role": role, "content": text}
+
+
+ASKED = [turn("助手", "system"), turn("问一", "user"), turn("答一"), turn("问二", "user")]
+SHAPED: list[list[dict[str, Any]]] = [
+    [{"prompt": "问一", "chosen": "好", "rejected": "坏"}],
+    [{"question": "问一", "chosen": "好", "rejected": "坏", "query_id": "a", "domain": "math", "source": None}],
+    [{"prompt": f"问{at // 3}", "chosen": "好", "rejected": f"坏{at % 2}"} for at in range(9)],
+    [{"prompt": "人们说：Human: 你好", "chosen": "Human", "rejected": "用户：你好"}],
+    [{"prompt": [turn("问一", "user")], "chosen": [turn("好")], "rejected": [turn("坏")]}],
+    [{"messages": ASKED, "chosen": [turn("好")], "rejected": [turn("坏")]}] * 2,
+    [
+        {"prompt": [turn(f"问{at // 2}", "user")], "chosen": [turn("好")], "rejected": [turn(f"坏{at}")]}
+        for at in range(5)
+    ]
+    + [{"prompt": ASKED, "chosen": [turn("好")], "rejected": [turn("坏")]}],
+    [
+        {"prompt": "问一", "output": "好", "model": "a", "judge": "j", "score": 8},
+        {"prompt": "问一", "output": "坏", "score": 2},
+    ],
+    [{"query": "问一", "response": "好", "model": "a", "rating": 8.5, "dimension": "d", "judge": None}] * 3,
+    [{"instruction": "问一", "answer": text, "model": "a", "score": 8} for text in "好坏好"],
+    [{"prompt": "问一", "completion": "好", "label": True}, {"prompt": "问一", "completion": "坏", "label": False}],
+    [{"prompt": "问一", "completion": "好", "label": True, "model": "m", "query_id": "x"}] * 2,
+]
+
+
+@pytest.mark.parametrize("rows", SHAPED, ids=range(len(SHAPED)))
+def test_rows_of_other_shapes_are_taken_at_once(rows: list[Any], tmp_path: Path) -> None:
+    data = lines(*rows)
+    assert taken_at_once(data)
+    for block in (1, 100, 1 << 20):
+        at_once = same(data, tmp_path, ImportConfig(domain="chat", score_range=(0, 10)), block)
+        assert json.loads(at_once[0])["accounting"]["rows"]["read"] == len(rows)
+
+
+PAIR, TALK = SHAPED[0][0], SHAPED[5][0]
+SCORED, LABEL = SHAPED[7][0], SHAPED[10][0]
+RARE: list[dict[str, Any]] = [
+    *(
+        PAIR | {"prompt": text}
+        for text in ("", " ", None, "\n\nHuman: 问\n\nAssistant:", "人类：问\n\n助手：", [], ["问"], 5)
+    ),
+    *(
+        PAIR | {"chosen": text}
+        for text in ("坏", "\u3000", "Human: 问\n\nAssistant: 答", "用户：甲\n\n助手：乙", ["好", "很好"])
+    ),
+    *(
+        PAIR | {name: value}
+        for name in ("query", "system", "history", "images", "score_chosen", "id", "more")
+        for value in (None, "x")
+    ),
+    {name: value for name, value in PAIR.items() if name != "rejected"},
+    *(TALK | {"prompt": turns} for turns in (None, [], ASKED, [turn("别的", "user")])),
+    *(TALK | {"messages": ASKED[:at]} for at in range(4)),
+    *(
+        TALK | {"messages": [one]}
+        for one in (turn("x", "tool"), turn("x", "human"), turn("好", "user"), turn(" ", "user"), None)
+    ),
+    *(
+        TALK | {"chosen": answer}
+        for answer in ("好", [], ASKED, [turn("坏")], [turn("")], [turn("好", "gpt")], [turn("好") | {"name": "n"}])
+    ),
+    *(SCORED | {"score": score} for score in (None, "8", 11, 0, -0.0, 1.00001, True, "")),
+    *(SCORED | {name: " "} for name in ("output", "model", "judge", "dimension", "domain")),
+    *(SCORED | {name: "x"} for name in ("label", "winner", "answer", "rationale", "chosen", "sample")),
+    *(LABEL | {"label": label} for label in (None, 1, 0, -1, "true", "good", 0.5)),
+    LABEL | {"score": 5},
+    LABEL | {"completion": [turn("好")]},
+]
+
+
+@pytest.mark.parametrize("rare", RARE, ids=range(len(RARE)))
+def test_rare_rows_of_other_shapes_are_left_to_the_row_by_row_way(rare: Any, tmp_path: Path) -> None:
+    usual = next(one for one in (LABEL, SCORED, TALK, PAIR) if len(one.keys() & rare.keys()) > 1)
+    config = ImportConfig(domain="chat", score_range=(0, 10), on_error="skip", form=FormConfig(keep=("all",)))
+    same(lines(usual, rare, usual | {"domain": "math"}), tmp_path, config)
+    same(lines(rare), tmp_path, config)
+
+
 FEW = st.sampled_from
 ANY = st.one_of(st.none(), st.text(max_size=3), st.integers(-2, 12), st.booleans(), st.just([]), st.just({}))
 TEXT = st.one_of(FEW(["甲", "乙", "\n丙", "a", "b", "j", "math", "chat"]), st.text(max_size=4))
@@ -191,7 +274,7 @@ ROWS = st.lists(
 )
 
 
-@examples(250)
+@examples(150)
 @given(
     rows=ROWS,
     changes=st.lists(
@@ -213,3 +296,53 @@ def test_blocks_and_rows_agree(
         text = text[:at] + letter + text[at:]
     data = text.encode("utf-8", "surrogatepass")
     same(data, tmp_path_factory.mktemp("bulk"), ImportConfig(on_error="skip" if skip else "fail"), block)
+
+
+PROMPT, OPTIONAL = (
+    FEW(["问一", "问二", "Human: x", "\n甲", " "]),
+    {
+        "query_id": FEW([None, "a", "b", ""]),
+        "domain": FEW([None, "math", "chat", "Bad"]),
+        "model": FEW([None, "a", "b"]),
+        "judge": FEW([None, "j", "k"]),
+    },
+)
+TURNS = st.lists(st.builds(turn, PROMPT, FEW(["user", "user", "assistant", "system"])), min_size=1, max_size=3)
+ONE_ROW = st.one_of(
+    st.fixed_dictionaries(
+        {"prompt": PROMPT, "chosen": TEXT, "rejected": TEXT},
+        optional={name: OPTIONAL[name] for name in ("query_id", "domain")},
+    ),
+    st.fixed_dictionaries(
+        {
+            "prompt": TURNS,
+            "chosen": TEXT.map(lambda text: [turn(text)]),
+            "rejected": TEXT.map(lambda text: [turn(text)]),
+        }
+    ),
+    st.fixed_dictionaries({"prompt": PROMPT, "output": TEXT, "score": FEW([1, 2.5, 11, None])}, optional=OPTIONAL),
+    st.fixed_dictionaries({"prompt": PROMPT, "completion": TEXT, "label": st.booleans()}, optional=OPTIONAL),
+)
+
+
+@examples(100)
+@given(
+    groups=st.lists(st.lists(ONE_ROW, max_size=6), max_size=3),
+    sort=st.booleans(),
+    block=FEW([1, 200, 1 << 20]),
+    skip=st.booleans(),
+    domain=FEW([None, "chat"]),
+)
+def test_blocks_and_rows_agree_in_every_shape(
+    groups: Any, sort: bool, block: int, skip: bool, domain: str | None, tmp_path_factory: Any
+) -> None:
+    rows = [row for group in groups for row in group]
+    if sort:  # rows of one shape side by side
+        rows.sort(key=sorted)
+    config = ImportConfig(
+        domain=domain,
+        default_domain=None if domain else "math",
+        score_range=(0, 10),
+        on_error="skip" if skip else "fail",
+    )
+    same(lines(*rows), tmp_path_factory.mktemp("shapes"), config, block)
