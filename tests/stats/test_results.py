@@ -21,7 +21,7 @@ SHARE = {"n", "share", "low", "high"}
 DISTRIBUTION = {"n", "mean", "min", "p10", "p25", "p50", "p75", "p90", "p99", "max", "bins"}
 SUMMARY = [
     *COUNTS, "pairs_per_query", "splits", "combinations", "ties_share", "lengths", "margins", "chosen_longer",
-    "equal_length", "models", "judges", "second_judge",
+    "equal_length", "models", "judges", "second_judge", "conversations", "turns", "with_tools",
 ]  # fmt: skip
 
 
@@ -51,6 +51,12 @@ def test_statistics_come_back_from_what_they_are_as_json() -> None:
     found = statistics(BUNDLED, PairConfig(strategy="best_worst", judges=tuple(store_info(BUNDLED).judges)))
     assert Statistics.from_dict(found.to_dict()) == found
     assert Statistics.from_json(found.to_json()).to_json() == found.to_json()
+    # Of a release that was made before there were conversations.
+    told = found.to_dict()
+    for part in (told["total"], *told["domains"].values()):
+        for name in ("conversations", "turns", "with_tools"):
+            del part[name]
+    assert Statistics.from_dict(told) == found
 
 
 def test_a_sweep_as_json_has_the_shape_that_docs_describe() -> None:
