@@ -11,8 +11,6 @@ from coig_p.ingest.turns import said, split_answer
 from coig_p.ingest.values import Rejected
 from coig_p.schema import OVERALL
 
-__all__ = ["flat", "put_answer", "put_query", "scores_of"]
-
 
 def flat(row: Fields) -> Shaped:
     """One response, or one score of a response; without a text or a query it is for an answer of another row."""
