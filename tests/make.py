@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from coig_p.core.atomic import atomic_directory
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store import writing
-from coig_p.store.manifest import Manifest
-from coig_p.store.writing import Part, write_store
+from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.reading import conformed
+from coig_p.store.writing import Part, describe_file, write_store
 
 Row = dict[str, Any]
 Rows = list[Row]
+
+
+def completed(rows: Rows) -> Rows:
+    """The rows with every column of RAW_SCHEMA: what they do not have is null, and sample 0."""
+    return pa.RecordBatch.from_pylist([_numbered(row) for row in rows], schema=RAW_SCHEMA).to_pylist()
+
+
+def _numbered(row: Row) -> Row:
+    answers = row["responses"]
+    return row | {"responses": answers and [{"sample": 0, **answer} for answer in answers]}
 
 
 def make_rows(queries: Mapping[str, int], seed: int = 0) -> list[Row]:
@@ -49,7 +62,7 @@ def make_rows(queries: Mapping[str, int], seed: int = 0) -> list[Row]:
                     "comparisons": None,
                 }
             )
-    return rows
+    return completed(rows)
 
 
 def make_store(
@@ -59,7 +72,7 @@ def make_store(
     domains = dict.fromkeys(row["domain"] for row in rows)
     parts = []
     for domain in domains:
-        own = [row for row in rows if row["domain"] == domain]
+        own = completed([row for row in rows if row["domain"] == domain])
         parts.append(Part(domain, "train", len(own), [pa.RecordBatch.from_pylist(own, schema=RAW_SCHEMA)]))
     with (
         mock.patch.object(writing, "ROWS_PER_SHARD", rows_per_shard),
@@ -67,6 +80,44 @@ def make_store(
         atomic_directory(path) as root,
     ):
         write_store(root, parts, Manifest(score_range=(1, 10), default_threshold=default_threshold, tool="test"))
+    return path
+
+
+def make_old_store(path: Path, rows: list[Row], *, rows_per_shard: int = 10) -> Path:
+    """Write a store of schema version 1, as packages of that version did: its columns, and counts of these alone."""
+    columns = RAW_SCHEMAS[1]
+    files, domains = [], list(dict.fromkeys(row["domain"] for row in rows))
+    with atomic_directory(path) as root:
+        for domain in domains:
+            own = completed([row for row in rows if row["domain"] == domain])
+            shards = [own[at : at + rows_per_shard] for at in range(0, len(own), rows_per_shard)]
+            (root / "data" / domain).mkdir(parents=True)
+            for index, shard in enumerate(shards):
+                name = f"data/{domain}/train-{index:05d}-of-{len(shards):05d}.parquet"
+                batch = conformed(pa.RecordBatch.from_pylist(shard, schema=RAW_SCHEMA), columns)
+                with pq.ParquetWriter(root / name, columns, compression="zstd", write_page_index=True) as writer:
+                    writer.write_table(pa.Table.from_batches([batch]), row_group_size=4)
+                answers = [answer for row in shard for answer in row["responses"] or ()]
+                counts = {
+                    "rows": len(shard),
+                    "queries": len(shard),
+                    "responses": len(answers),
+                    "scores": sum(len(answer["scores"] or ()) for answer in answers),
+                    "comparisons": sum(len(row["comparisons"] or ()) for row in shard),
+                }
+                files.append(describe_file(root, name, "data", domain=domain, split="train", **counts))
+        manifest = Manifest(
+            score_range=(1, 10),
+            default_threshold=2,
+            tool="coig-p 0.9.0",
+            schema_version=1,
+            domains=tuple(domains),
+            files=tuple(files),
+        )
+        (root / "README.md").write_text(writing.store_readme(manifest), encoding="utf-8")
+        readme = describe_file(root, "README.md", "readme")
+        manifest = replace(manifest, files=(*files, readme))
+        (root / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return path
 
 
@@ -95,4 +146,4 @@ def twin() -> Rows:
                 "comparisons": None,
             }
         )
-    return rows
+    return completed(rows)

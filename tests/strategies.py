@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
+from make import completed
 
 from coig_p.pairs.config import AGGREGATIONS, LABELS
 
@@ -132,7 +133,7 @@ def raw_rows(
                 "comparisons": _comparisons(draw, draw(st.sampled_from(comparison_grids)), len(responses)),
             }
         )
-    return rows
+    return completed(rows)
 
 
 def extreme_rows() -> st.SearchStrategy[list[Row]]:
@@ -166,7 +167,7 @@ def many_dimension_rows(draw: st.DrawFn) -> list[Row]:
                 "comparisons": _comparisons(draw, draw(st.sampled_from(COMPARISON_GRIDS)), len(responses)),
             }
         )
-    return rows
+    return completed(rows)
 
 
 def pair_options(

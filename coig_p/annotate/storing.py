@@ -89,7 +89,8 @@ def _row(
             if found.score is None:
                 _lacks(lacks, missing, JUDGE, query, found, model=author.name, judge=name)
             else:
-                scores.append({"judge": name, "dimension": "overall", "score": found.score})
+                given = {"judge": name, "dimension": "overall", "score": found.score}
+                scores.append(given | {"rationale": found.text})  # all that it said, its score among it
         responses.append({"model": author.name, "text": answer.text, "scores": scores})
     about = {"query_id": query.query_id, "domain": query.domain, "query": query.query, "source": query.source}
     return about | {"responses": responses}

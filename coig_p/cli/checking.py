@@ -139,7 +139,7 @@ def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
         return
     for id, rule in rules.items():
         options = "".join(f"; {name} = {value}" for name, value in rule.options.items())
-        click.echo(f"{rule.severity:8} {id:24} {'+'.join(rule.scope):15} {rule.why}{options}")
+        click.echo(f"{rule.severity:8} {id:24} {'+'.join(rule.scope):20} {rule.why}{options}")
 
 
 def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, same_options: str) -> None:

@@ -43,10 +43,10 @@ def info(store: Path, json_: bool) -> None:
     if json_:
         click.echo(json_text(found.to_dict()))
         return
-    names = ["queries", "responses", "scores", "comparisons", "pairs"]
+    names = found.shown()
     every = {**found.domains, "all": found.total}
     rows = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in every.items()]
-    click.echo(table(["domain", *names], rows))
+    click.echo(table(["domain", *(name.replace("_", " ") for name in names)], rows))
     click.echo(f"pairs at the default threshold of {found.default_threshold:g}; splits: {', '.join(found.splits)}")
     for kind, unit, given in (("model", "responses", found.models), ("judge", "judgements", found.judges)):
         click.echo()
@@ -116,6 +116,11 @@ def _print_statistics(found: Statistics) -> None:
         f"{kinds.same_text:,} hold one text twice, {kinds.ties:,} are ties, {kinds.below_threshold:,} lie "
         f"below, {kinds.left_out:,} are left out by strategy or draw"
     )
+    if total.conversations:
+        click.echo(
+            f"{total.conversations:,} queries are conversations, of {total.turns:,} turns; "
+            f"{total.with_tools:,} have tools or more than text"
+        )
     quantiles = ["mean", "min", "p10", "p50", "p90", "p99", "max"]
     lengths = {name: getattr(total.lengths, name) for name in ("query", "response", "chosen", "rejected")}
     spread = {f"{kind} length": of for kind, of in lengths.items()} | {"margin": total.margins}

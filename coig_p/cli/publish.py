@@ -171,6 +171,7 @@ def publish(
         )
     if version is None:
         raise click.UsageError("Missing option '--version'.")
+    say_older_schema(store)
     if is_release(store):
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
     made = _Making(version, repo_id or ".", options)
@@ -265,6 +266,16 @@ def is_release(folder: Path) -> bool:
 
     manifest = Store.open(folder, check_sizes=False).manifest
     return bool(manifest.release) or any(file.role == "pairs" for file in manifest.files)
+
+
+def say_older_schema(folder: Path) -> None:
+    """Where a store or release is of an older schema version, say what today's adds."""
+    from coig_p.publish.release import older_schema_note
+    from coig_p.store.store import Store
+
+    note = older_schema_note(Store.open(folder, check_sizes=False).manifest)
+    if note:
+        click.echo(printable(note), err=True)
 
 
 def print_folder(folder: Path, version: str, json_: bool) -> None:

@@ -10,6 +10,7 @@ other (a traditional character, a combining mark, ...) goes through the definiti
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -22,6 +23,17 @@ CodePoints = npt.NDArray[np.uint32]
 
 # Simplified characters that OpenCC's phrases change in company, as in 藉口 and 深沈.
 _CHANGED_IN_PHRASES = frozenset("沈坏哩覆藉瞭甦衹")
+# One word's spellings that OpenCC leaves apart, since only some of its meanings are simplified, or since a phrase
+# says otherwise, as in 看著, 狼藉 and 乾坤. Where texts are compared each counts as the one that simplified text has.
+_VARIANTS = dict(
+    zip(
+        "著藉覆瞭乾徵沈馀锺麽於衹祇甦祕迳劄讬谘钜麹氾脩蒐陞昇剋釐夥彷",
+        "着借复了干征沉余钟么于只只苏秘径札托咨巨曲泛修搜升升克厘伙仿",
+        strict=True,
+    )
+)
+_VARIATION_SELECTORS = (range(0x180B, 0x180E), range(0x180F, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+_VARIATION = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _TABLED = (range(0x10000), range(0x1F000, 0x1FB00))  # the basic plane, and emoji
 _DROPPED, _UNDECIDED = 0, 0xFFFFFFFF
 _CHARACTERS_AT_ONCE = 1 << 22
@@ -30,11 +42,14 @@ _CHARACTERS_AT_ONCE = 1 << 22
 def comparison_form(text: str) -> str:
     """NFKC, lower case, traditional to simplified, without punctuation, space and invisible characters.
 
-    Symbols such as + and = stay, as they do in "1+1=2". So do letters of every script.
+    Symbols such as + and = stay, as they do in "1+1=2". So do letters of every script. Variation selectors,
+    which choose between shapes of one character, do not count.
     """
+    text = _VARIATION.sub("", text)
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     # Once more: without a space between them, a letter and an accent may become one.
-    return unicodedata.normalize("NFKC", "".join(filter(_is_compared, to_simplified(folded))))
+    compared = "".join(_VARIANTS.get(letter, letter) for letter in to_simplified(folded) if _is_compared(letter))
+    return unicodedata.normalize("NFKC", compared)
 
 
 def comparison_forms(texts: Sequence[str]) -> list[str]:
@@ -103,8 +118,10 @@ def _table() -> CodePoints:
     for (code, lower), converted in zip(folded.items(), simplified, strict=True):
         compared = "".join(filter(_is_compared, lower))
         if converted == lower and len(compared) <= 1 and not _CHANGED_IN_PHRASES & set(lower):
-            table[code] = ord(compared) if compared else _DROPPED
+            table[code] = ord(_VARIANTS.get(compared, compared)) if compared else _DROPPED
     table[0x0A] = _DROPPED
+    for codes in _VARIATION_SELECTORS:
+        table[codes] = _DROPPED
     return table
 
 

@@ -22,13 +22,19 @@ from coig_p.core.progress import Advance
 from coig_p.dedup.shingles import shingles
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.readers import data_files, find_inputs, read_rows
+from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.conversations import contents
 from coig_p.store.locate import download_repository
 from coig_p.store.manifest import MANIFEST
+from coig_p.store.reading import part_of
 from coig_p.store.store import Store
 from coig_p.validation.findings import Report, make_findings, ordered, redacted
 from coig_p.validation.rules import Rule
 
 _SHOWN = 40
+_READ = without(
+    part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "responses"), {"extra", "sample", "scores"}
+)
 
 
 @dataclass(frozen=True)
@@ -127,10 +133,11 @@ def read_benchmarks(names: Sequence[str | Path], config: ContaminationConfig) ->
 
 
 def _read_store(store: Store, name: str, found: Benchmark) -> None:
-    for batch in store.batches():
-        for row in batch.select(["query_id", "query", "responses"]).to_pylist():
+    for batch in store.batches(schema=_READ):
+        rows = batch.select(["query_id", "responses"]).to_pylist()
+        for row, said in zip(rows, contents(batch).to_pylist(), strict=True):
             where = f"{Path(name).name}:{row['query_id']}"
-            found.prompts.append((row["query"], where))
+            found.prompts.append((said, where))
             found.answers.extend((response["text"], where) for response in row["responses"])
 
 
@@ -198,8 +205,9 @@ def find_contamination(
     """Queries that hold a benchmark's prompt and responses that hold its answer, as findings (errors)."""
     prompts, answers = _Texts(benchmark.prompts, config), _Texts(benchmark.answers, config)
     found = []
-    for batch in chain.from_iterable(map(store.batches, domains)) if domains else store.batches():
-        queries = batch.column("query").to_pylist()
+    read = [store.batches(domain, schema=_READ) for domain in domains] or [store.batches(schema=_READ)]
+    for batch in chain.from_iterable(read):
+        queries = contents(batch).to_pylist()
         rows = batch.select(["domain", "query_id"]).to_pylist()
         for at, share, where in prompts.find(queries):
             found.append(rows[at] | {"excerpt": _excerpt(share, where, queries[at])})

@@ -19,6 +19,9 @@ from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
 from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
 from coig_p.errors import UsageError
+from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.conversations import contents
+from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.store import Store
 
@@ -26,6 +29,10 @@ REASON = "duplicate"
 """What goes with a query that another one stays for is counted under this name."""
 
 _STEP = "dedup"
+_READ = without(
+    part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "responses"),
+    {"extra", "sample", "text", "dimension", "rationale"},
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class DedupConfig:
 def read_queries(store: Store, advance: Advance = lambda queries: None, against: Sequence[Store] = ()) -> Queries:
     """Every query's id, domain, comparison form, and how many of its responses have a score.
 
+    The form of a conversation is that of its contents, without names of roles.
+
     Args:
         against: stores whose queries come after, to be compared with.
     """
@@ -72,10 +81,10 @@ def read_queries(store: Store, advance: Advance = lambda queries: None, against:
 
 
 def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> None:
-    for batch in store.batches():
+    for batch in store.batches(schema=_READ):
         found.ids.extend(prefix + one for one in batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
-        found.forms.extend(comparison_forms(batch.column("query").to_pylist()))
+        found.forms.extend(comparison_forms(contents(batch).to_pylist()))
         found.scored.extend(_scored(batch.column("responses")).tolist())
         advance(batch.num_rows)
 

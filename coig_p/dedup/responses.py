@@ -18,6 +18,8 @@ from coig_p.dedup.clusters import Summary, components
 from coig_p.dedup.minhash import NUM_PERM, check_seed, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.errors import UsageError
+from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, dropped_before, rewrite_store
 from coig_p.store.store import Store
 
@@ -29,20 +31,22 @@ DUPLICATE_RESPONSES = pa.schema(
         ("response", pa.int64()),
         ("model", pa.string()),
         ("survivor", pa.string()),
+        ("survivor_response", pa.int64()),
         ("similarity", pa.float64()),
         ("method", pa.string()),
     ]
 )
 """One row for each member of a cluster of two or more, the survivor among them.
 
-`response` is its place in the query's responses, `survivor` the model that stays, `similarity` the
-exact Jaccard to its answer.
+`response` is its place in the query's responses, `survivor` the model whose answer stays and
+`survivor_response` its place, `similarity` the exact Jaccard to it.
 """
 
 REASON = "similar-response"
 """What goes with an answer that another model gave as well is counted under this name."""
 
 _STEP = "dedup_responses"
+_READ = without(part_of(RAW_SCHEMA, "query_id", "domain", "responses"), {"extra", "dimension", "rationale"})
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,11 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
     """Clusters of near-identical responses within a query, as a table of DUPLICATE_RESPONSES.
 
     Clusters are connected components, as with queries; the response with the most scores stays, then
-    the model that comes first by name.
+    the model that comes first by name, then its first sample.
     """
     found: list[dict[str, Any]] = []
     clusters = 0
-    for batch in store.batches():
+    for batch in store.batches(schema=_READ):
         rows = batch.select(["domain", "query_id", "responses"]).to_pylist()
         answers = [
             (row, at, response) for row, whole in enumerate(rows) for at, response in enumerate(whole["responses"])
@@ -90,7 +94,9 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
         for at in np.flatnonzero(np.bincount(label, minlength=1)[label] > 1).tolist():
             members.setdefault(int(label[at]), []).append(at)
         for group in members.values():
-            group.sort(key=lambda at: (-len(answers[at][2]["scores"]), answers[at][2]["model"]))
+            group.sort(
+                key=lambda at: (-len(answers[at][2]["scores"]), answers[at][2]["model"], answers[at][2]["sample"])
+            )
             similarity = jaccard(forms, np.array([(group[0], at) for at in group], np.int64), config.n)
             for at, share in zip(group, similarity.tolist(), strict=True):
                 row, place, response = answers[at]
@@ -102,6 +108,7 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
                         "response": place,
                         "model": response["model"],
                         "survivor": answers[group[0]][2]["model"],
+                        "survivor_response": answers[group[0]][1],
                         "similarity": share,
                         "method": "minhash",
                     }
@@ -127,10 +134,10 @@ def _alike(forms: list[str], row: Any, config: ResponseConfig) -> Pairs:
 
 def _in_one_order(table: pa.Table) -> pa.Table:
     """By domain and query, clusters numbered as they come: whatever the shards' order was."""
-    order = [("domain", "ascending"), ("query_id", "ascending"), ("survivor", "ascending")]
-    # sort_by is not stable on its own; who stays is known by similarity 1 and the name.
-    table = table.sort_by([*order, ("model", "ascending"), ("response", "ascending")])
-    keys = list(zip(*(table.column(name).to_pylist() for name in ("domain", "query_id", "survivor")), strict=True))
+    cluster = ("domain", "query_id", "survivor", "survivor_response")
+    # sort_by is not stable on its own.
+    table = table.sort_by([(name, "ascending") for name in (*cluster, "model", "response")])
+    keys = list(zip(*(table.column(name).to_pylist() for name in cluster), strict=True))
     number: dict[Any, int] = {}
     numbers = [number.setdefault(key, len(number)) for key in keys]
     return table.set_column(0, DUPLICATE_RESPONSES.field(0), pa.array(numbers, pa.int64()))
@@ -138,7 +145,7 @@ def _in_one_order(table: pa.Table) -> pa.Table:
 
 def response_summary(store: Store, duplicates: pa.Table) -> Summary:
     """How many clusters there are, how large, and what would go, in all and by domain."""
-    gone = (row["domain"] for row in duplicates.to_pylist() if row["model"] != row["survivor"])
+    gone = (row["domain"] for row in duplicates.to_pylist() if row["response"] != row["survivor_response"])
     responses = sum(file.responses or 0 for file in store.data_files())
     return Summary.of("responses", responses, duplicates.column("cluster").to_pylist(), gone)
 
@@ -162,7 +169,7 @@ def dedup_responses(
     """
     changes: dict[tuple[str, str], Change] = defaultdict(Change)
     for row in duplicates.to_pylist():
-        if row["model"] != row["survivor"]:
+        if row["response"] != row["survivor_response"]:
             changes[row["domain"], row["query_id"]].responses[row["response"]] = REASON
 
     def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:

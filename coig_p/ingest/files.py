@@ -32,8 +32,9 @@ from coig_p.ingest.config import (
 )
 from coig_p.ingest.fields import Survey
 from coig_p.ingest.forms import detect
-from coig_p.ingest.intake import Intake, shaped
+from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
+from coig_p.ingest.row import shaped
 from coig_p.ingest.survey import score_range, survey
 from coig_p.schema import UNITS
 from coig_p.store.manifest import Manifest

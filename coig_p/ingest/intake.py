@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -25,11 +25,9 @@ from coig_p.ingest.accounting import (
 )
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
-from coig_p.ingest.fields import FormConfig
-from coig_p.ingest.forms import shape
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
-from coig_p.ingest.readers import RawRow
+from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.values import (
     Rejected,
@@ -50,7 +48,7 @@ from coig_p.ingest.values import (
 )
 from coig_p.schema import COMPARISON_TYPE, OVERALL, RESPONSE_TYPE, SCORE_TYPE, UNITS, domain_problem
 
-__all__ = ["ImportConfig", "Intake", "Row", "shaped"]
+__all__ = ["ImportConfig", "Intake"]
 
 _NO_RESPONSES = "missing. If rows have another shape, name it with --format, or its fields with --map"
 _FIELDS = {
@@ -58,46 +56,6 @@ _FIELDS = {
     "scores.": frozenset(part.name for part in SCORE_TYPE),
     "comparisons.": frozenset(part.name for part in COMPARISON_TYPE),
 }
-
-
-class Row(NamedTuple):
-    """A row on its way through the checks.
-
-    Attributes:
-        value: in the nested shape; `raw` is as the file has it.
-        problem: why it could not be read or brought into that shape.
-        textual: every value of the file is text.
-    """
-
-    file: str
-    line: int
-    value: Any
-    problem: Rejected | None
-    raw: Any
-    upstream: Callable[[str], str]
-    ignored: Collection[str]
-    textual: bool
-
-
-def shaped(row: RawRow, form: str, config: FormConfig) -> Row:
-    """A row of a file in the nested shape, with what says where its values came from."""
-    whole = Row(
-        file=row.file,
-        line=row.line,
-        value=row.value,
-        problem=None if row.problem is None else Rejected("", *row.problem),
-        raw=row.value,
-        upstream=lambda field: field,
-        ignored=(),
-        textual=row.textual,
-    )
-    if row.problem is not None or not isinstance(row.value, dict):
-        return whole
-    try:
-        found = shape(row.value, form, config, textual=row.textual)
-    except Rejected as rejected:
-        return whole._replace(problem=rejected)
-    return whole._replace(value=found.value, upstream=found.upstream, ignored=found.ignored)
 
 
 class _Seen(NamedTuple):

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig
+from coig_p.schema import RAW_SCHEMAS
 from coig_p.stats.batch import Observed
 from coig_p.stats.counts import StatisticsCounts
 from coig_p.stats.results import Statistics
 from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thresholds
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.reading import conformed
 from coig_p.store.store import Store, shard_batches
 from coig_p.validation import Report, Rule
-from coig_p.validation.gate import Checked
+from coig_p.validation.gate import CHECKED, Checked
 
 _ROWS_AT_ONCE = 256  # queries that are counted together
 
@@ -114,10 +116,11 @@ def _observe_shard(
     seen = _Seen.nothing(manifest, rules, pairs, thresholds)
     asked = sorted({0.0, *thresholds} | ({pairs.threshold} if pairs.threshold is not None else set()))
     memory = 0
-    for group in shard_batches(root, file, None):
-        memory += group.nbytes
+    for group in shard_batches(root, file, None, RAW_SCHEMAS[manifest.schema_version]):
+        memory += group.nbytes  # of the columns that the shard has
+        seen_of = conformed(group, CHECKED)
         for begin in range(0, group.num_rows, _ROWS_AT_ONCE):
-            batch = Observed(group.slice(begin, _ROWS_AT_ONCE), asked)
+            batch = Observed(seen_of.slice(begin, _ROWS_AT_ONCE), asked)
             seen.checked.add(batch)
             seen.counted.add(batch, str(file.domain), str(file.split))
             seen.swept.add(batch)

@@ -32,9 +32,9 @@ from coig_p.publish.one_pass import observe_store
 from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
 from coig_p.report.figures import statistics_plots, sweep_plots
-from coig_p.schema import RAW_SUFFIX, row_schema
+from coig_p.schema import RAW_SUFFIX, SCHEMA_VERSION, row_schema
 from coig_p.store.conversations import transcript
-from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
 from coig_p.store.writing import describe_file
@@ -66,6 +66,21 @@ class ReleaseConfig:
     against: Sequence[str | Path] = ()
     num_proc: int = 1
     repo: str = "."
+
+
+def older_schema_note(manifest: Manifest) -> str | None:
+    """What publishing says of a store, or a release, of an older schema version; None where it is of today's.
+
+    Its shards are copied as they are, so its release has the older version too.
+    """
+    if manifest.schema_version >= SCHEMA_VERSION:
+        return None
+    return (
+        f"Its schema version is {manifest.schema_version}, and it is published as it is. Version {SCHEMA_VERSION} adds "
+        "the turns of conversations (messages, tools), several answers of one model to a query (sample), what judges "
+        "said (rationale) and other fields (extra, meta). To have them import its files again; coigp clean and coigp "
+        f"dedup write version {SCHEMA_VERSION} as well"
+    )
 
 
 def write_release(

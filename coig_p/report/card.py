@@ -27,7 +27,7 @@ import pyarrow as pa
 from coig_p.core.markdown import block, cell, table
 from coig_p.errors import DataError, UnknownNameError
 from coig_p.report.licences import HUB_LICENCES
-from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, RAW_SUFFIX
+from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMAS, RAW_SUFFIX
 from coig_p.stats.results import Statistics, described
 from coig_p.stats.sweep import Sweep
 from coig_p.store.manifest import Manifest
@@ -146,12 +146,31 @@ def read_card_info(store: Path) -> CardInfo:
         raise DataError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    given = _hoisted(given)
     problems = [f"{name} is not filled in" for name in REQUIRED if _is_blank(given.get(name))]
     values = _fields(given, "", problems)
     values["chinese"] = _fields(values.get("chinese", {}), "chinese.", problems)
     if problems:
         raise DataError(f"{path}: {'; '.join(problems)}")
     return CardInfo(**values)
+
+
+def _hoisted(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, with those that stand below a [[...]], where TOML takes them for its own, among the card's.
+
+    The template had them there, to be used by removing a "#". What is also above, or a field of both, stays.
+    """
+    fields_of: dict[str, Any] = dict(given)
+    for name in _TABLES:
+        rows = given.get(name)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            continue
+        fields_of[name] = kept = []
+        for row in rows:
+            stray = [part for part in row if part in _KNOWN and part not in (*_TABLES[name], *_MORE[name], *fields_of)]
+            fields_of |= {part: row[part] for part in stray}
+            kept.append({part: value for part, value in row.items() if part not in stray})
+    return fields_of
 
 
 def _fields(given: Mapping[str, Any], within: str, problems: list[str]) -> dict[str, Any]:
@@ -310,6 +329,7 @@ def _metadata(facts: CardFacts) -> Any:
         tags=list(dict.fromkeys(["preference", "dpo", "rlhf", "reward-model", "chinese", "coig-p", *info.tags])),
     )
     configs, infos = MetadataConfigs(), DatasetInfosDict()
+    raw = RAW_SCHEMAS[facts.manifest.schema_version]
     for config in facts.configs:
         patterns = [
             {"split": split, "path": of_split[0] if len(of_split) == 1 else list(of_split)}
@@ -320,7 +340,7 @@ def _metadata(facts: CardFacts) -> Any:
         for split in config.files:
             splits.add(SplitInfo(split, num_bytes=config.memory[split], num_examples=config.rows[split]))
         infos[config.name] = DatasetInfo(
-            features=Features.from_arrow_schema(RAW_SCHEMA if config.raw else facts.pair_columns),
+            features=Features.from_arrow_schema(raw if config.raw else facts.pair_columns),
             splits=splits,
             download_size=sum(config.size.values()),
             dataset_size=sum(config.memory.values()),

@@ -24,6 +24,7 @@ from coig_p.pairs.kernel import (
 )
 from coig_p.pairs.labels import Responses
 from coig_p.stats.agreement import verdicts
+from coig_p.store.conversations import content_lengths
 
 
 class Observed:
@@ -53,8 +54,8 @@ class Observed:
 
     @cached_property
     def query_lengths(self) -> Ints:
-        """Q: characters, 0 where there is no text."""
-        return _lengths(self.batch.column("query"))
+        """Q: characters of the query, or of the contents of a conversation's turns; 0 where there is no text."""
+        return content_lengths(self.batch)
 
     @cached_property
     def lengths(self) -> Ints:

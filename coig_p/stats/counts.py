@@ -19,12 +19,14 @@ import pyarrow.compute as pc
 from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.labels import Names
+from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import VERDICTS, offsets
 from coig_p.stats.batch import Observed
 from coig_p.stats.distribution import distribution
 from coig_p.stats.intervals import Moments, moments, moments_by, no_moments, share
 from coig_p.stats.judges import JudgeCounts, ModelCounts, verdict_moments, verdict_shares
 from coig_p.stats.results import CombinationCounts, Counts, DomainStatistics, Lengths, Statistics
+from coig_p.store.conversations import conversation_masks
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -108,6 +110,7 @@ class DomainCounts:
     """Counts of a part of one domain, or of several together; they add up."""
 
     splits: dict[str, Counter[str]] = field(default_factory=dict)
+    turns: Counter[str] = field(default_factory=Counter)
     combinations: Counter[str] = field(default_factory=Counter)
     lengths: dict[str, Counter[int]] = field(default_factory=lambda: {kind: Counter() for kind in LENGTHS})
     margins: Counter[float] = field(default_factory=Counter)
@@ -121,6 +124,7 @@ class DomainCounts:
         """Take in what was counted elsewhere."""
         for split, counts in other.splits.items():
             self.splits.setdefault(split, Counter()).update(counts)
+        self.turns.update(other.turns)
         self.combinations.update(other.combinations)
         for kind, lengths in other.lengths.items():
             self.lengths[kind].update(lengths)
@@ -143,6 +147,12 @@ class DomainCounts:
             comparisons=len(observed.comparisons),
             pairs=len(pairs.query),
             queries_with_pairs=len(np.unique(pairs.query)),
+        )
+        conversations, with_tools = conversation_masks(observed.batch)
+        self.turns.update(
+            conversations=int(conversations.sum()),
+            turns=len(observed.batch.column("messages").flatten()),
+            with_tools=int(with_tools.sum()),
         )
         self.combinations.update(observed.combinations(config)._asdict())
         values, number = np.unique(pairs.margin, return_counts=True)
@@ -233,6 +243,9 @@ class DomainCounts:
             models={name: model.result() for name, model in sorted(self.models.items())},
             judges={name: judge.result() for name, judge in sorted(self.judges.items())},
             second_judge=verdict_shares(self.second),
+            conversations=self.turns["conversations"],
+            turns=self.turns["turns"],
+            with_tools=self.turns["with_tools"],
         )
 
 
@@ -244,6 +257,6 @@ def _times(names: Names) -> list[tuple[str, int]]:
 
 def _count_shard(root: Path, config: PairConfig, file: StoreFile) -> StatisticsCounts:
     counted = StatisticsCounts(config)
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, threads=False):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False):
         counted.add(Observed(batch), str(file.domain), str(file.split))
     return counted

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coig_p.core.html import html_table
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_pairs
+from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.results import flat_frame, numbers, plain
 from coig_p.store.store import Store
 
@@ -19,13 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InfoCounts:
-    """How many there are; pairs at the store's default threshold."""
+    """How many there are; pairs at the store's default threshold.
+
+    Attributes:
+        conversations: queries that are more than one user's text: turns before the response, or tools.
+        with_tools: queries with tool definitions, or a turn or an answer with more in it than text.
+    """
 
     queries: int
     responses: int
     scores: int
     comparisons: int
     pairs: int
+    conversations: int = 0
+    with_tools: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,9 +70,15 @@ class StoreInfo:
 
     def _repr_html_(self) -> str:
         every = {**self.domains, "all": self.total}
-        rows = [[domain, *asdict(counts).values()] for domain, counts in every.items()]
+        names = self.shown()
+        rows = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in every.items()]
         title = f"{self.store}: pairs at threshold {self.default_threshold:g}"
-        return html_table(title, ["domain", "queries", "responses", "scores", "comparisons", "pairs"], rows)
+        return html_table(title, ["domain", *names], rows)
+
+    def shown(self) -> list[str]:
+        """The counts that a table shows: of conversations and tools only where there are any."""
+        more = ("conversations", "with_tools")
+        return [one.name for one in fields(InfoCounts) if one.name not in more or getattr(self.total, one.name)]
 
 
 def store_info(path: str | Path) -> StoreInfo:
@@ -86,7 +100,9 @@ def store_info(path: str | Path) -> StoreInfo:
             responses=sum(file.responses or 0 for file in files),
             scores=sum(file.scores or 0 for file in files),
             comparisons=sum(file.comparisons or 0 for file in files),
-            pairs=sum(len(find_pairs(batch, config).query) for batch in store.batches(domain)),
+            pairs=sum(len(find_pairs(batch, config).query) for batch in store.batches(domain, schema=PAIRING_SCHEMA)),
+            conversations=manifest.conversations(domain),
+            with_tools=manifest.with_tools(domain),
         )
     return StoreInfo(
         store=str(path),
@@ -96,11 +112,7 @@ def store_info(path: str | Path) -> StoreInfo:
         splits=tuple(manifest.splits()),
         domains=domains,
         total=InfoCounts(
-            queries=sum(counts.queries for counts in domains.values()),
-            responses=sum(counts.responses for counts in domains.values()),
-            scores=sum(counts.scores for counts in domains.values()),
-            comparisons=sum(counts.comparisons for counts in domains.values()),
-            pairs=sum(counts.pairs for counts in domains.values()),
+            **{one.name: sum(getattr(counts, one.name) for counts in domains.values()) for one in fields(InfoCounts)}
         ),
         models=dict(manifest.models),
         judges=dict(manifest.judges),

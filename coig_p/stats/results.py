@@ -70,7 +70,10 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths in characters: of every query and response, and of those in pairs."""
+    """Lengths in characters: of every query and response, and of those in pairs.
+
+    A conversation is as long as the contents of its turns.
+    """
 
     query: Distribution
     response: Distribution
@@ -136,6 +139,9 @@ class DomainStatistics(Counts):
         equal_length: pairs whose texts do not.
         models, judges: by name, sorted.
         second_judge: all judges' verdicts, at the threshold.
+        conversations: queries that are more than one user's text: turns before the response, or tools.
+        turns: of all conversations together.
+        with_tools: queries with tool definitions, or a turn or an answer with more in it than text.
     """
 
     pairs_per_query: float | None
@@ -149,6 +155,9 @@ class DomainStatistics(Counts):
     models: Mapping[str, ModelStatistics]
     judges: Mapping[str, JudgeStatistics]
     second_judge: SecondJudge
+    conversations: int = 0
+    turns: int = 0
+    with_tools: int = 0
 
     def __repr__(self) -> str:
         return f"DomainStatistics({numbers(self)})"

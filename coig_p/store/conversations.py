@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.arrays import Ints as Lengths
 from coig_p.core.arrays import Mask
 
 CALLS = "tool_calls"
@@ -21,6 +22,39 @@ MESSAGE_FIELDS = (CALLS, "tool_call_id", "name", "reasoning_content")
 def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
     """The turns of a conversation as the one text that people read: `query`."""
     return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
+def contents(batch: pa.RecordBatch) -> pa.StringArray:
+    """What is said before each response, without a name of a role: `query`, or of a conversation its turns' contents.
+
+    Args:
+        batch: rows with the columns query and messages.
+
+    Returns:
+        A text a row, the contents of turns with a line between them; null where there is no query.
+    """
+    query, messages = batch.column("query"), batch.column("messages")
+    if messages.null_count == len(messages):
+        return query
+    said = pc.fill_null(pc.struct_field(messages.flatten(), "content"), "")
+    sizes = pc.fill_null(pc.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int32)]).astype(np.int32)
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), said), "\n\n")
+    return pc.if_else(messages.is_valid(), joined, query)
+
+
+def content_lengths(batch: pa.RecordBatch) -> Lengths:
+    """Characters of what `contents` gives, without what joins it; 0 where there is no text. One a row."""
+    messages = batch.column("messages")
+    alone = pc.fill_null(pc.utf8_length(batch.column("query")), 0).to_numpy(zero_copy_only=False)
+    if messages.null_count == len(messages):
+        return np.asarray(alone)
+    said = pc.utf8_length(pc.struct_field(messages.flatten(), "content"))
+    sizes = pc.fill_null(pc.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
+    row = np.repeat(np.arange(len(messages)), sizes)
+    of_turns = np.bincount(row, pc.fill_null(said, 0).to_numpy(zero_copy_only=False), len(messages))
+    spoken = messages.is_valid().to_numpy(zero_copy_only=False)
+    return np.where(spoken, of_turns, alone).astype(alone.dtype)
 
 
 def has_calls(extra: pa.StringArray) -> Mask:

@@ -9,18 +9,38 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
+from coig_p.schema import RAW_SCHEMA, without
 
 _TEXT = ("query_id", "domain", "split", "query")
+_SIDES = ("first", "second")
 SCORE_ROWS = pa.schema(
-    [(name, pa.string()) for name in (*_TEXT, "model", "text", "judge", "dimension")] + [("score", pa.float64())]
+    [
+        *((name, pa.string()) for name in (*_TEXT, "model")),
+        ("sample", pa.int32()),
+        *((name, pa.string()) for name in ("text", "judge", "dimension")),
+        ("score", pa.float64()),
+        ("rationale", pa.string()),
+    ]
 )
 COMPARISON_ROWS = pa.schema(
     [
-        (name, pa.string())
-        for name in (*_TEXT, "first_model", "first_text", "second_model", "second_text", "judge", "dimension")
+        *((name, pa.string()) for name in _TEXT),
+        *(
+            (f"{side}_{name}", pa.int32() if name == "sample" else pa.string())
+            for side in _SIDES
+            for name in ("model", "sample", "text")
+        ),
+        *((name, pa.string()) for name in ("judge", "dimension")),
+        *((f"{side}_score", pa.float64()) for side in _SIDES),
+        ("rationale", pa.string()),
     ]
-    + [("first_score", pa.float64()), ("second_score", pa.float64())]
 )
+_SHOWN = without(RAW_SCHEMA, {"messages", "tools", "source", "meta", "extra"})
+SCORES_READ = without(_SHOWN, {"comparisons"})
+"""What `score_rows` looks at."""
+
+COMPARISONS_READ = without(_SHOWN, {"scores"})
+"""What `comparison_rows` looks at."""
 
 
 def score_rows(batch: pa.RecordBatch, split: str) -> pa.Table:
@@ -35,25 +55,25 @@ def score_rows(batch: pa.RecordBatch, split: str) -> pa.Table:
     given = scores.flatten().take(pa.array(at, mask=unscored))
     answer = answers.take(pa.array(answer_of))
     columns = {
-        "model": pc.struct_field(answer, "model"),
-        "text": pc.struct_field(answer, "text"),
-        **{name: pc.struct_field(given, name) for name in ("judge", "dimension", "score")},
+        **{name: pc.struct_field(answer, name) for name in ("model", "sample", "text")},
+        **{name: pc.struct_field(given, name) for name in ("judge", "dimension", "score", "rationale")},
     }
     return _table(batch, split, query_of[answer_of], columns, SCORE_ROWS)
 
 
 def comparison_rows(batch: pa.RecordBatch, split: str) -> pa.Table:
-    """A batch of raw rows as COMPARISON_ROWS, in its order; model and text are null where an index leads nowhere."""
+    """A batch of raw rows as COMPARISON_ROWS, in its order; a side is null where its index leads nowhere."""
     responses, comparisons = batch.column("responses"), batch.column("comparisons")
     answers, compared, query_of = responses.flatten(), comparisons.flatten(), _rows_of(comparisons)
     size = _lengths(responses)
     begin = np.cumsum(size) - size
-    columns = {name: pc.struct_field(compared, name) for name in ("judge", "dimension", "first_score", "second_score")}
-    for side in ("first", "second"):
+    said = ("judge", "dimension", "first_score", "second_score", "rationale")
+    columns = {name: pc.struct_field(compared, name) for name in said}
+    for side in _SIDES:
         nth = pc.fill_null(pc.struct_field(compared, side), -1).to_numpy(zero_copy_only=False).astype(np.int64)
         nowhere = (nth < 0) | (nth >= size[query_of])
         shown = answers.take(pa.array(begin[query_of] + nth, mask=nowhere))
-        columns |= {f"{side}_{name}": pc.struct_field(shown, name) for name in ("model", "text")}
+        columns |= {f"{side}_{name}": pc.struct_field(shown, name) for name in ("model", "sample", "text")}
     return _table(batch, split, query_of, columns, COMPARISON_ROWS)
 
 

@@ -16,6 +16,7 @@ from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
 
 MANIFEST = "manifest.json"
 _COUNTED = ("queries", "responses", "scores", "comparisons")
+_TOLD_WHERE_ANY = ("comparisons", "conversations")
 _SPECIAL = ("conversations", "with_tools")
 _SHOWN = 8  # domains that a short line names
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -105,11 +106,13 @@ class Manifest:
         return f"Manifest({self.summary()})"
 
     def summary(self) -> str:
-        """One short line: how many domains, queries, responses, scores and comparisons, and the layout's version."""
+        """One short line: domains, how many queries, responses, scores, and the layout's version.
+
+        Comparisons and conversations are told where there are any.
+        """
         files = self.data_files()
-        counts = {name: sum(getattr(file, name) or 0 for file in files) for name in _COUNTED}
-        if not counts["comparisons"]:
-            del counts["comparisons"]
+        counts = {name: sum(getattr(file, name) or 0 for file in files) for name in (*_COUNTED, "conversations")}
+        counts = {name: count for name, count in counts.items() if count or name not in _TOLD_WHERE_ANY}
         named = ", ".join(self.domains[:_SHOWN]) + (", ..." if len(self.domains) > _SHOWN else "")
         numbers = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         return f"domains: {named or 'none'}; {numbers}; schema {self.schema_version}"

@@ -71,8 +71,8 @@ class Change:
         responses: by their places, those that go. Their scores and comparisons go with them.
         scores: by place of the response and place among its scores, those that go.
         comparisons: by their places, those that go.
-        taken_in: queries whose responses are appended, with the comparisons among them. A model that
-            has answered already keeps its answer.
+        taken_in: queries whose responses are appended, with the comparisons among them. A model that has
+            answered already, with the same sample number, keeps its answer.
     """
 
     row: str | None = None
@@ -282,10 +282,10 @@ def _edited(row: Row, change: Change, counted: dict[str, Counter[str]]) -> Row:
             nowhere += missing
             comparisons.append(_moved(comparison, place))
     for taken in change.taken_in:
-        answered = {response["model"] for response in responses}
+        answered = {(response["model"], response["sample"]) for response in responses}
         there: dict[int, int] = {}
         for at, response in enumerate(taken.row["responses"] or ()):
-            if response["model"] in answered:
+            if (response["model"], response["sample"]) in answered:
                 count(taken.reason, responses=1, scores=len(response["scores"] or ()))
             else:
                 there[at] = len(responses)

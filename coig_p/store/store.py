@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
-from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
+from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_domain_name, check_split_name
 from coig_p.store.places import check_name
 from coig_p.store.reading import read_batches
@@ -131,10 +131,11 @@ class Store:
     def to_pandas(self, domain: str | None = None) -> pd.DataFrame:
         """One row a score, in the store's order.
 
-        Columns are query_id, domain, split, query, model, text, judge, dimension (text) and
-        score (float64, on the judges' scale). A response without scores is there once, its judge,
-        dimension and score missing (None or NaN, as pandas has it); a query without responses is
-        not there. Everything is held in memory at once.
+        Columns are query_id, domain, split, query, model (text), sample (int32, which of the model's
+        answers to the query), text, judge, dimension (text), score (float64, on the judges' scale) and
+        rationale (text, what the judge said, missing where it is not known). A response without scores is
+        there once, its judge, dimension, score and rationale missing (None or NaN, as pandas has it); a
+        query without responses is not there. Everything is held in memory at once.
 
         Args:
             domain: this one alone; default all.
@@ -143,15 +144,16 @@ class Store:
             UnknownNameError: the store has no such domain.
             StoreError: a file cannot be read.
         """
-        return self._frame(domain, score_rows, SCORE_ROWS)
+        return self._frame(domain, score_rows, SCORE_ROWS, SCORES_READ)
 
     def comparisons_to_pandas(self, domain: str | None = None) -> pd.DataFrame:
         """One row a comparison of two responses, in the store's order.
 
-        Columns are query_id, domain, split, query, first_model, first_text, second_model, second_text,
-        judge, dimension (text), first_score and second_score (float64, on the judges' scale).
-        "first" is what the judge was shown first. Model and text are missing where the comparison
-        names a response that the query does not have.
+        Columns are query_id, domain, split, query (text), first_model, first_sample, first_text,
+        second_model, second_sample, second_text (samples int32), judge, dimension (text), first_score and
+        second_score (float64, on the judges' scale) and rationale (text, what the judge said). "first" is
+        what the judge was shown first. Model, sample and text are missing where the comparison names a
+        response that the query does not have.
 
         Args:
             domain: this one alone; default all.
@@ -160,15 +162,15 @@ class Store:
             UnknownNameError: the store has no such domain.
             StoreError: a file cannot be read.
         """
-        return self._frame(domain, comparison_rows, COMPARISON_ROWS)
+        return self._frame(domain, comparison_rows, COMPARISON_ROWS, COMPARISONS_READ)
 
     def _frame(
-        self, domain: str | None, make: Callable[[pa.RecordBatch, str], pa.Table], schema: pa.Schema
+        self, domain: str | None, make: Callable[[pa.RecordBatch, str], pa.Table], schema: pa.Schema, read: pa.Schema
     ) -> pd.DataFrame:
         tables = [
             make(batch, str(file.split))
             for file in self.data_files(domain)
-            for batch in shard_batches(self.path, file, ROWS_PER_GROUP)
+            for batch in shard_batches(self.path, file, ROWS_PER_GROUP, read)
         ]
         return pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
 

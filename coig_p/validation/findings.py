@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
 from coig_p.validation.checks.rows import BatchView, Spot
-from coig_p.validation.checks.texts import Hits, Texts
+from coig_p.validation.checks.texts import KINDS, Hits, Texts
 from coig_p.validation.checks.totals import Remark
 from coig_p.validation.rules import SEVERITIES, Rule
 
@@ -32,6 +32,7 @@ FINDINGS = pa.schema(
         ("response", pa.int32()),
         ("score", pa.int32()),
         ("comparison", pa.int32()),
+        ("message", pa.int32()),
         ("model", pa.string()),
         ("judge", pa.string()),
         ("field", pa.string()),
@@ -41,8 +42,8 @@ FINDINGS = pa.schema(
 )
 """What is null does not apply: a finding about a store has no query_id, one about a score no offset.
 
-`response` and `comparison` count from 0 in the row, `score` in its response. `field` says the same as a
-path for people, for instance responses[2].text; `offset` counts characters in that text.
+`response`, `comparison` and `message` count from 0 in the row, `score` in its response. `field` says the same as
+a path for people, for instance responses[2].text or messages[1].content; `offset` counts characters in that text.
 """
 
 _AROUND = 20  # characters shown on either side of an offset
@@ -162,7 +163,7 @@ def make_findings(
     Args:
         excerpts: N; what is said of each, or shown.
         columns: others of FINDINGS by name, each an array of N or a list that can become one; null where
-            left out. `field` follows from them.
+            left out. `field` follows from them where it is left out.
         of_text: each is about the text of a query (where `response` is null) or of a response.
     """
     given = {
@@ -180,8 +181,9 @@ def make_findings(
             arrays[column.name] = values.cast(column.type)
         else:
             arrays[column.name] = pa.array(values, column.type)
-    places = (arrays[name].to_pylist() for name in ("response", "score", "comparison"))
-    arrays["field"] = pa.array([_path(*place, of_text=of_text) for place in zip(*places, strict=True)], pa.string())
+    if "field" not in columns:
+        places = (arrays[name].to_pylist() for name in ("response", "score", "comparison"))
+        arrays["field"] = pa.array([_path(*place, of_text=of_text) for place in zip(*places, strict=True)], pa.string())
     return pa.table(arrays, schema=FINDINGS)
 
 
@@ -198,7 +200,7 @@ def _path(response: int | None, score: int | None, comparison: int | None, *, of
 
 def from_hits(rule: Rule, hits: Hits, texts: Texts) -> pa.Table:
     """The findings of a rule over texts in one batch."""
-    in_scope = np.array(["response" in rule.scope, "query" in rule.scope])[texts.is_query[hits.text].astype(int)]
+    in_scope = np.array([kind in rule.scope for kind in KINDS])[texts.kind[hits.text]]
     text, offset = hits.text[in_scope], hits.offset[in_scope]
     if not len(text):
         return FINDINGS.empty_table()
@@ -212,10 +214,11 @@ def from_hits(rule: Rule, hits: Hits, texts: Texts) -> pa.Table:
         {
             **_of_rows(texts.batch, texts.row[text]),
             "response": _unless_negative(texts.response[text]),
-            "model": texts.models.take(_unless_negative(text - texts.queries)),
+            "message": _unless_negative(texts.message[text]),
+            "model": texts.models.take(_unless_negative(texts.answer[text])),
+            "field": [texts.field(at) for at in text.tolist()],
             "offset": offset,
         },
-        of_text=True,
     )
 
 
@@ -240,9 +243,10 @@ def from_spots(rule: Rule, spots: Iterable[Spot], view: BatchView) -> pa.Table:
     spots = list(spots)
     if not spots:
         return FINDINGS.empty_table()
-    row, response, score, comparison = np.array(
-        [(spot.row, spot.response, spot.score, spot.comparison) for spot in spots], np.int64
+    row, response, score, comparison, message = np.array(
+        [(spot.row, spot.response, spot.score, spot.comparison, spot.message) for spot in spots], np.int64
     ).T
+    paths = [spot.field or _path(*map(_or_none, spot[2:5]), of_text=False) for spot in spots]
     # Where each stands among all responses, all scores, all comparisons of the batch.
     of_all = np.where(response < 0, -1, np.searchsorted(view.responses.query, row) + response)
     score_of_all = np.where(score < 0, -1, np.searchsorted(view.responses.score_of, of_all) + score)
@@ -259,10 +263,16 @@ def from_spots(rule: Rule, spots: Iterable[Spot], view: BatchView) -> pa.Table:
             "response": _unless_negative(response),
             "score": _unless_negative(score),
             "comparison": _unless_negative(comparison),
+            "message": _unless_negative(message),
+            "field": paths,
             "model": view.responses.model_column.take(_unless_negative(of_all)),
             "judge": judges,
         },
     )
+
+
+def _or_none(place: int) -> int | None:
+    return None if place < 0 else place
 
 
 def from_remarks(rule: Rule, remarks: Iterable[Remark]) -> pa.Table:
@@ -278,8 +288,10 @@ def ordered(tables: Iterable[pa.Table]) -> pa.Table:
     keys = {"worst": pc.index_in(table.column("severity"), pa.array(SEVERITIES))}
     keys |= {name: table.column(name) for name in ("rule", "domain", "query_id")}
     # What has no place comes first: a query before its responses.
-    keys |= {name: pc.fill_null(table.column(name), -1) for name in ("response", "score", "comparison", "offset")}
-    keys |= {name: table.column(name) for name in ("model", "judge", "excerpt")}
+    keys |= {
+        name: pc.fill_null(table.column(name), -1) for name in ("response", "score", "comparison", "message", "offset")
+    }
+    keys |= {name: table.column(name) for name in ("model", "judge", "field", "excerpt")}
     return table.take(pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in keys]))
 
 

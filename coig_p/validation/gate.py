@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from coig_p.engine.local import in_order
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.schema import RAW_SCHEMA
+from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
@@ -23,6 +23,9 @@ from coig_p.validation.checks.texts import Texts
 from coig_p.validation.checks.totals import Totals
 from coig_p.validation.findings import Report, from_hits, from_remarks, from_spots, ordered
 from coig_p.validation.rules import Rule, load_rules
+
+CHECKED = without(RAW_SCHEMA, {"source", "dimension", "rationale"})
+"""What rules look at. A judge's words may be longer than the response, and none looks at them."""
 
 TEXTS_OF = 32  # queries at once: some hundred thousand characters, which a processor's caches hold
 
@@ -131,6 +134,6 @@ class Checked:
 
 def _check_shard(root: Path, manifest: Manifest, rules: Mapping[str, Rule], file: StoreFile) -> Checked:
     checked = Checked(manifest, rules)
-    for batch in shard_batches(root, file, ROWS_PER_GROUP):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, CHECKED):
         checked.add(Observed(batch))
     return checked

@@ -23,7 +23,7 @@ from typing import Any
 from coig_p.errors import UnknownNameError, UsageError
 
 SEVERITIES = ("error", "warning", "metric")
-SCOPES = ("query", "response", "score", "row", "pair", "store")
+SCOPES = ("query", "response", "tools", "score", "row", "pair", "store")
 OFF = "off"
 _BOUNDS = {"share": (0, 1), "most": (0, 1)}  # what an option may be: shares of a text, of pairs or of a store
 _OTHER_BOUNDS = (0, 10**9)  # counts, and points on the judges' scale
@@ -35,7 +35,8 @@ class Rule:
 
     Attributes:
         severity: error (must not be released), warning (look at it) or metric (worth knowing).
-        scope: the units it looks at, of SCOPES.
+        scope: the units it looks at, of SCOPES. A query's turns are looked at one by one, what tools are told and
+            say as "tools".
         over: "texts", "rows" or "totals": what its function is given; another word where `check` does not run it.
         options: thresholds, word lists; with their defaults, or as a rules file sets them.
     """
@@ -64,17 +65,23 @@ RULES: Mapping[str, Rule] = {
     rule.id: rule
     for rule in (
         # Texts: their characters, words and language.
-        _texts("empty", "error", "query response", "a text without a visible character"),
-        _texts("replacement-character", "error", "query response", "U+FFFD stands where a character was lost"),
-        _texts("control-character", "error", "query response", "a control character other than tab and line break"),
-        _texts("zero-width", "warning", "query response", "an invisible character"),
-        _texts("bidi-control", "error", "query response", "a character that turns the direction of writing around"),
-        _texts("private-use", "warning", "query response", "a private-use character, shown differently everywhere"),
-        _texts("mojibake", "error", "query response", "Chinese that was read in the wrong encoding"),
+        _texts("empty", "error", "query response tools", "a text without a visible character"),
+        _texts("replacement-character", "error", "query response tools", "U+FFFD stands where a character was lost"),
+        _texts(
+            "control-character", "error", "query response tools", "a control character other than tab and line break"
+        ),
+        _texts("zero-width", "warning", "query response tools", "an invisible character"),
+        _texts(
+            "bidi-control", "error", "query response tools", "a character that turns the direction of writing around"
+        ),
+        _texts(
+            "private-use", "warning", "query response tools", "a private-use character, shown differently everywhere"
+        ),
+        _texts("mojibake", "error", "query response tools", "Chinese that was read in the wrong encoding"),
         _texts(
             "special-token",
             "error",
-            "query response",
+            "query response tools",
             "a token of a chat template leaked into the text",
             tokens=_TOKENS,
         ),
@@ -90,12 +97,12 @@ RULES: Mapping[str, Rule] = {
         _texts("refusal", "metric", "response", "an answer that declines to answer"),
         _texts("ai-disclosure", "metric", "response", "an answer that says it comes from an AI"),
         _texts("self-identity", "warning", "response", "an answer that names another maker than its model's"),
-        _texts("mobile", "warning", "query response", "a mobile number of China's mainland"),
-        _texts("id-card", "error", "query response", "an identity number of China's mainland"),
-        _texts("bank-card", "error", "query response", "a bank card's number"),
-        _texts("ip-address", "warning", "query response", "a public IPv4 address"),
-        _texts("email", "warning", "query response", "an e-mail address"),
-        _texts("words", "warning", "query response", "a word of the list that a rules file gives", words=()),
+        _texts("mobile", "warning", "query response tools", "a mobile number of China's mainland"),
+        _texts("id-card", "error", "query response tools", "an identity number of China's mainland"),
+        _texts("bank-card", "error", "query response tools", "a bank card's number"),
+        _texts("ip-address", "warning", "query response tools", "a public IPv4 address"),
+        _texts("email", "warning", "query response tools", "an e-mail address"),
+        _texts("words", "warning", "query response tools", "a word of the list that a rules file gives", words=()),
         _texts(
             "script-traditional", "error", "query response", "traditional characters in a simplified corpus", share=0.05
         ),
@@ -103,7 +110,12 @@ RULES: Mapping[str, Rule] = {
         _texts("mixed-script", "warning", "query response", "kana or hangul in a Chinese text", most=0.3),
         _texts("query-language", "warning", "query", "a query that is not Chinese"),
         _texts("response-language", "warning", "response", "an answer in another language than its query", least=20),
-        # Rows: scores, comparisons and models of each query.
+        # Rows: turns, scores, comparisons and models of each query.
+        _rows("turns", "error", "row", "a turn of no known role or content, or a query that is not its turns' text"),
+        _rows(
+            "conversation-end", "error", "row response", "a conversation that ends in an assistant's turn or a response"
+        ),
+        _rows("json", "error", "row response", "tools, meta or extra that is not JSON, or not of its kind"),
         _rows("score-range", "error", "score", "a score outside the store's range, or none at all"),
         _rows("score-grid", "error", "score", "a score with more than 4 decimals"),
         _rows("no-judge", "error", "score", "a score without a judge"),
@@ -111,7 +123,7 @@ RULES: Mapping[str, Rule] = {
         _rows("unscored", "warning", "response", "a response that nobody judged"),
         _rows("self-judged", "warning", "score", "a model that judged its own response"),
         _rows("no-model", "error", "response", "a response without a model"),
-        _rows("model-twice", "error", "response", "a model that answered a query twice"),
+        _rows("model-twice", "error", "response", "a model that answered a query twice with one sample number"),
         _rows("too-few-responses", "metric", "row", "a query that can give no pair", least=2),
         _rows("same-text", "metric", "row", "one text given by several models"),
         _rows("score-conflict", "warning", "row", "one text scored far apart within a query", apart=2),

@@ -43,7 +43,16 @@ def test_import_info_pairs_verify(source: Path, tmp_path: Path) -> None:
     assert "wrote" in done.stdout
     assert done.stderr == ""
     found = json.loads(run("info", store, "--json").stdout)
-    assert found["domains"] == {"math": {"queries": 1, "responses": 2, "scores": 2, "comparisons": 0, "pairs": 1}}
+    counts = {
+        "queries": 1,
+        "responses": 2,
+        "scores": 2,
+        "comparisons": 0,
+        "pairs": 1,
+        "conversations": 0,
+        "with_tools": 0,
+    }
+    assert found["domains"] == {"math": counts}
     assert found["models"] == {"a": 1, "b": 1}
     assert found["judges"] == {"j": 2}
     assert found["default_threshold"] == 2

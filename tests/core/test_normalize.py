@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from coig_p.core.normalize import _CHANGED_IN_PHRASES, _table, comparison_form, comparison_forms, to_simplified
+from coig_p.core.normalize import (
+    _CHANGED_IN_PHRASES,
+    _VARIANTS,
+    _VARIATION_SELECTORS,
+    _table,
+    comparison_form,
+    comparison_forms,
+    to_simplified,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +30,10 @@ from coig_p.core.normalize import _CHANGED_IN_PHRASES, _table, comparison_form, 
         ("软件\u200b工程\n", "軟件工程"),
         ("“你好”——他说……", "你好他说"),
         ("①②", "12"),
+        ("葛\U000e0100城在哪里？", "葛城在哪里？"),
+        ("她看著我笑著說了什麼話？", "她看着我笑着说了什么话？"),
+        ("憑藉這個藉口", "凭借这个借口"),
+        ("\uf9e1是姓吗？", "李是姓吗？"),
     ],
 )
 def test_width_case_script_punctuation_and_space_are_ignored(one: str, other: str) -> None:
@@ -31,6 +43,34 @@ def test_width_case_script_punctuation_and_space_are_ignored(one: str, other: st
 @pytest.mark.parametrize(("one", "other"), [("1+1", "1=1"), ("甲", "乙"), ("e\u0301", "e"), ("が", "か")])
 def test_letters_digits_and_symbols_are_not(one: str, other: str) -> None:
     assert comparison_form(one) != comparison_form(other)
+
+
+SELECTORS = [chr(code) for codes in _VARIATION_SELECTORS for code in codes]
+# What has to do with variants: they themselves, what stands for them, and traditional text around them.
+VARIED = st.sampled_from([*_VARIANTS, *_VARIANTS.values(), *"慰藉狼解望坤隆默阳回盖宫角羽學習說話們口"])
+
+
+def test_every_variation_selector_counts_for_nothing() -> None:
+    assert len(SELECTORS) == 4 + 16 + 240
+    assert all("VARIATION SELECTOR" in unicodedata.name(letter) for letter in SELECTORS if letter != "\u180f")
+    texts = [f"葛{letter}城e{letter}\u0301" for letter in SELECTORS]
+    assert set(comparison_forms(texts)) == {comparison_form("葛城\u00e9")} == set(map(comparison_form, texts))
+
+
+@examples(200)
+@given(st.lists(st.one_of(VARIED, st.sampled_from(SELECTORS), st.sampled_from("ea\u0301\u0300。 ")), max_size=14))
+def test_selectors_and_variants_do_not_count_wherever_they_stand(letters: list[str]) -> None:
+    text = "".join(letters)
+    form = comparison_form(text)
+    assert form == comparison_form("".join(letter for letter in letters if letter not in SELECTORS))
+    assert not set(form) & {*_VARIANTS, *SELECTORS}
+    assert comparison_form(form) == form
+    assert comparison_forms([text]) == [form]
+
+
+def test_variants_lead_to_what_simplified_text_has_and_no_further() -> None:
+    assert all(to_simplified(kept) == kept and kept not in _VARIANTS for kept in _VARIANTS.values())
+    assert {"复", "干", "着"} <= set(_VARIANTS.values())
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

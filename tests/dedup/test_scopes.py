@@ -127,6 +127,25 @@ def test_answers_that_another_model_gave_as_well(tmp_path: Path) -> None:
     assert find_similar_responses(again, config).equals(found)
 
 
+def test_of_samples_that_are_alike_the_first_stays(tmp_path: Path) -> None:
+    rows = twin()
+    answers = rows[2]["responses"]
+    for at, sample in ((0, 1), (1, 0), (2, 2)):
+        answers[at] |= {"model": "lan", "sample": sample, "text": f"这是同一个模型给出的几乎相同的回答{'。' * at}"}
+    store = Store.open(make_store(tmp_path / "store", rows))
+    config = ResponseConfig(threshold=0.9)
+    found = find_similar_responses(store, config)
+    assert [(row["response"], row["survivor"], row["survivor_response"]) for row in found.to_pylist()] == [
+        (0, "lan", 1),
+        (1, "lan", 1),
+        (2, "lan", 1),
+    ]
+    assert response_summary(store, found).duplicates == 2
+    left = dedup_responses(store, tmp_path / "left", config, found)
+    kept = {row["query_id"]: row for batch in left.store.batches() for row in batch.to_pylist()}
+    assert [(one["model"], one["sample"]) for one in kept["q-02"]["responses"]] == [("lan", 0), ("ju", 0)]
+
+
 # ---------------------------------------------------------------------------------------------
 # By meaning
 

@@ -81,7 +81,11 @@ def count_footers(repo: Any, commit: str, configs: Sequence[str], way: str) -> L
     return Loaded(
         {
             config: {
-                at["split"]: sum(pq.read_metadata(path).num_rows for path in card.parent.glob(at["path"]))
+                at["split"]: sum(
+                    pq.read_metadata(path).num_rows
+                    for pattern in ([at["path"]] if isinstance(at["path"], str) else at["path"])
+                    for path in card.parent.glob(pattern)
+                )
                 for at in named[config]["data_files"]
             }
             for config in configs

@@ -162,6 +162,7 @@ def batches() -> Iterator[pa.RecordBatch]:
             responses = [
                 {
                     "model": f"model-{nth}",
+                    "sample": 0,
                     "text": noise[nth * BYTES : (nth + 1) * BYTES],
                     "scores": [{"judge": "judge", "dimension": "overall", "score": 9.0 if nth == query % 250 else 5.0}],
                 }

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import yaml
 from commands import Done
 from datasets import load_dataset, load_dataset_builder
 from huggingface_hub import DatasetCard
-from make import make_store, twin
+from make import completed, make_store, twin
 from markdown_it import MarkdownIt
 from oracle import oracle_pairs
 
@@ -322,7 +323,7 @@ def tied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def split_store(path: Path, parts: list[tuple[str, str, list[dict[str, Any]]]], **facts: Any) -> Store:
     """A store to release of (domain, split, rows)."""
     made = [
-        Part(domain, split, len(rows), [pa.RecordBatch.from_pylist(named, schema=RAW_SCHEMA)])
+        Part(domain, split, len(rows), [pa.RecordBatch.from_pylist(completed(named), schema=RAW_SCHEMA)])
         for domain, split, rows in parts
         for named in [[row | {"domain": domain, "query_id": f"{split}-{row['query_id']}"} for row in rows]]
     ]
@@ -549,6 +550,47 @@ def test_a_licence_of_ones_own_and_a_date_as_toml_has_it(tmp_path: Path) -> None
     assert info.releases[0]["date"] == "2026-01-02"
     (tmp_path / CARD_TOML).write_text(CARD.replace("cc-by-4.0", "CC-BY-4.0"), encoding="utf-8")
     assert read_card_info(tmp_path).license == "cc-by-4.0"
+
+
+OPTIONAL = re.compile(r"# ((?:[a-z_]+ = |\[).*)")
+
+
+def uncommented(template: str) -> str:
+    """The template with every line of TOML that it offers in use where it stands, and what is required filled in."""
+    lines = [OPTIONAL.sub(r"\1", line) if OPTIONAL.fullmatch(line) else line for line in template.split("\n")]
+    text = (
+        "\n".join(lines).replace("https://...", "https://example.org").replace('url = ""', 'url = "https://a.example"')
+    )
+    text = text.replace('authors = [""]', 'authors = ["甲"]').replace('citation = """', 'citation = """\n@misc{a}')
+    return re.sub('= ""(?!")', '= "mit"', text)
+
+
+def test_optional_lines_of_the_template_work_where_they_stand(tmp_path: Path) -> None:
+    text = uncommented(card_template())
+    assert text.count("\n# ") < card_template().count("\n# ") - 20
+    (tmp_path / CARD_TOML).write_text(text, encoding="utf-8")
+    info = read_card_info(tmp_path)
+    assert all(getattr(info, one.name) for one in fields(info))
+    assert info.sources == ({"name": "mit", "license": "mit", "url": "https://a.example"},)
+    assert info.limitations.startswith("What a user should know")
+    assert info.chinese == {"description": "一段中文介绍。", "intended_use": "用途。"}
+    assert [one["version"] for one in info.releases] == ["1.0.0"]
+    assert [one["text"] for one in info.errata] == ["What is known to be wrong, and in which rows."]
+
+
+def test_lines_below_the_sources_of_an_older_template_are_the_cards(tmp_path: Path) -> None:
+    """Where TOML takes them for the source's: the template had them there, to be used by removing a "#"."""
+    below = 'limitations = "查询由模板生成。"\ntags = ["alignment"]\n'
+    (tmp_path / CARD_TOML).write_text(CARD + below, encoding="utf-8")
+    info = read_card_info(tmp_path)
+    assert (info.limitations, info.tags) == ("查询由模板生成。", ("alignment",))
+    assert info.sources == ({"name": "written for tests", "license": "CC0", "url": ""},)
+    (tmp_path / CARD_TOML).write_text('tags = ["a"]\n' + CARD + below, encoding="utf-8")
+    with pytest.raises(DataError, match=r"sources \[0\] has tags, which is none of name, license, url"):
+        read_card_info(tmp_path)
+    (tmp_path / CARD_TOML).write_text(CARD + "contact = 3", encoding="utf-8")
+    with pytest.raises(DataError, match="contact must be a string"):
+        read_card_info(tmp_path)
 
 
 def test_optional_fields_are_shown(tmp_path: Path) -> None:

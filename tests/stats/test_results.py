@@ -6,22 +6,28 @@ import json
 from dataclasses import FrozenInstanceError, asdict, fields
 from math import isnan
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from make import make_rows, make_store
 
+from coig_p.dedup.queries import read_queries
+from coig_p.dedup.responses import ResponseConfig, find_similar_responses
 from coig_p.pairs.config import PairConfig
 from coig_p.stats.counts import COUNTS, statistics
 from coig_p.stats.info import store_info
 from coig_p.stats.results import Counts, Statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.locate import BUNDLED
+from coig_p.store.store import Store
+from coig_p.validation import check
 
 SHARE = {"n", "share", "low", "high"}
 DISTRIBUTION = {"n", "mean", "min", "p10", "p25", "p50", "p75", "p90", "p99", "max", "bins"}
 SUMMARY = [
     *COUNTS, "pairs_per_query", "splits", "combinations", "ties_share", "lengths", "margins", "chosen_longer",
-    "equal_length", "models", "judges", "second_judge",
+    "equal_length", "models", "judges", "second_judge", "conversations", "turns", "with_tools",
 ]  # fmt: skip
 
 
@@ -51,6 +57,36 @@ def test_statistics_come_back_from_what_they_are_as_json() -> None:
     found = statistics(BUNDLED, PairConfig(strategy="best_worst", judges=tuple(store_info(BUNDLED).judges)))
     assert Statistics.from_dict(found.to_dict()) == found
     assert Statistics.from_json(found.to_json()).to_json() == found.to_json()
+    # Of a release that was made before there were conversations.
+    told = found.to_dict()
+    for part in (told["total"], *told["domains"].values()):
+        for name in ("conversations", "turns", "with_tools"):
+            del part[name]
+    assert Statistics.from_dict(told) == found
+
+
+def test_what_judges_said_is_decoded_by_nobody_who_counts_or_compares(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be longer than the responses; only what shows it reads it."""
+    decode, read = pq.ParquetFile.iter_batches, set()
+
+    def decoding(shard: Any, size: int, groups: Any, columns: list[str] | None, **options: Any) -> Any:
+        read.update(columns if columns is not None else ["all of them, with rationale"])
+        return decode(shard, size, groups, columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", decoding)
+    opened = Store.open(store)
+    check(opened)
+    statistics(opened)
+    sweep(opened)
+    store_info(store)
+    read_queries(opened)
+    find_similar_responses(opened, ResponseConfig())
+    assert "responses.list.element.text" in read
+    assert not [name for name in read if "rationale" in name]
+    assert len(opened.to_pandas())
+    assert "responses.list.element.scores.list.element.rationale" in read
 
 
 def test_a_sweep_as_json_has_the_shape_that_docs_describe() -> None:

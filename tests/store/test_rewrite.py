@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from make import make_rows, make_store
+from make import completed, make_rows, make_store
 from strategies import examples
 
 from coig_p.errors import DataError, StoreError, UsageError
@@ -49,7 +49,7 @@ def observed(draw: st.DrawFn) -> list[Row]:
             comparisons = [{"first": first, "second": second} | names for first, second in pairs]
         row = {"query_id": f"q{at}", "domain": draw(st.sampled_from(["math", "chat"])), "query": f"问{at}"}
         rows.append(row | {"source": None, "responses": responses, "comparisons": comparisons})
-    return sorted(rows, key=lambda row: row["domain"])
+    return completed(sorted(rows, key=lambda row: row["domain"]))
 
 
 @st.composite

@@ -361,8 +361,9 @@ def slow_scores(rows: list[dict[str, Any]], split: str) -> list[tuple[Any, ...]]
     found = []
     for row in rows:
         for response in row["responses"] or []:
-            for score in response["scores"] or [{"judge": None, "dimension": None, "score": None}]:
-                own = (response["model"], response["text"], score["judge"], score["dimension"], score["score"])
+            for score in response["scores"] or [dict.fromkeys(("judge", "dimension", "score", "rationale"))]:
+                own = [response[name] for name in ("model", "sample", "text")]
+                own += [score[name] for name in ("judge", "dimension", "score", "rationale")]
                 found.append((row["query_id"], row["domain"], split, row["query"], *own))
     return found
 
@@ -375,9 +376,9 @@ def slow_comparisons(rows: list[dict[str, Any]], split: str) -> list[tuple[Any, 
             for side in ("first", "second"):
                 at = one[side]
                 inside = at is not None and 0 <= at < len(row["responses"] or [])
-                shown = row["responses"][at] if inside else {"model": None, "text": None}
-                sides += [shown["model"], shown["text"]]
-            sides += [one[name] for name in ("judge", "dimension", "first_score", "second_score")]
+                shown = row["responses"][at] if inside else dict.fromkeys(("model", "sample", "text"))
+                sides += [shown["model"], shown["sample"], shown["text"]]
+            sides += [one[name] for name in ("judge", "dimension", "first_score", "second_score", "rationale")]
             found.append((row["query_id"], row["domain"], split, row["query"], *sides))
     return found
 
@@ -391,6 +392,10 @@ def as_rows(table: pa.Table) -> list[tuple[Any, ...]]:
 def test_rows_a_score_and_a_comparison_are_those_of_a_slow_loop(rows: list[dict[str, Any]], begin: int) -> None:
     """Also of a slice of a batch, whose lists do not begin at 0, and where an index leads nowhere."""
     for at, row in enumerate(rows):
+        for nth, response in enumerate(row["responses"]):
+            response["sample"] = nth % 2
+            for score in response["scores"] or ():
+                score["rationale"] = f"理由{nth}"
         if at % 2 and row["comparisons"]:
             row["comparisons"][0] |= {"first": 99, "second": None}
         if at == 2:
@@ -408,7 +413,7 @@ def test_a_store_as_pandas(store: Path, rows: list[dict[str, Any]]) -> None:
     wanted = slow_scores(rows, "train")
     shown = frame.astype(object).where(frame.notna(), None)
     assert list(shown.itertuples(index=False, name=None)) == wanted
-    assert frame["score"].isna().sum() == sum(row[-1] is None for row in wanted) > 0
+    assert frame["score"].isna().sum() == sum(row[-2] is None for row in wanted) > 0
     assert opened.to_pandas("chat").equals(frame[frame["domain"] == "chat"].reset_index(drop=True))
     assert list(opened.comparisons_to_pandas().columns) == COMPARISON_ROWS.names
     assert len(opened.comparisons_to_pandas("math")) == 0

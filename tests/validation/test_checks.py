@@ -23,6 +23,7 @@ from strategies import examples
 
 from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.schema import RAW_SCHEMA
+from coig_p.store.conversations import transcript
 from coig_p.store.store import Store
 from coig_p.validation import check, load_rules
 from coig_p.validation.checks import CHECKS
@@ -50,6 +51,19 @@ def query_plant(text: str) -> Callable[[Rows], dict[str, Any]]:
     def plant(rows: Rows) -> dict[str, Any]:
         rows[4]["query"] = text
         return {"domain": "chat", "query_id": "q-04", "model": None, "field": "query"}
+
+    return plant
+
+
+def turn_plant(role: str, field: str) -> Callable[[Rows], dict[str, Any]]:
+    """Two turns in the place of a query; an assistant speaks last, whoever else first."""
+
+    def plant(rows: Rows) -> dict[str, Any]:
+        who = ("user", role) if role == "assistant" else (role, "user")
+        said = zip(who, ("请问这道题怎么做？", "先看条件，再想办法。"), strict=True)
+        messages = [{"role": one, "content": text, "extra": None} for one, text in said]
+        rows[4].update(messages=messages, query=transcript(messages))
+        return {"domain": "chat", "query_id": "q-04", "model": None, "field": field}
 
     return plant
 
@@ -171,6 +185,12 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
     "ip-address": [text_plant("服务器在8.8.8.8上。")],
     "email": [text_plant("写信到zhang.san@example.com。"), text_plant("写信到ｚｓ＠example.com。")],
     "words": [text_plant("这里有一个ＢａｄＷｏｒｄ。")],
+    "turns": [turn_plant("narrator", "messages[0].role")],
+    "conversation-end": [turn_plant("assistant", "messages[1]")],
+    "json": [
+        lambda rows: rows[4].update(tools="{}") or {"query_id": "q-04", "field": "tools"},  # type: ignore[list-item]
+        response_plant(set_answer(extra="[]"), "responses[1].extra"),
+    ],
     "score-range": [
         response_plant(set_score(score=11.0), "responses[1].scores[1].score"),
         response_plant(set_score(score=float("nan")), "responses[1].scores[1].score"),

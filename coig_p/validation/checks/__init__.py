@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coig_p.validation.checks import integrity, privacy, rows, script, totals
+from coig_p.validation.checks import integrity, privacy, rows, script, totals, turns
 
 CHECKS: Mapping[str, Callable[..., Any]] = {
     "empty": integrity.empty,
@@ -44,6 +44,9 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "mixed-script": script.mixed_script,
     "query-language": script.query_language,
     "response-language": script.response_language,
+    "turns": turns.turns,
+    "conversation-end": turns.conversation_end,
+    "json": turns.json_text,
     "score-range": rows.score_range,
     "score-grid": rows.score_grid,
     "no-judge": rows.no_judge,

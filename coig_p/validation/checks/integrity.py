@@ -35,8 +35,8 @@ _OPENING = 200  # characters in which boilerplate stands
 
 
 def empty(texts: Texts) -> Hits:
-    """Nothing, or white space alone."""
-    return texts.at_start(texts.count(WHITE) == texts.sizes)
+    """Nothing, or white space alone, where no tool is called instead."""
+    return texts.at_start((texts.count(WHITE) == texts.sizes) & ~texts.calls)
 
 
 def replacement_character(texts: Texts) -> Hits:
@@ -132,7 +132,7 @@ _STRUCK = ("<s>", "</s>")
 def repetition(texts: Texts, share: float, least: int) -> Hits:
     """More than `share` of its 10-grams stood in it before; texts of fewer than `least` 10-grams are let be."""
     grams = np.maximum(texts.sizes - 9, 0)
-    suspicious = np.flatnonzero((grams >= least) & ~texts.is_query)
+    suspicious = np.flatnonzero((grams >= least) & texts.is_response)
     # Every other 10-gram is enough to clear nearly all texts; the rest are looked at again, and again.
     for step in (2, 1):
         parts = [suspicious[at : at + _TEXTS_AT_ONCE] for at in range(0, len(suspicious), _TEXTS_AT_ONCE)]
@@ -335,9 +335,9 @@ def self_identity(texts: Texts) -> Hits:
     begins = [texts.letters[:-1] == ord(letter) for letter in "我iImM"]
     places = np.flatnonzero(np.logical_or.reduce(begins))
     places = places[np.isin(texts.letters[places + 1], [ord(letter) for letter in "是叫的 'yY"])]
-    for text, offset in _searched(texts, f"{_SAYS_WHO}(?i:{names})", _with_letters(texts, places) & ~texts.is_query):
+    for text, offset in _searched(texts, f"{_SAYS_WHO}(?i:{names})", _with_letters(texts, places) & texts.is_response):
         said = re.match(f"{_SAYS_WHO}(?i:{names})", texts.string(text)[offset:])
-        whose, claimed = _family(texts.models[text - texts.queries].as_py() or ""), _family(said[0] if said else "")
+        whose, claimed = _family(texts.models[int(texts.answer[text])].as_py() or ""), _family(said[0] if said else "")
         if whose and claimed and whose != claimed:
             hits.append((text, offset))
     return _hits(hits)

@@ -73,12 +73,17 @@ def flags() -> Flags:
 
 @cache
 def traditional_only() -> frozenset[str]:
-    """Characters that simplified text does not have: t2s changes them, GB2312 lacks them."""
+    """Characters that simplified text does not have: t2s changes them, GB2312 lacks them.
+
+    A compatibility ideograph, which OpenCC only writes as the character that it stands for, is none.
+    """
     from coig_p.core.normalize import to_simplified
 
     han = [chr(code) for first, last in _HAN for code in range(first, last + 1)]
     simplified = to_simplified("\n".join(han)).split("\n")
-    changed = {old for old, new in zip(han, simplified, strict=True) if old != new}
+    changed = {
+        old for old, new in zip(han, simplified, strict=True) if old != new and not unicodedata.decomposition(old)
+    }
     return frozenset(letter for letter in changed if not _in_gb2312(letter)) - frozenset(_AMBIGUOUS)
 
 

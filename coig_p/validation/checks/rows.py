@@ -26,6 +26,8 @@ class Spot(NamedTuple):
         words: what is wrong, for people.
         response, score, comparison: places in the row, a score's among those of its response; -1 where
             it is not about one.
+        message: the turn's place in the row; -1 where it is not about one.
+        field: where in the row it is, for people, where these do not say it.
     """
 
     row: int
@@ -33,6 +35,8 @@ class Spot(NamedTuple):
     response: int = -1
     score: int = -1
     comparison: int = -1
+    message: int = -1
+    field: str = ""
 
 
 class BatchView:
@@ -157,13 +161,16 @@ def no_model(view: BatchView) -> Iterator[Spot]:
 
 
 def model_twice(view: BatchView) -> Iterator[Spot]:
-    """Every response of a model but its first."""
-    names = view.responses.model
-    key = view.responses.query * (len(names.names) + 1) + names.code
-    first = np.zeros(len(key), bool)
-    first[np.unique(key, return_index=True)[1]] = True
-    for at in np.flatnonzero(~first & (names.code >= 0)):
-        yield view.spot_response(int(at), f"{names.names[names.code[at]]} answered before")
+    """Every response of a model but the first that has its `sample`."""
+    found, names = view.responses, view.responses.model
+    order = np.lexsort((found.sample, names.code, found.query))  # stable: the first comes first
+    again = np.zeros(len(order), bool)
+    again[order[1:]] = np.logical_and.reduce(
+        [key[order][1:] == key[order][:-1] for key in (found.sample, names.code, found.query)]
+    )
+    for at in np.flatnonzero(again & (names.code >= 0)):
+        number = f" as sample {found.sample[at]}" if found.sample[at] else ""
+        yield view.spot_response(int(at), f"{names.names[names.code[at]]} answered before{number}")
 
 
 def too_few_responses(view: BatchView, least: float) -> Iterator[Spot]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from coig_p.validation.checks.letters import HAN, HANGUL, KANA, LATIN, LETTER, TRADITIONAL
-from coig_p.validation.checks.texts import Hits, Texts
+from coig_p.validation.checks.texts import Hits, Mask, Texts
 
 UNDETERMINED = "und"  # no letters, or too few to tell
 _SAMPLE = 1000  # characters that a statistical detector is shown
@@ -65,28 +65,38 @@ def mixed_script(texts: Texts, most: float) -> Hits:
 
 def query_language(texts: Texts) -> Hits:
     """Any language but Chinese; one without letters is none, and a Chinese one about another language is Chinese."""
-    found = languages(texts)[: texts.queries]
-    queries = texts.column.slice(0, texts.queries)
-    asks = pc.match_substring_regex(queries, _ASKS_FOR_ANOTHER_LANGUAGE).to_numpy(zero_copy_only=False)
-    exempt = asks & (texts.count(HAN)[: texts.queries] > 0)
-    return texts.at_start((found != "zh") & (found != UNDETERMINED) & ~exempt)
+    found = languages(texts)
+    asks = _asks(texts, _ASKS_FOR_ANOTHER_LANGUAGE) & (texts.count(HAN)[: texts.prompts] > 0)
+    exempt = _rows_with(texts, asks)
+    return texts.at_start(texts.by_user & (found != "zh") & (found != UNDETERMINED) & ~exempt[texts.row])
 
 
 def response_language(texts: Texts, least: float) -> Hits:
     """Queries about translation, another language or code are exempt, the domain code, and answers of few letters."""
     found = languages(texts)
-    queries = texts.column.slice(0, texts.queries)
-    exempt = pc.match_substring_regex(queries, f"{_ASKS_FOR_ANOTHER_LANGUAGE}|{_ASKS_FOR_CODE}")
-    exempt = exempt.to_numpy(zero_copy_only=False)
+    exempt = _rows_with(texts, _asks(texts, f"{_ASKS_FOR_ANOTHER_LANGUAGE}|{_ASKS_FOR_CODE}"))
     exempt |= pc.equal(texts.batch.column("domain"), "code").to_numpy(zero_copy_only=False)
-    query = found[texts.row]
+    query = found[texts.asked[texts.row]]
     differs = (found != query) & (found != UNDETERMINED) & (query != UNDETERMINED)
     differs &= texts.count(LETTER) >= least
-    return texts.at_start(~texts.is_query & differs & ~exempt[texts.row])
+    return texts.at_start(texts.is_response & differs & ~exempt[texts.row])
+
+
+def _asks(texts: Texts, pattern: str) -> Mask:
+    """P: which prompts a pattern matches."""
+    prompts = texts.column.slice(0, texts.prompts)
+    return np.asarray(pc.match_substring_regex(prompts, pattern).to_numpy(zero_copy_only=False))
+
+
+def _rows_with(texts: Texts, prompts: Mask) -> Mask:
+    """Which rows have one of these prompts (P)."""
+    found = np.zeros(texts.batch.num_rows, bool)
+    found[texts.row[: texts.prompts][prompts]] = True
+    return found
 
 
 def languages(texts: Texts) -> npt.NDArray[Any]:
-    """T: the language of each text as a two-letter code, or "und"."""
+    """T: the language of each query, user's turn and response as a two-letter code, or "und"; "und" of all others."""
     cached = getattr(texts, "_languages", None)
     if cached is None:
         cached = texts._languages = _languages(texts)  # type: ignore[attr-defined]
@@ -98,7 +108,10 @@ def _languages(texts: Texts) -> npt.NDArray[Any]:
     found = np.full(len(texts), UNDETERMINED, dtype=object)
     chinese = (han * 2 >= letters) & (foreign == 0) & (letters > 0)
     found[chinese] = "zh"
-    for text in np.flatnonzero(~chinese & (letters > 0)):
+    spoken = texts.is_response | texts.by_user
+    spoken[texts.asked] = True
+    found[~spoken] = UNDETERMINED
+    for text in np.flatnonzero(spoken & ~chinese & (letters > 0)):
         found[text] = language(texts.string(text))
     return found
 

@@ -1,16 +1,17 @@
-"""A batch's queries and responses as one row of characters, each with its flags."""
+"""A batch's queries, turns and responses as one row of characters, each with its flags."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.store.conversations import has_calls
 from coig_p.validation.checks.letters import RARE, Flags, flags
 
 Index = npt.NDArray[np.int64]
@@ -25,31 +26,70 @@ class Hits:
     offset: Index
 
 
+QUERY, RESPONSE, TOOLS = 0, 1, 2
+"""Kinds of texts: what people and models say before a response; responses; definitions, calls and results of tools."""
+
+KINDS = ("query", "response", "tools")
+
+
 class Texts:
-    """T texts of N characters in all: the batch's queries first, then its responses.
+    """T texts of N characters in all: the batch's P prompts first, then its R responses, then what tools are told.
+
+    A prompt is a query, or one turn of a conversation: its content alone, without the name of its role.
 
     Attributes:
         column: T strings.
-        row, response: T; where each stands in the batch, response -1 for a query.
+        kind: T; QUERY, RESPONSE or TOOLS, which is also a turn that a tool speaks.
+        row, message, response: T; where each stands in the batch, the last two -1 for what is in none.
+        answer: T; which of the batch's R responses it belongs to, -1 for none.
+        extra: T; whether it is the JSON text beside a turn's content or a response's text, or of `tools`.
+        calls: T; whether a call of a tool stands beside it, so that it may be empty.
+        by_user: T; whether it is a query or a user's turn.
+        asked: rows; the prompt that is answered: the query, or the last turn of a user.
+        prompts, responses: P and R.
         letters: N code points; flags: N, see `coig_p.validation.checks.letters`.
         starts: T + 1; the first character of each.
     """
 
     def __init__(self, batch: pa.RecordBatch) -> None:
-        queries = batch.column("query")
-        lists = batch.column("responses")
-        responses = lists.flatten()
-        sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
         self.batch = batch
-        self.queries = len(queries)
-        self.column: pa.StringArray = pc.fill_null(pa.concat_arrays([queries, responses.field("text")]), "")
-        rows = np.arange(len(queries))
-        self.row: Index = np.concatenate([rows, np.repeat(rows, sizes)])
-        first = np.cumsum(sizes) - sizes
-        self.response: Index = np.concatenate(
-            [np.full(len(queries), -1), np.arange(len(responses)) - np.repeat(first, sizes)]
-        )
+        lists, messages = batch.column("responses"), batch.column("messages")
+        responses, turns = lists.flatten(), messages.flatten()
         self.models: pa.StringArray = responses.field("model")
+        answers, self.responses = responses.field("extra"), len(responses)
+        prompts = _prompts(batch.column("query"), messages)
+        self.prompts = len(prompts.row)
+        row, response = _places(lists)
+        told = [_Told(prompts.column, prompts.row, prompts.message, prompts.none, prompts.none, prompts.kind)]
+        of_responses = np.full(self.responses, RESPONSE)
+        told.append(_Told(responses.field("text"), row, _none(row), response, np.arange(len(row)), of_responses))
+        self.by_user: Mask = prompts.by_user
+        self.asked: Index = prompts.asked
+        self.calls: Mask = np.concatenate([prompts.calls, has_calls(answers)])
+        spoken = len(turns) > 0
+        extras: list[tuple[pa.StringArray, Index, Index, Index, Index]] = [
+            (answers, row, _none(row), response, np.arange(len(row)))
+        ]
+        every = np.arange(batch.num_rows)
+        extras.append((batch.column("tools"), every, _none(every), _none(every), _none(every)))
+        if spoken:
+            of, place = _places(messages)
+            extras.append((turns.field("extra"), of, place, _none(of), _none(of)))
+        for column, of_row, of_message, of_response, of_answer in extras:
+            if column.null_count < len(column):
+                given = column.is_valid().to_numpy(zero_copy_only=False)
+                kind = np.full(int(given.sum()), TOOLS)
+                places = of_row[given], of_message[given], of_response[given], of_answer[given]
+                told.append(_Told(column.drop_null(), *places, kind))
+        self.column: pa.StringArray = pc.fill_null(pa.concat_arrays([part.column for part in told]), "")
+        self.row, self.message, self.response, self.answer, self.kind = (
+            np.concatenate([getattr(part, name) for part in told])
+            for name in ("row", "message", "response", "answer", "kind")
+        )
+        self.extra: Mask = np.arange(len(self.column)) >= self.prompts + self.responses
+        more = np.zeros(len(self.column) - len(self.calls), bool)
+        self.calls = np.append(self.calls, more)
+        self.by_user = np.append(self.by_user, np.zeros(len(self.column) - self.prompts, bool))
         size = pc.utf8_length(self.column).to_numpy(zero_copy_only=False)
         self.starts: Index = np.concatenate([[0], np.cumsum(size, dtype=np.int64)])
         offsets = np.frombuffer(self.column.buffers()[1], np.int32)[self.column.offset :][: len(self.column) + 1]
@@ -58,6 +98,15 @@ class Texts:
         self.letters = np.frombuffer(whole.decode().encode("utf-32-le"), np.uint32)
         self.flags: Flags = flags().take(self.letters)
         self._counts: dict[int, Index] = {}
+
+    def field(self, text: int) -> str:
+        """Where in its row a text stands, for people."""
+        message, response = int(self.message[text]), int(self.response[text])
+        if message >= 0:
+            return f"messages[{message}].{'extra' if self.extra[text] else 'content'}"
+        if response >= 0:
+            return f"responses[{response}].{'extra' if self.extra[text] else 'text'}"
+        return "tools" if self.extra[text] else "query"
 
     def __len__(self) -> int:
         return len(self.column)
@@ -68,9 +117,9 @@ class Texts:
         return np.diff(self.starts)
 
     @cached_property
-    def is_query(self) -> Mask:
-        """T: whether each is a query."""
-        return self.response < 0
+    def is_response(self) -> Mask:
+        """T: whether each is a response."""
+        return np.asarray(self.kind == RESPONSE)
 
     def count(self, flag: int) -> Index:
         """T: how many characters of each text have a flag; counted once, however many rules ask."""
@@ -113,3 +162,74 @@ class Texts:
     def string(self, text: int | np.integer[Any]) -> str:
         """One of T."""
         return str(self.column[int(text)].as_py())
+
+
+class _Told(NamedTuple):
+    """Some of T texts, and where each stands: see `Texts`."""
+
+    column: pa.StringArray
+    row: Index
+    message: Index
+    response: Index
+    answer: Index
+    kind: Index
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """P prompts; as in `Texts`."""
+
+    column: pa.StringArray
+    row: Index
+    message: Index
+    kind: Index
+    calls: Mask
+    by_user: Mask
+    asked: Index
+
+    @property
+    def none(self) -> Index:
+        """-1 for each."""
+        return _none(self.row)
+
+
+def _prompts(queries: pa.StringArray, messages: pa.ListArray) -> _Prompts:
+    rows, turns = np.arange(len(queries)), messages.flatten()
+    if not len(turns):
+        nobody = np.zeros(len(rows), bool)
+        return _Prompts(queries, rows, _none(rows), np.full(len(rows), QUERY), nobody, ~nobody, rows)
+    held = pc.fill_null(pc.list_value_length(messages), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    row = np.repeat(rows, np.maximum(held, 1))
+    spoken = held[row] > 0
+    begins = np.cumsum(np.maximum(held, 1)) - np.maximum(held, 1)
+    message = np.where(spoken, np.arange(len(row)) - begins[row], -1)
+    turn = (np.cumsum(held) - held)[row] + message  # of those that are turns
+    every = pa.concat_arrays([queries, turns.field("content")])
+    role = turns.field("role").take(pa.array(turn, mask=~spoken))
+    by_tool, by_user = (
+        pc.fill_null(pc.equal(role, who), False).to_numpy(zero_copy_only=False) for who in ("tool", "user")
+    )
+    calls = has_calls(turns.field("extra").take(pa.array(turn, mask=~spoken)))
+    by_user = by_user | ~spoken
+    asked = begins + np.maximum(held, 1) - 1  # the last turn, where no user speaks
+    asked[row[by_user]] = np.flatnonzero(by_user)  # the last one that is written stays
+    return _Prompts(
+        every.take(pa.array(np.where(spoken, len(queries) + turn, row))),
+        row,
+        message,
+        np.where(by_tool, TOOLS, QUERY),
+        calls,
+        by_user,
+        asked,
+    )
+
+
+def _places(lists: pa.ListArray) -> tuple[Index, Index]:
+    """Of each element of lists its row, and its place there."""
+    held = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    row = np.repeat(np.arange(len(lists)), held)
+    return row, np.arange(len(row)) - np.repeat(np.cumsum(held) - held, held)
+
+
+def _none(like: Index) -> Index:
+    return np.full(len(like), -1)
