@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
 
 _PAIRS = tuple(option for option in PairConfig.__dataclass_fields__ if option != "format")
+_LEFT_OUT = "left out by --multi-turn skip, since the rows cannot show them: {:,} queries"
 _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__dataclass_fields__)
 
 
@@ -65,11 +67,25 @@ def pairs(
     rows = sum(counts.values())
     if out == STDOUT:
         return
+    left_out = _conversations(store, counts, split) if config.multi_turn == "skip" else None
     if json_:
-        click.echo(json_text({"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}))
+        found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}
+        click.echo(json_text(found if left_out is None else found | {"queries_left_out": left_out}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
         click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.threshold:g} ({shown})")
+        if left_out is not None:
+            click.echo(_LEFT_OUT.format(left_out))
+
+
+def _conversations(store: Path, domains: Iterable[str], split: str | None) -> int:
+    """How many queries of the domains that were read are conversations."""
+    from coig_p.pairs.selection import one_split
+    from coig_p.pairs.shapes import held
+    from coig_p.store.store import Store
+
+    manifest = Store.open(store).manifest
+    return sum(held(manifest, list(domains), [one_split(manifest, split)]).conversations.values())
 
 
 @command("export")
@@ -134,7 +150,7 @@ def _print(found: dict[str, Any], out: Path) -> None:
         click.echo(f"left out, without a pair at threshold {found['threshold']:g}: {without:,} queries")
     left_out = sum(split.get("queries_left_out", 0) for split in splits.values())
     if left_out:
-        click.echo(f"left out by --multi-turn skip, since the rows cannot show them: {left_out:,} queries")
+        click.echo(_LEFT_OUT.format(left_out))
     if "tokens" in found:
         _print_tokens(found["tokens"])
     train = next(iter(splits.values()))

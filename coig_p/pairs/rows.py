@@ -23,6 +23,7 @@ from coig_p.pairs.turns import (
     messages,
     prompt_messages,
     prompt_texts,
+    row_of,
     turn_texts,
 )
 from coig_p.schema import row_schema
@@ -191,8 +192,7 @@ def _bytes(text: pa.StringArray) -> Index:
 def _bytes_beside(batch: pa.RecordBatch) -> Index:
     """How much of each query is not in its text: tool definitions and what turns hold beside theirs."""
     turns = batch.column("messages")
-    row = np.repeat(np.arange(batch.num_rows), pc.list_value_length(turns).fill_null(0).to_numpy(zero_copy_only=False))
-    beside = np.bincount(row, _bytes(pc.struct_field(turns.flatten(), "extra")), batch.num_rows)
+    beside = np.bincount(row_of(turns), _bytes(pc.struct_field(turns.flatten(), "extra")), batch.num_rows)
     return np.asarray(beside + _bytes(batch.column("tools")), dtype=np.int64)
 
 
@@ -208,7 +208,7 @@ def _check_texts(rows: Rows, plain: bool) -> None:
     turns = batch.column("messages")
     empty = pc.fill_null(pc.equal(pc.list_value_length(turns), 0), False)
     _refuse(rows, "list of turns", empty, used, "empty")
-    row = np.repeat(np.arange(len(turns)), pc.list_value_length(turns).fill_null(0).to_numpy(zero_copy_only=False))
+    row = row_of(turns)
     for name in ("role", "content"):
         null = pc.struct_field(turns.flatten(), name).is_null().to_numpy(zero_copy_only=False)
         _refuse(rows, f"turns' {name}", pa.array(np.bincount(row[null], minlength=len(turns)) > 0), used)

@@ -72,7 +72,7 @@ def prompt_texts(batch: pa.RecordBatch, shape: Shape) -> pa.StringArray:
     role = pc.struct_field(turns.flatten(), "role")
     users = np.flatnonzero(pc.fill_null(pc.equal(role, "user"), False).to_numpy(zero_copy_only=False))
     last = np.full(len(turns), -1, dtype=np.int64)
-    last[_row_of(turns)[users]] = users  # in order, so that the last one stays
+    last[row_of(turns)[users]] = users  # in order, so that the last one stays
     content = pc.struct_field(turns.flatten(), "content").take(pa.array(last, mask=last < 0))
     return pc.if_else(turns.is_valid(), content, query)
 
@@ -136,7 +136,7 @@ def turn_texts(batch: pa.RecordBatch) -> pa.ListArray:
     turns, tools, query = (batch.column(name) for name in ("messages", "tools", "query"))
     every = turns.flatten()
     parts, rows = [], []
-    row = _row_of(turns)
+    row = row_of(turns)
     for name in ("content", "extra"):
         parts.append(pc.struct_field(every, name))
         rows.append(row)
@@ -177,7 +177,7 @@ def tool_calls(extra: str) -> list[dict[str, Any]]:
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 
-def _row_of(lists: pa.ListArray) -> Index:
+def row_of(lists: pa.ListArray) -> Index:
     """The row that each element of a list column belongs to."""
     sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     return np.repeat(np.arange(len(lists), dtype=np.int64), sizes)
@@ -211,10 +211,11 @@ def _extras(extra: pa.StringArray, query_ids: pa.StringArray, fields: tuple[str,
         try:
             parsed.append(_fields(json.loads(text), fields))
         except (ValueError, TypeError, RecursionError) as error:
+            problem = str(error) if isinstance(error, TypeError) else f"is not JSON: {error}"
             first = pc.index(encoded.indices, pa.scalar(at, encoded.indices.type)).as_py()
             raise DataError(
-                f"query_id {query_ids[first].as_py()!r}: the extra of a turn or response is {text[:_SHOWN]!r}, "
-                f"which {error}. Run: coigp check, then coigp clean"
+                f"query_id {query_ids[first].as_py()!r}: the extra of a turn or answer, {text[:_SHOWN]!r}, {problem}. "
+                "Run: coigp check, then coigp clean"
             ) from None
     return pa.array(parsed, _EXTRA_TYPE).take(encoded.indices)
 

@@ -5,14 +5,27 @@ work.
 from __future__ import annotations
 
 import json
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from commands import run
-from conversations import answer_of, as_json, prompt_of, turn
+from conversations import (
+    answer_of,
+    as_json,
+    conversation_rows,
+    conversational_pairs,
+    is_more_than_text,
+    prompt_of,
+    turn,
+)
+from hypothesis import given
+from hypothesis import strategies as st
 from make import make_store
+from strategies import examples
 
 from coig_p.errors import DataError, UsageError
 from coig_p.export.trainers import TRAINERS, find_form
@@ -75,17 +88,23 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_store(tmp_path_factory.mktemp("stores") / "tools", ALL_ROWS)
 
 
-def export(store: Path, out: Path, trainer: str, multi_turn: str | None = None, **options: Any) -> dict[str, Row]:
-    """The rows of an export by their query_id, read without our code."""
-    conversational = trainer.startswith("trl-") and multi_turn not in ("text", "last")
-    options = {"conversational": conversational, **options}
-    export_store(store, out, ExportConfig(trainer, PairConfig(multi_turn=multi_turn), **options))
+def read(out: Path) -> list[Row]:
+    """The rows of an export, read without our code."""
     found = []
     for path in sorted((out / "train").iterdir()):
         if path.suffix == ".jsonl":
             found += [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         else:
             found += pq.read_table(path).to_pylist()
+    return found
+
+
+def export(store: Path, out: Path, trainer: str, multi_turn: str | None = None, **options: Any) -> dict[str, Row]:
+    """The rows of an export by their query_id."""
+    conversational = trainer.startswith("trl-") and multi_turn not in ("text", "last")
+    options = {"conversational": conversational, **options}
+    export_store(store, out, ExportConfig(trainer, PairConfig(multi_turn=multi_turn), **options))
+    found = read(out)
     return {row["query_id"] + ("-bad" if row.get("label") is False else ""): row for row in found}
 
 
@@ -305,6 +324,89 @@ def test_a_call_needs_no_text_and_everything_else_does(tmp_path: Path) -> None:
         store = make_store(tmp_path / f"{len(messages)}", [raw("odd", messages, tools=TOOLS)])
         with pytest.raises(DataError, match=f"'odd': {words}"):
             export(store, tmp_path / "out", "trl-dpo")
+
+
+def from_turns(turns: list[Row]) -> list[Row]:
+    """Messages of ms-swift's turns, the slow way: calls that follow each other are one message's."""
+    found: list[Row] = []
+    for at, one in enumerate(turns):
+        if one["role"] != "tool_call":
+            role = "tool" if one["role"] == "tool_response" else one["role"]
+            found.append({"role": role, "content": one["content"], "calls": []})
+            continue
+        before = turns[at - 1]["role"]
+        if before not in ("tool_call", "assistant"):
+            found.append({"role": "assistant", "content": "", "calls": []})
+        found[-1]["calls"].append(json.loads(one["content"]))
+    return found
+
+
+def as_turns(messages: list[Row]) -> list[Row]:
+    """The same of messages as they are loaded."""
+    return [
+        {
+            "role": one["role"],
+            "content": one["content"],
+            "calls": [
+                {"name": call["function"]["name"], "arguments": json.loads(call["function"]["arguments"])}
+                for call in one.get("tool_calls") or []
+            ],
+        }
+        for one in messages
+    ]
+
+
+@given(rows=conversation_rows(tools=False), trainer=st.sampled_from(["trl-dpo", "openrlhf", "ms-swift", "axolotl"]))
+@examples(20)
+def test_exported_turns_are_the_stored_ones(rows: list[Row], trainer: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder) / "store", rows)
+        out = Path(folder) / "out"
+        config = ExportConfig(trainer, PairConfig(threshold=2), conversational=trainer == "trl-dpo")
+        export_store(store, out, config)
+        found = []
+        for row in read(out):
+            prompt = row["messages" if trainer in ("ms-swift", "axolotl") else "prompt"]
+            chosen, rejected = row.get("chosen"), row.get("rejected")
+            if trainer == "ms-swift":
+                prompt, chosen = prompt[:-1], prompt[-1]
+                rejected = {"role": "assistant", "content": row["rejected_response"]}
+            answers = [one[0] if isinstance(one, list) else one for one in (chosen, rejected)]
+            found.append((row["query_id"], as_json(prompt), *map(as_json, answers)))
+        assert sorted(found) == sorted(
+            (pair["query_id"], as_json(pair["prompt"]), as_json(pair["chosen"][0]), as_json(pair["rejected"][0]))
+            for pair in conversational_pairs(rows, False)
+        )
+
+
+@given(rows=conversation_rows())
+@examples(20)
+def test_exported_tools_are_the_stored_ones(rows: list[Row]) -> None:
+    """For TRL as they are loaded; for ms-swift turn by turn, or refused for what its turns cannot say."""
+    wanted = conversational_pairs(rows, any(map(is_more_than_text, rows)))
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder) / "store", rows)
+        pairs = PairConfig(threshold=2)
+        export_store(store, Path(folder) / "trl", ExportConfig("trl-dpo", pairs, conversational=True))
+        assert sorted(map(as_json, read(Path(folder) / "trl"))) == sorted(map(as_json, wanted))
+        shown = [message for pair in wanted for name in ("prompt", "chosen", "rejected") for message in pair[name]]
+        cannot = any(one.get("reasoning_content") or (one.get("name") and one["role"] != "tool") for one in shown)
+        swift = partial(export_store, store, Path(folder) / "swift", ExportConfig("ms-swift", pairs))
+        if cannot:
+            with pytest.raises(DataError, match="which ms-swift cannot read"):
+                swift()
+            return
+        swift()
+        if not any(map(is_more_than_text, rows)):
+            return
+        found = [
+            (row["query_id"], row["tools"], from_turns(row["messages"]), from_turns(row["rejected_messages"]))
+            for row in read(Path(folder) / "swift")
+        ]
+        whole = [[as_turns(pair["prompt"] + pair[name]) for name in ("chosen", "rejected")] for pair in wanted]
+        assert sorted(map(as_json, found)) == sorted(
+            as_json((pair["query_id"], pair["tools"], *both)) for pair, both in zip(wanted, whole, strict=True)
+        )
 
 
 def test_lengths_count_every_turn(tools: Path, texts: Path, tmp_path: Path) -> None:

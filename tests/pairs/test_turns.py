@@ -173,6 +173,9 @@ def test_strings_of_conversations_are_refused_with_the_ways_out(tmp_path: Path) 
     run("pairs", store, "--out", tmp_path / "pairs.parquet", "--multi-turn", "last")
     prompts = pa.parquet.read_table(tmp_path / "pairs.parquet")["prompt"].to_pylist()
     assert prompts == ["三", "问", "问"]
+    skipped = ["pairs", store, "--out", tmp_path / "pairs.parquet", "--multi-turn", "skip", "--overwrite"]
+    assert "left out by --multi-turn skip, since the rows cannot show them: 1 queries" in run(*skipped).stdout
+    assert json.loads(run(*skipped, "--json").stdout)["queries_left_out"] == 1
 
 
 def test_tools_in_strings_are_refused_whatever_they_give_of_turns(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from coig_p.core.arrays import Index
 from coig_p.errors import DataError
 from coig_p.export.results import Written
 from coig_p.pairs.rows import blank
-from coig_p.pairs.turns import constant, grouped, messages
+from coig_p.pairs.turns import constant, grouped, messages, row_of
 from coig_p.schema import MESSAGES_TYPE, TOOL_MESSAGES_TYPE
 
 Columns = dict[str, pa.Array]
@@ -172,7 +172,7 @@ def prompt(rows: pa.Table, system: str | None) -> pa.ListArray:
     if system is None:
         return found
     own = found.flatten()
-    row = np.repeat(np.arange(len(found)), pc.list_value_length(found).to_numpy(zero_copy_only=False))
+    row = row_of(found)
     is_system = pc.equal(own.field("role"), "system").to_numpy(zero_copy_only=False)
     at = np.flatnonzero(np.bincount(row[is_system], minlength=len(found)) == 0)
     texts = {"role": constant("system", len(at)), "content": constant(system, len(at))}
@@ -190,10 +190,8 @@ def turns(rows: pa.Table, name: str, role: str = "assistant") -> pa.ListArray:
 
 def joined(first: pa.ListArray, second: pa.ListArray) -> pa.ListArray:
     """The messages of both, row by row."""
-    lists = (first, second)
-    sizes = [pc.list_value_length(one).to_numpy(zero_copy_only=False) for one in lists]
-    row = np.concatenate([np.repeat(np.arange(len(first)), size) for size in sizes])
-    return grouped(pa.concat_arrays([one.flatten() for one in lists]), row, len(first)).cast(first.type)
+    row = np.concatenate([row_of(first), row_of(second)])
+    return grouped(pa.concat_arrays([first.flatten(), second.flatten()]), row, len(first)).cast(first.type)
 
 
 def as_strings(*names: str) -> Make:
