@@ -101,7 +101,7 @@ def clean_rows(block: Lines | RawRow, rows: Rows, forms: Collection[str] = ALL) 
     return None
 
 
-def _parsed(data: bytearray, schema: pa.Schema, lines: int) -> pa.RecordBatch:
+def _parsed(data: bytes | bytearray, schema: pa.Schema, lines: int) -> pa.RecordBatch:
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
     # One chunk: the caller runs several blocks side by side.
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
@@ -113,7 +113,7 @@ def _parsed(data: bytearray, schema: pa.Schema, lines: int) -> pa.RecordBatch:
     return batch.select(schema.names)
 
 
-def _first(data: bytearray) -> Mapping[str, Any]:
+def _first(data: bytes | bytearray) -> Mapping[str, Any]:
     """The first row, nothing where it is none."""
     try:
         row = json.loads(data[: data.find(b"\n") if b"\n" in data else None])
@@ -133,7 +133,7 @@ def _fitting(row: Mapping[str, Any], forms: Collection[str]) -> list[tuple[Shape
     return found[:1]
 
 
-def _objects(data: bytearray) -> int | None:
+def _objects(data: bytes | bytearray) -> int | None:
     """The number of lines where every line begins with { and ends with }, otherwise None.
 
     Then no value goes on over the end of a line, since } and { never meet inside one; as many

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from anyrows import FAMILIES, damaged, rows
-from casebook import TWINS, Wanted, as_csv, outline, wanted_outline
+from casebook import TWINS, Wanted, as_csv, outline, twins_of, wanted_outline
 from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,10 +155,8 @@ def test_other_formats_end_in_words_too(
     """As people see it: an exit code, no traceback, and no control character on the terminal."""
     rng, folder = Random(seed), tmp_path_factory.mktemp("formats")
     values = [value for row, _ in rows(rng, 3, score_range) if isinstance(value := damaged(rng, row), dict)]
-    try:
-        path = TWINS[kind](folder / "x.jsonl", values)
-    except (pytest.skip.Exception, ValueError, OverflowError):  # what this format cannot hold
-        path = lines(folder / "x.jsonl", values)
+    holds = kind in twins_of(values) and "\\ud" not in json.dumps(values)  # lone surrogates stand in JSON Lines alone
+    path = TWINS[kind](folder / "x.jsonl", values) if holds else lines(folder / "x.jsonl", values)
     arguments = ["--domain", "chat", "--on-error", rng.choice(["skip", "fail"])]
     done = run("import", path, "--out", folder / "store", *arguments, code=None)
     assert done.returncode in (0, 1, 2)
