@@ -138,12 +138,15 @@ def table(queries: int, shape: str, runs: int, ways: tuple[str, ...]) -> list[st
             for way in list(ways)[:: 1 if run % 2 else -1]:
                 found[way].append(in_own_process(way, path))
         cheapest = min((FLOOR, CHEAPEST), key=lambda way: median(found[way], "processor"))
+
+        def relative(way: str, name: str) -> float:
+            return median(found[cheapest], name) / median(found[way], name)
+
         return [
             f"| {queries:,} | {shape} | {way} | {path.stat().st_size / 2**20:.0f} MiB | {spread(own, 'processor')} "
             f"| {rows / median(own, 'processor'):,.0f} "
-            f"| {median(found[cheapest], 'processor') / median(own, 'processor'):.2f} "
-            f"| {spread(own, 'seconds')} | {median(own, 'memory') / 2**20:.0f} MiB "
-            f"| {median(own, 'memory') / median(found[cheapest], 'memory'):.2f} |"
+            f"| {relative(way, 'processor'):.2f} | {spread(own, 'seconds')} | {relative(way, 'seconds'):.2f} "
+            f"| {median(own, 'memory') / 2**20:.0f} MiB | {1 / relative(way, 'memory'):.2f} |"
             for way, own in found.items()
         ]
 
@@ -160,8 +163,9 @@ def main() -> None:
         print(json.dumps(measure(way, Path(name))))
         return
     lines = [
-        "| queries | shape | | input | processor time | rows per processor second | speed | time | memory | relative |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| queries | shape | | input | processor time | rows per processor second | speed | time | speed | memory "
+        "| relative |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for queries in arguments.queries:
         lines += table(queries, "nested", arguments.runs, WAYS)

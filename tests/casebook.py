@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from commands import run
 from oracle import oracle_pairs
 
@@ -218,19 +217,13 @@ def as_json(path: Path, rows: list[Json]) -> Path:
 
 def as_parquet(path: Path, rows: list[Json]) -> Path:
     """Arrow's own columns: what a row lacks is null, and whole numbers among decimals are decimals."""
-    try:
-        table = pa.Table.from_pylist([dict.fromkeys(_names(rows)) | row for row in rows])
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        pytest.skip("a column of these rows has values of several types")
-    pq.write_table(table, path.with_suffix(".parquet"))
+    pq.write_table(_table(rows), path.with_suffix(".parquet"))
     return path.with_suffix(".parquet")
 
 
 def as_csv(path: Path, rows: list[Json]) -> Path:
     """Text under the names of the first line; null is empty."""
     names = _names(rows)
-    if any(isinstance(value, (list, dict)) for row in rows for value in row.values()):
-        pytest.skip("lists do not stand in CSV")
     path = path.with_suffix(".csv")
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -241,6 +234,20 @@ def as_csv(path: Path, rows: list[Json]) -> Path:
             for row in rows
         )  # fmt: skip
     return path
+
+
+def twins_of(rows: list[Json]) -> list[str]:
+    """The formats that can hold these rows: a cell of CSV holds no list, a column of Parquet values of one type."""
+    lists = any(isinstance(value, (list, dict)) for row in rows for value in row.values())
+    try:
+        _table(rows)
+    except (pa.ArrowException, OverflowError, ValueError):
+        return ["json"] if lists else ["json", "csv"]
+    return ["json", "parquet"] if lists else ["json", "parquet", "csv"]
+
+
+def _table(rows: list[Json]) -> pa.Table:
+    return pa.Table.from_pylist([dict.fromkeys(_names(rows)) | row for row in rows])
 
 
 def _names(rows: list[Json]) -> list[str]:

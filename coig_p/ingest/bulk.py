@@ -9,15 +9,18 @@ this way gives what that way would give, or nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from coig_p.ingest.columns import SHAPES, Rows, Shape, Unusual, nested, taken
+from coig_p.ingest.keyed import derived_id
 from coig_p.ingest.readers import Lines, RawRow
+from coig_p.ingest.values import identity_of
 from coig_p.schema import RAW_SCHEMA
 
 ALL = frozenset(("nested", *(shape.form for shape in SHAPES)))
@@ -34,6 +37,49 @@ class CleanRows(NamedTuple):
 
     form: str
     batch: pa.RecordBatch
+
+    def asked(self) -> tuple[list[str], list[bytes], list[str | None]]:
+        """For each row the id of its query, what that query is (see `identity_of`), and the row's domain."""
+        queries, messages = self.batch.column("query").to_pylist(), self.batch.column("messages")
+        turns = [None] * len(queries) if messages.null_count == len(messages) else messages.to_pylist()
+        known = [identity_of(query, given, None) for query, given in zip(queries, turns, strict=True)]
+        given = self.batch.column("query_id").to_pylist()
+        ids = [name or derived_id(identity) for name, identity in zip(given, known, strict=True)]
+        return ids, known, self.batch.column("domain").to_pylist()
+
+    def parts(self, ids: Sequence[str], domains: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """The rows of each domain under these ids and domains."""
+        batch = self.batch
+        for name, values in (("query_id", ids), ("domain", domains)):
+            at = batch.schema.get_field_index(name)
+            batch = batch.set_column(at, batch.schema.field(at), pa.array(values, pa.string()))
+        several = list(dict.fromkeys(domains))
+        for domain in several:
+            own = [at for at, name in enumerate(domains) if name == domain]
+            yield domain, batch.take(pa.array(own)) if len(several) > 1 else batch
+
+    def plain(self) -> bool:
+        """Whether every response has a model of its own in its row: one that is named does not answer twice."""
+        return not self._responses().field("model").null_count
+
+    def held(self) -> dict[str, int]:
+        """How many there are of each unit."""
+        responses = self._responses()
+        return {
+            "rows": len(self.batch),
+            "responses": len(responses),
+            "scores": len(responses.field("scores").flatten()),
+            "comparisons": len(self.batch.column("comparisons").flatten()),
+        }
+
+    def extremes(self) -> tuple[float, float] | None:
+        """The lowest and the highest score, None where there is none."""
+        scores = self._responses().field("scores").flatten().field("score")
+        found = pc.min_max(scores)
+        return (found["min"].as_py(), found["max"].as_py()) if len(scores) else None
+
+    def _responses(self) -> pa.StructArray:
+        return self.batch.column("responses").flatten()
 
 
 def clean_rows(block: Lines | RawRow, rows: Rows, forms: Collection[str] = ALL) -> CleanRows | None:
@@ -55,7 +101,7 @@ def clean_rows(block: Lines | RawRow, rows: Rows, forms: Collection[str] = ALL) 
     return None
 
 
-def _parsed(data: bytearray, schema: pa.Schema, lines: int) -> pa.RecordBatch:
+def _parsed(data: bytes | bytearray, schema: pa.Schema, lines: int) -> pa.RecordBatch:
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
     # One chunk: the caller runs several blocks side by side.
     whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
@@ -67,7 +113,7 @@ def _parsed(data: bytearray, schema: pa.Schema, lines: int) -> pa.RecordBatch:
     return batch.select(schema.names)
 
 
-def _first(data: bytearray) -> Mapping[str, Any]:
+def _first(data: bytes | bytearray) -> Mapping[str, Any]:
     """The first row, nothing where it is none."""
     try:
         row = json.loads(data[: data.find(b"\n") if b"\n" in data else None])
@@ -87,7 +133,7 @@ def _fitting(row: Mapping[str, Any], forms: Collection[str]) -> list[tuple[Shape
     return found[:1]
 
 
-def _objects(data: bytearray) -> int | None:
+def _objects(data: bytes | bytearray) -> int | None:
     """The number of lines where every line begins with { and ends with }, otherwise None.
 
     Then no value goes on over the end of a line, since } and { never meet inside one; as many

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.ingest.turns import from_transcript, said
-from coig_p.ingest.values import identity_of
 from coig_p.schema import COMPARISON_TYPE, OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE, TURN_TYPE
 from coig_p.store.conversations import transcript
 
@@ -230,13 +229,6 @@ def _responses(models: pa.Array, texts: pa.Array, scores: pa.ListArray) -> pa.St
     """Responses that are the first sample of their model, with nothing but text in them."""
     first, extra = pa.array(np.zeros(len(texts), np.int32)), pa.nulls(len(texts), pa.string())
     return struct(RESPONSE_TYPE, model=models, sample=first, text=texts, extra=extra, scores=scores)
-
-
-def identities(batch: pa.RecordBatch) -> list[bytes]:
-    """What each query of a batch is: see `coig_p.ingest.values.identity_of`."""
-    queries, messages = batch.column("query").to_pylist(), batch.column("messages")
-    turns = [None] * len(queries) if messages.null_count == len(messages) else messages.to_pylist()
-    return [identity_of(query, given, None) for query, given in zip(queries, turns, strict=True)]
 
 
 def struct(kind: pa.StructType, **columns: pa.Array) -> pa.StructArray:

@@ -13,9 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from coig_p.ingest.accounting import (
     KINDS,
     SHOWN,
@@ -27,7 +24,6 @@ from coig_p.ingest.accounting import (
     units_in,
 )
 from coig_p.ingest.bulk import CleanRows
-from coig_p.ingest.columns import identities
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
@@ -124,13 +120,7 @@ class Intake:
 
         That is where a query_id stands for two queries or in two domains, or a domain is wrong.
         """
-        batch = rows.batch
-        known = identities(batch)
-        ids = [
-            name or derived_id(identity)
-            for name, identity in zip(batch.column("query_id").to_pylist(), known, strict=True)
-        ]
-        named = batch.column("domain").to_pylist()
+        ids, known, named = rows.asked()
         try:
             domain_of = {name: self._domain({"domain": name}) for name in dict.fromkeys(named)}
         except Rejected:
@@ -148,31 +138,16 @@ class Intake:
                 return False
             places[domain].append(seen.place)
         self.seen |= new
-        for column, values in (("query_id", ids), ("domain", domains)):
-            at = batch.schema.get_field_index(column)
-            batch = batch.set_column(at, batch.schema.field(at), pa.array(values, pa.string()))
-        responses = batch.column("responses").flatten()
-        plain = not responses.field("model").null_count  # one model does not answer a row twice
-        for domain, own in places.items():
-            of_domain = [at for at, name in enumerate(domains) if name == domain]
-            part = batch if len(own) == len(ids) else batch.take(pa.array(of_domain))
-            self._spool(domain).add_batch(part, own, plain=plain)
-        scores = responses.field("scores").flatten()
-        held = {
-            "responses": len(responses),
-            "scores": len(scores),
-            "comparisons": len(batch.column("comparisons").flatten()),
-        }
+        for domain, batch in rows.parts(ids, domains):
+            self._spool(domain).add_batch(batch, places[domain], plain=rows.plain())
         counts = self.report.counts
-        counts["rows"]["read"] += len(ids)
-        counts["rows"]["stored"] += len(new)
-        counts["rows"]["merged"] += len(ids) - len(new)
-        for unit, number in held.items():
+        for unit, number in rows.held().items():
             counts[unit]["read"] += number
             counts[unit]["stored"] += number
-        if len(scores):
-            extremes = pc.min_max(scores.field("score"))
-            self.report.saw_scores(extremes["min"].as_py(), extremes["max"].as_py())
+        counts["rows"]["stored"] -= len(ids) - len(new)
+        counts["rows"]["merged"] += len(ids) - len(new)
+        if (extremes := rows.extremes()) is not None:
+            self.report.saw_scores(*extremes)
         return True
 
     def _spool(self, domain: str) -> Spool:

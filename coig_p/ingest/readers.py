@@ -63,7 +63,7 @@ class Lines(NamedTuple):
 
     file: str
     line: int
-    data: bytearray
+    data: bytes | bytearray
 
     def rows(self, encoding: str) -> Iterator[RawRow]:
         """The row of every line that is not blank."""

@@ -81,7 +81,7 @@ class Spool:
         places, plain = arrived[order], plain[order]
         starts = np.array(self.starts, np.int64)
         with (
-            pa.OSFile(str(self.path)) as source,
+            pa.memory_map(str(self.path)) as source,  # nobody else writes to it
             pa.ipc.open_file(source) as reader,
             pa.ipc.new_file(self.merged_path, RAW_SCHEMA) as writer,
         ):
@@ -94,7 +94,7 @@ class Spool:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """One row per query in order of first appearance, once closed."""
-        with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as reader:  # nobody else writes to it
+        with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as reader:
             for at in range(reader.num_record_batches):
                 yield reader.get_batch(at).select(RAW_SCHEMA.names)
 
@@ -105,12 +105,17 @@ def _gather(reader: Any, starts: Index, rows: Index) -> pa.RecordBatch:
     place = rows - starts[batch_of]
     needed = np.unique(batch_of)
     by_batch = [np.flatnonzero(batch_of == number) for number in needed]
-    parts = [
-        reader.get_batch(int(number)).take(pa.array(place[at])) for number, at in zip(needed, by_batch, strict=True)
-    ]
+    parts = [_taken(reader.get_batch(int(number)), place[at]) for number, at in zip(needed, by_batch, strict=True)]
     back = np.argsort(np.concatenate(by_batch), kind="stable")
     (batch,) = pa.Table.from_batches(parts).combine_chunks().to_batches()
-    return batch.take(pa.array(back))
+    return _taken(batch, back)
+
+
+def _taken(batch: pa.RecordBatch, rows: Index) -> pa.RecordBatch:
+    """These rows of a batch, of which there is one at least; rows that follow each other are not copied."""
+    if (np.diff(rows) == 1).all():
+        return batch.slice(int(rows[0]), len(rows))
+    return batch.take(pa.array(rows))
 
 
 def _merged(batch: pa.RecordBatch, places: Index, plain: Mask, refuse: Refuse, merged: Counter[str]) -> pa.RecordBatch:
@@ -119,6 +124,8 @@ def _merged(batch: pa.RecordBatch, places: Index, plain: Mask, refuse: Refuse, m
     sizes = np.diff(begins, append=len(places))
     if plain.all() and (sizes == 1).all():
         return batch.select(RAW_SCHEMA.names)
+    if plain.all() and (together := _side_by_side(batch, begins)) is not None:
+        return together
     rows = batch.to_pylist()
     origins = [None if (text := row.pop(_ORIGIN)) is None else Origin(*json.loads(text)) for row in rows]
     found = []
@@ -127,3 +134,24 @@ def _merged(batch: pa.RecordBatch, places: Index, plain: Mask, refuse: Refuse, m
         one = size == 1 and plain[begin]
         found.append(rows[begin] if one else merge(rows[begin:end], origins[begin:end], refuse, merged))
     return pa.RecordBatch.from_pylist(found, schema=RAW_SCHEMA)
+
+
+def _side_by_side(batch: pa.RecordBatch, begins: Index) -> pa.RecordBatch | None:
+    """Plain rows as a row for each run of them, where that is all there is to do: no model answers a query twice.
+
+    Args:
+        begins: the first row of each query.
+    """
+    lists = batch.column("responses")
+    if any(batch.column(name).null_count < len(batch) for name in ("source", "meta", "comparisons")):
+        return None
+    responses = lists.flatten()
+    ends = np.cumsum(lists.value_lengths().to_numpy())
+    offsets = np.append(np.append(0, ends)[begins], ends[-1]).astype(np.int32)
+    codes = responses.field("model").dictionary_encode().indices.to_numpy().astype(np.int64)
+    query = np.repeat(np.arange(len(begins)), np.diff(offsets))
+    if len(np.unique(query * (codes.max(initial=0) + 1) + codes)) < len(codes):
+        return None
+    rows = batch.select([name for name in RAW_SCHEMA.names if name != "responses"]).take(pa.array(begins))
+    whole = pa.ListArray.from_arrays(pa.array(offsets), responses)
+    return rows.add_column(RAW_SCHEMA.get_field_index("responses"), RAW_SCHEMA.field("responses"), whole)

@@ -19,6 +19,7 @@ from coig_p.ingest.fields import FormConfig
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
 from coig_p.ingest.readers import Lines
+from coig_p.ingest.spool import _side_by_side
 
 
 def row(query_id: Any, **changes: Any) -> dict[str, Any]:
@@ -37,10 +38,12 @@ def outcome(data: bytes, folder: Path, config: ImportConfig, block: int, *, by_r
     path = folder / "x.jsonl"
     path.write_bytes(data)
     check = (lambda block, rows, forms: None) if by_rows else clean_rows
+    beside = (lambda batch, begins: None) if by_rows else _side_by_side
     with (
         patch("coig_p.ingest.readers._BLOCK", block),
         patch("coig_p.ingest.readers._LONGEST_LINE", max(block, 2000)),
         patch("coig_p.ingest.files.clean_rows", check),
+        patch("coig_p.ingest.spool._side_by_side", beside),
     ):
         try:
             _, report = import_files([path], folder / "store", config, overwrite=True)
@@ -54,6 +57,17 @@ def same(data: bytes, folder: Path, config: ImportConfig, block: int = 1 << 20) 
     at_once = outcome(data, folder, config, block, by_rows=False)
     assert at_once == outcome(data, folder, config, block, by_rows=True)
     return at_once
+
+
+def test_answers_of_different_models_are_laid_side_by_side(tmp_path: Path) -> None:
+    """Rows of a query that stand apart, some with several answers; nothing has to be looked at by itself."""
+    rows = [row(str(at % 3), responses=[{"model": f"m{at}", "text": f"答{at}"}]) for at in range(9)]
+    rows += [row("1", query="问1？", responses=[{"model": f"n{at}", "text": f"又{at}"} for at in range(3)]), row("9")]
+    for block in (1, 300, 1 << 20):
+        with patch("coig_p.ingest.spool.merge", side_effect=AssertionError("looked at")):
+            at_once = outcome(lines(*rows), tmp_path, ImportConfig(), block, by_rows=False)
+        assert at_once == outcome(lines(*rows), tmp_path, ImportConfig(), block, by_rows=True)
+        assert at_once[1].counts["rows"] == {"read": 11, "stored": 4, "merged": 7}
 
 
 def taken_at_once(data: bytes) -> bool:
@@ -321,6 +335,7 @@ ONE_ROW = st.one_of(
         }
     ),
     st.fixed_dictionaries({"prompt": PROMPT, "output": TEXT, "score": FEW([1, 2.5, 11, None])}, optional=OPTIONAL),
+    st.fixed_dictionaries({"prompt": PROMPT, "output": TEXT, "score": FEW([1, 2.5]), "model": FEW("abcdefgh")}),
     st.fixed_dictionaries({"prompt": PROMPT, "completion": TEXT, "label": st.booleans()}, optional=OPTIONAL),
 )
 

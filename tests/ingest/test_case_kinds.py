@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from casebook import TWINS, Case, Wanted, better, check, pair, scored
+from casebook import TWINS, Case, Wanted, better, check, pair, scored, twins_of
 
 DOMAIN = ("--domain", "chat")
 Q, Q2 = "中国的首都是哪里？", "水的沸点是多少？"
@@ -719,8 +719,10 @@ def test_others_of_each_kind(about: str, tmp_path: Path) -> None:
     check(KINDS[about], tmp_path)
 
 
-@pytest.mark.parametrize("kind", TWINS)
-@pytest.mark.parametrize("about", [about for about, case in KINDS.items() if isinstance(case.rows, list)])
+@pytest.mark.parametrize(
+    ("about", "kind"),
+    [(about, kind) for about, case in KINDS.items() if isinstance(case.rows, list) for kind in twins_of(case.rows)],
+)
 def test_the_same_rows_in_other_formats_give_the_same(about: str, kind: str, tmp_path: Path) -> None:
     check(KINDS[about], tmp_path, write=TWINS[kind])
 
