@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from coig_p.cli.main import cli
+from coig_p.ingest.forms import FORMS
 from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import sweep
@@ -214,3 +217,24 @@ def test_the_python_of_the_documents_runs(name: str, tmp_path: Path, monkeypatch
     for block in re.findall(r"```python\n(.*?)```", (DOCS / name).read_text("utf-8"), re.DOTALL):
         exec(block, namespace)
     assert namespace
+
+
+@pytest.mark.parametrize("page", ["importing.md", "importing.zh.md"])
+def test_every_row_that_the_table_of_shapes_shows_is_read_as_it_says(page: str, tmp_path: Path) -> None:
+    shown = re.findall(r"^\| `([a-z-]+)` \| .*? \| `(\{.*\})` \| ", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+    assert len(shown) >= 20
+    assert {form for form, _ in shown} == set(FORMS)
+    for at, (form, row) in enumerate(shown):
+        lines = [row]
+        if set(json.loads(row)) == {"id", "model", "judge", "score"}:  # scores of an answer that stands elsewhere
+            lines.append('{"id": "q1", "prompt": "一加一？", "output": "二。", "model": "a"}')
+        rows = tmp_path / f"{at}.jsonl"
+        rows.write_text("\n".join(lines) + "\n", "utf-8")
+        command = ["import", str(rows), "--out", str(tmp_path / f"store-{at}"), "--domain", "math", "--json"]
+        command += ["--format", form] if form == "best-first" else []
+        command += ["--score-column", "gpt=score_gpt,qwen=score_qwen"] if "score_gpt" in json.loads(row) else []
+        done = CliRunner().invoke(cli, command)
+        told = json.loads(done.stdout)
+        assert done.exit_code == 0, row
+        assert set(told["formats"][str(rows)]) == {form}, row
+        assert told["ignored_fields"] == {}, row

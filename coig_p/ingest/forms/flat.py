@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, mean_score
+from coig_p.ingest.fields import Fields, Shaped, mean_score, number
 from coig_p.ingest.forms.pairs import answers_of, response_of
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
 from coig_p.ingest.turns import said, split_answer
-from coig_p.ingest.values import Rejected
+from coig_p.ingest.values import Rejected, shown
 from coig_p.schema import OVERALL
 
 
@@ -25,7 +25,22 @@ def flat(row: Fields) -> Shaped:
     asks = "query" in value or "messages" in value
     if response["scores"] and ("text" not in response or not asks) and (asks or "query_id" in value):
         value["keyed"] = True
+        if "text" not in response:
+            _check_no_answer(row)
     return row.shaped(value)
+
+
+def _check_no_answer(row: Fields) -> None:
+    """Refuse a score for an answer elsewhere where a text that nobody read may be the answer itself."""
+    for name in sorted(row.row.keys() - row.read):
+        given = row.row[name]
+        if isinstance(given, str) and isinstance(number(given), str) and name not in row.config.keep:
+            raise Rejected(
+                name,
+                "perhaps-an-answer",
+                f"{shown(given)} may be the answer that is scored, and no field of a known name holds one: pass "
+                f"--map text={name} if it is, or --drop {name} where the answer stands in another row",
+            )
 
 
 def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> None:
