@@ -100,11 +100,11 @@ def test_a_stock_load_gives_the_rows_that_are_there_now(tmp_path: Path) -> None:
     rows = make_rows({"math": 6})
     edited = [row | {"query": row["query"] + "？"} for row in rows]  # as many rows, of the same length each
     turned = [row | {"query": row["query"] + "！"} for row in rows]
-    for place, given in (("a", edited), ("a", turned), ("b", rows)):
+    for place, there in (("a", edited), ("a", turned), ("b", rows)):
         shutil.rmtree(tmp_path / place, ignore_errors=True)
-        store = make_store(tmp_path / place / "store", given)
+        store = make_store(tmp_path / place / "store", there)
         loaded = load_dataset(str(store), "math-raw", split="train", cache_dir=str(tmp_path / "cache"))
-        assert loaded["query"][:] == [row["query"] for row in given]
+        assert loaded["query"][:] == [row["query"] for row in there]
 
 
 @pytest.mark.parametrize(("total", "pieces"), [(0, 1), (7, 3), (999, 1), (2001, 2), (10, 10)])
