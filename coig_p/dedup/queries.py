@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
-from coig_p.store.conversations import canonical, contents, parsed, said_beside
+from coig_p.store.conversations import as_one_json, canonical, contents, said_beside
 from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.store import Store
@@ -105,28 +106,36 @@ def _settings(batch: pa.RecordBatch) -> list[str]:
     more = pc.or_(turns.field("extra").is_valid(), pc.fill_null(pc.equal(turns.field("role"), "tool"), False))
     rows = _rows_of(messages)[more.to_numpy(zero_copy_only=False)]
     for row in np.union1d(np.flatnonzero(tools.is_valid().to_numpy(zero_copy_only=False)), rows).tolist():
-        defined = parsed(tools[row].as_py()) or []
-        # Tools in another order are the same tools.
-        told = sorted(map(canonical, defined)) if isinstance(defined, list) else [canonical(defined)]
+        told = _defined(tools[row].as_py())
         told += filter(None, map(_beside, messages[row].as_py() or ()))
         found[row] = hashlib.sha256(canonical(told).encode()).hexdigest() if told else ""
     return found
 
 
+def _defined(tools: str | None) -> list[str]:
+    """Each tool; those in another order are the same tools."""
+    try:
+        return sorted(map(canonical, json.loads(tools or "[]")))
+    except (ValueError, TypeError, RecursionError):
+        return [str(tools)]  # not as a store has it, which a check says
+
+
 def _beside(turn: Mapping[str, Any]) -> str:
     if turn["role"] == "tool":
-        return canonical({"result": parsed(turn["content"])})
+        return canonical({"result": as_one_json(turn["content"])})
     return said_beside(turn["extra"])
 
 
 def _speakers(batch: pa.RecordBatch) -> list[str]:
     """The roles of a query's turns."""
     messages = batch.column("messages")
-    found = [""] * batch.num_rows
-    for row in np.flatnonzero(messages.is_valid().to_numpy(zero_copy_only=False)).tolist():
-        roles = " ".join(str(turn["role"]) for turn in messages[row].as_py())
-        found[row] = "" if roles == "user" else intern(roles)
-    return found
+    if messages.null_count == len(messages):
+        return [""] * len(messages)
+    sizes = pc.fill_null(pc.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    roles = pc.fill_null(messages.flatten().field("role"), "")
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, roles), " ").to_pylist()
+    return ["" if said == "user" else intern(said) for said in joined]
 
 
 def _scored(lists: pa.ListArray) -> Index:

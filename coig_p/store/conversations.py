@@ -78,7 +78,7 @@ def said_beside(extra: str | None) -> str:
         return ""
     try:
         held = json.loads(extra)
-        calls = [_asked(call) for call in held.get(CALLS) or []]
+        calls = [asked_for(call) for call in held.get(CALLS) or []]
         found = {CALLS: calls, _REASONING: held.get(_REASONING)}
         found = {name: value for name, value in found.items() if value}
         return canonical(found) if found else ""
@@ -86,23 +86,21 @@ def said_beside(extra: str | None) -> str:
         return extra
 
 
-def _asked(call: Mapping[str, Any]) -> dict[str, Any]:
-    """A call without what says nothing of what is asked for."""
+def asked_for(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call without its id, and with its arguments as JSON: equal where two ask for the same."""
     found = {name: value for name, value in call.items() if name != "id" and (name, value) != ("type", "function")}
     function = found.get("function")
     if isinstance(function, dict) and "arguments" in function:
-        found["function"] = function | {"arguments": parsed(function["arguments"])}
+        found["function"] = function | {"arguments": as_one_json(function["arguments"])}
     return found
 
 
-def parsed(text: Any) -> Any:
-    """What a JSON text says; anything else as it is, without white space around it."""
-    if not isinstance(text, str):
-        return text
+def as_one_json(value: Any) -> str:
+    """A value, or a JSON text of one, as `canonical` has it; any other text without white space around it."""
     try:
-        return json.loads(text)
+        return canonical(json.loads(value) if isinstance(value, str) else value)
     except (ValueError, RecursionError):
-        return text.strip()
+        return str(value).strip()
 
 
 def canonical(value: Any) -> str:
