@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ class Queries:
         scored: how many responses of each have a score.
         elsewhere: how many of the last ones are not the store's own but other stores'; those stay
             whatever happens, and have the store's name before their id.
+        settings: of each, equal where queries with the same contents ask for the same: their tools, calls and
+            results; "" for none. None at all where no query has any.
+        speakers: of each, who speaks its turns; "" for one user turn. None at all where every query is one.
     """
 
     ids: list[str]
@@ -44,6 +47,21 @@ class Queries:
     forms: list[str]
     scored: list[int]
     elsewhere: int = 0
+    settings: list[str] = field(default_factory=list)
+    speakers: list[str] = field(default_factory=list)
+
+    def groups(self, merge: bool) -> Index:
+        """A number for each query: those of one may be alike.
+
+        Args:
+            merge: those that are alike take in each other's responses, which answer what these speakers said.
+        """
+        every = [names for names in (self.settings, self.speakers if merge else []) if any(names)]
+        if not every:
+            return np.zeros(len(self.ids), np.int64)
+        keys = list(zip(*every, strict=True))
+        number = {key: at for at, key in enumerate(sorted(set(keys)))}
+        return np.array([number[key] for key in keys], np.int64)
 
     @property
     def own(self) -> int:

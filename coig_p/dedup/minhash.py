@@ -42,6 +42,7 @@ _TEXTS_AT_ONCE = 1 << 14
 _TEXTS_SIDE_BY_SIDE = 512  # with 128 permutations a quarter of a MiB, which a core's cache holds
 _GRAMS_AT_ONCE = 4096
 _PAIRS_AT_ONCE = 1 << 12
+_APART = 0x9E3779B97F4A7C15  # odd, so that each group has a number of its own, and without pattern
 
 Signatures = Hashes
 BandKeys = Keys
@@ -56,12 +57,19 @@ class Similar:
 
 
 def similar_pairs(
-    texts: Sequence[str], threshold: float, n: int, *, num_perm: int = NUM_PERM, seed: int = 1
+    texts: Sequence[str],
+    threshold: float,
+    n: int,
+    *,
+    num_perm: int = NUM_PERM,
+    seed: int = 1,
+    groups: Index | None = None,
 ) -> Similar:
     """Pairs of different texts whose n-grams have a Jaccard similarity of at least the threshold.
 
     Args:
-        texts: T different comparison forms; empty ones are similar to nothing.
+        texts: T comparison forms, different within a group; empty ones are similar to nothing.
+        groups: T; only texts of one group are compared. Default: all are of one.
     """
     cut = bands(threshold, num_perm)
     keys = np.empty((cut[0], len(texts)), np.uint64)
@@ -71,11 +79,15 @@ def similar_pairs(
         piece = slice(low, low + _TEXTS_AT_ONCE)
         found = signatures(shingles(texts[piece], n), num_perm, seed)
         keys[:, piece], small[piece] = _band_keys(found, cut), found.astype(np.uint8)
+        if groups is not None:
+            keys[:, piece] ^= groups[piece].astype(np.uint64) * np.uint64(_APART)
 
     for _ in in_order(sign, range(0, len(texts), _TEXTS_AT_ONCE)):
         pass
     filled = np.fromiter(map(len, texts), np.int64, len(texts)) > 0
     candidates = _candidates(keys, small, filled, threshold)
+    if groups is not None:
+        candidates = candidates[groups[candidates[:, 0]] == groups[candidates[:, 1]]]
     similarity = jaccard(texts, candidates, n)
     right = similarity >= threshold
     return Similar(candidates[right], similarity[right])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from sys import intern
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +23,7 @@ from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
-from coig_p.store.conversations import contents
+from coig_p.store.conversations import as_one_json, canonical, contents, said_beside
 from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.store import Store
@@ -29,9 +32,11 @@ REASON = "duplicate"
 """What goes with a query that another one stays for is counted under this name."""
 
 _STEP = "dedup"
-_READ = without(
-    part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "responses"),
-    {"extra", "sample", "text", "dimension", "rationale"},
+_READ = pa.unify_schemas(
+    [
+        part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "tools"),
+        without(part_of(RAW_SCHEMA, "responses"), {"extra", "sample", "text", "dimension", "rationale"}),
+    ]
 )
 
 
@@ -43,7 +48,8 @@ class DedupConfig:
         threshold: smallest Jaccard similarity of two queries' n-grams.
         n: characters of an n-gram of the comparison form; 3 suits queries.
         num_perm, seed: of MinHash.
-        merge: append the duplicates' responses to the survivor rather than drop them.
+        merge: append the duplicates' responses to the survivor rather than drop them. Conversations are then
+            alike only where the same roles speak in the same order.
     """
 
     method: ClassVar[str] = "minhash"
@@ -67,7 +73,8 @@ class DedupConfig:
 def read_queries(store: Store, advance: Advance = lambda queries: None, against: Sequence[Store] = ()) -> Queries:
     """Every query's id, domain, comparison form, and how many of its responses have a score.
 
-    The form of a conversation is that of its contents, without names of roles.
+    The form of a conversation is that of its contents, without names of roles; tools, calls and their
+    results are compared by themselves, and are equal or not.
 
     Args:
         against: stores whose queries come after, to be compared with.
@@ -86,28 +93,87 @@ def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> None:
         found.domains.extend(batch.column("domain").to_pylist())
         found.forms.extend(comparison_forms(contents(batch).to_pylist()))
         found.scored.extend(_scored(batch.column("responses")).tolist())
+        found.settings.extend(_settings(batch))
+        found.speakers.extend(_speakers(batch))
         advance(batch.num_rows)
+
+
+def _settings(batch: pa.RecordBatch) -> list[str]:
+    """What a query asks beside its contents: its tools, and in its turns the calls, their results and reasoning."""
+    tools, messages = batch.column("tools"), batch.column("messages")
+    found = [""] * batch.num_rows
+    turns = messages.flatten()
+    more = pc.or_(turns.field("extra").is_valid(), pc.fill_null(pc.equal(turns.field("role"), "tool"), False))
+    rows = _rows_of(messages)[more.to_numpy(zero_copy_only=False)]
+    for row in np.union1d(np.flatnonzero(tools.is_valid().to_numpy(zero_copy_only=False)), rows).tolist():
+        told = _defined(tools[row].as_py())
+        told += filter(None, map(_beside, messages[row].as_py() or ()))
+        found[row] = hashlib.sha256(canonical(told).encode()).hexdigest() if told else ""
+    return found
+
+
+def _defined(tools: str | None) -> list[str]:
+    """Each tool; those in another order are the same tools."""
+    try:
+        return sorted(map(canonical, json.loads(tools or "[]")))
+    except (ValueError, TypeError, RecursionError):
+        return [str(tools)]  # not as a store has it, which a check says
+
+
+def _beside(turn: Mapping[str, Any]) -> str:
+    if turn["role"] == "tool":
+        return canonical({"result": as_one_json(turn["content"])})
+    return said_beside(turn["extra"])
+
+
+def _speakers(batch: pa.RecordBatch) -> list[str]:
+    """The roles of a query's turns."""
+    messages = batch.column("messages")
+    if messages.null_count == len(messages):
+        return [""] * len(messages)
+    sizes = pc.fill_null(pc.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    roles = pc.fill_null(messages.flatten().field("role"), "")
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, roles), " ").to_pylist()
+    return ["" if said == "user" else intern(said) for said in joined]
 
 
 def _scored(lists: pa.ListArray) -> Index:
     """How many of each row's responses have a score; no text becomes a Python string."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    row = np.repeat(np.arange(len(lists)), lengths)
+    row = _rows_of(lists)
     scores = pc.list_value_length(pc.struct_field(lists.flatten(), "scores"))
     has = pc.fill_null(pc.greater(scores, 0), False).to_numpy(zero_copy_only=False)
     return np.bincount(row[has], minlength=len(lists))
+
+
+def _rows_of(lists: pa.ListArray) -> Index:
+    """The row of each element."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    return np.repeat(np.arange(len(lists)), lengths)
 
 
 def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
     """Clusters of near-duplicates, as a table of DUPLICATES.
 
     Clusters are the connected components of pairs at or above the threshold; a query without a
-    letter or digit is in none. The survivor is the query with the most scored responses, then the
+    letter or digit is in none. Queries with other tools, or in whose turns tools are called for something
+    else or answer otherwise, are in different ones, and so are, where config.merge, those in which others
+    speak. The survivor is the query with the most scored responses, then the
     smallest query_id; a query from elsewhere before all others. Nothing depends on the queries' order.
     """
     forms, form_of = _different(queries.forms)
-    similar = similar_pairs(forms, config.threshold, config.n, num_perm=config.num_perm, seed=config.seed)
-    cluster = components(len(forms), similar.pairs)[form_of]
+    # Each form of a group once.
+    keys, text_of = np.unique(queries.groups(config.merge) * max(len(forms), 1) + form_of, return_inverse=True)
+    groups, forms_of_texts = np.divmod(keys, max(len(forms), 1))
+    similar = similar_pairs(
+        [forms[at] for at in forms_of_texts],
+        config.threshold,
+        config.n,
+        num_perm=config.num_perm,
+        seed=config.seed,
+        groups=groups,
+    )
+    cluster = components(len(keys), similar.pairs)[text_of]
     rank = lambda at: (-queries.scored[at], queries.ids[at])  # noqa: E731
 
     def similarity(one: Index, other: Index) -> Floats:
@@ -183,16 +249,22 @@ def dedup_store(
 def _merged(store: Store, survivor: Mapping[str, str], gone: set[str]) -> dict[str, Change]:
     """What becomes of those that go and of those that take them in, by query_id."""
     taken_in: dict[str, list[TakenIn]] = {}
-    here: set[str] = set()
+    here: dict[str, tuple[str, str]] = {}
     for batch in store.batches():
         ids = batch.column("query_id").to_pylist()
-        here.update(ids)
+        here |= zip(ids, zip(_settings(batch), _speakers(batch), strict=True), strict=True)
         at = [place for place, one in enumerate(ids) if one in gone]
         for row in batch.take(pa.array(at, pa.int64())).to_pylist():
             taken_in.setdefault(survivor[row["query_id"]], []).append(TakenIn(row, REASON))
     changes: dict[str, Change] = {}
-    for one in here & taken_in.keys():  # another store's query takes nothing in
+    for one in here.keys() & taken_in.keys():  # another store's query takes nothing in
         members = sorted(taken_in[one], key=lambda taken: str(taken.row["query_id"]))
+        for taken in members:
+            if here[one] != here[taken.row["query_id"]]:
+                raise UsageError(
+                    f"{one} cannot take in the responses of {taken.row['query_id']}, which has other tools or "
+                    "speakers: find duplicates with the config that is given here, merge=True"
+                )
         changes[one] = Change(taken_in=members)
         changes |= {taken.row["query_id"]: Change(row=REASON, moved=True) for taken in members}
     return changes

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coig_p.core.arrays import Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
 from coig_p.dedup.clusters import Summary, components
@@ -19,6 +20,7 @@ from coig_p.dedup.minhash import NUM_PERM, check_seed, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.conversations import said_beside
 from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, dropped_before, rewrite_store
 from coig_p.store.store import Store
@@ -46,7 +48,7 @@ REASON = "similar-response"
 """What goes with an answer that another model gave as well is counted under this name."""
 
 _STEP = "dedup_responses"
-_READ = without(part_of(RAW_SCHEMA, "query_id", "domain", "responses"), {"extra", "dimension", "rationale"})
+_READ = without(part_of(RAW_SCHEMA, "query_id", "domain", "responses"), {"dimension", "rationale"})
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
     """Clusters of near-identical responses within a query, as a table of DUPLICATE_RESPONSES.
 
     Clusters are connected components, as with queries; the response with the most scores stays, then
-    the model that comes first by name, then its first sample.
+    the model that comes first by name, then its first sample. Answers that call other tools, or reason in
+    other words, are not alike, and an answer that is a call alone has no text to compare.
     """
     found: list[dict[str, Any]] = []
     clusters = 0
@@ -88,7 +91,8 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
             (row, at, response) for row, whole in enumerate(rows) for at, response in enumerate(whole["responses"])
         ]
         forms = comparison_forms([response["text"] for _, _, response in answers])
-        pairs = _alike(forms, np.array([row for row, _, _ in answers], np.int64), config)
+        beside = [said_beside(response["extra"]) for _, _, response in answers]
+        pairs = _alike(forms, beside, np.array([row for row, _, _ in answers], np.int64), config)
         label = components(len(forms), pairs)
         members: dict[int, list[int]] = {}
         for at in np.flatnonzero(np.bincount(label, minlength=1)[label] > 1).tolist():
@@ -119,13 +123,20 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
     return _in_one_order(table)
 
 
-def _alike(forms: list[str], row: Any, config: ResponseConfig) -> Pairs:
-    """Pairs of responses to one query (rows ascend) that are at least as similar as the threshold."""
+def _alike(forms: list[str], beside: list[str], row: Index, config: ResponseConfig) -> Pairs:
+    """Pairs of responses to one query (rows ascend) that are at least as similar as the threshold.
+
+    Args:
+        beside: what each is beside its text; equal in every pair.
+    """
     begins = np.searchsorted(row, np.arange(row.max(initial=-1) + 2))
     filled = np.array([bool(form) for form in forms], bool)
     pairs = [np.stack(np.triu_indices(end - begin, 1), axis=1) + begin for begin, end in pairwise(begins.tolist())]
     every = np.concatenate([np.zeros((0, 2), np.int64), *pairs])
     every = every[filled[every].all(axis=1)]
+    if any(beside):
+        kind = np.unique(np.array(beside, object), return_inverse=True)[1]
+        every = every[kind[every[:, 0]] == kind[every[:, 1]]]
     small = signatures(shingles(forms, config.n), config.num_perm, config.seed).astype(np.uint8)
     every = every[promising(small, every, config.threshold)]
     found: Pairs = every[jaccard(forms, every, config.n) >= config.threshold]

@@ -60,14 +60,18 @@ def find_semantic_duplicates(queries: Queries, config: SemanticConfig, embed: Em
     Raises:
         DataError: the embedder gives other than one finite vector a text.
     """
-    # Each form once, in one order: the result cannot depend on that of the queries.
-    forms = sorted(set(queries.forms) - {""})
-    number = {form: at for at, form in enumerate(forms)}
-    vectors = unit_vectors(forms, embed)
-    label = components(len(forms), similar_vectors(vectors, config.threshold))
-    # Queries without a letter or digit are like no other: numbers of their own, after all forms.
-    place = np.array([number.get(form, len(forms)) for form in queries.forms], np.int64)
-    cluster = np.append(label, len(forms))[place]
+    # Each form of a group once, in one order: the result cannot depend on that of the queries.
+    asked = list(zip(queries.groups(config.merge).tolist(), queries.forms, strict=True))
+    texts = sorted({one for one in asked if one[1]})
+    number = {text: at for at, text in enumerate(texts)}
+    forms, form_of = np.unique(np.array([form for _, form in texts], object), return_inverse=True)
+    vectors = unit_vectors(forms.tolist(), embed)[form_of]
+    group = np.array([group for group, _ in texts], np.int64)
+    similar = similar_vectors(vectors, config.threshold)
+    label = components(len(texts), similar[group[similar[:, 0]] == group[similar[:, 1]]])
+    # Queries without a letter or digit are like no other: numbers of their own, after all texts.
+    place = np.array([number.get(one, len(texts)) for one in asked], np.int64)
+    cluster = np.append(label, len(texts))[place]
 
     def drawn(at: int) -> bytes:
         return hashlib.sha256(f"{config.seed}\0{queries.ids[at]}".encode()).digest()

@@ -11,15 +11,14 @@ from coig_p.export.trainers import TRAINERS
 from coig_p.export.trainers.forms import Form
 
 
-def readme(form: Form, written: Written, out: Path, digest: str) -> str:
+def readme(form: Form, written: Written, out: Path, told: str) -> str:
     """A README with the YAML that makes load_dataset(DIR) find the splits, and a line that trains.
 
     Args:
-        digest: of the rows. datasets names what it keeps of a directory by this YAML and the directory's own
-            name, not by what is in it: without it, rows of an older export come back.
+        told: of the rows, as `coig_p.store.writing.told_of_rows` has it.
     """
     patterns = [{"split": name, "path": f"{name}/*.{form.file_type}"} for name in written.splits]
-    config = {"config_name": "default", "description": f"rows {digest}", "data_files": patterns}
+    config = {"config_name": "default", "description": told, "data_files": patterns}
     head = yaml.safe_dump({"configs": [config]}, sort_keys=False)
     rows = "\n".join(
         f"| {name} | {split.rows:,} | {len(split.shards)} | "

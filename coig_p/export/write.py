@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.arrays import Index, Mask, hash64
+from coig_p.core.arrays import Index, Mask
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.lengths import Lengths, read_tokenizer
 from coig_p.errors import DataError, UsageError
@@ -46,7 +46,7 @@ from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.store import Store
-from coig_p.store.writing import cut, even_sizes, sha256_of
+from coig_p.store.writing import cut, even_sizes, sha256_of, told_of_rows
 
 SHARDS = "shards.json"
 EXPORT = Marker(SHARDS, (b'"tool": "coig-p ', b'"trainer"'))
@@ -150,8 +150,8 @@ def export_store(
         texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
         texts |= TRAINERS[form.trainer].config_files(form, written, str(out))
         shards = [shard.path for split in written_splits.values() for shard in split.shards]
-        digest = hash64(" ".join(sha256_of(root / shard) for shard in shards))
-        texts["README.md"] = readme(form, written, out, f"{digest:016x}")
+        told = told_of_rows(sha256_of(root / shard) for shard in shards)
+        texts["README.md"] = readme(form, written, out, told)
         for file, text in texts.items():
             (root / file).write_text(text, encoding="utf-8", newline="\n")
     return written

@@ -7,7 +7,6 @@ a batch are brought to one denominator, its `scale`, and compared as integers.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from coig_p.core.arrays import Floats, Index, Ints, Mask, dense_ranks, group_siz
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.turns import tool_calls
 from coig_p.schema import SCORE_GRID
-from coig_p.store.conversations import has_calls
+from coig_p.store.conversations import asked_for, canonical, has_calls
 
 _EXACT = 2**52  # integers below it convert to float64 and divide without error
 
@@ -206,9 +205,9 @@ def _calls(extra: pa.StringArray) -> Index | None:
     known: dict[str, int] = {}
     code = np.zeros(len(extra), dtype=np.int64)
     for at, text in zip(asking, extra.take(pa.array(asking)).to_pylist(), strict=True):
-        asked = [{name: value for name, value in call.items() if name != "id"} for call in tool_calls(text)]
+        asked = [asked_for(call) for call in tool_calls(text)]
         if asked:
-            code[at] = known.setdefault(json.dumps(asked, sort_keys=True), len(known) + 1)
+            code[at] = known.setdefault(canonical(asked), len(known) + 1)
     return code
 
 

@@ -37,7 +37,7 @@ from coig_p.store.conversations import transcript
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
-from coig_p.store.writing import describe_file
+from coig_p.store.writing import describe_file, told_of_rows
 from coig_p.validation import Report, Rule, load_rules
 from coig_p.validation.findings import tally
 
@@ -223,6 +223,7 @@ def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Conf
             memory=summed(lambda file: memory[file.path]),
             size=summed(lambda file: file.bytes),
             raw=raw,
+            told=told_of_rows(file.sha256 for file in own),
         )
 
     pairs = [file for file in files if file.role == "pairs"]

@@ -93,6 +93,7 @@ class Config:
         files: by split, the patterns of its files, for instance pairs/math/train-*.parquet.
         rows, memory, size: by split: rows, bytes in memory once loaded, bytes of the files.
         raw: whether its rows are a store's, or pairs.
+        told: of its rows, as `coig_p.store.writing.told_of_rows` has it.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Config:
     memory: Mapping[str, int]
     size: Mapping[str, int]
     raw: bool
+    told: str
 
 
 @dataclass(frozen=True)
@@ -335,7 +337,9 @@ def _metadata(facts: CardFacts) -> Any:
             {"split": split, "path": of_split[0] if len(of_split) == 1 else list(of_split)}
             for split, of_split in config.files.items()
         ]
-        configs[config.name] = {"data_files": patterns} | ({"default": True} if config.name == "default" else {})
+        configs[config.name] = {"description": config.told, "data_files": patterns}
+        if config.name == "default":
+            configs[config.name]["default"] = True
         splits = SplitDict(dataset_name=config.name)
         for split in config.files:
             splits.add(SplitInfo(split, num_bytes=config.memory[split], num_examples=config.rows[split]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ from coig_p.core.arrays import Mask
 CALLS = "tool_calls"
 """The field of `extra` that holds what an assistant asks tools for, as in OpenAI's messages."""
 
-MESSAGE_FIELDS = (CALLS, "tool_call_id", "name", "reasoning_content")
+_REASONING = "reasoning_content"
+
+MESSAGE_FIELDS = (CALLS, "tool_call_id", "name", _REASONING)
 """Fields of a message, beside role and content, that chat templates read; they stand in `extra`."""
 
 
@@ -63,6 +66,46 @@ def has_calls(extra: pa.StringArray) -> Mask:
         return np.zeros(len(extra), dtype=bool)
     found = pc.fill_null(pc.match_substring(extra, f'"{CALLS}":'), False)
     return np.asarray(found.to_numpy(zero_copy_only=False))
+
+
+def said_beside(extra: str | None) -> str:
+    """What a turn or an answer is beside its text, for comparing: its calls and its reasoning; "" for nothing.
+
+    Equal where two ask tools for the same and reason in the same words. Ids of calls, which no two answers
+    share, are not read, and arguments are compared as JSON. What is not the JSON that a store has is itself.
+    """
+    if not extra:
+        return ""
+    try:
+        held = json.loads(extra)
+        calls = [asked_for(call) for call in held.get(CALLS) or []]
+        found = {CALLS: calls, _REASONING: held.get(_REASONING)}
+        found = {name: value for name, value in found.items() if value}
+        return canonical(found) if found else ""
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return extra
+
+
+def asked_for(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call without its id, and with its arguments as JSON: equal where two ask for the same."""
+    found = {name: value for name, value in call.items() if name != "id" and (name, value) != ("type", "function")}
+    function = found.get("function")
+    if isinstance(function, dict) and "arguments" in function:
+        found["function"] = function | {"arguments": as_one_json(function["arguments"])}
+    return found
+
+
+def as_one_json(value: Any) -> str:
+    """A value, or a JSON text of one, as `canonical` has it; any other text without white space around it."""
+    try:
+        return canonical(json.loads(value) if isinstance(value, str) else value)
+    except (ValueError, RecursionError):
+        return str(value).strip()
+
+
+def canonical(value: Any) -> str:
+    """Equal for values that are equal as JSON, whatever the order of their names."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def conversation_masks(batch: pa.RecordBatch) -> tuple[Mask, Mask]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from coig_p.core.arrays import hash64
 from coig_p.core.atomic import atomic_file
 from coig_p.engine.local import in_order
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION
@@ -85,6 +86,15 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def told_of_rows(hashes: Iterable[str]) -> str:
+    """What the YAML of a card says of a config's rows, given the SHA-256 of each of its files.
+
+    datasets names what it keeps of a directory by this YAML and the directory's own name, not by what is in it:
+    where nothing in the YAML went by the rows, those of an older store in the same place would come back.
+    """
+    return f"rows {hash64(' '.join(hashes)):016x}"
 
 
 def even_sizes(total: int, pieces: int) -> list[int]:
@@ -203,9 +213,11 @@ def store_readme(manifest: Manifest) -> str:
     """A dataset card that lets the stock datasets library load every domain's raw rows."""
     configs = []
     for domain in manifest.domains:
-        splits = dict.fromkeys(file.split for file in manifest.data_files(domain))
+        files = manifest.data_files(domain)
+        splits = dict.fromkeys(file.split for file in files)
+        told = told_of_rows(file.sha256 for file in files)
         patterns = [{"split": split, "path": f"data/{domain}/{split}-*.parquet"} for split in splits]
-        configs.append({"config_name": domain + RAW_SUFFIX, "data_files": patterns})
+        configs.append({"config_name": domain + RAW_SUFFIX, "description": told, "data_files": patterns})
     head = yaml.safe_dump({"configs": configs, "language": ["zh"]}, allow_unicode=True, sort_keys=False)
     example = manifest.domains[0] if manifest.domains else "chat"
     return f"""---

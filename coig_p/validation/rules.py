@@ -111,7 +111,12 @@ RULES: Mapping[str, Rule] = {
         _texts("query-language", "warning", "query", "a query that is not Chinese"),
         _texts("response-language", "warning", "response", "an answer in another language than its query", least=20),
         # Rows: turns, scores, comparisons and models of each query.
-        _rows("turns", "error", "row", "a turn of no known role or content, or a query that is not its turns' text"),
+        _rows(
+            "turns",
+            "error",
+            "row",
+            "a turn of no known role or content, no user, or a query that is not its turns' text",
+        ),
         _rows(
             "conversation-end", "error", "row response", "a conversation that ends in an assistant's turn or a response"
         ),
@@ -125,8 +130,8 @@ RULES: Mapping[str, Rule] = {
         _rows("no-model", "error", "response", "a response without a model"),
         _rows("model-twice", "error", "response", "a model that answered a query twice with one sample number"),
         _rows("too-few-responses", "metric", "row", "a query that can give no pair", least=2),
-        _rows("same-text", "metric", "row", "one text given by several models"),
-        _rows("score-conflict", "warning", "row", "one text scored far apart within a query", apart=2),
+        _rows("same-text", "metric", "row", "one answer given by several models"),
+        _rows("score-conflict", "warning", "row", "one answer scored far apart within a query", apart=2),
         # Totals: the store as a whole, and the pairs it gives.
         _totals("files", "error", "store", "a file that is not as the manifest says"),
         _totals("manifest-counts", "error", "store", "rows that do not add up to what the manifest says"),

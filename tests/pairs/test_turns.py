@@ -275,8 +275,8 @@ def test_arguments_are_text_also_where_a_store_has_an_object() -> None:
 
 
 def test_two_answers_without_text_differ_by_what_they_call() -> None:
-    """The id of a call, which each answer has of its own, makes no difference; its arguments do."""
-    other = [{**CALL[0], "id": "d"}]
+    """The id of a call, which each answer has of its own, makes no difference, nor do spaces; its arguments do."""
+    other = [{**CALL[0], "id": "d", "function": {"name": "f", "arguments": '{ "a": 1 }'}}]
     more = [{**CALL[0], "function": {"name": "f", "arguments": '{"a":2}'}}]
     for second, pairs in ((other, 0), (more, 1)):
         row = raw("q", scored("", 9, "a", tool_calls=CALL), scored("", 1, "b", tool_calls=second))

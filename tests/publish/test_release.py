@@ -105,6 +105,22 @@ def test_the_stock_library_alone_loads_every_config_row_for_row(released: Store)
     assert every == chat + math
 
 
+def test_a_stock_load_gives_the_rows_that_are_there_now(tmp_path: Path, cache: str) -> None:
+    """Not what it kept of a release that stood there before, though the card's numbers are the same."""
+    infos = []
+    for at, mark in enumerate("？！"):
+        rows = [row | {"query": row["query"] + mark} for row in twin() if row["domain"] == "math"]
+        store = to_release(tmp_path / f"store-{at}", rows)
+        out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0"), overwrite=at > 0)
+        infos.append(DatasetCard.load(out.path / "README.md").data.dataset_info)
+        raw, pairs = (
+            load_dataset(str(out.path), name, split="train", cache_dir=cache) for name in ("math-raw", "math")
+        )
+        assert raw["query"][:] == [row["query"] for row in rows]
+        assert {text[-1] for text in pairs["prompt"]} == {mark}
+    assert infos[0] == infos[1]
+
+
 def test_a_release_is_a_store_and_other_pairs_can_be_made_of_it(released: Store, cache: str) -> None:
     assert released.verify() == []
     wanted = oracle_pairs([row for row in twin() if row["domain"] == "math"], threshold=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from make import make_rows, make_store
@@ -83,10 +85,26 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 def test_the_readme_names_a_config_for_each_domains_raw_rows(small: Path) -> None:
     text = (small / "README.md").read_text("utf-8")
     head = yaml.safe_load(text.split("---")[1])
-    assert head["configs"] == [
-        {"config_name": "math-raw", "data_files": [{"split": "train", "path": "data/math/train-*.parquet"}]},
-        {"config_name": "chat-raw", "data_files": [{"split": "train", "path": "data/chat/train-*.parquet"}]},
+    assert [config | {"description": None} for config in head["configs"]] == [
+        {
+            "config_name": f"{domain}-raw",
+            "description": None,
+            "data_files": [{"split": "train", "path": f"data/{domain}/train-*.parquet"}],
+        }
+        for domain in ("math", "chat")
     ]
+
+
+def test_a_stock_load_gives_the_rows_that_are_there_now(tmp_path: Path) -> None:
+    """Not what it kept of a store that stood there before, or of another directory of the same name."""
+    rows = make_rows({"math": 6})
+    edited = [row | {"query": row["query"] + "？"} for row in rows]  # as many rows, of the same length each
+    turned = [row | {"query": row["query"] + "！"} for row in rows]
+    for place, there in (("a", edited), ("a", turned), ("b", rows)):
+        shutil.rmtree(tmp_path / place, ignore_errors=True)
+        store = make_store(tmp_path / place / "store", there)
+        loaded = load_dataset(str(store), "math-raw", split="train", cache_dir=str(tmp_path / "cache"))
+        assert loaded["query"][:] == [row["query"] for row in there]
 
 
 @pytest.mark.parametrize(("total", "pieces"), [(0, 1), (7, 3), (999, 1), (2001, 2), (10, 10)])

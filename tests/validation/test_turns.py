@@ -111,6 +111,8 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no role": ({"messages": [turn("user", "甲？"), turn(None, "乙")]}, "turns", "messages[1].role"),  # type: ignore[arg-type]
     "no content": ({"messages": [turn("user", None), turn("user", "乙？")]}, "turns", "messages[0].content"),
     "no turn": ({"messages": []}, "turns", "messages"),
+    "a system alone": ({"messages": [turn("system", "你是一位耐心的数学老师。")]}, "turns", "messages"),
+    "no user": ({"messages": [turn("assistant", "", CALL), turn("tool", "12")]}, "turns", "messages"),
     "another text": (
         {"messages": [turn("user", "甲？"), turn("assistant", "乙"), turn("user", "丙？")], "query": "甲？"},
         "turns",
@@ -186,6 +188,66 @@ def test_a_model_answers_twice_with_two_samples_and_not_with_one(tmp_path: Path)
         rows[6]["responses"][at] |= {"model": "lan", "sample": sample}
     (one,) = found(rows, tmp_path)
     assert (one["rule"], one["response"], one["excerpt"]) == ("model-twice", 2, "lan answered before as sample 1")
+
+
+def test_cleaning_drops_what_nobody_asked(tmp_path: Path) -> None:
+    rows = twin()
+    spoken(rows[4], turn("system", "你是一位耐心的数学老师。"))
+    store = Store.open(make_store(tmp_path / "store", sorted(rows, key=lambda row: row["domain"])))
+    left = clean_store(store, check(store), tmp_path / "clean")
+    assert {rule: (loss.rows, loss.responses) for rule, loss in left.dropped.items()} == {"turns": (1, 4)}
+    assert check(left.store).passed
+
+
+def thinking(thought: str) -> str:
+    return json.dumps({"reasoning_content": thought}, ensure_ascii=False)
+
+
+CALLED = {"tool_calls": [{"function": {"arguments": '{"a": 1}', "name": "查询"}, "id": "2", "type": "function"}]}
+SAME: dict[str, tuple[str | None, str | None, bool]] = {
+    "text alone": (None, None, True),
+    "one call": (json.dumps(CALLED), json.dumps(CALLED).replace('"2"', '"7"').replace(": 1}", ":1}"), True),
+    "other calls": (CALL, json.dumps(CALLED), False),
+    "a call and none": (CALL, None, False),
+    "one thought": (thinking("想"), thinking("想"), True),
+    "other thoughts": (thinking("想"), thinking("再想"), False),
+    "what was kept": ('{"源":1}', None, True),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "same"), SAME.values(), ids=SAME)
+def test_an_answer_is_its_text_its_calls_and_its_thought(
+    one: str | None, other: str | None, same: bool, tmp_path: Path
+) -> None:
+    rows = twin()
+    for at, (extra, score) in enumerate(((one, 9.0), (other, 2.0))):
+        answer = rows[6]["responses"][at]
+        scores = [given | {"score": score} for given in answer["scores"]]
+        answer |= {"text": "好的，我来查询一下，请稍等片刻。", "extra": extra, "scores": scores}
+    report = check(make_store(tmp_path / "store", sorted(rows, key=lambda row: row["domain"])))
+    wanted = {("same-text", "q-06", 1), ("score-conflict", "q-06", 1)} if same else set()
+    assert {
+        (one["rule"], one["query_id"], one["response"])
+        for one in report.findings.to_pylist()
+        if one["rule"] in ("same-text", "score-conflict")
+    } == wanted
+
+
+@pytest.mark.parametrize(
+    ("models", "again"),
+    [
+        (["lan", "lan", "lan", "lan"], []),
+        (["lan", "lan", "mei", "mei"], [2]),
+        (["lan", "mei", "lan", "zhu"], [1, 3]),
+        (["mei", "lan", "lan", "mei"], [1]),
+    ],
+)
+def test_samples_of_one_model_are_not_several_models(models: list[str], again: list[int], tmp_path: Path) -> None:
+    rows = twin()
+    for at, model in enumerate(models):
+        rows[6]["responses"][at] |= {"text": "一样的回答。", "model": model, "sample": models[:at].count(model)}
+    report = check(make_store(tmp_path / "store", sorted(rows, key=lambda row: row["domain"])))
+    assert [one["response"] for one in report.findings.to_pylist() if one["rule"] == "same-text"] == again
 
 
 def test_cleaning_drops_the_query_of_a_turn_and_the_answer_of_an_extra(tmp_path: Path) -> None:

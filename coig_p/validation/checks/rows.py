@@ -14,6 +14,7 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import response_values
 from coig_p.schema import SCORE_GRID
 from coig_p.stats.batch import Observed
+from coig_p.store.conversations import said_beside
 from coig_p.store.manifest import Manifest
 from coig_p.validation.checks.texts import Index
 
@@ -181,13 +182,18 @@ def too_few_responses(view: BatchView, least: float) -> Iterator[Spot]:
 
 
 def same_text(view: BatchView) -> Iterator[Spot]:
-    """Every response whose text an earlier one of the query has; the two are never a pair."""
+    """The first response of each model but one to give an answer; the two are never a pair."""
+    model = view.responses.model.code
+    seen: set[tuple[int, int]] = set()
     for at, first in _repeated(view):
-        yield view.spot_response(at, f"the text of response {int(view.place[first])}")
+        giver = first, int(model[at])
+        if model[at] != model[first] and giver not in seen:
+            seen.add(giver)
+            yield view.spot_response(at, f"the text of response {int(view.place[first])}")
 
 
 def score_conflict(view: BatchView, apart: float) -> Iterator[Spot]:
-    """Equal texts whose mean scores differ by `apart` or more: what do the scores measure?"""
+    """Equal answers whose mean scores differ by `apart` or more: what do the scores measure?"""
     values, scale, scored = response_values(view.responses, PairConfig(threshold=0, include_self_judged=True))
     for at, first in _repeated(view):
         if scored[at] and scored[first]:
@@ -197,12 +203,19 @@ def score_conflict(view: BatchView, apart: float) -> Iterator[Spot]:
 
 
 def _repeated(view: BatchView) -> Iterator[tuple[int, int]]:
-    """Responses whose text stands in their query before, each with the first that has it."""
+    """Responses whose answer stands in their query before, each with the first that has it.
+
+    An answer is a text with its calls and its reasoning.
+    """
     # Only texts as long as another of the query are looked at: most are not.
     length = pc.fill_null(pc.binary_length(view.responses.text), -1).to_numpy(zero_copy_only=False)
     some = np.sort(np.concatenate(_alike(view.responses.query, length)))
     some = np.unique(some[length[some] >= 0])
     code = view.responses.text.take(pa.array(some)).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    extra = view.responses.extra
+    if extra is not None and extra.null_count < len(extra):
+        beside = np.array([said_beside(one) for one in extra.take(pa.array(some)).to_pylist()], object)
+        code = code * max(len(some), 1) + np.unique(beside, return_inverse=True)[1]
     before, after = _alike(view.responses.query[some], code)
     first = np.arange(len(some))
     for one, other in zip(before.tolist(), after.tolist(), strict=True):

@@ -18,7 +18,7 @@ _SHOWN = 40
 
 
 def turns(view: BatchView) -> Iterator[Spot]:
-    """An unknown role, no turn at all, no content, or a query that is not the turns as text."""
+    """An unknown role, no turn at all, no content, no user, or a query that is not the turns as text."""
     for row, messages, query in _conversations(view.batch):
         if not messages:
             yield Spot(row, "no turn: messages is null where there is none", field="messages")
@@ -33,7 +33,13 @@ def turns(view: BatchView) -> Iterator[Spot]:
             elif turn["content"] is None:
                 yield Spot(row, "no content", message=at, field=f"messages[{at}].content")
                 wrong = True
-        if not wrong and query != transcript(messages):
+        if wrong:
+            continue
+        if all(turn["role"] != "user" for turn in messages):
+            yield Spot(
+                row, "no turn of a user: nobody asked, and multi_turn='last' has nothing to show", field="messages"
+            )
+        if query != transcript(messages):
             yield Spot(row, "the query is not the text of its turns", field="query")
 
 
