@@ -341,6 +341,87 @@ def from_turns(turns: list[Row]) -> list[Row]:
     return found
 
 
+def out_of_order(messages: list[Row]) -> bool:
+    """Whether a result follows several calls of which it is not the next."""
+    for at, one in enumerate(messages):
+        ids = [call["id"] for call in one.get("tool_calls") or []]
+        results = [later["tool_call_id"] for later in messages[at + 1 : at + 1 + len(ids)] if later["role"] == "tool"]
+        if len(ids) > 1 and results != ids[: len(results)]:
+            return True
+    return False
+
+
+def parallel(*results: Row, ids: tuple[str | None, ...] = ("x", "y")) -> Row:
+    """A query with calls of f and g and these results."""
+    calls: list[Row] = [{"function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    for call, one in zip(calls, ids, strict=False):
+        call |= {"id": one, "type": "function"} if one else {}
+    asked = turn("assistant", "查", tool_calls=calls[: len(ids)])
+    return raw("odd", [turn("user", "一"), asked, *results], tools=TOOLS)
+
+
+F, G = turn("tool", "果f", tool_call_id="x"), turn("tool", "果g", tool_call_id="y")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        parallel(F, G),
+        parallel(G, F),
+        parallel(turn("tool", "果f"), turn("tool", "果g"), ids=(None, None)),
+        parallel(F, turn("user", "等"), G),
+        parallel(turn("tool", "果g", tool_call_id="y", name="g"), turn("tool", "果f", tool_call_id="x", name="f")),
+    ],
+)
+def test_results_stand_in_the_order_of_their_calls(tmp_path: Path, row: Row) -> None:
+    store = make_store(tmp_path / "store", [ONE, row])
+    found = export(store, tmp_path / "out", "ms-swift")["odd"]["messages"]
+    assert [one["content"] for one in found if one["role"] == "tool_response"] == ["果f", "果g"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (parallel(G), "tool_call_id"),
+        (parallel(F, F), "tool_call_id"),
+        (parallel(turn("tool", "果f"), G), "tool_call_id"),
+        (parallel(F, turn("tool", "果", tool_call_id="z")), "tool_call_id"),
+        (parallel(F, G, ids=("x", "x")), "tool_call_id"),
+        (parallel(F, G, ids=("x", None)), "tool_call_id"),
+        (parallel(G, ids=("x",)), "tool_call_id is not that of its call"),
+        (parallel(turn("tool", "果", tool_call_id="x", name="别的"), ids=("x",)), "name that is not that of its call"),
+        (raw("odd", [turn("user", "一"), turn("tool", "果", name="f")], tools=TOOLS), "name that is not"),
+        (
+            raw(
+                "odd",
+                [
+                    turn("user", "一"),
+                    turn("assistant", "查"),
+                    turn("assistant", "", tool_calls=CALLS),
+                    turn("tool", "晴"),
+                ],
+            ),
+            "right after another turn",
+        ),
+    ],
+)
+def test_what_an_order_cannot_say_is_an_error(tmp_path: Path, row: Row, words: str) -> None:
+    store = make_store(tmp_path / "store", [ONE, row])
+    with pytest.raises(DataError, match=f"ms-swift: query_id 'odd' .*{words}"):
+        export(store, tmp_path / "out", "ms-swift")
+    assert export(store, tmp_path / "trl", "trl-dpo")["odd"]["prompt"] == prompt_of(row, True)
+
+
+def test_a_name_that_the_call_says_may_go(tmp_path: Path) -> None:
+    messages = [turn("user", "一"), turn("assistant", "", tool_calls=CALLS), turn("tool", "晴", name="查天气")]
+    store = make_store(tmp_path / "store", [raw("odd", messages)])
+    found = export(store, tmp_path / "out", "llama-factory")["odd"]["conversations"]
+    assert found[-1] == {"from": "observation", "value": "晴"}
+    messages[-1] = turn("tool", "晴", name="别的")
+    with pytest.raises(DataError, match=r"llama-factory: query_id 'odd' .*name"):
+        export(make_store(tmp_path / "other", [raw("odd", messages)]), tmp_path / "out2", "llama-factory")
+
+
 def as_turns(messages: list[Row]) -> list[Row]:
     """The same of messages as they are loaded."""
     return [
@@ -391,6 +472,7 @@ def test_exported_tools_are_the_stored_ones(rows: list[Row]) -> None:
         assert sorted(map(as_json, read(Path(folder) / "trl"))) == sorted(map(as_json, wanted))
         shown = [message for pair in wanted for name in ("prompt", "chosen", "rejected") for message in pair[name]]
         cannot = any(one.get("reasoning_content") or (one.get("name") and one["role"] != "tool") for one in shown)
+        cannot = cannot or any(out_of_order(pair["prompt"]) for pair in wanted)
         swift = partial(export_store, store, Path(folder) / "swift", ExportConfig("ms-swift", pairs))
         if cannot:
             with pytest.raises(DataError, match="which ms-swift cannot read"):

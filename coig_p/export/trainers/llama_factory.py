@@ -26,7 +26,7 @@ from coig_p.export.trainers.forms import (
     strings,
     turns,
 )
-from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message
+from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message, in_order
 from coig_p.export.trainers.snippets import BETA, RATE, command
 from coig_p.pairs.turns import constant
 
@@ -59,7 +59,7 @@ def _conversations(rows: pa.Table, system: str | None) -> Columns:
     for at, (before, (chosen,), (rejected,)) in enumerate(zip(*(one.to_pylist() for one in given), strict=True)):
         try:
             own = [message["content"] for message in before[:1] if message["role"] == "system"]
-            shown = [_turn(message) for message in before[len(own) :]]
+            shown = [_turn(message) for message in in_order(before[len(own) :])]
             if len(shown) % 2 == 0 or any(
                 (turn["from"] in ("gpt", "function_call")) != bool(place % 2) for place, turn in enumerate(shown)
             ):
