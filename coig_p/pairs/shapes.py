@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from coig_p.errors import UsageError
 from coig_p.pairs.turns import LAST, SKIP, TEXT, Shape
-from coig_p.store.manifest import Manifest
+from coig_p.store.manifest import Manifest, StoreFile
 
 _SHOWN = 8  # domains that a message names
 _WAYS = (
@@ -103,6 +103,15 @@ def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:
             'with multi_turn="skip" (--multi-turn skip)'
         )
     return Shape(multi_turn=multi_turn)
+
+
+def check_counted(files: Iterable[StoreFile], multi_turn: str | None) -> None:
+    """Raise UsageError where `multi_turn` says what strings give of conversations that are only counted."""
+    if multi_turn in (TEXT, LAST) and any(file.conversations for file in files):
+        raise UsageError(
+            f"multi_turn={multi_turn!r} has no effect: conversations are counted turn by turn. Leave it out, or leave "
+            'conversations out with multi_turn="skip" (--multi-turn skip)'
+        )
 
 
 def _named(counts: Mapping[str, int]) -> str:

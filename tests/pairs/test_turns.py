@@ -209,6 +209,20 @@ def test_counting_is_never_refused(tmp_path: Path) -> None:
     shown = json.loads(run("stats", store, "--json").stdout)
     skipped = json.loads(run("stats", store, "--json", "--multi-turn", "skip").stdout)
     assert (shown["total"]["pairs"], skipped["total"]["pairs"]) == (3, 1)
+    for options in ([], ["--strategy", "best_random"]):
+        swept = json.loads(run("sweep", store, "--json", "--multi-turn", "skip", *options).stdout)
+        assert {row["pairs"] for row in swept["thresholds"] if row["threshold"] <= 2} == {1}
+    plain = make_store(tmp_path / "plain", [raw("q1")])
+    for command in ("stats", "sweep"):
+        for multi_turn in ("text", "last"):
+            assert "has no effect" in run(command, store, "--multi-turn", multi_turn, code=2).stderr
+            run(command, plain, "--multi-turn", multi_turn)
+        run(command, plain, "--multi-turn", "skip")
+
+
+def test_queries_with_tools_alone_are_said_without_turns(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", [raw("q1"), raw("q2", tools="[]")])
+    assert "1 queries are more than one user's text; 1 of them hold tools" in run("stats", store).stdout
 
 
 def test_what_the_manifest_does_not_count_is_found_in_the_rows() -> None:
