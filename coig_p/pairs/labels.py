@@ -7,7 +7,6 @@ a batch are brought to one denominator, its `scale`, and compared as integers.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, Ints, Mask, dense_ranks, group_sizes, group_starts
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.turns import tool_calls
+from coig_p.pairs.turns import asked_for, tool_calls
 from coig_p.schema import SCORE_GRID
 from coig_p.store.conversations import has_calls
 
@@ -199,16 +198,16 @@ def net_margins(compared: Labelled, responses: int) -> Index:
 
 
 def _calls(extra: pa.StringArray) -> Index | None:
-    """A number for what each response asks tools for; ids of calls, which no two answers share, are not read."""
+    """A number for what each response asks tools for, as `asked_for` has it."""
     asking = np.flatnonzero(has_calls(extra))
     if not len(asking):
         return None
     known: dict[str, int] = {}
     code = np.zeros(len(extra), dtype=np.int64)
     for at, text in zip(asking, extra.take(pa.array(asking)).to_pylist(), strict=True):
-        asked = [{name: value for name, value in call.items() if name != "id"} for call in tool_calls(text)]
-        if asked:
-            code[at] = known.setdefault(json.dumps(asked, sort_keys=True), len(known) + 1)
+        calls = tool_calls(text)
+        if calls:
+            code[at] = known.setdefault(asked_for(calls), len(known) + 1)
     return code
 
 

@@ -8,6 +8,7 @@ where the user said which, and never a tool.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +176,33 @@ def tool_calls(extra: str) -> list[dict[str, Any]]:
     except (ValueError, TypeError, KeyError, RecursionError):
         return []
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def asked_for(calls: Iterable[Mapping[str, Any]]) -> str:
+    """What calls ask for, as text that is equal where they ask for the same.
+
+    Ids of calls, which no two answers share, say nothing of it, and neither does how the JSON of arguments is spelled.
+    """
+    return json.dumps([_asked(call) for call in calls], sort_keys=True)
+
+
+def _asked(call: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in call.items() if name != "id" and value is not None}
+    if found.get("type") == "function":  # the only one there is, and what is meant where none is named
+        del found["type"]
+    function = found.get("function")
+    if isinstance(function, dict):
+        found["function"] = {**function, "arguments": _canonical(function.get("arguments"))}
+    return found
+
+
+def _canonical(arguments: Any) -> str:
+    """Arguments as JSON text in one spelling; text that is no JSON as it is, which no JSON equals."""
+    try:
+        given = json.loads(arguments) if isinstance(arguments, str) and arguments.strip() else arguments or {}
+        return json.dumps(given, sort_keys=True)
+    except (ValueError, RecursionError):
+        return str(arguments)
 
 
 def row_of(lists: pa.ListArray) -> Index:

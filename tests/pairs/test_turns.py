@@ -289,10 +289,17 @@ def test_arguments_are_text_also_where_a_store_has_an_object() -> None:
 
 
 def test_two_answers_without_text_differ_by_what_they_call() -> None:
-    """The id of a call, which each answer has of its own, makes no difference; its arguments do."""
+    """The id of a call, which each answer has of its own, makes no difference, nor how its JSON is spelled; its
+    arguments do.
+    """
     other = [{**CALL[0], "id": "d"}]
-    more = [{**CALL[0], "function": {"name": "f", "arguments": '{"a":2}'}}]
-    for second, pairs in ((other, 0), (more, 1)):
+
+    def asks(arguments: Any) -> list[Row]:
+        return [{"function": {"name": "f", "arguments": arguments}}]
+
+    same = [asks('{ "a" : 1 }'), asks({"a": 1})]
+    more = [asks('{"a":2}'), asks('{"a":"1"}'), asks('{"a":1'), asks("{}"), CALL + CALL]
+    for second, pairs in ((other, 0), *((one, 0) for one in same), *((one, 1) for one in more)):
         row = raw("q", scored("", 9, "a", tool_calls=CALL), scored("", 1, "b", tool_calls=second))
         batch, config = batch_of(row), PairConfig(threshold=2)
         assert len(find_pairs(batch, config).query) == pairs

@@ -8,7 +8,6 @@ All functions are named ones of a module, so that a form can be sent to another 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +20,7 @@ from coig_p.core.arrays import Index
 from coig_p.errors import DataError
 from coig_p.export.results import Written
 from coig_p.pairs.rows import blank
-from coig_p.pairs.turns import constant, grouped, messages, row_of
+from coig_p.pairs.turns import asked_for, constant, grouped, messages, row_of
 from coig_p.schema import MESSAGES_TYPE, TOOL_MESSAGES_TYPE
 
 Columns = dict[str, pa.Array]
@@ -229,7 +228,7 @@ def last_text(column: pa.Array) -> pa.StringArray:
     text = pc.struct_field(column, "content" if "content" in _names(column.type) else "value")
     if "tool_calls" not in _names(column.type):
         return text
-    calls = pa.array([json.dumps(one) for one in pc.struct_field(column, "tool_calls").to_pylist()], pa.string())
+    calls = pa.array([asked_for(one or ()) for one in pc.struct_field(column, "tool_calls").to_pylist()], pa.string())
     return pc.binary_join_element_wise(text, calls, "\n")
 
 

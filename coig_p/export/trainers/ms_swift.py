@@ -71,8 +71,19 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 def _whole_sides(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
     both = (rows.column(name).to_pylist() for name in ("messages", "rejected_messages"))
-    chosen, rejected = (pa.array([json.dumps(one) for one in side], pa.string()) for side in both)
+    chosen, rejected = (pa.array([_compared(one) for one in side], pa.string()) for side in both)
     return chosen, rejected
+
+
+def _compared(turns: list[dict[str, Any]] | None) -> str:
+    """Turns as text that is equal where they say the same: how the JSON of a call is spelled makes no difference."""
+    return json.dumps(
+        [
+            [one["role"], json.loads(one["content"]) if one["role"] == "tool_call" else one["content"]]
+            for one in turns or ()
+        ],
+        sort_keys=True,
+    )
 
 
 TRAINER = Trainer(
