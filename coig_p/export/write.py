@@ -44,6 +44,7 @@ from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
 from coig_p.pairs.turns import SKIP
 from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
 from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.conversations import has_system
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, even_sizes, sha256_of
@@ -264,7 +265,10 @@ class _Source:
 
     def _short(self, rows: Rows, lengths: Lengths) -> Mask:
         prompts, answers = rows.measured()
-        return lengths.keep(prompts, rows.batch.column("domain"), rows.found.query, answers, rows.sides)
+        domains, given = rows.batch.column("domain"), None
+        if self.system is not None:  # which conversations keep one of their own
+            given = ~has_system(rows.batch) if self.form.messages else np.ones(rows.batch.num_rows, dtype=bool)
+        return lengths.keep(prompts, domains, rows.found.query, answers, rows.sides, self.system, given)
 
     def _add(self, rows: Rows, name: str, domain: str, copy: int, sides: list[Spill]) -> None:
         done = 0

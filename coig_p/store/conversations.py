@@ -83,6 +83,13 @@ def conversation_masks(batch: pa.RecordBatch) -> tuple[Mask, Mask]:
     return told | messages.is_valid().to_numpy(zero_copy_only=False), more
 
 
+def has_system(batch: pa.RecordBatch) -> Mask:
+    """Which queries have a system turn of their own."""
+    messages = batch.column("messages")
+    told = pc.fill_null(pc.equal(pc.struct_field(messages.flatten(), "role"), "system"), False)
+    return _any_of(messages, np.asarray(told.to_numpy(zero_copy_only=False)))
+
+
 def _any_of(lists: pa.ListArray, mask: Mask) -> Mask:
     """Which lists hold an element that `mask` marks; the mask is over all elements, end to end."""
     if not mask.any():

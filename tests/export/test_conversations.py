@@ -498,9 +498,9 @@ def test_lengths_count_every_turn(tools: Path, texts: Path, tmp_path: Path) -> N
     made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     made.save(str(tmp_path / "tokenizer.json"))
 
-    def longest(store: Path, **options: Any) -> int:
+    def longest(store: Path, trainer: str = "trl-dpo", **options: Any) -> int:
         found = export_store(
-            store, tmp_path / "out", ExportConfig("trl-dpo", tokenizer=str(tmp_path), **options), overwrite=True
+            store, tmp_path / "out", ExportConfig(trainer, tokenizer=str(tmp_path), **options), overwrite=True
         )
         assert found.tokens is not None
         return found.tokens.prompt["max"]
@@ -515,3 +515,12 @@ def test_lengths_count_every_turn(tools: Path, texts: Path, tmp_path: Path) -> N
     assert found.tokens is not None
     assert found.tokens.too_long == 1
     assert found.splits["train"].rows == 3
+    # A given system prompt counts where it is put, and nowhere else.
+    plain = make_store(tmp_path / "plain", [ONE])
+    assert longest(texts, conversational=True, system="系" * 50) == 50 + len("问题one")
+    own = make_store(tmp_path / "own", [MANY])
+    assert longest(own, conversational=True, system="系" * 50) == len("自己的一二三")
+    assert longest(tools, conversational=True, system="系" * 50) == 50 + sum(map(len, parts)) + len(TOOLS)
+    assert longest(plain, "llama-factory", system="系" * 50) == 50 + len("问题one")
+    with pytest.raises(DataError, match="too long"):
+        longest(plain, "verl", system="系" * 50, max_length=50)
