@@ -27,6 +27,7 @@ from coig_p.pairs.turns import (
     turn_texts,
 )
 from coig_p.schema import row_schema
+from coig_p.store.conversations import is_more_than_text
 
 
 class ResponseRows(NamedTuple):
@@ -181,7 +182,9 @@ class _Shown:
 def _is_more(batch: pa.RecordBatch, responses: Responses) -> bool:
     """Whether a batch may hold anything but texts and answers in text."""
     named = [name for name in ("messages", "tools") if name in batch.schema.names]
-    return responses.calls is not None or any(batch.column(name).null_count < batch.num_rows for name in named)
+    if any(batch.column(name).null_count < batch.num_rows for name in named):
+        return True
+    return responses.extra is not None and bool(is_more_than_text(responses.extra).any())
 
 
 def _bytes(text: pa.StringArray) -> Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ from coig_p.core.arrays import Mask
 
 CALLS = "tool_calls"
 """The field of `extra` that holds what an assistant asks tools for, as in OpenAI's messages."""
+
+ANSWER_FIELDS = (CALLS, "reasoning_content")
+"""Those of a response's `extra` that are the answer's; what an import was told to keep may have any other name."""
+
+_FILLED = {CALLS: r'\A\{"tool_calls":\[\{', "reasoning_content": r'\A\{"reasoning_content":"[^"]'}
 
 MESSAGE_FIELDS = (CALLS, "tool_call_id", "name", "reasoning_content")
 """Fields of a message, beside role and content, that chat templates read; they stand in `extra`."""
@@ -59,10 +65,37 @@ def content_lengths(batch: pa.RecordBatch) -> Lengths:
 
 def has_calls(extra: pa.StringArray) -> Mask:
     """Which of the `extra` of responses or turns hold tool calls."""
+    return _holds(extra, (CALLS,))
+
+
+def is_more_than_text(extra: pa.StringArray) -> Mask:
+    """Which of the `extra` of responses hold anything of the answer beside its text, not only what was kept."""
+    return _holds(extra, ANSWER_FIELDS)
+
+
+def _holds(extra: pa.StringArray, names: Sequence[str]) -> Mask:
+    """Which objects of JSON text have a field of these names that is not empty; also which of them cannot be read."""
+    found = np.zeros(len(extra), dtype=bool)
     if extra.null_count == len(extra):
-        return np.zeros(len(extra), dtype=bool)
-    found = pc.fill_null(pc.match_substring(extra, f'"{CALLS}":'), False)
-    return np.asarray(found.to_numpy(zero_copy_only=False))
+        return found
+    for name in names:
+        named = pc.fill_null(pc.match_substring(extra, f'"{name}":'), False).to_numpy(zero_copy_only=False)
+        if not named.any():
+            continue
+        # Keys are sorted, so that this one mostly comes first, and the rest need not be read.
+        starts = pc.fill_null(pc.match_substring_regex(extra, _FILLED[name]), False).to_numpy(zero_copy_only=False)
+        found |= starts
+        unsure = np.flatnonzero(named & ~found)
+        found[unsure] = [_is_filled(text, name) for text in extra.take(pa.array(unsure)).to_pylist()]
+    return found
+
+
+def _is_filled(text: str, name: str) -> bool:
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return isinstance(given, dict) and bool(given.get(name))
 
 
 def conversation_masks(batch: pa.RecordBatch) -> tuple[Mask, Mask]:
@@ -72,12 +105,12 @@ def conversation_masks(batch: pa.RecordBatch) -> tuple[Mask, Mask]:
         batch: rows of RAW_SCHEMA or PAIRING_SCHEMA.
 
     Returns:
-        Two masks over its rows. The first: turns before the response, tool definitions, or an answer that
-        calls a tool. The second: tool definitions, or a turn or an answer with more in it than text.
+        Two masks over its rows. The first: turns before the response, tool definitions, or an answer with calls of
+        tools or reasoning. The second: tool definitions, or a turn or an answer with more in it than text.
     """
     messages, tools, responses = (batch.column(name) for name in ("messages", "tools", "responses"))
     told = tools.is_valid().to_numpy(zero_copy_only=False)
-    told = told | _any_of(responses, has_calls(pc.struct_field(responses.flatten(), "extra")))
+    told = told | _any_of(responses, is_more_than_text(pc.struct_field(responses.flatten(), "extra")))
     turns = messages.flatten()
     more = told | _any_of(messages, pc.struct_field(turns, "extra").is_valid().to_numpy(zero_copy_only=False))
     return told | messages.is_valid().to_numpy(zero_copy_only=False), more

@@ -18,7 +18,7 @@ from conversations import (
     as_json,
     conversation_rows,
     conversational_pairs,
-    is_more_than_text,
+    holds_more,
     prompt_of,
     turn,
 )
@@ -464,7 +464,7 @@ def test_exported_turns_are_the_stored_ones(rows: list[Row], trainer: str) -> No
 @examples(20)
 def test_exported_tools_are_the_stored_ones(rows: list[Row]) -> None:
     """For TRL as they are loaded; for ms-swift turn by turn, or refused for what its turns cannot say."""
-    wanted = conversational_pairs(rows, any(map(is_more_than_text, rows)))
+    wanted = conversational_pairs(rows, any(map(holds_more, rows)))
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store", rows)
         pairs = PairConfig(threshold=2)
@@ -479,7 +479,7 @@ def test_exported_tools_are_the_stored_ones(rows: list[Row]) -> None:
                 swift()
             return
         swift()
-        if not any(map(is_more_than_text, rows)):
+        if not any(map(holds_more, rows)):
             return
         found = [
             (row["query_id"], row["tools"], from_turns(row["messages"]), from_turns(row["rejected_messages"]))

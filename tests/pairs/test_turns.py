@@ -17,8 +17,8 @@ from conversations import (
     as_json,
     conversation_rows,
     conversational_pairs,
+    holds_more,
     is_conversation,
-    is_more_than_text,
     prompt_of,
     turn,
 )
@@ -36,7 +36,7 @@ from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.selection import select
 from coig_p.pairs.turns import Shape
 from coig_p.schema import MESSAGES_TYPE, PAIR_SCHEMAS, RAW_SCHEMA, TOOL_MESSAGES_TYPE, row_schema
-from coig_p.store.conversations import transcript
+from coig_p.store.conversations import is_more_than_text, transcript
 from coig_p.store.store import Store
 
 Row = dict[str, Any]
@@ -120,7 +120,7 @@ def test_every_way_of_loading_gives_the_same_turns(rows: list[Row]) -> None:
         domains = list(dict.fromkeys(row["domain"] for row in rows))
         rows = [row for domain in Store.open(store).manifest.domains for row in rows if row["domain"] == domain]
         assert sorted(domains) == sorted(Store.open(store).manifest.domains)
-        with_tools = any(map(is_more_than_text, rows))
+        with_tools = any(map(holds_more, rows))
         wanted = conversational_pairs(rows, with_tools)
         options: dict[str, Any] = {"format": "conversational", "threshold": 2}
         found = load(store, cache_dir=f"{folder}/cache", **options)
@@ -315,3 +315,46 @@ def test_pieces_are_bounded_by_turns_too() -> None:
     tables = list(pair_tables(batch_of(*rows), config, shape=shape))
     assert [table.num_rows for table in tables] == [1, 1, 1]
     assert np.sum([table.num_rows for table in tables]) == 3
+
+
+KEPT = {"name": "小明", "tool_call_id": "c", "kept": {"tool_calls": [1], "reasoning_content": "想"}}
+# What an answer's extra holds, and whether it is more than text: fields of the answer that say something.
+EXTRAS: list[tuple[Row, bool]] = [
+    ({"reasoning_content": "想"}, True),
+    ({"a": 1, "reasoning_content": "想"}, True),
+    ({"tool_calls": CALL}, True),
+    ({"tool_calls": CALL, "reasoning_content": "想"}, True),
+    ({"reasoning_content": "", "tool_calls": []}, False),
+    ({"a": '"reasoning_content":"想"'}, False),
+    (KEPT, False),
+    ({**KEPT, "reasoning_content": "想"}, True),
+]
+
+
+@pytest.mark.parametrize(("extra", "more"), EXTRAS)
+def test_an_answer_with_reasoning_is_more_than_text(tmp_path: Path, extra: Row, more: bool) -> None:
+    row = raw("q0", scored("好", 9, "a", **extra), scored("坏", 1, "b"))
+    store = make_store(tmp_path / "store", [row, raw("q1"), raw("q2", domain="chat", tools="[]")])
+    manifest = Store.open(store).manifest
+    assert (manifest.conversations("math"), manifest.with_tools("math")) == (more, more)
+    total = json.loads(run("stats", store, "--json", "--domain", "math").stdout)["total"]
+    assert (total["conversations"], total["with_tools"]) == (more, more)
+    # One domain alone and beside another with tools: the same turns.
+    wanted = answer_of(row["responses"][0], True)
+    alone = next(iter(load(store, "math", format="conversational", streaming=True)))["chosen"]
+    assert alone == (wanted if more else answer_of(row["responses"][0], False))
+    rows = {one["query_id"]: one for one in load(store, "all", format="conversational", streaming=True)}
+    assert rows["q0"]["chosen"] == wanted
+    if not more:
+        assert len(list(load(store, "math", streaming=True))) == 2
+        return
+    for multi_turn in (None, "text", "last"):
+        with pytest.raises(UsageError, match="domain math holds 1 queries"):
+            load(store, "math", multi_turn=multi_turn, streaming=True)
+    assert [one["query_id"] for one in load(store, "math", multi_turn="skip", streaming=True)] == ["q1"]
+
+
+@pytest.mark.parametrize("text", ["{", '{"reasoning_content":', '["reasoning_content":'])
+def test_an_extra_that_cannot_be_read_is_not_taken_for_text(text: str) -> None:
+    more = is_more_than_text(pa.array([text + '"tool_calls":', None, "{}"]))
+    assert more.tolist() == [True, False, False]
