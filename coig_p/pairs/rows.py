@@ -216,7 +216,12 @@ def _check_texts(rows: Rows, plain: bool) -> None:
         null = pc.struct_field(turns.flatten(), name).is_null().to_numpy(zero_copy_only=False)
         _refuse(rows, f"turns' {name}", pa.array(np.bincount(row[null], minlength=len(turns)) > 0), used)
     if rows.shape.multi_turn == "last" and not rows.shape.as_messages:
-        _refuse(rows, "last user turn", prompt_texts(batch, rows.shape).is_null(), used, "missing")
+        userless = prompt_texts(batch, rows.shape).is_null().to_numpy(zero_copy_only=False)[used]
+        if userless.any():
+            raise DataError(
+                f"{_query(rows, int(np.argmax(userless)))}: there is no user's turn for multi_turn='last' to give. Use "
+                'multi_turn="text", or leave conversations out with "skip" (--multi-turn text, skip)'
+            )
     more = rows.shape.not_shown(batch)[used]
     if more.any():
         raise DataError(

@@ -223,6 +223,68 @@ def test_llama_factory_gets_sharegpt(tools: Path, texts: Path, tmp_path: Path, s
     assert "tools" not in export(texts, tmp_path / "texts", "llama-factory")["many"]
 
 
+def test_llama_factory_leaves_out_what_does_not_alternate(tmp_path: Path) -> None:
+    """By the option that the error names; exactly those, and counted."""
+    odd = [
+        raw("twice", [turn("user", "一"), turn("user", "二")]),
+        raw("late", [turn("user", "一"), turn("system", "二"), turn("user", "三")]),
+        raw("first", [turn("assistant", "您好"), turn("user", "三")]),
+        raw("nobody", [turn("system", "一")]),
+    ]
+    store = make_store(tmp_path / "store", [*TEXT_ROWS, *odd])
+    with pytest.raises(DataError, match=r"'.*--for trl-dpo --conversational.*--multi-turn skip.*--multi-turn text"):
+        export(store, tmp_path / "out", "llama-factory")
+    assert set(export(store, tmp_path / "out", "llama-factory", "skip")) == {"one", "many", "no-system"}
+    told = json.loads((tmp_path / "out" / "shards.json").read_text("utf-8"))["splits"]["train"]
+    assert told["queries_left_out"] == len(odd)
+    whole, texts = export(store, tmp_path / "trl", "trl-dpo"), export(store, tmp_path / "t", "llama-factory", "text")
+    assert whole.keys() == texts.keys()
+    both = make_store(tmp_path / "both", [*TEXT_ROWS, *odd, WITH_TOOLS])
+    with pytest.raises(DataError) as caught:
+        export(both, tmp_path / "c", "llama-factory")
+    assert "--multi-turn skip" in str(caught.value)
+    assert "--multi-turn text" not in str(caught.value)
+    assert set(export(both, tmp_path / "c", "llama-factory", "skip")) == {"one", "many", "no-system"}
+    none = make_store(tmp_path / "none", odd)
+    with pytest.raises(DataError, match=r"4 queries were left out.*trl-dpo --conversational"):
+        export(none, tmp_path / "d", "llama-factory", "skip")
+
+
+@pytest.mark.parametrize("multi_turn", ["text", "last"])
+def test_a_system_prompt_does_not_stand_before_a_conversations_own(
+    texts: Path, tmp_path: Path, multi_turn: str
+) -> None:
+    with pytest.raises(UsageError, match="--system beside --multi-turn"):
+        export(texts, tmp_path / "out", "llama-factory", multi_turn, system=SYSTEM)
+    export(texts, tmp_path / "out", "llama-factory", multi_turn)
+    plain = make_store(tmp_path / "plain", [ONE])
+    assert export(plain, tmp_path / "b", "llama-factory", multi_turn, system=SYSTEM)["one"]["system"] == SYSTEM
+
+
+@pytest.mark.parametrize("rows", [[MANY], [ONE, MANY], [WITH_TOOLS], [ONE, MANY, WITH_TOOLS]])
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_ways_out_that_errors_name_are_accepted(tmp_path: Path, rows: list[Row], trainer: str) -> None:
+    store = make_store(tmp_path / "store", rows)
+    try:
+        export(store, tmp_path / "out", trainer, conversational=False)
+        return
+    except UsageError as error:
+        told = str(error)
+    ways = {
+        "--for trl-dpo --conversational": ("trl-dpo", {"conversational": True}),
+        "use --conversational": (trainer, {"conversational": True}),
+        "ms-swift": ("ms-swift", {}),
+        '"text"': (trainer, {"multi_turn": "text"}),
+        '"last"': (trainer, {"multi_turn": "last"}),
+        '"skip"': (trainer, {"multi_turn": "skip", "conversational": False}),
+    }
+    used = [way for way in ways if way in told]
+    assert used
+    for at, way in enumerate(used):
+        name, options = ways[way]
+        assert export(store, tmp_path / f"{at}", name, **options), told
+
+
 def test_llama_factory_keeps_its_strings_where_nothing_else_is_asked_for(texts: Path, tmp_path: Path) -> None:
     plain = make_store(tmp_path / "plain", [ONE])
     assert set(export(plain, tmp_path / "a", "llama-factory")["one"]) >= {"instruction", "chosen", "rejected"}

@@ -182,7 +182,7 @@ def test_tools_in_strings_are_refused_whatever_they_give_of_turns(tmp_path: Path
     rows = [raw("q0", scored("", 9, "a", tool_calls=CALL), scored("坏", 1, "b")), raw("q1")]
     store = make_store(tmp_path / "store", rows)
     for multi_turn in ("text", "last"):
-        with pytest.raises(UsageError, match=r"1 queries with tools.*no string can show.*multi_turn=\"skip\""):
+        with pytest.raises(UsageError, match=r"1 queries with tools.*strings, cannot show.*multi_turn=\"skip\""):
             load(store, "math", multi_turn=multi_turn, streaming=True)
     found = list(load(store, "math", multi_turn="skip", streaming=True))
     assert [row["query_id"] for row in found] == ["q1"]
@@ -249,10 +249,44 @@ def test_every_turn_is_looked_at(messages: list[Row], words: str) -> None:
         list(pair_tables(batch_of(row), PairConfig(threshold=2, format="conversational")))
 
 
-def test_a_conversation_without_a_user_turn_has_no_last_one() -> None:
+def test_a_conversation_without_a_user_turn_has_no_last_one(tmp_path: Path, cache: str) -> None:
+    """However it is read, the query is named, with ways out that work."""
     row = raw(messages=[turn("system", "你是助手"), turn("tool", "3")])
-    with pytest.raises(DataError, match="its last user turn is missing"):
+    words = r"query_id 'q': there is no user's turn.*multi_turn=\"text\".*\"skip\""
+    with pytest.raises(DataError, match=words):
         list(pair_tables(batch_of(row), PairConfig(threshold=2, multi_turn="last")))
+    store = make_store(tmp_path / "store", [row, raw("q1")], rows_per_shard=1)
+    for options in ({"streaming": True}, {"cache_dir": cache}, {"cache_dir": cache, "num_proc": 2}):
+        with pytest.raises(DataError, match=words):
+            list(load(store, "math", multi_turn="last", **options))
+    assert [one["prompt"] for one in load(store, "math", multi_turn="text", cache_dir=cache)] == [row["query"], "问"]
+    assert [one["prompt"] for one in load(store, "math", multi_turn="skip", cache_dir=cache)] == ["问"]
+
+
+ONE, TEXT, MORE = raw("one"), raw("text", messages=TURNS), raw("more", tools="[]")
+TOLD = {"dpo": "", "reward": "--for trl-reward --conversational", "kto": "--for trl-kto --conversational", "sft": ""}
+
+
+@pytest.mark.parametrize("rows", [[TEXT], [ONE, TEXT], [MORE], [ONE, MORE], [ONE, TEXT, MORE]])
+@pytest.mark.parametrize("form", TOLD)
+def test_every_way_out_that_an_error_names_is_one(tmp_path: Path, rows: list[Row], form: str) -> None:
+    store = make_store(tmp_path / "store", rows)
+    with pytest.raises(UsageError) as caught:
+        load(store, "math", format=form, streaming=True)
+    told = str(caught.value)
+    assert TOLD[form] in told
+    assert ("which gives pairs" in told) == (form != "dpo")
+    assert 'format="conversational"' in told
+    assert len(list(load(store, "math", format="conversational", streaming=True))) == len(rows)
+    named = {name: f'"{name}"' in told for name in ("text", "last", "skip")}
+    for name, is_named in named.items():
+        try:
+            found = len(list(load(store, "math", format=form, multi_turn=name, streaming=True)))
+        except UsageError:
+            found = 0
+        assert is_named == (found > 0), told
+    if form in ("reward", "kto"):
+        run("export", store, "--for", f"trl-{form}", "--conversational", "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Index
+from coig_p.core.arrays import Index, Mask
 from coig_p.errors import DataError
 from coig_p.export.results import Written
 from coig_p.pairs.rows import blank
@@ -53,6 +53,8 @@ class Form:
         sides: from the columns to the texts that must differ, where there are two.
         messages: it is made of message lists, so that conversations are given turn by turn. A system prompt
             then stands before the turns of rows that have none of their own.
+        shows: which conversations, a column of turns as a store has them, it can show, where some have an order that it
+            cannot; with `multi_turn` "skip" the others are left out, else they are an error.
         one_file: whether the trainer reads a single file.
         system_column: a column of its own for a system prompt, where one is given.
         may_be_empty: columns that are null, or "", where a row has nothing to say there.
@@ -65,6 +67,7 @@ class Form:
     make: Make
     sides: Sides | None = None
     messages: bool = False
+    shows: Callable[[pa.ListArray], Mask] | None = None
     one_file: bool = False
     system_column: str | None = None
     may_be_empty: tuple[str, ...] = ()
@@ -232,12 +235,15 @@ def last_text(column: pa.Array) -> pa.StringArray:
     return pc.binary_join_element_wise(text, calls, "\n")
 
 
-def row_error(trainer: str, rows: pa.Table, row: int, problem: str) -> DataError:
-    """The error of a row that a trainer's form cannot show."""
+def row_error(trainer: str, rows: pa.Table, row: int, problem: str, ways: str = "") -> DataError:
+    """The error of a row that a trainer's form cannot show.
+
+    Args:
+        ways: out of it, beside those that are always there.
+    """
     return DataError(
-        f"{_where(trainer, rows, row)} {problem}, which {trainer} cannot read. Choose another trainer, or leave "
-        "rows with tools out with --multi-turn skip, or take the text alone with --multi-turn last or text where "
-        "there are none"
+        f"{_where(trainer, rows, row)} {problem}, which {trainer} cannot read. Export --for trl-dpo --conversational, "
+        f"which shows every turn, or leave such queries out with --multi-turn skip{ways}"
     )
 
 
