@@ -229,7 +229,7 @@ class _Source:
                 why = f"; {too_long:,} rows were too long" if too_long else ""
                 if self.left_out[name]:
                     why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
-                way = "Choose a smaller threshold or larger share"
+                way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
                 if self.left_out[name]:
                     way += ", or export --for trl-dpo --conversational, which shows every turn"
                 raise DataError(f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. {way}")
