@@ -15,6 +15,7 @@ from typing import Any
 
 import datasets
 import datasets.builder
+import datasets.exceptions
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.arrow_reader import ArrowReader
@@ -22,7 +23,7 @@ from datasets.fingerprint import Hasher
 
 from coig_p.core.code_hash import code_hash
 from coig_p.engine.local import ahead
-from coig_p.errors import StoreError, UnknownNameError, UsageError
+from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
 from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
@@ -156,6 +157,15 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         config = make_config(location, config_name, options)
         # The id names the cache directory.
         return config, f"{config.name}-{Hasher.hash((*cache_key(config, location), custom_features))}"
+
+    def _prepare_split_single(self, *args: Any, **options: Any) -> Iterator[Any]:
+        """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query."""
+        try:
+            yield from super()._prepare_split_single(*args, **options)
+        except datasets.exceptions.DatasetGenerationError as error:
+            if isinstance(error.__cause__, CoigPError):
+                raise error.__cause__ from None
+            raise
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(self.config.selection.schema))

@@ -87,17 +87,18 @@ def conversation_rows(draw: st.DrawFn, *, tools: bool = True, most_queries: int 
     return sorted(rows, key=lambda row: row["domain"])
 
 
-def has_calls(response: Row) -> bool:
-    return bool(json.loads(response["extra"] or "{}").get("tool_calls"))
+def has_more(response: Row) -> bool:
+    extra = json.loads(response["extra"] or "{}")
+    return bool(extra.get("tool_calls") or extra.get("reasoning_content"))
 
 
 def is_conversation(row: Row) -> bool:
-    return bool(row["messages"] or row["tools"] or any(map(has_calls, row["responses"])))
+    return bool(row["messages"] or row["tools"] or any(map(has_more, row["responses"])))
 
 
-def is_more_than_text(row: Row) -> bool:
+def holds_more(row: Row) -> bool:
     return bool(
-        row["tools"] or any(map(has_calls, row["responses"])) or any(one["extra"] for one in row["messages"] or [])
+        row["tools"] or any(map(has_more, row["responses"])) or any(one["extra"] for one in row["messages"] or [])
     )
 
 

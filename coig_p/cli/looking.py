@@ -117,9 +117,10 @@ def _print_statistics(found: Statistics) -> None:
         f"below, {kinds.left_out:,} are left out by strategy or draw"
     )
     if total.conversations:
+        turns = f", with {total.turns:,} turns before their answers" if total.turns else ""
         click.echo(
-            f"{total.conversations:,} queries are conversations, of {total.turns:,} turns; "
-            f"{total.with_tools:,} have tools or more than text"
+            f"{total.conversations:,} queries are more than one user's text{turns}; "
+            f"{total.with_tools:,} of them hold tools, or a turn or an answer that is more than text"
         )
     quantiles = ["mean", "min", "p10", "p50", "p90", "p99", "max"]
     lengths = {name: getattr(total.lengths, name) for name in ("query", "response", "chosen", "rejected")}

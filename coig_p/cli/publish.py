@@ -75,7 +75,10 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
 
     check_version(version)
     with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
-        released = write_release(opened, Path(folder) / "release", ReleaseConfig(version), bar=progress)
+        # Strings cannot show conversations, message lists can: nobody need choose to see the card.
+        strings = not any(map(opened.manifest.conversations, opened.manifest.domains))
+        config = ReleaseConfig(version, PairConfig(format="dpo" if strings else "conversational"))
+        released = write_release(opened, Path(folder) / "release", config, bar=progress)
         click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)
 
 
@@ -171,6 +174,9 @@ def publish(
         )
     if version is None:
         raise click.UsageError("Missing option '--version'.")
+    of_pairs = _given(context, PairConfig.__dataclass_fields__) if options["no_pairs"] else []
+    if of_pairs:
+        raise click.UsageError(f"{', '.join(of_pairs)}: no effect beside --no-pairs. Leave one or the other out.")
     say_older_schema(store)
     if is_release(store):
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))

@@ -70,6 +70,8 @@ class Lengths:
         prompt_of: Index,
         responses: pa.StringArray | pa.ListArray,
         responses_of: Sequence[Index],
+        before: str | None = None,
+        with_before: Mask | None = None,
     ) -> Mask:
         """Which rows are at most max_length tokens long; measures all of them.
 
@@ -78,11 +80,14 @@ class Lengths:
             prompt_of: R, for each row its place in `prompts`.
             responses: texts of the batch's responses, each one text or a list.
             responses_of: for each response that a row shows (two for a pair), R places in `responses`.
+            before, with_before: a text that stands before some of the prompts, and which (Q).
 
         Returns:
             R.
         """
         (prompt,) = self._of(prompts, [prompt_of])
+        if before is not None and with_before is not None:
+            prompt = prompt + with_before[prompt_of] * self._counts(pa.array([before]))[0]
         total = prompt + np.max(np.stack(self._of(responses, responses_of)), axis=0)
         self._prompt.append(prompt)
         self._total.append(total)

@@ -44,6 +44,7 @@ from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
 from coig_p.pairs.turns import SKIP
 from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
 from coig_p.schema import PAIRING_SCHEMA
+from coig_p.store.conversations import has_system
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, even_sizes, sha256_of, told_of_rows
@@ -128,7 +129,7 @@ def export_store(
         form=row_form(form),
     )
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
-    source = _Source(opened, selection, form, config.system, lengths)
+    source = _Source(opened, selection, form, config, lengths)
     with atomic_directory(out) as root:
         written_splits = {
             name: _write_split(root, name, form, sides, source)
@@ -169,9 +170,13 @@ class _Source:
     """The rows of a store on their way to the shards: paired, split, measured, weighted, in the trainer's form."""
 
     def __init__(
-        self, store: Store, selection: Selection, form: Form, system: str | None, lengths: Lengths | None
+        self, store: Store, selection: Selection, form: Form, config: ExportConfig, lengths: Lengths | None
     ) -> None:
-        self.store, self.selection, self.form, self.system, self.lengths = store, selection, form, system, lengths
+        self.store, self.selection, self.form, self.lengths = store, selection, form, lengths
+        self.system = config.system
+        skips = config.pairs.multi_turn == SKIP
+        self.shows = form.shows if skips else None
+        self.skips = skips and (selection.shape.multi_turn == SKIP or self.shows is not None)
         self.parts = selection.parts(self._clusters())
         self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
         self.without_pairs: Counter[str] = Counter()
@@ -224,10 +229,10 @@ class _Source:
                 why = f"; {too_long:,} rows were too long" if too_long else ""
                 if self.left_out[name]:
                     why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
-                raise DataError(
-                    f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. "
-                    "Choose a smaller threshold or larger share"
-                )
+                way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
+                if self.left_out[name]:
+                    way += ", or export --for trl-dpo --conversational, which shows every turn"
+                raise DataError(f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. {way}")
         return spilled
 
     def _clusters_to_find(self) -> Mapping[str, str]:
@@ -244,6 +249,9 @@ class _Source:
             batch = part.only.keep(batch)
         shape, name = self.selection.shape, part.name
         left_out = shape.left_out(batch)
+        if self.shows is not None:
+            not_shown = ~self.shows(batch.column("messages"))
+            left_out = not_shown if left_out is None else left_out | not_shown
         if left_out is not None:
             self.left_out[name] += int(left_out.sum())
             batch = batch.filter(pa.array(~left_out))
@@ -264,7 +272,10 @@ class _Source:
 
     def _short(self, rows: Rows, lengths: Lengths) -> Mask:
         prompts, answers = rows.measured()
-        return lengths.keep(prompts, rows.batch.column("domain"), rows.found.query, answers, rows.sides)
+        domains, given = rows.batch.column("domain"), None
+        if self.system is not None:  # which conversations keep one of their own
+            given = ~has_system(rows.batch) if self.form.messages else np.ones(rows.batch.num_rows, dtype=bool)
+        return lengths.keep(prompts, domains, rows.found.query, answers, rows.sides, self.system, given)
 
     def _add(self, rows: Rows, name: str, domain: str, copy: int, sides: list[Spill]) -> None:
         done = 0
@@ -322,7 +333,7 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: 
         rows_by_domain=dict(source.counts[name]),
         epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
         queries_without_pairs=source.without_pairs[name] if form.rows == "sft" else None,
-        queries_left_out=source.left_out[name] if source.selection.shape.multi_turn == SKIP else None,
+        queries_left_out=source.left_out[name] if source.skips else None,
     )
 
 

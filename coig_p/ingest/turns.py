@@ -78,6 +78,9 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
             continue
         place = f"{where}[{at}]"
         more = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
+        if turns and _is_calling(one) and _goes_on(turns[-1], more[0]):
+            turns[-1] = _with_calls(turns[-1], more[0])
+            continue
         for turn in more:
             if at < last and not turn["content"].strip() and not has_calls(turn):
                 raise Rejected(place, "blank", f"the turn {shown(turn['content'])} is blank")
@@ -284,6 +287,22 @@ def _role(given: Any, where: str) -> str:
         known = "system, user (human), assistant (gpt), tool (observation), function_call"
         raise Rejected(where, "no-place", f"no role {shown(given)} is known: there are {known}")
     return role
+
+
+def _is_calling(given: Any) -> bool:
+    """Whether a message is a call by its role, as ms-swift and sharegpt have it."""
+    role = next((given[name] for name in _ROLE_KEYS if given.get(name)), None) if isinstance(given, dict) else None
+    return isinstance(role, str) and role.strip().lower() in _CALLING
+
+
+def _goes_on(before: Turn, calling: Turn) -> bool:
+    """Whether a turn of calls belongs to the one before it: an assistant's text and its calls are one turn."""
+    return bool(before["role"] == "assistant" and calling["extra"].keys() == {CALLS})
+
+
+def _with_calls(before: Turn, calling: Turn) -> Turn:
+    extra = before["extra"] or {}
+    return {**before, "extra": {**extra, CALLS: [*extra.get(CALLS, []), *calling["extra"][CALLS]]}}
 
 
 def _is_exchange(given: Any) -> bool:

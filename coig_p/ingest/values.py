@@ -6,11 +6,11 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coig_p.schema import OVERALL, ROLES, on_grid
-from coig_p.store.conversations import CALLS, transcript
+from coig_p.store.conversations import ANSWER_FIELDS, CALLS, MESSAGE_FIELDS, transcript
 
 _LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
@@ -146,7 +146,7 @@ def _turn(turn: Any, where: str) -> dict[str, Any]:
         raise Rejected(where, "not-an-object", f"{shown(turn)} is not a turn with role and content")
     if turn.get("role") not in ROLES:
         raise Rejected(f"{where}.role", "unknown-role", f"{shown(turn.get('role'))} is none of {', '.join(ROLES)}")
-    extra = extra_at(turn.get("extra"), f"{where}.extra")
+    extra = extra_at(turn.get("extra"), f"{where}.extra", MESSAGE_FIELDS)
     return {
         "role": turn["role"],
         "content": answer_at(turn, "content", where, extra),
@@ -162,10 +162,13 @@ def answer_at(value: Mapping[str, Any], name: str, where: str, extra: Mapping[st
     return text_at(value, name, where)
 
 
-def extra_at(value: Any, where: str) -> dict[str, Any] | None:
+def extra_at(value: Any, where: str, fields: Sequence[str] = ANSWER_FIELDS) -> dict[str, Any] | None:
     """What a turn or a response has beside its text: an object, or its JSON text. None where there is nothing.
 
     The arguments of a tool call are JSON text, as in OpenAI's messages, also where they were an object.
+
+    Args:
+        fields: those that messages have; all but the calls are text. Any other is what it is.
     """
     found = _parsed(value, where)
     if found is None:
@@ -173,6 +176,9 @@ def extra_at(value: Any, where: str) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
     extra = {str(name): part for name, part in found.items() if part is not None and (name != CALLS or part)}
+    for name in fields:
+        if name != CALLS and not isinstance(extra.get(name, ""), str):
+            raise Rejected(f"{where}.{name}", "not-a-string", f"{shown(extra[name])} is not text")
     if CALLS in extra:
         if not isinstance(extra[CALLS], list):
             raise Rejected(f"{where}.{CALLS}", "not-a-list", f"{shown(extra[CALLS])} is not a list of calls")

@@ -17,9 +17,8 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, Ints, Mask, dense_ranks, group_sizes, group_starts
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.turns import tool_calls
 from coig_p.schema import SCORE_GRID
-from coig_p.store.conversations import asked_for, canonical, has_calls
+from coig_p.store.conversations import is_more_than_text, said_beside
 
 _EXACT = 2**52  # integers below it convert to float64 and divide without error
 
@@ -198,16 +197,16 @@ def net_margins(compared: Labelled, responses: int) -> Index:
 
 
 def _calls(extra: pa.StringArray) -> Index | None:
-    """A number for what each response asks tools for; ids of calls, which no two answers share, are not read."""
-    asking = np.flatnonzero(has_calls(extra))
+    """A number for what each response is beside its text, as `said_beside` has it; None where all are text alone."""
+    asking = np.flatnonzero(is_more_than_text(extra))
     if not len(asking):
         return None
     known: dict[str, int] = {}
     code = np.zeros(len(extra), dtype=np.int64)
     for at, text in zip(asking, extra.take(pa.array(asking)).to_pylist(), strict=True):
-        asked = [asked_for(call) for call in tool_calls(text)]
-        if asked:
-            code[at] = known.setdefault(canonical(asked), len(known) + 1)
+        said = said_beside(text)
+        if said:
+            code[at] = known.setdefault(said, len(known) + 1)
     return code
 
 

@@ -27,6 +27,7 @@ from coig_p.pairs.turns import (
     turn_texts,
 )
 from coig_p.schema import row_schema
+from coig_p.store.conversations import is_more_than_text
 
 
 class ResponseRows(NamedTuple):
@@ -181,7 +182,9 @@ class _Shown:
 def _is_more(batch: pa.RecordBatch, responses: Responses) -> bool:
     """Whether a batch may hold anything but texts and answers in text."""
     named = [name for name in ("messages", "tools") if name in batch.schema.names]
-    return responses.calls is not None or any(batch.column(name).null_count < batch.num_rows for name in named)
+    if any(batch.column(name).null_count < batch.num_rows for name in named):
+        return True
+    return responses.extra is not None and bool(is_more_than_text(responses.extra).any())
 
 
 def _bytes(text: pa.StringArray) -> Index:
@@ -213,7 +216,12 @@ def _check_texts(rows: Rows, plain: bool) -> None:
         null = pc.struct_field(turns.flatten(), name).is_null().to_numpy(zero_copy_only=False)
         _refuse(rows, f"turns' {name}", pa.array(np.bincount(row[null], minlength=len(turns)) > 0), used)
     if rows.shape.multi_turn == "last" and not rows.shape.as_messages:
-        _refuse(rows, "last user turn", prompt_texts(batch, rows.shape).is_null(), used, "missing")
+        userless = prompt_texts(batch, rows.shape).is_null().to_numpy(zero_copy_only=False)[used]
+        if userless.any():
+            raise DataError(
+                f"{_query(rows, int(np.argmax(userless)))}: there is no user's turn for multi_turn='last' to give. Use "
+                'multi_turn="text", or leave conversations out with "skip" (--multi-turn text, skip)'
+            )
     more = rows.shape.not_shown(batch)[used]
     if more.any():
         raise DataError(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from coig_p.errors import UsageError
 from coig_p.pairs.turns import LAST, SKIP, TEXT, Shape
-from coig_p.store.manifest import Manifest
+from coig_p.store.manifest import Manifest, StoreFile
 
 _SHOWN = 8  # domains that a message names
-_WAYS = (
-    'multi_turn="text" (its turns as one text with role names), "last" (its last user turn alone) or "skip" (leave '
-    "it out); on the command line --multi-turn"
-)
+_TEXTS = 'multi_turn="text" (its turns as one text with role names), "last" (its last user turn alone)'
+_SKIP = 'multi_turn="skip" (--multi-turn skip)'
+_BESIDE = "with tools, or turns or answers that are more than text"
 
 
 @dataclass(frozen=True)
@@ -25,21 +24,26 @@ class RowForm:
         name: as an error names it.
         as_messages: prompts and answers are message lists, not strings.
         tools: there is a place for tools; message lists alone have one.
-        instead: the form that shows conversations, as an error names it.
-        with_tools: the forms that have a place for tools, as an error names them.
+        instead: what shows conversations, as an error names it.
+        with_tools: what shows tools, too, and turns and answers that are more than text, as an error names it.
     """
 
     name: str
     as_messages: bool
     tools: bool
     instead: str
-    with_tools: str = ""
+    with_tools: str
 
     @classmethod
     def of(cls, name: str) -> RowForm:
         """That of one of `PairConfig`'s formats."""
         lists = name == "conversational"
-        return cls(f"format {name}", lists, lists, 'format="conversational"', 'format="conversational"')
+        instead = 'format="conversational" (on the command line --format conversational)'
+        if name not in ("dpo", "conversational"):  # which gives pairs, with other columns
+            instead += ", which gives pairs"
+        if name in ("kto", "reward"):
+            instead = f"coigp export --for trl-{name} --conversational, or {instead}"
+        return cls(f"format {name}", lists, lists, instead, instead)
 
 
 class Held(NamedTuple):
@@ -48,10 +52,16 @@ class Held(NamedTuple):
     Attributes:
         conversations: queries that are more than one user's text.
         with_tools: those with tool definitions, or a turn or an answer that is more than text.
+        queries: how many there are at all; None where that is not known.
     """
 
     conversations: Mapping[str, int]
     with_tools: Mapping[str, int]
+    queries: int | None = None
+
+    def skip(self, left_out: Mapping[str, int], words: str) -> str:
+        """The words for the way out of leaving these out; none where nothing would be left."""
+        return "" if sum(left_out.values()) == self.queries else words
 
 
 NOTHING = Held({}, {})
@@ -60,11 +70,14 @@ NOTHING = Held({}, {})
 def held(manifest: Manifest, domains: Sequence[str], splits: Sequence[str]) -> Held:
     """What the domains hold in these splits of the store, as its manifest counts it."""
     conversations, with_tools = dict.fromkeys(domains, 0), dict.fromkeys(domains, 0)
+    queries = 0
     for file in manifest.data_files():
         if file.domain in conversations and file.split in splits:
             conversations[file.domain] += file.conversations or 0
             with_tools[file.domain] += file.with_tools or 0
-    return Held(*({one: count for one, count in found.items() if count} for found in (conversations, with_tools)))
+            queries += file.rows or 0
+    some, more = ({one: count for one, count in found.items() if count} for found in (conversations, with_tools))
+    return Held(some, more, queries)
 
 
 def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:
@@ -84,25 +97,35 @@ def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:
             return Shape(as_messages=True, multi_turn=SKIP)
         if not form.tools:
             raise UsageError(
-                f"{_named(holds.with_tools)} with tools, or turns that are more than text, for which {form.name} has "
-                f"no place: use {form.with_tools}, or leave these queries out with "
-                'multi_turn="skip" (--multi-turn skip)'
+                f"{_named(holds.with_tools)} {_BESIDE}, for which {form.name} has no place: use {form.with_tools}"
+                + holds.skip(holds.with_tools, f", or leave these queries out with {_SKIP}")
             )
         return Shape(as_messages=True, with_tools=True)
     if not holds.conversations:
         return Shape()
+    if multi_turn != SKIP and holds.with_tools:
+        whatever = "" if multi_turn is None else f", whatever multi_turn={multi_turn!r} gives of them"
+        raise UsageError(
+            f"{_named(holds.with_tools)} {_BESIDE}, which {form.name}, of strings, cannot show{whatever}: use "
+            f"{form.with_tools}" + holds.skip(holds.conversations, f", or leave out all conversations with {_SKIP}")
+        )
     if multi_turn is None:
+        skip = holds.skip(holds.conversations, ' or "skip" (leave it out)')
         raise UsageError(
             f"{_named(holds.conversations)} that are conversations, which {form.name}, of strings, cannot show: use "
-            f"{form.instead}, which gives their turns, or say what a string gives of a conversation: {_WAYS}"
-        )
-    if multi_turn != SKIP and holds.with_tools:
-        raise UsageError(
-            f"{_named(holds.with_tools)} with tools, or turns that are more than text, which no string can show, "
-            f"whatever multi_turn={multi_turn!r} gives of them: use {form.with_tools}, or leave out all conversations "
-            'with multi_turn="skip" (--multi-turn skip)'
+            f"{form.instead}, which gives their turns, or say what a string gives of a conversation: {_TEXTS}{skip}; "
+            "on the command line --multi-turn"
         )
     return Shape(multi_turn=multi_turn)
+
+
+def check_counted(files: Iterable[StoreFile], multi_turn: str | None) -> None:
+    """Raise UsageError where `multi_turn` says what strings give of conversations that are only counted."""
+    if multi_turn in (TEXT, LAST) and any(file.conversations for file in files):
+        raise UsageError(
+            f"multi_turn={multi_turn!r} has no effect: conversations are counted turn by turn. Leave it out, or leave "
+            f"conversations out with {_SKIP}"
+        )
 
 
 def _named(counts: Mapping[str, int]) -> str:

@@ -1,8 +1,8 @@
 """Conversations in rows: turn by turn as message lists, or as the one text that a string can hold.
 
 A query is one user's text, or a conversation: turns before the response, tool definitions, or an answer
-that calls a tool. Message lists show all of it. A string shows the transcript or the last user turn,
-where the user said which, and never a tool.
+with calls of tools or reasoning. Message lists show all of it. A string shows the transcript or the last
+user turn, where the user said which, and never a tool or reasoning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Index, Mask
 from coig_p.errors import DataError
 from coig_p.schema import CALLS_TYPE, MESSAGES_TYPE, TOOL_MESSAGES_TYPE, TURN_TYPE
-from coig_p.store.conversations import CALLS, conversation_masks
+from coig_p.store.conversations import ANSWER_FIELDS, CALLS, conversation_masks
 
 TEXT, LAST, SKIP = "text", "last", "skip"
 _EXTRA_TYPE = pa.struct(
@@ -30,7 +30,6 @@ _EXTRA_TYPE = pa.struct(
     ]
 )
 _OF_TURNS = tuple(one.name for one in _EXTRA_TYPE)
-_OF_ANSWERS = ("reasoning_content", CALLS)  # what else an answer's extra holds is what an import was told to keep
 _SHOWN = 80
 
 
@@ -116,7 +115,7 @@ def answer_messages(
         DataError: the `extra` of an answer is not what a store has; names the query.
     """
     return _lists(
-        constant("assistant", len(text)), text, extra, np.arange(len(text) + 1), query_ids, shape, _OF_ANSWERS
+        constant("assistant", len(text)), text, extra, np.arange(len(text) + 1), query_ids, shape, ANSWER_FIELDS
     )
 
 
@@ -155,7 +154,7 @@ def answer_texts(text: pa.StringArray, extra: pa.StringArray) -> pa.ListArray:
 
 def _beside(extra: str) -> str | None:
     try:
-        found = {name: value for name, value in json.loads(extra).items() if name in _OF_ANSWERS and value}
+        found = {name: value for name, value in json.loads(extra).items() if name in ANSWER_FIELDS and value}
     except (ValueError, AttributeError, RecursionError):
         return None
     return json.dumps(found, ensure_ascii=False) if found else None

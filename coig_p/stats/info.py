@@ -23,7 +23,7 @@ class InfoCounts:
     """How many there are; pairs at the store's default threshold.
 
     Attributes:
-        conversations: queries that are more than one user's text: turns before the response, or tools.
+        conversations: queries that are more than one user's text: turns before the response, tools or reasoning.
         with_tools: queries with tool definitions, or a turn or an answer with more in it than text.
     """
 

@@ -139,7 +139,7 @@ class DomainStatistics(Counts):
         equal_length: pairs whose texts do not.
         models, judges: by name, sorted.
         second_judge: all judges' verdicts, at the threshold.
-        conversations: queries that are more than one user's text: turns before the response, or tools.
+        conversations: queries that are more than one user's text: turns before the response, tools or reasoning.
         turns: of all conversations together.
         with_tools: queries with tool definitions, or a turn or an answer with more in it than text.
     """

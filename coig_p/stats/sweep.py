@@ -23,6 +23,8 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import at_each_level, is_nested
+from coig_p.pairs.shapes import check_counted
+from coig_p.pairs.turns import SKIP
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import VERDICTS
 from coig_p.stats.batch import Observed
@@ -134,17 +136,18 @@ def sweep(
         advance: called with the number of queries counted since the last call.
 
     Raises:
-        UsageError: an unknown domain, split or judge, or thresholds that cannot be.
+        UsageError: an unknown domain, split or judge, or thresholds that cannot be; `multi_turn` of
+            conversations that is not "skip".
         StoreError: not a store, or a shard that cannot be read.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
     config = config or PairConfig()
     check_judges(config, opened.manifest.judges)
     steps = check_thresholds(default_thresholds(opened.manifest) if thresholds is None else thresholds)
+    files = opened.selected_files(domains, split)
+    check_counted(files, config.multi_turn)
     seen = SweepCounts.nothing(config, steps)
-    for file, part in in_order(
-        partial(_sweep_shard, opened.path, config, steps), opened.selected_files(domains, split)
-    ):
+    for file, part in in_order(partial(_sweep_shard, opened.path, config, steps), files):
         seen.merge(part)
         advance(file.rows or 0)
     return seen.result(opened.manifest)
@@ -271,7 +274,11 @@ def _evenness(counts: Sequence[int]) -> float | None:
 
 def _sweep_shard(root: Path, config: PairConfig, thresholds: Sequence[float], file: StoreFile) -> SweepCounts:
     seen = SweepCounts.nothing(config, thresholds)
-    columns = ("responses", "comparisons") if is_nested(config) else ("query_id", "responses", "comparisons")
+    columns = ["responses", "comparisons"]
+    if not is_nested(config):
+        columns.append("query_id")
+    if config.multi_turn == SKIP:
+        columns += ["messages", "tools"]
     for batch in shard_batches(root, file, ROWS_PER_GROUP, part_of(PAIRING_SCHEMA, *columns), threads=False):
         seen.add(Observed(batch))
     return seen

@@ -16,9 +16,12 @@ from coig_p.core.arrays import Mask
 CALLS = "tool_calls"
 """The field of `extra` that holds what an assistant asks tools for, as in OpenAI's messages."""
 
-_REASONING = "reasoning_content"
+ANSWER_FIELDS = (CALLS, "reasoning_content")
+"""Those of a response's `extra` that are the answer's; what an import was told to keep may have any other name."""
 
-MESSAGE_FIELDS = (CALLS, "tool_call_id", "name", _REASONING)
+_FILLED = {CALLS: r'\A\{"tool_calls":\[\{', "reasoning_content": r'\A\{"reasoning_content":"[^"]'}
+
+MESSAGE_FIELDS = (CALLS, "tool_call_id", "name", "reasoning_content")
 """Fields of a message, beside role and content, that chat templates read; they stand in `extra`."""
 
 
@@ -62,10 +65,37 @@ def content_lengths(batch: pa.RecordBatch) -> Lengths:
 
 def has_calls(extra: pa.StringArray) -> Mask:
     """Which of the `extra` of responses or turns hold tool calls."""
+    return _holds(extra, (CALLS,))
+
+
+def is_more_than_text(extra: pa.StringArray) -> Mask:
+    """Which of the `extra` of responses hold anything of the answer beside its text, not only what was kept."""
+    return _holds(extra, ANSWER_FIELDS)
+
+
+def _holds(extra: pa.StringArray, names: Sequence[str]) -> Mask:
+    """Which objects of JSON text have a field of these names that is not empty; also which of them cannot be read."""
+    found = np.zeros(len(extra), dtype=bool)
     if extra.null_count == len(extra):
-        return np.zeros(len(extra), dtype=bool)
-    found = pc.fill_null(pc.match_substring(extra, f'"{CALLS}":'), False)
-    return np.asarray(found.to_numpy(zero_copy_only=False))
+        return found
+    for name in names:
+        named = pc.fill_null(pc.match_substring(extra, f'"{name}":'), False).to_numpy(zero_copy_only=False)
+        if not named.any():
+            continue
+        # Keys are sorted, so that this one mostly comes first, and the rest need not be read.
+        starts = pc.fill_null(pc.match_substring_regex(extra, _FILLED[name]), False).to_numpy(zero_copy_only=False)
+        found |= starts
+        unsure = np.flatnonzero(named & ~found)
+        found[unsure] = [_is_filled(text, name) for text in extra.take(pa.array(unsure)).to_pylist()]
+    return found
+
+
+def _is_filled(text: str, name: str) -> bool:
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return isinstance(given, dict) and bool(given.get(name))
 
 
 def said_beside(extra: str | None) -> str:
@@ -79,7 +109,7 @@ def said_beside(extra: str | None) -> str:
     try:
         held = json.loads(extra)
         calls = [asked_for(call) for call in held.get(CALLS) or []]
-        found = {CALLS: calls, _REASONING: held.get(_REASONING)}
+        found = {CALLS: calls, "reasoning_content": held.get("reasoning_content")}
         found = {name: value for name, value in found.items() if value}
         return canonical(found) if found else ""
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -88,10 +118,12 @@ def said_beside(extra: str | None) -> str:
 
 def asked_for(call: Mapping[str, Any]) -> dict[str, Any]:
     """A call without its id, and with its arguments as JSON: equal where two ask for the same."""
-    found = {name: value for name, value in call.items() if name != "id" and (name, value) != ("type", "function")}
+    found = {name: value for name, value in call.items() if name != "id" and value is not None}
+    if found.get("type") == "function":  # the only one there is, and what is meant where none is named
+        del found["type"]
     function = found.get("function")
-    if isinstance(function, dict) and "arguments" in function:
-        found["function"] = function | {"arguments": as_one_json(function["arguments"])}
+    if isinstance(function, dict):
+        found["function"] = function | {"arguments": as_one_json(function.get("arguments") or {})}
     return found
 
 
@@ -115,15 +147,22 @@ def conversation_masks(batch: pa.RecordBatch) -> tuple[Mask, Mask]:
         batch: rows of RAW_SCHEMA or PAIRING_SCHEMA.
 
     Returns:
-        Two masks over its rows. The first: turns before the response, tool definitions, or an answer that
-        calls a tool. The second: tool definitions, or a turn or an answer with more in it than text.
+        Two masks over its rows. The first: turns before the response, tool definitions, or an answer with calls of
+        tools or reasoning. The second: tool definitions, or a turn or an answer with more in it than text.
     """
     messages, tools, responses = (batch.column(name) for name in ("messages", "tools", "responses"))
     told = tools.is_valid().to_numpy(zero_copy_only=False)
-    told = told | _any_of(responses, has_calls(pc.struct_field(responses.flatten(), "extra")))
+    told = told | _any_of(responses, is_more_than_text(pc.struct_field(responses.flatten(), "extra")))
     turns = messages.flatten()
     more = told | _any_of(messages, pc.struct_field(turns, "extra").is_valid().to_numpy(zero_copy_only=False))
     return told | messages.is_valid().to_numpy(zero_copy_only=False), more
+
+
+def has_system(batch: pa.RecordBatch) -> Mask:
+    """Which queries have a system turn of their own."""
+    messages = batch.column("messages")
+    told = pc.fill_null(pc.equal(pc.struct_field(messages.flatten(), "role"), "system"), False)
+    return _any_of(messages, np.asarray(told.to_numpy(zero_copy_only=False)))
 
 
 def _any_of(lists: pa.ListArray, mask: Mask) -> Mask:

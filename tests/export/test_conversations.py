@@ -18,7 +18,7 @@ from conversations import (
     as_json,
     conversation_rows,
     conversational_pairs,
-    is_more_than_text,
+    holds_more,
     prompt_of,
     turn,
 )
@@ -223,6 +223,68 @@ def test_llama_factory_gets_sharegpt(tools: Path, texts: Path, tmp_path: Path, s
     assert "tools" not in export(texts, tmp_path / "texts", "llama-factory")["many"]
 
 
+def test_llama_factory_leaves_out_what_does_not_alternate(tmp_path: Path) -> None:
+    """By the option that the error names; exactly those, and counted."""
+    odd = [
+        raw("twice", [turn("user", "一"), turn("user", "二")]),
+        raw("late", [turn("user", "一"), turn("system", "二"), turn("user", "三")]),
+        raw("first", [turn("assistant", "您好"), turn("user", "三")]),
+        raw("nobody", [turn("system", "一")]),
+    ]
+    store = make_store(tmp_path / "store", [*TEXT_ROWS, *odd])
+    with pytest.raises(DataError, match=r"'.*--for trl-dpo --conversational.*--multi-turn skip.*--multi-turn text"):
+        export(store, tmp_path / "out", "llama-factory")
+    assert set(export(store, tmp_path / "out", "llama-factory", "skip")) == {"one", "many", "no-system"}
+    told = json.loads((tmp_path / "out" / "shards.json").read_text("utf-8"))["splits"]["train"]
+    assert told["queries_left_out"] == len(odd)
+    whole, texts = export(store, tmp_path / "trl", "trl-dpo"), export(store, tmp_path / "t", "llama-factory", "text")
+    assert whole.keys() == texts.keys()
+    both = make_store(tmp_path / "both", [*TEXT_ROWS, *odd, WITH_TOOLS])
+    with pytest.raises(DataError) as caught:
+        export(both, tmp_path / "c", "llama-factory")
+    assert "--multi-turn skip" in str(caught.value)
+    assert "--multi-turn text" not in str(caught.value)
+    assert set(export(both, tmp_path / "c", "llama-factory", "skip")) == {"one", "many", "no-system"}
+    none = make_store(tmp_path / "none", odd)
+    with pytest.raises(DataError, match=r"4 queries were left out.*trl-dpo --conversational"):
+        export(none, tmp_path / "d", "llama-factory", "skip")
+
+
+@pytest.mark.parametrize("multi_turn", ["text", "last"])
+def test_a_system_prompt_does_not_stand_before_a_conversations_own(
+    texts: Path, tmp_path: Path, multi_turn: str
+) -> None:
+    with pytest.raises(UsageError, match="--system beside --multi-turn"):
+        export(texts, tmp_path / "out", "llama-factory", multi_turn, system=SYSTEM)
+    export(texts, tmp_path / "out", "llama-factory", multi_turn)
+    plain = make_store(tmp_path / "plain", [ONE])
+    assert export(plain, tmp_path / "b", "llama-factory", multi_turn, system=SYSTEM)["one"]["system"] == SYSTEM
+
+
+@pytest.mark.parametrize("rows", [[MANY], [ONE, MANY], [WITH_TOOLS], [ONE, MANY, WITH_TOOLS]])
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_ways_out_that_errors_name_are_accepted(tmp_path: Path, rows: list[Row], trainer: str) -> None:
+    store = make_store(tmp_path / "store", rows)
+    try:
+        export(store, tmp_path / "out", trainer, conversational=False)
+        return
+    except UsageError as error:
+        told = str(error)
+    ways = {
+        "--for trl-dpo --conversational": ("trl-dpo", {"conversational": True}),
+        "use --conversational": (trainer, {"conversational": True}),
+        "ms-swift": ("ms-swift", {}),
+        '"text"': (trainer, {"multi_turn": "text"}),
+        '"last"': (trainer, {"multi_turn": "last"}),
+        '"skip"': (trainer, {"multi_turn": "skip", "conversational": False}),
+    }
+    used = [way for way in ways if way in told]
+    assert used
+    for at, way in enumerate(used):
+        name, options = ways[way]
+        assert export(store, tmp_path / f"{at}", name, **options), told
+
+
 def test_llama_factory_keeps_its_strings_where_nothing_else_is_asked_for(texts: Path, tmp_path: Path) -> None:
     plain = make_store(tmp_path / "plain", [ONE])
     assert set(export(plain, tmp_path / "a", "llama-factory")["one"]) >= {"instruction", "chosen", "rejected"}
@@ -341,6 +403,87 @@ def from_turns(turns: list[Row]) -> list[Row]:
     return found
 
 
+def out_of_order(messages: list[Row]) -> bool:
+    """Whether a result follows several calls of which it is not the next."""
+    for at, one in enumerate(messages):
+        ids = [call["id"] for call in one.get("tool_calls") or []]
+        results = [later["tool_call_id"] for later in messages[at + 1 : at + 1 + len(ids)] if later["role"] == "tool"]
+        if len(ids) > 1 and results != ids[: len(results)]:
+            return True
+    return False
+
+
+def parallel(*results: Row, ids: tuple[str | None, ...] = ("x", "y")) -> Row:
+    """A query with calls of f and g and these results."""
+    calls: list[Row] = [{"function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+    for call, one in zip(calls, ids, strict=False):
+        call |= {"id": one, "type": "function"} if one else {}
+    asked = turn("assistant", "查", tool_calls=calls[: len(ids)])
+    return raw("odd", [turn("user", "一"), asked, *results], tools=TOOLS)
+
+
+F, G = turn("tool", "果f", tool_call_id="x"), turn("tool", "果g", tool_call_id="y")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        parallel(F, G),
+        parallel(G, F),
+        parallel(turn("tool", "果f"), turn("tool", "果g"), ids=(None, None)),
+        parallel(F, turn("user", "等"), G),
+        parallel(turn("tool", "果g", tool_call_id="y", name="g"), turn("tool", "果f", tool_call_id="x", name="f")),
+    ],
+)
+def test_results_stand_in_the_order_of_their_calls(tmp_path: Path, row: Row) -> None:
+    store = make_store(tmp_path / "store", [ONE, row])
+    found = export(store, tmp_path / "out", "ms-swift")["odd"]["messages"]
+    assert [one["content"] for one in found if one["role"] == "tool_response"] == ["果f", "果g"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (parallel(G), "tool_call_id"),
+        (parallel(F, F), "tool_call_id"),
+        (parallel(turn("tool", "果f"), G), "tool_call_id"),
+        (parallel(F, turn("tool", "果", tool_call_id="z")), "tool_call_id"),
+        (parallel(F, G, ids=("x", "x")), "tool_call_id"),
+        (parallel(F, G, ids=("x", None)), "tool_call_id"),
+        (parallel(G, ids=("x",)), "tool_call_id is not that of its call"),
+        (parallel(turn("tool", "果", tool_call_id="x", name="别的"), ids=("x",)), "name that is not that of its call"),
+        (raw("odd", [turn("user", "一"), turn("tool", "果", name="f")], tools=TOOLS), "name that is not"),
+        (
+            raw(
+                "odd",
+                [
+                    turn("user", "一"),
+                    turn("assistant", "查"),
+                    turn("assistant", "", tool_calls=CALLS),
+                    turn("tool", "晴"),
+                ],
+            ),
+            "right after another turn",
+        ),
+    ],
+)
+def test_what_an_order_cannot_say_is_an_error(tmp_path: Path, row: Row, words: str) -> None:
+    store = make_store(tmp_path / "store", [ONE, row])
+    with pytest.raises(DataError, match=f"ms-swift: query_id 'odd' .*{words}"):
+        export(store, tmp_path / "out", "ms-swift")
+    assert export(store, tmp_path / "trl", "trl-dpo")["odd"]["prompt"] == prompt_of(row, True)
+
+
+def test_a_name_that_the_call_says_may_go(tmp_path: Path) -> None:
+    messages = [turn("user", "一"), turn("assistant", "", tool_calls=CALLS), turn("tool", "晴", name="查天气")]
+    store = make_store(tmp_path / "store", [raw("odd", messages)])
+    found = export(store, tmp_path / "out", "llama-factory")["odd"]["conversations"]
+    assert found[-1] == {"from": "observation", "value": "晴"}
+    messages[-1] = turn("tool", "晴", name="别的")
+    with pytest.raises(DataError, match=r"llama-factory: query_id 'odd' .*name"):
+        export(make_store(tmp_path / "other", [raw("odd", messages)]), tmp_path / "out2", "llama-factory")
+
+
 def as_turns(messages: list[Row]) -> list[Row]:
     """The same of messages as they are loaded."""
     return [
@@ -383,7 +526,7 @@ def test_exported_turns_are_the_stored_ones(rows: list[Row], trainer: str) -> No
 @examples(20)
 def test_exported_tools_are_the_stored_ones(rows: list[Row]) -> None:
     """For TRL as they are loaded; for ms-swift turn by turn, or refused for what its turns cannot say."""
-    wanted = conversational_pairs(rows, any(map(is_more_than_text, rows)))
+    wanted = conversational_pairs(rows, any(map(holds_more, rows)))
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store", rows)
         pairs = PairConfig(threshold=2)
@@ -391,13 +534,14 @@ def test_exported_tools_are_the_stored_ones(rows: list[Row]) -> None:
         assert sorted(map(as_json, read(Path(folder) / "trl"))) == sorted(map(as_json, wanted))
         shown = [message for pair in wanted for name in ("prompt", "chosen", "rejected") for message in pair[name]]
         cannot = any(one.get("reasoning_content") or (one.get("name") and one["role"] != "tool") for one in shown)
+        cannot = cannot or any(out_of_order(pair["prompt"]) for pair in wanted)
         swift = partial(export_store, store, Path(folder) / "swift", ExportConfig("ms-swift", pairs))
         if cannot:
             with pytest.raises(DataError, match="which ms-swift cannot read"):
                 swift()
             return
         swift()
-        if not any(map(is_more_than_text, rows)):
+        if not any(map(holds_more, rows)):
             return
         found = [
             (row["query_id"], row["tools"], from_turns(row["messages"]), from_turns(row["rejected_messages"]))
@@ -416,9 +560,9 @@ def test_lengths_count_every_turn(tools: Path, texts: Path, tmp_path: Path) -> N
     made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     made.save(str(tmp_path / "tokenizer.json"))
 
-    def longest(store: Path, **options: Any) -> int:
+    def longest(store: Path, trainer: str = "trl-dpo", **options: Any) -> int:
         found = export_store(
-            store, tmp_path / "out", ExportConfig("trl-dpo", tokenizer=str(tmp_path), **options), overwrite=True
+            store, tmp_path / "out", ExportConfig(trainer, tokenizer=str(tmp_path), **options), overwrite=True
         )
         assert found.tokens is not None
         return found.tokens.prompt["max"]
@@ -433,3 +577,12 @@ def test_lengths_count_every_turn(tools: Path, texts: Path, tmp_path: Path) -> N
     assert found.tokens is not None
     assert found.tokens.too_long == 1
     assert found.splits["train"].rows == 3
+    # A given system prompt counts where it is put, and nowhere else.
+    plain = make_store(tmp_path / "plain", [ONE])
+    assert longest(texts, conversational=True, system="系" * 50) == 50 + len("问题one")
+    own = make_store(tmp_path / "own", [MANY])
+    assert longest(own, conversational=True, system="系" * 50) == len("自己的一二三")
+    assert longest(tools, conversational=True, system="系" * 50) == 50 + sum(map(len, parts)) + len(TOOLS)
+    assert longest(plain, "llama-factory", system="系" * 50) == 50 + len("问题one")
+    with pytest.raises(DataError, match=r"too long.*or max_length"):
+        longest(plain, "verl", system="系" * 50, max_length=50)

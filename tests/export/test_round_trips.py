@@ -33,20 +33,25 @@ def call(rng: Random) -> Row:
     return {"type": "function", "function": {"name": rng.choice(["weather", "time"]), "arguments": arguments}}
 
 
-def conversation(rng: Random, at: int, *, with_tools: bool) -> Row:
-    """A nested row: one user's text or turns before the answers, perhaps with calls of tools."""
+def conversation(rng: Random, at: int, *, with_tools: bool, one_call: bool = False) -> Row:
+    """A nested row: one user's text or turns before the answers, perhaps with calls of tools.
+
+    Args:
+        one_call: a turn has one call and no text beside it, as LLaMA-Factory's must.
+    """
     said = as_messages(rng, turns(rng, f"第{at}题？"), "openai")
     row: Row = {"query_id": f"q-{at}"}
     responses: list[Row] = [{"text": one} for one in answers(rng, rng.randint(2, 4))]
     if with_tools and rng.random() < 0.6:
         row["tools"] = [{"type": "function", "function": {"name": name}} for name in ("weather", "time")]
         if rng.random() < 0.6:
-            said += [
-                {"role": "assistant", "content": "", "tool_calls": [call(rng)]},
-                {"role": "tool", "content": text(rng, "晴。")},
-            ]
+            calls = [call(rng) for _ in range(1 if one_call else rng.randint(1, 3))]
+            beside = "" if one_call else rng.choice(["", "我查一下。"])
+            said.append({"role": "assistant", "content": beside, "tool_calls": calls})
+            said += [{"role": "tool", "content": text(rng, "晴。")} for _ in calls]
         if rng.random() < 0.6:
-            responses[rng.randrange(len(responses))] = {"text": "", "extra": {"tool_calls": [call(rng)]}}
+            beside = "" if one_call else rng.choice(["", "我查一下。"])
+            responses[rng.randrange(len(responses))] = {"text": beside, "extra": {"tool_calls": [call(rng)]}}
     for nth, response in enumerate(responses):
         response["model"] = f"m{nth}" if rng.random() < 0.8 else "m"  # several samples of one model
         response["scores"] = [{"judge": "j", "score": (10, 1)[nth] if nth < 2 else rng.choice([1, 3, 5.5, 9])}]
@@ -91,7 +96,8 @@ def pairs(rows: list[Row], threshold: float) -> set[tuple[str, str, str]]:
 
 def there_and_back(trainer: str, seed: int, number: int, folder: Path, *, with_tools: bool) -> None:
     rng = Random(seed)
-    made = [conversation(rng, at, with_tools=with_tools) for at in range(number)]
+    one_call = trainer == "llama-factory"
+    made = [conversation(rng, at, with_tools=with_tools, one_call=one_call) for at in range(number)]
     store, _ = import_files([written(folder / "x.jsonl", made)], folder / "store", ImportConfig(domain="chat"))
     holds = store.manifest.conversations("chat")
     wanted = pairs(rows_of(store), 2)

@@ -457,6 +457,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "blank",
     ),
     "only one side": ({"prompt": "问", "chosen": "好"}, "", "no-form"),
+    "a name that is no text": (
+        {"prompt": [{**user("一"), "name": 7}], "chosen": "好", "rejected": "差"},
+        "prompt[0].extra.name",
+        "not-a-string",
+    ),
 }
 
 
@@ -466,6 +471,14 @@ def test_what_cannot_be_kept_is_refused(row: dict[str, Any], field: str, reason:
         imported(jsonl(tmp_path / "x.jsonl", [row]))
     (problem,) = failed.value.report.problems
     assert (problem.field, problem.reason) == (field, reason)
+
+
+def test_reasoning_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    row = {"prompt": "问", "chosen": [{**said("好"), "reasoning_content": {"a": 1}}], "rejected": "差"}
+    with pytest.raises(ImportFailed) as failed:
+        imported(jsonl(tmp_path / "x.jsonl", [row]))
+    first = failed.value.report.problems[0]
+    assert (first.field, first.reason) == ("responses[0].extra.reasoning_content", "not-a-string")
 
 
 def test_a_column_that_is_mapped_has_no_more_its_own_meaning() -> None:

@@ -301,3 +301,20 @@ def test_the_common_start_leaves_an_answer() -> None:
         with pytest.raises(Rejected) as rejected:
             split_answer(turns, "x")
         assert rejected.value.reason == reason
+
+
+def test_calls_by_role_belong_to_the_turn_before_them() -> None:
+    """ms-swift writes an assistant's text, and each of its calls, as a turn of its own."""
+    first, second = ('{"name": "f", "arguments": {"a": 1}}', '{"name": "g", "arguments": {}}')
+    calls = [call("f", '{"a":1}'), call("g", "{}")]
+    results = [{"role": "tool_response", "content": "甲"}, {"role": "tool_response", "content": "乙"}]
+    both = [{"role": "tool_call", "content": first}, {"role": "tool_call", "content": second}]
+    user = {"role": "user", "content": "问"}
+    for text, before in (("", []), ("查", [{"role": "assistant", "content": "查"}])):
+        asked = turn("assistant", text, tool_calls=calls)
+        wanted = [turn("user", "问"), asked, turn("tool", "甲"), turn("tool", "乙")]
+        assert conversation([user, *before, *both, *results], "x") == wanted
+    apart = [user, both[0], results[0], both[1], results[1]]
+    assert [len((one["extra"] or {}).get("tool_calls", ())) for one in conversation(apart, "x")] == [0, 1, 0, 1, 0]
+    sharegpt = [{"from": "human", "value": "问"}, {"from": "function_call", "value": first}]
+    assert conversation(sharegpt, "x") == [turn("user", "问"), turn("assistant", "", tool_calls=calls[:1])]

@@ -17,8 +17,8 @@ from conversations import (
     as_json,
     conversation_rows,
     conversational_pairs,
+    holds_more,
     is_conversation,
-    is_more_than_text,
     prompt_of,
     turn,
 )
@@ -36,7 +36,7 @@ from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.selection import select
 from coig_p.pairs.turns import Shape
 from coig_p.schema import MESSAGES_TYPE, PAIR_SCHEMAS, RAW_SCHEMA, TOOL_MESSAGES_TYPE, row_schema
-from coig_p.store.conversations import transcript
+from coig_p.store.conversations import is_more_than_text, transcript
 from coig_p.store.store import Store
 
 Row = dict[str, Any]
@@ -120,7 +120,7 @@ def test_every_way_of_loading_gives_the_same_turns(rows: list[Row]) -> None:
         domains = list(dict.fromkeys(row["domain"] for row in rows))
         rows = [row for domain in Store.open(store).manifest.domains for row in rows if row["domain"] == domain]
         assert sorted(domains) == sorted(Store.open(store).manifest.domains)
-        with_tools = any(map(is_more_than_text, rows))
+        with_tools = any(map(holds_more, rows))
         wanted = conversational_pairs(rows, with_tools)
         options: dict[str, Any] = {"format": "conversational", "threshold": 2}
         found = load(store, cache_dir=f"{folder}/cache", **options)
@@ -182,7 +182,7 @@ def test_tools_in_strings_are_refused_whatever_they_give_of_turns(tmp_path: Path
     rows = [raw("q0", scored("", 9, "a", tool_calls=CALL), scored("坏", 1, "b")), raw("q1")]
     store = make_store(tmp_path / "store", rows)
     for multi_turn in ("text", "last"):
-        with pytest.raises(UsageError, match=r"1 queries with tools.*no string can show.*multi_turn=\"skip\""):
+        with pytest.raises(UsageError, match=r"1 queries with tools.*strings, cannot show.*multi_turn=\"skip\""):
             load(store, "math", multi_turn=multi_turn, streaming=True)
     found = list(load(store, "math", multi_turn="skip", streaming=True))
     assert [row["query_id"] for row in found] == ["q1"]
@@ -209,6 +209,20 @@ def test_counting_is_never_refused(tmp_path: Path) -> None:
     shown = json.loads(run("stats", store, "--json").stdout)
     skipped = json.loads(run("stats", store, "--json", "--multi-turn", "skip").stdout)
     assert (shown["total"]["pairs"], skipped["total"]["pairs"]) == (3, 1)
+    for options in ([], ["--strategy", "best_random"]):
+        swept = json.loads(run("sweep", store, "--json", "--multi-turn", "skip", *options).stdout)
+        assert {row["pairs"] for row in swept["thresholds"] if row["threshold"] <= 2} == {1}
+    plain = make_store(tmp_path / "plain", [raw("q1")])
+    for command in ("stats", "sweep"):
+        for multi_turn in ("text", "last"):
+            assert "has no effect" in run(command, store, "--multi-turn", multi_turn, code=2).stderr
+            run(command, plain, "--multi-turn", multi_turn)
+        run(command, plain, "--multi-turn", "skip")
+
+
+def test_queries_with_tools_alone_are_said_without_turns(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", [raw("q1"), raw("q2", tools="[]")])
+    assert "1 queries are more than one user's text; 1 of them hold tools" in run("stats", store).stdout
 
 
 def test_what_the_manifest_does_not_count_is_found_in_the_rows() -> None:
@@ -235,10 +249,44 @@ def test_every_turn_is_looked_at(messages: list[Row], words: str) -> None:
         list(pair_tables(batch_of(row), PairConfig(threshold=2, format="conversational")))
 
 
-def test_a_conversation_without_a_user_turn_has_no_last_one() -> None:
+def test_a_conversation_without_a_user_turn_has_no_last_one(tmp_path: Path, cache: str) -> None:
+    """However it is read, the query is named, with ways out that work."""
     row = raw(messages=[turn("system", "你是助手"), turn("tool", "3")])
-    with pytest.raises(DataError, match="its last user turn is missing"):
+    words = r"query_id 'q': there is no user's turn.*multi_turn=\"text\".*\"skip\""
+    with pytest.raises(DataError, match=words):
         list(pair_tables(batch_of(row), PairConfig(threshold=2, multi_turn="last")))
+    store = make_store(tmp_path / "store", [row, raw("q1")], rows_per_shard=1)
+    for options in ({"streaming": True}, {"cache_dir": cache}, {"cache_dir": cache, "num_proc": 2}):
+        with pytest.raises(DataError, match=words):
+            list(load(store, "math", multi_turn="last", **options))
+    assert [one["prompt"] for one in load(store, "math", multi_turn="text", cache_dir=cache)] == [row["query"], "问"]
+    assert [one["prompt"] for one in load(store, "math", multi_turn="skip", cache_dir=cache)] == ["问"]
+
+
+ONE, TEXT, MORE = raw("one"), raw("text", messages=TURNS), raw("more", tools="[]")
+TOLD = {"dpo": "", "reward": "--for trl-reward --conversational", "kto": "--for trl-kto --conversational", "sft": ""}
+
+
+@pytest.mark.parametrize("rows", [[TEXT], [ONE, TEXT], [MORE], [ONE, MORE], [ONE, TEXT, MORE]])
+@pytest.mark.parametrize("form", TOLD)
+def test_every_way_out_that_an_error_names_is_one(tmp_path: Path, rows: list[Row], form: str) -> None:
+    store = make_store(tmp_path / "store", rows)
+    with pytest.raises(UsageError) as caught:
+        load(store, "math", format=form, streaming=True)
+    told = str(caught.value)
+    assert TOLD[form] in told
+    assert ("which gives pairs" in told) == (form != "dpo")
+    assert 'format="conversational"' in told
+    assert len(list(load(store, "math", format="conversational", streaming=True))) == len(rows)
+    named = {name: f'"{name}"' in told for name in ("text", "last", "skip")}
+    for name, is_named in named.items():
+        try:
+            found = len(list(load(store, "math", format=form, multi_turn=name, streaming=True)))
+        except UsageError:
+            found = 0
+        assert is_named == (found > 0), told
+    if form in ("reward", "kto"):
+        run("export", store, "--for", f"trl-{form}", "--conversational", "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -275,10 +323,17 @@ def test_arguments_are_text_also_where_a_store_has_an_object() -> None:
 
 
 def test_two_answers_without_text_differ_by_what_they_call() -> None:
-    """The id of a call, which each answer has of its own, makes no difference, nor do spaces; its arguments do."""
-    other = [{**CALL[0], "id": "d", "function": {"name": "f", "arguments": '{ "a": 1 }'}}]
-    more = [{**CALL[0], "function": {"name": "f", "arguments": '{"a":2}'}}]
-    for second, pairs in ((other, 0), (more, 1)):
+    """The id of a call, which each answer has of its own, makes no difference, nor how its JSON is spelled; its
+    arguments do.
+    """
+    other = [{**CALL[0], "id": "d"}]
+
+    def asks(arguments: Any) -> list[Row]:
+        return [{"function": {"name": "f", "arguments": arguments}}]
+
+    same = [asks('{ "a" : 1 }'), asks({"a": 1})]
+    more = [asks('{"a":2}'), asks('{"a":"1"}'), asks('{"a":1'), asks("{}"), CALL + CALL]
+    for second, pairs in ((other, 0), *((one, 0) for one in same), *((one, 1) for one in more)):
         row = raw("q", scored("", 9, "a", tool_calls=CALL), scored("", 1, "b", tool_calls=second))
         batch, config = batch_of(row), PairConfig(threshold=2)
         assert len(find_pairs(batch, config).query) == pairs
@@ -294,3 +349,46 @@ def test_pieces_are_bounded_by_turns_too() -> None:
     tables = list(pair_tables(batch_of(*rows), config, shape=shape))
     assert [table.num_rows for table in tables] == [1, 1, 1]
     assert np.sum([table.num_rows for table in tables]) == 3
+
+
+KEPT = {"name": "小明", "tool_call_id": "c", "kept": {"tool_calls": [1], "reasoning_content": "想"}}
+# What an answer's extra holds, and whether it is more than text: fields of the answer that say something.
+EXTRAS: list[tuple[Row, bool]] = [
+    ({"reasoning_content": "想"}, True),
+    ({"a": 1, "reasoning_content": "想"}, True),
+    ({"tool_calls": CALL}, True),
+    ({"tool_calls": CALL, "reasoning_content": "想"}, True),
+    ({"reasoning_content": "", "tool_calls": []}, False),
+    ({"a": '"reasoning_content":"想"'}, False),
+    (KEPT, False),
+    ({**KEPT, "reasoning_content": "想"}, True),
+]
+
+
+@pytest.mark.parametrize(("extra", "more"), EXTRAS)
+def test_an_answer_with_reasoning_is_more_than_text(tmp_path: Path, extra: Row, more: bool) -> None:
+    row = raw("q0", scored("好", 9, "a", **extra), scored("坏", 1, "b"))
+    store = make_store(tmp_path / "store", [row, raw("q1"), raw("q2", domain="chat", tools="[]")])
+    manifest = Store.open(store).manifest
+    assert (manifest.conversations("math"), manifest.with_tools("math")) == (more, more)
+    total = json.loads(run("stats", store, "--json", "--domain", "math").stdout)["total"]
+    assert (total["conversations"], total["with_tools"]) == (more, more)
+    # One domain alone and beside another with tools: the same turns.
+    wanted = answer_of(row["responses"][0], True)
+    alone = next(iter(load(store, "math", format="conversational", streaming=True)))["chosen"]
+    assert alone == (wanted if more else answer_of(row["responses"][0], False))
+    rows = {one["query_id"]: one for one in load(store, "all", format="conversational", streaming=True)}
+    assert rows["q0"]["chosen"] == wanted
+    if not more:
+        assert len(list(load(store, "math", streaming=True))) == 2
+        return
+    for multi_turn in (None, "text", "last"):
+        with pytest.raises(UsageError, match="domain math holds 1 queries"):
+            load(store, "math", multi_turn=multi_turn, streaming=True)
+    assert [one["query_id"] for one in load(store, "math", multi_turn="skip", streaming=True)] == ["q1"]
+
+
+@pytest.mark.parametrize("text", ["{", '{"reasoning_content":', '["reasoning_content":'])
+def test_an_extra_that_cannot_be_read_is_not_taken_for_text(text: str) -> None:
+    more = is_more_than_text(pa.array([text + '"tool_calls":', None, "{}"]))
+    assert more.tolist() == [True, False, False]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
 from conversations import as_json, turn
 from datasets import load_dataset, load_dataset_builder
 from make import make_store, twin
@@ -57,7 +58,7 @@ def snippets(card: str) -> list[str]:
 @pytest.mark.parametrize("tools", [False, True])
 def test_pairs_are_the_message_lists_of_a_load(tmp_path: Path, cache: str, tools: bool) -> None:
     store = to_release(tmp_path / "store", tools)
-    with pytest.raises(UsageError, match=r"domain chat holds 12 queries.*format=\"conversational\".*multi_turn"):
+    with pytest.raises(UsageError, match=rf"holds {1 if tools else 12} queries.*format=\"conversational\".*multi_turn"):
         write_release(store, tmp_path / "none", ReleaseConfig("1.0.0"))
     config = ReleaseConfig("1.0.0", pairs=PairConfig(format="conversational"), repo="org/talk")
     release = write_release(store, tmp_path / "release", config)
@@ -99,5 +100,14 @@ def test_the_command_takes_both_options(tmp_path: Path) -> None:
     store = to_release(tmp_path / "store", tools=True)
     where = ["--version", "1.0.0", "--target", f"dir:{tmp_path / 'out'}"]
     assert "--multi-turn" in run_publish(store.path, *where, code=2).stderr
+    said = run_publish(store.path, *where, "--no-pairs", "--format", "dpo", "--multi-turn", "skip", code=2).stderr
+    assert "no effect beside --no-pairs" in said
+    assert "--format" in said
+    assert "--multi-turn" in said
     run_publish(store.path, *where, "--format", "conversational")
     assert 'format="conversational"' in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_a_card_needs_no_choice(tmp_path: Path) -> None:
+    shown = run("card", to_release(tmp_path / "store", tools=True).path).stdout
+    assert 'format="conversational"' in shown

@@ -192,4 +192,5 @@ def test_a_release_with_conversations_shows_them_and_loads(tmp_path: Path) -> No
     assert info.to_dict()["domains"]["math"]["with_tools"] == 1
     shown = commands.run("info", store).stdout
     assert "with tools" in shown
-    assert "12 queries are conversations, of 24 turns; 1 have tools" in commands.run("stats", store).stdout
+    shown = commands.run("stats", store).stdout
+    assert "12 queries are more than one user's text, with 24 turns before their answers; 1 of them hold tools" in shown

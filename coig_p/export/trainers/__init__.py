@@ -22,7 +22,7 @@ from coig_p.export.trainers import (
 )
 from coig_p.export.trainers.forms import Form, Trainer
 from coig_p.pairs.shapes import NOTHING, Held, RowForm
-from coig_p.pairs.turns import SKIP
+from coig_p.pairs.turns import LAST, SKIP, TEXT
 
 _IN_ORDER = (
     trl_dpo.TRAINER,
@@ -79,6 +79,11 @@ def find_form(
     if form.messages and holds.with_tools and multi_turn != SKIP and trainer.tools is not None:
         form = trainer.tools
     if system is not None and form.system_column is not None:
+        if holds.conversations and multi_turn in (TEXT, LAST):
+            raise UsageError(
+                f"--system beside --multi-turn {multi_turn}: a conversation may have a system prompt of its own, "
+                "which must stay. Leave out --system"
+            )
         return replace(form, schema=form.schema.append(pa.field(form.system_column, pa.string())))
     return form
 
@@ -87,11 +92,13 @@ def row_form(form: Form) -> RowForm:
     """What rows of a form can show, and what to take instead where they cannot."""
     trainer = TRAINERS[form.trainer]
     both = {one.name for one in _IN_ORDER if one.conversational is not None and not one.by_itself}
-    tools = [one.name + (" --conversational" if one.name in both else "") for one in _IN_ORDER if one.tools is not None]
+    every = [one.name for one in _IN_ORDER if one.tools is not None]
+    whole = ", ".join(f"{one} --conversational" for one in every if one in both)
+    others = ", ".join(one for one in every if one not in both)
     return RowForm(
         f"the form of {form.trainer}",
         form.messages,
         trainer.tools is not None,
         "--conversational" if form.trainer in both else "no --multi-turn",
-        f"--for {', '.join(tools)}",
+        f"--for {whole}, which show all of it (or {others}, which show tools, and end at what they cannot show)",
     )

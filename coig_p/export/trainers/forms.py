@@ -8,7 +8,6 @@ All functions are named ones of a module, so that a form can be sent to another 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Index
+from coig_p.core.arrays import Index, Mask
 from coig_p.errors import DataError
 from coig_p.export.results import Written
 from coig_p.pairs.rows import blank
 from coig_p.pairs.turns import constant, grouped, messages, row_of
 from coig_p.schema import MESSAGES_TYPE, TOOL_MESSAGES_TYPE
+from coig_p.store.conversations import asked_for, canonical
 
 Columns = dict[str, pa.Array]
 Make = Callable[[pa.Table, str | None], Columns]
@@ -54,6 +54,8 @@ class Form:
         sides: from the columns to the texts that must differ, where there are two.
         messages: it is made of message lists, so that conversations are given turn by turn. A system prompt
             then stands before the turns of rows that have none of their own.
+        shows: which conversations, a column of turns as a store has them, it can show, where some have an order that it
+            cannot; with `multi_turn` "skip" the others are left out, else they are an error.
         one_file: whether the trainer reads a single file.
         system_column: a column of its own for a system prompt, where one is given.
         may_be_empty: columns that are null, or "", where a row has nothing to say there.
@@ -66,6 +68,7 @@ class Form:
     make: Make
     sides: Sides | None = None
     messages: bool = False
+    shows: Callable[[pa.ListArray], Mask] | None = None
     one_file: bool = False
     system_column: str | None = None
     may_be_empty: tuple[str, ...] = ()
@@ -220,25 +223,31 @@ def sides(one: str, other: str) -> Sides:
 
 
 def last_text(column: pa.Array) -> pa.StringArray:
-    """The text itself, or that of a message, or of the last message of a conversation; with its calls, if any."""
+    """The text itself, or that of the last message; with its calls and reasoning, if any."""
     if pa.types.is_list(column.type):
         ends = column.offsets.to_numpy()[1:] - 1
         column = column.values.take(pa.array(ends))
     if not pa.types.is_struct(column.type):
         return column
     text = pc.struct_field(column, "content" if "content" in _names(column.type) else "value")
-    if "tool_calls" not in _names(column.type):
-        return text
-    calls = pa.array([json.dumps(one) for one in pc.struct_field(column, "tool_calls").to_pylist()], pa.string())
-    return pc.binary_join_element_wise(text, calls, "\n")
+    beside = []
+    if "tool_calls" in _names(column.type):
+        called = pc.struct_field(column, "tool_calls").to_pylist()
+        beside.append(pa.array([canonical([asked_for(call) for call in calls or ()]) for calls in called], pa.string()))
+    if "reasoning_content" in _names(column.type):
+        beside.append(pc.fill_null(pc.struct_field(column, "reasoning_content"), ""))
+    return pc.binary_join_element_wise(text, *beside, "\n") if beside else text
 
 
-def row_error(trainer: str, rows: pa.Table, row: int, problem: str) -> DataError:
-    """The error of a row that a trainer's form cannot show."""
+def row_error(trainer: str, rows: pa.Table, row: int, problem: str, ways: str = "") -> DataError:
+    """The error of a row that a trainer's form cannot show.
+
+    Args:
+        ways: out of it, beside those that are always there.
+    """
     return DataError(
-        f"{_where(trainer, rows, row)} {problem}, which {trainer} cannot read. Choose another trainer, or leave "
-        "rows with tools out with --multi-turn skip, or take the text alone with --multi-turn last or text where "
-        "there are none"
+        f"{_where(trainer, rows, row)} {problem}, which {trainer} cannot read. Export --for trl-dpo --conversational, "
+        f"which shows every turn, or leave such queries out with --multi-turn skip{ways}"
     )
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.arrays import Mask
 from coig_p.export.results import Written
 from coig_p.export.trainers.forms import (
     Columns,
@@ -26,7 +28,7 @@ from coig_p.export.trainers.forms import (
     strings,
     turns,
 )
-from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message
+from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message, in_order
 from coig_p.export.trainers.snippets import BETA, RATE, command
 from coig_p.pairs.turns import constant
 
@@ -59,19 +61,31 @@ def _conversations(rows: pa.Table, system: str | None) -> Columns:
     for at, (before, (chosen,), (rejected,)) in enumerate(zip(*(one.to_pylist() for one in given), strict=True)):
         try:
             own = [message["content"] for message in before[:1] if message["role"] == "system"]
-            shown = [_turn(message) for message in before[len(own) :]]
-            if len(shown) % 2 == 0 or any(
-                (turn["from"] in ("gpt", "function_call")) != bool(place % 2) for place, turn in enumerate(shown)
-            ):
+            shown = [_turn(message) for message in in_order(before[len(own) :])]
+            if not _alternate([message["role"] for message in before]):
                 raise NotShown("has turns that do not alternate between user, or one tool's result, and assistant")
             found["chosen"].append(_turn(chosen))
             found["rejected"].append(_turn(rejected))
         except NotShown as problem:
-            raise row_error(_TRAINER, rows, at, str(problem)) from None
+            texts = "" if "tools" in rows.column_names else ", or give strings of them with --multi-turn text"
+            raise row_error(_TRAINER, rows, at, str(problem), texts) from None
         found[_SYSTEM].append((own or [system or ""])[0])
         found["conversations"].append(shown)
     kinds = {_SYSTEM: pa.string(), "conversations": pa.list_(_TURN), "chosen": _TURN, "rejected": _TURN}
     return facts(rows) | {name: pa.array(found[name], kind) for name, kind in kinds.items()}
+
+
+def _alternate(roles: list[str]) -> bool:
+    """Whether turns, after a system turn, are in turn of a user, or a tool, and of the assistant, who answers last."""
+    said = roles[1:] if roles[:1] == ["system"] else roles
+    return len(said) % 2 == 1 and all(
+        role != "system" and (role == "assistant") == bool(place % 2) for place, role in enumerate(said)
+    )
+
+
+def _shows(turns: pa.ListArray) -> Mask:
+    said = turns.to_pylist()
+    return np.array([one is None or _alternate([turn["role"] for turn in one]) for one in said], dtype=bool)
 
 
 def _with_tools(rows: pa.Table, system: str | None) -> Columns:
@@ -131,6 +145,7 @@ TRAINER = Trainer(
         _conversations,
         sides("chosen", "rejected"),
         messages=True,
+        shows=_shows,
         may_be_empty=(_SYSTEM,),
     ),
     tools=Form(

@@ -7,7 +7,7 @@ tool_call, its result one of tool_response, and `tools` are JSON text (its RowPr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ from coig_p.export.trainers.forms import (
     strings,
     turns,
 )
-from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message
+from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message, in_order
 from coig_p.export.trainers.snippets import BETA, RATE, command
 from coig_p.schema import MESSAGES_TYPE
 
@@ -47,27 +47,43 @@ def _with_tools(rows: pa.Table, system: str | None) -> Columns:
         found = []
         for at, (turns_before, answer) in enumerate(zip(before, column(rows, side).to_pylist(), strict=True)):
             try:
-                found.append([turn for message in turns_before + answer for turn in _turns(message)])
+                found.append(_turns(in_order(turns_before + answer)))
             except NotShown as problem:
                 raise row_error(_NAME, rows, at, str(problem)) from None
         own[name] = pa.array(found, MESSAGES_TYPE)
     return own
 
 
-def _turns(message: Message) -> Iterator[dict[str, Any]]:
-    check_message(message)
-    calls = calls_of(message)
-    if message["content"] or not calls:
-        role = "tool_response" if message["role"] == "tool" else message["role"]
-        yield {"role": role, "content": message["content"]}
-    for call in calls:
-        yield {"role": "tool_call", "content": call}
+def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """An assistant's text and each of its calls as turns that follow each other: who reads them takes them for one."""
+    found: list[dict[str, Any]] = []
+    for at, message in enumerate(messages):
+        check_message(message)
+        calls = calls_of(message)
+        if message["content"] or not calls:
+            role = "tool_response" if message["role"] == "tool" else message["role"]
+            found.append({"role": role, "content": message["content"]})
+        elif at and messages[at - 1]["role"] == "assistant":
+            raise NotShown("has a turn of calls alone right after another turn of the assistant")
+        found += [{"role": "tool_call", "content": call} for call in calls]
+    return found
 
 
 def _whole_sides(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
     both = (rows.column(name).to_pylist() for name in ("messages", "rejected_messages"))
-    chosen, rejected = (pa.array([json.dumps(one) for one in side], pa.string()) for side in both)
+    chosen, rejected = (pa.array([_compared(one) for one in side], pa.string()) for side in both)
     return chosen, rejected
+
+
+def _compared(turns: list[dict[str, Any]] | None) -> str:
+    """Turns as text that is equal where they say the same: how the JSON of a call is spelled makes no difference."""
+    return json.dumps(
+        [
+            [one["role"], json.loads(one["content"]) if one["role"] == "tool_call" else one["content"]]
+            for one in turns or ()
+        ],
+        sort_keys=True,
+    )
 
 
 TRAINER = Trainer(
