@@ -102,7 +102,7 @@ class Intake:
         except Rejected as rejected:
             self._reject(row, rejected, "row", row.raw, held | {"rows": 1})
             return
-        responses, kept_as, sampled = self._responses(row)
+        responses, kept_as, sampled, lost = self._responses(row)
         query["responses"], query["comparisons"] = responses, self._comparisons(row, kept_as)
         seen = self.seen.get(query["query_id"])
         spool = self._spool(query["domain"])
@@ -113,7 +113,8 @@ class Intake:
             counts["rows"]["merged"] += 1
         models = {response["model"] for response in responses}
         plain = len(models) == len(responses) and None not in models
-        spool.add(seen.place, query, self._origin(row, sampled, responses) if sampled else None, plain=plain)
+        origin = self._origin(row, sampled, responses, lost=lost) if sampled or lost else None
+        spool.add(seen.place, query, origin, plain=plain)
         counts["responses"]["stored"] += len(responses)
         counts["scores"]["stored"] += sum(len(response["scores"]) for response in responses)
         counts["comparisons"]["stored"] += len(query["comparisons"] or ())
@@ -260,11 +261,14 @@ class Intake:
     def _keeps(self, name: str) -> bool:
         return name in self.keep or "all" in self.keep
 
-    def _responses(self, row: Row) -> tuple[list[dict[str, Any]], dict[int, int], list[int]]:
-        """The right responses of a row; for each of their old places the new one; which say their sample."""
+    def _responses(self, row: Row) -> tuple[list[dict[str, Any]], dict[int, int], list[int], list[tuple[int, str]]]:
+        """The right responses of a row; for each of their old places the new one; which say their sample; the lost.
+
+        For the last see `Origin.lost`.
+        """
         kept: list[dict[str, Any]] = []
         kept_as: dict[int, int] = {}
-        sampled = []
+        sampled, lost_before = [], []
         for at, value in enumerate(row.value["responses"]):
             where = f"responses[{at}]"
             try:
@@ -272,6 +276,8 @@ class Intake:
             except Rejected as rejected:
                 lost = {"responses": 1, "scores": scores_in(value)}
                 self._reject(row, rejected, "response", value, lost)
+                if isinstance(value, dict) and isinstance(value.get("model"), str) and is_missing(value.get("sample")):
+                    lost_before.append((len(kept), value["model"]))
                 continue
             response["scores"] = self._scores(row, value, where)
             kept_as[at] = len(kept)
@@ -280,7 +286,7 @@ class Intake:
             else:
                 sampled.append(len(kept))
             kept.append(response)
-        return kept, kept_as, sampled
+        return kept, kept_as, sampled, lost_before
 
     def _response(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -401,11 +407,19 @@ class Intake:
             row |= {"query_id": query_id, "domain": seen.domain} | waiting.row
             self.spools[seen.domain].add(seen.place, row, waiting.origin, plain=False)
 
-    def _origin(self, row: Row, sampled: Sequence[int], responses: Sequence[Any], *, keyed: bool = False) -> Origin:
+    def _origin(
+        self,
+        row: Row,
+        sampled: Sequence[int],
+        responses: Sequence[Any],
+        *,
+        keyed: bool = False,
+        lost: Sequence[tuple[int, str]] = (),
+    ) -> Origin:
         """Where a row came from; of one that is keyed also the row."""
         paths = [f"responses[{at}].sample" for at in range(len(responses))] + ["query_id", "query", "domain"]
         fields = {path: row.upstream(path) for path in paths}
-        return Origin(row.file, row.line, fields, list(sampled), keyed, row.raw if keyed else None)
+        return Origin(row.file, row.line, fields, list(sampled), keyed, list(lost), row.raw if keyed else None)
 
     def _refuse_late(self, origin: Origin, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
         """Refuse what was taken for right before the other rows of its query were known."""

@@ -61,9 +61,9 @@ def _response(given: Any, row: Fields, path: str) -> Any:
     own = {name: response.pop(name) for name in _OF_ANSWER if not empty(response.get(name))}
     if own:
         text = response.get("text")
-        turn = message(own | {"content": text if isinstance(text, str) else None}, path, role="assistant")
-        own = turn["extra"] or {}
-        response["text"] = text if text is not None else turn["content"]
+        own = message(own | {"content": ""}, path, role="assistant")["extra"] or {}
+        if text is None and CALLS in own:
+            response["text"] = ""
     if own or extra:
         response["extra"] = {**(extra or {}), **own}
     return response
