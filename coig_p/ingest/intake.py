@@ -255,6 +255,7 @@ class Intake:
         if isinstance(row.raw, dict):
             for name in row.ignored:
                 if self._keeps(name) and name in row.raw:
+                    json_at(row.raw[name], name)  # what JSON does not know is told by its own name
                     meta[name] = row.raw[name]
         return json_at(meta, "meta") if meta else None
 
@@ -297,7 +298,10 @@ class Intake:
         if not isinstance(value.get("scores", []), (list, type(None))):
             raise Rejected(f"{where}.scores", "not-a-list", "not a list of scores")
         unread = self._unread_in("responses.", value)
-        extra = {**(extra or {}), **{name: value[name] for name in unread if self._keeps_in("responses.", name)}}
+        own = {name: value[name] for name in unread if self._keeps_in("responses.", name)}
+        for name, given in own.items():
+            json_at(given, f"{where}.{name}")
+        extra = {**(extra or {}), **own}
         return {
             "model": model,
             "sample": sample_at(value, where),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from coig_p.ingest.fields import Fields
-from coig_p.ingest.turns import Turn, conversation, from_table, from_transcript, history, plain, said, tools
+from coig_p.ingest.turns import Turn, conversation, from_text, from_transcript, history, plain, said, tools
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import transcript
 
@@ -99,11 +99,11 @@ def _turns_of(row: Fields, name: str, transcripts: bool) -> list[Turn]:
 
 
 def _as_turns(text: str, row: Fields, name: str) -> list[Turn] | None:
-    """The turns of a text that is an HH transcript which a person spoke last in, or a table's JSON of messages."""
+    """The turns of a text that is an HH transcript, or messages written as text."""
     turns = from_transcript(text)
-    if turns is not None and turns[-1]["role"] == "user":
+    if turns is not None:
         return turns
-    listed = from_table(text) if row.textual else None
+    listed = from_text(text)
     return conversation(listed, name, row.unread) if listed else None
 
 

@@ -7,13 +7,14 @@ the name that the row has for it.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from coig_p.ingest.fields import NO_PLACE, empty
-from coig_p.ingest.values import Rejected, shown
+from coig_p.ingest.values import Rejected, arguments_at, shown
 from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
 Turn = dict[str, Any]
@@ -44,11 +45,13 @@ _EXCHANGES = (
 """What a question and its answer are called where they stand in one object."""
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
-# HH's own marks, two line breaks before each; a text whose marks have one line break is read so in English
-# alone, where no ordinary Chinese text says the like.
+# HH's own marks, two line breaks before each. Marks with one line break are read in English alone, where no ordinary
+# Chinese text says the like, and only where the text ends in one, waiting for the answer, or is an answer.
 _OPENS = re.compile(r"\s*(Human|人类|用户) ?[:：]")
 _WIDE = re.compile(r"(?:\A\s*|\n\n\s*)(Human|Assistant|人类|用户|助手|助理) ?[:：]")
 _NARROW = re.compile(r"(?:\A\s*|\n[ \t]*)(Human|Assistant) ?[:：]")
+_MAY_BE_MESSAGES = re.compile(r"\s*(?:\[\s*)?\{\s*[\"']")
+_LONGEST_PRINTED = 1 << 20  # characters that are read as Python
 _ASKED = frozenset({"Human", "人类", "用户"})
 
 
@@ -73,11 +76,12 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
     last = len(given) - 1
     for at, one in enumerate(given):
         quick = _plain_turn(one)
-        if quick is not None and (at == last or not quick["content"].isspace()):
+        if quick is not None and not (quick["content"].isspace() and (at < last or quick["role"] == "system")):
             turns.append(quick)
             continue
         place = f"{where}[{at}]"
         more = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
+        more = [turn for turn in more if turn["role"] != "system" or turn["content"].strip()]  # blank: there is none
         for turn in more:
             if at < last and not turn["content"].strip() and not has_calls(turn):
                 raise Rejected(place, "blank", f"the turn {shown(turn['content'])} is blank")
@@ -163,11 +167,15 @@ def history(given: Any, where: str, unread: set[str] | None = None) -> list[Turn
     return turns
 
 
-def from_transcript(text: str) -> list[Turn] | None:
+def from_transcript(text: str, *, answered: bool = False) -> list[Turn] | None:
     """The turns of a text like Anthropic's HH, "\\n\\nHuman: ... \\n\\nAssistant: ...", also with Chinese names.
 
-    None where it is not one: it must begin with a person's mark and go on with an assistant's. An assistant's
-    mark with nothing behind it, at the end, is where the answer goes, and no turn.
+    None where it is not one: it must begin with a person's mark and go on with an assistant's. Where marks have one
+    line break before them they must take turns, and the text must end in the assistant's.
+
+    Args:
+        answered: the text holds an answer, so that what stands behind the last mark is one, though it may be blank;
+            otherwise a blank one, at the end, is where the answer goes, and no turn.
     """
     if not _OPENS.match(text):
         return None
@@ -182,20 +190,44 @@ def from_transcript(text: str) -> list[Turn] | None:
         said("user" if mark[1] in _ASKED else "assistant", text[mark.end() : end].strip())
         for mark, end in zip(found, ends, strict=True)
     ]
-    if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
-        turns.pop()
-    return turns if all(turn["content"] for turn in turns) else None
-
-
-def from_table(text: str) -> list[Any] | None:
-    """Messages that a table's cell holds as JSON text; None where it is any other text."""
-    if text.lstrip()[:2] != "[{":
+    if marks is _NARROW:
+        takes_turns = all(turn["role"] == ("user", "assistant")[at % 2] for at, turn in enumerate(turns))
+        if not takes_turns or len(turns) % 2 or bool(turns[-1]["content"]) > answered:
+            return None
+    if not all(turn["content"] for turn in turns[:-1]):
         return None
+    if turns[-1]["content"] or (answered and turns[-1]["role"] == "assistant"):
+        return turns
+    return turns[:-1] if turns[-1]["role"] == "assistant" else None
+
+
+def from_text(text: str) -> list[Any] | None:
+    """Messages that stand as text: the JSON of one or of a list, or what Python prints of a list (tables have both).
+
+    None where it is any other text: each message must have a known role, and a content or calls.
+    """
+    if _MAY_BE_MESSAGES.match(text) is None:
+        return None
+    given: Any = None
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    return given if all(isinstance(one, dict) and any(name in one for name in _ROLE_KEYS) for one in given) else None
+        if len(text) <= _LONGEST_PRINTED:
+            try:
+                given = ast.literal_eval(text.strip())
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return None
+    found = given if isinstance(given, list) else [given]
+    return found if found and all(map(_is_message, found)) else None
+
+
+def _is_message(given: Any) -> bool:
+    if not isinstance(given, dict):
+        return False
+    role = next((given[name] for name in _ROLE_KEYS if not empty(given.get(name))), None)
+    known = isinstance(role, str) and (role.strip().lower() in _ROLES or role.strip().lower() in _CALLING)
+    content = next((given[name] for name in _CONTENT_KEYS if name in given), None)
+    return known and (isinstance(content, (str, list)) or not empty(given.get(CALLS)))
 
 
 def tools(given: Any, where: str) -> list[Any] | None:
@@ -208,6 +240,8 @@ def tools(given: Any, where: str) -> list[Any] | None:
         if not given.strip():
             return None
         given = _from_json(given, where, "a list of tool definitions")
+    if given is None or given == {}:
+        return None
     if isinstance(given, dict):
         given = [given]
     if isinstance(given, list):
@@ -362,18 +396,15 @@ def _call(given: Any, where: str) -> dict[str, Any]:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"].strip():
         raise Rejected(where, "not-a-call", f'{shown(given)} is no tool call: {{"name": ..., "arguments": ...}}')
     function = {name: value for name, value in inner.items() if value is not None}
-    arguments = function.pop("arguments" if "arguments" in function else "parameters", "{}")
-    function["arguments"] = arguments if isinstance(arguments, str) else _as_json(arguments)
+    key = "arguments" if "arguments" in function else "parameters"
+    arguments = function.pop(key, "{}")
+    function["arguments"] = arguments_at(arguments, f"{where}.{key}")
     return {"type": "function", **outer, "function": function}
 
 
 def _refuse_no_place(name: str, where: str) -> None:
     if name in NO_PLACE:
         raise Rejected(where, "no-place", "a store holds text alone: leave out such rows")
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _from_json(text: str, where: str, what: str) -> Any:

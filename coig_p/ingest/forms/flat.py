@@ -7,7 +7,7 @@ from typing import Any
 from coig_p.ingest.fields import Fields, Shaped, mean_score
 from coig_p.ingest.forms.pairs import answers_of, response_of
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
-from coig_p.ingest.turns import said, split_answer
+from coig_p.ingest.turns import from_text, said, split_answer
 from coig_p.ingest.values import Rejected
 from coig_p.schema import OVERALL
 
@@ -33,7 +33,7 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
     name = row.name("text")
     row.names["responses[0].text"] = name
     if name in row.row:
-        if isinstance(row.row[name], str) and not (row.textual and row.row[name][0] == "["):  # the usual row
+        if isinstance(row.row[name], str) and from_text(row.row[name]) is None:  # the usual row
             row.read.add(name)
             response["text"] = row.row[name]
             put_query(row, value, [said("assistant", row.row[name])] if row.all("messages") else ())

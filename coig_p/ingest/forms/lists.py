@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.forms.pairs import one_answer
 from coig_p.ingest.prompt import put_query
+from coig_p.ingest.turns import from_text
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import FIRST, SECOND, number_in
 from coig_p.schema import OVERALL
@@ -288,9 +289,10 @@ def listed(row: Fields) -> Listed:
 
 
 def _response(row: Fields, given: Any, where: str) -> dict[str, Any]:
-    """An answer that is a text, or its message in a list (NeMo RL)."""
-    if isinstance(given, list) and given and all(isinstance(one, dict) for one in given):
-        return one_answer(given, where, row.unread)
+    """An answer that is a text, or its message in a list (NeMo RL), which may be written as text."""
+    found = from_text(given) if isinstance(given, str) else given
+    if isinstance(found, list) and found and all(isinstance(one, dict) for one in found):
+        return one_answer(found, where, row.unread)
     return {"text": given}
 
 
