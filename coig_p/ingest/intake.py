@@ -29,6 +29,7 @@ from coig_p.ingest.accounting import (
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.columns import identities
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
+from coig_p.ingest.fields import ALIASES
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.row import Row
@@ -66,6 +67,7 @@ class _Seen(NamedTuple):
     """What must be remembered of a query to judge later rows of the same query_id."""
 
     identity: bytes
+    without_tools: bytes
     domain: str
     place: int
 
@@ -98,7 +100,7 @@ class Intake:
             if keyed:
                 self._add_keyed(row)
                 return
-            query, identity = self._query(row)
+            query, identity, without_tools = self._query(row)
         except Rejected as rejected:
             self._reject(row, rejected, "row", row.raw, held | {"rows": 1})
             return
@@ -107,7 +109,7 @@ class Intake:
         seen = self.seen.get(query["query_id"])
         spool = self._spool(query["domain"])
         if seen is None:
-            seen = self.seen[query["query_id"]] = _Seen(identity, query["domain"], spool.queries)
+            seen = self.seen[query["query_id"]] = _Seen(identity, without_tools, query["domain"], spool.queries)
             counts["rows"]["stored"] += 1
         else:
             counts["rows"]["merged"] += 1
@@ -143,7 +145,7 @@ class Intake:
         for query_id, identity, domain in zip(ids, known, domains, strict=True):
             seen = self.seen.get(query_id) or new.get(query_id)
             if seen is None:
-                seen = new[query_id] = _Seen(identity, domain, following[domain])
+                seen = new[query_id] = _Seen(identity, identity, domain, following[domain])  # none has tools
                 following[domain] += 1
             elif seen.identity != identity or seen.domain != domain:
                 return False
@@ -195,13 +197,17 @@ class Intake:
                 self.report.differing[name.removeprefix("kept ")] += number
         return list(self.spools.values())
 
-    def _query(self, row: Row) -> tuple[dict[str, Any], bytes]:
-        """A row's own fields, checked, also against earlier rows of the same query_id; and what the query is."""
+    def _query(self, row: Row) -> tuple[dict[str, Any], bytes, bytes]:
+        """A row's own fields, checked, also against earlier rows of the same query_id; what the query is.
+
+        The last is the same without its tools.
+        """
         value = row.value
         if not isinstance(value, dict):
             raise Rejected("", "not-an-object", f"{shown(value)} is not an object")
         text, messages, tools = said_at(value)
         identity = identity_of(text, messages, tools)
+        without_tools = identity if tools is None else identity_of(text, messages, None)
         query_id = query_id_at(value) or derived_id(identity)
         domain = self._domain(value, row.raw)
         source = None if value.get("source") is None else text_at(value, "source")
@@ -216,21 +222,49 @@ class Intake:
                 if isinstance(response, dict) and response.get("text") == messages[-1]["content"]:
                     said = "the conversation's last turn is this very response"
                     raise Rejected(f"responses[{at}].text", "ends-in-response", said)
+        self._check_systems(value["responses"])
         seen = self.seen.get(query_id)
         if seen is not None and seen.identity != identity:
             what = "another text" if messages is None and tools is None else "another conversation"
+            if seen.without_tools == without_tools:
+                said = f"query_id {shown(query_id)} stands for the same prompt with other tools, or none, further up"
+                raise Rejected("tools", "two-texts", f"{said}: give each its own query_id, or leave out one")
             raise Rejected("query", "two-texts", f"query_id {shown(query_id)} stands for {what} further up")
         if seen is not None and seen.domain != domain:
             raise Rejected("domain", "two-domains", f"query_id {shown(query_id)} is in {seen.domain} further up")
-        return {
-            "query_id": query_id,
-            "domain": domain,
-            "query": text,
-            "messages": messages,
-            "tools": tools,
-            "source": source,
-            "meta": self._meta(row),
-        }, identity
+        return (
+            {
+                "query_id": query_id,
+                "domain": domain,
+                "query": text,
+                "messages": messages,
+                "tools": tools,
+                "source": source,
+                "meta": self._meta(row),
+            },
+            identity,
+            without_tools,
+        )
+
+    def _check_systems(self, responses: list[Any]) -> None:
+        """Refuse answers with system prompts of their own: what is asked is one for all answers of a row."""
+        for name in ALIASES["system"]:
+            if self._dropped_as("responses.", name) or self._keeps_in("responses.", name):
+                continue
+            told = [
+                (f"responses[{at}].{name}", one[name])
+                for at, one in enumerate(responses)
+                if isinstance(one, dict) and not is_missing(one.get(name))
+            ]
+            if not told:
+                continue
+            (first, text), *others = told
+            said = f"{shown(text)}: a system prompt belongs to the row, not to an answer"
+            for place, other in others:
+                if other != text:
+                    said = f"{shown(text)}, and {place} is {shown(other)}: answers to two prompts cannot be compared"
+                    break
+            raise Rejected(first, "no-place", f"{said}. Without it: --drop responses.{name}")
 
     def _domain(self, value: dict[str, Any], raw: Any = None) -> str:
         if self.config.domain is not None:
@@ -254,9 +288,10 @@ class Intake:
         meta = object_at(row.value.get("meta"), "meta")
         if isinstance(row.raw, dict):
             for name in row.ignored:
-                if self._keeps(name) and name in row.raw:
-                    json_at(row.raw[name], name)  # what JSON does not know is told by its own name
-                    meta[name] = row.raw[name]
+                if self._keeps(name):
+                    given = row.inside[name] if name in row.inside else row.raw[name]
+                    json_at(given, name)  # what JSON does not know is told by its own name
+                    meta[name] = given
         return json_at(meta, "meta") if meta else None
 
     def _keeps(self, name: str) -> bool:
@@ -434,17 +469,20 @@ class Intake:
 
     def _unread_in(self, unit: str, value: dict[str, Any]) -> list[str]:
         """The filled fields of a part of a row that a store has no place for."""
-        dropped = self.config.form.drop
-        return [
-            name
-            for name in sorted(value.keys() - _FIELDS[unit])
-            if not is_missing(value[name]) and name not in dropped and f"{unit}{name}" not in dropped
-        ]
+        rest = [name for name in sorted(value.keys() - _FIELDS[unit]) if not is_missing(value[name])]
+        return [name for name in rest if self._dropped_as(unit, name) is None]
+
+    def _dropped_as(self, unit: str, name: str) -> str | None:
+        return next((said for said in (name, f"{unit}{name}") if said in self.config.form.drop), None)
 
     def _keeps_in(self, unit: str, name: str) -> bool:
         return self._keeps(name) or f"{unit}{name}" in self.keep
 
     def _count_unread_in(self, unit: str, value: dict[str, Any]) -> None:
+        for name in value.keys() - _FIELDS[unit] if self.config.form.drop else ():
+            said = self._dropped_as(unit, name)
+            if said is not None:
+                self.report.dropped[said] += not is_missing(value[name])
         for name in self._unread_in(unit, value):
             if unit == "responses." and self._keeps_in(unit, name):
                 self.report.kept[f"{unit}{name}"] += 1
@@ -455,12 +493,12 @@ class Intake:
         """Count the fields of a row that were not read, by what became of them."""
         raw = row.raw if isinstance(row.raw, dict) else {}
         for name in row.ignored:
-            if self._keeps(name) and name in raw:
+            if self._keeps(name):
                 self.report.kept[name] += 1
             else:
-                self.report.left_unread(name, raw.get(name), name)
+                self.report.left_unread(name, row.inside.get(name, raw.get(name)), name)
         for name in self.config.form.drop:
-            self.report.dropped[name] += not is_missing(raw.get(name))
+            self.report.dropped[name] += name in row.dropped or not is_missing(raw.get(name))
 
     def _reject(self, row: Row, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
         problem = Problem(

@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coig_p.ingest.turns import ANSWER_FIELDS
 from coig_p.ingest.values import Rejected, digest, json_text, shown
-from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
+from coig_p.store.conversations import MESSAGE_FIELDS
 
 _Key = tuple[str | None, str, str]  # model, text, what else is said
-_SAID = (CALLS, "reasoning_content")
 
 
 class Origin(NamedTuple):
@@ -265,7 +265,7 @@ def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refu
 def _more_said(extra: str | None) -> str:
     """What an answer says beside its text, as one text."""
     known = json.loads(extra) if extra else {}
-    said = {name: known[name] for name in _SAID if known.get(name)}
+    said = {name: known[name] for name in ANSWER_FIELDS if known.get(name)}
     return json_text(said) if said else ""
 
 

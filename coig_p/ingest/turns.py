@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import NO_PLACE, empty
+from coig_p.ingest.fields import ALIASES, NO_PLACE, Beside, empty, plain_path
 from coig_p.ingest.values import Rejected, arguments_at, shown
 from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
@@ -30,6 +30,9 @@ _ROLES: Mapping[str, str] = {
     for name in names
 }
 _CALLING = ("function_call", "tool_call", "tool_calls")  # sharegpt's roles whose text is a call
+ANSWER_FIELDS = (CALLS, "reasoning_content")
+"""What an answer has beside its text."""
+
 _ROLE_KEYS = ("role", "from")
 _CONTENT_KEYS = ("content", "value", "text")
 _EXCHANGES = (
@@ -43,6 +46,7 @@ _EXCHANGES = (
     ("问", "答"),
 )
 """What a question and its answer are called where they stand in one object."""
+_TEXT_ALONE = "a store holds text alone"
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 # HH's own marks, two line breaks before each. Marks with one line break are read in English alone, where no ordinary
@@ -55,12 +59,12 @@ _LONGEST_PRINTED = 1 << 20  # characters that are read as Python
 _ASKED = frozenset({"Human", "人类", "用户"})
 
 
-def conversation(given: Any, where: str, unread: set[str] | None = None) -> list[Turn]:
+def conversation(given: Any, where: str, unread: Beside | None = None) -> list[Turn]:
     """A list of messages, of sharegpt's turns or of [question, answer] pairs; also one alone, or as JSON text.
 
     Args:
         where: the field that holds it.
-        unread: takes the names of fields in messages that were not read.
+        unread: takes the fields in messages that were not read, and tools that a system prompt defines.
 
     Raises:
         Rejected: what stands there is no conversation, or holds what a store has no place for. The last
@@ -92,7 +96,7 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
 
 
 def message(
-    given: Any, where: str, unread: set[str] | None = None, *, role: str | None = None, within: str | None = None
+    given: Any, where: str, unread: Beside | None = None, *, role: str | None = None, within: str | None = None
 ) -> Turn:
     """One message.
 
@@ -149,13 +153,15 @@ def message(
         reason, what = ("not-a-string", f"{shown(content)} is not text") if key in given else ("missing", "missing")
         raise Rejected(f"{where}.{key}", reason, what)
     for name in filled.keys() - read:
-        _refuse_no_place(name, f"{where}.{name}")
-        if unread is not None:
-            unread.add(f"{within or where}.{name}")
+        path = f"{within or where}.{name}"
+        if name in ALIASES["tools"] and speaker == "system" and unread is not None and not unread.names(path):
+            unread.tools[f"{where}.{name}"] = filled[name]
+        else:
+            _leave(name, filled[name], f"{where}.{name}", path, unread)
     return {"role": speaker, "content": content, "extra": extra or None}
 
 
-def history(given: Any, where: str, unread: set[str] | None = None) -> list[Turn]:
+def history(given: Any, where: str, unread: Beside | None = None) -> list[Turn]:
     """Turns before the query: pairs of question and answer, or messages.
 
     Raises:
@@ -287,6 +293,15 @@ def said(role: str, text: str) -> Turn:
     return {"role": role, "content": text, "extra": None}
 
 
+def answer_fields(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What stands beside an answer's text in one object with it, as a turn has it in `extra`."""
+    start = f"{where}." if where else ""
+    filled = {name: given[name] for name in ANSWER_FIELDS if not empty(given.get(name))}
+    if CALLS in filled:
+        filled[CALLS] = _calls(filled[CALLS], f"{start}{CALLS}")
+    return filled
+
+
 def has_calls(turn: Mapping[str, Any]) -> bool:
     """Whether a turn asks tools for something."""
     return bool(turn["extra"]) and CALLS in turn["extra"]
@@ -354,7 +369,7 @@ def _exchange(given: Any, where: str) -> list[Turn]:
     return turns
 
 
-def _parts(parts: list[Any], where: str, unread: set[str] | None, within: str) -> str:
+def _parts(parts: list[Any], where: str, unread: Beside | None, within: str) -> str:
     """The text of a content that is given in parts."""
     texts = []
     for at, part in enumerate(parts):
@@ -372,9 +387,7 @@ def _parts(parts: list[Any], where: str, unread: set[str] | None, within: str) -
             raise Rejected(f"{place}.text", "not-a-string", f"{shown(part.get('text'))} is not text")
         texts.append(part["text"])
         for name in filled.keys() - {"type", "text"}:
-            _refuse_no_place(name, f"{place}.{name}")
-            if unread is not None:
-                unread.add(f"{within}.content.{name}")
+            _leave(name, filled[name], f"{place}.{name}", f"{within}.content.{name}", unread)
     return "".join(texts)
 
 
@@ -402,9 +415,18 @@ def _call(given: Any, where: str) -> dict[str, Any]:
     return {"type": "function", **outer, "function": function}
 
 
-def _refuse_no_place(name: str, where: str) -> None:
-    if name in NO_PLACE:
-        raise Rejected(where, "no-place", "a store holds text alone: leave out such rows")
+def _leave(name: str, value: Any, where: str, path: str, unread: Beside | None) -> None:
+    """Leave a field unread, unless it carries meaning and nobody says that it may go.
+
+    Args:
+        where: it stands, for messages; `path` is what --keep and --drop call it.
+    """
+    lost = name in NO_PLACE or name in ALIASES["tools"]
+    if lost and (unread is None or not (unread.names(path) or unread.keeps_all)):
+        why = "tools belong to the row, or to its system prompt" if name in ALIASES["tools"] else _TEXT_ALONE
+        raise Rejected(where, "no-place", f"{why}: leave out such rows, or the field with --drop {plain_path(path)}")
+    if unread is not None:
+        unread.add(path, value)
 
 
 def _from_json(text: str, where: str, what: str) -> Any:

@@ -242,3 +242,195 @@ def test_numbers_that_json_has_not_are_never_stored(number: float, tmp_path: Pat
         assert (found.reason, found.field) == ("not-json", place)
     asked = says("assistant", "", tool_calls=[{"name": "f", "arguments": "NaN 不是 JSON"}])
     run(tmp_path, {"prompt": "甲", "chosen": asked, "rejected": "坏"})
+
+
+# ---------------------------------------------------------------------------------------------
+# Parquet: every row has the keys of all
+
+
+def schema(name: str, key: str) -> Row:
+    properties = {key: {"type": "string", "enum": ["x", None]}}
+    return {"type": "function", "function": {"name": name, "parameters": {"properties": properties}}}
+
+
+@pytest.mark.parametrize("name", ["tools", "functions", "defined"])
+def test_keys_of_other_rows_are_no_part_of_tools_and_calls(name: str, tmp_path: Path) -> None:
+    def row(query: str, called: str, key: str) -> Row:
+        call = {"type": "function", "function": {"name": called, "arguments": {key: "1"}}}
+        turns = [says("user", query), says("assistant", "", tool_calls=[call]), says("tool", "晴")]
+        answer = [says("assistant", "", tool_calls=[call])]
+        return {"prompt": turns, name: [schema(called, key)], "chosen": answer, "rejected": "坏", "note": {key: 1}}
+
+    rows = [row("甲", "f", "x"), row("乙", "g", "y")]
+    options: Any = {"keep": ("note",), "fields": {"tools": name}}
+    columnar, _ = run(tmp_path, *rows, suffix="parquet", **options)
+    lines, _ = run(tmp_path, *rows, **options)
+    for one, other in zip(columnar, lines, strict=True):
+        assert {**one, "meta": None} == {**other, "meta": None}
+    # What is kept is kept as the column has it.
+    assert [json.loads(one["meta"]) for one in columnar] == [
+        {"note": {"x": 1, "y": None}},
+        {"note": {"x": None, "y": 1}},
+    ]
+
+
+def test_a_null_in_the_tools_of_json_lines_stays(tmp_path: Path) -> None:
+    (stored,), _ = run(tmp_path, {"prompt": "甲", "tools": [TOOL | {"strict": None}], **PAIR})
+    assert json.loads(stored["tools"]) == [TOOL | {"strict": None}]
+
+
+# ---------------------------------------------------------------------------------------------
+# Fields inside messages, and system prompts of answers
+
+
+def test_a_system_prompts_tools_are_the_rows(tmp_path: Path) -> None:
+    system = S | {"tools": [TOOL]}
+    for row in (
+        {"messages": [system, U], **PAIR},
+        {"messages": [system, U], "tools": [TOOL], **PAIR},
+        {"messages": [system, U], "tools": [], **PAIR},
+        {"chosen": [system, U, says("assistant", "好")], "rejected": [system, U, says("assistant", "坏")]},
+        {"prompt": [S | {"tools": as_json([TOOL])}, U], **PAIR},
+        {"messages": [system, U, says("assistant", "好")], "score": 2},
+    ):
+        (stored,), report = run(tmp_path, row)
+        assert json.loads(stored["tools"]) == [TOOL]
+        assert report.unread == {}
+    other = {"messages": [system, U], "tools": [TOOL | {"x": 1}], **PAIR}
+    found = problem(tmp_path, other)
+    assert (found.reason, found.field) == ("ambiguous", "messages[0].tools")
+    assert "--drop tools or --drop messages.tools" in found.message
+    (stored,), report = run(tmp_path, other, drop=("messages.tools",))
+    assert json.loads(stored["tools"]) == [TOOL | {"x": 1}]
+    assert report.dropped == {"messages.tools": 1}
+
+
+@pytest.mark.parametrize("name", ["tools", "images"])
+def test_what_has_no_place_in_a_message_is_refused_until_it_is_dropped(name: str, tmp_path: Path) -> None:
+    row = {"messages": [S, U | {name: [TOOL]}], **PAIR}
+    found = problem(tmp_path, row)
+    assert (found.reason, found.field) == ("no-place", f"messages[1].{name}")
+    assert f"--drop messages.{name}" in found.message
+    (stored,), report = run(tmp_path, row, drop=(f"messages.{name}",))
+    assert (stored["tools"], report.dropped, report.unread) == (None, {f"messages.{name}": 1}, {})
+    assert not any("no row has" in line for line in report.advice())
+    for keep in (f"messages.{name}", "all"):
+        (stored,), _ = run(tmp_path, row, keep=(keep,))
+        assert json.loads(stored["meta"]) == {f"messages.{name}": [TOOL]}
+
+
+def test_fields_inside_messages_and_answers_are_kept_under_their_path(tmp_path: Path) -> None:
+    rows: list[tuple[Row, str, Any]] = [
+        ({"messages": [S, U | {"weight": 0}], **PAIR}, "messages.weight", 0),
+        ({"messages": [U | {"weight": 1}, A | {"weight": 2}, U], **PAIR}, "messages.weight", [1, 2]),
+        ({"prompt": "甲", "chosen": says("assistant", "好", thinking="想"), "rejected": "坏"}, "chosen.thinking", "想"),
+        ({"prompt": "甲", "chosen": {"text": "好", "thinking": "想"}, "rejected": "坏"}, "chosen.thinking", "想"),
+        (
+            {"prompt": "甲", "chosen": [[says("assistant", "好", t=1)]], "rejected": "坏"},
+            "chosen.t",
+            1,
+        ),
+    ]
+    for row, name, value in rows:
+        _, report = run(tmp_path, row)
+        assert report.ignored_fields == {name: 1}
+        assert any(f"--keep {name} keeps one in meta" in line for line in report.advice())
+        for keep in (name, "all"):
+            (stored,), report = run(tmp_path, row, keep=(keep,))
+            assert json.loads(stored["meta"]) == {name: value}
+            assert report.advice() == [f"fields kept: {name} (1)"]
+        (stored,), report = run(tmp_path, row, drop=(name,))
+        assert (stored["meta"], report.advice()) == (None, [f"fields dropped: {name} (1)"])
+
+
+def test_advice_names_nothing_that_cannot_be_kept(tmp_path: Path) -> None:
+    score = {"judge": "j", "score": 3, "note": "n"}
+    _, report = run(tmp_path, {"query": "甲", "responses": [{"model": "m", "text": "好", "scores": [score]}]})
+    assert report.advice() == ["fields that were not read: scores.note (1), and have no place"]
+
+
+@pytest.mark.parametrize("name", ["system", "system_prompt"])
+def test_an_answer_with_a_system_prompt_of_its_own(name: str, tmp_path: Path) -> None:
+    def row(*systems: Any) -> Row:
+        answers = [{"model": str(at), "text": f"好{at}", name: text} for at, text in enumerate(systems)]
+        return {"query": "甲", "responses": answers}
+
+    found = problem(tmp_path, row("医生", "医生"))
+    assert (found.unit, found.reason, found.field) == ("row", "no-place", f"responses[0].{name}")
+    assert f"--drop responses.{name}" in found.message
+    found = problem(tmp_path, row(None, "医生", "医生", "律师"))
+    assert found.field == f"responses[1].{name}"
+    assert f"'医生', and responses[3].{name} is '律师'" in found.message
+    for drop in (name, f"responses.{name}"):
+        _, report = run(tmp_path, row("医生", "律师"), drop=(drop,))
+        assert report.dropped == {drop: 2}
+        assert not any("no row has" in line for line in report.advice())
+    for keep in (name, f"responses.{name}", "all"):
+        (stored,), report = run(tmp_path, row("医生", "律师"), keep=(keep,))
+        assert [json.loads(one["extra"]) for one in stored["responses"]] == [{name: "医生"}, {name: "律师"}]
+        assert not any("no row has" in line for line in report.advice())
+    run(tmp_path, row(None, ""))
+    annotated = {"annotations": {"helpfulness": {"Rating": "5"}}, "custom_system_prompt": "有礼貌"}
+    completions = [annotated | {"model": "m", "response": "好"}]
+    _, report = run(tmp_path, {"instruction": "甲", "completions": completions})
+    assert report.ignored_fields == {"responses.custom_system_prompt": 1}
+    completions[0] |= {"system_prompt": "有礼貌"}
+    found = problem(tmp_path, {"instruction": "甲", "completions": completions})
+    assert found.field == "completions[0].system_prompt"
+
+
+# ---------------------------------------------------------------------------------------------
+# What is told
+
+
+def test_one_id_for_prompts_that_differ_in_their_tools(tmp_path: Path) -> None:
+    bare = {"query_id": "q", "prompt": "甲", **PAIR}
+    given = bare | {"tools": [TOOL]}
+    for rows in ([given, bare], [bare, given], [given, bare | {"tools": [TOOL | {"x": 1}]}]):
+        found = problem(tmp_path, *rows)
+        assert (found.reason, found.field) == ("two-texts", "tools")
+        assert "the same prompt with other tools, or none" in found.message
+    assert "another text" in problem(tmp_path, given, bare | {"prompt": "乙"}).message
+
+
+@pytest.mark.parametrize("blank", ["", None, "missing"])
+def test_one_answer_a_row_may_be_a_call_or_have_reasoning_beside_it(blank: Any, tmp_path: Path) -> None:
+    row = {"query": "甲", "text": blank, "tool_calls": [CALL], "model": "m", "score": 9, "reasoning_content": "想"}
+    if blank == "missing":
+        del row["text"]
+    rows, report = run(
+        tmp_path, row, {"query": "甲", "text": "坏", "model": "n", "score": 1, "reasoning_content": "错"}
+    )
+    (stored,) = rows
+    assert said(stored) == ("甲", ["", "坏"])
+    called, other = (json.loads(one["extra"]) for one in stored["responses"])
+    assert called == {"reasoning_content": "想", "tool_calls": [CALL]}
+    assert other == {"reasoning_content": "错"}
+    assert [score["score"] for one in stored["responses"] for score in one["scores"]] == [9, 1]
+    assert report.unread == {}
+    row = {"prompt": "甲", "completion": blank or "", "label": True, "tool_calls": [CALL]}
+    if blank == "missing":
+        del row["completion"]
+    (stored,), _ = run(tmp_path, row)
+    assert json.loads(stored["responses"][0]["extra"]) == {"tool_calls": [CALL]}
+
+
+def test_ranks_and_rewards_must_agree(tmp_path: Path) -> None:
+    def row(*rewards: Any, name: str = "reward") -> Row:
+        answers = [
+            {"rank": rank, "completion": [says("assistant", text)], name: reward}
+            for rank, text, reward in zip((1, 0), ("坏", "好"), rewards, strict=True)
+        ]
+        return {"context": [U], "completions": answers}
+
+    for name in ("reward", "score"):
+        found = problem(tmp_path, row(5, 1, name=name))
+        assert (found.reason, found.field) == ("contradiction", "completions[1].rank")
+        assert f"--drop rank or --drop {name}" in found.message
+        (stored,), _ = run(tmp_path, row(5, 1, name=name), drop=(name,))
+        assert [(one["first_score"], one["second_score"]) for one in stored["comparisons"]] == [(0, 1)]
+        run(tmp_path, row(1, 5, name=name))
+    (stored,), _ = run(tmp_path, row(5, 1, name="score"), drop=("rank",))
+    assert [one["scores"][0]["score"] for one in stored["responses"]] == [5, 1]
+    _, report = run(tmp_path, row(-2.5, None))
+    assert report.ignored_fields == {"responses.reward": 1}

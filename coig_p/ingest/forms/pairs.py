@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, FormConfig, Shaped, mean_score, number
+from coig_p.ingest.fields import Beside, Fields, FormConfig, Shaped, mean_score, number
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_text, from_transcript, message, split_answer
 from coig_p.ingest.values import Rejected, shown
@@ -146,11 +146,12 @@ def _answer_of(row: Fields, given: dict[str, Any], name: str) -> Answer:
         return Answer(name, [message(given, name, row.unread, role="assistant")])
     turn = message({"content": own.get("text")}, f"{name}.{text}", role="assistant")
     answer = Answer(f"{name}.{text}", [turn], own.get("model"), own.get("score"))
-    row.unread.update(f"{name}.{other}" for other in own.row.keys() - own.read)
+    for other in own.row.keys() - own.read:
+        row.unread.add(f"{name}.{other}", own.row[other])
     return answer
 
 
-def one_answer(given: Any, name: str, unread: set[str]) -> dict[str, Any]:
+def one_answer(given: Any, name: str, unread: Beside) -> dict[str, Any]:
     """An answer that is a message or a list of one, as `response_of` gives it.
 
     Raises:
