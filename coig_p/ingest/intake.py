@@ -29,9 +29,9 @@ from coig_p.ingest.accounting import (
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.columns import identities
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
-from coig_p.ingest.fields import ALIASES
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
+from coig_p.ingest.rest import Rest
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.values import (
@@ -43,7 +43,6 @@ from coig_p.ingest.values import (
     is_missing,
     json_at,
     number_at,
-    object_at,
     optional_text,
     query_id_at,
     said_at,
@@ -51,16 +50,11 @@ from coig_p.ingest.values import (
     shown,
     text_at,
 )
-from coig_p.schema import COMPARISON_TYPE, OVERALL, RESPONSE_TYPE, SCORE_TYPE, UNITS, domain_problem
+from coig_p.schema import OVERALL, UNITS, domain_problem
 
 __all__ = ["ImportConfig", "Intake"]
 
 _NO_RESPONSES = "missing. If rows have another shape, name it with --format, or its fields with --map"
-_FIELDS = {
-    "responses.": frozenset(part.name for part in RESPONSE_TYPE),
-    "scores.": frozenset(part.name for part in SCORE_TYPE),
-    "comparisons.": frozenset(part.name for part in COMPARISON_TYPE),
-}
 
 
 class _Seen(NamedTuple):
@@ -80,7 +74,7 @@ class Intake:
     ) -> None:
         self.config, self.report, self.rejects, self.names, self.folder = config, report, rejects, names, folder
         self.score_range = config.score_range or SCORE_RANGE
-        self.keep = frozenset(config.form.keep)
+        self.rest = Rest(config.form, report)
         self.seen: dict[str, _Seen] = {}
         self.spools: dict[str, Spool] = {}
         self.keyed = Keyed(folder)
@@ -120,7 +114,7 @@ class Intake:
         counts["responses"]["stored"] += len(responses)
         counts["scores"]["stored"] += sum(len(response["scores"]) for response in responses)
         counts["comparisons"]["stored"] += len(query["comparisons"] or ())
-        self._count_unread(row)
+        self.rest.count(row)
 
     def add_clean(self, rows: CleanRows) -> bool:
         """Spool rows whose values are right, at once; False, and nothing is done, where `add` must look at each.
@@ -222,7 +216,7 @@ class Intake:
                 if isinstance(response, dict) and response.get("text") == messages[-1]["content"]:
                     said = "the conversation's last turn is this very response"
                     raise Rejected(f"responses[{at}].text", "ends-in-response", said)
-        self._check_systems(value["responses"])
+        self.rest.check_systems(value["responses"])
         seen = self.seen.get(query_id)
         if seen is not None and seen.identity != identity:
             what = "another text" if messages is None and tools is None else "another conversation"
@@ -240,31 +234,11 @@ class Intake:
                 "messages": messages,
                 "tools": tools,
                 "source": source,
-                "meta": self._meta(row),
+                "meta": self.rest.meta(row),
             },
             identity,
             without_tools,
         )
-
-    def _check_systems(self, responses: list[Any]) -> None:
-        """Refuse answers with system prompts of their own: what is asked is one for all answers of a row."""
-        for name in ALIASES["system"]:
-            if self._dropped_as("responses.", name) or self._keeps_in("responses.", name):
-                continue
-            told = [
-                (f"responses[{at}].{name}", one[name])
-                for at, one in enumerate(responses)
-                if isinstance(one, dict) and not is_missing(one.get(name))
-            ]
-            if not told:
-                continue
-            (first, text), *others = told
-            said = f"{shown(text)}: a system prompt belongs to the row, not to an answer"
-            for place, other in others:
-                if other != text:
-                    said = f"{shown(text)}, and {place} is {shown(other)}: answers to two prompts cannot be compared"
-                    break
-            raise Rejected(first, "no-place", f"{said}. Without it: --drop responses.{name}")
 
     def _domain(self, value: dict[str, Any], raw: Any = None) -> str:
         if self.config.domain is not None:
@@ -282,20 +256,6 @@ class Intake:
                 "domain", "bad-domain", f"{shown(name)}: {problem}. Pass --domain NAME or --domain-map {name}=NAME"
             )
         return domain
-
-    def _meta(self, row: Row) -> str | None:
-        """What is kept of a row's other fields."""
-        meta = object_at(row.value.get("meta"), "meta")
-        if isinstance(row.raw, dict):
-            for name in row.ignored:
-                if self._keeps(name):
-                    given = row.inside[name] if name in row.inside else row.raw[name]
-                    json_at(given, name)  # what JSON does not know is told by its own name
-                    meta[name] = given
-        return json_at(meta, "meta") if meta else None
-
-    def _keeps(self, name: str) -> bool:
-        return name in self.keep or "all" in self.keep
 
     def _responses(self, row: Row) -> tuple[list[dict[str, Any]], dict[int, int], list[int], list[tuple[int, str]]]:
         """The right responses of a row; for each of their old places the new one; which say their sample; the lost.
@@ -332,8 +292,8 @@ class Intake:
         model = optional_text(value, "model", where)  # where there is none it is named once all are known
         if not isinstance(value.get("scores", []), (list, type(None))):
             raise Rejected(f"{where}.scores", "not-a-list", "not a list of scores")
-        unread = self._unread_in("responses.", value)
-        own = {name: value[name] for name in unread if self._keeps_in("responses.", name)}
+        unread = self.rest.unread_in("responses.", value)
+        own = {name: value[name] for name in unread if self.rest.keeps_in("responses.", name)}
         for name, given in own.items():
             json_at(given, f"{where}.{name}")
         extra = {**(extra or {}), **own}
@@ -358,8 +318,8 @@ class Intake:
                 self._reject(row, rejected, "score", score, {"scores": 1})
                 continue
             self.report.text_scores += isinstance(score["score"], str) and not row.textual
-            self._count_unread_in("scores.", score)
-        self._count_unread_in("responses.", value)
+            self.rest.count_in("scores.", score)
+        self.rest.count_in("responses.", value)
         return kept
 
     def _score(self, value: Any, where: str) -> dict[str, Any]:
@@ -390,7 +350,7 @@ class Intake:
                 continue
             try:
                 kept.append(comparison_at(value, f"comparisons[{at}]", len(row.value["responses"]), kept_as))
-                self._count_unread_in("comparisons.", value)
+                self.rest.count_in("comparisons.", value)
             except Rejected as rejected:
                 self._reject(row, rejected, "comparison", value, {"comparisons": 1})
         return kept
@@ -414,7 +374,7 @@ class Intake:
         domain = None if self.config.domain is not None or value.get("domain") is None else self._domain(value)
         told = {
             "source": None if value.get("source") is None else text_at(value, "source"),
-            "meta": self._meta(row),
+            "meta": self.rest.meta(row),
         }
         identity = identity_of(*said_at(value)).hex() if has_query else None
         wanted["scores"] = self._scores(row, response, where)
@@ -424,7 +384,7 @@ class Intake:
         origin = self._origin(row, sampled, [], keyed=True)
         wanted["sample"] = wanted["sample"] or 0
         self.keyed.add(Waiting(query_id, identity, domain, told | {"responses": [wanted]}, origin))
-        self._count_unread(row)
+        self.rest.count(row)
 
     def _place_keyed(self) -> None:
         """Lay each row of scores beside the rows of its query."""
@@ -466,39 +426,6 @@ class Intake:
         self._reject(row, rejected, unit, value, lost)
         for name, number in lost.items():
             self.report.counts[name]["merged" if name == "rows" else "stored"] -= number
-
-    def _unread_in(self, unit: str, value: dict[str, Any]) -> list[str]:
-        """The filled fields of a part of a row that a store has no place for."""
-        rest = [name for name in sorted(value.keys() - _FIELDS[unit]) if not is_missing(value[name])]
-        return [name for name in rest if self._dropped_as(unit, name) is None]
-
-    def _dropped_as(self, unit: str, name: str) -> str | None:
-        return next((said for said in (name, f"{unit}{name}") if said in self.config.form.drop), None)
-
-    def _keeps_in(self, unit: str, name: str) -> bool:
-        return self._keeps(name) or f"{unit}{name}" in self.keep
-
-    def _count_unread_in(self, unit: str, value: dict[str, Any]) -> None:
-        for name in value.keys() - _FIELDS[unit] if self.config.form.drop else ():
-            said = self._dropped_as(unit, name)
-            if said is not None:
-                self.report.dropped[said] += not is_missing(value[name])
-        for name in self._unread_in(unit, value):
-            if unit == "responses." and self._keeps_in(unit, name):
-                self.report.kept[f"{unit}{name}"] += 1
-            else:
-                self.report.left_unread(f"{unit}{name}", value[name], name)
-
-    def _count_unread(self, row: Row) -> None:
-        """Count the fields of a row that were not read, by what became of them."""
-        raw = row.raw if isinstance(row.raw, dict) else {}
-        for name in row.ignored:
-            if self._keeps(name):
-                self.report.kept[name] += 1
-            else:
-                self.report.left_unread(name, row.inside.get(name, raw.get(name)), name)
-        for name in self.config.form.drop:
-            self.report.dropped[name] += name in row.dropped or not is_missing(raw.get(name))
 
     def _reject(self, row: Row, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
         problem = Problem(

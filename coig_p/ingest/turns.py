@@ -55,6 +55,7 @@ _OPENS = re.compile(r"\s*(Human|人类|用户) ?[:：]")
 _WIDE = re.compile(r"(?:\A\s*|\n\n\s*)(Human|Assistant|人类|用户|助手|助理) ?[:：]")
 _NARROW = re.compile(r"(?:\A\s*|\n[ \t]*)(Human|Assistant) ?[:：]")
 _MAY_BE_MESSAGES = re.compile(r"\s*(?:\[\s*)?\{\s*[\"']")
+_PRINTED_ESCAPES = re.compile(r"\\[\\'\"nrtxuU]")
 _LONGEST_PRINTED = 1 << 20  # characters that are read as Python
 _ASKED = frozenset({"Human", "人类", "用户"})
 
@@ -218,7 +219,8 @@ def from_text(text: str) -> list[Any] | None:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):
-        if len(text) <= _LONGEST_PRINTED:
+        # Of other escapes Python warns.
+        if len(text) <= _LONGEST_PRINTED and "\\" not in _PRINTED_ESCAPES.sub("", text):
             try:
                 given = ast.literal_eval(text.strip())
             except (ValueError, SyntaxError, MemoryError, RecursionError):

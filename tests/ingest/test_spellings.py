@@ -102,7 +102,11 @@ def test_messages_written_as_text_are_turns(spelled: Any, suffix: str, tmp_path:
         '{"role": "user", "content": "甲"} 请翻译',
         '[{"from": "en", "to": "zh", "text": "hi"}]',
         "[{'role': 'user', 'content': __import__('os')}]",
-        "[" * 5000 + "{'role'",
+        "[{'role': " + "[" * 5000,
+        "[{'role': " + "-" * 50_000 + "1}]",
+        "[{'role': 1" + "+1" * 50_000 + "}]",
+        "[{'role': 'user', 'content': '\\d'}]",
+        "[{'role': 'user', 'content': 'a\x00'}]",
         '{"a": 1}',
         "[1, 2]",
         "[]",
@@ -116,6 +120,8 @@ def test_other_text_stays_text(text: str, tmp_path: Path) -> None:
 
 
 def test_what_python_printed_is_read_up_to_a_length() -> None:
+    odd = [says("user", "a\\d\n\t'\"\x00\x9f\u200b\U000e0001\\n")]
+    assert from_text(repr(odd)) == odd
     assert from_text(repr([says("user", "甲" * 1000)])) is not None
     assert from_text(repr([says("user", "甲" * 2_000_000)])) is None
 
