@@ -195,7 +195,8 @@ def _check_whole(
 
 def _say_more(config: ImportConfig, report: ImportReport) -> None:
     """Say which names that were given stand in no row, and what became of ids."""
-    unknown = [name for name in config.form.keep if name != "all" and not report.kept[name]]
+    kept = report.kept
+    unknown = [name for name in config.form.keep if name != "all" and not (kept[name] or kept[f"responses.{name}"])]
     unknown += [name for name in config.form.drop if not report.dropped[name]]
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
