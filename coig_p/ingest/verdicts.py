@@ -56,6 +56,7 @@ VERDICT_COLUMNS = (
     "preferred_answer",
     "verdict",
     "human_winner",
+    "更好",
     "胜者",
     "胜方",
     "获胜方",
@@ -79,7 +80,10 @@ PERHAPS_VERDICT_COLUMNS = (
 )
 """Columns that say who won where no other does. safer_response_id is here since its answer is another question's."""
 
-LOSER_COLUMNS = ("rejected", "loser", "worse", "worse_response", "worse_answer", "败者", "败方", "劣选")
+LOSER_COLUMNS = (
+    *("rejected", "loser", "worse", "worse_response", "worse_answer", "worse_response_id", "worse_id", "worse_output"),
+    *("dispreferred", "败者", "败方", "劣选", "更差"),
+)
 """Columns that name the one who lost."""
 
 SIGNED_COLUMNS = ("overall_preference", "preference_strength")
@@ -104,7 +108,7 @@ _JUDGES = re.compile(
 )
 _TIE = re.compile(
     r"tied?|ties|draw|(?:the)?same|equals?|equally(?:good|bad)|similar|nodifference|neither|"
-    r"both(?:are)?(?:equal|good|bad)?|tie(?:both)?(?:good|bad)|"
+    r"both(?:are)?(?:equal|good|bad)?|tie(?:both)?(?:good|bad)|tieinconsistent|"
     r"平局?|平手|打平|和局|(?:一样|同样)(?:好|差)?|相同|相等|差不多|(?:两者|两个)?都(?:很)?(?:好|不好|差|不行)|"
     r"不分(?:上下|胜负|高下)|不相上下|无差别"
 )
@@ -203,17 +207,35 @@ def verdict_of(
         if read is None:
             raise Rejected(column, "bad-winner", _unsure(column, number, found, left, values))
         return read
-    read = _worded(value, sides) if isinstance(value, str) else None
-    if read is None:
-        first, second = sides.names
-        way = "first=true,second=false" if isinstance(value, bool) else f"tie={_cell(value)}"
+    readings = _worded(value, sides) if isinstance(value, str) else set()
+    if len(readings) > 1:
         raise Rejected(
             column,
             "bad-winner",
-            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say what it means, for instance with "
-            f"--values {way}, or leave the column out with --drop {column}",
+            f"{shown(value)} is one side by its name and the other by its model or its text: say which it means with "
+            f"--values first={_cell(value)} or --values second={_cell(value)}, or leave out the models with --drop",
         )
-    return read
+    if not readings:
+        first, second = sides.names
+        if isinstance(value, str) and value.strip() in sides.models:
+            raise Rejected(
+                column,
+                "bad-winner",
+                f"{shown(value)} is the model of both sides: leave such rows out, or the column with --drop {column}",
+            )
+        cell = _cell(value)
+        way = (
+            "--values first=true,second=false or --values first=false,second=true"
+            if isinstance(value, bool)
+            else f"--values first={cell}, --values second={cell} or --values tie={cell}"
+        )
+        raise Rejected(
+            column,
+            "bad-winner",
+            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say which it means with {way}, "
+            f"or leave the column out with --drop {column}",
+        )
+    return readings.pop()
 
 
 def _said(value: Any, values: Mapping[str, str]) -> Verdict | None:
@@ -288,7 +310,9 @@ def _unsure(
     listed = ", ".join(f"{one:g}" for one in ordered[:8]) + (", ..." if len(ordered) > 8 else "")
     if "first" in values or "second" in values:
         return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it"
-    if min(ordered) < 0:
+    if column in SIGNED_COLUMNS:
+        ways = ["first=negative,second=positive"]  # what these two always mean; it is told once nothing else fits
+    elif min(ordered) < 0:
         ways = ["first=negative,second=positive", "first=positive,second=negative"]
         ways += ["first=0,second=1,tie=-1"] if left == {-1, 0, 1} else []
     elif left <= {0, 1} and 0 in left:
@@ -309,15 +333,22 @@ def _unsure(
     )
 
 
-def _worded(text: str, sides: Sides) -> Verdict | None:
-    """What a word says: a side by its name, its model's or its column's, or by its very answer; or a tie."""
+def _worded(text: str, sides: Sides) -> set[Verdict]:
+    """What a word says: a side by its name, its model's or its column's, or by its very answer; or a tie.
+
+    More than one where a model that is called b stands on side a.
+    """
     read = {_named(text, sides.names)}
     for words in (sides.models, sides.columns, sides.texts):
         one, other = (word.strip() if isinstance(word, str) else None for word in words)
         if one and other and one != other:
             read.add({one: FIRST, other: SECOND}.get(text.strip()))
-    read.discard(None)
-    return read.pop() if len(read) == 1 else None  # a model that is called b may stand on side a
+    return {verdict for verdict in read if verdict is not None}
+
+
+def is_verdict(text: str) -> bool:
+    """Whether a word names one of two sides, however they are called, or a tie."""
+    return any(_named(text, names) is not None for names in SIDES)
 
 
 @lru_cache(maxsize=4096)
