@@ -267,7 +267,7 @@ def _check_no_transcript(texts: pa.StringArray) -> None:
 def _check_no_placeholder(texts: pa.StringArray) -> None:
     """Raise Unusual where a text may point at an image, a sound or a film."""
     begins = _that_begin(texts, lambda letter: letter == "<" or not letter.strip())
-    named = pc.any(pc.match_substring_regex(texts, "(?i)<[|]?image")).as_py()
+    named = pc.any(pc.match_substring_regex(texts, "(?i)<[|]?image|<extra_id_1>")).as_py()
     if named or any(map(placeholder, begins)):
         raise Unusual
 

@@ -31,7 +31,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "history": ("history", "历史"),
     "system": ("system", "system_prompt", "系统提示"),
     "tools": ("tools", "functions"),
-    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出"),
+    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出", "model_response"),
     "model": ("model", "model_name", "模型"),
     "sample": ("sample",),
     "judge": ("judge", "评委", "评审模型", "裁判"),
@@ -147,6 +147,7 @@ class FormConfig:
         score_columns: judge -> the column that holds its scores, where each judge has one.
         keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
             are not lost.
+        round_scores: scores and verdicts with more than 4 decimals are rounded, and not refused.
         survey: what is known of the import as a whole; without it a row is read by itself.
     """
 
@@ -157,6 +158,7 @@ class FormConfig:
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
     keep: Collection[str] = ()
+    round_scores: bool = False
     survey: Survey = field(default_factory=Survey)
 
     def __post_init__(self) -> None:
@@ -339,12 +341,22 @@ def known_names(
                 if ours == "query_id" and name in numbering:
                     continue
                 found.setdefault(ours, []).append(name)
+    if found.keys().isdisjoint(_PROMPTS) and "query" not in dict(mapped):
+        # Names that may also be something else, a user's for instance: a prompt where nothing else is one.
+        less_usual = [name for name in row if name.strip().lower() in _PERHAPS_PROMPTS and name not in taken]
+        less_usual = [name for name in less_usual if name != "user" or found.keys().isdisjoint(("chosen", "rejected"))]
+        if len(less_usual) == 1:
+            found["query"] = less_usual
     for ours, theirs in mapped:
         found.pop(ours, None)
         if theirs in row:
             found[ours] = [theirs]
     # Sorting is stable: of two spellings of one name the row's first comes first.
     return {ours: tuple(sorted(names, key=lambda name: _rank(ours, name))) for ours, names in found.items()}
+
+
+_PROMPTS = ("query", "messages", "context", "history", "input")
+_PERHAPS_PROMPTS = ("question_body", "user_prompt", "user_input", "user_query", "user_message", "user", "用户输入")
 
 
 def _rank(ours: str, name: str) -> int:

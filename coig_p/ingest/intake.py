@@ -31,13 +31,16 @@ from coig_p.ingest.merge import Origin
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.values import (
+    OF_EQUAL_TEXTS,
     Rejected,
     answer_at,
     comparison_at,
     extra_at,
     identity_of,
     is_missing,
+    is_off_grid,
     json_at,
+    judge_at,
     number_at,
     object_at,
     optional_text,
@@ -186,7 +189,7 @@ class Intake:
             raise Rejected("responses", "not-a-list", "not a list of responses")
         if not isinstance(value.get("comparisons", []), (list, type(None))):
             raise Rejected("comparisons", "not-a-list", "not a list of comparisons")
-        if messages and messages[-1]["content"]:
+        if messages and messages[-1]["content"] and messages[-1]["role"] != "tool":  # an answer may repeat a tool's
             for at, response in enumerate(value["responses"]):
                 if isinstance(response, dict) and response.get("text") == messages[-1]["content"]:
                     said = "the conversation's last turn is this very response"
@@ -300,9 +303,11 @@ class Intake:
     def _score(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
-        judge = text_at(value, "judge", where)
+        judge = judge_at(value, where)
         dimension = OVERALL if value.get("dimension") is None else text_at(value, "dimension", where)
-        score = number_at(value, "score", where)
+        rounding = self.config.form.round_scores
+        score = number_at(value, "score", where, rounding=rounding)
+        self.report.rounded += rounding and is_off_grid(value["score"])
         self.report.saw_scores(score, score)
         low, high = self.score_range
         if not low <= score <= high:
@@ -320,11 +325,18 @@ class Intake:
             return None
         kept = []
         for at, value in enumerate(values):
+            if value is OF_EQUAL_TEXTS:
+                self.report.equal_texts += 1
+                self.report.counts["comparisons"]["merged"] += 1
+                continue
             if is_missing_comparison(value):
                 self.report.missing_scores += 1
                 continue
             try:
-                kept.append(comparison_at(value, f"comparisons[{at}]", len(row.value["responses"]), kept_as))
+                rounding, number = self.config.form.round_scores, len(row.value["responses"])
+                kept.append(comparison_at(value, f"comparisons[{at}]", number, kept_as, rounding=rounding))
+                if rounding:
+                    self.report.rounded += any(is_off_grid(value[name]) for name in ("first_score", "second_score"))
                 self._count_unread_in("comparisons.", value)
             except Rejected as rejected:
                 self._reject(row, rejected, "comparison", value, {"comparisons": 1})

@@ -11,7 +11,18 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from coig_p.ingest.fields import Fields
-from coig_p.ingest.turns import Turn, conversation, from_table, from_transcript, history, plain, said, tools
+from coig_p.ingest.turns import (
+    EXTRA_ID,
+    Turn,
+    conversation,
+    from_extra_ids,
+    from_table,
+    from_transcript,
+    history,
+    plain,
+    said,
+    tools,
+)
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import transcript
 
@@ -45,9 +56,8 @@ def put_query(row: Fields, value: dict[str, Any], answers: Sequence[Turn] = (), 
                 row.read.add(name)
                 value["query"] = row.given[name]
             return
-        if isinstance(given, str) and (
-            not transcripts or given[0] not in _MAY_BE_MORE or _as_turns(given, row, name) is None
-        ):
+        plainly = isinstance(given, str) and given[0] not in _MAY_BE_MORE and EXTRA_ID not in given
+        if plainly or (isinstance(given, str) and (not transcripts or _as_turns(given, row, name) is None)):
             row.read.add(name)
             value["query"] = given
             return
@@ -100,7 +110,7 @@ def _turns_of(row: Fields, name: str, transcripts: bool) -> list[Turn]:
 
 def _as_turns(text: str, row: Fields, name: str) -> list[Turn] | None:
     """The turns of a text that is an HH transcript which a person spoke last in, or a table's JSON of messages."""
-    turns = from_transcript(text)
+    turns = from_extra_ids(text) or from_transcript(text)
     if turns is not None and turns[-1]["role"] == "user":
         return turns
     listed = from_table(text) if row.textual else None

@@ -187,6 +187,20 @@ def from_transcript(text: str) -> list[Turn] | None:
     return turns if all(turn["content"] for turn in turns) else None
 
 
+_EXTRA_ID = re.compile(r"\s*<extra_id_1>(Assistant|User)\n")
+EXTRA_ID = "<extra_id_1>"
+
+
+def from_extra_ids(text: str) -> list[Turn] | None:
+    """The turns of a prompt as HelpSteer2 has it, "... <extra_id_1>Assistant\\n...<extra_id_1>User\\n..."."""
+    first, *rest = _EXTRA_ID.split(text) if EXTRA_ID in text else [text]
+    if not rest or rest[::2] != ["Assistant", "User"] * (len(rest) // 4):
+        return None
+    roles = ["user", *("assistant" if name == "Assistant" else "user" for name in rest[::2])]
+    turns = [said(role, content.strip()) for role, content in zip(roles, [first, *rest[1::2]], strict=True)]
+    return turns if all(turn["content"] for turn in turns) else None
+
+
 def from_table(text: str) -> list[Any] | None:
     """Messages that a table's cell holds as JSON text; None where it is any other text."""
     if text.lstrip()[:2] != "[{":

@@ -182,6 +182,8 @@ def verdict_of(
     found: Collection[float] | None = None,
     values: Mapping[str, str] | None = None,
     beside: Collection[str] = (),
+    *,
+    rounding: bool = False,
 ) -> Verdict:
     """What a value of a column says.
 
@@ -189,6 +191,7 @@ def verdict_of(
         found: every number that the column holds in the import; the value alone where that is not known.
         values: what the user says of the coding, see `FormConfig.values`.
         beside: the row's other fields.
+        rounding: a number off the grid is rounded by who takes it.
 
     Raises:
         Rejected: it says nothing, or nothing certain.
@@ -199,8 +202,8 @@ def verdict_of(
         return said
     number = number_in(value)
     if number is not None:
-        if not on_grid(number):
-            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: round the column")
+        if not on_grid(number) and not rounding:
+            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: pass --round to round it")
         found = frozenset(found or ()) | {number}
         left = frozenset(one for one in found if _said(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
@@ -293,7 +296,7 @@ def _coded(
     if by_place and found == {0, 1} and sides.names != ("1", "2"):
         return FIRST if number == 0 else SECOND
     if all(1 <= one <= 2 for one in found) and min(found) < 1.5 < max(found):
-        return _grid(2 - number), _grid(number - 1)
+        return (_grid(2 - number), _grid(number - 1)) if on_grid(number) else (2 - number, number - 1)
     return None
 
 

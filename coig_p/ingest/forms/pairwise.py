@@ -156,7 +156,7 @@ def _split(
                 "answers-of-several-turns",
                 f"{names[0]} and {names[1]} differ from turn {shared + 1} on, and {name} goes on for "
                 f"{len(one) - shared} turns: they answer different conversations, and only one answer each can be "
-                "compared",
+                "compared: cut both off after the turn that differs, or leave such rows out with --on-error skip",
             )
     prompt = sides[0][:shared]
     both = [Asked(names[0], prompt), *found] if prompt else found
@@ -247,7 +247,7 @@ def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
     given = row.given[column]
     if isinstance(given, (list, dict)) and column in dict(_choices(row)):
         given = conversation(given, column, row.unread)[-1]["content"]
-    first, second = verdict_of(given, column, sides, found, config.values, row.row.keys())
+    first, second = verdict_of(given, column, sides, found, config.values, row.row.keys(), rounding=config.round_scores)
     return (second, first) if _names_loser(row, column) else (first, second)
 
 
@@ -350,6 +350,9 @@ def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tu
     if names is not None:
         row.read.update(names)
         first, second = (row.given.get(name) for name in names)
+    elif (logits := _logits(row)) is not None:
+        names = ("score[0].logit[0]", "score[0].logit[1]")
+        first, second = logits
     else:  # both in one list
         name = next((name for name in SCORES if isinstance(row.row.get(name), list) and len(row.row[name]) == 2), None)
         if name is None:
@@ -364,6 +367,19 @@ def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tu
     if all(is_missing(score) for pair in found.values() for score in pair):
         return {}, names  # a verdict may stand beside empty columns
     return {name: (None, None) if any(map(is_missing, pair)) else pair for name, pair in found.items()}, names
+
+
+def _logits(row: Fields) -> list[Any] | None:
+    """Both scores as JudgeLM's validation set has them: [{"logit": [9, 7], "source": "gpt-4"}]."""
+    given = row.row.get("score")
+    if not (isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict)):
+        return None
+    both = given[0].get("logit")
+    if not (isinstance(both, list) and len(both) == 2):
+        return None
+    row.read.add("score")
+    row.unread.update(f"score.{name}" for name in given[0].keys() - {"logit"})
+    return both
 
 
 def _texts_of(value: Any) -> list[Any] | None:
