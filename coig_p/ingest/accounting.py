@@ -208,8 +208,10 @@ class ImportReport:
             said.append(f"scores and comparisons rounded to 4 decimals: {self.rounded:,}")
         if self.unread:
             listed = ", ".join(f"{name} ({count:,})" for name, count in _most(self.ignored_fields))
-            one = next(iter(_most(self.ignored_fields)))[0].removeprefix("responses.")
-            said.append(f"fields that were not read: {listed}. --keep {one} keeps one in meta, --keep all every one")
+            rest = [name for name, _ in _most(self.ignored_fields) if not name.startswith(("scores.", "comparisons."))]
+            one = rest[0].removeprefix("responses.") if rest else ""
+            how = f". --keep {one} keeps one in meta, --keep all every one" if rest else ", and have no place"
+            said.append(f"fields that were not read: {listed}{how}")
         for name, found in self.unread.items():
             if self.domain_is_given and not found.numbers and 1 <= len(found.values) <= FEW_VALUES:
                 listed = ", ".join(sorted(found.values)[:5]) + ", ..." * (len(found.values) > 5)

@@ -180,11 +180,15 @@ class Shaped:
             the row has them, unchecked.
         names: where a value of `value` stands in the upstream row, for error messages.
         ignored: fields of the row that were not read.
+        inside: those of them that stand within its values -> what they hold.
+        dropped: fields within its values that were left out on purpose.
     """
 
     value: dict[str, Any]
     names: Mapping[str, str]
     ignored: Collection[str] = ()
+    inside: Mapping[str, Any] = field(default_factory=dict)
+    dropped: Collection[str] = ()
 
     def upstream(self, path: str) -> str:
         """The upstream name of a path such as responses[0].text."""
@@ -194,6 +198,45 @@ class Shaped:
         return path
 
 
+class Beside:
+    """Fields within a row's values, as messages.weight: what has no place there, and what belongs to the row.
+
+    Attributes:
+        values: path -> what stands there, wherever it does.
+        dropped: names under which some were left out on purpose.
+        tools: where a system prompt defines tools -> those.
+        keeps_all: nothing is lost, whatever it carries.
+    """
+
+    def __init__(self, config: FormConfig) -> None:
+        self.keep, self.drop, self.keeps_all = config.keep, config.drop, "all" in config.keep
+        self.values: dict[str, list[Any]] = {}
+        self.dropped: set[str] = set()
+        self.tools: dict[str, Any] = {}
+
+    def names(self, path: str) -> bool:
+        """Whether the user says what becomes of a field."""
+        plain = plain_path(path)
+        return plain in self.keep or plain in self.drop or plain.rpartition(".")[2] in self.drop
+
+    def add(self, path: str, value: Any) -> None:
+        """Take note of a field that was not read."""
+        plain = plain_path(path)
+        said = next((name for name in (plain, plain.rpartition(".")[2]) if name in self.drop), None)
+        if said is None:
+            self.values.setdefault(plain, []).append(value)
+        else:
+            self.dropped.add(said)
+
+
+def plain_path(path: str) -> str:
+    """A path without the numbers in it: what --keep and --drop call a field."""
+    return _AT.sub("", path)
+
+
+_AT = re.compile(r"\[\d+\]")
+
+
 class Fields:
     """A row's fields under our names, remembering which were read and as what.
 
@@ -201,7 +244,7 @@ class Fields:
         given: without the fields that are dropped on purpose.
         row: those of them that are filled: neither null nor empty.
         read: names of the row that were read.
-        unread: fields within the row's values that were not read, as `messages.weight`.
+        unread: fields within the row's values that were not read.
         names: for `Shaped`.
         textual: every value is text (CSV); what reads as a number is one.
     """
@@ -212,7 +255,7 @@ class Fields:
         self.row = {name: value for name, value in self.given.items() if (value or value == 0) and value == value}
         self.config, self.textual = config, textual
         self.read: set[str] = set()
-        self.unread: set[str] = set()
+        self.unread = Beside(config)
         self.names: dict[str, str] = {}
         self._known = known_names(tuple(self.row), tuple(config.fields.items()), tuple(config.survey.row_numbers))
 
@@ -306,7 +349,8 @@ class Fields:
                 f"or read them without it: --drop {name}",
             )
         self._refuse_placeholder(value)
-        return Shaped(value, self.names, sorted(rest | self.unread))
+        inside = {name: found[0] if len(found) == 1 else found for name, found in self.unread.values.items()}
+        return Shaped(value, self.names, sorted(rest | inside.keys()), inside, self.unread.dropped)
 
     def _refuse_placeholder(self, value: dict[str, Any]) -> None:
         """A prompt that points at an image which is not there says something else than the text alone."""

@@ -214,7 +214,8 @@ def _check_whole(
 def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collection[str]) -> None:
     """Say which names that were given stand in no row, and what became of ids."""
     asked = dict.fromkeys((*config.form.keep, *config.form.drop))
-    unknown = [name for name in asked if name != "all" and name not in columns_there]
+    told = {name for name in asked if report.kept[name] or report.kept[f"responses.{name}"] or report.dropped[name]}
+    unknown = [name for name in asked if name != "all" and name not in columns_there and name not in told]
     unknown = [name for name in unknown if not (name in config.form.drop and is_media(name))]  # of a placeholder
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from coig_p.schema import OVERALL, ROLES, SCORE_GRID, on_grid
@@ -17,6 +18,7 @@ OF_EQUAL_TEXTS = object()
 
 _LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+_NO_NUMBER = re.compile("NaN|Infinity")  # Python reads them in JSON, which does not know them
 _HALF_WIDTH = {0xFF01 + at: 0x21 + at for at in range(94)}  # ９ is 9; what else looks like a number is not one
 
 
@@ -156,6 +158,8 @@ def turns_at(value: Any, where: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
         raise Rejected(where, "not-a-list", f"{shown(value)} is not a list of turns")
     turns = [_turn(turn, f"{where}[{at}]") for at, turn in enumerate(value)]
+    if all(turn["role"] == "system" for turn in turns):
+        raise Rejected(where, "no-user-turn", "nobody asks anything: there is a system prompt alone")
     if turns[-1]["role"] == "assistant":
         raise Rejected(
             f"{where}[{len(turns) - 1}]",
@@ -208,15 +212,31 @@ def _call(call: Any, where: str) -> dict[str, Any]:
     if not isinstance(call, dict):
         raise Rejected(where, "not-an-object", f"{shown(call)} is not a call with a function")
     asked = call.get("function")
-    if isinstance(asked, dict) and not isinstance(asked.get("arguments", ""), str):
-        return call | {"function": asked | {"arguments": json_at(asked["arguments"], f"{where}.function.arguments")}}
-    return call
+    if not isinstance(asked, dict) or "arguments" not in asked:
+        return call
+    given = asked["arguments"]
+    arguments = None if given is None else arguments_at(given, f"{where}.function.arguments")
+    return call | {"function": asked | {"arguments": arguments}}
+
+
+def arguments_at(given: Any, where: str) -> str:
+    """The arguments of a call as JSON text. Text that is no JSON stays, since models write such.
+
+    Raises:
+        Rejected: they hold what JSON does not know, such as NaN.
+    """
+    if not isinstance(given, str):
+        return json_at(given, where) or "{}"
+    if _NO_NUMBER.search(given):
+        with suppress(ValueError, RecursionError):
+            json_at(json.loads(given), where)
+    return given
 
 
 def tools_at(value: Any, where: str = "tools") -> str | None:
     """Definitions of tools as JSON text, None where there is none."""
     found = _parsed(value, where)
-    if found is None or found == []:
+    if found in (None, [], {}):
         return None
     if not isinstance(found, list):
         raise Rejected(where, "not-a-list", f"{shown(value)} is not a list of tool definitions")

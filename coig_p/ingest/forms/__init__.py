@@ -35,6 +35,7 @@ from coig_p.ingest.forms.pairs import SWIFT, pairs
 from coig_p.ingest.forms.pairwise import find_layout, holds_answers, pairwise
 from coig_p.ingest.forms.sides import column_layout
 from coig_p.ingest.values import Rejected, shown
+from coig_p.store.conversations import CALLS
 
 FORMS: dict[str, Callable[[Fields], Shaped]] = {
     "nested": nested,
@@ -81,7 +82,7 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     sided = column_layout(tuple(row.kinds), frozenset(row.kinds), tuple(row.mapped.items())) is not None
     # Three of the five: one alone may be anybody's, and one may be missing.
     scored = sum(name in row.kinds for name in ATTRIBUTES) >= 3
-    answered = row("text") or conversation
+    answered = row("text") or conversation or CALLS in row.kinds
     alone = not (chosen or rejected)  # one answer of a pair is no row of one answer
     listed = row.kind("completions").startswith("list") and not (chosen and rejected)
     yield "nested", [("responses", row.kind("responses") in ("list", "list of dict"))]

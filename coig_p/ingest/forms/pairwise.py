@@ -11,7 +11,7 @@ from coig_p.ingest.forms.lists import find_list, has_companion, listed, put_prom
 from coig_p.ingest.forms.pairs import response_of
 from coig_p.ingest.forms.sides import SCORES, Layout, column_layout
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
-from coig_p.ingest.turns import Turn, common_start, conversation, split_answer
+from coig_p.ingest.turns import Turn, common_start, conversation, from_text, split_answer
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import (
     IN_LIST,
@@ -105,6 +105,7 @@ def _responses(row: Fields, value: dict[str, Any], layout: Layout) -> list[dict[
         row.read.add(query)
         sides = [_exchanged(asked_for, query, one, name) for name, one in zip(layout.texts, answered, strict=True)]
         return _split(row, value, layout.texts, sides, ())
+    given = [(from_text(one) or one) if isinstance(one, str) else one for one in given]
     if all(isinstance(one, (list, dict)) for one in given):
         sides = [
             _until(conversation(one, name, row.unread), row) for name, one in zip(layout.texts, given, strict=True)
@@ -378,7 +379,8 @@ def _logits(row: Fields) -> list[Any] | None:
     if not (isinstance(both, list) and len(both) == 2):
         return None
     row.read.add("score")
-    row.unread.update(f"score.{name}" for name in given[0].keys() - {"logit"})
+    for name in given[0].keys() - {"logit"}:
+        row.unread.add(f"score.{name}", given[0][name])
     return both
 
 
