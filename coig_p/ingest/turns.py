@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import ALIASES, Beside, empty, plain_path
+from coig_p.ingest.fields import ALIASES, Beside, empty, is_media, plain_path
 from coig_p.ingest.values import Rejected, arguments_at, shown
 from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
