@@ -32,7 +32,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "system": ("system", "system_prompt", "系统提示"),
     "tools": ("tools", "functions"),
     "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出", "model_response"),
-    "model": ("model", "model_name", "模型"),
+    "model": ("model", "model_name", "generator", "response_model", "response_source", "模型"),
     "sample": ("sample",),
     "judge": ("judge", "评委", "评审模型", "裁判"),
     "dimension": ("dimension", "维度"),
@@ -40,11 +40,20 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "rationale": ("rationale", "理由"),
     "chosen": (
         *("chosen", "chosen_response", "response_chosen", "chosen_answer", "answer_chosen", "chosen_output"),
-        *("output_chosen", "preferred_output", "pos_resp", "优选"),
+        *("output_chosen", "preferred_output", "preferred", "preferred_response", "accepted", "pos_resp", "优选"),
     ),
     "rejected": (
         *("rejected", "rejected_response", "rejected_messages", "response_rejected", "rejected_answer"),
-        *("answer_rejected", "rejected_output", "output_rejected", "non_preferred_output", "neg_resp", "劣选"),
+        *(
+            "answer_rejected",
+            "rejected_output",
+            "output_rejected",
+            "non_preferred_output",
+            "dispreferred",
+            "dispreferred_response",
+            "neg_resp",
+            "劣选",
+        ),
     ),
     **{
         f"{side}_score": tuple(

@@ -113,6 +113,8 @@ def texts_of(row: dict[str, Any]) -> tuple[str, list[str]]:
         ),
         ({"prompt": "问", "response_chosen": "好", "response_rejected": "坏"}, {}),
         ({"prompt": "问", "answer_chosen": "好", "answer_rejected": "坏"}, {}),
+        ({"prompt": "问", "preferred": "好", "dispreferred": "坏"}, {}),
+        ({"prompt": "问", "accepted": "好", "rejected": "坏"}, {}),
     ],
 )
 def test_fields_inside_objects_and_other_names(row: dict[str, Any], fields: dict[str, str], tmp_path: Path) -> None:
