@@ -31,15 +31,30 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "history": ("history", "历史"),
     "system": ("system", "system_prompt", "系统提示"),
     "tools": ("tools", "functions"),
-    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出"),
-    "model": ("model", "model_name", "模型"),
+    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出", "model_response"),
+    "model": ("model", "model_name", "generator", "response_model", "response_source", "模型"),
     "sample": ("sample",),
     "judge": ("judge", "评委", "评审模型", "裁判"),
     "dimension": ("dimension", "维度"),
     "score": ("score", "rating", "分数", "得分", "评分"),
     "rationale": ("rationale", "理由"),
-    "chosen": ("chosen", "chosen_response", "pos_resp", "优选"),
-    "rejected": ("rejected", "rejected_response", "rejected_messages", "neg_resp", "劣选"),
+    "chosen": (
+        *("chosen", "chosen_response", "response_chosen", "chosen_answer", "answer_chosen", "chosen_output"),
+        *("output_chosen", "preferred_output", "preferred", "preferred_response", "accepted", "pos_resp", "优选"),
+    ),
+    "rejected": (
+        *("rejected", "rejected_response", "rejected_messages", "response_rejected", "rejected_answer"),
+        *(
+            "answer_rejected",
+            "rejected_output",
+            "output_rejected",
+            "non_preferred_output",
+            "dispreferred",
+            "dispreferred_response",
+            "neg_resp",
+            "劣选",
+        ),
+    ),
     **{
         f"{side}_score": tuple(
             name
@@ -49,7 +64,14 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         for side in ("chosen", "rejected")
     },
     **{
-        f"{side}_model": (f"{side}_model", f"model_{side}", f"{side}-model", f"{side}_model_name")
+        f"{side}_model": (
+            f"{side}_model",
+            f"model_{side}",
+            f"{side}-model",
+            f"{side}_model_name",
+            f"{side}_source",
+            f"{side}_policy",
+        )
         for side in ("chosen", "rejected")
     },
     "label": ("label", "kto_tag"),
@@ -70,10 +92,36 @@ MAPPABLE: tuple[str, ...] = (
 )
 """Our names that `--map` takes."""
 
-NO_PLACE = frozenset(
-    ("image", "images", "image_url", "image_urls", "image_path", "rejected_images", "图片", "图像", "pixel_values")
-) | {"audio", "audios", "input_audio", "音频", "video", "videos", "视频"}
-"""Fields that carry meaning and have no place in a store: a row that has one is refused."""
+_MEDIA = frozenset(
+    (
+        *("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos"),
+        *("screenshot", "screenshots", "pixel", "audio", "audios", "video", "videos"),
+    )
+)
+_CHINESE_MEDIA = re.compile("图片|图像|照片|截图|音频|语音|视频")
+_WORDS = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
+_PLACEHOLDER = re.compile(r"<\|?image(?:[ _]?\d+)?\|?>|^\s*<\|?(?:img|video|audio)(?:[ _]?\d+)?\|?>", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def is_media(name: str) -> bool:
+    """Whether a field by this name holds an image, a sound or a film, or says where one is.
+
+    Such a field carries meaning and has no place in a store: a row that has one is refused.
+    """
+    words = {word.lower() for word in _WORDS.findall(name)}
+    plain = re.fullmatch(r"medias?|(?:media|medium)[ _-]?(?:path|file|url|id|type|content|data)s?", name.lower())
+    return not _MEDIA.isdisjoint(words) or plain is not None or _CHINESE_MEDIA.search(name) is not None
+
+
+def placeholder(text: Any) -> str | None:
+    """What in a prompt stands for an image, a sound or a film; HTML's tags, unless it begins with one, are text."""
+    found = _PLACEHOLDER.search(text) if isinstance(text, str) and "<" in text else None
+    return found and found[0].strip()
+
+
+SEQUENCES = ("responses", "answers", "completions", "generations", "candidates", "outputs", "summaries", "annotations")
+"""Fields of several answers, or of what is said of them, that may be one object of lists."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +156,7 @@ class FormConfig:
         score_columns: judge -> the column that holds its scores, where each judge has one.
         keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
             are not lost.
+        round_scores: scores and verdicts with more than 4 decimals are rounded, and not refused.
         survey: what is known of the import as a whole; without it a row is read by itself.
     """
 
@@ -118,6 +167,7 @@ class FormConfig:
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
     keep: Collection[str] = ()
+    round_scores: bool = False
     survey: Survey = field(default_factory=Survey)
 
     def __post_init__(self) -> None:
@@ -209,6 +259,7 @@ class Fields:
     """
 
     def __init__(self, row: Mapping[str, Any], config: FormConfig, textual: bool = False) -> None:
+        row = unfolded(row, config)
         self.given = {name: value for name, value in row.items() if name not in config.drop} if config.drop else row
         self.row = {name: value for name, value in self.given.items() if (value or value == 0) and value == value}
         self.config, self.textual = config, textual
@@ -297,7 +348,7 @@ class Fields:
             Rejected: what was not read carries meaning and has no place.
         """
         rest = self.row.keys() - self.read
-        lost = rest & NO_PLACE
+        lost = {name for name in rest if is_media(name) and self.row[name] not in (0, 1)}  # has_image: false
         if lost and "all" not in self.config.keep and (lost := lost - set(self.config.keep)):
             name = min(lost)
             raise Rejected(
@@ -306,8 +357,22 @@ class Fields:
                 f"a store holds text alone, and without {name} the row says something else: leave such rows out, "
                 f"or read them without it: --drop {name}",
             )
+        self._refuse_placeholder(value)
         inside = {name: found[0] if len(found) == 1 else found for name, found in self.unread.values.items()}
         return Shaped(value, self.names, sorted(rest | inside.keys()), inside, self.unread.dropped)
+
+    def _refuse_placeholder(self, value: dict[str, Any]) -> None:
+        """A prompt that points at an image which is not there says something else than the text alone."""
+        texts = [value.get("query"), *(turn.get("content") for turn in value.get("messages") or ())]
+        found = next((one for one in map(placeholder, texts) if one), None)
+        if found is None or any(is_media(name) for name in (*self.config.keep, *self.config.drop)):
+            return
+        raise Rejected(
+            self.names.get("query", "query"),
+            "no-place",
+            f"{found} stands for what a store cannot hold: leave such rows out, or pass --drop image to read the "
+            "prompts as they are",
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -329,12 +394,22 @@ def known_names(
                 if ours == "query_id" and name in numbering:
                     continue
                 found.setdefault(ours, []).append(name)
+    if found.keys().isdisjoint(_PROMPTS) and "query" not in dict(mapped):
+        # Names that may also be something else, a user's for instance: a prompt where nothing else is one.
+        less_usual = [name for name in row if name.strip().lower() in _PERHAPS_PROMPTS and name not in taken]
+        less_usual = [name for name in less_usual if name != "user" or found.keys().isdisjoint(("chosen", "rejected"))]
+        if len(less_usual) == 1:
+            found["query"] = less_usual
     for ours, theirs in mapped:
         found.pop(ours, None)
         if theirs in row:
             found[ours] = [theirs]
     # Sorting is stable: of two spellings of one name the row's first comes first.
     return {ours: tuple(sorted(names, key=lambda name: _rank(ours, name))) for ours, names in found.items()}
+
+
+_PROMPTS = ("query", "messages", "context", "history", "input")
+_PERHAPS_PROMPTS = ("question_body", "user_prompt", "user_input", "user_query", "user_message", "user", "用户输入")
 
 
 def _rank(ours: str, name: str) -> int:
@@ -361,6 +436,38 @@ def mean_score(value: Any) -> Any:
     if isinstance(found, float) and math.isfinite(found) and abs(found) < 2**53:
         return round(found * SCORE_GRID) / SCORE_GRID
     return found
+
+
+def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:
+    """A row whose parts inside objects are columns of their own, where they are known or named.
+
+    Those are: sequences as `datasets` stores them; the parts of OpenAI's `input`; and what --map or
+    --score-column names as a path, `question.full_text`.
+    """
+    more = {name: from_columns(row[name]) for name in SEQUENCES if type(row.get(name)) is dict}
+    asked = row.get("input")
+    if type(asked) is dict and type(asked.get("messages")) is list and "messages" not in row:
+        row = {name: value for name, value in row.items() if name != "input"}
+        more |= {name if name in ("messages", "tools") else f"input.{name}": part for name, part in asked.items()}
+    if config.fields or config.score_columns:
+        for path in (*config.fields.values(), *config.score_columns.values()):
+            if path not in row and (found := _at(row, path.split("."))) is not None:
+                more[path] = found
+    return {**row, **more} if more else row
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def from_columns(given: Any) -> Any:
+    """A list of objects where one object of equally long lists stands for it, as `datasets` stores sequences."""
+    columns = list(given.values()) if type(given) is dict else []
+    if not columns or not all(type(one) is list for one in columns) or len({len(one) for one in columns}) != 1:
+        return given
+    return [dict(zip(given, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def empty(value: Any) -> bool:

@@ -25,19 +25,23 @@ from coig_p.ingest.accounting import (
 )
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
+from coig_p.ingest.fields import is_media
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.rest import Rest
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.values import (
+    OF_EQUAL_TEXTS,
     Rejected,
     answer_at,
     comparison_at,
     extra_at,
     identity_of,
     is_missing,
+    is_off_grid,
     json_at,
+    judge_at,
     number_at,
     optional_text,
     query_id_at,
@@ -186,7 +190,7 @@ class Intake:
             raise Rejected("responses", "not-a-list", "not a list of responses")
         if not isinstance(value.get("comparisons", []), (list, type(None))):
             raise Rejected("comparisons", "not-a-list", "not a list of comparisons")
-        if messages and messages[-1]["content"]:
+        if messages and messages[-1]["content"] and messages[-1]["role"] != "tool":  # an answer may repeat a tool's
             for at, response in enumerate(value["responses"]):
                 if isinstance(response, dict) and response.get("text") == messages[-1]["content"]:
                     said = "the conversation's last turn is this very response"
@@ -268,6 +272,10 @@ class Intake:
         if not isinstance(value.get("scores", []), (list, type(None))):
             raise Rejected(f"{where}.scores", "not-a-list", "not a list of scores")
         unread = self.rest.unread_in("responses.", value)
+        lost = [name for name in unread if is_media(name) and not self.rest.keeps_in("responses.", name)]
+        if lost:
+            said = f"a store holds text alone: leave such answers out, or read them without it: --drop {lost[0]}"
+            raise Rejected(f"{where}.{lost[0]}", "no-place", said)
         own = {name: value[name] for name in unread if self.rest.keeps_in("responses.", name)}
         for name, given in own.items():
             json_at(given, f"{where}.{name}")
@@ -300,9 +308,11 @@ class Intake:
     def _score(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
-        judge = text_at(value, "judge", where)
+        judge = judge_at(value, where)
         dimension = OVERALL if value.get("dimension") is None else text_at(value, "dimension", where)
-        score = number_at(value, "score", where)
+        rounding = self.config.form.round_scores
+        score = number_at(value, "score", where, rounding=rounding)
+        self.report.rounded += rounding and is_off_grid(value["score"])
         self.report.saw_scores(score, score)
         low, high = self.score_range
         if not low <= score <= high:
@@ -320,11 +330,18 @@ class Intake:
             return None
         kept = []
         for at, value in enumerate(values):
+            if value is OF_EQUAL_TEXTS:
+                self.report.equal_texts += 1
+                self.report.counts["comparisons"]["merged"] += 1
+                continue
             if is_missing_comparison(value):
                 self.report.missing_scores += 1
                 continue
             try:
-                kept.append(comparison_at(value, f"comparisons[{at}]", len(row.value["responses"]), kept_as))
+                rounding, number = self.config.form.round_scores, len(row.value["responses"])
+                kept.append(comparison_at(value, f"comparisons[{at}]", number, kept_as, rounding=rounding))
+                if rounding:
+                    self.report.rounded += any(is_off_grid(value[name]) for name in ("first_score", "second_score"))
                 self.rest.count_in("comparisons.", value)
             except Rejected as rejected:
                 self._reject(row, rejected, "comparison", value, {"comparisons": 1})

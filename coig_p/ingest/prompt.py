@@ -11,7 +11,18 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from coig_p.ingest.fields import Fields, plain_path
-from coig_p.ingest.turns import Turn, conversation, from_text, from_transcript, history, plain, said, tools
+from coig_p.ingest.turns import (
+    EXTRA_ID,
+    Turn,
+    conversation,
+    from_extra_ids,
+    from_text,
+    from_transcript,
+    history,
+    plain,
+    said,
+    tools,
+)
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import transcript
 
@@ -47,8 +58,8 @@ def put_query(row: Fields, value: dict[str, Any], answers: Sequence[Turn] = (), 
             return
         if isinstance(given, str) and (
             not transcripts
-            or given[0] not in _MAY_BE_MORE
-            or (from_transcript(given) is None and from_text(given) is None)
+            or (given[0] not in _MAY_BE_MORE and EXTRA_ID not in given)
+            or (from_transcript(given) is None and from_text(given) is None and from_extra_ids(given) is None)
         ):
             row.read.add(name)
             value["query"] = given
@@ -101,8 +112,8 @@ def _turns_of(row: Fields, name: str, transcripts: bool) -> list[Turn]:
 
 
 def _as_turns(text: str, row: Fields, name: str) -> list[Turn] | None:
-    """The turns of a text that is an HH transcript, or messages written as text."""
-    turns = from_transcript(text)
+    """The turns of a text that is an HH transcript or HelpSteer2's, or messages written as text."""
+    turns = from_extra_ids(text) or from_transcript(text)
     if turns is not None:
         return turns
     listed = from_text(text)

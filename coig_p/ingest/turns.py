@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import ALIASES, NO_PLACE, Beside, empty, plain_path
+from coig_p.ingest.fields import ALIASES, Beside, empty, is_media, plain_path
 from coig_p.ingest.values import Rejected, arguments_at, shown
 from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
@@ -209,6 +209,20 @@ def from_transcript(text: str, *, answered: bool = False) -> list[Turn] | None:
     if turns[-1]["content"] or (answered and turns[-1]["role"] == "assistant"):
         return turns
     return turns[:-1] if turns[-1]["role"] == "assistant" else None
+
+
+_EXTRA_ID = re.compile(r"\s*<extra_id_1>(Assistant|User)\n")
+EXTRA_ID = "<extra_id_1>"
+
+
+def from_extra_ids(text: str) -> list[Turn] | None:
+    """The turns of a prompt as HelpSteer2 has it, "... <extra_id_1>Assistant\\n...<extra_id_1>User\\n..."."""
+    first, *rest = _EXTRA_ID.split(text) if EXTRA_ID in text else [text]
+    if not rest or rest[::2] != ["Assistant", "User"] * (len(rest) // 4):
+        return None
+    roles = ["user", *("assistant" if name == "Assistant" else "user" for name in rest[::2])]
+    turns = [said(role, content.strip()) for role, content in zip(roles, [first, *rest[1::2]], strict=True)]
+    return turns if all(turn["content"] for turn in turns) else None
 
 
 def from_text(text: str) -> list[Any] | None:
@@ -442,7 +456,7 @@ def _leave(name: str, value: Any, where: str, path: str, unread: Beside | None) 
     Args:
         where: it stands, for messages; `path` is what --keep and --drop call it.
     """
-    lost = name in NO_PLACE or name in ALIASES["tools"]
+    lost = (is_media(name) and value not in (0, 1)) or name in ALIASES["tools"]
     if lost and (unread is None or not (unread.names(path) or unread.keeps_all)):
         why = "tools belong to the row, or to its system prompt" if name in ALIASES["tools"] else _TEXT_ALONE
         raise Rejected(where, "no-place", f"{why}: leave out such rows, or the field with --drop {plain_path(path)}")

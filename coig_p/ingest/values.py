@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from coig_p.schema import OVERALL, ROLES, on_grid
+from coig_p.schema import OVERALL, ROLES, SCORE_GRID, on_grid
 from coig_p.store.conversations import ANSWER_FIELDS, CALLS, MESSAGE_FIELDS, transcript
+
+OF_EQUAL_TEXTS = object()
+"""Among comparisons: one of a text with itself, which says nothing."""
 
 _LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
@@ -44,6 +47,12 @@ def text_at(value: Mapping[str, Any], name: str, where: str = "") -> str:
     return storable(text, path)
 
 
+def judge_at(value: Mapping[str, Any], where: str) -> str:
+    """The judge's name; a whole number is one too."""
+    given = value.get("judge")
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else text_at(value, "judge", where)
+
+
 def storable(text: str, path: str) -> str:
     """The same text; what UTF-8 cannot hold is refused."""
     try:
@@ -61,8 +70,8 @@ def optional_text(value: Mapping[str, Any], name: str, where: str = "") -> str |
     return None if given is None or (isinstance(given, str) and not given.strip()) else text_at(value, name, where)
 
 
-def number_at(value: Mapping[str, Any], name: str, where: str) -> float:
-    """The number at `name`: finite and on the grid. JSON's true is no number; text that reads as one is."""
+def number_at(value: Mapping[str, Any], name: str, where: str, *, rounding: bool = False) -> float:
+    """The number at `name`: finite and on the grid, or rounded to it. Text that reads as one is; true is not."""
     path = f"{where}.{name}"
     if name not in value:
         raise Rejected(path, "missing", "missing")
@@ -77,9 +86,22 @@ def number_at(value: Mapping[str, Any], name: str, where: str) -> float:
         raise Rejected(path, "out-of-range", f"{shown(given)} is too large") from None
     if not math.isfinite(number):
         raise Rejected(path, "not-a-number", f"{number} is not a number")
+    if rounding:
+        number = on_the_grid(number)
     if not on_grid(number):
-        raise Rejected(path, "off-grid", f"{shown(given)} has more than 4 decimals")
+        raise Rejected(path, "off-grid", f"{shown(given)} has more than 4 decimals: pass --round to round it")
     return number + 0.0  # not -0.0
+
+
+def on_the_grid(number: float) -> float:
+    """The nearest number of at most 4 decimals."""
+    return round(number * SCORE_GRID) / SCORE_GRID if abs(number) < 2**53 / SCORE_GRID else number
+
+
+def is_off_grid(given: Any) -> bool:
+    """Whether a value is a number of more than 4 decimals, also as text."""
+    number = as_number(given) if isinstance(given, str) else given
+    return isinstance(number, float) and math.isfinite(number) and not on_grid(number)
 
 
 def as_number(text: str) -> float | None:
@@ -98,7 +120,9 @@ def is_missing(value: Any) -> bool:
     )
 
 
-def comparison_at(value: Any, where: str, responses: int, kept_as: Mapping[int, int]) -> dict[str, Any]:
+def comparison_at(
+    value: Any, where: str, responses: int, kept_as: Mapping[int, int], *, rounding: bool = False
+) -> dict[str, Any]:
     """A comparison of two kept responses of a row, given by their old places."""
     if not isinstance(value, dict):
         raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
@@ -117,10 +141,10 @@ def comparison_at(value: Any, where: str, responses: int, kept_as: Mapping[int, 
     return {
         "first": places[0],
         "second": places[1],
-        "judge": text_at(value, "judge", where),
+        "judge": judge_at(value, where),
         "dimension": OVERALL if value.get("dimension") is None else text_at(value, "dimension", where),
-        "first_score": number_at(value, "first_score", where),
-        "second_score": number_at(value, "second_score", where),
+        "first_score": number_at(value, "first_score", where, rounding=rounding),
+        "second_score": number_at(value, "second_score", where, rounding=rounding),
         "rationale": optional_text(value, "rationale", where),
     }
 

@@ -56,6 +56,7 @@ VERDICT_COLUMNS = (
     "preferred_answer",
     "verdict",
     "human_winner",
+    "更好",
     "胜者",
     "胜方",
     "获胜方",
@@ -79,6 +80,12 @@ PERHAPS_VERDICT_COLUMNS = (
 )
 """Columns that say who won where no other does. safer_response_id is here since its answer is another question's."""
 
+LOSER_COLUMNS = (
+    *("rejected", "loser", "worse", "worse_response", "worse_answer", "worse_response_id", "worse_id", "worse_output"),
+    *("dispreferred", "败者", "败方", "劣选", "更差"),
+)
+"""Columns that name the one who lost."""
+
 SIGNED_COLUMNS = ("overall_preference", "preference_strength")
 """Columns of -3 to 3 in which a negative number is for the first (HelpSteer2 and 3)."""
 
@@ -101,7 +108,7 @@ _JUDGES = re.compile(
 )
 _TIE = re.compile(
     r"tied?|ties|draw|(?:the)?same|equals?|equally(?:good|bad)|similar|nodifference|neither|"
-    r"both(?:are)?(?:equal|good|bad)?|tie(?:both)?(?:good|bad)|"
+    r"both(?:are)?(?:equal|good|bad)?|tie(?:both)?(?:good|bad)|tieinconsistent|"
     r"平局?|平手|打平|和局|(?:一样|同样)(?:好|差)?|相同|相等|差不多|(?:两者|两个)?都(?:很)?(?:好|不好|差|不行)|"
     r"不分(?:上下|胜负|高下)|不相上下|无差别"
 )
@@ -133,10 +140,14 @@ class Sides:
     Attributes:
         names: how the row's columns tell them apart, one of SIDES.
         models: who answered, where the row says so.
+        columns: what the row calls the fields of the two answers.
+        texts: the answers.
     """
 
     names: tuple[str, str]
     models: tuple[Any, Any] = (None, None)
+    columns: tuple[str, str] = ("", "")
+    texts: tuple[Any, Any] = (None, None)
 
 
 def number_in(value: Any) -> float | None:
@@ -171,6 +182,8 @@ def verdict_of(
     found: Collection[float] | None = None,
     values: Mapping[str, str] | None = None,
     beside: Collection[str] = (),
+    *,
+    rounding: bool = False,
 ) -> Verdict:
     """What a value of a column says.
 
@@ -178,6 +191,7 @@ def verdict_of(
         found: every number that the column holds in the import; the value alone where that is not known.
         values: what the user says of the coding, see `FormConfig.values`.
         beside: the row's other fields.
+        rounding: a number off the grid is rounded by who takes it.
 
     Raises:
         Rejected: it says nothing, or nothing certain.
@@ -188,25 +202,43 @@ def verdict_of(
         return said
     number = number_in(value)
     if number is not None:
-        if not on_grid(number):
-            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: round the column")
+        if not on_grid(number) and not rounding:
+            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: pass --round to round it")
         found = frozenset(found or ()) | {number}
         left = frozenset(one for one in found if _said(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
         if read is None:
             raise Rejected(column, "bad-winner", _unsure(column, number, found, left, values))
         return read
-    read = _worded(value, sides) if isinstance(value, str) else None
-    if read is None:
-        first, second = sides.names
-        way = "first=true,second=false" if isinstance(value, bool) else f"tie={_cell(value)}"
+    readings = _worded(value, sides) if isinstance(value, str) else set()
+    if len(readings) > 1:
         raise Rejected(
             column,
             "bad-winner",
-            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say what it means, for instance with "
-            f"--values {way}, or leave the column out with --drop {column}",
+            f"{shown(value)} is one side by its name and the other by its model or its text: say which it means with "
+            f"--values first={_cell(value)} or --values second={_cell(value)}, or leave out the models with --drop",
         )
-    return read
+    if not readings:
+        first, second = sides.names
+        if isinstance(value, str) and value.strip() in sides.models:
+            raise Rejected(
+                column,
+                "bad-winner",
+                f"{shown(value)} is the model of both sides: leave such rows out, or the column with --drop {column}",
+            )
+        cell = _cell(value)
+        way = (
+            "--values first=true,second=false or --values first=false,second=true"
+            if isinstance(value, bool)
+            else f"--values first={cell}, --values second={cell} or --values tie={cell}"
+        )
+        raise Rejected(
+            column,
+            "bad-winner",
+            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say which it means with {way}, "
+            f"or leave the column out with --drop {column}",
+        )
+    return readings.pop()
 
 
 def _said(value: Any, values: Mapping[str, str]) -> Verdict | None:
@@ -259,10 +291,12 @@ def _coded(
         return {0.0: FIRST, 1.0: SECOND, 0.5: TIE}[number] if found <= {0, 0.5, 1} else None
     if sides.names == IN_LIST and 0 in found and found <= {0, 0.5, 1}:
         return {0.0: FIRST, 1.0: SECOND}.get(number, TIE)
-    if column.endswith("_id") and found == {0, 1} and sides.names != ("1", "2"):
+    # Where chosen stands alone, 1 may also say that the one answer is chosen.
+    by_place = column.endswith("_id") or (column in ("chosen", "rejected") and {"chosen", "rejected"} <= set(beside))
+    if by_place and found == {0, 1} and sides.names != ("1", "2"):
         return FIRST if number == 0 else SECOND
     if all(1 <= one <= 2 for one in found) and min(found) < 1.5 < max(found):
-        return _grid(2 - number), _grid(number - 1)
+        return (_grid(2 - number), _grid(number - 1)) if on_grid(number) else (2 - number, number - 1)
     return None
 
 
@@ -279,7 +313,9 @@ def _unsure(
     listed = ", ".join(f"{one:g}" for one in ordered[:8]) + (", ..." if len(ordered) > 8 else "")
     if "first" in values or "second" in values:
         return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it"
-    if min(ordered) < 0:
+    if column in SIGNED_COLUMNS:
+        ways = ["first=negative,second=positive"]  # what these two always mean; it is told once nothing else fits
+    elif min(ordered) < 0:
         ways = ["first=negative,second=positive", "first=positive,second=negative"]
         ways += ["first=0,second=1,tie=-1"] if left == {-1, 0, 1} else []
     elif left <= {0, 1} and 0 in left:
@@ -300,16 +336,22 @@ def _unsure(
     )
 
 
-def _worded(text: str, sides: Sides) -> Verdict | None:
-    """What a word says: a side by its name or by its model's, or a tie."""
-    by_model = None
-    one, other = sides.models
-    if isinstance(one, str) and isinstance(other, str) and one.strip() != other.strip():
-        by_model = {one.strip(): FIRST, other.strip(): SECOND}.get(text.strip())
-    by_name = _named(text, sides.names)
-    if by_model and by_name and by_model != by_name:
-        return None  # a model that is called b stands on side a
-    return by_model or by_name
+def _worded(text: str, sides: Sides) -> set[Verdict]:
+    """What a word says: a side by its name, its model's or its column's, or by its very answer; or a tie.
+
+    More than one where a model that is called b stands on side a.
+    """
+    read = {_named(text, sides.names)}
+    for words in (sides.models, sides.columns, sides.texts):
+        one, other = (word.strip() if isinstance(word, str) else None for word in words)
+        if one and other and one != other:
+            read.add({one: FIRST, other: SECOND}.get(text.strip()))
+    return {verdict for verdict in read if verdict is not None}
+
+
+def is_verdict(text: str) -> bool:
+    """Whether a word names one of two sides, however they are called, or a tie."""
+    return any(_named(text, names) is not None for names in SIDES)
 
 
 @lru_cache(maxsize=4096)

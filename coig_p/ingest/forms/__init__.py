@@ -23,16 +23,16 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
-from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Shaped, empty, known_names
+from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Shaped, empty, known_names, unfolded
 from coig_p.ingest.forms import attributes as helpsteer
 from coig_p.ingest.forms import kto as labelled
 from coig_p.ingest.forms.attributes import ATTRIBUTES, attributes
 from coig_p.ingest.forms.flat import flat
 from coig_p.ingest.forms.kto import kto
-from coig_p.ingest.forms.lists import LISTS, best_first, form_of, ranked, rated, ultrafeedback
+from coig_p.ingest.forms.lists import LISTS, annotated, best_first, form_of, ranked, rated, ultrafeedback
 from coig_p.ingest.forms.nested import nested
 from coig_p.ingest.forms.pairs import SWIFT, pairs
-from coig_p.ingest.forms.pairwise import find_layout, pairwise
+from coig_p.ingest.forms.pairwise import find_layout, holds_answers, pairwise
 from coig_p.ingest.forms.sides import column_layout
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import CALLS
@@ -84,12 +84,20 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     scored = sum(name in row.kinds for name in ATTRIBUTES) >= 3
     answered = row("text") or conversation or CALLS in row.kinds
     alone = not (chosen or rejected)  # one answer of a pair is no row of one answer
+    listed = row.kind("completions").startswith("list") and not (chosen and rejected)
     yield "nested", [("responses", row.kind("responses") in ("list", "list of dict"))]
-    yield "ultrafeedback", [("completions", row.kind("completions").startswith("list"))]
+    yield "ultrafeedback", [("completions", row.kind("completions") == "list of dict" or listed)]
     yield "pairs", [("rejected", rejected), ("chosen", chosen or beside), ("a prompt", whole)]
     yield "pairwise", [("response_a and response_b", sided)]
     yield "attributes", [(" and ".join(ATTRIBUTES), scored), ("text", answered), ("a prompt", asked)]
-    yield "kto", [("label", row("label") and not row("score") and alone), ("text", answered), ("a prompt", asked)]
+    yield (
+        "kto",
+        [
+            ("label", row("label") and ("label" in row.mapped or not row("score")) and alone),
+            ("text", answered),
+            ("a prompt", asked),
+        ],
+    )
     yield "flat", [("text", answered and alone), ("a prompt", asked)]
 
 
@@ -116,6 +124,12 @@ def _is_keyed(row: _Seen, columns: tuple[str, ...]) -> bool:
     return row("text") and row.kinds.keys() <= known.union(columns)
 
 
+@lru_cache(maxsize=4096)
+def _is_sided(kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...]) -> bool:
+    names = tuple(name for name, _ in kinds)
+    return column_layout(names, frozenset(names), mapped) is not None
+
+
 def detect(row: Mapping[str, Any], config: FormConfig) -> str:
     """The form of a row, NO_FORM where none fits; rows of the same fields and kinds are looked at once.
 
@@ -126,11 +140,13 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
         if config.form not in FORMS:
             raise UnknownNameError("format", config.form, ["auto", *FORMS])
         return config.form
+    row = unfolded(row, config)
     if not _is_ours(row) and any(type(row.get(name)) is list for name in (*LISTS, *config.fields.values())):
         fields = Fields(row, config)
         listed = form_of(fields)
         if listed is not None:
-            return "pairwise" if listed == "rated" and find_layout(fields) else listed
+            unsaid = listed in ("rated", "ultrafeedback") and not annotated(fields)
+            return "pairwise" if unsaid and find_layout(fields) else listed
     drop = config.drop
     kinds = tuple(
         [
@@ -143,6 +159,8 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
     form = _detected(kinds, mapped, columns)
     if row.get("responses") == [] and form in (NO_FORM, "flat") and all(empty(row.get(one)) for one in ALIASES["text"]):
         return "nested"  # a query that nobody answered yet
+    if form == "pairs" and _is_sided(kinds, mapped) and not holds_answers(Fields(row, config)):
+        return "pairwise"
     if form != NO_FORM:
         return form
     scores = {*ALIASES["score"], *columns, config.fields.get("score")}
@@ -188,7 +206,8 @@ def _nearest(row: Fields) -> Rejected:
     have = f"the row has {shown_names(row.row)}" if row.row else "the row has no filled field"
     if not best[1]:
         return Rejected("", "no-form", f"no known shape: {have}. Name the shape with --format, or fields with --map")
-    lack = " and ".join(best[2])
+    empties = {name for name in best[2] if any(theirs in row.given for theirs in ALIASES.get(name, (name,)))}
+    lack = " and ".join(f"{name} (there, but empty)" if name in empties else name for name in best[2])
     return Rejected(
         "",
         "no-form",

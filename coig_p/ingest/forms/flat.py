@@ -21,6 +21,7 @@ def flat(row: Fields) -> Shaped:
     if row.has("sample"):
         row.put(response, "sample", "sample", "responses[0].sample")
     row.put(response, "model", "model", "responses[0].model")
+    _refuse_two_labels(row)
     response["scores"] = scores_of(row, "responses[0]")
     value["responses"] = [response]
     asks = "query" in value or "messages" in value
@@ -42,6 +43,24 @@ def _check_no_answer(row: Fields) -> None:
                 f"{shown(given)} may be the answer that is scored, and no field of a known name holds one: pass "
                 f"--map text={name} if it is, or --drop {name} where the answer stands in another row",
             )
+
+
+def _refuse_two_labels(row: Fields) -> None:
+    """A label, good or bad, beside a score: they may say different things, and which one is meant is not said."""
+    config = row.config
+    if not (row.has("label") and row.has("score")) or row.is_export("kto") or row.is_export("sft"):
+        return
+    label, score = row.name("label"), row.name("score")
+    if "score" in config.fields or config.score_columns or label in config.keep or "all" in config.keep:
+        return
+    given = row.row[label].strip().lower() if isinstance(row.row[label], str) else row.row[label]
+    if given in (True, False, 1, 0, -1, "true", "false", "1", "0", "-1"):
+        raise Rejected(
+            label,
+            "ambiguous",
+            f"{label} says good or bad, and {score} how good: read the labels with --drop {score}, or the scores with "
+            f"--drop {label}",
+        )
 
 
 def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> None:

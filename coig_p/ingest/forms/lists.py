@@ -7,6 +7,7 @@ is better.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -41,11 +42,17 @@ _ONE_TEXT = frozenset(LISTS[LISTS.index("response") :])
 """Those of them that usually hold one answer; a list of turns there is one too."""
 
 _TEXTS = ("text", "response", "answer", "content", "completion", "output", "generation", "回答", "value")
-_MODELS = ("model", "model_name", "model_names", "models", "policy", "模型")
+_MODELS = (
+    *("model", "model_name", "model_names", "models", "generation_models", "generation_model", "generators"),
+    *("generator", "policy", "policies", "模型"),
+)
 _RANKS = ("rank", "ranks", "排名", "名次")
 _RATINGS = ("rating", "ratings", "score", "scores", "rewards", "评分", "分数", "得分")
 _REWARDS = ("reward",)  # of a model: on no scale that is known, so it only must not contradict ranks
 _RATIONALES = ("rationale", "rationales", "理由")
+ANNOTATIONS = "annotations"
+"""What is said of each answer, an object each, where it stands beside them."""
+
 _OURS = {"model": _MODELS, "rank": _RANKS, "ratings": _RATINGS, "score": _RATINGS, "rationale": _RATIONALES}
 
 
@@ -71,20 +78,67 @@ class Listed(NamedTuple):
 def form_of(row: Fields) -> str | None:
     """Which form reads the row's list of answers; None where it has none, or another form's."""
     name = find_list(row)
-    if name is None or (row.has("chosen") and row.has("rejected")):
+    if name is None:
         return None
     entries = row.row[name]
-    if any(isinstance(one, dict) and "annotations" in one for one in entries):
+    if row.has("chosen") and row.has("rejected") and not names_answers(row, name):
+        return None
+    if annotated(row):
         return "ultrafeedback"
     if has_companion(row, name, "rank"):
         return "ranked"
-    if name == "responses" and any(isinstance(one, dict) and ("text" in one or "scores" in one) for one in entries):
+    objects = [one for one in entries if isinstance(one, dict)] if name == "responses" else []
+    mapped = not row.config.fields.keys().isdisjoint(("ratings", "score"))
+    if not mapped and any("scores" in one for one in objects):
         return "nested"
     if has_companion(row, name, "ratings"):
         return "rated"
+    if any("text" in one or "scores" in one for one in objects):
+        return "nested"
+    if len(entries) > 2 and names_answers(row, name):
+        return "ranked"
     if isinstance(entries[0], dict):
         return "ultrafeedback" if name == "completions" else "rated"
     return None if name in _ONE_TEXT else "rated"
+
+
+def annotated(row: Fields) -> bool:
+    """Whether the answers have annotations in them."""
+    name = find_list(row)
+    return name is not None and any(isinstance(one, dict) and "annotations" in one for one in row.row[name])
+
+
+def names_answers(row: Fields, name: str) -> bool:
+    """Whether chosen or rejected say which entry of a list of answers is meant, and are not the answers.
+
+    A number is a place; a word is a place or a model, where no answer is that very word.
+    """
+    texts = [one.get(_text_key(one)) if isinstance(one, dict) else one for one in row.row[name]]
+    known = {text.strip() for text in texts if isinstance(text, str)}
+    models = {one for one in _models(row, name) if isinstance(one, str)}
+    for side in ("chosen", "rejected"):
+        for given in (row.row[field] for field in row.all(side)[:1]):
+            if isinstance(given, (list, dict)):
+                return False
+            if not isinstance(given, str):
+                return True
+            if given.strip() not in known and (given.strip() in models or re.fullmatch(_LABEL, given.strip())):
+                return True
+    return False
+
+
+_LABEL = re.compile(
+    r"[+-]?\d+(\.0*)?|"
+    r"(?:response|answer|output|completion|candidate|model|assistant|回答|答案)?[ _-]?(?:[a-h]|\d{1,2})",
+    re.IGNORECASE,
+)
+
+
+def _models(row: Fields, name: str) -> list[Any]:
+    try:
+        return _companion(row, name, row.row[name], "model", {})
+    except Rejected:
+        return []  # the form says it
 
 
 def find_list(row: Fields) -> str | None:
@@ -104,7 +158,28 @@ def has_companion(row: Fields, name: str, what: str) -> bool:
     """Whether a list of answers has ranks or ratings, beside it or inside it."""
     names = _named(row, what)
     inside = any(isinstance(one, dict) and _key(one, names) for one in row.row[name])
+    beside = row.row.get(ANNOTATIONS) if what == "ratings" else None
+    if not inside and isinstance(beside, list):
+        inside = any(isinstance(one, dict) and _key(one, names) for one in beside)
     return inside or any(isinstance(row.row.get(column), list) for column in names if column != name)
+
+
+def _annotations(row: Fields, name: str, entries: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """The annotation of each answer where they stand beside the answers, found by model (CodeUltraFeedback).
+
+    Raises:
+        Rejected: their models are not those of the answers.
+    """
+    given = row.row.get(ANNOTATIONS)
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        return None
+    models = [one.get("model") if isinstance(one, dict) else None for one in entries]
+    named = {str(one.get("model")): one for one in given}
+    if set(named) == {"None"} and len(given) == len(entries):
+        return given
+    if len(named) != len(given) or len(set(map(str, models))) != len(models) or set(map(str, models)) != set(named):
+        raise Rejected(ANNOTATIONS, "unequal-lists", f"the models in it are not those in {name}, each once")
+    return [named[str(model)] for model in models]
 
 
 def put_prompt(row: Fields, value: dict[str, Any]) -> None:
@@ -163,9 +238,42 @@ def _annotated(row: Fields, completion: Any, ours: str, theirs: str, judge: Any)
 def ranked(row: Fields) -> Shaped:
     """A list of answers and the rank of each; ratings beside the ranks are kept."""
     found = listed(row)
+    if "ranks" not in found.paths and (row.has("chosen") or row.has("rejected")):
+        found = _chosen(row, found)
     if "ranks" not in found.paths:
         raise Rejected(found.name, "missing", _nothing_said(found))
     return _shaped(row, found, _by_rank(row, found))
+
+
+def _chosen(row: Fields, found: Listed) -> Listed:
+    """A list of which chosen and rejected name entries, with ranks that say so: chosen is better than rejected.
+
+    Where only one of the two is named, the chosen one is better than all others, the rejected one worse.
+
+    Raises:
+        Rejected: a number, which may count from 0 or from 1, or a word that names no one entry.
+    """
+    ranks: list[Any] = [None] * len(found.answers)
+    for side, rank in (("chosen", 1), ("rejected", 3)):
+        if not row.has(side):
+            continue
+        name = row.name(side)
+        row.read.add(name)
+        said = str(row.row[name]).strip()
+        at = [at for at, one in enumerate(found.answers) if said in (one.get("model"), str(one.get("text")).strip())]
+        if len(at) != 1 or ranks[at[0]] is not None:
+            raise Rejected(
+                name,
+                "bad-winner",
+                f"{shown(row.row[name])} is neither the text nor the model of just one of {len(found.answers)} answers "
+                f"in {found.name}, and a place may count from 0 or from 1: name the answer by its text or its model, "
+                f"or leave the answers without a verdict with --drop {name}",
+            )
+        ranks[at[0]] = rank
+    if not (row.has("chosen") and row.has("rejected")):
+        ranks = [2 if rank is None else rank for rank in ranks]
+    side = row.name("chosen" if row.has("chosen") else "rejected")
+    return found._replace(ranks=ranks, paths=found.paths | {"ranks": [side] * len(ranks)})
 
 
 def rated(row: Fields) -> Shaped:
@@ -193,8 +301,10 @@ def _shaped(row: Fields, found: Listed, verdicts: list[tuple[int, int, tuple[flo
         scores: list[dict[str, Any]] = []
         rationale = found.rationales[at]
         said = {"rationale": rationale} if isinstance(rationale, str) and rationale.strip() else {}
-        for dimension, rating in _dimensions(found.ratings[at]) if "ratings" in found.paths else ():
-            where = found.paths["ratings"][at] + ("" if dimension == OVERALL else f".{dimension}")
+        aspect = row.get("dimension") if isinstance(row.row.get(row.name("dimension")), str) else OVERALL
+        for dimension, rating in _dimensions(found.ratings[at], aspect) if "ratings" in found.paths else ():
+            inside = f".{dimension}" if isinstance(found.ratings[at], dict) else ""
+            where = found.paths["ratings"][at] + inside
             row.names[f"responses[{at}].scores[{len(scores)}].score"] = where
             scores.append({"judge": judge, "dimension": dimension, "score": rating} | said)
         value["responses"].append(answer | {"scores": scores} if isinstance(answer, dict) else answer)
@@ -216,11 +326,11 @@ def _shaped(row: Fields, found: Listed, verdicts: list[tuple[int, int, tuple[flo
     return row.shaped(value)
 
 
-def _dimensions(rating: Any) -> Iterator[tuple[str, Any]]:
+def _dimensions(rating: Any, aspect: str) -> Iterator[tuple[str, Any]]:
     if isinstance(rating, dict):
         yield from rating.items()
     else:
-        yield OVERALL, rating
+        yield aspect, rating
 
 
 def _by_rank(row: Fields, found: Listed) -> list[tuple[int, int, tuple[float, float]]]:
@@ -313,6 +423,12 @@ def _companion(row: Fields, name: str, entries: Sequence[Any], what: str, paths:
     if any(keys):
         paths[what] = [f"{name}[{at}].{key or what}" for at, key in enumerate(keys)]
         return [one[key] if key else None for one, key in zip(entries, keys, strict=True)]
+    beside = _annotations(row, name, entries) if what in ("ratings", "rationale") else None
+    if beside is not None and any(_key(one, _named(row, what)) for one in beside):
+        row.read.add(ANNOTATIONS)
+        keys = [_key(one, _named(row, what)) for one in beside]
+        paths[what] = [f"{ANNOTATIONS}.{key or what}" for key in keys]
+        return [one[key] if key else None for one, key in zip(beside, keys, strict=True)]
     for column in _named(row, what):
         given = row.row.get(column)
         if what == "model" and isinstance(given, str):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from coig_p.ingest.fields import Beside, Fields, FormConfig, Shaped, mean_score, number
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_text, from_transcript, message, split_answer
-from coig_p.ingest.values import Rejected, shown
+from coig_p.ingest.values import OF_EQUAL_TEXTS, Rejected, shown
 from coig_p.schema import OVERALL
 
 SWIFT = "rejected_response"
@@ -87,7 +87,7 @@ def _responses(row: Fields, side: str, answers: list[Answer], start: int) -> lis
     return responses
 
 
-def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> list[dict[str, Any]]:
+def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> list[Any]:
     """Each chosen answer against each rejected one; one text against itself says nothing."""
     won: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "first_score": 1.0, "second_score": 0.0}
     why = row.row.get(row.name("rationale"))
@@ -101,10 +101,9 @@ def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> l
             row.names[f"comparisons[0].{key}"] = side
         row.read.add("margin")
     return [
-        {"first": first, "second": second, **won}
+        {"first": first, "second": second, **won} if better.turns[-1] != worse.turns[-1] else OF_EQUAL_TEXTS
         for first, better in enumerate(chosen)
         for second, worse in enumerate(rejected, len(chosen))
-        if better.turns[-1] != worse.turns[-1]
     ]
 
 
@@ -264,16 +263,22 @@ def _check_scores(row: Fields, value: dict[str, Any]) -> None:
     if not row.has("chosen_score") or not row.has("rejected_score") or row.is_export("dpo"):
         return
     row.read.add(row.name("margin"))  # says nothing new
-    for pair in value["comparisons"]:
+    equal = len(value["responses"]) == 2 and OF_EQUAL_TEXTS in value["comparisons"]
+    for pair in [{"first": 0, "second": 1}] if equal else value["comparisons"]:
+        if pair is OF_EQUAL_TEXTS:
+            continue
         better, worse = (
             number(scores[0]["score"]) if (scores := value["responses"][pair[side]]["scores"]) else None
             for side in ("first", "second")
         )
-        if isinstance(better, (int, float)) and isinstance(worse, (int, float)) and better < worse:
+        if not isinstance(better, (int, float)) or not isinstance(worse, (int, float)):
+            continue
+        if better < worse or (equal and better != worse):
             chosen, rejected = row.name("chosen_score"), row.name("rejected_score")
             raise Rejected(
                 chosen,
                 "contradiction",
-                f"{better:g} for the chosen answer and {worse:g} for the rejected one: mend the row, or leave the "
+                f"{better:g} for the chosen answer and {worse:g} for the rejected one"
+                f"{', which is the same text' if equal else ''}: mend the row, or leave the "
                 f"scores out with --drop {chosen},{rejected}",
             )
