@@ -15,6 +15,7 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError
 from coig_p.ingest.values import Rejected, as_number
+from coig_p.ingest.verdicts import check_values
 from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
@@ -126,6 +127,7 @@ class FormConfig:
         for name in self.values:
             if name not in ("first", "second", "tie"):
                 raise UnknownNameError("value", name, ("first", "second", "tie"))
+        check_values(self.values)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from coig_p.errors import UsageError
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.schema import SCORE_GRID, on_grid
 
@@ -79,6 +80,8 @@ PERHAPS_VERDICT_COLUMNS = (
 )
 """Columns that say who won where no other does. safer_response_id is here since its answer is another question's."""
 
+OTHER_QUESTION = "safer_response_id"
+
 LOSER_COLUMNS = ("rejected", "loser", "worse", "worse_response", "worse_answer", "败者", "败方", "劣选")
 """Columns that name the one who lost."""
 
@@ -126,6 +129,8 @@ _ONE_SIDE = re.compile(
 _BETTER = rf"{_HOW_MUCH}betterthan|(?:略|稍|明显|远)?(?:优于|好于|胜过)"
 _WORSE = rf"{_HOW_MUCH}worsethan|(?:略|稍|明显|远)?(?:不如|差于|劣于)"
 _TWO_SIDES = re.compile(_SIDE + rf"(>+|<+|=+|≈|≫|≪|{_BETTER}|{_WORSE})" + _SIDE)
+_NOTHING = frozenset(("nan", "null", "n/a", "-", "--", "empty", "无"))
+"""Words that stand for no verdict. none is not among them: it may be a tie."""
 _NOISE = str.maketrans("", "", "[](){}\"'`*. \t\n_-《》【】“”‘’。")
 
 
@@ -138,12 +143,14 @@ class Sides:
         models: who answered, where the row says so.
         columns: what the row calls the fields of the two answers.
         texts: the answers.
+        others: further sides that the row has, or had before --drop; a verdict may name one of them.
     """
 
     names: tuple[str, str]
     models: tuple[Any, Any] = (None, None)
     columns: tuple[str, str] = ("", "")
     texts: tuple[Any, Any] = (None, None)
+    others: frozenset[str] = frozenset()
 
 
 def number_in(value: Any) -> float | None:
@@ -192,8 +199,16 @@ def verdict_of(
     values = values or {}
     said = _said(value, values)
     if said is not None:
+        _check_said(value, column, said, sides)
         return said
     number = number_in(value)
+    if (other := _other_side(value, number, sides)) is not None:
+        raise Rejected(
+            column,
+            "bad-winner",
+            f"{shown(value)} is neither {' nor '.join(sides.names)}: the row has, or had before --drop, a side "
+            f"{other}, and so says nothing of these two. Leave such rows out",
+        )
     if number is not None:
         if not on_grid(number):
             raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: round the column")
@@ -201,19 +216,87 @@ def verdict_of(
         left = frozenset(one for one in found if _said(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
         if read is None:
-            raise Rejected(column, "bad-winner", _unsure(column, number, found, left, values))
+            raise Rejected(column, "bad-winner", _unsure(column, number, found, left, values, sides))
+        if any(_sign(one) != _sign(read) for one in _by_content(value, sides)):
+            raise Rejected(column, "bad-winner", _two_readings(value, column))
         return read
     read = _worded(value, sides) if isinstance(value, str) else None
     if read is None:
-        first, second = sides.names
-        way = "first=true,second=false" if isinstance(value, bool) else f"tie={_cell(value)}"
-        raise Rejected(
-            column,
-            "bad-winner",
-            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say what it means, for instance with "
-            f"--values {way}, or leave the column out with --drop {column}",
-        )
+        raise Rejected(column, "bad-winner", _unknown(value, column, sides))
     return read
+
+
+def says_nothing(value: Any, sides: Sides, values: Mapping[str, str] | None = None) -> bool:
+    """Whether a verdict is not there: null, blank, NaN, or a word for it that is neither told of nor a model."""
+    if is_missing(value):
+        return True
+    if not isinstance(value, str) or _plain(value) not in _NOTHING:
+        return False
+    return _said(value, values or {}) is None and all(_plain(one) != _plain(value) for one in sides.models)
+
+
+def check_values(values: Mapping[str, str]) -> None:
+    """Raise UsageError where one value is said to mean two things."""
+    told: dict[Any, str] = {}
+    for name, given in values.items():
+        for word in map(str.strip, given.split("|")):
+            number = number_in(word)
+            if told.setdefault(word.lower() if number is None else number, name) != name:
+                raise UsageError(f"--values says of {word} that it is two of first, second and tie")
+    for key, name in told.items():
+        if isinstance(key, float) and key and told.get("negative" if key < 0 else "positive", name) != name:
+            raise UsageError(f"--values says of {key:g} that it is {name}, and of all numbers of its sign another")
+
+
+def words_said(value: Any, values: Mapping[str, str]) -> Collection[str]:
+    """Which words of `values` a verdict is."""
+    words = {word.strip() for given in values.values() for word in given.split("|")}
+    return {word for word in words if _said(value, {"tie": word}) is not None}
+
+
+def _check_said(value: Any, column: str, said: Verdict, sides: Sides) -> None:
+    """Raise UsageError where the user says of a word that is certain that it means something else."""
+    certain = _worded(value, sides) if isinstance(value, str) and number_in(value) is None else None
+    if certain is not None and _sign(certain) != _sign(said):
+        means = ("a tie", "the first side", "the second side")
+        raise UsageError(
+            f"--values: {column} says {shown(value)}, which is {means[_sign(certain)]} of {', '.join(sides.names)}, "
+            f"and not {means[_sign(said)]}"
+        )
+
+
+def _other_side(value: Any, number: float | None, sides: Sides) -> str | None:
+    """The side beyond the two that a verdict names."""
+    if not sides.others:
+        return None
+    if number is not None and str(value).strip() in sides.others:
+        return str(value).strip()
+    if not isinstance(value, str) or number is not None:
+        return None
+    word = unicodedata.normalize("NFKC", value).lower().translate(_NOISE)
+    match = _ONE_SIDE.fullmatch(word) or _TWO_SIDES.fullmatch(word)
+    return next((name for name in match.groups() if name in sides.others), None) if match else None
+
+
+def _unknown(value: Any, column: str, sides: Sides) -> str:
+    """Why a word is not read, and how to say what it means."""
+    if isinstance(value, str):
+        if len({_named(value, sides.names), *_by_content(value, sides)} - {None}) > 1:
+            return _two_readings(value, column)
+        one, other = (_plain(_cell_of(model)) for model in sides.models)
+        if one == other == _plain(value):
+            return f"{shown(value)} is the model of both sides: leave the row out, or say what it means with --values"
+    word = _cell(value)
+    way = "first=true,second=false" if isinstance(value, bool) else f"first={word} or --values second={word}"
+    perhaps = "may be a tie or no verdict" if word.lower() == "none" else "names neither side"
+    return (
+        f"{shown(value)} {perhaps} ({', '.join(sides.names)}): where it means one thing, say which with --values, for "
+        f"instance --values {way}; empty it where it is no verdict, or leave the column out with --drop {column}"
+    )
+
+
+def _sign(verdict: Verdict) -> int:
+    return (verdict[0] > verdict[1]) - (verdict[0] < verdict[1])
 
 
 def _said(value: Any, values: Mapping[str, str]) -> Verdict | None:
@@ -250,6 +333,8 @@ def _coded(
     beside: Collection[str],
 ) -> Verdict | None:
     """What a number says, given all of its column that the user says nothing of; None where that is not certain."""
+    if sides.others:
+        return None  # a column that counts three sides, of which two are looked at
     told = {word.strip().lower() for name in ("first", "second") for word in values.get(name, "").split("|")}
     if number == 0 and {"negative", "positive"} <= told:
         return TIE
@@ -258,8 +343,8 @@ def _coded(
     if column in SIGNED_COLUMNS:
         if not all(one == int(one) and -3 <= one <= 3 for one in found):
             return None
-        # 1 is for the first where sides are counted 1 and 2, and for the second here: there must be a sign of the sign.
-        if found <= {0, 1, 2} and found != {2} and not any(name in beside for name in SIGNED_COMPANIONS):
+        # Without a negative one they may be the sides' numbers, or how much and not for whom.
+        if min(found) >= 0 and not any(name in beside for name in SIGNED_COMPANIONS):
             return None
         return _by(number, FIRST if number < 0 else SECOND if number else TIE)
     if sides.names == ("0", "1"):  # any other number says that this column counts otherwise
@@ -281,13 +366,25 @@ def _grid(value: float) -> float:
 
 
 def _unsure(
-    column: str, number: float, found: Collection[float], left: frozenset[float], values: Mapping[str, str]
+    column: str,
+    number: float,
+    found: Collection[float],
+    left: frozenset[float],
+    values: Mapping[str, str],
+    sides: Sides,
 ) -> str:
     """Why a number is not read, and how to say what it means."""
     ordered = sorted(found)
     listed = ", ".join(f"{one:g}" for one in ordered[:8]) + (", ..." if len(ordered) > 8 else "")
     if "first" in values or "second" in values:
-        return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it"
+        more = ", or leave out the rows of a further side" if sides.others else ""
+        return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it{more}"
+    if sides.others:
+        return (
+            f"{number:g} may be any side: {column} holds {listed} in this import, and the rows have, or had before "
+            f"--drop, more sides than two ({', '.join(sorted({*sides.names, *sides.others}))}). Say which numbers are "
+            f"{sides.names[0]} and {sides.names[1]} with --values first=NUMBER,second=NUMBER"
+        )
     if min(ordered) < 0:
         ways = ["first=negative,second=positive", "first=positive,second=negative"]
         ways += ["first=0,second=1,tie=-1"] if left == {-1, 0, 1} else []
@@ -303,6 +400,8 @@ def _unsure(
         ways = ["first=1,second=2,tie=3", "first=1,second=3,tie=2"]
     else:
         ways = ["first=VALUE,second=VALUE,tie=VALUE"]
+    if column in SIGNED_COLUMNS and min(ordered) >= 0:
+        ways.append("first=negative,second=positive")
     return (
         f"{number:g} may be either side: {column} holds {listed} in this import, and nothing says how it counts. "
         f"Pass {' or '.join(f'--values {way}' for way in ways)}"
@@ -311,13 +410,39 @@ def _unsure(
 
 def _worded(text: str, sides: Sides) -> Verdict | None:
     """What a word says: a side by its name, its model's or its column's, or by its very answer; or a tie."""
-    read = {_named(text, sides.names)}
-    for words in (sides.models, sides.columns, sides.texts):
-        one, other = (word.strip() if isinstance(word, str) else None for word in words)
-        if one and other and one != other:
-            read.add({one: FIRST, other: SECOND}.get(text.strip()))
-    read.discard(None)
+    read = {_named(text, sides.names), *_by_content(text, sides)} - {None}
     return read.pop() if len(read) == 1 else None  # a model that is called b may stand on side a
+
+
+def _by_content(value: Any, sides: Sides) -> set[Verdict]:
+    """The sides that a verdict names by what stands in them or what their column is called."""
+    text, read = _cell_of(value), set()
+    for words in (sides.models, sides.columns, sides.texts):
+        one, other = (_cell_of(word) for word in words)
+        if words is sides.models and text not in (one, other) and _plain(one) != _plain(other):
+            one, other, text = _plain(one), _plain(other), _plain(text)  # GPT-4 is gpt-4 where no other is
+        if one and other and one != other and text in (one, other):
+            read.add(FIRST if text == one else SECOND)
+        text = _cell_of(value)
+    return read
+
+
+def _cell_of(value: Any) -> str:
+    """A value as text, "" where it is neither text nor a number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+
+
+def _plain(value: Any) -> str:
+    return unicodedata.normalize("NFKC", str(value)).strip().casefold()
+
+
+def _two_readings(value: Any, column: str) -> str:
+    return (
+        f"{shown(value)} is one side by name, and another, or a tie, by the model or the answer that stands there: "
+        f"say which is meant with --values first=VALUE,second=VALUE, or leave out the models or {column} with --drop"
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -347,8 +472,8 @@ def _place(name: str, names: tuple[str, str]) -> int | None:
     return names.index(name) if name in names else _POSITIONS.get(name)
 
 
-def one_hot(row: Mapping[str, Any], sides: Sides) -> tuple[list[str], Verdict | None] | None:
-    """The verdict of one-hot columns and their names; None where there are no such, no verdict where all are empty.
+def one_hot(row: Mapping[str, Any], sides: Sides) -> Iterator[tuple[list[str], Verdict | None]]:
+    """The names of one-hot columns and their verdict, None where all are empty; for each way to call them.
 
     Raises:
         Rejected: not exactly one of them is 1, the others 0.
@@ -360,14 +485,14 @@ def one_hot(row: Mapping[str, Any], sides: Sides) -> tuple[list[str], Verdict | 
             continue
         names = [known[name] for name in (*wanted, tie) if name in known]
         cells = [row[name] for name in names]
-        if all(map(is_missing, cells)):
-            return names, None
+        if all(says_nothing(cell, sides) for cell in cells):
+            yield names, None
+            continue
         flags = [_flag(cell) for cell in cells]
         if None in flags or flags.count(True) != 1:
             said = ", ".join(f"{name} {shown(cell)}" for name, cell in zip(names, cells, strict=True))
             raise Rejected(names[0], "bad-winner", f"exactly one of these must be 1, the others 0: {said}")
-        return names, (FIRST, SECOND, TIE)[flags.index(True)]
-    return None
+        yield names, (FIRST, SECOND, TIE)[flags.index(True)]
 
 
 def _flag(value: Any) -> bool | None:
