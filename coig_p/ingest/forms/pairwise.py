@@ -304,9 +304,7 @@ def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
     config = row.config
     found = config.survey.numbers.get((group, _key(sides.names)))
     given = row.given[column]
-    if isinstance(given, (list, dict)) and column in dict(
-        _choices(row)
-    ):  # an answer as its message, or a conversation that ends in it
+    if isinstance(given, (list, dict)) and column in dict(_choices(row)):
         given = conversation(given, column, row.unread)[-1]["content"]
     # A text called context is a passage, and no sign of HelpSteer's conversations.
     passage = row.row.get("context")
