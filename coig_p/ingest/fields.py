@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
+from coig_p.ingest.told import check_values
 from coig_p.ingest.values import Rejected, as_number
-from coig_p.ingest.verdicts import check_values
 from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
@@ -107,11 +107,13 @@ class Survey:
         numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
         row_numbers: fields such as id that number rows, and are no query's id.
         forms: of the rows.
+        unheld: words of `FormConfig.values` that no verdict is.
     """
 
     numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
     row_numbers: Collection[str] = ()
     forms: Collection[str] = ()
+    unheld: Collection[str] = ()
 
 
 _EXPORTED = {form: frozenset(schema.names) for form, schema in PAIR_SCHEMAS.items()}

@@ -197,9 +197,9 @@ def verdict_of(
         Rejected: it says nothing, or nothing certain.
     """
     values = values or {}
-    said = _said(value, values)
+    said = told_of(value, values)
     if said is not None:
-        _check_said(value, column, said, sides)
+        _checktold_of(value, column, said, sides)
         return said
     number = number_in(value)
     if (other := _other_side(value, number, sides)) is not None:
@@ -213,7 +213,7 @@ def verdict_of(
         if not on_grid(number):
             raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: round the column")
         found = frozenset(found or ()) | {number}
-        left = frozenset(one for one in found if _said(one, values) is None)
+        left = frozenset(one for one in found if told_of(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
         if read is None:
             raise Rejected(column, "bad-winner", _unsure(column, number, found, left, values, sides))
@@ -232,29 +232,10 @@ def says_nothing(value: Any, sides: Sides, values: Mapping[str, str] | None = No
         return True
     if not isinstance(value, str) or _plain(value) not in _NOTHING:
         return False
-    return _said(value, values or {}) is None and all(_plain(one) != _plain(value) for one in sides.models)
+    return told_of(value, values or {}) is None and all(_plain(one) != _plain(value) for one in sides.models)
 
 
-def check_values(values: Mapping[str, str]) -> None:
-    """Raise UsageError where one value is said to mean two things."""
-    told: dict[Any, str] = {}
-    for name, given in values.items():
-        for word in map(str.strip, given.split("|")):
-            number = number_in(word)
-            if told.setdefault(word.lower() if number is None else number, name) != name:
-                raise UsageError(f"--values says of {word} that it is two of first, second and tie")
-    for key, name in told.items():
-        if isinstance(key, float) and key and told.get("negative" if key < 0 else "positive", name) != name:
-            raise UsageError(f"--values says of {key:g} that it is {name}, and of all numbers of its sign another")
-
-
-def words_said(value: Any, values: Mapping[str, str]) -> Collection[str]:
-    """Which words of `values` a verdict is."""
-    words = {word.strip() for given in values.values() for word in given.split("|")}
-    return {word for word in words if _said(value, {"tie": word}) is not None}
-
-
-def _check_said(value: Any, column: str, said: Verdict, sides: Sides) -> None:
+def _checktold_of(value: Any, column: str, said: Verdict, sides: Sides) -> None:
     """Raise UsageError where the user says of a word that is certain that it means something else."""
     certain = _worded(value, sides) if isinstance(value, str) and number_in(value) is None else None
     if certain is not None and _sign(certain) != _sign(said):
@@ -299,8 +280,8 @@ def _sign(verdict: Verdict) -> int:
     return (verdict[0] > verdict[1]) - (verdict[0] < verdict[1])
 
 
-def _said(value: Any, values: Mapping[str, str]) -> Verdict | None:
-    """What the user says that a value means."""
+def told_of(value: Any, values: Mapping[str, str]) -> Verdict | None:
+    """What the user says that a value means, None where that is nothing."""
     number = number_in(value)
     for name, meaning in (("first", FIRST), ("second", SECOND), ("tie", TIE)):
         for given in values.get(name, "").split("|") if name in values else ():

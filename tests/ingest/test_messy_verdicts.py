@@ -173,6 +173,7 @@ def test_nan_as_text_is_a_missing_score(tmp_path: Path) -> None:
         ({"preference": "A", "choice": "B"}, ("preference", "choice")),
         ({"winner": "A", "偏好": "右"}, ("winner", "偏好")),
         ({"winner": "A", "chosen": "坏"}, ("winner", "chosen")),
+        ({"winner": "A", "is_tie": True}, ("is_tie",)),
     ],
 )
 def test_columns_that_contradict_each_other(said: dict[str, Any], drops: tuple[str, str]) -> None:
@@ -181,9 +182,8 @@ def test_columns_that_contradict_each_other(said: dict[str, Any], drops: tuple[s
     assert refused.value.reason == "contradiction"
     for drop in drops:
         assert f"--drop {drop}" in refused.value.message
-        assert (
-            len(verdicts(BASE | said, FormConfig(drop=tuple(drop.split(",")))) if "_id" not in drops[1] else "x") == 1
-        )
+        config = FormConfig(drop=tuple(drop.split(",")))
+        assert len(verdicts(BASE | said, config, BASE | {"better_response_id": 1})) == 1
 
 
 def test_columns_that_agree() -> None:
@@ -257,6 +257,14 @@ def test_values_against_words_that_are_certain(tmp_path: Path) -> None:
             imported(tmp_path, *(BASE | {"winner": word} for word in ("A", "B", "tie")), values=values)
     assert not (tmp_path / "store").exists()
     assert verdicts(BASE | {"winner": "B"}, FormConfig(values={"second": "B"})) == [SECOND]
+
+
+def test_values_that_no_verdict_is(tmp_path: Path) -> None:
+    rows = [BASE | {"prompt": str(word), "winner": word} for word in ("win", -2, "tie")]
+    values = {"first": "win|WON", "second": "lose|negative", "tie": "0"}
+    _, report = imported(tmp_path, *rows, values=values)
+    assert report.notes == ["--values names 0 and WON and lose, which no verdict is"]
+    assert not imported(tmp_path, *rows[:1], values={"first": "Win"})[1].notes
 
 
 _WORDS = ("0", "1", "1.0", "-1", "2", "x", "X", "negative", "positive", "A", "tie")

@@ -19,6 +19,7 @@ from coig_p.ingest.verdicts import (
     LOSER_COLUMNS,
     OTHER_QUESTION,
     PERHAPS_VERDICT_COLUMNS,
+    TIE,
     VERDICT_COLUMNS,
     Sides,
     Verdict,
@@ -171,12 +172,23 @@ def _split(
 def numbers(row: Fields) -> Iterator[tuple[tuple[str, str], float]]:
     """The numbers among a row's verdicts, each under the key of `Survey.numbers`."""
     layout = find_layout(row)
-    if layout is not None:
-        read = {column: group for column, _, group in _verdict_columns(row, Sides(layout.sides))}
-        for column, group in ({name: name for name in _candidates(row)} | dict(_choices(row)) | read).items():
-            found = number_in(row.given.get(column))
-            if found is not None:
-                yield (group, _key(layout.sides)), found
+    for column, group in _counted(row, layout).items() if layout is not None else ():
+        found = number_in(row.given.get(column))
+        if found is not None and layout is not None:
+            yield (group, _key(layout.sides)), found
+
+
+def verdict_values(row: Fields) -> Iterator[Any]:
+    """What stands in the columns that may say who won."""
+    layout = find_layout(row)
+    for column in _counted(row, layout) if layout is not None else ():
+        yield row.given.get(column)
+
+
+def _counted(row: Fields, layout: Layout) -> dict[str, str]:
+    """Every column that may say who won, and the name that its numbers are counted under."""
+    read = {column: group for column, _, group in _verdict_columns(row, Sides(layout.sides))}
+    return {name: name for name in _candidates(row)} | dict(_choices(row)) | read
 
 
 def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str, Any]]:
@@ -255,6 +267,9 @@ def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, st
         yield column, judge, said
 
 
+_TIE_FLAGS = ("is_tie",)
+
+
 def _hot(row: Fields, sides: Sides) -> list[tuple[list[str], Verdict | None]]:
     """What one-hot columns say, where the user does not say that others do."""
     if "winner" in row.config.fields or row.config.score_columns:
@@ -275,6 +290,9 @@ def _further(row: Fields, sides: Sides, settled: str | None) -> Iterator[tuple[s
     for names, said in _hot(row, sides):
         if said is not None and names[0] != settled:
             yield names[0], said
+    for name in _TIE_FLAGS:
+        if str(row.given.get(name)).strip().lower() in ("true", "1", "1.0"):
+            yield name, TIE
     choices = dict(_choices(row))
     for name in _candidates(row):
         if name == settled or _silent(row, name, sides):
