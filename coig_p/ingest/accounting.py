@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from coig_p.errors import DataError
 from coig_p.ingest.values import as_number, is_no_score
+from coig_p.ingest.verdicts import is_verdict
 from coig_p.schema import UNITS
 
 SHOWN = 20  # problems that a report keeps, and a command prints, in full
@@ -49,18 +50,32 @@ class Unread:
     Attributes:
         count: rows, or responses, that have it filled.
         numbers: how many of its values are numbers or true and false, also as text.
+        labels: how many of them say good or bad: true and false, 1, 0 and -1.
+        words: how many of them name a side or a tie, as a verdict does.
+        inside: of a field that holds objects of numbers, the first of their names.
         values: those of a field in KINDS, FEW_VALUES + 1 at most.
     """
 
     count: int = 0
     numbers: int = 0
+    labels: int = 0
+    words: int = 0
+    inside: str = ""
     values: set[str] = field(default_factory=set)
 
     def add(self, name: str, value: Any) -> None:
         """Count one value."""
         self.count += 1
-        text = as_number(value) is not None if isinstance(value, str) else False
-        self.numbers += text or isinstance(value, (bool, int, float))
+        if isinstance(value, str):
+            word = value.strip().lower()
+            self.words += is_verdict(word)
+            value_of = {"true": 1.0, "false": 0.0}.get(word, as_number(value))
+        else:
+            value_of = value if isinstance(value, (bool, int, float)) else None
+        if isinstance(value, dict) and value and all(type(one) in (int, float) for one in value.values()):
+            self.inside = str(next(iter(value)))
+        self.numbers += value_of is not None
+        self.labels += value_of in (-1, 0, 1)
         if name in KINDS and len(self.values) <= FEW_VALUES:
             self.values.add(str(value)[:100])
 
@@ -103,6 +118,7 @@ class ImportReport:
     score_range: tuple[float, float] | None = None
     default_threshold: float | None = None
     domain_is_given: bool = False  # for all rows; then a row's own kind is unread
+    tried: Collection[str] = ()  # fields that the user named; what that did not help is not advised again
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -138,16 +154,42 @@ class ImportReport:
             )
         has_label = self.counts["scores"]["read"] or self.counts["comparisons"]["read"]
         if self.counts["responses"]["stored"] and not has_label:
-            likely = [f"{name} ({one.count:,})" for name, one in self.unread.items() if one.numbers == one.count]
-            seen = (
-                f"fields with numbers that were not read: {', '.join(likely)}" if likely else "no unread field has any"
-            )
-            one = likely[0].rpartition(" (")[0].removeprefix("responses.") if likely else "FIELD"
-            said.append(
-                f"no score and no comparison was found, so no pair can be made; {seen}. "
-                f"--map score={one} or --score-column JUDGE={one} reads one"
-            )
+            said.append(f"no score and no comparison was found, so no pair can be made; {self._what_may_be_read()}")
         return said
+
+    def _what_may_be_read(self) -> str:
+        """The unread fields that may hold what is missing, with the option that reads one in rows of this form."""
+        forms = {form for found in self.forms.values() for form in found}
+        columns = {name: one for name, one in self.unread.items() if not name.startswith("responses.")}
+        if "pairwise" in forms:
+            likely = {
+                name: f"--map winner={name} reads it as the verdict"
+                for name, one in columns.items()
+                if one.count in (one.numbers, one.words)
+            }
+        elif forms & {"flat", "kto"}:
+            likely = {
+                name: f"--map label={name} reads it as a label, good or bad"
+                if one.labels == one.count
+                else f"--map score={name} or --score-column JUDGE={name} reads it"
+                for name, one in columns.items()
+                if one.numbers == one.count
+            }
+            likely |= {
+                name: f"--score-column {one.inside}={name}.{one.inside} reads one part of it, and so on"
+                for name, one in columns.items()
+                if one.inside
+            }
+        else:  # lists of answers
+            inside = {name.removeprefix("responses."): one for name, one in self.unread.items() if name not in columns}
+            likely = {name: f"--map score={name} reads it" for name, one in inside.items() if one.numbers == one.count}
+        likely = {name: way for name, way in likely.items() if name not in self.tried}
+        if not likely:
+            return "no unread field seems to have any"
+        listed = ", ".join(
+            f"{name} ({(self.unread.get(name) or self.unread[f'responses.{name}']).count:,})" for name in likely
+        )
+        return f"fields that were not read and may say it: {listed}. {next(iter(likely.values()))}"
 
     def _remarks(self) -> list[str]:
         said = list(self.notes)
@@ -161,7 +203,7 @@ class ImportReport:
             one = next(iter(_most(self.ignored_fields)))[0].removeprefix("responses.")
             said.append(f"fields that were not read: {listed}. --keep {one} keeps one in meta, --keep all every one")
         for name, found in self.unread.items():
-            if self.domain_is_given and 1 <= len(found.values) <= FEW_VALUES:
+            if self.domain_is_given and not found.numbers and 1 <= len(found.values) <= FEW_VALUES:
                 listed = ", ".join(sorted(found.values)[:5]) + ", ..." * (len(found.values) > 5)
                 said.append(f"{name} holds few values ({listed}): --map domain={name} takes them as domains")
         for what, names in (("kept", self.kept), ("dropped", self.dropped)):

@@ -39,8 +39,14 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "dimension": ("dimension", "维度"),
     "score": ("score", "rating", "分数", "得分", "评分"),
     "rationale": ("rationale", "理由"),
-    "chosen": ("chosen", "chosen_response", "pos_resp", "优选"),
-    "rejected": ("rejected", "rejected_response", "rejected_messages", "neg_resp", "劣选"),
+    "chosen": (
+        *("chosen", "chosen_response", "response_chosen", "chosen_answer", "answer_chosen", "chosen_output"),
+        *("output_chosen", "preferred_output", "pos_resp", "优选"),
+    ),
+    "rejected": (
+        *("rejected", "rejected_response", "rejected_messages", "response_rejected", "rejected_answer"),
+        *("answer_rejected", "rejected_output", "output_rejected", "non_preferred_output", "neg_resp", "劣选"),
+    ),
     **{
         f"{side}_score": tuple(
             name
@@ -50,7 +56,14 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         for side in ("chosen", "rejected")
     },
     **{
-        f"{side}_model": (f"{side}_model", f"model_{side}", f"{side}-model", f"{side}_model_name")
+        f"{side}_model": (
+            f"{side}_model",
+            f"model_{side}",
+            f"{side}-model",
+            f"{side}_model_name",
+            f"{side}_source",
+            f"{side}_policy",
+        )
         for side in ("chosen", "rejected")
     },
     "label": ("label", "kto_tag"),
@@ -97,6 +110,10 @@ def placeholder(text: Any) -> str | None:
     """What in a prompt stands for an image, a sound or a film; HTML's tags, unless it begins with one, are text."""
     found = _PLACEHOLDER.search(text) if isinstance(text, str) and "<" in text else None
     return found and found[0].strip()
+
+
+SEQUENCES = ("responses", "answers", "completions", "generations", "candidates", "outputs", "summaries", "annotations")
+"""Fields of several answers, or of what is said of them, that may be one object of lists."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +209,7 @@ class Fields:
     """
 
     def __init__(self, row: Mapping[str, Any], config: FormConfig, textual: bool = False) -> None:
+        row = unfolded(row, config)
         self.given = {name: value for name, value in row.items() if name not in config.drop} if config.drop else row
         self.row = {name: value for name, value in self.given.items() if (value or value == 0) and value == value}
         self.config, self.textual = config, textual
@@ -357,6 +375,38 @@ def mean_score(value: Any) -> Any:
     if isinstance(found, float) and math.isfinite(found) and abs(found) < 2**53:
         return round(found * SCORE_GRID) / SCORE_GRID
     return found
+
+
+def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:
+    """A row whose parts inside objects are columns of their own, where they are known or named.
+
+    Those are: sequences as `datasets` stores them; the parts of OpenAI's `input`; and what --map or
+    --score-column names as a path, `question.full_text`.
+    """
+    more = {name: from_columns(row[name]) for name in SEQUENCES if type(row.get(name)) is dict}
+    asked = row.get("input")
+    if type(asked) is dict and type(asked.get("messages")) is list and "messages" not in row:
+        row = {name: value for name, value in row.items() if name != "input"}
+        more |= {name if name in ("messages", "tools") else f"input.{name}": part for name, part in asked.items()}
+    if config.fields or config.score_columns:
+        for path in (*config.fields.values(), *config.score_columns.values()):
+            if path not in row and (found := _at(row, path.split("."))) is not None:
+                more[path] = found
+    return {**row, **more} if more else row
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def from_columns(given: Any) -> Any:
+    """A list of objects where one object of equally long lists stands for it, as `datasets` stores sequences."""
+    columns = list(given.values()) if type(given) is dict else []
+    if not columns or not all(type(one) is list for one in columns) or len({len(one) for one in columns}) != 1:
+        return given
+    return [dict(zip(given, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def empty(value: Any) -> bool:

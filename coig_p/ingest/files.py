@@ -30,7 +30,7 @@ from coig_p.ingest.config import (
     check_default_threshold,
     scaled_threshold,
 )
-from coig_p.ingest.fields import Survey, is_media
+from coig_p.ingest.fields import Survey, is_media, unfolded
 from coig_p.ingest.forms import detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
@@ -67,7 +67,8 @@ def import_files(
     target = Path(out)
     check_target(target, overwrite)
     encodings = {path: file_encoding(path, config.encoding) for path in paths}
-    report = ImportReport(domain_is_given=config.domain is not None or config.default_domain is not None)
+    tried = {*config.form.fields.values(), *config.form.score_columns.values()}
+    report = ImportReport(tried=tried, domain_is_given=config.domain is not None or config.default_domain is not None)
     report.encodings = {
         str(path): found
         for path, found in encodings.items()
@@ -150,7 +151,7 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
             if isinstance(row.value, dict):
                 form = detect(row.value, config.form)
                 forms[form] += 1
-                columns_there.update(columns & row.value.keys())
+                columns_there.update(columns & unfolded(row.value, config.form).keys())
             intake.add(shaped(row, form, config.form))
 
     forms_in_blocks = _in_blocks(config)

@@ -57,6 +57,7 @@ VERDICT_COLUMNS = (
     "preferred_answer",
     "verdict",
     "human_winner",
+    "更好",
     "胜者",
     "胜方",
     "获胜方",
@@ -82,7 +83,10 @@ PERHAPS_VERDICT_COLUMNS = (
 
 OTHER_QUESTION = "safer_response_id"
 
-LOSER_COLUMNS = ("rejected", "loser", "worse", "worse_response", "worse_answer", "败者", "败方", "劣选")
+LOSER_COLUMNS = (
+    *("rejected", "loser", "worse", "worse_response", "worse_answer", "worse_response_id", "worse_id", "worse_output"),
+    *("dispreferred", "败者", "败方", "劣选", "更差"),
+)
 """Columns that name the one who lost."""
 
 SIGNED_COLUMNS = ("overall_preference", "preference_strength")
@@ -107,7 +111,7 @@ _JUDGES = re.compile(
 )
 _TIE = re.compile(
     r"tied?|ties|draw|(?:the)?same|equals?|equally(?:good|bad)|similar|nodifference|neither|"
-    r"both(?:are)?(?:equal|good|bad)?|tie(?:both)?(?:good|bad)|"
+    r"both(?:are)?(?:equal|good|bad)?|tie(?:both)?(?:good|bad)|tieinconsistent|"
     r"平局?|平手|打平|和局|(?:一样|同样)(?:好|差)?|相同|相等|差不多|(?:两者|两个)?都(?:很)?(?:好|不好|差|不行)|"
     r"不分(?:上下|胜负|高下)|不相上下|无差别"
 )
@@ -199,7 +203,7 @@ def verdict_of(
     values = values or {}
     said = told_of(value, values)
     if said is not None:
-        _checktold_of(value, column, said, sides)
+        _check_said(value, column, said, sides)
         return said
     number = number_in(value)
     if (other := _other_side(value, number, sides)) is not None:
@@ -220,10 +224,12 @@ def verdict_of(
         if any(_sign(one) != _sign(read) for one in _by_content(value, sides)):
             raise Rejected(column, "bad-winner", _two_readings(value, column))
         return read
-    read = _worded(value, sides) if isinstance(value, str) else None
-    if read is None:
+    readings = _worded(value, sides) if isinstance(value, str) else set()
+    if len(readings) > 1:
+        raise Rejected(column, "bad-winner", _two_readings(value, column))
+    if not readings:
         raise Rejected(column, "bad-winner", _unknown(value, column, sides))
-    return read
+    return readings.pop()
 
 
 def says_nothing(value: Any, sides: Sides, values: Mapping[str, str] | None = None) -> bool:
@@ -235,10 +241,11 @@ def says_nothing(value: Any, sides: Sides, values: Mapping[str, str] | None = No
     return told_of(value, values or {}) is None and all(_plain(one) != _plain(value) for one in sides.models)
 
 
-def _checktold_of(value: Any, column: str, said: Verdict, sides: Sides) -> None:
+def _check_said(value: Any, column: str, said: Verdict, sides: Sides) -> None:
     """Raise UsageError where the user says of a word that is certain that it means something else."""
-    certain = _worded(value, sides) if isinstance(value, str) and number_in(value) is None else None
-    if certain is not None and _sign(certain) != _sign(said):
+    readings = _worded(value, sides) if isinstance(value, str) and number_in(value) is None else set()
+    certain = readings.pop() if len(readings) == 1 else said
+    if _sign(certain) != _sign(said):
         means = ("a tie", "the first side", "the second side")
         raise UsageError(
             f"--values: {column} says {shown(value)}, which is {means[_sign(certain)]} of {', '.join(sides.names)}, "
@@ -262,17 +269,16 @@ def _other_side(value: Any, number: float | None, sides: Sides) -> str | None:
 def _unknown(value: Any, column: str, sides: Sides) -> str:
     """Why a word is not read, and how to say what it means."""
     if isinstance(value, str):
-        if len({_named(value, sides.names), *_by_content(value, sides)} - {None}) > 1:
-            return _two_readings(value, column)
         one, other = (_plain(_cell_of(model)) for model in sides.models)
         if one == other == _plain(value):
-            return f"{shown(value)} is the model of both sides: leave the row out, or say what it means with --values"
+            return f"{shown(value)} is the model of both sides: leave such rows out, or the column with --drop {column}"
     word = _cell(value)
-    way = "first=true,second=false" if isinstance(value, bool) else f"first={word} or --values second={word}"
+    ways = ("true,second=false", "false,second=true") if isinstance(value, bool) else (word, None)
+    way = f"first={ways[0]} or --values {f'first={ways[1]}' if ways[1] else f'second={word}'}"
     perhaps = "may be a tie or no verdict" if word.lower() == "none" else "names neither side"
     return (
         f"{shown(value)} {perhaps} ({', '.join(sides.names)}): where it means one thing, say which with --values, for "
-        f"instance --values {way}; empty it where it is no verdict, or leave the column out with --drop {column}"
+        f"instance --values {way}, empty it where it is no verdict, or leave the column out with --drop {column}"
     )
 
 
@@ -366,7 +372,9 @@ def _unsure(
             f"--drop, more sides than two ({', '.join(sorted({*sides.names, *sides.others}))}). Say which numbers are "
             f"{sides.names[0]} and {sides.names[1]} with --values first=NUMBER,second=NUMBER"
         )
-    if min(ordered) < 0:
+    if column in SIGNED_COLUMNS:
+        ways = ["first=negative,second=positive"]  # what these two always mean; it is told once nothing else fits
+    elif min(ordered) < 0:
         ways = ["first=negative,second=positive", "first=positive,second=negative"]
         ways += ["first=0,second=1,tie=-1"] if left == {-1, 0, 1} else []
     elif left <= {0, 1} and 0 in left:
@@ -381,18 +389,24 @@ def _unsure(
         ways = ["first=1,second=2,tie=3", "first=1,second=3,tie=2"]
     else:
         ways = ["first=VALUE,second=VALUE,tie=VALUE"]
-    if column in SIGNED_COLUMNS and min(ordered) >= 0:
-        ways.append("first=negative,second=positive")
     return (
         f"{number:g} may be either side: {column} holds {listed} in this import, and nothing says how it counts. "
         f"Pass {' or '.join(f'--values {way}' for way in ways)}"
     )
 
 
-def _worded(text: str, sides: Sides) -> Verdict | None:
-    """What a word says: a side by its name, its model's or its column's, or by its very answer; or a tie."""
-    read = {_named(text, sides.names), *_by_content(text, sides)} - {None}
-    return read.pop() if len(read) == 1 else None  # a model that is called b may stand on side a
+def _worded(text: str, sides: Sides) -> set[Verdict]:
+    """What a word says: a side by its name, its model's or its column's, or by its very answer; or a tie.
+
+    More than one where a model that is called b stands on side a.
+    """
+    by_name = _named(text, sides.names)
+    return _by_content(text, sides) | (set() if by_name is None else {by_name})
+
+
+def is_verdict(text: str) -> bool:
+    """Whether a word names one of two sides, however they are called, or a tie."""
+    return any(_named(text, names) is not None for names in SIDES)
 
 
 def _by_content(value: Any, sides: Sides) -> set[Verdict]:
@@ -420,9 +434,10 @@ def _plain(value: Any) -> str:
 
 
 def _two_readings(value: Any, column: str) -> str:
+    cell = _cell(value)
     return (
-        f"{shown(value)} is one side by name, and another, or a tie, by the model or the answer that stands there: "
-        f"say which is meant with --values first=VALUE,second=VALUE, or leave out the models or {column} with --drop"
+        f"{shown(value)} is one side by its name, and the other or a tie by its model or its text: say which it means "
+        f"with --values first={cell} or --values second={cell}, or leave out the models or {column} with --drop"
     )
 
 

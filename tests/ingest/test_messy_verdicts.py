@@ -100,7 +100,7 @@ def test_numbers_of_three_sides() -> None:
 def test_a_number_that_is_a_model(row: dict[str, Any], wanted: Any, given: Any) -> None:
     other = row | {"winner": 2}
     if wanted is None:
-        with pytest.raises(Rejected, match="one side by name"):
+        with pytest.raises(Rejected, match="one side by its name"):
             verdicts(row | {"winner": given}, None, other)
     else:
         assert verdicts(row | {"winner": given}, None, other) == wanted
@@ -110,7 +110,7 @@ def test_a_number_that_is_a_model(row: dict[str, Any], wanted: Any, given: Any) 
 
 def test_words_that_are_models() -> None:
     lettered = BASE | {"model_a": "b", "model_b": "a"}
-    with pytest.raises(Rejected, match="one side by name"):
+    with pytest.raises(Rejected, match="one side by its name"):
         verdicts(lettered | {"winner": "A"})
     cased = BASE | {"model_a": "GPT-4", "model_b": "qwen"}
     assert verdicts(cased | {"winner": "gpt-4"}) == [FIRST]

@@ -131,8 +131,8 @@ def test_what_carries_meaning_is_refused_unless_it_is_dropped(tmp_path: Path) ->
 def test_no_label_at_all_names_what_may_be_one(tmp_path: Path) -> None:
     rows = [{name: value for name, value in ROW.items() if name != "score"} | {"points": "9", "good": True, "why": "x"}]
     _, report = run(tmp_path, *rows)
-    assert told(report, "no score and no comparison was found, so no pair can be made; fields with numbers that were")
-    assert told(report, "good (1), points (1). --map score=")
+    assert told(report, "no score and no comparison was found, so no pair can be made; fields that were not read")
+    assert told(report, "good (1), points (1). --map label=good")
     assert not told(failed(tmp_path, ROW | {"score": "N/A"}), "no score")
 
 

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
-from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Shaped, empty, known_names
+from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Shaped, empty, known_names, unfolded
 from coig_p.ingest.forms import attributes as helpsteer
 from coig_p.ingest.forms import kto as labelled
 from coig_p.ingest.forms.attributes import ATTRIBUTES, attributes
@@ -131,6 +131,7 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
         if config.form not in FORMS:
             raise UnknownNameError("format", config.form, ["auto", *FORMS])
         return config.form
+    row = unfolded(row, config)
     if not _is_ours(row) and any(type(row.get(name)) is list for name in (*LISTS, *config.fields.values())):
         fields = Fields(row, config)
         listed = form_of(fields)

@@ -41,10 +41,16 @@ _ONE_TEXT = frozenset(LISTS[LISTS.index("response") :])
 """Those of them that usually hold one answer; a list of turns there is one too."""
 
 _TEXTS = ("text", "response", "answer", "content", "completion", "output", "generation", "回答", "value")
-_MODELS = ("model", "model_name", "model_names", "models", "policy", "模型")
+_MODELS = (
+    *("model", "model_name", "model_names", "models", "generation_models", "generation_model", "generators"),
+    *("generator", "policy", "policies", "模型"),
+)
 _RANKS = ("rank", "ranks", "排名", "名次")
 _RATINGS = ("rating", "ratings", "score", "scores", "rewards", "评分", "分数", "得分")
 _RATIONALES = ("rationale", "rationales", "理由")
+ANNOTATIONS = "annotations"
+"""What is said of each answer, an object each, where it stands beside them."""
+
 _OURS = {"model": _MODELS, "rank": _RANKS, "ratings": _RATINGS, "score": _RATINGS, "rationale": _RATIONALES}
 
 
@@ -79,10 +85,14 @@ def form_of(row: Fields) -> str | None:
         return "ultrafeedback"
     if has_companion(row, name, "rank"):
         return "ranked"
-    if name == "responses" and any(isinstance(one, dict) and ("text" in one or "scores" in one) for one in entries):
+    objects = [one for one in entries if isinstance(one, dict)] if name == "responses" else []
+    mapped = not row.config.fields.keys().isdisjoint(("ratings", "score"))
+    if not mapped and any("scores" in one for one in objects):
         return "nested"
     if has_companion(row, name, "ratings"):
         return "rated"
+    if any("text" in one or "scores" in one for one in objects):
+        return "nested"
     if len(entries) > 2 and names_answers(row, name):
         return "ranked"
     if isinstance(entries[0], dict):
@@ -123,7 +133,10 @@ _LABEL = re.compile(
 
 
 def _models(row: Fields, name: str) -> list[Any]:
-    return _companion(row, name, row.row[name], "model", {})
+    try:
+        return _companion(row, name, row.row[name], "model", {})
+    except Rejected:
+        return []  # the form says it
 
 
 def find_list(row: Fields) -> str | None:
@@ -143,7 +156,28 @@ def has_companion(row: Fields, name: str, what: str) -> bool:
     """Whether a list of answers has ranks or ratings, beside it or inside it."""
     names = _named(row, what)
     inside = any(isinstance(one, dict) and _key(one, names) for one in row.row[name])
+    beside = row.row.get(ANNOTATIONS) if what == "ratings" else None
+    if not inside and isinstance(beside, list):
+        inside = any(isinstance(one, dict) and _key(one, names) for one in beside)
     return inside or any(isinstance(row.row.get(column), list) for column in names if column != name)
+
+
+def _annotations(row: Fields, name: str, entries: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """The annotation of each answer where they stand beside the answers, found by model (CodeUltraFeedback).
+
+    Raises:
+        Rejected: their models are not those of the answers.
+    """
+    given = row.row.get(ANNOTATIONS)
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        return None
+    models = [one.get("model") if isinstance(one, dict) else None for one in entries]
+    named = {str(one.get("model")): one for one in given}
+    if set(named) == {"None"} and len(given) == len(entries):
+        return given
+    if len(named) != len(given) or len(set(map(str, models))) != len(models) or set(map(str, models)) != set(named):
+        raise Rejected(ANNOTATIONS, "unequal-lists", f"the models in it are not those in {name}, each once")
+    return [named[str(model)] for model in models]
 
 
 def put_prompt(row: Fields, value: dict[str, Any]) -> None:
@@ -265,8 +299,10 @@ def _shaped(row: Fields, found: Listed, verdicts: list[tuple[int, int, tuple[flo
         scores: list[dict[str, Any]] = []
         rationale = found.rationales[at]
         said = {"rationale": rationale} if isinstance(rationale, str) and rationale.strip() else {}
-        for dimension, rating in _dimensions(found.ratings[at]) if "ratings" in found.paths else ():
-            where = found.paths["ratings"][at] + ("" if dimension == OVERALL else f".{dimension}")
+        aspect = row.get("dimension") if isinstance(row.row.get(row.name("dimension")), str) else OVERALL
+        for dimension, rating in _dimensions(found.ratings[at], aspect) if "ratings" in found.paths else ():
+            inside = f".{dimension}" if isinstance(found.ratings[at], dict) else ""
+            where = found.paths["ratings"][at] + inside
             row.names[f"responses[{at}].scores[{len(scores)}].score"] = where
             scores.append({"judge": judge, "dimension": dimension, "score": rating} | said)
         value["responses"].append(answer | {"scores": scores} if isinstance(answer, dict) else answer)
@@ -288,11 +324,11 @@ def _shaped(row: Fields, found: Listed, verdicts: list[tuple[int, int, tuple[flo
     return row.shaped(value)
 
 
-def _dimensions(rating: Any) -> Iterator[tuple[str, Any]]:
+def _dimensions(rating: Any, aspect: str) -> Iterator[tuple[str, Any]]:
     if isinstance(rating, dict):
         yield from rating.items()
     else:
-        yield OVERALL, rating
+        yield aspect, rating
 
 
 def _by_rank(row: Fields, found: Listed) -> list[tuple[int, int, tuple[float, float]]]:
@@ -374,6 +410,12 @@ def _companion(row: Fields, name: str, entries: Sequence[Any], what: str, paths:
     if any(keys):
         paths[what] = [f"{name}[{at}].{key or what}" for at, key in enumerate(keys)]
         return [one[key] if key else None for one, key in zip(entries, keys, strict=True)]
+    beside = _annotations(row, name, entries) if what in ("ratings", "rationale") else None
+    if beside is not None and any(_key(one, _named(row, what)) for one in beside):
+        row.read.add(ANNOTATIONS)
+        keys = [_key(one, _named(row, what)) for one in beside]
+        paths[what] = [f"{ANNOTATIONS}.{key or what}" for key in keys]
+        return [one[key] if key else None for one, key in zip(beside, keys, strict=True)]
     for column in _named(row, what):
         given = row.row.get(column)
         if what == "model" and isinstance(given, str):

@@ -333,6 +333,8 @@ def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
 
 
 def _names_loser(row: Fields, column: str) -> bool:
+    if column == row.config.fields.get("winner"):
+        return False
     return column.lower() in LOSER_COLUMNS or column in row.all("rejected")
 
 

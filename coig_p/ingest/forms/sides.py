@@ -37,14 +37,16 @@ SCORES = ("score", "scores", "rating", "ratings", "reward", "分数", "得分", 
 
 _SIDE = r"(?P<side>\d{1,2}|[a-h]|left|right|first|second|[甲乙丙丁左右一二三四])"
 _NAMES = (
-    re.compile(rf"(?P<stem>.+?)[ _-]?{_SIDE}(?:[ _-](?P<tail>body|text|content|source|model\w*|name|score|rating))?"),
+    re.compile(
+        rf"(?P<stem>.+?)[ _-]?{_SIDE}(?:[ _-](?P<tail>body|text|content|source|policy|model\w*|name|score|rating))?"
+    ),
     re.compile(
         rf"(?P<stem>model|模型)[ _-]?{_SIDE}"
         r"(?P<answer>[ _-](?:response|answer|output|reply|completion)|的?回[答复]|的?输出)"
     ),
     re.compile(rf"{_SIDE}[ _-]?(?P<stem>\D+)"),
 )
-_TAILS = {"source": "model", "score": "score", "rating": "score"}
+_TAILS = {"source": "model", "policy": "model", "score": "score", "rating": "score"}
 
 
 class Part(NamedTuple):
