@@ -85,6 +85,7 @@ def _names(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str, ...
     callback=_names,
     help="Fields to leave unread, also where they carry meaning, as images do. Repeatable.",
 )
+@click.option("--round", "round_scores", is_flag=True, help="Round scores and verdicts of more than 4 decimals.")
 @click.option("--recipe", metavar="NAME", help=f"Read a published set: {', '.join(RECIPES)}.")
 @click.option("--judge", metavar="NAME", help="Who judged, where rows do not say. Default: unknown.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files, for instance gb18030.")
@@ -130,6 +131,7 @@ def import_command(
     values: dict[str, str],
     keep: tuple[str, ...],
     drop: tuple[str, ...],
+    round_scores: bool,
     recipe: str | None,
     judge: str | None,
     license_: str | None,
@@ -174,6 +176,7 @@ def import_command(
         values=values,
         keep=keep,
         drop=drop,
+        round_scores=round_scores,
     )
     config = ImportConfig(form=shape, license=license_, **options)
     paths = find_inputs(inputs)

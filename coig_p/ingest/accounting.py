@@ -97,6 +97,8 @@ class ImportReport:
         encodings: files that were read in another encoding than the one asked for.
         missing_scores: scores that are null or empty; their responses stay.
         text_scores: scores that were text where text is not all there is.
+        equal_texts: pairs of a text with itself, which say nothing; the text is one response.
+        rounded: scores and comparisons that were rounded to the grid, where that was asked for.
         lowest, highest: of all scores found, also of those out of range; None where there was none.
         score_range, default_threshold: of the store.
         notes: what else has to be said, for instance what became of ids.
@@ -113,6 +115,8 @@ class ImportReport:
     encodings: dict[str, str] = field(default_factory=dict)
     missing_scores: int = 0
     text_scores: int = 0
+    equal_texts: int = 0
+    rounded: int = 0
     lowest: float | None = None
     highest: float | None = None
     score_range: tuple[float, float] | None = None
@@ -198,10 +202,16 @@ class ImportReport:
             said.append(f"missing scores: {self.missing_scores:,}; their responses stay, without a score")
         if self.text_scores:
             said.append(f"scores that are numbers written as text: {self.text_scores:,}")
+        if self.equal_texts:
+            said.append(f"pairs of equal texts: {self.equal_texts:,}; each is one response, and nothing is compared")
+        if self.rounded:
+            said.append(f"scores and comparisons rounded to 4 decimals: {self.rounded:,}")
         if self.unread:
             listed = ", ".join(f"{name} ({count:,})" for name, count in _most(self.ignored_fields))
-            one = next(iter(_most(self.ignored_fields)))[0].removeprefix("responses.")
-            said.append(f"fields that were not read: {listed}. --keep {one} keeps one in meta, --keep all every one")
+            rest = [name for name, _ in _most(self.ignored_fields) if not name.startswith(("scores.", "comparisons."))]
+            one = rest[0].removeprefix("responses.") if rest else ""
+            how = f". --keep {one} keeps one in meta, --keep all every one" if rest else ", and have no place"
+            said.append(f"fields that were not read: {listed}{how}")
         for name, found in self.unread.items():
             if self.domain_is_given and not found.numbers and 1 <= len(found.values) <= FEW_VALUES:
                 listed = ", ".join(sorted(found.values)[:5]) + ", ..." * (len(found.values) > 5)

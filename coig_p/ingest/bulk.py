@@ -90,7 +90,7 @@ def clean_rows(block: Lines | RawRow, rows: Rows, forms: Collection[str] = ALL) 
     """
     if isinstance(block, RawRow) or (lines := _objects(block.data)) is None:
         return None
-    first = _first(block.data)
+    first = first_row(block.data)
     try:
         if "nested" in forms and "responses" in first:
             return CleanRows("nested", nested(_parsed(block.data, RAW_SCHEMA, lines), rows))
@@ -113,7 +113,7 @@ def _parsed(data: bytes | bytearray, schema: pa.Schema, lines: int) -> pa.Record
     return batch.select(schema.names)
 
 
-def _first(data: bytes | bytearray) -> Mapping[str, Any]:
+def first_row(data: bytes | bytearray) -> Mapping[str, Any]:
     """The first row, nothing where it is none."""
     try:
         row = json.loads(data[: data.find(b"\n") if b"\n" in data else None])

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.ingest.fields import placeholder
-from coig_p.ingest.turns import from_transcript, said
+from coig_p.ingest.turns import from_text, from_transcript, said
 from coig_p.schema import COMPARISON_TYPE, OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE, TURN_TYPE
 from coig_p.store.conversations import transcript
 
@@ -24,7 +24,7 @@ _QUERY = ("prompt", "query", "instruction", "question")
 _TEXT = ("output", "response", "answer", "completion", "text")
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _OPTIONAL = {"query_id": pa.string(), "domain": pa.string(), "source": pa.string()}
-_MARKS = frozenset("H人用")  # what an HH transcript begins with
+_MARKS = frozenset("H人用[{")  # what an HH transcript, or messages written as text, begin with
 
 
 class Unusual(Exception):
@@ -132,7 +132,8 @@ def _kto(columns: dict[str, pa.Array], rows: Rows) -> pa.RecordBatch:
 
 def _one_response(columns: dict[str, pa.Array], values: pa.Array, rows: Rows) -> pa.RecordBatch:
     """Rows of one response with one score."""
-    _check_no_transcript(columns["query"])
+    for name in ("query", "text"):
+        _check_plain(columns[name])
     _check_no_placeholder(columns["query"])
     number = len(values)
     none = pa.nulls(number, pa.string())
@@ -150,7 +151,7 @@ def _one_response(columns: dict[str, pa.Array], values: pa.Array, rows: Rows) ->
 def _pairs(columns: dict[str, pa.Array], rows: Rows) -> pa.RecordBatch:
     """Rows of a prompt, a better answer and a worse one, as texts."""
     for name in ("query", "chosen", "rejected"):
-        _check_no_transcript(columns[name])
+        _check_plain(columns[name])
     _check_no_placeholder(columns["query"])
     return _compared(columns, {"query": columns["query"]}, columns["chosen"], columns["rejected"], rows)
 
@@ -257,17 +258,17 @@ def _check_filled(texts: pa.StringArray) -> None:
         raise Unusual
 
 
-def _check_no_transcript(texts: pa.StringArray) -> None:
-    """Raise Unusual where a text may be an HH transcript."""
+def _check_plain(texts: pa.StringArray) -> None:
+    """Raise Unusual where a text may be an HH transcript, or messages."""
     for text in _that_begin(texts, lambda letter: not letter.strip() or letter in _MARKS):
-        if from_transcript(text) is not None:
+        if from_transcript(text, answered=True) or from_transcript(text) or from_text(text):
             raise Unusual
 
 
 def _check_no_placeholder(texts: pa.StringArray) -> None:
     """Raise Unusual where a text may point at an image, a sound or a film."""
     begins = _that_begin(texts, lambda letter: letter == "<" or not letter.strip())
-    named = pc.any(pc.match_substring_regex(texts, "(?i)<[|]?image")).as_py()
+    named = pc.any(pc.match_substring_regex(texts, "(?i)<[|]?image|<extra_id_1>")).as_py()
     if named or any(map(placeholder, begins)):
         raise Unusual
 

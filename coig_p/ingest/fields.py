@@ -32,7 +32,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "history": ("history", "历史"),
     "system": ("system", "system_prompt", "系统提示"),
     "tools": ("tools", "functions"),
-    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出"),
+    "text": ("text", "response", "output", "answer", "completion", "回答", "答案", "回复", "输出", "model_response"),
     "model": ("model", "model_name", "模型"),
     "sample": ("sample",),
     "judge": ("judge", "评委", "评审模型", "裁判"),
@@ -150,6 +150,7 @@ class FormConfig:
         score_columns: judge -> the column that holds its scores, where each judge has one.
         keep: fields that are kept beside a row ("all": every one that is not read); whatever they carry, they
             are not lost.
+        round_scores: scores and verdicts with more than 4 decimals are rounded, and not refused.
         survey: what is known of the import as a whole; without it a row is read by itself.
     """
 
@@ -160,6 +161,7 @@ class FormConfig:
     values: Mapping[str, str] = field(default_factory=dict)
     score_columns: Mapping[str, str] = field(default_factory=dict)
     keep: Collection[str] = ()
+    round_scores: bool = False
     survey: Survey = field(default_factory=Survey)
 
     def __post_init__(self) -> None:
@@ -182,11 +184,15 @@ class Shaped:
             the row has them, unchecked.
         names: where a value of `value` stands in the upstream row, for error messages.
         ignored: fields of the row that were not read.
+        inside: those of them that stand within its values -> what they hold.
+        dropped: fields within its values that were left out on purpose.
     """
 
     value: dict[str, Any]
     names: Mapping[str, str]
     ignored: Collection[str] = ()
+    inside: Mapping[str, Any] = field(default_factory=dict)
+    dropped: Collection[str] = ()
 
     def upstream(self, path: str) -> str:
         """The upstream name of a path such as responses[0].text."""
@@ -196,6 +202,45 @@ class Shaped:
         return path
 
 
+class Beside:
+    """Fields within a row's values, as messages.weight: what has no place there, and what belongs to the row.
+
+    Attributes:
+        values: path -> what stands there, wherever it does.
+        dropped: names under which some were left out on purpose.
+        tools: where a system prompt defines tools -> those.
+        keeps_all: nothing is lost, whatever it carries.
+    """
+
+    def __init__(self, config: FormConfig) -> None:
+        self.keep, self.drop, self.keeps_all = config.keep, config.drop, "all" in config.keep
+        self.values: dict[str, list[Any]] = {}
+        self.dropped: set[str] = set()
+        self.tools: dict[str, Any] = {}
+
+    def names(self, path: str) -> bool:
+        """Whether the user says what becomes of a field."""
+        plain = plain_path(path)
+        return plain in self.keep or plain in self.drop or plain.rpartition(".")[2] in self.drop
+
+    def add(self, path: str, value: Any) -> None:
+        """Take note of a field that was not read."""
+        plain = plain_path(path)
+        said = next((name for name in (plain, plain.rpartition(".")[2]) if name in self.drop), None)
+        if said is None:
+            self.values.setdefault(plain, []).append(value)
+        else:
+            self.dropped.add(said)
+
+
+def plain_path(path: str) -> str:
+    """A path without the numbers in it: what --keep and --drop call a field."""
+    return _AT.sub("", path)
+
+
+_AT = re.compile(r"\[\d+\]")
+
+
 class Fields:
     """A row's fields under our names, remembering which were read and as what.
 
@@ -203,7 +248,7 @@ class Fields:
         given: without the fields that are dropped on purpose.
         row: those of them that are filled: neither null nor empty.
         read: names of the row that were read.
-        unread: fields within the row's values that were not read, as `messages.weight`.
+        unread: fields within the row's values that were not read.
         names: for `Shaped`.
         textual: every value is text (CSV); what reads as a number is one.
     """
@@ -214,7 +259,7 @@ class Fields:
         self.row = {name: value for name, value in self.given.items() if (value or value == 0) and value == value}
         self.config, self.textual = config, textual
         self.read: set[str] = set()
-        self.unread: set[str] = set()
+        self.unread = Beside(config)
         self.names: dict[str, str] = {}
         self._known = known_names(tuple(self.row), tuple(config.fields.items()), tuple(config.survey.row_numbers))
 
@@ -308,7 +353,8 @@ class Fields:
                 f"or read them without it: --drop {name}",
             )
         self._refuse_placeholder(value)
-        return Shaped(value, self.names, sorted(rest | self.unread))
+        inside = {name: found[0] if len(found) == 1 else found for name, found in self.unread.values.items()}
+        return Shaped(value, self.names, sorted(rest | inside.keys()), inside, self.unread.dropped)
 
     def _refuse_placeholder(self, value: dict[str, Any]) -> None:
         """A prompt that points at an image which is not there says something else than the text alone."""
@@ -343,12 +389,22 @@ def known_names(
                 if ours == "query_id" and name in numbering:
                     continue
                 found.setdefault(ours, []).append(name)
+    if found.keys().isdisjoint(_PROMPTS) and "query" not in dict(mapped):
+        # Names that may also be something else, a user's for instance: a prompt where nothing else is one.
+        less_usual = [name for name in row if name.strip().lower() in _PERHAPS_PROMPTS and name not in taken]
+        less_usual = [name for name in less_usual if name != "user" or found.keys().isdisjoint(("chosen", "rejected"))]
+        if len(less_usual) == 1:
+            found["query"] = less_usual
     for ours, theirs in mapped:
         found.pop(ours, None)
         if theirs in row:
             found[ours] = [theirs]
     # Sorting is stable: of two spellings of one name the row's first comes first.
     return {ours: tuple(sorted(names, key=lambda name: _rank(ours, name))) for ours, names in found.items()}
+
+
+_PROMPTS = ("query", "messages", "context", "history", "input")
+_PERHAPS_PROMPTS = ("question_body", "user_prompt", "user_input", "user_query", "user_message", "user", "用户输入")
 
 
 def _rank(ours: str, name: str) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import codecs
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
@@ -21,7 +22,7 @@ from coig_p.core.progress import Advance
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
-from coig_p.ingest.bulk import ALL, clean_rows
+from coig_p.ingest.bulk import ALL, clean_rows, first_row
 from coig_p.ingest.columns import Rows
 from coig_p.ingest.config import (
     COMPARISONS_THRESHOLD,
@@ -91,9 +92,9 @@ def import_files(
             for path, encoding in encodings.items():
                 _take_in(path, encoding, intake, columns_there, advance)
             _check_whole(config, report, asked, columns_there)
+            _say_more(config, report, columns_there)
             spools = intake.close()
         report.default_threshold = _default_threshold(config, report)
-        _say_more(config, report)
         problems = sum(report.reasons.values())
         if problems and config.on_error == "fail":
             raise ImportFailed(
@@ -130,6 +131,7 @@ def import_files(
                     "values": dict(config.form.values),
                     "keep": sorted(config.form.keep),
                     "drop": sorted(config.form.drop),
+                    "round": config.form.round_scores,
                     "encoding": config.encoding,
                     "on_error": config.on_error,
                 },
@@ -144,6 +146,7 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
     """Every row of a file, whole blocks at once where that can be; which columns of scores it has is added."""
     config, forms = intake.config, intake.report.forms.setdefault(str(path), Counter())
     columns = set(config.form.score_columns.values())
+    wanted = {*config.form.keep, *config.form.drop}
 
     def add(rows: Iterable[RawRow]) -> None:
         for row in rows:
@@ -151,6 +154,8 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
             if isinstance(row.value, dict):
                 form = detect(row.value, config.form)
                 forms[form] += 1
+                if wanted:
+                    columns_there.update(wanted & _all_names(row.value))
                 columns_there.update(columns & unfolded(row.value, config.form).keys())
             intake.add(shaped(row, form, config.form))
 
@@ -164,8 +169,20 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
             add([block])
         elif clean is not None and intake.add_clean(clean):
             forms[clean.form] += clean.batch.num_rows
+            columns_there.update(wanted & first_row(block.data).keys() if wanted else ())
         else:
             add(block.rows(read_as(encoding)))
+
+
+def _all_names(row: Mapping[str, Any]) -> set[str]:
+    """The names of a row's fields and of those in its lists of objects, the latter also as LIST.NAME."""
+    names = set(row)
+    for field, value in row.items():
+        for part in value if isinstance(value, list) else ():
+            if isinstance(part, dict):
+                names.update(part, (f"{field}.{name}" for name in part))
+                names.update(f"responses.{name}" for name in part)
+    return names
 
 
 def _in_blocks(config: ImportConfig) -> Collection[str]:
@@ -194,10 +211,12 @@ def _check_whole(
         raise UsageError(f"rows further down are scored from {low:g} to {high:g}: pass --score-range {low:g} {high:g}")
 
 
-def _say_more(config: ImportConfig, report: ImportReport) -> None:
+def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collection[str]) -> None:
     """Say which names that were given stand in no row, and what became of ids."""
-    unknown = [name for name in config.form.keep if name != "all" and not report.kept[name]]
-    unknown += [name for name in config.form.drop if not report.dropped[name] and not is_media(name)]
+    asked = dict.fromkeys((*config.form.keep, *config.form.drop))
+    told = {name for name in asked if report.kept[name] or report.kept[f"responses.{name}"] or report.dropped[name]}
+    unknown = [name for name in asked if name != "all" and name not in columns_there and name not in told]
+    unknown = [name for name in unknown if not (name in config.form.drop and is_media(name))]  # of a placeholder
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
     if config.form.survey.unheld:

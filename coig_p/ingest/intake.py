@@ -28,18 +28,21 @@ from coig_p.ingest.config import SCORE_RANGE, ImportConfig
 from coig_p.ingest.fields import is_media
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
+from coig_p.ingest.rest import Rest
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.values import (
+    OF_EQUAL_TEXTS,
     Rejected,
     answer_at,
     comparison_at,
     extra_at,
     identity_of,
     is_missing,
+    is_off_grid,
     json_at,
+    judge_at,
     number_at,
-    object_at,
     optional_text,
     query_id_at,
     said_at,
@@ -47,22 +50,18 @@ from coig_p.ingest.values import (
     shown,
     text_at,
 )
-from coig_p.schema import COMPARISON_TYPE, OVERALL, RESPONSE_TYPE, SCORE_TYPE, UNITS, domain_problem
+from coig_p.schema import OVERALL, UNITS, domain_problem
 
 __all__ = ["ImportConfig", "Intake"]
 
 _NO_RESPONSES = "missing. If rows have another shape, name it with --format, or its fields with --map"
-_FIELDS = {
-    "responses.": frozenset(part.name for part in RESPONSE_TYPE),
-    "scores.": frozenset(part.name for part in SCORE_TYPE),
-    "comparisons.": frozenset(part.name for part in COMPARISON_TYPE),
-}
 
 
 class _Seen(NamedTuple):
     """What must be remembered of a query to judge later rows of the same query_id."""
 
     identity: bytes
+    without_tools: bytes
     domain: str
     place: int
 
@@ -75,7 +74,7 @@ class Intake:
     ) -> None:
         self.config, self.report, self.rejects, self.names, self.folder = config, report, rejects, names, folder
         self.score_range = config.score_range or SCORE_RANGE
-        self.keep = frozenset(config.form.keep)
+        self.rest = Rest(config.form, report)
         self.seen: dict[str, _Seen] = {}
         self.spools: dict[str, Spool] = {}
         self.keyed = Keyed(folder)
@@ -95,26 +94,27 @@ class Intake:
             if keyed:
                 self._add_keyed(row)
                 return
-            query, identity = self._query(row)
+            query, identity, without_tools = self._query(row)
         except Rejected as rejected:
             self._reject(row, rejected, "row", row.raw, held | {"rows": 1})
             return
-        responses, kept_as, sampled = self._responses(row)
+        responses, kept_as, sampled, lost = self._responses(row)
         query["responses"], query["comparisons"] = responses, self._comparisons(row, kept_as)
         seen = self.seen.get(query["query_id"])
         spool = self._spool(query["domain"])
         if seen is None:
-            seen = self.seen[query["query_id"]] = _Seen(identity, query["domain"], spool.queries)
+            seen = self.seen[query["query_id"]] = _Seen(identity, without_tools, query["domain"], spool.queries)
             counts["rows"]["stored"] += 1
         else:
             counts["rows"]["merged"] += 1
         models = {response["model"] for response in responses}
         plain = len(models) == len(responses) and None not in models
-        spool.add(seen.place, query, self._origin(row, sampled, responses) if sampled else None, plain=plain)
+        origin = self._origin(row, sampled, responses, lost=lost) if sampled or lost else None
+        spool.add(seen.place, query, origin, plain=plain)
         counts["responses"]["stored"] += len(responses)
         counts["scores"]["stored"] += sum(len(response["scores"]) for response in responses)
         counts["comparisons"]["stored"] += len(query["comparisons"] or ())
-        self._count_unread(row)
+        self.rest.count(row)
 
     def add_clean(self, rows: CleanRows) -> bool:
         """Spool rows whose values are right, at once; False, and nothing is done, where `add` must look at each.
@@ -133,7 +133,7 @@ class Intake:
         for query_id, identity, domain in zip(ids, known, domains, strict=True):
             seen = self.seen.get(query_id) or new.get(query_id)
             if seen is None:
-                seen = new[query_id] = _Seen(identity, domain, following[domain])
+                seen = new[query_id] = _Seen(identity, identity, domain, following[domain])  # none has tools
                 following[domain] += 1
             elif seen.identity != identity or seen.domain != domain:
                 return False
@@ -170,13 +170,17 @@ class Intake:
                 self.report.differing[name.removeprefix("kept ")] += number
         return list(self.spools.values())
 
-    def _query(self, row: Row) -> tuple[dict[str, Any], bytes]:
-        """A row's own fields, checked, also against earlier rows of the same query_id; and what the query is."""
+    def _query(self, row: Row) -> tuple[dict[str, Any], bytes, bytes]:
+        """A row's own fields, checked, also against earlier rows of the same query_id; what the query is.
+
+        The last is the same without its tools.
+        """
         value = row.value
         if not isinstance(value, dict):
             raise Rejected("", "not-an-object", f"{shown(value)} is not an object")
         text, messages, tools = said_at(value)
         identity = identity_of(text, messages, tools)
+        without_tools = identity if tools is None else identity_of(text, messages, None)
         query_id = query_id_at(value) or derived_id(identity)
         domain = self._domain(value, row.raw)
         source = None if value.get("source") is None else text_at(value, "source")
@@ -186,26 +190,34 @@ class Intake:
             raise Rejected("responses", "not-a-list", "not a list of responses")
         if not isinstance(value.get("comparisons", []), (list, type(None))):
             raise Rejected("comparisons", "not-a-list", "not a list of comparisons")
-        if messages and messages[-1]["content"]:
+        if messages and messages[-1]["content"] and messages[-1]["role"] != "tool":  # an answer may repeat a tool's
             for at, response in enumerate(value["responses"]):
                 if isinstance(response, dict) and response.get("text") == messages[-1]["content"]:
                     said = "the conversation's last turn is this very response"
                     raise Rejected(f"responses[{at}].text", "ends-in-response", said)
+        self.rest.check_systems(value["responses"])
         seen = self.seen.get(query_id)
         if seen is not None and seen.identity != identity:
             what = "another text" if messages is None and tools is None else "another conversation"
+            if seen.without_tools == without_tools:
+                said = f"query_id {shown(query_id)} stands for the same prompt with other tools, or none, further up"
+                raise Rejected("tools", "two-texts", f"{said}: give each its own query_id, or leave out one")
             raise Rejected("query", "two-texts", f"query_id {shown(query_id)} stands for {what} further up")
         if seen is not None and seen.domain != domain:
             raise Rejected("domain", "two-domains", f"query_id {shown(query_id)} is in {seen.domain} further up")
-        return {
-            "query_id": query_id,
-            "domain": domain,
-            "query": text,
-            "messages": messages,
-            "tools": tools,
-            "source": source,
-            "meta": self._meta(row),
-        }, identity
+        return (
+            {
+                "query_id": query_id,
+                "domain": domain,
+                "query": text,
+                "messages": messages,
+                "tools": tools,
+                "source": source,
+                "meta": self.rest.meta(row),
+            },
+            identity,
+            without_tools,
+        )
 
     def _domain(self, value: dict[str, Any], raw: Any = None) -> str:
         if self.config.domain is not None:
@@ -224,23 +236,14 @@ class Intake:
             )
         return domain
 
-    def _meta(self, row: Row) -> str | None:
-        """What is kept of a row's other fields."""
-        meta = object_at(row.value.get("meta"), "meta")
-        if isinstance(row.raw, dict):
-            for name in row.ignored:
-                if self._keeps(name) and name in row.raw:
-                    meta[name] = row.raw[name]
-        return json_at(meta, "meta") if meta else None
+    def _responses(self, row: Row) -> tuple[list[dict[str, Any]], dict[int, int], list[int], list[tuple[int, str]]]:
+        """The right responses of a row; for each of their old places the new one; which say their sample; the lost.
 
-    def _keeps(self, name: str) -> bool:
-        return name in self.keep or "all" in self.keep
-
-    def _responses(self, row: Row) -> tuple[list[dict[str, Any]], dict[int, int], list[int]]:
-        """The right responses of a row; for each of their old places the new one; which say their sample."""
+        For the last see `Origin.lost`.
+        """
         kept: list[dict[str, Any]] = []
         kept_as: dict[int, int] = {}
-        sampled = []
+        sampled, lost_before = [], []
         for at, value in enumerate(row.value["responses"]):
             where = f"responses[{at}]"
             try:
@@ -248,6 +251,8 @@ class Intake:
             except Rejected as rejected:
                 lost = {"responses": 1, "scores": scores_in(value)}
                 self._reject(row, rejected, "response", value, lost)
+                if isinstance(value, dict) and isinstance(value.get("model"), str) and is_missing(value.get("sample")):
+                    lost_before.append((len(kept), value["model"]))
                 continue
             response["scores"] = self._scores(row, value, where)
             kept_as[at] = len(kept)
@@ -256,7 +261,7 @@ class Intake:
             else:
                 sampled.append(len(kept))
             kept.append(response)
-        return kept, kept_as, sampled
+        return kept, kept_as, sampled, lost_before
 
     def _response(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -266,12 +271,15 @@ class Intake:
         model = optional_text(value, "model", where)  # where there is none it is named once all are known
         if not isinstance(value.get("scores", []), (list, type(None))):
             raise Rejected(f"{where}.scores", "not-a-list", "not a list of scores")
-        unread = self._unread_in("responses.", value)
-        lost = [name for name in unread if is_media(name) and not self._keeps_in("responses.", name)]
+        unread = self.rest.unread_in("responses.", value)
+        lost = [name for name in unread if is_media(name) and not self.rest.keeps_in("responses.", name)]
         if lost:
             said = f"a store holds text alone: leave such answers out, or read them without it: --drop {lost[0]}"
             raise Rejected(f"{where}.{lost[0]}", "no-place", said)
-        extra = {**(extra or {}), **{name: value[name] for name in unread if self._keeps_in("responses.", name)}}
+        own = {name: value[name] for name in unread if self.rest.keeps_in("responses.", name)}
+        for name, given in own.items():
+            json_at(given, f"{where}.{name}")
+        extra = {**(extra or {}), **own}
         return {
             "model": model,
             "sample": sample_at(value, where),
@@ -293,16 +301,18 @@ class Intake:
                 self._reject(row, rejected, "score", score, {"scores": 1})
                 continue
             self.report.text_scores += isinstance(score["score"], str) and not row.textual
-            self._count_unread_in("scores.", score)
-        self._count_unread_in("responses.", value)
+            self.rest.count_in("scores.", score)
+        self.rest.count_in("responses.", value)
         return kept
 
     def _score(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
-        judge = text_at(value, "judge", where)
+        judge = judge_at(value, where)
         dimension = OVERALL if value.get("dimension") is None else text_at(value, "dimension", where)
-        score = number_at(value, "score", where)
+        rounding = self.config.form.round_scores
+        score = number_at(value, "score", where, rounding=rounding)
+        self.report.rounded += rounding and is_off_grid(value["score"])
         self.report.saw_scores(score, score)
         low, high = self.score_range
         if not low <= score <= high:
@@ -320,12 +330,19 @@ class Intake:
             return None
         kept = []
         for at, value in enumerate(values):
+            if value is OF_EQUAL_TEXTS:
+                self.report.equal_texts += 1
+                self.report.counts["comparisons"]["merged"] += 1
+                continue
             if is_missing_comparison(value):
                 self.report.missing_scores += 1
                 continue
             try:
-                kept.append(comparison_at(value, f"comparisons[{at}]", len(row.value["responses"]), kept_as))
-                self._count_unread_in("comparisons.", value)
+                rounding, number = self.config.form.round_scores, len(row.value["responses"])
+                kept.append(comparison_at(value, f"comparisons[{at}]", number, kept_as, rounding=rounding))
+                if rounding:
+                    self.report.rounded += any(is_off_grid(value[name]) for name in ("first_score", "second_score"))
+                self.rest.count_in("comparisons.", value)
             except Rejected as rejected:
                 self._reject(row, rejected, "comparison", value, {"comparisons": 1})
         return kept
@@ -349,7 +366,7 @@ class Intake:
         domain = None if self.config.domain is not None or value.get("domain") is None else self._domain(value)
         told = {
             "source": None if value.get("source") is None else text_at(value, "source"),
-            "meta": self._meta(row),
+            "meta": self.rest.meta(row),
         }
         identity = identity_of(*said_at(value)).hex() if has_query else None
         wanted["scores"] = self._scores(row, response, where)
@@ -359,7 +376,7 @@ class Intake:
         origin = self._origin(row, sampled, [], keyed=True)
         wanted["sample"] = wanted["sample"] or 0
         self.keyed.add(Waiting(query_id, identity, domain, told | {"responses": [wanted]}, origin))
-        self._count_unread(row)
+        self.rest.count(row)
 
     def _place_keyed(self) -> None:
         """Lay each row of scores beside the rows of its query."""
@@ -381,11 +398,19 @@ class Intake:
             row |= {"query_id": query_id, "domain": seen.domain} | waiting.row
             self.spools[seen.domain].add(seen.place, row, waiting.origin, plain=False)
 
-    def _origin(self, row: Row, sampled: Sequence[int], responses: Sequence[Any], *, keyed: bool = False) -> Origin:
+    def _origin(
+        self,
+        row: Row,
+        sampled: Sequence[int],
+        responses: Sequence[Any],
+        *,
+        keyed: bool = False,
+        lost: Sequence[tuple[int, str]] = (),
+    ) -> Origin:
         """Where a row came from; of one that is keyed also the row."""
         paths = [f"responses[{at}].sample" for at in range(len(responses))] + ["query_id", "query", "domain"]
         fields = {path: row.upstream(path) for path in paths}
-        return Origin(row.file, row.line, fields, list(sampled), keyed, row.raw if keyed else None)
+        return Origin(row.file, row.line, fields, list(sampled), keyed, list(lost), row.raw if keyed else None)
 
     def _refuse_late(self, origin: Origin, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
         """Refuse what was taken for right before the other rows of its query were known."""
@@ -393,36 +418,6 @@ class Intake:
         self._reject(row, rejected, unit, value, lost)
         for name, number in lost.items():
             self.report.counts[name]["merged" if name == "rows" else "stored"] -= number
-
-    def _unread_in(self, unit: str, value: dict[str, Any]) -> list[str]:
-        """The filled fields of a part of a row that a store has no place for."""
-        dropped = self.config.form.drop
-        return [
-            name
-            for name in sorted(value.keys() - _FIELDS[unit])
-            if not is_missing(value[name]) and name not in dropped and f"{unit}{name}" not in dropped
-        ]
-
-    def _keeps_in(self, unit: str, name: str) -> bool:
-        return self._keeps(name) or f"{unit}{name}" in self.keep
-
-    def _count_unread_in(self, unit: str, value: dict[str, Any]) -> None:
-        for name in self._unread_in(unit, value):
-            if unit == "responses." and self._keeps_in(unit, name):
-                self.report.kept[f"{unit}{name}"] += 1
-            else:
-                self.report.left_unread(f"{unit}{name}", value[name], name)
-
-    def _count_unread(self, row: Row) -> None:
-        """Count the fields of a row that were not read, by what became of them."""
-        raw = row.raw if isinstance(row.raw, dict) else {}
-        for name in row.ignored:
-            if self._keeps(name) and name in raw:
-                self.report.kept[name] += 1
-            else:
-                self.report.left_unread(name, raw.get(name), name)
-        for name in self.config.form.drop:
-            self.report.dropped[name] += not is_missing(raw.get(name))
 
     def _reject(self, row: Row, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
         problem = Problem(

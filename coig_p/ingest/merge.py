@@ -1,8 +1,12 @@
 """Rows of one query as one row: equal responses are one, several of one model are numbered, scores find theirs.
 
 All rows of a query are at hand, in the order in which they were read, so that the outcome hangs on that order
-alone. A response is known by its model and by what it says, its text and its tool calls; one that names no
-model is known by what it says alone, and is named last.
+alone. A response is known by its model and by what it says: its text, its tool calls and its reasoning; one that
+names no model is known by what it says alone, and is named last.
+
+Scores of another row may say which sample of a model they are for. Where the answers say their own numbers, that is
+the answer of that number. Where none does, it is the n-th answer of the model as the rows have them, equal ones and
+refused ones counted: who wrote the scores numbered those, and not what is left of them here.
 """
 
 from __future__ import annotations
@@ -12,10 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coig_p.ingest.turns import ANSWER_FIELDS
 from coig_p.ingest.values import Rejected, digest, json_text, shown
-from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
+from coig_p.store.conversations import MESSAGE_FIELDS
 
-_Key = tuple[str | None, str, str]  # model, text, calls
+_Key = tuple[str | None, str, str]  # model, text, what else is said
 
 
 class Origin(NamedTuple):
@@ -25,6 +30,7 @@ class Origin(NamedTuple):
         fields: places of the row, such as responses[0].sample -> what the file calls them.
         sampled: which of its responses say the number of their sample.
         keyed: it holds scores for a response of another row.
+        lost: of each of its responses that was refused: before which of those that are left it stood, and its model.
         row: as it is in the file, or in the nested shape.
     """
 
@@ -33,6 +39,7 @@ class Origin(NamedTuple):
     fields: Mapping[str, str]
     sampled: Sequence[int]
     keyed: bool
+    lost: Sequence[tuple[int, str]]
     row: Any
 
     def upstream(self, path: str) -> str:
@@ -51,7 +58,7 @@ def merge(
 
     Args:
         rows: in the order in which they were read; they are used up.
-        origins: of those rows that are keyed or have a response with a sample of its own.
+        origins: of those rows that are keyed, have a response with a sample of its own, or lost one.
         merged: how many responses and comparisons became one with another are added, and under `kept name`
             how often a second value of a kept field was left out.
     """
@@ -115,6 +122,7 @@ class _Answers:
     Attributes:
         of: by what they are known, in order of first appearance.
         sampled: model and number that a row gives -> the response that has it.
+        arrived: model -> its answers without a number, as they came; None stands for one that was refused.
     """
 
     def __init__(self, merged: Counter[str]) -> None:
@@ -122,11 +130,15 @@ class _Answers:
         self.of: dict[_Key, dict[str, Any]] = {}
         self.sampled: dict[tuple[str, int], _Key] = {}
         self.numbers: dict[_Key, list[int]] = {}  # that rows give
+        self.arrived: dict[str, list[_Key | None]] = {}
 
     def take(self, response: dict[str, Any], sample: int | None) -> _Key:
         """Add a response, or what is new of one that is here; raise KeyError where its number is another's."""
-        key = (response["model"], response["text"], _calls(response["extra"]))
-        if sample is not None:
+        key = (response["model"], response["text"], _more_said(response["extra"]))
+        if sample is None:
+            if key[0] is not None:
+                self.arrived.setdefault(key[0], []).append(key)
+        else:
             if key[0] is not None and self.sampled.setdefault((key[0], sample), key) != key:
                 raise KeyError
             self.numbers.setdefault(key, []).append(sample)
@@ -154,21 +166,43 @@ class _Answers:
                 response["sample"] = free[model]
                 free[model] += 1
 
+    def lose(self, model: str) -> None:
+        """Count an answer that was refused."""
+        self.arrived.setdefault(model, []).append(None)
+
     def find(self, wanted: dict[str, Any], sample: int | None) -> list[dict[str, Any]]:
         """The responses that a key fits; its text and its model may be null."""
         return [
             response
             for key, response in self.of.items()
             if wanted["model"] in (None, response["model"])
-            and (sample is None or sample in self.numbers.get(key, [response["sample"]]))
+            and (sample is None or self._is_sample(key, response, sample))
             and wanted["text"] in (None, response["text"])
         ]
+
+    def _is_sample(self, key: _Key, response: dict[str, Any], sample: int) -> bool:
+        """Whether a response may be meant by a number."""
+        model = key[0]
+        if model is None:
+            return sample in self.numbers.get(key, [0])
+        arrived = self.arrived.get(model, [])
+        if (model, sample) in self.sampled:
+            return self.sampled[model, sample] == key
+        if not any(of == model for of, _ in self.sampled):
+            return sample < len(arrived) and arrived[sample] == key
+        # Some answers have numbers and some have none: what is free may be counted with or without equal ones.
+        free = sample - sum(of == model and number < sample for of, number in self.sampled)
+        counted = free < len(arrived) and arrived[free] == key
+        return counted or (key not in self.numbers and response["sample"] == sample)
 
 
 def _take(answers: _Answers, row: dict[str, Any], origin: Origin | None, refuse: Refuse) -> dict[int, _Key]:
     """Add a row's responses; which of its places became which response."""
     moved = {}
+    lost = list(origin.lost) if origin is not None else []
     for at, response in enumerate(row["responses"]):
+        while lost and lost[0][0] == at:
+            answers.lose(lost.pop(0)[1])
         sample = response["sample"] if origin is not None and at in origin.sampled else None
         try:
             moved[at] = answers.take(response, sample)
@@ -182,6 +216,8 @@ def _take(answers: _Answers, row: dict[str, Any], origin: Origin | None, refuse:
                 response,
                 {"responses": 1, "scores": len(response["scores"])},
             )
+    for _, model in lost:
+        answers.lose(model)
     return moved
 
 
@@ -226,9 +262,11 @@ def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refu
     return None
 
 
-def _calls(extra: str | None) -> str:
-    calls = json.loads(extra).get(CALLS) if extra else None
-    return json_text(calls) if calls else ""
+def _more_said(extra: str | None) -> str:
+    """What an answer says beside its text, as one text."""
+    known = json.loads(extra) if extra else {}
+    said = {name: known[name] for name in ANSWER_FIELDS if known.get(name)}
+    return json_text(said) if said else ""
 
 
 def _both(one: str | None, other: str | None, merged: Counter[str]) -> str | None:
@@ -249,5 +287,5 @@ def _name_unnamed(responses: Sequence[dict[str, Any]]) -> None:
         return
     taken = {response["model"] for response in responses}
     free = (name for number in range(1, 2 * len(responses) + 1) if (name := f"unknown-{number}") not in taken)
-    for response in sorted(unnamed, key=lambda response: (digest(response["text"]), _calls(response["extra"]))):
+    for response in sorted(unnamed, key=lambda response: (digest(response["text"]), _more_said(response["extra"]))):
         response["model"] = next(free)

@@ -10,8 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields
-from coig_p.ingest.turns import Turn, conversation, from_table, from_transcript, history, plain, said, tools
+from coig_p.ingest.fields import Fields, plain_path
+from coig_p.ingest.turns import (
+    EXTRA_ID,
+    Turn,
+    conversation,
+    from_extra_ids,
+    from_text,
+    from_transcript,
+    history,
+    plain,
+    said,
+    tools,
+)
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import transcript
 
@@ -46,7 +57,9 @@ def put_query(row: Fields, value: dict[str, Any], answers: Sequence[Turn] = (), 
                 value["query"] = row.given[name]
             return
         if isinstance(given, str) and (
-            not transcripts or given[0] not in _MAY_BE_MORE or _as_turns(given, row, name) is None
+            not transcripts
+            or (given[0] not in _MAY_BE_MORE and EXTRA_ID not in given)
+            or (from_transcript(given) is None and from_text(given) is None and from_extra_ids(given) is None)
         ):
             row.read.add(name)
             value["query"] = given
@@ -99,11 +112,11 @@ def _turns_of(row: Fields, name: str, transcripts: bool) -> list[Turn]:
 
 
 def _as_turns(text: str, row: Fields, name: str) -> list[Turn] | None:
-    """The turns of a text that is an HH transcript which a person spoke last in, or a table's JSON of messages."""
-    turns = from_transcript(text)
-    if turns is not None and turns[-1]["role"] == "user":
+    """The turns of a text that is an HH transcript or HelpSteer2's, or messages written as text."""
+    turns = from_extra_ids(text) or from_transcript(text)
+    if turns is not None:
         return turns
-    listed = from_table(text) if row.textual else None
+    listed = from_text(text)
     return conversation(listed, name, row.unread) if listed else None
 
 
@@ -245,14 +258,26 @@ def put_turns(row: Fields, value: dict[str, Any], turns: list[Turn], name: str) 
         value["query"] = turns[0]["content"]
     elif turns:
         value["messages"] = turns
+    _put_tools(row, value)
+    _refuse_passage(row)
+
+
+def _put_tools(row: Fields, value: dict[str, Any]) -> None:
+    """The tools that the row defines, or its system prompt."""
     defined = row.name("tools")
+    places = dict(row.unread.tools)
     if defined in row.row:
         row.read.add(defined)
-        row.names["tools"] = defined
-        found = tools(row.row[defined], defined)
-        if found is not None:
-            value["tools"] = found
-    _refuse_passage(row)
+        places = {defined: row.row[defined], **places}
+    for place, given in places.items():
+        found = tools(given, place)
+        if found is None or found == value.get("tools"):
+            continue
+        if "tools" in value:
+            way = f"--drop {row.names['tools']} or --drop {plain_path(place)}"
+            raise Rejected(place, "ambiguous", f"other tools than in {row.names['tools']}: leave one out with {way}")
+        row.names["tools"] = place
+        value["tools"] = found
 
 
 def _refuse_passage(row: Fields) -> None:

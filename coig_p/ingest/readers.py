@@ -43,6 +43,7 @@ class RawRow(NamedTuple):
         value: the row, or the raw text of one that could not be parsed.
         problem: (reason, message) of one that could not be parsed.
         textual: every value is text, as in CSV.
+        columnar: objects have every key of the column, null where the row has it not, as in Parquet.
     """
 
     file: str
@@ -50,6 +51,7 @@ class RawRow(NamedTuple):
     value: Any
     problem: tuple[str, str] | None = None
     textual: bool = False
+    columnar: bool = False
 
 
 class Lines(NamedTuple):
@@ -446,7 +448,7 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
                 for value in _as_written(batch).to_pylist():
                     row += 1
-                    yield RawRow(file, row, value)
+                    yield RawRow(file, row, value, columnar=True)
                 advance(path.stat().st_size * batch.num_rows // total)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None

@@ -7,13 +7,14 @@ the name that the row has for it.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import empty, is_media
-from coig_p.ingest.values import Rejected, shown
+from coig_p.ingest.fields import ALIASES, Beside, empty, is_media, plain_path
+from coig_p.ingest.values import Rejected, arguments_at, shown
 from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
 Turn = dict[str, Any]
@@ -29,6 +30,9 @@ _ROLES: Mapping[str, str] = {
     for name in names
 }
 _CALLING = ("function_call", "tool_call", "tool_calls")  # sharegpt's roles whose text is a call
+ANSWER_FIELDS = (CALLS, "reasoning_content")
+"""What an answer has beside its text."""
+
 _ROLE_KEYS = ("role", "from")
 _CONTENT_KEYS = ("content", "value", "text")
 _EXCHANGES = (
@@ -42,22 +46,26 @@ _EXCHANGES = (
     ("问", "答"),
 )
 """What a question and its answer are called where they stand in one object."""
+_TEXT_ALONE = "a store holds text alone"
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
-# HH's own marks, two line breaks before each; a text whose marks have one line break is read so in English
-# alone, where no ordinary Chinese text says the like.
+# HH's own marks, two line breaks before each. Marks with one line break are read in English alone, where no ordinary
+# Chinese text says the like, and only where the text ends in one, waiting for the answer, or is an answer.
 _OPENS = re.compile(r"\s*(Human|人类|用户) ?[:：]")
 _WIDE = re.compile(r"(?:\A\s*|\n\n\s*)(Human|Assistant|人类|用户|助手|助理) ?[:：]")
 _NARROW = re.compile(r"(?:\A\s*|\n[ \t]*)(Human|Assistant) ?[:：]")
+_MAY_BE_MESSAGES = re.compile(r"\s*(?:\[\s*)?\{\s*[\"']")
+_PRINTED_ESCAPES = re.compile(r"\\[\\'\"nrtxuU]")
+_LONGEST_PRINTED = 1 << 20  # characters that are read as Python
 _ASKED = frozenset({"Human", "人类", "用户"})
 
 
-def conversation(given: Any, where: str, unread: set[str] | None = None) -> list[Turn]:
+def conversation(given: Any, where: str, unread: Beside | None = None) -> list[Turn]:
     """A list of messages, of sharegpt's turns or of [question, answer] pairs; also one alone, or as JSON text.
 
     Args:
         where: the field that holds it.
-        unread: takes the names of fields in messages that were not read.
+        unread: takes the fields in messages that were not read, and tools that a system prompt defines.
 
     Raises:
         Rejected: what stands there is no conversation, or holds what a store has no place for. The last
@@ -73,11 +81,12 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
     last = len(given) - 1
     for at, one in enumerate(given):
         quick = _plain_turn(one)
-        if quick is not None and (at == last or not quick["content"].isspace()):
+        if quick is not None and not (quick["content"].isspace() and (at < last or quick["role"] == "system")):
             turns.append(quick)
             continue
         place = f"{where}[{at}]"
         more = _exchange(one, place) if _is_exchange(one) else [message(one, place, unread, within=where)]
+        more = [turn for turn in more if turn["role"] != "system" or turn["content"].strip()]  # blank: there is none
         for turn in more:
             if at < last and not turn["content"].strip() and not has_calls(turn):
                 raise Rejected(place, "blank", f"the turn {shown(turn['content'])} is blank")
@@ -88,7 +97,7 @@ def conversation(given: Any, where: str, unread: set[str] | None = None) -> list
 
 
 def message(
-    given: Any, where: str, unread: set[str] | None = None, *, role: str | None = None, within: str | None = None
+    given: Any, where: str, unread: Beside | None = None, *, role: str | None = None, within: str | None = None
 ) -> Turn:
     """One message.
 
@@ -145,13 +154,15 @@ def message(
         reason, what = ("not-a-string", f"{shown(content)} is not text") if key in given else ("missing", "missing")
         raise Rejected(f"{where}.{key}", reason, what)
     for name in filled.keys() - read:
-        _refuse_no_place(name, f"{where}.{name}")
-        if unread is not None:
-            unread.add(f"{within or where}.{name}")
+        path = f"{within or where}.{name}"
+        if name in ALIASES["tools"] and speaker == "system" and unread is not None and not unread.names(path):
+            unread.tools[f"{where}.{name}"] = filled[name]
+        else:
+            _leave(name, filled[name], f"{where}.{name}", path, unread)
     return {"role": speaker, "content": content, "extra": extra or None}
 
 
-def history(given: Any, where: str, unread: set[str] | None = None) -> list[Turn]:
+def history(given: Any, where: str, unread: Beside | None = None) -> list[Turn]:
     """Turns before the query: pairs of question and answer, or messages.
 
     Raises:
@@ -163,11 +174,15 @@ def history(given: Any, where: str, unread: set[str] | None = None) -> list[Turn
     return turns
 
 
-def from_transcript(text: str) -> list[Turn] | None:
+def from_transcript(text: str, *, answered: bool = False) -> list[Turn] | None:
     """The turns of a text like Anthropic's HH, "\\n\\nHuman: ... \\n\\nAssistant: ...", also with Chinese names.
 
-    None where it is not one: it must begin with a person's mark and go on with an assistant's. An assistant's
-    mark with nothing behind it, at the end, is where the answer goes, and no turn.
+    None where it is not one: it must begin with a person's mark and go on with an assistant's. Where marks have one
+    line break before them they must take turns, and the text must end in the assistant's.
+
+    Args:
+        answered: the text holds an answer, so that what stands behind the last mark is one, though it may be blank;
+            otherwise a blank one, at the end, is where the answer goes, and no turn.
     """
     if not _OPENS.match(text):
         return None
@@ -182,20 +197,59 @@ def from_transcript(text: str) -> list[Turn] | None:
         said("user" if mark[1] in _ASKED else "assistant", text[mark.end() : end].strip())
         for mark, end in zip(found, ends, strict=True)
     ]
-    if turns[-1]["role"] == "assistant" and not turns[-1]["content"]:
-        turns.pop()
+    if marks is _NARROW:
+        takes_turns = all(turn["role"] == ("user", "assistant")[at % 2] for at, turn in enumerate(turns))
+        if not takes_turns or len(turns) % 2 or bool(turns[-1]["content"]) > answered:
+            return None
+    if not all(turn["content"] for turn in turns[:-1]):
+        return None
+    if turns[-1]["content"] or (answered and turns[-1]["role"] == "assistant"):
+        return turns
+    return turns[:-1] if turns[-1]["role"] == "assistant" else None
+
+
+_EXTRA_ID = re.compile(r"\s*<extra_id_1>(Assistant|User)\n")
+EXTRA_ID = "<extra_id_1>"
+
+
+def from_extra_ids(text: str) -> list[Turn] | None:
+    """The turns of a prompt as HelpSteer2 has it, "... <extra_id_1>Assistant\\n...<extra_id_1>User\\n..."."""
+    first, *rest = _EXTRA_ID.split(text) if EXTRA_ID in text else [text]
+    if not rest or rest[::2] != ["Assistant", "User"] * (len(rest) // 4):
+        return None
+    roles = ["user", *("assistant" if name == "Assistant" else "user" for name in rest[::2])]
+    turns = [said(role, content.strip()) for role, content in zip(roles, [first, *rest[1::2]], strict=True)]
     return turns if all(turn["content"] for turn in turns) else None
 
 
-def from_table(text: str) -> list[Any] | None:
-    """Messages that a table's cell holds as JSON text; None where it is any other text."""
-    if text.lstrip()[:2] != "[{":
+def from_text(text: str) -> list[Any] | None:
+    """Messages that stand as text: the JSON of one or of a list, or what Python prints of a list (tables have both).
+
+    None where it is any other text: each message must have a known role, and a content or calls.
+    """
+    if _MAY_BE_MESSAGES.match(text) is None:
         return None
+    given: Any = None
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    return given if all(isinstance(one, dict) and any(name in one for name in _ROLE_KEYS) for one in given) else None
+        # Of other escapes Python warns.
+        if len(text) <= _LONGEST_PRINTED and "\\" not in _PRINTED_ESCAPES.sub("", text):
+            try:
+                given = ast.literal_eval(text.strip())
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return None
+    found = given if isinstance(given, list) else [given]
+    return found if found and all(map(_is_message, found)) else None
+
+
+def _is_message(given: Any) -> bool:
+    if not isinstance(given, dict):
+        return False
+    role = next((given[name] for name in _ROLE_KEYS if not empty(given.get(name))), None)
+    known = isinstance(role, str) and (role.strip().lower() in _ROLES or role.strip().lower() in _CALLING)
+    content = next((given[name] for name in _CONTENT_KEYS if name in given), None)
+    return known and (isinstance(content, (str, list)) or not empty(given.get(CALLS)))
 
 
 def tools(given: Any, where: str) -> list[Any] | None:
@@ -208,6 +262,8 @@ def tools(given: Any, where: str) -> list[Any] | None:
         if not given.strip():
             return None
         given = _from_json(given, where, "a list of tool definitions")
+    if given is None or given == {}:
+        return None
     if isinstance(given, dict):
         given = [given]
     if isinstance(given, list):
@@ -251,6 +307,15 @@ def split_answer(turns: Sequence[Turn], where: str) -> tuple[list[Turn], Turn]:
 def said(role: str, text: str) -> Turn:
     """A turn of plain text."""
     return {"role": role, "content": text, "extra": None}
+
+
+def answer_fields(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What stands beside an answer's text in one object with it, as a turn has it in `extra`."""
+    start = f"{where}." if where else ""
+    filled = {name: given[name] for name in ANSWER_FIELDS if not empty(given.get(name))}
+    if CALLS in filled:
+        filled[CALLS] = _calls(filled[CALLS], f"{start}{CALLS}")
+    return filled
 
 
 def has_calls(turn: Mapping[str, Any]) -> bool:
@@ -320,7 +385,7 @@ def _exchange(given: Any, where: str) -> list[Turn]:
     return turns
 
 
-def _parts(parts: list[Any], where: str, unread: set[str] | None, within: str) -> str:
+def _parts(parts: list[Any], where: str, unread: Beside | None, within: str) -> str:
     """The text of a content that is given in parts."""
     texts = []
     for at, part in enumerate(parts):
@@ -338,9 +403,7 @@ def _parts(parts: list[Any], where: str, unread: set[str] | None, within: str) -
             raise Rejected(f"{place}.text", "not-a-string", f"{shown(part.get('text'))} is not text")
         texts.append(part["text"])
         for name in filled.keys() - {"type", "text"}:
-            _refuse_no_place(name, f"{place}.{name}")
-            if unread is not None:
-                unread.add(f"{within}.content.{name}")
+            _leave(name, filled[name], f"{place}.{name}", f"{within}.content.{name}", unread)
     return "".join(texts)
 
 
@@ -362,18 +425,24 @@ def _call(given: Any, where: str) -> dict[str, Any]:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"].strip():
         raise Rejected(where, "not-a-call", f'{shown(given)} is no tool call: {{"name": ..., "arguments": ...}}')
     function = {name: value for name, value in inner.items() if value is not None}
-    arguments = function.pop("arguments" if "arguments" in function else "parameters", "{}")
-    function["arguments"] = arguments if isinstance(arguments, str) else _as_json(arguments)
+    key = "arguments" if "arguments" in function else "parameters"
+    arguments = function.pop(key, "{}")
+    function["arguments"] = arguments_at(arguments, f"{where}.{key}")
     return {"type": "function", **outer, "function": function}
 
 
-def _refuse_no_place(name: str, where: str) -> None:
-    if is_media(name):
-        raise Rejected(where, "no-place", "a store holds text alone: leave out such rows")
+def _leave(name: str, value: Any, where: str, path: str, unread: Beside | None) -> None:
+    """Leave a field unread, unless it carries meaning and nobody says that it may go.
 
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    Args:
+        where: it stands, for messages; `path` is what --keep and --drop call it.
+    """
+    lost = (is_media(name) and value not in (0, 1)) or name in ALIASES["tools"]
+    if lost and (unread is None or not (unread.names(path) or unread.keeps_all)):
+        why = "tools belong to the row, or to its system prompt" if name in ALIASES["tools"] else _TEXT_ALONE
+        raise Rejected(where, "no-place", f"{why}: leave out such rows, or the field with --drop {plain_path(path)}")
+    if unread is not None:
+        unread.add(path, value)
 
 
 def _from_json(text: str, where: str, what: str) -> Any:

@@ -7,13 +7,18 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from coig_p.schema import OVERALL, ROLES, on_grid
+from coig_p.schema import OVERALL, ROLES, SCORE_GRID, on_grid
 from coig_p.store.conversations import CALLS, transcript
+
+OF_EQUAL_TEXTS = object()
+"""Among comparisons: one of a text with itself, which says nothing."""
 
 _LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+_NO_NUMBER = re.compile("NaN|Infinity")  # Python reads them in JSON, which does not know them
 _HALF_WIDTH = {0xFF01 + at: 0x21 + at for at in range(94)}  # ９ is 9; what else looks like a number is not one
 
 
@@ -42,6 +47,12 @@ def text_at(value: Mapping[str, Any], name: str, where: str = "") -> str:
     return storable(text, path)
 
 
+def judge_at(value: Mapping[str, Any], where: str) -> str:
+    """The judge's name; a whole number is one too."""
+    given = value.get("judge")
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else text_at(value, "judge", where)
+
+
 def storable(text: str, path: str) -> str:
     """The same text; what UTF-8 cannot hold is refused."""
     try:
@@ -59,8 +70,8 @@ def optional_text(value: Mapping[str, Any], name: str, where: str = "") -> str |
     return None if given is None or (isinstance(given, str) and not given.strip()) else text_at(value, name, where)
 
 
-def number_at(value: Mapping[str, Any], name: str, where: str) -> float:
-    """The number at `name`: finite and on the grid. JSON's true is no number; text that reads as one is."""
+def number_at(value: Mapping[str, Any], name: str, where: str, *, rounding: bool = False) -> float:
+    """The number at `name`: finite and on the grid, or rounded to it. Text that reads as one is; true is not."""
     path = f"{where}.{name}"
     if name not in value:
         raise Rejected(path, "missing", "missing")
@@ -75,9 +86,22 @@ def number_at(value: Mapping[str, Any], name: str, where: str) -> float:
         raise Rejected(path, "out-of-range", f"{shown(given)} is too large") from None
     if not math.isfinite(number):
         raise Rejected(path, "not-a-number", f"{number} is not a number")
+    if rounding:
+        number = on_the_grid(number)
     if not on_grid(number):
-        raise Rejected(path, "off-grid", f"{shown(given)} has more than 4 decimals")
+        raise Rejected(path, "off-grid", f"{shown(given)} has more than 4 decimals: pass --round to round it")
     return number + 0.0  # not -0.0
+
+
+def on_the_grid(number: float) -> float:
+    """The nearest number of at most 4 decimals."""
+    return round(number * SCORE_GRID) / SCORE_GRID if abs(number) < 2**53 / SCORE_GRID else number
+
+
+def is_off_grid(given: Any) -> bool:
+    """Whether a value is a number of more than 4 decimals, also as text."""
+    number = as_number(given) if isinstance(given, str) else given
+    return isinstance(number, float) and math.isfinite(number) and not on_grid(number)
 
 
 def as_number(text: str) -> float | None:
@@ -101,7 +125,9 @@ def is_no_score(value: Any) -> bool:
     return is_missing(value) or (isinstance(value, str) and value.strip().lower() == "nan")
 
 
-def comparison_at(value: Any, where: str, responses: int, kept_as: Mapping[int, int]) -> dict[str, Any]:
+def comparison_at(
+    value: Any, where: str, responses: int, kept_as: Mapping[int, int], *, rounding: bool = False
+) -> dict[str, Any]:
     """A comparison of two kept responses of a row, given by their old places."""
     if not isinstance(value, dict):
         raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
@@ -120,10 +146,10 @@ def comparison_at(value: Any, where: str, responses: int, kept_as: Mapping[int, 
     return {
         "first": places[0],
         "second": places[1],
-        "judge": text_at(value, "judge", where),
+        "judge": judge_at(value, where),
         "dimension": OVERALL if value.get("dimension") is None else text_at(value, "dimension", where),
-        "first_score": number_at(value, "first_score", where),
-        "second_score": number_at(value, "second_score", where),
+        "first_score": number_at(value, "first_score", where, rounding=rounding),
+        "second_score": number_at(value, "second_score", where, rounding=rounding),
         "rationale": optional_text(value, "rationale", where),
     }
 
@@ -137,6 +163,8 @@ def turns_at(value: Any, where: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
         raise Rejected(where, "not-a-list", f"{shown(value)} is not a list of turns")
     turns = [_turn(turn, f"{where}[{at}]") for at, turn in enumerate(value)]
+    if all(turn["role"] == "system" for turn in turns):
+        raise Rejected(where, "no-user-turn", "nobody asks anything: there is a system prompt alone")
     if turns[-1]["role"] == "assistant":
         raise Rejected(
             f"{where}[{len(turns) - 1}]",
@@ -189,15 +217,31 @@ def _call(call: Any, where: str) -> dict[str, Any]:
     if not isinstance(call, dict):
         raise Rejected(where, "not-an-object", f"{shown(call)} is not a call with a function")
     asked = call.get("function")
-    if isinstance(asked, dict) and not isinstance(asked.get("arguments", ""), str):
-        return call | {"function": asked | {"arguments": json_at(asked["arguments"], f"{where}.function.arguments")}}
-    return call
+    if not isinstance(asked, dict) or "arguments" not in asked:
+        return call
+    given = asked["arguments"]
+    arguments = None if given is None else arguments_at(given, f"{where}.function.arguments")
+    return call | {"function": asked | {"arguments": arguments}}
+
+
+def arguments_at(given: Any, where: str) -> str:
+    """The arguments of a call as JSON text. Text that is no JSON stays, since models write such.
+
+    Raises:
+        Rejected: they hold what JSON does not know, such as NaN.
+    """
+    if not isinstance(given, str):
+        return json_at(given, where) or "{}"
+    if _NO_NUMBER.search(given):
+        with suppress(ValueError, RecursionError):
+            json_at(json.loads(given), where)
+    return given
 
 
 def tools_at(value: Any, where: str = "tools") -> str | None:
     """Definitions of tools as JSON text, None where there is none."""
     found = _parsed(value, where)
-    if found is None or found == []:
+    if found in (None, [], {}):
         return None
     if not isinstance(found, list):
         raise Rejected(where, "not-a-list", f"{shown(value)} is not a list of tool definitions")

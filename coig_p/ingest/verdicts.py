@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -94,16 +94,6 @@ SIGNED_COLUMNS = ("overall_preference", "preference_strength")
 
 SIGNED_COMPANIONS = ("individual_preference", "preference_statement", "preference_elaboration", "context")
 """Fields of the sets that have them: with one of these even a lone 1 is certain."""
-
-ONE_HOT = (
-    ("winner_model_{}", "winner_tie"),
-    ("winner_{}", "winner_tie"),
-    ("winner_response_{}", "winner_tie"),
-    ("{}_wins", "tie"),
-    ("{}_win", "tie"),
-    ("{}_is_better", "tie"),
-)
-"""Columns of which exactly one is 1: one for each side, and perhaps one for a tie."""
 
 _JUDGES = re.compile(
     r"(?:annotator|annotation|rater|judge|evaluator|reviewer|labell?er|voter?|expert|标注员|标注者|标注|评委|裁判|专家)"
@@ -189,6 +179,8 @@ def verdict_of(
     found: Collection[float] | None = None,
     values: Mapping[str, str] | None = None,
     beside: Collection[str] = (),
+    *,
+    rounding: bool = False,
 ) -> Verdict:
     """What a value of a column says.
 
@@ -196,6 +188,7 @@ def verdict_of(
         found: every number that the column holds in the import; the value alone where that is not known.
         values: what the user says of the coding, see `FormConfig.values`.
         beside: the row's other fields.
+        rounding: a number off the grid is rounded by who takes it.
 
     Raises:
         Rejected: it says nothing, or nothing certain.
@@ -214,8 +207,8 @@ def verdict_of(
             f"{other}, and so says nothing of these two. Leave such rows out",
         )
     if number is not None:
-        if not on_grid(number):
-            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: round the column")
+        if not on_grid(number) and not rounding:
+            raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: pass --round to round it")
         found = frozenset(found or ()) | {number}
         left = frozenset(one for one in found if told_of(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
@@ -343,7 +336,7 @@ def _coded(
     if by_place and found == {0, 1} and sides.names != ("1", "2"):
         return FIRST if number == 0 else SECOND
     if all(1 <= one <= 2 for one in found) and min(found) < 1.5 < max(found):
-        return _grid(2 - number), _grid(number - 1)
+        return (_grid(2 - number), _grid(number - 1)) if on_grid(number) else (2 - number, number - 1)
     return None
 
 
@@ -466,35 +459,3 @@ def _named(text: str, names: tuple[str, str]) -> Verdict | None:
 def _place(name: str, names: tuple[str, str]) -> int | None:
     """Which side a word is: by the row's own names, else by its position."""
     return names.index(name) if name in names else _POSITIONS.get(name)
-
-
-def one_hot(row: Mapping[str, Any], sides: Sides) -> Iterator[tuple[list[str], Verdict | None]]:
-    """The names of one-hot columns and their verdict, None where all are empty; for each way to call them.
-
-    Raises:
-        Rejected: not exactly one of them is 1, the others 0.
-    """
-    known = {name.lower(): name for name in row}
-    for pattern, tie in ONE_HOT:
-        wanted = [pattern.format(side) for side in sides.names]
-        if not all(name in known for name in wanted):
-            continue
-        names = [known[name] for name in (*wanted, tie) if name in known]
-        cells = [row[name] for name in names]
-        if all(says_nothing(cell, sides) for cell in cells):
-            yield names, None
-            continue
-        flags = [_flag(cell) for cell in cells]
-        if None in flags or flags.count(True) != 1:
-            said = ", ".join(f"{name} {shown(cell)}" for name, cell in zip(names, cells, strict=True))
-            raise Rejected(names[0], "bad-winner", f"exactly one of these must be 1, the others 0: {said}")
-        yield names, (FIRST, SECOND, TIE)[flags.index(True)]
-
-
-def _flag(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    number = number_in(value)
-    return None if number not in (0.0, 1.0) else number == 1.0

@@ -259,6 +259,16 @@ RARE: list[dict[str, Any]] = [
     *(LABEL | {"label": label} for label in (None, 1, 0, -1, "true", "good", 0.5)),
     LABEL | {"score": 5},
     LABEL | {"completion": [turn("好")]},
+    *(one | {"prompt": json.dumps(ASKED)} for one in (PAIR, SCORED, LABEL)),
+    *(PAIR | {name: repr([turn("好")])} for name in ("chosen", "rejected")),
+    SCORED | {"output": json.dumps(turn("好"))},
+    LABEL | {"completion": json.dumps([turn("好")])},
+    PAIR | {"prompt": "Human: 甲\nAssistant: 好的，"},
+    PAIR | {"prompt": "\n\nHuman: 甲\n\nAssistant: 好的，"},
+    PAIR | {"chosen": "Human: 甲\nAssistant: 好", "rejected": "Human: 甲\nAssistant: 坏"},
+    *(TALK | {"prompt": [turn(text, "system"), *more]} for text in ("", " ", "系") for more in ([], ASKED[:1])),
+    SCORED | {"tool_calls": [], "reasoning_content": "想"},
+    PAIR | {"margin": -1},
 ]
 
 

@@ -360,7 +360,9 @@ SCORE = st.one_of(
 RESPONSE = st.one_of(
     st.just("text"),
     st.fixed_dictionaries(
-        {"model": MODELS, "text": TEXTS}, optional={"scores": st.lists(SCORE, max_size=3), "sample": SAMPLES}
+        {"model": MODELS, "text": TEXTS},
+        optional={"scores": st.lists(SCORE, max_size=3), "sample": SAMPLES}
+        | {"reasoning_content": st.sampled_from(["想", ""])},
     ),
 )
 COMPARISON = st.fixed_dictionaries(
@@ -373,7 +375,7 @@ TURNS = [
 ]
 KEYED = st.fixed_dictionaries(
     {"query_id": st.sampled_from(["1", "2", "3", "4"]), "score": SCORES, "model": st.sampled_from(["a", "b", "c"])},
-    optional={"sample": st.sampled_from([0, 1]), "query": st.sampled_from(["问一", "问二"]), "judge": st.just("k")},
+    optional={"sample": st.integers(0, 4), "query": st.sampled_from(["问一", "问二"]), "judge": st.just("k")},
 ) | st.fixed_dictionaries({"query": st.sampled_from(["问一", "问二"]), "model": st.just("a"), "score": SCORES})
 ROW: st.SearchStrategy[Any] = st.one_of(
     st.just([]),
@@ -468,7 +470,8 @@ def oracle_import(rows: list[Any]) -> tuple[dict[str, dict[str, Any]], dict[str,
         partners = [
             response
             for response in fits[0]["responses"]
-            if response["model"] == row["model"] and row.get("sample", response["sample"]) in response["samples"]
+            if response["model"] == row["model"]
+            and ("sample" not in row or is_sample(fits[0], response, row["sample"]))
         ]
         if len(partners) == 1:
             counts["rows"]["merged"] += 1
@@ -481,27 +484,46 @@ def oracle_import(rows: list[Any]) -> tuple[dict[str, dict[str, Any]], dict[str,
     return found, counts, missing
 
 
+def is_sample(query: dict[str, Any], response: dict[str, Any], wanted: int) -> bool:
+    """Whether scores for the sample `wanted` of the response's model may be meant for it."""
+    model, said = response["model"], response["said"]
+    numbered = {number: one for (of, number), one in query["numbered"].items() if of == model}
+    arrived = query["arrived"].get(model, [])
+    if not numbered:
+        return arrived[wanted : wanted + 1] == [said]
+    if wanted in numbered:
+        return bool(numbered[wanted] == said)
+    free = (number for number in range(99) if number not in numbered)
+    return dict(zip(free, arrived, strict=False)).get(wanted) == said or wanted in response["samples"]
+
+
 def store_responses(query: dict[str, Any], counts: dict[str, dict[str, int]]) -> int:
     """Number and merge the responses of all rows of one query; how many of their scores are missing."""
     missing = 0
-    taken: dict[tuple[str, int], str] = {}
+    taken: dict[tuple[str, int], Any] = {}
+    arrived: dict[str, list[Any]] = {}
     for responses, comparisons in query["held"]:
         place: dict[int, dict[str, Any]] = {}
         for at, response in enumerate(responses):
-            if not isinstance(response, dict) or not good_text(response["text"]) or response["model"] == 3:
+            if not isinstance(response, dict) or response["model"] == 3 or response.get("sample") == -1:
                 continue
-            if response.get("sample") == -1:
+            if not good_text(response["text"]):
+                if response["model"] and response.get("sample") is None:
+                    arrived.setdefault(response["model"], []).append(None)
                 continue
             missing += sum(map(is_missing, response.get("scores", [])))
             model, text = response["model"] or None, response["text"]
             sample = None if response.get("sample") is None else int(response["sample"])
-            if model and sample is not None and taken.setdefault((model, sample), text) != text:
+            said = text, response.get("reasoning_content") or None
+            if model and sample is not None and taken.setdefault((model, sample), said) != said:
                 continue
-            same = [one for one in query["responses"] if (one["model"], one["text"]) == (model, text)]
+            if model and sample is None:
+                arrived.setdefault(model, []).append(said)
+            same = [one for one in query["responses"] if (one["model"], one["said"]) == (model, said)]
             if same:
                 counts["responses"]["merged"] += 1
             else:
-                same = [{"model": model, "text": text, "scores": [], "samples": []}]
+                same = [{"model": model, "text": text, "said": said, "scores": [], "samples": []}]
                 query["responses"] += same
             if sample is not None:
                 same[0]["samples"].append(sample)
@@ -515,12 +537,13 @@ def store_responses(query: dict[str, Any], counts: dict[str, dict[str, int]]) ->
                     counts["comparisons"]["merged"] += 1
                 else:
                     query["pairs"].append((first, second, c["first_score"], c["second_score"]))
+    query["numbered"], query["arrived"] = dict(taken), arrived
     for response in query["responses"]:
         model = response["model"]
         if not response["samples"]:
             free = (n for n in range(99) if (model, n) not in taken)
             response["samples"] = [next(free) if model else 0]
-            taken[(model, response["samples"][0])] = response["text"]
+            taken[(model, response["samples"][0])] = response["said"]
         response["sample"] = response["samples"][0]
     place_of = {id(response): at for at, response in enumerate(query["responses"])}
     query["pairs"] = [(place_of[id(one)], place_of[id(other)], *scores) for one, other, *scores in query["pairs"]]
@@ -569,6 +592,7 @@ def test_an_import_is_the_oracles(
         assert (turns(row) or row["query"]) == expected["asked"]
         for response, one in zip(row["responses"], expected["responses"], strict=True):
             assert (response["text"], response["sample"]) == (one["text"], one["sample"])
+            assert json.loads(response["extra"] or "{}").get("reasoning_content") == one["said"][1]
             assert response["model"] == one["model"] if one["model"] else response["model"].startswith("unknown-")
             assert [(s["judge"], s["score"], s["rationale"]) for s in response["scores"]] == one["scores"]
             assert all(score["dimension"] == "overall" for score in response["scores"])

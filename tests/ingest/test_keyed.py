@@ -90,6 +90,58 @@ def test_scores_find_their_response_in_any_order_of_files(tmp_path: Path) -> Non
         }
 
 
+@pytest.mark.parametrize("rows", ["one", "each"])
+def test_a_sample_counts_the_answers_as_the_file_has_them(rows: str, tmp_path: Path) -> None:
+    """Who scored the third answer meant the third, also where the first two are one in the store."""
+    texts = ["好答", "好答", "坏答", "好答二"]
+    responses = [{"model": "m", "text": text} for text in texts]
+    head = {"query_id": "q", "query": "甲"}
+    given = [responses] if rows == "one" else [[one] for one in responses]
+    answers = lines(tmp_path / "a.jsonl", *(head | {"responses": one} for one in given))
+    scores = [{"query_id": "q", "model": "m", "sample": at, "score": score} for at, score in enumerate([9, 9, 1, 5])]
+    for order in ([answers, lines(tmp_path / "s.jsonl", *scores)], [lines(tmp_path / "s.jsonl", *scores), answers]):
+        store, _ = run(tmp_path, *order)
+        found = {text: [score for _, score in given] for (_, text), given in scored(store).items()}
+        assert found == {"好答": [9, 9], "坏答": [1], "好答二": [5]}
+    late = lines(tmp_path / "s.jsonl", {"query_id": "q", "model": "m", "sample": 4, "score": 3})
+    with pytest.raises(ImportFailed) as failed:
+        run(tmp_path, answers, late)
+    assert failed.value.report.reasons == {"no-partner": 1}
+
+
+def test_a_refused_answer_counts_too(tmp_path: Path) -> None:
+    responses = [{"model": "m", "text": text} for text in ("", "甲", "乙", " ")]
+    answers = lines(tmp_path / "a.jsonl", {"query_id": "q", "query": "问", "responses": responses})
+    for sample, wanted in ((0, None), (1, "甲"), (2, "乙"), (3, None)):
+        scores = lines(tmp_path / "s.jsonl", {"query_id": "q", "model": "m", "sample": sample, "score": 3})
+        store, report = run(tmp_path, answers, scores, on_error="skip")
+        found = [text for (_, text), given in scored(store).items() if given]
+        assert found == [wanted] * (wanted is not None)
+        assert report.reasons["no-partner"] == (wanted is None)
+
+
+def test_where_some_answers_have_numbers_a_doubtful_one_is_refused(tmp_path: Path) -> None:
+    given: list[tuple[str, int | None]] = [("甲", 0), ("乙", None), ("乙", None), ("丙", None)]
+    responses = [{"model": "m", "text": text, "sample": sample} for text, sample in given]
+    answers = lines(tmp_path / "a.jsonl", {"query_id": "q", "query": "问", "responses": responses})
+    for sample, wanted in ((0, "甲"), (1, "乙"), (2, None), (3, "丙")):
+        scores = lines(tmp_path / "s.jsonl", {"query_id": "q", "model": "m", "sample": sample, "score": 3})
+        store, report = run(tmp_path, answers, scores, on_error="skip")
+        assert [text for (_, text), said in scored(store).items() if said] == [wanted] * (wanted is not None)
+        assert report.reasons["several-partners"] == (wanted is None)
+
+
+def test_two_answers_that_differ_in_their_reasoning_are_two(tmp_path: Path) -> None:
+    sides = [[{"role": "assistant", "content": "答", "reasoning_content": text}] for text in ("对", "错")]
+    row = {"prompt": "问？", "chosen": sides[0], "rejected": sides[1], "chosen_model": "m", "rejected_model": "m"}
+    store, report = run(tmp_path, lines(tmp_path / "a.jsonl", row))
+    (stored,) = [row for batch in store.batches() for row in batch.to_pylist()]
+    assert [one["sample"] for one in stored["responses"]] == [0, 1]
+    assert [json.loads(one["extra"])["reasoning_content"] for one in stored["responses"]] == ["对", "错"]
+    assert len(stored["comparisons"]) == 1
+    assert report.counts["responses"]["merged"] == 0
+
+
 ALONE = [
     ({"id": "q9", "model": "a", "score": 5}, "query_id", "no-partner", "has query_id 'q9'"),
     ({"id": "q1", "model": "z", "score": 5}, "", "no-partner", "query_id 'q1', model 'z'"),

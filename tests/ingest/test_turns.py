@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import examples
 
-from coig_p.ingest.fields import FormConfig
+from coig_p.ingest.fields import Beside, FormConfig
 from coig_p.ingest.forms import detect, shape
 from coig_p.ingest.turns import (
     Turn,
@@ -259,11 +259,11 @@ def test_what_is_no_conversation_is_refused_by_its_place(given: Any, field: str,
 def test_calls_are_kept_whole() -> None:
     asked = {"id": "c1", "type": "function", "index": 0, "function": {"name": "w", "arguments": {"城": "杭州"}}}
     given = {"role": "assistant", "content": None, "tool_calls": [asked], "reasoning_content": "想", "weight": 1}
-    unread: set[str] = set()
-    found = message(given, "x", unread)
+    unread = Beside(FormConfig())
+    found = message(given, "x[0]", unread)
     (kept,) = found["extra"]["tool_calls"]
     assert kept == {**asked, "function": {"name": "w", "arguments": '{"城":"杭州"}'}}
-    assert (found["content"], found["extra"]["reasoning_content"], unread) == ("", "想", {"x.weight"})
+    assert (found["content"], found["extra"]["reasoning_content"], unread.values) == ("", "想", {"x.weight": [1]})
     assert message({"role": "function", "name": "w", "content": "晴"}, "x") == turn("tool", "晴", name="w")
     assert message({"role": "assistant", "content": "", "function_call": {"name": "w"}}, "x")["extra"] == {
         "tool_calls": [call("w", "{}")]

@@ -412,8 +412,8 @@ def test_who_judged() -> None:
 
 
 def test_a_prompt_that_is_missing() -> None:
-    with pytest.raises(Rejected, match="the row has question_body, response_a, response_b, winner"):
-        shaped({"question_body": "问", "response_a": "好", "response_b": "坏", "winner": "A"})
+    with pytest.raises(Rejected, match="the row has response_a, response_b, what_was_said, winner"):
+        shaped({"what_was_said": "问", "response_a": "好", "response_b": "坏", "winner": "A"})
 
 
 def test_three_sides_are_refused() -> None:

@@ -35,6 +35,7 @@ from coig_p.ingest.forms.pairs import SWIFT, pairs
 from coig_p.ingest.forms.pairwise import find_layout, holds_answers, pairwise
 from coig_p.ingest.forms.sides import column_layout
 from coig_p.ingest.values import Rejected, shown
+from coig_p.store.conversations import CALLS
 
 FORMS: dict[str, Callable[[Fields], Shaped]] = {
     "nested": nested,
@@ -81,14 +82,22 @@ def _fitting(row: _Seen) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     sided = column_layout(tuple(row.kinds), frozenset(row.kinds), tuple(row.mapped.items())) is not None
     # Three of the five: one alone may be anybody's, and one may be missing.
     scored = sum(name in row.kinds for name in ATTRIBUTES) >= 3
-    answered = row("text") or conversation
+    answered = row("text") or conversation or CALLS in row.kinds
     alone = not (chosen or rejected)  # one answer of a pair is no row of one answer
+    listed = row.kind("completions").startswith("list") and not (chosen and rejected)
     yield "nested", [("responses", row.kind("responses") in ("list", "list of dict"))]
-    yield "ultrafeedback", [("completions", row.kind("completions").startswith("list"))]
+    yield "ultrafeedback", [("completions", row.kind("completions") == "list of dict" or listed)]
     yield "pairs", [("rejected", rejected), ("chosen", chosen or beside), ("a prompt", whole)]
     yield "pairwise", [("response_a and response_b", sided)]
     yield "attributes", [(" and ".join(ATTRIBUTES), scored), ("text", answered), ("a prompt", asked)]
-    yield "kto", [("label", row("label") and not row("score") and alone), ("text", answered), ("a prompt", asked)]
+    yield (
+        "kto",
+        [
+            ("label", row("label") and ("label" in row.mapped or not row("score")) and alone),
+            ("text", answered),
+            ("a prompt", asked),
+        ],
+    )
     yield "flat", [("text", answered and alone), ("a prompt", asked)]
 
 
@@ -197,7 +206,8 @@ def _nearest(row: Fields) -> Rejected:
     have = f"the row has {shown_names(row.row)}" if row.row else "the row has no filled field"
     if not best[1]:
         return Rejected("", "no-form", f"no known shape: {have}. Name the shape with --format, or fields with --map")
-    lack = " and ".join(best[2])
+    empties = {name for name in best[2] if any(theirs in row.given for theirs in ALIASES.get(name, (name,)))}
+    lack = " and ".join(f"{name} (there, but empty)" if name in empties else name for name in best[2])
     return Rejected(
         "",
         "no-form",

@@ -7,9 +7,10 @@ from typing import Any
 from coig_p.ingest.fields import Fields, Shaped, mean_score, number
 from coig_p.ingest.forms.pairs import answers_of, response_of
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
-from coig_p.ingest.turns import said, split_answer
+from coig_p.ingest.turns import answer_fields, from_text, said, split_answer
 from coig_p.ingest.values import Rejected, shown
 from coig_p.schema import OVERALL
+from coig_p.store.conversations import CALLS
 
 
 def flat(row: Fields) -> Shaped:
@@ -20,6 +21,7 @@ def flat(row: Fields) -> Shaped:
     if row.has("sample"):
         row.put(response, "sample", "sample", "responses[0].sample")
     row.put(response, "model", "model", "responses[0].model")
+    _refuse_two_labels(row)
     response["scores"] = scores_of(row, "responses[0]")
     value["responses"] = [response]
     asks = "query" in value or "messages" in value
@@ -43,14 +45,33 @@ def _check_no_answer(row: Fields) -> None:
             )
 
 
+def _refuse_two_labels(row: Fields) -> None:
+    """A label, good or bad, beside a score: they may say different things, and which one is meant is not said."""
+    config = row.config
+    if not (row.has("label") and row.has("score")) or row.is_export("kto") or row.is_export("sft"):
+        return
+    label, score = row.name("label"), row.name("score")
+    if "score" in config.fields or config.score_columns or label in config.keep or "all" in config.keep:
+        return
+    given = row.row[label].strip().lower() if isinstance(row.row[label], str) else row.row[label]
+    if given in (True, False, 1, 0, -1, "true", "false", "1", "0", "-1"):
+        raise Rejected(
+            label,
+            "ambiguous",
+            f"{label} says good or bad, and {score} how good: read the labels with --drop {score}, or the scores with "
+            f"--drop {label}",
+        )
+
+
 def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> None:
     """The prompt and the answer: two fields, or one conversation that ends in the answer."""
     name = row.name("text")
     row.names["responses[0].text"] = name
     if name in row.row:
-        if isinstance(row.row[name], str) and not (row.textual and row.row[name][0] == "["):  # the usual row
+        if isinstance(row.row[name], str) and from_text(row.row[name]) is None:  # the usual row
             row.read.add(name)
             response["text"] = row.row[name]
+            response.update(_beside(row))
             put_query(row, value, [said("assistant", row.row[name])] if row.all("messages") else ())
             return
         (answer, *others) = answers_of(row, name)
@@ -71,11 +92,13 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
     if name in row.given:
         row.read.add(name)
         response["text"] = row.given[name]
+    if name in row.given or not row.all("messages"):
+        response.update(_beside(row))
     if not row.all("messages"):
         put_query(row, value)
         return
-    if name in row.given:
-        del response["text"]
+    if not response.get("extra"):
+        response.clear()
     whole = row.all("messages")[0]
     found = asked(row)
     turns = next(one.turns for one in found if one.name == whole)
@@ -85,6 +108,16 @@ def put_answer(row: Fields, value: dict[str, Any], response: dict[str, Any]) -> 
     row.names["responses[0].text"] = whole
     response.update(response_of(turns[-1]))
     put_turns(row, value, settle(row, found, [turns[-1]]), whole)
+
+
+def _beside(row: Fields) -> dict[str, Any]:
+    """What the row has of the answer beside its text; a call may stand for that."""
+    own = answer_fields(row.row, "")
+    if not own:
+        return {}
+    row.read.update(own)
+    name = row.name("text")
+    return {"extra": own} | ({"text": ""} if CALLS in own and name not in row.row else {})
 
 
 def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.forms.pairs import one_answer
 from coig_p.ingest.prompt import put_query
+from coig_p.ingest.turns import from_text
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import FIRST, SECOND, number_in
 from coig_p.schema import OVERALL
@@ -47,6 +48,7 @@ _MODELS = (
 )
 _RANKS = ("rank", "ranks", "排名", "名次")
 _RATINGS = ("rating", "ratings", "score", "scores", "rewards", "评分", "分数", "得分")
+_REWARDS = ("reward",)  # of a model: on no scale that is known, so it only must not contradict ranks
 _RATIONALES = ("rationale", "rationales", "理由")
 ANNOTATIONS = "annotations"
 """What is said of each answer, an object each, where it stands beside them."""
@@ -346,17 +348,27 @@ def _by_rank(row: Fields, found: Listed) -> list[tuple[int, int, tuple[float, fl
         if ranks[first] == ranks[second]:
             continue
         verdicts.append((first, second, FIRST if ranks[first] < ranks[second] else SECOND))
-        rated = [number_in(found.ratings[at]) for at in (first, second)]
-        if None in rated or rated[0] == rated[1]:
-            continue
-        if (rated[0] > rated[1]) != (ranks[first] < ranks[second]):  # type: ignore[operator]
+        for what, given in (("ratings", found.ratings), ("rewards", _rewards(row, found.name))):
+            one, other = (number_in(given[at]) for at in (first, second))
+            if one is None or other is None or one == other or (one > other) == (ranks[first] < ranks[second]):
+                continue
+            columns = [
+                paths[0].rpartition(".")[2] for paths in (found.paths["ranks"], found.paths.get(what, ["reward"]))
+            ]
+            ways = " or ".join(f"--drop {column.partition('[')[0]}" for column in columns)
             raise Rejected(
                 found.paths["ranks"][second],
                 "contradiction",
-                f"ranks {ranks[first]:g} and {ranks[second]:g} (the lower is better) say otherwise than the ratings "
-                f"{rated[0]:g} and {rated[1]:g}: leave one of the two out with --drop",
+                f"ranks {ranks[first]:g} and {ranks[second]:g} (the lower is better) say otherwise than the {what} "
+                f"{one:g} and {other:g}: leave one of the two out with {ways}",
             )
     return verdicts
+
+
+def _rewards(row: Fields, name: str) -> list[Any]:
+    """A reward model's number for each answer, None where there is none."""
+    names = [one for one in _REWARDS if one not in row.config.drop]
+    return [one[key] if isinstance(one, dict) and (key := _key(one, names)) else None for one in row.row[name]]
 
 
 def listed(row: Fields) -> Listed:
@@ -398,9 +410,10 @@ def listed(row: Fields) -> Listed:
 
 
 def _response(row: Fields, given: Any, where: str) -> dict[str, Any]:
-    """An answer that is a text, or its message in a list (NeMo RL)."""
-    if isinstance(given, list) and given and all(isinstance(one, dict) for one in given):
-        return one_answer(given, where, row.unread)
+    """An answer that is a text, or its message in a list (NeMo RL), which may be written as text."""
+    found = from_text(given) if isinstance(given, str) else given
+    if isinstance(found, list) and found and all(isinstance(one, dict) for one in found):
+        return one_answer(found, where, row.unread)
     return {"text": given}
 
 
@@ -432,7 +445,9 @@ def _companion(row: Fields, name: str, entries: Sequence[Any], what: str, paths:
 
 def _named(row: Fields, what: str) -> tuple[str, ...]:
     mapped = row.config.fields.get(what) or (row.config.fields.get("score") if what == "ratings" else None)
-    return (mapped,) if mapped else _OURS[what]
+    names = (mapped,) if mapped else _OURS[what]
+    drop = row.config.drop
+    return tuple(name for name in names if name not in drop) if drop else names
 
 
 def _key(entry: dict[str, Any], names: Sequence[str]) -> str | None:

@@ -8,12 +8,11 @@ from typing import Any
 
 from coig_p.ingest.fields import Fields, Shaped, empty
 from coig_p.ingest.prompt import put_query
-from coig_p.ingest.turns import message
+from coig_p.ingest.turns import ANSWER_FIELDS, answer_fields
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import CALLS
 
-_OF_ANSWER = (CALLS, "reasoning_content")
-_MORE = ("extra", *_OF_ANSWER)
+_MORE = ("extra", *ANSWER_FIELDS)
 _OF_RESPONSE = ("text", "model", "sample")
 _OF_SCORE = ("judge", "score", "dimension", "rationale")
 _RENAMED = frozenset((*_OF_RESPONSE, *_OF_SCORE))
@@ -58,12 +57,11 @@ def _response(given: Any, row: Fields, path: str) -> Any:
             extra = [extra]
     if not empty(extra) and not isinstance(extra, dict):
         raise Rejected(f"{path}.extra", "not-an-object", f"{shown(extra)} is not the JSON text of an object")
-    own = {name: response.pop(name) for name in _OF_ANSWER if not empty(response.get(name))}
-    if own:
-        text = response.get("text")
-        turn = message(own | {"content": text if isinstance(text, str) else None}, path, role="assistant")
-        own = turn["extra"] or {}
-        response["text"] = text if text is not None else turn["content"]
+    own = answer_fields(response, path)
+    for name in own:
+        del response[name]
+    if response.get("text") is None and CALLS in own:
+        response["text"] = ""
     if own or extra:
         response["extra"] = {**(extra or {}), **own}
     return response
@@ -76,7 +74,7 @@ def _renamed(entry: dict[str, Any], row: Fields, path: str, names: Sequence[str]
         theirs = row.config.fields.get(ours)
         if theirs is not None and theirs in entry:
             if ours != theirs and not empty(entry.get(ours)):
-                row.unread.add(f"{path.partition('[')[0]}.{ours}")  # its place is taken
+                row.unread.add(f"{path}.{ours}", entry[ours])  # its place is taken
             entry[ours] = entry.pop(theirs)
             row.names[f"{path}.{ours}"] = f"{path}.{theirs}"
     return entry

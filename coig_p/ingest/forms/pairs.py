@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, FormConfig, Shaped, mean_score, number
+from coig_p.ingest.fields import Beside, Fields, FormConfig, Shaped, mean_score, number
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
-from coig_p.ingest.turns import Turn, common_start, conversation, from_table, from_transcript, message, split_answer
-from coig_p.ingest.values import Rejected, shown
+from coig_p.ingest.turns import Turn, common_start, conversation, from_text, from_transcript, message, split_answer
+from coig_p.ingest.values import OF_EQUAL_TEXTS, Rejected, shown
 from coig_p.schema import OVERALL
 
 SWIFT = "rejected_response"
@@ -87,7 +87,7 @@ def _responses(row: Fields, side: str, answers: list[Answer], start: int) -> lis
     return responses
 
 
-def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> list[dict[str, Any]]:
+def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> list[Any]:
     """Each chosen answer against each rejected one; one text against itself says nothing."""
     won: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "first_score": 1.0, "second_score": 0.0}
     why = row.row.get(row.name("rationale"))
@@ -101,10 +101,9 @@ def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> l
             row.names[f"comparisons[0].{key}"] = side
         row.read.add("margin")
     return [
-        {"first": first, "second": second, **won}
+        {"first": first, "second": second, **won} if better.turns[-1] != worse.turns[-1] else OF_EQUAL_TEXTS
         for first, better in enumerate(chosen)
         for second, worse in enumerate(rejected, len(chosen))
-        if better.turns[-1] != worse.turns[-1]
     ]
 
 
@@ -115,8 +114,8 @@ def answers_of(row: Fields, name: str) -> list[Answer]:
         raise Rejected(name, "missing", f"{what}; the row has {', '.join(sorted(row.row))}")
     given = row.row[name]
     row.read.add(name)
-    if isinstance(given, str) and row.textual:
-        given = from_table(given) or given
+    if isinstance(given, str):
+        given = from_text(given) or given
     if isinstance(given, str):
         return [Answer(name, [message(given, name, role="assistant")])]
     if isinstance(given, dict):
@@ -125,7 +124,12 @@ def answers_of(row: Fields, name: str) -> list[Answer]:
         if all(isinstance(one, dict) for one in given):
             return [Answer(name, conversation(given, name, row.unread))]
         if all(isinstance(one, str) for one in given):
-            return [Answer(f"{name}[{at}]", [message(one, name, role="assistant")]) for at, one in enumerate(given)]
+            return [
+                Answer(f"{name}[{at}]", conversation(listed, f"{name}[{at}]", row.unread))
+                if (listed := from_text(one))
+                else Answer(f"{name}[{at}]", [message(one, name, role="assistant")])
+                for at, one in enumerate(given)
+            ]
         if all(isinstance(one, list) and one and all(isinstance(turn, dict) for turn in one) for one in given):
             return [
                 Answer(f"{name}[{at}]", conversation(one, f"{name}[{at}]", row.unread)) for at, one in enumerate(given)
@@ -141,11 +145,12 @@ def _answer_of(row: Fields, given: dict[str, Any], name: str) -> Answer:
         return Answer(name, [message(given, name, row.unread, role="assistant")])
     turn = message({"content": own.get("text")}, f"{name}.{text}", role="assistant")
     answer = Answer(f"{name}.{text}", [turn], own.get("model"), own.get("score"))
-    row.unread.update(f"{name}.{other}" for other in own.row.keys() - own.read)
+    for other in own.row.keys() - own.read:
+        row.unread.add(f"{name}.{other}", own.row[other])
     return answer
 
 
-def one_answer(given: Any, name: str, unread: set[str]) -> dict[str, Any]:
+def one_answer(given: Any, name: str, unread: Beside) -> dict[str, Any]:
     """An answer that is a message or a list of one, as `response_of` gives it.
 
     Raises:
@@ -171,7 +176,7 @@ def _without_transcripts(
         Rejected: one side is a transcript, the other is not, and nothing else says what is asked.
     """
     both = [*chosen, *rejected]
-    read = [from_transcript(one.turns[0]["content"]) if len(one.turns) == 1 else None for one in both]
+    read = [from_transcript(one.turns[0]["content"], answered=True) if len(one.turns) == 1 else None for one in both]
     if not any(read):
         return chosen, rejected
     told = [turns for turns in read if turns]
@@ -210,10 +215,8 @@ def _prompt(row: Fields, found: list[Asked], chosen: list[Answer], rejected: lis
                 "turns before it must be the same. Leave such rows out, or cut both off after the turn that differs",
             )
     if start[0]["role"] == "assistant":  # what the answers share goes on where the prompt ends
-        turns = settle(row, found, last)
-        if not turns:
-            raise Rejected(first.name, "begins-with-answer", "the conversation begins with the assistant's turn")
-        turns, where = [*turns, *start], found[0].name if found else first.name
+        turns, where = settle(row, found, last), found[0].name if found else first.name
+        turns = [*turns, *start] if turns else settle(row, [Asked(first.name, start)], last)
     else:
         if len(found) == 1 and _goes_on(found[0].turns, start, last):
             found, start = [], [*found[0].turns, *start]
@@ -248,19 +251,34 @@ def _each(row: Fields, ours: str, answers: int) -> list[Any]:
 
 def _check_scores(row: Fields, value: dict[str, Any]) -> None:
     """Scores that say the rejected answer is the better one: one of the two is wrong, and which is not known."""
+    margin = row.name("margin")
+    size = number(row.row.get(margin))
+    if isinstance(size, (int, float)) and size < 0:
+        raise Rejected(
+            margin,
+            "contradiction",
+            f"a margin of {size:g}, by which the rejected answer is the better one: mend the row, or leave the margin "
+            f"out with --drop {margin}",
+        )
     if not row.has("chosen_score") or not row.has("rejected_score") or row.is_export("dpo"):
         return
     row.read.add(row.name("margin"))  # says nothing new
-    for pair in value["comparisons"]:
+    equal = len(value["responses"]) == 2 and OF_EQUAL_TEXTS in value["comparisons"]
+    for pair in [{"first": 0, "second": 1}] if equal else value["comparisons"]:
+        if pair is OF_EQUAL_TEXTS:
+            continue
         better, worse = (
             number(scores[0]["score"]) if (scores := value["responses"][pair[side]]["scores"]) else None
             for side in ("first", "second")
         )
-        if isinstance(better, (int, float)) and isinstance(worse, (int, float)) and better < worse:
+        if not isinstance(better, (int, float)) or not isinstance(worse, (int, float)):
+            continue
+        if better < worse or (equal and better != worse):
             chosen, rejected = row.name("chosen_score"), row.name("rejected_score")
             raise Rejected(
                 chosen,
                 "contradiction",
-                f"{better:g} for the chosen answer and {worse:g} for the rejected one: mend the row, or leave the "
+                f"{better:g} for the chosen answer and {worse:g} for the rejected one"
+                f"{', which is the same text' if equal else ''}: mend the row, or leave the "
                 f"scores out with --drop {chosen},{rejected}",
             )

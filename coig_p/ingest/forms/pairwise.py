@@ -10,8 +10,9 @@ from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.forms.lists import find_list, has_companion, listed, put_prompt
 from coig_p.ingest.forms.pairs import response_of
 from coig_p.ingest.forms.sides import SCORES, Layout, column_layout, other_sides
+from coig_p.ingest.onehot import one_hot
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
-from coig_p.ingest.turns import Turn, common_start, conversation, split_answer
+from coig_p.ingest.turns import Turn, common_start, conversation, from_text, split_answer
 from coig_p.ingest.values import Rejected, is_missing, is_no_score, shown
 from coig_p.ingest.verdicts import (
     FIRST,
@@ -25,7 +26,6 @@ from coig_p.ingest.verdicts import (
     Verdict,
     judges_among,
     number_in,
-    one_hot,
     says_nothing,
     verdict_of,
 )
@@ -110,6 +110,7 @@ def _responses(row: Fields, value: dict[str, Any], layout: Layout) -> list[dict[
         row.read.add(query)
         sides = [_exchanged(asked_for, query, one, name) for name, one in zip(layout.texts, answered, strict=True)]
         return _split(row, value, layout.texts, sides, ())
+    given = [(from_text(one) or one) if isinstance(one, str) else one for one in given]
     if all(isinstance(one, (list, dict)) for one in given):
         sides = [
             _until(conversation(one, name, row.unread), row) for name, one in zip(layout.texts, given, strict=True)
@@ -161,7 +162,7 @@ def _split(
                 "answers-of-several-turns",
                 f"{names[0]} and {names[1]} differ from turn {shared + 1} on, and {name} goes on for "
                 f"{len(one) - shared} turns: they answer different conversations, and only one answer each can be "
-                "compared",
+                "compared: cut both off after the turn that differs, or leave such rows out with --on-error skip",
             )
     prompt = sides[0][:shared]
     both = [Asked(names[0], prompt), *found] if prompt else found
@@ -328,7 +329,7 @@ def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
     passage = row.row.get("context")
     plain = isinstance(passage, str) and not passage.lstrip().startswith("[")
     beside = row.row.keys() - ({"context"} if plain else set())
-    first, second = verdict_of(given, column, sides, found, config.values, beside)
+    first, second = verdict_of(given, column, sides, found, config.values, beside, rounding=config.round_scores)
     return (second, first) if _names_loser(row, column) else (first, second)
 
 
@@ -424,6 +425,9 @@ def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tu
     if names is not None:
         row.read.update(names)
         first, second = (row.given.get(name) for name in names)
+    elif (logits := _logits(row)) is not None:
+        names = ("score[0].logit[0]", "score[0].logit[1]")
+        first, second = logits
     else:  # both in one list
         name = next((name for name in SCORES if isinstance(row.row.get(name), list) and len(row.row[name]) == 2), None)
         if name is None:
@@ -438,6 +442,20 @@ def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tu
     if all(is_no_score(score) for pair in found.values() for score in pair):
         return {}, names  # a verdict may stand beside empty columns
     return {name: (None, None) if any(map(is_no_score, pair)) else pair for name, pair in found.items()}, names
+
+
+def _logits(row: Fields) -> list[Any] | None:
+    """Both scores as JudgeLM's validation set has them: [{"logit": [9, 7], "source": "gpt-4"}]."""
+    given = row.row.get("score")
+    if not (isinstance(given, list) and len(given) == 1 and isinstance(given[0], dict)):
+        return None
+    both = given[0].get("logit")
+    if not (isinstance(both, list) and len(both) == 2):
+        return None
+    row.read.add("score")
+    for name in given[0].keys() - {"logit"}:
+        row.unread.add(f"score.{name}", given[0][name])
+    return both
 
 
 def _texts_of(value: Any) -> list[Any] | None:
