@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from coig_p.errors import DataError
-from coig_p.ingest.values import as_number, is_missing
+from coig_p.ingest.values import as_number, is_no_score
 from coig_p.ingest.verdicts import is_verdict
 from coig_p.schema import UNITS
 
@@ -247,13 +247,13 @@ def scores_in(response: Any) -> int:
 
 def is_missing_score(value: Any) -> bool:
     """Whether an entry among scores says that there is none."""
-    return isinstance(value, dict) and "score" in value and is_missing(value["score"])
+    return isinstance(value, dict) and "score" in value and is_no_score(value["score"])
 
 
 def is_missing_comparison(value: Any) -> bool:
     """Whether an entry among comparisons says that there is none."""
     both = ("first_score", "second_score")
-    return isinstance(value, dict) and all(name in value and is_missing(value[name]) for name in both)
+    return isinstance(value, dict) and all(name in value and is_no_score(value[name]) for name in both)
 
 
 def fitting_range(lowest: float, highest: float) -> tuple[float, float]:

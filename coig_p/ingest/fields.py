@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
+from coig_p.ingest.told import check_values
 from coig_p.ingest.values import Rejected, as_number
 from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
 
@@ -132,11 +133,13 @@ class Survey:
         numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
         row_numbers: fields such as id that number rows, and are no query's id.
         forms: of the rows.
+        unheld: words of `FormConfig.values` that no verdict is.
     """
 
     numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
     row_numbers: Collection[str] = ()
     forms: Collection[str] = ()
+    unheld: Collection[str] = ()
 
 
 _EXPORTED = {form: frozenset(schema.names) for form, schema in PAIR_SCHEMAS.items()}
@@ -177,6 +180,7 @@ class FormConfig:
         for name in self.values:
             if name not in ("first", "second", "tie"):
                 raise UnknownNameError("value", name, ("first", "second", "tie"))
+        check_values(self.values)
 
 
 @dataclass(frozen=True)

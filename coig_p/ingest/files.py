@@ -219,6 +219,8 @@ def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collect
     unknown = [name for name in unknown if not (name in config.form.drop and is_media(name))]  # of a placeholder
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
+    if config.form.survey.unheld:
+        report.notes.append(f"--values names {' and '.join(config.form.survey.unheld)}, which no verdict is")
     for name in sorted(config.form.survey.row_numbers):
         report.notes.append(f"{name} numbers rows, since prompts come again under other values: it is no query's id")
 

@@ -19,8 +19,9 @@ from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
 from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Survey
 from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
-from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers
+from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers, verdict_values
 from coig_p.ingest.readers import RawRow, read_rows
+from coig_p.ingest.told import words_in
 from coig_p.ingest.values import Rejected, digest
 
 MOST_NUMBERS = 1000
@@ -48,6 +49,8 @@ def survey(files: Mapping[Path, str], config: FormConfig, advance: Advance = lam
             forms.setdefault(form)
             needed |= _needs_all(row, form, config)
     ids, found = _Ids(), dict[tuple[str, str], _Numbers]()
+    unheld = {word.strip() for given in config.values.values() for word in given.split("|")}
+    needed |= bool(unheld)
     for path, encoding in files.items() if needed else ():
         for row in _objects(read_rows(path, encoding, advance)):
             form = detect(row, config)
@@ -57,6 +60,8 @@ def survey(files: Mapping[Path, str], config: FormConfig, advance: Advance = lam
                 if form == "pairwise":
                     for key, number in numbers(fields):
                         found.setdefault(key, _Numbers()).add(number)
+                    if unheld:
+                        unheld.difference_update(*(words_in(one, config.values) for one in verdict_values(fields)))
                 if form not in _ONE_ROW_A_QUERY and "query_id" not in config.fields:
                     ids.add(fields)
             except Rejected:
@@ -65,6 +70,7 @@ def survey(files: Mapping[Path, str], config: FormConfig, advance: Advance = lam
         numbers={key: values.all() for key, values in found.items()},
         row_numbers=ids.row_numbers(),
         forms=tuple(forms),
+        unheld=sorted(unheld),
     )
 
 

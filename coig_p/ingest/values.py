@@ -120,6 +120,11 @@ def is_missing(value: Any) -> bool:
     )
 
 
+def is_no_score(value: Any) -> bool:
+    """Whether a score is not there, also as the text NaN, as which tables write the number."""
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() == "nan")
+
+
 def comparison_at(
     value: Any, where: str, responses: int, kept_as: Mapping[int, int], *, rounding: bool = False
 ) -> dict[str, Any]:

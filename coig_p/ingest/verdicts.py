@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from coig_p.errors import UsageError
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.schema import SCORE_GRID, on_grid
 
@@ -80,6 +81,8 @@ PERHAPS_VERDICT_COLUMNS = (
 )
 """Columns that say who won where no other does. safer_response_id is here since its answer is another question's."""
 
+OTHER_QUESTION = "safer_response_id"
+
 LOSER_COLUMNS = (
     *("rejected", "loser", "worse", "worse_response", "worse_answer", "worse_response_id", "worse_id", "worse_output"),
     *("dispreferred", "败者", "败方", "劣选", "更差"),
@@ -91,16 +94,6 @@ SIGNED_COLUMNS = ("overall_preference", "preference_strength")
 
 SIGNED_COMPANIONS = ("individual_preference", "preference_statement", "preference_elaboration", "context")
 """Fields of the sets that have them: with one of these even a lone 1 is certain."""
-
-ONE_HOT = (
-    ("winner_model_{}", "winner_tie"),
-    ("winner_{}", "winner_tie"),
-    ("winner_response_{}", "winner_tie"),
-    ("{}_wins", "tie"),
-    ("{}_win", "tie"),
-    ("{}_is_better", "tie"),
-)
-"""Columns of which exactly one is 1: one for each side, and perhaps one for a tie."""
 
 _JUDGES = re.compile(
     r"(?:annotator|annotation|rater|judge|evaluator|reviewer|labell?er|voter?|expert|标注员|标注者|标注|评委|裁判|专家)"
@@ -130,6 +123,8 @@ _ONE_SIDE = re.compile(
 _BETTER = rf"{_HOW_MUCH}betterthan|(?:略|稍|明显|远)?(?:优于|好于|胜过)"
 _WORSE = rf"{_HOW_MUCH}worsethan|(?:略|稍|明显|远)?(?:不如|差于|劣于)"
 _TWO_SIDES = re.compile(_SIDE + rf"(>+|<+|=+|≈|≫|≪|{_BETTER}|{_WORSE})" + _SIDE)
+_NOTHING = frozenset(("nan", "null", "n/a", "-", "--", "empty", "无"))
+"""Words that stand for no verdict. none is not among them: it may be a tie."""
 _NOISE = str.maketrans("", "", "[](){}\"'`*. \t\n_-《》【】“”‘’。")
 
 
@@ -142,12 +137,14 @@ class Sides:
         models: who answered, where the row says so.
         columns: what the row calls the fields of the two answers.
         texts: the answers.
+        others: further sides that the row has, or had before --drop; a verdict may name one of them.
     """
 
     names: tuple[str, str]
     models: tuple[Any, Any] = (None, None)
     columns: tuple[str, str] = ("", "")
     texts: tuple[Any, Any] = (None, None)
+    others: frozenset[str] = frozenset()
 
 
 def number_in(value: Any) -> float | None:
@@ -197,52 +194,93 @@ def verdict_of(
         Rejected: it says nothing, or nothing certain.
     """
     values = values or {}
-    said = _said(value, values)
+    said = told_of(value, values)
     if said is not None:
+        _check_said(value, column, said, sides)
         return said
     number = number_in(value)
+    if (other := _other_side(value, number, sides)) is not None:
+        raise Rejected(
+            column,
+            "bad-winner",
+            f"{shown(value)} is neither {' nor '.join(sides.names)}: the row has, or had before --drop, a side "
+            f"{other}, and so says nothing of these two. Leave such rows out",
+        )
     if number is not None:
         if not on_grid(number) and not rounding:
             raise Rejected(column, "off-grid", f"{shown(value)} has more than 4 decimals: pass --round to round it")
         found = frozenset(found or ()) | {number}
-        left = frozenset(one for one in found if _said(one, values) is None)
+        left = frozenset(one for one in found if told_of(one, values) is None)
         read = _coded(number, column, left, sides, values, beside)
         if read is None:
-            raise Rejected(column, "bad-winner", _unsure(column, number, found, left, values))
+            raise Rejected(column, "bad-winner", _unsure(column, number, found, left, values, sides))
+        if any(_sign(one) != _sign(read) for one in _by_content(value, sides)):
+            raise Rejected(column, "bad-winner", _two_readings(value, column))
         return read
     readings = _worded(value, sides) if isinstance(value, str) else set()
     if len(readings) > 1:
-        raise Rejected(
-            column,
-            "bad-winner",
-            f"{shown(value)} is one side by its name and the other by its model or its text: say which it means with "
-            f"--values first={_cell(value)} or --values second={_cell(value)}, or leave out the models with --drop",
-        )
+        raise Rejected(column, "bad-winner", _two_readings(value, column))
     if not readings:
-        first, second = sides.names
-        if isinstance(value, str) and value.strip() in sides.models:
-            raise Rejected(
-                column,
-                "bad-winner",
-                f"{shown(value)} is the model of both sides: leave such rows out, or the column with --drop {column}",
-            )
-        cell = _cell(value)
-        way = (
-            "--values first=true,second=false or --values first=false,second=true"
-            if isinstance(value, bool)
-            else f"--values first={cell}, --values second={cell} or --values tie={cell}"
-        )
-        raise Rejected(
-            column,
-            "bad-winner",
-            f"{shown(value)} names neither side ({first}, {second}) nor a tie: say which it means with {way}, "
-            f"or leave the column out with --drop {column}",
-        )
+        raise Rejected(column, "bad-winner", _unknown(value, column, sides))
     return readings.pop()
 
 
-def _said(value: Any, values: Mapping[str, str]) -> Verdict | None:
-    """What the user says that a value means."""
+def says_nothing(value: Any, sides: Sides, values: Mapping[str, str] | None = None) -> bool:
+    """Whether a verdict is not there: null, blank, NaN, or a word for it that is neither told of nor a model."""
+    if is_missing(value):
+        return True
+    if not isinstance(value, str) or _plain(value) not in _NOTHING:
+        return False
+    return told_of(value, values or {}) is None and all(_plain(one) != _plain(value) for one in sides.models)
+
+
+def _check_said(value: Any, column: str, said: Verdict, sides: Sides) -> None:
+    """Raise UsageError where the user says of a word that is certain that it means something else."""
+    readings = _worded(value, sides) if isinstance(value, str) and number_in(value) is None else set()
+    certain = readings.pop() if len(readings) == 1 else said
+    if _sign(certain) != _sign(said):
+        means = ("a tie", "the first side", "the second side")
+        raise UsageError(
+            f"--values: {column} says {shown(value)}, which is {means[_sign(certain)]} of {', '.join(sides.names)}, "
+            f"and not {means[_sign(said)]}"
+        )
+
+
+def _other_side(value: Any, number: float | None, sides: Sides) -> str | None:
+    """The side beyond the two that a verdict names."""
+    if not sides.others:
+        return None
+    if number is not None and str(value).strip() in sides.others:
+        return str(value).strip()
+    if not isinstance(value, str) or number is not None:
+        return None
+    word = unicodedata.normalize("NFKC", value).lower().translate(_NOISE)
+    match = _ONE_SIDE.fullmatch(word) or _TWO_SIDES.fullmatch(word)
+    return next((name for name in match.groups() if name in sides.others), None) if match else None
+
+
+def _unknown(value: Any, column: str, sides: Sides) -> str:
+    """Why a word is not read, and how to say what it means."""
+    if isinstance(value, str):
+        one, other = (_plain(_cell_of(model)) for model in sides.models)
+        if one == other == _plain(value):
+            return f"{shown(value)} is the model of both sides: leave such rows out, or the column with --drop {column}"
+    word = _cell(value)
+    ways = ("true,second=false", "false,second=true") if isinstance(value, bool) else (word, None)
+    way = f"first={ways[0]} or --values {f'first={ways[1]}' if ways[1] else f'second={word}'}"
+    perhaps = "may be a tie or no verdict" if word.lower() == "none" else "names neither side"
+    return (
+        f"{shown(value)} {perhaps} ({', '.join(sides.names)}): where it means one thing, say which with --values, for "
+        f"instance --values {way}, empty it where it is no verdict, or leave the column out with --drop {column}"
+    )
+
+
+def _sign(verdict: Verdict) -> int:
+    return (verdict[0] > verdict[1]) - (verdict[0] < verdict[1])
+
+
+def told_of(value: Any, values: Mapping[str, str]) -> Verdict | None:
+    """What the user says that a value means, None where that is nothing."""
     number = number_in(value)
     for name, meaning in (("first", FIRST), ("second", SECOND), ("tie", TIE)):
         for given in values.get(name, "").split("|") if name in values else ():
@@ -275,6 +313,8 @@ def _coded(
     beside: Collection[str],
 ) -> Verdict | None:
     """What a number says, given all of its column that the user says nothing of; None where that is not certain."""
+    if sides.others:
+        return None  # a column that counts three sides, of which two are looked at
     told = {word.strip().lower() for name in ("first", "second") for word in values.get(name, "").split("|")}
     if number == 0 and {"negative", "positive"} <= told:
         return TIE
@@ -283,8 +323,8 @@ def _coded(
     if column in SIGNED_COLUMNS:
         if not all(one == int(one) and -3 <= one <= 3 for one in found):
             return None
-        # 1 is for the first where sides are counted 1 and 2, and for the second here: there must be a sign of the sign.
-        if found <= {0, 1, 2} and found != {2} and not any(name in beside for name in SIGNED_COMPANIONS):
+        # Without a negative one they may be the sides' numbers, or how much and not for whom.
+        if min(found) >= 0 and not any(name in beside for name in SIGNED_COMPANIONS):
             return None
         return _by(number, FIRST if number < 0 else SECOND if number else TIE)
     if sides.names == ("0", "1"):  # any other number says that this column counts otherwise
@@ -306,13 +346,25 @@ def _grid(value: float) -> float:
 
 
 def _unsure(
-    column: str, number: float, found: Collection[float], left: frozenset[float], values: Mapping[str, str]
+    column: str,
+    number: float,
+    found: Collection[float],
+    left: frozenset[float],
+    values: Mapping[str, str],
+    sides: Sides,
 ) -> str:
     """Why a number is not read, and how to say what it means."""
     ordered = sorted(found)
     listed = ", ".join(f"{one:g}" for one in ordered[:8]) + (", ..." if len(ordered) > 8 else "")
     if "first" in values or "second" in values:
-        return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it"
+        more = ", or leave out the rows of a further side" if sides.others else ""
+        return f"{number:g} is none of the values that --values names ({column} holds {listed}): add it{more}"
+    if sides.others:
+        return (
+            f"{number:g} may be any side: {column} holds {listed} in this import, and the rows have, or had before "
+            f"--drop, more sides than two ({', '.join(sorted({*sides.names, *sides.others}))}). Say which numbers are "
+            f"{sides.names[0]} and {sides.names[1]} with --values first=NUMBER,second=NUMBER"
+        )
     if column in SIGNED_COLUMNS:
         ways = ["first=negative,second=positive"]  # what these two always mean; it is told once nothing else fits
     elif min(ordered) < 0:
@@ -341,17 +393,45 @@ def _worded(text: str, sides: Sides) -> set[Verdict]:
 
     More than one where a model that is called b stands on side a.
     """
-    read = {_named(text, sides.names)}
-    for words in (sides.models, sides.columns, sides.texts):
-        one, other = (word.strip() if isinstance(word, str) else None for word in words)
-        if one and other and one != other:
-            read.add({one: FIRST, other: SECOND}.get(text.strip()))
-    return {verdict for verdict in read if verdict is not None}
+    by_name = _named(text, sides.names)
+    return _by_content(text, sides) | (set() if by_name is None else {by_name})
 
 
 def is_verdict(text: str) -> bool:
     """Whether a word names one of two sides, however they are called, or a tie."""
     return any(_named(text, names) is not None for names in SIDES)
+
+
+def _by_content(value: Any, sides: Sides) -> set[Verdict]:
+    """The sides that a verdict names by what stands in them or what their column is called."""
+    text, read = _cell_of(value), set()
+    for words in (sides.models, sides.columns, sides.texts):
+        one, other = (_cell_of(word) for word in words)
+        if words is sides.models and text not in (one, other) and _plain(one) != _plain(other):
+            one, other, text = _plain(one), _plain(other), _plain(text)  # GPT-4 is gpt-4 where no other is
+        if one and other and one != other and text in (one, other):
+            read.add(FIRST if text == one else SECOND)
+        text = _cell_of(value)
+    return read
+
+
+def _cell_of(value: Any) -> str:
+    """A value as text, "" where it is neither text nor a number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+
+
+def _plain(value: Any) -> str:
+    return unicodedata.normalize("NFKC", str(value)).strip().casefold()
+
+
+def _two_readings(value: Any, column: str) -> str:
+    cell = _cell(value)
+    return (
+        f"{shown(value)} is one side by its name, and the other or a tie by its model or its text: say which it means "
+        f"with --values first={cell} or --values second={cell}, or leave out the models or {column} with --drop"
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -379,35 +459,3 @@ def _named(text: str, names: tuple[str, str]) -> Verdict | None:
 def _place(name: str, names: tuple[str, str]) -> int | None:
     """Which side a word is: by the row's own names, else by its position."""
     return names.index(name) if name in names else _POSITIONS.get(name)
-
-
-def one_hot(row: Mapping[str, Any], sides: Sides) -> tuple[list[str], Verdict | None] | None:
-    """The verdict of one-hot columns and their names; None where there are no such, no verdict where all are empty.
-
-    Raises:
-        Rejected: not exactly one of them is 1, the others 0.
-    """
-    known = {name.lower(): name for name in row}
-    for pattern, tie in ONE_HOT:
-        wanted = [pattern.format(side) for side in sides.names]
-        if not all(name in known for name in wanted):
-            continue
-        names = [known[name] for name in (*wanted, tie) if name in known]
-        cells = [row[name] for name in names]
-        if all(map(is_missing, cells)):
-            return names, None
-        flags = [_flag(cell) for cell in cells]
-        if None in flags or flags.count(True) != 1:
-            said = ", ".join(f"{name} {shown(cell)}" for name, cell in zip(names, cells, strict=True))
-            raise Rejected(names[0], "bad-winner", f"exactly one of these must be 1, the others 0: {said}")
-        return names, (FIRST, SECOND, TIE)[flags.index(True)]
-    return None
-
-
-def _flag(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    number = number_in(value)
-    return None if number not in (0.0, 1.0) else number == 1.0

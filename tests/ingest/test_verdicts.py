@@ -102,7 +102,7 @@ CODINGS: list[tuple[str, Sides, list[float], dict[float, Verdict]]] = [
     ("winner", LETTERS, [1, 1.5, 2], {1: FIRST, 1.5: TIE, 2: SECOND}),
     ("preference", NUMBERS, [1.1, 1.9], {1.1: (0.9, 0.1), 1.9: (0.1, 0.9)}),
     ("overall_preference", NUMBERS, [-3, 0, 2], {-3: (3, 0), 0: TIE, 2: (0, 2), -1: (1, 0)}),
-    ("preference_strength", NUMBERS, [3], {3: (0, 3)}),
+    ("preference_strength", NUMBERS, [-1, 3], {3: (0, 3)}),
     ("choice", Sides(IN_LIST), [0, 1], {0: FIRST, 1: SECOND}),
     ("choice", Sides(IN_LIST), [1, 2], {1: FIRST, 2: SECOND}),
 ]
@@ -131,6 +131,10 @@ def test_numbers_that_are_certain(
         ("winner", FROM_ZERO, [0, 1, 2], ["tie=2"]),
         ("winner", FROM_ZERO, [1, 2, 1], ["first=1,second=2"]),  # they do not count as the columns do
         ("overall_preference", NUMBERS, [1, 2], ["first=negative,second=positive"]),
+        ("overall_preference", NUMBERS, [1, 2, 3], ["first=negative,second=positive"]),
+        ("preference_strength", NUMBERS, [2], ["first=negative,second=positive"]),
+        ("preference_strength", LETTERS, [3], ["first=negative,second=positive"]),
+        ("preference_strength", LETTERS, [0, 3], ["first=negative,second=positive"]),
         ("overall_preference", NUMBERS, [-4, 4], ["first=negative"]),
         ("choice", Sides(IN_LIST), [1], ["first=1,second=2", "first=0,second=1"]),
     ],
@@ -146,6 +150,13 @@ def test_numbers_that_are_not_certain(column: str, sides: Sides, found: list[flo
 def test_a_sign_of_the_sign() -> None:
     """HelpSteer's column by itself may be another's; with a field of HelpSteer beside it, it is not."""
     assert verdict_of(1, "overall_preference", NUMBERS, [1], beside=("context",)) == (0, 1)
+    row = {"response_1": "好", "response_2": "坏", "overall_preference": 2}
+    context = [{"role": "user", "content": "问"}]
+    assert comparisons(row | {"context": context}) == [("unknown", "overall", 0, 2)]
+    with pytest.raises(Rejected, match="first=negative"):  # a passage is no sign
+        shaped(row | {"prompt": "问", "context": "一段文字"}, FormConfig(drop=("context",)))
+    with pytest.raises(Rejected, match="first=negative"):
+        shaped(row | {"prompt": "问", "context": "一段文字"}, FormConfig(fields={"input": "context"}))
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,24 @@ from typing import Any
 from coig_p.ingest.fields import Fields, Shaped
 from coig_p.ingest.forms.lists import find_list, has_companion, listed, put_prompt
 from coig_p.ingest.forms.pairs import response_of
-from coig_p.ingest.forms.sides import SCORES, Layout, column_layout
+from coig_p.ingest.forms.sides import SCORES, Layout, column_layout, other_sides
+from coig_p.ingest.onehot import one_hot
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_text, split_answer
-from coig_p.ingest.values import Rejected, is_missing, shown
+from coig_p.ingest.values import Rejected, is_missing, is_no_score, shown
 from coig_p.ingest.verdicts import (
+    FIRST,
     IN_LIST,
     LOSER_COLUMNS,
+    OTHER_QUESTION,
     PERHAPS_VERDICT_COLUMNS,
+    TIE,
     VERDICT_COLUMNS,
     Sides,
     Verdict,
     judges_among,
     number_in,
-    one_hot,
+    says_nothing,
     verdict_of,
 )
 from coig_p.schema import OVERALL
@@ -87,7 +91,8 @@ def pairwise(row: Fields) -> Shaped:
             row.names[f"responses[{at}].model"] = layout.models[at]
             models[at] = response["model"] = row.row.get(layout.models[at])
     one, other = (response.get("text") for response in value["responses"])
-    sides = Sides(layout.sides, (models[0], models[1]), layout.texts, (one, other))
+    others = other_sides(frozenset((*row.given, *row.config.drop)), layout.sides) if layout.in_list is None else ()
+    sides = Sides(layout.sides, (models[0], models[1]), layout.texts, (one, other), frozenset(others))
     value["comparisons"] = list(_comparisons(row, layout, sides))
     return row.shaped(value)
 
@@ -168,15 +173,23 @@ def _split(
 def numbers(row: Fields) -> Iterator[tuple[tuple[str, str], float]]:
     """The numbers among a row's verdicts, each under the key of `Survey.numbers`."""
     layout = find_layout(row)
-    if layout is not None:
-        for column, _, group in _verdict_columns(row, Sides(layout.sides)):
-            found = number_in(row.given.get(column))
-            if found is not None:
-                yield (group, _key(layout.sides)), found
-        for column, group in _choices(row):
-            found = number_in(row.given.get(column))
-            if found is not None:
-                yield (group, _key(layout.sides)), found
+    for column, group in _counted(row, layout).items() if layout is not None else ():
+        found = number_in(row.given.get(column))
+        if found is not None and layout is not None:
+            yield (group, _key(layout.sides)), found
+
+
+def verdict_values(row: Fields) -> Iterator[Any]:
+    """What stands in the columns that may say who won."""
+    layout = find_layout(row)
+    for column in _counted(row, layout) if layout is not None else ():
+        yield row.given.get(column)
+
+
+def _counted(row: Fields, layout: Layout) -> dict[str, str]:
+    """Every column that may say who won, and the name that its numbers are counted under."""
+    read = {column: group for column, _, group in _verdict_columns(row, Sides(layout.sides))}
+    return {name: name for name in _candidates(row)} | dict(_choices(row)) | read
 
 
 def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str, Any]]:
@@ -200,18 +213,27 @@ def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str
     for dimension, pair in scores.items():
         inside = names if dimension == OVERALL else (f"{names[0]}.{dimension}", f"{names[1]}.{dimension}")
         yield comparison(judge, dimension, *pair, inside)
+    if (None, None) in scores.values():  # who won is then not said by scores, unless they have it overall
+        scores = {name: pair for name, pair in scores.items() if name == OVERALL and pair != (None, None)}
     verdicts = list(_verdicts(row, sides, bool(scores)))
     for name, who, said in verdicts:
         if scores and who is None:
             if said is not None:
                 _check_agreement(row, name, said, scores, names)
-        else:  # a missing verdict is there as None: it is missing, which is told
+        elif (
+            said is not None or who is not None or not made
+        ):  # a missing verdict is there as None: it is missing, which is told
             first, second = said or (None, None)
             yield comparison(judge if who is None else who, OVERALL, first, second, (name, name))
     if not made and layout.scores and not row.config.score_columns:
         yield comparison(judge, OVERALL, None, None, layout.scores)
-    if len(verdicts) == 1 and verdicts[0][1] is None and verdicts[0][2] is not None:
-        _check_others(row, verdicts[0][0], verdicts[0][2], sides)
+    settled = verdicts[0] if len(verdicts) == 1 and verdicts[0][1] is None else None
+    for name, again in _further(row, sides, None if settled is None else settled[0]):
+        if scores:
+            _check_agreement(row, name, again, scores, names)
+        elif settled is not None and settled[2] is not None:
+            _check_others(row, settled[0], settled[2], name, again, sides)
+        row.read.add(name)
 
 
 def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, str | None, Verdict | None]]:
@@ -220,15 +242,19 @@ def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, st
     Args:
         scored: the row has scores, which say who won without it: then only what is certain is read.
     """
-    hot = one_hot(row.given, sides)
-    if hot is not None:
-        row.read.update(hot[0])
-        yield hot[0][0], None, hot[1]
+    hot = _hot(row, sides)
+    settled = next(((names[0], found) for names, found in hot if found is not None), None)
+    if settled is not None:
+        yield settled[0], None, settled[1]
         return
-    for column, judge, group in _verdict_columns(row, sides):
+    columns = _verdict_columns(row, sides)
+    if hot and all(_silent(row, column, sides) for column, _, _ in columns):
+        yield hot[0][0][0], None, None
+        return
+    for column, judge, group in columns:
         if scored and judge is None and column in PERHAPS_VERDICT_COLUMNS:
             continue  # left unread, and told as such
-        if is_missing(row.given.get(column)):
+        if _silent(row, column, sides):
             row.read.add(column)
             yield column, judge, None
             continue
@@ -242,13 +268,68 @@ def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, st
         yield column, judge, said
 
 
+_TIE_FLAGS = ("is_tie",)
+
+
+def _hot(row: Fields, sides: Sides) -> list[tuple[list[str], Verdict | None]]:
+    """What one-hot columns say, where the user does not say that others do."""
+    if "winner" in row.config.fields or row.config.score_columns:
+        return []
+    found = list(one_hot(row.given, sides))
+    for names, _ in found:
+        row.read.update(names)
+    return found
+
+
+def _further(row: Fields, sides: Sides, settled: str | None) -> Iterator[tuple[str, Verdict]]:
+    """The columns beside the one that is read that say who won, and what, where that is certain.
+
+    What is not stays unread, and is told as such.
+    """
+    if "winner" in row.config.fields or row.config.score_columns:
+        return
+    for names, said in _hot(row, sides):
+        if said is not None and names[0] != settled:
+            yield names[0], said
+    for name in _TIE_FLAGS:
+        if str(row.given.get(name)).strip().lower() in ("true", "1", "1.0"):
+            yield name, TIE
+    choices = dict(_choices(row))
+    for name in _candidates(row):
+        if name == settled or _silent(row, name, sides):
+            continue
+        try:
+            yield name, _verdict(row, name, choices.get(name, name), sides)
+        except Rejected:
+            if name in choices and settled in choices:
+                raise
+            if name.endswith("_id") and number_in(row.given[name]) == 0 and sides.names != ("1", "2"):
+                yield name, FIRST  # it counts from 0
+
+
+def _candidates(row: Fields) -> list[str]:
+    """Every filled column that may say who won."""
+    known = {name.lower(): name for name in row.given}
+    names = [known[name] for name in (*VERDICT_COLUMNS, *PERHAPS_VERDICT_COLUMNS) if name in known]
+    choices = [name for name, _ in _choices(row) if name not in names]
+    return [name for name in (*names, *choices) if name != OTHER_QUESTION and not is_missing(row.given[name])]
+
+
+def _silent(row: Fields, column: str, sides: Sides) -> bool:
+    return says_nothing(row.given.get(column), sides, row.config.values)
+
+
 def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
     config = row.config
     found = config.survey.numbers.get((group, _key(sides.names)))
     given = row.given[column]
     if isinstance(given, (list, dict)) and column in dict(_choices(row)):
         given = conversation(given, column, row.unread)[-1]["content"]
-    first, second = verdict_of(given, column, sides, found, config.values, row.row.keys(), rounding=config.round_scores)
+    # A text called context is a passage, and no sign of HelpSteer's conversations.
+    passage = row.row.get("context")
+    plain = isinstance(passage, str) and not passage.lstrip().startswith("[")
+    beside = row.row.keys() - ({"context"} if plain else set())
+    first, second = verdict_of(given, column, sides, found, config.values, beside, rounding=config.round_scores)
     return (second, first) if _names_loser(row, column) else (first, second)
 
 
@@ -273,23 +354,26 @@ def _verdict_columns(row: Fields, sides: Sides) -> list[tuple[str, str | None, s
     if "winner" in config.fields:
         return [(config.fields["winner"], None, config.fields["winner"])]
     known = {name.lower(): name for name in row.given}
-    if filled := _filled(row, known, VERDICT_COLUMNS):
+    if filled := _filled(row, known, VERDICT_COLUMNS, sides):
         return [(filled, None, filled)]  # what is settled; the votes behind it are told as unread
     if choices := _choices(row):
         return [(choices[0][0], None, choices[0][1])]
     annotators = [name for name in judges_among(row.given) if not is_missing(row.given[name])]
     if any(_says(row, name, sides) for name in annotators):  # columns with their names say nothing
         return [(name, name, "annotators") for name in annotators]
-    if filled := _filled(row, known, PERHAPS_VERDICT_COLUMNS):
+    if filled := _filled(row, known, PERHAPS_VERDICT_COLUMNS, sides):
         return [(filled, None, filled)]
     empty = next((known[name] for name in VERDICT_COLUMNS if name in known), None)
+    empty = empty or next(
+        (known[name] for name in PERHAPS_VERDICT_COLUMNS if name in known and known[name] in row.row), None
+    )
     return [] if empty is None else [(empty, None, empty)]
 
 
-def _filled(row: Fields, known: Mapping[str, str], columns: Sequence[str]) -> str | None:
+def _filled(row: Fields, known: Mapping[str, str], columns: Sequence[str], sides: Sides) -> str | None:
     """The first of some columns that holds a value, as the row calls it."""
     present = (known[name] for name in columns if name in known)
-    return next((name for name in present if not is_missing(row.given[name])), None)
+    return next((name for name in present if not _silent(row, name, sides)), None)
 
 
 def _says(row: Fields, column: str, sides: Sides) -> bool:
@@ -319,28 +403,18 @@ def _check_agreement(
     )
 
 
-def _check_others(row: Fields, name: str, said: Verdict, sides: Sides) -> None:
+def _check_others(row: Fields, name: str, said: Verdict, other: str, again: Verdict, sides: Sides) -> None:
     """Refuse a row in which a second column of the same meaning says something else."""
-    choices = dict(_choices(row))
-    if "winner" in row.config.fields or (name not in VERDICT_COLUMNS and name not in choices):
+    if _sign(again[0] - again[1]) == _sign(said[0] - said[1]):
         return
-    for other in (*VERDICT_COLUMNS, *choices):
-        if other == name or is_missing(row.given.get(other)):
-            continue
-        try:
-            again = _verdict(row, other, choices.get(other, other), sides)
-        except Rejected:
-            if other in choices and name in choices:
-                raise
-            continue  # left unread, and told as such
-        if _sign(again[0] - again[1]) != _sign(said[0] - said[1]):
-            raise Rejected(
-                other,
-                "contradiction",
-                f"{name} says {shown(row.given[name])} and {other} {shown(row.given[other])}: say which is meant with "
-                f"--map winner={name}",
-            )
-        row.read.add(other)
+    hot = {names[0]: names for names, _ in _hot(row, sides)}
+    ways = (f"--drop {','.join(hot.get(column, [column]))}" for column in (other, name))
+    raise Rejected(
+        other,
+        "contradiction",
+        f"{name} says {shown(row.given[name])} and {other} {shown(row.given[other])}: leave one of the two out with "
+        f"{' or '.join(ways)}",
+    )
 
 
 def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tuple[str, str]]:
@@ -365,9 +439,9 @@ def _scores(row: Fields, layout: Layout) -> tuple[dict[str, tuple[Any, Any]], tu
         found = {name: (first.get(name), second.get(name)) for name in {**first, **second}}
     else:
         found = {OVERALL: (first, second)}
-    if all(is_missing(score) for pair in found.values() for score in pair):
+    if all(is_no_score(score) for pair in found.values() for score in pair):
         return {}, names  # a verdict may stand beside empty columns
-    return {name: (None, None) if any(map(is_missing, pair)) else pair for name, pair in found.items()}, names
+    return {name: (None, None) if any(map(is_no_score, pair)) else pair for name, pair in found.items()}, names
 
 
 def _logits(row: Fields) -> list[Any] | None:

@@ -117,6 +117,12 @@ def column_layout(
     return best[1] if best else None
 
 
+@lru_cache(maxsize=1024)
+def other_sides(names: frozenset[str], sides: tuple[str, str]) -> frozenset[str]:
+    """The sides beyond the two of which a row has columns."""
+    return frozenset(part.side for part in map(_part, names) if part is not None) - {*sides}
+
+
 def _columns(
     parts: Mapping[Part, str], kind: str, stems: Sequence[str], sides: tuple[str, str]
 ) -> tuple[str, str] | None:
