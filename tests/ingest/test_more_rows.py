@@ -138,7 +138,7 @@ def test_what_is_there_but_empty_is_not_called_missing_alone(tmp_path: Path) -> 
 
 def test_a_word_that_names_both_sides_says_so(tmp_path: Path) -> None:
     row = {"prompt": "问", "response_a": "好", "response_b": "坏", "model_a": "B", "model_b": "A", "winner": "A"}
-    assert "one side by its name and the other by its model" in refused(tmp_path, row)
+    assert "is one side by its name" in refused(tmp_path, row)
     assert "model of both sides" in refused(tmp_path, row | {"model_a": "m", "model_b": "m", "winner": "m"})
 
 
