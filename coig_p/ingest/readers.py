@@ -29,6 +29,7 @@ from coig_p.store.places import check_name
 
 Item = TypeVar("Item")
 _PARQUET_ROWS = 256
+_UNREAD = "nothing after it could be read"
 _JSON_CHARS = 1 << 20
 _BLOCK = 4 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
 _LONGEST_LINE = 64 << 20  # bytes; a row beyond it is a broken file, not a query
@@ -369,14 +370,16 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                     return text[:1]
                 fill()
 
-        opening = skip(0)
-        if opening == "[":
-            following = skip(1)
-        elif opening:
-            following = opening
-        else:
-            return
-        while following and (opening != "[" or following != "]"):
+        following = skip(0)
+        in_array = False
+        while True:
+            if not in_array and following == "[":  # one array after another is what joined files are
+                in_array, following = True, skip(1)
+                if following == "]":
+                    in_array, following = False, skip(1)
+                    continue
+            if not following and not in_array:
+                return
             while True:
                 try:
                     value, end = decode(text)
@@ -386,19 +389,24 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                     break
                 except (ValueError, RecursionError) as error:
                     if ended or isinstance(error, RecursionError):
-                        message = f"{_json_error(error)}; nothing after it could be read"
-                        yield RawRow(file, line, text[:1000], ("broken-json", message))
+                        message = _json_error(error) if following else "the array is cut short"
+                        yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                         return
                     fill()
             yield RawRow(file, line, value)
             following = skip(end)
-            if opening == "[":
-                if following == ",":
-                    following = skip(1)
-                elif following != "]":
-                    message = "the array is cut short" if not following else f"found {following!r} between two rows"
-                    yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; nothing after it could be read"))
+            if in_array and following == ",":
+                following = skip(1)
+            elif in_array and following == "]":
+                in_array, following = False, skip(1)
+                if following and following not in "[{":
+                    message = f"found {following!r} after the end of the array"
+                    yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                     return
+            elif in_array:
+                message = "the array is cut short" if not following else f"found {following!r} between two rows"
+                yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
+                return
 
 
 def _signed(encoding: str) -> str:
