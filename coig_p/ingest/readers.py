@@ -7,7 +7,6 @@ format, write a function like `_read_jsonl` and name its suffix in `_READERS`.
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
 import json
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
+from coig_p.ingest.tables import as_written, check_schema, records
 from coig_p.store.locate import download_file
 from coig_p.store.places import check_name
 
@@ -415,31 +415,12 @@ def _signed(encoding: str) -> str:
 
 
 def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",") -> Iterator[RawRow]:
-    """Rows under the names of the first line. Quoted values may hold line breaks."""
+    """Rows under the names of the first line."""
     file = str(path)
-    csv.field_size_limit(_LONGEST_LINE)
     with _bytes_of(path, encoding, advance) as raw:
         stream = io.TextIOWrapper(raw, _signed(read_as(encoding)), errors="surrogateescape", newline="")
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        header: list[str] | None = None
-        while True:
-            line = reader.line_num + 1
-            try:
-                values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield RawRow(file, line, "", ("broken-csv", f"not CSV: {error}"))
-                continue
-            if header is None:
-                header = values
-                if len(set(header)) < len(header):
-                    raise DataError(f"{path}: two columns have the same name in the first line")
-            elif len(values) == len(header):
-                yield RawRow(file, line, dict(zip(header, values, strict=True)), textual=True)
-            elif values:
-                message = f"{len(values)} values where the first line names {len(header)} columns"
-                yield RawRow(file, line, delimiter.join(values), ("broken-csv", message))
+        for record in records(file, stream, delimiter, _LONGEST_LINE):
+            yield RawRow(file, *record, textual=record.problem is None)
 
 
 def _read_tsv(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
@@ -450,34 +431,15 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
     file, row = str(path), 0
     try:
         with pq.ParquetFile(path) as parquet:
+            check_schema(file, parquet.schema_arrow)
             total = max(parquet.metadata.num_rows, 1)
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
-                for value in _as_written(batch).to_pylist():
+                for value in as_written(batch).to_pylist(maps_as_pydicts="strict"):
                     row += 1
                     yield RawRow(file, row, value)
                 advance(path.stat().st_size * batch.num_rows // total)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
-
-
-def _as_written(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Narrow floats as the decimals they were made from: 7.1, not 7.099999904632568."""
-    as_text, as_double = (
-        pa.schema([field.with_type(_narrow_floats(field.type, to)) for field in batch.schema])
-        for to in (pa.string(), pa.float64())
-    )
-    return batch if as_text.equals(batch.schema) else batch.cast(as_text).cast(as_double)
-
-
-def _narrow_floats(kind: pa.DataType, to: pa.DataType) -> pa.DataType:
-    """`kind` with `to` in place of every float of 16 or 32 bits."""
-    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
-        return to
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_narrow_floats(field.type, to)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_narrow_floats(kind.value_type, to)))
-    return kind
 
 
 _READERS: dict[str, Callable[[Path, str, Advance], Iterator[RawRow]]] = {
