@@ -34,6 +34,7 @@ from coig_p.ingest.fields import Survey
 from coig_p.ingest.forms import detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
+from coig_p.ingest.replacing import carry_over, check_replaced
 from coig_p.ingest.row import shaped
 from coig_p.ingest.survey import score_range, survey
 from coig_p.schema import UNITS
@@ -54,7 +55,8 @@ def import_files(
     """Import files into a new store at `out`, which appears whole or not at all.
 
     Args:
-        overwrite: replace an existing store; anything else at `out` is refused all the same.
+        overwrite: replace an existing store, whose card.toml stays; anything else at `out`, or in that store,
+            is refused all the same.
         advance: called with the number of bytes read since the last call.
 
     Raises:
@@ -66,6 +68,7 @@ def import_files(
     paths = find_inputs(inputs)
     target = Path(out)
     check_target(target, overwrite)
+    check_replaced(target, paths)
     encodings = {path: file_encoding(path, config.encoding) for path in paths}
     report = ImportReport(domain_is_given=config.domain is not None or config.default_domain is not None)
     report.encodings = {
@@ -135,6 +138,7 @@ def import_files(
                 accounting=report.accounting(),
             ),
         )
+        carry_over(target, root)
         shutil.rmtree(spool_folder)
     return Store.open(target), report
 

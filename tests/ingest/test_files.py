@@ -304,6 +304,30 @@ def test_targets_that_are_refused(tmp_path: Path) -> None:
         import_files([], tmp_path / "new", ImportConfig())
 
 
+def test_what_is_not_made_anew_does_not_go_with_the_old_store(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.jsonl", GOOD), tmp_path / "s"
+    import_files([source], target, ImportConfig())
+    (target / "card.toml").write_text("mine", encoding="utf-8")
+    import_files([source], target, ImportConfig(), overwrite=True)
+    assert (target / "card.toml").read_text(encoding="utf-8") == "mine"
+    for name in ("notes.md", "data/more/mine.txt", ".git/HEAD"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("mine", encoding="utf-8")
+        with pytest.raises(UsageError, match=rf"holds more than a store \({name}\), which would go with it"):
+            import_files([source], target, ImportConfig(), overwrite=True)
+        (target / name).unlink()
+    (shard,) = (target / "data").rglob("*.parquet")
+    inside = Path(shutil.copy(source, target / "in.jsonl"))
+    for path in (shard, inside):
+        with pytest.raises(UsageError, match=r"which would be replaced: choose another place"):
+            import_files([path], target, ImportConfig(), overwrite=True)
+    inside.unlink()
+    assert Store.open(target).verify() == []
+    (target / "manifest.json").write_text('{"schema_version": 9, "score_range": 0', encoding="utf-8")
+    import_files([source], target, ImportConfig(), overwrite=True)
+    assert Store.open(target).verify() == []
+
+
 def test_a_failed_overwrite_leaves_the_old_store(tmp_path: Path) -> None:
     path = write(tmp_path / "in.jsonl", GOOD)
     import_files([path], tmp_path / "s", ImportConfig())
