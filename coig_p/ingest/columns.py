@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.ingest.fields import placeholder
 from coig_p.ingest.turns import from_transcript, said
 from coig_p.schema import COMPARISON_TYPE, OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE, TURN_TYPE
 from coig_p.store.conversations import transcript
@@ -104,6 +105,7 @@ def nested(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
         raise Unusual
     for column in (ids, queries, batch.column("source"), models, texts, judges, dimensions, rationales):
         _check_filled(column)
+    _check_no_placeholder(queries)
     _check_scale(values, rows.score_range)
     _check_models(models.dictionary_encode(), lists.offsets.to_numpy())
     scores = struct(
@@ -131,6 +133,7 @@ def _kto(columns: dict[str, pa.Array], rows: Rows) -> pa.RecordBatch:
 def _one_response(columns: dict[str, pa.Array], values: pa.Array, rows: Rows) -> pa.RecordBatch:
     """Rows of one response with one score."""
     _check_no_transcript(columns["query"])
+    _check_no_placeholder(columns["query"])
     number = len(values)
     none = pa.nulls(number, pa.string())
     scores = struct(
@@ -148,6 +151,7 @@ def _pairs(columns: dict[str, pa.Array], rows: Rows) -> pa.RecordBatch:
     """Rows of a prompt, a better answer and a worse one, as texts."""
     for name in ("query", "chosen", "rejected"):
         _check_no_transcript(columns[name])
+    _check_no_placeholder(columns["query"])
     return _compared(columns, {"query": columns["query"]}, columns["chosen"], columns["rejected"], rows)
 
 
@@ -160,6 +164,7 @@ def _conversations(columns: dict[str, pa.Array], rows: Rows) -> pa.RecordBatch:
     if turns.null_count or not _all_of(roles, ("system", "user", "assistant")):
         raise Unusual
     _check_filled(contents)
+    _check_no_placeholder(contents)
     sizes = pc.list_value_length(prompts).to_numpy()
     if not sizes.all():
         raise Unusual
@@ -257,6 +262,14 @@ def _check_no_transcript(texts: pa.StringArray) -> None:
     for text in _that_begin(texts, lambda letter: not letter.strip() or letter in _MARKS):
         if from_transcript(text) is not None:
             raise Unusual
+
+
+def _check_no_placeholder(texts: pa.StringArray) -> None:
+    """Raise Unusual where a text may point at an image, a sound or a film."""
+    begins = _that_begin(texts, lambda letter: letter == "<" or not letter.strip())
+    named = pc.any(pc.match_substring_regex(texts, "(?i)<[|]?image")).as_py()
+    if named or any(map(placeholder, begins)):
+        raise Unusual
 
 
 def _that_begin(texts: pa.StringArray, wanted: Callable[[str], bool]) -> list[str]:

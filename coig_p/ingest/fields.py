@@ -8,6 +8,7 @@ remembered, so that what was not is told.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -69,10 +70,32 @@ MAPPABLE: tuple[str, ...] = (
 )
 """Our names that `--map` takes."""
 
-NO_PLACE = frozenset(
-    ("image", "images", "image_url", "image_urls", "image_path", "rejected_images", "图片", "图像", "pixel_values")
-) | {"audio", "audios", "input_audio", "音频", "video", "videos", "视频"}
-"""Fields that carry meaning and have no place in a store: a row that has one is refused."""
+_MEDIA = frozenset(
+    (
+        *("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos"),
+        *("screenshot", "screenshots", "pixel", "audio", "audios", "video", "videos"),
+    )
+)
+_CHINESE_MEDIA = re.compile("图片|图像|照片|截图|音频|语音|视频")
+_WORDS = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
+_PLACEHOLDER = re.compile(r"<\|?image(?:[ _]?\d+)?\|?>|^\s*<\|?(?:img|video|audio)(?:[ _]?\d+)?\|?>", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def is_media(name: str) -> bool:
+    """Whether a field by this name holds an image, a sound or a film, or says where one is.
+
+    Such a field carries meaning and has no place in a store: a row that has one is refused.
+    """
+    words = {word.lower() for word in _WORDS.findall(name)}
+    plain = re.fullmatch(r"medias?|(?:media|medium)[ _-]?(?:path|file|url|id|type|content|data)s?", name.lower())
+    return not _MEDIA.isdisjoint(words) or plain is not None or _CHINESE_MEDIA.search(name) is not None
+
+
+def placeholder(text: Any) -> str | None:
+    """What in a prompt stands for an image, a sound or a film; HTML's tags, unless it begins with one, are text."""
+    found = _PLACEHOLDER.search(text) if isinstance(text, str) and "<" in text else None
+    return found and found[0].strip()
 
 
 @dataclass(frozen=True)
@@ -253,7 +276,7 @@ class Fields:
             Rejected: what was not read carries meaning and has no place.
         """
         rest = self.row.keys() - self.read
-        lost = rest & NO_PLACE
+        lost = {name for name in rest if is_media(name) and self.row[name] not in (0, 1)}  # has_image: false
         if lost and "all" not in self.config.keep and (lost := lost - set(self.config.keep)):
             name = min(lost)
             raise Rejected(
@@ -262,7 +285,21 @@ class Fields:
                 f"a store holds text alone, and without {name} the row says something else: leave such rows out, "
                 f"or read them without it: --drop {name}",
             )
+        self._refuse_placeholder(value)
         return Shaped(value, self.names, sorted(rest | self.unread))
+
+    def _refuse_placeholder(self, value: dict[str, Any]) -> None:
+        """A prompt that points at an image which is not there says something else than the text alone."""
+        texts = [value.get("query"), *(turn.get("content") for turn in value.get("messages") or ())]
+        found = next((one for one in map(placeholder, texts) if one), None)
+        if found is None or any(is_media(name) for name in (*self.config.keep, *self.config.drop)):
+            return
+        raise Rejected(
+            self.names.get("query", "query"),
+            "no-place",
+            f"{found} stands for what a store cannot hold: leave such rows out, or pass --drop image to read the "
+            "prompts as they are",
+        )
 
 
 @lru_cache(maxsize=4096)

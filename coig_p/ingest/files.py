@@ -30,7 +30,7 @@ from coig_p.ingest.config import (
     check_default_threshold,
     scaled_threshold,
 )
-from coig_p.ingest.fields import Survey
+from coig_p.ingest.fields import Survey, is_media
 from coig_p.ingest.forms import detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
@@ -200,7 +200,7 @@ def _check_whole(
 def _say_more(config: ImportConfig, report: ImportReport) -> None:
     """Say which names that were given stand in no row, and what became of ids."""
     unknown = [name for name in config.form.keep if name != "all" and not report.kept[name]]
-    unknown += [name for name in config.form.drop if not report.dropped[name]]
+    unknown += [name for name in config.form.drop if not report.dropped[name] and not is_media(name)]
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
     for name in sorted(config.form.survey.row_numbers):

@@ -25,6 +25,7 @@ from coig_p.ingest.accounting import (
 )
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
+from coig_p.ingest.fields import is_media
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.row import Row
@@ -266,6 +267,10 @@ class Intake:
         if not isinstance(value.get("scores", []), (list, type(None))):
             raise Rejected(f"{where}.scores", "not-a-list", "not a list of scores")
         unread = self._unread_in("responses.", value)
+        lost = [name for name in unread if is_media(name) and not self._keeps_in("responses.", name)]
+        if lost:
+            said = f"a store holds text alone: leave such answers out, or read them without it: --drop {lost[0]}"
+            raise Rejected(f"{where}.{lost[0]}", "no-place", said)
         extra = {**(extra or {}), **{name: value[name] for name in unread if self._keeps_in("responses.", name)}}
         return {
             "model": model,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import NO_PLACE, empty
+from coig_p.ingest.fields import empty, is_media
 from coig_p.ingest.values import Rejected, shown
 from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
@@ -368,7 +368,7 @@ def _call(given: Any, where: str) -> dict[str, Any]:
 
 
 def _refuse_no_place(name: str, where: str) -> None:
-    if name in NO_PLACE:
+    if is_media(name):
         raise Rejected(where, "no-place", "a store holds text alone: leave out such rows")
 
 

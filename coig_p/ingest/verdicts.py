@@ -79,6 +79,9 @@ PERHAPS_VERDICT_COLUMNS = (
 )
 """Columns that say who won where no other does. safer_response_id is here since its answer is another question's."""
 
+LOSER_COLUMNS = ("rejected", "loser", "worse", "worse_response", "worse_answer", "败者", "败方", "劣选")
+"""Columns that name the one who lost."""
+
 SIGNED_COLUMNS = ("overall_preference", "preference_strength")
 """Columns of -3 to 3 in which a negative number is for the first (HelpSteer2 and 3)."""
 
@@ -133,10 +136,14 @@ class Sides:
     Attributes:
         names: how the row's columns tell them apart, one of SIDES.
         models: who answered, where the row says so.
+        columns: what the row calls the fields of the two answers.
+        texts: the answers.
     """
 
     names: tuple[str, str]
     models: tuple[Any, Any] = (None, None)
+    columns: tuple[str, str] = ("", "")
+    texts: tuple[Any, Any] = (None, None)
 
 
 def number_in(value: Any) -> float | None:
@@ -259,7 +266,9 @@ def _coded(
         return {0.0: FIRST, 1.0: SECOND, 0.5: TIE}[number] if found <= {0, 0.5, 1} else None
     if sides.names == IN_LIST and 0 in found and found <= {0, 0.5, 1}:
         return {0.0: FIRST, 1.0: SECOND}.get(number, TIE)
-    if column.endswith("_id") and found == {0, 1} and sides.names != ("1", "2"):
+    # Where chosen stands alone, 1 may also say that the one answer is chosen.
+    by_place = column.endswith("_id") or (column in ("chosen", "rejected") and {"chosen", "rejected"} <= set(beside))
+    if by_place and found == {0, 1} and sides.names != ("1", "2"):
         return FIRST if number == 0 else SECOND
     if all(1 <= one <= 2 for one in found) and min(found) < 1.5 < max(found):
         return _grid(2 - number), _grid(number - 1)
@@ -301,15 +310,14 @@ def _unsure(
 
 
 def _worded(text: str, sides: Sides) -> Verdict | None:
-    """What a word says: a side by its name or by its model's, or a tie."""
-    by_model = None
-    one, other = sides.models
-    if isinstance(one, str) and isinstance(other, str) and one.strip() != other.strip():
-        by_model = {one.strip(): FIRST, other.strip(): SECOND}.get(text.strip())
-    by_name = _named(text, sides.names)
-    if by_model and by_name and by_model != by_name:
-        return None  # a model that is called b stands on side a
-    return by_model or by_name
+    """What a word says: a side by its name, its model's or its column's, or by its very answer; or a tie."""
+    read = {_named(text, sides.names)}
+    for words in (sides.models, sides.columns, sides.texts):
+        one, other = (word.strip() if isinstance(word, str) else None for word in words)
+        if one and other and one != other:
+            read.add({one: FIRST, other: SECOND}.get(text.strip()))
+    read.discard(None)
+    return read.pop() if len(read) == 1 else None  # a model that is called b may stand on side a
 
 
 @lru_cache(maxsize=4096)

@@ -29,10 +29,10 @@ from coig_p.ingest.forms import kto as labelled
 from coig_p.ingest.forms.attributes import ATTRIBUTES, attributes
 from coig_p.ingest.forms.flat import flat
 from coig_p.ingest.forms.kto import kto
-from coig_p.ingest.forms.lists import LISTS, best_first, form_of, ranked, rated, ultrafeedback
+from coig_p.ingest.forms.lists import LISTS, annotated, best_first, form_of, ranked, rated, ultrafeedback
 from coig_p.ingest.forms.nested import nested
 from coig_p.ingest.forms.pairs import SWIFT, pairs
-from coig_p.ingest.forms.pairwise import find_layout, pairwise
+from coig_p.ingest.forms.pairwise import find_layout, holds_answers, pairwise
 from coig_p.ingest.forms.sides import column_layout
 from coig_p.ingest.values import Rejected, shown
 
@@ -115,6 +115,12 @@ def _is_keyed(row: _Seen, columns: tuple[str, ...]) -> bool:
     return row("text") and row.kinds.keys() <= known.union(columns)
 
 
+@lru_cache(maxsize=4096)
+def _is_sided(kinds: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...]) -> bool:
+    names = tuple(name for name, _ in kinds)
+    return column_layout(names, frozenset(names), mapped) is not None
+
+
 def detect(row: Mapping[str, Any], config: FormConfig) -> str:
     """The form of a row, NO_FORM where none fits; rows of the same fields and kinds are looked at once.
 
@@ -129,7 +135,8 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
         fields = Fields(row, config)
         listed = form_of(fields)
         if listed is not None:
-            return "pairwise" if listed == "rated" and find_layout(fields) else listed
+            unsaid = listed in ("rated", "ultrafeedback") and not annotated(fields)
+            return "pairwise" if unsaid and find_layout(fields) else listed
     drop = config.drop
     kinds = tuple(
         [
@@ -142,6 +149,8 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
     form = _detected(kinds, mapped, columns)
     if row.get("responses") == [] and form in (NO_FORM, "flat") and all(empty(row.get(one)) for one in ALIASES["text"]):
         return "nested"  # a query that nobody answered yet
+    if form == "pairs" and _is_sided(kinds, mapped) and not holds_answers(Fields(row, config)):
+        return "pairwise"
     if form != NO_FORM:
         return form
     scores = {*ALIASES["score"], *columns, config.fields.get("score")}

@@ -7,6 +7,7 @@ is better.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -69,10 +70,12 @@ class Listed(NamedTuple):
 def form_of(row: Fields) -> str | None:
     """Which form reads the row's list of answers; None where it has none, or another form's."""
     name = find_list(row)
-    if name is None or (row.has("chosen") and row.has("rejected")):
+    if name is None:
         return None
     entries = row.row[name]
-    if any(isinstance(one, dict) and "annotations" in one for one in entries):
+    if row.has("chosen") and row.has("rejected") and not names_answers(row, name):
+        return None
+    if annotated(row):
         return "ultrafeedback"
     if has_companion(row, name, "rank"):
         return "ranked"
@@ -80,9 +83,47 @@ def form_of(row: Fields) -> str | None:
         return "nested"
     if has_companion(row, name, "ratings"):
         return "rated"
+    if len(entries) > 2 and names_answers(row, name):
+        return "ranked"
     if isinstance(entries[0], dict):
         return "ultrafeedback" if name == "completions" else "rated"
     return None if name in _ONE_TEXT else "rated"
+
+
+def annotated(row: Fields) -> bool:
+    """Whether the answers have annotations in them."""
+    name = find_list(row)
+    return name is not None and any(isinstance(one, dict) and "annotations" in one for one in row.row[name])
+
+
+def names_answers(row: Fields, name: str) -> bool:
+    """Whether chosen or rejected say which entry of a list of answers is meant, and are not the answers.
+
+    A number is a place; a word is a place or a model, where no answer is that very word.
+    """
+    texts = [one.get(_text_key(one)) if isinstance(one, dict) else one for one in row.row[name]]
+    known = {text.strip() for text in texts if isinstance(text, str)}
+    models = {one for one in _models(row, name) if isinstance(one, str)}
+    for side in ("chosen", "rejected"):
+        for given in (row.row[field] for field in row.all(side)[:1]):
+            if isinstance(given, (list, dict)):
+                return False
+            if not isinstance(given, str):
+                return True
+            if given.strip() not in known and (given.strip() in models or re.fullmatch(_LABEL, given.strip())):
+                return True
+    return False
+
+
+_LABEL = re.compile(
+    r"[+-]?\d+(\.0*)?|"
+    r"(?:response|answer|output|completion|candidate|model|assistant|回答|答案)?[ _-]?(?:[a-h]|\d{1,2})",
+    re.IGNORECASE,
+)
+
+
+def _models(row: Fields, name: str) -> list[Any]:
+    return _companion(row, name, row.row[name], "model", {})
 
 
 def find_list(row: Fields) -> str | None:
@@ -161,9 +202,42 @@ def _annotated(row: Fields, completion: Any, ours: str, theirs: str, judge: Any)
 def ranked(row: Fields) -> Shaped:
     """A list of answers and the rank of each; ratings beside the ranks are kept."""
     found = listed(row)
+    if "ranks" not in found.paths and (row.has("chosen") or row.has("rejected")):
+        found = _chosen(row, found)
     if "ranks" not in found.paths:
         raise Rejected(found.name, "missing", _nothing_said(found))
     return _shaped(row, found, _by_rank(row, found))
+
+
+def _chosen(row: Fields, found: Listed) -> Listed:
+    """A list of which chosen and rejected name entries, with ranks that say so: chosen is better than rejected.
+
+    Where only one of the two is named, the chosen one is better than all others, the rejected one worse.
+
+    Raises:
+        Rejected: a number, which may count from 0 or from 1, or a word that names no one entry.
+    """
+    ranks: list[Any] = [None] * len(found.answers)
+    for side, rank in (("chosen", 1), ("rejected", 3)):
+        if not row.has(side):
+            continue
+        name = row.name(side)
+        row.read.add(name)
+        said = str(row.row[name]).strip()
+        at = [at for at, one in enumerate(found.answers) if said in (one.get("model"), str(one.get("text")).strip())]
+        if len(at) != 1 or ranks[at[0]] is not None:
+            raise Rejected(
+                name,
+                "bad-winner",
+                f"{shown(row.row[name])} is neither the text nor the model of just one of {len(found.answers)} answers "
+                f"in {found.name}, and a place may count from 0 or from 1: name the answer by its text or its model, "
+                f"or leave the answers without a verdict with --drop {name}",
+            )
+        ranks[at[0]] = rank
+    if not (row.has("chosen") and row.has("rejected")):
+        ranks = [2 if rank is None else rank for rank in ranks]
+    side = row.name("chosen" if row.has("chosen") else "rejected")
+    return found._replace(ranks=ranks, paths=found.paths | {"ranks": [side] * len(ranks)})
 
 
 def rated(row: Fields) -> Shaped:

@@ -15,6 +15,7 @@ from coig_p.ingest.turns import Turn, common_start, conversation, split_answer
 from coig_p.ingest.values import Rejected, is_missing, shown
 from coig_p.ingest.verdicts import (
     IN_LIST,
+    LOSER_COLUMNS,
     PERHAPS_VERDICT_COLUMNS,
     VERDICT_COLUMNS,
     Sides,
@@ -33,6 +34,15 @@ RATIONALES = ("preference_elaboration", "explanation", "reason", "reasoning")
 def find_layout(row: Fields) -> Layout | None:
     """The columns of a row's two sides, None where it has none."""
     return column_layout(tuple(row.given), frozenset(row.row), tuple(row.config.fields.items())) or _in_list(row)
+
+
+def holds_answers(row: Fields) -> bool:
+    """Whether chosen and rejected of a row with two sides are the very answers, with scores: a row of pairs."""
+    layout = find_layout(row)
+    if layout is None or not (row.has("chosen_score") or row.has("rejected_score")):
+        return False
+    given = [row.row[name] for side in ("chosen", "rejected") for name in row.all(side)[:1]]
+    return sorted(map(str, given)) == sorted(str(row.row.get(name)) for name in layout.texts)
 
 
 def _in_list(row: Fields) -> Layout | None:
@@ -69,14 +79,15 @@ def pairwise(row: Fields) -> Shaped:
         )
     row.read.update(layout.texts)
     value["responses"] = _responses(row, value, layout)
-    models: list[Any] = [None, None]
+    models: list[Any] = [one.get("model") for one in value["responses"]]
     for at, response in enumerate(value["responses"]):
         row.names[f"responses[{at}].text"] = layout.texts[at]
         if layout.models:
             row.read.add(layout.models[at])
             row.names[f"responses[{at}].model"] = layout.models[at]
             models[at] = response["model"] = row.row.get(layout.models[at])
-    sides = Sides(layout.sides, (models[0], models[1]))
+    one, other = (response.get("text") for response in value["responses"])
+    sides = Sides(layout.sides, (models[0], models[1]), layout.texts, (one, other))
     value["comparisons"] = list(_comparisons(row, layout, sides))
     return row.shaped(value)
 
@@ -161,6 +172,10 @@ def numbers(row: Fields) -> Iterator[tuple[tuple[str, str], float]]:
             found = number_in(row.given.get(column))
             if found is not None:
                 yield (group, _key(layout.sides)), found
+        for column, group in _choices(row):
+            found = number_in(row.given.get(column))
+            if found is not None:
+                yield (group, _key(layout.sides)), found
 
 
 def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str, Any]]:
@@ -229,7 +244,22 @@ def _verdicts(row: Fields, sides: Sides, scored: bool) -> Iterator[tuple[str, st
 def _verdict(row: Fields, column: str, group: str, sides: Sides) -> Verdict:
     config = row.config
     found = config.survey.numbers.get((group, _key(sides.names)))
-    return verdict_of(row.given[column], column, sides, found, config.values, row.row.keys())
+    given = row.given[column]
+    if isinstance(given, (list, dict)) and column in dict(_choices(row)):
+        given = conversation(given, column, row.unread)[-1]["content"]
+    first, second = verdict_of(given, column, sides, found, config.values, row.row.keys())
+    return (second, first) if _names_loser(row, column) else (first, second)
+
+
+def _names_loser(row: Fields, column: str) -> bool:
+    return column.lower() in LOSER_COLUMNS or column in row.all("rejected")
+
+
+def _choices(row: Fields) -> list[tuple[str, str]]:
+    """Fields that name the chosen or the rejected one of the two answers, each with what its numbers count under."""
+    names = [name for ours in ("chosen", "rejected") for name in row.all(ours)]
+    names += [name for name in row.row if name.lower() in LOSER_COLUMNS and name not in names]
+    return [(name, "chosen") for name in names]
 
 
 def _verdict_columns(row: Fields, sides: Sides) -> list[tuple[str, str | None, str]]:
@@ -242,6 +272,8 @@ def _verdict_columns(row: Fields, sides: Sides) -> list[tuple[str, str | None, s
     known = {name.lower(): name for name in row.given}
     if filled := _filled(row, known, VERDICT_COLUMNS):
         return [(filled, None, filled)]  # what is settled; the votes behind it are told as unread
+    if choices := _choices(row):
+        return [(choices[0][0], None, choices[0][1])]
     annotators = [name for name in judges_among(row.given) if not is_missing(row.given[name])]
     if any(_says(row, name, sides) for name in annotators):  # columns with their names say nothing
         return [(name, name, "annotators") for name in annotators]
@@ -286,14 +318,17 @@ def _check_agreement(
 
 def _check_others(row: Fields, name: str, said: Verdict, sides: Sides) -> None:
     """Refuse a row in which a second column of the same meaning says something else."""
-    if "winner" in row.config.fields or name not in VERDICT_COLUMNS:
+    choices = dict(_choices(row))
+    if "winner" in row.config.fields or (name not in VERDICT_COLUMNS and name not in choices):
         return
-    for other in VERDICT_COLUMNS:
+    for other in (*VERDICT_COLUMNS, *choices):
         if other == name or is_missing(row.given.get(other)):
             continue
         try:
-            again = _verdict(row, other, other, sides)
+            again = _verdict(row, other, choices.get(other, other), sides)
         except Rejected:
+            if other in choices and name in choices:
+                raise
             continue  # left unread, and told as such
         if _sign(again[0] - again[1]) != _sign(said[0] - said[1]):
             raise Rejected(
