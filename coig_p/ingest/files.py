@@ -9,11 +9,12 @@ from __future__ import annotations
 import codecs
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
@@ -31,7 +32,7 @@ from coig_p.ingest.config import (
     scaled_threshold,
 )
 from coig_p.ingest.fields import Survey, is_media
-from coig_p.ingest.forms import detect
+from coig_p.ingest.forms import SCORE_RANGES, detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.replacing import carry_over, check_replaced
@@ -69,6 +70,7 @@ def import_files(
     target = Path(out)
     check_target(target, overwrite)
     check_replaced(target, paths)
+    _check_files(config, paths)
     encodings = {path: file_encoding(path, config.encoding) for path in paths}
     report = ImportReport(domain_is_given=config.domain is not None or config.default_domain is not None)
     report.encodings = {
@@ -91,7 +93,7 @@ def import_files(
             intake = Intake(config, report, rejects, _names(paths), spool_folder)
             columns_there: set[str] = set()
             for path, encoding in encodings.items():
-                _take_in(path, encoding, intake, columns_there, advance)
+                _take_in(path, encoding, intake, columns_there, advance, asked=asked is not None)
             _check_whole(config, report, asked, columns_there)
             spools = intake.close()
         report.default_threshold = _default_threshold(config, report)
@@ -130,6 +132,7 @@ def import_files(
                     "fields": dict(config.form.fields),
                     "score_columns": dict(config.form.score_columns),
                     "values": dict(config.form.values),
+                    "judges": dict(config.judges),
                     "keep": sorted(config.form.keep),
                     "drop": sorted(config.form.drop),
                     "encoding": config.encoding,
@@ -143,10 +146,18 @@ def import_files(
     return Store.open(target), report
 
 
-def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str], advance: Advance) -> None:
-    """Every row of a file, whole blocks at once where that can be; which columns of scores it has is added."""
+def _take_in(
+    path: Path, encoding: str, intake: Intake, columns_there: set[str], advance: Advance, *, asked: bool = False
+) -> None:
+    """Every row of a file, whole blocks at once where that can be; which columns that were named it has is added.
+
+    Args:
+        asked: the user gave the range of scores.
+    """
     config, forms = intake.config, intake.report.forms.setdefault(str(path), Counter())
-    columns = set(config.form.score_columns.values())
+    judge = config.judges.get(str(path), config.judges.get(path.name, config.form.judge))
+    config = replace(config, form=replace(config.form, judge=judge))
+    columns = {*config.form.score_columns.values(), *config.form.fields.values()}
 
     def add(rows: Iterable[RawRow]) -> None:
         for row in rows:
@@ -154,7 +165,10 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
             if isinstance(row.value, dict):
                 form = detect(row.value, config.form)
                 forms[form] += 1
-                columns_there.update(columns & row.value.keys())
+                if columns:
+                    columns_there.update(columns & _names_in(row.value))
+                if form == "kto" and asked:
+                    _check_labels(path, config, intake.score_range)
             intake.add(shaped(row, form, config.form))
 
     forms_in_blocks = _in_blocks(config)
@@ -166,9 +180,42 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
         if isinstance(block, RawRow):
             add([block])
         elif clean is not None and intake.add_clean(clean):
+            if clean.form == "kto" and asked:
+                _check_labels(path, config, intake.score_range)
             forms[clean.form] += clean.batch.num_rows
         else:
             add(block.rows(read_as(encoding)))
+
+
+def _names_in(row: Mapping[str, Any]) -> set[str]:
+    """The fields of a row, and those of its responses and their scores."""
+    names = set(row)
+    for response in row["responses"] if isinstance(row.get("responses"), list) else ():
+        if isinstance(response, dict):
+            names.update(response)
+            scores = response.get("scores")
+            names.update(*(score for score in scores if isinstance(score, dict)) if isinstance(scores, list) else ())
+    return names
+
+
+def _check_labels(path: Path, config: ImportConfig, found: tuple[float, float]) -> None:
+    """Raise UsageError where rows with a label would be scored on another range than theirs."""
+    if found != SCORE_RANGES["kto"]:
+        name = config.form.fields.get("label", "label")
+        raise UsageError(
+            f"{path}: a label, good or bad, is a score of 1 or 0 on a range from 0 to 1, not from {found[0]:g} to "
+            f"{found[1]:g}: import such rows apart, without --score-range. If {name} holds scores, pass --format flat "
+            f"--map score={name}"
+        )
+
+
+def _check_files(config: ImportConfig, paths: Sequence[Path]) -> None:
+    """Raise UsageError where --judge names a file that is no input, or stands for two."""
+    for name in config.judges:
+        fits = [path for path in paths if name in (str(path), path.name)]
+        if len(fits) != 1:
+            what = "no input has this name" if not fits else "two inputs have this name: give the whole path"
+            raise UsageError(f"--judge {name}={config.judges[name]}: {what}")
 
 
 def _in_blocks(config: ImportConfig) -> Collection[str]:
@@ -187,9 +234,10 @@ def _check_whole(
     Args:
         asked: the range of scores that the user gave.
     """
-    for judge, column in config.form.score_columns.items():
-        if column not in columns_there:
-            raise UsageError(f"--score-column {judge}={column}: no row has a field {column}")
+    for option, given in (("--score-column", config.form.score_columns), ("--map", config.form.fields)):
+        for ours, column in given.items() if any(report.forms.values()) else ():
+            if column not in columns_there:
+                raise UsageError(f"{option} {ours}={column}: no row has a field {column}")
     forms = Survey(forms=tuple(dict.fromkeys(form for found in report.forms.values() for form in found)))
     said = score_range(forms)
     if asked is None and said not in (None, report.score_range):

@@ -26,6 +26,7 @@ class Origin(NamedTuple):
         sampled: which of its responses say the number of their sample.
         keyed: it holds scores for a response of another row.
         row: as it is in the file, or in the nested shape.
+        answer: hexadecimal digest of the text of the response that a keyed row is for, where its row is known.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Origin(NamedTuple):
     sampled: Sequence[int]
     keyed: bool
     row: Any
+    answer: str | None = None
 
     def upstream(self, path: str) -> str:
         """The upstream name of a path."""
@@ -210,6 +212,8 @@ def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refu
     """Add a keyed row's scores to the one response that its key fits, and return that."""
     (wanted,) = row["responses"]
     found = answers.find(wanted, wanted["sample"] if origin.sampled else None)
+    if origin.answer is not None:
+        found = [response for response in found if digest(response["text"]).hex() == origin.answer]
     if len(found) == 1:
         found[0]["scores"] += wanted["scores"]
         return found[0]

@@ -29,6 +29,7 @@ from coig_p.store.places import check_name
 
 Item = TypeVar("Item")
 _PARQUET_ROWS = 256
+_NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "charmap")  # codecs of pieces
 _UNREAD = "nothing after it could be read"
 _JSON_CHARS = 1 << 20
 _BLOCK = 4 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
@@ -123,8 +124,8 @@ def check_input(path: Path) -> Path:
 def check_encoding(name: str) -> str:
     """Return `name`; raise UsageError unless it is an encoding of text."""
     try:
-        known = "\n{".encode(name).decode(name) == "\n{"
-    except (LookupError, UnicodeError):
+        known = codecs.lookup(name).name.replace("-", "_") not in _NO_TEXT and "\n{".encode(name).decode(name) == "\n{"
+    except (LookupError, UnicodeError, ValueError):
         known = False
     if not known:
         raise UsageError(f"encoding {name!r}: use utf-8, gb18030, utf-16, big5 or another that Python knows")

@@ -101,7 +101,7 @@ BAD: list[tuple[Any, str, str, str]] = [
     (changed("responses[1].sample", 0.5), "responses[1].sample", "bad-sample", "response"),
     (changed("responses[1].sample", 2**31), "responses[1].sample", "bad-sample", "response"),
     (changed("responses[0].extra", "[1]"), "responses[0].extra", "not-an-object", "row"),
-    (changed("responses[1].model", 7), "responses[1].model", "not-a-string", "response"),
+    (changed("responses[1].model", 7.5), "responses[1].model", "not-a-string", "response"),
     (changed("responses[1].scores", "9"), "responses[1].scores", "not-a-list", "response"),
     (changed("responses[0].scores[0]", 9), "responses[0].scores[0]", "not-an-object", "score"),
     (changed("responses[0].scores[0].judge", ...), "responses[0].scores[0].judge", "missing", "score"),
@@ -372,7 +372,7 @@ def test_a_stores_own_shards_import_as_the_same_rows(store: Path, rows: Any, tmp
 
 TEXTS = st.sampled_from(["甲", "乙", "丙", "", " ", "\ud800", None, True])
 SCORES = st.sampled_from([1, 5, 9.5, 10, 11, True, "8", "８.5", "8分", None, "", float("nan"), 7.00001])
-MODELS = st.sampled_from(["a", "b", "c", "", None, 3])
+MODELS = st.sampled_from(["a", "b", "c", "", None, 3.5])
 SAMPLES = st.sampled_from([None, 0, 1, 2, "1", -1])
 SCORE = st.one_of(
     st.just(5),
@@ -512,7 +512,7 @@ def store_responses(query: dict[str, Any], counts: dict[str, dict[str, int]]) ->
     for responses, comparisons in query["held"]:
         place: dict[int, dict[str, Any]] = {}
         for at, response in enumerate(responses):
-            if not isinstance(response, dict) or not good_text(response["text"]) or response["model"] == 3:
+            if not isinstance(response, dict) or not good_text(response["text"]) or response["model"] == 3.5:
                 continue
             if response.get("sample") == -1:
                 continue
