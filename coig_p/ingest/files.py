@@ -251,6 +251,8 @@ def _say_more(config: ImportConfig, report: ImportReport) -> None:
     unknown += [name for name in config.form.drop if not report.dropped[name] and not is_media(name)]
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
+    if any(report.forms.values()) and not report.reasons:
+        report.notes += [f"{path}: no row is in this file" for path, forms in report.forms.items() if not forms]
     for name in sorted(config.form.survey.row_numbers):
         report.notes.append(f"{name} numbers rows, since prompts come again under other values: it is no query's id")
 

@@ -180,6 +180,11 @@ class Intake:
         for unit in ("responses", "comparisons"):
             self.report.counts[unit]["stored"] -= merged[unit]
             self.report.counts[unit]["merged"] += merged[unit]
+        if several := merged["unnamed judges"]:
+            self.report.notes.append(
+                f"{several:,} responses have several scores of a judge that nobody names: if files are of a judge "
+                "each, name it with --judge FILE=NAME"
+            )
         for name, number in merged.items():
             if name.startswith("kept ") and number:
                 self.report.differing[name.removeprefix("kept ")] += number

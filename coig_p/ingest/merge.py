@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coig_p.ingest.fields import UNKNOWN
 from coig_p.ingest.values import Rejected, digest, json_text, shown
 from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
 
@@ -86,7 +87,14 @@ def merge(
         elif source not in (None, query["source"]):
             merged["kept source"] += 1
     query["meta"] = _meta(kept, holders, merged)
+    merged["unnamed judges"] += sum(map(_has_unnamed_judges, query["responses"]))
     return query
+
+
+def _has_unnamed_judges(response: dict[str, Any]) -> bool:
+    """Whether scores of one dimension, of which no judge is named, may be of several."""
+    unnamed = [score["dimension"] for score in response["scores"] if score["judge"] == UNKNOWN]
+    return len(set(unnamed)) < len(unnamed)
 
 
 def _meta(kept: Sequence[tuple[int, str]], holders: Mapping[int, dict[str, Any]], merged: Counter[str]) -> str | None:

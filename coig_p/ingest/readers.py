@@ -314,9 +314,14 @@ def _parse_line(file: str, line: int, raw: bytes | bytearray, encoding: str) -> 
         message = f"byte {error.start + 1} of the line is not {encoding.upper()}. Is it another --encoding?"
         return RawRow(file, line, shown, ("wrong-encoding", message))
     try:
-        return RawRow(file, line, _decoder.decode(text))
+        value = _decoder.decode(text)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            said = "a list of rows in one line: name the file .json"
+            return RawRow(file, line, text.rstrip("\r\n"), ("not-an-object", said))
+        return RawRow(file, line, value)
     except (ValueError, RecursionError) as error:
-        return RawRow(file, line, text.rstrip("\r\n"), ("broken-json", _json_error(error)))
+        over = "; one value over several lines? Name the file .json" if text.strip() in ("{", "[") else ""
+        return RawRow(file, line, text.rstrip("\r\n"), ("broken-json", _json_error(error) + over))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -342,7 +347,8 @@ def _read_json(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
     """A JSON array of rows, one row alone, or JSON Lines by another name."""
     with _bytes_of(path, encoding, lambda read: None) as stream:
         head = stream.readline(_LONGEST_LINE).removeprefix(codecs.BOM_UTF8).strip()
-    if head.startswith(b"{") and _parse_line("", 1, head, read_as(encoding)).problem is None:
+    first = _parse_line("", 1, head, read_as(encoding)) if head.startswith(b"{") else None
+    if first is not None and first.problem is None and _columns_in(first.value) is None:
         yield from _read_jsonl(path, encoding, advance)
     else:
         yield from _read_json_values(path, encoding, advance)
@@ -372,7 +378,7 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                 fill()
 
         following = skip(0)
-        in_array = False
+        in_array = any_before = False
         while True:
             if not in_array and following == "[":  # one array after another is what joined files are
                 in_array, following = True, skip(1)
@@ -394,8 +400,11 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                         yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                         return
                     fill()
-            yield RawRow(file, line, value)
+            here = line
             following = skip(end)
+            said = None if in_array or following or any_before else _columns_in(value)
+            any_before = True
+            yield RawRow(file, here, value, None if said is None else ("no-rows", said))
             if in_array and following == ",":
                 following = skip(1)
             elif in_array and following == "]":
@@ -408,6 +417,20 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                 message = "the array is cut short" if not following else f"found {following!r} between two rows"
                 yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                 return
+
+
+def _columns_in(value: Any) -> str | None:
+    """What to say where an object, alone in a file, is a table: its columns as lists, or an object of objects."""
+    if not isinstance(value, dict) or len(value) < 2:
+        return None
+    parts = list(value.values())
+    lists = [part for part in parts if isinstance(part, list)]
+    of_values = all(not isinstance(one, (list, dict)) for part in lists for one in part)
+    if len(lists) == len(parts) and of_values and len(set(map(len, lists))) == 1 and len(lists[0]) > 1:
+        return "the file holds columns, not rows: write a list of objects, in pandas with orient='records'"
+    if all(isinstance(part, dict) for part in parts) and len({tuple(part) for part in parts}) == 1 and parts[0]:
+        return "the file is an object of objects, not of rows: write a list of them, in pandas with orient='records'"
+    return None
 
 
 def _signed(encoding: str) -> str:

@@ -100,6 +100,22 @@ def test_a_judge_of_each_file(tmp_path: Path) -> None:
         command(tmp_path, *files, "--judge", "z.csv=j")
 
 
+def test_files_of_unnamed_judges_and_without_rows_are_told(tmp_path: Path) -> None:
+    answers = lines(tmp_path / "answers.jsonl", *({"query_id": "q", **ROW, "model": m, "text": m} for m in "ab"))
+    (tmp_path / "x.csv").write_text("query_id,model,score\nq,a,7\n", encoding="utf-8")
+    (tmp_path / "y.csv").write_text("query_id,model,score\n", encoding="utf-8")
+    config = ImportConfig(domain="chat")
+    _, report = import_files([answers, tmp_path / "x.csv", tmp_path / "y.csv"], tmp_path / "s", config)
+    assert report.advice() == [
+        "1 responses have several scores of a judge that nobody names: if files are of a judge each, name it with "
+        "--judge FILE=NAME",
+        f"{tmp_path / 'y.csv'}: no row is in this file",
+    ]
+    config = ImportConfig(domain="chat", judges={"x.csv": "j"})
+    _, report = import_files([answers, tmp_path / "x.csv"], tmp_path / "s2", config)
+    assert report.advice() == []
+
+
 def test_the_judge_of_scores_that_name_none(tmp_path: Path) -> None:
     path = str(lines(tmp_path / "x.jsonl", NESTED))
     (row,) = command(tmp_path, path, "--judge", "j")

@@ -99,6 +99,35 @@ def test_arrays_and_rows_one_after_the_other(indent: int | None, between: str, t
     assert values(path) == [row for part in parts for row in (part if isinstance(part, list) else [part])]
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"query": ["问一", "问二"], "score": [9, 1]}, "holds columns, not rows"),
+        ({"query": {"0": "问一"}, "score": {"0": 9}}, "an object of objects"),
+        ({"q1": {"query": "问", "text": "甲"}, "q2": {"query": "又", "text": "乙"}}, "an object of objects"),
+    ],
+)
+def test_an_object_that_is_a_table(value: Any, words: str, indent: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(value, indent=indent))
+    (row,) = read_rows(path)
+    assert row.problem is not None
+    assert words in row.problem[1]
+    for more in ({"prompt": [{"role": "user", "content": "问"}], "chosen": [{"role": "assistant", "content": "甲"}]},):
+        path.write_text(json.dumps(more, indent=indent))
+        assert values(path) == [more]
+
+
+def test_json_under_the_name_of_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    for text in (json.dumps(ROWS), json.dumps(ROWS, indent=1), json.dumps(ROWS[0], indent=1)):
+        path.write_text(text)
+        problem = next(iter(read_rows(path))).problem
+        assert problem is not None
+        assert "ame the file .json" in problem[1]
+
+
 @examples(60)
 @given(
     rows=st.lists(st.dictionaries(st.text(max_size=3), st.text(alphabet='"\\]}[{, 一\n', max_size=9)), max_size=8),
