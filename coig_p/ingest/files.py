@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
@@ -37,8 +39,9 @@ from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.replacing import carry_over, check_replaced
 from coig_p.ingest.row import shaped
+from coig_p.ingest.spool import Spool
 from coig_p.ingest.survey import score_range, survey
-from coig_p.schema import UNITS
+from coig_p.schema import SCORE_GRID, UNITS
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
@@ -98,6 +101,7 @@ def import_files(
             spools = intake.close()
         report.default_threshold = _default_threshold(config, report)
         _say_more(config, report)
+        report.notes += _small_margins(spools, report.default_threshold)
         problems = sum(report.reasons.values())
         if problems and config.on_error == "fail":
             raise ImportFailed(
@@ -255,6 +259,28 @@ def _say_more(config: ImportConfig, report: ImportReport) -> None:
         report.notes += [f"{path}: no row is in this file" for path, forms in report.forms.items() if not forms]
     for name in sorted(config.form.survey.row_numbers):
         report.notes.append(f"{name} numbers rows, since prompts come again under other values: it is no query's id")
+
+
+def _small_margins(spools: Sequence[Spool], threshold: float) -> list[str]:
+    """What to say of comparisons that the default threshold leaves out; of ties no threshold makes a pair."""
+    whole = below = 0
+    smallest = threshold
+    for spool in spools:
+        for batch in spool.batches():
+            comparisons = batch.column("comparisons").flatten()
+            first, second = (
+                np.rint(comparisons.field(name).to_numpy() * SCORE_GRID) for name in ("first_score", "second_score")
+            )
+            margins = np.abs(first - second) / SCORE_GRID
+            small = margins[(margins > 0) & (margins < threshold)]
+            whole, below = whole + len(margins), below + len(small)
+            smallest = min(smallest, small.min(initial=smallest))
+    if not below:
+        return []
+    return [
+        f"{below:,} of {whole:,} comparisons have a margin below the default threshold of {threshold:g}: they give "
+        f"pairs with a threshold of {smallest:g}"
+    ]
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:

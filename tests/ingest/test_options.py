@@ -116,6 +116,19 @@ def test_files_of_unnamed_judges_and_without_rows_are_told(tmp_path: Path) -> No
     assert report.advice() == []
 
 
+def test_comparisons_that_the_default_threshold_leaves_out_are_told(tmp_path: Path) -> None:
+    wins = [{"prompt": f"问{at}", "chosen": "甲", "rejected": "乙"} for at in range(3)]
+    answer = lines(tmp_path / "y.jsonl", ROW)
+    words = "3 of 3 comparisons have a margin below the default threshold of 2: they give pairs with a threshold of 1"
+    for row in ({}, {"extra_field": "x"}):  # as whole columns, and one by one
+        path = lines(tmp_path / "x.jsonl", *(win | row for win in wins))
+        config = ImportConfig(domain="chat", form=FormConfig(drop=tuple(row)))
+        _, report = import_files([path, answer], tmp_path / "s", config, overwrite=True)
+        assert report.advice()[:1] == [words]
+    _, report = import_files([path], tmp_path / "alone", config)
+    assert not any("margin" in line for line in report.advice())
+
+
 def test_the_judge_of_scores_that_name_none(tmp_path: Path) -> None:
     path = str(lines(tmp_path / "x.jsonl", NESTED))
     (row,) = command(tmp_path, path, "--judge", "j")
