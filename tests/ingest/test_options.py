@@ -180,3 +180,23 @@ def test_scores_find_the_row_that_their_id_numbers(name: str, tmp_path: Path) ->
         with pytest.raises(ImportFailed) as failed:
             command(tmp_path, str(path), str(scores))
         assert failed.value.report.reasons == {"no-partner": 1}
+
+
+def test_scores_of_a_query_belong_to_its_one_response(tmp_path: Path) -> None:
+    scores = tmp_path / "s.csv"
+    scores.write_text("query_id,judge,score\nq,j,9\n", encoding="utf-8")
+    one, other = ({"query_id": "q", "query": "问", "text": text, "model": text} for text in "甲乙")
+    (row,) = command(tmp_path, str(lines(tmp_path / "x.jsonl", one)), str(scores))
+    assert [score["score"] for score in row["responses"][0]["scores"]] == [9]
+    with pytest.raises(ImportFailed) as failed:
+        command(tmp_path, str(lines(tmp_path / "x.jsonl", one, other)), str(scores))
+    assert "name the model, the sample or the text as well" in failed.value.report.problems[0].message
+
+
+@pytest.mark.parametrize("keep", ["all", "context"])
+def test_what_keeps_a_field_does_not_hang_on_how_it_is_named(keep: str, tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", {k: v for k, v in ROW.items() if k != "model"} | {"context": "背景"})
+    with pytest.raises(ImportFailed):
+        command(tmp_path, str(path))
+    (row,) = command(tmp_path, str(path), "--keep", keep)
+    assert row["meta"] == '{"context":"背景"}'
