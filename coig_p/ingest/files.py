@@ -37,6 +37,7 @@ from coig_p.ingest.fields import Survey, is_media
 from coig_p.ingest.forms import SCORE_RANGES, detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
+from coig_p.ingest.recipes import RECIPES
 from coig_p.ingest.replacing import carry_over, check_replaced
 from coig_p.ingest.row import shaped
 from coig_p.ingest.spool import Spool
@@ -99,6 +100,11 @@ def import_files(
                 _take_in(path, encoding, intake, columns_there, advance, asked=asked is not None)
             _check_whole(config, report, asked, columns_there)
             spools = intake.close()
+        published = {old for recipe in RECIPES.values() for old in recipe.domain_map}  # not all are in each file
+        report.notes += [
+            f"no row is of the domain {name}, which --domain-map renames"
+            for name in sorted(config.domain_map.keys() - intake.named - published)
+        ]
         report.default_threshold = _default_threshold(config, report)
         _say_more(config, report)
         report.notes += _small_margins(spools, report.default_threshold)

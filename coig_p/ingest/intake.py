@@ -90,6 +90,7 @@ class Intake:
         self.spools: dict[str, Spool] = {}
         self.keyed = Keyed(folder)
         self.row_ids: dict[str, _Answered | None] = {}  # None: of several rows
+        self.named: set[str] = set()  # domains, as rows call them
         self.written: tuple[str, int] | None = None  # of which row the rejects have the whole already
 
     def add(self, row: Row) -> None:
@@ -236,6 +237,7 @@ class Intake:
             perhaps = [f", or --map domain={name}" for name in KINDS if isinstance(raw, dict) and raw.get(name)]
             raise Rejected("domain", "missing", f"missing: pass --domain NAME for all rows{''.join(perhaps[:1])}")
         name = text_at(value, "domain")
+        self.named.add(name)
         domain = self.config.domain_map.get(name, name)
         problem = domain_problem(domain)
         if problem:

@@ -200,3 +200,10 @@ def test_what_keeps_a_field_does_not_hang_on_how_it_is_named(keep: str, tmp_path
         command(tmp_path, str(path))
     (row,) = command(tmp_path, str(path), "--keep", keep)
     assert row["meta"] == '{"context":"背景"}'
+
+
+def test_domains_that_are_nowhere_are_told(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", ROW | {"domain": "数"})
+    config = ImportConfig(domain_map={"数": "math", "码": "code", "对话": "chat"})
+    _, report = import_files([path], tmp_path / "s", config)
+    assert report.advice() == ["no row is of the domain 码, which --domain-map renames"]
