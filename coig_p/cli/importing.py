@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.options import Finite, as_json, overwrite_option
+from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, split_list
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -20,21 +20,60 @@ if TYPE_CHECKING:
     from coig_p.ingest.accounting import ImportReport
 
 
+_OUTSIDE_QUOTES = r"(?=(?:[^\"]*\"[^\"]*\")*[^\"]*\Z)"
+_COMMA, _EQUALS = (re.compile(sign + _OUTSIDE_QUOTES) for sign in ",=")
+
+
 def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, str]:
+    """What is renamed to what; quotes as in CSV keep commas and signs of equality in a name."""
     renamed: dict[str, str] = {}
-    # A comma ends an entry where another old=new comes behind it: a column's name may hold one.
-    for entry in (entry for value in values for entry in re.split(r",(?=[^,=]*=)", value)):
-        old, equals, new = entry.rpartition("=")
-        if not equals or not old.strip() or not new.strip():
+    for entry in (entry for value in values for entry in _entries(value)):
+        *olds, new = _EQUALS.split(entry)
+        if len(olds) > 1:
+            olds = ["=".join(olds)]
+        if not olds or not olds[0].strip() or not new.strip():
             raise click.BadParameter(f"{entry!r} is not of the form old=new")
-        if renamed.setdefault(old.strip(), new.strip()) != new.strip():
-            hint = ". Where each judge has a column: --score-column JUDGE=COLUMN" if old.strip() == "score" else ""
-            raise click.BadParameter(f"{old.strip()} is given twice, as {renamed[old.strip()]} and {new.strip()}{hint}")
+        old, new = _unquoted(olds[0]), _unquoted(new)
+        if renamed.setdefault(old, new) != new:
+            hint = ". Where each judge has a column: --score-column JUDGE=COLUMN" if old == "score" else ""
+            raise click.BadParameter(f"{old} is given twice, as {renamed[old]} and {new}{hint}")
     return renamed
 
 
-def _names(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
+def _entries(value: str) -> list[str]:
+    """The entries of a value. A comma ends one where another old=new comes behind it: a column's name may hold one."""
+    entries: list[str] = []
+    for piece in _COMMA.split(value):
+        whole = _unquoted(piece)
+        piece = whole if "=" in whole and '"' not in whole else piece  # one quoted as a whole
+        if entries and not _EQUALS.search(piece):
+            entries[-1] += f",{piece}"
+        else:
+            entries.append(piece)
+    return entries
+
+
+def _unquoted(text: str) -> str:
+    """A name without the quotes around it; text that has others is as it is."""
+    text = text.strip()
+    inner = text[1:-1].replace('""', "")
+    whole = len(text) > 1 and text[0] == text[-1] == '"' and '"' not in inner
+    return text[1:-1].replace('""', '"') if whole else text
+
+
+def _judges_of(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """Who judged where neither rows nor files say, and who judged a file."""
+    everywhere, files = None, dict[str, str]()
+    for value in split_list(values):
+        file, equals, name = (part.strip() for part in value.rpartition("="))
+        if not name or (equals and not file):
+            raise click.BadParameter(f"{value!r}: give NAME, or FILE=NAME")
+        if equals and files.setdefault(file, name) != name:
+            raise click.BadParameter(f"{file} is given two judges, {files[file]} and {name}")
+        if not equals and everywhere not in (None, name):
+            raise click.BadParameter(f"{everywhere} and {name}: say which judged which file: FILE=NAME")
+        everywhere = everywhere if equals else name
+    return everywhere, files
 
 
 @command("import")
@@ -71,23 +110,18 @@ def _names(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str, ...
     callback=_pairs_of,
     help="What a winner's column says for first, second and tie, where its coding is unusual.",
 )
-@click.option(
-    "--keep",
-    multiple=True,
-    metavar="NAME,...",
-    callback=_names,
-    help="Fields that are not read, to keep in meta as they are; all: every one. Repeatable.",
-)
-@click.option(
-    "--drop",
-    multiple=True,
-    metavar="NAME,...",
-    callback=_names,
-    help="Fields to leave unread, also where they carry meaning, as images do. Repeatable.",
-)
+@list_option("--keep", help="Fields that are not read, to keep in meta as they are; all: every one. Repeatable.")
+@list_option("--drop", help="Fields to leave unread, also where they carry meaning, as images do. Repeatable.")
 @click.option("--round", "round_scores", is_flag=True, help="Round scores and verdicts of more than 4 decimals.")
 @click.option("--recipe", metavar="NAME", help=f"Read a published set: {', '.join(RECIPES)}.")
-@click.option("--judge", metavar="NAME", help="Who judged, where rows do not say. Default: unknown.")
+@click.option(
+    "--judge",
+    "judges",
+    multiple=True,
+    metavar="[FILE=]NAME,...",
+    callback=_judges_of,
+    help="Who judged, where rows do not say; FILE=NAME: in one of several files. Repeatable. Default: unknown.",
+)
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files, for instance gb18030.")
 @click.option("--domain", help="Domain of every row. Default: each row's own field.")
 @click.option(
@@ -133,7 +167,7 @@ def import_command(
     drop: tuple[str, ...],
     round_scores: bool,
     recipe: str | None,
-    judge: str | None,
+    judges: tuple[str | None, dict[str, str]],
     license_: str | None,
     overwrite: bool,
     json_: bool,
@@ -171,14 +205,14 @@ def import_command(
     shape = FormConfig(
         form=known.form if form == "auto" else form,
         fields={**known.fields, **fields},
-        judge=judge or recipe or UNKNOWN,
+        judge=judges[0] or recipe or UNKNOWN,
         score_columns=score_columns,
         values=values,
         keep=keep,
         drop=drop,
         round_scores=round_scores,
     )
-    config = ImportConfig(form=shape, license=license_, **options)
+    config = ImportConfig(form=shape, license=license_, judges=judges[1], **options)
     paths = find_inputs(inputs)
     try:
         with progress("Importing", sum(path.stat().st_size for path in paths)) as advance:

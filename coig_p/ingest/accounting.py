@@ -14,6 +14,7 @@ from coig_p.ingest.verdicts import is_verdict
 from coig_p.schema import UNITS
 
 SHOWN = 20  # problems that a report keeps, and a command prints, in full
+_WIDEST = 1_000_000  # range of scores that is offered
 FEW_VALUES = 20  # of a field that may be the domain
 
 KINDS = ("category", "task", "task_type", "type", "subject", "topic", "类别", "类型", "任务", "学科", "领域")
@@ -152,10 +153,13 @@ class ImportReport:
         said = []
         if self.reasons["out-of-range"] and self.lowest is not None and self.highest is not None:
             low, high = fitting_range(self.lowest, self.highest)
-            said.append(
-                f"scores were found from {self.lowest:g} to {self.highest:g}: --score-range {low:g} {high:g} takes "
-                "them all. The default threshold scales with it"
-            )
+            found = f"scores were found from {self.lowest:g} to {self.highest:g}"
+            if high - low > _WIDEST:
+                said.append(f"{found}: no scale is so wide, see whether they are scores")
+            else:
+                said.append(
+                    f"{found}: --score-range {low:g} {high:g} takes them all. The default threshold scales with it"
+                )
         has_label = self.counts["scores"]["read"] or self.counts["comparisons"]["read"]
         if self.counts["responses"]["stored"] and not has_label:
             said.append(f"no score and no comparison was found, so no pair can be made; {self._what_may_be_read()}")

@@ -35,6 +35,7 @@ class ImportConfig:
         form: how rows are shaped.
         default_domain: the domain of rows that name none.
         encoding: of text files.
+        judges: name of an input file -> who judged in it, where its rows do not say.
     """
 
     domain: str | None = None
@@ -47,6 +48,7 @@ class ImportConfig:
     form: FormConfig = field(default_factory=FormConfig)
     default_domain: str | None = None
     encoding: str = "utf-8"
+    judges: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.domain is not None:
@@ -56,6 +58,7 @@ class ImportConfig:
         for new in (*self.domain_map.values(), *filter(None, [self.default_domain])):
             check_domain(new)
         check_encoding(self.encoding)
+        _check_names(self.form)
         check_split(self.split)
         if self.score_range is not None:
             check_score_range(self.score_range)
@@ -63,6 +66,17 @@ class ImportConfig:
             check_default_threshold(self.default_threshold, self.score_range or SCORE_RANGE)  # no form's is wider
         if self.on_error not in ("fail", "skip"):
             raise UnknownNameError("on_error", self.on_error, ("fail", "skip"))
+
+
+def _check_names(form: FormConfig) -> None:
+    """Raise UsageError where a column is to be read, or kept, and to be left out."""
+    read = {**{name: f"map {ours}" for ours, name in form.fields.items()}}
+    read |= {name: f"score-column {judge}" for judge, name in form.score_columns.items()}
+    for name in form.drop:
+        if name in read:
+            raise UsageError(f"--{read[name]}={name} and --drop {name}: a column is read or left out, not both")
+        if name in form.keep:
+            raise UsageError(f"--keep {name} and --drop {name}: a column is kept or left out, not both")
 
 
 def check_score_range(score_range: tuple[float, float]) -> tuple[float, float]:

@@ -132,12 +132,14 @@ class Survey:
     Attributes:
         numbers: (column, names of the sides) -> every number found there; annotators' columns are counted as one.
         row_numbers: fields such as id that number rows, and are no query's id.
+        row_keys: those of them that rows without a prompt have, too: there they name the row of a response.
         forms: of the rows.
         unheld: words of `FormConfig.values` that no verdict is.
     """
 
     numbers: Mapping[tuple[str, str], Collection[float]] = field(default_factory=dict)
     row_numbers: Collection[str] = ()
+    row_keys: Collection[str] = ()
     forms: Collection[str] = ()
     unheld: Collection[str] = ()
 

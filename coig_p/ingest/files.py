@@ -9,12 +9,14 @@ from __future__ import annotations
 import codecs
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
@@ -32,12 +34,15 @@ from coig_p.ingest.config import (
     scaled_threshold,
 )
 from coig_p.ingest.fields import Survey, is_media, unfolded
-from coig_p.ingest.forms import detect
+from coig_p.ingest.forms import SCORE_RANGES, detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
+from coig_p.ingest.recipes import RECIPES
+from coig_p.ingest.replacing import carry_over, check_replaced
 from coig_p.ingest.row import shaped
+from coig_p.ingest.spool import Spool
 from coig_p.ingest.survey import score_range, survey
-from coig_p.schema import UNITS
+from coig_p.schema import SCORE_GRID, UNITS
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
@@ -55,7 +60,8 @@ def import_files(
     """Import files into a new store at `out`, which appears whole or not at all.
 
     Args:
-        overwrite: replace an existing store; anything else at `out` is refused all the same.
+        overwrite: replace an existing store, whose card.toml stays; anything else at `out`, or in that store,
+            is refused all the same.
         advance: called with the number of bytes read since the last call.
 
     Raises:
@@ -67,6 +73,8 @@ def import_files(
     paths = find_inputs(inputs)
     target = Path(out)
     check_target(target, overwrite)
+    check_replaced(target, paths)
+    _check_files(config, paths)
     encodings = {path: file_encoding(path, config.encoding) for path in paths}
     tried = {*config.form.fields.values(), *config.form.score_columns.values()}
     report = ImportReport(tried=tried, domain_is_given=config.domain is not None or config.default_domain is not None)
@@ -90,11 +98,17 @@ def import_files(
             intake = Intake(config, report, rejects, _names(paths), spool_folder)
             columns_there: set[str] = set()
             for path, encoding in encodings.items():
-                _take_in(path, encoding, intake, columns_there, advance)
+                _take_in(path, encoding, intake, columns_there, advance, asked=asked is not None)
             _check_whole(config, report, asked, columns_there)
             _say_more(config, report, columns_there)
             spools = intake.close()
+        published = {old for recipe in RECIPES.values() for old in recipe.domain_map}  # not all are in each file
+        report.notes += [
+            f"no row is of the domain {name}, which --domain-map renames"
+            for name in sorted(config.domain_map.keys() - intake.named - published)
+        ]
         report.default_threshold = _default_threshold(config, report)
+        report.notes += _small_margins(spools, report.default_threshold)
         problems = sum(report.reasons.values())
         if problems and config.on_error == "fail":
             raise ImportFailed(
@@ -129,6 +143,7 @@ def import_files(
                     "fields": dict(config.form.fields),
                     "score_columns": dict(config.form.score_columns),
                     "values": dict(config.form.values),
+                    "judges": dict(config.judges),
                     "keep": sorted(config.form.keep),
                     "drop": sorted(config.form.drop),
                     "round": config.form.round_scores,
@@ -138,14 +153,23 @@ def import_files(
                 accounting=report.accounting(),
             ),
         )
+        carry_over(target, root)
         shutil.rmtree(spool_folder)
     return Store.open(target), report
 
 
-def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str], advance: Advance) -> None:
-    """Every row of a file, whole blocks at once where that can be; which columns of scores it has is added."""
+def _take_in(
+    path: Path, encoding: str, intake: Intake, columns_there: set[str], advance: Advance, *, asked: bool = False
+) -> None:
+    """Every row of a file, whole blocks at once where that can be; which columns that were named it has is added.
+
+    Args:
+        asked: the user gave the range of scores.
+    """
     config, forms = intake.config, intake.report.forms.setdefault(str(path), Counter())
-    columns = set(config.form.score_columns.values())
+    judge = config.judges.get(str(path), config.judges.get(path.name, config.form.judge))
+    config = replace(config, form=replace(config.form, judge=judge))
+    columns = {*config.form.score_columns.values(), *config.form.fields.values()}
     wanted = {*config.form.keep, *config.form.drop}
 
     def add(rows: Iterable[RawRow]) -> None:
@@ -156,7 +180,10 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
                 forms[form] += 1
                 if wanted:
                     columns_there.update(wanted & _all_names(row.value))
-                columns_there.update(columns & unfolded(row.value, config.form).keys())
+                if columns:
+                    columns_there.update(columns & (_all_names(row.value) | unfolded(row.value, config.form).keys()))
+                if form == "kto" and asked:
+                    _check_labels(path, config, intake.score_range)
             intake.add(shaped(row, form, config.form))
 
     forms_in_blocks = _in_blocks(config)
@@ -168,6 +195,8 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
         if isinstance(block, RawRow):
             add([block])
         elif clean is not None and intake.add_clean(clean):
+            if clean.form == "kto" and asked:
+                _check_labels(path, config, intake.score_range)
             forms[clean.form] += clean.batch.num_rows
             columns_there.update(wanted & first_row(block.data).keys() if wanted else ())
         else:
@@ -175,14 +204,40 @@ def _take_in(path: Path, encoding: str, intake: Intake, columns_there: set[str],
 
 
 def _all_names(row: Mapping[str, Any]) -> set[str]:
-    """The names of a row's fields and of those in its lists of objects, the latter also as LIST.NAME."""
+    """The names of a row's fields and of those in the objects inside it, the latter also as FIELD.NAME."""
     names = set(row)
     for field, value in row.items():
-        for part in value if isinstance(value, list) else ():
-            if isinstance(part, dict):
-                names.update(part, (f"{field}.{name}" for name in part))
-                names.update(f"responses.{name}" for name in part)
+        for part in _objects_in(value):
+            names.update(part, (f"{field}.{name}" for name in part), (f"responses.{name}" for name in part))
     return names
+
+
+def _objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """A value where it is an object, and every object inside it."""
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects_in(part)
+
+
+def _check_labels(path: Path, config: ImportConfig, found: tuple[float, float]) -> None:
+    """Raise UsageError where rows with a label would be scored on another range than theirs."""
+    if found != SCORE_RANGES["kto"]:
+        name = config.form.fields.get("label", "label")
+        raise UsageError(
+            f"{path}: a label, good or bad, is a score of 1 or 0 on a range from 0 to 1, not from {found[0]:g} to "
+            f"{found[1]:g}: import such rows apart, without --score-range. If {name} holds scores, pass --format flat "
+            f"--map score={name}"
+        )
+
+
+def _check_files(config: ImportConfig, paths: Sequence[Path]) -> None:
+    """Raise UsageError where --judge names a file that is no input, or stands for two."""
+    for name in config.judges:
+        fits = [path for path in paths if name in (str(path), path.name)]
+        if len(fits) != 1:
+            what = "no input has this name" if not fits else "two inputs have this name: give the whole path"
+            raise UsageError(f"--judge {name}={config.judges[name]}: {what}")
 
 
 def _in_blocks(config: ImportConfig) -> Collection[str]:
@@ -201,9 +256,10 @@ def _check_whole(
     Args:
         asked: the range of scores that the user gave.
     """
-    for judge, column in config.form.score_columns.items():
-        if column not in columns_there:
-            raise UsageError(f"--score-column {judge}={column}: no row has a field {column}")
+    for option, given in (("--score-column", config.form.score_columns), ("--map", config.form.fields)):
+        for ours, column in given.items() if any(report.forms.values()) else ():
+            if column not in columns_there:
+                raise UsageError(f"{option} {ours}={column}: no row has a field {column}")
     forms = Survey(forms=tuple(dict.fromkeys(form for found in report.forms.values() for form in found)))
     said = score_range(forms)
     if asked is None and said not in (None, report.score_range):
@@ -221,8 +277,32 @@ def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collect
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
     if config.form.survey.unheld:
         report.notes.append(f"--values names {' and '.join(config.form.survey.unheld)}, which no verdict is")
+    if any(report.forms.values()) and not report.reasons:
+        report.notes += [f"{path}: no row is in this file" for path, forms in report.forms.items() if not forms]
     for name in sorted(config.form.survey.row_numbers):
         report.notes.append(f"{name} numbers rows, since prompts come again under other values: it is no query's id")
+
+
+def _small_margins(spools: Sequence[Spool], threshold: float) -> list[str]:
+    """What to say of comparisons that the default threshold leaves out; of ties no threshold makes a pair."""
+    whole = below = 0
+    smallest = threshold
+    for spool in spools:
+        for batch in spool.batches():
+            comparisons = batch.column("comparisons").flatten()
+            first, second = (
+                np.rint(comparisons.field(name).to_numpy() * SCORE_GRID) for name in ("first_score", "second_score")
+            )
+            margins = np.abs(first - second) / SCORE_GRID
+            small = margins[(margins > 0) & (margins < threshold)]
+            whole, below = whole + len(margins), below + len(small)
+            smallest = min(smallest, small.min(initial=smallest))
+    if not below:
+        return []
+    return [
+        f"{below:,} of {whole:,} comparisons have a margin below the default threshold of {threshold:g}: they give "
+        f"pairs with a threshold of {smallest:g}"
+    ]
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:

@@ -36,12 +36,14 @@ from coig_p.ingest.values import (
     Rejected,
     answer_at,
     comparison_at,
+    digest,
     extra_at,
     identity_of,
     is_missing,
     is_off_grid,
     json_at,
     judge_at,
+    named,
     number_at,
     optional_text,
     query_id_at,
@@ -66,6 +68,14 @@ class _Seen(NamedTuple):
     place: int
 
 
+class _Answered(NamedTuple):
+    """Which response a row of scores means that names the row of it."""
+
+    query_id: str
+    model: str | None
+    text: bytes
+
+
 class Intake:
     """Takes rows in, one after another; `close` gives what was right in them, by domain."""
 
@@ -78,6 +88,8 @@ class Intake:
         self.seen: dict[str, _Seen] = {}
         self.spools: dict[str, Spool] = {}
         self.keyed = Keyed(folder)
+        self.row_ids: dict[str, _Answered | None] = {}  # None: of several rows
+        self.named: set[str] = set()  # domains, as rows call them
         self.written: tuple[str, int] | None = None  # of which row the rejects have the whole already
 
     def add(self, row: Row) -> None:
@@ -111,6 +123,10 @@ class Intake:
         plain = len(models) == len(responses) and None not in models
         origin = self._origin(row, sampled, responses, lost=lost) if sampled or lost else None
         spool.add(seen.place, query, origin, plain=plain)
+        if (row_id := named(row.value.get("row_id"))) is not None and responses:
+            (response,) = responses
+            answered = _Answered(query["query_id"], response["model"], digest(response["text"]))
+            self.row_ids[str(row_id)] = None if str(row_id) in self.row_ids else answered
         counts["responses"]["stored"] += len(responses)
         counts["scores"]["stored"] += sum(len(response["scores"]) for response in responses)
         counts["comparisons"]["stored"] += len(query["comparisons"] or ())
@@ -165,6 +181,11 @@ class Intake:
         for unit in ("responses", "comparisons"):
             self.report.counts[unit]["stored"] -= merged[unit]
             self.report.counts[unit]["merged"] += merged[unit]
+        if several := merged["unnamed judges"]:
+            self.report.notes.append(
+                f"{several:,} responses have several scores of a judge that nobody names: if files are of a judge "
+                "each, name it with --judge FILE=NAME"
+            )
         for name, number in merged.items():
             if name.startswith("kept ") and number:
                 self.report.differing[name.removeprefix("kept ")] += number
@@ -228,6 +249,7 @@ class Intake:
             perhaps = [f", or --map domain={name}" for name in KINDS if isinstance(raw, dict) and raw.get(name)]
             raise Rejected("domain", "missing", f"missing: pass --domain NAME for all rows{''.join(perhaps[:1])}")
         name = text_at(value, "domain")
+        self.named.add(name)
         domain = self.config.domain_map.get(name, name)
         problem = domain_problem(domain)
         if problem:
@@ -268,7 +290,9 @@ class Intake:
             raise Rejected(where, "not-an-object", f"{shown(value)} is not an object")
         extra = extra_at(value.get("extra"), f"{where}.extra")
         text = answer_at(value, "text", where, extra)
-        model = optional_text(value, "model", where)  # where there is none it is named once all are known
+        model = optional_text(
+            {"model": named(value.get("model"))}, "model", where
+        )  # where there is none it is named once all are known
         if not isinstance(value.get("scores", []), (list, type(None))):
             raise Rejected(f"{where}.scores", "not-a-list", "not a list of scores")
         unread = self.rest.unread_in("responses.", value)
@@ -353,12 +377,13 @@ class Intake:
         (response,) = _one_response(value)
         has_query = any(value.get(name) for name in ("query", "messages"))
         query_id = query_id_at(value)
-        if query_id is None and not has_query:
+        row_id = named(value.get("row_id"))
+        if query_id is None and not has_query and row_id is None:
             said = "missing: a row of scores needs the query_id, or the text, of the query whose response they are of"
             raise Rejected("query_id", "missing", said)
         where = "responses[0]"
         wanted: dict[str, Any] = {
-            "model": optional_text(response, "model", where),
+            "model": optional_text({"model": named(response.get("model"))}, "model", where),
             "sample": sample_at(response, where),
             "text": optional_text(response, "text", where),
             "extra": None,
@@ -375,7 +400,8 @@ class Intake:
         sampled = [0] if wanted["sample"] is not None else []
         origin = self._origin(row, sampled, [], keyed=True)
         wanted["sample"] = wanted["sample"] or 0
-        self.keyed.add(Waiting(query_id, identity, domain, told | {"responses": [wanted]}, origin))
+        row_key = None if row_id is None else str(row_id)
+        self.keyed.add(Waiting(query_id, identity, domain, row_key, told | {"responses": [wanted]}, origin))
         self.rest.count(row)
 
     def _place_keyed(self) -> None:
@@ -385,6 +411,8 @@ class Intake:
         queries = Queries({query_id: seen.identity for query_id, seen in self.seen.items()})
         for waiting in self.keyed:
             try:
+                if waiting.row_id is not None:
+                    waiting = self._of_row(waiting, waiting.row_id)
                 query_id = queries.find(waiting)
                 seen = self.seen[query_id]
                 if waiting.domain not in (None, seen.domain):
@@ -397,6 +425,24 @@ class Intake:
             row = dict.fromkeys(("query", "messages", "tools", "comparisons"))
             row |= {"query_id": query_id, "domain": seen.domain} | waiting.row
             self.spools[seen.domain].add(seen.place, row, waiting.origin, plain=False)
+
+    def _of_row(self, waiting: Waiting, row_id: str) -> Waiting:
+        """The same row of scores with the query of the row that it names, and the digest of its answer.
+
+        Raises:
+            Rejected: no row has this id, or several, or it is of another model's answer.
+        """
+        found = self.row_ids.get(row_id)
+        if found is None:
+            several = row_id in self.row_ids
+            said = (
+                f"{'several rows have' if several else 'no row of any file has'} the id {shown(row_id)} and a response"
+            )
+            raise Rejected("query_id", "several-partners" if several else "no-partner", said)
+        (wanted,) = waiting.row["responses"]
+        if wanted["model"] is None:
+            wanted["model"] = found.model
+        return waiting._replace(query_id=found.query_id, origin=waiting.origin._replace(answer=found.text.hex()))
 
     def _origin(
         self,

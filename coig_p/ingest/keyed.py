@@ -21,8 +21,9 @@ class Waiting(NamedTuple):
 
     Attributes:
         query_id: as the row has it, or None.
-        identity: hexadecimal, of the query as the row has it, or None; one of the two is there.
+        identity: hexadecimal, of the query as the row has it, or None; one of the two, or row_id, is there.
         domain: as the row has it.
+        row_id: of the row whose response it is for, or None; then that stands for a query's id.
         row: of RAW_SCHEMA without its query, which is still to be found: source, meta and one response, whose
             text and model may be null, with scores.
         origin: as `Origin`.
@@ -31,6 +32,7 @@ class Waiting(NamedTuple):
     query_id: str | None
     identity: str | None
     domain: str | None
+    row_id: str | None
     row: dict[str, Any]
     origin: Origin
 
@@ -58,8 +60,8 @@ class Keyed:
         self._write()
         with self.path.open(encoding="ascii") as stream:
             for line in stream:
-                query_id, identity, domain, row, origin = json.loads(line)
-                yield Waiting(query_id, identity, domain, row, Origin(*origin))
+                query_id, identity, domain, row_id, row, origin = json.loads(line)
+                yield Waiting(query_id, identity, domain, row_id, row, Origin(*origin))
 
 
 class Queries:

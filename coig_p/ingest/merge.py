@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from coig_p.ingest.fields import UNKNOWN
 from coig_p.ingest.turns import ANSWER_FIELDS
 from coig_p.ingest.values import Rejected, digest, json_text, shown
 from coig_p.store.conversations import MESSAGE_FIELDS
@@ -32,6 +33,7 @@ class Origin(NamedTuple):
         keyed: it holds scores for a response of another row.
         lost: of each of its responses that was refused: before which of those that are left it stood, and its model.
         row: as it is in the file, or in the nested shape.
+        answer: hexadecimal digest of the text of the response that a keyed row is for, where its row is known.
     """
 
     file: str
@@ -41,6 +43,7 @@ class Origin(NamedTuple):
     keyed: bool
     lost: Sequence[tuple[int, str]]
     row: Any
+    answer: str | None = None
 
     def upstream(self, path: str) -> str:
         """The upstream name of a path."""
@@ -91,7 +94,14 @@ def merge(
         elif source not in (None, query["source"]):
             merged["kept source"] += 1
     query["meta"] = _meta(kept, holders, merged)
+    merged["unnamed judges"] += sum(map(_has_unnamed_judges, query["responses"]))
     return query
+
+
+def _has_unnamed_judges(response: dict[str, Any]) -> bool:
+    """Whether scores of one dimension, of which no judge is named, may be of several."""
+    unnamed = [score["dimension"] for score in response["scores"] if score["judge"] == UNKNOWN]
+    return len(set(unnamed)) < len(unnamed)
 
 
 def _meta(kept: Sequence[tuple[int, str]], holders: Mapping[int, dict[str, Any]], merged: Counter[str]) -> str | None:
@@ -246,6 +256,8 @@ def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refu
     """Add a keyed row's scores to the one response that its key fits, and return that."""
     (wanted,) = row["responses"]
     found = answers.find(wanted, wanted["sample"] if origin.sampled else None)
+    if origin.answer is not None:
+        found = [response for response in found if digest(response["text"]).hex() == origin.answer]
     if len(found) == 1:
         found[0]["scores"] += wanted["scores"]
         return found[0]

@@ -283,6 +283,6 @@ def _put_tools(row: Fields, value: dict[str, Any]) -> None:
 def _refuse_passage(row: Fields) -> None:
     """A passage beside the question is a part of what is asked, and how they go together is not said."""
     name = row.name("context")
-    if name in row.row and name not in row.read and name not in row.config.keep:
+    if name in row.row and name not in row.read and not {name, "all"} & set(row.config.keep):
         joined = f"--map input={name} joins it to the prompt, " if isinstance(row.row[name], str) else ""
         raise Rejected(name, "no-place", f"beside the prompt, and no turns: {joined}--drop {name} leaves it out")

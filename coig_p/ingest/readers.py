@@ -7,7 +7,6 @@ format, write a function like `_read_jsonl` and name its suffix in `_READERS`.
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
 import json
@@ -24,11 +23,14 @@ import pyarrow.parquet as pq
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
+from coig_p.ingest.tables import as_written, check_schema, records
 from coig_p.store.locate import download_file
 from coig_p.store.places import check_name
 
 Item = TypeVar("Item")
 _PARQUET_ROWS = 256
+_NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "charmap")  # codecs of pieces
+_UNREAD = "nothing after it could be read"
 _JSON_CHARS = 1 << 20
 _BLOCK = 4 << 20  # bytes of JSON Lines read at a time; no more than _LONGEST_LINE
 _LONGEST_LINE = 64 << 20  # bytes; a row beyond it is a broken file, not a query
@@ -124,8 +126,8 @@ def check_input(path: Path) -> Path:
 def check_encoding(name: str) -> str:
     """Return `name`; raise UsageError unless it is an encoding of text."""
     try:
-        known = "\n{".encode(name).decode(name) == "\n{"
-    except (LookupError, UnicodeError):
+        known = codecs.lookup(name).name.replace("-", "_") not in _NO_TEXT and "\n{".encode(name).decode(name) == "\n{"
+    except (LookupError, UnicodeError, ValueError):
         known = False
     if not known:
         raise UsageError(f"encoding {name!r}: use utf-8, gb18030, utf-16, big5 or another that Python knows")
@@ -314,9 +316,14 @@ def _parse_line(file: str, line: int, raw: bytes | bytearray, encoding: str) -> 
         message = f"byte {error.start + 1} of the line is not {encoding.upper()}. Is it another --encoding?"
         return RawRow(file, line, shown, ("wrong-encoding", message))
     try:
-        return RawRow(file, line, _decoder.decode(text))
+        value = _decoder.decode(text)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            said = "a list of rows in one line: name the file .json"
+            return RawRow(file, line, text.rstrip("\r\n"), ("not-an-object", said))
+        return RawRow(file, line, value)
     except (ValueError, RecursionError) as error:
-        return RawRow(file, line, text.rstrip("\r\n"), ("broken-json", _json_error(error)))
+        over = "; one value over several lines? Name the file .json" if text.strip() in ("{", "[") else ""
+        return RawRow(file, line, text.rstrip("\r\n"), ("broken-json", _json_error(error) + over))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -342,7 +349,8 @@ def _read_json(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
     """A JSON array of rows, one row alone, or JSON Lines by another name."""
     with _bytes_of(path, encoding, lambda read: None) as stream:
         head = stream.readline(_LONGEST_LINE).removeprefix(codecs.BOM_UTF8).strip()
-    if head.startswith(b"{") and _parse_line("", 1, head, read_as(encoding)).problem is None:
+    first = _parse_line("", 1, head, read_as(encoding)) if head.startswith(b"{") else None
+    if first is not None and first.problem is None and _columns_in(first.value) is None:
         yield from _read_jsonl(path, encoding, advance)
     else:
         yield from _read_json_values(path, encoding, advance)
@@ -371,14 +379,16 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                     return text[:1]
                 fill()
 
-        opening = skip(0)
-        if opening == "[":
-            following = skip(1)
-        elif opening:
-            following = opening
-        else:
-            return
-        while following and (opening != "[" or following != "]"):
+        following = skip(0)
+        in_array = any_before = False
+        while True:
+            if not in_array and following == "[":  # one array after another is what joined files are
+                in_array, following = True, skip(1)
+                if following == "]":
+                    in_array, following = False, skip(1)
+                    continue
+            if not following and not in_array:
+                return
             while True:
                 try:
                     value, end = decode(text)
@@ -388,19 +398,41 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                     break
                 except (ValueError, RecursionError) as error:
                     if ended or isinstance(error, RecursionError):
-                        message = f"{_json_error(error)}; nothing after it could be read"
-                        yield RawRow(file, line, text[:1000], ("broken-json", message))
+                        message = _json_error(error) if following else "the array is cut short"
+                        yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                         return
                     fill()
-            yield RawRow(file, line, value)
+            here = line
             following = skip(end)
-            if opening == "[":
-                if following == ",":
-                    following = skip(1)
-                elif following != "]":
-                    message = "the array is cut short" if not following else f"found {following!r} between two rows"
-                    yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; nothing after it could be read"))
+            said = None if in_array or following or any_before else _columns_in(value)
+            any_before = True
+            yield RawRow(file, here, value, None if said is None else ("no-rows", said))
+            if in_array and following == ",":
+                following = skip(1)
+            elif in_array and following == "]":
+                in_array, following = False, skip(1)
+                if following and following not in "[{":
+                    message = f"found {following!r} after the end of the array"
+                    yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                     return
+            elif in_array:
+                message = "the array is cut short" if not following else f"found {following!r} between two rows"
+                yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
+                return
+
+
+def _columns_in(value: Any) -> str | None:
+    """What to say where an object, alone in a file, is a table: its columns as lists, or an object of objects."""
+    if not isinstance(value, dict) or len(value) < 2:
+        return None
+    parts = list(value.values())
+    lists = [part for part in parts if isinstance(part, list)]
+    of_values = all(not isinstance(one, (list, dict)) for part in lists for one in part)
+    if len(lists) == len(parts) and of_values and len(set(map(len, lists))) == 1 and len(lists[0]) > 1:
+        return "the file holds columns, not rows: write a list of objects, in pandas with orient='records'"
+    if all(isinstance(part, dict) for part in parts) and len({tuple(part) for part in parts}) == 1 and parts[0]:
+        return "the file is an object of objects, not of rows: write a list of them, in pandas with orient='records'"
+    return None
 
 
 def _signed(encoding: str) -> str:
@@ -409,31 +441,12 @@ def _signed(encoding: str) -> str:
 
 
 def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",") -> Iterator[RawRow]:
-    """Rows under the names of the first line. Quoted values may hold line breaks."""
+    """Rows under the names of the first line."""
     file = str(path)
-    csv.field_size_limit(_LONGEST_LINE)
     with _bytes_of(path, encoding, advance) as raw:
         stream = io.TextIOWrapper(raw, _signed(read_as(encoding)), errors="surrogateescape", newline="")
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        header: list[str] | None = None
-        while True:
-            line = reader.line_num + 1
-            try:
-                values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield RawRow(file, line, "", ("broken-csv", f"not CSV: {error}"))
-                continue
-            if header is None:
-                header = values
-                if len(set(header)) < len(header):
-                    raise DataError(f"{path}: two columns have the same name in the first line")
-            elif len(values) == len(header):
-                yield RawRow(file, line, dict(zip(header, values, strict=True)), textual=True)
-            elif values:
-                message = f"{len(values)} values where the first line names {len(header)} columns"
-                yield RawRow(file, line, delimiter.join(values), ("broken-csv", message))
+        for record in records(file, stream, delimiter, _LONGEST_LINE):
+            yield RawRow(file, *record, textual=record.problem is None)
 
 
 def _read_tsv(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
@@ -444,34 +457,15 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
     file, row = str(path), 0
     try:
         with pq.ParquetFile(path) as parquet:
+            check_schema(file, parquet.schema_arrow)
             total = max(parquet.metadata.num_rows, 1)
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
-                for value in _as_written(batch).to_pylist():
+                for value in as_written(batch).to_pylist(maps_as_pydicts="strict"):
                     row += 1
                     yield RawRow(file, row, value, columnar=True)
                 advance(path.stat().st_size * batch.num_rows // total)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
-
-
-def _as_written(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Narrow floats as the decimals they were made from: 7.1, not 7.099999904632568."""
-    as_text, as_double = (
-        pa.schema([field.with_type(_narrow_floats(field.type, to)) for field in batch.schema])
-        for to in (pa.string(), pa.float64())
-    )
-    return batch if as_text.equals(batch.schema) else batch.cast(as_text).cast(as_double)
-
-
-def _narrow_floats(kind: pa.DataType, to: pa.DataType) -> pa.DataType:
-    """`kind` with `to` in place of every float of 16 or 32 bits."""
-    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
-        return to
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_narrow_floats(field.type, to)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_narrow_floats(kind.value_type, to)))
-    return kind
 
 
 _READERS: dict[str, Callable[[Path, str, Advance], Iterator[RawRow]]] = {

@@ -31,6 +31,7 @@ _PERHAPS_ROW_NUMBERS = ("id", "uuid", "编号")
 _QUERY_IDS = tuple(name for name in ALIASES["query_id"] if name not in _PERHAPS_ROW_NUMBERS)
 _ONE_ROW_A_QUERY = ("nested", "ultrafeedback", "ranked", "rated", "best-first", NO_FORM)
 _PROMPT = ("query", "messages", "conversations", "context", "history", "system", "input")
+_ANSWERS = ("text", "messages")
 _FIRST_ROWS = 20
 
 
@@ -63,12 +64,13 @@ def survey(files: Mapping[Path, str], config: FormConfig, advance: Advance = lam
                     if unheld:
                         unheld.difference_update(*(words_in(one, config.values) for one in verdict_values(fields)))
                 if form not in _ONE_ROW_A_QUERY and "query_id" not in config.fields:
-                    ids.add(fields)
+                    ids.add(fields, form)
             except Rejected:
                 continue  # the pass that follows says what is wrong
     return Survey(
         numbers={key: values.all() for key, values in found.items()},
         row_numbers=ids.row_numbers(),
+        row_keys=frozenset(ids.row_numbers()) & ids.keys,
         forms=tuple(forms),
         unheld=sorted(unheld),
     )
@@ -132,19 +134,23 @@ class _Ids:
         self.seen: dict[str, dict[bytes, bytes]] = {}  # name of the field -> prompt -> its first id
         self.of_queries: set[str] = set()
         self.repeated: set[str] = set()  # the same prompt stands under two ids
+        self.keys: set[str] = set()  # rows without a prompt have it, too
 
-    def add(self, row: Fields) -> None:
+    def add(self, row: Fields, form: str) -> None:
         name = _id_of(row)
         if name is None or name in self.of_queries:
             return
         given, prompt = digest(json.dumps(row.row[name], default=str)), _prompt(row)
         ids, prompts = self.prompts.setdefault(name, {}), self.seen.setdefault(name, {})
-        if given in ids and (prompt is None or ids[given] in (prompt, b"")):
+        if prompt is None or (form == "flat" and row.without(_ANSWERS)):  # of a score for another row's answer
+            self.keys.add(name)
+            return
+        if ids.get(given) == prompt:
             self.of_queries.add(name)  # one prompt, answered in several rows
             del self.prompts[name], self.seen[name]
             return
-        ids.setdefault(given, prompt or b"")
-        if prompt is not None and prompts.setdefault(prompt, given) != given:
+        ids.setdefault(given, prompt)
+        if prompts.setdefault(prompt, given) != given:
             self.repeated.add(name)
 
     def row_numbers(self) -> Collection[str]:

@@ -328,10 +328,15 @@ def identity_of(text: str, messages: list[dict[str, Any]] | None, tools: str | N
 
 def query_id_at(value: dict[str, Any]) -> str | None:
     """A row's query_id, None where it has none."""
-    given = value.get("query_id")
-    if given is None or given == "":
-        return None
-    return str(given) if isinstance(given, int) and not isinstance(given, bool) else text_at(value, "query_id")
+    given = named(value.get("query_id"))
+    return None if given is None or given == "" else text_at({"query_id": given}, "query_id")
+
+
+def named(value: Any) -> Any:
+    """A whole number as the text that a name or an id is; 1.0 is 1, since a column with nulls has it so in pandas."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def sample_at(value: dict[str, Any], where: str) -> int | None:

@@ -32,7 +32,8 @@ from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_MAY_STAND_BESIDE = frozenset({MANIFEST, "card.toml", ".gitattributes"})
+MAY_STAND_BESIDE = frozenset({MANIFEST, "card.toml", ".gitattributes"})
+"""Files of a store that its manifest does not list."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class Store:
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
-        listed = {file.path for file in self.manifest.files} | _MAY_STAND_BESIDE
+        listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if path.is_file() and name not in listed and not name.startswith(".git/"):

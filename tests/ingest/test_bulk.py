@@ -43,6 +43,7 @@ def outcome(data: bytes, folder: Path, config: ImportConfig, block: int, *, by_r
         patch("coig_p.ingest.readers._BLOCK", block),
         patch("coig_p.ingest.readers._LONGEST_LINE", max(block, 2000)),
         patch("coig_p.ingest.files.clean_rows", check),
+        patch("coig_p.ingest.files._check_labels"),  # of rows with labels beside rows with scores
         patch("coig_p.ingest.spool._side_by_side", beside),
     ):
         try:

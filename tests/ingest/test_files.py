@@ -101,7 +101,7 @@ BAD: list[tuple[Any, str, str, str]] = [
     (changed("responses[1].sample", 0.5), "responses[1].sample", "bad-sample", "response"),
     (changed("responses[1].sample", 2**31), "responses[1].sample", "bad-sample", "response"),
     (changed("responses[0].extra", "[1]"), "responses[0].extra", "not-an-object", "row"),
-    (changed("responses[1].model", 7), "responses[1].model", "not-a-string", "response"),
+    (changed("responses[1].model", 7.5), "responses[1].model", "not-a-string", "response"),
     (changed("responses[1].scores", "9"), "responses[1].scores", "not-a-list", "response"),
     (changed("responses[0].scores[0]", 9), "responses[0].scores[0]", "not-an-object", "score"),
     (changed("responses[0].scores[0].judge", ...), "responses[0].scores[0].judge", "missing", "score"),
@@ -304,6 +304,30 @@ def test_targets_that_are_refused(tmp_path: Path) -> None:
         import_files([], tmp_path / "new", ImportConfig())
 
 
+def test_what_is_not_made_anew_does_not_go_with_the_old_store(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.jsonl", GOOD), tmp_path / "s"
+    import_files([source], target, ImportConfig())
+    (target / "card.toml").write_text("mine", encoding="utf-8")
+    import_files([source], target, ImportConfig(), overwrite=True)
+    assert (target / "card.toml").read_text(encoding="utf-8") == "mine"
+    for name in ("notes.md", "data/more/mine.txt", ".git/HEAD"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("mine", encoding="utf-8")
+        with pytest.raises(UsageError, match=rf"holds more than a store \({name}\), which would go with it"):
+            import_files([source], target, ImportConfig(), overwrite=True)
+        (target / name).unlink()
+    (shard,) = (target / "data").rglob("*.parquet")
+    inside = Path(shutil.copy(source, target / "in.jsonl"))
+    for path in (shard, inside):
+        with pytest.raises(UsageError, match=r"which would be replaced: choose another place"):
+            import_files([path], target, ImportConfig(), overwrite=True)
+    inside.unlink()
+    assert Store.open(target).verify() == []
+    (target / "manifest.json").write_text('{"schema_version": 9, "score_range": 0', encoding="utf-8")
+    import_files([source], target, ImportConfig(), overwrite=True)
+    assert Store.open(target).verify() == []
+
+
 def test_a_failed_overwrite_leaves_the_old_store(tmp_path: Path) -> None:
     path = write(tmp_path / "in.jsonl", GOOD)
     import_files([path], tmp_path / "s", ImportConfig())
@@ -348,7 +372,7 @@ def test_a_stores_own_shards_import_as_the_same_rows(store: Path, rows: Any, tmp
 
 TEXTS = st.sampled_from(["甲", "乙", "丙", "", " ", "\ud800", None, True])
 SCORES = st.sampled_from([1, 5, 9.5, 10, 11, True, "8", "８.5", "8分", None, "", float("nan"), 7.00001])
-MODELS = st.sampled_from(["a", "b", "c", "", None, 3])
+MODELS = st.sampled_from(["a", "b", "c", "", None, 3.5])
 SAMPLES = st.sampled_from([None, 0, 1, 2, "1", -1])
 SCORE = st.one_of(
     st.just(5),
@@ -505,7 +529,7 @@ def store_responses(query: dict[str, Any], counts: dict[str, dict[str, int]]) ->
     for responses, comparisons in query["held"]:
         place: dict[int, dict[str, Any]] = {}
         for at, response in enumerate(responses):
-            if not isinstance(response, dict) or response["model"] == 3 or response.get("sample") == -1:
+            if not isinstance(response, dict) or response["model"] == 3.5 or response.get("sample") == -1:
                 continue
             if not good_text(response["text"]):
                 if response["model"] and response.get("sample") is None:

@@ -791,7 +791,7 @@ def test_broken_csv_is_named_line_by_line(tmp_path: Path) -> None:
     found = [(row.line, row.problem and row.problem[0]) for row in read_rows(path)]
     assert found == [(2, "broken-csv"), (3, "broken-csv"), (5, None), (6, "broken-csv")]
     path.write_text("a,a\n1,2\n")
-    with pytest.raises(DataError, match="same name"):
+    with pytest.raises(DataError, match="two columns have the name"):
         list(read_rows(path))
 
 

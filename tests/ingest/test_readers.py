@@ -69,6 +69,12 @@ def test_lines_of_rows_in_an_array(tmp_path: Path) -> None:
         ('[{"a": 1}', 1, "cut short"),
         ('[{"a": 1} {"b": 2}]', 1, "between two rows"),
         ('[{"a": 1}, nonsense]', 1, "not JSON"),
+        ('[{"a": 1},', 1, "cut short"),
+        ("[", 0, "cut short"),
+        ('[{"a": 1}]]', 1, "after the end of the array"),
+        ('[{"a": 1}] nonsense', 1, "after the end of the array"),
+        ('[{"a": 1}],\n{"a": 2}', 1, "after the end of the array"),
+        ('[][{"a": 1}] 7 nonsense', 1, "after the end of the array"),
         ("nonsense", 0, "not JSON"),
         ("[" * 100_000, 0, "too deep"),
     ],
@@ -81,6 +87,45 @@ def test_a_broken_array_keeps_the_rows_before(text: str, good: int, words: str, 
     assert last.problem is not None
     assert last.problem[0] == "broken-json"
     assert words in last.problem[1]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("between", ["", "\n", " \r\n\n"])
+def test_arrays_and_rows_one_after_the_other(indent: int | None, between: str, tmp_path: Path) -> None:
+    """As joined files are."""
+    path = tmp_path / "x.json"
+    parts: list[Any] = [ROWS, [], ROWS[0], ROWS[::-1], [], ROWS[1], ROWS[0]]
+    path.write_text(between.join(json.dumps(part, indent=indent) for part in parts))
+    assert values(path) == [row for part in parts for row in (part if isinstance(part, list) else [part])]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"query": ["问一", "问二"], "score": [9, 1]}, "holds columns, not rows"),
+        ({"query": {"0": "问一"}, "score": {"0": 9}}, "an object of objects"),
+        ({"q1": {"query": "问", "text": "甲"}, "q2": {"query": "又", "text": "乙"}}, "an object of objects"),
+    ],
+)
+def test_an_object_that_is_a_table(value: Any, words: str, indent: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(value, indent=indent))
+    (row,) = read_rows(path)
+    assert row.problem is not None
+    assert words in row.problem[1]
+    for more in ({"prompt": [{"role": "user", "content": "问"}], "chosen": [{"role": "assistant", "content": "甲"}]},):
+        path.write_text(json.dumps(more, indent=indent))
+        assert values(path) == [more]
+
+
+def test_json_under_the_name_of_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    for text in (json.dumps(ROWS), json.dumps(ROWS, indent=1), json.dumps(ROWS[0], indent=1)):
+        path.write_text(text)
+        problem = next(iter(read_rows(path))).problem
+        assert problem is not None
+        assert "ame the file .json" in problem[1]
 
 
 @examples(60)

@@ -65,6 +65,18 @@ def test_ids_that_number_rows(name: str, tmp_path: Path) -> None:
     assert surveyed(tmp_path, rows).row_numbers == {name}
 
 
+def test_ids_of_rows_with_two_answers(tmp_path: Path) -> None:
+    rows = [compared("A") | {"id": at, "query": "问"} for at in (1, 2)]
+    assert surveyed(tmp_path, rows).row_numbers == {"id"}
+
+
+def test_ids_of_rows_that_scores_name(tmp_path: Path) -> None:
+    rows = [answer("a", "问"), answer("b", "问", "又"), {"id": "a", "model": "m", "score": 3}]
+    found = surveyed(tmp_path, rows)
+    assert (found.row_numbers, found.row_keys) == ({"id"}, {"id"})
+    assert surveyed(tmp_path, rows[:2]).row_keys == frozenset()
+
+
 def test_ids_that_begin_anew_in_each_file(tmp_path: Path) -> None:
     one = [answer(1, "问"), answer(2, "问", "又")]
     other = [answer(1, "另"), answer(2, "另", "又")]
@@ -79,7 +91,7 @@ def test_ids_that_begin_anew_in_each_file(tmp_path: Path) -> None:
         [answer(1, "问"), answer(1, "问", "又"), answer(2, "问")],  # both: the query's, and the same prompt twice
         [answer(1, "问") | {"query_id": "q"}, answer(2, "问") | {"query_id": "q"}],  # another field is the id
         [{"id": at, "query": "问", "responses": [{"model": "m", "text": "答"}]} for at in (1, 2)],  # one row a query
-        [answer("a", "问"), answer("b", "问", "又"), {"id": "a", "model": "m", "score": 3}],  # scores by id
+        [answer("a", "问"), answer("b", "另"), {"id": "a", "model": "m", "score": 3}],  # scores by id
     ],
 )
 def test_ids_of_queries(rows: list[dict[str, Any]], tmp_path: Path) -> None:

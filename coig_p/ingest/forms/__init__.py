@@ -119,9 +119,15 @@ def _is_keyed(row: _Seen, columns: tuple[str, ...]) -> bool:
     if not (row("score") or any(column in row.kinds for column in columns)):
         return False
     if (row("query_id") or row("query")) and not row("text"):
-        return row("model") or row("sample")
+        if row("model") or row("sample"):
+            return True
+        if not row("query_id"):
+            return False
+        # Of a query with one response alone; where there are more, what is missing is named.
+    elif not row("text"):
+        return False
     known = {name for ours in _OF_A_SCORE for name in row.known.get(ours, ())}
-    return row("text") and row.kinds.keys() <= known.union(columns)
+    return row.kinds.keys() <= known.union(columns)
 
 
 @lru_cache(maxsize=4096)

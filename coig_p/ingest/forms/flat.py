@@ -25,7 +25,12 @@ def flat(row: Fields) -> Shaped:
     response["scores"] = scores_of(row, "responses[0]")
     value["responses"] = [response]
     asks = "query" in value or "messages" in value
-    if response["scores"] and ("text" not in response or not asks) and (asks or "query_id" in value):
+    for name in row.config.survey.row_keys:
+        if name in row.row and "query_id" not in value:
+            value["row_id"] = row.row[name]
+            row.read.add(name)
+    known = asks or "query_id" in value or "row_id" in value
+    if response["scores"] and ("text" not in response or not asks) and known:
         value["keyed"] = True
         if "text" not in response:
             _check_no_answer(row)

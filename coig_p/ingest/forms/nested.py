@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, empty
+from coig_p.ingest.fields import UNKNOWN, Fields, Shaped, empty
 from coig_p.ingest.prompt import put_query
 from coig_p.ingest.turns import ANSWER_FIELDS, answer_fields
 from coig_p.ingest.values import Rejected, shown
@@ -28,13 +28,33 @@ def nested(row: Fields) -> Shaped:
             row.read.add(theirs)
             row.names[name] = theirs
             value[name] = row.given[theirs]
-    if str(row.row.get("meta", ""))[:1] == "{" and isinstance(row.row["meta"], str):
-        value["meta"] = row.get("meta")  # a store's own; an object by that name is any field
+    meta = row.row.get("meta")
+    if isinstance(meta, dict) or (isinstance(meta, str) and meta[:1] == "{"):
+        value["meta"] = row.get("meta")  # a store's own
     if isinstance(value.get("responses"), list):
         value["responses"] = [
             _response(response, row, f"responses[{at}]") for at, response in enumerate(value["responses"])
         ]
+    if row.config.judge != UNKNOWN:
+        _name_judge(value, row.config.judge)
     return row.shaped(value)
+
+
+def _name_judge(value: dict[str, Any], judge: str) -> None:
+    """Give scores and comparisons without a judge the one that the user names."""
+
+    def judged(entries: Any) -> Any:
+        if not isinstance(entries, list):
+            return entries
+        return [one | {"judge": judge} if isinstance(one, dict) and empty(one.get("judge")) else one for one in entries]
+
+    if isinstance(value.get("responses"), list):
+        value["responses"] = [
+            one | {"scores": judged(one["scores"])} if isinstance(one, dict) and "scores" in one else one
+            for one in value["responses"]
+        ]
+    if "comparisons" in value:
+        value["comparisons"] = judged(value["comparisons"])
 
 
 def _response(given: Any, row: Fields, path: str) -> Any:

@@ -44,7 +44,7 @@ def turns(view: BatchView) -> Iterator[Spot]:
 
 
 def conversation_end(view: BatchView) -> Iterator[Spot]:
-    """The last turn is an assistant's, or says what a response says: the answer would stand in its prompt."""
+    """The last turn is an assistant's, or the user says what a response says: the answer would stand in its prompt."""
     first = np.searchsorted(view.responses.query, np.arange(view.batch.num_rows + 1))
     for row, messages, _ in _conversations(view.batch):
         last = messages[-1] if messages else None
@@ -53,6 +53,8 @@ def conversation_end(view: BatchView) -> Iterator[Spot]:
         at = len(messages) - 1
         if last["role"] == "assistant":
             yield Spot(row, "it ends in an assistant's turn", message=at, field=f"messages[{at}]")
+            continue
+        if last["role"] == "tool":  # an answer may repeat what a tool gave
             continue
         answers = view.responses.text.slice(int(first[row]), int(first[row + 1] - first[row])).to_pylist()
         for nth, text in enumerate(answers):

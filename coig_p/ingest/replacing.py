@@ -1,0 +1,44 @@
+"""A store in the place of another: nothing that is not made anew goes with the old one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from coig_p.errors import StoreError, UsageError
+from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.store import MAY_STAND_BESIDE
+
+_SHOWN = 3
+
+
+def check_replaced(target: Path, inputs: Sequence[Path]) -> None:
+    """Raise UsageError where the store at `target`, if there is one, cannot be replaced without a loss.
+
+    Args:
+        inputs: files that are read for the new store.
+    """
+    if not target.is_dir():
+        return
+    whole = target.resolve()
+    for path in inputs:
+        if path.resolve().is_relative_to(whole):
+            raise UsageError(f"{path} is in {target}, which would be replaced: choose another place for the store")
+    try:
+        manifest = Manifest.from_json((target / MANIFEST).read_text("utf-8"), target)
+    except (OSError, ValueError, StoreError):
+        return  # damaged, or none: what belongs to it cannot be told
+    listed = {file.path for file in manifest.files} | MAY_STAND_BESIDE
+    files = (path for path in sorted(target.rglob("*")) if not path.is_dir() or path.is_symlink())
+    others = [name for path in files if (name := path.relative_to(target).as_posix()) not in listed]
+    if others:
+        named = ", ".join(others[:_SHOWN]) + ", ..." * (len(others) > _SHOWN)
+        raise UsageError(f"{target} holds more than a store ({named}), which would go with it: move it elsewhere first")
+
+
+def carry_over(target: Path, root: Path) -> None:
+    """Copy to `root` what the store at `target` has of its owner's, such as card.toml."""
+    for name in sorted(MAY_STAND_BESIDE - {MANIFEST}):
+        if (target / name).is_file():
+            shutil.copyfile(target / name, root / name)
