@@ -8,12 +8,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from coig_p.core.text import printable
 from coig_p.errors import DataError
 from coig_p.ingest.values import as_number, is_no_score
 from coig_p.ingest.verdicts import is_verdict
 from coig_p.schema import UNITS
 
 SHOWN = 20  # problems that a report keeps, and a command prints, in full
+_JUDGES_TOLD = 1_000  # whose scores are told apart
+_SCALES_APART = 3  # times as wide: a judge of 0 to 1 and one of 1 to 10 are not on one scale
 _WIDEST = 1_000_000  # range of scores that is offered
 FEW_VALUES = 20  # of a field that may be the domain
 
@@ -101,6 +104,7 @@ class ImportReport:
         equal_texts: pairs of a text with itself, which say nothing; the text is one response.
         rounded: scores and comparisons that were rounded to the grid, where that was asked for.
         lowest, highest: of all scores found, also of those out of range; None where there was none.
+        spans: the same by judge, of those that were looked at one by one, as all are where one is out of range.
         score_range, default_threshold: of the store.
         notes: what else has to be said, for instance what became of ids.
     """
@@ -120,6 +124,7 @@ class ImportReport:
     rounded: int = 0
     lowest: float | None = None
     highest: float | None = None
+    spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     score_range: tuple[float, float] | None = None
     default_threshold: float | None = None
     domain_is_given: bool = False  # for all rows; then a row's own kind is unread
@@ -136,8 +141,11 @@ class ImportReport:
         names = ("read", "stored", "rejected", "merged")
         return {unit: {name: self.counts[unit][name] for name in names} for unit in UNITS}
 
-    def saw_scores(self, lowest: float, highest: float) -> None:
-        """Take note of scores between these."""
+    def saw_scores(self, lowest: float, highest: float, judge: str | None = None) -> None:
+        """Take note of scores between these, and of whose they are where that is known."""
+        if judge is not None and (judge in self.spans or len(self.spans) < _JUDGES_TOLD):
+            low, high = self.spans.get(judge, (lowest, highest))
+            self.spans[judge] = (min(low, lowest), max(high, highest))
         self.lowest = lowest if self.lowest is None else min(self.lowest, lowest)
         self.highest = highest if self.highest is None else max(self.highest, highest)
 
@@ -154,7 +162,13 @@ class ImportReport:
         if self.reasons["out-of-range"] and self.lowest is not None and self.highest is not None:
             low, high = fitting_range(self.lowest, self.highest)
             found = f"scores were found from {self.lowest:g} to {self.highest:g}"
-            if high - low > _WIDEST:
+            apart = _other_scales(self.spans)
+            if apart:
+                said.append(
+                    f"{found}, perhaps on different scales ({apart}): import such judges apart, or bring them to one "
+                    f"scale; if it is one, pass --score-range {low:g} {high:g}"
+                )
+            elif high - low > _WIDEST:
                 said.append(f"{found}: no scale is so wide, see whether they are scores")
             else:
                 said.append(
@@ -258,6 +272,15 @@ def is_missing_comparison(value: Any) -> bool:
     """Whether an entry among comparisons says that there is none."""
     both = ("first_score", "second_score")
     return isinstance(value, dict) and all(name in value and is_no_score(value[name]) for name in both)
+
+
+def _other_scales(spans: Mapping[str, tuple[float, float]]) -> str:
+    """Judges whose scores fill scales of which one is several times as wide as another; "" where none do."""
+    wide = {judge: high - low for judge, (low, high) in ((name, fitting_range(*span)) for name, span in spans.items())}
+    if not wide or max(wide.values()) < _SCALES_APART * min(wide.values()):
+        return ""
+    shown = (min(wide, key=wide.__getitem__), max(wide, key=wide.__getitem__))
+    return ", ".join(f"{printable(judge)} {spans[judge][0]:g} to {spans[judge][1]:g}" for judge in shown)
 
 
 def fitting_range(lowest: float, highest: float) -> tuple[float, float]:

@@ -337,7 +337,7 @@ class Intake:
         rounding = self.config.form.round_scores
         score = number_at(value, "score", where, rounding=rounding)
         self.report.rounded += rounding and is_off_grid(value["score"])
-        self.report.saw_scores(score, score)
+        self.report.saw_scores(score, score, judge)
         low, high = self.score_range
         if not low <= score <= high:
             raise Rejected(f"{where}.score", "out-of-range", f"{score:g} is not between {low:g} and {high:g}")

@@ -258,3 +258,17 @@ def test_a_number_of_a_sample_that_is_taken(tmp_path: Path) -> None:
     rejects = [json.loads(line) for line in (store.path / "rejects.jsonl").read_text("ascii").splitlines()]
     assert rejects[0]["value"]["text"] == "乙"
     assert rejects[0]["line"] == 2
+
+
+def test_judges_on_different_scales_are_not_offered_one_range(tmp_path: Path) -> None:
+    rows = [
+        {"query": "问", "text": text, "model": text, "judge": judge, "score": score}
+        for judge, scores in (("x", (9, 3)), ("y", (0.2, 1)))
+        for text, score in zip("甲乙", scores, strict=True)
+    ]
+    (said,) = [line for line in failed(tmp_path, *rows).advice() if "scores were found" in line]
+    assert "perhaps on different scales (y 0.2 to 1, x 3 to 9)" in said
+    assert "import such judges apart" in said
+    alone = [row | {"score": row["score"] * 10} for row in rows[:2]]
+    (said,) = [line for line in failed(tmp_path, *alone).advice() if "scores were found" in line]
+    assert "--score-range 0 100 takes them all" in said
