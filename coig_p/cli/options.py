@@ -57,6 +57,10 @@ class Finite(click.FloatRange):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return found
 
+    def _describe_range(self) -> str:
+        """What help says of the bounds; click shows a range that has none as x<=None."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 # One name and what ends it. Possessive, so that a quote behind spaces is never the start of a name without quotes.
 _NAME = re.compile(r"""\s*+(?:"((?:[^"]|"")*+)"\s*+|(?!")([^,]*))(,|\Z)""")
