@@ -74,7 +74,7 @@ def calling(city: str, id: str = "1", **more: Any) -> str:
 
 def weather(query_id: str, city: str = "北京", result: str = "12", **more: Any) -> Row:
     """A conversation with a call, of contents that are alike whatever is called for."""
-    messages = [
+    messages: list[Row] = [
         {"role": "user", "content": "请查一下那里的天气，再告诉我明天出门穿什么衣服合适。", "extra": None},
         {"role": "assistant", "content": "", "extra": more.pop("extra", None) or calling(city, query_id)},
         {"role": "tool", "content": dump({"温度": result}), "extra": dump({"tool_call_id": query_id})},

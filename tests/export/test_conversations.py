@@ -270,7 +270,7 @@ def test_ways_out_that_errors_name_are_accepted(tmp_path: Path, rows: list[Row],
         return
     except UsageError as error:
         told = str(error)
-    ways = {
+    ways: dict[str, tuple[str, dict[str, Any]]] = {
         "--for trl-dpo --conversational": ("trl-dpo", {"conversational": True}),
         "use --conversational": (trainer, {"conversational": True}),
         "ms-swift": ("ms-swift", {}),

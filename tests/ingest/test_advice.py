@@ -111,7 +111,9 @@ def test_a_column_of_the_worse_one_is_not_advised_as_the_winner(tmp_path: Path) 
 
 
 def test_numbers_are_no_domain(tmp_path: Path) -> None:
-    rows = [one | {"chosen": "好", "rejected": "坏", "category": at} for at, one in enumerate(ASKED)]
+    rows: list[dict[str, Any]] = [
+        one | {"chosen": "好", "rejected": "坏", "category": at} for at, one in enumerate(ASKED)
+    ]
     assert "domain=category" not in run(tmp_path, rows)[1]
     rows = [one | {"chosen": "好", "rejected": "坏", "category": "数学"} for one in ASKED]
     assert "--map domain=category" in run(tmp_path, rows)[1]

@@ -211,7 +211,10 @@ def test_conversations_are_found_by_their_turns(tmp_path: Path) -> None:
         {"messages": turns, "output": "丙", "model": "a"},
         {"prompt": looks_like_them, "output": "丁", "model": "a"},
     ]
-    scores = [{"messages": turns, "model": "a", "score": 5}, {"prompt": looks_like_them, "model": "a", "score": 6}]
+    scores: list[dict[str, Any]] = [
+        {"messages": turns, "model": "a", "score": 5},
+        {"prompt": looks_like_them, "model": "a", "score": 6},
+    ]
     store, _ = run(tmp_path, lines(tmp_path / "a.jsonl", *scores), lines(tmp_path / "b.jsonl", *rows))
     assert list(scored(store).values()) == [[("unknown", 5.0)], [("unknown", 6.0)]]
     assert store.manifest.conversations("chat") == 1

@@ -21,8 +21,8 @@ from coig_p.ingest.values import Rejected
 from coig_p.ingest.verdicts import FIRST, SECOND, TIE, Sides, verdict_of
 from coig_p.store.store import Store
 
-BASE = {"prompt": "问", "response_a": "好", "response_b": "坏"}
-NUMBERED = {"prompt": "问", "response_1": "好", "response_2": "坏"}
+BASE: dict[str, Any] = {"prompt": "问", "response_a": "好", "response_b": "坏"}
+NUMBERED: dict[str, Any] = {"prompt": "问", "response_1": "好", "response_2": "坏"}
 
 
 def verdicts(row: dict[str, Any], config: FormConfig | None = None, *rows: dict[str, Any]) -> list[tuple[Any, Any]]:

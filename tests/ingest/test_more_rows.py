@@ -67,8 +67,8 @@ def test_numbers_off_the_grid_are_rounded_where_that_is_asked_for(tmp_path: Path
     assert "--round" in refused(tmp_path, *rows)
     (found,), report = run(tmp_path, scored, round_scores=True)
     assert (found["responses"][0]["scores"][0]["score"], report.rounded) == (7.1235, 1)
-    found, report = run(tmp_path, *rows, round_scores=True)
-    said = [(one["first_score"], one["second_score"]) for row in found for one in row["comparisons"]]
+    all_of_them, report = run(tmp_path, *rows, round_scores=True)
+    said = [(one["first_score"], one["second_score"]) for row in all_of_them for one in row["comparisons"]]
     assert (said, report.rounded) == ([(1, 0), (0.0001, 0.9999)], 2)
     assert any("rounded to 4 decimals: 2" in line for line in report.advice())
     assert Store.open(tmp_path / "store").manifest.options["round"] is True

@@ -390,7 +390,7 @@ def test_an_answer_with_a_system_prompt_of_its_own(name: str, tmp_path: Path) ->
 
 
 def test_one_id_for_prompts_that_differ_in_their_tools(tmp_path: Path) -> None:
-    bare = {"query_id": "q", "prompt": "甲", **PAIR}
+    bare: dict[str, Any] = {"query_id": "q", "prompt": "甲", **PAIR}
     given = bare | {"tools": [TOOL]}
     for rows in ([given, bare], [bare, given], [given, bare | {"tools": [TOOL | {"x": 1}]}]):
         found = problem(tmp_path, *rows)

@@ -160,7 +160,7 @@ def test_one_rule_for_missing_scores_in_every_shape(tmp_path: Path) -> None:
         {"model": "a", "text": "甲", "scores": [{"judge": "unknown", "score": 9}]},
         {"model": "b", "text": "乙", "scores": [{"judge": "unknown", "score": None}]},
     ]}  # fmt: skip
-    flat = [
+    flat: list[dict[str, Any]] = [
         {"query_id": "q1", "query": "问", "model": "a", "text": "甲", "score": 9},
         {"query_id": "q1", "query": "问", "model": "b", "text": "乙", "score": None},
     ]
@@ -225,7 +225,11 @@ def test_labels_have_a_range_of_their_own(tmp_path: Path) -> None:
 
 
 def test_rows_of_several_forms_are_counted_by_form(tmp_path: Path) -> None:
-    rows = [ROW, ROW | {"model": "b", "output": "乙"}, {"prompt": "问二", "chosen": "甲", "rejected": "乙"}]
+    rows: list[dict[str, Any]] = [
+        ROW,
+        ROW | {"model": "b", "output": "乙"},
+        {"prompt": "问二", "chosen": "甲", "rejected": "乙"},
+    ]
     _, report = run(tmp_path, *rows)
     assert report.forms == {str(tmp_path / "in.jsonl"): {"flat": 2, "pairs": 1}}
 
@@ -261,7 +265,7 @@ def test_a_number_of_a_sample_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_judges_on_different_scales_are_not_offered_one_range(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"query": "问", "text": text, "model": text, "judge": judge, "score": score}
         for judge, scores in (("x", (9, 3)), ("y", (0.2, 1)))
         for text, score in zip("甲乙", scores, strict=True)

@@ -110,9 +110,9 @@ def test_a_list_of_turns_is_the_same_in_every_spelling(
     turns: list[Turn], spell: Callable[[Turn], dict[str, Any]], text: bool
 ) -> None:
     spelled = [spell(one) for one in turns]
-    unread: set[str] = set()
+    unread = Beside(FormConfig())
     assert conversation(json.dumps(spelled) if text else spelled, "x", unread) == turns
-    assert unread == set()
+    assert unread.values == {}
 
 
 def whole(turns: list[Turn], spell: Callable[[Turn], dict[str, Any]]) -> dict[str, Any]:
@@ -274,11 +274,11 @@ def test_tools() -> None:
     one = {"type": "function", "function": {"name": "w"}}
     for value in ([one], json.dumps([one]), one, [json.dumps(one)], json.dumps(one)):
         assert tools(value, "x") == [one]
-    for value in ("", " ", "[]", []):
-        assert tools(value, "x") is None
-    for value in (["search"], "search", 7, [7]):
+    for nothing in ("", " ", "[]", list[Any]()):
+        assert tools(nothing, "x") is None
+    for wrong in (["search"], "search", 7, [7]):
         with pytest.raises(Rejected):
-            tools(value, "x")
+            tools(wrong, "x")
 
 
 def test_history_must_be_answered() -> None:

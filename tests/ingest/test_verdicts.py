@@ -463,7 +463,7 @@ def test_conversations_that_differ_earlier() -> None:
 
 
 def test_lists_in_the_cells_of_a_table() -> None:
-    row = {"prompt": '["问"]', "response_a": '["好"]', "response_b": '["坏"]', "winner": "A"}
+    row: dict[str, Any] = {"prompt": '["问"]', "response_a": '["好"]', "response_b": '["坏"]', "winner": "A"}
     value = shaped(row)
     assert (value["query"], [response["text"] for response in value["responses"]]) == ("问", ["好", "坏"])
     row = {"prompt": ["问", "再问"], "response_a": ["答", "好"], "response_b": ["答", "坏"], "winner": "A"}

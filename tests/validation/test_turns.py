@@ -272,7 +272,7 @@ EXTRA = st.sampled_from([None, None, "{}", CALL])
 @st.composite
 def talked(draw: st.DrawFn) -> Rows:
     """Rows, some of them conversations, some with extras and tools."""
-    rows = []
+    rows: Rows = []
     for at in range(draw(st.integers(1, 4))):
         messages = draw(
             st.none()
