@@ -207,7 +207,7 @@ def test_conversations_are_found_by_their_turns(tmp_path: Path) -> None:
         {"role": "user", "content": "再问？"},
     ]
     looks_like_them = "user: 问一？\n\nassistant: 答。\n\nuser: 再问？"
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"messages": turns, "output": "丙", "model": "a"},
         {"prompt": looks_like_them, "output": "丁", "model": "a"},
     ]
