@@ -31,14 +31,20 @@ def register_with_datasets() -> None:
 
 
 class _WhenImported:
-    """A finder that finds nothing itself: it has the loader of datasets call `register` when it is done."""
+    """A finder that finds nothing itself: it has the loader of datasets call `register` when it is done.
+
+    Another thread may have asked for datasets just before this finder was there, and be about to import it.
+    Then `datasets.load`, which comes later in the same import, is what to wait for.
+    """
 
     teaches = _MODULE
+    asked = False  # for datasets itself
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The spec that the other finders give for datasets; None for every other name."""
-        if name != "datasets":
+        if name != "datasets" and (self.asked or name != "datasets.load"):
             return None
+        self.asked = self.asked or name == "datasets"
         finders = (finder for finder in list(sys.meta_path) if finder is not self)
         found = (finder.find_spec(name, path, target) for finder in finders if hasattr(finder, "find_spec"))
         spec = next((spec for spec in found if spec is not None), None)
@@ -52,7 +58,7 @@ class _WhenImported:
 
         def exec_module(module: Any) -> None:
             stock(module)  # where this fails, the next import of datasets comes here again
-            if module.__name__ == "datasets":
+            if module.__name__ in ("datasets", "datasets.load"):
                 loader.exec_module = stock
                 if self in sys.meta_path:
                     sys.meta_path.remove(self)
@@ -71,17 +77,17 @@ def register() -> bool:
     import inspect
 
     try:
-        import datasets  # first: it waits where another thread is in the middle of importing it
-        import datasets.load
-        import datasets.packaged_modules
+        # It waits where another thread is in the middle of importing datasets. Of a package that is still being
+        # imported in this thread the two are no attributes yet, which this way of importing bears.
+        from datasets import load, packaged_modules
     except ImportError:  # somebody's own module of that name, or a datasets that does not import: it says so itself
         return False
 
     from coig_p.core.code_hash import code_hash
     from coig_p.schema import NAME
 
-    table: Any = getattr(datasets.packaged_modules, "_PACKAGED_DATASETS_MODULES", None)
-    stock: Any = getattr(datasets.load, "PackagedDatasetModuleFactory", None)
+    table: Any = getattr(packaged_modules, "_PACKAGED_DATASETS_MODULES", None)
+    stock: Any = getattr(load, "PackagedDatasetModuleFactory", None)
     if getattr(stock, "answers_for", None) == NAME:
         return True
     expected = ["self", "name", "data_dir", "data_files", "download_config", "download_mode"]
@@ -90,7 +96,7 @@ def register() -> bool:
         _explain()
         return False
     table[NAME] = (_MODULE, code_hash())
-    datasets.load.PackagedDatasetModuleFactory = _factory(stock)
+    load.PackagedDatasetModuleFactory = _factory(stock)
     return True
 
 
@@ -100,7 +106,7 @@ def _explain() -> None:
     import logging
 
     import datasets
-    import datasets.load
+    from datasets import load
 
     from coig_p.errors import CoigPError
     from coig_p.schema import NAME
@@ -110,7 +116,7 @@ def _explain() -> None:
         f"coig_p.load_dataset({NAME!r}, ...), which takes the same arguments, or: pip install -U coig-p"
     )
     logging.getLogger("coig_p").info(message)
-    stock = datasets.load.load_dataset
+    stock = load.load_dataset
     if getattr(stock, "explains", None) == NAME:
         return
 
@@ -121,7 +127,7 @@ def _explain() -> None:
         return stock(path, *args, **kwargs)
 
     load_dataset.explains = NAME  # type: ignore[attr-defined]
-    datasets.load_dataset = datasets.load.load_dataset = load_dataset
+    datasets.load_dataset = load.load_dataset = load_dataset
 
 
 def _factory(stock: Any) -> Any:

@@ -94,6 +94,19 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 from datasets import load_dataset
 """,
+    "while another thread is about to import it": """
+import importlib, importlib.machinery
+class Slow:  # coig_p is imported after datasets was found, and before there is a module of that name
+    def find_spec(self, name, path=None, target=None):
+        if name == "datasets":
+            sys.meta_path.remove(self)
+            spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+            import coig_p
+            assert "datasets" not in sys.modules
+            return spec
+sys.meta_path.insert(0, Slow())
+from datasets import load_dataset
+""",
 }  # fmt: skip
 
 
