@@ -124,7 +124,7 @@ class ImportReport:
     rounded: int = 0
     lowest: float | None = None
     highest: float | None = None
-    spans: dict[str, tuple[float, float]] = field(default_factory=dict)
+    spans: dict[str, tuple[float, float]] = field(default_factory=dict, compare=False)
     score_range: tuple[float, float] | None = None
     default_threshold: float | None = None
     domain_is_given: bool = False  # for all rows; then a row's own kind is unread
