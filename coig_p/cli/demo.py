@@ -105,7 +105,7 @@ def _demo(folder: Path, release: Path, overwrite: bool) -> None:
             pair = pairs[0]
     click.echo(table(["threshold", f"{_DOMAIN} pairs"], counts))
 
-    _step(f"6. One of them, at threshold {_THRESHOLD}", "pairs[0]")
+    _step(f"6. One of them, at threshold {_THRESHOLD}", 'pairs["train"][0]')
     for name, fact in (
         ("prompt", pair["query_id"]),
         ("chosen", f"{pair['chosen_model']}, {pair['chosen_score']:g} points"),
