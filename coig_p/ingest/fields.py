@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.errors import UnknownNameError
-from coig_p.ingest.told import check_values
+from coig_p.ingest.codings import check_values
 from coig_p.ingest.values import Rejected, as_number
 from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
 

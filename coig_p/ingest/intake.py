@@ -28,9 +28,9 @@ from coig_p.ingest.config import SCORE_RANGE, ImportConfig
 from coig_p.ingest.fields import is_media
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
 from coig_p.ingest.merge import Origin
-from coig_p.ingest.rest import Rest
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
+from coig_p.ingest.unread import Rest
 from coig_p.ingest.values import (
     OF_EQUAL_TEXTS,
     Rejected,

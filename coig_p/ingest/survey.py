@@ -17,11 +17,11 @@ from typing import Any
 
 from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
+from coig_p.ingest.codings import words_in
 from coig_p.ingest.fields import ALIASES, Fields, FormConfig, Survey
 from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
 from coig_p.ingest.forms.pairwise import asks_for_numbers, numbers, verdict_values
 from coig_p.ingest.readers import RawRow, read_rows
-from coig_p.ingest.told import words_in
 from coig_p.ingest.values import Rejected, digest
 
 MOST_NUMBERS = 1000
