@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coig_p.ingest.fields import UNKNOWN
-from coig_p.ingest.turns import ANSWER_FIELDS
 from coig_p.ingest.values import Rejected, digest, json_text, shown
-from coig_p.store.conversations import MESSAGE_FIELDS
+from coig_p.store.conversations import ANSWER_FIELDS, MESSAGE_FIELDS
 
 _Key = tuple[str | None, str, str]  # model, text, what else is said
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from coig_p.ingest.fields import ALIASES, Beside, empty, is_media, plain_path
 from coig_p.ingest.values import Rejected, arguments_at, shown
-from coig_p.store.conversations import CALLS, MESSAGE_FIELDS
+from coig_p.store.conversations import ANSWER_FIELDS, CALLS, MESSAGE_FIELDS
 
 Turn = dict[str, Any]
 
@@ -30,8 +30,6 @@ _ROLES: Mapping[str, str] = {
     for name in names
 }
 _CALLING = ("function_call", "tool_call", "tool_calls")  # sharegpt's roles whose text is a call
-ANSWER_FIELDS = (CALLS, "reasoning_content")
-"""What an answer has beside its text."""
 
 _ROLE_KEYS = ("role", "from")
 _CONTENT_KEYS = ("content", "value", "text")

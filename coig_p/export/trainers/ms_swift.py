@@ -31,6 +31,7 @@ from coig_p.export.trainers.forms import (
 from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message, in_order
 from coig_p.export.trainers.snippets import BETA, RATE, command
 from coig_p.schema import MESSAGES_TYPE
+from coig_p.store.conversations import canonical
 
 _NAME = "ms-swift"
 
@@ -77,12 +78,11 @@ def _whole_sides(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
 
 def _compared(turns: list[dict[str, Any]] | None) -> str:
     """Turns as text that is equal where they say the same: how the JSON of a call is spelled makes no difference."""
-    return json.dumps(
+    return canonical(
         [
             [one["role"], json.loads(one["content"]) if one["role"] == "tool_call" else one["content"]]
             for one in turns or ()
-        ],
-        sort_keys=True,
+        ]
     )
 
 

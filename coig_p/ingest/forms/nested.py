@@ -8,9 +8,9 @@ from typing import Any
 
 from coig_p.ingest.fields import UNKNOWN, Fields, Shaped, empty
 from coig_p.ingest.prompt import put_query
-from coig_p.ingest.turns import ANSWER_FIELDS, answer_fields
+from coig_p.ingest.turns import answer_fields
 from coig_p.ingest.values import Rejected, shown
-from coig_p.store.conversations import CALLS
+from coig_p.store.conversations import ANSWER_FIELDS, CALLS
 
 _MORE = ("extra", *ANSWER_FIELDS)
 _OF_RESPONSE = ("text", "model", "sample")
