@@ -163,7 +163,10 @@ class ImportReport:
             low, high = fitting_range(self.lowest, self.highest)
             found = f"scores were found from {self.lowest:g} to {self.highest:g}"
             apart = _other_scales(self.spans)
-            if apart:
+            forms = {form for found_in in self.forms.values() for form in found_in}
+            if "kto" in forms and len(forms) > 1:
+                said.append(f"{found}, and labels are 0 and 1: import the rows with labels apart")
+            elif apart:
                 said.append(
                     f"{found}, perhaps on different scales ({apart}): import such judges apart, or bring them to one "
                     f"scale; if it is one, pass --score-range {low:g} {high:g}"

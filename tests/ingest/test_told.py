@@ -276,3 +276,10 @@ def test_judges_on_different_scales_are_not_offered_one_range(tmp_path: Path) ->
     alone = [row | {"score": row["score"] * 10} for row in rows[:2]]
     (said,) = [line for line in failed(tmp_path, *alone).advice() if "scores were found" in line]
     assert "--score-range 0 100 takes them all" in said
+
+
+def test_labels_among_scores_are_offered_no_range_for_both(tmp_path: Path) -> None:
+    rows = [{"query": "问", "text": "甲", "score": 50}, {"prompt": "问", "completion": "乙", "label": True}]
+    (said,) = [line for line in failed(tmp_path, *rows).advice() if "scores were found" in line]
+    assert "import the rows with labels apart" in said
+    assert "--score-range" not in said
