@@ -1,4 +1,4 @@
-"""The commands that look for what is wrong in a store, or leave it out: verify, check, clean, dedup, contamination."""
+"""The commands that look for what is wrong in a store, or leave it out: check, clean, dedup, contamination."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import STDOUT, counted, json_text, one_line, pasted, progress, row_file, row_stream, table
+from coig_p.cli.screen import (
+    STDOUT,
+    counted,
+    json_text,
+    one_line,
+    pasted,
+    progress,
+    row_file,
+    row_stream,
+    say_kept,
+    table,
+)
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
@@ -31,32 +42,6 @@ if TYPE_CHECKING:
 
     from coig_p.store.store import Store
     from coig_p.validation import Report, Rule
-
-
-@command("verify")
-@store_argument()
-@as_json
-def verify(store: Path, json_: bool) -> None:
-    """Compare every file of a STORE with its manifest by size, hash and rows. Exits 1 on a difference.
-
-    \b
-    coigp verify store
-    """
-    from coig_p.store.store import Store
-
-    opened = Store.open(store, check_sizes=False)
-    with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
-        problems = opened.verify(advance)
-    if json_:
-        click.echo(json_text({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
-    else:
-        for problem in problems:
-            click.echo(one_line(problem), err=True)
-        if not problems:
-            files = counted(len(opened.manifest.files), "file is", "files are")
-            click.echo(f"{printable(str(store))}: {files} as the manifest says")
-    if problems:
-        raise SystemExit(1)
 
 
 @command("check")
@@ -147,26 +132,25 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
 
     counts = report.counts
     if json_:
-        found = {
-            id: {"severity": report.rules[id].severity, "findings": number, "examples": examples(report, id)}
-            for id, number in worst_first(report)
-        }
-        result = {"store": str(store), "passed": report.passed, **counts.to_dict(), "rules": found}
-        result |= {"queries": report.queries, "responses": report.responses}
-        click.echo(json_text(result))
+        told = report.to_dict()
+        found = {id: told["rules"][id] | {"examples": examples(report, id)} for id, _ in worst_first(report)}
+        click.echo(json_text({"store": str(store), **told, "rules": found}))
         return
     for id, number in worst_first(report):
         rule = report.rules[id]
-        click.echo(f"{rule.severity} {id} ({number:,}): {rule.why}")
+        click.echo(f"{report.told_severity(id)} {id} ({number:,}): {rule.why}")
         for finding in examples(report, id):
             names = ("domain", "query_id", "model", "judge", "field")
             where = " ".join(str(finding[name]) for name in names if finding[name])
             click.echo(one_line(f"    {where}: {finding['excerpt']}".replace("\n", " ")))
+    for line in report.told_of_rules():
+        click.echo(one_line(line))
     verdict = "passed" if report.passed else "not to be released"
+    off = f", {counted(len(report.not_checked), 'rule')} off" if report.not_checked else ""
     click.echo(
         f"{printable(str(store))}: {verdict}; {counted(counts.error, 'error')}, "
         f"{counted(counts.warning, 'warning')}, {counted(counts.metric, 'metric')} in "
-        f"{counted(report.queries, 'query', 'queries')} and {counted(report.responses, 'response')}"
+        f"{counted(report.queries, 'query', 'queries')} and {counted(report.responses, 'response')}{off}"
     )
     if folder is not None:
         click.echo(f"every finding: {printable(str(folder))}/report.md and findings.parquet")
@@ -215,17 +199,21 @@ def clean(
     after = checked(out, rules, (), num_proc, benchmarks)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
-        click.echo(json_text({"store": str(out), "dropped": dropped, "errors_left": left}))
+        rules = {name: after.to_dict()[name] for name in ("rules_changed", "not_checked")}
+        click.echo(json_text({"store": str(out), "dropped": dropped, "errors_left": left, **rules}))
     else:
         if dropped:
             rows = [[rule, *counts.values()] for rule, counts in dropped.items()]
             click.echo(table(["dropped for", *next(iter(dropped.values()))], rows))
+        for line in after.told_of_rules():
+            click.echo(one_line(line))
         for id, number in left.items():
             click.echo(f"error {id} ({number:,}) remains: {after.rules[id].why}", err=True)
         click.echo(
             f"wrote {printable(str(out))}: {after.queries:,} of {before.queries:,} queries, "
             f"{after.responses:,} of {before.responses:,} responses"
         )
+    say_kept(written.kept, store, out)
     if left:
         raise SystemExit(1)
 
@@ -365,13 +353,17 @@ def _dedup_queries(
     else:
         config = DedupConfig(**options)
         find = partial(find_duplicates, config=config)
+    compared = [Store.open(other) for other in others]
     with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        queries = read_queries(store, advance, [Store.open(other) for other in others])
+        queries = read_queries(store, advance, compared)
     duplicates = find(queries)
     found = summary(duplicates, queries).to_dict()
     if out is not None:
         with progress("Writing", found["queries"], "queries") as advance:
-            written = dedup_store(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+            written = dedup_store(
+                store, out, config, duplicates, against=compared, overwrite=overwrite, advance=advance
+            )
+        say_kept(written.kept, store.path, out)
         found["dropped"] = written.lost.to_dict()
     return found
 
@@ -387,6 +379,7 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     if out is not None:
         with progress("Writing", queries, "queries") as advance:
             written = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+        say_kept(written.kept, store.path, out)
         found["dropped"] = written.lost.to_dict()
     return found
 
@@ -424,9 +417,14 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     help="Write all findings there, .parquet or .jsonl; - is JSON Lines on standard output, and nothing else there.",
 )
 @overwrite_option("FILE where it exists")
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Write into STORE's manifest what it was compared with and what was found, for the card of its release.",
+)
 @as_json
 def contamination(
-    store: Path, names: tuple[str, ...], out: Path | None, overwrite: bool, json_: bool, **options: Any
+    store: Path, names: tuple[str, ...], out: Path | None, overwrite: bool, record: bool, json_: bool, **options: Any
 ) -> None:
     """Look for a benchmark's prompts and answers in a STORE. Exits 1 where there are any.
 
@@ -436,21 +434,26 @@ def contamination(
     coigp contamination store --against crbench.jsonl --profile crbench
     coigp contamination store --against org/benchmark --out found.parquet
     coigp contamination store --against crbench.jsonl --out - | jq .query_id
+    coigp contamination store --against crbench.jsonl --record
     """
-    from coig_p.dedup.contamination import ContaminationConfig, find_contamination, read_benchmarks
+    from coig_p.dedup.contamination import ContaminationConfig, compare
+    from coig_p.store.benchmarks import check_remember, remember
     from coig_p.store.store import Store
 
     config = ContaminationConfig(**options)
     kind = row_file(out, json_, "a file of findings", overwrite) if out is not None else None
     opened = Store.open(store)
-    benchmark = read_benchmarks(names, config)
+    if record:
+        check_remember(opened)
     with progress("Comparing", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
-        findings = find_contamination(opened, benchmark, config, advance)
+        findings, compared = compare(opened, names, config, advance)
+    if record:
+        remember(opened, compared)
     if out is not None:
         with row_stream(out) as stream:
             _write_findings(findings, stream, kind)
     shown = findings.slice(0, 20).to_pylist()
-    looked_for = {"prompts": len(benchmark.prompts), "answers": len(benchmark.answers)}
+    looked_for = {name: sum(getattr(one, name) for one in compared.against) for name in ("prompts", "answers")}
     if out == STDOUT:
         pass
     elif json_:
@@ -463,7 +466,7 @@ def contamination(
             click.echo(f"... and {findings.num_rows - len(shown):,} more: pass --out FILE")
         click.echo(
             f"{printable(str(store))}: {counted(findings.num_rows, 'text holds', 'texts hold')} one of "
-            f"{counted(len(benchmark.prompts), 'prompt')} or {counted(len(benchmark.answers), 'answer')}"
+            f"{counted(looked_for['prompts'], 'prompt')} or {counted(looked_for['answers'], 'answer')}"
         )
     if findings.num_rows:
         raise SystemExit(1)

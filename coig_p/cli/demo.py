@@ -22,7 +22,7 @@ from coig_p.ingest.intake import ImportConfig
 from coig_p.publish.plan import read_release
 from coig_p.publish.rehearsal import rehearse
 from coig_p.publish.release import ReleaseConfig, write_release
-from coig_p.report.card import CARD_TOML
+from coig_p.report.card_toml import CARD_TOML
 from coig_p.schema import DOMAINS
 from coig_p.stats.info import store_info
 from coig_p.store.locate import BUNDLED

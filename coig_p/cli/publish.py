@@ -46,8 +46,12 @@ def main() -> NoReturn:
 @click.option("--init", is_flag=True, help="Write a card.toml to fill in, beside the store's manifest.")
 @overwrite_option("the card.toml that is there")
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the card.")
-@click.option("--version", default="1.0.0", show_default=True, help="Of the release that the card is for.")
-def card(store: Path, init: bool, overwrite: bool, language: str, version: str) -> None:
+@click.option(
+    "--version",
+    metavar="1.0.0",
+    help="Of the release that the card is for. Default: the highest that card.toml tells of, else 1.0.0.",
+)
+def card(store: Path, init: bool, overwrite: bool, language: str, version: str | None) -> None:
     """Print the dataset card that a release of STORE would have, or write the card.toml it needs.
 
     No --json: a card is Markdown with YAML ahead, which programs read as it is.
@@ -56,7 +60,8 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
     coigp card store --init
     coigp card store --language zh
     """
-    from coig_p.report.card import CARD_TOML, LANGUAGES, card_template
+    from coig_p.report.card import LANGUAGES
+    from coig_p.report.card_toml import CARD_TOML, card_template, newest_release
     from coig_p.store.store import Store
 
     opened = Store.open(store)
@@ -73,7 +78,7 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
     from coig_p.publish.plan import check_version
     from coig_p.publish.release import ReleaseConfig, write_release
 
-    check_version(version)
+    version = check_version(version or newest_release(store) or "1.0.0")
     with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
         # Strings cannot show conversations, message lists can: nobody need choose to see the card.
         strings = not any(map(opened.manifest.conversations, opened.manifest.domains))
@@ -141,7 +146,8 @@ def publish(
 ) -> None:
     """Publish a STORE so that readers see the release before or this one, never a part of either.
 
-    The gate comes first: a check without an error, benchmarks where any are named, card.toml filled in.
+    The gate comes first: a check without an error, benchmarks where any are named, card.toml filled in, its changelog
+    too where it has one. What is wrong with the data is said first.
     The release has the store's shards, its pairs, plots and a card in two languages. A folder that is a
     release already is published as it is. Run it again after any failure: it goes on where it was, and
     does nothing where nothing is left.

@@ -7,6 +7,8 @@ count by equality of the comparison form alone.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from coig_p._version import __version__
 from coig_p.core.arrays import Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
@@ -23,11 +26,13 @@ from coig_p.dedup.shingles import shingles
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.readers import data_files, find_inputs, read_rows
 from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.benchmarks import BenchmarkCheck, BenchmarkUsed, Held, added, rows_digest
 from coig_p.store.conversations import contents
 from coig_p.store.locate import download_repository
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.reading import part_of
 from coig_p.store.store import Store
+from coig_p.store.writing import sha256_of
 from coig_p.validation.findings import Report, make_findings, ordered, redacted
 from coig_p.validation.rules import Rule
 
@@ -222,6 +227,46 @@ def find_contamination(
     return ordered([make_findings(RULE, [one["excerpt"] for one in found], columns, of_text=True)])
 
 
+def compare(
+    store: Store,
+    names: Sequence[str | Path],
+    config: ContaminationConfig,
+    advance: Advance = lambda queries: None,
+    domains: Sequence[str] = (),
+) -> tuple[pa.Table, BenchmarkCheck]:
+    """`find_contamination` with the benchmarks of these names, and what a manifest remembers of it."""
+    each = [read_benchmarks([name], config) for name in names]
+    whole = Benchmark([*chain(*(one.prompts for one in each))], [*chain(*(one.answers for one in each))])
+    found = find_contamination(store, whole, config, advance, domains)
+    responses = found.num_rows - found.column("response").null_count
+    check = BenchmarkCheck(
+        against=tuple(
+            BenchmarkUsed(_called(name), _sha256(name), len(one.prompts), len(one.answers))
+            for name, one in zip(names, each, strict=True)
+        ),
+        options=json.loads(json.dumps(asdict(config))),  # as it is once it was read from a manifest
+        left=Held(found.num_rows - responses, responses),
+        tool=f"coig-p {__version__}",
+    )
+    return found, check
+
+
+def _called(name: str | Path) -> str:
+    """A benchmark without the path to it on this machine."""
+    path = Path(name)
+    return (path.name or path.resolve().name) if path.exists() else str(name)
+
+
+def _sha256(name: str | Path) -> str:
+    """What names a benchmark by its content; see BenchmarkUsed."""
+    folder = Path(name) if Path(name).exists() else download_repository(str(name))
+    if folder is not None and (folder / MANIFEST).is_file():
+        return rows_digest(Store.open(folder).manifest)
+    paths = data_files(folder) if folder is not None and folder.is_dir() else find_inputs([name])
+    hashes = sorted(map(sha256_of, paths))
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
 def with_contamination(
     report: Report,
     store: Store,
@@ -231,9 +276,10 @@ def with_contamination(
     domains: Sequence[str] = (),
 ) -> Report:
     """The report of a check with what of these benchmarks is in the store, as errors of a rule of their own."""
-    found = find_contamination(store, read_benchmarks(names, config), config, advance, domains)
-    options = {"against": [Path(name).name for name in names], **asdict(config)}
-    return report.with_findings(replace(RULE, options=options), found)
+    found, check = compare(store, names, config, advance, domains)
+    options = {"against": [one.name for one in check.against], **asdict(config)}
+    report = report.with_findings(replace(RULE, options=options), found)
+    return report if domains else replace(report, compared=added(report.compared, [check]))
 
 
 def _excerpt(share: float, where: str, text: str) -> str:

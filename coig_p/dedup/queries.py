@@ -23,6 +23,7 @@ from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.benchmarks import rows_digest
 from coig_p.store.conversations import as_one_json, canonical, contents, said_beside
 from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
@@ -209,10 +210,14 @@ def dedup_store(
     config: DedupConfig | SemanticConfig,
     duplicates: pa.Table,
     *,
+    against: Sequence[Store] = (),
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
 ) -> Rewritten:
     """Write a store of the survivors, and duplicates.parquet beside its data.
+
+    Args:
+        against: the stores whose queries came after in `read_queries`, for the manifest.
 
     Returns:
         The new store, and how many rows, responses, scores and comparisons went.
@@ -229,7 +234,8 @@ def dedup_store(
         changes |= _merged(store, survivor, gone)
 
     def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
-        return {**asdict(config), "method": config.method, "dropped": dropped[REASON].to_dict()}
+        told = {**asdict(config), "method": config.method, "dropped": dropped[REASON].to_dict()}
+        return told | {"against": _compared_with(store, against)}
 
     return rewrite_store(
         store,
@@ -244,6 +250,17 @@ def dedup_store(
         overwrite=overwrite,
         advance=advance,
     )
+
+
+def _compared_with(store: Store, others: Sequence[Store]) -> list[dict[str, Any]]:
+    """The stores whose queries are near-duplicates of none here, as a manifest has them: those of earlier runs too."""
+    told = [dict(one) for one in (store.manifest.options.get(_STEP) or {}).get("against") or ()]
+    for other in others:
+        queries = sum(file.rows or 0 for file in other.data_files())
+        one = {"name": other.path.resolve().name, "sha256": rows_digest(other.manifest), "queries": queries}
+        if one not in told:
+            told.append(one)
+    return told
 
 
 def _merged(store: Store, survivor: Mapping[str, str], gone: set[str]) -> dict[str, Change]:

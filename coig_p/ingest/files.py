@@ -38,13 +38,13 @@ from coig_p.ingest.forms import SCORE_RANGES, detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.recipes import RECIPES
-from coig_p.ingest.replacing import carry_over, check_replaced
 from coig_p.ingest.row import shaped
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.survey import score_range, survey
 from coig_p.schema import SCORE_GRID, UNITS
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
+from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, describe_file, sha256_of, write_store
 
@@ -153,7 +153,7 @@ def import_files(
                 accounting=report.accounting(),
             ),
         )
-        carry_over(target, root)
+        carry_over(root, target)
         shutil.rmtree(spool_folder)
     return Store.open(target), report
 

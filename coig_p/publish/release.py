@@ -30,12 +30,16 @@ from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
 from coig_p.publish.shards import copy_shards, write_pairs
-from coig_p.report.card import LANGUAGES, CardFacts, Config, read_card_info, render_card
+from coig_p.report.card import LANGUAGES, CardFacts, Config, render_card
+from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
 from coig_p.schema import RAW_SUFFIX, SCHEMA_VERSION, row_schema
+from coig_p.stats.results import Statistics
+from coig_p.store.benchmarks import added, benchmark_checks, with_checks
 from coig_p.store.conversations import transcript
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.places import check_target
+from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.store import Store
 from coig_p.store.writing import describe_file, told_of_rows
 from coig_p.validation import Report, Rule, load_rules
@@ -90,8 +94,9 @@ def write_release(
 
     Raises:
         UsageError: `out` cannot be used, or options that cannot be.
-        DataError: the gate is shut: card.toml is not filled in, a check found an error, a file is not
-            what the manifest says, a benchmark is in it, or no two responses make a pair.
+        DataError: the gate is shut: a check found an error, a file is not what the manifest says, a benchmark is in
+            it, no two responses make a pair, or card.toml is not filled in, which is said after all that is wrong
+            with the data.
     """
     _check_out(store, out, overwrite)
     pairs, shape = None, Shape()
@@ -105,18 +110,12 @@ def write_release(
         shape = find_shape(holds, RowForm.of(config.pairs.format), config.pairs.multi_turn)
         pairs = config.pairs.with_default_threshold(store.manifest.default_threshold)
         check_judges(pairs, store.manifest.judges)
-    info = read_card_info(store.path)
     with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
         counted_as = pairs or PairConfig(threshold=store.manifest.default_threshold)
         observed = observe_store(store, counted_as, config.rules, config.num_proc, advance)
-    report = _pass_gate(store, config, observed.report, bar)
     counted, swept = observed.statistics, observed.sweep
-    if pairs is not None and not counted.total.pairs:
-        raise DataError(
-            f"{store.path}: not released, no two responses make a pair at threshold {pairs.threshold:g} with these "
-            "options. See what others would give: coigp sweep. Then pass coigp-publish a lower --threshold, or "
-            "--no-pairs to publish the observations alone"
-        )
+    report = _compared(store, config, observed.report, bar)
+    info = _pass_gate(store, config, report, pairs, counted)
     _check_out(store, out, overwrite)  # again: all was read since
     with atomic_directory(out) as root:
         files = copy_shards(store, root, bar)
@@ -131,14 +130,17 @@ def write_release(
         _write(root / "statistics.json", counted.to_json())
         _write(root / "sweep.json", swept.to_json())
         _write(root / "findings.json", _findings_json(report))
+        remembered = added(benchmark_checks(store.manifest), report.compared)
         manifest = replace(
-            store.manifest,
+            with_checks(store.manifest, remembered),
             tool=f"coig-p {__version__}",
             release={
                 "version": config.version,
                 "pairs": None if pairs is None else {**asdict(pairs), "judges": pairs.judges and list(pairs.judges)},
                 "findings": {severity: report.count(severity) for severity in ("error", "warning", "metric")},
                 "rules": report.effective_rules(),
+                "rules_changed": [change.to_dict() for change in report.changes],
+                "not_checked": list(report.not_checked),
             },
         )
         facts = CardFacts(
@@ -147,6 +149,7 @@ def write_release(
             statistics=counted,
             sweep=swept,
             findings={(id, rule.severity): report.by_rule()[id] for id, rule in report.rules.items()},
+            rule_changes=report.changes,
             configs=_configs(files, memory),
             example=None if pairs is None else _example(root, files, report),
             plots=plots,
@@ -165,37 +168,59 @@ def write_release(
                 files.append(describe_file(root, name, _role(name)))
         with atomic_file(root / MANIFEST) as stream:
             stream.write(replace(manifest, files=tuple(files)).to_json().encode())
+        carry_over(root, store.path)
     return Store.open(out)
 
 
-def _pass_gate(store: Store, config: ReleaseConfig, report: Report, bar: Bar = no_bar) -> Report:
-    """What the checks found, none of it an error.
+def _compared(store: Store, config: ReleaseConfig, report: Report, bar: Bar) -> Report:
+    """What the checks found, and what of the benchmarks is in the store."""
+    if not config.against:
+        return report
+    from coig_p.dedup.contamination import ContaminationConfig, with_contamination
+
+    with bar("Comparing", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
+        return with_contamination(report, store, config.against, ContaminationConfig(), advance)
+
+
+def _pass_gate(
+    store: Store, config: ReleaseConfig, report: Report, pairs: PairConfig | None, counted: Statistics
+) -> CardInfo:
+    """What card.toml says of a store in which nothing is wrong.
 
     Raises:
-        DataError: there is an error; says which, and what to do.
+        DataError: all that keeps the store from being released, the data's errors first, and what to do.
     """
-    if config.against:
-        from coig_p.dedup.contamination import ContaminationConfig, with_contamination
-
-        queries = sum(file.rows or 0 for file in store.data_files())
-        with bar("Comparing", queries, "queries") as advance:
-            report = with_contamination(report, store, config.against, ContaminationConfig(), advance)
+    problems = []
+    place = shlex.quote(str(store.path))
     if not report.passed:
         wrong = {id: n for id, n in report.by_rule().items() if n and report.rules[id].severity == "error"}
         named = ", ".join(f"{id} ({number:,})" for id, number in wrong.items())
-        place = shlex.quote(str(store.path))
         against = "".join(f" --against {shlex.quote(str(name))}" for name in config.against)
-        raise DataError(
-            f"{store.path}: not released, its check found errors: {named}. See each: coigp check {place}{against} "
-            f"--report DIR. Drop what they name: coigp clean {place}{against} --out STORE2"
+        same = ", both with the same --rules" if report.changes else ""
+        problems.append(
+            f"its check found errors: {named}. See each: coigp check {place}{against} --report DIR. "
+            f"Drop what they name: coigp clean {place}{against} --out STORE2{same}"
         )
-    return report
+    if pairs is not None and not counted.total.pairs:
+        problems.append(
+            f"no two responses make a pair at threshold {pairs.threshold:g} with these options. See what others would "
+            "give: coigp sweep. Then pass coigp-publish a lower --threshold, or --no-pairs to publish the observations "
+            "alone"
+        )
+    try:
+        info = read_card_info(store.path, config.version)
+    except DataError as error:
+        problems.append(str(error))
+    if problems:
+        raise DataError(f"{store.path}: not released, " + ".\n".join(problems))
+    return info
 
 
 def _check_out(store: Store, out: Path, overwrite: bool) -> None:
     check_target(out, overwrite)
     if out.resolve() == store.path.resolve():
         raise UsageError(f"{out} is the store itself: choose another place")
+    check_replaced(out)
 
 
 def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Config]:
@@ -285,9 +310,7 @@ def _findings_json(report: Report) -> str:
     )
     return _as_json(
         {
-            "rules": {
-                id: {"severity": rule.severity, "findings": report.by_rule()[id]} for id, rule in report.rules.items()
-            },
+            **report.to_dict(),
             "by_rule_model_domain": [
                 {"rule": rule, "model": model, "domain": domain, "findings": number}
                 for (rule, model, domain), number in counted

@@ -9,80 +9,30 @@ Numbers come from the data alone. Whatever a query, a response, a model or a jud
 
 from __future__ import annotations
 
-import re
-import shlex
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from datetime import date
-from difflib import get_close_matches
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from coig_p.core.markdown import block, cell, table
-from coig_p.errors import DataError, UnknownNameError
-from coig_p.report.licences import HUB_LICENCES
+from coig_p.errors import UnknownNameError
+from coig_p.report.card_toml import CardInfo
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMAS, RAW_SUFFIX
 from coig_p.stats.results import Statistics, described
 from coig_p.stats.sweep import Sweep
+from coig_p.store.benchmarks import benchmark_checks
 from coig_p.store.manifest import Manifest
+from coig_p.validation.rules import RuleChange
 
-CARD_TOML = "card.toml"
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
-REQUIRED = ("pretty_name", "license", "authors", "citation", "intended_use", "sources")
 _PLACE = "PATH/OR/REPO"
-_URL = re.compile(r"https?://[^\s()<>]+")
 _PRIVACY = ("mobile", "id-card", "bank-card", "email", "ip-address")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SIZES += ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))  # type: ignore[assignment]
-
-
-@dataclass(frozen=True)
-class CardInfo:
-    """What card.toml says; `coigp card --init` writes one that explains every field.
-
-    Attributes:
-        sources: where queries and responses came from, each with name and license and, where there
-            is one, url.
-        releases: what changed, each with version and changes and, where known, date.
-        errata: what is known to be wrong, each with text and, where known, date.
-        chinese: the same fields for README.zh.md, where they differ.
-    """
-
-    pretty_name: str
-    license: str
-    authors: Sequence[str]
-    citation: str
-    intended_use: str
-    sources: Sequence[Mapping[str, str]]
-    description: str = ""
-    rationale: str = ""
-    evaluation: str = ""
-    social_impact: str = ""
-    plans: str = ""
-    out_of_scope: str = ""
-    annotation: str = ""
-    personal_information: str = ""
-    limitations: str = ""
-    homepage: str = ""
-    contact: str = ""
-    license_name: str = ""
-    license_link: str = ""
-    annotations_creators: Sequence[str] = ("machine-generated",)
-    tags: Sequence[str] = ()
-    releases: Sequence[Mapping[str, str]] = ()
-    errata: Sequence[Mapping[str, str]] = ()
-    chinese: Mapping[str, Any] = field(default_factory=dict)
-
-    def in_language(self, language: str) -> Mapping[str, Any]:
-        """Every field, with what [chinese] says in the place of others for "zh"."""
-        own = {one.name: getattr(self, one.name) for one in fields(self)}
-        return own | (dict(self.chinese) if language == "zh" else {})
 
 
 @dataclass(frozen=True)
@@ -111,6 +61,7 @@ class CardFacts:
 
     Attributes:
         findings: how many there are by rule and severity.
+        rule_changes: in what the rules that ran are not the usual ones.
         example: one pair, as a row of PAIR_SCHEMAS["dpo"]; None where there is none.
         pair_columns: of the release's pairs.
         plots: names of plots in the release, without "plots/" and ".svg".
@@ -128,150 +79,7 @@ class CardFacts:
     version: str
     repo: str
     pair_columns: pa.Schema = PAIR_SCHEMAS["dpo"]
-
-
-def read_card_info(store: Path) -> CardInfo:
-    """Read a store's card.toml.
-
-    Raises:
-        DataError: it is missing, not TOML, or a field is missing, empty, unknown or of another kind;
-            all of them are named at once.
-    """
-    path = store / CARD_TOML
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing: write one to fill in with: coigp card {shlex.quote(str(store))} --init"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not TOML: {error}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    given = _hoisted(given)
-    problems = [f"{name} is not filled in" for name in REQUIRED if _is_blank(given.get(name))]
-    values = _fields(given, "", problems)
-    values["chinese"] = _fields(values.get("chinese", {}), "chinese.", problems)
-    if problems:
-        raise DataError(f"{path}: {'; '.join(problems)}")
-    return CardInfo(**values)
-
-
-def _hoisted(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields, with those that stand below a [[...]], where TOML takes them for its own, among the card's.
-
-    The template had them there, to be used by removing a "#". What is also above, or a field of both, stays.
-    """
-    fields_of: dict[str, Any] = dict(given)
-    for name in _TABLES:
-        rows = given.get(name)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            continue
-        fields_of[name] = kept = []
-        for row in rows:
-            stray = [part for part in row if part in _KNOWN and part not in (*_TABLES[name], *_MORE[name], *fields_of)]
-            fields_of |= {part: row[part] for part in stray}
-            kept.append({part: value for part, value in row.items() if part not in stray})
-    return fields_of
-
-
-def _fields(given: Mapping[str, Any], within: str, problems: list[str]) -> dict[str, Any]:
-    """The fields that are filled in, each of its kind; what is wrong with the others is added to `problems`."""
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in _KNOWN or (within and name == "chinese"):
-            problems.append(f"{within}{name} is not a field of a card (fields: {', '.join(sorted(_KNOWN))})")
-        elif not _is_blank(value):
-            problem = _problem(name, value)
-            if problem:
-                problems.append(f"{within}{name} {problem}")
-            else:
-                values[name] = _plain(name, value)
-    return values
-
-
-def _is_blank(value: Any) -> bool:
-    if isinstance(value, str):
-        return not value.strip()
-    if isinstance(value, Mapping):
-        return all(map(_is_blank, value.values()))
-    return value is None or (isinstance(value, list) and all(map(_is_blank, value)))
-
-
-_KNOWN = {one.name for one in fields(CardInfo)}
-_LISTS = ("authors", "annotations_creators", "tags")
-# In YAML, a link or a heading, where a line break would end it.
-_LINES = ("pretty_name", "license", "license_name", "license_link", "homepage", *_LISTS)
-_URLS = ("homepage", "license_link", "url")
-_TABLES = {"sources": ("name", "license"), "releases": ("version", "changes"), "errata": ("text",)}
-_MORE = {"sources": ("url",), "releases": ("date",), "errata": ("date",)}
-
-
-def _problem(name: str, value: Any) -> str | None:
-    """Why a value cannot be this field's, or None where it can."""
-    if name == "chinese":
-        return None if isinstance(value, dict) else "must be a table: [chinese]"
-    if name in _TABLES:
-        return _problem_of_tables(name, value)
-    texts = [value] if isinstance(value, str) else value
-    if name in _LISTS:
-        if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
-            return "must be a list of strings"
-        if any(map(_is_blank, texts)):
-            return "has an empty string among others"
-    elif not isinstance(value, str):
-        return "must be a string"
-    if name in _LINES and any(len(one.splitlines()) > 1 for one in texts):
-        return "must be one line" if name not in _LISTS else "must be a list of one line each"
-    if name == "license" and value.lower() not in HUB_LICENCES:
-        close = get_close_matches(value.lower(), HUB_LICENCES, n=1)
-        hint = f", for instance {close[0]!r}" if close else ""
-        other = 'or "other", best with license_name and license_link'
-        return f"{value!r} is not an identifier that the Hub knows{hint}; {other}"
-    return _problem_of_url(value) if name in _URLS else None
-
-
-def _problem_of_tables(name: str, value: Any) -> str | None:
-    known = (*_TABLES[name], *_MORE[name])
-    for at, one in enumerate(value if isinstance(value, list) else [value]):
-        if isinstance(one, dict):
-            lacking = [part for part in _TABLES[name] if _is_blank(one.get(part))]
-            if lacking:
-                return f"[{at}] has no {' and no '.join(lacking)}"
-            strange = [part for part in one if part not in known]
-            if strange:
-                return f"[{at}] has {', '.join(strange)}, which is none of {', '.join(known)}"
-            # A date that TOML has as one is written as people write it.
-            other = [part for part in one if not isinstance(one[part], str | date)]
-            if other:
-                return f"[{at}] {other[0]} must be a string"
-            problem = _problem_of_url(str(one["url"])) if not _is_blank(one.get("url")) else None
-            if problem:
-                return f"[{at}] url {problem}"
-        elif not isinstance(one, str) or name != "sources":
-            return f"must be a list of tables: [[{name}]]"
-    return None
-
-
-def _problem_of_url(value: str) -> str | None:
-    return None if _URL.fullmatch(value) else f"{value!r} is no link: write it as https://..."
-
-
-def _plain(name: str, value: Any) -> Any:
-    if name == "license":
-        return value.lower()  # as the Hub writes it
-    if name in _LISTS:
-        return (value,) if isinstance(value, str) else tuple(value)
-    if name in _TABLES:
-        rows = value if isinstance(value, list) else [value]
-        given = [row if isinstance(row, dict) else {"name": row} for row in rows]
-        return tuple({key: str(row.get(key, "")) for key in (*_TABLES[name], *_MORE[name])} for row in given)
-    return value
-
-
-def card_template() -> str:
-    """A card.toml to fill in."""
-    return (files("coig_p") / "card_templates" / CARD_TOML).read_text(encoding="utf-8")
+    rule_changes: Sequence[RuleChange] = ()
 
 
 def render_card(facts: CardFacts, language: str = "en") -> str:
@@ -408,6 +216,10 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
             key=lambda row: (("error", "warning", "metric").index(row[1]), -row[2], row[0]),
         ),
         "rules": len(facts.findings),
+        "rule_changes": facts.rule_changes,
+        "not_checked": [change.rule for change in facts.rule_changes if change.is_off],
+        "usually": {change.rule: change.default for change in facts.rule_changes if change.what == "severity"},
+        "privacy_off": [rule for rule in _PRIVACY if rule not in found],
         "privacy": {rule: found[rule] for rule in _PRIVACY if rule in found},
         "largest": largest[0] if largest and pairs else None,
         "largest_share": largest[1].pairs / pairs if largest and pairs else None,
@@ -449,7 +261,7 @@ def _steps(manifest: Manifest) -> Mapping[str, Any]:
         "dedup": options.get("dedup"),
         "dedup_responses": options.get("dedup_responses"),
         "clean": options.get("clean"),
-        "against": manifest.release.get("rules", {}).get("contamination"),
+        "benchmarks": benchmark_checks(manifest),
     }
 
 

@@ -25,6 +25,8 @@ _TEXT = "a string"
 _COUNT = "a whole number of 0 or more"
 _NUMBER = "a number"
 _LOST = {"rows": _COUNT, "responses": _COUNT, "scores": _COUNT}
+_HELD = {"queries": _COUNT, "responses": _COUNT}
+_BENCHMARK = {"name": _TEXT, "sha256": _TEXT, "prompts": _COUNT, "answers": _COUNT}
 # What the parts of a manifest look like that others read without asking again. A name with "?" may be left out or
 # null, and "*" is every name there is.
 _SHAPES: Mapping[str, Any] = {
@@ -32,11 +34,20 @@ _SHAPES: Mapping[str, Any] = {
     "models": {_EACH: _COUNT},
     "judges": {_EACH: _COUNT},
     "options": {
-        "dedup?": {"method": _TEXT, "threshold": _NUMBER, "dropped": _LOST},
+        "dedup?": {
+            "method": _TEXT,
+            "threshold": _NUMBER,
+            "dropped": _LOST,
+            "against?": [{"name": _TEXT, "sha256": _TEXT, "queries": _COUNT}],
+        },
         "dedup_responses?": {"dropped": {_EACH: _LOST}, "rules": {_EACH: {"threshold": _NUMBER}}},
         "clean?": {"dropped": {_EACH: _LOST}},
+        "contamination?": {
+            "rows": _TEXT,
+            "checks": [{"against": [_BENCHMARK], "options": {}, "left": _HELD, "dropped": _HELD, "tool": _TEXT}],
+        },
     },
-    "release": {"version?": _TEXT, "rules?": {"contamination?": {"against": [_TEXT]}}},
+    "release": {"version?": _TEXT},
     "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT}],
 }
 

@@ -8,7 +8,7 @@ counted before, from the query_ids alone, since shards are equal in rows.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import RAW_SCHEMA, UNITS
+from coig_p.store.benchmarks import BenchmarkCheck, added, benchmark_checks, with_checks
 from coig_p.store.places import check_target
 from coig_p.store.reading import part_of
+from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import Part, describe_file, write_store
 
@@ -71,8 +73,8 @@ class Change:
         responses: by their places, those that go. Their scores and comparisons go with them.
         scores: by place of the response and place among its scores, those that go.
         comparisons: by their places, those that go.
-        taken_in: queries whose responses are appended, with the comparisons among them. A model that has
-            answered already, with the same sample number, keeps its answer.
+        taken_in: queries of the same store whose responses are appended, with the comparisons among them. A model
+            that has answered already, with the same sample number, keeps its answer.
     """
 
     row: str | None = None
@@ -90,10 +92,12 @@ class Rewritten:
     Attributes:
         store: the new store.
         dropped: by reason, what went this time.
+        kept: files such as card.toml that stood in the new store's place and stay, though the old store has others.
     """
 
     store: Store
     dropped: Mapping[str, Loss]
+    kept: tuple[str, ...] = ()
 
     @property
     def lost(self) -> Loss:
@@ -118,10 +122,11 @@ def rewrite_store(
     reasons: Collection[str] = (),
     earlier: Mapping[str, Loss] | None = None,
     beside: Mapping[str, pa.Table] | None = None,
+    checks: Sequence[BenchmarkCheck] = (),
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
 ) -> Rewritten:
-    """Write a store of what is left of another.
+    """Write a store of what is left of another. Its owner's card.toml comes along, unless `out` has one.
 
     Args:
         becomes: called with domain and query_id of each row; None leaves it as it is.
@@ -130,6 +135,8 @@ def rewrite_store(
         reasons: those that are told even where nothing went for them.
         earlier: what went in earlier runs of this step, by reason.
         beside: tables written to the new store under their names.
+        checks: benchmarks that `store` was compared with, once what is dropped is gone. What its manifest remembers of
+            others is remembered in the new one, since no row is there that was not compared.
         advance: called with the number of queries read since the last call.
 
     Raises:
@@ -160,8 +167,10 @@ def rewrite_store(
             extra.append(describe_file(root, name, Path(name).stem, rows=table.num_rows))
         tool = f"coig-p {__version__}"
         manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options)
-        write_store(root, parts(), manifest)
-    return Rewritten(Store.open(out), _added_up(counted, reasons, {}))
+        remembered = added(benchmark_checks(store.manifest), checks)
+        write_store(root, parts(), manifest, lambda written: with_checks(written, remembered))
+        kept = carry_over(root, out, store.path)
+    return Rewritten(Store.open(out), _added_up(counted, reasons, {}), kept)
 
 
 def check_rewrite(store: Store, out: Path, overwrite: bool) -> None:
@@ -169,6 +178,7 @@ def check_rewrite(store: Store, out: Path, overwrite: bool) -> None:
     check_target(out, overwrite)
     if out.resolve() == store.path.resolve():
         raise UsageError(f"{out} is the store itself: choose another place")
+    check_replaced(out)
 
 
 def dropped_before(store: Store, step: str) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -43,13 +43,19 @@ class Part:
     batches: Iterable[pa.RecordBatch]
 
 
-def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manifest:
+def write_store(
+    root: Path,
+    parts: Iterable[Part],
+    manifest: Manifest,
+    finish: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+) -> Manifest:
     """Write a store's shards, README and, last, its manifest into an empty directory.
 
     Args:
         root: a temporary directory (see `coig_p.core.atomic`); files already in it with a role are
             listed in `manifest.files`.
         manifest: what is known before writing; domains, files and counts are filled in here.
+        finish: called with the manifest once all files are known, for what goes by them; what it gives is written.
 
     Returns:
         The manifest as it was written, last.
@@ -70,7 +76,7 @@ def write_store(root: Path, parts: Iterable[Part], manifest: Manifest) -> Manife
     )
     readme = root / "README.md"
     readme.write_text(store_readme(manifest), encoding="utf-8", newline="\n")
-    manifest = replace(manifest, files=(*manifest.files, describe_file(root, "README.md", "readme")))
+    manifest = finish(replace(manifest, files=(*manifest.files, describe_file(root, "README.md", "readme"))))
     with atomic_file(root / MANIFEST) as stream:
         stream.write(manifest.to_json().encode())
     return manifest

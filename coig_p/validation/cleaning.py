@@ -31,7 +31,8 @@ def clean_store(
     """Write a store without the units that errors, and the rules in `more`, name.
 
     A finding about a query drops its row, one about a response that response, one about a score that
-    score. What refers to a dropped response goes with it. What was done is in the new manifest's options.
+    score. What refers to a dropped response goes with it. What was done is in the new manifest's options, and with
+    it benchmarks that the report says the store was compared with.
 
     Args:
         report: of a check of this store.
@@ -62,6 +63,7 @@ def clean_store(
         reasons=set(_rules_in(condemned)),
         # The manifest tells of all that went since the import, not of the last cleaning alone.
         earlier={rule: Loss.from_dict(told) for rule, told in dropped_before(store, _STEP).items()},
+        checks=[check.without_what_it_found() for check in report.compared],
         overwrite=overwrite,
         advance=advance,
     )

@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
+from coig_p.store.benchmarks import BenchmarkCheck
 from coig_p.validation.checks.rows import BatchView, Spot
 from coig_p.validation.checks.texts import KINDS, Hits, Texts
 from coig_p.validation.checks.totals import Remark
-from coig_p.validation.rules import SEVERITIES, Rule
+from coig_p.validation.rules import RULES, SEVERITIES, Rule, RuleChange, rule_changes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,12 +73,14 @@ class Report:
         findings: a table of FINDINGS, worst first.
         rules: those that ran, with severity and options as they were in force.
         queries, responses: how many were looked at.
+        compared: with which benchmarks the whole store was compared; what they found is among the findings.
     """
 
     findings: pa.Table
     rules: Mapping[str, Rule]
     queries: int
     responses: int
+    compared: tuple[BenchmarkCheck, ...] = ()
 
     def __repr__(self) -> str:
         return f"Report({self.summary()})"
@@ -85,10 +88,37 @@ class Report:
     def summary(self) -> str:
         """One short line: the verdict, findings by severity, and how much was looked at."""
         counts, verdict = self.counts, "passed" if self.passed else "not to be released"
+        off, changed = len(self.not_checked), len({change.rule for change in self.changes if not change.is_off})
+        rules = [f"rules {how}: {number}" for how, number in (("off", off), ("changed", changed)) if number]
         return (
             f"{verdict}: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
-            f"in {self.queries:,} queries and {self.responses:,} responses"
+            f"in {self.queries:,} queries and {self.responses:,} responses{''.join(f'; {one}' for one in rules)}"
         )
+
+    @property
+    def changes(self) -> tuple[RuleChange, ...]:
+        """In what the rules that ran are not those of RULES: severities, options, and rules that are off."""
+        return rule_changes(self.rules)
+
+    @property
+    def not_checked(self) -> tuple[str, ...]:
+        """Rules that are off: nobody knows what they would find."""
+        return tuple(change.rule for change in self.changes if change.is_off)
+
+    def told_severity(self, rule: str) -> str:
+        """The severity of a rule that ran, and what it is by default where that is another."""
+        own = self.rules[rule].severity
+        usual = RULES[rule].severity if rule in RULES else own
+        return own if own == usual else f"{own} ({usual} by default)"
+
+    def told_of_rules(self) -> list[str]:
+        """A line for each way in which the rules were not the usual ones, for a terminal once it is made harmless."""
+        return [
+            f"not checked: {change.rule}, which is off; {change.default} by default"
+            if change.is_off
+            else f"changed: {change}"
+            for change in self.changes
+        ]
 
     @property
     def counts(self) -> Counts:
@@ -125,6 +155,9 @@ class Report:
             "rules": {
                 id: {"severity": self.rules[id].severity, "findings": number} for id, number in self.by_rule().items()
             },
+            "rules_changed": [change.to_dict() for change in self.changes],
+            "not_checked": list(self.not_checked),
+            "compared": list(map(asdict, self.compared)),
             "queries": self.queries,
             "responses": self.responses,
         }

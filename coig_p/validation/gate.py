@@ -125,8 +125,8 @@ class Checked:
             for batch in shard_batches(root, file, None, part_of(RAW_SCHEMA, "query_id"))
         )
         remarks = [from_remarks(rule, CHECKS[rule.id](self.totals, **rule.options)) for rule in self._over("totals")]
-        looked_at = [sum(self.totals.of(kind).values()) for kind in ("rows", "responses")]
-        return Report(ordered([*self.tables, *remarks]), self.rules, *looked_at)
+        queries, responses = (sum(self.totals.of(kind).values()) for kind in ("rows", "responses"))
+        return Report(ordered([*self.tables, *remarks]), self.rules, queries, responses)
 
     def _over(self, over: str) -> list[Rule]:
         return [rule for rule in self.rules.values() if rule.over == over]

@@ -48,12 +48,14 @@ def as_markdown(report: Report) -> str:
     """The report as text: verdict, rules with examples, counts by rule, model and domain."""
     counts = report.counts
     verdict = "passed" if report.passed else "not to be released"
+    changed = table(["rule", "what", "is", "by default"], [[one.rule, one.what, *one.words] for one in report.changes])
     lines = [
         "# Check of a store",
         "",
         f"**{verdict}**: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
         f"in {report.queries:,} queries and {report.responses:,} responses.",
         "",
+        *((f"Not checked, since a rule is off: {', '.join(report.not_checked)}.", "") if report.not_checked else ()),
         "![Findings by rule](rules.svg)",
         "",
         "![Errors and warnings by model](models.svg)",
@@ -62,9 +64,14 @@ def as_markdown(report: Report) -> str:
         "",
         *table(
             ["rule", "severity", "findings", "what it is"],
-            [[id, report.rules[id].severity, f"{n:,}", report.rules[id].why] for id, n in worst_first(report)],
+            [[id, report.told_severity(id), f"{n:,}", report.rules[id].why] for id, n in worst_first(report)],
         ),
         "",
+        *(
+            ("## Rules that were changed", "", *table(["rule", "what", "is", "by default"], changed), "")
+            if changed
+            else ()
+        ),
         "## Examples",
         "",
     ]

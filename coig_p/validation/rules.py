@@ -14,8 +14,8 @@ Its options and their defaults are what a rules file may change:
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from coig_p.errors import UnknownNameError, UsageError
 SEVERITIES = ("error", "warning", "metric")
 SCOPES = ("query", "response", "tools", "score", "row", "pair", "store")
 OFF = "off"
+_SHOWN = 8  # words of a list that a short line names
 _BOUNDS = {"share": (0, 1), "most": (0, 1)}  # what an option may be: shares of a text, of pairs or of a store
 _OTHER_BOUNDS = (0, 10**9)  # counts, and points on the judges' scale
 
@@ -148,6 +149,66 @@ RULES: Mapping[str, Rule] = {
     )
 }
 """Every rule by its id, in the order in which they are listed; what finds each is in `coig_p.validation.checks`."""
+
+
+@dataclass(frozen=True)
+class RuleChange:
+    """One way in which rules are not as they are by default.
+
+    Attributes:
+        rule: its id.
+        what: "severity", or the name of an option.
+        value: what it is; the severity of a rule that does not run is off.
+        default: what it is by default.
+    """
+
+    rule: str
+    what: str
+    value: Any
+    default: Any
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the rule does not run, so that nobody knows what it would find."""
+        return self.what == "severity" and self.value == OFF
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """The value and the default for people; of a list what is not in it any more, and what is in it besides."""
+        if not isinstance(self.default, tuple):
+            return str(self.value), str(self.default)
+        gone = [f"-{word}" for word in self.default if word not in self.value]
+        more = [f"+{word}" for word in self.value if word not in self.default]
+        return _some(gone + more), _some(self.default)
+
+    def __str__(self) -> str:
+        value, default = self.words
+        return f"{self.rule}: {self.what} {value}, by default {default}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+
+def _some(words: Sequence[str]) -> str:
+    more = f", … ({len(words):,})" if len(words) > _SHOWN else ""
+    return ", ".join(words[:_SHOWN]) + more or "–"
+
+
+def rule_changes(rules: Mapping[str, Rule]) -> tuple[RuleChange, ...]:
+    """In what these rules, the only ones that run, are not those of RULES; in their order. Others are no change."""
+    changes = []
+    for id, default in RULES.items():
+        rule = rules.get(id)
+        severity = OFF if rule is None else rule.severity
+        if severity != default.severity:
+            changes.append(RuleChange(id, "severity", severity, default.severity))
+        for name, value in {} if rule is None else rule.options.items():
+            usual = default.options.get(name)
+            same = set(value) == set(usual) if isinstance(usual, tuple) else value == usual
+            if not same:
+                changes.append(RuleChange(id, name, value, usual))
+    return tuple(changes)
 
 
 def load_rules(path: Path | None = None) -> dict[str, Rule]:

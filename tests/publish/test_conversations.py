@@ -16,7 +16,7 @@ from running import run_publish
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.publish.release import ReleaseConfig, write_release
-from coig_p.report.card import CARD_TOML
+from coig_p.report.card_toml import CARD_TOML
 from coig_p.schema import PAIR_SCHEMAS, row_schema
 from coig_p.store.conversations import transcript
 from coig_p.store.store import Store

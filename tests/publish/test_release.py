@@ -32,7 +32,7 @@ from coig_p.pairs.config import PairConfig
 from coig_p.publish import shards
 from coig_p.publish.plan import read_release
 from coig_p.publish.release import ReleaseConfig, write_release
-from coig_p.report.card import CARD_TOML, card_template, read_card_info
+from coig_p.report.card_toml import CARD_TOML, card_template, read_card_info
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.locate import BUNDLED
 from coig_p.store.manifest import Manifest
@@ -297,7 +297,8 @@ def test_two_runs_give_the_same_bytes(released: Store, tmp_path: Path) -> None:
     assert files == sorted(path.relative_to(two.path) for path in two.path.rglob("*") if path.is_file())
     for path in files:
         assert (one.path / path).read_bytes() == (two.path / path).read_bytes(), path
-    assert {str(path) for path in files} == {file.path for file in one.manifest.files} | {"manifest.json"}
+    beside = {"manifest.json", CARD_TOML}
+    assert {str(path) for path in files} == {file.path for file in one.manifest.files} | beside
 
 
 def test_other_pairs_and_none(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from coig_p.publish.hub import publish
 from coig_p.publish.local_hub import LocalHub
 from coig_p.publish.plan import read_release
 from coig_p.publish.release import ReleaseConfig, older_schema_note, write_release
-from coig_p.report.card import CARD_TOML
+from coig_p.report.card_toml import CARD_TOML
 from coig_p.schema import RAW_SCHEMAS
 from coig_p.stats.counts import statistics
 from coig_p.stats.info import store_info

@@ -16,7 +16,7 @@ from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
 from coig_p.export.write import check_export
 from coig_p.publish.release import ReleaseConfig, write_release
-from coig_p.report.card import CARD_TOML
+from coig_p.report.card_toml import CARD_TOML
 from coig_p.store.locate import BUNDLED, locate
 from coig_p.store.places import check_file, check_folder, check_target
 from coig_p.store.rewrite import rewrite_store

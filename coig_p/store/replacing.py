@@ -1,4 +1,4 @@
-"""A store in the place of another: nothing that is not made anew goes with the old one."""
+"""A store in the place of another, or made of another: what is its owner's stays, and nothing else goes unseen."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from coig_p.errors import StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.store import MAY_STAND_BESIDE
 
+_OWN = sorted(MAY_STAND_BESIDE - {MANIFEST})
 _SHOWN = 3
 
 
-def check_replaced(target: Path, inputs: Sequence[Path]) -> None:
+def check_replaced(target: Path, inputs: Sequence[Path] = ()) -> None:
     """Raise UsageError where the store at `target`, if there is one, cannot be replaced without a loss.
 
     Args:
@@ -37,8 +38,17 @@ def check_replaced(target: Path, inputs: Sequence[Path]) -> None:
         raise UsageError(f"{target} holds more than a store ({named}), which would go with it: move it elsewhere first")
 
 
-def carry_over(target: Path, root: Path) -> None:
-    """Copy to `root` what the store at `target` has of its owner's, such as card.toml."""
-    for name in sorted(MAY_STAND_BESIDE - {MANIFEST}):
-        if (target / name).is_file():
-            shutil.copyfile(target / name, root / name)
+def carry_over(root: Path, *sources: Path) -> tuple[str, ...]:
+    """Copy to `root` what stores have of their owners', such as card.toml; the first source that has a file gives it.
+
+    Returns:
+        The names of files of which a later source has another.
+    """
+    others = []
+    for name in _OWN:
+        found = [source / name for source in sources if (source / name).is_file()]
+        if found:
+            shutil.copyfile(found[0], root / name)
+            if any(other.read_bytes() != found[0].read_bytes() for other in found[1:]):
+                others.append(name)
+    return tuple(others)
