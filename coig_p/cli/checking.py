@@ -117,14 +117,17 @@ def checked(
     return report
 
 
-def _print_rules(rules: dict[str, Rule], json_: bool) -> None:
+def _print_rules(on: dict[str, Rule], json_: bool) -> None:
+    from coig_p.validation.rules import with_off
+
+    rules = with_off(on)
     if json_:
         listed = {id: {**rule.effective(), "scope": list(rule.scope), "why": rule.why} for id, rule in rules.items()}
         click.echo(json_text(listed))
         return
     for id, rule in rules.items():
         options = "".join(f"; {name} = {value}" for name, value in rule.options.items())
-        click.echo(f"{rule.severity:8} {id:24} {'+'.join(rule.scope):20} {rule.why}{options}")
+        click.echo(one_line(f"{rule.severity:8} {id:24} {'+'.join(rule.scope):20} {rule.why}{options}"))
 
 
 def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, same_options: str) -> None:
@@ -146,11 +149,11 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
     for line in report.told_of_rules():
         click.echo(one_line(line))
     verdict = "passed" if report.passed else "not to be released"
-    off = f", {counted(len(report.not_checked), 'rule')} off" if report.not_checked else ""
     click.echo(
         f"{printable(str(store))}: {verdict}; {counted(counts.error, 'error')}, "
         f"{counted(counts.warning, 'warning')}, {counted(counts.metric, 'metric')} in "
-        f"{counted(report.queries, 'query', 'queries')} and {counted(report.responses, 'response')}{off}"
+        f"{counted(report.queries, 'query', 'queries')} and {counted(report.responses, 'response')}"
+        f"{report.told_of_changes()}"
     )
     if folder is not None:
         click.echo(f"every finding: {printable(str(folder))}/report.md and findings.parquet")

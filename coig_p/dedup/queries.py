@@ -235,7 +235,8 @@ def dedup_store(
 
     def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
         told = {**asdict(config), "method": config.method, "dropped": dropped[REASON].to_dict()}
-        return told | {"against": _compared_with(store, against)}
+        others = _compared_with(store, against)
+        return told | ({"against": others} if others else {})
 
     return rewrite_store(
         store,

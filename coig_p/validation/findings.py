@@ -88,12 +88,15 @@ class Report:
     def summary(self) -> str:
         """One short line: the verdict, findings by severity, and how much was looked at."""
         counts, verdict = self.counts, "passed" if self.passed else "not to be released"
-        off, changed = len(self.not_checked), len({change.rule for change in self.changes if not change.is_off})
-        rules = [f"rules {how}: {number}" for how, number in (("off", off), ("changed", changed)) if number]
         return (
             f"{verdict}: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
-            f"in {self.queries:,} queries and {self.responses:,} responses{''.join(f'; {one}' for one in rules)}"
+            f"in {self.queries:,} queries and {self.responses:,} responses{self.told_of_changes()}"
         )
+
+    def told_of_changes(self) -> str:
+        """How many rules are off and how many were changed, to be said behind the numbers; nothing where none is."""
+        off, changed = len(self.not_checked), len({change.rule for change in self.changes if not change.is_off})
+        return "".join(f"; rules {how}: {number}" for how, number in (("off", off), ("changed", changed)) if number)
 
     @property
     def changes(self) -> tuple[RuleChange, ...]:

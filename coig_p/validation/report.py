@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p.core.atomic import atomic_directory
-from coig_p.core.markdown import table
+from coig_p.core.markdown import cell, table
 from coig_p.core.svg import bars
 from coig_p.store.places import check_folder
 from coig_p.validation.findings import Report, tally
@@ -49,13 +49,19 @@ def as_markdown(report: Report) -> str:
     counts = report.counts
     verdict = "passed" if report.passed else "not to be released"
     changed = table(["rule", "what", "is", "by default"], [[one.rule, one.what, *one.words] for one in report.changes])
+    benchmarks = [
+        f"{cell(one.name)} ({one.prompts:,} prompts, {one.answers:,} answers)"
+        for check in report.compared
+        for one in check.against
+    ]
     lines = [
         "# Check of a store",
         "",
         f"**{verdict}**: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
-        f"in {report.queries:,} queries and {report.responses:,} responses.",
+        f"in {report.queries:,} queries and {report.responses:,} responses{report.told_of_changes()}.",
         "",
-        *((f"Not checked, since a rule is off: {', '.join(report.not_checked)}.", "") if report.not_checked else ()),
+        *((f"Not checked, since the rule is off: {', '.join(report.not_checked)}.", "") if report.not_checked else ()),
+        *((f"Compared with benchmarks: {', '.join(benchmarks)}.", "") if benchmarks else ()),
         "![Findings by rule](rules.svg)",
         "",
         "![Errors and warnings by model](models.svg)",
@@ -67,11 +73,7 @@ def as_markdown(report: Report) -> str:
             [[id, report.told_severity(id), f"{n:,}", report.rules[id].why] for id, n in worst_first(report)],
         ),
         "",
-        *(
-            ("## Rules that were changed", "", *table(["rule", "what", "is", "by default"], changed), "")
-            if changed
-            else ()
-        ),
+        *(("## Rules that were changed", "", *changed, "") if report.changes else ()),
         "## Examples",
         "",
     ]

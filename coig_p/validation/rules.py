@@ -211,6 +211,11 @@ def rule_changes(rules: Mapping[str, Rule]) -> tuple[RuleChange, ...]:
     return tuple(changes)
 
 
+def with_off(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    """Every rule of RULES: as it runs, or off."""
+    return {id: rules.get(id, replace(rule, severity=OFF)) for id, rule in RULES.items()}
+
+
 def load_rules(path: Path | None = None) -> dict[str, Rule]:
     """Every rule that is on, with the changes that a TOML file makes.
 

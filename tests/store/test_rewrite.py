@@ -256,3 +256,42 @@ def test_a_comparison_that_names_nothing_goes_on_naming_nothing(tmp_path: Path) 
     with pytest.raises(DataError, match=f"^math math-0000: a comparison names response {number}, where there was none"):
         rewritten(store, tmp_path / "merged", changes)
     assert not (tmp_path / "merged").exists()
+
+
+def owned(path: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (path / f"{name}.toml").write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_owners_card_comes_along(tmp_path: Path) -> None:
+    store = Store.open(owned(make_store(tmp_path / "store", make_rows({"math": 3})), card="ours"))
+    found = rewritten(store, tmp_path / "out", {})
+    assert (tmp_path / "out/card.toml").read_text("utf-8") == "ours"
+    assert found.kept == ()
+    assert found.store.verify() == []
+    assert "card.toml" not in {file.path for file in found.store.manifest.files}
+    assert rewritten(found.store, tmp_path / "again", {}).kept == ()
+    assert (tmp_path / "again/card.toml").read_text("utf-8") == "ours"
+
+
+def test_a_card_that_stands_in_the_new_place_stays_and_is_named(tmp_path: Path) -> None:
+    """It would be lost; the other one is still where it was."""
+    store = Store.open(owned(make_store(tmp_path / "store", make_rows({"math": 3})), card="ours"))
+    rewritten(store, tmp_path / "out", {})
+    assert rewritten(store, tmp_path / "out", {}, overwrite=True).kept == ()
+    owned(tmp_path / "out", card="filled in there")
+    assert rewritten(store, tmp_path / "out", {}, overwrite=True).kept == ("card.toml",)
+    assert (tmp_path / "out/card.toml").read_text("utf-8") == "filled in there"
+    (tmp_path / "store/card.toml").unlink()
+    assert rewritten(store, tmp_path / "out", {}, overwrite=True).kept == ()
+    assert (tmp_path / "out/card.toml").read_text("utf-8") == "filled in there"
+
+
+def test_what_is_nobodys_is_not_replaced_with_a_store(tmp_path: Path) -> None:
+    store = Store.open(make_store(tmp_path / "store", make_rows({"math": 3})))
+    rewritten(store, tmp_path / "out", {})
+    owned(tmp_path / "out", notes="mine")
+    with pytest.raises(UsageError, match=r"holds more than a store \(notes.toml\)"):
+        rewritten(store, tmp_path / "out", {}, overwrite=True)
+    assert (tmp_path / "out/notes.toml").read_text("utf-8") == "mine"

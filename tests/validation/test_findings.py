@@ -177,7 +177,7 @@ def test_a_report_is_plain_data_a_table_and_a_page(tmp_path: Path) -> None:
     assert "<b>not to be released</b>" in page
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
-    nothing = Report(FINDINGS.empty_table(), {}, 0, 0)
+    nothing = Report(FINDINGS.empty_table(), RULES, 0, 0)
     assert "<b>passed</b>: 0 errors" in nothing._repr_html_()
     assert repr(nothing) == "Report(passed: 0 errors, 0 warnings, 0 metrics in 0 queries and 0 responses)"
     assert repr(more).startswith(f"Report(not to be released: {more.counts.error} errors, ")
