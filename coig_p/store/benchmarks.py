@@ -16,6 +16,7 @@ from coig_p.core.atomic import atomic_file
 from coig_p.errors import UsageError
 from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.store import Store
+from coig_p.store.writing import sha256_of
 
 OPTION = "contamination"
 """Where in a manifest's options it stands."""
@@ -93,6 +94,14 @@ def benchmark_checks(manifest: Manifest) -> tuple[BenchmarkCheck, ...]:
     if told is None or told["rows"] != rows_digest(manifest):
         return ()
     return tuple(map(BenchmarkCheck.from_dict, told["checks"]))
+
+
+def checks_on_disk(store: Store) -> tuple[BenchmarkCheck, ...]:
+    """`benchmark_checks` of a store whose shards are as its manifest says; empty where one was changed since."""
+    checks = benchmark_checks(store.manifest)
+    if any(sha256_of(store.path / file.path) != file.sha256 for file in (store.data_files() if checks else ())):
+        return ()
+    return checks
 
 
 def with_checks(manifest: Manifest, checks: Sequence[BenchmarkCheck]) -> Manifest:

@@ -21,7 +21,7 @@ from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import RAW_SCHEMA, UNITS
-from coig_p.store.benchmarks import BenchmarkCheck, added, benchmark_checks, with_checks
+from coig_p.store.benchmarks import BenchmarkCheck, added, checks_on_disk, with_checks
 from coig_p.store.places import check_target
 from coig_p.store.reading import part_of
 from coig_p.store.replacing import carry_over, check_replaced
@@ -167,7 +167,7 @@ def rewrite_store(
             extra.append(describe_file(root, name, Path(name).stem, rows=table.num_rows))
         tool = f"coig-p {__version__}"
         manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options)
-        remembered = added(benchmark_checks(store.manifest), checks)
+        remembered = added(checks_on_disk(store), checks)
         write_store(root, parts(), manifest, lambda written: with_checks(written, remembered))
         kept = carry_over(root, out, store.path)
     return Rewritten(Store.open(out), _added_up(counted, reasons, {}), kept)

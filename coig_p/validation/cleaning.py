@@ -52,7 +52,8 @@ def clean_store(
 
     def record(dropped: Mapping[str, Loss]) -> dict[str, Any]:
         numbers = {rule: loss.to_dict() for rule, loss in dropped.items()}
-        return {"dropped": numbers, "rules": report.effective_rules()}
+        changed = [change.to_dict() for change in report.changes]
+        return {"dropped": numbers, "rules": report.effective_rules(), "rules_changed": changed}
 
     return rewrite_store(
         store,

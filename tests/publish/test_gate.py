@@ -252,6 +252,11 @@ def test_near_duplicates_of_other_stores_are_told(tmp_path: Path) -> None:
     told = store.manifest.options["dedup"]
     assert [(one["name"], one["queries"]) for one in told["against"]] == [("old|release", 1)]
     assert told["dropped"]["rows"] == 1
+    duplicates = find_duplicates(read_queries(store), config)
+    alone = dedup_store(Store.open(tmp_path / "store"), tmp_path / "alone", config, duplicates).store
+    english, chinese = cards(write_release(alone, tmp_path / "first", ReleaseConfig("1.0.0")))
+    assert "- Near-duplicate queries, by minhash at 0.9: 0 went" in english
+    assert "- 近似重复的问题，minhash，阈值 0.9：去掉 0 个" in chinese
     english, chinese = cards(write_release(store, tmp_path / "out", ReleaseConfig("1.0.0")))
     assert r"- Near-duplicate queries, by minhash at 0.9, also of those in old\|release: 1 went" in english
     assert r"，也与 old\|release 中的问题比较：去掉 1 个" in chinese

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,18 @@ def test_a_shard_less_or_more_in_the_manifest_ends_it(tmp_path: Path) -> None:
         [replace(file, sha256="f" * 64) if file == first else file for file in manifest.files],
     ):
         assert benchmark_checks(replace(manifest, files=tuple(files))) == ()
+
+
+def test_a_shard_that_was_changed_in_place_ends_it(tmp_path: Path) -> None:
+    """The new store's manifest would have the hash of what was never compared."""
+    store = remembering(tmp_path / "store", checked("a"))
+    rows = [row | {"source": "x"} for row in make_rows({"math": 4, "chat": 4})]
+    other = Store.open(make_store(tmp_path / "other", rows, rows_per_shard=2))
+    first = store.data_files()[0].path
+    shutil.copy(other.path / first, store.path / first)
+    changed = Store.open(store.path, check_sizes=False)
+    written = rewrite_store(changed, tmp_path / "out", lambda *row: None, step="step", record=lambda dropped: {})
+    assert OPTION not in written.store.manifest.options
 
 
 def test_none_is_none() -> None:
