@@ -46,7 +46,7 @@ def cards(out: Store) -> tuple[str, str]:
     return english, chinese
 
 
-def benchmark_of(path: Path, *rows: dict[str, str]) -> Path:
+def benchmark_of(path: Path, *rows: dict[str, Any]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
 
@@ -191,7 +191,7 @@ def test_every_way_of_taking_rows_away_carries_it_and_new_rows_do_not(tmp_path: 
     assert benchmark_checks(Store.open(tmp_path / "c").manifest) == remembered
     assert (tmp_path / "c" / CARD_TOML).read_text("utf-8") == CARD
     row = {"query": "新来的问题是什么？", "responses": [{"model": "m", "text": "新来的回答。", "scores": []}]}
-    rows = benchmark_of(tmp_path / "rows.jsonl", {"query_id": "n", **row})  # type: ignore[arg-type]
+    rows = benchmark_of(tmp_path / "rows.jsonl", {"query_id": "n", **row})
     run("import", rows, "--domain", "chat", "--out", tmp_path / "c", "--overwrite")
     assert OPTION not in Store.open(tmp_path / "c").manifest.options
     assert (tmp_path / "c" / CARD_TOML).read_text("utf-8") == CARD
