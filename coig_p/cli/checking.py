@@ -456,7 +456,7 @@ def contamination(
         with row_stream(out) as stream:
             _write_findings(findings, stream, kind)
     shown = findings.slice(0, 20).to_pylist()
-    looked_for = {name: sum(getattr(one, name) for one in compared.against) for name in ("prompts", "answers")}
+    looked_for = {"prompts": compared.prompts, "answers": compared.answers}
     if out == STDOUT:
         pass
     elif json_:
@@ -469,7 +469,7 @@ def contamination(
             click.echo(f"... and {findings.num_rows - len(shown):,} more: pass --out FILE")
         click.echo(
             f"{printable(str(store))}: {counted(findings.num_rows, 'text holds', 'texts hold')} one of "
-            f"{counted(looked_for['prompts'], 'prompt')} or {counted(looked_for['answers'], 'answer')}"
+            f"{counted(compared.prompts, 'prompt')} or {counted(compared.answers, 'answer')}"
         )
     if findings.num_rows:
         raise SystemExit(1)

@@ -235,15 +235,13 @@ def compare(
     domains: Sequence[str] = (),
 ) -> tuple[pa.Table, BenchmarkCheck]:
     """`find_contamination` with the benchmarks of these names, and what a manifest remembers of it."""
-    each = [read_benchmarks([name], config) for name in names]
-    whole = Benchmark([*chain(*(one.prompts for one in each))], [*chain(*(one.answers for one in each))])
-    found = find_contamination(store, whole, config, advance, domains)
+    benchmark = read_benchmarks(names, config)
+    found = find_contamination(store, benchmark, config, advance, domains)
     responses = found.num_rows - found.column("response").null_count
     check = BenchmarkCheck(
-        against=tuple(
-            BenchmarkUsed(_called(name), _sha256(name), len(one.prompts), len(one.answers))
-            for name, one in zip(names, each, strict=True)
-        ),
+        against=tuple(BenchmarkUsed(_called(name), _sha256(name)) for name in names),
+        prompts=len(benchmark.prompts),
+        answers=len(benchmark.answers),
         options=json.loads(json.dumps(asdict(config))),  # as it is once it was read from a manifest
         left=Held(found.num_rows - responses, responses),
         tool=f"coig-p {__version__}",

@@ -29,13 +29,10 @@ class BenchmarkUsed:
     Attributes:
         name: of its file or folder, without the path to it; of a repository all of it.
         sha256: of its file; of several, and of a store's shards, over the hashes of each.
-        prompts, answers: how many texts were looked for.
     """
 
     name: str
     sha256: str
-    prompts: int
-    answers: int
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,7 @@ class BenchmarkCheck:
 
     Attributes:
         against: at least one.
+        prompts, answers: how many of their texts were looked for.
         options: what counted as contamination.
         left: what held one of their texts when it was compared, and is there still unless it went for something else.
         dropped: what held one and went for it, earlier comparisons with the same benchmarks included.
@@ -65,6 +63,8 @@ class BenchmarkCheck:
     """
 
     against: tuple[BenchmarkUsed, ...]
+    prompts: int
+    answers: int
     options: Mapping[str, Any]
     left: Held
     tool: str
@@ -77,9 +77,9 @@ class BenchmarkCheck:
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> BenchmarkCheck:
         """The reverse of `dataclasses.asdict`; a manifest that was read has it in this shape."""
-        used = [BenchmarkUsed(one["name"], one["sha256"], one["prompts"], one["answers"]) for one in told["against"]]
+        used = tuple(BenchmarkUsed(one["name"], one["sha256"]) for one in told["against"])
         left, dropped = (Held(told[name]["queries"], told[name]["responses"]) for name in ("left", "dropped"))
-        return cls(tuple(used), told["options"], left, told["tool"], dropped)
+        return cls(used, told["prompts"], told["answers"], told["options"], left, told["tool"], dropped)
 
 
 def rows_digest(manifest: Manifest) -> str:

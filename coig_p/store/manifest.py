@@ -26,7 +26,7 @@ _COUNT = "a whole number of 0 or more"
 _NUMBER = "a number"
 _LOST = {"rows": _COUNT, "responses": _COUNT, "scores": _COUNT}
 _HELD = {"queries": _COUNT, "responses": _COUNT}
-_BENCHMARK = {"name": _TEXT, "sha256": _TEXT, "prompts": _COUNT, "answers": _COUNT}
+_BENCHMARKS = {"against": [{"name": _TEXT, "sha256": _TEXT}], "prompts": _COUNT, "answers": _COUNT}
 # What the parts of a manifest look like that others read without asking again. A name with "?" may be left out or
 # null, and "*" is every name there is.
 _SHAPES: Mapping[str, Any] = {
@@ -44,7 +44,7 @@ _SHAPES: Mapping[str, Any] = {
         "clean?": {"dropped": {_EACH: _LOST}},
         "contamination?": {
             "rows": _TEXT,
-            "checks": [{"against": [_BENCHMARK], "options": {}, "left": _HELD, "dropped": _HELD, "tool": _TEXT}],
+            "checks": [{**_BENCHMARKS, "options": {}, "left": _HELD, "dropped": _HELD, "tool": _TEXT}],
         },
     },
     "release": {"version?": _TEXT},

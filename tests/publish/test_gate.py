@@ -162,7 +162,7 @@ def test_what_clean_compared_is_told_by_what_is_published(tmp_path: Path) -> Non
     store, benchmark = contaminated(tmp_path)
     (remembered,) = benchmark_checks(cleaned(store, benchmark, tmp_path / "clean").manifest)
     (used,) = remembered.against
-    assert (used.name, used.prompts, used.answers) == ("bench.jsonl", 1, 1)
+    assert (used.name, remembered.prompts, remembered.answers) == ("bench.jsonl", 1, 1)
     assert used.sha256 == hashlib.sha256(benchmark.read_bytes()).hexdigest()
     assert (remembered.dropped.queries, remembered.dropped.responses) == (1, 1)
     assert not remembered.left
@@ -172,11 +172,13 @@ def test_what_clean_compared_is_told_by_what_is_published(tmp_path: Path) -> Non
     out = write_release(Store.open(tmp_path / "clean"), tmp_path / "out", ReleaseConfig("1.0.0"))
     assert benchmark_checks(out.manifest) == (remembered,)
     english, chinese = cards(out)
-    assert f"- Compared with bench.jsonl (1 prompts, 1 answers, SHA-256 {used.sha256[:12]}): 1 queries and " in english
+    assert f"- Compared with bench.jsonl (SHA-256 {used.sha256[:12]}), 1 prompts and 1 answers: 1 queries" in english
     assert (
         ": 1 queries and 1 responses held one of these texts and were dropped; none of these texts is in it " in english
     )
-    assert f"- 与 bench.jsonl（1 道题目，1 个答案，SHA-256 {used.sha256[:12]}）比较过：1 个问题和 1 个回答" in chinese
+    assert (
+        f"- 与 bench.jsonl（SHA-256 {used.sha256[:12]}）比较过，共 1 道题目、1 个答案：1 个问题和 1 个回答" in chinese
+    )
     assert "not compared" not in english
 
 

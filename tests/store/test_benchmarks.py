@@ -37,8 +37,8 @@ NONE = Held()
 
 
 def checked(*names: str, left: Held = NONE, dropped: Held = NONE, n: int = 5) -> BenchmarkCheck:
-    used = tuple(BenchmarkUsed(name, name * 8, 3, 2) for name in names)
-    return BenchmarkCheck(used, {"threshold": 0.8, "n": n}, left, "coig-p test", dropped)
+    used = tuple(BenchmarkUsed(name, name * 8) for name in names)
+    return BenchmarkCheck(used, 3, 2, {"threshold": 0.8, "n": n}, left, "coig-p test", dropped)
 
 
 def remembering(path: Path, *checks: BenchmarkCheck) -> Store:
@@ -171,7 +171,7 @@ def test_a_release_is_not_written_into(tmp_path: Path) -> None:
         ({"rows": 3}, r"options\.contamination\.rows is missing or not a string"),
         ({"checks": {}}, r"options\.contamination\.checks is missing or not a list"),
         ({"checks": [{"against": [{"name": "a"}]}]}, r"checks\[0\]\.against\[0\]\.sha256 is missing"),
-        ({"checks": [{"against": [], "options": {}, "left": {"queries": -1}}]}, r"left\.queries is missing or not"),
+        ({"checks": [{"against": [], "prompts": 1, "answers": -1}]}, r"checks\[0\]\.answers is missing or not"),
     ],
 )
 def test_what_no_manifest_says_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
