@@ -73,8 +73,8 @@ class Change:
         responses: by their places, those that go. Their scores and comparisons go with them.
         scores: by place of the response and place among its scores, those that go.
         comparisons: by their places, those that go.
-        taken_in: queries of the same store whose responses are appended, with the comparisons among them. A model
-            that has answered already, with the same sample number, keeps its answer.
+        taken_in: queries whose responses are appended, with the comparisons among them. A model that has
+            answered already, with the same sample number, keeps its answer.
     """
 
     row: str | None = None
@@ -129,7 +129,8 @@ def rewrite_store(
     """Write a store of what is left of another. Its owner's card.toml comes along, unless `out` has one.
 
     Args:
-        becomes: called with domain and query_id of each row; None leaves it as it is.
+        becomes: called with domain and query_id of each row; None leaves it as it is. What a change takes in is of
+            the same store.
         step: the name under which the new manifest's options tell of it.
         record: what they tell, given all that went by reason, earlier runs of this step included.
         reasons: those that are told even where nothing went for them.

@@ -31,11 +31,10 @@ def clean_store(
     """Write a store without the units that errors, and the rules in `more`, name.
 
     A finding about a query drops its row, one about a response that response, one about a score that
-    score. What refers to a dropped response goes with it. What was done is in the new manifest's options, and with
-    it benchmarks that the report says the store was compared with.
+    score. What refers to a dropped response goes with it. What was done is in the new manifest's options.
 
     Args:
-        report: of a check of this store.
+        report: of a check of this store; the new manifest remembers benchmarks that it was compared with.
         out: the directory to write.
         more: rules whose findings are dropped as errors are.
         advance: called with the number of queries read since the last call.
