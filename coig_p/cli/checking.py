@@ -1,4 +1,4 @@
-"""The commands that look for what is wrong in a store, or leave it out: check, clean, dedup, contamination."""
+"""The commands that look for what is wrong in a store, or leave it out: verify, check, clean, dedup, contamination."""
 
 from __future__ import annotations
 
@@ -22,18 +22,7 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import (
-    STDOUT,
-    counted,
-    json_text,
-    one_line,
-    pasted,
-    progress,
-    row_file,
-    row_stream,
-    say_kept,
-    table,
-)
+from coig_p.cli.screen import STDOUT, counted, json_text, one_line, pasted, progress, row_file, row_stream, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
@@ -42,6 +31,32 @@ if TYPE_CHECKING:
 
     from coig_p.store.store import Store
     from coig_p.validation import Report, Rule
+
+
+@command("verify")
+@store_argument()
+@as_json
+def verify(store: Path, json_: bool) -> None:
+    """Compare every file of a STORE with its manifest by size, hash and rows. Exits 1 on a difference.
+
+    \b
+    coigp verify store
+    """
+    from coig_p.store.store import Store
+
+    opened = Store.open(store, check_sizes=False)
+    with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
+        problems = opened.verify(advance)
+    if json_:
+        click.echo(json_text({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
+    else:
+        for problem in problems:
+            click.echo(one_line(problem), err=True)
+        if not problems:
+            files = counted(len(opened.manifest.files), "file is", "files are")
+            click.echo(f"{printable(str(store))}: {files} as the manifest says")
+    if problems:
+        raise SystemExit(1)
 
 
 @command("check")
@@ -216,7 +231,6 @@ def clean(
             f"wrote {printable(str(out))}: {after.queries:,} of {before.queries:,} queries, "
             f"{after.responses:,} of {before.responses:,} responses"
         )
-    say_kept(written.kept, store, out)
     if left:
         raise SystemExit(1)
 
@@ -366,7 +380,6 @@ def _dedup_queries(
             written = dedup_store(
                 store, out, config, duplicates, against=compared, overwrite=overwrite, advance=advance
             )
-        say_kept(written.kept, store.path, out)
         found["dropped"] = written.lost.to_dict()
     return found
 
@@ -382,7 +395,6 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     if out is not None:
         with progress("Writing", queries, "queries") as advance:
             written = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
-        say_kept(written.kept, store.path, out)
         found["dropped"] = written.lost.to_dict()
     return found
 

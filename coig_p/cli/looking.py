@@ -1,4 +1,4 @@
-"""The commands that show what is in a store, and whether it is whole: info, stats, sweep, verify."""
+"""The commands that show what is in a store: info, stats, sweep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
-from coig_p.cli.screen import counted, harmless_json, json_text, one_line, progress, table
+from coig_p.cli.screen import harmless_json, json_text, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -259,29 +259,3 @@ def _number(value: float | None, decimals: int) -> str:
     if value is None:
         return "-"
     return f"{value:,.{decimals}f}" if isinstance(value, float) else f"{value:,}"
-
-
-@command("verify")
-@store_argument()
-@as_json
-def verify(store: Path, json_: bool) -> None:
-    """Compare every file of a STORE with its manifest by size, hash and rows. Exits 1 on a difference.
-
-    \b
-    coigp verify store
-    """
-    from coig_p.store.store import Store
-
-    opened = Store.open(store, check_sizes=False)
-    with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
-        problems = opened.verify(advance)
-    if json_:
-        click.echo(json_text({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
-    else:
-        for problem in problems:
-            click.echo(one_line(problem), err=True)
-        if not problems:
-            files = counted(len(opened.manifest.files), "file is", "files are")
-            click.echo(f"{printable(str(store))}: {files} as the manifest says")
-    if problems:
-        raise SystemExit(1)

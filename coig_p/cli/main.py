@@ -30,7 +30,7 @@ COMMANDS = {
         ("sweep", "coig_p.cli.looking", "Show what each threshold would give."),
     ],
     "Check": [
-        ("verify", "coig_p.cli.looking", "Compare every file with the manifest."),
+        ("verify", "coig_p.cli.checking", "Compare every file with the manifest."),
         ("check", "coig_p.cli.checking", "Look for what is wrong: texts, privacy, scores, pairs."),
         ("clean", "coig_p.cli.checking", "Write a store without what errors name."),
         ("dedup", "coig_p.cli.checking", "Write a store without near-duplicates."),

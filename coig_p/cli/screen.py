@@ -107,12 +107,6 @@ def say(line: str) -> None:
         click.echo(printable(line), err=True)
 
 
-def say_kept(names: Sequence[str], store: Path, out: Path) -> None:
-    """Say which of its owner's files the store written to `out` keeps, though `store` has others."""
-    for name in names:
-        say(f"kept {out / name}, which is another than {store / name}")
-
-
 def _is_quiet() -> bool:
     return logging.getLogger("coig_p").level >= logging.ERROR
 

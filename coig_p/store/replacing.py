@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.store import MAY_STAND_BESIDE
 
+_logger = logging.getLogger("coig_p")
 _OWN = sorted(MAY_STAND_BESIDE - {MANIFEST})
 _SHOWN = 3
 
@@ -38,17 +41,15 @@ def check_replaced(target: Path, inputs: Sequence[Path] = ()) -> None:
         raise UsageError(f"{target} holds more than a store ({named}), which would go with it: move it elsewhere first")
 
 
-def carry_over(root: Path, *sources: Path) -> tuple[str, ...]:
+def carry_over(root: Path, *sources: Path) -> None:
     """Copy to `root` what stores have of their owners', such as card.toml; the first source that has a file gives it.
 
-    Returns:
-        The names of files of which a later source has another.
+    Where a later one has another, that is logged: somebody may have filled in that one.
     """
-    others = []
     for name in _OWN:
         found = [source / name for source in sources if (source / name).is_file()]
         if found:
             shutil.copyfile(found[0], root / name)
-            if any(other.read_bytes() != found[0].read_bytes() for other in found[1:]):
-                others.append(name)
-    return tuple(others)
+            for other in found[1:]:
+                if other.read_bytes() != found[0].read_bytes():
+                    _logger.warning("kept %s, which is another than %s", *map(printable, map(str, (found[0], other))))

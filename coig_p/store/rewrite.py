@@ -92,12 +92,10 @@ class Rewritten:
     Attributes:
         store: the new store.
         dropped: by reason, what went this time.
-        kept: files such as card.toml that stood in the new store's place and stay, though the old store has others.
     """
 
     store: Store
     dropped: Mapping[str, Loss]
-    kept: tuple[str, ...] = ()
 
     @property
     def lost(self) -> Loss:
@@ -170,8 +168,8 @@ def rewrite_store(
         manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options)
         remembered = added(checks_on_disk(store), checks)
         write_store(root, parts(), manifest, lambda written: with_checks(written, remembered))
-        kept = carry_over(root, out, store.path)
-    return Rewritten(Store.open(out), _added_up(counted, reasons, {}), kept)
+        carry_over(root, out, store.path)
+    return Rewritten(Store.open(out), _added_up(counted, reasons, {}))
 
 
 def check_rewrite(store: Store, out: Path, overwrite: bool) -> None:

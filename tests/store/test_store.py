@@ -239,6 +239,11 @@ def test_a_manifest_counts_in_whole_numbers_and_each_file_once(small: Path, name
         ({"release": 1}, "release is missing or not an object"),
         ({"release": {"version": 1}}, r"release\.version is missing or not a string"),
         (
+            {"release": {"rules": {"contamination": {"against": "x"}}}},
+            r"contamination\.against is missing or not a list",
+        ),
+        ({"release": {"rules": {"contamination": {"against": [1]}}}}, r"against\[0\] is missing or not a string"),
+        (
             {"options": {"dedup": {"method": "m", "threshold": 1, "dropped": LOST, "against": "x"}}},
             r"dedup\.against is missing or not a list",
         ),
