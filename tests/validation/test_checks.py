@@ -174,7 +174,7 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
     "no-terminal-punctuation": [text_plant("答案就是三")],
     "outer-whitespace": [text_plant(" 答案是三。"), text_plant("答案是三。\n")],
     "brackets": [text_plant("答案（是三。"), text_plant("《书名是三。")],
-    "code-fence": [text_plant("看代码：\n```python\nprint(1)\n完了。")],
+    "code-fence": [text_plant("看代码：\n```python\nprint(1)\n完了。"), text_plant("如下：```python\nprint(1)\n完了。")],
     "latex": [text_plant("因为 $$x=1，所以是一。"), text_plant("因为 \\[x=1，所以是一。")],
     "refusal": [text_plant("很抱歉，我不能回答这个问题。")],
     "ai-disclosure": [text_plant("作为一个人工智能语言模型，我没有感情。")],
@@ -288,6 +288,8 @@ def test_each_plant_is_found_where_it_is(rule: str, at: int, tmp_path: Path) -> 
         "删除线：\n```html\n<s>旧</s>\n```\n就这样。",
         "<div>标签</div> 和 x<y 不是特殊标记。",
         "烫烫烫，这碗汤太烫了。",
+        "如下：```python\nprint(1)\n```",
+        "1. ```bash\n   npm install\n   ```\n2. 完了~~~",
     ],
 )
 def test_ordinary_texts_are_let_be(text: str, tmp_path: Path) -> None:
