@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ from coig_p.cli.options import (
     as_json,
     domains_option,
     list_option,
+    map_option,
     need_store,
     num_proc_option,
     overwrite_option,
+    quoted,
     rules_option,
     store_argument,
 )
@@ -63,6 +65,7 @@ def verify(store: Path, json_: bool) -> None:
 @store_argument(required=False)
 @rules_option
 @against_option
+@map_option
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
 @overwrite_option("a report of an earlier check at DIR")
 @domains_option
@@ -73,6 +76,7 @@ def check(
     store: Path | None,
     rules_file: Path | None,
     benchmarks: tuple[str, ...],
+    fields: dict[str, str],
     folder: Path | None,
     overwrite: bool,
     domains: tuple[str, ...],
@@ -99,11 +103,12 @@ def check(
     store = need_store(store)
     if folder is not None:
         check_folder(folder, FILES, "a report", overwrite)
-    report = checked(store, rules, domains, num_proc, benchmarks)
+    report = checked(store, rules, domains, num_proc, benchmarks, fields)
     if folder is not None:
         write_report(report, folder, overwrite)
     given = ["--rules", str(rules_file)] if rules_file is not None else []
     given += [word for one in benchmarks for word in ("--against", one)]
+    given += [word for pair in fields.items() for word in ("--map", "=".join(map(quoted, pair)))]
     _print_check(report, json_, store, folder, "".join(f" {pasted(word)}" for word in given))
     if not report.passed:
         raise SystemExit(1)
@@ -115,6 +120,7 @@ def checked(
     domains: Sequence[str] = (),
     num_proc: int = 1,
     benchmarks: Sequence[str] = (),
+    fields: Mapping[str, str] | None = None,
 ) -> Report:
     """`coig_p.validation.check`, with benchmarks where any are named, and progress bars."""
     from coig_p.store.store import Store
@@ -128,7 +134,10 @@ def checked(
         from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
         with progress("Comparing", queries, "queries") as advance:
-            report = with_contamination(report, opened, benchmarks, ContaminationConfig(), advance, domains)
+            config = ContaminationConfig(fields=fields or {})
+            report = with_contamination(report, opened, benchmarks, config, advance, domains)
+    elif fields:
+        raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
     return report
 
 
@@ -183,6 +192,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
 @list_option("--rule", "more", metavar="ID,...", help="Also drop what these rules name. Repeatable.")
 @rules_option
 @against_option
+@map_option
 @num_proc_option
 @as_json
 def clean(
@@ -192,6 +202,7 @@ def clean(
     more: tuple[str, ...],
     rules_file: Path | None,
     benchmarks: tuple[str, ...],
+    fields: dict[str, str],
     num_proc: int,
     json_: bool,
 ) -> None:
@@ -208,11 +219,11 @@ def clean(
     rules = load_rules(rules_file)
     opened = Store.open(store)
     check_clean(opened, out, rules, more, overwrite)
-    before = checked(store, rules, (), num_proc, benchmarks)
+    before = checked(store, rules, (), num_proc, benchmarks, fields)
     with progress("Cleaning", before.queries, "queries") as advance:
         written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
     dropped = {rule: loss.to_dict() for rule, loss in written.dropped.items()}
-    after = checked(out, rules, (), num_proc, benchmarks)
+    after = checked(out, rules, (), num_proc, benchmarks, fields)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
         click.echo(json_text({"store": str(out), "dropped": dropped, "errors_left": left}))
@@ -408,6 +419,7 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     show_default=True,
     help="What the benchmark calls its prompts and answers.",
 )
+@map_option
 @click.option(
     "--similarity",
     "threshold",
@@ -435,6 +447,7 @@ def contamination(
     \b
     coigp contamination store --against crbench.jsonl --profile crbench
     coigp contamination store --against org/benchmark --out found.parquet
+    coigp contamination store --against exam.csv --map prompt=题目,answer=答案,id=编号
     coigp contamination store --against crbench.jsonl --out - | jq .query_id
     """
     from coig_p.dedup.contamination import ContaminationConfig, find_contamination, read_benchmarks

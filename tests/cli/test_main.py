@@ -329,6 +329,27 @@ def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_benchmark_whose_columns_are_called_otherwise(source: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run("import", source, "--out", store)
+    exam = tmp_path / "exam.csv"
+    exam.write_text('题目,"参考,答案",编号\n1+1等于几,等于2,7\n', encoding="utf-8")
+    mapped = ("--against", exam, "--map", 'exam.csv:prompt=题目,answer="参考,答案"')
+    done = run("contamination", store, *mapped, "--map", "id=编号", code=1)
+    assert "math m-1 query: 100% of exam.csv:2 (id 7): 1+1等于几？" in done.stdout
+    assert "one of 1 prompt or 1 answer" in done.stdout
+    done = run("check", store, *mapped, code=1)
+    assert "error contamination (2)" in done.stdout
+    assert """--map 'exam.csv:prompt=题目' --map 'answer="参考,答案"'""" in done.stdout
+    assert (
+        "nothing was written: no query is left" in run("clean", store, "--out", tmp_path / "c", *mapped, code=1).stderr
+    )
+    wrong = run("contamination", store, "--against", exam, "--map", "prompt=题干", code=2).stderr
+    assert "unknown column of exam.csv '题干'" in wrong
+    assert "Valid: 参考,答案, 编号, 题目" in wrong
+    assert "pass --against, too" in run("check", store, "--map", "prompt=题目", code=2).stderr
+
+
 def test_a_sweep_says_why_agreement_is_not_known_and_explains_a_star_where_there_is_one(tmp_path: Path) -> None:
     rows = make_rows({"math": 20})
     store = make_store(tmp_path / "store", rows)

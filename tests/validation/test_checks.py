@@ -174,7 +174,10 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
     "no-terminal-punctuation": [text_plant("答案就是三")],
     "outer-whitespace": [text_plant(" 答案是三。"), text_plant("答案是三。\n")],
     "brackets": [text_plant("答案（是三。"), text_plant("《书名是三。")],
-    "code-fence": [text_plant("看代码：\n```python\nprint(1)\n完了。"), text_plant("如下：```python\nprint(1)\n完了。")],
+    "code-fence": [
+        text_plant("看代码：\n```python\nprint(1)\n完了。"),
+        text_plant("如下：```python\nprint(1)\n完了。"),
+    ],
     "latex": [text_plant("因为 $$x=1，所以是一。"), text_plant("因为 \\[x=1，所以是一。")],
     "refusal": [text_plant("很抱歉，我不能回答这个问题。")],
     "ai-disclosure": [text_plant("作为一个人工智能语言模型，我没有感情。")],
