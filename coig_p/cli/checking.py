@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,7 +30,6 @@ from coig_p.core.text import printable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from coig_p.store.store import Store
     from coig_p.validation import Report, Rule
 
 
@@ -302,7 +300,7 @@ def dedup(
     """Write a STORE without near-duplicate queries, within domains and across them.
 
     Of each cluster the query with the most scored responses stays, then the smallest query_id.
-    DIR/duplicates.parquet names every member, who stays and how similar they are.
+    DIR/duplicates.parquet names every member, who stays, how similar they are and why, with both texts.
 
     \b
     coigp dedup store --out unique
@@ -310,6 +308,7 @@ def dedup(
     coigp dedup store --out new --against last-release
     coigp dedup store --out unique --scope responses
     """
+    from coig_p.cli.duplicates import dedup_queries, dedup_responses, lines
     from coig_p.store.places import check_target
     from coig_p.store.store import Store
 
@@ -327,10 +326,10 @@ def dedup(
     if scope == "responses":
         if others or method != "minhash" or chosen.pop("merge"):
             raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
-        found = _dedup_responses(opened, target, overwrite, chosen)
+        found = dedup_responses(opened, target, overwrite, chosen)
         one, unit = "response", "responses"
     else:
-        found = _dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
+        found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
         one, unit = "query", "queries"
     if json_:
         click.echo(json_text({"store": None if dry_run else str(out), **found}))
@@ -342,64 +341,10 @@ def dedup(
     )
     if found["by_domain"]:
         click.echo(table(["domain", "duplicates"], list(map(list, found["by_domain"].items()))))
+    for line in lines(found["examples"], unit):
+        click.echo(line)
     if target is not None:
         click.echo(f"wrote {printable(str(out))}; who stays for whom: {printable(str(target / 'duplicates.parquet'))}")
-
-
-def _dedup_queries(
-    store: Store,
-    out: Path | None,
-    overwrite: bool,
-    options: dict[str, Any],
-    method: str,
-    others: Sequence[Path],
-    model: str | None,
-    cache: Path | None,
-) -> dict[str, Any]:
-    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
-    from coig_p.store.store import Store
-
-    config: Any
-    if others and options["merge"]:
-        raise click.UsageError("--merge and --against do not go together: nothing is merged into another store.")
-    if method == "semantic":
-        from coig_p.dedup.semantic import SemanticConfig, find_semantic_duplicates, load_embedder
-
-        if model is None:
-            raise click.UsageError(
-                "--method semantic needs --model, a sentence-transformers model by name or directory."
-            )
-        if options.get("threshold") == 1:
-            raise click.UsageError("--similarity 1 is for --method minhash: vectors of the same text differ a little.")
-        config = SemanticConfig(**{name: options[name] for name in ("threshold", "seed", "merge") if name in options})
-        find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
-    else:
-        config = DedupConfig(**options)
-        find = partial(find_duplicates, config=config)
-    with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        queries = read_queries(store, advance, [Store.open(other) for other in others])
-    duplicates = find(queries)
-    found = summary(duplicates, queries).to_dict()
-    if out is not None:
-        with progress("Writing", found["queries"], "queries") as advance:
-            written = dedup_store(store, out, config, duplicates, overwrite=overwrite, advance=advance)
-        found["dropped"] = written.lost.to_dict()
-    return found
-
-
-def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: dict[str, Any]) -> dict[str, Any]:
-    from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses, response_summary
-
-    config = ResponseConfig(**options)
-    queries = sum(file.rows or 0 for file in store.data_files())
-    with progress("Comparing", queries, "queries") as advance:
-        duplicates = find_similar_responses(store, config, advance)
-    found = response_summary(store, duplicates).to_dict()
-    if out is not None:
-        with progress("Writing", queries, "queries") as advance:
-            written = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
-        found["dropped"] = written.lost.to_dict()
-    return found
 
 
 @command("contamination")
