@@ -140,6 +140,7 @@ RULES: Mapping[str, Rule] = {
         _totals("rare-judge", "warning", "store", "a judge with very few scores", least=10),
         _totals("rare-domain", "warning", "store", "a domain with very few queries", share=0.01),
         _totals("no-pairs", "warning", "pair", "a domain without a pair at the default threshold"),
+        _totals("judge-sets-differ", "warning", "pair", "a pair whose responses were scored by different judges"),
         _totals("length-bias", "warning", "pair", "the longer response is chosen far too often", share=0.7),
         _totals("one-sided-model", "warning", "pair", "a model that always wins or always loses", least=30),
         _totals("ties", "metric", "pair", "how many pairs of responses are scored alike"),

@@ -65,6 +65,7 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "rare-judge": totals.rare_judge,
     "rare-domain": totals.rare_domain,
     "no-pairs": totals.no_pairs,
+    "judge-sets-differ": totals.judge_sets_differ,
     "length-bias": totals.length_bias,
     "one-sided-model": totals.one_sided_model,
     "ties": totals.ties,
