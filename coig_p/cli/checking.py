@@ -206,6 +206,8 @@ def clean(
 ) -> None:
     """Write a STORE without the queries, responses and scores that errors name. Texts are never edited.
 
+    Of meta, source and what a judge said, where personal data stand there, the field alone goes.
+
     \b
     coigp clean store --out clean
     coigp clean store --out clean --rule mobile,truncated
@@ -227,8 +229,9 @@ def clean(
         click.echo(json_text({"store": str(out), "dropped": dropped, "errors_left": left}))
     else:
         if dropped:
-            rows = [[rule, *counts.values()] for rule, counts in dropped.items()]
-            click.echo(table(["dropped for", *next(iter(dropped.values()))], rows))
+            units = list(dict.fromkeys(unit for counts in dropped.values() for unit in counts))
+            rows = [[rule, *(counts.get(unit, 0) for unit in units)] for rule, counts in dropped.items()]
+            click.echo(table(["dropped for", *units], rows))
         for id, number in left.items():
             click.echo(f"error {id} ({number:,}) remains: {after.rules[id].why}", err=True)
         click.echo(
