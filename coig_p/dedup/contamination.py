@@ -281,8 +281,11 @@ class _Texts:
         self.sizes = np.bincount(self.items, minlength=len(self.long))
         self.telling = [False] * len(texts)
         for at, different in zip(self.long, self.sizes.tolist(), strict=True):
-            size = min(_size(texts[at]), different + config.n - 1)
-            self.telling[at] = size >= config.alone and len(self.rows(at)) <= config.common
+            self.telling[at] = (
+                different + config.n - 1 >= config.alone
+                and _says(texts[at], config.alone)
+                and len(self.rows(at)) <= config.common
+            )
 
     def rows(self, form: int) -> set[int]:
         """The benchmarks' rows that have a form."""
@@ -324,9 +327,9 @@ class _Texts:
             yield int(both[at] >> 32), int(both[at] & 0xFFFFFFFF), float(share[at])
 
 
-def _size(form: str) -> float:
-    """How much a text says: a Chinese character is as much as four letters or digits."""
-    return sum(1 if ord(letter) >= _FIRST_IDEOGRAPH else 0.25 for letter in form)
+def _says(form: str, size: int) -> bool:
+    """Whether a text says so much: a Chinese character is as much as four letters or digits."""
+    return len(form) >= 4 * size or sum(4 if ord(letter) >= _FIRST_IDEOGRAPH else 1 for letter in form) >= 4 * size
 
 
 class _Held(NamedTuple):
