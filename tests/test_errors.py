@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import pickle
 import pkgutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from make import make_store, twin
 
 import coig_p
 from coig_p import errors
 from coig_p.errors import CoigPError, StoreError, UnknownNameError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
+from coig_p.store.store import Store
+from coig_p.validation import check
 
 
 def every_error(kind: type[CoigPError] = CoigPError) -> Iterator[type[CoigPError]]:
@@ -44,6 +52,33 @@ def test_each_is_the_same_after_pickling(kind: type[CoigPError]) -> None:
     assert again.args == error.args
     assert vars(again) == vars(error)
     assert again.exit_code == error.exit_code
+
+
+def raised(error: CoigPError) -> None:
+    """What a process that shares the work does with an error."""
+    error.add_note("said on the way")
+    raise error
+
+
+def test_each_is_the_same_out_of_a_process_that_shares_the_work() -> None:
+    errors = [kind(*MADE_WITH.get(kind, ("what was wrong",))) for kind in ERRORS]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        for error, there in [(error, pool.submit(raised, error)) for error in errors]:
+            again = there.exception()
+            assert type(again) is type(error)
+            assert (str(again), again.args) == (str(error), error.args)
+            assert vars(again) == {**vars(error), "__notes__": ["said on the way"]}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_shard_of_other_columns_is_one_error_however_many_share_the_work(processes: int, tmp_path: Path) -> None:
+    store = Store.open(make_store(tmp_path / "store", twin(), rows_per_shard=5))
+    shard = max(store.path.glob("data/math/*.parquet"))
+    pq.write_table(pa.table({"query": ["一"]}), shard)
+    with pytest.raises(StoreError, match="its columns are not those of a store") as alone:
+        check(store, num_proc=processes)
+    assert alone.value.store
+    assert shard.name in str(alone.value)
 
 
 def test_the_tree_is_drawn_whole() -> None:

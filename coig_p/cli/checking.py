@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,9 +15,11 @@ from coig_p.cli.options import (
     as_json,
     domains_option,
     list_option,
+    map_option,
     need_store,
     num_proc_option,
     overwrite_option,
+    quoted,
     rules_option,
     store_argument,
 )
@@ -29,7 +30,6 @@ from coig_p.core.text import printable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from coig_p.store.store import Store
     from coig_p.validation import Report, Rule
 
 
@@ -63,6 +63,7 @@ def verify(store: Path, json_: bool) -> None:
 @store_argument(required=False)
 @rules_option
 @against_option
+@map_option
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
 @overwrite_option("a report of an earlier check at DIR")
 @domains_option
@@ -73,6 +74,7 @@ def check(
     store: Path | None,
     rules_file: Path | None,
     benchmarks: tuple[str, ...],
+    fields: dict[str, str],
     folder: Path | None,
     overwrite: bool,
     domains: tuple[str, ...],
@@ -99,11 +101,12 @@ def check(
     store = need_store(store)
     if folder is not None:
         check_folder(folder, FILES, "a report", overwrite)
-    report = checked(store, rules, domains, num_proc, benchmarks)
+    report = checked(store, rules, domains, num_proc, benchmarks, fields)
     if folder is not None:
         write_report(report, folder, overwrite)
     given = ["--rules", str(rules_file)] if rules_file is not None else []
     given += [word for one in benchmarks for word in ("--against", one)]
+    given += [word for pair in fields.items() for word in ("--map", "=".join(map(quoted, pair)))]
     _print_check(report, json_, store, folder, "".join(f" {pasted(word)}" for word in given))
     if not report.passed:
         raise SystemExit(1)
@@ -115,6 +118,7 @@ def checked(
     domains: Sequence[str] = (),
     num_proc: int = 1,
     benchmarks: Sequence[str] = (),
+    fields: Mapping[str, str] | None = None,
 ) -> Report:
     """`coig_p.validation.check`, with benchmarks where any are named, and progress bars."""
     from coig_p.store.store import Store
@@ -128,7 +132,10 @@ def checked(
         from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
         with progress("Comparing", queries, "queries") as advance:
-            report = with_contamination(report, opened, benchmarks, ContaminationConfig(), advance, domains)
+            config = ContaminationConfig(fields=fields or {})
+            report = with_contamination(report, opened, benchmarks, config, advance, domains)
+    elif fields:
+        raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
     return report
 
 
@@ -185,6 +192,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
 @list_option("--rule", "more", metavar="ID,...", help="Also drop what these rules name. Repeatable.")
 @rules_option
 @against_option
+@map_option
 @num_proc_option
 @as_json
 def clean(
@@ -194,10 +202,13 @@ def clean(
     more: tuple[str, ...],
     rules_file: Path | None,
     benchmarks: tuple[str, ...],
+    fields: dict[str, str],
     num_proc: int,
     json_: bool,
 ) -> None:
     """Write a STORE without the queries, responses and scores that errors name. Texts are never edited.
+
+    Of meta, source and what a judge said, where personal data stand there, the field alone goes.
 
     \b
     coigp clean store --out clean
@@ -210,19 +221,20 @@ def clean(
     rules = load_rules(rules_file)
     opened = Store.open(store)
     check_clean(opened, out, rules, more, overwrite)
-    before = checked(store, rules, (), num_proc, benchmarks)
+    before = checked(store, rules, (), num_proc, benchmarks, fields)
     with progress("Cleaning", before.queries, "queries") as advance:
         written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
     dropped = {rule: loss.to_dict() for rule, loss in written.dropped.items()}
-    after = checked(out, rules, (), num_proc, benchmarks)
+    after = checked(out, rules, (), num_proc, benchmarks, fields)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
         rules = {name: after.to_dict()[name] for name in ("rules_changed", "not_checked")}
         click.echo(json_text({"store": str(out), "dropped": dropped, "errors_left": left, **rules}))
     else:
         if dropped:
-            rows = [[rule, *counts.values()] for rule, counts in dropped.items()]
-            click.echo(table(["dropped for", *next(iter(dropped.values()))], rows))
+            units = list(dict.fromkeys(unit for counts in dropped.values() for unit in counts))
+            rows = [[rule, *(counts.get(unit, 0) for unit in units)] for rule, counts in dropped.items()]
+            click.echo(table(["dropped for", *units], rows))
         for line in after.told_of_rules():
             click.echo(one_line(line))
         for id, number in left.items():
@@ -296,7 +308,7 @@ def dedup(
     """Write a STORE without near-duplicate queries, within domains and across them.
 
     Of each cluster the query with the most scored responses stays, then the smallest query_id.
-    DIR/duplicates.parquet names every member, who stays and how similar they are.
+    DIR/duplicates.parquet names every member, who stays, how similar they are and why, with both texts.
 
     \b
     coigp dedup store --out unique
@@ -304,6 +316,7 @@ def dedup(
     coigp dedup store --out new --against last-release
     coigp dedup store --out unique --scope responses
     """
+    from coig_p.cli.duplicates import dedup_queries, dedup_responses, lines
     from coig_p.store.places import check_target
     from coig_p.store.store import Store
 
@@ -321,10 +334,10 @@ def dedup(
     if scope == "responses":
         if others or method != "minhash" or chosen.pop("merge"):
             raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
-        found = _dedup_responses(opened, target, overwrite, chosen)
+        found = dedup_responses(opened, target, overwrite, chosen)
         one, unit = "response", "responses"
     else:
-        found = _dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
+        found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
         one, unit = "query", "queries"
     if json_:
         click.echo(json_text({"store": None if dry_run else str(out), **found}))
@@ -336,67 +349,10 @@ def dedup(
     )
     if found["by_domain"]:
         click.echo(table(["domain", "duplicates"], list(map(list, found["by_domain"].items()))))
+    for line in lines(found["examples"], unit):
+        click.echo(line)
     if target is not None:
         click.echo(f"wrote {printable(str(out))}; who stays for whom: {printable(str(target / 'duplicates.parquet'))}")
-
-
-def _dedup_queries(
-    store: Store,
-    out: Path | None,
-    overwrite: bool,
-    options: dict[str, Any],
-    method: str,
-    others: Sequence[Path],
-    model: str | None,
-    cache: Path | None,
-) -> dict[str, Any]:
-    from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
-    from coig_p.store.store import Store
-
-    config: Any
-    if others and options["merge"]:
-        raise click.UsageError("--merge and --against do not go together: nothing is merged into another store.")
-    if method == "semantic":
-        from coig_p.dedup.semantic import SemanticConfig, find_semantic_duplicates, load_embedder
-
-        if model is None:
-            raise click.UsageError(
-                "--method semantic needs --model, a sentence-transformers model by name or directory."
-            )
-        if options.get("threshold") == 1:
-            raise click.UsageError("--similarity 1 is for --method minhash: vectors of the same text differ a little.")
-        config = SemanticConfig(**{name: options[name] for name in ("threshold", "seed", "merge") if name in options})
-        find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
-    else:
-        config = DedupConfig(**options)
-        find = partial(find_duplicates, config=config)
-    compared = [Store.open(other) for other in others]
-    with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        queries = read_queries(store, advance, compared)
-    duplicates = find(queries)
-    found = summary(duplicates, queries).to_dict()
-    if out is not None:
-        with progress("Writing", found["queries"], "queries") as advance:
-            written = dedup_store(
-                store, out, config, duplicates, against=compared, overwrite=overwrite, advance=advance
-            )
-        found["dropped"] = written.lost.to_dict()
-    return found
-
-
-def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: dict[str, Any]) -> dict[str, Any]:
-    from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses, response_summary
-
-    config = ResponseConfig(**options)
-    queries = sum(file.rows or 0 for file in store.data_files())
-    with progress("Comparing", queries, "queries") as advance:
-        duplicates = find_similar_responses(store, config, advance)
-    found = response_summary(store, duplicates).to_dict()
-    if out is not None:
-        with progress("Writing", queries, "queries") as advance:
-            written = dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
-        found["dropped"] = written.lost.to_dict()
-    return found
 
 
 @command("contamination")
@@ -416,6 +372,7 @@ def _dedup_responses(store: Store, out: Path | None, overwrite: bool, options: d
     show_default=True,
     help="What the benchmark calls its prompts and answers.",
 )
+@map_option
 @click.option(
     "--similarity",
     "threshold",
@@ -448,6 +405,7 @@ def contamination(
     \b
     coigp contamination store --against crbench.jsonl --profile crbench
     coigp contamination store --against org/benchmark --out found.parquet
+    coigp contamination store --against exam.csv --map prompt=题目,answer=答案,id=编号
     coigp contamination store --against crbench.jsonl --out - | jq .query_id
     coigp contamination store --against crbench.jsonl --record
     """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, split_list
+from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, renames, split_list
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -18,47 +17,6 @@ from coig_p.ingest.recipes import RECIPES
 
 if TYPE_CHECKING:
     from coig_p.ingest.accounting import ImportReport
-
-
-_OUTSIDE_QUOTES = r"(?=(?:[^\"]*\"[^\"]*\")*[^\"]*\Z)"
-_COMMA, _EQUALS = (re.compile(sign + _OUTSIDE_QUOTES) for sign in ",=")
-
-
-def _pairs_of(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, str]:
-    """What is renamed to what; quotes as in CSV keep commas and signs of equality in a name."""
-    renamed: dict[str, str] = {}
-    for entry in (entry for value in values for entry in _entries(value)):
-        *olds, new = _EQUALS.split(entry)
-        if len(olds) > 1:
-            olds = ["=".join(olds)]
-        if not olds or not olds[0].strip() or not new.strip():
-            raise click.BadParameter(f"{entry!r} is not of the form old=new")
-        old, new = _unquoted(olds[0]), _unquoted(new)
-        if renamed.setdefault(old, new) != new:
-            hint = ". Where each judge has a column: --score-column JUDGE=COLUMN" if old == "score" else ""
-            raise click.BadParameter(f"{old} is given twice, as {renamed[old]} and {new}{hint}")
-    return renamed
-
-
-def _entries(value: str) -> list[str]:
-    """The entries of a value. A comma ends one where another old=new comes behind it: a column's name may hold one."""
-    entries: list[str] = []
-    for piece in _COMMA.split(value):
-        whole = _unquoted(piece)
-        piece = whole if "=" in whole and '"' not in whole else piece  # one quoted as a whole
-        if entries and not _EQUALS.search(piece):
-            entries[-1] += f",{piece}"
-        else:
-            entries.append(piece)
-    return entries
-
-
-def _unquoted(text: str) -> str:
-    """A name without the quotes around it; text that has others is as it is."""
-    text = text.strip()
-    inner = text[1:-1].replace('""', "")
-    whole = len(text) > 1 and text[0] == text[-1] == '"' and '"' not in inner
-    return text[1:-1].replace('""', '"') if whole else text
 
 
 def _judges_of(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str | None, dict[str, str]]:
@@ -92,7 +50,7 @@ def _judges_of(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str 
     "fields",
     multiple=True,
     metavar="OURS=THEIRS,...",
-    callback=_pairs_of,
+    callback=renames,
     help="The rows' name for a field: query, text, model, judge, score, chosen, ... Repeatable.",
 )
 @click.option(
@@ -100,14 +58,14 @@ def _judges_of(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str 
     "score_columns",
     multiple=True,
     metavar="JUDGE=COLUMN,...",
-    callback=_pairs_of,
+    callback=renames,
     help="The column that holds a judge's scores, where each judge has one. Repeatable.",
 )
 @click.option(
     "--values",
     multiple=True,
     metavar="first=VALUE,second=VALUE,...",
-    callback=_pairs_of,
+    callback=renames,
     help="What a winner's column says for first, second and tie, where its coding is unusual.",
 )
 @list_option("--keep", help="Fields that are not read, to keep in meta as they are; all: every one. Repeatable.")
@@ -127,7 +85,7 @@ def _judges_of(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str 
 @click.option(
     "--domain-map",
     multiple=True,
-    callback=_pairs_of,
+    callback=renames,
     metavar="OLD=NEW,...",
     help="New names for the rows' own domains. Repeatable.",
 )

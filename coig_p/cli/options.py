@@ -103,6 +103,52 @@ def list_option(*names: str, help: str, metavar: str = "NAME,...") -> Callable[[
     )
 
 
+_OUTSIDE_QUOTES = r"(?=(?:[^\"]*\"[^\"]*\")*[^\"]*\Z)"
+_COMMA, _EQUALS = (re.compile(sign + _OUTSIDE_QUOTES) for sign in ",=")
+
+
+def renames(_context: Any, _option: Any, values: Sequence[str]) -> dict[str, str]:
+    """What is renamed to what; quotes as in CSV keep commas and signs of equality in a name."""
+    renamed: dict[str, str] = {}
+    for entry in (entry for value in values for entry in _entries(value)):
+        *olds, new = _EQUALS.split(entry)
+        if len(olds) > 1:
+            olds = ["=".join(olds)]
+        if not olds or not olds[0].strip() or not new.strip():
+            raise click.BadParameter(f"{entry!r} is not of the form old=new")
+        old, new = _unquoted(olds[0]), _unquoted(new)
+        if renamed.setdefault(old, new) != new:
+            hint = ". Where each judge has a column: --score-column JUDGE=COLUMN" if old == "score" else ""
+            raise click.BadParameter(f"{old} is given twice, as {renamed[old]} and {new}{hint}")
+    return renamed
+
+
+def _entries(value: str) -> list[str]:
+    """The entries of a value. A comma ends one where another old=new comes behind it: a column's name may hold one."""
+    entries: list[str] = []
+    for piece in _COMMA.split(value):
+        whole = _unquoted(piece)
+        piece = whole if "=" in whole and '"' not in whole else piece  # one quoted as a whole
+        if entries and not _EQUALS.search(piece):
+            entries[-1] += f",{piece}"
+        else:
+            entries.append(piece)
+    return entries
+
+
+def _unquoted(text: str) -> str:
+    """A name without the quotes around it; text that has others is as it is."""
+    text = text.strip()
+    inner = text[1:-1].replace('""', "")
+    whole = len(text) > 1 and text[0] == text[-1] == '"' and '"' not in inner
+    return text[1:-1].replace('""', '"') if whole else text
+
+
+def quoted(name: str) -> str:
+    """A name as `renames` takes it, whatever is in it."""
+    return f'"{name.replace(chr(34), chr(34) * 2)}"' if set(name) & set(',="') or name != name.strip() else name
+
+
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON object for programs.")
 domains_option = list_option("--domain", "domains", help="Only these domains. Repeatable. Default: all.")
 split_option = click.option("--split", metavar="NAME", help="Only this split. Default: all.")
@@ -123,6 +169,17 @@ against_option = click.option(
     multiple=True,
     metavar="FILE|STORE|ORG/NAME",
     help="A benchmark that must not be in it. Repeatable; no commas, since a path may hold one.",
+)
+
+
+map_option = click.option(
+    "--map",
+    "fields",
+    multiple=True,
+    metavar="OURS=THEIRS,...",
+    callback=renames,
+    help="A benchmark's column for prompt, answer or id, or a path, question.text; FILE:prompt=... for one benchmark "
+    "of several. Repeatable.",
 )
 
 

@@ -19,12 +19,22 @@ DUPLICATES = pa.schema(
         ("survivor", pa.string()),
         ("similarity", pa.float64()),
         ("method", pa.string()),
+        ("match", pa.string()),
+        ("through", pa.string()),
+        ("text", pa.string()),
+        ("survivor_text", pa.string()),
     ]
 )
 """One row for each member of a cluster of two or more, the survivor among them.
 
 `cluster` counts from 0 in the order of survivors; `similarity` is the exact Jaccard, or the cosine, to the survivor.
+`match` is EXACT where the comparison form is the survivor's, NEAR or SEMANTIC by the method where it is not, and null
+for the survivor. `through` is null where a query is alike to the survivor itself, else the one next on the way there
+to which it is alike. The texts are null until `coig_p.dedup.queries.with_texts` has read them.
 """
+
+EXACT, NEAR, SEMANTIC = "exact", "near", "semantic"
+"""Why two are taken for the same: see DUPLICATES."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +131,40 @@ def components(number: int, pairs: Index) -> Index:
     return np.asarray(smallest[label])
 
 
+def ways(number: int, pairs: Index, goals: Index) -> Index:
+    """For each of `number` texts the one next on a shortest way, along pairs (P x 2), to one of some texts.
+
+    Itself for those, and for texts from which no way leads there; of several ways that by the smallest number.
+    """
+    following = np.arange(number)
+    reached = np.zeros(number, bool)
+    reached[goals] = True
+    edges = np.concatenate([pairs, pairs[:, ::-1]])
+    edges = edges[np.lexsort((edges[:, 0], edges[:, 1]))]
+    while True:
+        edges = edges[~reached[edges[:, 1]]]
+        step = edges[reached[edges[:, 0]]]
+        if not len(step):
+            return following
+        new, first = np.unique(step[:, 1], return_index=True)
+        following[new] = step[first, 0]
+        reached[new] = True
+
+
 def as_clusters(
     queries: Queries,
     cluster: Index,
     rank: Callable[[int], Any],
     similarity: Callable[[Index, Index], Floats],
     method: str,
+    pairs: Index,
+    text_of: Index,
 ) -> pa.Table:
     """A table of DUPLICATES.
 
     Args:
+        pairs: of texts that are alike, P x 2.
+        text_of: of each query, its text.
         cluster: of each query, a number below the number of queries.
         rank: of a query by its place; the lowest of a cluster survives.
         similarity: of queries, by their places, to others.
@@ -145,16 +179,24 @@ def as_clusters(
     survivor_of = np.zeros(len(cluster) + 1, np.int64)
     survivor_of[numbers] = members[first]
     survivor = survivor_of[cluster[members]]
+    names = np.array(queries.ids, dtype=object)
+    called = np.full(int(text_of.max(initial=-1)) + 1, None, object)  # each text, by the smallest id
+    for at in sorted(members.tolist(), key=names.__getitem__, reverse=True):
+        called[text_of[at]] = names[at]
+    following = ways(len(called), pairs, text_of[members[first]])
     # Of other stores only who stays is named, and that only where something here goes.
     here = np.bincount(cluster[members[members < own]], minlength=len(cluster) + 1)[cluster[members]] > 0
     shown = here & ((members < own) | (members == survivor))
     members, survivor = members[shown], survivor[shown]
-    names = np.array(queries.ids, dtype=object)
     order = sorted(
         range(len(members)), key=lambda at: (names[survivor[at]], members[at] != survivor[at], names[members[at]])
     )
     members, survivor = members[order], survivor[order]
     number = np.unique(names[survivor].astype(str), return_inverse=True)[1] if len(members) else members
+    text, kept = text_of[members], text_of[survivor]
+    match = np.where(text == kept, EXACT, SEMANTIC if method == "semantic" else NEAR).astype(object)
+    match[members == survivor] = None
+    through = np.where((text == kept) | (following[text] == kept), None, called[following[text]])
     return pa.table(
         [
             pa.array(number, pa.int64()),
@@ -162,6 +204,10 @@ def as_clusters(
             pa.array(names[survivor], pa.string()),
             pa.array(similarity(members, survivor)),
             pa.array([method] * len(members), pa.string()),
+            pa.array(match, pa.string()),
+            pa.array(through, pa.string()),
+            pa.nulls(len(members), pa.string()),
+            pa.nulls(len(members), pa.string()),
         ],
         schema=DUPLICATES,
     )

@@ -2,18 +2,20 @@
 
 Jaccard would miss a benchmark's question inside a longer query, so containment decides: the share of
 the benchmark text's n-grams that stand in ours. Short texts would be contained by chance, so those
-count by equality of the comparison form alone.
+count by equality of the comparison form alone. An answer proves little by itself: "B", 42 and 以上都对 answer
+many questions. Where it is short, or many questions have it, it counts only beside its own prompt.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +26,7 @@ from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
 from coig_p.dedup.shingles import shingles
 from coig_p.errors import DataError, UnknownNameError, UsageError
+from coig_p.ingest.fields import ALIASES, at_path
 from coig_p.ingest.readers import data_files, find_inputs, read_rows
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import BenchmarkCheck, BenchmarkUsed, Held, added, rows_digest
@@ -37,6 +40,14 @@ from coig_p.validation.findings import Report, make_findings, ordered, redacted
 from coig_p.validation.rules import Rule
 
 _SHOWN = 40
+_FIRST_IDEOGRAPH = 0x2E80
+_OURS: Mapping[str, str] = {
+    **dict.fromkeys(("prompt", "question", "query"), "prompt"),
+    **dict.fromkeys(("answer", "reference", "text"), "answer"),
+    **dict.fromkeys(("id", "query_id"), "id"),
+}
+"""What --map calls a benchmark's columns; other words for one are those that benchmarks and imports use."""
+
 _READ = without(
     part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "responses"), {"extra", "sample", "scores"}
 )
@@ -79,109 +90,230 @@ class ContaminationConfig:
         threshold: smallest share of a benchmark text's n-grams that stand in ours.
         n: characters of an n-gram of the comparison form.
         least: characters of the comparison form below which a text counts by equality alone.
+        alone: size of an answer below which it counts only where the query holds its prompt: characters of the
+            comparison form, of those that are not Chinese, Japanese or Korean four as one, and each n-gram once.
+        common: an answer that responses to more queries hold, or that more rows of the benchmarks have, counts
+            only where the query holds its prompt.
         profile: one of PROFILES.
+        fields: "prompt", "answer" or "id" -> the column of the benchmark's rows, or the path of one inside an
+            object, as question.text; after a benchmark's name and a colon for that one alone.
     """
 
     threshold: float = 0.8
     n: int = 5
     least: int = 12
+    alone: int = 20
+    common: int = 3
     profile: str = "auto"
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise UsageError(f"threshold={self.threshold!r}: use a number above 0, up to 1")
         if self.n < 1 or self.least < self.n:
             raise UsageError(f"n={self.n!r}, least={self.least!r}: use 1 or more, and no less for least than for n")
+        if self.alone < self.least or self.common < 1:
+            raise UsageError(
+                f"alone={self.alone!r}, common={self.common!r}: use no less for alone than for least={self.least}, "
+                "and 1 or more for common"
+            )
         if self.profile not in PROFILES:
             raise UnknownNameError("profile", self.profile, PROFILES)
+        for name in self.fields:
+            if name.rpartition(":")[2] not in _OURS:
+                raise UnknownNameError("field", name, _OURS)
+
+
+class Known(NamedTuple):
+    """A text of a benchmark, and where it stands, for instance crbench.jsonl:12 (id 7).
+
+    `row` numbers the rows of all benchmarks: a prompt and its answers have the same.
+    """
+
+    text: str
+    where: str
+    row: int
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Texts of benchmarks, each with where it stands, for instance crbench.jsonl:12."""
+    """Texts of benchmarks."""
 
-    prompts: list[tuple[str, str]]
-    answers: list[tuple[str, str]]
+    prompts: list[Known]
+    answers: list[Known]
 
 
 def read_benchmarks(names: Sequence[str | Path], config: ContaminationConfig) -> Benchmark:
     """Prompts and answers of benchmarks: files, stores, or repositories on the Hub (org/name).
 
     Raises:
-        UsageError: no such file.
+        UsageError: no such file, or a column or a benchmark that config.fields names and that is not there.
         DataError: a file that cannot be read, or no prompt in it under the profile's names.
         RemoteError: a repository that cannot be had.
     """
     found = Benchmark([], [])
-    for name in names:
+    fields = _fields_of(names, config)
+    rows = 0
+    for name, (own, everywhere) in zip(names, fields, strict=True):
         folder = Path(name) if Path(name).exists() else download_repository(str(name))
         if folder is not None and (folder / MANIFEST).is_file():
-            _read_store(Store.open(folder), str(name), found)
+            if own:
+                raise UsageError(f"{name} is a store: its queries are the prompts. Leave out --map {name}:{min(own)}")
+            rows = _read_store(Store.open(folder), str(name), found, rows)
             continue
         paths = data_files(folder) if folder is not None and folder.is_dir() else find_inputs([name])
         if not paths:
             raise DataError(f"{name}: no file there that could be a benchmark")
         for path in paths:
-            before = len(found.prompts)
-            for row in read_rows(path):
-                if row.problem is not None or not isinstance(row.value, dict):
-                    message = row.problem[1] if row.problem else "not an object"
-                    raise DataError(f"{path}:{row.line}: {message}")
-                where = f"{path.name}:{row.line}"
-                profile = PROFILES[config.profile]
-                found.prompts.extend((text, where) for text in _texts(row.value, profile.prompt))
-                found.answers.extend((text, where) for text in _texts(row.value, profile.answer))
-            if len(found.prompts) == before:
-                wanted = ", ".join(PROFILES[config.profile].prompt)
-                raise DataError(f"{path}: no row has a prompt. With profile {config.profile} it is called {wanted}")
+            rows = _read_file(path, {**everywhere, **own}, config, found, rows)
     return found
 
 
-def _read_store(store: Store, name: str, found: Benchmark) -> None:
+def _fields_of(
+    names: Sequence[str | Path], config: ContaminationConfig
+) -> Sequence[tuple[Mapping[str, str], Mapping[str, str]]]:
+    """For each benchmark the columns that are named for it alone, and those that are for all; by "prompt", ..."""
+    found: list[tuple[dict[str, str], dict[str, str]]] = [({}, {}) for _ in names]
+    for name, column in config.fields.items():
+        benchmark, _, ours = name.rpartition(":")
+        places = [at for at, one in enumerate(names) if benchmark in ("", str(one), Path(one).name)]
+        if benchmark and not places:
+            raise UnknownNameError("benchmark", benchmark, [str(one) for one in names])
+        for at in places:
+            given = found[at][0 if benchmark else 1]
+            if given.setdefault(_OURS[ours], column) != column:
+                raise UsageError(f"{ours}={column} and {_OURS[ours]}={given[_OURS[ours]]}: name one column")
+    return found
+
+
+def _read_file(path: Path, fields: Mapping[str, str], config: ContaminationConfig, found: Benchmark, rows: int) -> int:
+    """Add what a file has; returns the number of rows so far."""
+    profile, before = PROFILES[config.profile], len(found.prompts)
+    names = {
+        "prompt": (fields["prompt"],) if "prompt" in fields else profile.prompt,
+        "answer": (fields["answer"],) if "answer" in fields else profile.answer,
+        "id": (fields["id"],) if "id" in fields else ALIASES["query_id"],
+    }
+    missing, columns = dict(fields), dict[str, None]()
+    for row in read_rows(path):
+        if row.problem is not None or not isinstance(row.value, dict):
+            message = row.problem[1] if row.problem else "not an object"
+            raise DataError(f"{path}:{row.line}: {message}")
+        if missing or len(found.prompts) == before:
+            columns |= dict.fromkeys(_columns(row.value))
+            missing = {ours: name for ours, name in missing.items() if not _has(row.value, name)}
+        id_ = next((one for name in names["id"] if isinstance(one := at_path(row.value, name), (str, int))), None)
+        where = f"{path.name}:{row.line}" + (f" (id {str(id_)[:_SHOWN]})" if id_ not in (None, "") else "")
+        asked = list(_texts(row.value, names["prompt"], ("user", "human")))
+        forms = comparison_forms(asked[1:])
+        # Of later turns short ones, as "go on", may stand anywhere.
+        asked = asked[:1] + [text for text, form in zip(asked[1:], forms, strict=True) if len(form) >= config.least]
+        found.prompts.extend(Known(text, where, rows) for text in asked)
+        answers = _texts(row.value, names["answer"], ("assistant", "gpt", "model", "bot"))
+        found.answers.extend(Known(text, where, rows) for text in answers)
+        rows += 1
+    if missing:
+        raise UnknownNameError(f"column of {path.name}", min(missing.values()), columns)
+    if len(found.prompts) == before:
+        raise DataError(
+            f"{path}: no row has a prompt. With profile {config.profile} it is called {', '.join(names['prompt'])}; "
+            f"the file has {', '.join(columns)}. coigp contamination, check and clean take --map prompt=COLUMN"
+        )
+    return rows
+
+
+def _has(row: Mapping[str, Any], name: str) -> bool:
+    return name in row or at_path(row, name) is not None
+
+
+def _columns(row: Mapping[str, Any]) -> Iterator[str]:
+    """The names that a column may be given by."""
+    for name, value in row.items():
+        yield name
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{inner}" for inner in _columns(value))
+
+
+def _read_store(store: Store, name: str, found: Benchmark, rows: int) -> int:
     for batch in store.batches(schema=_READ):
-        rows = batch.select(["query_id", "responses"]).to_pylist()
-        for row, said in zip(rows, contents(batch).to_pylist(), strict=True):
+        read = batch.select(["query_id", "responses"]).to_pylist()
+        for row, said in zip(read, contents(batch).to_pylist(), strict=True):
             where = f"{Path(name).name}:{row['query_id']}"
-            found.prompts.append((said, where))
-            found.answers.extend((response["text"], where) for response in row["responses"])
+            found.prompts.append(Known(said, where, rows))
+            found.answers.extend(Known(response["text"], where, rows) for response in row["responses"])
+            rows += 1
+    return rows
 
 
-def _texts(row: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
-    """The strings in the first of these fields that the row has: text, a list of it, or messages."""
-    value = next((row[name] for name in names if row.get(name) is not None), None)
+def _texts(row: Mapping[str, Any], names: tuple[str, ...], speakers: Collection[str]) -> Iterator[str]:
+    """The strings in the first of these fields that the row has: text, a list of it, or what speakers say."""
+    value = next((one for name in names if (one := at_path(row, name)) is not None), None)
     for part in value if isinstance(value, list) else [value]:
         if isinstance(part, Mapping):
+            if part.get("role", part.get("from")) not in (None, *speakers):
+                continue
             part = part.get("content", part.get("value", part.get("text")))
+        if isinstance(part, (int, float)) and not isinstance(part, bool) and part == part:
+            part = str(part)  # an answer of 42
         if isinstance(part, str) and part.strip():
             yield part
 
 
 class _Texts:
-    """Benchmark texts to look for: equal ones by their form, longer ones by the n-grams they are made of."""
+    """Benchmark texts to look for: equal ones by their form, longer ones by the n-grams they are made of.
 
-    def __init__(self, given: list[tuple[str, str]], config: ContaminationConfig) -> None:
-        self.config = config
-        self.where: dict[str, str] = {}
-        for form, (_, where) in zip(comparison_forms([text for text, _ in given]), given, strict=True):
-            self.where.setdefault(form, where)
-        self.where.pop("", None)
-        self.long = [form for form in self.where if len(form) >= config.least]
-        found = shingles(self.long, config.n)
+    Attributes:
+        given: of each form, which of the texts have it.
+        telling: of each form, whether it is evidence by itself.
+    """
+
+    def __init__(self, known: Sequence[Known], config: ContaminationConfig) -> None:
+        self.config, self.known = config, known
+        by_form: dict[str, list[int]] = {}
+        for at, form in enumerate(comparison_forms([one.text for one in known])):
+            if form:
+                by_form.setdefault(form, []).append(at)
+        self.number = {form: at for at, form in enumerate(by_form)}
+        self.given = list(by_form.values())
+        self.long = [at for form, at in self.number.items() if len(form) >= config.least]
+        texts = list(by_form)
+        found = shingles([texts[at] for at in self.long], config.n)
         self.grams, numbers = np.unique(found.grams, return_inverse=True)
         item = np.repeat(np.arange(len(self.long)), np.diff(found.starts))
         keys = np.unique((numbers.astype(np.int64) << 32) | item)
         self.items = keys & 0xFFFFFFFF  # of each gram in turn, those that have it
         self.starts = np.searchsorted(keys >> 32, np.arange(len(self.grams) + 1))
         self.sizes = np.bincount(self.items, minlength=len(self.long))
+        self.telling = [False] * len(texts)
+        for at, different in zip(self.long, self.sizes.tolist(), strict=True):
+            self.telling[at] = (
+                different + config.n - 1 >= config.alone
+                and _says(texts[at], config.alone)
+                and len(self.rows(at)) <= config.common
+            )
 
-    def find(self, texts: Sequence[str]) -> list[tuple[int, float, str]]:
-        """Text, containment and where the benchmark has it; for each text that has one, the best."""
+    def rows(self, form: int) -> set[int]:
+        """The benchmarks' rows that have a form."""
+        return {self.known[at].row for at in self.given[form]}
+
+    def where(self, form: int, rows: Collection[int] = ()) -> str:
+        """Where the benchmark has it: in one of these rows, if in any."""
+        places = self.given[form]
+        return self.known[next((at for at in places if self.known[at].row in rows), places[0])].where
+
+    def find(self, texts: Sequence[str]) -> dict[int, list[tuple[float, int]]]:
+        """For each text that holds some: containment and number of each form, the most contained first."""
         forms = comparison_forms(texts)
-        best = {at: (1.0, self.where[form]) for at, form in enumerate(forms) if form in self.where}
+        found: dict[int, dict[int, float]] = defaultdict(dict)
+        for at, form in enumerate(forms):
+            if form in self.number:
+                found[at][self.number[form]] = 1.0
         for at, item, share in self._contained(forms):
-            if share > best.get(at, (0.0, ""))[0]:
-                best[at] = (share, self.where[self.long[item]])
-        return [(at, share, where) for at, (share, where) in sorted(best.items())]
+            found[at][self.long[item]] = share
+        return {
+            at: sorted(((share, form) for form, share in found[at].items()), key=lambda one: (-one[0], one[1]))
+            for at in sorted(found)
+        }
 
     def _contained(self, forms: list[str]) -> Iterator[tuple[int, int, float]]:
         if not len(self.grams):
@@ -200,6 +332,19 @@ class _Texts:
             yield int(both[at] >> 32), int(both[at] & 0xFFFFFFFF), float(share[at])
 
 
+def _says(form: str, size: int) -> bool:
+    """Whether a text says so much: a Chinese character is as much as four letters or digits."""
+    return len(form) >= 4 * size or sum(4 if ord(letter) >= _FIRST_IDEOGRAPH else 1 for letter in form) >= 4 * size
+
+
+class _Held(NamedTuple):
+    """A response that holds answers which are evidence by themselves, the most contained first."""
+
+    place: dict[str, Any]
+    text: str
+    answers: list[tuple[float, int]]
+
+
 def find_contamination(
     store: Store,
     benchmark: Benchmark,
@@ -209,20 +354,36 @@ def find_contamination(
 ) -> pa.Table:
     """Queries that hold a benchmark's prompt and responses that hold its answer, as findings (errors)."""
     prompts, answers = _Texts(benchmark.prompts, config), _Texts(benchmark.answers, config)
-    found = []
+    found: list[dict[str, Any]] = []
+    held: list[_Held] = []
     read = [store.batches(domain, schema=_READ) for domain in domains] or [store.batches(schema=_READ)]
     for batch in chain.from_iterable(read):
         queries = contents(batch).to_pylist()
         rows = batch.select(["domain", "query_id"]).to_pylist()
-        for at, share, where in prompts.find(queries):
-            found.append(rows[at] | {"excerpt": _excerpt(share, where, queries[at])})
+        asked: dict[int, set[int]] = {}  # by the batch's row, the benchmarks' rows whose prompt it holds
+        for at, best in prompts.find(queries).items():
+            asked[at] = set().union(*(prompts.rows(form) for _, form in best))
+            share, form = best[0]
+            found.append(rows[at] | {"excerpt": _excerpt(share, prompts.where(form), queries[at])})
         lists = batch.column("responses").to_pylist()
         flat = [(row, nth, response) for row, own in enumerate(lists) for nth, response in enumerate(own)]
-        for at, share, where in answers.find([response["text"] for _, _, response in flat]):
+        for at, best in answers.find([response["text"] for _, _, response in flat]).items():
             row, nth, response = flat[at]
-            excerpt = _excerpt(share, where, response["text"])
-            found.append(rows[row] | {"model": response["model"], "response": nth, "excerpt": excerpt})
+            place = rows[row] | {"model": response["model"], "response": nth}
+            beside = asked.get(row, set())
+            backed = next(((share, form) for share, form in best if not beside.isdisjoint(answers.rows(form))), None)
+            telling = [(share, form) for share, form in best if answers.telling[form]]
+            if backed is not None:
+                share, form = backed
+                found.append(place | {"excerpt": _excerpt(share, answers.where(form, beside), response["text"])})
+            elif telling:
+                held.append(_Held(place, response["text"], telling))
         advance(batch.num_rows)
+    common = _common(held, config.common)
+    for place, text, telling in held:
+        share, form = next(((share, form) for share, form in telling if form not in common), (0.0, -1))
+        if form >= 0:
+            found.append(place | {"excerpt": _excerpt(share, answers.where(form), text)})
     columns = {name: [one.get(name) for one in found] for name in ("domain", "query_id", "response", "model")}
     return ordered([make_findings(RULE, [one["excerpt"] for one in found], columns, of_text=True)])
 
@@ -263,6 +424,15 @@ def _sha256(name: str | Path) -> str:
     paths = data_files(folder) if folder is not None and folder.is_dir() else find_inputs([name])
     hashes = sorted(map(sha256_of, paths))
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def _common(held: Sequence[_Held], most: int) -> set[int]:
+    """Answers that responses to more queries hold: what models say anyway."""
+    queries: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    for one in held:
+        for _, form in one.answers:
+            queries[form].add((one.place["domain"], one.place["query_id"]))
+    return {form for form, those in queries.items() if len(those) > most}
 
 
 def with_contamination(

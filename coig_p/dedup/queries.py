@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from sys import intern
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Floats, Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
-from coig_p.dedup.clusters import Queries, Summary, as_clusters, components
+from coig_p.dedup.clusters import DUPLICATES, Queries, Summary, as_clusters, components
 from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
 from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
@@ -84,7 +85,7 @@ def read_queries(store: Store, advance: Advance = lambda queries: None, against:
     _read(store, found, "", advance)
     own = len(found.ids)
     for other in against:
-        _read(other, found, f"{other.path.resolve().name}:", lambda queries: None)
+        _read(other, found, _prefix(other), lambda queries: None)
     return replace(found, elsewhere=len(found.ids) - own)
 
 
@@ -180,7 +181,7 @@ def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
     def similarity(one: Index, other: Index) -> Floats:
         return jaccard(forms, np.stack([form_of[one], form_of[other]], axis=1), config.n)
 
-    return as_clusters(queries, cluster, rank, similarity, "minhash")
+    return as_clusters(queries, cluster, rank, similarity, "minhash", similar.pairs, text_of)
 
 
 def _different(texts: list[str]) -> tuple[list[str], Index]:
@@ -190,6 +191,33 @@ def _different(texts: list[str]) -> tuple[list[str], Index]:
     rank = np.empty(len(order), np.int64)
     rank[order.to_numpy()] = np.arange(len(order))
     return encoded.dictionary.take(order).to_pylist(), rank[encoded.indices.to_numpy()]
+
+
+def with_texts(duplicates: pa.Table, store: Store, against: Sequence[Store] = ()) -> pa.Table:
+    """A table of DUPLICATES with the texts of those that go, and of those that stay for them.
+
+    Args:
+        against: the stores whose queries came after the store's own; one that is left out has no texts here.
+    """
+    if not duplicates.num_rows:
+        return duplicates
+    names = [duplicates.column(name).to_pylist() for name in ("query_id", "survivor")]
+    texts: dict[str, str | None] = dict.fromkeys(chain(*names))
+    for one, prefix in [(store, ""), *((other, _prefix(other)) for other in against)]:
+        for batch in one.batches(schema=part_of(RAW_SCHEMA, "query_id", "query")):
+            for id_, text in zip(*(batch.column(name).to_pylist() for name in ("query_id", "query")), strict=True):
+                if prefix + id_ in texts:
+                    texts[prefix + id_] = text
+    for column, ids in zip(("text", "survivor_text"), names, strict=True):
+        place = duplicates.schema.get_field_index(column)
+        filled = pa.array([texts[one] for one in ids], pa.string())
+        duplicates = duplicates.set_column(place, DUPLICATES.field(column), filled)
+    return duplicates
+
+
+def _prefix(other: Store) -> str:
+    """What stands before the ids of another store's queries."""
+    return f"{other.path.resolve().name}:"
 
 
 def summary(duplicates: pa.Table, queries: Queries) -> Summary:
@@ -214,10 +242,10 @@ def dedup_store(
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
 ) -> Rewritten:
-    """Write a store of the survivors, and duplicates.parquet beside its data.
+    """Write a store of the survivors, and duplicates.parquet with all texts beside its data.
 
     Args:
-        against: the stores whose queries came after in `read_queries`, for the manifest.
+        against: as with `with_texts`; the manifest names them.
 
     Returns:
         The new store, and how many rows, responses, scores and comparisons went.
@@ -247,7 +275,7 @@ def dedup_store(
         reasons=(REASON,),
         # Since the import, not by this run alone.
         earlier={REASON: Loss.from_dict(dropped_before(store, _STEP))},
-        beside={"duplicates.parquet": duplicates},
+        beside={"duplicates.parquet": with_texts(duplicates, store, against)},
         overwrite=overwrite,
         advance=advance,
     )

@@ -15,7 +15,7 @@ import pyarrow as pa
 from coig_p.core.arrays import Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
-from coig_p.dedup.clusters import Summary, components
+from coig_p.dedup.clusters import EXACT, NEAR, Summary, components, ways
 from coig_p.dedup.minhash import NUM_PERM, check_seed, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
 from coig_p.errors import UsageError
@@ -36,12 +36,17 @@ DUPLICATE_RESPONSES = pa.schema(
         ("survivor_response", pa.int64()),
         ("similarity", pa.float64()),
         ("method", pa.string()),
+        ("match", pa.string()),
+        ("through", pa.string()),
+        ("text", pa.string()),
+        ("survivor_text", pa.string()),
     ]
 )
 """One row for each member of a cluster of two or more, the survivor among them.
 
 `response` is its place in the query's responses, `survivor` the model whose answer stays and
-`survivor_response` its place, `similarity` the exact Jaccard to it.
+`survivor_response` its place, `similarity` the exact Jaccard to it. `match` is as in
+`coig_p.dedup.clusters.DUPLICATES`; so is `through`, where a response is named as responses[2].
 """
 
 REASON = "similar-response"
@@ -101,9 +106,13 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
             group.sort(
                 key=lambda at: (-len(answers[at][2]["scores"]), answers[at][2]["model"], answers[at][2]["sample"])
             )
+        following = ways(len(forms), pairs, np.array([group[0] for group in members.values()], np.int64)).tolist()
+        for group in members.values():
             similarity = jaccard(forms, np.array([(group[0], at) for at in group], np.int64), config.n)
+            kept = group[0]
             for at, share in zip(group, similarity.tolist(), strict=True):
                 row, place, response = answers[at]
+                direct = forms[at] == forms[kept] or following[at] == kept
                 found.append(
                     {
                         "cluster": clusters,
@@ -111,10 +120,14 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
                         "query_id": rows[row]["query_id"],
                         "response": place,
                         "model": response["model"],
-                        "survivor": answers[group[0]][2]["model"],
-                        "survivor_response": answers[group[0]][1],
+                        "survivor": answers[kept][2]["model"],
+                        "survivor_response": answers[kept][1],
                         "similarity": share,
                         "method": "minhash",
+                        "match": None if at == kept else EXACT if forms[at] == forms[kept] else NEAR,
+                        "through": None if direct else f"responses[{answers[following[at]][1]}]",
+                        "text": response["text"],
+                        "survivor_text": answers[kept][2]["text"],
                     }
                 )
             clusters += 1

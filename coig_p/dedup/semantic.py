@@ -68,7 +68,8 @@ def find_semantic_duplicates(queries: Queries, config: SemanticConfig, embed: Em
     vectors = unit_vectors(forms.tolist(), embed)[form_of]
     group = np.array([group for group, _ in texts], np.int64)
     similar = similar_vectors(vectors, config.threshold)
-    label = components(len(texts), similar[group[similar[:, 0]] == group[similar[:, 1]]])
+    similar = similar[group[similar[:, 0]] == group[similar[:, 1]]]
+    label = components(len(texts), similar)
     # Queries without a letter or digit are like no other: numbers of their own, after all texts.
     place = np.array([number.get(one, len(texts)) for one in asked], np.int64)
     cluster = np.append(label, len(texts))[place]
@@ -80,7 +81,7 @@ def find_semantic_duplicates(queries: Queries, config: SemanticConfig, embed: Em
         found = np.einsum("ij,ij->i", vectors[place[one]], vectors[place[other]], dtype=np.float64)
         return np.asarray(np.where(place[one] == place[other], 1.0, found))
 
-    return as_clusters(queries, cluster, drawn, cosine, config.method)
+    return as_clusters(queries, cluster, drawn, cosine, config.method, similar, place)
 
 
 def unit_vectors(texts: Sequence[str], embed: Embed) -> Vectors:

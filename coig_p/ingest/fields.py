@@ -457,13 +457,17 @@ def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:
         more |= {name if name in ("messages", "tools") else f"input.{name}": part for name, part in asked.items()}
     if config.fields or config.score_columns:
         for path in (*config.fields.values(), *config.score_columns.values()):
-            if path not in row and (found := _at(row, path.split("."))) is not None:
+            if path not in row and (found := at_path(row, path)) is not None:
                 more[path] = found
     return {**row, **more} if more else row
 
 
-def _at(value: Any, path: Sequence[str]) -> Any:
-    for name in path:
+def at_path(row: Mapping[str, Any], path: str) -> Any:
+    """What a row has under a name, or at a path such as question.full_text; None where nothing is there."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
 

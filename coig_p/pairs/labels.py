@@ -116,9 +116,7 @@ def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int
     Returns:
         Values (R, 0 where there is none), their scale, and which responses have one (R).
     """
-    usable = np.isfinite(responses.score)
-    author = Names(responses.model.code[responses.score_of], responses.model.names)
-    usable &= _judge_allowed(responses.judge, [author], config)
+    usable = _usable(responses, config)
     of, judge = responses.score_of[usable], responses.judge.code[usable]
     grid = _to_ints(np.rint(responses.score[usable] * SCORE_GRID))
     values, scale, starts = grid, SCORE_GRID, np.arange(len(of))
@@ -141,6 +139,28 @@ def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int
     spread = np.zeros(len(responses.query), dtype=values.dtype)
     spread[of[starts]] = values
     return spread, scale, scored
+
+
+def judge_sets(responses: Responses, config: PairConfig) -> Ints:
+    """Which judges a response's value is made of (R): equal numbers are equal sets, 0 is none.
+
+    Each judge is a bit, its place among `responses.judge.names` plus 1, or 0 for one without a name.
+    """
+    usable = _usable(responses, config)
+    of, judge = responses.score_of[usable], responses.judge.code[usable] + 1
+    wide = len(responses.judge.names) + 1 > 62
+    bits = np.array([1 << at for at in range(len(responses.judge.names) + 1)], object if wide else np.int64)
+    sets = np.zeros(len(responses.query), bits.dtype)
+    starts = group_starts(of)
+    if len(starts):
+        sets[of[starts]] = np.bitwise_or.reduceat(bits[judge], starts)
+    return sets
+
+
+def _usable(responses: Responses, config: PairConfig) -> Mask:
+    """Which scores count (S)."""
+    author = Names(responses.model.code[responses.score_of], responses.model.names)
+    return np.asarray(np.isfinite(responses.score) & _judge_allowed(responses.judge, [author], config))
 
 
 def compared_pairs(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Labelled:

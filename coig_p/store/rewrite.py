@@ -28,31 +28,33 @@ from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import Part, describe_file, write_store
 
+_COUNTED = (*UNITS, "notes")
 Row = dict[str, Any]
 """One query as `pyarrow.RecordBatch.to_pylist` gives it."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """How many rows, responses, scores and comparisons went."""
+    """How many rows, responses, scores and comparisons went; and how many notes beside those that stay."""
 
     rows: int = 0
     responses: int = 0
     scores: int = 0
     comparisons: int = 0
+    notes: int = 0
 
     def __add__(self, other: Loss) -> Loss:
-        return Loss(**{unit: getattr(self, unit) + getattr(other, unit) for unit in UNITS})
+        return Loss(**{unit: getattr(self, unit) + getattr(other, unit) for unit in _COUNTED})
 
     def to_dict(self) -> dict[str, int]:
-        """Numbers by unit, as a manifest has them."""
-        return asdict(self)
+        """Numbers by unit, as a manifest has them; notes only where some went."""
+        return {unit: number for unit, number in asdict(self).items() if number or unit in UNITS}
 
     @classmethod
     def from_dict(cls, told: object) -> Loss:
         """The reverse of `to_dict`; 0 where a unit is missing or no number."""
         numbers = told if isinstance(told, Mapping) else {}
-        return cls(**{unit: numbers[unit] for unit in UNITS if isinstance(numbers.get(unit), int)})
+        return cls(**{unit: numbers[unit] for unit in _COUNTED if isinstance(numbers.get(unit), int)})
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Change:
         responses: by their places, those that go. Their scores and comparisons go with them.
         scores: by place of the response and place among its scores, those that go.
         comparisons: by their places, those that go.
+        notes: by where they stand, those that become null: meta, source, responses[1].scores[0].rationale or
+            comparisons[2].rationale. What they stand beside stays.
         taken_in: queries whose responses are appended, with the comparisons among them. A model that has
             answered already, with the same sample number, keeps its answer.
     """
@@ -82,6 +86,7 @@ class Change:
     responses: dict[int, str] = field(default_factory=dict)
     scores: dict[tuple[int, int], str] = field(default_factory=dict)
     comparisons: dict[int, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     taken_in: list[TakenIn] = field(default_factory=list)
 
 
@@ -263,6 +268,14 @@ def _edited(row: Row, change: Change, counted: dict[str, Counter[str]]) -> Row:
     def count(reason: str, **numbers: int) -> None:
         counted.setdefault(reason, Counter()).update(numbers)
 
+    def without(unit: Row, name: str, where: str) -> Row:
+        if where not in change.notes or unit[name] is None:
+            return unit
+        count(change.notes[where], notes=1)
+        return unit | {name: None}
+
+    for name in ("meta", "source"):
+        row = without(row, name, name)
     responses: list[Row] = []
     place: dict[int, int] = {}  # where each response that stays stands now
     for at, response in enumerate(row["responses"] or ()):
@@ -274,7 +287,11 @@ def _edited(row: Row, change: Change, counted: dict[str, Counter[str]]) -> Row:
         for nth in gone:
             count(change.scores[at, nth], scores=1)
         place[at] = len(responses)
-        kept = given and [score for nth, score in enumerate(given) if nth not in gone]
+        kept = given and [
+            without(score, "rationale", f"responses[{at}].scores[{nth}].rationale")
+            for nth, score in enumerate(given)
+            if nth not in gone
+        ]
         responses.append(response | {"scores": kept})
     comparisons: list[Row] = []
     nowhere: list[int] = []  # what comparisons name though it was never there; a check would have said so
@@ -289,6 +306,7 @@ def _edited(row: Row, change: Change, counted: dict[str, Counter[str]]) -> Row:
             count(change.responses[gone[0]], comparisons=1)
         else:
             nowhere += missing
+            comparison = without(comparison, "rationale", f"comparisons[{at}].rationale")
             comparisons.append(_moved(comparison, place))
     for taken in change.taken_in:
         answered = {(response["model"], response["sample"]) for response in responses}

@@ -1,4 +1,4 @@
-"""A store without what a check calls an error: units are dropped, texts are never edited."""
+"""A store without what a check calls an error: units and notes are dropped, texts are never edited."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from coig_p.core.progress import Advance
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.store.rewrite import Change, Loss, Rewritten, check_rewrite, dropped_before, rewrite_store
 from coig_p.store.store import Store
+from coig_p.validation.checks.notes import is_note
 from coig_p.validation.findings import Report
 from coig_p.validation.rules import Rule
 
@@ -31,7 +32,8 @@ def clean_store(
     """Write a store without the units that errors, and the rules in `more`, name.
 
     A finding about a query drops its row, one about a response that response, one about a score that
-    score. What refers to a dropped response goes with it. What was done is in the new manifest's options.
+    score. One in a note (`meta`, `source`, what a judge said) makes that null, and nothing else goes. What refers to
+    a dropped response goes with it. What was done is in the new manifest's options.
 
     Args:
         report: of a check of this store; the new manifest remembers benchmarks that it was compared with.
@@ -83,21 +85,23 @@ def _rules_in(condemned: Mapping[Any, Change]) -> Iterator[str]:
     for change in condemned.values():
         if change.row is not None:
             yield change.row
-        for units in (change.responses, change.scores, change.comparisons):
+        for units in (change.responses, change.scores, change.comparisons, change.notes):
             yield from units.values()
 
 
 def _condemned(report: Report, more: Collection[str]) -> dict[tuple[str, str], Change]:
     """By domain and query_id, what goes; the first rule that finds a unit names the reason."""
     found: dict[tuple[str, str], Change] = defaultdict(Change)
-    columns = ["rule", "severity", "domain", "query_id", "response", "score", "comparison"]
+    columns = ["rule", "severity", "domain", "query_id", "response", "score", "comparison", "field"]
     findings = report.findings.select(columns)
     for finding in findings.filter(pc.is_valid(findings.column("query_id"))).to_pylist():
         rule, response, score, comparison = (finding[name] for name in ("rule", "response", "score", "comparison"))
         if finding["severity"] != "error" and rule not in more:
             continue
         change = found[finding["domain"], finding["query_id"]]
-        if comparison is not None:
+        if is_note(finding["field"]) and report.rules[rule].over == "texts":
+            change.notes.setdefault(finding["field"], rule)
+        elif comparison is not None:
             change.comparisons.setdefault(comparison, rule)
         elif response is None:
             change.row = change.row or rule

@@ -24,8 +24,8 @@ from coig_p.validation.checks.totals import Totals
 from coig_p.validation.findings import Report, from_hits, from_remarks, from_spots, ordered
 from coig_p.validation.rules import Rule, load_rules
 
-CHECKED = without(RAW_SCHEMA, {"source", "dimension", "rationale"})
-"""What rules look at. A judge's words may be longer than the response, and none looks at them."""
+CHECKED = without(RAW_SCHEMA, {"dimension"})
+"""What rules look at."""
 
 TEXTS_OF = 32  # queries at once: some hundred thousand characters, which a processor's caches hold
 
@@ -99,8 +99,10 @@ class Checked:
             spots = list(CHECKS[rule.id](view, **rule.options))
             if spots:
                 self.tables.append(from_spots(rule, spots, view))
+        words = self.rules.get("words")
+        every_note = words is not None and bool(words.options["words"])  # words may stand where no number does
         for begin in range(0, observed.batch.num_rows, TEXTS_OF):
-            texts = Texts(observed.batch.slice(begin, TEXTS_OF))
+            texts = Texts(observed.batch.slice(begin, TEXTS_OF), every_note)
             for rule in self._over("texts"):
                 hits = CHECKS[rule.id](texts, **rule.options)
                 if len(hits.text):

@@ -23,7 +23,7 @@ from typing import Any
 from coig_p.errors import UnknownNameError, UsageError
 
 SEVERITIES = ("error", "warning", "metric")
-SCOPES = ("query", "response", "tools", "score", "row", "pair", "store")
+SCOPES = ("query", "response", "tools", "notes", "score", "row", "pair", "store")
 OFF = "off"
 _SHOWN = 8  # words of a list that a short line names
 _BOUNDS = {"share": (0, 1), "most": (0, 1)}  # what an option may be: shares of a text, of pairs or of a store
@@ -37,7 +37,7 @@ class Rule:
     Attributes:
         severity: error (must not be released), warning (look at it) or metric (worth knowing).
         scope: the units it looks at, of SCOPES. A query's turns are looked at one by one, what tools are told and
-            say as "tools".
+            say as "tools"; "notes" are what judges said, `meta` and `source`.
         over: "texts", "rows" or "totals": what its function is given; another word where `check` does not run it.
         options: thresholds, word lists; with their defaults, or as a rules file sets them.
     """
@@ -98,12 +98,14 @@ RULES: Mapping[str, Rule] = {
         _texts("refusal", "metric", "response", "an answer that declines to answer"),
         _texts("ai-disclosure", "metric", "response", "an answer that says it comes from an AI"),
         _texts("self-identity", "warning", "response", "an answer that names another maker than its model's"),
-        _texts("mobile", "warning", "query response tools", "a mobile number of China's mainland"),
-        _texts("id-card", "error", "query response tools", "an identity number of China's mainland"),
-        _texts("bank-card", "error", "query response tools", "a bank card's number"),
-        _texts("ip-address", "warning", "query response tools", "a public IPv4 address"),
-        _texts("email", "warning", "query response tools", "an e-mail address"),
-        _texts("words", "warning", "query response tools", "a word of the list that a rules file gives", words=()),
+        _texts("mobile", "warning", "query response tools notes", "a mobile number of China's mainland"),
+        _texts("id-card", "error", "query response tools notes", "an identity number of China's mainland"),
+        _texts("bank-card", "error", "query response tools notes", "a bank card's number"),
+        _texts("ip-address", "warning", "query response tools notes", "a public IPv4 address"),
+        _texts("email", "warning", "query response tools notes", "an e-mail address"),
+        _texts(
+            "words", "warning", "query response tools notes", "a word of the list that a rules file gives", words=()
+        ),
         _texts(
             "script-traditional", "error", "query response", "traditional characters in a simplified corpus", share=0.05
         ),
@@ -141,6 +143,7 @@ RULES: Mapping[str, Rule] = {
         _totals("rare-judge", "warning", "store", "a judge with very few scores", least=10),
         _totals("rare-domain", "warning", "store", "a domain with very few queries", share=0.01),
         _totals("no-pairs", "warning", "pair", "a domain without a pair at the default threshold"),
+        _totals("judge-sets-differ", "warning", "pair", "a pair whose responses were scored by different judges"),
         _totals("length-bias", "warning", "pair", "the longer response is chosen far too often", share=0.7),
         _totals("one-sided-model", "warning", "pair", "a model that always wins or always loses", least=30),
         _totals("ties", "metric", "pair", "how many pairs of responses are scored alike"),

@@ -285,7 +285,11 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     run("import", source, "--out", store)
     shown = run("dedup", store, "--dry-run", "--similarity", "0.9").stdout
     assert "4 queries: 1 cluster of near-duplicates, the largest of 2; 1 query would go" in shown
+    assert "  m-9: 第1題，一共有多少種不同的走法？\n    stays m-1 (exact, similarity 1.00): 第1题" in shown
+    assert "第0题" not in shown
     found = json.loads(run("dedup", store, "--out", tmp_path / "new", "--similarity", "0.9", "--json").stdout)
+    (example,) = found["examples"]
+    assert (example["query_id"], example["survivor"], example["match"]) == ("m-9", "m-1", "exact")
     assert (found["clusters"], found["duplicates"], found["by_domain"]) == (1, 1, {"math": 1})
     assert found["dropped"] == {"rows": 1, "responses": 2, "scores": 2, "comparisons": 0}
     assert pq.read_table(tmp_path / "new/duplicates.parquet").column("query_id").to_pylist() == ["m-1", "m-9"]
@@ -302,6 +306,15 @@ def test_dedup_says_what_goes_and_writes_the_rest(tmp_path: Path) -> None:
     )
     assert "do not go together" in run("dedup", store, "--dry-run", "--merge", "--against", store, code=2).stderr
     assert "--model" in run("dedup", store, "--dry-run", "--method", "semantic", code=2).stderr
+
+    # What is shown is cut, and harmless on a terminal.
+    long = "这是一个很长的问题\u202e\x1b[31m" + "，说了很多很多的话" * 40
+    source.write_text("".join(json.dumps(ROWS[0] | {"query_id": f"m-{at}", "query": long}) + "\n" for at in range(30)))
+    run("import", source, "--out", tmp_path / "many")
+    done = run("dedup", tmp_path / "many", "--dry-run")
+    assert done.stdout.count("stays m-0 (exact, similarity 1.00)") == 5
+    assert all(len(line) < 140 for line in done.stdout.splitlines())
+    assert not set(done.stdout) & set("\u202e\x1b")
 
     done = run("dedup", store, "--scope", "responses", "--out", tmp_path / "answers", "--json")
     assert json.loads(done.stdout)["duplicates"] == 0
@@ -327,6 +340,27 @@ def test_contamination_shuts_the_gate(source: Path, tmp_path: Path) -> None:
         "no row has a prompt"
         in run(*("contamination", store, "--against", benchmark, "--profile", "crbench"), code=1).stderr
     )
+
+
+def test_a_benchmark_whose_columns_are_called_otherwise(source: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run("import", source, "--out", store)
+    exam = tmp_path / "exam.csv"
+    exam.write_text('题目,"参考,答案",编号\n1+1等于几,等于2,7\n', encoding="utf-8")
+    mapped = ("--against", exam, "--map", 'exam.csv:prompt=题目,answer="参考,答案"')
+    done = run("contamination", store, *mapped, "--map", "id=编号", code=1)
+    assert "math m-1 query: 100% of exam.csv:2 (id 7): 1+1等于几？" in done.stdout
+    assert "one of 1 prompt or 1 answer" in done.stdout
+    done = run("check", store, *mapped, code=1)
+    assert "error contamination (2)" in done.stdout
+    assert """--map 'exam.csv:prompt=题目' --map 'answer="参考,答案"'""" in done.stdout
+    assert (
+        "nothing was written: no query is left" in run("clean", store, "--out", tmp_path / "c", *mapped, code=1).stderr
+    )
+    wrong = run("contamination", store, "--against", exam, "--map", "prompt=题干", code=2).stderr
+    assert "unknown column of exam.csv '题干'" in wrong
+    assert "Valid: 参考,答案, 编号, 题目" in wrong
+    assert "pass --against, too" in run("check", store, "--map", "prompt=题目", code=2).stderr
 
 
 def test_a_sweep_says_why_agreement_is_not_known_and_explains_a_star_where_there_is_one(tmp_path: Path) -> None:

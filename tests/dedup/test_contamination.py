@@ -17,6 +17,7 @@ from coig_p.dedup import contamination
 from coig_p.dedup.contamination import (
     Benchmark,
     ContaminationConfig,
+    Known,
     _Texts,
     find_contamination,
     read_benchmarks,
@@ -51,20 +52,136 @@ def test_a_question_inside_a_longer_query_in_other_dress_is_found(tmp_path: Path
     assert found["excerpt"].startswith("100% of bench.jsonl:1: ")
 
 
-def test_answers_are_looked_for_in_responses_and_short_ones_must_be_equal(tmp_path: Path) -> None:
+def test_answers_are_looked_for_in_responses_and_short_ones_beside_their_prompts_alone(tmp_path: Path) -> None:
     rows = twin()
     answer = "两管同时打开，每小时注入十二分之五，因此需要二点四小时才能注满水池。"
     rows[2]["responses"][1]["text"] = f"解：{answer}答毕。"
     rows[5]["responses"][0]["text"] = "二点四小时！"
-    rows[6]["responses"][0]["text"] = "大约是二点四小时左右吧。"
+    rows[6]["query"] = f"请回答：{QUESTION}"
+    rows[6]["responses"][0]["text"] = "二点四小时！"
+    rows[6]["responses"][1]["text"] = "大约是二点四小时左右吧。"
+    rows[6]["responses"][2]["text"] = "甲"
     benchmark = lines(
-        tmp_path / "b.jsonl", {"prompt": QUESTION, "answer": answer}, {"prompt": "别的", "answer": "二点四小时"}
+        tmp_path / "b.jsonl",
+        {"prompt": "别的", "answer": answer},
+        {"prompt": "又一题", "answer": "甲"},
+        {"prompt": QUESTION, "answer": "二点四小时", "id": "水池-1"},
     )
     found = found_in(rows, tmp_path, benchmark)
     assert [(one["query_id"], one["field"], one["model"]) for one in found] == [
         ("q-02", "responses[1].text", "mei"),
-        ("q-05", "responses[0].text", "lan"),
+        ("q-06", "query", None),
+        ("q-06", "responses[0].text", "lan"),
     ]
+    assert found[2]["excerpt"] == "100% of b.jsonl:3 (id 水池-1): 二点四小时！"
+
+
+SHORT = [
+    *(
+        "B",
+        "ABC",
+        "A",
+        "D. 以上都对",
+        "是",
+        "否",
+        "不对",
+        "42",
+        42,
+        3.5,
+        "-1",
+        "3.14159265358979323846",
+        "2024年5月1日",
+    ),
+    *("好的", "好的。", "以上都对", "以上选项都不正确", "正确", "True", "unknown", "根据上下文无法回答这个问题"),
+    *("中华人民共和国中央人民政府", "George Washington Carver", "x=1,y=2,z=3,w=4,v=5,u=6", "(A)", "选项：C", "无"),
+    *("哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈哈", "the United States of America"),
+]
+
+
+@pytest.mark.parametrize("answer", SHORT)
+def test_a_short_answer_is_found_only_where_its_prompt_is(answer: Any, tmp_path: Path) -> None:
+    rows = twin()
+    for row in rows[::2]:
+        row["responses"][1]["text"] = str(answer)
+    other, same = {"question": QUESTION, "answer": answer}, {"question": rows[4]["query"], "answer": answer}
+    assert found_in(rows, tmp_path / "a", lines(tmp_path / "b.jsonl", other)) == []
+    found = found_in(rows, tmp_path / "b", lines(tmp_path / "b.jsonl", same))
+    assert [(one["query_id"], one["field"]) for one in found] == [("q-04", "query"), ("q-04", "responses[1].text")]
+
+
+def test_what_models_say_anyway_is_found_only_beside_its_prompt(tmp_path: Path) -> None:
+    phrase = "很抱歉，作为一个人工智能语言模型，我无法回答这个问题，请您换一个问题再试。"
+    rows = twin()
+    bench = lines(tmp_path / "b.jsonl", {"question": QUESTION, "answer": phrase}, {"question": rows[4]["query"]})
+    for row in rows[:3]:
+        row["responses"][1]["text"] = phrase
+    assert len(found_in(rows, tmp_path / "few", bench)) == 1 + 3
+    for row in rows[:5]:
+        row["responses"][1]["text"] = phrase
+    assert [one["field"] for one in found_in(rows, tmp_path / "many", bench)] == ["query"]
+    # The same, where many rows of the benchmark have it.
+    many = lines(tmp_path / "c.jsonl", *({"question": f"{QUESTION}{at}", "answer": phrase} for at in range(4)))
+    assert found_in(rows[:1] + twin()[6:], tmp_path / "of", many) == []
+    assert len(found_in(rows, tmp_path / "config", bench, common=9)) == 1 + 5
+
+
+def test_a_system_prompt_and_a_short_later_turn_are_no_prompts(tmp_path: Path) -> None:
+    system = "你是一个乐于助人的人工智能助手，请认真回答每一个问题。"
+    rows = twin()
+    rows[0]["query"], rows[1]["query"], rows[2]["query"] = f"{system}天为什么蓝？", "请继续", QUESTION
+    said = [("system", system), ("user", QUESTION), ("assistant", "好"), ("user", "请继续")]
+    chat = {"prompt": [{"role": role, "content": text} for role, text in said]}
+    shared = {"conversations": [{"from": {"user": "human"}.get(role, role), "value": text} for role, text in said]}
+    (found,) = found_in(rows, tmp_path / "a", lines(tmp_path / "b.jsonl", chat))
+    assert found["query_id"] == "q-02"
+    config = {"fields": {"prompt": "conversations"}}
+    assert found_in(rows, tmp_path / "b", lines(tmp_path / "b.jsonl", shared), **config) == [found]
+
+
+# ---------------------------------------------------------------------------------------------
+# Columns that --map names
+
+
+def test_columns_are_named_for_all_benchmarks_or_for_one(tmp_path: Path) -> None:
+    one = lines(tmp_path / "one.jsonl", {"题": {"干": QUESTION}, "prompt": "别的", "答案": 42, "编号": "水-7"})
+    other = lines(tmp_path / "other.jsonl", {"stem": "另一道题目的题干", "key.with.dots": "B", "number": 9})
+    fields = {
+        "prompt": "题.干",
+        "reference": "答案",
+        "other.jsonl:question": "stem",
+        f"{other}:answer": "key.with.dots",
+        "other.jsonl:id": "number",
+    }
+    found = read_benchmarks([one, other], ContaminationConfig(fields=fields))
+    assert found.prompts == [
+        (QUESTION, "one.jsonl:1 (id 水-7)", 0),
+        ("另一道题目的题干", "other.jsonl:1 (id 9)", 1),
+    ]
+    assert found.answers == [("42", "one.jsonl:1 (id 水-7)", 0), ("B", "other.jsonl:1 (id 9)", 1)]
+
+
+def test_columns_that_are_not_there_are_refused_with_those_that_are(tmp_path: Path) -> None:
+    path = lines(tmp_path / "b.jsonl", {"题干": QUESTION, "meta": {"编号": 7}}, {"题干": "又一题", "答案": "B"})
+
+    def read(**fields: str) -> Benchmark:
+        return read_benchmarks([path], ContaminationConfig(fields={k.replace("__", ":"): v for k, v in fields.items()}))
+
+    with pytest.raises(UsageError, match=r"unknown column of b\.jsonl '题'.*Valid: meta, meta\.编号, 答案, 题干"):
+        read(prompt="题")
+    with pytest.raises(UsageError, match=r"unknown column of b\.jsonl 'meta\.id'\. Did you mean 'meta'"):
+        read(prompt="题干", id="meta.id")
+    assert read(prompt="题干", answer="答案", id="meta.编号").answers == [("B", "b.jsonl:2", 1)]
+    with pytest.raises(UnknownNameError, match="unknown field 'titel'"):
+        read(titel="题干")
+    with pytest.raises(UnknownNameError, match="unknown benchmark 'c'"):
+        read(c__prompt="题干")
+    with pytest.raises(UsageError, match="question=答案 and prompt=题干: name one column"):
+        read(prompt="题干", question="答案")
+    with pytest.raises(DataError, match=r"the file has 题干, meta, meta\.编号, 答案\. coigp contamination"):
+        read()
+    store = make_store(tmp_path / "bench", twin())
+    with pytest.raises(UsageError, match=r"bench is a store: its queries are the prompts\. Leave out --map"):
+        read_benchmarks([store], ContaminationConfig(fields={"bench:prompt": "query"}))
 
 
 def test_a_store_made_from_its_own_benchmark_is_all_contaminated(tmp_path: Path) -> None:
@@ -81,7 +198,7 @@ def test_a_repository_on_the_hub_is_a_benchmark(tmp_path: Path, monkeypatch: pyt
     (copy / "README.md").write_text("a card is no benchmark", encoding="utf-8")
     monkeypatch.setattr(contamination, "download_repository", {"org/bench": copy, "org/none": tmp_path / "x"}.get)
     config = ContaminationConfig()
-    assert read_benchmarks(["org/bench"], config).prompts == [(QUESTION, "test.jsonl:1")]
+    assert read_benchmarks(["org/bench"], config).prompts == [(QUESTION, "test.jsonl:1", 0)]
     (tmp_path / "x").mkdir()
     with pytest.raises(DataError, match="no file there"):
         read_benchmarks(["org/none"], config)
@@ -117,7 +234,7 @@ TEXT = st.text(st.sampled_from("甲乙丙丁"), max_size=16)
 @given(st.lists(TEXT, max_size=6), st.lists(TEXT, max_size=6), st.sampled_from([0.3, 0.8, 1.0]))
 def test_containment_is_that_of_plain_sets(items: list[str], texts: list[str], threshold: float) -> None:
     config = ContaminationConfig(threshold=threshold, n=3, least=5)
-    found = _Texts([(item, f"b:{at}") for at, item in enumerate(items)], config).find(texts)
+    found = _Texts([Known(item, f"b:{at}", at) for at, item in enumerate(items)], config).find(texts)
 
     def grams(text: str) -> set[str]:
         return {text[at : at + 3] for at in range(len(text) - 2)} or {text}
@@ -128,7 +245,7 @@ def test_containment_is_that_of_plain_sets(items: list[str], texts: list[str], t
         shares += [len(grams(item) & grams(text)) / len(grams(item)) for item in items if len(item) >= 5 and text]
         if max(shares, default=0) >= threshold and (1.0 in shares or max(shares) >= threshold):
             wanted[at] = max(shares)
-    assert {at: share for at, share, _ in found} == wanted
+    assert {at: best[0][0] for at, best in found.items()} == wanted
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:

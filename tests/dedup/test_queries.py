@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from make import Rows, completed, make_store, twin
 from scipy.sparse import csr_array
@@ -23,9 +22,9 @@ from strategies import Row, examples, raw_rows
 from coig_p.core.normalize import comparison_form
 from coig_p.dedup import minhash
 from coig_p.dedup import shingles as shingling
-from coig_p.dedup.clusters import Queries, components
+from coig_p.dedup.clusters import DUPLICATES, Queries, components
 from coig_p.dedup.minhash import bands, signatures, similar_pairs
-from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary
+from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary, with_texts
 from coig_p.dedup.shingles import gram_hash, shingles
 from coig_p.errors import UsageError
 from coig_p.store.rewrite import Loss
@@ -254,7 +253,13 @@ def test_a_store_without_its_duplicates(merge: bool, tmp_path: Path) -> None:
     assert dropped == lost
     assert new.verify() == []
     assert check(new).passed
-    assert pq.read_table(tmp_path / "new/duplicates.parquet").equals(duplicates)
+    listed = pq.read_table(tmp_path / "new/duplicates.parquet")
+    assert listed.equals(with_texts(duplicates, store))
+    assert listed.drop_columns(["text", "survivor_text"]).equals(duplicates.drop_columns(["text", "survivor_text"]))
+    text = {row["query_id"]: row["query"] for row in doubled()}
+    for row in listed.to_pylist():
+        assert (row["text"], row["survivor_text"]) == (text[row["query_id"]], text[row["survivor"]])
+        assert row["match"] == (None if row["query_id"] == row["survivor"] else "exact")
     options = json.loads((tmp_path / "new/manifest.json").read_text("utf-8"))["options"]["dedup"]
     assert options == {
         **{"threshold": 0.9, "n": 3, "num_perm": 128, "seed": 1, "merge": merge, "method": "minhash", "dropped": lost}
@@ -288,9 +293,55 @@ def test_options_that_cannot_be(option: dict[str, Any]) -> None:
         DedupConfig(**option)
 
 
-def test_an_empty_table_has_its_columns() -> None:
-    assert find_duplicates(queries_of(ROWS[5:6]), DedupConfig()).equals(
-        pa.table({"cluster": [], "query_id": [], "survivor": [], "similarity": [], "method": []}).cast(
-            find_duplicates(queries_of(ROWS), DedupConfig()).schema
-        )
-    )
+def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
+    found = find_duplicates(queries_of(ROWS[5:6]), DedupConfig())
+    assert found.schema == DUPLICATES == find_duplicates(queries_of(ROWS), DedupConfig()).schema
+    assert found.num_rows == 0
+    assert with_texts(found, Store.open(make_store(tmp_path / "store", twin()))) is found
+
+
+CHAIN = st.lists(st.tuples(st.text("甲乙丙", min_size=4, max_size=8), st.sampled_from("abc")), max_size=9)
+
+
+@examples(200)
+@given(CHAIN, st.sampled_from([0.3, 0.5, 0.7]))
+def test_each_that_goes_says_why(texts: list[tuple[str, str]], threshold: float) -> None:
+    asked = [(f"{kind}{at}", text) for at, (text, kind) in enumerate(texts)]
+    form = dict(asked)
+    different = sorted(set(form.values()))
+    alike = [
+        [one, other]
+        for one in range(len(different))
+        for other in range(one + 1, len(different))
+        if jaccard(grams(different[one], 2), grams(different[other], 2)) >= threshold
+    ]
+    assume(similar_pairs(different, threshold, 2).pairs.tolist() == alike)  # it may miss one in a thousand
+    queries = Queries(list(form), ["chat"] * len(form), list(form.values()), [0] * len(form))
+    rows = find_duplicates(queries, DedupConfig(threshold=threshold, n=2)).to_pylist()
+    survivor = {row["query_id"]: row["survivor"] for row in rows}
+
+    def steps(one: str, stays: str) -> int:
+        """How many likenesses lie between two queries, at least."""
+        reached, frontier, number = {one}, {one}, 0
+        while not any(form[at] == form[stays] for at in frontier):
+            grown = {
+                at
+                for at in form
+                if at not in reached
+                and any(jaccard(grams(form[at], 2), grams(form[near], 2)) >= threshold for near in frontier)
+            }
+            assert grown
+            reached, frontier, number = reached | grown, grown, number + 1
+        return number
+
+    for row in rows:
+        one, stays = row["query_id"], row["survivor"]
+        if one == stays:
+            assert (row["match"], row["through"]) == (None, None)
+            continue
+        assert row["match"] == ("exact" if form[one] == form[stays] else "near")
+        assert (row["through"] is None) == (form[one] == form[stays] or row["similarity"] >= threshold)
+        if row["through"] is not None:
+            assert survivor[row["through"]] == stays
+            assert jaccard(grams(form[one], 2), grams(form[row["through"]], 2)) >= threshold
+            assert steps(row["through"], stays) == steps(one, stays) - 1

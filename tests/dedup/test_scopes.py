@@ -63,8 +63,13 @@ def test_queries_that_an_earlier_release_has_go(tmp_path: Path) -> None:
             domain: sum(row["domain"] == domain for row in rows[4:6]) for domain in {row["domain"] for row in rows[4:6]}
         },
     }
-    left = dedup_store(store, tmp_path / "left", DedupConfig(threshold=0.9), found)
+    against = [Store.open(before)]
+    left = dedup_store(store, tmp_path / "left", DedupConfig(threshold=0.9), found, against=against)
     assert left.lost.rows == 2
+    listed = pq.read_table(tmp_path / "left/duplicates.parquet").to_pylist()
+    assert [(row["text"], row["survivor_text"]) for row in listed[1::2]] == [
+        (row["query"], f"{row['query']}！") for row in rows[4:6]
+    ]
     assert {one for batch in left.store.batches() for one in batch.column("query_id").to_pylist()} == {
         row["query_id"] for row in rows if row not in rows[4:6]
     }
@@ -104,6 +109,12 @@ def test_answers_that_another_model_gave_as_well(tmp_path: Path) -> None:
             for one in range(other)
             if len(texts[one] & texts[other]) / len(texts[one] | texts[other]) >= 0.8
         ]
+    text = [response["text"] for response in rows[0]["responses"]]
+    for row in found.to_pylist():
+        assert (row["text"], row["survivor_text"]) == (text[row["response"]], text[row["survivor_response"]])
+        stays = row["response"] == row["survivor_response"]
+        same = row["text"].rstrip("！") == row["survivor_text"].rstrip("！")
+        assert row["match"] == (None if stays else "exact" if same else "near")
     assert {query for query, _, _ in wanted} == {row["query_id"] for row in found.to_pylist()} == {rows[0]["query_id"]}
     names = {row["model"] for row in found.to_pylist()}
     assert names == {model for _, one, other in wanted for model in (one, other)}
@@ -125,6 +136,22 @@ def test_answers_that_another_model_gave_as_well(tmp_path: Path) -> None:
     assert options["dedup_responses"]["dropped"] == {"similar-response": left.lost.to_dict()}
     again = Store.open(make_store(tmp_path / "cut", rows, rows_per_shard=5))
     assert find_similar_responses(again, config).equals(found)
+
+
+def test_an_answer_that_is_like_the_one_that_stays_by_way_of_another_says_so(tmp_path: Path) -> None:
+    rows = twin()[:1]
+    text = "先看条件，再看问题，最后一步一步地把答案算出来，写清楚每一步的理由。"
+    for at, response in enumerate(rows[0]["responses"]):
+        response["text"] = text[at * 6 :] + "这道题就做完了，可以检查一遍，还可以再换一种办法。"[: at * 6]
+    found = find_similar_responses(Store.open(make_store(tmp_path / "store", rows)), ResponseConfig(threshold=0.5))
+    placed = {row["response"]: row for row in found.to_pylist()}
+    assert {at: (row["match"], row["through"]) for at, row in placed.items()} == {
+        3: (None, None),
+        2: ("near", None),
+        1: ("near", "responses[2]"),
+        0: ("near", "responses[1]"),
+    }
+    assert placed[0]["similarity"] < placed[1]["similarity"] < 0.5 <= placed[2]["similarity"]
 
 
 def test_of_samples_that_are_alike_the_first_stays(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -146,6 +147,41 @@ def id_twice(rows: Rows) -> dict[str, Any]:
     return {"query_id": None, "excerpt": "q-00 stands 2 times"}
 
 
+def other_judges(rows: Rows) -> dict[str, Any]:
+    for at in (3, 5):
+        rows[at]["responses"][2]["scores"][1]["judge"] = "pan-c"
+    rows[3]["responses"][1]["scores"][0]["judge"] = "pan-c"
+    for row in rows[7:]:  # as often as not to be rare
+        for response in row["responses"]:
+            response["scores"].append(response["scores"][1] | {"judge": "pan-c"})
+    apart = 0
+    for at in (3, 5):
+        for one, other in combinations(rows[at]["responses"], 2):
+            judges = [{score["judge"] for score in side["scores"]} for side in (one, other)]
+            apart += judges[0] != judges[1] and one["scores"][0]["score"] != other["scores"][0]["score"]
+    words = f"{apart} of 72 pairs, in 2 of 12 queries; for instance q-03: "
+    sides = sorted([("mei", "pan-b + pan-c"), ("zhu", "pan-a + pan-c")])
+    best = {r["model"]: r["scores"][0]["score"] for r in rows[3]["responses"]}
+    others = [(model, "pan-a + pan-b") for model in ("lan", "ju")]
+    pairs = [(a, b) for a in [*sides, *others] for b in [*sides, *others] if a[1] != b[1] and best[a[0]] > best[b[0]]]
+    (good, good_by), (bad, bad_by) = min(pairs, key=lambda pair: (*_side(pair[0]), *_side(pair[1])))
+    return {
+        "domain": "math",
+        "query_id": None,
+        "excerpt": f"{words}{good} scored by {good_by}, {bad} by {bad_by}",
+    }
+
+
+def _side(side: tuple[str, str]) -> tuple[str, tuple[str, ...]]:
+    return side[0], tuple(side[1].split(" + "))
+
+
+def no_judge_of_one(rows: Rows) -> dict[str, Any]:
+    """A score of the model itself does not count."""
+    rows[4]["responses"][0]["scores"][0]["judge"] = "LAN"
+    return {"domain": "chat", "query_id": None}
+
+
 ID_CARD = "11010519491231002X"  # the example that the standard itself gives
 MOJIBAKE = "今天的天气非常好，我们出去走一走"
 PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
@@ -174,7 +210,10 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
     "no-terminal-punctuation": [text_plant("答案就是三")],
     "outer-whitespace": [text_plant(" 答案是三。"), text_plant("答案是三。\n")],
     "brackets": [text_plant("答案（是三。"), text_plant("《书名是三。")],
-    "code-fence": [text_plant("看代码：\n```python\nprint(1)\n完了。")],
+    "code-fence": [
+        text_plant("看代码：\n```python\nprint(1)\n完了。"),
+        text_plant("如下：```python\nprint(1)\n完了。"),
+    ],
     "latex": [text_plant("因为 $$x=1，所以是一。"), text_plant("因为 \\[x=1，所以是一。")],
     "refusal": [text_plant("很抱歉，我不能回答这个问题。")],
     "ai-disclosure": [text_plant("作为一个人工智能语言模型，我没有感情。")],
@@ -220,6 +259,7 @@ PLANTS: dict[str, list[Callable[[Rows], dict[str, Any]]]] = {
     "rare-judge": [rare_judge],
     "rare-domain": [rare_domain],
     "no-pairs": [everywhere(one_score, domain="chat")],
+    "judge-sets-differ": [other_judges, no_judge_of_one],
     "length-bias": [everywhere(longest_best, domain="chat")],
     "one-sided-model": [everywhere(always_best, model="lan")],
     "ties": [everywhere(one_score, domain="chat", excerpt="100.0% of 72")],
@@ -288,6 +328,8 @@ def test_each_plant_is_found_where_it_is(rule: str, at: int, tmp_path: Path) -> 
         "删除线：\n```html\n<s>旧</s>\n```\n就这样。",
         "<div>标签</div> 和 x<y 不是特殊标记。",
         "烫烫烫，这碗汤太烫了。",
+        "如下：```python\nprint(1)\n```",
+        "1. ```bash\n   npm install\n   ```\n2. 完了~~~",
     ],
 )
 def test_ordinary_texts_are_let_be(text: str, tmp_path: Path) -> None:

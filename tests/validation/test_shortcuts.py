@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle import oracle_pairs, same_name
+from strategies import Row, examples, raw_rows
 
 from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.batch import Observed
@@ -17,7 +20,10 @@ from coig_p.validation.checks.integrity import _different_10_grams, _last_visibl
 from coig_p.validation.checks.privacy import _runs
 from coig_p.validation.checks.rows import BatchView, _repeated
 from coig_p.validation.checks.texts import Texts
+from coig_p.validation.checks.totals import Totals
 
+Drawn = list[list[Row]]
+SIDES = ("chosen", "rejected")
 MANIFEST = Manifest(score_range=(1, 10), default_threshold=2, tool="test")
 
 
@@ -93,3 +99,48 @@ def test_who_a_model_says_it_is_is_found_in_every_wording() -> None:
     for nth, text in enumerate(said):
         texts = Texts(batch_of([["好的。", f"您好，{text}", "我们是朋友"]], model="qwen2"))
         assert self_identity(texts).text.tolist() == [2], nth
+
+
+@pytest.mark.parametrize("many", [False, True])
+@examples(50)
+@given(rows=st.lists(raw_rows(), max_size=3), data=st.data())
+def test_pairs_of_other_judges_are_those_counted_by_hand(
+    many: bool, rows: list[list[Row]], data: st.DataObject
+) -> None:
+    whole = [
+        row | {"domain": "chat", "query_id": f"{at}-{row['query_id']}"} for at, own in enumerate(rows) for row in own
+    ]
+    if many:  # more judges than a machine word has bits
+        names = [{"judge": f"j{at:03d}", "dimension": "overall", "score": 5.0} for at in range(70)]
+        for row in whole:
+            for response in row["responses"]:
+                response["scores"] = [*(response["scores"] or []), *data.draw(st.sampled_from([[], names, names[1:]]))]
+    counted, apart, example = 0, [], None
+    for row in whole:
+        answers = {response["model"]: response for response in row["responses"]}
+        judges = {
+            model: {one["judge"] for one in answer["scores"] or [] if not same_name(one["judge"], model)}
+            for model, answer in answers.items()
+        }
+        for pair in oracle_pairs([row], threshold=2):
+            sides = [(pair[f"{side}_model"], tuple(sorted(judges[pair[f"{side}_model"]]))) for side in SIDES]
+            if all(names for _, names in sides):
+                counted += 1
+                if sides[0][1] != sides[1][1]:
+                    apart.append(row["query_id"])
+                    told = (row["query_id"], *sides[0], *sides[1])
+                    example = told if example is None else min(example, told)
+    totals = Totals(MANIFEST)
+    for row in data.draw(st.permutations(whole)):
+        part = Totals(MANIFEST)
+        part.add(Observed(pa.RecordBatch.from_pylist([row], schema=RAW_SCHEMA)))
+        totals.merge(part)
+    if not whole:
+        return
+    assert totals.total("scored pairs", "chat") == counted
+    assert totals.total("judged apart", "chat") == len(apart)
+    assert totals.total("queries judged apart", "chat") == len(set(apart))
+    assert totals.judged_apart.get("chat") == example
+    together = Totals(MANIFEST)
+    together.add(Observed(pa.RecordBatch.from_pylist(whole, schema=RAW_SCHEMA)))
+    assert (together.counts, together.judged_apart) == (totals.counts, totals.judged_apart)

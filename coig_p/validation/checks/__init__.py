@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coig_p.validation.checks import integrity, privacy, rows, script, totals, turns
+from coig_p.validation.checks import fences, integrity, privacy, rows, script, totals, turns
 
 CHECKS: Mapping[str, Callable[..., Any]] = {
     "empty": integrity.empty,
@@ -28,7 +28,7 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "no-terminal-punctuation": integrity.no_terminal_punctuation,
     "outer-whitespace": integrity.outer_whitespace,
     "brackets": integrity.brackets,
-    "code-fence": integrity.code_fence,
+    "code-fence": fences.code_fence,
     "latex": integrity.latex,
     "refusal": integrity.refusal,
     "ai-disclosure": integrity.ai_disclosure,
@@ -65,6 +65,7 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "rare-judge": totals.rare_judge,
     "rare-domain": totals.rare_domain,
     "no-pairs": totals.no_pairs,
+    "judge-sets-differ": totals.judge_sets_differ,
     "length-bias": totals.length_bias,
     "one-sided-model": totals.one_sided_model,
     "ties": totals.ties,

@@ -262,11 +262,6 @@ def _may_stand_alone(texts: Texts, places: Index) -> Mask:
     return np.asarray(closes_round & (offset > 0) & (smile | (numbers & begins)))
 
 
-def code_fence(texts: Texts) -> Hits:
-    """An odd number of lines that begin with ```."""
-    return _odd(texts, "`", lambda text: len(re.findall(r"^[ \t]{0,3}```", text, re.MULTILINE)) % 2 == 1)
-
-
 def latex(texts: Texts) -> Hits:
     r"""An odd number of $$, or as many \[ as not \], \( as \), \begin as \end."""
     return _odd(texts, "\\$", _has_open_formula)

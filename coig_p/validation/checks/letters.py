@@ -18,7 +18,7 @@ HAN, KANA, HANGUL, LATIN, LETTER = 1, 2, 4, 8, 16
 DIGIT, WHITE, TRADITIONAL = 32, 64, 128
 CONTROL, ZERO_WIDTH, BIDI, PRIVATE, REPLACEMENT = 256, 512, 1024, 2048, 4096
 AS_GBK, AS_LATIN1 = 8192, 16384  # common where UTF-8 was read as GBK, or as Latin-1
-BRACKET, MARK = 32768, 65536  # MARK: @ \ $ ` < [ |, with which the rarer patterns begin
+BRACKET, MARK = 32768, 65536  # MARK: @ \ $ ` ~ < [ |, with which the rarer patterns begin
 JOINER = 131072  # U+200D: right inside emoji, invisible elsewhere
 RARE = ~(HAN | LATIN | LETTER | DIGIT | WHITE | AS_GBK | AS_LATIN1) & 0x3FFFF
 """Flags of which a text has few, if any."""
@@ -60,7 +60,7 @@ def flags() -> Flags:
     table[0x200D] |= JOINER
     table[[0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]] |= BIDI
     table[[ord(letter) for pair in BRACKETS for letter in pair] + [0xFF08, 0xFF09, 0xFF3B, 0xFF3D]] |= BRACKET
-    table[[ord(letter) for letter in "@\\$`<[|＠"]] |= MARK
+    table[[ord(letter) for letter in "@\\$`~<[|＠"]] |= MARK
     table[[ord(letter) for letter in traditional_only()]] |= TRADITIONAL
     # Chinese in UTF-8 begins with a byte E4 to E9 and goes on with two of 80 to BF. Read as GBK, every
     # other character comes from such a byte and the one after it; in ordinary text they are rare.

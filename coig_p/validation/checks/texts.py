@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from coig_p.store.conversations import has_calls
 from coig_p.validation.checks.letters import RARE, Flags, flags
+from coig_p.validation.checks.notes import find_notes, places_in
 
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -26,23 +27,29 @@ class Hits:
     offset: Index
 
 
-QUERY, RESPONSE, TOOLS = 0, 1, 2
-"""Kinds of texts: what people and models say before a response; responses; definitions, calls and results of tools."""
+QUERY, RESPONSE, TOOLS, NOTES = 0, 1, 2, 3
+"""Kinds of texts: what people and models say before a response; responses; definitions, calls and results of tools;
+notes, which are what judges said of it all, `meta` and `source`."""
 
-KINDS = ("query", "response", "tools")
+KINDS = ("query", "response", "tools", "notes")
 
 
 class Texts:
-    """T texts of N characters in all: the batch's P prompts first, then its R responses, then what tools are told.
+    """T texts of N characters in all: the batch's P prompts, its R responses, what tools are told, and notes.
 
     A prompt is a query, or one turn of a conversation: its content alone, without the name of its role.
 
+    Args:
+        every_note: also those that hold neither numbers nor addresses.
+
     Attributes:
         column: T strings.
-        kind: T; QUERY, RESPONSE or TOOLS, which is also a turn that a tool speaks.
+        kind: T; QUERY, RESPONSE, NOTES or TOOLS, which is also a turn that a tool speaks.
         row, message, response: T; where each stands in the batch, the last two -1 for what is in none.
         answer: T; which of the batch's R responses it belongs to, -1 for none.
-        extra: T; whether it is the JSON text beside a turn's content or a response's text, or of `tools`.
+        score, comparison: T; which score of its response, or comparison of its row, a note is about; else -1.
+        judge: T; who said a note, null where nobody did.
+        extra: T; whether it is the JSON text beside a turn's content or a response's text, or of `tools`, or a note.
         calls: T; whether a call of a tool stands beside it, so that it may be empty.
         by_user: T; whether it is a query or a user's turn.
         asked: rows; the prompt that is answered: the query, or the last turn of a user.
@@ -51,7 +58,7 @@ class Texts:
         starts: T + 1; the first character of each.
     """
 
-    def __init__(self, batch: pa.RecordBatch) -> None:
+    def __init__(self, batch: pa.RecordBatch, every_note: bool = False) -> None:
         self.batch = batch
         lists, messages = batch.column("responses"), batch.column("messages")
         responses, turns = lists.flatten(), messages.flatten()
@@ -59,7 +66,7 @@ class Texts:
         answers, self.responses = responses.field("extra"), len(responses)
         prompts = _prompts(batch.column("query"), messages)
         self.prompts = len(prompts.row)
-        row, response = _places(lists)
+        row, response = places_in(lists)
         told = [_Told(prompts.column, prompts.row, prompts.message, prompts.none, prompts.none, prompts.kind)]
         of_responses = np.full(self.responses, RESPONSE)
         told.append(_Told(responses.field("text"), row, _none(row), response, np.arange(len(row)), of_responses))
@@ -73,7 +80,7 @@ class Texts:
         every = np.arange(batch.num_rows)
         extras.append((batch.column("tools"), every, _none(every), _none(every), _none(every)))
         if spoken:
-            of, place = _places(messages)
+            of, place = places_in(messages)
             extras.append((turns.field("extra"), of, place, _none(of), _none(of)))
         for column, of_row, of_message, of_response, of_answer in extras:
             if column.null_count < len(column):
@@ -81,6 +88,14 @@ class Texts:
                 kind = np.full(int(given.sum()), TOOLS)
                 places = of_row[given], of_message[given], of_response[given], of_answer[given]
                 told.append(_Told(column.drop_null(), *places, kind))
+        noted = self._notes = find_notes(batch, every_note)
+        before = self._first_note = sum(len(part.row) for part in told)
+        kind = np.full(len(noted.row), NOTES)
+        told.append(_Told(noted.column, noted.row, _none(noted.row), noted.response, noted.answer, kind))
+        self.score, self.comparison = (
+            np.append(np.full(before, -1), places) for places in (np.maximum(noted.score, -1), noted.comparison)
+        )
+        self.judge: pa.StringArray = pa.concat_arrays([pa.nulls(before, pa.string()), noted.judge])
         self.column: pa.StringArray = pc.fill_null(pa.concat_arrays([part.column for part in told]), "")
         self.row, self.message, self.response, self.answer, self.kind = (
             np.concatenate([getattr(part, name) for part in told])
@@ -101,6 +116,8 @@ class Texts:
 
     def field(self, text: int) -> str:
         """Where in its row a text stands, for people."""
+        if text >= self._first_note:
+            return self._notes.field(text - self._first_note)
         message, response = int(self.message[text]), int(self.response[text])
         if message >= 0:
             return f"messages[{message}].{'extra' if self.extra[text] else 'content'}"
@@ -222,13 +239,6 @@ def _prompts(queries: pa.StringArray, messages: pa.ListArray) -> _Prompts:
         by_user,
         asked,
     )
-
-
-def _places(lists: pa.ListArray) -> tuple[Index, Index]:
-    """Of each element of lists its row, and its place there."""
-    held = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    row = np.repeat(np.arange(len(lists)), held)
-    return row, np.arange(len(row)) - np.repeat(np.cumsum(held) - held, held)
 
 
 def _none(like: Index) -> Index:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.labels import Names
+from coig_p.pairs.kernel import Pairs
+from coig_p.pairs.labels import Names, judge_sets
 from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest
 
@@ -28,6 +29,10 @@ class Remark(NamedTuple):
     judge: str = ""
 
 
+Apart = tuple[str, str, tuple[str, ...], str, tuple[str, ...]]
+"""A pair whose responses other judges scored: query_id, then model and judges of chosen and of rejected."""
+
+
 @dataclass
 class Totals:
     """What is counted of a store while it is read: an accumulator, the same in whatever order batches come.
@@ -37,6 +42,7 @@ class Totals:
         ids: hashes of query_ids, see `id_hashes`.
         problems: what `Store.verify` found.
         twice: query_ids that stand more than once, and how often; see `find_twice`.
+        judged_apart: by domain the first pair by its query_id whose responses other judges scored.
     """
 
     manifest: Manifest
@@ -44,6 +50,7 @@ class Totals:
     ids: list[npt.NDArray[np.uint64]] = field(default_factory=list)
     problems: Sequence[str] = ()
     twice: Mapping[str | None, int] = field(default_factory=dict)
+    judged_apart: dict[str, Apart] = field(default_factory=dict)
 
     def add(self, observed: Observed) -> None:
         """Count a batch."""
@@ -69,6 +76,7 @@ class Totals:
         count["paired", domain, ""] += len(np.unique(pairs.query))
         count["longer", domain, ""] += int((size[pairs.chosen] > size[pairs.rejected]).sum())
         count["as long", domain, ""] += int((size[pairs.chosen] == size[pairs.rejected]).sum())
+        self._compare_judges(observed, domain, pairs, config)
         self._tally("won", domain, Names(found.model.code[pairs.chosen], found.model.names))
         self._tally("lost", domain, Names(found.model.code[pairs.rejected], found.model.names))
         values, number = np.unique(np.round(pairs.margin, 4), return_counts=True)
@@ -84,9 +92,38 @@ class Totals:
             if times:
                 self.counts[kind, domain, str(name)] += times
 
+    def _compare_judges(self, observed: Observed, domain: str, pairs: Pairs, config: PairConfig) -> None:
+        """Count the pairs whose responses were scored by different judges; those compared side by side have one."""
+        found = observed.responses
+        sets = judge_sets(found, config)
+        chosen, rejected = sets[pairs.chosen], sets[pairs.rejected]
+        apart = np.flatnonzero((chosen != 0) & (rejected != 0) & (chosen != rejected))
+        self.counts["scored pairs", domain, ""] += int(np.count_nonzero((chosen != 0) & (rejected != 0)))
+        self.counts["judged apart", domain, ""] += len(apart)
+        rows = np.unique(pairs.query[apart])
+        self.counts["queries judged apart", domain, ""] += len(rows)
+        if not len(rows):
+            return
+        ids = observed.batch.column("query_id").take(pa.array(rows)).to_pylist()
+        first = min(map(str, ids))
+
+        def judged(response: int) -> tuple[str, tuple[str, ...]]:
+            model = found.model_column[response].as_py()
+            names = (None, *found.judge.names)
+            return str(model), tuple(sorted(str(name) for at, name in enumerate(names) if sets[response] >> at & 1))
+
+        here = apart[np.isin(pairs.query[apart], rows[[str(one) == first for one in ids]])]
+        sides = [judged(int(pairs.chosen[at])) + judged(int(pairs.rejected[at])) for at in here]
+        self._first_apart(domain, (first, *min(sides)))
+
+    def _first_apart(self, domain: str, apart: Apart) -> None:
+        self.judged_apart[domain] = min(apart, self.judged_apart.get(domain, apart))
+
     def merge(self, other: Totals) -> None:
         """Take in what was counted elsewhere."""
         self.counts.update(other.counts)
+        for domain, apart in other.judged_apart.items():
+            self._first_apart(domain, apart)
         self.ids += other.ids
 
     def find_twice(self, columns: Iterable[pa.StringArray]) -> None:
@@ -130,6 +167,7 @@ def id_hashes(ids: pa.StringArray) -> npt.NDArray[np.uint64]:
 
 
 _NO_ID = b"\xff"  # no text has this byte
+_SHOWN = 60
 
 
 def files(totals: Totals) -> Iterator[Remark]:
@@ -182,6 +220,25 @@ def no_pairs(totals: Totals) -> Iterator[Remark]:
     for domain in totals.domains:
         if not totals.total("pairs", domain):
             yield Remark(f"none at threshold {totals.manifest.default_threshold:g}", domain=domain)
+
+
+def judge_sets_differ(totals: Totals) -> Iterator[Remark]:
+    """Its margin is also that between the judges' leniencies; of pairs at the default threshold."""
+    for domain in totals.domains:
+        apart = totals.total("judged apart", domain)
+        if apart:
+            query_id, chosen, of_chosen, rejected, of_rejected = totals.judged_apart[domain]
+            yield Remark(
+                f"{apart:,} of {totals.total('scored pairs', domain):,} pairs, in "
+                f"{totals.total('queries judged apart', domain):,} of {totals.total('rows', domain):,} queries; for "
+                f"instance {_cut(query_id)}: {_cut(chosen)} scored by {_cut(' + '.join(of_chosen))}, "
+                f"{_cut(rejected)} by {_cut(' + '.join(of_rejected))}",
+                domain=domain,
+            )
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
 
 
 def length_bias(totals: Totals, share: float) -> Iterator[Remark]:
