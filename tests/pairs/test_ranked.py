@@ -334,6 +334,23 @@ def test_means_come_back_on_the_nearest_step_of_the_grid(tmp_path: Path) -> None
     assert row | {"scores": None} == oracle_ranked(rows, threshold=2)[0] | {"scores": None}
 
 
+@pytest.mark.parametrize(
+    ("scores", "ranks", "words"),
+    [
+        ([3, 9, 5], [1, 2, 3], "say otherwise than the ratings 3 and 9"),
+        ([8.66671, 8.66669, 5], [1, 2, 3], "pass --round"),  # one on the grid, and two ranks
+    ],
+)
+def test_ranks_that_say_more_than_the_scores_are_not_passed_over(
+    scores: list[float], ranks: list[int], words: str, tmp_path: Path
+) -> None:
+    row = {"prompt": "问", "responses": ["甲", "乙", "丙"], "models": ["a", "b", "c"], "scores": scores, "ranks": ranks}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row | {"query_id": "q", "domain": "math"}), "utf-8")
+    shown = run("import", tmp_path / "x.jsonl", "--out", tmp_path / "store", code=1)
+    assert words in shown.stdout + shown.stderr
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_batch_of_more_than_a_shape_can_show_is_an_error() -> None:
     row = query(response("a", 9), response("b", 1), messages=TURNS)
     batch = pa.RecordBatch.from_pylist([row], schema=RAW_SCHEMA)

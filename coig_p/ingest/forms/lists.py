@@ -8,6 +8,7 @@ is better.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -296,8 +297,18 @@ def rated(row: Fields) -> Shaped:
 
 
 def is_ranked_export(row: Fields) -> bool:
-    """Whether a row is one that `coigp pairs --format ranked` wrote: its ranks say no more than its scores."""
-    return row.is_export("ranked") or row.is_export("ranked_conversational")
+    """Whether a row is one that `coigp pairs --format ranked` wrote, and its ranks say no more than its scores do.
+
+    They do where a file of others has the same columns, or two means are one on the grid.
+    """
+    if not (row.is_export("ranked") or row.is_export("ranked_conversational")):
+        return False
+    given, ranks = row.row.get("scores"), row.row.get("ranks")
+    scores = list(map(mean_score, given)) if isinstance(given, list) else []
+    if not all(type(one) in (int, float) for one in scores):
+        return False
+    ascending = sorted(scores)
+    return bool(ranks == [1 + len(scores) - bisect_right(ascending, one) for one in scores])
 
 
 def best_first(row: Fields) -> Shaped:
