@@ -124,6 +124,15 @@ _PAIR_FACTS: list[tuple[str, pa.DataType]] = [
     ("margin", pa.float64()),
 ]
 
+# Of a query's responses, best first: entry by entry beside their texts. A rank is 1 and how many score higher.
+_RANKED_FACTS: list[tuple[str, pa.DataType]] = [
+    ("models", pa.list_(pa.string())),
+    ("scores", pa.list_(pa.float64())),
+    ("ranks", pa.list_(pa.int64())),
+    ("query_id", pa.string()),
+    ("domain", pa.string()),
+]
+
 PAIR_SCHEMAS: dict[str, pa.Schema] = {
     "dpo": pa.schema([(name, pa.string()) for name in ("prompt", "chosen", "rejected")] + _PAIR_FACTS),
     "conversational": pa.schema([(name, MESSAGES_TYPE) for name in ("prompt", "chosen", "rejected")] + _PAIR_FACTS),
@@ -146,8 +155,18 @@ PAIR_SCHEMAS: dict[str, pa.Schema] = {
         [(name, pa.string()) for name in ("prompt", "completion", "query_id", "domain", "model")]
         + [("score", pa.float64())]
     ),
+    "ranked": pa.schema([("prompt", pa.string()), ("responses", pa.list_(pa.string())), *_RANKED_FACTS]),
+    "ranked_conversational": pa.schema(
+        [("prompt", MESSAGES_TYPE), ("responses", pa.list_(MESSAGES_TYPE)), *_RANKED_FACTS]
+    ),
 }
 """The columns of each ``format``."""
+
+MESSAGE_FORMATS = frozenset({"conversational", "ranked_conversational"})
+"""The formats that show conversations turn by turn, as message lists."""
+
+RANKED_FORMATS = frozenset({"ranked", "ranked_conversational"})
+"""The formats of one row a query, its responses in order."""
 
 _TEXTS = ("prompt", "chosen", "rejected", "completion")
 
@@ -161,8 +180,9 @@ def row_schema(form: str, *, as_messages: bool, with_tools: bool) -> pa.Schema:
     if not as_messages:
         return PAIR_SCHEMAS[form]
     kind = TOOL_MESSAGES_TYPE if with_tools else MESSAGES_TYPE
-    texts = [(one.name, kind) for one in PAIR_SCHEMAS[form] if one.name in _TEXTS]
-    others = [(one.name, one.type) for one in PAIR_SCHEMAS[form] if one.name not in _TEXTS]
+    kinds = dict.fromkeys(_TEXTS, kind) | {"responses": pa.list_(kind)}
+    texts = [(one.name, kinds[one.name]) for one in PAIR_SCHEMAS[form] if one.name in kinds]
+    others = [(one.name, one.type) for one in PAIR_SCHEMAS[form] if one.name not in kinds]
     return pa.schema([*texts, *([("tools", pa.string())] if with_tools else []), *others])
 
 

@@ -57,6 +57,34 @@ def oracle_pairs(
     return found
 
 
+def oracle_ranked(rows: list[Row], *, threshold: float, strict: bool = False, **scoring: Any) -> list[Row]:
+    """The rows of format "ranked", in order: of every query with a pair all responses that have a score, best first.
+
+    Args:
+        scoring: aggregation, judges, include_self_judged, as `oracle_pairs` takes them.
+    """
+    usual = {"aggregation": "mean", "judges": None, "include_self_judged": False}
+    found = []
+    for row in rows:
+        if not oracle_pairs([row], threshold=threshold, strict=strict, labels="scores", **scoring):
+            continue
+        values = response_values(row, **(usual | scoring))
+        answers = row["responses"]
+        order = sorted(values, key=lambda at: (-values[at], answers[at]["model"], answers[at]["sample"]))
+        found.append(
+            {
+                "prompt": row["query"],
+                "responses": [answers[at]["text"] for at in order],
+                "models": [answers[at]["model"] for at in order],
+                "scores": [float(values[at]) for at in order],
+                "ranks": [1 + sum(other > values[at] for other in values.values()) for at in order],
+                "query_id": row["query_id"],
+                "domain": row["domain"],
+            }
+        )
+    return found
+
+
 @cache
 def exact(score: float) -> Fraction:
     """What a score or threshold on the grid of 1/10000 stands for."""

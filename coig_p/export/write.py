@@ -202,7 +202,7 @@ class _Source:
         clusters = self._clusters_to_find()
         (split,) = self.selection.splits
         pieces = parts_for(sum(file.bytes for file in self.selection.files(self.store.manifest, split)))
-        labels = 2 if "label" in self.form.schema.names else 1
+        labels = 1 if self.form.label is None else 2
         spilled = {
             part.name: [Spill(folder / f"{part.name}-{label}", pieces) for label in range(labels)]
             for part in self.parts
@@ -231,7 +231,7 @@ class _Source:
                     why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
                 way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
                 if self.left_out[name]:
-                    way += ", or export --for trl-dpo --conversational, which shows every turn"
+                    way += f", or export --for {self.form.whole} --conversational, which shows every turn"
                 raise DataError(f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. {way}")
         return spilled
 
@@ -288,7 +288,7 @@ class _Source:
             if len(sides) == 1:
                 sides[0].add(made, own)
             else:
-                label = made.column("label").to_numpy()
+                label = made.column(self.form.label).to_numpy()
                 for side, mask in zip(sides, (label, ~label), strict=True):
                     if mask.any():
                         side.add(made.filter(pa.array(mask)), own[mask])

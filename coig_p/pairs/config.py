@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.schema import PAIR_SCHEMAS, on_grid
+from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS, on_grid
 
 AGGREGATIONS = ("mean", "median", "min", "max")
 
@@ -39,8 +39,11 @@ class PairConfig:
     makes of its judges, each judge's dimensions averaged first with equal weight. Every draw hashes
     (seed, query_id, both models), so that neither order nor shards change it.
 
-    A conversation is a query of more than one user's text. Format conversational gives its turns; of the others,
-    which are strings, `multi_turn` must say what they give of it.
+    A conversation is a query of more than one user's text. Formats conversational and ranked_conversational give its
+    turns; of the others, which are strings, `multi_turn` must say what they give of it.
+
+    Formats ranked and ranked_conversational have a row for each query with a pair, and in it every response that has
+    a score, best first.
 
     Raises:
         UsageError: a value that is not allowed; the message lists what is.
@@ -93,9 +96,26 @@ class PairConfig:
             raise UsageError(f"max_pairs_per_query={self.max_pairs_per_query!r}: use a whole number of 1 or more")
         if not _is_integer(self.seed):
             raise UsageError(f"seed={self.seed!r}: use a whole number")
-        if self.format == "conversational" and self.multi_turn is not None:
+        if self.format in MESSAGE_FORMATS and self.multi_turn is not None:
             raise UsageError(
-                f"multi_turn={self.multi_turn!r} has no effect: format conversational gives conversations turn by turn"
+                f"multi_turn={self.multi_turn!r} has no effect: format {self.format} gives conversations turn by turn"
+            )
+        if self.format in RANKED_FORMATS:
+            self._check_ranked()
+
+    def _check_ranked(self) -> None:
+        """Raise UsageError for options of pairs alone: a row holds a query's responses in the order of scores."""
+        if self.labels == "comparisons":
+            raise UsageError(
+                f"labels='comparisons': format {self.format} orders all responses of a query by their scores, and a "
+                'comparison says of two which is better. Leave it out, or use a format of pairs, as format="dpo"'
+            )
+        given = [("strategy", self.strategy, "all"), ("max_pairs_per_query", self.max_pairs_per_query, None)]
+        named = ", ".join(f"{name}={value!r}" for name, value, default in given if value != default)
+        if named:
+            raise UsageError(
+                f"{named}: no effect, since format {self.format} gives all responses of a query in one row. Leave it "
+                'out, or use a format of pairs, as format="dpo"'
             )
 
     def with_default_threshold(self, default: float) -> PairConfig:

@@ -302,12 +302,17 @@ def _same_text(responses: Responses, low: Index, high: Index) -> Mask:
     return np.asarray(same)
 
 
-def _ranks(responses: Responses, order: Index, takes_part: Mask) -> tuple[Index, Index]:
-    """Each response's place in its query, 0 the best, ties by model name and sample; and places in its query."""
+def best_first(responses: Responses, order: Index, takes_part: Mask) -> Index:
+    """Those that take part, query by query, the highest `order` first, ties by model name and sample."""
     by_name = {name: at for at, name in enumerate(sorted(responses.model.names))}
     model = responses.model.each([by_name[name] for name in responses.model.names], -1)
     ranked = np.lexsort((responses.sample, model, -order, responses.query))
-    ranked = ranked[takes_part[ranked]]
+    return np.asarray(ranked[takes_part[ranked]])
+
+
+def _ranks(responses: Responses, order: Index, takes_part: Mask) -> tuple[Index, Index]:
+    """Each response's place in its query, 0 the best, ties by model name and sample; and places in its query."""
+    ranked = best_first(responses, order, takes_part)
     query = responses.query[ranked]
     starts = group_starts(query)
     sizes = group_sizes(starts, len(query))

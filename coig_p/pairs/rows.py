@@ -16,6 +16,7 @@ from coig_p.errors import DataError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs, find_pairs_of, row_keys
 from coig_p.pairs.labels import Responses
+from coig_p.pairs.ranked import RankedRows, find_ranked
 from coig_p.pairs.turns import (
     Shape,
     answer_messages,
@@ -26,7 +27,7 @@ from coig_p.pairs.turns import (
     row_of,
     turn_texts,
 )
-from coig_p.schema import row_schema
+from coig_p.schema import MESSAGE_FORMATS, RANKED_FORMATS, row_schema
 from coig_p.store.conversations import is_more_than_text
 
 
@@ -48,12 +49,12 @@ class Rows:
     """A batch's rows before any text is copied.
 
     Attributes:
-        found: Pairs, or ResponseRows for the formats of one response a row.
+        found: Pairs, or ResponseRows for the formats of one response a row, RankedRows for those of one query a row.
     """
 
     batch: pa.RecordBatch
     responses: Responses
-    found: Pairs | ResponseRows
+    found: Pairs | ResponseRows | RankedRows
     format: str
     shape: Shape = field(default_factory=Shape)
 
@@ -62,7 +63,9 @@ class Rows:
 
     @property
     def sides(self) -> list[Index]:
-        """The responses that a row shows."""
+        """The responses that a row shows, for each side that every row has: none where it shows all of a query."""
+        if isinstance(self.found, RankedRows):
+            return []
         return [self.found.chosen, self.found.rejected] if isinstance(self.found, Pairs) else [self.found.response]
 
     def keys(self, seed: str) -> npt.NDArray[np.uint64]:
@@ -96,7 +99,10 @@ class Rows:
             prompts = prompts + shown.more
             if self.responses.extra is not None:
                 texts = texts + _bytes(self.responses.extra)
-        for some in byte_slices([prompts[self.found.query], *(texts[side] for side in self.sides)]):
+        shown_texts = [texts[side] for side in self.sides]
+        if isinstance(self.found, RankedRows):
+            shown_texts = [self.found.summed(texts)]
+        for some in byte_slices([prompts[self.found.query], *shown_texts]):
             yield _table(self.take(some), shown)
 
 
@@ -107,14 +113,21 @@ def find_rows(batch: pa.RecordBatch, config: PairConfig, shape: Shape | None = N
         shape: as a selection has it; default that of a store without tools.
     """
     if shape is None:
-        shape = Shape(as_messages=config.format == "conversational", multi_turn=config.multi_turn)
+        shape = Shape(as_messages=config.format in MESSAGE_FORMATS, multi_turn=config.multi_turn)
+    if config.format in RANKED_FORMATS:
+        config = replace(config, labels="scores")
     responses = Responses.of(batch)
     pairs = find_pairs_of(responses, batch, config)
     left_out = shape.left_out(batch)
     if left_out is not None:
         pairs = pairs.take(~left_out[pairs.query])
-    found = _response_rows(responses, pairs, config.format) if config.format in ("kto", "sft") else pairs
-    return Rows(batch, responses, found, config.format, shape)
+    return Rows(batch, responses, _found(responses, pairs, config), config.format, shape)
+
+
+def _found(responses: Responses, pairs: Pairs, config: PairConfig) -> Pairs | ResponseRows | RankedRows:
+    if config.format in RANKED_FORMATS:
+        return find_ranked(responses, pairs.query, config)
+    return _response_rows(responses, pairs, config.format) if config.format in ("kto", "sft") else pairs
 
 
 def pair_tables(
@@ -206,6 +219,9 @@ def _check_texts(rows: Rows, plain: bool) -> None:
     for name, text, index in texts + [("response", rows.responses.text, side) for side in rows.sides]:
         if text.null_count:
             _refuse(rows, name, text.is_null(), index)
+    if isinstance(rows.found, RankedRows) and rows.responses.text.null_count:
+        nulls = rows.found.summed(rows.responses.text.is_null().to_numpy(zero_copy_only=False))
+        _refuse(rows, "response", pa.array(nulls > 0), np.arange(len(rows)))
     if plain:
         return
     turns = batch.column("messages")
@@ -242,8 +258,12 @@ def _query(rows: Rows, row: int) -> str:
 
 
 def _table(rows: Rows, shown: _Shown) -> pa.Table:
-    make = _pair_columns if isinstance(rows.found, Pairs) else _response_columns
-    columns = make(rows, rows.found, shown)  # type: ignore[arg-type]
+    if isinstance(rows.found, RankedRows):
+        columns = _ranked_columns(rows, rows.found, shown)
+    elif isinstance(rows.found, Pairs):
+        columns = _pair_columns(rows, rows.found, shown)
+    else:
+        columns = _response_columns(rows, rows.found, shown)
     schema = row_schema(rows.format, as_messages=rows.shape.as_messages, with_tools=rows.shape.with_tools)
     if rows.shape.as_messages:
         for name in ("prompt", "chosen", "rejected", "completion"):
@@ -274,6 +294,23 @@ def _response_columns(rows: Rows, found: ResponseRows, shown: _Shown) -> dict[st
         "model": pc.take(rows.responses.model_column, response),
         "score": pa.array(found.score),
     }
+
+
+def _ranked_columns(rows: Rows, found: RankedRows, shown: _Shown) -> dict[str, pa.Array]:
+    places = found.places()
+    response = pa.array(found.response[places])
+    answers = pc.take(shown.answers, response)
+    if rows.shape.as_messages and pa.types.is_string(answers.type):
+        answers = messages("assistant", answers)
+    listed = {
+        "responses": answers,
+        "models": pc.take(rows.responses.model_column, response),
+        "scores": pa.array(found.score[places]),
+        "ranks": pa.array(found.rank[places]),
+    }
+    offsets = pa.array(np.concatenate([[0], np.cumsum(found.size)]).astype(np.int32))
+    lists = {name: pa.ListArray.from_arrays(offsets, values) for name, values in listed.items()}
+    return _of_queries(rows.batch, pa.array(found.query), shown) | lists
 
 
 def _of_queries(batch: pa.RecordBatch, query: pa.Array, shown: _Shown) -> dict[str, pa.Array]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.plan import ShardConfig
+from coig_p.pairs.ranked import check_ranked
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
 from coig_p.pairs.stream import raw_tables, shard_tables
@@ -197,6 +198,7 @@ def select(
     """
     check_judges(pairs, manifest.judges)
     chosen, read = _rows(manifest, domains, splits, cut)
+    check_ranked(pairs, [file for split in read for file in _files(manifest, chosen, split)])
     given = check_weights({} if weights is None else weights, chosen)
     shape = find_shape(held(manifest, chosen, read), form or RowForm.of(pairs.format), pairs.multi_turn)
     options = _in_effect(pairs.with_default_threshold(manifest.default_threshold), cut, order)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from coig_p.errors import UsageError
 from coig_p.pairs.turns import LAST, SKIP, TEXT, Shape
+from coig_p.schema import MESSAGE_FORMATS, RANKED_FORMATS
 from coig_p.store.manifest import Manifest, StoreFile
 
 _SHOWN = 8  # domains that a message names
@@ -37,9 +38,10 @@ class RowForm:
     @classmethod
     def of(cls, name: str) -> RowForm:
         """That of one of `PairConfig`'s formats."""
-        lists = name == "conversational"
-        instead = 'format="conversational" (on the command line --format conversational)'
-        if name not in ("dpo", "conversational"):  # which gives pairs, with other columns
+        lists = name in MESSAGE_FORMATS
+        other = "ranked_conversational" if name in RANKED_FORMATS else "conversational"
+        instead = f'format="{other}" (on the command line --format {other})'
+        if name in ("reward", "kto", "sft"):  # with other columns
             instead += ", which gives pairs"
         if name in ("kto", "reward"):
             instead = f"coigp export --for trl-{name} --conversational, or {instead}"

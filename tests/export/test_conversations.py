@@ -105,7 +105,7 @@ def export(store: Path, out: Path, trainer: str, multi_turn: str | None = None, 
     options = {"conversational": conversational, **options}
     export_store(store, out, ExportConfig(trainer, PairConfig(multi_turn=multi_turn), **options))
     found = read(out)
-    return {row["query_id"] + ("-bad" if row.get("label") is False else ""): row for row in found}
+    return {row["query_id"] + ("-bad" if False in (row.get("label"), row.get("kto_tag")) else ""): row for row in found}
 
 
 def given_system(prompt: list[Row], system: str | None, with_tools: bool) -> list[Row]:
@@ -129,6 +129,7 @@ def expected(row: Row, trainer: str, system: str | None, with_tools: bool) -> Ro
         "trl-grpo": {"prompt": prompt, "reference": good[0]["content"]},
         "openrlhf": {"prompt": prompt, "chosen": good, "rejected": bad} | margin,
         "ms-swift": {"messages": prompt + good, "rejected_response": bad[0]["content"]},
+        "ms-swift-kto": {"messages": prompt + good, "label": True},
         "axolotl": {"messages": prompt, "chosen": good[0], "rejected": bad[0]},
         "verl": {"prompt": prompt, "reward_model": {"style": "model", "ground_truth": good[0]["content"]}},
         "nemo-rl": {
@@ -141,7 +142,7 @@ def expected(row: Row, trainer: str, system: str | None, with_tools: bool) -> Ro
     }[trainer]
 
 
-IN_MESSAGES = [name for name in TRAINERS if name != "llama-factory"]
+IN_MESSAGES = [name for name in TRAINERS if not name.startswith("llama-factory")]
 
 
 @pytest.mark.parametrize("system", [None, SYSTEM])
@@ -223,6 +224,45 @@ def test_llama_factory_gets_sharegpt(tools: Path, texts: Path, tmp_path: Path, s
     assert "tools" not in export(texts, tmp_path / "texts", "llama-factory")["many"]
 
 
+def test_llama_factory_kto_ends_its_turns_in_the_answer(tools: Path, texts: Path, tmp_path: Path) -> None:
+    found = export(tools, tmp_path / "out", "llama-factory-kto", system=SYSTEM)
+    human = [{"from": "human", "value": "一"}, {"from": "gpt", "value": "二"}, {"from": "human", "value": "三"}]
+    good, bad = {"from": "gpt", "value": "好的回答。"}, {"from": "gpt", "value": "坏的回答。"}
+    facts = {"tools": "", "domain": "chat", "query_id": "many", "system": "自己的"}
+    assert found["many"] == facts | {"conversations": [*human, good], "kto_tag": True}
+    assert found["many-bad"] == facts | {"conversations": [*human, bad], "kto_tag": False}
+    assert found["no-system"]["system"] == SYSTEM
+    called = {"from": "function_call", "value": f"[{CALL_TEXT}, {NOW_TEXT}]"}
+    said = [turn["from"] for turn in found["tools"]["conversations"]]
+    assert said == ["human", "function_call", "observation", "gpt", "human", "function_call"]
+    assert (found["tools"]["conversations"][-1], found["tools"]["tools"]) == (called, TOOLS)
+    assert (found["tools-bad"]["conversations"][-1], found["tools-bad"]["kto_tag"]) == (bad, False)
+    entry = json.loads((tmp_path / "out" / "dataset_info.json").read_text("utf-8"))["coig_p"]
+    assert entry["formatting"] == "sharegpt"
+    assert "ranking" not in entry
+    assert entry["columns"] == {
+        "messages": "conversations", "kto_tag": "kto_tag", "system": "system", "tools": "tools"
+    }  # fmt: skip
+    assert "tools" not in export(texts, tmp_path / "texts", "llama-factory-kto")["many"]
+    last = export(texts, tmp_path / "last", "llama-factory-kto", multi_turn="last")
+    assert (last["many"]["instruction"], last["many"]["output"]) == ("三", "好的回答。")
+
+
+def test_ms_swift_kto_gets_tools_before_the_answer_and_no_call_in_it(tmp_path: Path) -> None:
+    before = WITH_TOOLS["messages"]
+    store = make_store(tmp_path / "store", [ONE, raw("tools", before, tools=TOOLS)])
+    found = export(store, tmp_path / "out", "ms-swift-kto")
+    roles = ["user", "tool_call", "tool_response", "assistant", "user", "assistant"]
+    assert [turn["role"] for turn in found["tools"]["messages"]] == roles
+    assert (found["tools"]["label"], found["tools-bad"]["label"], found["tools"]["tools"]) == (True, False, TOOLS)
+    assert found["one"]["tools"] is None
+    store = make_store(tmp_path / "calls", ALL_ROWS)
+    with pytest.raises(DataError, match=r"'tools' has an answer that calls a tool, .*--for trl-kto --conversational"):
+        export(store, tmp_path / "no", "ms-swift-kto")
+    assert not (tmp_path / "no").exists()
+    assert "tools" not in export(store, tmp_path / "no", "ms-swift-kto", "skip")
+
+
 def test_llama_factory_leaves_out_what_does_not_alternate(tmp_path: Path) -> None:
     """By the option that the error names; exactly those, and counted."""
     odd = [
@@ -245,7 +285,13 @@ def test_llama_factory_leaves_out_what_does_not_alternate(tmp_path: Path) -> Non
     assert "--multi-turn skip" in str(caught.value)
     assert "--multi-turn text" not in str(caught.value)
     assert set(export(both, tmp_path / "c", "llama-factory", "skip")) == {"one", "many", "no-system"}
+    with pytest.raises(DataError, match=r"llama-factory-kto: .*--for trl-kto --conversational"):
+        export(store, tmp_path / "kto", "llama-factory-kto")
+    kept = export(store, tmp_path / "kto", "llama-factory-kto", "skip")
+    assert set(kept) == {f"{name}{label}" for name in ("one", "many", "no-system") for label in ("", "-bad")}
     none = make_store(tmp_path / "none", odd)
+    with pytest.raises(DataError, match=r"4 queries were left out.*trl-kto --conversational"):
+        export(none, tmp_path / "d", "llama-factory-kto", "skip")
     with pytest.raises(DataError, match=r"4 queries were left out.*trl-dpo --conversational"):
         export(none, tmp_path / "d", "llama-factory", "skip")
 
@@ -268,12 +314,13 @@ def test_ways_out_that_errors_name_are_accepted(tmp_path: Path, rows: list[Row],
     try:
         export(store, tmp_path / "out", trainer, conversational=False)
         return
-    except UsageError as error:
+    except (UsageError, DataError) as error:
         told = str(error)
     ways: dict[str, tuple[str, dict[str, Any]]] = {
         "--for trl-dpo --conversational": ("trl-dpo", {"conversational": True}),
+        "--for trl-kto --conversational": ("trl-kto", {"conversational": True}),
         "use --conversational": (trainer, {"conversational": True}),
-        "ms-swift": ("ms-swift", {}),
+        "(or llama-factory, llama-factory-kto, ms-swift": ("ms-swift", {}),
         '"text"': (trainer, {"multi_turn": "text"}),
         '"last"': (trainer, {"multi_turn": "last"}),
         '"skip"': (trainer, {"multi_turn": "skip", "conversational": False}),

@@ -121,23 +121,47 @@ def test_every_pair_is_there_once_in_the_trainers_form(
     assert found["splits"]["train"]["rows"] == len(wanted)
 
 
-@pytest.mark.parametrize("conversational", [False, True])
+def as_kto(row: Row) -> tuple[str, str, bool]:
+    """Prompt, answer and label of a row of any trainer's."""
+    if "kto_tag" in row:
+        return row["instruction"], row["output"], row["kto_tag"]
+    if isinstance(row.get("prompt"), str):
+        return row["prompt"], row["completion"], row["label"]
+    user, assistant = row["messages"] if "messages" in row else row["prompt"] + row["completion"]
+    assert (user["role"], assistant["role"]) == ("user", "assistant")
+    return user["content"], assistant["content"], row["label"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "conversational"),
+    [("trl-kto", False), ("trl-kto", True), ("llama-factory-kto", False), ("ms-swift-kto", False)],
+)
 def test_kto_rows_are_those_of_the_format_and_labels_alternate_all_along(
-    store: Path, tmp_path: Path, conversational: bool
+    store: Path, tmp_path: Path, trainer: str, conversational: bool
 ) -> None:
-    export(store, tmp_path / "out", "trl-kto", conversational=conversational, order=ShardConfig(shards=4))
-    found = rows_of(tmp_path / "out")
+    export(store, tmp_path / "out", trainer, conversational=conversational, order=ShardConfig(shards=4))
+    found = list(map(as_kto, rows_of(tmp_path / "out")))
     loaded = load_dataset("coig-p", "all", data_dir=str(store), split="train", streaming=True, format="kto")
+    assert Counter(found) == Counter((row["prompt"], row["completion"], row["label"]) for row in loaded)
+    labels = [label for _, _, label in found]
+    share = sum(labels) / len(labels)
+    for begin in range(0, len(labels) - 8, 4):
+        assert abs(sum(labels[begin : begin + 8]) - 8 * share) <= 1
 
-    def text(cell: Any) -> str:
-        return cell[0]["content"] if isinstance(cell, list) else cell
 
-    assert Counter((text(row["prompt"]), text(row["completion"]), row["label"]) for row in found) == Counter(
-        (row["prompt"], row["completion"], row["label"]) for row in loaded
-    )
-    share = sum(row["label"] for row in found) / len(found)
-    for begin in range(0, len(found) - 8, 4):
-        assert abs(sum(row["label"] for row in found[begin : begin + 8]) - 8 * share) <= 1
+def test_llama_factory_kto_is_alpaca_with_a_boolean_tag(store: Path, tmp_path: Path) -> None:
+    """Its converter takes nothing but true and false for a row of KTO, and its columns by these names."""
+    export(store, tmp_path / "out", "llama-factory-kto", system="你好。", splits=SplitConfig(test_size=0.2))
+    entries = json.loads((tmp_path / "out" / "dataset_info.json").read_text("utf-8"))
+    names = {"prompt": "instruction", "response": "output", "kto_tag": "kto_tag", "system": "system"}
+    assert entries["coig_p"] == {"file_name": "train", "formatting": "alpaca", "columns": names}
+    assert entries["coig_p_test"]["file_name"] == "test"
+    rows = rows_of(tmp_path / "out")
+    assert {type(row["kto_tag"]) for row in rows} == {bool}
+    assert {row["system"] for row in rows} == {"你好。"}
+    readme = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "--stage kto" in readme
+    assert "--pref_beta 0.1" in readme
 
 
 @pytest.mark.parametrize("trainer", ["trl-grpo", "verl"])
@@ -608,7 +632,10 @@ def test_every_file_of_a_trainer_has_its_line_in_the_table() -> None:
     assert {id(module.TRAINER) for module in modules if hasattr(module, "TRAINER")} == set(map(id, TRAINERS.values()))
     names = list(TRAINERS)
     assert names[:4] == ["trl-dpo", "trl-reward", "trl-kto", "trl-grpo"]
-    assert names[4:] == ["llama-factory", "openrlhf", "ms-swift", "axolotl", "verl", "nemo-rl"]
+    assert names[4:] == [
+        *("llama-factory", "llama-factory-kto", "openrlhf", "ms-swift", "ms-swift-kto"),
+        *("axolotl", "verl", "nemo-rl"),
+    ]
 
 
 @pytest.mark.parametrize("name", list(TRAINERS))

@@ -24,7 +24,7 @@ from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import AGGREGATIONS, FORMATS, LABELS, STRATEGIES, PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import find_pairs
 from coig_p.pairs.rows import pair_tables
-from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA
+from coig_p.schema import PAIR_SCHEMAS, RANKED_FORMATS, RAW_SCHEMA
 
 Row = dict[str, Any]
 
@@ -32,6 +32,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 OPTIONS = pair_options()
 OPTIONS_WITH_DRAWS = pair_options(strategies=STRATEGIES)
 PAIR_ARRAYS = ("query", "chosen", "rejected", "chosen_score", "rejected_score", "margin")
+OF_PAIRS = tuple(form for form in FORMATS if form not in RANKED_FORMATS)
 NO_DRAW = tuple(strategy for strategy in STRATEGIES if strategy != "best_random")
 
 
@@ -333,7 +334,7 @@ def test_indices_need_neither_query_nor_source(rows: list[Row], options: Row) ->
     rows=raw_rows(most_queries=4),
     options=OPTIONS_WITH_DRAWS,
     limit=st.none() | st.integers(1, 3),
-    form=st.sampled_from(FORMATS),
+    form=st.sampled_from(OF_PAIRS),
 )
 def test_a_sliced_batch_gives_the_pairs_of_its_rows(
     data: st.DataObject, rows: list[Row], options: Row, limit: int | None, form: str
@@ -351,7 +352,7 @@ def test_a_sliced_batch_gives_the_pairs_of_its_rows(
     rows=raw_rows(most_queries=4),
     options=OPTIONS_WITH_DRAWS,
     limit=st.none() | st.integers(1, 3),
-    form=st.sampled_from(FORMATS),
+    form=st.sampled_from(OF_PAIRS),
 )
 def test_splits_and_row_order_change_no_query(
     data: st.DataObject, rows: list[Row], options: Row, limit: int | None, form: str
@@ -383,7 +384,7 @@ def test_values_hidden_under_a_null_list_take_no_part() -> None:
 @given(
     rows=raw_rows(),
     options=OPTIONS_WITH_DRAWS,
-    form=st.sampled_from(FORMATS),
+    form=st.sampled_from(OF_PAIRS),
     most_bytes=st.sampled_from([1, 7, 20, 60]),
 )
 def test_text_is_cut_into_tables_of_few_bytes(rows: list[Row], options: Row, form: str, most_bytes: int) -> None:
@@ -414,15 +415,18 @@ def test_long_texts_are_cut_into_tables_of_few_bytes(form: str, most_bytes: int)
 def assert_few_bytes(tables: list[pa.Table], most_bytes: int) -> None:
     for table in tables:
         assert table.num_rows > 0
-        for column in {"prompt", "chosen", "rejected", "completion"} & set(table.column_names):
+        for column in {"prompt", "chosen", "rejected", "completion", "responses"} & set(table.column_names):
             assert table.num_rows == 1 or sum(map(text_bytes, table.column(column).to_pylist())) <= most_bytes
 
 
-def text_bytes(cell: str | list[Row]) -> int:
-    return len((cell if isinstance(cell, str) else cell[0]["content"]).encode())
+def text_bytes(cell: str | Row | list[Any]) -> int:
+    """Of a text, a message, or a list of either."""
+    if isinstance(cell, list):
+        return sum(map(text_bytes, cell))
+    return len((cell if isinstance(cell, str) else cell["content"]).encode())
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", OF_PAIRS)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_no_rows_and_no_pairs_give_no_table(form: str, strategy: str) -> None:
     config = PairConfig(threshold=2, format=form, strategy=strategy, max_pairs_per_query=1)

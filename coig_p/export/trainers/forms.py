@@ -59,6 +59,8 @@ class Form:
         one_file: whether the trainer reads a single file.
         system_column: a column of its own for a system prompt, where one is given.
         may_be_empty: columns that are null, or "", where a row has nothing to say there.
+        label: the column that says whether the row's one answer is good, where there is one. Rows of either label are
+            then mixed as evenly as can be.
     """
 
     trainer: str
@@ -72,6 +74,12 @@ class Form:
     one_file: bool = False
     system_column: str | None = None
     may_be_empty: tuple[str, ...] = ()
+    label: str | None = None
+
+    @property
+    def whole(self) -> str:
+        """The trainer, with --conversational, that shows every turn of the same rows, whatever they are."""
+        return "trl-dpo" if self.label is None else "trl-kto"
 
     def convert(self, rows: pa.Table, system: str | None = None) -> pa.Table:
         """The rows in this form, checked.
@@ -239,15 +247,18 @@ def last_text(column: pa.Array) -> pa.StringArray:
     return pc.binary_join_element_wise(text, *beside, "\n") if beside else text
 
 
-def row_error(trainer: str, rows: pa.Table, row: int, problem: str, ways: str = "") -> DataError:
+def row_error(
+    trainer: str, rows: pa.Table, row: int, problem: str, ways: str = "", *, instead: str = "trl-dpo"
+) -> DataError:
     """The error of a row that a trainer's form cannot show.
 
     Args:
         ways: out of it, beside those that are always there.
+        instead: the trainer that shows all of such rows (see `Form.whole`).
     """
     return DataError(
-        f"{_where(trainer, rows, row)} {problem}, which {trainer} cannot read. Export --for trl-dpo --conversational, "
-        f"which shows every turn, or leave such queries out with --multi-turn skip{ways}"
+        f"{_where(trainer, rows, row)} {problem}, which {trainer} cannot read. Export --for {instead} "
+        f"--conversational, which shows every turn, or leave such queries out with --multi-turn skip{ways}"
     )
 
 

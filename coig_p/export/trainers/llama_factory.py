@@ -32,10 +32,10 @@ from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_mess
 from coig_p.export.trainers.snippets import BETA, RATE, command
 from coig_p.pairs.turns import constant
 
-_NAME = "coig_p"
+NAME = "coig_p"
 _TRAINER = "llama-factory"
-_SYSTEM = "system"
-_TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
+SYSTEM = "system"
+TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
 _TAGS = {
     "role_tag": "from",
     "content_tag": "value",
@@ -51,28 +51,39 @@ _FROM = {"user": "human", "assistant": "gpt", "tool": "observation"}
 def _make(rows: pa.Table, system: str | None) -> Columns:
     own = {"instruction": column(rows, "prompt")}
     if system is not None:
-        own[_SYSTEM] = constant(system, rows.num_rows)
+        own[SYSTEM] = constant(system, rows.num_rows)
     return facts(rows, "chosen", "rejected") | own
 
 
-def _conversations(rows: pa.Table, system: str | None) -> Columns:
-    found: dict[str, list[Any]] = {name: [] for name in (_SYSTEM, "conversations", "chosen", "rejected")}
-    given = [turns(rows, "prompt", "user"), turns(rows, "chosen"), turns(rows, "rejected")]
-    for at, (before, (chosen,), (rejected,)) in enumerate(zip(*(one.to_pylist() for one in given), strict=True)):
+def sharegpt(
+    trainer: str, answers: tuple[str, ...], rows: pa.Table, system: str | None, *, instead: str = "trl-dpo"
+) -> dict[str, list[Any]]:
+    """Of each row "system", the turns before its answers as "conversations", and each of `answers` as one turn.
+
+    Raises:
+        DataError: what those turns cannot say; names the query.
+    """
+    found: dict[str, list[Any]] = {name: [] for name in (SYSTEM, "conversations", *answers)}
+    given = [turns(rows, "prompt", "user"), *(turns(rows, name) for name in answers)]
+    for at, (before, *said) in enumerate(zip(*(one.to_pylist() for one in given), strict=True)):
         try:
             own = [message["content"] for message in before[:1] if message["role"] == "system"]
             shown = [_turn(message) for message in in_order(before[len(own) :])]
             if not _alternate([message["role"] for message in before]):
                 raise NotShown("has turns that do not alternate between user, or one tool's result, and assistant")
-            found["chosen"].append(_turn(chosen))
-            found["rejected"].append(_turn(rejected))
+            for name, (answer,) in zip(answers, said, strict=True):
+                found[name].append(_turn(answer))
         except NotShown as problem:
             texts = "" if "tools" in rows.column_names else ", or give strings of them with --multi-turn text"
-            raise row_error(_TRAINER, rows, at, str(problem), texts) from None
-        found[_SYSTEM].append((own or [system or ""])[0])
+            raise row_error(trainer, rows, at, str(problem), texts, instead=instead) from None
+        found[SYSTEM].append((own or [system or ""])[0])
         found["conversations"].append(shown)
-    kinds = {_SYSTEM: pa.string(), "conversations": pa.list_(_TURN), "chosen": _TURN, "rejected": _TURN}
-    return facts(rows) | {name: pa.array(found[name], kind) for name, kind in kinds.items()}
+    return found
+
+
+def _conversations(rows: pa.Table, system: str | None) -> Columns:
+    found = sharegpt(_TRAINER, ("chosen", "rejected"), rows, system)
+    return facts(rows) | {name: pa.array(found[name], kind) for name, kind in _SHAREGPT}
 
 
 def _alternate(roles: list[str]) -> bool:
@@ -83,7 +94,8 @@ def _alternate(roles: list[str]) -> bool:
     )
 
 
-def _shows(turns: pa.ListArray) -> Mask:
+def shows(turns: pa.ListArray) -> Mask:
+    """Which conversations, a column of turns as a store has them, alternate as they must."""
     said = turns.to_pylist()
     return np.array([one is None or _alternate([turn["role"] for turn in one]) for one in said], dtype=bool)
 
@@ -106,20 +118,28 @@ def _turn(message: Message) -> dict[str, str]:
 
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
+    prompt = {"messages": "conversations"} if form.messages else {"prompt": "instruction"}
+    return dataset_info(form, written, prompt | {"chosen": "chosen", "rejected": "rejected"}, {"ranking": True})
+
+
+def dataset_info(form: Form, written: Written, columns: dict[str, str], more: dict[str, Any]) -> dict[str, str]:
+    """dataset_info.json, with an entry for each split.
+
+    Args:
+        columns: its names for columns -> ours; of system and tools, where there are any, the names are the same.
+        more: of every entry.
+    """
+    columns = columns | {name: name for name in (SYSTEM, "tools") if name in form.schema.names}
+    entry = {"formatting": "sharegpt" if form.messages else "alpaca", **more, "columns": columns}
     if form.messages:
-        columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
-        entry = {"formatting": "sharegpt", "ranking": True, "columns": columns, "tags": _TAGS}
-    else:
-        columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-        entry = {"formatting": "alpaca", "ranking": True, "columns": columns}
-    columns |= {name: name for name in (_SYSTEM, "tools") if name in form.schema.names}
+        entry["tags"] = _TAGS
     entries = {
-        _NAME if at == 0 else f"{_NAME}_{name}": {"file_name": name, **entry} for at, name in enumerate(written.splits)
+        NAME if at == 0 else f"{NAME}_{name}": {"file_name": name, **entry} for at, name in enumerate(written.splits)
     }
     return {"dataset_info.json": json.dumps(entries, indent=2) + "\n"}
 
 
-_SHAREGPT = [("conversations", pa.list_(_TURN)), ("chosen", _TURN), ("rejected", _TURN), (_SYSTEM, pa.string())]
+_SHAREGPT = [("conversations", pa.list_(TURN)), ("chosen", TURN), ("rejected", TURN), (SYSTEM, pa.string())]
 
 
 TRAINER = Trainer(
@@ -130,10 +150,10 @@ TRAINER = Trainer(
         "jsonl",
         _make,
         sides("chosen", "rejected"),
-        system_column=_SYSTEM,
+        system_column=SYSTEM,
     ),
     run=command(
-        f"llamafactory-cli train --stage dpo --do_train true --dataset_dir DIR --dataset {_NAME} "
+        f"llamafactory-cli train --stage dpo --do_train true --dataset_dir DIR --dataset {NAME} "
         f"--pref_beta {BETA} \\\n  --learning_rate {RATE} --num_train_epochs 1 --model_name_or_path MODEL "
         "--template qwen --output_dir out"
     ),
@@ -145,8 +165,8 @@ TRAINER = Trainer(
         _conversations,
         sides("chosen", "rejected"),
         messages=True,
-        shows=_shows,
-        may_be_empty=(_SYSTEM,),
+        shows=shows,
+        may_be_empty=(SYSTEM,),
     ),
     tools=Form(
         _TRAINER,
@@ -156,7 +176,7 @@ TRAINER = Trainer(
         _with_tools,
         sides("chosen", "rejected"),
         messages=True,
-        may_be_empty=(_SYSTEM, "tools"),
+        may_be_empty=(SYSTEM, "tools"),
     ),
     by_itself=True,
     config_files=_config_files,

@@ -48,15 +48,19 @@ def _with_tools(rows: pa.Table, system: str | None) -> Columns:
         found = []
         for at, (turns_before, answer) in enumerate(zip(before, column(rows, side).to_pylist(), strict=True)):
             try:
-                found.append(_turns(in_order(turns_before + answer)))
+                found.append(as_turns(in_order(turns_before + answer)))
             except NotShown as problem:
                 raise row_error(_NAME, rows, at, str(problem)) from None
         own[name] = pa.array(found, MESSAGES_TYPE)
     return own
 
 
-def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """An assistant's text and each of its calls as turns that follow each other: who reads them takes them for one."""
+def as_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """An assistant's text and each of its calls as turns that follow each other: who reads them takes them for one.
+
+    Raises:
+        NotShown: what such turns cannot say.
+    """
     found: list[dict[str, Any]] = []
     for at, message in enumerate(messages):
         check_message(message)

@@ -24,6 +24,7 @@ _MESSAGES = Form(
     "parquet",
     as_messages(("completion",), "label"),
     messages=True,
+    label="label",
 )
 TRAINER = Trainer(
     form=Form(
@@ -32,6 +33,7 @@ TRAINER = Trainer(
         schema(*strings("prompt", "completion"), _LABEL),
         "parquet",
         as_strings("prompt", "completion", "label"),
+        label="label",
     ),
     conversational=_MESSAGES,
     tools=with_tools(_MESSAGES, "prompt", "completion"),

@@ -8,11 +8,12 @@ is better.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, Shaped
+from coig_p.ingest.fields import Fields, Shaped, mean_score
 from coig_p.ingest.forms.pairs import one_answer
 from coig_p.ingest.prompt import put_query
 from coig_p.ingest.turns import from_text
@@ -85,6 +86,8 @@ def form_of(row: Fields) -> str | None:
         return None
     if annotated(row):
         return "ultrafeedback"
+    if is_ranked_export(row):
+        return "rated"
     if has_companion(row, name, "rank"):
         return "ranked"
     objects = [one for one in entries if isinstance(one, dict)] if name == "responses" else []
@@ -149,9 +152,15 @@ def find_list(row: Fields) -> str | None:
         if type(given) is list and (
             all(type(one) is str for one in given)
             or (name not in _ONE_TEXT and all(_text_key(one) and "role" not in one for one in given))
+            or (name not in _ONE_TEXT and all(map(_is_message, given)))
         ):
             return name
     return None
+
+
+def _is_message(entry: Any) -> bool:
+    """Whether an answer is a list of its one message."""
+    return isinstance(entry, list) and len(entry) == 1 and isinstance(entry[0], dict) and "role" in entry[0]
 
 
 def has_companion(row: Fields, name: str, what: str) -> bool:
@@ -281,7 +290,25 @@ def rated(row: Fields) -> Shaped:
     found = listed(row)
     if "ratings" not in found.paths:
         raise Rejected(found.name, "missing", _nothing_said(found))
+    if is_ranked_export(row):
+        row.read.add("ranks")
+        found = found._replace(ratings=[mean_score(one) for one in found.ratings])
     return _shaped(row, found, None)
+
+
+def is_ranked_export(row: Fields) -> bool:
+    """Whether a row is one that `coigp pairs --format ranked` wrote, and its ranks say no more than its scores do.
+
+    They do where a file of others has the same columns, or two means are one on the grid.
+    """
+    if not (row.is_export("ranked") or row.is_export("ranked_conversational")):
+        return False
+    given, ranks = row.row.get("scores"), row.row.get("ranks")
+    scores = list(map(mean_score, given)) if isinstance(given, list) else []
+    if not all(type(one) in (int, float) for one in scores):
+        return False
+    ascending = sorted(scores)
+    return bool(ranks == [1 + len(scores) - bisect_right(ascending, one) for one in scores])
 
 
 def best_first(row: Fields) -> Shaped:
