@@ -25,7 +25,7 @@ from coig_p.schema import PAIR_SCHEMAS
 from coig_p.stats.results import Statistics
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.store import Store
-from coig_p.store.writing import cut, even_sizes
+from coig_p.store.writing import cut, describe_file, even_sizes
 
 ROWS_PER_SHARD = 10_000
 ROWS_PER_GROUP = 1_000
@@ -33,8 +33,12 @@ _PIECE = 1 << 20  # bytes
 
 
 def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
-    """The store's shards, and who its duplicates were. Its rejects stay at home: nobody vouched for them."""
+    """The store's shards, and who its duplicates were.
+
+    The texts of duplicates stay at home, as rejects do: they went, and nobody vouched for them.
+    """
     files = [file for file in store.manifest.files if file.role in ("data", "duplicates")]
+    made = []
     with bar("Copying", sum(file.bytes for file in files), "bytes") as advance:
         for file in files:
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +47,20 @@ def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
                     f"{store.path}: {file.path} is not what {MANIFEST} says. "
                     f"Run: coigp verify {shlex.quote(str(store.path))}"
                 )
+            made.append(file if file.role == "data" else _without_texts(root, file))
             advance(file.bytes)
-    return files
+    return made
+
+
+def _without_texts(root: Path, file: StoreFile) -> StoreFile:
+    """The file anew, without the columns that hold texts."""
+    path = root / file.path
+    table = pq.read_table(path)
+    texts = [name for name in table.column_names if name == "text" or name.endswith("_text")]
+    if not texts:  # of an older coig-p
+        return file
+    pq.write_table(table.drop_columns(texts), path, compression="zstd")
+    return describe_file(root, file.path, file.role)
 
 
 def _copy_file(source: Path, target: Path) -> str:

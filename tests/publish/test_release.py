@@ -462,6 +462,11 @@ def test_responses_dropped_as_alike_are_told(tmp_path: Path) -> None:
     gone, scores = dropped.responses, dropped.scores
     assert f"- Near-duplicate responses to one query, at 0.95: {gone} went, and with them {scores} scores." in english
     assert f"- 同一问题下近似重复的回答，阈值 0.95：去掉 {gone} 个，连同 {scores} 个评分。" in chinese
+    # Who was alike to whom is told, so that splits can keep them together; the texts that went stay at home.
+    at_home, told = (pq.read_table(one.path / "duplicates.parquet") for one in (store, out))
+    assert {"text", "survivor_text"} <= set(at_home.column_names)
+    assert told.equals(at_home.drop_columns(["text", "survivor_text"]))
+    assert out.verify() == []
 
 
 # ---------------------------------------------------------------------------------------------
