@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import inspect
 import io
 import json
 import zlib
@@ -459,13 +460,18 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
         with pq.ParquetFile(path) as parquet:
             check_schema(file, parquet.schema_arrow)
             total = max(parquet.metadata.num_rows, 1)
+            as_objects = {"maps_as_pydicts": "strict"} if "map<" in str(parquet.schema_arrow) else {}
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
-                for value in as_written(batch).to_pylist(maps_as_pydicts="strict"):
+                for value in as_written(batch).to_pylist(**as_objects):
                     row += 1
                     yield RawRow(file, row, value, columnar=True)
                 advance(path.stat().st_size * batch.num_rows // total)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
+    except TypeError:
+        if "maps_as_pydicts" in inspect.signature(pa.RecordBatch.to_pylist).parameters:
+            raise
+        raise DataError(f"{path}: a column holds maps, which this pyarrow does not give: pip install -U pyarrow") from None
 
 
 _READERS: dict[str, Callable[[Path, str, Advance], Iterator[RawRow]]] = {
