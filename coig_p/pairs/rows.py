@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ from coig_p.pairs.turns import (
     row_of,
     turn_texts,
 )
-from coig_p.schema import row_schema
 from coig_p.store.conversations import is_more_than_text
 
 
@@ -82,7 +81,7 @@ class Rows:
         return turn_texts(batch), responses.text if extra is None else answer_texts(responses.text, extra)
 
     def tables(self) -> Iterator[pa.Table]:
-        """As tables of `row_schema(format, shape)`, with the same bounds as `pair_tables`.
+        """As tables of `shape.schema(format)`, with the same bounds as `pair_tables`.
 
         Raises:
             DataError: a prompt, a turn or a response is null, or more than rows of this shape can show; names
@@ -242,44 +241,47 @@ def _query(rows: Rows, row: int) -> str:
 
 
 def _table(rows: Rows, shown: _Shown) -> pa.Table:
-    make = _pair_columns if isinstance(rows.found, Pairs) else _response_columns
-    columns = make(rows, rows.found, shown)  # type: ignore[arg-type]
-    schema = row_schema(rows.format, as_messages=rows.shape.as_messages, with_tools=rows.shape.with_tools)
+    columns = _columns(rows, shown)
+    schema = rows.shape.schema(rows.format)
+    made = {name: _made(columns[name]) for name in schema.names}
     if rows.shape.as_messages:
         for name in ("prompt", "chosen", "rejected", "completion"):
-            if name in columns and pa.types.is_string(columns[name].type):
-                columns[name] = messages("user" if name == "prompt" else "assistant", columns[name])
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+            if name in made and pa.types.is_string(made[name].type):
+                made[name] = messages("user" if name == "prompt" else "assistant", made[name])
+    return pa.table([made[name] for name in schema.names], schema=schema)
 
 
-def _pair_columns(rows: Rows, pairs: Pairs, shown: _Shown) -> dict[str, pa.Array]:
-    batch, responses = rows.batch, rows.responses
-    query, chosen, rejected = pa.array(pairs.query), pa.array(pairs.chosen), pa.array(pairs.rejected)
-    return _of_queries(batch, query, shown) | {
-        "chosen": pc.take(shown.answers, chosen),
-        "rejected": pc.take(shown.answers, rejected),
-        "chosen_model": pc.take(responses.model_column, chosen),
-        "rejected_model": pc.take(responses.model_column, rejected),
-        "chosen_score": pa.array(pairs.chosen_score),
-        "rejected_score": pa.array(pairs.rejected_score),
-        "margin": pa.array(pairs.margin),
+_Column = npt.NDArray[Any] | tuple[pa.Array, Index]
+"""What a column is made of: its values, or an array and the places in it that rows show."""
+
+
+def _made(column: _Column) -> pa.Array:
+    return pc.take(column[0], pa.array(column[1])) if isinstance(column, tuple) else pa.array(column)
+
+
+def _columns(rows: Rows, shown: _Shown) -> dict[str, _Column]:
+    """Every column, none of them copied yet."""
+    batch, responses, found = rows.batch, rows.responses, rows.found
+    columns: dict[str, _Column] = {"prompt": (shown.prompts, found.query)}
+    columns |= {name: (batch.column(name), found.query) for name in ("query_id", "domain")}
+    if shown.tools is not None:
+        columns["tools"] = (shown.tools, found.query)
+    if isinstance(found, Pairs):
+        return columns | {
+            "chosen": (shown.answers, found.chosen),
+            "rejected": (shown.answers, found.rejected),
+            "chosen_model": (responses.model_column, found.chosen),
+            "rejected_model": (responses.model_column, found.rejected),
+            "chosen_score": found.chosen_score,
+            "rejected_score": found.rejected_score,
+            "margin": found.margin,
+        }
+    return columns | {
+        "completion": (shown.answers, found.response),
+        "label": found.label,
+        "model": (responses.model_column, found.response),
+        "score": found.score,
     }
-
-
-def _response_columns(rows: Rows, found: ResponseRows, shown: _Shown) -> dict[str, pa.Array]:
-    query, response = pa.array(found.query), pa.array(found.response)
-    return _of_queries(rows.batch, query, shown) | {
-        "completion": pc.take(shown.answers, response),
-        "label": pa.array(found.label),
-        "model": pc.take(rows.responses.model_column, response),
-        "score": pa.array(found.score),
-    }
-
-
-def _of_queries(batch: pa.RecordBatch, query: pa.Array, shown: _Shown) -> dict[str, pa.Array]:
-    columns = {"prompt": pc.take(shown.prompts, query)}
-    columns |= {name: pc.take(batch.column(name), query) for name in ("query_id", "domain")}
-    return columns if shown.tools is None else columns | {"tools": pc.take(shown.tools, query)}
 
 
 def _response_rows(responses: Responses, pairs: Pairs, form: str) -> ResponseRows:
