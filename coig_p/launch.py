@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from coig_p.core.text import printable
 from coig_p.errors import UsageError
 
 STARTUP = Path(__file__).with_name("startup")
@@ -37,7 +38,7 @@ def launch(words: Sequence[str]) -> NoReturn:
     environment = environment_of(os.environ, os.getpid())
     # By its path: a Python finds its environment by what it is called.
     command = [path, *words[1:]]
-    _logger.info("running %s", path)
+    _logger.info("running %s", printable(path))
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

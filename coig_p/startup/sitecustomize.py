@@ -24,7 +24,8 @@ finally:
     except Exception as _error:
         # Said by the command itself alone: what it starts may be any Python.
         if os.environ.get("COIGP_RUN") == str(os.getpid()) and sys.stderr is not None:
+            _python = '"' + sys.executable + '"' if " " in sys.executable else sys.executable
             sys.stderr.write(
-                "coigp run: " + sys.executable + " has no coig_p that works (" + str(_error) + "), so nothing that it "
-                "runs knows the name coig-p. Install it there: " + sys.executable + " -m pip install coig-p\n"
+                "coigp run: " + _python + " has no coig_p that works (" + str(_error) + "), so nothing that it "
+                "runs knows the name coig-p. Install it there: " + _python + " -m pip install coig-p\n"
             )
