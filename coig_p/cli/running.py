@@ -16,6 +16,7 @@ def run(words: tuple[str, ...]) -> None:
     It and the processes that it starts are as they would be without, but that datasets finds coig-p as if coig_p had
     been imported: standard input, signals and the exit code are the COMMAND's own. COMMAND is looked for beside coigp,
     then on PATH. What its command line has no option for, the variable COIGP_STORE says: which store.
+    No --json: what is printed is the COMMAND's own.
 
     \b
     coigp run -- trl dpo --dataset_name coig-p --dataset_config math --model_name_or_path MODEL --output_dir out

@@ -22,7 +22,7 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
     plain = _scalar(value)
     if isinstance(plain, Integral) and not isinstance(plain, bool) and (least is None or int(plain) >= least):
         return int(plain)
-    raise UsageError(f"{name}={value!r}: use a whole number" + ("" if least is None else f" from {least}"))
+    raise UsageError(f"{name}={value!r}: use a whole number" + ("" if least is None else f" of {least} or more"))
 
 
 def flag(name: str, value: Any) -> bool:
