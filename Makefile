@@ -34,7 +34,7 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	@for name in $(MATRIX); do \
 	  echo "$$name: $$(.matrix/$$name/bin/python -m pip freeze | grep -E '^(datasets|huggingface.hub|pyarrow|numpy)==' | tr '\n' ' ')"; \
 	  HF_HUB_OFFLINE=1 .matrix/$$name/bin/python -m pytest -q -p no:cacheprovider -W default \
-	    tests/test_builder.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py \
+	    tests/test_builder.py tests/test_call.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py \
 	      tests/ingest/test_cases.py || exit 1; \
 	done
 

@@ -18,22 +18,19 @@ from coig_p.registration import register_with_datasets
 
 TYPE_CHECKING = False  # typing takes longer to import than all else here; type checkers know this name
 if TYPE_CHECKING:
-    from typing import Any
-
+    from coig_p.builder import load_dataset
     from coig_p.errors import CoigPError
     from coig_p.pairs.config import PairConfig
     from coig_p.store.store import Store
 
 __all__ = ["CoigPError", "PairConfig", "Store", "__version__", "load_dataset"]
 
-_WHERE = {"CoigPError": "coig_p.errors", "PairConfig": "coig_p.pairs.config", "Store": "coig_p.store.store"}
-
-
-def load_dataset(*args: Any, **kwargs: Any) -> Any:
-    """`datasets.load_dataset("coig-p", ...)` without datasets' registry: see `coig_p.builder.load_dataset`."""
-    from coig_p.builder import load_dataset
-
-    return load_dataset(*args, **kwargs)
+_WHERE = {
+    "CoigPError": "coig_p.errors",
+    "PairConfig": "coig_p.pairs.config",
+    "Store": "coig_p.store.store",
+    "load_dataset": "coig_p.builder",
+}
 
 
 if not TYPE_CHECKING:  # type checkers would take every name for one of ours

@@ -6,6 +6,8 @@ files. What pairs are is in `coig_p.pairs.kernel`.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +26,9 @@ from datasets.fingerprint import Hasher
 from coig_p.core.code_hash import code_hash
 from coig_p.engine.local import ahead
 from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
+from coig_p.features import cast, check_features
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.options import flag, text
 from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
 from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
 from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_clusters
@@ -35,10 +39,12 @@ from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.writing import sha256_of
 
 ALL = "all"
+_logger = logging.getLogger("coig_p")
 FOUND = "_found"  # under this name registration hands on the Location that it looked up
 _OPTIONS = (
     *(name for config in (PairConfig, SplitConfig, ShardConfig) for name in option_names(config)),
     "weights",
+    "columns",
     "raw",
 )
 # datasets 5 gives tables a Key, earlier versions any value.
@@ -70,20 +76,20 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
     Raises:
         UsageError: an unknown name, option, judge or value; the message lists the valid ones.
     """
-    names = config_names(location.manifest)
-    if name is None:
+    names, asked = config_names(location.manifest), name
+    if asked is None:
         raise UsageError(
             f"no config named. Valid: {', '.join(names)}. For instance load_dataset({NAME!r}, {names[0]!r})"
         )
-    if name not in names:
-        raise UnknownNameError("config", name, names)
+    name = text(asked)
+    if name is None or name not in names:
+        raise UnknownNameError("config", asked, names)
     options = {option: value for option, value in options.items() if value is not None}
     for option in options:
         if option not in _OPTIONS:
             raise UnknownNameError("option", option, (*_OPTIONS, "data_dir"))
-    raw = options.pop("raw", name.endswith(RAW_SUFFIX))
-    if not isinstance(raw, bool):
-        raise UsageError(f"raw={raw!r}: use True or False")
+    raw = flag("raw", options.pop("raw", name.endswith(RAW_SUFFIX)))
+    columns = options.pop("columns", None)
     if name.endswith(RAW_SUFFIX) and not raw:
         raise UsageError(f"config {name!r} is raw: leave out raw=False, or the {RAW_SUFFIX}")
     domain = name.removesuffix(RAW_SUFFIX)
@@ -94,7 +100,7 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
         if options:
             left = ", ".join(options)
             raise UsageError(f"raw rows are not paired: {left} would have no effect. Leave it out, or raw")
-        selection = select_raw(location.manifest, domains=domains, cut=cut)
+        selection = select_raw(location.manifest, domains=domains, cut=cut, columns=columns)
         return CoigPConfig(name=domain + RAW_SUFFIX, selection=selection, location=location)
     weights = options.pop("weights", {})
     if weights and domain != ALL:
@@ -106,6 +112,7 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
         pairs=PairConfig(**options),
         domains=domains,
         weights=parse_weights(weights) if isinstance(weights, str) else weights,
+        columns=columns,
     )
     return CoigPConfig(name=domain, selection=selection, location=location)
 
@@ -143,6 +150,11 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     BUILDER_CONFIG_CLASS = CoigPConfig
 
+    def __init__(self, *args: Any, features: datasets.Features | None = None, **options: Any) -> None:
+        super().__init__(*args, features=features, **options)
+        if features is not None:
+            self.info.features = self._checked(self.config, features)
+
     def _create_builder_config(
         self, config_name: str | None = None, custom_features: Any = None, **options: Any
     ) -> tuple[CoigPConfig, str]:
@@ -155,8 +167,15 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         data_dir, found = options.pop("data_dir", None), options.pop(FOUND, None)
         location = found or locate(data_dir, self.token)
         config = make_config(location, config_name, options)
-        # The id names the cache directory.
-        return config, f"{config.name}-{Hasher.hash((*cache_key(config, location), custom_features))}"
+        if custom_features is not None:
+            custom_features = self._checked(config, custom_features)
+        # The id names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
+        key = (*cache_key(config, location), custom_features, list(custom_features or ()))
+        return config, f"{config.name}-{Hasher.hash(key)}"
+
+    @staticmethod
+    def _checked(config: CoigPConfig, features: Any) -> datasets.Features:
+        return check_features(features, config.selection.schema, config.selection.all_columns)
 
     def _prepare_split_single(self, *args: Any, **options: Any) -> Iterator[Any]:
         """As datasets has it, in every process, with an error of ours as it is: its own says nothing of the query."""
@@ -166,6 +185,17 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             if isinstance(error.__cause__, CoigPError):
                 raise error.__cause__ from None
             raise
+
+    def _save_infos(self) -> None:
+        """For save_infos=True. Stock code writes dataset_infos.json beside this file, which is the package's folder."""
+        _logger.warning(
+            "save_infos=True writes nothing more for %s: what it would say is in %s", NAME, self._output_dir
+        )
+
+    @classmethod
+    def get_all_exported_dataset_infos(cls) -> datasets.info.DatasetInfosDict:
+        """None. datasets 3 looks for them in the package's folder, where it may have put some before."""
+        return datasets.info.DatasetInfosDict()
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(self.config.selection.schema))
@@ -239,12 +269,17 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         for shard, (file, groups) in enumerate(zip(files, row_groups, strict=True)):
             with open(file, "rb") as stream:
                 for number, table in enumerate(selection.tables(stream, groups, split, streaming=streaming)):
-                    yield _Key(shard, number), table
+                    yield _Key(shard, number), self._cast(table)
         for shard, blocks in enumerate(shards):
             pairs, seed, shape = selection.pairs, selection.order.shuffle_seed, selection.shape
             made = (table for block in blocks for table in block_tables(block, _opened, pairs, split, seed, shape))
             for number, table in enumerate(ahead(made)):
-                yield _Key(shard, number), table
+                yield _Key(shard, number), self._cast(table)
+
+    def _cast(self, table: pa.Table) -> pa.Table:
+        """As features= wants it. Here, since a stream does not cast what it is given."""
+        wanted = self.info.features.arrow_schema
+        return table if table.schema.equals(wanted) else cast(table, wanted)
 
     def _generate_more_gen_kwargs(
         self,
@@ -275,8 +310,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 def load_dataset(
     path: str = NAME,
     name: str | None = None,
-    *,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    data_files: Any = None,
     split: Any = None,
     cache_dir: str | None = None,
     features: datasets.Features | None = None,
@@ -284,21 +319,27 @@ def load_dataset(
     download_mode: Any = None,
     verification_mode: Any = None,
     keep_in_memory: bool | None = None,
-    revision: str | None = None,
+    save_infos: bool = False,
+    revision: Any = None,
     token: str | bool | None = None,
     streaming: bool = False,
     num_proc: int | None = None,
     storage_options: dict[str, Any] | None = None,
+    trust_remote_code: bool | None = None,
     **options: Any,
 ) -> Any:
     """`datasets.load_dataset("coig-p", ...)` without touching datasets' registry.
 
-    Arguments are those of `datasets.load_dataset`, then those of `PairConfig`, `SplitConfig` and
-    `ShardConfig`, `weights` and `raw`. The
-    leading "coig-p" may be left out: `coig_p.load_dataset("math", threshold=2)`.
+    Arguments are those of `datasets.load_dataset`, in their order, then those of `PairConfig`, `SplitConfig` and
+    `ShardConfig`, `weights`, `columns` and `raw`. The leading "coig-p" may be left out where all that follows the
+    config is named: `coig_p.load_dataset("math", threshold=2)`.
 
     Args:
+        data_files: refused: a store is named whole, with `data_dir`.
+        features: a type for every column that is loaded.
+        save_infos: checks as datasets does, and writes nothing that is not in the cache anyway.
         revision: of a repository named by `data_dir`.
+        trust_remote_code: has no effect: no code of a repository is ever run.
 
     Returns:
         A Dataset or IterableDataset, or a dict of them where no split is named.
@@ -313,12 +354,16 @@ def load_dataset(
                 f"to load from {path!r}, pass it as data_dir: load_dataset({NAME!r}, {name!r}, data_dir=...)"
             )
         name = path
+    if data_files is not None:
+        raise UsageError("data_files= is not for coig-p: name a whole store with data_dir=")
+    if trust_remote_code:
+        _logger.warning("trust_remote_code has no effect: coig_p runs no code of a repository. Leave it out")
     if streaming and num_proc is not None:
         raise UsageError("num_proc does not work with streaming=True: use the workers of a DataLoader")
     if revision is not None:
         if data_dir is None:
             raise UsageError("revision= is of a repository: name it with data_dir=")
-        data_dir = f"{data_dir}@{revision}"
+        data_dir = f"{os.fspath(data_dir)}@{revision}"
     if download_config is not None and token is None:
         token = download_config.token
     builder = CoigP(
@@ -337,10 +382,12 @@ def load_dataset(
     builder.download_and_prepare(
         download_config=download_config,
         download_mode=download_mode,
-        verification_mode=verification_mode,
+        verification_mode=datasets.VerificationMode.ALL_CHECKS if save_infos else verification_mode,
         num_proc=num_proc,
         storage_options=storage_options,
     )
+    if save_infos:
+        builder._save_infos()
     if keep_in_memory is None:
         keep_in_memory = datasets.utils.info_utils.is_small_dataset(builder.info.dataset_size)
     return builder.as_dataset(split=split, in_memory=keep_in_memory)

@@ -1,8 +1,9 @@
-"""The two places where datasets learns the name "coig-p". Nothing else in it is touched.
+"""The two places where datasets learns the name "coig-p", and the one function that would forget its store.
 
 Loading scripts left datasets with version 4, and it has no entry points for builders. So the
 name goes into the table of packaged modules, and the factory that looks names up there answers
-for ours: the stock one would search the working directory for data files.
+for ours: the stock one would search the working directory for data files. `get_dataset_infos` asks
+for the configs of a data set without saying where its data are; for our name it says so.
 
 datasets takes a second to import and most commands do not need it, so importing coig_p does not
 import it. Where datasets is there already it learns the name at once, else right after it was imported.
@@ -97,7 +98,51 @@ def register() -> bool:
         return False
     table[NAME] = (_MODULE, code_hash())
     load.PackagedDatasetModuleFactory = _factory(stock)
+    _tell_infos()
     return True
+
+
+def _tell_infos() -> None:
+    """Have get_dataset_infos look for the configs where it looks for their data."""
+    import functools
+    import inspect
+
+    import datasets
+    import datasets.inspect as stock
+
+    from coig_p.schema import NAME
+
+    infos: Any = getattr(stock, "get_dataset_infos", None)
+    if infos is None or getattr(infos, "tells", None) == NAME:
+        return
+
+    @functools.wraps(infos)
+    def get_dataset_infos(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if path != NAME or kwargs.get("data_dir") is None:
+            return infos(path, *args, **kwargs)
+        given = inspect.signature(infos).bind(path, *args, **kwargs).arguments
+        options = given.pop("config_kwargs")
+        return _infos(options.pop("data_dir"), dict(given), options)
+
+    get_dataset_infos.tells = NAME  # type: ignore[attr-defined]
+    datasets.get_dataset_infos = stock.get_dataset_infos = get_dataset_infos
+
+
+def _infos(data_dir: Any, given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """What is known of every config of a store, of raw rows without what concerns pairs alone."""
+    from datasets.inspect import get_dataset_config_info, get_dataset_config_names
+
+    from coig_p.pairs.selection import option_names
+    from coig_p.pairs.splits import SplitConfig
+    from coig_p.schema import RAW_SUFFIX
+
+    of_raw = {name: value for name, value in options.items() if name in option_names(SplitConfig)}
+    return {
+        name: get_dataset_config_info(
+            config_name=name, data_dir=data_dir, **given, **(of_raw if name.endswith(RAW_SUFFIX) else options)
+        )
+        for name in get_dataset_config_names(data_dir=data_dir, **given)
+    }
 
 
 def _explain() -> None:

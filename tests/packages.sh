@@ -41,5 +41,5 @@ tar -xzf "$work"/dist/*.tar.gz -C "$work"
 cd "$work"/coig_p-*/
 # Of the optional packages only aiohttp: what needs another is skipped with a reason, or not asked for here.
 HF_HUB_OFFLINE=1 "$last/bin/python" -m pytest -q -p no:cacheprovider -W default \
-  tests/core tests/ingest tests/store tests/stats tests/test_architecture.py tests/test_builder.py tests/test_package.py \
-  tests/test_public.py tests/test_registration.py
+  tests/core tests/ingest tests/store tests/stats tests/test_architecture.py tests/test_builder.py \
+  tests/test_call.py tests/test_launch.py tests/test_package.py tests/test_public.py tests/test_registration.py

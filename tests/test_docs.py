@@ -197,7 +197,8 @@ def test_the_commands_that_documents_show_are_there_with_their_options(path: Pat
         command, words, known = named(shown)
         if isinstance(command, click.Group):
             assert not words or words[0] in {"-h", "COMMAND"} or words[0].startswith("-"), f"no such command: {shown}"
-        for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown.removeprefix("coigp-publish")):
+        ours = shown.removeprefix("coigp-publish").partition(" -- ")[0]
+        for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", ours):
             assert option in known, f"{option} is no option: {shown}"
 
 

@@ -116,6 +116,17 @@ def test_the_installed_wheel_loads_the_bundled_data(installed: Path, tmp_path: P
     assert int(run_installed(installed, tmp_path, "-c", code)) > 0
 
 
+def test_the_installed_command_has_others_know_the_name(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from datasets import get_dataset_config_names; print(*get_dataset_config_names('coig-p')[:6]);"
+        "print(sys.modules['coig_p'].__file__)"
+    )
+    words = (str(installed / "bin" / "coigp"), "run", "--", sys.executable, "-c", code)
+    names, place = run_installed(installed, tmp_path, *words).splitlines()
+    assert names.split() == list(DOMAINS)
+    assert place.startswith(str(installed))
+
+
 @pytest.fixture(scope="session")
 def demo(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder that the installed demo ran in, and what it printed."""

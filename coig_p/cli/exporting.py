@@ -12,6 +12,7 @@ from coig_p.cli.options import (
     as_json,
     config_options,
     domains_option,
+    list_option,
     one_split_option,
     overwrite_option,
     store_argument,
@@ -42,12 +43,14 @@ _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__
 @domains_option
 @one_split_option
 @config_options(PairConfig)
+@list_option("--columns", help="Only these columns, in this order. Repeatable. Default: all that the format has.")
 @as_json
 def pairs(
     store: Path,
     out: Path,
     domains: tuple[str, ...],
     split: str | None,
+    columns: tuple[str, ...],
     overwrite: bool,
     json_: bool,
     **options: Any,
@@ -57,13 +60,16 @@ def pairs(
     \b
     coigp pairs store --out pairs.parquet --threshold 3
     coigp pairs store --out math.jsonl --domain math,code --strategy best_worst --format conversational
-    coigp pairs store --out - --domain math | head -n 3
+    coigp pairs store --out - --domain math --columns prompt,chosen,rejected | head -n 3
     """
     from coig_p.export.one_file import write_pairs
 
     kind = row_file(out, json_, "a file of pairs", overwrite)
     place = standard_output() if out == STDOUT else out
-    counts, config = write_pairs(store, place, PairConfig(**options), file_type=kind, domains=domains, split=split)
+    config = PairConfig(**options)
+    counts, config = write_pairs(
+        store, place, config, file_type=kind, domains=domains, split=split, columns=columns or None
+    )
     rows = sum(counts.values())
     if out == STDOUT:
         return

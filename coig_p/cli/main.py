@@ -39,6 +39,7 @@ COMMANDS = {
     "Use": [
         ("pairs", "coig_p.cli.exporting", "Write pairs to one file."),
         ("export", "coig_p.cli.exporting", "Write rows as one trainer reads them."),
+        ("run", "coig_p.cli.running", "Run another tool's command, which then knows the name coig-p."),
     ],
     "Release": [
         ("card", "coig_p.cli.publish", "Print the dataset card of a release, or write the card.toml it needs."),

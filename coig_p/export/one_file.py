@@ -31,6 +31,7 @@ def write_pairs(
     file_type: str = "parquet",
     domains: Sequence[str] = (),
     split: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> tuple[dict[str, int], PairConfig]:
     """Write a store's pairs to `out`, which appears, or is replaced, whole or not at all.
 
@@ -38,12 +39,13 @@ def write_pairs(
         out: a file's name, or an open stream.
         domains: these alone; default all.
         split: needed where the store has several.
+        columns: of the rows, these alone, in this order; default all.
 
     Returns:
         Rows written by domain, and the config with the threshold that was in effect.
 
     Raises:
-        UsageError: an unknown domain, split, judge or file type, or several splits and none named.
+        UsageError: an unknown domain, split, judge, column or file type, or several splits and none named.
     """
     opened = Store.open(store)
     if file_type not in FILE_TYPES:
@@ -51,7 +53,7 @@ def write_pairs(
     if isinstance(out, (str, Path)):
         check_file(Path(out), "a file of pairs", overwrite=True)
     source = one_split(opened.manifest, split)
-    selection = select(opened.manifest, config, domains=domains, splits=(source,))
+    selection = select(opened.manifest, config, domains=domains, splits=(source,), columns=columns)
     counts = dict.fromkeys(selection.domains, 0)
     with atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out) as stream:
         writer = _ParquetRows(stream, selection.schema) if file_type == "parquet" else _JsonRows(stream)

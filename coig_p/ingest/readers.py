@@ -471,7 +471,7 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
     except TypeError:
         if "maps_as_pydicts" in inspect.signature(pa.RecordBatch.to_pylist).parameters:
             raise
-        raise DataError(f"{path}: a column holds maps, for which this pyarrow is too old: pip install -U pyarrow") from None
+        raise DataError(f"{path}: a column holds maps: pip install -U pyarrow to read it") from None
 
 
 _READERS: dict[str, Callable[[Path, str, Advance], Iterator[RawRow]]] = {

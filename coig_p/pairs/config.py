@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS, on_grid
+from coig_p.pairs.options import flag, grid_number, names, text, whole_number
+from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS
 
 AGGREGATIONS = ("mean", "median", "min", "max")
 
@@ -45,6 +42,8 @@ class PairConfig:
     Formats ranked and ranked_conversational have a row for each query with a pair, and in it every response that has
     a score, best first.
 
+    Values of numpy, Decimal and Fraction are taken as Python's own: np.int64(0) is 0, np.float32(.1) is .1.
+
     Raises:
         UsageError: a value that is not allowed; the message lists what is.
     """
@@ -76,26 +75,23 @@ class PairConfig:
     )
 
     def __post_init__(self) -> None:
+        taken: dict[str, Any] = {"seed": whole_number("seed", self.seed)}
         if self.threshold is not None:
-            object.__setattr__(self, "threshold", check_threshold(self.threshold))
+            taken["threshold"] = check_threshold(self.threshold)
         for name in ("strict", "include_self_judged"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise UsageError(f"{name}={getattr(self, name)!r}: use True or False")
+            taken[name] = flag(name, getattr(self, name))
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)
-            if choices and value not in choices and (value is not None or option.default is not None):
-                raise UnknownNameError(option.name, value, choices)
+            if choices and (value is not None or option.default is not None):
+                taken[option.name] = text(value)
+                if taken[option.name] not in choices:
+                    raise UnknownNameError(option.name, value, choices)
         if self.judges is not None:
-            judges = (self.judges,) if isinstance(self.judges, str) else tuple(self.judges)
-            if not judges or not all(isinstance(judge, str) and judge for judge in judges):
-                raise UsageError(f"judges={self.judges!r}: give one or more names, or leave it out for all")
-            object.__setattr__(self, "judges", tuple(sorted(set(judges))))
-        if self.max_pairs_per_query is not None and (
-            not _is_integer(self.max_pairs_per_query) or self.max_pairs_per_query < 1
-        ):
-            raise UsageError(f"max_pairs_per_query={self.max_pairs_per_query!r}: use a whole number of 1 or more")
-        if not _is_integer(self.seed):
-            raise UsageError(f"seed={self.seed!r}: use a whole number")
+            taken["judges"] = tuple(sorted(set(names("judges", self.judges))))
+        if self.max_pairs_per_query is not None:
+            taken["max_pairs_per_query"] = whole_number("max_pairs_per_query", self.max_pairs_per_query, 1)
+        for name, value in taken.items():
+            object.__setattr__(self, name, value)
         if self.format in MESSAGE_FORMATS and self.multi_turn is not None:
             raise UsageError(
                 f"multi_turn={self.multi_turn!r} has no effect: format {self.format} gives conversations turn by turn"
@@ -125,12 +121,9 @@ class PairConfig:
 
 def check_threshold(value: Any) -> float:
     """Return `value` as a float; raise UsageError unless finite, at least 0 and on the grid."""
-    rule = f"threshold={value!r}: use a finite number of 0 or more with at most 4 decimals"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise UsageError(rule)
-    threshold = float(value)
-    if not math.isfinite(threshold) or threshold < 0 or not on_grid(threshold):
-        raise UsageError(rule)
+    threshold = grid_number(value)
+    if threshold is None:
+        raise UsageError(f"threshold={value!r}: use a finite number of 0 or more with at most 4 decimals")
     return threshold
 
 
@@ -143,7 +136,3 @@ def check_judges(config: PairConfig, known: Collection[str]) -> None:
     for judge in config.judges or ():
         if known and judge not in known:
             raise UnknownNameError("judge", judge, known)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -17,7 +17,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 from coig_p.core.arrays import hash64, mix
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.options import whole_number
 from coig_p.pairs.rows import Rows, find_rows
 from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.turns import Shape
@@ -60,10 +60,8 @@ class ShardConfig:
     def __post_init__(self) -> None:
         for name, least in (("shuffle_seed", None), ("shards", 1), ("world_size", 1), ("workers", 0)):
             value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, Integral) or isinstance(value, bool) or (least is not None and value < least):
-                raise UsageError(f"{name}={value!r}: use a whole number" + ("" if least is None else f" from {least}"))
+            if value is not None:
+                object.__setattr__(self, name, whole_number(name, value, least))
         if self.shards is not None and self.shards % self.readers:
             raise UsageError(
                 f"shards={self.shards} cannot be shared evenly by {self.readers} readers (world size x workers): "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from coig_p.pairs.turns import (
     row_of,
     turn_texts,
 )
-from coig_p.schema import MESSAGE_FORMATS, RANKED_FORMATS, row_schema
+from coig_p.schema import MESSAGE_FORMATS, RANKED_FORMATS
 from coig_p.store.conversations import is_more_than_text
 
 
@@ -85,7 +85,7 @@ class Rows:
         return turn_texts(batch), responses.text if extra is None else answer_texts(responses.text, extra)
 
     def tables(self) -> Iterator[pa.Table]:
-        """As tables of `row_schema(format, shape)`, with the same bounds as `pair_tables`.
+        """As tables of `shape.schema(format)`, with the same bounds as `pair_tables`.
 
         Raises:
             DataError: a prompt, a turn or a response is null, or more than rows of this shape can show; names
@@ -258,65 +258,75 @@ def _query(rows: Rows, row: int) -> str:
 
 
 def _table(rows: Rows, shown: _Shown) -> pa.Table:
-    if isinstance(rows.found, RankedRows):
-        columns = _ranked_columns(rows, rows.found, shown)
-    elif isinstance(rows.found, Pairs):
-        columns = _pair_columns(rows, rows.found, shown)
-    else:
-        columns = _response_columns(rows, rows.found, shown)
-    schema = row_schema(rows.format, as_messages=rows.shape.as_messages, with_tools=rows.shape.with_tools)
+    columns = _columns(rows, shown)
+    schema = rows.shape.schema(rows.format)
+    made = {
+        name: _made(columns[name], as_messages=rows.shape.as_messages and name == "responses") for name in schema.names
+    }
     if rows.shape.as_messages:
         for name in ("prompt", "chosen", "rejected", "completion"):
-            if name in columns and pa.types.is_string(columns[name].type):
-                columns[name] = messages("user" if name == "prompt" else "assistant", columns[name])
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+            if name in made and pa.types.is_string(made[name].type):
+                made[name] = messages("user" if name == "prompt" else "assistant", made[name])
+    return pa.table([made[name] for name in schema.names], schema=schema)
 
 
-def _pair_columns(rows: Rows, pairs: Pairs, shown: _Shown) -> dict[str, pa.Array]:
-    batch, responses = rows.batch, rows.responses
-    query, chosen, rejected = pa.array(pairs.query), pa.array(pairs.chosen), pa.array(pairs.rejected)
-    return _of_queries(batch, query, shown) | {
-        "chosen": pc.take(shown.answers, chosen),
-        "rejected": pc.take(shown.answers, rejected),
-        "chosen_model": pc.take(responses.model_column, chosen),
-        "rejected_model": pc.take(responses.model_column, rejected),
-        "chosen_score": pa.array(pairs.chosen_score),
-        "rejected_score": pa.array(pairs.rejected_score),
-        "margin": pa.array(pairs.margin),
+class _Lists(NamedTuple):
+    """A column of lists: what it is made of, list after list, and where each of them begins and the last ends."""
+
+    values: npt.NDArray[Any] | tuple[pa.Array, Index]
+    offsets: Index
+
+
+_Column = npt.NDArray[Any] | tuple[pa.Array, Index] | _Lists
+"""What a column is made of: its values, an array and the places in it that rows show, or lists of such."""
+
+
+def _made(column: _Column, *, as_messages: bool) -> pa.Array:
+    if isinstance(column, _Lists):
+        values = _made(column.values, as_messages=False)
+        if as_messages and pa.types.is_string(values.type):
+            values = messages("assistant", values)
+        return pa.ListArray.from_arrays(pa.array(column.offsets.astype(np.int32)), values)
+    return pc.take(column[0], pa.array(column[1])) if isinstance(column, tuple) else pa.array(column)
+
+
+def _columns(rows: Rows, shown: _Shown) -> dict[str, _Column]:
+    """Every column, none of them copied yet."""
+    batch, responses, found = rows.batch, rows.responses, rows.found
+    columns: dict[str, _Column] = {"prompt": (shown.prompts, found.query)}
+    columns |= {name: (batch.column(name), found.query) for name in ("query_id", "domain")}
+    if shown.tools is not None:
+        columns["tools"] = (shown.tools, found.query)
+    if isinstance(found, Pairs):
+        return columns | {
+            "chosen": (shown.answers, found.chosen),
+            "rejected": (shown.answers, found.rejected),
+            "chosen_model": (responses.model_column, found.chosen),
+            "rejected_model": (responses.model_column, found.rejected),
+            "chosen_score": found.chosen_score,
+            "rejected_score": found.rejected_score,
+            "margin": found.margin,
+        }
+    if isinstance(found, RankedRows):
+        return columns | _ranked_columns(rows, found, shown)
+    return columns | {
+        "completion": (shown.answers, found.response),
+        "label": found.label,
+        "model": (responses.model_column, found.response),
+        "score": found.score,
     }
 
 
-def _response_columns(rows: Rows, found: ResponseRows, shown: _Shown) -> dict[str, pa.Array]:
-    query, response = pa.array(found.query), pa.array(found.response)
-    return _of_queries(rows.batch, query, shown) | {
-        "completion": pc.take(shown.answers, response),
-        "label": pa.array(found.label),
-        "model": pc.take(rows.responses.model_column, response),
-        "score": pa.array(found.score),
-    }
-
-
-def _ranked_columns(rows: Rows, found: RankedRows, shown: _Shown) -> dict[str, pa.Array]:
+def _ranked_columns(rows: Rows, found: RankedRows, shown: _Shown) -> dict[str, _Column]:
     places = found.places()
-    response = pa.array(found.response[places])
-    answers = pc.take(shown.answers, response)
-    if rows.shape.as_messages and pa.types.is_string(answers.type):
-        answers = messages("assistant", answers)
-    listed = {
-        "responses": answers,
-        "models": pc.take(rows.responses.model_column, response),
-        "scores": pa.array(found.score[places]),
-        "ranks": pa.array(found.rank[places]),
+    response = found.response[places]
+    offsets = np.concatenate([[0], np.cumsum(found.size)])
+    return {
+        "responses": _Lists((shown.answers, response), offsets),
+        "models": _Lists((rows.responses.model_column, response), offsets),
+        "scores": _Lists(found.score[places], offsets),
+        "ranks": _Lists(found.rank[places], offsets),
     }
-    offsets = pa.array(np.concatenate([[0], np.cumsum(found.size)]).astype(np.int32))
-    lists = {name: pa.ListArray.from_arrays(offsets, values) for name, values in listed.items()}
-    return _of_queries(rows.batch, pa.array(found.query), shown) | lists
-
-
-def _of_queries(batch: pa.RecordBatch, query: pa.Array, shown: _Shown) -> dict[str, pa.Array]:
-    columns = {"prompt": pc.take(shown.prompts, query)}
-    columns |= {name: pc.take(batch.column(name), query) for name in ("query_id", "domain")}
-    return columns if shown.tools is None else columns | {"tools": pc.take(shown.tools, query)}
 
 
 def _response_rows(responses: Responses, pairs: Pairs, form: str) -> ResponseRows:

@@ -7,15 +7,16 @@ stands in it, every domain has its weight, and an option without effect is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
-from coig_p.errors import UsageError
+from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.options import names
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.ranked import check_ranked
 from coig_p.pairs.shapes import RowForm, find_shape, held
@@ -23,8 +24,9 @@ from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_spli
 from coig_p.pairs.stream import raw_tables, shard_tables
 from coig_p.pairs.turns import Shape
 from coig_p.pairs.weights import UNWEIGHTED, check_weights
-from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS, row_schema
+from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.manifest import Manifest, StoreFile, check_domain_name, check_split_name
+from coig_p.store.reading import part_of
 
 Config = PairConfig | SplitConfig | ShardConfig
 
@@ -57,13 +59,15 @@ class RawSelection:
         domains: whose, in the order in which they are read.
         splits: of the store, those that are read.
         options: of `SplitConfig`, those in effect.
-        schema: the columns of the rows, those of the store's schema version.
+        schema: the columns of the rows: those of the store's schema version, or some of them.
+        all_columns: those of the store's schema version.
     """
 
     domains: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: pa.Schema = RAW_SCHEMA
+    all_columns: pa.Schema = RAW_SCHEMA
 
     @cached_property
     def cut(self) -> SplitConfig:
@@ -86,7 +90,7 @@ class RawSelection:
 
     def identity(self) -> tuple[object, ...]:
         """What the rows depend on, beside the files of the store and of its clusters."""
-        return ("raw", self.domains, _shown(self.options, without=("clusters",)))
+        return ("raw", self.domains, _shown(self.options, without=("clusters",)), self.schema.names)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Selection:
         options: of `PairConfig`, `SplitConfig` and `ShardConfig`, those in effect; the threshold is among
             them, an option without effect (no judges named, no shuffle) is not.
         weights: of every domain, how often an epoch shows its rows.
-        shape: how rows show conversations.
+        shape: how rows show conversations, and which columns they have.
     """
 
     domains: tuple[str, ...]
@@ -131,7 +135,12 @@ class Selection:
     @property
     def schema(self) -> pa.Schema:
         """The columns of the rows."""
-        return row_schema(self.pairs.format, as_messages=self.shape.as_messages, with_tools=self.shape.with_tools)
+        return self.shape.schema(self.pairs.format)
+
+    @property
+    def all_columns(self) -> pa.Schema:
+        """Those that rows would have, had none been left out."""
+        return replace(self.shape, columns=None).schema(self.pairs.format)
 
     def files(self, manifest: Manifest, split: str) -> list[StoreFile]:
         """The shards of a split of the store, domain by domain."""
@@ -166,7 +175,8 @@ class Selection:
         A default and the same value spelled out are equal. Where nothing is shuffled, how many read changes no row.
         """
         unread = ("clusters",) if "shuffle_seed" in self.options else ("clusters", *option_names(ShardConfig))
-        return ("pairs", self.domains, _shown(self.options, without=unread), sorted(self.weights.items()))
+        shown = _shown(self.options, without=unread)
+        return ("pairs", self.domains, shown, sorted(self.weights.items()), self.schema.names)
 
     def _of(self, config: type[Config]) -> dict[str, Any]:
         return {name: self.options[name] for name in option_names(config) if name in self.options}
@@ -182,6 +192,7 @@ def select(
     order: ShardConfig | None = None,
     weights: Mapping[str, float] | None = None,
     form: RowForm | None = None,
+    columns: Any = None,
 ) -> Selection:
     """Resolve what was asked for.
 
@@ -190,6 +201,7 @@ def select(
         splits: of the store, these alone; default all that the domains have.
         weights: of some domains; the others weigh 1.
         form: in which rows are given out; default that of `pairs.format`.
+        columns: of the rows, one name or several: these alone, in this order; default all.
 
     Raises:
         UsageError: a name that the store does not have, or a value that cannot be right for it; the
@@ -204,19 +216,27 @@ def select(
     options = _in_effect(pairs.with_default_threshold(manifest.default_threshold), cut, order)
     if shape.as_messages or shape.multi_turn is None:  # what lists leave out is the shape's alone
         options.pop("multi_turn", None)
+    shape = replace(shape, columns=_columns(columns, shape.schema(pairs.format)))
     return Selection(chosen, read, options, {domain: given.get(domain, 1.0) for domain in chosen}, shape)
 
 
 def select_raw(
-    manifest: Manifest, *, domains: Sequence[str] = (), splits: Sequence[str] = (), cut: SplitConfig | None = None
+    manifest: Manifest,
+    *,
+    domains: Sequence[str] = (),
+    splits: Sequence[str] = (),
+    cut: SplitConfig | None = None,
+    columns: Any = None,
 ) -> RawSelection:
     """Resolve which raw rows were asked for.
 
     Raises:
         UsageError: see `select`.
     """
-    columns = RAW_SCHEMAS[manifest.schema_version]
-    return RawSelection(*_rows(manifest, domains, splits, cut), _in_effect(cut), columns)
+    schema = RAW_SCHEMAS[manifest.schema_version]
+    some = _columns(columns, schema)
+    rows = _rows(manifest, domains, splits, cut)
+    return RawSelection(*rows, _in_effect(cut), schema if some is None else part_of(schema, *some), schema)
 
 
 def one_split(manifest: Manifest, named: str | None, cut: SplitConfig | None = None) -> str:
@@ -249,6 +269,25 @@ def _rows(
         check_split_names(cut, manifest.splits())
     found = dict.fromkeys(str(file.split) for domain in chosen for file in manifest.data_files(domain))
     return chosen, tuple(splits) or tuple(found)
+
+
+def _columns(asked: Any, schema: pa.Schema) -> tuple[str, ...] | None:
+    """The columns that were asked for; None for all as they are.
+
+    Raises:
+        UsageError: none, one twice, or one that the rows do not have.
+    """
+    if asked is None:
+        return None
+    found = names("columns", asked)
+    if isinstance(asked, Set):  # which has no order that a second run would repeat
+        found = tuple(sorted(found, key=schema.get_field_index))
+    for name in found:
+        if name not in schema.names:
+            raise UnknownNameError("column", name, schema.names)
+        if found.count(name) > 1:
+            raise UsageError(f"columns: {name} is named twice")
+    return None if found == tuple(schema.names) else found
 
 
 def _in_effect(*configs: Config | None) -> dict[str, Any]:

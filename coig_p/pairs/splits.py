@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from coig_p.core.arrays import Mask, hash64
 from coig_p.errors import DataError, UsageError
+from coig_p.pairs.options import exact, whole_number
 from coig_p.store.manifest import Manifest, StoreFile
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -49,16 +49,17 @@ class SplitConfig:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 < value < 1:
+            number = exact(value)
+            share = 0.0 if number is None or not 0 < number < 1 else float(number)
+            if not 0 < share < 1:
                 raise UsageError(
                     f"{name}={value!r}: use a share between 0 and 1, for instance 0.05. A number of rows would "
                     "move queries from one split to the other whenever the store grows"
                 )
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, share)
         if (self.test_size or 0) + (self.validation_size or 0) >= 1:
             raise UsageError("test_size and validation_size leave nothing to train on: their sum must be below 1")
-        if not isinstance(self.split_seed, Integral) or isinstance(self.split_seed, bool):
-            raise UsageError(f"split_seed={self.split_seed!r}: use a whole number")
+        object.__setattr__(self, "split_seed", whole_number("split_seed", self.split_seed))
         if self.clusters is not None and not isinstance(self.clusters, (str, os.PathLike)):
             raise UsageError(f"clusters={self.clusters!r}: use the path of a file that coigp dedup wrote")
         if not self.cuts and (self.clusters is not None or self.split_seed != 0):

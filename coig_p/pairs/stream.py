@@ -19,10 +19,11 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.turns import Shape
-from coig_p.schema import PAIRING_SCHEMA
+from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA
 from coig_p.store.reading import read_batches
 
 BATCH_SIZE = 256
+_ID = RAW_SCHEMA.field("query_id")
 FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
 
 
@@ -61,13 +62,17 @@ def raw_tables(
     """The raw rows of a shard as tables of `schema`, none of them empty. Other arguments are those of `shard_tables`.
 
     Args:
-        schema: RAW_SCHEMA, or that of an older version where the shard is of one.
+        schema: RAW_SCHEMA, or that of an older version where the shard is of one, or some of its columns.
     """
-    return _tables(stream, schema, _as_stored, row_groups, split, streaming=streaming)
+    read = schema
+    if split is not None and _ID.name not in schema.names:  # by which rows are dealt
+        read = schema.append(_ID)
+    make = partial(_as_stored, columns=schema.names)
+    return _tables(stream, read, make, row_groups, split, streaming=streaming)
 
 
-def _as_stored(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    yield pa.Table.from_batches([batch])
+def _as_stored(batch: pa.RecordBatch, columns: list[str]) -> Iterator[pa.Table]:
+    yield pa.Table.from_batches([batch]).select(columns)
 
 
 def _tables(

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index, Mask
 from coig_p.errors import DataError
-from coig_p.schema import CALLS_TYPE, MESSAGES_TYPE, TOOL_MESSAGES_TYPE, TURN_TYPE
+from coig_p.schema import CALLS_TYPE, MESSAGES_TYPE, TOOL_MESSAGES_TYPE, TURN_TYPE, row_schema
 from coig_p.store.conversations import ANSWER_FIELDS, CALLS, conversation_masks
+from coig_p.store.reading import part_of
 
 TEXT, LAST, SKIP = "text", "last", "skip"
 _EXTRA_TYPE = pa.struct(
@@ -35,18 +36,25 @@ _SHOWN = 80
 
 @dataclass(frozen=True)
 class Shape:
-    """How rows show conversations.
+    """What rows show: how conversations, and which columns.
 
     Attributes:
         as_messages: prompts and answers are message lists, not strings.
         with_tools: messages are of TOOL_MESSAGES_TYPE, and rows have a column tools.
         multi_turn: of `PairConfig`, where it has an effect: what a string gives of a conversation. "skip" leaves
             out what rows cannot show: conversations of strings, and of message lists what is more than text.
+        columns: of the format's, these alone, in this order; None for all.
     """
 
     as_messages: bool = False
     with_tools: bool = False
     multi_turn: str | None = None
+    columns: tuple[str, ...] | None = None
+
+    def schema(self, form: str) -> pa.Schema:
+        """The columns of rows of a format."""
+        found = row_schema(form, as_messages=self.as_messages, with_tools=self.with_tools)
+        return found if self.columns is None else part_of(found, *self.columns)
 
     def left_out(self, batch: pa.RecordBatch) -> Mask | None:
         """Which queries of a batch of raw rows are left out; None for none."""

@@ -8,17 +8,16 @@ query a hash of (seed, query_id, models) says which rows go. Streaming and shard
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from coig_p.core.arrays import Index, Mask, group_sizes, group_starts
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.options import grid_number, text
 from coig_p.pairs.rows import Rows
-from coig_p.schema import SCORE_GRID, on_grid, to_grid
+from coig_p.schema import SCORE_GRID, to_grid
 
 UNWEIGHTED = ("validation", "test")
 """Splits to which no weight applies: a mixture is about what is trained on."""
@@ -48,15 +47,15 @@ def check_weights(weights: Any, domains: Iterable[str]) -> dict[str, float]:
         raise UsageError(f"weights={weights!r}: use a dict of domains, for instance {{'math': 2, 'chat': .5}}")
     domains = list(domains)
     found = {}
-    for domain, weight in weights.items():
-        if domain not in domains:
-            raise UnknownNameError("domain in weights", domain, domains)
-        number = isinstance(weight, Real) and not isinstance(weight, (bool, np.bool_))
-        if not number or not math.isfinite(weight) or weight < 0 or not on_grid(float(weight)):
+    for named, weight in weights.items():
+        domain, number = text(named), grid_number(weight)
+        if domain is None or domain not in domains:
+            raise UnknownNameError("domain in weights", named, domains)
+        if number is None:
             raise UsageError(f"weights: {domain}={weight!r}: use a number of 0 or more with at most 4 decimals")
-        if weight > MOST:
+        if number > MOST:
             raise UsageError(f"weights: {domain}={weight!r}: use {MOST:,} or less; an epoch shows its rows that often")
-        found[domain] = float(weight)
+        found[domain] = number
     if domains and all(found.get(domain, 1.0) == 0 for domain in domains):
         raise UsageError("weights: all are 0, and nothing is left to train on")
     return found

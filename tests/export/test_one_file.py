@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from commands import run
 from oracle import oracle_pairs
 
 from coig_p.errors import UnknownNameError, UsageError
@@ -33,6 +34,19 @@ def test_rows_are_the_oracles_in_both_types_and_on_a_stream(store: Path, rows: l
             assert [json.loads(line) for line in out.read_text("utf-8").splitlines()] == wanted
 
 
+def test_columns_come_alone_and_in_their_order(store: Path, rows: list[Row], tmp_path: Path) -> None:
+    columns = ["margin", "prompt"]
+    wanted = [{name: row[name] for name in columns} for row in oracle_pairs(rows, threshold=2)]
+    stream = io.BytesIO()
+    write_pairs(store, tmp_path / "out", PairConfig(), columns=columns)
+    write_pairs(store, stream, PairConfig(), file_type="jsonl", columns=columns)
+    assert pq.read_table(tmp_path / "out").column_names == columns
+    assert pq.read_table(tmp_path / "out").to_pylist() == wanted
+    assert [json.loads(line) for line in stream.getvalue().decode().splitlines()] == wanted
+    run("pairs", store, "--out", tmp_path / "by.parquet", "--columns", "margin,prompt")
+    assert (tmp_path / "by.parquet").read_bytes() == (tmp_path / "out").read_bytes()
+
+
 def test_domains_come_once_in_the_order_that_was_asked_for(store: Path, rows: list[Row], tmp_path: Path) -> None:
     counts, _ = write_pairs(store, tmp_path / "out", PairConfig(threshold=3), domains=["chat", "math", "chat"])
     assert list(counts) == ["chat", "math"]
@@ -44,6 +58,7 @@ def test_domains_come_once_in_the_order_that_was_asked_for(store: Path, rows: li
     ("options", "words"),
     [
         ({"domains": ["maths"]}, r"unknown domain 'maths'. Did you mean 'math'\?"),
+        ({"columns": ["promt"]}, "unknown column 'promt'. Did you mean 'prompt'"),
         ({"split": "dev"}, "unknown split 'dev'. Valid: train"),
         ({"file_type": "csv"}, "unknown file type 'csv'"),
         ({"config": PairConfig(judges=("judge-z",))}, "unknown judge 'judge-z'"),

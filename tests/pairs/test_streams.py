@@ -214,7 +214,7 @@ def test_a_stores_own_clusters_are_found(tmp_path: Path) -> None:
         ({"weights": "math"}, "not of the form"),
         ({"weights": [2, 1]}, "use a dict"),
         ({"shuffle_seed": "1"}, "whole number"),
-        ({"shards": 0}, "whole number from 1"),
+        ({"shards": 0}, "whole number of 1 or more"),
         ({"shards": 10, "world_size": 4}, "use 8"),
         ({"shards": 151}, "cannot fill 151 shards"),
         ({"shards": 151, "shuffle_seed": 0, "streaming": False}, "cannot fill 151 shards"),

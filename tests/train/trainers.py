@@ -106,6 +106,22 @@ def test_loaded_rows_train(tiny: dict[bool, str], kind: str, form: str, streamin
     falls(losses(tiny, kind, eight, tmp_path / "out"))
 
 
+def test_the_command_line_of_trl_knows_the_name(tiny: dict[bool, str], tmp_path: Path) -> None:
+    """`trl dpo` starts accelerate, which starts a Python that loads: none of them is told to import coig_p."""
+    own = f"--dataset_name coig-p --dataset_config math --model_name_or_path {tiny[False]} --output_dir {tmp_path}/out"
+    more = "--max_steps 2 --use_cpu --bf16 false --report_to none --eval_strategy no --per_device_train_batch_size 2"
+    done = subprocess.run(
+        [sys.executable, "-m", "coig_p", "run", "--", "trl", "dpo", *own.split(), *more.split()],
+        env=os.environ | {"COIGP_STORE": str(BUNDLED), "HF_DATASETS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "train_loss" in done.stdout
+    assert list((tmp_path / "out").glob("*.safetensors"))
+
+
 @pytest.mark.parametrize("conversational", [False, True], ids=["strings", "messages"])
 @pytest.mark.parametrize("kind", list(TRAINERS))
 def test_exports_train(tiny: dict[bool, str], kind: str, conversational: bool, tmp_path: Path) -> None:
