@@ -23,7 +23,7 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import json_text, pasted, progress
+from coig_p.cli.screen import json_text, pasted, progress, show_document
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -79,7 +79,7 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
         strings = not any(map(opened.manifest.conversations, opened.manifest.domains))
         config = ReleaseConfig(version, PairConfig(format="dpo" if strings else "conversational"))
         released = write_release(opened, Path(folder) / "release", config, bar=progress)
-        click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)
+        show_document(printable((released.path / LANGUAGES[language]).read_text("utf-8")))
 
 
 @command("publish")
