@@ -23,7 +23,7 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import json_text, pasted, progress, show_document
+from coig_p.cli.screen import check_apart, json_text, pasted, progress, show_document
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -180,6 +180,7 @@ def publish(
     say_older_schema(store)
     if is_release(store):
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
+    check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"]])
     made = _Making(version, repo_id or ".", options)
     if place and not dry_run:
         made.write(store, Path(place), overwrite=hub.overwrite)

@@ -7,7 +7,7 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ import click
 from coig_p.cli.terminal import is_utf_8
 from coig_p.cli.tree import is_quiet
 from coig_p.core.text import printable, width
-from coig_p.errors import CoigPError
+from coig_p.errors import CoigPError, UsageError
 
 STDOUT = Path("-")
 bars: list[str] = []  # those on the terminal, which hide its cursor: see coig_p.__main__
@@ -90,6 +90,16 @@ def row_file(out: Path, json_: bool, what: str, overwrite: bool) -> str:
         return "jsonl"
     check_file(out, what, overwrite)
     return file_type(out, _ROWS)
+
+
+def check_apart(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
+    """Raise UsageError where what would be written at `out` replaces a file, or a store, that is read for it."""
+    if out is None or out == STDOUT or not out.exists():
+        return
+    whole = out.resolve()
+    for path in (Path(name) for name in inputs if name is not None):
+        if path.exists() and (path.resolve().is_relative_to(whole) or path.samefile(out)):
+            raise UsageError(f"{path} is read, and {out} would replace it: choose another place")
 
 
 def row_stream(out: Path) -> AbstractContextManager[IO[bytes]]:
