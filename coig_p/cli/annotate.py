@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+def _regular(_context: click.Context, _option: click.Parameter, file: Path) -> Path:
+    if file.exists() and not file.is_file():
+        what = "a directory" if file.is_dir() else "a pipe or a device"
+        raise click.UsageError(f"{file} is {what}: name the file that describes the run, beside which its folder stands.")
+    return file
+
+
+_FILE = click.argument("file", type=click.Path(path_type=Path), callback=_regular)
 _EXAMPLES = 20
 
 

@@ -111,6 +111,8 @@ def check_input(path: Path) -> Path:
     check_name(path)
     if path.is_dir():
         raise UsageError(f"{path} is a directory: name the files in it, for instance {path}/*.jsonl")
+    if str(path) == "-":
+        raise UsageError("- is standard input, which is read only once: write it to a file first, and name that")
     if not path.exists():
         raise UsageError(f"{path}: no such file")
     if not path.is_file():  # it is read more than once

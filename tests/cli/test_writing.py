@@ -141,3 +141,19 @@ def test_what_is_read_is_never_replaced(store: Path, tmp_path: Path) -> None:
         said = run(*words, "--overwrite", code=2).stderr
         assert "choose another place" in said, said
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are POSIX")
+def test_what_is_read_twice_is_no_pipe(store: Path, tmp_path: Path) -> None:
+    """None of them waits for a writer, and each says what to do."""
+    fifo, place = tmp_path / "in.jsonl", tmp_path / "out"
+    os.mkfifo(fifo)
+    for words in (
+        ["import", fifo, "--out", place],
+        ["import", "-", "--out", place],
+        ["contamination", store, "--against", fifo],
+        ["check", store, "--against", fifo],
+        ["clean", store, "--out", place, "--against", fifo],
+        ["annotate", "status", fifo],
+    ):
+        assert re.search("write .* to a file first|name the file", run(*words, code=2).stderr)
