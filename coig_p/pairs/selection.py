@@ -17,6 +17,7 @@ import pyarrow as pa
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.plan import ShardConfig
+from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
 from coig_p.pairs.stream import raw_tables, shard_tables
@@ -199,7 +200,7 @@ def select(
     chosen, read = _rows(manifest, domains, splits, cut)
     given = check_weights({} if weights is None else weights, chosen)
     shape = find_shape(held(manifest, chosen, read), form or RowForm.of(pairs.format), pairs.multi_turn)
-    options = _in_effect(pairs.with_default_threshold(manifest.default_threshold), cut, order)
+    options = _in_effect(check_reachable(pairs, manifest), cut, order)
     if shape.as_messages or shape.multi_turn is None:  # what lists leave out is the shape's alone
         options.pop("multi_turn", None)
     return Selection(chosen, read, options, {domain: given.get(domain, 1.0) for domain in chosen}, shape)
