@@ -137,7 +137,7 @@ def test_a_threshold_without_pairs_gives_an_empty_dataset(load: Any) -> None:
 def test_a_threshold_that_no_two_scores_meet_is_refused(load: Any) -> None:
     """An empty dataset would be found out by the training alone."""
     for options in ({"threshold": 9.5}, {"threshold": 20, "streaming": True}, {"threshold": 9, "strict": True}):
-        with pytest.raises(ValueError, match="no two scores from 1 to 10 are .* apart, the largest margin is 9"):
+        with pytest.raises(ValueError, match=r"no two scores from 1 to 10 are .* apart, the largest margin is 9"):
             load(**options)
 
 

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-
 def _regular(_context: click.Context, _option: click.Parameter, file: Path) -> Path:
     if file.exists() and not file.is_file():
         what = "a directory" if file.is_dir() else "a pipe or a device"
-        raise click.UsageError(f"{file} is {what}: name the file that describes the run, beside which its folder stands.")
+        raise click.UsageError(
+            f"{file} is {what}: name the file that describes the run, beside which its folder stands."
+        )
     return file
 
 

@@ -115,9 +115,10 @@ def _say(line: str) -> None:
 
 def _is_written(stream: TextIO | None) -> bool:
     """Whether all that was written to a stream is out; of one that takes nothing more, the rest goes nowhere."""
+    if stream is None:
+        return True
     try:
-        if stream is not None:
-            stream.flush()
+        stream.flush()
     except OSError:
         with suppress(AttributeError, ValueError, OSError):  # no file
             _send_nowhere(stream.fileno())

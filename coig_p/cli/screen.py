@@ -60,9 +60,7 @@ def harmless_json(text: str) -> str:
     Where standard output is not UTF-8, which JSON is by definition, everything beyond ASCII is an escape.
     """
     whole = is_utf_8(sys.stdout)
-    return "".join(
-        one if (whole or one.isascii()) and printable(one) == one else json.dumps(one)[1:-1] for one in text
-    )
+    return "".join(one if (whole or one.isascii()) and printable(one) == one else json.dumps(one)[1:-1] for one in text)
 
 
 def pasted(path: object) -> str:

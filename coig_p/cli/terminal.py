@@ -102,4 +102,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
             with suppress(UnicodeError):
                 text = os.fsencode(argument).decode("utf-8")
                 locale = sys.getfilesystemencoding().upper()
-                raise UsageError(f"{text!r}: {locale}, the encoding of this locale, cannot hold it: set PYTHONUTF8=1") from None
+                raise UsageError(
+                    f"{text!r}: {locale}, the encoding of this locale, cannot hold it: set PYTHONUTF8=1"
+                ) from None

@@ -354,6 +354,9 @@ class Fields:
             Rejected: what was not read carries meaning and has no place.
         """
         rest = self.row.keys() - self.read
+        for name in [name for name in rest if self._is_read_within(name)]:
+            rest.remove(name)
+            self._leave_rest(name, self.row[name])
         lost = {name for name in rest if is_media(name) and self.row[name] not in (0, 1)}  # has_image: false
         if lost and "all" not in self.config.keep and (lost := lost - set(self.config.keep)):
             name = min(lost)
@@ -366,6 +369,20 @@ class Fields:
         self._refuse_placeholder(value)
         inside = {name: found[0] if len(found) == 1 else found for name, found in self.unread.values.items()}
         return Shaped(value, self.names, sorted(rest | inside.keys()), inside, self.unread.dropped)
+
+    def _is_read_within(self, name: str) -> bool:
+        """Whether --map or --score-column named a path inside a field, and nobody asks for the field as a whole."""
+        return name not in self.config.keep and any(path.startswith(f"{name}.") for path in self.read)
+
+    def _leave_rest(self, path: str, value: Any) -> None:
+        """Take note of what else is in such a field."""
+        if path in self.read or empty(value):
+            return
+        if isinstance(value, Mapping) and any(one.startswith(f"{path}.") for one in self.read):
+            for name, part in value.items():
+                self._leave_rest(f"{path}.{name}", part)
+        else:
+            self.unread.add(path, value)
 
     def _refuse_placeholder(self, value: dict[str, Any]) -> None:
         """A prompt that points at an image which is not there says something else than the text alone."""

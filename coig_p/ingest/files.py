@@ -89,7 +89,7 @@ def import_files(
         form=replace(config.form, survey=found),
         score_range=config.score_range or score_range(found) or SCORE_RANGE,
     )
-    report.score_range = config.score_range
+    report.score_range, report.range_is_given = config.score_range, asked is not None
     with atomic_directory(target) as root, ThreadPoolExecutor(1) as hashing:
         hashes = [hashing.submit(sha256_of, path) for path in paths]
         spool_folder = root / "spool"
@@ -264,7 +264,11 @@ def _check_whole(
     said = score_range(forms)
     if asked is None and said not in (None, report.score_range):
         low, high = said or SCORE_RANGE
-        raise UsageError(f"rows further down are scored from {low:g} to {high:g}: pass --score-range {low:g} {high:g}")
+        found = f"rows further down are scored from {low:g} to {high:g}"
+        others = [one for one in (report.lowest, report.highest) if one is not None and not low <= one <= high]
+        if others:
+            raise UsageError(f"{found}, and others are not, such as {others[0]:g}: import them apart")
+        raise UsageError(f"{found}: pass --score-range {low:g} {high:g}")
 
 
 def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collection[str]) -> None:
@@ -312,10 +316,15 @@ def _names(paths: Sequence[Path]) -> dict[str, str]:
 
 
 def _default_threshold(config: ImportConfig, report: ImportReport) -> float:
+    """The store's: what the user gave, 1 for verdicts and labels, else what the range of scores says.
+
+    Scores that were compared are on that range where the user gave it.
+    """
     assert report.score_range is not None
     if config.default_threshold is not None:
         return check_default_threshold(config.default_threshold, report.score_range)
     stored = {unit: report.counts[unit]["stored"] for unit in UNITS}
-    verdicts = stored["comparisons"] and not stored["scores"]
+    compared = stored["comparisons"] and not stored["scores"]
+    verdicts = compared and (report.verdicts or not report.range_is_given)
     labels = report.score_range == (0, 1) and all(set(forms) <= {"kto"} for forms in report.forms.values())
     return COMPARISONS_THRESHOLD if verdicts or labels else scaled_threshold(report.score_range)

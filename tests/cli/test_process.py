@@ -285,8 +285,8 @@ def test_standard_error_that_is_full_leaves_the_exit_code(tmp_path: Path) -> Non
 def test_a_terminal_of_another_encoding(environment: dict[str, str], source: Path, tmp_path: Path) -> None:
     """Through the interpreter's own streams; whose own way of replacing stays where somebody asked for it."""
     encoding = environment["PYTHONIOENCODING"].partition(":")[0] or "ascii"
-    row = ROW | {"query": "é😀", "responses": [one | {"model": f"{one['model']}é😀"} for one in ROW["responses"]]}  # type: ignore[attr-defined]
-    source.write_text(json.dumps(row), encoding="utf-8")
+    text = json.dumps(ROW, ensure_ascii=False).replace('"a"', '"aé😀"').replace('"b"', '"bé😀"')
+    source.write_text(text, encoding="utf-8")
     shown = {}
     for words in (["import", str(source), "--out", str(tmp_path / "store")], ["info", str(tmp_path / "store")]):
         command = [sys.executable, "-m", "coig_p", *words]

@@ -47,7 +47,7 @@ def test_what_is_said_of_a_threshold(
 ) -> None:
     config = PairConfig(**options)
     if found == "error":
-        with pytest.raises(UsageError, match="no two scores from .* the default of this store is"):
+        with pytest.raises(UsageError, match=r"no two scores from .* the default of this store is"):
             check_reachable(config, manifest)
     else:
         assert check_reachable(config, manifest) == config.with_default_threshold(manifest.default_threshold)
