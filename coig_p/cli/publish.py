@@ -177,6 +177,10 @@ def publish(
     of_pairs = _given(context, PairConfig.__dataclass_fields__) if options["no_pairs"] else []
     if of_pairs:
         raise click.UsageError(f"{', '.join(of_pairs)}: no effect beside --no-pairs. Leave one or the other out.")
+    if repo_id is not None:
+        from coig_p.publish.plan import check_repo
+
+        check_repo(repo_id)
     say_older_schema(store)
     if is_release(store):
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))

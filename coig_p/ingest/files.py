@@ -34,7 +34,7 @@ from coig_p.ingest.config import (
     scaled_threshold,
 )
 from coig_p.ingest.fields import Survey, is_media, unfolded
-from coig_p.ingest.forms import SCORE_RANGES, detect
+from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.recipes import RECIPES
@@ -47,6 +47,8 @@ from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, describe_file, sha256_of, write_store
+
+_LOOKED_AT = 20  # rows of a file, for what they look like where a form is given
 
 
 def import_files(
@@ -116,7 +118,8 @@ def import_files(
                 report,
             )
         if not report.counts["responses"]["stored"]:
-            raise ImportFailed("nothing was written: no response is left", report)
+            left = "no response is left" if report.counts["rows"]["read"] else "no file holds a row"
+            raise ImportFailed(f"nothing was written: {left}", report)
         extra = []
         if problems:
             extra.append(describe_file(root, "rejects.jsonl", "rejects", rows=problems))
@@ -172,12 +175,16 @@ def _take_in(
     columns = {*config.form.score_columns.values(), *config.form.fields.values()}
     wanted = {*config.form.keep, *config.form.drop}
 
+    looks: list[str] = []
+
     def add(rows: Iterable[RawRow]) -> None:
         for row in rows:
             form = "nested"
             if isinstance(row.value, dict):
                 form = detect(row.value, config.form)
                 forms[form] += 1
+                if config.form.form != "auto" and len(looks) < _LOOKED_AT:
+                    looks.append(detect(row.value, replace(config.form, form="auto")))
                 if wanted:
                     columns_there.update(wanted & _all_names(row.value))
                 if columns:
@@ -189,6 +196,7 @@ def _take_in(
     forms_in_blocks = _in_blocks(config)
     if not (forms_in_blocks and has_lines(path) and codecs.lookup(read_as(encoding)).name == "utf-8"):
         add(read_rows(path, encoding, advance))
+        _say_misfit(path, config, intake.report, looks)
         return
     check = partial(clean_rows, rows=Rows(intake.score_range, config.form.judge), forms=forms_in_blocks)
     for block, clean in in_order(check, read_blocks(path, encoding, advance)):
@@ -201,6 +209,14 @@ def _take_in(
             columns_there.update(wanted & first_row(block.data).keys() if wanted else ())
         else:
             add(block.rows(read_as(encoding)))
+    _say_misfit(path, config, intake.report, looks)
+
+
+def _say_misfit(path: Path, config: ImportConfig, report: ImportReport, looks: Sequence[str]) -> None:
+    """Where rows were refused, and look like another shape than the one that was said, say so."""
+    ((form, number),) = Counter(looks).most_common(1) or [(NO_FORM, 0)]
+    if report.reasons and form not in (NO_FORM, config.form.form) and number == len(looks):
+        report.notes.append(f"{path}: rows look like {form} ones, not {config.form.form}: leave out --format")
 
 
 def _all_names(row: Mapping[str, Any]) -> set[str]:

@@ -481,14 +481,8 @@ class Intake:
             self.report.counts[name]["merged" if name == "rows" else "stored"] -= number
 
     def _reject(self, row: Row, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
-        problem = Problem(
-            file=row.file,
-            line=row.line,
-            field=row.upstream(rejected.field),
-            reason=rejected.reason,
-            message=rejected.message,
-            unit=unit,
-        )
+        where = row.upstream(rejected.field)
+        problem = Problem(row.file, row.line, where, rejected.reason, rejected.message, unit)
         self.report.reasons[rejected.reason] += 1
         if len(self.report.problems) < SHOWN:
             self.report.problems.append(problem)

@@ -209,3 +209,44 @@ def test_rows_of_two_scales_are_offered_no_range_for_both(tmp_path: Path) -> Non
         assert code
         assert "apart" in said
         assert "--score-range" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--map", "prompt=题"], "unknown field 'prompt': a row's name for our query. Pass --map query=THEIRS"),
+        (["--map", "answer=题"], "a row's name for our text. Pass --map text=THEIRS"),
+        (["--format", "dpo"], "auto finds out by itself: leave out --format"),
+        (["--format", "csv"], "a kind of file, which the ending of its name says: leave out --format"),
+        (["--format", "flat"], "rows look like pairs ones, not flat: leave out --format"),
+        (["--format", "nested"], "rows look like pairs ones, not nested: leave out --format"),
+    ],
+)
+def test_a_wrong_word_is_told_where_it_belongs(words: list[str], said: str, tmp_path: Path) -> None:
+    code, found, _ = run(tmp_path, [one | PAIR for one in ASKED], *words)
+    assert code
+    assert said in found
+
+
+def test_what_is_no_file_of_rows_is_told_how_to_name_them(tmp_path: Path) -> None:
+    rows = [one | PAIR for one in ASKED]
+    run(tmp_path, rows)
+    (tmp_path / "many").mkdir()
+    (tmp_path / "none").mkdir()
+    (tmp_path / "many" / "a.csv").write_text("prompt,chosen,rejected\n问,好,坏\n", encoding="utf-8")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "kana.csv").write_bytes("質問,回答\nこれは何ですか,はい\n".encode("euc-jp"))
+
+    def said(name: object) -> str:
+        out = str(tmp_path / "other")
+        result = CliRunner().invoke(import_command, [str(name), "--out", out, "--domain", "chat"])
+        assert result.exit_code
+        return f"{result.output}{result.exception}"
+
+    (pattern,) = re.findall("for instance (.*)", said(tmp_path / "many"))
+    assert shlex.split(pattern) == [str(tmp_path / "many" / "*.csv")]
+    assert "holds no file of a known format" in said(tmp_path / "none")
+    assert "a store already" in said(tmp_path / "store")
+    assert "no file holds a row" in said(tmp_path / "empty.jsonl")
+    assert "download the file first" in said("https://example.org/rows.jsonl")
+    assert "not UTF-8. Which encoding is it?" in said(tmp_path / "kana.csv")
