@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
@@ -313,7 +315,7 @@ def _small_margins(spools: Sequence[Spool], threshold: float) -> list[str]:
             first, second = (
                 np.rint(comparisons.field(name).to_numpy() * SCORE_GRID) for name in ("first_score", "second_score")
             )
-            margins = np.abs(first - second) / SCORE_GRID
+            margins = np.abs(first - second)[~_are_scored(batch)] / SCORE_GRID
             small = margins[(margins > 0) & (margins < threshold)]
             whole, below = whole + len(margins), below + len(small)
             smallest = min(smallest, small.min(initial=smallest))
@@ -323,6 +325,15 @@ def _small_margins(spools: Sequence[Spool], threshold: float) -> list[str]:
         f"{below:,} of {whole:,} comparisons have a margin below the default threshold of {threshold:g}: they give "
         f"pairs with a threshold of {smallest:g}"
     ]
+
+
+def _are_scored(batch: pa.RecordBatch) -> Any:
+    """For each comparison of a batch, whether both its responses have scores, which then say who won."""
+    responses, comparisons = batch.column("responses"), batch.column("comparisons")
+    scored = pc.list_value_length(responses.flatten().field("scores")).fill_null(0).to_numpy() > 0
+    starts = responses.offsets.to_numpy()[pc.list_parent_indices(comparisons).to_numpy()] - responses.offsets[0].as_py()
+    first, second = (comparisons.flatten().field(side).to_numpy() for side in ("first", "second"))
+    return scored[starts + first] & scored[starts + second]
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:

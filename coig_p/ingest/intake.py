@@ -165,7 +165,7 @@ class Intake:
         counts["rows"]["merged"] += len(ids) - len(new)
         self.report.verdicts += rows.held()["comparisons"]
         if (extremes := rows.extremes()) is not None:
-            self.report.saw_scores(*extremes)
+            self.report.saw_scores(*extremes, rows.judge())
         return True
 
     def _spool(self, domain: str) -> Spool:

@@ -309,3 +309,25 @@ def test_text_that_the_locale_cannot_hold_is_refused_with_the_way_out(tmp_path: 
     environment = os.environ | plain | {name: value}
     subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "库" / "manifest.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX")
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}])
+def test_a_terminal_without_colours_gets_none(environment: dict[str, str], store: Path) -> None:
+    import pty
+
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "coig_p", "verify", str(store)]
+    done = subprocess.run(command, stdout=end, stderr=end, env=os.environ | environment, check=False)
+    os.close(end)
+    shown = b""
+    try:
+        while piece := os.read(terminal, 1 << 16):
+            shown += piece
+    except OSError:  # how Linux says that nothing more comes
+        pass
+    os.close(terminal)
+    assert done.returncode == 0
+    assert b"as the manifest says" in shown
+    assert not re.search(rb"\x1b\[[0-9;]*m", shown)
+    assert b"\x1b" not in shown or environment["TERM"] != "dumb"

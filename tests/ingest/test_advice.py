@@ -250,3 +250,25 @@ def test_what_is_no_file_of_rows_is_told_how_to_name_them(tmp_path: Path) -> Non
     assert "no file holds a row" in said(tmp_path / "empty.jsonl")
     assert "download the file first" in said("https://example.org/rows.jsonl")
     assert "not UTF-8. Which encoding is it?" in said(tmp_path / "kana.csv")
+
+
+def test_small_margins_are_told_of_pairs_that_scores_do_not_make(tmp_path: Path) -> None:
+    scored = [one | PAIR | {"chosen_score": 90, "rejected_score": 20} for one in ASKED]
+    _, said, _ = run(tmp_path, scored, "--score-range", "0", "100")
+    assert "default threshold 20" in said
+    assert "margin below" not in said
+    alone = {"prompt": "又问", **PAIR}
+    _, said, _ = run(tmp_path, [*scored, alone], "--score-range", "0", "100")
+    assert (
+        "1 of 1 comparisons have a margin below the default threshold of 20: they give pairs with a threshold of 1"
+        in said
+    )
+
+
+def test_judges_of_files_on_different_scales_are_told_apart(tmp_path: Path) -> None:
+    """Also where one file has nothing unusual in it."""
+    rows = [one | ONE | {"score": score, "judge": judge} for judge, score in (("甲", 4), ("乙", 88)) for one in ASKED]
+    _, said, _ = run(tmp_path, rows)
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[2:]), encoding="utf-8")
+    _, said, _ = run(tmp_path, rows[:2], str(tmp_path / "more.jsonl"))
+    assert "perhaps on different scales (甲 4 to 4, 乙 88 to 88)" in said
