@@ -53,7 +53,7 @@ def _unreachable(thresholds: Sequence[float], manifest: Manifest, config: PairCo
         return None
     named = f"threshold {', '.join(f'{value:g}' for value in beyond)}"
     default = f"the default of this store is {manifest.default_threshold:g}"
-    more = "more than that" if config.strict else "so far"
+    more = f"more than {largest:g}" if config.strict else "so far"
     if compared_alone:
         return (
             f"{named}: a verdict is a margin of 1, so of these comparisons only those with scores {more} apart give "
