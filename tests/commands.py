@@ -9,26 +9,54 @@ import subprocess
 import sys
 import warnings
 
-from coig_p.cli.main import main
+import click
+
+from coig_p.cli.main import cli, main
 
 Done = subprocess.CompletedProcess[str]
+
+
+def every_command() -> dict[str, click.Command]:
+    """The whole tree, by what is typed after coigp."""
+    found: dict[str, click.Command] = {}
+    waiting: list[tuple[str, click.Command]] = [("", cli)]
+    while waiting:
+        words, command = waiting.pop()
+        found[words] = command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                assert below is not None, name
+                waiting.append((f"{words} {name}".strip(), below))
+    return found
+
+
+TREE = every_command()
 
 
 class _Terminal(io.TextIOWrapper):
     """Keeps what is printed, bytes too."""
 
-    def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8", newline="")
+    def __init__(self, encoding: str, errors: str = "strict") -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, errors=errors, newline="")
+        self.said = encoding
 
     def shown(self) -> str:
         self.flush()
-        return self.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+        return self.buffer.getvalue().decode(self.said)  # type: ignore[attr-defined]
 
 
-def run(*arguments: object, code: int | None = 0) -> Done:
-    """Run coigp in this process, with warnings as errors; a code of None stands for any."""
+def run(*arguments: object, code: int | None = 0, encoding: str = "utf-8", decoded: str = "") -> Done:
+    """Run coigp in this process, with warnings as errors; a code of None stands for any.
+
+    Args:
+        encoding: of both streams, as Python sets them up for a terminal of it.
+        decoded: what standard output is in; default: that encoding.
+    """
     words = [str(argument) for argument in arguments]
-    output, errors = _Terminal(), _Terminal()
+    output, errors = _Terminal(encoding), _Terminal(encoding, "backslashreplace")
+    output.said = decoded or encoding
     ended: object = None
     with warnings.catch_warnings(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         warnings.simplefilter("error")

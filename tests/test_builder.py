@@ -125,13 +125,20 @@ def test_slices_and_sums_of_splits(load: Any, rows: Any) -> None:
 
 def test_a_threshold_without_pairs_gives_an_empty_dataset(load: Any) -> None:
     for split in ("train", "train[:10]", "train[50%:]"):
-        found = load(threshold=9.5, split=split)
+        found = load(threshold=9, split=split)
         assert found.num_rows == 0
         assert found.column_names == PAIR_SCHEMAS["dpo"].names
         assert found.features.arrow_schema.equals(PAIR_SCHEMAS["dpo"])
-    assert load(threshold=9.5, split=None)["train"].num_rows == 0
-    assert list(load(threshold=9.5, streaming=True)) == []
-    assert load(threshold=9.5, num_proc=2).num_rows == 0
+    assert load(threshold=9, split=None)["train"].num_rows == 0
+    assert list(load(threshold=9, streaming=True)) == []
+    assert load(threshold=9, num_proc=2).num_rows == 0
+
+
+def test_a_threshold_that_no_two_scores_meet_is_refused(load: Any) -> None:
+    """An empty dataset would be found out by the training alone."""
+    for options in ({"threshold": 9.5}, {"threshold": 20, "streaming": True}, {"threshold": 9, "strict": True}):
+        with pytest.raises(ValueError, match=r"no two scores from 1 to 10 are .* apart, the largest margin is 9"):
+            load(**options)
 
 
 def test_thresholds_do_not_share_a_cache_but_equal_ones_do(load: Any) -> None:

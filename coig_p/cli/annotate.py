@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from coig_p.cli.options import Finite, as_json, overwrite_option
-from coig_p.cli.screen import STDOUT, json_text, one_line, pasted, progress, say, table
+from coig_p.cli.screen import STDOUT, json_text, one_line, pasted, progress, say, show_document, table
 from coig_p.cli.tree import Group
 from coig_p.core.text import printable
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_FILE = click.argument("file", type=click.Path(path_type=Path))
+
+def _regular(_context: click.Context, _option: click.Parameter, file: Path) -> Path:
+    if file.exists() and not file.is_file():
+        what = "a directory" if file.is_dir() else "a pipe or a device"
+        raise click.UsageError(
+            f"{file} is {what}: name the file that describes the run, beside which its folder stands."
+        )
+    return file
+
+
+_FILE = click.argument("file", type=click.Path(path_type=Path), callback=_regular)
 _EXAMPLES = 20
 
 
@@ -69,7 +79,7 @@ def init(out: Path, overwrite: bool) -> None:
     from coig_p.store.places import check_file, file_type
 
     if out == STDOUT:
-        click.echo(template(), nl=False)
+        show_document(template())
         return
     file_type(out, {".toml": "toml"})
     check_file(out, "a description of a run", overwrite)

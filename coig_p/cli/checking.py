@@ -23,7 +23,18 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import STDOUT, counted, json_text, one_line, pasted, progress, row_file, row_stream, table
+from coig_p.cli.screen import (
+    STDOUT,
+    check_apart,
+    counted,
+    json_text,
+    one_line,
+    pasted,
+    progress,
+    row_file,
+    row_stream,
+    table,
+)
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 
@@ -101,6 +112,7 @@ def check(
     store = need_store(store)
     if folder is not None:
         check_folder(folder, FILES, "a report", overwrite)
+        check_apart(folder, [rules_file, *benchmarks])
     report = checked(store, rules, domains, num_proc, benchmarks, fields)
     if folder is not None:
         write_report(report, folder, overwrite)
@@ -221,6 +233,7 @@ def clean(
     rules = load_rules(rules_file)
     opened = Store.open(store)
     check_clean(opened, out, rules, more, overwrite)
+    check_apart(out, [rules_file, *benchmarks])
     before = checked(store, rules, (), num_proc, benchmarks, fields)
     with progress("Cleaning", before.queries, "queries") as advance:
         written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
@@ -324,6 +337,7 @@ def dedup(
         raise click.UsageError("Missing option '--out', or pass --dry-run.")
     if out is not None and not dry_run:
         check_target(out, overwrite)
+        check_apart(out, others)
     chosen = {name: value for name, value in options.items() if value is not None and name != "ngram"}
     if options["ngram"] is not None:
         chosen["n"] = options["ngram"]
@@ -415,6 +429,7 @@ def contamination(
 
     config = ContaminationConfig(**options)
     kind = row_file(out, json_, "a file of findings", overwrite) if out is not None else None
+    check_apart(out, names)
     opened = Store.open(store)
     if record:
         check_remember(opened)

@@ -34,13 +34,25 @@ def _judges_of(_context: Any, _option: Any, values: Sequence[str]) -> tuple[str 
     return everywhere, files
 
 
+class _Form(click.Choice[str]):
+    """A shape of rows."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """One of them, or click's error, which says where the word belongs."""
+        if str(value).lower() in ("jsonl", "ndjson", "json", "csv", "tsv", "parquet", "xlsx"):
+            self.fail(f"{value!r} is a kind of file, which the ending of its name says: leave out --format", param, ctx)
+        if str(value).lower() in ("dpo", "preference", "conversational", "trl", "trl-dpo", "sharegpt", "alpaca"):
+            self.fail(f"{value!r} is what auto finds out by itself: leave out --format, or say pairs", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @command("import")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="STORE", help="The store to make.")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["auto", *FORMS]),
+    type=_Form(["auto", *FORMS]),
     default="auto",
     show_default=True,
     help="The shape of rows. auto takes what each row looks like, and says so.",

@@ -6,12 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 import click
 
 from coig_p._version import __version__
-from coig_p.cli.tree import Tree, set_level
+from coig_p.cli.terminal import about_escapes, check_arguments, wants_color, whole_or_escaped
+from coig_p.cli.tree import Tree, is_quiet, set_level
 from coig_p.core.text import printable
 from coig_p.errors import CoigPError
 
@@ -62,39 +64,73 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     level = logging.getLogger("coig_p").level
     set_level()
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
-    except SystemExit as ended:  # a command that has an exit code to say
-        code = ended.code
+        with whole_or_escaped() as escaped:
+            try:
+                code = _run(list(sys.argv[1:] if arguments is None else arguments))
+            except SystemExit as ended:  # a command that has an exit code to say
+                code = ended.code
+            if escaped and not is_quiet():
+                _say(about_escapes(escaped))
+            code = _flushed(code)
     finally:
         logging.getLogger("coig_p").setLevel(level)
-    raise SystemExit(_flushed(code))
+    raise SystemExit(code)
 
 
 def _run(arguments: list[str]) -> int:
     try:
         if _COMPLETE in os.environ:
             cli.main(arguments, prog_name="coigp", complete_var=_COMPLETE)  # answers the shell and ends
+        check_arguments(arguments)
         # Not cli.main: it has exit code 1 for a closed pipe.
-        with cli.make_context("coigp", arguments) as context:
+        with cli.make_context("coigp", arguments, color=wants_color()) as context:
             cli.invoke(context)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("interrupted", err=True)
+        _say("interrupted")
         return _EXIT_INTERRUPTED
     except click.exceptions.Exit as ended:  # help and --version
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except CoigPError as error:
-        click.echo(f"error: {printable(str(error))}", err=True)
+        _say(f"error: {printable(str(error))}")
         return error.exit_code
     except OSError as error:  # a full disk, no permission
         if isinstance(error, BrokenPipeError) and _reader_left():
             return 0
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {printable(where)}{error.strerror or error}", err=True)
+        if not where and not _is_written(sys.stdout):
+            where = "standard output: "
+        _say(f"error: {printable(where)}{error.strerror or error}")
         return 1
     return 0
+
+
+def _say(line: str) -> None:
+    """A line on standard error, where somebody can read it: without one the exit code alone must do."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
+def _is_written(stream: TextIO | None) -> bool:
+    """Whether all that was written to a stream is out; of one that takes nothing more, the rest goes nowhere."""
+    if stream is None:
+        return True
+    try:
+        stream.flush()
+    except OSError:
+        with suppress(AttributeError, ValueError, OSError):  # no file
+            _send_nowhere(stream.fileno())
+        return False
+    return True
+
+
+def _send_nowhere(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _reader_left() -> bool:
@@ -110,9 +146,7 @@ def _reader_left() -> bool:
             continue
         if _is_broken(number):
             left = True
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+            _send_nowhere(number)
     return left
 
 
@@ -129,14 +163,14 @@ def _is_broken(number: int) -> bool:
 def _flushed(code: int | str | None) -> int | str | None:
     """The exit code once all output is out: what Python would find out while it shuts down is found out here."""
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and _reader_left():
-            return code
-        click.echo(f"error: standard output: {error.strerror or error}", err=True)
-        return code or 1
+        if not (isinstance(error, BrokenPipeError) and _reader_left()):
+            _is_written(sys.stdout)
+            _say(f"error: standard output: {error.strerror or error}")
+            code = code or 1
+    _is_written(sys.stderr)
     return code
 
 

@@ -50,6 +50,8 @@ def store_argument(required: bool = True) -> Callable[[_Decorated], _Decorated]:
 class Finite(click.FloatRange):
     """A number that is neither inf nor nan: the type of every option that is a float."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A float, or click's error."""
         found = super().convert(value, param, ctx)

@@ -23,7 +23,7 @@ from coig_p.cli.options import (
     rules_option,
     store_argument,
 )
-from coig_p.cli.screen import json_text, pasted, progress
+from coig_p.cli.screen import check_apart, json_text, pasted, progress, show_document
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -84,7 +84,7 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str |
         strings = not any(map(opened.manifest.conversations, opened.manifest.domains))
         config = ReleaseConfig(version, PairConfig(format="dpo" if strings else "conversational"))
         released = write_release(opened, Path(folder) / "release", config, bar=progress)
-        click.echo(printable((released.path / LANGUAGES[language]).read_text("utf-8")), nl=False)
+        show_document(printable((released.path / LANGUAGES[language]).read_text("utf-8")))
 
 
 @command("publish")
@@ -183,9 +183,14 @@ def publish(
     of_pairs = _given(context, PairConfig.__dataclass_fields__) if options["no_pairs"] else []
     if of_pairs:
         raise click.UsageError(f"{', '.join(of_pairs)}: no effect beside --no-pairs. Leave one or the other out.")
+    if repo_id is not None:
+        from coig_p.publish.plan import check_repo
+
+        check_repo(repo_id)
     say_older_schema(store)
     if is_release(store):
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
+    check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"]])
     made = _Making(version, repo_id or ".", options)
     if place and not dry_run:
         made.write(store, Path(place), overwrite=hub.overwrite)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
-import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
+from coig_p.cli.terminal import is_utf_8
+from coig_p.cli.tree import is_quiet
 from coig_p.core.text import printable, width
-from coig_p.errors import CoigPError
+from coig_p.errors import CoigPError, UsageError
 
 STDOUT = Path("-")
 bars: list[str] = []  # those on the terminal, which hide its cursor: see coig_p.__main__
@@ -47,13 +50,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def json_text(value: object) -> str:
-    """One line of JSON for standard output: Chinese as it is, what could move the cursor or reorder text as escapes."""
+    """One line of JSON for standard output: see `harmless_json`."""
     return harmless_json(json.dumps(value, ensure_ascii=False))
 
 
 def harmless_json(text: str) -> str:
-    """The same JSON with such characters as escapes."""
-    return "".join(one if printable(one) == one else json.dumps(one)[1:-1] for one in text)
+    """The same JSON, Chinese as it is, what could move the cursor or reorder text as escapes.
+
+    Where standard output is not UTF-8, which JSON is by definition, everything beyond ASCII is an escape.
+    """
+    whole = is_utf_8(sys.stdout)
+    return "".join(one if (whole or one.isascii()) and printable(one) == one else json.dumps(one)[1:-1] for one in text)
 
 
 def pasted(path: object) -> str:
@@ -83,6 +90,16 @@ def row_file(out: Path, json_: bool, what: str, overwrite: bool) -> str:
     return file_type(out, _ROWS)
 
 
+def check_apart(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
+    """Raise UsageError where what would be written at `out` replaces a file, or a store, that is read for it."""
+    if out is None or out == STDOUT or not out.exists():
+        return
+    whole = out.resolve()
+    for path in (Path(name) for name in inputs if name is not None):
+        if path.exists() and (path.resolve().is_relative_to(whole) or path.samefile(out)):
+            raise UsageError(f"{path} is read, and {out} would replace it: choose another place")
+
+
 def row_stream(out: Path) -> AbstractContextManager[IO[bytes]]:
     """`out` opened for writing."""
     from coig_p.core.atomic import atomic_file
@@ -91,24 +108,43 @@ def row_stream(out: Path) -> AbstractContextManager[IO[bytes]]:
 
 
 def standard_output() -> IO[bytes]:
-    """Standard output, for bytes.
+    """Standard output, for bytes of UTF-8: as they are, but on a terminal of another encoding in that.
 
     Raises:
         CoigPError: whoever started this process closed it.
     """
     if sys.stdout is None:
         raise CoigPError("standard output is closed: pass --out FILE")
+    if sys.stdout.isatty() and not is_utf_8(sys.stdout):
+        return io.BufferedWriter(_OnTerminal())
     return sys.stdout.buffer
+
+
+class _OnTerminal(io.RawIOBase):
+    """Bytes of UTF-8 as text on standard output."""
+
+    def __init__(self) -> None:
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        sys.stdout.write(self.decoder.decode(bytes(data)))
+        return len(data)
+
+
+def show_document(text: str) -> None:
+    """A whole file on standard output: UTF-8, whatever the locale, since it may be sent into a file."""
+    stream = standard_output()
+    stream.write(text.encode())
+    stream.flush()
 
 
 def say(line: str) -> None:
     """How a command is doing, on standard error; nothing with -q."""
-    if not _is_quiet():
+    if not is_quiet():
         click.echo(printable(line), err=True)
-
-
-def _is_quiet() -> bool:
-    return logging.getLogger("coig_p").level >= logging.ERROR
 
 
 @contextmanager
@@ -120,7 +156,7 @@ def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[i
     console = Console(stderr=True)
     done = DownloadColumn() if unit == "bytes" else TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}")
     columns = TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn()
-    quiet = not console.is_terminal or _is_quiet()
+    quiet = not console.is_terminal or is_quiet()
     if not quiet:
         bars.append(what)
     try:

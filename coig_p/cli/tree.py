@@ -18,6 +18,11 @@ def set_level(verbose: bool = False, quiet: bool = False) -> None:
     logging.getLogger("coig_p").setLevel(level)
 
 
+def is_quiet() -> bool:
+    """Whether nothing but errors is said on standard error."""
+    return logging.getLogger("coig_p").level >= logging.ERROR
+
+
 def verbosity() -> list[click.Parameter]:
     """-v and -q. What stands further to the right wins."""
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from coig_p.core.text import printable
 from coig_p.errors import DataError
-from coig_p.ingest.values import as_number, is_no_score
+from coig_p.ingest.domains import FEW_VALUES, KINDS, domain_options, is_kind, kinds_in
+from coig_p.ingest.values import as_number, is_no_score, shown
 from coig_p.ingest.verdicts import is_verdict
 from coig_p.schema import UNITS
 
@@ -18,11 +19,6 @@ SHOWN = 20  # problems that a report keeps, and a command prints, in full
 _JUDGES_TOLD = 1_000  # whose scores are told apart
 _SCALES_APART = 3  # times as wide: a judge of 0 to 1 and one of 1 to 10 are not on one scale
 _WIDEST = 1_000_000  # range of scores that is offered
-FEW_VALUES = 20  # of a field that may be the domain
-
-KINDS = ("category", "task", "task_type", "type", "subject", "topic", "类别", "类型", "任务", "学科", "领域")
-"""Fields that may be what we call the domain."""
-
 _RANGES = ((0, 1), (-1, 1), (0, 4), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10), (-3, 3), (0, 100))
 
 
@@ -80,8 +76,8 @@ class Unread:
             self.inside = str(next(iter(value)))
         self.numbers += value_of is not None
         self.labels += value_of in (-1, 0, 1)
-        if name in KINDS and len(self.values) <= FEW_VALUES:
-            self.values.add(str(value)[:100])
+        if name.rpartition(".")[2] in KINDS and len(self.values) <= FEW_VALUES:
+            self.values.add(value if is_kind(value) else "")
 
 
 @dataclass
@@ -105,6 +101,9 @@ class ImportReport:
         rounded: scores and comparisons that were rounded to the grid, where that was asked for.
         lowest, highest: of all scores found, also of those out of range; None where there was none.
         spans: the same by judge, of those that were looked at one by one, as all are where one is out of range.
+        kinds: of rows without a domain, fields that may say it, with what they say.
+        compared: lowest and highest of scores that were compared with each other, where nobody gave their range.
+        verdicts: comparisons that are no such.
         score_range, default_threshold: of the store.
         notes: what else has to be said, for instance what became of ids.
     """
@@ -125,8 +124,12 @@ class ImportReport:
     lowest: float | None = None
     highest: float | None = None
     spans: dict[str, tuple[float, float]] = field(default_factory=dict, compare=False)
+    kinds: dict[str, Counter[str]] = field(default_factory=dict, compare=False)
+    compared: tuple[float, float] | None = None
+    verdicts: int = 0
     score_range: tuple[float, float] | None = None
     default_threshold: float | None = None
+    range_is_given: bool = False  # of scores
     domain_is_given: bool = False  # for all rows; then a row's own kind is unread
     tried: Collection[str] = ()  # fields that the user named; what that did not help is not advised again
     notes: list[str] = field(default_factory=list)
@@ -141,13 +144,33 @@ class ImportReport:
         names = ("read", "stored", "rejected", "merged")
         return {unit: {name: self.counts[unit][name] for name in names} for unit in UNITS}
 
-    def saw_scores(self, lowest: float, highest: float, judge: str | None = None) -> None:
-        """Take note of scores between these, and of whose they are where that is known."""
+    def saw_scores(self, lowest: float, highest: float, judge: str | None = None, *, compared: bool = False) -> None:
+        """Take note of scores between these, and of whose they are where that is known.
+
+        Args:
+            compared: with each other alone, on a range that nobody gave.
+        """
+        if compared:
+            low, high = self.compared or (lowest, highest)
+            self.compared = (min(low, lowest), max(high, highest))
+            return
         if judge is not None and (judge in self.spans or len(self.spans) < _JUDGES_TOLD):
             low, high = self.spans.get(judge, (lowest, highest))
             self.spans[judge] = (min(low, lowest), max(high, highest))
         self.lowest = lowest if self.lowest is None else min(self.lowest, lowest)
         self.highest = highest if self.highest is None else max(self.highest, highest)
+
+    def lacks_domain(self, row: Any) -> str:
+        """What to say of a row without a domain; what it has in its place is noted."""
+        perhaps = next(kinds_in(row), None)
+        if perhaps is None:
+            return "missing: pass --domain NAME for all rows"
+        name, said = perhaps
+        counts = self.kinds.setdefault(name, Counter())
+        if len(counts) <= FEW_VALUES:
+            counts[said] += 1
+        way = f"{name} says {shown(said)}, which {domain_options(name, [said])} takes as the domain"
+        return f"missing, but {way}; or pass --domain NAME for all rows"
 
     def left_unread(self, name: str, value: Any, short: str) -> None:
         """Take note of a field that was not read; `short` is its name without where it stands."""
@@ -177,10 +200,25 @@ class ImportReport:
                 said.append(
                     f"{found}: --score-range {low:g} {high:g} takes them all. The default threshold scales with it"
                 )
+        if self.kinds and self.reasons["missing"]:
+            name = max(self.kinds, key=lambda name: sum(self.kinds[name].values()))
+            values = self.kinds[name].keys()
+            if len(values) <= FEW_VALUES:
+                way = f"{domain_options(name, values)} takes them as domains"
+                said.append(f"rows name no domain, but {name} holds few values ({_few(values)}): {way}")
         has_label = self.counts["scores"]["read"] or self.counts["comparisons"]["read"]
         if self.counts["responses"]["stored"] and not has_label:
             said.append(f"no score and no comparison was found, so no pair can be made; {self._what_may_be_read()}")
         return said
+
+    def _about_compared(self, lowest: float, highest: float) -> str:
+        """What to say of scores that were compared and lie outside the range that stands where nobody gave one."""
+        found = f"scores of two sides were found from {lowest:g} to {highest:g}, and were compared as they are"
+        others = [one for one in (self.lowest, self.highest) if one is not None]
+        low, high = fitting_range(min([lowest, *others]), max([highest, *others]))
+        if any("kto" in forms for forms in self.forms.values()) or high - low > _WIDEST:
+            return found
+        return f"{found}: --score-range {low:g} {high:g} says their range, and the default threshold scales with it"
 
     def _what_may_be_read(self) -> str:
         """The unread fields that may hold what is missing, with the option that reads one in rows of this form."""
@@ -218,6 +256,10 @@ class ImportReport:
 
     def _remarks(self) -> list[str]:
         said = list(self.notes)
+        if self.compared and self.score_range:
+            low, high = self.score_range
+            if not low <= self.compared[0] <= self.compared[1] <= high:
+                said.append(self._about_compared(*self.compared))
         said += [f"{file}: read as {encoding}" for file, encoding in self.encodings.items()]
         if self.missing_scores:
             said.append(f"missing scores: {self.missing_scores:,}; their responses stay, without a score")
@@ -234,9 +276,10 @@ class ImportReport:
             how = f". --keep {one} keeps one in meta, --keep all every one" if rest else ", and have no place"
             said.append(f"fields that were not read: {listed}{how}")
         for name, found in self.unread.items():
-            if self.domain_is_given and not found.numbers and 1 <= len(found.values) <= FEW_VALUES:
-                listed = ", ".join(sorted(found.values)[:5]) + ", ..." * (len(found.values) > 5)
-                said.append(f"{name} holds few values ({listed}): --map domain={name} takes them as domains")
+            own = not name.startswith(("responses.", "scores.", "comparisons."))
+            if self.domain_is_given and own and found.values and all(found.values) and len(found.values) <= FEW_VALUES:
+                way = f"{domain_options(name, found.values)} in place of --domain"
+                said.append(f"{name} holds few values ({_few(found.values)}): {way} takes them as domains")
         for what, names in (("kept", self.kept), ("dropped", self.dropped)):
             if names:
                 said.append(f"fields {what}: {', '.join(f'{name} ({count:,})' for name, count in _most(names))}")
@@ -291,6 +334,11 @@ def fitting_range(lowest: float, highest: float) -> tuple[float, float]:
     fits = [one for one in _RANGES if one[0] <= lowest and highest <= one[1]]
     low = math.floor(lowest)
     return min(fits, key=lambda one: one[1] - one[0]) if fits else (low, max(low + 1, math.ceil(highest)))
+
+
+def _few(values: Collection[str]) -> str:
+    """The first of some values."""
+    return ", ".join(printable(one[:30]) for one in sorted(values)[:5]) + ", ..." * (len(values) > 5)
 
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -78,6 +78,11 @@ class CleanRows(NamedTuple):
         found = pc.min_max(scores)
         return (found["min"].as_py(), found["max"].as_py()) if len(scores) else None
 
+    def judge(self) -> str | None:
+        """Who gave the scores, None where there are several."""
+        names = pc.unique(self._responses().field("scores").flatten().field("judge"))
+        return names[0].as_py() if len(names) == 1 else None
+
     def _responses(self) -> pa.StructArray:
         return self.batch.column("responses").flatten()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from coig_p.errors import UnknownNameError
+from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.codings import check_values
 from coig_p.ingest.values import Rejected, as_number
 from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
@@ -178,6 +178,9 @@ class FormConfig:
     def __post_init__(self) -> None:
         for name in self.fields:
             if name not in MAPPABLE:
+                if ours := _OURS.get(name.strip().lower()):
+                    said = f"unknown field {name!r}: a row's name for our {ours[0]}. Pass --map {ours[0]}=THEIRS"
+                    raise UsageError(said)
                 raise UnknownNameError("field", name, MAPPABLE)
         for name in self.values:
             if name not in ("first", "second", "tie"):
@@ -354,6 +357,10 @@ class Fields:
             Rejected: what was not read carries meaning and has no place.
         """
         rest = self.row.keys() - self.read
+        for name in rest - set(self.config.keep):
+            if any(path.startswith(f"{name}.") for path in self.read):
+                rest.remove(name)
+                self._leave_rest(name, self.row[name])
         lost = {name for name in rest if is_media(name) and self.row[name] not in (0, 1)}  # has_image: false
         if lost and "all" not in self.config.keep and (lost := lost - set(self.config.keep)):
             name = min(lost)
@@ -366,6 +373,16 @@ class Fields:
         self._refuse_placeholder(value)
         inside = {name: found[0] if len(found) == 1 else found for name, found in self.unread.values.items()}
         return Shaped(value, self.names, sorted(rest | inside.keys()), inside, self.unread.dropped)
+
+    def _leave_rest(self, path: str, value: Any) -> None:
+        """Take note of what else is in a field of which --map or --score-column named a path."""
+        if path in self.read or empty(value):
+            return
+        if isinstance(value, Mapping) and any(one.startswith(f"{path}.") for one in self.read):
+            for name, part in value.items():
+                self._leave_rest(f"{path}.{name}", part)
+        else:
+            self.unread.add(path, value)
 
     def _refuse_placeholder(self, value: dict[str, Any]) -> None:
         """A prompt that points at an image which is not there says something else than the text alone."""

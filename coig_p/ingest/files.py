@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
@@ -34,7 +36,7 @@ from coig_p.ingest.config import (
     scaled_threshold,
 )
 from coig_p.ingest.fields import Survey, is_media, unfolded
-from coig_p.ingest.forms import SCORE_RANGES, detect
+from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.recipes import RECIPES
@@ -47,6 +49,8 @@ from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, describe_file, sha256_of, write_store
+
+_LOOKED_AT = 20  # rows of a file, for what they look like where a form is given
 
 
 def import_files(
@@ -89,7 +93,7 @@ def import_files(
         form=replace(config.form, survey=found),
         score_range=config.score_range or score_range(found) or SCORE_RANGE,
     )
-    report.score_range = config.score_range
+    report.score_range, report.range_is_given = config.score_range, asked is not None
     with atomic_directory(target) as root, ThreadPoolExecutor(1) as hashing:
         hashes = [hashing.submit(sha256_of, path) for path in paths]
         spool_folder = root / "spool"
@@ -116,7 +120,8 @@ def import_files(
                 report,
             )
         if not report.counts["responses"]["stored"]:
-            raise ImportFailed("nothing was written: no response is left", report)
+            left = "no response is left" if report.counts["rows"]["read"] else "no file holds a row"
+            raise ImportFailed(f"nothing was written: {left}", report)
         extra = []
         if problems:
             extra.append(describe_file(root, "rejects.jsonl", "rejects", rows=problems))
@@ -172,12 +177,16 @@ def _take_in(
     columns = {*config.form.score_columns.values(), *config.form.fields.values()}
     wanted = {*config.form.keep, *config.form.drop}
 
+    looks: list[str] = []
+
     def add(rows: Iterable[RawRow]) -> None:
         for row in rows:
             form = "nested"
             if isinstance(row.value, dict):
                 form = detect(row.value, config.form)
                 forms[form] += 1
+                if config.form.form != "auto" and len(looks) < _LOOKED_AT:
+                    looks.append(detect(row.value, replace(config.form, form="auto")))
                 if wanted:
                     columns_there.update(wanted & _all_names(row.value))
                 if columns:
@@ -189,6 +198,7 @@ def _take_in(
     forms_in_blocks = _in_blocks(config)
     if not (forms_in_blocks and has_lines(path) and codecs.lookup(read_as(encoding)).name == "utf-8"):
         add(read_rows(path, encoding, advance))
+        _say_misfit(path, config, intake.report, looks)
         return
     check = partial(clean_rows, rows=Rows(intake.score_range, config.form.judge), forms=forms_in_blocks)
     for block, clean in in_order(check, read_blocks(path, encoding, advance)):
@@ -201,6 +211,14 @@ def _take_in(
             columns_there.update(wanted & first_row(block.data).keys() if wanted else ())
         else:
             add(block.rows(read_as(encoding)))
+    _say_misfit(path, config, intake.report, looks)
+
+
+def _say_misfit(path: Path, config: ImportConfig, report: ImportReport, looks: Sequence[str]) -> None:
+    """Where rows were refused, and look like another shape than the one that was said, say so."""
+    ((form, number),) = Counter(looks).most_common(1) or [(NO_FORM, 0)]
+    if report.reasons and form not in (NO_FORM, config.form.form) and number == len(looks):
+        report.notes.append(f"{path}: rows look like {form} ones, not {config.form.form}: leave out --format")
 
 
 def _all_names(row: Mapping[str, Any]) -> set[str]:
@@ -264,7 +282,11 @@ def _check_whole(
     said = score_range(forms)
     if asked is None and said not in (None, report.score_range):
         low, high = said or SCORE_RANGE
-        raise UsageError(f"rows further down are scored from {low:g} to {high:g}: pass --score-range {low:g} {high:g}")
+        found = f"rows further down are scored from {low:g} to {high:g}"
+        others = [one for one in (report.lowest, report.highest) if one is not None and not low <= one <= high]
+        if others:
+            raise UsageError(f"{found}, and others are not, such as {others[0]:g}: import them apart")
+        raise UsageError(f"{found}: pass --score-range {low:g} {high:g}")
 
 
 def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collection[str]) -> None:
@@ -293,7 +315,7 @@ def _small_margins(spools: Sequence[Spool], threshold: float) -> list[str]:
             first, second = (
                 np.rint(comparisons.field(name).to_numpy() * SCORE_GRID) for name in ("first_score", "second_score")
             )
-            margins = np.abs(first - second) / SCORE_GRID
+            margins = np.abs(first - second)[~_are_scored(batch)] / SCORE_GRID
             small = margins[(margins > 0) & (margins < threshold)]
             whole, below = whole + len(margins), below + len(small)
             smallest = min(smallest, small.min(initial=smallest))
@@ -305,6 +327,15 @@ def _small_margins(spools: Sequence[Spool], threshold: float) -> list[str]:
     ]
 
 
+def _are_scored(batch: pa.RecordBatch) -> Any:
+    """For each comparison of a batch, whether both its responses have scores, which then say who won."""
+    responses, comparisons = batch.column("responses"), batch.column("comparisons")
+    scored = pc.list_value_length(responses.flatten().field("scores")).fill_null(0).to_numpy() > 0
+    starts = responses.offsets.to_numpy()[pc.list_parent_indices(comparisons).to_numpy()] - responses.offsets[0].as_py()
+    first, second = (comparisons.flatten().field(side).to_numpy() for side in ("first", "second"))
+    return scored[starts + first] & scored[starts + second]
+
+
 def _names(paths: Sequence[Path]) -> dict[str, str]:
     """For each path as given, what a store calls it: its last part where that is unique."""
     last = Counter(path.name for path in paths)
@@ -312,10 +343,15 @@ def _names(paths: Sequence[Path]) -> dict[str, str]:
 
 
 def _default_threshold(config: ImportConfig, report: ImportReport) -> float:
+    """The store's: what the user gave, 1 for verdicts and labels, else what the range of scores says.
+
+    Scores that were compared are on that range where the user gave it.
+    """
     assert report.score_range is not None
     if config.default_threshold is not None:
         return check_default_threshold(config.default_threshold, report.score_range)
     stored = {unit: report.counts[unit]["stored"] for unit in UNITS}
-    verdicts = stored["comparisons"] and not stored["scores"]
+    compared = stored["comparisons"] and not stored["scores"]
+    verdicts = compared and (report.verdicts or not report.range_is_given)
     labels = report.score_range == (0, 1) and all(set(forms) <= {"kto"} for forms in report.forms.values())
     return COMPARISONS_THRESHOLD if verdicts or labels else scaled_threshold(report.score_range)

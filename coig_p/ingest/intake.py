@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from coig_p.ingest.accounting import (
-    KINDS,
     SHOWN,
     ImportReport,
     Problem,
@@ -26,13 +25,14 @@ from coig_p.ingest.accounting import (
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
 from coig_p.ingest.fields import is_media
-from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id
+from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id, one_response
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.unread import Rest
 from coig_p.ingest.values import (
     OF_EQUAL_TEXTS,
+    OfScores,
     Rejected,
     answer_at,
     comparison_at,
@@ -163,8 +163,9 @@ class Intake:
             counts[unit]["stored"] += number
         counts["rows"]["stored"] -= len(ids) - len(new)
         counts["rows"]["merged"] += len(ids) - len(new)
+        self.report.verdicts += rows.held()["comparisons"]
         if (extremes := rows.extremes()) is not None:
-            self.report.saw_scores(*extremes)
+            self.report.saw_scores(*extremes, rows.judge())
         return True
 
     def _spool(self, domain: str) -> Spool:
@@ -246,8 +247,7 @@ class Intake:
         if value.get("domain") is None:
             if self.config.default_domain is not None:
                 return self.config.default_domain
-            perhaps = [f", or --map domain={name}" for name in KINDS if isinstance(raw, dict) and raw.get(name)]
-            raise Rejected("domain", "missing", f"missing: pass --domain NAME for all rows{''.join(perhaps[:1])}")
+            raise Rejected("domain", "missing", self.report.lacks_domain(raw))
         name = text_at(value, "domain")
         self.named.add(name)
         domain = self.config.domain_map.get(name, name)
@@ -338,15 +338,26 @@ class Intake:
         score = number_at(value, "score", where, rounding=rounding)
         self.report.rounded += rounding and is_off_grid(value["score"])
         self.report.saw_scores(score, score, judge)
-        low, high = self.score_range
-        if not low <= score <= high:
-            raise Rejected(f"{where}.score", "out-of-range", f"{score:g} is not between {low:g} and {high:g}")
+        self._check_range(score, f"{where}.score")
         return {
             "judge": judge,
             "dimension": dimension,
             "score": score,
             "rationale": optional_text(value, "rationale", where),
         }
+
+    def _check_range(self, score: float, where: str) -> None:
+        low, high = self.score_range
+        if not low <= score <= high:
+            raise Rejected(where, "out-of-range", f"{score:g} is not between {low:g} and {high:g}")
+
+    def _see_compared(self, comparison: Mapping[str, Any], where: str) -> None:
+        """Take note of scores that were compared, and hold them to their range where the user gave one."""
+        given = self.report.range_is_given
+        for name in ("first_score", "second_score"):
+            self.report.saw_scores(comparison[name], comparison[name], compared=not given)
+            if given:
+                self._check_range(comparison[name], f"{where}.{name}")
 
     def _comparisons(self, row: Row, kept_as: dict[int, int]) -> list[dict[str, Any]] | None:
         values = row.value.get("comparisons")
@@ -363,7 +374,11 @@ class Intake:
                 continue
             try:
                 rounding, number = self.config.form.round_scores, len(row.value["responses"])
-                kept.append(comparison_at(value, f"comparisons[{at}]", number, kept_as, rounding=rounding))
+                found = comparison_at(value, f"comparisons[{at}]", number, kept_as, rounding=rounding)
+                if isinstance(value, OfScores):
+                    self._see_compared(found, f"comparisons[{at}]")
+                kept.append(found)
+                self.report.verdicts += not isinstance(value, OfScores)
                 if rounding:
                     self.report.rounded += any(is_off_grid(value[name]) for name in ("first_score", "second_score"))
                 self.rest.count_in("comparisons.", value)
@@ -374,7 +389,7 @@ class Intake:
     def _add_keyed(self, row: Row) -> None:
         """Check a row of scores; it waits until every row is known."""
         value = row.value
-        (response,) = _one_response(value)
+        (response,) = one_response(value)
         has_query = any(value.get(name) for name in ("query", "messages"))
         query_id = query_id_at(value)
         row_id = named(value.get("row_id"))
@@ -466,14 +481,8 @@ class Intake:
             self.report.counts[name]["merged" if name == "rows" else "stored"] -= number
 
     def _reject(self, row: Row, rejected: Rejected, unit: str, value: Any, lost: Mapping[str, int]) -> None:
-        problem = Problem(
-            file=row.file,
-            line=row.line,
-            field=row.upstream(rejected.field),
-            reason=rejected.reason,
-            message=rejected.message,
-            unit=unit,
-        )
+        where = row.upstream(rejected.field)
+        problem = Problem(row.file, row.line, where, rejected.reason, rejected.message, unit)
         self.report.reasons[rejected.reason] += 1
         if len(self.report.problems) < SHOWN:
             self.report.problems.append(problem)
@@ -486,12 +495,3 @@ class Intake:
                 self.written = row.file, row.line
             # ASCII: a rejected value may hold lone surrogates, which UTF-8 cannot.
             self.rejects.write(json.dumps(line, default=str) + "\n")
-
-
-def _one_response(value: dict[str, Any]) -> list[dict[str, Any]]:
-    responses = value.get("responses")
-    if not isinstance(responses, list) or len(responses) != 1 or not isinstance(responses[0], dict):
-        raise Rejected("responses", "not-a-list", "a row of scores is about one response")
-    if not isinstance(responses[0].get("scores", []), (list, type(None))):
-        raise Rejected("responses[0].scores", "not-a-list", "not a list of scores")
-    return responses

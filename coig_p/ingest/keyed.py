@@ -100,3 +100,13 @@ class Queries:
 def derived_id(identity: bytes) -> str:
     """The id of a query whose rows give it none."""
     return f"q-{identity.hex()}"
+
+
+def one_response(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The response that a row of scores is about, alone in a list."""
+    responses = value.get("responses")
+    if not isinstance(responses, list) or len(responses) != 1 or not isinstance(responses[0], dict):
+        raise Rejected("responses", "not-a-list", "a row of scores is about one response")
+    if not isinstance(responses[0].get("scores", []), (list, type(None))):
+        raise Rejected("responses[0].scores", "not-a-list", "not a list of scores")
+    return responses

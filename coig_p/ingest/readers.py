@@ -11,11 +11,14 @@ import gzip
 import inspect
 import io
 import json
+import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -26,9 +29,10 @@ from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
 from coig_p.ingest.tables import as_written, check_schema, records
 from coig_p.store.locate import download_file
-from coig_p.store.places import check_name
+from coig_p.store.places import STORE, check_name
 
 Item = TypeVar("Item")
+_ADDRESS = re.compile("https?:/")
 _PARQUET_ROWS = 256
 _NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "charmap")  # codecs of pieces
 _UNREAD = "nothing after it could be read"
@@ -86,6 +90,8 @@ def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for name in inputs:
+        if _ADDRESS.match(str(name)):
+            raise UsageError(f"{name} is an address: download the file first, and name that")
         if str(name).replace("\\", "/").startswith(("hf://", "hf:/")):
             found.append(download_file("hf://" + str(name).partition(":")[2].lstrip("/")))
         elif has_magic(str(name)) and not Path(name).exists():
@@ -111,7 +117,9 @@ def check_input(path: Path) -> Path:
     """
     check_name(path)
     if path.is_dir():
-        raise UsageError(f"{path} is a directory: name the files in it, for instance {path}/*.jsonl")
+        raise UsageError(f"{path} is a directory{_in_it(path)}")
+    if str(path) == "-":
+        raise UsageError("- is standard input, which is read only once: write it to a file first, and name that")
     if not path.exists():
         raise UsageError(f"{path}: no such file")
     if not path.is_file():  # it is read more than once
@@ -122,6 +130,16 @@ def check_input(path: Path) -> Path:
     if packing and suffix == ".parquet":
         raise UsageError(f"{path}: Parquet is compressed inside; unpack it first")
     return path
+
+
+def _in_it(folder: Path) -> str:
+    """How to name what a directory holds."""
+    if STORE.marks(folder):
+        return " and a store already: rows are imported from files"
+    kinds = Counter("".join(_suffixes(path)) for path in folder.iterdir() if _suffixes(path)[0] in _READERS)
+    if not kinds:
+        return f", and holds no file of a known format: {', '.join(_READERS)}"
+    return f": name the files in it, for instance {quote(str(folder))}/*{kinds.most_common(1)[0][0]}"
 
 
 def check_encoding(name: str) -> str:

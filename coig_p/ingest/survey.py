@@ -85,9 +85,7 @@ def score_range(found: Survey) -> tuple[float, float] | None:
     asked = {form: SCORE_RANGES[form] for form in found.forms if form in SCORE_RANGES}
     if len(set(asked.values())) > 1:
         said = ", ".join(f"{form} rows from {low:g} to {high:g}" for form, (low, high) in asked.items())
-        raise UsageError(
-            f"the files are scored differently ({said}): import them apart, or give --score-range LOW HIGH"
-        )
+        raise UsageError(f"rows are scored differently ({said}): import them apart, each into a store of its own")
     return next(iter(asked.values()), None)
 
 

@@ -16,6 +16,11 @@ from coig_p.store.conversations import ANSWER_FIELDS, CALLS, MESSAGE_FIELDS, tra
 OF_EQUAL_TEXTS = object()
 """Among comparisons: one of a text with itself, which says nothing."""
 
+
+class OfScores(dict[str, Any]):
+    """A comparison made of a score of each side, not of a verdict: scores have a range."""
+
+
 _LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _NO_NUMBER = re.compile("NaN|Infinity")  # Python reads them in JSON, which does not know them

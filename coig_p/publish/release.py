@@ -26,6 +26,7 @@ from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
@@ -108,7 +109,7 @@ def write_release(
             )
         holds = held(store.manifest, store.manifest.domains, store.manifest.splits())
         shape = find_shape(holds, RowForm.of(config.pairs.format), config.pairs.multi_turn)
-        pairs = config.pairs.with_default_threshold(store.manifest.default_threshold)
+        pairs = check_reachable(config.pairs, store.manifest)
         check_judges(pairs, store.manifest.judges)
     with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
         counted_as = pairs or PairConfig(threshold=store.manifest.default_threshold)

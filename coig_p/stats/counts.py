@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.labels import Names
+from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import check_counted
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import VERDICTS, offsets
@@ -53,11 +54,12 @@ def statistics(
         advance: called with the number of queries counted since the last call.
 
     Raises:
-        UsageError: an unknown domain, split or judge; `multi_turn` of conversations that is not "skip".
+        UsageError: an unknown domain, split or judge; a threshold that no two scores can meet; `multi_turn` of
+            conversations that is not "skip".
         StoreError: not a store, or a shard that cannot be read.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
-    config = (config or PairConfig()).with_default_threshold(opened.manifest.default_threshold)
+    config = check_reachable(config or PairConfig(), opened.manifest)
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains, split)
     check_counted(files, config.multi_turn)

@@ -23,6 +23,7 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import at_each_level, is_nested
+from coig_p.pairs.reach import warn_unreachable
 from coig_p.pairs.shapes import check_counted
 from coig_p.pairs.turns import SKIP
 from coig_p.schema import PAIRING_SCHEMA
@@ -144,6 +145,7 @@ def sweep(
     config = config or PairConfig()
     check_judges(config, opened.manifest.judges)
     steps = check_thresholds(default_thresholds(opened.manifest) if thresholds is None else thresholds)
+    warn_unreachable([] if thresholds is None else steps, opened.manifest, config)
     files = opened.selected_files(domains, split)
     check_counted(files, config.multi_turn)
     seen = SweepCounts.nothing(config, steps)

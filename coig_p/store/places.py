@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,7 +104,12 @@ def check_name(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise UsageError(f"the name {str(path)!r} is not UTF-8: rename it") from None
+        what = "is not UTF-8: rename it"
+        with suppress(UnicodeError):  # it is, and the locale says that names are something else
+            os.fsencode(path).decode("utf-8")
+            locale = sys.getfilesystemencoding().upper()
+            what = f"cannot be read in this locale, whose encoding is {locale}: set PYTHONUTF8=1"
+        raise UsageError(f"the name {str(path)!r} {what}") from None
 
 
 def file_type(path: Path, types: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -72,7 +73,7 @@ class Store:
         try:
             text = (root / MANIFEST).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
-            raise StoreError(path, f"not a store: no {MANIFEST} there. Make one with: coigp import") from None
+            raise StoreError(path, _no_store(root)) from None
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(path, f"{MANIFEST} cannot be read: {error}") from None
         manifest = Manifest.from_json(text, path)
@@ -227,6 +228,22 @@ def shard_batches(
                 yield from read_batches(shard, size, some, schema, threads=threads)
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(root, f"{file.path} cannot be read: {error}. Run: coigp verify") from None
+
+
+def _no_store(root: Path) -> str:
+    """What to say where there is no manifest, and where the store may be."""
+    if str(root).startswith("hf:"):
+        return "not a directory: download it first, with hf download ORG/NAME --repo-type dataset --local-dir STORE"
+    if not root.exists():
+        return f"not a store: no such directory, so no {MANIFEST} there. Make one with: coigp import"
+    if not root.is_dir():
+        return (
+            f"not a store but a file: no {MANIFEST} there. Make one with: coigp import {quote(str(root))} --out STORE"
+        )
+    for parent in root.resolve().parents:
+        if (parent / MANIFEST).is_file():
+            return f"not a store but a part of one: no {MANIFEST} there. Name {parent}"
+    return f"not a store: no {MANIFEST} there. Make one with: coigp import"
 
 
 def _lies_inside(root: Path, path: Path) -> bool:

@@ -245,15 +245,89 @@ def test_a_full_disk_is_one_clear_error_and_the_old_files_stay(command: str, tmp
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_standard_output_that_is_full_is_one_clear_error(store: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["info"], ["pairs", "--out", "-"]])
+def test_standard_output_that_is_full_is_one_clear_error(words: list[str], unbuffered: str, store: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "coig_p", "info", str(store)],
+            [sys.executable, "-m", "coig_p", words[0], str(store), *words[1:]],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             check=False,
         )
     assert done.returncode == 1
     assert re.fullmatch(r"error: .*No space left on device\n", done.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_standard_error_that_is_full_leaves_the_exit_code(tmp_path: Path) -> None:
+    ended = {}
+    for words in (["info", str(tmp_path)], ["info", "--nonsense"]):
+        with open("/dev/full", "wb") as full:
+            command = [sys.executable, "-m", "coig_p", *words]
+            done = subprocess.run(command, stderr=full, env=os.environ | {"PYTHONUNBUFFERED": ""}, check=False)
+        ended[words[1]] = done.returncode
+    assert ended == {str(tmp_path): 1, "--nonsense": 2}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "gbk"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""},
+        {"PYTHONIOENCODING": "gbk:replace"},
+    ],
+)
+def test_a_terminal_of_another_encoding(environment: dict[str, str], source: Path, tmp_path: Path) -> None:
+    """Through the interpreter's own streams; whose own way of replacing stays where somebody asked for it."""
+    encoding = environment["PYTHONIOENCODING"].partition(":")[0] or "ascii"
+    text = json.dumps(ROW, ensure_ascii=False).replace('"a"', '"aé😀"').replace('"b"', '"bé😀"')
+    source.write_text(text, encoding="utf-8")
+    shown = {}
+    for words in (["import", str(source), "--out", str(tmp_path / "store")], ["info", str(tmp_path / "store")]):
+        command = [sys.executable, "-m", "coig_p", *words]
+        done = subprocess.run(command, capture_output=True, env=os.environ | environment, check=False)
+        assert done.returncode == 0, done.stderr
+        shown[words[0]] = done.stdout.decode(encoding), done.stderr.decode(encoding)
+    output, said = shown["info"]
+    assert ("a\\u00e9\\ud83d\\ude00" in output.replace("é", "\\u00e9")) != ("replace" in str(environment))
+    assert said.count("note: ") == ("replace" not in str(environment))
+
+
+def test_text_that_the_locale_cannot_hold_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """Where the way out is taken the same is done."""
+    (tmp_path / "数据.jsonl").write_text(json.dumps(ROW), encoding="utf-8")
+    command = [sys.executable, "-m", "coig_p", "import", "数据.jsonl", "--out", "库"]
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, text=True, env=os.environ | plain, check=False)
+    assert done.returncode == 2
+    name, value = re.findall(r"set (PYTHON\w+)=(\S+)", done.stderr)[0]
+    environment = os.environ | plain | {name: value}
+    subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "库" / "manifest.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX")
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}])
+def test_a_terminal_without_colours_gets_none(environment: dict[str, str], store: Path) -> None:
+    import pty
+
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "coig_p", "verify", str(store)]
+    done = subprocess.run(command, stdout=end, stderr=end, env=os.environ | environment, check=False)
+    os.close(end)
+    shown = b""
+    try:
+        while piece := os.read(terminal, 1 << 16):
+            shown += piece
+    except OSError:  # how Linux says that nothing more comes
+        pass
+    os.close(terminal)
+    assert done.returncode == 0
+    assert b"as the manifest says" in shown
+    assert not re.search(rb"\x1b\[[0-9;]*m", shown)
+    assert b"\x1b" not in shown or environment["TERM"] != "dumb"

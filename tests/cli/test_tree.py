@@ -11,35 +11,16 @@ from typing import Any
 
 import click
 import pytest
-from commands import run
+from commands import TREE, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coig_p.cli.main import COMMANDS, cli
+from coig_p.cli.main import COMMANDS
 from coig_p.cli.options import config_options, split_list
 from coig_p.errors import StoreError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
-
-
-def every_command() -> dict[str, click.Command]:
-    """The whole tree, by what is typed after coigp."""
-    found: dict[str, click.Command] = {}
-    waiting: list[tuple[str, click.Command]] = [("", cli)]
-    while waiting:
-        words, command = waiting.pop()
-        found[words] = command
-        if isinstance(command, click.Group):
-            context = click.Context(command)
-            for name in command.list_commands(context):
-                below = command.get_command(context, name)
-                assert below is not None, name
-                waiting.append((f"{words} {name}".strip(), below))
-    return found
-
-
-TREE = every_command()
 
 
 def test_every_field_of_the_configs_is_an_option() -> None:

@@ -116,3 +116,44 @@ def test_batch_files_are_replaced_only_with_overwrite(tmp_path: Path) -> None:
     assert "pass --overwrite" in run(*words, code=2).stderr
     run(*words, "--overwrite")
     assert {path: path.read_bytes() for path in (tmp_path / "batch").iterdir()} == first
+
+
+def test_what_is_read_is_never_replaced(store: Path, tmp_path: Path) -> None:
+    """A benchmark, rules and other stores, also under another name; --overwrite is no leave for that."""
+    other = tmp_path / "other"
+    shutil.copytree(store, other)
+    (tmp_path / "alias").symlink_to(other)
+    benchmark, report = tmp_path / "bench.jsonl", tmp_path / "report"
+    benchmark.write_text(json.dumps({"question": "二加二等于几"}) + "\n")
+    (tmp_path / "hard.jsonl").hardlink_to(benchmark)
+    run("check", store, "--report", report, code=1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for words in (
+        ["contamination", store, "--against", benchmark, "--out", benchmark],
+        ["contamination", store, "--against", benchmark, "--out", tmp_path / "hard.jsonl"],
+        ["contamination", store, "--against", benchmark, "--out", tmp_path / "alias" / ".." / "bench.jsonl"],
+        ["dedup", store, "--against", other, "--out", other],
+        ["dedup", store, "--against", tmp_path / "alias", "--out", other],
+        ["clean", store, "--against", other, "--out", other],
+        ["publish", store, "--version", "1.0.0", "--against", other, "--target", f"dir:{other}"],
+        ["check", store, "--against", report / "findings.parquet", "--report", report],
+    ):
+        said = run(*words, "--overwrite", code=2).stderr
+        assert "choose another place" in said, said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are POSIX")
+def test_what_is_read_twice_is_no_pipe(store: Path, tmp_path: Path) -> None:
+    """None of them waits for a writer, and each says what to do."""
+    fifo, place = tmp_path / "in.jsonl", tmp_path / "out"
+    os.mkfifo(fifo)
+    for words in (
+        ["import", fifo, "--out", place],
+        ["import", "-", "--out", place],
+        ["contamination", store, "--against", fifo],
+        ["check", store, "--against", fifo],
+        ["clean", store, "--out", place, "--against", fifo],
+        ["annotate", "status", fifo],
+    ):
+        assert re.search("write .* to a file first|name the file", run(*words, code=2).stderr)

@@ -128,5 +128,5 @@ def test_the_range_that_forms_ask_for(tmp_path: Path) -> None:
     assert score_range(surveyed(tmp_path, [kto])) == (0, 1)
     assert score_range(surveyed(tmp_path, [helpsteer])) == (0, 4)
     assert score_range(surveyed(tmp_path, [compared("tie")])) is None
-    with pytest.raises(UsageError, match=r"kto rows from 0 to 1, attributes rows from 0 to 4.*--score-range"):
+    with pytest.raises(UsageError, match=r"kto rows from 0 to 1, attributes rows from 0 to 4.*import them apart"):
         score_range(surveyed(tmp_path, [kto], [helpsteer]))

@@ -139,7 +139,7 @@ def test_no_label_at_all_names_what_may_be_one(tmp_path: Path) -> None:
 def test_a_field_of_few_values_may_be_the_domain(tmp_path: Path) -> None:
     rows = [ROW | {"id": str(at), "category": f"c{at % 3}", "task": str(at)} for at in range(30)]
     _, report = run(tmp_path, *rows)
-    assert told(report, "category holds few values (c0, c1, c2): --map domain=category takes them as domains")
+    assert told(report, "category holds few values (c0, c1, c2): --map domain=category in place of --domain takes them")
     assert not told(report, "domain=task")
 
 

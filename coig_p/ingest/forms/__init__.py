@@ -210,6 +210,11 @@ def _nearest(row: Fields) -> Rejected:
         if share > best[0]:
             best = (share, form, missing)
     have = f"the row has {shown_names(row.row)}" if row.row else "the row has no filled field"
+    if any(not _is_text(str(name)) for name in row.row):
+        said = (
+            "the names of its columns are not UTF-8. Which encoding is it? For instance --encoding gb18030 or shift_jis"
+        )
+        return Rejected("", "wrong-encoding", said)
     if not best[1]:
         return Rejected("", "no-form", f"no known shape: {have}. Name the shape with --format, or fields with --map")
     empties = {name for name in best[2] if any(theirs in row.given for theirs in ALIASES.get(name, (name,)))}
@@ -220,6 +225,11 @@ def _nearest(row: Fields) -> Rejected:
         f"no known shape: {have}. Nearest: {best[1]}, but {lack} {'is' if len(best[2]) == 1 else 'are'} missing. "
         "If it goes by another name, pass --map OURS=THEIRS; what misleads is left out with --drop NAME",
     )
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is more than bytes that could not be read, which Python has as lone surrogates."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in name)
 
 
 def shown_names(row: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from coig_p.ingest.forms.sides import SCORES, Layout, column_layout, other_sides
 from coig_p.ingest.onehot import one_hot
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_text, split_answer
-from coig_p.ingest.values import Rejected, is_missing, is_no_score, shown
+from coig_p.ingest.values import OfScores, Rejected, is_missing, is_no_score, shown
 from coig_p.ingest.verdicts import (
     FIRST,
     IN_LIST,
@@ -212,7 +212,7 @@ def _comparisons(row: Fields, layout: Layout, sides: Sides) -> Iterator[dict[str
     scores, names = _scores(row, layout)
     for dimension, pair in scores.items():
         inside = names if dimension == OVERALL else (f"{names[0]}.{dimension}", f"{names[1]}.{dimension}")
-        yield comparison(judge, dimension, *pair, inside)
+        yield OfScores(comparison(judge, dimension, *pair, inside))
     if (None, None) in scores.values():  # who won is then not said by scores, unless they have it overall
         scores = {name: pair for name, pair in scores.items() if name == OVERALL and pair != (None, None)}
     verdicts = list(_verdicts(row, sides, bool(scores)))

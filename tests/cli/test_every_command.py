@@ -1,0 +1,222 @@
+"""What holds for every command of the tree: JSON, pipes, full disks, Ctrl-C, terminals of any encoding and width.
+
+A command that is added is looked at once it has a line in RUNS, which a test asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from commands import TREE, run
+
+from coig_p.cli.main import main
+from coig_p.core.text import printable
+
+LEAVES = sorted(words for words, command in TREE.items() if not isinstance(command, click.Group))
+
+# What is typed behind the command's own words, and the exit code. NEW is a place where nothing is yet.
+RUNS: dict[str, tuple[str, int]] = {
+    "annotate audit": ("FOLDER/run/run.toml", 0),
+    "annotate demo": ("--out NEW", 0),
+    "annotate generate": ("FOLDER/run/run.toml", 0),
+    "annotate init": ("--out NEW.toml", 0),
+    "annotate judge": ("FOLDER/run/run.toml", 0),
+    "annotate queries": ("FOLDER/run/run.toml", 0),
+    "annotate run": ("FOLDER/run/run.toml", 0),
+    "annotate status": ("FOLDER/run/run.toml", 0),
+    "annotate store": ("FOLDER/run/run.toml", 0),
+    "card": ("FOLDER/store", 0),
+    "check": ("FOLDER/store --report NEW", 0),
+    "clean": ("FOLDER/store --out NEW", 0),
+    "contamination": ("FOLDER/store --against FOLDER/bench-é.jsonl --out NEW.jsonl", 1),
+    "dedup": ("FOLDER/store --out NEW", 0),
+    "demo": ("--out NEW", 0),
+    "env": ("", 0),
+    "export": ("FOLDER/store --for trl-dpo --out NEW", 0),
+    "import": ("FOLDER/rows-é.jsonl --out NEW", 0),
+    "info": ("FOLDER/store", 0),
+    "pairs": ("FOLDER/store --out NEW.jsonl", 0),
+    "publish": ("FOLDER/store --version 1.0.0 --target dir:NEW", 0),
+    "stats": ("FOLDER/store --out NEW", 0),
+    "sweep": ("FOLDER/store --thresholds 1,2 --out NEW", 0),
+    "verify": ("FOLDER/store", 0),
+}
+SLOW = {"demo", "publish", "card"}  # each is run once for all that can be seen of it
+ENCODINGS = ("utf-8", "gbk", "latin-1", "ascii")
+QUICK = [words for words in LEAVES if words not in SLOW]
+
+ROW = {
+    "query_id": "m-é😀",
+    "domain": "math",
+    "query": "1+1等于几？é😀",
+    "responses": [
+        {"model": "甲é😀", "text": "等于2，因为一加一是二é😀。", "scores": [{"judge": "审é😀", "score": 9}]},
+        {"model": "乙", "text": "等于3，我想是这样。", "scores": [{"judge": "审é😀", "score": 1.5}]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs of every command, with characters that neither GBK nor Latin 1 nor ASCII holds."""
+    folder = tmp_path_factory.mktemp("inputs")
+    rows = [ROW, ROW | {"query_id": "m-2", "query": "杭州有什么湖？"}]
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "rows-é.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "bench-é.jsonl").write_text(json.dumps({"question": ROW["query"]}, ensure_ascii=False), encoding="utf-8")
+    run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
+    (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
+    run("annotate", "demo", "--out", folder / "run")
+    return folder
+
+
+CARD = """
+pretty_name = "测试é😀"
+license = "mit"
+authors = ["甲é😀"]
+citation = "测试é😀"
+intended_use = "测试é😀"
+sources = [{ name = "测试é😀", license = "mit" }]
+"""
+
+
+def typed(words: str, folder: Path, new: Path) -> list[str]:
+    given = RUNS[words][0].split()
+    return words.split() + [part.replace("FOLDER", str(folder)).replace("NEW", str(new)) for part in given]
+
+
+def test_every_command_is_looked_at() -> None:
+    assert sorted(RUNS) == LEAVES
+
+
+@pytest.mark.parametrize("words", [words for words in LEAVES if any("--json" in o.opts for o in TREE[words].params)])
+def test_json_is_one_document_and_nothing_else(words: str, folder: Path, tmp_path: Path) -> None:
+    """On every terminal, and the same on each: where it cannot hold a character, that is an escape."""
+    shown = set()
+    for encoding in ENCODINGS:
+        done = run(*typed(words, folder, tmp_path / "é😀" / encoding), "--json", encoding=encoding, code=RUNS[words][1])
+        assert done.stdout.endswith("\n")
+        assert "escape" not in done.stderr
+        assert encoding == "utf-8" or done.stdout.isascii()
+        assert printable(done.stdout) == done.stdout
+        shown.add(without_times(json.dumps(json.loads(done.stdout)).replace(encoding, "")))
+    assert len(shown) == 1
+
+
+def without_times(text: str) -> str:
+    """How fast it went, and how many bytes the name of a place has, differ."""
+    return re.sub(" +", " ", re.sub(r"\d+([.,]\d+)*", "0", text))
+
+
+@pytest.mark.parametrize("words", [words for words in LEAVES if words not in ("card", "annotate init")])
+def test_every_encoding_is_shown_whole_or_as_escapes(words: str, folder: Path, tmp_path: Path) -> None:
+    """As on UTF-8, with an escape for each character that the terminal cannot hold, which is said once."""
+    shown = {}
+    for encoding in ("gbk",) if words == "demo" else ENCODINGS:
+        done = run(*typed(words, folder, tmp_path / "é😀" / encoding), encoding=encoding, code=RUNS[words][1])
+        shown[encoding] = without_times(done.stdout)
+        notes = re.findall("(?m)^note: .* escapes? .*$", done.stderr)
+        rest = re.sub("(?m)^note: .*$", "", done.stdout + done.stderr)
+        assert len(notes) == (encoding != "utf-8" and "\\ud83d\\ude00" in rest), done.stderr
+        assert "\\x" not in rest, "an escape of another kind"
+    whole = shown.get("utf-8", "")
+    for encoding, text in shown.items() if whole else ():
+        expected = "".join(_escaped(one, encoding) for one in whole.replace("/utf-0", f"/{encoding}"))
+        assert text == without_times(expected)
+
+
+def _escaped(one: str, encoding: str) -> str:
+    try:
+        one.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(one)[1:-1]
+    return one
+
+
+@pytest.mark.parametrize("words", ["card", "annotate init"])
+def test_a_document_is_utf_8_on_every_terminal_but_a_real_one(words: str, folder: Path) -> None:
+    """It may be sent into a file, which is read as UTF-8."""
+    given = words.split() + [str(folder / "store")] * (words == "card")
+    whole = run(*given).stdout
+    for encoding in ENCODINGS[1:]:
+        assert run(*given, encoding=encoding, decoded="utf-8").stdout == whole
+
+
+@pytest.mark.parametrize("words", sorted(TREE))
+def test_help_is_shown_on_any_terminal(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(*words.split(), "--help").stdout
+    for encoding in ENCODINGS[1:]:
+        assert run(*words.split(), "--help", encoding=encoding).stdout == "".join(
+            _escaped(one, encoding) for one in whole
+        )
+    for columns in ("1", "40"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert "Usage" in run(*words.split(), "--help").stdout
+
+
+# Each fails as the system does: a pipe whose reader left, a full disk, and Ctrl-C while something is written.
+
+
+class _Interrupted(io.RawIOBase):
+    """Interrupts the first write; a second Ctrl-C would be another matter."""
+
+    written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self.written += 1
+        if self.written == 1:
+            raise KeyboardInterrupt
+        return len(data)
+
+
+def ended(words: list[str], output: io.RawIOBase) -> tuple[object, str]:
+    """With what code a command ends, and what it says, where its output goes nowhere."""
+    errors = io.StringIO()
+    stream = io.TextIOWrapper(io.BufferedWriter(output), encoding="utf-8")
+    code: object = None
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(errors):
+        try:
+            main(words)
+        except SystemExit as stopped:
+            code = stopped.code
+    with contextlib.suppress(OSError, KeyboardInterrupt, ValueError):
+        stream.detach().detach()  # type: ignore[attr-defined]
+    return code, errors.getvalue()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
+@pytest.mark.parametrize("words", QUICK)
+def test_a_reader_that_left_is_no_error(words: str, folder: Path, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb", buffering=0) as pipe:
+        code, said = ended(typed(words, folder, tmp_path / "new"), pipe)  # type: ignore[arg-type]
+    assert code in (None, 0, RUNS[words][1])
+    assert "rror" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", QUICK)
+def test_a_full_disk_is_one_error(words: str, folder: Path, tmp_path: Path) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        code, said = ended(typed(words, folder, tmp_path / "new"), full)  # type: ignore[arg-type]
+    assert code == 1
+    assert re.findall("(?m)^error: .*", said) == ["error: standard output: No space left on device"], said
+
+
+@pytest.mark.parametrize("words", QUICK)
+def test_interrupted_while_it_is_written(words: str, folder: Path, tmp_path: Path) -> None:
+    code, said = ended(typed(words, folder, tmp_path / "new"), _Interrupted())
+    assert (code, said.splitlines()[-1]) == (130, "interrupted")
+    assert not list(tmp_path.rglob("*.partial"))

@@ -1,0 +1,78 @@
+"""Thresholds that no pair of a store can meet: refused where scores are all there is, else told once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import run
+
+from coig_p.errors import UsageError
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.reach import check_reachable
+from coig_p.store.manifest import Manifest, StoreFile
+
+DATA = StoreFile("data/math/a.parquet", "data", "0" * 64, 1, scores=4, comparisons=0)
+SCORED = Manifest(score_range=(1, 10), default_threshold=2, tool="t", domains=("math",), files=(DATA,))
+MIXED = replace(SCORED, files=(DATA, replace(DATA, comparisons=2)))
+COMPARED = replace(SCORED, default_threshold=1, files=(replace(DATA, scores=0, comparisons=2),))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "options", "found"),
+    [
+        (SCORED, {}, "nothing"),
+        (SCORED, {"threshold": 9}, "nothing"),
+        (SCORED, {"threshold": 9, "strict": True}, "error"),
+        (SCORED, {"threshold": 9.0001}, "error"),
+        (SCORED, {"threshold": 20, "labels": "scores"}, "error"),
+        (replace(SCORED, score_range=(0, 100), default_threshold=20), {"threshold": 20}, "nothing"),
+        (replace(SCORED, score_range=(0, 0.3), default_threshold=0.1), {"threshold": 0.3}, "nothing"),
+        (replace(SCORED, score_range=(0, 1), default_threshold=0.2), {"threshold": 2}, "error"),
+        (MIXED, {"threshold": 9}, "nothing"),
+        (MIXED, {"threshold": 20}, "warning"),
+        (MIXED, {"threshold": 20, "labels": "scores"}, "error"),
+        (MIXED, {"threshold": 2, "labels": "comparisons"}, "warning"),
+        (COMPARED, {}, "nothing"),
+        (COMPARED, {"threshold": 1}, "nothing"),
+        (COMPARED, {"threshold": 2}, "warning"),
+        (replace(COMPARED, default_threshold=3), {}, "nothing"),
+    ],
+)
+def test_what_is_said_of_a_threshold(
+    manifest: Manifest, options: dict[str, Any], found: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = PairConfig(**options)
+    if found == "error":
+        with pytest.raises(UsageError, match=r"no two scores from .* the default of this store is"):
+            check_reachable(config, manifest)
+    else:
+        assert check_reachable(config, manifest) == config.with_default_threshold(manifest.default_threshold)
+    assert len(caplog.records) == (found == "warning")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pairs", "--out", "-"],
+        ["pairs", "--out", "OUT.parquet"],
+        ["stats"],
+        ["export", "--for", "trl-dpo", "--out", "OUT"],
+        ["publish", "--version", "1.0.0", "--target", "dir:OUT"],
+    ],
+)
+def test_every_command_that_takes_a_threshold_refuses_it(words: list[str], store: Path, tmp_path: Path) -> None:
+    typed = [words[0], store, *(word.replace("OUT", str(tmp_path / "out")) for word in words[1:])]
+    said = run(*typed, "--threshold", 20, code=2).stderr
+    assert said.startswith("error: threshold 20: no two scores from 1 to 10 are so far apart, the largest margin is 9;")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_says_which_of_its_thresholds_nothing_meets(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        said = run("sweep", store, "--thresholds", "1,9,10,20").stderr
+    assert said.count("threshold 10, 20: no two scores from 1 to 10 are so far apart") == 1
+    assert "no two scores" not in run("sweep", store).stderr
