@@ -187,7 +187,7 @@ OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
 @pytest.mark.parametrize("variable", OFFLINE)
 def test_offline_the_cache_is_read_and_nobody_is_asked(variable: str, store: Path, rows: Any, tmp_path: Path) -> None:
-    ways = [
+    ways: list[dict[str, Any]] = [
         {},
         {"streaming": True, "threshold": 3},
         {"streaming": True, "raw": True},
@@ -227,7 +227,8 @@ def test_offline_commands_read_the_cache_and_ask_nobody(variable: str, store: Pa
     command = "from coig_p.cli.main import main; main()"
 
     def results(repo: str, environment: dict[str, str]) -> list[subprocess.CompletedProcess[str]]:
-        settings = dict(os.environ) | {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+        settings = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint}
+        settings |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost"}
         out = ["--out", str(tmp_path / "out"), "--domain", "chat", "--overwrite"]
         words = [
             ["contamination", str(store), "--against", repo],
@@ -238,7 +239,7 @@ def test_offline_commands_read_the_cache_and_ask_nobody(variable: str, store: Pa
                 [sys.executable, "-c", command, *own],
                 capture_output=True,
                 text=True,
-                env=settings | {"HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost"} | environment,
+                env=settings | environment,
                 check=False,
             )
             for own in words

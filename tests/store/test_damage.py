@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
@@ -17,11 +18,11 @@ from commands import run
 from datasets import load_dataset
 from make import make_rows, make_store
 
-from coig_p.errors import DataError, StoreError
+from coig_p.errors import DataError, RemoteError, StoreError
 from coig_p.pairs.splits import read_clusters
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import sweep
-from coig_p.store.reading import CHECKSUMS
+from coig_p.store.reading import CHECKSUMS, open_shard, read_batches
 from coig_p.store.store import Store
 from coig_p.store.writing import describe_file
 from coig_p.validation import check
@@ -204,3 +205,27 @@ def test_clusters_that_are_damaged_are_named(tmp_path: Path) -> None:
     (tmp_path / "duplicates.parquet").write_bytes(b"PAR1" + bytes(300) + b"PAR1")
     with pytest.raises(DataError, match=r"duplicates\.parquet: clusters cannot be read"):
         read_clusters(tmp_path / "duplicates.parquet")
+
+
+def test_a_connection_that_breaks_is_not_taken_for_damage(whole: Path) -> None:
+    class Remote(io.BytesIO):
+        path = f"datasets/org/name@main/{SHARD}"
+        broken = False
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.broken:
+                raise ConnectionError("Server Disconnected")
+            return super().read(size)
+
+    def read(stream: Remote, *, broken: bool) -> None:
+        with open_shard(stream) as shard:
+            stream.broken = broken
+            list(read_batches(shard, 10))
+
+    data = (whole / SHARD).read_bytes()
+    with pytest.raises(RemoteError, match=rf"^hf://datasets/org/name@main/{SHARD}: the Hub could not be reached"):
+        read(Remote(data), broken=True)
+    at = text_pages(whole / SHARD)[-9]
+    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    with pytest.raises(StoreError, match=rf"^hf://datasets/org/name@main: {SHARD} cannot be read: .*verify a copy"):
+        read(Remote(damaged), broken=False)
