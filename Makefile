@@ -3,7 +3,8 @@
 #             COVERAGE=1 counts lines and fails where fewer are run than pyproject.toml asks for
 # make test-matrix  the builder's tests on the oldest supported datasets, on 4.0 and on the newest
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
-# make test-packages  the wheel in bare environments of every Python here, and the tests that the sdist carries
+# make test-packages  the wheel in bare environments of every Python here, how programs end there, and the tests that the
+#             sdist carries
 # make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
 # make check  lint, layers and types        make bench  the benchmarks        make clean
 
@@ -35,7 +36,7 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	  echo "$$name: $$(.matrix/$$name/bin/python -m pip freeze | grep -E '^(datasets|huggingface.hub|pyarrow|numpy)==' | tr '\n' ' ')"; \
 	  HF_HUB_OFFLINE=1 .matrix/$$name/bin/python -m pytest -q -p no:cacheprovider -W default \
 	    tests/test_builder.py tests/test_call.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py \
-	      tests/ingest/test_cases.py || exit 1; \
+	    tests/pairs/test_exit.py tests/store/test_damage.py tests/ingest/test_cases.py || exit 1; \
 	done
 
 # Trainers warn about versions of each other, so -W default. The files are named, since `make test` must not find them.

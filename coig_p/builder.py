@@ -19,7 +19,6 @@ import datasets
 import datasets.builder
 import datasets.exceptions
 import pyarrow as pa
-import pyarrow.parquet as pq
 from datasets.arrow_reader import ArrowReader
 from datasets.fingerprint import Hasher
 
@@ -36,6 +35,7 @@ from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, pa
 from coig_p.schema import NAME, RAW_SUFFIX
 from coig_p.store.locate import Location, download, is_offline, locate
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.reading import open_shard
 from coig_p.store.writing import sha256_of
 
 ALL = "all"
@@ -291,8 +291,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> Iterator[dict[str, Any]]:
         """For IterableDataset.reshard: one shard per row group, or per block of a plan."""
         for file, groups in zip(files, row_groups, strict=True):
-            with open(file, "rb") as stream:
-                all_groups = range(pq.ParquetFile(stream).num_row_groups) if groups is None else groups
+            with open(file, "rb") as stream, open_shard(stream, file) as opened:
+                all_groups = range(opened.num_row_groups) if groups is None else groups
             yield {"files": [file] * len(all_groups), "row_groups": [[group] for group in all_groups], **others}
         for blocks in shards:
             yield {"shards": [[block] for block in blocks], **others}

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import huggingface_hub
 import pytest
 from datasets import load_dataset
@@ -17,7 +18,7 @@ from oracle import oracle_pairs
 from serving import head, serve
 
 from coig_p.errors import RemoteError
-from coig_p.store.locate import locate
+from coig_p.store.locate import is_offline, locate
 from coig_p.store.store import Store
 
 SCRIPT = """
@@ -27,24 +28,28 @@ from coig_p.errors import CoigPError
 for options in json.loads(sys.argv[1]):
     load = coig_p.load_dataset if options.pop("package", False) else datasets.load_dataset
     try:
-        print(json.dumps(list(load("coig-p", "math", split="train", **options))))
+        print(json.dumps(list(load("coig-p", options.pop("name", "math"), split="train", **options))))
     except CoigPError as error:
         print(json.dumps(f"{error.exit_code} {error}"))
 """
 
 
-def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: bool = False) -> list[Any]:
+def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: str = "") -> list[Any]:
     """The rows, or exit code and message, of each load_dataset call, made in a process of its own:
-    clients read their environment on import."""
+    clients read their environment on import.
+
+    Args:
+        offline: the variable that says so.
+    """
     environment = {
         "HF_HOME": str(home),
         "HF_ENDPOINT": endpoint,
-        "HF_HUB_OFFLINE": "1" if offline else "0",
+        "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "USE_TORCH": "0",  # streaming imports torch where it is installed, two seconds for nothing
-    }
+    } | ({offline: "1"} if offline else {})
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(calls)],
         capture_output=True,
@@ -86,7 +91,10 @@ def test_every_way_of_naming_a_repository(store: Path, rows: Any, tmp_path: Path
         assert not any("chat" in request.path for request in hub.requests), "another domain was downloaded"
     # The server is gone: another threshold comes from the files in the hub cache.
     cached = {"data_dir": "org/name", "threshold": 2}
-    assert call(tmp_path, hub.endpoint, cached, cached | {"streaming": True}, offline=True) == [math(rows, 2)] * 2
+    assert (
+        call(tmp_path, hub.endpoint, cached, cached | {"streaming": True}, offline="HF_HUB_OFFLINE")
+        == [math(rows, 2)] * 2
+    )
 
 
 def test_a_private_repository_needs_its_token(store: Path, rows: Any, tmp_path: Path) -> None:
@@ -115,7 +123,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, store: Path) -> None:
         (plain,) = call(tmp_path, hub.endpoint, {"data_dir": "org/name"})
     assert plain.startswith("1 ")
     assert "not a whole coig-p store" in plain
-    (offline,) = call(tmp_path / "fresh", hub.endpoint, {"data_dir": "org/name"}, offline=True)
+    (offline,) = call(tmp_path / "fresh", hub.endpoint, {"data_dir": "org/name"}, offline="HF_HUB_OFFLINE")
     assert offline.startswith("3 ")
     assert "HF_HUB_OFFLINE" in offline
 
@@ -149,6 +157,8 @@ def test_a_hub_out_of_reach_is_a_remote_error(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_answer)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setattr(datasets.config, name, False, raising=False)
     with pytest.raises(RemoteError, match="could not be reached"):
         locate("org/name")
 
@@ -170,3 +180,88 @@ def test_a_repository_is_a_benchmark_to_compare_with(store: Path, rows: Any, tmp
         )
     assert done.returncode == 1, done.stderr
     assert f"{rows[0]['domain']} {rows[0]['query_id']} query: 100% of test.jsonl:1" in done.stdout
+
+
+OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+
+
+@pytest.mark.parametrize("variable", OFFLINE)
+def test_offline_the_cache_is_read_and_nobody_is_asked(variable: str, store: Path, rows: Any, tmp_path: Path) -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"streaming": True, "threshold": 3},
+        {"streaming": True, "raw": True},
+        {"streaming": True, "shuffle_seed": 1, "test_size": 0.3},
+        {"streaming": True, "package": True},
+        {"data_dir": "org/name@v1.0.0", "streaming": True},
+    ]
+    calls = [{"data_dir": "org/name"} | way for way in ways]
+    with serve(store) as hub:
+        online = call(tmp_path, hub.endpoint, *[way | {"streaming": False} for way in calls])
+        hub.requests.clear()
+        assert call(tmp_path, hub.endpoint, *calls, offline=variable) == online
+        # What is not there is said, also where it would be had for the asking.
+        chat, revision, other = call(
+            tmp_path,
+            hub.endpoint,
+            {"data_dir": "org/name", "streaming": True, "name": "all"},
+            {"data_dir": "org/name@other"},
+            {"data_dir": "org/other"},
+            offline=variable,
+        )
+        assert hub.requests == []
+    end = f"in the Hub's cache ({tmp_path / 'hub'}), and {variable} is set. Unset it and load once, or fill the cache "
+    end += "where there is a network: hf download --repo-type dataset org/"
+    assert chat.startswith("3 org/name@")
+    assert f" is without data/chat/train-00000-of-00006.parquet (and 5 more of the 15 files needed) {end}name" in chat
+    assert revision == f"3 org/name@other is without manifest.json {end}name --revision other"
+    assert other == f"3 org/other is without manifest.json {end}other"
+
+
+@pytest.mark.parametrize("variable", OFFLINE)
+def test_offline_commands_read_the_cache_and_ask_nobody(variable: str, store: Path, rows: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    pair = {"prompt": rows[0]["query"], "chosen": "好", "rejected": "差"}
+    (folder / "test.jsonl").write_text(json.dumps(pair) + "\n", encoding="utf-8")
+    command = "from coig_p.cli.main import main; main()"
+
+    def results(repo: str, environment: dict[str, str]) -> list[subprocess.CompletedProcess[str]]:
+        settings = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint}
+        settings |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost"}
+        out = ["--out", str(tmp_path / "out"), "--domain", "chat", "--overwrite"]
+        words = [
+            ["contamination", str(store), "--against", repo],
+            ["import", f"hf://datasets/{repo}/test.jsonl", *out],
+        ]
+        return [
+            subprocess.run(
+                [sys.executable, "-c", command, *own],
+                capture_output=True,
+                text=True,
+                env=settings | environment,
+                check=False,
+            )
+            for own in words
+        ]
+
+    with serve(folder, repo="org/bench") as hub:
+        online = results("org/bench", {})
+        hub.requests.clear()
+        offline, absent = results("org/bench", {variable: "1"}), results("org/other", {variable: "1"})
+        assert hub.requests == []
+    assert [done.returncode for done in online] == [1, 0], [done.stderr for done in online]
+    assert [(done.returncode, done.stdout) for done in offline] == [(done.returncode, done.stdout) for done in online]
+    assert [done.returncode for done in absent] == [3, 3]
+    assert all(f"and {variable} is set. Unset it" in done.stderr for done in absent)
+    assert all(done.stderr.count("\n") == 1 for done in absent), [done.stderr for done in absent]
+
+
+@pytest.mark.parametrize("place", [huggingface_hub.constants, datasets.config])
+def test_a_program_that_turns_the_network_off_is_heeded(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (huggingface_hub.constants, datasets.config):
+        for name in OFFLINE:
+            monkeypatch.setattr(module, name, False, raising=False)
+    assert not is_offline()
+    monkeypatch.setattr(place, "HF_HUB_OFFLINE", True)
+    assert is_offline()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -55,14 +56,15 @@ def write_pairs(
     source = one_split(opened.manifest, split)
     selection = select(opened.manifest, config, domains=domains, splits=(source,), columns=columns)
     counts = dict.fromkeys(selection.domains, 0)
-    with atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out) as stream:
-        writer = _ParquetRows(stream, selection.schema) if file_type == "parquet" else _JsonRows(stream)
+    kind = partial(_ParquetRows, schema=selection.schema) if file_type == "parquet" else _JsonRows
+    place = atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out)
+    # Closed also where a shard cannot be read: left to itself, Arrow's writer complains that its file is gone.
+    with place as stream, closing(kind(stream)) as writer:
         for domain in selection.domains:
             for batch in opened.batches(domain, source, schema=PAIRING_SCHEMA):
                 for rows in pair_tables(batch, selection.pairs, shape=selection.shape):
                     writer.write(rows)
                     counts[domain] += rows.num_rows
-        writer.close()
     return counts, selection.pairs
 
 

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coig_p.core.arrays import hash64, mix
 from coig_p.errors import UsageError
@@ -32,7 +31,7 @@ from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.turns import Shape
 from coig_p.pairs.weights import Pass, is_partial, share_of
 from coig_p.schema import PAIRING_SCHEMA
-from coig_p.store.reading import read_batches
+from coig_p.store.reading import open_shard, read_batches
 from coig_p.store.writing import even_sizes
 
 GROUPS_PER_BLOCK = 8  # 2,048 queries, some 30,000 pairs: rows of one query meet as rarely as in a global shuffle
@@ -252,7 +251,7 @@ def shuffled(rows: Rows, seed: int, copy: Any) -> Any:
 def read_groups(file: str, opened: Callable[[str], Any], shown: Pass, split: OneSplit | None = None) -> list[Group]:
     """A shard's row groups: from its footer alone, or with a split from its query_ids, too."""
     found = []
-    with opened(file) as stream, pq.ParquetFile(stream) as shard:
+    with opened(file) as stream, open_shard(stream, file) as shard:
         for number in range(shard.num_row_groups):
             group = shard.metadata.row_group(number)
             rows = group.num_rows
@@ -277,7 +276,7 @@ def count_rows(
 
 
 def _read(group: Group, opened: Callable[[str], Any]) -> pa.RecordBatch:
-    with opened(group.file) as stream, pq.ParquetFile(stream) as shard:
+    with opened(group.file) as stream, open_shard(stream, group.file) as shard:
         rows = shard.metadata.row_group(group.number).num_rows
         return _joined(read_batches(shard, rows, [group.number], PAIRING_SCHEMA))
 

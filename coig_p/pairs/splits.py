@@ -21,6 +21,7 @@ from coig_p.core.arrays import Mask, hash64
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.options import exact, whole_number
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.reading import DAMAGE
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -137,7 +138,7 @@ def read_clusters(path: str | Path) -> dict[str, str]:
     """
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: clusters cannot be read: {error}. Make them with: coigp dedup") from None
     missing = {"cluster", "query_id"} - set(table.column_names)
     if missing:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coig_p.engine.local import ahead
 from coig_p.pairs.config import PairConfig
@@ -20,7 +19,7 @@ from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA
-from coig_p.store.reading import read_batches
+from coig_p.store.reading import open_shard, read_batches
 
 BATCH_SIZE = 256
 _ID = RAW_SCHEMA.field("query_id")
@@ -102,7 +101,7 @@ def _each(
 def _batches(
     stream: Any, schema: pa.Schema, row_groups: Sequence[int] | None, first_batch_size: int, split: OneSplit | None
 ) -> Generator[pa.RecordBatch, None, None]:
-    with pq.ParquetFile(stream) as shard:
+    with open_shard(stream) as shard:
         groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
         for at, group in enumerate(groups):
             size = first_batch_size if at == 0 else BATCH_SIZE

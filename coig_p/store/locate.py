@@ -1,10 +1,15 @@
-"""Where a store is: a directory, a repository on the Hub, or the data bundled with the package."""
+"""Where a store is: a directory, a repository on the Hub, or the data bundled with the package.
+
+Offline, a repository is what the Hub's cache holds of it, and nothing is asked of anybody.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +27,7 @@ BUNDLED = Path(__file__).parents[1] / "bundled" / "store"
 
 _HUB = "hf://datasets/"
 _REPO = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
+_TRUE = ("1", "ON", "YES", "TRUE")  # as datasets reads its variables
 _logger = logging.getLogger("coig_p")
 
 
@@ -107,15 +113,8 @@ def download(location: Location, files: Sequence[StoreFile], token: str | bool |
     """
     if not location.is_remote:
         return [location.url(file) for file in files]
-    from huggingface_hub import hf_hub_download
-
     repo, _, commit = location.root.removeprefix(_HUB).partition("@")
-
-    def fetch(file: StoreFile) -> str:
-        return str(hf_hub_download(repo, file.path, repo_type="dataset", revision=commit, token=token))
-
-    with _hub_errors(f"{repo}@{commit}"), ThreadPoolExecutor(max_workers=8) as threads:
-        return list(threads.map(fetch, files))
+    return [str(path) for path in _fetched(repo, commit, [file.path for file in files], token)]
 
 
 def download_file(url: str) -> Path:
@@ -125,14 +124,11 @@ def download_file(url: str) -> Path:
         UsageError: not such a URL.
         RemoteError: not to be had.
     """
-    from huggingface_hub import hf_hub_download
-
     match = re.fullmatch(rf"{_HUB}(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[^/]+))?/(?P<path>.+)", url)
     if match is None:
         raise UsageError(f"{url}: use {_HUB}org/name/path/to/file, or {_HUB}org/name@revision/path/to/file")
     revision = unquote(match["revision"]) if match["revision"] else None
-    with _hub_errors(url):
-        return Path(hf_hub_download(match["id"], match["path"], repo_type="dataset", revision=revision))
+    return _fetched(match["id"], revision, [match["path"]], None)[0]
 
 
 def download_repository(name: str) -> Path | None:
@@ -144,21 +140,57 @@ def download_repository(name: str) -> Path | None:
     match = _REPO.fullmatch(name.removeprefix(_HUB).rstrip("/"))
     if match is None or name.startswith("."):
         return None
+    from huggingface_hub import errors as hub
     from huggingface_hub import snapshot_download
 
+    repo, revision, offline = match["id"], match["revision"], is_offline()
     with _hub_errors(name):
-        return Path(snapshot_download(match["id"], repo_type="dataset", revision=match["revision"]))
+        try:
+            return Path(snapshot_download(repo, repo_type="dataset", revision=revision, local_files_only=offline))
+        except hub.LocalEntryNotFoundError:
+            if not offline:
+                raise
+            raise _absent(repo, revision, "not whole") from None
 
 
 def _remote(repo: str, revision: str | None, token: str | bool | None) -> Location:
-    from huggingface_hub import hf_hub_download
-
     wanted = f"{repo}@{revision}" if revision else repo
-    with _hub_errors(wanted):
-        path = Path(hf_hub_download(repo, MANIFEST, repo_type="dataset", revision=revision, token=token))
+    path = _fetched(repo, revision, [MANIFEST], token)[0]
     # The cache keeps files under snapshots/<commit>/.
     commit = path.parent.name
     return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", Manifest.from_json(path.read_text("utf-8"), wanted))
+
+
+def _fetched(repo: str, revision: str | None, names: Sequence[str], token: str | bool | None) -> list[Path]:
+    """Files of a repository, in the Hub's cache."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    if is_offline():
+        with _hub_errors(repo):
+            cached = [try_to_load_from_cache(repo, name, repo_type="dataset", revision=revision) for name in names]
+        missing = [name for name, path in zip(names, cached, strict=True) if not isinstance(path, str)]
+        if missing:
+            more = f" (and {len(missing) - 1} more of the {len(names)} files needed)" if missing[1:] else ""
+            raise _absent(repo, revision, "without " + missing[0] + more)
+        return [Path(str(path)) for path in cached]
+
+    def fetch(name: str) -> Path:
+        return Path(hf_hub_download(repo, name, repo_type="dataset", revision=revision, token=token))
+
+    with _hub_errors(f"{repo}@{revision}" if revision else repo), ThreadPoolExecutor(max_workers=8) as threads:
+        return list(threads.map(fetch, names))
+
+
+def _absent(repo: str, revision: str | None, how: str) -> RemoteError:
+    """The error for what an offline process cannot have."""
+    from huggingface_hub import constants
+
+    at = f"@{revision}" if revision else ""
+    command = f"hf download --repo-type dataset {repo}" + (f" --revision {shlex.quote(revision)}" if revision else "")
+    return RemoteError(
+        f"{repo}{at} is {how} in the Hub's cache ({constants.HF_HUB_CACHE}), and {_offline_variable()} is set. "
+        f"Unset it and load once, or fill the cache where there is a network: {command}"
+    )
 
 
 @contextmanager
@@ -178,8 +210,6 @@ def _hub_errors(wanted: str) -> Iterator[None]:
     except hub.RevisionNotFoundError:
         raise RemoteError(f"{wanted}: the repository has no such revision") from None
     except hub.LocalEntryNotFoundError as error:
-        if is_offline():
-            raise RemoteError(f"{wanted} is not in the cache, and HF_HUB_OFFLINE is set: unset it once") from None
         raise RemoteError(f"{wanted}: the Hub could not be reached ({type(error.__cause__).__name__})") from None
     except hub.EntryNotFoundError:
         raise StoreError(
@@ -195,7 +225,19 @@ def _hub_errors(wanted: str) -> Iterator[None]:
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE is set."""
+    """Whether HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set, or a program has since told either library so."""
+    return _offline_variable() is not None
+
+
+def _offline_variable() -> str | None:
+    """Which of the two it is. Both libraries read their environment on import; what they have read then counts."""
     from huggingface_hub import constants
 
-    return bool(constants.HF_HUB_OFFLINE)
+    if constants.HF_HUB_OFFLINE:  # newer clients set it for the other name, too
+        by_another = os.environ.get("TRANSFORMERS_OFFLINE") and not os.environ.get("HF_HUB_OFFLINE")
+        return "TRANSFORMERS_OFFLINE" if by_another else "HF_HUB_OFFLINE"
+    read, named = sys.modules.get("datasets.config"), os.environ.get("HF_DATASETS_OFFLINE", "")
+    if read is None:
+        return "HF_DATASETS_OFFLINE" if named.upper() in _TRUE else None
+    offline = any(getattr(read, name, False) for name in ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE"))
+    return "HF_DATASETS_OFFLINE" if offline else None

@@ -2,18 +2,78 @@
 
 Columns that are not asked for are not decoded, also inside `responses`: what judges said at length costs
 nothing where pairs are made.
+
+A damaged shard is one StoreError wherever it is read. Pages carry checksums, so that what was changed on the way is
+found and not shown; a shard without them, of an older version, has its text looked at instead.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from coig_p.schema import RAW_SCHEMA
+from coig_p.errors import CoigPError, RemoteError, StoreError
+from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
+
+CHECKSUMS = {"coig_p.page_checksums": "crc32"}
+"""What the footer of a shard says whose pages all have checksums."""
+
+_SAYS_SO = {name.encode(): value.encode() for name, value in CHECKSUMS.items()}.items()
+DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, KeyError, IndexError)
+"""What reading bytes may end in that are no footer or no page, or text that is none."""
+
+_HUB = "hf://"
+
+
+@contextmanager
+def open_shard(source: Any, name: str | None = None) -> Iterator[pq.ParquetFile]:
+    """A shard to read in the block, and every error of reading it there as one that names the file.
+
+    Args:
+        source: a path, or a binary file object.
+        name: a path or URL that messages show; default that of `source`.
+
+    Raises:
+        StoreError: damaged, or not the shard of a store.
+        RemoteError: a file object that reads from the Hub did not get an answer.
+    """
+    named = name or _name_of(source)
+    try:
+        with pq.ParquetFile(source, page_checksum_verification=True) as shard:
+            if shard.schema_arrow.remove_metadata() not in RAW_SCHEMAS.values():
+                raise ValueError("its columns are not those of a store")
+            yield shard
+    except DAMAGE as error:
+        raise _error(named, error) from None
+
+
+def _name_of(source: Any) -> str:
+    if hasattr(source, "read"):
+        name = str(getattr(source, "name", None) or getattr(source, "path", "the shard"))
+        return _HUB + name if name.startswith("datasets/") else name
+    return str(source)
+
+
+def _error(name: str, error: BaseException) -> BaseException:
+    if isinstance(error, CoigPError):
+        return error
+    remote = name.startswith(_HUB)
+    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    # Arrow's own are of this very class and have no number; those of a connection are of classes below it.
+    if remote and isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+        return RemoteError(f"{name}: the Hub could not be reached while it was read ({type(error).__name__}: {said})")
+    store, _, path = name.rpartition("/data/")
+    if not store:
+        return StoreError(name, f"cannot be read: {said}")
+    where = "a copy of it" if remote else shlex.quote(store)
+    return StoreError(store, f"data/{path} cannot be read: {said}. Run: coigp verify {where}")
 
 
 def read_batches(
@@ -27,6 +87,7 @@ def read_batches(
     """Rows of an open shard as batches of `schema`, none of them empty.
 
     Args:
+        shard: see `open_shard`.
         size: rows of a batch, at most.
         row_groups: these alone; default all.
         schema: RAW_SCHEMA or a part of it, as PAIRING_SCHEMA is; what an older version does not have is null,
@@ -35,8 +96,11 @@ def read_batches(
     """
     groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
     columns = None if schema is RAW_SCHEMA else leaves(schema)
+    has_checksums = (shard.metadata.metadata or {}).items() >= _SAYS_SO
     for batch in shard.iter_batches(size, groups, columns, use_threads=threads):
         if batch.num_rows:
+            if not has_checksums:
+                batch.validate(full=True)
             yield conformed(batch, schema)
 
 

@@ -27,7 +27,7 @@ from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_domain_name, check_split_name
 from coig_p.store.places import check_name
-from coig_p.store.reading import read_batches
+from coig_p.store.reading import DAMAGE, open_shard, read_batches
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 if TYPE_CHECKING:
@@ -218,16 +218,11 @@ def shard_batches(
     Raises:
         StoreError: the file cannot be read, or has other columns.
     """
-    try:
-        with pq.ParquetFile(root / file.path) as shard:
-            if shard.schema_arrow.remove_metadata() not in RAW_SCHEMAS.values():
-                raise StoreError(root, f"{file.path}: its columns are not those of a store. Run: coigp verify")
-            groups = list(range(shard.num_row_groups))
-            size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
-            for some in [groups] if batch_size else [[group] for group in groups]:
-                yield from read_batches(shard, size, some, schema, threads=threads)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(root, f"{file.path} cannot be read: {error}. Run: coigp verify") from None
+    with open_shard(root / file.path, f"{root}/{file.path}") as shard:
+        groups = list(range(shard.num_row_groups))
+        size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
+        for some in [groups] if batch_size else [[group] for group in groups]:
+            yield from read_batches(shard, size, some, schema, threads=threads)
 
 
 def _no_store(root: Path) -> str:
@@ -265,7 +260,7 @@ def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | Non
     if file.role in ("data", "pairs"):
         try:
             footer = pq.read_metadata(path)
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGE as error:
             return f"not readable as Parquet: {error}"
         if footer.num_rows != file.rows:
             return f"{footer.num_rows} rows, {file.rows} in {MANIFEST}"

@@ -21,6 +21,7 @@ from coig_p.engine.local import in_order
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION
 from coig_p.store.conversations import conversation_masks
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.store.reading import CHECKSUMS
 
 ROWS_PER_SHARD = 1_000
 
@@ -159,7 +160,9 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
         ],
         write_statistics=["query_id", "domain"],
         write_page_index=True,
+        write_page_checksum=True,
     ) as writer:
+        writer.add_key_value_metadata(CHECKSUMS)
         for group in shard.groups:
             table = pa.Table.from_batches(group, RAW_SCHEMA).combine_chunks()
             writer.write_table(table, row_group_size=max(1, table.num_rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from coig_p.engine.local import WORKERS, in_order
+from coig_p.errors import CoigPError
 
 
 @pytest.mark.parametrize("processes", [None, 1, 2])
@@ -93,3 +95,12 @@ def test_an_interrupt_while_a_process_is_started_comes_after_it(monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         list(in_order(abs, [1, 2], 2))
     assert done == [1]
+
+
+def end_at_once(_: object) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_is_killed_is_one_clear_error() -> None:
+    with pytest.raises(CoigPError, match="one of 2 processes that shared the work ended before it was done"):
+        list(in_order(end_at_once, [1, 2], 2))

@@ -1,0 +1,231 @@
+"""A shard that is damaged and as long as before: one error that names it and what to run, however it is read."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from commands import run
+from datasets import load_dataset
+from make import make_rows, make_store
+
+from coig_p.errors import DataError, RemoteError, StoreError
+from coig_p.pairs.splits import read_clusters
+from coig_p.stats.counts import statistics
+from coig_p.stats.sweep import sweep
+from coig_p.store.reading import CHECKSUMS, open_shard, read_batches
+from coig_p.store.store import Store
+from coig_p.store.writing import describe_file
+from coig_p.validation import check
+
+SHARD = "data/math/train-00001-of-00002.parquet"
+PLAIN: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+TEXT = "responses.list.element.text"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("whole") / "store", make_rows({"math": 40}), rows_per_shard=20)
+
+
+@pytest.fixture
+def store(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "store"))
+
+
+def text_pages(path: Path) -> range:
+    """Where the pages of the responses' text are in a shard's last row group."""
+    group = pq.read_metadata(path).row_group(pq.read_metadata(path).num_row_groups - 1)
+    columns = [group.column(at) for at in range(group.num_columns)]
+    (found,) = [column for column in columns if column.path_in_schema == TEXT]
+    return range(found.data_page_offset, found.data_page_offset + found.total_compressed_size)
+
+
+def footer(path: Path) -> range:
+    length = int.from_bytes(path.read_bytes()[-8:-4], "little")
+    return range(path.stat().st_size - 8 - length, path.stat().st_size - 8)
+
+
+def overwrite(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(data)
+
+
+def flip(path: Path, at: int) -> None:
+    overwrite(path, at, bytes([path.read_bytes()[at] ^ 1]))
+
+
+def as_older_packages_write(store: Path) -> None:
+    """The shard anew, without checksums or compression, as the manifest then says."""
+    table = pq.read_table(store / SHARD, partitioning=None)
+    pq.write_table(table.replace_schema_metadata(None), store / SHARD, **PLAIN)
+    manifest = json.loads((store / "manifest.json").read_text("utf-8"))
+    changed = describe_file(store, SHARD, "data")
+    for file in manifest["files"]:
+        if file["path"] == SHARD:
+            file |= {"bytes": changed.bytes, "sha256": changed.sha256}
+    (store / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def no_text(store: Path) -> None:
+    as_older_packages_write(store)
+    where = (store / SHARD).read_bytes().rindex("回答".encode())
+    overwrite(store / SHARD, where, b"\xff")
+
+
+def another_name(path: Path) -> None:
+    overwrite(path, path.read_bytes().index(b"scores", footer(path)[0]), b"stores")
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "a bit of a page": lambda path: flip(path, text_pages(path)[-9]),
+    "a page header": lambda path: overwrite(path, text_pages(path)[0], b"\xff" * 4),
+    "zeros": lambda path: overwrite(path, text_pages(path)[50], bytes(40)),
+    "its footer": lambda path: overwrite(path, footer(path)[0], bytes(200)),
+    "a column's name": another_name,
+    "its end": lambda path: overwrite(path, path.stat().st_size - 2000, bytes(2000)),
+    "all of it": lambda path: overwrite(path, 0, bytes(path.stat().st_size)),
+    "bytes that are no text": lambda path: overwrite(path, path.read_bytes().rindex("回答".encode()), b"\xff"),
+}
+
+
+@pytest.fixture(params=DAMAGES)
+def damaged(request: pytest.FixtureRequest, store: Path) -> Path:
+    if request.param == "bytes that are no text":
+        as_older_packages_write(store)
+    DAMAGES[request.param](store / SHARD)
+    return store
+
+
+def load(store: Path, cache: Path, name: str = "math", **options: Any) -> None:
+    keywords = {"data_dir": str(store), "split": "train", "cache_dir": str(cache), **options}
+    for _ in load_dataset("coig-p", name, **keywords):
+        pass
+
+
+WAYS: dict[str, Callable[[Path, Path], object]] = {
+    "the store": lambda store, _: list(Store.open(store).batches()),
+    "map-style": load,
+    "shuffled": partial(load, shuffle_seed=1),
+    "split by query": partial(load, test_size=0.5),
+    "split and cut": partial(load, test_size=0.5, world_size=2),
+    "weighted": partial(load, name="all", weights={"math": 0.5}),
+    "raw": partial(load, raw=True),
+    "a stream": partial(load, streaming=True),
+    "a raw stream": partial(load, streaming=True, raw=True),
+    "a shuffled stream": partial(load, streaming=True, shuffle_seed=1),
+    "counts": lambda store, _: statistics(store),
+    "a sweep": lambda store, _: sweep(store),
+    "a check": lambda store, _: check(store),
+}
+IN_PROCESSES: dict[str, Callable[[Path, Path], object]] = {
+    "map-style": partial(load, num_proc=2),
+    "a check": lambda store, _: check(store, num_proc=2),
+}
+COMMANDS: dict[str, list[str]] = {
+    "pairs": ["--out", "OUT/pairs.parquet"],
+    "export": ["--for", "trl-dpo", "--out", "OUT/export"],
+    "stats": [],
+    "sweep": [],
+    "check": [],
+    "clean": ["--out", "OUT/clean"],
+    "dedup": ["--out", "OUT/dedup"],
+}
+
+
+def test_whatever_reads_it_names_it(damaged: Path, tmp_path: Path) -> None:
+    for way, reads in WAYS.items():
+        with pytest.raises(StoreError) as raised:
+            reads(damaged, tmp_path / "cache")
+        assert str(raised.value).startswith(f"{damaged}: {SHARD} cannot be read: "), way
+        assert str(raised.value).endswith(f". Run: coigp verify {damaged}"), way
+        assert raised.value.store == str(damaged), way
+
+
+@pytest.mark.parametrize("damaged", ["a bit of a page"], indirect=True)
+@pytest.mark.parametrize("way", IN_PROCESSES)
+def test_it_is_named_across_processes(way: str, damaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=rf"{SHARD} cannot be read: .*Run: coigp verify {damaged}$"):
+        IN_PROCESSES[way](damaged, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damaged", ["a bit of a page", "its footer", "bytes that are no text"], indirect=True)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_name_it_in_one_line(command: str, damaged: Path, tmp_path: Path) -> None:
+    words = [word.replace("OUT", str(tmp_path)) for word in COMMANDS[command]]
+    done = run(command, damaged, *words, code=1)
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {damaged}: {SHARD} cannot be read: "), done.stderr
+    assert done.stderr.endswith(f". Run: coigp verify {damaged}\n")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["store"], "something was left behind"
+
+
+def test_verify_finds_it(damaged: Path) -> None:
+    done = run("verify", damaged, code=1)
+    assert SHARD in done.stdout + done.stderr
+
+
+def test_no_byte_of_a_shard_changes_what_is_read(store: Path, whole: Path) -> None:
+    """Any byte: either the rows are the same, as where it is an index that nobody reads, or it is found."""
+    rng, path = random.Random(0), store / SHARD
+    data, opened = path.read_bytes(), Store.open(store)
+    rows = list(opened.batches())
+    found = 0
+    for at in rng.sample(range(len(data)), 200):
+        flip(path, at)
+        read: list[Any] = []
+        with suppress(StoreError):
+            read = list(opened.batches())
+        found += not read
+        assert read in ([], rows)
+        flip(path, at)
+    assert found > 50
+    assert list(opened.batches()) == rows
+
+
+def test_a_store_of_an_older_package_is_read_without_checksums(store: Path) -> None:
+    rows = list(Store.open(store).batches())
+    as_older_packages_write(store)
+    assert not (pq.read_metadata(store / SHARD).metadata or {}).keys() & {name.encode() for name in CHECKSUMS}
+    assert list(Store.open(store).batches()) == rows
+
+
+def test_clusters_that_are_damaged_are_named(tmp_path: Path) -> None:
+    (tmp_path / "duplicates.parquet").write_bytes(b"PAR1" + bytes(300) + b"PAR1")
+    with pytest.raises(DataError, match=r"duplicates\.parquet: clusters cannot be read"):
+        read_clusters(tmp_path / "duplicates.parquet")
+
+
+def test_a_connection_that_breaks_is_not_taken_for_damage(whole: Path) -> None:
+    class Remote(io.BytesIO):
+        path = f"datasets/org/name@main/{SHARD}"
+        broken = False
+
+        def read(self, size: int | None = -1) -> bytes:
+            if self.broken:
+                raise ConnectionError("Server Disconnected")
+            return super().read(size)
+
+    def read(stream: Remote, *, broken: bool) -> None:
+        with open_shard(stream) as shard:
+            stream.broken = broken
+            list(read_batches(shard, 10))
+
+    data = (whole / SHARD).read_bytes()
+    with pytest.raises(RemoteError, match=rf"^hf://datasets/org/name@main/{SHARD}: the Hub could not be reached"):
+        read(Remote(data), broken=True)
+    at = text_pages(whole / SHARD)[-9]
+    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    with pytest.raises(StoreError, match=rf"^hf://datasets/org/name@main: {SHARD} cannot be read: .*verify a copy"):
+        read(Remote(damaged), broken=False)
