@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from coig_p.schema import NAME, RAW_SUFFIX
 from coig_p.store.locate import Location, download, is_offline, locate
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.writing import sha256_of
+from coig_p.streams import Tables, with_epochs
 
 ALL = "all"
 FOUND = "_found"  # under this name registration hands on the Location that it looked up
@@ -196,6 +198,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             few = part.name in UNWEIGHTED or not counts
             shards = make_plan(groups, selection.order, len(files), may_be_few=few)
             number, found = len(shards), {"shards": shards}
+            if streaming and selection.order.shuffle_seed is not None:
+                found["plan"] = partial(make_plan, groups, selection.order, len(files), may_be_few=few)
         else:
             number, found = len(files), {"files": paths, "row_groups": [None] * len(files)}
         order = selection.order if isinstance(selection, Selection) else ShardConfig()
@@ -226,6 +230,17 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         own = own_clusters(self.config.location.manifest)
         return read_clusters(download(self.config.location, [own], self.token)[0]) if own else {}
 
+    def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
+        plan = split_generator.gen_kwargs.pop("plan", None)
+        return Tables.of(super()._get_examples_iterable_for_split(split_generator), plan)
+
+    def _as_streaming_dataset_single(
+        self, splits_generator: datasets.SplitGenerator, *args: Any, **options: Any
+    ) -> Any:
+        planned = "plan" in splits_generator.gen_kwargs
+        stream = super()._as_streaming_dataset_single(splits_generator, *args, **options)
+        return with_epochs(stream) if planned else stream
+
     def _generate_tables(
         self,
         *,
@@ -234,6 +249,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         shards: Sequence[Sequence[Block]] = (),
         split: OneSplit | None,
         streaming: bool,
+        epoch: int = 0,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
         for shard, (file, groups) in enumerate(zip(files, row_groups, strict=True)):
@@ -241,7 +257,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 for number, table in enumerate(selection.tables(stream, groups, split, streaming=streaming)):
                     yield _Key(shard, number), table
         for shard, blocks in enumerate(shards):
-            pairs, seed, shape = selection.pairs, selection.order.shuffle_seed, selection.shape
+            pairs, seed, shape = selection.pairs, selection.order.seed(epoch), selection.shape
             made = (table for block in blocks for table in block_tables(block, _opened, pairs, split, seed, shape))
             for number, table in enumerate(ahead(made)):
                 yield _Key(shard, number), table
