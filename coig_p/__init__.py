@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 
     from coig_p.errors import CoigPError
     from coig_p.pairs.config import PairConfig
+    from coig_p.pairs.counting import PlannedSplit, StreamPlan
     from coig_p.store.store import Store
 
-__all__ = ["CoigPError", "PairConfig", "Store", "__version__", "load_dataset"]
+__all__ = ["CoigPError", "PairConfig", "PlannedSplit", "Store", "StreamPlan", "__version__", "load_dataset", "plan"]
 
-_WHERE = {"CoigPError": "coig_p.errors", "PairConfig": "coig_p.pairs.config", "Store": "coig_p.store.store"}
+_WHERE = {
+    "CoigPError": "coig_p.errors",
+    "PairConfig": "coig_p.pairs.config",
+    "PlannedSplit": "coig_p.pairs.counting",
+    "Store": "coig_p.store.store",
+    "StreamPlan": "coig_p.pairs.counting",
+}
 
 
 def load_dataset(*args: Any, **kwargs: Any) -> Any:
@@ -34,6 +41,13 @@ def load_dataset(*args: Any, **kwargs: Any) -> Any:
     from coig_p.builder import load_dataset
 
     return load_dataset(*args, **kwargs)
+
+
+def plan(*args: Any, **kwargs: Any) -> StreamPlan:
+    """How many rows a stream gives, before it is read, and `max_steps`: see `coig_p.builder.plan`."""
+    from coig_p.builder import plan
+
+    return plan(*args, **kwargs)
 
 
 if not TYPE_CHECKING:  # type checkers would take every name for one of ours

@@ -21,7 +21,6 @@ from copy import copy, deepcopy
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 from datasets import iterable_dataset
 
@@ -166,8 +165,8 @@ def with_epochs(stream: Any) -> Any:
         stream._shuffling = iterable_dataset.ShufflingConfig(_Epochs(), _original_seed=0)
     elif not hasattr(iterable_dataset, "shift_ex_examples_rngs"):
         _warn(
-            f"datasets {datasets.__version__} keeps epochs in another place than this coig-p knows: set_epoch changes no order. "
-            "Name another shuffle_seed for each epoch, or: pip install -U coig-p"
+            f"datasets {datasets.__version__} keeps epochs in another place than this coig-p knows: set_epoch changes "
+            "no order. Name another shuffle_seed for each epoch, or: pip install -U coig-p"
         )
     return stream
 
@@ -221,8 +220,8 @@ def _resume(stream: Any, state: dict[str, Any], iterables: set[str]) -> None:
         )
     if REPEATS_PLACE:
         _warn(
-            f"datasets {datasets.__version__} begins every later pass over this stream at the row resumed from: make the stream anew "
-            "for the next epoch, or: pip install -U datasets"
+            f"datasets {datasets.__version__} begins every later pass over this stream at the row resumed from: make "
+            "the stream anew for the next epoch, or: pip install -U datasets"
         )
     if "BufferShuffledExamplesIterable" in iterables:
         _warn(

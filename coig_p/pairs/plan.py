@@ -222,7 +222,7 @@ def block_tables(
     """
     batches, shown, kept_from = [], [], []
     for piece in block:
-        batch = _read(piece.group, opened)
+        batch = read_group(piece.group, opened)
         if split is not None:
             batch = split.keep(batch)
         at = np.arange(batch.num_rows)
@@ -279,15 +279,16 @@ def count_rows(
     for group in groups:
         counted.append(group._replace(before=before))
         if group.rows:
-            batch = _read(group, opened)
+            batch = read_group(group, opened)
             before += len(find_rows(split.keep(batch) if split else batch, pairs))
     return counted
 
 
-def _read(group: Group, opened: Callable[[str], Any]) -> pa.RecordBatch:
+def read_group(group: Group, opened: Callable[[str], Any], schema: pa.Schema = PAIRING_SCHEMA) -> pa.RecordBatch:
+    """All queries of a row group, those of other splits too, in the columns of `schema`, a part of RAW_SCHEMA."""
     with opened(group.file) as stream, pq.ParquetFile(stream) as shard:
         rows = shard.metadata.row_group(group.number).num_rows
-        return _joined(read_batches(shard, rows, [group.number], PAIRING_SCHEMA))
+        return _joined(read_batches(shard, rows, [group.number], schema))
 
 
 def _joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
