@@ -34,7 +34,8 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	@for name in $(MATRIX); do \
 	  echo "$$name: $$(.matrix/$$name/bin/python -m pip freeze | grep -E '^(datasets|huggingface.hub|pyarrow|numpy)==' | tr '\n' ' ')"; \
 	  HF_HUB_OFFLINE=1 .matrix/$$name/bin/python -m pytest -q -p no:cacheprovider -W default \
-	    tests/test_builder.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py || exit 1; \
+	    tests/test_builder.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py \
+	    tests/pairs/test_epochs.py tests/pairs/test_counting.py || exit 1; \
 	done
 
 # Trainers warn about versions of each other, so -W default. The files are named, since `make test` must not find them.

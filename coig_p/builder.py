@@ -48,6 +48,16 @@ from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
 
 ALL = "all"
+_NOT_OF_ROWS = (
+    "cache_dir",
+    "download_mode",
+    "features",
+    "keep_in_memory",
+    "num_proc",
+    "streaming",
+    "verification_mode",
+)
+"""Arguments of load_dataset that change neither which rows a stream has nor their order."""
 FOUND = "_found"  # under this name registration hands on the Location that it looked up
 _OPTIONS = (
     *(name for config in (PairConfig, SplitConfig, ShardConfig) for name in option_names(config)),
@@ -393,7 +403,7 @@ def plan(
         split: the name of one split; default all.
         epochs: so many are planned, from 0: what `max_steps` counts.
         revision: of a repository named by `data_dir`.
-        options: those of `load_dataset` that say which rows, in which order and shards.
+        options: those of `load_dataset`; what changes neither rows nor shards, as cache_dir, is not looked at.
 
     Raises:
         UsageError: an unknown config, option, split or value.
@@ -409,6 +419,8 @@ def plan(
         if data_dir is None:
             raise UsageError("revision= is of a repository: name it with data_dir=")
         data_dir = f"{data_dir}@{revision}"
+    options = {option: value for option, value in options.items() if option not in _NOT_OF_ROWS}
+    token = getattr(options.pop("download_config", None), "token", None) if token is None else token
     builder = CoigP(dataset_name=NAME, config_name=name, hash=code_hash(), token=token, data_dir=data_dir, **options)
     found = {str(one.name): one for one in builder._split_generators(datasets.StreamingDownloadManager())}
     if split is not None and str(split) not in found:

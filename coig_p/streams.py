@@ -29,10 +29,9 @@ from coig_p.schema import NAME
 EPOCH = "coigp_epoch"
 """In a state: the epoch whose order it is a place in."""
 VERSION = tuple(map(int, re.findall(r"\d+", datasets.__version__)[:3]))
-COUNTS_TABLES = (3, 4) <= VERSION < (5, 0, 1)
+COUNTS_TABLES = (3, 3) <= VERSION < (5, 0, 1)
 """Whether rows below .map or .filter are counted as read when their table is: a table must be a row then."""
 FORGETS_PLACE = VERSION == (5, 0, 0)
-REPEATS_PLACE = VERSION < (3, 4)
 _FROM_GENERATOR = VERSION < (4, 6)
 _TOP = 1 << 63  # datasets takes an epoch's generator from a draw below it, less the epoch
 _logger = logging.getLogger("coig_p")
@@ -164,7 +163,7 @@ def with_epochs(stream: Any) -> Any:
     if hasattr(stream, "_shuffling") and hasattr(iterable_dataset, "ShufflingConfig"):
         stream._shuffling = iterable_dataset.ShufflingConfig(_Epochs(), _original_seed=0)
     elif not hasattr(iterable_dataset, "shift_ex_examples_rngs"):
-        _warn(
+        warn_once(
             f"datasets {datasets.__version__} keeps epochs in another place than this coig-p knows: set_epoch changes "
             "no order. Name another shuffle_seed for each epoch, or: pip install -U coig-p"
         )
@@ -192,6 +191,7 @@ def teach() -> None:
     """Have `load_state_dict` of streams with rows of ours set the epoch. Calling it again changes nothing.
 
     datasets drops a state of another epoch than the stream is in, without a word, and every stream begins in epoch 0.
+    Streams of others are left as they are.
     """
     stock = datasets.IterableDataset.load_state_dict
     if getattr(stock, "knows", None) == NAME:
@@ -199,39 +199,57 @@ def teach() -> None:
 
     @functools.wraps(stock)
     def load_state_dict(self: Any, state_dict: dict[str, Any]) -> None:
-        stock(self, state_dict)
         iterables = list(parts(self._ex_iterable))
-        if any(isinstance(one, Tables) for one in iterables):
-            _resume(self, state_dict, {type(one).__name__ for one in iterables})
+        if not any(isinstance(one, Tables) for one in iterables):
+            stock(self, state_dict)
+            return
+        epoch = state_dict.get("epoch", _epoch_of(state_dict))
+        if isinstance(epoch, int) and epoch != self.epoch:
+            self.set_epoch(epoch)
+        stock(self, state_dict)
+        self._state_dict = deepcopy(state_dict)  # else a state asked for before the next row is that of the first row
+        self.__class__ = Resumed
+        _tell_of({type(one).__name__ for one in iterables})
 
     load_state_dict.knows = NAME  # type: ignore[attr-defined]
     datasets.IterableDataset.load_state_dict = load_state_dict
 
 
-def _resume(stream: Any, state: dict[str, Any], iterables: set[str]) -> None:
-    epoch = state.get("epoch", _epoch_of(state))
-    if isinstance(epoch, int) and epoch != stream.epoch:
-        stream.set_epoch(epoch)
-    stream._state_dict = deepcopy(state)  # else a state asked for before the next row is that of the first row
+class Resumed(datasets.IterableDataset):  # type: ignore[misc]
+    """A stream that goes on from a state, once: datasets would begin every later pass over it there, too."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        self._starting_state_dict = None
+
+    def iter(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """As datasets has it."""
+        yield from super().iter(*args, **kwargs)
+        self._starting_state_dict = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """As datasets has it; a place in another epoch is given up."""
+        if epoch != self.epoch:
+            self._starting_state_dict = None
+        super().set_epoch(epoch)
+
+
+def _tell_of(iterables: set[str]) -> None:
     if FORGETS_PLACE:
-        _warn(
+        warn_once(
             "datasets 5.0.0 forgets where a resumed stream is: a state saved after this one was loaded restarts at the "
             "first row. pip install -U datasets, or go on from the state that was loaded now"
         )
-    if REPEATS_PLACE:
-        _warn(
-            f"datasets {datasets.__version__} begins every later pass over this stream at the row resumed from: make "
-            "the stream anew for the next epoch, or: pip install -U datasets"
-        )
     if "BufferShuffledExamplesIterable" in iterables:
-        _warn(
+        warn_once(
             "the rows in the buffer of .shuffle() are not in the state, and are lost or come twice: leave it out, and "
             "use shuffle_seed= with set_epoch(), which resume exactly"
         )
 
 
 @functools.cache
-def _warn(message: str) -> None:
+def warn_once(message: str) -> None:
+    """Log a warning, unless this process did."""
     _logger.warning(message)
 
 
