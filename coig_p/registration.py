@@ -1,4 +1,4 @@
-"""The two places where datasets learns the name "coig-p". Nothing else in it is touched.
+"""The two places where datasets learns the name "coig-p". Nothing else in it is touched, but by `coig_p.streams`.
 
 Loading scripts left datasets with version 4, and it has no entry points for builders. So the
 name goes into the table of packaged modules, and the factory that looks names up there answers

@@ -200,7 +200,7 @@ def teach() -> None:
     @functools.wraps(stock)
     def load_state_dict(self: Any, state_dict: dict[str, Any]) -> None:
         iterables = list(parts(self._ex_iterable))
-        if not any(isinstance(one, Tables) for one in iterables):
+        if not isinstance(state_dict, dict) or not any(isinstance(one, Tables) for one in iterables):
             stock(self, state_dict)
             return
         epoch = state_dict.get("epoch", _epoch_of(state_dict))

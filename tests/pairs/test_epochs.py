@@ -180,7 +180,7 @@ WAYS: dict[str, tuple[Callable[[Any], Any], Callable[[list[Row]], list[Row]]]] =
 
 
 def text(rows: Any) -> list[str]:
-    return [json.dumps(row, sort_keys=True, default=str) for row in rows]
+    return [json.dumps(row, sort_keys=True, default=lambda value: value.tolist()) for row in rows]
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "rank 1 of 2"])
