@@ -121,6 +121,21 @@ def test_without_a_seed_an_epoch_changes_nothing(store: Path) -> None:
         assert ids == [row["query_id"] for row in rows]
 
 
+@pytest.mark.skipif(VERSION < (4, 6), reason="before datasets 4.6 streams made of several hear of no epoch")
+def test_streams_made_of_several_follow_the_epoch(store: Path, orders: dict[int, list[Row]]) -> None:
+    def streams_of() -> list[Any]:
+        return [load(store).map(mapped), load(store, shuffle_seed=4)]
+
+    woven = list(map(key, at(2, datasets.interleave_datasets(streams_of()))))
+    alone = list(map(key, orders[2]))
+    assert woven[::2] == alone[: len(woven[::2])]  # it ends with the first that ends
+    assert len(woven) >= 2 * len(alone) - 1
+    joined = datasets.concatenate_datasets(streams_of())
+    found = [list(map(key, at(epoch, joined))) for epoch in (0, 2)]
+    assert all(Counter(one) == Counter(alone) + Counter(alone) for one in found)
+    assert found[0] != found[1]
+
+
 @pytest.mark.parametrize("seed", [None, 3])
 def test_a_shuffle_on_top_shuffles_in_every_epoch(store: Path, seed: int | None) -> None:
     rows = Counter(map(key, load(store)))
