@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -252,8 +252,9 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return read_clusters(download(self.config.location, [own], self.token)[0]) if own else {}
 
     def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
-        plan = split_generator.gen_kwargs.pop("plan", None)
-        return Tables.of(super()._get_examples_iterable_for_split(split_generator), plan)
+        kwargs = dict(split_generator.gen_kwargs)
+        plan = kwargs.pop("plan", None)
+        return Tables.of(super()._get_examples_iterable_for_split(replace(split_generator, gen_kwargs=kwargs)), plan)
 
     def _as_streaming_dataset_single(
         self, splits_generator: datasets.SplitGenerator, *args: Any, **options: Any

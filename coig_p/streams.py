@@ -59,7 +59,10 @@ def _told(generator: Any) -> int | None:
     return _TOP - entropy if _FROM_GENERATOR and isinstance(entropy, int) and 0 < _TOP - entropy < 1 << 32 else None
 
 
-class Tables(iterable_dataset.ArrowExamplesIterable):  # type: ignore[misc]
+_Stock: Any = getattr(iterable_dataset, "ArrowExamplesIterable", object)
+
+
+class Tables(_Stock):  # type: ignore[misc]
     """datasets' iterable over a builder's tables, which knows epochs."""
 
     plan: Plan | None = None
@@ -68,13 +71,14 @@ class Tables(iterable_dataset.ArrowExamplesIterable):  # type: ignore[misc]
     before: Tables | None = None  # between a shuffle and whatever comes next
 
     @classmethod
-    def of(cls, stock: Any, plan: Plan | None) -> Tables:
-        """The same rows.
+    def of(cls, stock: Any, plan: Plan | None) -> Any:
+        """The same rows; `stock` itself where it is not the iterable that is known here.
 
         Args:
-            stock: an ArrowExamplesIterable.
             plan: gives the shards of every epoch; None where all have one order.
         """
+        if type(stock) is not _Stock:
+            return stock
         found = cls.__new__(cls)
         found.__dict__.update(vars(stock), plan=plan)
         return found
@@ -160,9 +164,10 @@ def with_epochs(stream: Any) -> Any:
 
     Logs a warning where this version of datasets has no known way.
     """
-    if hasattr(stream, "_shuffling") and hasattr(iterable_dataset, "ShufflingConfig"):
+    ours = any(isinstance(one, Tables) for one in parts(getattr(stream, "_ex_iterable", None)))
+    if ours and hasattr(stream, "_shuffling") and hasattr(iterable_dataset, "ShufflingConfig"):
         stream._shuffling = iterable_dataset.ShufflingConfig(_Epochs(), _original_seed=0)
-    elif not hasattr(iterable_dataset, "shift_ex_examples_rngs"):
+    elif not ours or not hasattr(iterable_dataset, "shift_ex_examples_rngs"):
         warn_once(
             f"datasets {datasets.__version__} keeps epochs in another place than this coig-p knows: set_epoch changes "
             "no order. Name another shuffle_seed for each epoch, or: pip install -U coig-p"

@@ -92,7 +92,7 @@ def test_one_stream_goes_from_epoch_to_epoch_and_back(store: Path, orders: dict[
 
 @pytest.mark.parametrize("ranks", [3, 4])
 def test_ranks_share_the_order_of_an_epoch(store: Path, orders: dict[int, list[Row]], ranks: int) -> None:
-    for epoch in (2,):
+    for epoch in (0, 2):
         found = [list(at(epoch, split_dataset_by_node(load(store), rank, ranks))) for rank in range(ranks)]
         assert Counter(map(key, chain(*found))) == Counter(map(key, orders[epoch]))
         if 4 % ranks:  # then rows in turn
@@ -194,6 +194,15 @@ WAYS: dict[str, tuple[Callable[[Any], Any], Callable[[list[Row]], list[Row]]]] =
 }  # fmt: skip
 
 
+# What datasets does to any stream, rows of ours or not.
+ENDS_BELOW_TAKE = (5, 0) <= VERSION < (5, 1)  # in epoch 1 and later, with an error
+SKIPS_WRONG = (4, 8) <= VERSION < (5, 0)
+
+
+def takes(way: str) -> bool:
+    return way.split()[-1] in ("take", "skip")
+
+
 def text(rows: Any) -> list[str]:
     return [json.dumps(row, sort_keys=True, default=lambda value: value.tolist()) for row in rows]
 
@@ -202,11 +211,21 @@ def text(rows: Any) -> list[str]:
 def test_what_is_made_of_a_stream_follows_its_epochs(store: Path, orders: dict[int, list[Row]], way: str) -> None:
     make, oracle = WAYS[way]
     stream = make(load(store))
-    for epoch in (2,):
-        # Take and skip keep the order of epoch 0, so that what one leaves to the other stays apart; before 4.6 datasets
-        # lets every epoch's own order pass through them.
-        frozen = way.split()[-1] in ("take", "skip") and VERSION >= (4, 6)
-        assert text(at(epoch, stream)) == text(oracle(orders[0 if frozen else epoch]))
+    # Take and skip keep the order of epoch 0, so that what one leaves to the other stays apart; before 4.6
+    # datasets lets every epoch's own order pass through them.
+    if takes(way) and ENDS_BELOW_TAKE:
+        with pytest.raises(iterable_dataset.DataSourcesShufflingDisallowed):
+            list(at(2, stream))
+        return
+    if way == "skip" and SKIPS_WRONG:
+        assert len(list(at(2, stream))) > len(orders[0]) - 50
+        return
+    frozen = takes(way) and VERSION >= (4, 6)
+    found, wanted = list(at(2, stream)), oracle(orders[0 if frozen else 2])
+    if way == "with_format":  # which makes floats of 32 bits in some versions
+        assert list(map(key, found)) == list(map(key, wanted))
+    else:
+        assert text(found) == text(wanted)
 
 
 # Resume
@@ -218,6 +237,8 @@ def through_json(state: Any) -> Any:
 
 @pytest.mark.parametrize(("way", "epoch"), [*((way, 2) for way in WAYS), ("plain", 0), ("map", 0), ("skip", 0)])
 def test_stopped_anywhere_the_rest_comes_and_nobody_names_the_epoch(store: Path, way: str, epoch: int) -> None:
+    if takes(way) and epoch and ENDS_BELOW_TAKE:
+        pytest.skip("datasets 5.0 has no later epoch below take and skip: see the test of what follows the epochs")
     make, _ = WAYS[way]
     whole = text(at(epoch, make(load(store))))
     for stop in (1, len(whole) // 3):
@@ -410,6 +431,21 @@ def test_a_datasets_without_a_known_place_for_epochs_is_said(monkeypatch: Any, u
     assert "set_epoch changes no order" in unwarned.text
 
 
-def test_the_iterable_is_ours(store: Path) -> None:
-    """What the faults are mended in."""
+def test_a_datasets_with_another_iterable_is_said_and_streams_all_the_same(
+    store: Path, monkeypatch: Any, unwarned: Any
+) -> None:
     assert any(isinstance(one, Tables) for one in streams.parts(load(store).map(mapped)._ex_iterable))
+    rows = list(load(store))
+    assert unwarned.text == ""
+    monkeypatch.setattr(streams.Tables, "of", classmethod(lambda cls, stock, plan: stock))
+    stream = load(store)
+    assert "keeps epochs in another place" in unwarned.text
+    assert list(stream) == rows
+    assert streams.Tables.of(other := object(), None) is other
+
+
+def test_the_same_split_twice(store: Path, orders: dict[int, list[Row]]) -> None:
+    both = load_dataset(
+        "coig-p", "math", data_dir=str(store), split="train+train", streaming=True, shuffle_seed=3, shards=4
+    )
+    assert list(both) == orders[0] * 2
