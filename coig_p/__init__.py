@@ -21,15 +21,20 @@ if TYPE_CHECKING:
     from coig_p.builder import load_dataset
     from coig_p.errors import CoigPError
     from coig_p.pairs.config import PairConfig
+    from coig_p.pairs.counting import PlannedSplit, StreamPlan
+    from coig_p.planning import plan
     from coig_p.store.store import Store
 
-__all__ = ["CoigPError", "PairConfig", "Store", "__version__", "load_dataset"]
+__all__ = ["CoigPError", "PairConfig", "PlannedSplit", "Store", "StreamPlan", "__version__", "load_dataset", "plan"]
 
 _WHERE = {
     "CoigPError": "coig_p.errors",
     "PairConfig": "coig_p.pairs.config",
+    "PlannedSplit": "coig_p.pairs.counting",
     "Store": "coig_p.store.store",
+    "StreamPlan": "coig_p.pairs.counting",
     "load_dataset": "coig_p.builder",
+    "plan": "coig_p.planning",
 }
 
 

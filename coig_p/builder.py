@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,16 @@ from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.options import flag, text
-from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
+from coig_p.pairs.plan import (
+    Block,
+    Group,
+    ShardConfig,
+    block_tables,
+    count_rows,
+    make_plan,
+    read_groups,
+    warn_uneven,
+)
 from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
 from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_clusters
 from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
@@ -37,6 +47,7 @@ from coig_p.store.locate import Location, download, is_offline, locate
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import open_shard
 from coig_p.store.writing import sha256_of
+from coig_p.streams import Tables, with_epochs
 
 ALL = "all"
 _logger = logging.getLogger("coig_p")
@@ -140,7 +151,7 @@ def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
         raise UsageError(f"clusters={cut.clusters!r}: {error.strerror}") from None
 
 
-def _opened(file: str) -> Any:
+def opened(file: str) -> Any:
     """Open a shard. Here, where streaming replaces `open` by one that reads remote files."""
     return open(file, "rb")
 
@@ -226,6 +237,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             few = part.name in UNWEIGHTED or not counts
             shards = make_plan(groups, selection.order, len(files), may_be_few=few)
             number, found = len(shards), {"shards": shards}
+            if streaming and selection.order.shuffle_seed is not None:
+                found["plan"] = partial(make_plan, groups, selection.order, len(files), may_be_few=few)
         else:
             number, found = len(files), {"files": paths, "row_groups": [None] * len(files)}
         order = selection.order if isinstance(selection, Selection) else ShardConfig()
@@ -237,13 +250,13 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """The row groups of the files, domain by domain, as often as the weights say."""
         selection = self.config.selection
         with ThreadPoolExecutor(8) as threads:  # a footer of a remote file is a round trip
-            once = list(threads.map(lambda path: read_groups(path, _opened, ONCE[0], part.only), paths))
+            once = list(threads.map(lambda path: read_groups(path, opened, ONCE[0], part.only), paths))
         found = []
         for domain in selection.domains:
             own = [group for groups, file in zip(once, files, strict=True) if file.domain == domain for group in groups]
             for one in passes(selection.weight(part.name, domain)):
                 shown = [group._replace(shown=one) for group in own]
-                found += count_rows(shown, _opened, selection.pairs, part.only) if is_partial(one) else shown
+                found += count_rows(shown, opened, selection.pairs, part.only) if is_partial(one) else shown
         return found
 
     def _clusters(self) -> dict[str, str]:
@@ -256,6 +269,18 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         own = own_clusters(self.config.location.manifest)
         return read_clusters(download(self.config.location, [own], self.token)[0]) if own else {}
 
+    def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
+        kwargs = dict(split_generator.gen_kwargs)
+        plan = kwargs.pop("plan", None)
+        return Tables.of(super()._get_examples_iterable_for_split(replace(split_generator, gen_kwargs=kwargs)), plan)
+
+    def _as_streaming_dataset_single(
+        self, splits_generator: datasets.SplitGenerator, *args: Any, **options: Any
+    ) -> Any:
+        planned = "plan" in splits_generator.gen_kwargs
+        stream = super()._as_streaming_dataset_single(splits_generator, *args, **options)
+        return with_epochs(stream) if planned else stream
+
     def _generate_tables(
         self,
         *,
@@ -264,6 +289,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         shards: Sequence[Sequence[Block]] = (),
         split: OneSplit | None,
         streaming: bool,
+        epoch: int = 0,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
         for shard, (file, groups) in enumerate(zip(files, row_groups, strict=True)):
@@ -271,8 +297,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 for number, table in enumerate(selection.tables(stream, groups, split, streaming=streaming)):
                     yield _Key(shard, number), self._cast(table)
         for shard, blocks in enumerate(shards):
-            pairs, seed, shape = selection.pairs, selection.order.shuffle_seed, selection.shape
-            made = (table for block in blocks for table in block_tables(block, _opened, pairs, split, seed, shape))
+            pairs, seed, shape = selection.pairs, selection.order.seed(epoch), selection.shape
+            made = (table for block in blocks for table in block_tables(block, opened, pairs, split, seed, shape))
             for number, table in enumerate(ahead(made)):
                 yield _Key(shard, number), self._cast(table)
 

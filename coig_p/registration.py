@@ -1,5 +1,7 @@
 """The two places where datasets learns the name "coig-p", and the one function that would forget its store.
 
+What streams must know is in `coig_p.streams`. Nothing else in datasets is touched.
+
 Loading scripts left datasets with version 4, and it has no entry points for builders. So the
 name goes into the table of packaged modules, and the factory that looks names up there answers
 for ours: the stock one would search the working directory for data files. `get_dataset_infos` asks

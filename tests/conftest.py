@@ -31,11 +31,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 # These take longest, by processor time; begun last, one would run on alone while the other core has nothing left to do.
 # They start in this order, and the rest in one drawn anew; so does what stands within each file.
 LONGEST = (
-    "pairs/test_kernel", "pairs/test_streams", "test_package", "publish/test_release", "test_builder", "test_hub",
-    "ingest/test_files", "annotate/test_run", "stats/test_sweep", "ingest/test_bulk", "test_registration",
-    "export/test_write", "publish/test_publish", "validation/test_checks", "cli/test_process", "publish/test_command",
-    "publish/test_reliability", "ingest/test_shapes", "dedup/test_queries", "annotate/test_parts",
-    "publish/test_local_hub", "stats/test_counts", "publish/test_meanwhile",
+    "pairs/test_kernel", "pairs/test_streams", "pairs/test_epochs", "pairs/test_counting", "test_package",
+    "publish/test_release", "test_builder", "test_hub", "ingest/test_files", "annotate/test_run", "stats/test_sweep",
+    "ingest/test_bulk", "test_registration", "export/test_write", "publish/test_publish", "validation/test_checks",
+    "cli/test_process", "publish/test_command", "publish/test_reliability", "ingest/test_shapes",
+    "dedup/test_queries", "annotate/test_parts", "publish/test_local_hub", "stats/test_counts",
+    "publish/test_meanwhile",
 )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_the_stock_library_reads_the_raw_configs(store: Path, rows: Any, cache: 
 
 
 def test_a_package_function_needs_no_registry(store: Path, rows: Any, cache: str) -> None:
-    where = {"data_dir": str(store), "split": "train"}
+    where: dict[str, Any] = {"data_dir": str(store), "split": "train"}
     assert coig_p.load_dataset("math", cache_dir=cache, **where).to_list() == expected(rows)
     assert coig_p.load_dataset("coig-p", "math", cache_dir=cache, **where).to_list() == expected(rows)
     assert list(coig_p.load_dataset("math", streaming=True, **where)) == expected(rows)

@@ -77,6 +77,10 @@ class ShardConfig:
         """Whether anything but the store's own shards is asked for."""
         return self != ShardConfig()
 
+    def seed(self, epoch: int) -> int | str | None:
+        """What the order of an epoch is drawn by: `shuffle_seed` itself in epoch 0; None where nothing is shuffled."""
+        return f"{self.shuffle_seed} epoch {epoch}" if epoch and self.shuffle_seed is not None else self.shuffle_seed
+
     def number(self, default: int) -> int:
         """How many shards: as asked for, else `default` rounded up to a multiple of the readers."""
         return self.shards or -(-max(default, 1) // self.readers) * self.readers
@@ -112,11 +116,12 @@ Block = tuple[Piece, ...]
 
 
 def make_plan(
-    groups: Sequence[Group], config: ShardConfig, default_shards: int, *, may_be_few: bool = False
+    groups: Sequence[Group], config: ShardConfig, default_shards: int, *, may_be_few: bool = False, epoch: int = 0
 ) -> list[list[Block]]:
     """The blocks of each shard. All queries are in exactly one piece for each showing.
 
     Args:
+        epoch: another order for each, of as many shards; unshuffled it changes nothing.
         may_be_few: make one shard, rather than an error, of queries that are fewer than the shards.
 
     Raises:
@@ -133,7 +138,7 @@ def make_plan(
         number = 1
     if config.shuffle_seed is not None:
         order = _cut_finer(order, number)
-        names = [f"order {config.shuffle_seed} {at}" for at in range(len(order))]
+        names = [f"order {config.seed(epoch)} {at}" for at in range(len(order))]
         order = [order[at] for at in np.argsort([hash64(name) for name in names], kind="stable")]
     shards: list[list[Block]] = []
     waiting = order[::-1]
@@ -202,18 +207,19 @@ def block_tables(
     opened: Callable[[str], Any],
     pairs: PairConfig,
     split: OneSplit | None,
-    shuffle_seed: int | None,
+    shuffle_seed: int | str | None,
     shape: Shape | None = None,
 ) -> Iterator[pa.Table]:
     """The rows of a block as tables of the pairs' format.
 
     Args:
         opened: from a file's name to a context of a binary file object.
+        shuffle_seed: see `ShardConfig.seed`.
         shape: how conversations are shown (see `coig_p.pairs.rows.find_rows`).
     """
     batches, shown, kept_from = [], [], []
     for piece in block:
-        batch = _read(piece.group, opened)
+        batch = read_group(piece.group, opened)
         if split is not None:
             batch = split.keep(batch)
         at = np.arange(batch.num_rows)
@@ -238,12 +244,12 @@ def block_tables(
     yield from rows.tables()
 
 
-def shuffle_keys(rows: Rows, seed: int, copy: Any) -> Any:
+def shuffle_keys(rows: Rows, seed: int | str, copy: Any) -> Any:
     """A uniform 64-bit key for each row; `copy` tells showings of one row apart (one number, or one a row)."""
     return mix(rows.keys(f"shuffle {seed}") ^ np.asarray(copy, np.uint64))
 
 
-def shuffled(rows: Rows, seed: int, copy: Any) -> Any:
+def shuffled(rows: Rows, seed: int | str, copy: Any) -> Any:
     """Positions of the rows in the order of their keys."""
     return np.argsort(shuffle_keys(rows, seed, copy), kind="stable")
 
@@ -270,15 +276,16 @@ def count_rows(
     for group in groups:
         counted.append(group._replace(before=before))
         if group.rows:
-            batch = _read(group, opened)
+            batch = read_group(group, opened)
             before += len(find_rows(split.keep(batch) if split else batch, pairs))
     return counted
 
 
-def _read(group: Group, opened: Callable[[str], Any]) -> pa.RecordBatch:
+def read_group(group: Group, opened: Callable[[str], Any], schema: pa.Schema = PAIRING_SCHEMA) -> pa.RecordBatch:
+    """All queries of a row group, those of other splits too, in the columns of `schema`, a part of RAW_SCHEMA."""
     with opened(group.file) as stream, open_shard(stream, group.file) as shard:
         rows = shard.metadata.row_group(group.number).num_rows
-        return _joined(read_batches(shard, rows, [group.number], PAIRING_SCHEMA))
+        return _joined(read_batches(shard, rows, [group.number], schema))
 
 
 def _joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

@@ -195,7 +195,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 def test_the_manifest_is_read_once_a_call(store: Path, tmp_path: Path, cache: str, reads: list[object]) -> None:
-    where = {"data_dir": str(store), "split": "train"}
+    where: dict[str, Any] = {"data_dir": str(store), "split": "train"}
     coig_p.load_dataset("math", cache_dir=cache, **where)
     coig_p.load_dataset("math", test_size=0.2, weights=None, streaming=True, **where)
     assert len(reads) == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,60 @@ def test_stopped_anywhere_the_rest_comes(way: str, ranks: int, workers: int, sto
         again = loader()
         again.load_state_dict(state)
         assert seen + [keys([batch]) for batch in again] == batches
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
+def test_epochs_and_passes_after_a_resumed_one(workers: int, persistent: bool, mapped: bool, store: Path) -> None:
+    def stream() -> Any:
+        made = stream_of("shuffled", store, 1, workers, Path())
+        return made.map(lambda row: {"length": len(row["chosen"])}) if mapped else made
+
+    def loader(rows: Any) -> StatefulDataLoader:
+        return StatefulDataLoader(rows, batch_size=BATCH, num_workers=workers, persistent_workers=persistent)
+
+    whole = {}
+    for epoch in (0, 1, 2):
+        rows = stream()
+        rows.set_epoch(epoch)
+        whole[epoch] = [keys([batch]) for batch in loader(rows)]
+    assert all(Counter(chain(*batches)) == Counter(chain(*whole[0])) for batches in whole.values())
+    assert len({str(batches) for batches in whole.values()}) == 3
+    rows = stream()
+    once = loader(rows)
+    for epoch in (0, 2, 1):
+        rows.set_epoch(epoch)
+        assert [keys([batch]) for batch in once] == whole[epoch]
+    for epoch in (0, 1):
+        rows = stream()
+        rows.set_epoch(epoch)
+        first = loader(rows)
+        iterator = iter(first)
+        seen = [keys([next(iterator)]) for _ in range(7)]
+        state = first.state_dict()
+        del iterator
+        rows = stream()  # in epoch 0: the state says which it is of
+        again = loader(rows)
+        again.load_state_dict(state)
+        assert seen + [keys([batch]) for batch in again] == whole[epoch]
+        rows.set_epoch(2)
+        assert [keys([batch]) for batch in again] == whole[2]
+        assert [keys([batch]) for batch in again] == whole[2]
+
+
+def test_a_pass_after_a_resumed_one_is_whole_in_workers_that_stay(store: Path) -> None:
+    def loader() -> StatefulDataLoader:
+        stream = stream_of("shuffled", store, 1, 2, Path())
+        return StatefulDataLoader(stream, batch_size=BATCH, num_workers=2, persistent_workers=True)
+
+    first = loader()
+    whole = [keys([batch]) for batch in first]
+    iterator = iter(first)
+    seen = [keys([next(iterator)]) for _ in range(7)]
+    again = loader()
+    again.load_state_dict(first.state_dict())
+    assert seen + [keys([batch]) for batch in again] == whole
+    assert [keys([batch]) for batch in again] == whole  # nobody set an epoch
 
 
 def test_the_stock_way_loses_rows_on_the_same_files(store: Path, whole: Counter[Any], tmp_path: Path) -> None:

@@ -1,0 +1,261 @@
+"""Streams of ours in datasets: an order for each epoch, and states that resume exactly.
+
+datasets builds every stream, also one that was mapped, filtered or shared among ranks, around an
+"examples iterable" that makes the rows, and gives it no epoch. Up to 4.5 it hands a generator down to
+it where the stream is shuffled; from 4.6 in every epoch but 0, and the epoch's number right after.
+`Tables` is our iterable, and takes the epoch from either.
+
+A resumed stream goes wrong in some versions of datasets. What can be mended for our rows is mended
+here: a row at a time where a version counts whole tables (`COUNTS_TABLES`), and a state brings its
+epoch along (`load_state_dict`). What cannot is said once, when a state is loaded.
+docs/trainers.md has the table.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable, Iterator
+from copy import copy, deepcopy
+from typing import Any
+
+import datasets
+import pyarrow as pa
+from datasets import iterable_dataset
+
+from coig_p.schema import NAME
+
+EPOCH = "coigp_epoch"
+"""In a state: the epoch whose order it is a place in."""
+VERSION = tuple(map(int, re.findall(r"\d+", datasets.__version__)[:3]))
+COUNTS_TABLES = (3, 3) <= VERSION < (5, 0, 1)
+"""Whether rows below .map or .filter are counted as read when their table is: a table must be a row then."""
+FORGETS_PLACE = VERSION == (5, 0, 0)
+_FROM_GENERATOR = VERSION < (4, 6)
+_TOP = 1 << 63  # datasets takes an epoch's generator from a draw below it, less the epoch
+_logger = logging.getLogger("coig_p")
+
+Plan = Callable[..., list[Any]]
+"""The shards of an epoch, which is its keyword."""
+
+
+class _Epochs:
+    """In the place of the generator of a shuffled stream, up to datasets 4.5: tells `Tables` of the epoch.
+
+    datasets passes it on in epoch 0, and otherwise a generator seeded by what it draws of it, less the epoch.
+    """
+
+    def integers(self, *_: Any, **__: Any) -> int:
+        return 0
+
+
+def _told(generator: Any) -> int | None:
+    """The epoch that `_Epochs` stands for; None where somebody shuffles."""
+    if isinstance(generator, _Epochs):
+        return 0
+    drawn = getattr(getattr(generator, "bit_generator", None), "seed_seq", None)
+    entropy = getattr(drawn, "entropy", None)
+    return _TOP - entropy if _FROM_GENERATOR and isinstance(entropy, int) and 0 < _TOP - entropy < 1 << 32 else None
+
+
+_Stock: Any = getattr(iterable_dataset, "ArrowExamplesIterable", object)
+
+
+class Tables(_Stock):  # type: ignore[misc]
+    """datasets' iterable over a builder's tables, which knows epochs."""
+
+    plan: Plan | None = None
+    steps: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = ()  # what was done to the plan's shards since
+    shuffled = False
+    before: Tables | None = None  # between a shuffle and whatever comes next
+
+    @classmethod
+    def of(cls, stock: Any, plan: Plan | None) -> Any:
+        """The same rows; `stock` itself where it is not the iterable that is known here.
+
+        Args:
+            plan: gives the shards of every epoch; None where all have one order.
+        """
+        if type(stock) is not _Stock:
+            return stock
+        found = cls.__new__(cls)
+        found.__dict__.update(vars(stock), plan=plan)
+        return found
+
+    def _with(self, **changes: Any) -> Tables:
+        found = copy(self)
+        found.__dict__.update({"_state_dict": None, "before": None, **changes})
+        return found
+
+    def _at_epoch(self, epoch: int) -> Tables:
+        if self.plan is None:
+            return self
+        found = self._with(kwargs={**self.kwargs, "shards": self.plan(epoch=epoch), "epoch": epoch}, steps=())
+        for name, args, kwargs in self.steps:
+            found = getattr(found, name)(*args, **kwargs)
+        return found
+
+    def _step(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tables:
+        self.before = None
+        made = getattr(super(), name)(*args, **kwargs)
+        return self._with(kwargs=made.kwargs, steps=(*self.steps, (name, args, kwargs)))
+
+    def shard_data_sources(self, *args: Any, **kwargs: Any) -> Tables:
+        """Some of the shards."""
+        return self._step("shard_data_sources", args, kwargs)
+
+    def reshard_data_sources(self) -> Tables:
+        """The same rows in more shards."""
+        return self._step("reshard_data_sources", (), {})
+
+    def shuffle_data_sources(self, generator: Any) -> Tables:
+        """The order of an epoch where the generator tells of one, else the shards in an order that it draws."""
+        epoch = _told(generator)
+        if epoch is not None:
+            return self._at_epoch(epoch) if epoch else self
+        lists = {name: value for name, value in self.kwargs.items() if isinstance(value, list)}
+        orders = {}
+        for size in {len(value) for value in lists.values()}:
+            orders[size] = list(range(size))
+            deepcopy(generator).shuffle(orders[size])
+        drawn = {name: [value[at] for at in orders[len(value)]] for name, value in lists.items()}
+        return self._with(kwargs={**self.kwargs, **drawn}, shuffled=True, before=self)
+
+    def shift_rngs(self, value: int) -> Tables:
+        """Called with an epoch right after a shuffle for it, with a worker's number later, or below .take and .skip.
+
+        Take and skip keep the order of epoch 0, as datasets has it: what one of them leaves to the other stays apart.
+        """
+        before, self.before = self.before, None
+        if before is None or before.shuffled:
+            return self
+        return before._at_epoch(value)
+
+    def _init_state_dict(self) -> dict[str, Any]:
+        self.before = None
+        state: dict[str, Any] = super()._init_state_dict()
+        if self.plan is not None:
+            state[EPOCH] = self.kwargs.get("epoch", 0)
+        return state
+
+    def _iter_arrow(self) -> Iterator[tuple[Any, pa.Table]]:
+        if not COUNTS_TABLES:
+            yield from super()._iter_arrow()
+            return
+        state = self._state_dict or {"shard_idx": 0, "shard_example_idx": 0}
+        shards = [value for value in self.kwargs.values() if isinstance(value, list)]
+        for at in range(state["shard_idx"], max(map(len, shards), default=0)):
+            own = {
+                name: [value[at]] if isinstance(value, list) and value else value for name, value in self.kwargs.items()
+            }
+            done = state["shard_example_idx"]
+            for key, table in self.generate_tables_fn(**own):
+                for row in range(min(done, len(table)), len(table)):
+                    state["shard_example_idx"] += 1
+                    yield key, table.slice(row, 1)
+                done = max(0, done - len(table))
+            state["shard_idx"] += 1
+            state["shard_example_idx"] = 0
+
+
+def with_epochs(stream: Any) -> Any:
+    """Let `set_epoch` of a stream whose iterable has a plan, and of all that are made of it, reach the iterable.
+
+    Logs a warning where this version of datasets has no known way.
+    """
+    ours = any(isinstance(one, Tables) for one in parts(getattr(stream, "_ex_iterable", None)))
+    if ours and hasattr(stream, "_shuffling") and hasattr(iterable_dataset, "ShufflingConfig"):
+        stream._shuffling = iterable_dataset.ShufflingConfig(_Epochs(), _original_seed=0)
+    elif not ours or not hasattr(iterable_dataset, "shift_ex_examples_rngs"):
+        warn_once(
+            f"datasets {datasets.__version__} keeps epochs in another place than this coig-p knows: set_epoch changes "
+            "no order. Name another shuffle_seed for each epoch, or: pip install -U coig-p"
+        )
+    return stream
+
+
+def parts(iterable: Any) -> Iterator[Any]:
+    """An examples iterable and all that it is made of."""
+    yield iterable
+    inner = getattr(iterable, "ex_iterable", None)
+    for one in [inner] if inner is not None else getattr(iterable, "ex_iterables", ()):
+        yield from parts(one)
+
+
+def _epoch_of(state: Any) -> int | None:
+    if isinstance(state, dict):
+        if isinstance(state.get(EPOCH), int):
+            return int(state[EPOCH])
+        state = list(state.values())
+    found = (_epoch_of(one) for one in state) if isinstance(state, list) else ()
+    return next((epoch for epoch in found if epoch is not None), None)
+
+
+def teach() -> None:
+    """Have `load_state_dict` of streams with rows of ours set the epoch. Calling it again changes nothing.
+
+    datasets drops a state of another epoch than the stream is in, without a word, and every stream begins in epoch 0.
+    Streams of others are left as they are.
+    """
+    stock = datasets.IterableDataset.load_state_dict
+    if getattr(stock, "knows", None) == NAME:
+        return
+
+    @functools.wraps(stock)
+    def load_state_dict(self: Any, state_dict: dict[str, Any]) -> None:
+        iterables = list(parts(self._ex_iterable))
+        if not isinstance(state_dict, dict) or not any(isinstance(one, Tables) for one in iterables):
+            stock(self, state_dict)
+            return
+        epoch = state_dict.get("epoch", _epoch_of(state_dict))
+        if isinstance(epoch, int) and epoch != self.epoch:
+            self.set_epoch(epoch)
+        stock(self, state_dict)
+        self._state_dict = deepcopy(state_dict)  # else a state asked for before the next row is that of the first row
+        self.__class__ = Resumed
+        _tell_of({type(one).__name__ for one in iterables})
+
+    load_state_dict.knows = NAME  # type: ignore[attr-defined]
+    datasets.IterableDataset.load_state_dict = load_state_dict
+
+
+class Resumed(datasets.IterableDataset):  # type: ignore[misc]
+    """A stream that goes on from a state, once: datasets would begin every later pass over it there, too."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        self._starting_state_dict = None
+
+    def iter(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """As datasets has it."""
+        yield from super().iter(*args, **kwargs)
+        self._starting_state_dict = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """As datasets has it; a place in another epoch is given up."""
+        if epoch != self.epoch:
+            self._starting_state_dict = None
+        super().set_epoch(epoch)
+
+
+def _tell_of(iterables: set[str]) -> None:
+    if FORGETS_PLACE:
+        warn_once(
+            "datasets 5.0.0 forgets where a resumed stream is: a state saved after this one was loaded restarts at the "
+            "first row. pip install -U datasets, or go on from the state that was loaded now"
+        )
+    if "BufferShuffledExamplesIterable" in iterables:
+        warn_once(
+            "the rows in the buffer of .shuffle() are not in the state, and are lost or come twice: leave it out, and "
+            "use shuffle_seed= with set_epoch(), which resume exactly"
+        )
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Log a warning, unless this process did."""
+    _logger.warning(message)
+
+
+teach()
