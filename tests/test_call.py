@@ -431,7 +431,7 @@ def test_the_package_function_is_found_without_importing_datasets_first() -> Non
 
 def test_an_empty_table_has_the_columns_too(load: Any) -> None:
     features = Features({"margin": Value("float32")})
-    found = load(threshold=9.5, columns=["margin"], features=features)
+    found = load(threshold=9, columns=["margin"], features=features)
     assert found.num_rows == 0
     assert found.features == features
     assert found.data.schema.field("margin").type == pa.float32()

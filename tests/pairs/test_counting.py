@@ -20,6 +20,7 @@ import coig_p
 from coig_p.errors import UsageError
 from coig_p.pairs.config import FORMATS
 from coig_p.pairs.counting import PlannedSplit
+from coig_p.schema import RANKED_FORMATS
 
 Row = dict[str, Any]
 
@@ -88,6 +89,9 @@ def test_a_plan_is_the_stream(store: Path, rows: list[Row], name: str, options: 
 @given(raw_rows(most_queries=4), pair_options(), st.sampled_from(FORMATS), st.none() | st.just(1))
 def test_any_rows_and_options(rows: list[Row], options: dict[str, Any], form: str, seed: int | None) -> None:
     options |= {"judges": None, "format": form, "shuffle_seed": seed}
+    if form in RANKED_FORMATS:  # a row a query: options of pairs have no place
+        options = {name: value for name, value in options.items() if name not in ("strategy", "max_pairs_per_query")}
+        options["labels"] = "scores"
     domains = {row["domain"] for row in rows}
     if not domains:
         return
