@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from datasets import load_dataset
 from huggingface_hub.errors import LocalEntryNotFoundError

@@ -36,7 +36,7 @@ _SHAPES: Mapping[str, Any] = {
         "dedup_responses?": {"dropped": {_EACH: _LOST}, "rules": {_EACH: {"threshold": _NUMBER}}},
         "clean?": {"dropped": {_EACH: _LOST}},
     },
-    "release": {"version?": _TEXT, "rules?": {"contamination?": {"against": [_TEXT]}}},
+    "release": {"version?": _TEXT, "rules?": {"contamination?": {"against": [_TEXT]}}, "yanked?": {_EACH: _TEXT}},
     "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT}],
 }
 
