@@ -125,8 +125,8 @@ def moved_aside(repo: HubRepo, release: Release, head: str, tree: Tree, before: 
 # The card.
 
 
-def with_their_card(repo: HubRepo, release: Release, before: Before, head: str, tree: Tree) -> Release:
-    """The release with what people changed in the card on its page since the last one.
+def with_their_card(repo: HubRepo, release: Release, before: Before, head: str, tree: Tree) -> tuple[Release, Before]:
+    """The release with what people changed in the card on its page since the last one, and that change as known.
 
     The manifest then says of which card of ours it was made, so that the same release is known again.
 
@@ -136,7 +136,7 @@ def with_their_card(repo: HubRepo, release: Release, before: Before, head: str, 
     ours = next((file for file in release.files if file.path == CARD), None)
     there, then = tree.get(CARD), before.files.get(CARD)
     if ours is None or there is None or then is None or there == then or same(ours, there) or not before.commit:
-        return release
+        return release, before
     base, theirs = text_of(repo.download(CARD, before.commit)), text_of(repo.download(CARD, head))
     try:
         text = merge(base, text_of(ours.source), theirs)
@@ -148,7 +148,9 @@ def with_their_card(repo: HubRepo, release: Release, before: Before, head: str, 
         ) from None
     _logger.info("%s: the change of %s made there is kept", repo.id, CARD)
     manifest = read_manifest(repo, tree, head)
-    return _with_card(release, text, manifest.release.get(YANKED) if manifest else None, repo.scratch / "merged")
+    yanked = manifest.release.get(YANKED) if manifest else None
+    known = replace(before, files={**before.files, CARD: there})
+    return _with_card(release, text, yanked, repo.scratch / "merged"), known
 
 
 def _with_card(release: Release, text: str, yanked: Any, folder: Path) -> Release:
@@ -158,7 +160,7 @@ def _with_card(release: Release, text: str, yanked: Any, folder: Path) -> Releas
     card.write_bytes(text.encode("utf-8", "surrogateescape"))
     sources = {file.path: file for file in release.files}
     ours = sources[CARD].sha256
-    fields = json.loads(sources[MANIFEST].source.readtext_of("utf-8"))
+    fields = json.loads(sources[MANIFEST].source.read_text("utf-8"))
     sources[CARD] = _described(sources[CARD], card)
     found = {"sha256": sources[CARD].sha256, "bytes": sources[CARD].bytes}
     fields["files"] = [file | found if file["path"] == CARD else file for file in fields["files"]]
@@ -166,7 +168,7 @@ def _with_card(release: Release, text: str, yanked: Any, folder: Path) -> Releas
     if yanked:
         fields["release"][YANKED] = yanked
     manifest = folder / MANIFEST
-    manifest.writetext_of(json.dumps(fields, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    manifest.write_text(json.dumps(fields, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     sources[MANIFEST] = _described(sources[MANIFEST], manifest)
     return replace(release, files=tuple(sources.values()))
 

@@ -95,7 +95,11 @@ def publish(
         staged = _stage(repo, at, refs, config, bar)
         rows = _verified(repo, staged, at.release, bar, load)
         commit = staged
-        if _moves_main(release, refs, config) and at.operations:
+        if not _moves_main(release, refs, config):
+            why = "a pre-release" if is_prerelease(release.version) else "not the highest version"
+            words = "%s: main stays as it is, since %s is %s. To give it to readers of main, too: --latest"
+            _logger.warning(words, repo.id, release.version, why)
+        elif at.operations:
             commit = _commit(repo, at.release, MAIN, at.head, at.operations, no_bar)
         return _tagged(repo, at.release, commit, staged, at.operations, rows)
 
@@ -183,7 +187,7 @@ def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Lo
     if config.adopt:
         before = adopted(release, tree, before)
     if not config.overwrite:
-        release = with_their_card(repo, release, before, head, tree)
+        release, before = with_their_card(repo, release, before, head, tree)
     operations = planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite)
     if config.adopt:
         operations += moved_aside(repo, release, head, tree, before)
@@ -221,12 +225,12 @@ def _promoted(
     repo: HubRepo, release: Release, tree: Tree, history: Sequence[tuple[str, str]]
 ) -> tuple[str, Release] | None:
     """The commit of main that is this release, as an earlier run left it; somebody may have gone on since."""
-    for nth, (commit, words) in enumerate(history):
-        if nth == 0 or words == title(release):
-            there = tree if nth == 0 else repo.tree(commit)
-            published = as_published(repo, release, there, commit)
-            if not differences(published, there):
-                return commit, published
+    ours = [commit for commit, words in history if words == title(release)]
+    for commit in [*ours, history[0][0]]:  # merged by a person, its title may be another
+        there = tree if commit == history[0][0] else repo.tree(commit)
+        published = as_published(repo, release, there, commit)
+        if not differences(published, there):
+            return commit, published
     return None
 
 

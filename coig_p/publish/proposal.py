@@ -86,7 +86,7 @@ def _renewed(repo: HubRepo, release: Release, found: Proposal, bar: Bar) -> tupl
     """The release has changed since it was proposed: one more commit in the pull request."""
     before = written(repo, repo.tree(found.ours), found.ours)
     tree = repo.tree(found.tip)
-    release = with_their_card(repo, release, before, found.tip, tree)
+    release, before = with_their_card(repo, release, before, found.tip, tree)
     operations = planned(repo, release, tree, before, keep=tuple(tree))
     ref = _PULL + found.number
 
