@@ -107,7 +107,12 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str) 
     is_flag=True,
     help="Replace files that somebody changed on the Hub since the last release, or the folder at dir:PATH.",
 )
-@click.option("--keep", metavar="PATH", multiple=True, help="A file of others that may stay beside the release.")
+@click.option(
+    "--keep",
+    metavar="PATH",
+    multiple=True,
+    help="A file of others that may stay beside the release. Repeat it for more; no commas.",
+)
 @click.option(
     "--adopt",
     is_flag=True,
