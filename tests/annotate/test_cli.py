@@ -224,7 +224,7 @@ def test_init_and_help_and_estimate_need_no_extra(tmp_path: Path, monkeypatch: p
     run("annotate", "init", "--out", made, code=2)
     run("annotate", "run", "--help")
     assert "requests left" in run("annotate", "run", config.path, "--estimate").stdout
-    assert "pip install 'coig-p[annotate]'" in run("annotate", "run", config.path, code=2).stderr
+    assert "pip install 'coig-p[annotate]'" in run("annotate", "run", config.path, "--trust", code=2).stderr
     load_config(made)
 
 
