@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from coig_p.core.front_matter import read_front_matter
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.merging import ConflictError, difference, merge
 from coig_p.publish.plan import (
@@ -37,7 +37,6 @@ from coig_p.store.writing import sha256_of
 
 _MERGED = "merged"  # in a manifest's `release`: SHA-256, by path, of what the release itself had there
 YANKED = "yanked"  # in a manifest's `release`: why each withdrawn version is one
-_METADATA = re.compile(r"---\r?\n(.*?\n)---\r?\n", re.DOTALL)
 _logger = logging.getLogger("coig_p")
 
 
@@ -194,16 +193,9 @@ def same_metadata(repo: HubRepo, release: Release, commit: str) -> bool:
     return found is not None and found == _metadata(text_of(ours))
 
 
-def metadata_end(card: str) -> int:
-    """Where a card's words begin: after its metadata, or at 0 where it has none."""
-    found = _METADATA.match(card)
-    return found.end() if found else 0
-
-
 def _metadata(card: str) -> Any:
-    found = _METADATA.match(card)
     try:
-        return yaml.safe_load(found[1]) if found else None
+        return read_front_matter(card)
     except yaml.YAMLError:
         return None
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from coig_p.core.front_matter import body_begin
 from coig_p.core.markdown import cell
 from coig_p.core.text import printable
 from coig_p.errors import UsageError
-from coig_p.publish.before import YANKED, metadata_end, text_of
+from coig_p.publish.before import YANKED, text_of
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, connect
 from coig_p.publish.plan import CARD, Add, ReleaseFile, check_repo, check_version, git_oid
 from coig_p.publish.remote import read_manifest
@@ -118,7 +119,7 @@ def _with_notice(card: str, version: str, reason: str) -> str:
     begin, end = f"<!-- withdrawn {version} -->\n", f"<!-- end of {version} -->\n"
     if begin in card and end in card:
         card = card[: card.index(begin)] + card[card.index(end) + len(end) :]
-    at = metadata_end(card)
+    at = body_begin(card)
     # Between blank lines, or Markdown takes it for a part of what stands beside it.
     notice = f"\n{begin}> **{version} 已撤回 / was withdrawn:** {cell(reason)}\n\n{end}"
     return card[:at] + notice + card[at:]
