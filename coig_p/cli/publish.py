@@ -205,6 +205,7 @@ def publish(
         raise click.UsageError(f"{', '.join(of_pairs)}: no effect beside --no-pairs. Leave one or the other out.")
     say_older_schema(store)
     if is_release(store):
+        say_unmade(store)
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
     made = _Making(version, repo_id or ".", options)
     if place and not dry_run:
@@ -298,6 +299,24 @@ def is_release(folder: Path) -> bool:
 
     manifest = Store.open(folder, check_sizes=False).manifest
     return bool(manifest.release) or any(file.role == "pairs" for file in manifest.files)
+
+
+def say_unmade(folder: Path) -> None:
+    """Where a folder says that it is a release and lacks what every release is made with, say so.
+
+    A release is published as it is, past the gate: a manifest that somebody sent may only say that it is one.
+    """
+    from coig_p.store.store import Store
+
+    roles = {file.role for file in Store.open(folder, check_sizes=False).manifest.files}
+    missing = sorted({"readme", "statistics", "findings"} - roles)
+    if missing:
+        click.echo(
+            f"warning: the manifest of {printable(str(folder))} says that it is a release, which is published without "
+            f"a check. It has no {', no '.join(missing)}, which every release has: if it came from somebody, look at "
+            "it, and make the release of the store",
+            err=True,
+        )
 
 
 def say_older_schema(folder: Path) -> None:

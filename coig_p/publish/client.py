@@ -93,7 +93,7 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
 
     endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     refuse_mirror(endpoint)
-    token = config.token or get_token()
+    token = check_token(get_token() if config.token is None else config.token)
     if writing and token is None:
         raise explain(Trouble(status=401), repo, endpoint, "before anything was sent", None)
     with publishing_client(config.timeout), tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch:
@@ -103,10 +103,27 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
         yield HubRepo(repo, endpoint, token, api, Path(scratch), config.timeout, time.sleep, config.pr)
 
 
+def check_token(token: str | None) -> str | None:
+    """The token without blanks around it; None where there is none, as with --token "".
+
+    Raises:
+        UsageError: it cannot be one. The message does not repeat it.
+    """
+    token = (token or "").strip()
+    if not all("!" <= letter <= "~" for letter in token):
+        raise UsageError("the token holds a blank, a line break or a letter that no token has: copy it again")
+    return token or None
+
+
 def refuse_mirror(endpoint: str) -> None:
-    """Raise UsageError where an endpoint is known to hand on downloads only."""
+    """Raise UsageError where an endpoint is known to hand on downloads only, or holds a password."""
     url = urlsplit(endpoint)
-    host = (url.hostname or "").lower()
+    host = (url.hostname or "").rstrip(".").lower()
+    if url.username or url.password:
+        raise UsageError(
+            f"HF_ENDPOINT holds a name or password ({url.scheme}://***@{host}), which errors and logs would repeat: "
+            "leave it out. The token says who you are"
+        )
     if url.scheme not in ("http", "https") or not host:
         raise UsageError(f"HF_ENDPOINT {endpoint!r}: write it as https://host")
     if any(host == mirror or host.endswith(f".{mirror}") for mirror in _MIRRORS):

@@ -265,6 +265,8 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or ":" in path or {"..", "."} & set(path.split("/")):
         raise StoreError(store, f"{MANIFEST}: {at}path {path!r} does not lie inside the store")
+    if any(part.rstrip(". ").lower() == ".git" for part in parts):  # as git itself refuses it
+        raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is where git keeps its own files")
     if not _SHA256.fullmatch(sha256):
         raise StoreError(store, f"{MANIFEST}: {at}sha256 of {path} is not 64 hexadecimal digits")
     counts = {}

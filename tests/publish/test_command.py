@@ -197,3 +197,12 @@ def test_a_page_that_is_no_hub_is_said(release: Path, tmp_path: Path) -> None:
     with LocalHub(tmp_path / "hub", ACCOUNTS, handler=Portal).serving() as hub:
         done = run_publish("--status", REPO, "--token", TOKEN, code=3, HF_ENDPOINT=hub.endpoint)
     assert "no Hub gives" in done.stderr
+
+
+def test_a_store_that_says_that_it_is_a_release_is_warned_of(tmp_path: Path) -> None:
+    """Such a folder goes past the gate as it is."""
+    store = make_store(tmp_path / "store", make_rows({"math": 4}))
+    fields = json.loads((store / "manifest.json").read_text("utf-8"))
+    (store / "manifest.json").write_text(json.dumps(fields | {"release": {"version": "1.0.0"}}), "utf-8")
+    said = run_publish(store, "--version", "1.0.0", "--rehearse").stderr
+    assert "published without a check. It has no findings, no statistics" in said

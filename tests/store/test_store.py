@@ -272,6 +272,14 @@ def test_a_manifest_may_not_name_files_outside_the_store(small: Path, path: str)
         Store.open(small)
 
 
+@pytest.mark.parametrize("path", [".git/hooks/post-checkout", "data/.GIT/config", ".git ./x"])
+def test_a_manifest_may_not_name_gits_own_files(small: Path, path: str) -> None:
+    file = json.loads((small / "manifest.json").read_text("utf-8"))["files"][-1]
+    edit_manifest(small, files=[file | {"path": path}])
+    with pytest.raises(StoreError, match="where git keeps its own files"):
+        Store.open(small)
+
+
 def test_text_that_is_no_manifest(small: Path) -> None:
     for text in ("", "[]", "{", "[" * 100_000):
         (small / "manifest.json").write_text(text)
