@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from datasets import load_dataset
 from huggingface_hub.errors import LocalEntryNotFoundError

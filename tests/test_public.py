@@ -54,6 +54,7 @@ PUBLIC = {
         "ReleaseConfig",
         "ReleaseFile",
         "Status",
+        "abort",
         "plan_modelscope",
         "plan_release",
         "publish",
@@ -62,6 +63,7 @@ PUBLIC = {
         "rehearse",
         "status",
         "write_release",
+        "yank",
     ],
     "coig_p.store": ["Manifest", "Part", "Store", "StoreFile", "write_store"],
     "coig_p.validation": [

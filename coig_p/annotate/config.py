@@ -154,6 +154,7 @@ class RunConfig:
     Attributes:
         path: the TOML file; other paths are relative to its folder.
         max_cost: what the run may cost in all, in 1/MONEY; None: no limit.
+        prompt_file: the filter's template as the file names it; None: the bundled one.
     """
 
     path: Path
@@ -166,6 +167,7 @@ class RunConfig:
     domains: Mapping[str, DomainConfig]
     query_prompt: Prompt
     judge_prompts: Mapping[str, Prompt]
+    prompt_file: str | None = None
 
     @cached_property
     def by_name(self) -> dict[str, EndpointConfig]:
@@ -275,6 +277,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         domains=domains,
         query_prompt=bundled_prompt("query") if query is None else read_prompt(beside / query, ("query",)),
         judge_prompts=judge_prompts,
+        prompt_file=query,
     )
     _check_run(config)
     if config.folder.exists() and not config.folder.is_dir():

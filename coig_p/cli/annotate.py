@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ _EXAMPLES = 20
 
 def limits(command: Command) -> Command:
     """Options of every command that asks models."""
+    command = trusting(command)
     command = click.option(
         "--max-hours", type=Finite(min=0), metavar="H", help="Send nothing more after so many hours."
     )(command)
@@ -45,6 +47,45 @@ def limits(command: Command) -> Command:
         metavar="N",
         help="Most that all runs of the folder may cost, in the currency of the prices. Default: the file's.",
     )(command)
+
+
+def trusting(command: Command) -> Command:
+    """Options of every command that does what a file asks for, which somebody may have sent."""
+    command = click.option(
+        "--allow",
+        metavar="NAME@HOST|http://HOST",
+        multiple=True,
+        help="Also what FILE asks for and is refused otherwise: another service's secret, a connection that is not "
+        "encrypted. Repeat it for more; no commas.",
+    )(command)
+    return click.option(
+        "--trust",
+        is_flag=True,
+        help="Yes to what FILE asks for the first time: keys by host, files outside its folder.",
+    )(command)
+
+
+def approve(config: RunConfig, trust: bool, allow: tuple[str, ...]) -> None:
+    """Have somebody say yes to what a run's file asks for, the first time that it does.
+
+    Raises:
+        UsageError: nobody did.
+    """
+    from coig_p.annotate.trust import check_named, grant, unknown
+    from coig_p.errors import UsageError
+
+    left = unknown(config)
+    check_named(left, allow, config.path)
+    asked = [wish for wish in left if not wish.name]
+    if asked and not trust:
+        said = one_line(f"{config.path} wants to {'; to '.join(wish.words for wish in asked)}")
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(f"{said}. Nothing was sent. If you mean it, say so once with --trust")
+        click.echo(said, err=True)
+        if not click.confirm("Is that what you mean?", err=True):
+            raise UsageError("nothing was sent")
+    if left:
+        grant(left)
 
 
 @click.group(cls=Group)
@@ -117,6 +158,8 @@ def run(
     batch_in: tuple[Path, ...],
     batch_forget: bool,
     overwrite: bool,
+    trust: bool,
+    allow: tuple[str, ...],
     json_: bool,
 ) -> None:
     """Run all stages of FILE: queries, generate, judge, store. Run it again to go on where it ended.
@@ -134,6 +177,8 @@ def run(
     if sum([estimate, batch_out is not None, bool(batch_in), batch_forget]) > 1:
         raise click.UsageError("--estimate, --batch-out, --batch-in and --batch-forget exclude each other.")
     config = load_config(file)
+    if not (batch_in or batch_forget):
+        approve(config, trust, allow)
     if estimate:
         _estimate(config, json_)
     elif batch_out is not None:
@@ -153,10 +198,19 @@ def run(
 def _stage(name: str, does: str) -> None:
     """Add the command that runs one stage."""
 
-    def command(file: Path, max_cost: float | None, max_hours: float | None, json_: bool) -> None:
+    def command(
+        file: Path,
+        max_cost: float | None,
+        max_hours: float | None,
+        trust: bool,
+        allow: tuple[str, ...],
+        json_: bool,
+    ) -> None:
         from coig_p.annotate.config import load_config
 
-        _run(load_config(file), (name,), max_cost, max_hours, json_)
+        config = load_config(file)
+        approve(config, trust, allow)
+        _run(config, (name,), max_cost, max_hours, json_)
 
     help_ = f"{does}\n\n\b\ncoigp annotate {name} run.toml"
     annotate.command(name, help=help_)(_FILE(limits(as_json(command))))

@@ -58,9 +58,13 @@ def verify(store: Path, json_: bool) -> None:
     opened = Store.open(store, check_sizes=False)
     with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
         problems = opened.verify(advance)
+    left = sorted({name.split("/")[0] for name in opened.leftovers()})
     if json_:
-        click.echo(json_text({"store": str(store), "files": len(opened.manifest.files), "problems": problems}))
+        found = {"store": str(store), "files": len(opened.manifest.files), "problems": problems, "leftovers": left}
+        click.echo(json_text(found))
     else:
+        if left:
+            click.echo(printable(f"left there by other tools, and no part of it: {', '.join(left)}"), err=True)
         for problem in problems:
             click.echo(one_line(problem), err=True)
         if not problems:

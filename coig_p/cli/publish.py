@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from coig_p.publish.results import Published
 
 _SHOWN = 20
+_HUB = ("pr", "private", "token", "overwrite", "keep", "adopt", "latest", "restore", "timeout")
 
 
 def main() -> NoReturn:
@@ -112,6 +113,19 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str |
     help="Replace files that somebody changed on the Hub since the last release, or the folder at dir:PATH.",
 )
 @click.option(
+    "--keep",
+    metavar="PATH",
+    multiple=True,
+    help="A file of others that may stay beside the release. Repeat it for more; no commas.",
+)
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Keep what a repository held before its first release; what is in the way goes to before-first-release/.",
+)
+@click.option("--latest", is_flag=True, help="Give main a pre-release, or a version lower than the newest.")
+@click.option("--restore", is_flag=True, help="Put main back to a version that is published, in one commit.")
+@click.option(
     "--timeout",
     type=Finite(min=0.1, max=86_400),
     default=120,
@@ -121,6 +135,9 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str |
 @click.option("--dry-run", is_flag=True, help="Print what would be published, and its card, and change nothing.")
 @click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
 @click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
+@click.option("--abort", "abort_of", metavar="ORG/NAME", help="End a release that was begun; main and tags stay.")
+@click.option("--yank", "yank_of", metavar="ORG/NAME", help="Mark a version as withdrawn, in main's card and manifest.")
+@click.option("--reason", metavar="TEXT", help="Why it is withdrawn.")
 @config_options(PairConfig, ["format"])
 @click.option(
     "--format",
@@ -141,6 +158,9 @@ def publish(
     dry_run: bool,
     rehearse: bool,
     status_of: str | None,
+    abort_of: str | None,
+    yank_of: str | None,
+    reason: str | None,
     json_: bool,
     **options: Any,
 ) -> None:
@@ -158,14 +178,20 @@ def publish(
     coigp publish store org/name --version 1.0.0 --threshold 3 --against crbench.jsonl --dry-run
     coigp publish store --version 1.0.0 --rehearse
     coigp publish --status org/name
+    coigp publish --yank org/name --version 1.0.0 --reason "answers of the judge leaked"
 
     coigp-publish is the same command. Where COIGP_STORE names the store, ORG/NAME may stand alone.
     """
     from coig_p.publish.client import HubConfig
 
-    hub = HubConfig(**{name: options.pop(name) for name in ("pr", "private", "token", "overwrite", "timeout")})
+    hub = HubConfig(**{name: options.pop(name) for name in _HUB})
     if status_of is not None:
         print_status(status_of, hub, json_)
+        return
+    if (yank_of is None) != (reason is None):
+        raise click.UsageError("--yank ORG/NAME --version 1.0.0 --reason TEXT go together.")
+    if abort_of is not None or yank_of is not None:
+        end(abort_of, yank_of, version, reason or "", hub, json_)
         return
     kind, _, place = target.partition(":")
     if kind not in ("hub", "modelscope", "dir") or (kind == "dir") != bool(place):
@@ -189,6 +215,7 @@ def publish(
         check_repo(repo_id)
     say_older_schema(store)
     if is_release(store):
+        say_unmade(store)
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
     check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"]])
     made = _Making(version, repo_id or ".", options)
@@ -283,6 +310,24 @@ def is_release(folder: Path) -> bool:
 
     manifest = Store.open(folder, check_sizes=False).manifest
     return bool(manifest.release) or any(file.role == "pairs" for file in manifest.files)
+
+
+def say_unmade(folder: Path) -> None:
+    """Where a folder says that it is a release and lacks what every release is made with, say so.
+
+    A release is published as it is, past the gate: a manifest that somebody sent may only say that it is one.
+    """
+    from coig_p.store.store import Store
+
+    roles = {file.role for file in Store.open(folder, check_sizes=False).manifest.files}
+    missing = sorted({"readme", "statistics", "findings"} - roles)
+    if missing:
+        click.echo(
+            f"warning: the manifest of {printable(str(folder))} says that it is a release, which is published without "
+            f"a check. It has no {', no '.join(missing)}, which every release has: if it came from somebody, look at "
+            "it, and make the release of the store",
+            err=True,
+        )
 
 
 def say_older_schema(folder: Path) -> None:
@@ -401,6 +446,25 @@ def print_published(published: Published, json_: bool) -> None:
     click.echo(published.url)
 
 
+def end(
+    abort_of: str | None, yank_of: str | None, version: str | None, reason: str, config: HubConfig, json_: bool
+) -> None:
+    """Give up a release that was begun, or mark one as withdrawn."""
+    from coig_p.publish import abort, yank
+
+    if version is None:
+        raise click.UsageError("Missing option '--version'.")
+    if abort_of is not None and yank_of is not None:
+        raise click.UsageError("--abort and --yank are two things: say one of them.")
+    if abort_of is not None:
+        commit = abort(abort_of, version, config)
+        told = f"{abort_of}: the release of {version} that was begun is ended; its branch stood at {commit}"
+    else:
+        commit = yank(str(yank_of), version, reason, config)
+        told = f"{yank_of}: {version} is marked as withdrawn on main, commit {commit}; its tag stays"
+    click.echo(json_text({"repo": abort_of or yank_of, "version": version, "commit": commit}) if json_ else told)
+
+
 def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
     """Where a repository stands."""
     from coig_p.publish.hub import status
@@ -417,6 +481,7 @@ def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
     click.echo(printable(f"main      {found.main}: {version}"))
     click.echo(f"          {found.files:,} files, {found.bytes:,} bytes")
     for name, commit in found.versions.items():
-        click.echo(printable(f"version   {name}: {commit}"))
+        why = f" (withdrawn: {found.withdrawn[name]})" if name in found.withdrawn else ""
+        click.echo(printable(f"version   {name}: {commit}{why}"))
     for name in found.unfinished:
         click.echo(printable(f"begun     {name}: publish it again to finish"))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
+from coig_p.core.front_matter import front_matter
 from coig_p.export.results import Written
 from coig_p.export.trainers import TRAINERS
 from coig_p.export.trainers.forms import Form
@@ -19,7 +18,7 @@ def readme(form: Form, written: Written, out: Path, told: str) -> str:
     """
     patterns = [{"split": name, "path": f"{name}/*.{form.file_type}"} for name in written.splits]
     config = {"config_name": "default", "description": told, "data_files": patterns}
-    head = yaml.safe_dump({"configs": [config]}, sort_keys=False)
+    head = front_matter({"configs": [config]})
     rows = "\n".join(
         f"| {name} | {split.rows:,} | {len(split.shards)} | "
         + ", ".join(f"{domain} {count:,}" for domain, count in split.rows_by_domain.items())
@@ -29,9 +28,7 @@ def readme(form: Form, written: Written, out: Path, told: str) -> str:
     columns = "\n".join(f"- `{name}`: {kind}" for name, kind in written.columns.items())
     left_out = sum(split.queries_left_out or 0 for split in written.splits.values())
     lacking = f"\nLeft out, since the rows cannot show them (`--multi-turn skip`): {left_out:,} queries.\n"
-    return f"""---
-{head}---
-
+    return f"""{head}
 # Preference data for {form.trainer}
 
 Written by {written.tool} at threshold {written.threshold:g}. Rows are in an order drawn by seed

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from coig_p.publish.rehearsal import rehearse
     from coig_p.publish.release import ReleaseConfig, write_release
     from coig_p.publish.results import Plan, Published, Status
+    from coig_p.publish.withdrawal import abort, yank
 
 __all__ = [
     "HubConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "ReleaseConfig",
     "ReleaseFile",
     "Status",
+    "abort",
     "plan_modelscope",
     "plan_release",
     "publish",
@@ -35,6 +37,7 @@ __all__ = [
     "rehearse",
     "status",
     "write_release",
+    "yank",
 ]
 
 _WHERE = {
@@ -45,6 +48,7 @@ _WHERE = {
     "ReleaseConfig": "release",
     "ReleaseFile": "plan",
     "Status": "results",
+    "abort": "withdrawal",
     "plan_modelscope": "modelscope",
     "plan_release": "hub",
     "publish": "hub",
@@ -53,6 +57,7 @@ _WHERE = {
     "rehearse": "rehearsal",
     "status": "hub",
     "write_release": "release",
+    "yank": "withdrawal",
 }
 
 

@@ -2,7 +2,8 @@
 
 A question may be asked again. A change may not: where its answer is lost, or the server says it
 failed, the repository is looked at, and only what did not happen is done again. A commit always
-names its parent, so one that arrives late cannot happen twice.
+names its parent, so one that arrives late cannot happen twice. What a Hub says may be some seconds
+old: before anybody is accused of anything, it is asked again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -33,6 +35,7 @@ LONGEST_WAIT = 300.0  # a server that asks for more is told of instead
 _THREADS = 5
 # They hand on downloads and take no releases; a token sent there is a token given away.
 _MIRRORS = ("hf-mirror.com", "hf-cdn.sufy.com", "aliendao.cn")
+_PULL = "refs/pr/"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _logger = logging.getLogger("coig_p")
 
@@ -46,6 +49,10 @@ class HubConfig:
         private: make a new repository private.
         pr: open a pull request instead of changing main.
         overwrite: replace files of the last release that somebody changed on the Hub since.
+        keep: paths of others that may stay beside the release.
+        adopt: what stood there before the first release stays, or goes aside where the release has a file of its name.
+        latest: main gets the release though it is a pre-release, or a higher version is there.
+        restore: where the version is published and main is no longer it, put main back.
         endpoint: default: HF_ENDPOINT, else the public Hub.
         timeout: seconds without a byte before a request counts as lost.
     """
@@ -54,6 +61,10 @@ class HubConfig:
     private: bool = False
     pr: bool = False
     overwrite: bool = False
+    keep: tuple[str, ...] = ()
+    adopt: bool = False
+    latest: bool = False
+    restore: bool = False
     endpoint: str | None = None
     timeout: float = 120.0
 
@@ -82,20 +93,37 @@ def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[H
 
     endpoint = (config.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
     refuse_mirror(endpoint)
-    token = config.token or get_token()
+    token = check_token(get_token() if config.token is None else config.token)
     if writing and token is None:
         raise explain(Trouble(status=401), repo, endpoint, "before anything was sent", None)
     with publishing_client(config.timeout), tempfile.TemporaryDirectory(prefix="coigp-publish-") as scratch:
         api = HfApi(
             endpoint=endpoint, token=token if token else False, library_name="coig_p", library_version=__version__
         )
-        yield HubRepo(repo, endpoint, token, api, Path(scratch), config.timeout, time.sleep)
+        yield HubRepo(repo, endpoint, token, api, Path(scratch), config.timeout, time.sleep, config.pr)
+
+
+def check_token(token: str | None) -> str | None:
+    """The token without blanks around it; None where there is none, as with --token "".
+
+    Raises:
+        UsageError: it cannot be one. The message does not repeat it.
+    """
+    token = (token or "").strip()
+    if not all("!" <= letter <= "~" for letter in token):
+        raise UsageError("the token holds a blank, a line break or a letter that no token has: copy it again")
+    return token or None
 
 
 def refuse_mirror(endpoint: str) -> None:
-    """Raise UsageError where an endpoint is known to hand on downloads only."""
+    """Raise UsageError where an endpoint is known to hand on downloads only, or holds a password."""
     url = urlsplit(endpoint)
-    host = (url.hostname or "").lower()
+    host = (url.hostname or "").rstrip(".").lower()
+    if url.username or url.password:
+        raise UsageError(
+            f"HF_ENDPOINT holds a name or password ({url.scheme}://***@{host}), which errors and logs would repeat: "
+            "leave it out. The token says who you are"
+        )
     if url.scheme not in ("http", "https") or not host:
         raise UsageError(f"HF_ENDPOINT {endpoint!r}: write it as https://host")
     if any(host == mirror or host.endswith(f".{mirror}") for mirror in _MIRRORS):
@@ -116,14 +144,21 @@ class HubRepo(RemoteRepo):
         scratch: a folder for what is downloaded, which goes with the connection.
         timeout: seconds without a byte before a request counts as lost.
         pause: waits, so many seconds.
+        proposing: whether this run only opens a pull request.
     """
 
     api: Any
     scratch: Path
     timeout: float
     pause: Callable[[float], None]
+    proposing: bool = False
 
     login = "hf auth login"
+
+    @property
+    def instead(self) -> str:
+        """A pull request, where that is not what was refused."""
+        return "" if self.proposing else ", or propose with --pr"
 
     # Questions.
 
@@ -147,8 +182,22 @@ class HubRepo(RemoteRepo):
         return Refs(
             {ref.name: ref.target_commit for ref in found.branches},
             {ref.name: ref.target_commit for ref in found.tags},
-            {ref.name: ref.target_commit for ref in found.pull_requests or ()},
+            # By what they are: the name of a pull request's ref is no promise.
+            {
+                ref.ref.removeprefix(_PULL): ref.target_commit
+                for ref in found.pull_requests or ()
+                if ref.ref.startswith(_PULL)
+            },
         )
+
+    def history(self, revision: str) -> list[tuple[str, str]]:
+        """Commit and title of a revision and of what it descends from, the newest first."""
+
+        def list_commits() -> list[tuple[str, str]]:
+            found = self.api.list_repo_commits(self.id, repo_type="dataset", revision=revision)
+            return [(commit.commit_id, commit.title) for commit in found]
+
+        return self.ask("listing its commits", list_commits)
 
     def open_pull_requests(self) -> list[str]:
         """Their numbers, the newest first."""
@@ -183,8 +232,13 @@ class HubRepo(RemoteRepo):
 
         return Path(self.ask(f"downloading {path}", fetch))
 
-    def ask(self, doing: str, question: Callable[[], Result]) -> Result:
+    def ask(
+        self, doing: str, question: Callable[[], Result], worth: Callable[[Trouble], bool] = lambda at: at.transient
+    ) -> Result:
         """The answer to a question, which is asked again where the network or the server failed.
+
+        Args:
+            worth: which trouble is worth asking again for.
 
         Raises:
             RemoteError: it was refused, or failed too often.
@@ -196,10 +250,19 @@ class HubRepo(RemoteRepo):
                 trouble = trouble_of(error)
                 if trouble is None:
                     raise
-                if not trouble.transient or trouble.garbled or wait is None:
+                if not worth(trouble) or wait is None:
                     raise self.error(trouble, doing) from None
                 self._wait(trouble, wait, doing)
         raise AssertionError("unreachable")
+
+    def settle(self, look: Callable[[], bool]) -> bool:
+        """Whether something is so, by what `look` sees. A no may be old: it is looked at again after each wait."""
+        for wait in (*WAITS, None):
+            if look():
+                return True
+            if wait is not None:
+                self.pause(wait)
+        return False
 
     # Changes.
 
@@ -209,7 +272,7 @@ class HubRepo(RemoteRepo):
         def create() -> None:
             self.api.create_repo(self.id, repo_type="dataset", private=private, exist_ok=True)
 
-        self.change("creating the repository", create, lambda: self.is_private() is not None)
+        self.ensure("creating the repository", create, lambda: self.is_private() is not None)
 
     def create_branch(self, branch: str, commit: str) -> None:
         """A branch that stands at a commit, unless there is one of that name."""
@@ -217,7 +280,7 @@ class HubRepo(RemoteRepo):
         def create() -> None:
             self.api.create_branch(self.id, branch=branch, revision=commit, repo_type="dataset")
 
-        self.change(f"creating the branch {branch}", create, lambda: branch in self.refs().branches)
+        self.ensure(f"creating the branch {branch}", create, lambda: branch in self.refs().branches)
 
     def delete_branch(self, branch: str) -> None:
         """The branch goes."""
@@ -225,7 +288,7 @@ class HubRepo(RemoteRepo):
         def delete() -> None:
             self.api.delete_branch(self.id, branch=branch, repo_type="dataset")
 
-        self.change(f"deleting the branch {branch}", delete, lambda: branch not in self.refs().branches)
+        self.ensure(f"deleting the branch {branch}", delete, lambda: branch not in self.refs().branches)
 
     def create_tag(self, tag: str, commit: str, message: str) -> None:
         """A tag, unless there is one of that name: where it points to is for the caller to see."""
@@ -233,7 +296,7 @@ class HubRepo(RemoteRepo):
         def create() -> None:
             self.api.create_tag(self.id, tag=tag, tag_message=message, revision=commit, repo_type="dataset")
 
-        self.change(f"setting the tag {tag}", create, lambda: tag in self.refs().tags)
+        self.ensure(f"setting the tag {tag}", create, lambda: tag in self.refs().tags)
 
     def commit(
         self,
@@ -244,13 +307,16 @@ class HubRepo(RemoteRepo):
         landed: Callable[[], bool],
         advance: Advance = lambda sent: None,
         pr: bool = False,
-    ) -> None:
+    ) -> str | None:
         """Upload what the Hub does not have yet, then do all operations in one commit.
 
         Args:
             parent: the commit the branch must stand at, or nothing happens.
             landed: whether the repository holds what the commit makes.
             advance: called with the number of bytes sent, or found to be there, since the last call.
+
+        Returns:
+            The commit; None where it landed and the answer that names it was lost.
 
         Raises:
             RemoteError: the branch has moved, or the Hub refused or failed.
@@ -260,8 +326,8 @@ class HubRepo(RemoteRepo):
         adds = [upload(at.file, advance) for at in additions(operations)]
         gone = [CommitOperationDelete(path, is_folder=False) for path in deletions(operations)]
 
-        def commit() -> None:
-            self.api.create_commit(
+        def commit() -> str:
+            made = self.api.create_commit(
                 self.id,
                 [*adds, *gone],
                 commit_message=message,
@@ -270,9 +336,9 @@ class HubRepo(RemoteRepo):
                 parent_commit=parent,
                 create_pr=pr,
             )
+            return str(made.oid)
 
-        # The client asks five times before it gives up, and the Hub keeps what arrived.
-        with self.told("uploading files"):
+        def send() -> None:
             self.api.preupload_lfs_files(
                 self.id,
                 adds,
@@ -282,12 +348,19 @@ class HubRepo(RemoteRepo):
                 num_threads=_THREADS,
                 free_memory=False,
             )
+
+        # The client itself asks five times where nobody answers, and the Hub keeps what arrived. Asked again, the Hub
+        # gives new addresses for what is missing, in place of those that hold no longer.
+        self.ask("uploading files", send, lambda trouble: trouble.garbled or trouble.signed)
         for add in adds:
             add.finish()
-        self.change(f"committing to {'a pull request' if pr else branch}", commit, landed)
+        return self.change(f"committing to {'a pull request' if pr else branch}", commit, landed)
 
-    def change(self, doing: str, act: Callable[[], None], happened: Callable[[], bool]) -> None:
+    def change(self, doing: str, act: Callable[[], Result], happened: Callable[[], bool]) -> Result | None:
         """Do something once. Where nobody knows whether it happened, look, and only then try again.
+
+        Returns:
+            What `act` gave; None where it happened and we were not told.
 
         Raises:
             RemoteError: it was refused, or failed too often.
@@ -295,8 +368,7 @@ class HubRepo(RemoteRepo):
         unclear = False
         for wait in (*WAITS, None):
             try:
-                act()
-                return
+                return act()
             except Exception as error:
                 trouble = trouble_of(error)
                 if trouble is None:
@@ -307,13 +379,30 @@ class HubRepo(RemoteRepo):
                     if wait is not None:
                         self._wait(trouble, wait, doing)
                 # 409: there already; 404: gone already, or never there. A stale parent (412) is somebody else's
-                # commit, unless it is ours, of which we never heard.
-                if (trouble.status in (404, 409) or unclear) and happened():
+                # commit, unless it is ours, of which we never heard. What is refused is not asked again, so that
+                # here, and only here, a no that may be old has to be made sure of.
+                seen = happened if trouble.transient else partial(self.settle, happened)
+                if (trouble.status in (404, 409) or unclear) and seen():
                     _logger.info("%s: done, though we were not told", doing)
-                    return
+                    return None
                 if not trouble.transient or wait is None:
                     raise self.error(trouble, doing) from None
         raise AssertionError("unreachable")
+
+    def ensure(self, doing: str, act: Callable[[], None], happened: Callable[[], bool]) -> None:
+        """As `change`, for what can be seen when it is done: a 200 alone may be the word of a proxy.
+
+        Raises:
+            RemoteError: it was refused, or failed too often, or was not done though the server said so.
+        """
+        for _ in range(2):
+            self.change(doing, act, happened)
+            if self.settle(happened):
+                return
+        raise self.problem(
+            f"{doing}: the server says that it is done, and it is not. See that HF_ENDPOINT names a Hub, and that no "
+            "proxy answers in its place. Run the same command again"
+        )
 
     def _wait(self, trouble: Trouble, wait: float, doing: str) -> None:
         if trouble.retry_after is not None:

@@ -1,25 +1,51 @@
 """A release on the Hub that cannot be torn.
 
-    refs -> tag there?  of this release: done; of another: refuse
-         -> main holds the release? then only the tag is missing
+    refs -> tag there?  of this release: see that main has it; of another: refuse
+         -> main has had the release? then only the tag is missing
          -> STAGE    a branch release/<version>, in one commit
          -> VERIFY   downloaded at that commit: hashes, and every config loaded in both ways
          -> PROMOTE  main, in one commit whose parent is the main that was looked at
-         -> TAG      v<version>; the branch goes
+         -> TAG      v<version>, at the commit that came of it; the branch goes
 
 Where a release stands is read from the repository alone, so a run that was killed anywhere is
-finished by the next one. Readers of main see the release before, whole, or this one, whole.
+finished by the next one. Readers of main see the release before, whole, or this one, whole. A version lower than
+the newest, and a pre-release, is tagged where it was staged, and main stays as it is.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from coig_p.core.progress import Bar, no_bar
+from coig_p.publish.before import (
+    adopted,
+    as_published,
+    everything_released,
+    moved_aside,
+    release_before,
+    same_metadata,
+    versions,
+    with_their_card,
+    withdrawals,
+)
 from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, connect
-from coig_p.publish.plan import Add, Operation, Release, additions, check_repo, deletions, differences
-from coig_p.publish.remote import changes, read_manifest
+from coig_p.publish.plan import (
+    CARD,
+    Add,
+    Operation,
+    Release,
+    Tree,
+    check_repo,
+    differences,
+    is_prerelease,
+    precedence,
+    size_of,
+    title,
+)
+from coig_p.publish.proposal import propose
+from coig_p.publish.remote import planned, read_manifest, written
 from coig_p.publish.results import Plan, Published, RowCounts, Status
 from coig_p.publish.verify import Load, verify_commit
 
@@ -40,11 +66,13 @@ def publish(
         load: how the staged release is loaded back; default: by the stock library in a process of its own.
 
     Returns:
-        What was done; nothing where the release was there already.
+        What was done; nothing where the release was there already. Main then holds the release, or one of a higher
+        version.
 
     Raises:
-        RemoteError: the Hub refused or failed, somebody else's files or commits stand in the way, or
-            the version is taken by another release. main is then what it was, or the release.
+        RemoteError: the Hub refused or failed, somebody else's files or commits stand in the way, the version is
+            taken by another release, or main is not the release though the version is there. main is then what it
+            was, or the release.
         DataError: what came back from the Hub is not the release. main is what it was.
         UsageError: no such form of a name, a mirror, or a huggingface_hub that this was not made for.
     """
@@ -53,26 +81,31 @@ def publish(
         _ensure(repo, config)
         refs = repo.refs()
         if release.tag in refs.tags:
-            return _finished(repo, release, refs)
+            return _finished(repo, release, refs, config)
+        if config.restore:
+            raise repo.problem(f"{release.tag} is not published, so there is nothing to put main back to")
+        _tell_of_others(repo, release, refs)
+        at = _look(repo, release, refs, config)
+        if at.promoted is not None and not config.pr:
+            return _tagged(repo, at.release, at.promoted, None, (), {})
+        if at.promoted is not None:  # who proposes may not be the one who tags
+            return Published(repo.id, release.version, None, at.promoted, repo.url, 0, 0)
         if config.pr:
-            return _propose(repo, release, refs, config, bar, load)
-        head = _head(repo, refs)
-        operations = changes(repo, release, repo.tree(head), head, config.overwrite)
-        rows: RowCounts = {}
-        if operations or _BRANCH + release.version not in refs.branches:
-            staged = _stage(repo, release, refs, head, operations, config, bar)
-            rows = _verified(repo, staged, release, bar, load)
-        if operations:
-            _promote(repo, release, head, operations)
-            head = _head(repo, repo.refs())
-            _demand(repo, release, head, "main moved on right after this release. Look at it, then run again")
-        _tag(repo, release, head)
-        _clear(repo, release)
-        return Published.tagged(repo.id, release, head, _page(repo, release), operations, rows)
+            return propose(repo, at.release, refs, at.head, at.operations, bar, load)
+        staged = _stage(repo, at, refs, config, bar)
+        rows = _verified(repo, staged, at.release, bar, load)
+        commit = staged
+        if not _moves_main(release, refs, config):
+            why = "a pre-release" if is_prerelease(release.version) else "not the highest version"
+            words = "%s: main stays as it is, since %s is %s. To give it to readers of main, too: --latest"
+            _logger.warning(words, repo.id, release.version, why)
+        elif at.operations:
+            commit = _commit(repo, at.release, MAIN, at.head, at.operations, no_bar)
+        return _tagged(repo, at.release, commit, staged, at.operations, rows)
 
 
 def plan_release(release: Release, repo_id: str, config: HubConfig = DEFAULT) -> Plan:
-    """What `publish` would commit to main now. Changes nothing.
+    """What `publish` would commit now. Changes nothing.
 
     Raises:
         RemoteError, UsageError: where `publish` would refuse before its first change.
@@ -83,10 +116,10 @@ def plan_release(release: Release, repo_id: str, config: HubConfig = DEFAULT) ->
             return Plan.of(repo_id, release, tuple(Add(file) for file in release.files))
         refs = repo.refs()
         if release.tag in refs.tags:
-            _finished(repo, release, refs, clear=False)
+            _finished(repo, release, refs, config, dry=True)
             return Plan.of(repo_id, release, ())
-        head = _head(repo, refs)
-        return Plan.of(repo_id, release, changes(repo, release, repo.tree(head), head, config.overwrite))
+        at = _look(repo, release, refs, config)
+        return Plan.of(repo_id, at.release, at.operations)
 
 
 def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
@@ -104,18 +137,19 @@ def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
         refs = repo.refs()
         head = _head(repo, refs)
         tree = repo.tree(head)
-        versions = {tag: commit for tag, commit in refs.tags.items() if tag.startswith("v")}
-        here = sorted(tag for tag, commit in versions.items() if commit == head)
-        manifest, _ = read_manifest(repo, tree, head)
+        found = versions(refs)
+        here = [version for version, commit in found.items() if commit == head]
+        manifest = read_manifest(repo, tree, head)
         return Status(
             repo=repo.id,
             endpoint=repo.endpoint,
             exists=True,
             private=private,
             main=head,
-            version=here[-1].removeprefix("v") if here else None,
-            versions={tag.removeprefix("v"): commit for tag, commit in versions.items()},
+            version=here[0] if here else None,
+            versions=found,
             unfinished=tuple(sorted(name.removeprefix(_BRANCH) for name in refs.branches if name.startswith(_BRANCH))),
+            withdrawn=withdrawals(repo, refs),
             files=len(tree),
             bytes=sum(file.bytes for file in tree.values()),
             domains=manifest.domains if manifest else (),
@@ -123,6 +157,41 @@ def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
 
 
 # The steps.
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is to be done, by the main that was looked at.
+
+    Attributes:
+        head: the commit of main.
+        release: with what people changed in its card on main.
+        promoted: the commit of main that is the release already; nothing is left then but the tag.
+        operations: what one commit to main would do.
+    """
+
+    head: str
+    release: Release
+    promoted: str | None
+    operations: tuple[Operation, ...]
+
+
+def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Look:
+    head = _head(repo, refs)
+    tree, history = repo.tree(head), repo.history(head)
+    found = _promoted(repo, release, tree, history)
+    if found is not None:
+        commit, release = found
+        return _Look(head, release, commit, ())
+    before = release_before(repo, refs, head, tree, history)
+    if config.adopt:
+        before = adopted(release, tree, before)
+    if not config.overwrite:
+        release, before = with_their_card(repo, release, before, head, tree)
+    operations = planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite)
+    if config.adopt:
+        operations += moved_aside(repo, release, head, tree, before)
+    return _Look(head, release, None, operations)
 
 
 def _ensure(repo: HubRepo, config: HubConfig) -> None:
@@ -134,53 +203,133 @@ def _ensure(repo: HubRepo, config: HubConfig) -> None:
         raise repo.problem("it is public, and --private was asked for. Change it in its settings, or drop --private")
 
 
-def _finished(repo: HubRepo, release: Release, refs: Refs, *, clear: bool = True) -> Published:
-    """The version is there: is it this release?"""
+def _tell_of_others(repo: HubRepo, release: Release, refs: Refs) -> None:
+    begun = sorted(name.removeprefix(_BRANCH) for name in refs.branches if name.startswith(_BRANCH))
+    for version in begun:
+        if version != release.version:
+            _logger.warning(
+                "%s: the release of %s was begun and is not finished. Publish it again, or end it with: coigp-publish "
+                "--abort %s --version %s", repo.id, version, repo.id, version,
+            )  # fmt: skip
+
+
+def _moves_main(release: Release, refs: Refs, config: HubConfig) -> bool:
+    """Whether readers of main are to get this release."""
+    newest = next(iter(versions(refs)), None)
+    if config.latest or (not is_prerelease(release.version) and newest is None):
+        return True
+    return not is_prerelease(release.version) and precedence(release.version) > precedence(str(newest))
+
+
+def _promoted(
+    repo: HubRepo, release: Release, tree: Tree, history: Sequence[tuple[str, str]]
+) -> tuple[str, Release] | None:
+    """The commit of main that is this release, as an earlier run left it; somebody may have gone on since."""
+    ours = [commit for commit, words in history if words == title(release)]
+    for commit in [*ours, history[0][0]]:  # merged by a person, its title may be another
+        there = tree if commit == history[0][0] else repo.tree(commit)
+        published = as_published(repo, release, there, commit)
+        if not differences(published, there):
+            return commit, published
+    return None
+
+
+def _finished(repo: HubRepo, release: Release, refs: Refs, config: HubConfig, *, dry: bool = False) -> Published:
+    """The version is there: is it this release, and is it what readers of main get?"""
     commit = refs.tags[release.tag]
-    differ = differences(release, repo.tree(commit))
+    tree = repo.tree(commit)
+    release = as_published(repo, release, tree, commit)
+    differ = differences(release, tree)
     if differ:
         raise repo.problem(
             f"{release.tag} is there with other content ({differ[0]} and {len(differ) - 1} more differ). "
             "A version never changes: give this one a new number"
         )
-    if clear:
-        _clear(repo, release)
-    return Published.tagged(repo.id, release, commit, _page(repo, release), (), {})
+    if dry:
+        return Published.tagged(repo.id, release, commit, _page(repo, release), (), {})
+    _clear(repo, release, None)
+    withdrawn = withdrawals(repo, refs).get(release.version)
+    if withdrawn is not None:
+        raise repo.problem(f"{release.tag} was withdrawn: {withdrawn}. Publish another version")
+    operations: tuple[Operation, ...] = ()
+    if config.restore:
+        operations = _restore(repo, release, refs)
+    _see_main(repo, release, commit)
+    return Published.tagged(repo.id, release, commit, _page(repo, release), operations, {})
 
 
-def _stage(
-    repo: HubRepo,
-    release: Release,
-    refs: Refs,
-    head: str,
-    operations: tuple[Operation, ...],
-    config: HubConfig,
-    bar: Bar,
-) -> str:
+def _restore(repo: HubRepo, release: Release, refs: Refs) -> tuple[Operation, ...]:
+    """Main gets back what the release has; what others put beside it stays. One commit, or none."""
+    head = _head(repo, refs)
+    tree = repo.tree(head)
+    before = everything_released(repo, refs)
+    operations = planned(repo, release, tree, before, keep=tuple(tree), overwrite=True)
+    if operations:
+        _commit(repo, release, MAIN, head, operations, no_bar, f"Restore {release.tag}")
+    return operations
+
+
+def _see_main(repo: HubRepo, release: Release, commit: str) -> None:
+    """Raise RemoteError where main should hold a published release, and does not."""
+    problem = ""
+
+    def fits() -> bool:
+        nonlocal problem
+        problem = _main_problem(repo, release, commit)
+        return not problem
+
+    if not repo.settle(fits):
+        raise repo.problem(problem)
+
+
+def _main_problem(repo: HubRepo, release: Release, commit: str) -> str:
+    refs = repo.refs()
+    others = [version for version in versions(refs) if not is_prerelease(version)]
+    if is_prerelease(release.version) or any(precedence(at) > precedence(release.version) for at in others):
+        return ""  # main is for a higher version
+    head = _head(repo, refs)
+    if head == commit:
+        return ""
+    differ = differences(release, repo.tree(head))
+    if differ == [CARD] and same_metadata(repo, release, head):
+        _logger.warning("%s: %s was changed on main since %s, and stays so", repo.id, CARD, release.tag)
+        return ""
+    if not differ:
+        return ""
+    more = f" and {len(differ) - 1} more" if len(differ) > 1 else ""
+    return (
+        f"{release.tag} is published, and main is not it: {differ[0]}{more} was changed or deleted there since. Look "
+        "at it. To put main back to the release, run the same command with --restore. To keep the change, publish the "
+        "next version"
+    )
+
+
+def _stage(repo: HubRepo, at: _Look, refs: Refs, config: HubConfig, bar: Bar) -> str:
     """The commit of the release's branch, which is made where it is not there."""
+    release, operations = at.release, at.operations
     branch = _BRANCH + release.version
+    commit = refs.branches.get(branch, at.head)
     if branch not in refs.branches:
-        repo.create_branch(branch, head)
-        refs = repo.refs()
-    at = _at(repo, refs, branch)
-    if at != head:  # begun before: perhaps by a run that was cut, perhaps from other content
-        operations = changes(repo, release, repo.tree(at), at, config.overwrite)
+        repo.create_branch(branch, at.head)
+        commit = repo.refs().branches.get(branch, at.head)
+    if commit != at.head:  # begun before: perhaps by a run that was cut, perhaps from other content
+        tree = repo.tree(commit)
+        before = written(repo, tree, commit)
+        keep = [path for path in tree if path in repo.tree(at.head)]
+        operations = planned(repo, release, tree, before, keep=[*config.keep, *keep], overwrite=config.overwrite)
     if operations:
         try:
-            _commit(repo, release, branch, at, operations, bar)
+            commit = _commit(repo, release, branch, commit, operations, bar)
         except Absent:
-            _at(repo, repo.refs(), branch)
+            if not repo.settle(lambda: branch in repo.refs().branches):
+                words = f"somebody else deleted the branch {branch} meanwhile. Run the same command again"
+                raise repo.problem(words) from None
             raise
-        at = _at(repo, repo.refs(), branch)
-    _demand(repo, release, at, f"somebody else writes to {branch} too. Let one finish, then run again")
-    return at
-
-
-def _at(repo: HubRepo, refs: Refs, branch: str) -> str:
-    """The commit of the release's branch, which somebody else may have deleted."""
-    if branch not in refs.branches:
-        raise repo.problem(f"somebody else deleted the branch {branch} meanwhile. Run the same command again")
-    return refs.branches[branch]
+    differ = differences(release, repo.tree(commit))
+    if differ:
+        words = f"somebody else writes to {branch} too. Let one finish, then run again"
+        raise repo.problem(f"{differ[0]} is not that of {release.tag}: {words}")
+    return commit
 
 
 def _verified(repo: HubRepo, commit: str, release: Release, bar: Bar, load: Load | None) -> RowCounts:
@@ -188,98 +337,70 @@ def _verified(repo: HubRepo, commit: str, release: Release, bar: Bar, load: Load
         return verify_commit(repo, commit, release, advance, load)
 
 
-def _promote(repo: HubRepo, release: Release, head: str, operations: tuple[Operation, ...]) -> None:
-    """One commit to main. Its content is on the Hub by now, so this takes moments."""
-    _commit(repo, release, MAIN, head, operations, None)
-
-
 def _commit(
-    repo: HubRepo, release: Release, branch: str, parent: str, operations: tuple[Operation, ...], bar: Bar | None
-) -> None:
+    repo: HubRepo,
+    release: Release,
+    branch: str,
+    parent: str,
+    operations: tuple[Operation, ...],
+    bar: Bar,
+    words: str = "",
+) -> str:
+    """The commit that came of it. To main this takes moments, since its content is on the Hub by then."""
+    found = parent
+
     def landed() -> bool:
+        nonlocal found
         at = repo.refs().branches.get(branch)
-        return at is not None and at != parent and not differences(release, repo.tree(at))
+        if at is None or at == parent or differences(release, repo.tree(at)):
+            return False
+        found = at
+        return True
 
-    message = f"Release {release.tag}"
-    if bar is None:
-        repo.commit(operations, branch, parent, message, landed)
-        return
-    with bar("Uploading", _size(operations)) as advance:
-        repo.commit(operations, branch, parent, message, landed, advance)
+    with bar("Uploading", size_of(operations)) as advance:
+        made = repo.commit(operations, branch, parent, words or title(release), landed, advance)
+    return made or found
 
 
-def _tag(repo: HubRepo, release: Release, commit: str) -> None:
-    repo.create_tag(release.tag, commit, f"Release {release.tag}")
-    target = repo.refs().tags.get(release.tag)
+def _tagged(
+    repo: HubRepo,
+    release: Release,
+    commit: str,
+    staged: str | None,
+    operations: tuple[Operation, ...],
+    rows: RowCounts,
+) -> Published:
+    """The last steps: the tag at the release's commit, whoever went on from there; the branch goes."""
+    repo.create_tag(release.tag, commit, title(release))
+    target = repo.refs().tags.get(release.tag, commit)  # it was seen; where it is not now, the answer is old
     # An existing tag is never moved, not by the Hub and not by us.
-    if target != commit and (target is None or differences(release, repo.tree(target))):
+    if target != commit and differences(release, repo.tree(target)):
         raise repo.problem(f"{release.tag} was set by somebody else to {target}. Give this release another version")
+    _clear(repo, release, staged)
+    _see_main(repo, release, target)
+    return Published.tagged(repo.id, release, target, _page(repo, release), operations, rows)
 
 
-def _clear(repo: HubRepo, release: Release) -> None:
-    """The branch has done its work; one that holds something else is not ours to delete."""
+def _clear(repo: HubRepo, release: Release, staged: str | None) -> None:
+    """The branch has done its work; one that holds something else is not ours to delete.
+
+    Args:
+        staged: where this run left it; None where it is not known that there is one.
+    """
     branch = _BRANCH + release.version
-    at = repo.refs().branches.get(branch)
+    at = repo.refs().branches.get(branch, staged)
     if at is None:
         return
-    if differences(release, repo.tree(at)):
-        _logger.warning("%s: the branch %s does not hold this release and was left alone", repo.id, branch)
-    else:
+    if at == staged or not differences(release, repo.tree(at)):
         repo.delete_branch(branch)
-
-
-def _propose(repo: HubRepo, release: Release, refs: Refs, config: HubConfig, bar: Bar, load: Load | None) -> Published:
-    """A pull request that holds the release: the open one, or a new one."""
-    head = _head(repo, refs)
-    operations = changes(repo, release, repo.tree(head), head, config.overwrite)
-    number = _proposal(repo, release, refs, head)
-    if number is None and operations:
-        with bar("Uploading", _size(operations)) as advance:
-            repo.commit(
-                operations,
-                MAIN,
-                head,
-                f"Release {release.tag}",
-                lambda: _proposal(repo, release, repo.refs(), head) is not None,
-                advance,
-                pr=True,
-            )
-        refs = repo.refs()
-        number = _proposal(repo, release, refs, head)
-        if number is None:
-            raise repo.problem("the pull request is not to be found. Look at its page, then run again")
-    rows: RowCounts = {}
-    if number is not None and operations:
-        head = refs.pulls[number]
-        rows = _verified(repo, head, release, bar, load)
-    url = f"{repo.url}/discussions/{number}" if number is not None else repo.url
-    adds, deletes = len(additions(operations)), len(deletions(operations))
-    return Published(repo.id, release.version, None, head, url, adds, deletes, number, rows)
-
-
-def _proposal(repo: HubRepo, release: Release, refs: Refs, head: str) -> str | None:
-    """The newest open pull request whose files are the release's."""
-    for number in repo.open_pull_requests():
-        commit = refs.pulls.get(number)
-        if commit not in (None, head) and not differences(release, repo.tree(commit)):
-            return number
-    return None
+    else:
+        _logger.warning("%s: the branch %s does not hold this release and was left alone", repo.id, branch)
 
 
 def _head(repo: HubRepo, refs: Refs) -> str:
     if MAIN not in refs.branches:
         raise repo.problem("it has no branch main")
     return refs.branches[MAIN]
-
-
-def _demand(repo: HubRepo, release: Release, commit: str, words: str) -> None:
-    differ = differences(release, repo.tree(commit))
-    if differ:
-        raise repo.problem(f"{differ[0]} is not that of {release.tag}: {words}")
-
-
-def _size(operations: Sequence[Operation]) -> int:
-    return sum(at.file.bytes for at in additions(operations))
 
 
 def _page(repo: HubRepo, release: Release) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 
 from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
+from coig_p.publish.answers import check_answer, is_checked
 from coig_p.publish.load_script import impatient
 from coig_p.publish.plan import ReleaseFile
 
@@ -32,7 +33,8 @@ TESTED = "2.4.0"
 
 @contextmanager
 def publishing_client(timeout: float) -> Iterator[None]:
-    """The client has time-outs (seconds without a byte), goes the plain LFS way and shows no bars, in the block.
+    """In the block the client has time-outs (seconds without a byte), has its answers looked at, goes the plain LFS way
+    and shows no bars.
 
     Raises:
         UsageError: the installed version is not as expected. Nothing was sent.
@@ -46,7 +48,7 @@ def publishing_client(timeout: float) -> Iterator[None]:
     made: list[Any] = []
 
     def factory() -> Any:
-        made[:] = [impatient(before(), timeout)]
+        made[:] = [suspicious(impatient(before(), timeout))]
         return made[0]
 
     # Through hf_xet a file is acknowledged only when the whole batch is, and neither our time-outs nor
@@ -68,6 +70,18 @@ def publishing_client(timeout: float) -> Iterator[None]:
         constants.HF_HUB_DISABLE_XET = xet
         if not bars:
             enable_progress_bars()
+
+
+def suspicious(client: Any) -> Any:
+    """The HTTP client, which raises WrongAnswerError at a 2xx that no Hub gave."""
+
+    def look(response: Any) -> None:
+        method, path = response.request.method, response.request.url.path
+        if response.is_success and is_checked(method, path):
+            check_answer(method, path, response.status_code, response.read())
+
+    client.event_hooks = {**client.event_hooks, "response": [*client.event_hooks["response"], look]}
+    return client
 
 
 @contextmanager

@@ -27,12 +27,13 @@ from coig_p.publish.plan import (
     Release,
     ReleaseFile,
     RemoteFile,
+    Tree,
     additions,
     check_repo,
     deletions,
     differences,
 )
-from coig_p.publish.remote import RemoteRepo, changes
+from coig_p.publish.remote import RemoteRepo, planned, written
 from coig_p.publish.results import Plan, Published
 from coig_p.publish.verify import compare_hashes
 from coig_p.store.writing import sha256_of
@@ -57,7 +58,7 @@ def publish_modelscope(release: Release, repo_id: str, config: HubConfig = DEFAU
             repo.demand(release, release.tag, "is there with other content. Give this release a new number")
             return _published(repo, release, ())
         before = repo.tree(MASTER)
-        operations = changes(repo, release, before, MASTER, config.overwrite)
+        operations = _operations(repo, release, before, config)
         if operations:
             if repo.tree(MASTER) != before:
                 raise repo.problem("somebody else writes to it. Nothing was changed: run the same command again")
@@ -87,7 +88,12 @@ def plan_modelscope(release: Release, repo_id: str, config: HubConfig = DEFAULT)
         if release.tag in repo.tags():
             repo.demand(release, release.tag, "is there with other content. Give this release a new number")
             return Plan.of(repo_id, release, ())
-        return Plan.of(repo_id, release, changes(repo, release, repo.tree(MASTER), MASTER, config.overwrite))
+        return Plan.of(repo_id, release, _operations(repo, release, repo.tree(MASTER), config))
+
+
+def _operations(repo: _Repo, release: Release, tree: Tree, config: HubConfig) -> tuple[Operation, ...]:
+    before = written(repo, tree, MASTER)
+    return planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite)
 
 
 def _verify(repo: _Repo, release: Release, advance: Advance) -> None:

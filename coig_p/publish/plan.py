@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST
@@ -18,8 +21,11 @@ from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
+CARD = "README.md"
 BESIDE = frozenset({".gitattributes", ".gitignore", "card.toml"})
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?")
+# Of a pre-release, each part between dots is a number without zeros before it, or has a letter or hyphen.
+_PART = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
+_VERSION = re.compile(rf"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-({_PART}(?:\.{_PART})*))?", re.ASCII)
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _SHOWN = 5
 
@@ -58,6 +64,16 @@ class Release:
     def bytes(self) -> int:
         """Size of all files together."""
         return sum(file.bytes for file in self.files)
+
+    def is_data(self, path: str) -> bool:
+        """Whether a path lies where the release's data lies, so that a config may take it for some of it."""
+        return path.partition("/")[0] in self.data_folders
+
+    @cached_property
+    def data_folders(self) -> frozenset[str]:
+        """The topmost folders that hold Parquet files of it; "" where such a file lies in none."""
+        paths = [file.path for file in self.files if file.path.endswith(".parquet")]
+        return frozenset(path.partition("/")[0] for path in paths)
 
 
 @dataclass(frozen=True)
@@ -103,11 +119,41 @@ def deletions(operations: Iterable[Operation]) -> tuple[str, ...]:
     return tuple(at.path for at in operations if isinstance(at, Delete))
 
 
+def size_of(operations: Iterable[Operation]) -> int:
+    """Bytes of all files that are put there."""
+    return sum(at.file.bytes for at in additions(operations))
+
+
+def title(release: Release) -> str:
+    """The title of its commits, by which they are known again."""
+    return f"Release {release.tag}"
+
+
 def check_version(version: str) -> str:
-    """The version as given; UsageError where it is not of the form 1.0.0."""
-    if not _VERSION.fullmatch(version):
+    """The version as given; UsageError where it is not of the form 1.0.0, or git would refuse its tag."""
+    if not _VERSION.fullmatch(version) or version.endswith(".lock"):  # git keeps that ending for itself
         raise UsageError(f"version {version!r}: write it as 1.0.0, three numbers without a v; 1.1.0-beta will do too")
     return version
+
+
+def is_prerelease(version: str) -> bool:
+    """Whether a version, such as 1.1.0-beta, comes before the one that its numbers name."""
+    return "-" in version
+
+
+def precedence(version: str) -> tuple[Any, ...]:
+    """A key by which versions are in order, as semver.org has it: 1.0.0-beta, 1.0.0, 1.1.0."""
+    numbers, _, rest = version.partition("-")
+    parts = (
+        [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in rest.split(".")] if rest else [(2, 0, "")]
+    )
+    return (*map(int, numbers.split(".")), parts)
+
+
+def version_of(tag: str) -> str | None:
+    """The version that a tag of ours names; None for another tag."""
+    version = tag.removeprefix("v")
+    return version if tag.startswith("v") and _VERSION.fullmatch(version) else None
 
 
 def check_repo(repo_id: str) -> str:
@@ -165,40 +211,79 @@ def same(file: ReleaseFile, remote: RemoteFile | None) -> bool:
 
 
 def differences(release: Release, tree: Tree) -> list[str]:
-    """Paths by which a remote tree is not the release: missing, of other content, or not of it."""
+    """Paths by which a remote tree does not give what the release gives: missing, of other content, or among its data.
+
+    A file of others that is not in a folder of the release's data stands beside it, and is no difference.
+    """
     wanted = {file.path: file for file in release.files}
     differ = [path for path, file in wanted.items() if not same(file, tree.get(path))]
-    return differ + [path for path in tree if path not in wanted and path not in BESIDE]
+    return differ + [path for path in tree if path not in wanted and release.is_data(path)]
+
+
+@dataclass(frozen=True)
+class Before:
+    """What stood in a repository when the last release was made.
+
+    Attributes:
+        commit: of that release; "" where there was none.
+        version: its version; "" where there was none, or it says none.
+        files: what it wrote, by path, as a Hub tells it; the manifest among them.
+        beside: paths of others that stood beside it then.
+    """
+
+    commit: str = ""
+    version: str = ""
+    files: Tree = field(default_factory=dict)
+    beside: frozenset[str] = frozenset()
 
 
 def plan_commit(
-    release: Release, tree: Tree, listed: Collection[str], changed: Collection[str] = ()
+    release: Release,
+    tree: Tree,
+    before: Before,
+    *,
+    keep: Collection[str] = (),
+    overwrite: bool = False,
 ) -> tuple[Operation, ...]:
     """The operations that turn a remote tree into the release, none that changes nothing.
 
+    Only what the last release wrote is replaced or deleted. Its manifest is: it is no place for a change by hand.
+
     Args:
-        listed: paths that the manifest in that tree lists, and its own: all that may be replaced or
-            deleted. Empty where there is no manifest.
-        changed: those of them whose content is no longer what that manifest says.
+        keep: paths of others that may stay beside the release, besides those that stood there before.
+        overwrite: also replace, delete and put back what was changed or deleted since.
 
     Raises:
-        RemoteError: a file that is not ours stands there, or one of ours was changed by somebody.
+        RemoteError: a file that no release put there is in the way or nobody said that it may stay, or one of the
+            last release's was changed or deleted by somebody.
     """
     wanted = {file.path: file for file in release.files}
     adds = [file for file in release.files if not same(file, tree.get(file.path))]
-    deletes = [path for path in tree if path not in wanted and path not in BESIDE]
-    touched = [file.path for file in adds if file.path in tree] + deletes
-    strange = [path for path in touched if path not in listed]
-    if strange:
+    deletes = [path for path in tree if path in before.files and path not in wanted]
+    touched = {file.path for file in adds} | set(deletes)
+    foreign = [path for path in tree if path not in before.files and path not in BESIDE]
+    strange = [path for path in foreign if path in touched or (path not in wanted and release.is_data(path))]
+    free = [path for path in foreign if path not in strange and path not in wanted]
+    unknown = [path for path in free if path not in before.beside and path not in keep]
+    if strange or unknown:
+        advice = []
+        if strange:
+            advice.append(f"{_names(strange)} stands in its way: move it elsewhere, or publish to another repository")
+        if unknown:
+            options = " ".join(f"--keep {shlex.quote(path)}" for path in sorted(unknown)[:_SHOWN])
+            advice.append(f"to leave beside it what is not in its way: {options}")
         raise RemoteError(
-            f"the repository holds {_names(strange)}, which no coig-p release put there; nothing was changed. "
-            "Move it elsewhere or delete it yourself, or publish to another repository"
+            f"the repository holds {_names([*strange, *unknown])}, which no coig-p release put there; nothing was "
+            f"changed. {'. '.join(advice)}"
         )
-    edited = [path for path in touched if path in changed]
-    if edited:
+    edited = [path for path in touched if path in before.files and before.files[path] != tree.get(path)]
+    edited = [path for path in edited if path != MANIFEST]
+    if edited and not overwrite:
+        gone = all(path not in tree for path in edited)
         raise RemoteError(
-            f"{_names(edited)} was changed in the repository since its last release; nothing was changed by this one. "
-            "Take the change over into yours, or pass --overwrite to replace it"
+            f"{_names(edited)} was {'deleted' if gone else 'changed'} in the repository since its last release; "
+            f"nothing was changed by this one. Take the change over into yours, or pass --overwrite to "
+            f"{'put back what was deleted' if gone else 'replace it'}"
         )
     return (*(Add(file) for file in adds), *(Delete(path) for path in deletes))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from coig_p.errors import RemoteError, StoreError
-from coig_p.publish.plan import Operation, Release, Tree, plan_commit
+from coig_p.publish.plan import Before, Operation, Release, RemoteFile, Tree, plan_commit
 from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
 from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.writing import sha256_of
@@ -37,6 +37,11 @@ class RemoteRepo(ABC):
     """The command that signs in."""
 
     @property
+    def instead(self) -> str:
+        """What else, as the end of a sentence, may be done by who has no write access."""
+        return ""
+
+    @property
     def url(self) -> str:
         """Its page."""
         return f"{self.endpoint}/datasets/{self.id}"
@@ -51,7 +56,7 @@ class RemoteRepo(ABC):
 
     def error(self, trouble: Trouble, doing: str) -> RemoteError:
         """The error for what went wrong between here and there."""
-        return explain(trouble, self.id, self.endpoint, doing, self.token, self.login)
+        return explain(trouble, self.id, self.endpoint, doing, self.token, self.login, self.instead)
 
     @contextmanager
     def told(self, doing: str) -> Iterator[None]:
@@ -65,43 +70,48 @@ class RemoteRepo(ABC):
             raise self.error(trouble, doing) from None
 
 
-def read_manifest(repo: RemoteRepo, tree: Tree, revision: str) -> tuple[Manifest | None, str]:
-    """What a revision's manifest says, and its SHA-256; None where there is none that is ours."""
+def read_manifest(repo: RemoteRepo, tree: Tree, revision: str) -> Manifest | None:
+    """What a revision's manifest says; None where there is none that is ours."""
     if MANIFEST not in tree:
-        return None, ""
+        return None
     path = repo.download(MANIFEST, revision)
     try:
-        return Manifest.from_json(path.read_text("utf-8"), f"{repo.id}@{revision}"), sha256_of(path)
+        return Manifest.from_json(path.read_text("utf-8"), f"{repo.id}@{revision}")
     except (StoreError, UnicodeDecodeError) as error:
         _logger.warning("%s: its %s is not that of a store: %s", repo.id, MANIFEST, error)
-        return None, ""
+        return None
 
 
-def changes(repo: RemoteRepo, release: Release, tree: Tree, revision: str, overwrite: bool) -> tuple[Operation, ...]:
-    """What turns a revision's tree into the release, as far as it is ours to change.
+def written(repo: RemoteRepo, tree: Tree, revision: str) -> Before:
+    """What a revision's own manifest says that a release wrote there: files that are as it says, and the manifest.
 
-    Raises:
-        RemoteError: a file that no release put there is in the way, or one of the last release was
-            changed there since, and `overwrite` was not asked for.
+    Of a file that it lists and that was changed since, the content that stands there now is not of a release: such a
+    file stands in `files` as one that no tree has.
     """
-    manifest, recorded = read_manifest(repo, tree, revision)
+    manifest = read_manifest(repo, tree, revision)
     if manifest is None:
-        return _planned(repo, release, tree, {})
-    listed = {MANIFEST: recorded, **{file.path: file.sha256 for file in manifest.files}}
-    operations = _planned(repo, release, tree, listed)
-    if overwrite:
-        return operations
-    touched = [tree[operation.path] for operation in operations if operation.path in tree]
-    # Git's hash of a small file says nothing about the SHA-256 that a manifest keeps.
-    found = {file.path: file.sha256 or sha256_of(repo.download(file.path, revision)) for file in touched}
-    changed = {path for path, sha256 in found.items() if sha256 != listed[path]}
-    return _planned(repo, release, tree, listed, changed)
+        return Before()
+    files = {MANIFEST: tree[MANIFEST]}
+    for file in manifest.files:
+        there = tree.get(file.path)
+        # Git's hash of a small file says nothing about the SHA-256 that a manifest keeps.
+        sha256 = there and (there.sha256 or sha256_of(repo.download(file.path, revision)))
+        found = there if there and sha256 == file.sha256 else RemoteFile(file.path, file.bytes, "", file.sha256)
+        files[file.path] = found
+    return Before(revision, str(manifest.release.get("version", "")), files)
 
 
-def _planned(
-    repo: RemoteRepo, release: Release, tree: Tree, listed: Collection[str], changed: Collection[str] = ()
+def planned(
+    repo: RemoteRepo,
+    release: Release,
+    tree: Tree,
+    before: Before,
+    *,
+    keep: Collection[str] = (),
+    overwrite: bool = False,
 ) -> tuple[Operation, ...]:
+    """As `plan_commit`, with errors that name the repository."""
     try:
-        return plan_commit(release, tree, listed, changed)
+        return plan_commit(release, tree, before, keep=keep, overwrite=overwrite)
     except RemoteError as error:
         raise repo.problem(str(error)) from None

@@ -93,6 +93,7 @@ class Status:
         main: the commit main stands at.
         version: the release that main is; None where it is none.
         versions: commit by version, of every release.
+        withdrawn: why, by version.
         unfinished: versions that were begun: publishing them again finishes them.
         files, bytes: what main holds.
         domains: as its manifest says.
@@ -105,6 +106,7 @@ class Status:
     main: str | None = None
     version: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
     unfinished: tuple[str, ...] = ()
     files: int = 0
     bytes: int = 0

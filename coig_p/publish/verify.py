@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from coig_p.core.front_matter import read_front_matter
 from coig_p.core.progress import Advance
 from coig_p.errors import CoigPError, DataError, RemoteError
 from coig_p.publish.client import HubRepo
@@ -107,9 +108,8 @@ def expected_rows(release: Release) -> RowCounts:
     card = next((file for file in release.files if file.path == _CARD), None)
     if card is None:
         raise DataError(f"the release has no {_CARD}, so nobody could load it")
-    head = card.source.read_text("utf-8").split("---\n")
     try:
-        configs = yaml.safe_load(head[1])["configs"] if len(head) > 2 else []
+        configs = (read_front_matter(card.source.read_text("utf-8")) or {"configs": []})["configs"]
         wanted = [
             (config["config_name"], split, pattern)
             for config in configs

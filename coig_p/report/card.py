@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from coig_p.core.front_matter import front_matter
 from coig_p.core.markdown import block, cell, table
 from coig_p.errors import UnknownNameError
 from coig_p.report.card_toml import CardInfo
@@ -91,7 +92,7 @@ def render_card(facts: CardFacts, language: str = "en") -> str:
     if language not in LANGUAGES:
         raise UnknownNameError("language", language, LANGUAGES)
     body: str = _environment().get_template(f"README.{language}.md.jinja").render(_context(facts, language))
-    head = f"---\n{_metadata(facts).to_yaml(line_break=chr(10))}\n---\n\n" if language == "en" else ""
+    head = f"{front_matter(_metadata(facts).to_dict())}\n" if language == "en" else ""
     return f"{head}{body.strip()}\n"
 
 

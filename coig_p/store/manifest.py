@@ -47,7 +47,7 @@ _SHAPES: Mapping[str, Any] = {
             "checks": [{**_BENCHMARKS, "options": {}, "left": _HELD, "dropped": _HELD, "tool": _TEXT}],
         },
     },
-    "release": {"version?": _TEXT, "rules?": {"contamination?": {"against": [_TEXT]}}},
+    "release": {"version?": _TEXT, "rules?": {"contamination?": {"against": [_TEXT]}}, "yanked?": {_EACH: _TEXT}},
     "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT}],
 }
 
@@ -276,6 +276,8 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or ":" in path or {"..", "."} & set(path.split("/")):
         raise StoreError(store, f"{MANIFEST}: {at}path {path!r} does not lie inside the store")
+    if any(part.rstrip(". ").lower() == ".git" for part in parts):  # as git itself refuses it
+        raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is where git keeps its own files")
     if not _SHA256.fullmatch(sha256):
         raise StoreError(store, f"{MANIFEST}: {at}sha256 of {path} is not 64 hexadecimal digits")
     counts = {}

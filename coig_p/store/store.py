@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAY_STAND_BESIDE = frozenset({MANIFEST, "card.toml", ".gitattributes"})
+# What clients, file managers and editors leave in a folder that was downloaded or looked at.
+_LEFT_FOLDERS = frozenset({".cache", ".git", ".huggingface", ".ipynb_checkpoints", "._____temp", "__MACOSX"})
+_LEFT_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", ".msc", ".mv", ".mdl"})
 """Files of a store that its manifest does not list."""
 
 
@@ -183,7 +186,8 @@ class Store:
             advance: called with the number of bytes checked since the last call.
 
         Returns:
-            One line for each problem, an empty list for a whole store.
+            One line for each problem, an empty list for a whole store. What other tools leave is none: see
+            `leftovers`.
         """
         problems = []
         for file in self.manifest.files:
@@ -191,12 +195,22 @@ class Store:
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
+        unlisted = [name for name in self._unlisted() if not _is_left(name)]
+        return problems + [f"{name}: not listed in {MANIFEST}: delete it" for name in unlisted]
+
+    def leftovers(self) -> list[str]:
+        """Paths of what other tools left in the directory: of a download, a file manager, version control."""
+        return [name for name in self._unlisted() if _is_left(name)]
+
+    def _unlisted(self) -> list[str]:
         listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
-        for path in sorted(self.path.rglob("*")):
-            name = path.relative_to(self.path).as_posix()
-            if path.is_file() and name not in listed and not name.startswith(".git/"):
-                problems.append(f"{name}: not listed in {MANIFEST}: delete it")
-        return problems
+        paths = (path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*")) if path.is_file())
+        return [name for name in paths if name not in listed]
+
+
+def _is_left(name: str) -> bool:
+    *folders, file = name.split("/")
+    return not _LEFT_FOLDERS.isdisjoint(folders) or file in _LEFT_FILES or file.startswith("._")
 
 
 def shard_batches(

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 
 from coig_p.core.arrays import hash64
 from coig_p.core.atomic import atomic_file
+from coig_p.core.front_matter import front_matter
 from coig_p.engine.local import in_order
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION
 from coig_p.store.conversations import conversation_masks
@@ -227,11 +227,9 @@ def store_readme(manifest: Manifest) -> str:
         told = told_of_rows(file.sha256 for file in files)
         patterns = [{"split": split, "path": f"data/{domain}/{split}-*.parquet"} for split in splits]
         configs.append({"config_name": domain + RAW_SUFFIX, "description": told, "data_files": patterns})
-    head = yaml.safe_dump({"configs": configs, "language": ["zh"]}, allow_unicode=True, sort_keys=False)
+    head = front_matter({"configs": configs, "language": ["zh"]})
     example = manifest.domains[0] if manifest.domains else "chat"
-    return f"""---
-{head}---
-
+    return f"""{head}
 # A coig_p store
 
 One row per query, with every response and every judge's score. Pairs are made when they are loaded:

@@ -240,7 +240,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 def test_usage_errors_exit_2(tmp_path: Path) -> None:
     config = write_run(tmp_path, pool("http://127.0.0.1:1/v1", 3, 3, key_env="COIGP_ABSENT_KEY"))
-    assert "COIGP_ABSENT_KEY is not set" in run("annotate", "run", config.path, code=2).stderr
+    assert "COIGP_ABSENT_KEY is not set" in run("annotate", "run", config.path, "--trust", code=2).stderr
     assert "exclude each other" in run("annotate", "run", config.path, "--estimate", "--batch-forget", code=2).stderr
     assert "coigp annotate init" in run("annotate", "run", tmp_path / "absent.toml", code=2).stderr
     assert "nothing was asked yet" in run("annotate", "status", config.path, code=2).stderr

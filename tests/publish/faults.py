@@ -12,7 +12,12 @@ from coig_p.publish.local_hub import Handler, LocalHub
 from coig_p.publish.local_hub.server import Answer
 
 # How a request fails. After "done" the server has carried it out, and the client is not told so.
-KINDS = ("500", "500 done", "429", "403", "cut", "cut done", "time-out", "time-out done", "kill", "kill done")
+KINDS = (
+    *("500", "500 done", "429", "403", "cut", "cut done", "time-out", "time-out done", "kill", "kill done"),
+    *("html", "html done", "json", "json done"),
+)
+# A 200 that is not of the Hub: a page, as proxies and logins give it, and JSON of another shape.
+_LIES = {"html": (b"<!DOCTYPE html><title>Sign in</title>", "text/html"), "json": (b'{"ok": [1]}', "application/json")}
 REPO = "org/name"
 _SAID = {
     "500": {"X-Error-Message": "Internal Server Error"},
@@ -61,13 +66,30 @@ class FaultyHub(LocalHub):
             return fault
 
 
+class StaleHub(FaultyHub):
+    """One that shows its refs as they were before the last change, for the first `lag` looks after it."""
+
+    lag = 0
+    known: dict[str, str] | None = None
+    shown: dict[str, str] | None = None
+    looks = 0
+
+    def refs(self, now: dict[str, str]) -> dict[str, str]:
+        """What a look sees."""
+        with self.lock:
+            if self.known != now:
+                self.shown, self.known, self.looks = self.known, dict(now), 0
+            self.looks += 1
+            return self.shown if self.looks <= self.lag and self.shown is not None else dict(now)
+
+
 class FaultyHandler(Handler):
     hub: FaultyHub
 
     def respond(self) -> None:
         fault = self.hub.take(f"{self.command} {self.route_path}")
         if fault is None:
-            super().respond()
+            self.answer()
             return
         if fault.kind == "meanwhile":
             fault.meanwhile()
@@ -78,7 +100,10 @@ class FaultyHandler(Handler):
             self.rfile.read(self.left // 2)  # in the middle of what is sent
             self.left = 0
         answer = self.act() if done else Answer(500)
-        if kind.isdigit():
+        if kind in _LIES:
+            content, media = _LIES[kind]
+            self.send(Answer(200, content, {"Content-Type": media}))
+        elif kind.isdigit():
             self.send(Answer(int(kind), b"{}", _SAID[kind]))
         else:
             if kind == "kill":
@@ -88,6 +113,22 @@ class FaultyHandler(Handler):
             if kind == "time-out":
                 self.hub.let_go.wait(30)
             self.connection.shutdown(socket.SHUT_RDWR)
+
+    def answer(self) -> None:
+        """As the Hub does, from what a stale one still shows."""
+        hub = self.hub
+        if not (isinstance(hub, StaleHub) and self.route_path.endswith("/refs") and REPO in hub.repositories):
+            super().respond()
+            return
+        repository = hub.repositories[REPO]
+        with repository.lock:
+            now = repository.refs
+            repository.refs = hub.refs(now)
+            try:
+                answer = self.act()
+            finally:
+                repository.refs = now
+        self.send(answer)
 
 
 def what(hit: str) -> str:

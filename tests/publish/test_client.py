@@ -69,12 +69,12 @@ class Server:
         ([500], False, None, 1, [1]),
         ([500], True, None, 1, [1]),  # done, though nobody said so
         (["cut", "cut"], True, None, 1, [1]),
-        (["cut", 412], False, "somebody else", 2, [1]),
-        ([409], False, "somebody else", 1, []),  # there may be one already: it is looked for
-        ([404], False, "not found", 1, []),
+        (["cut", 412], False, "somebody else", 6, [1, *WAITS]),  # what it says may be old: it is asked again
+        ([409], False, "somebody else", 5, list(WAITS)),  # there may be one already: it is looked for
+        ([404], False, "not found", 5, list(WAITS)),
         ([412], False, "somebody else", 0, []),  # a commit of somebody else
         ([403], False, "no permission", 0, []),
-        (["cut", 403], False, "no permission", 2, [1]),
+        (["cut", 403], False, "no permission", 6, [1, *WAITS]),
         (["cut"] * 5, False, "no answer", 5, list(WAITS)),
         ([429] * 5, False, "too many requests", 0, list(WAITS)),
     ],

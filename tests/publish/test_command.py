@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from faults import REPO
 from make import make_rows, make_store
@@ -177,7 +178,7 @@ def test_a_server_that_repeats_the_token(release: Path, tmp_path: Path) -> None:
         (Trouble(503), "the server failed with 503"),
         (Trouble(418), "refused with 418"),
         (Trouble(transport=True, message="ConnectError"), r"no answer \(ConnectError\)"),
-        (Trouble(garbled=True), "makes no sense"),
+        (Trouble(garbled=True), "no Hub gives"),
         (Trouble(offline=True), "HF_HUB_OFFLINE"),
     ],
 )
@@ -195,4 +196,13 @@ def test_a_page_that_is_no_hub_is_said(release: Path, tmp_path: Path) -> None:
 
     with LocalHub(tmp_path / "hub", ACCOUNTS, handler=Portal).serving() as hub:
         done = run_publish("--status", REPO, "--token", TOKEN, code=3, HF_ENDPOINT=hub.endpoint)
-    assert "makes no sense" in done.stderr
+    assert "no Hub gives" in done.stderr
+
+
+def test_a_store_that_says_that_it_is_a_release_is_warned_of(tmp_path: Path) -> None:
+    """Such a folder goes past the gate as it is."""
+    store = make_store(tmp_path / "store", make_rows({"math": 4}))
+    fields = json.loads((store / "manifest.json").read_text("utf-8"))
+    (store / "manifest.json").write_text(json.dumps(fields | {"release": {"version": "1.0.0"}}), "utf-8")
+    said = run_publish(store, "--version", "1.0.0", "--rehearse").stderr
+    assert "published without a check. It has no findings, no statistics" in said

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from faults import REPO, Fault, FaultyHandler, FaultyHub, what
 from make import make_rows, make_store
@@ -33,6 +34,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, releases: tuple[Path, Path]) -> Iterator[FaultyHub]:
     """One where the first release is published."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("coig_p.publish.client.WAITS", (0, 0))
     hub = FaultyHub(tmp_path / "hub", ACCOUNTS, handler=FaultyHandler)
     with hub.serving():
         publish_to(hub, releases[0], "1.0.0")

@@ -86,13 +86,13 @@ def test_somebody_else_writes_at_the_same_time(hub: ModelScope, release: Path) -
     """It cannot be kept out, so it is noticed, and there is no tag."""
 
     def intrude(repository: Repository) -> None:
-        repository.commit("main", {"theirs.csv": repository.objects.regular(b"a")}, [], "theirs")
+        repository.commit("main", {"data/theirs.csv": repository.objects.regular(b"a")}, [], "theirs")
 
     hub.between = intrude
-    with pytest.raises(RemoteError, match=r"theirs.csv .* No tag was set"):
+    with pytest.raises(RemoteError, match=r"data/theirs.csv .* No tag was set"):
         publish_modelscope(read(release), REPO, config(hub))
     assert not any(ref.startswith("refs/tags") for ref in hub.repositories[REPO].refs)
-    assert "theirs.csv" in shown(hub)
+    assert "data/theirs.csv" in shown(hub)
 
 
 def test_what_is_not_ours_is_left(hub: ModelScope, release: Path) -> None:

@@ -15,6 +15,7 @@ from coig_p.errors import RemoteError, UsageError
 from coig_p.publish.plan import (
     BESIDE,
     Add,
+    Before,
     Release,
     ReleaseFile,
     RemoteFile,
@@ -22,9 +23,15 @@ from coig_p.publish.plan import (
     differences,
     git_oid,
     plan_commit,
+    precedence,
 )
 
 PATHS = ["a.parquet", "b.parquet", "data/a.parquet", "README.md", "manifest.json", ".gitattributes", "card.toml"]
+# As semver.org orders them.
+VERSIONS = [
+    *("0.9.9", "1.0.0-1", "1.0.0-2", "1.0.0-10", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta"),
+    *("1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.2.0", "1.10.0", "2.0.0-a", "2.0.0"),
+]
 contents = st.sampled_from([b"", b"one", b"two", "三".encode()])
 trees = st.dictionaries(st.sampled_from(PATHS), contents)
 
@@ -54,32 +61,59 @@ def remote(tree: dict[str, bytes]) -> dict[str, RemoteFile]:
     return found
 
 
-@given(trees, trees, st.sets(st.sampled_from(PATHS)), st.sets(st.sampled_from(PATHS)))
+@given(
+    trees,
+    trees,
+    st.dictionaries(st.sampled_from(PATHS), contents),
+    st.sets(st.sampled_from(PATHS)),
+    st.sets(st.sampled_from(PATHS)),
+    st.booleans(),
+)
 def test_a_plan_applied_is_the_release(
-    folder: Path, wanted: dict[str, bytes], there: dict[str, bytes], listed: set[str], changed: set[str]
+    folder: Path,
+    wanted: dict[str, bytes],
+    there: dict[str, bytes],
+    wrote: dict[str, bytes],
+    beside: set[str],
+    keep: set[str],
+    overwrite: bool,
 ) -> None:
     wanted = {path: content for path, content in wanted.items() if path not in BESIDE}
     release = release_of(folder, wanted)
-    differ = {path for path in {*wanted, *there} - BESIDE if wanted.get(path) != there.get(path)}
+    tops = {path.partition("/")[0] for path in wanted if path.endswith(".parquet")}
+    before = Before("commit", "0.9.0", remote(wrote), frozenset(beside))
+    adds = {path for path, content in wanted.items() if there.get(path) != content}
+    deletes = {path for path in there if path in wrote and path not in wanted}
+    foreign = there.keys() - wrote.keys() - BESIDE
+    in_data = {path for path in there if path not in wanted and path.partition("/")[0] in tops}
+    differ = adds | in_data
     assert set(differences(release, remote(there))) == differ
-    touched = {path for path in differ if path in there}
-    if not touched <= listed or touched & changed:
+    in_the_way = (foreign & adds) | (foreign & in_data)
+    unknown = foreign - wanted.keys() - beside - keep
+    edited = {path for path in adds | deletes if path in wrote and wrote[path] != there.get(path)} - {"manifest.json"}
+    if in_the_way or unknown or (edited and not overwrite):
         with pytest.raises(RemoteError) as refused:
-            plan_commit(release, remote(there), listed, changed)
-        assert any(path in str(refused.value) for path in touched)
+            plan_commit(release, remote(there), before, keep=keep, overwrite=overwrite)
+        assert any(path in str(refused.value) for path in in_the_way | unknown or edited)
         return
-    operations = plan_commit(release, remote(there), listed, changed)
+    operations = plan_commit(release, remote(there), before, keep=keep, overwrite=overwrite)
     after = dict(there)
     for operation in operations:
         if isinstance(operation, Add):
             after[operation.path] = operation.file.source.read_bytes()
         else:
             del after[operation.path]
-    assert {path: content for path, content in after.items() if path not in BESIDE} == wanted
-    assert {path: content for path, content in after.items() if path in BESIDE} == {
-        path: content for path, content in there.items() if path in BESIDE
+    assert after.items() >= wanted.items()
+    assert {path: after[path] for path in after if path not in wanted} == {
+        path: content for path, content in there.items() if path not in wanted and path not in deletes
     }
-    assert {operation.path for operation in operations} == differ
+    assert {operation.path for operation in operations} == adds | deletes
+
+
+@given(st.lists(st.sampled_from(VERSIONS), min_size=2, max_size=2))
+def test_versions_are_in_the_order_that_is_written_here(two: list[str]) -> None:
+    one, other = two
+    assert (precedence(one) < precedence(other)) == (VERSIONS.index(one) < VERSIONS.index(other))
 
 
 def test_the_hash_that_git_gives(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from faults import REPO
 from make import make_rows, make_store
@@ -21,7 +22,7 @@ from oracle import oracle_pairs
 from trials import ACCOUNTS, TOKEN
 
 from coig_p.errors import DataError, RemoteError, StoreError, UsageError
-from coig_p.publish.client import HubConfig, refuse_mirror
+from coig_p.publish.client import HubConfig, check_token, refuse_mirror
 from coig_p.publish.hub import plan_release, publish, status
 from coig_p.publish.local_hub import Account, LocalHub
 from coig_p.publish.plan import Release, read_release
@@ -310,6 +311,34 @@ def test_a_hub_out_of_reach(release: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_token_goes_to_a_mirror(endpoint: str, release: Path) -> None:
     with pytest.raises(UsageError, match="mirror for downloads"):
         publish(read(release), REPO, HubConfig(token=TOKEN, endpoint=endpoint))
+
+
+@pytest.mark.parametrize("endpoint", ["https://hf-mirror.com.", "https://www.hf-mirror.com./x"])
+def test_a_dot_at_the_end_makes_it_no_other_host(endpoint: str) -> None:
+    with pytest.raises(UsageError, match="mirror for downloads"):
+        refuse_mirror(endpoint)
+
+
+def test_a_password_in_the_address_is_refused_and_not_repeated(release: Path) -> None:
+    for endpoint in ("https://me:s3cret@hub.example.org", "https://s3cret@hub.example.org"):
+        with pytest.raises(UsageError, match=r"\*\*\*@hub\.example\.org") as refused:
+            publish(read(release), REPO, HubConfig(token=TOKEN, endpoint=endpoint))
+        assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["hf_a b", "hf_a\nX-Header: b", "hf_é", "hf_\x1b[31m"])
+def test_a_token_that_cannot_be_one_is_not_sent(token: str) -> None:
+    with pytest.raises(UsageError, match="copy it again") as refused:
+        check_token(token)
+    assert token not in str(refused.value)
+
+
+def test_an_empty_token_is_no_token(hub: LocalHub, release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: TOKEN)
+    assert check_token(f" {TOKEN}\n") == TOKEN
+    with pytest.raises(RemoteError, match="not signed in"):
+        publish(read(release), REPO, HubConfig(token="", endpoint=hub.endpoint))
+    assert hub.requests == []
 
 
 def test_a_hub_of_ones_own_is_no_mirror(caplog: pytest.LogCaptureFixture) -> None:

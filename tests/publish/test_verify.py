@@ -38,7 +38,7 @@ class Folder(HubRepo):
 
 
 def repo(root: Path) -> Folder:
-    return Folder("org/name", "https://hub.example.org", None, None, root, 1.0, lambda seconds: None, root)
+    return Folder("org/name", "https://hub.example.org", None, None, root, 1.0, lambda seconds: None, root=root)
 
 
 def root_of(release: Release) -> Path:

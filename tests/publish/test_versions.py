@@ -9,6 +9,7 @@ from typing import Any
 
 import commands
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from datasets import load_dataset
 from faults import REPO

@@ -129,12 +129,25 @@ def test_verify_finds_each_kind_of_damage(small: Path) -> None:
     (small / "data" / "extra.parquet").write_bytes(b"")
     (small / "card.toml").write_text("")
     (small / ".gitattributes").write_text("")
-    (small / ".DS_Store").write_bytes(b"")
+    (small / "notes.txt").write_bytes(b"")
     assert opened.verify() == [
-        f"{name}: not listed in manifest.json: delete it" for name in (".DS_Store", "data/extra.parquet")
+        f"{name}: not listed in manifest.json: delete it" for name in ("data/extra.parquet", "notes.txt")
     ]
-    with pytest.raises(StoreError, match=r"\.DS_Store: not listed in manifest.json: delete it \(and 1 more\)"):
+    with pytest.raises(StoreError, match=r"extra\.parquet: not listed in manifest.json: delete it \(and 1 more\)"):
         read_release(small, "1.0.0")
+
+
+def test_what_other_tools_leave_is_no_part_of_a_store(small: Path) -> None:
+    """As `hf download --local-dir` and file managers leave it: named, and never published."""
+    download = ".cache/huggingface/download"
+    left = [".DS_Store", f"{download}/README.md.metadata", ".cache/huggingface/.gitignore", "data/math/._train.parquet"]
+    for name in left:
+        (small / name).parent.mkdir(parents=True, exist_ok=True)
+        (small / name).write_bytes(b"")
+    opened = Store.open(small)
+    assert opened.verify() == []
+    assert set(opened.leftovers()) == set(left)
+    assert not {file.path for file in read_release(small, "1.0.0").files} & set(left)
 
 
 def test_a_missing_shard_is_an_error_on_opening(small: Path) -> None:
@@ -264,6 +277,14 @@ def test_a_manifest_may_not_name_files_outside_the_store(small: Path, path: str)
     file = json.loads((small / "manifest.json").read_text("utf-8"))["files"][-1]
     edit_manifest(small, files=[file | {"path": path}])
     with pytest.raises(StoreError, match="does not lie inside the store"):
+        Store.open(small)
+
+
+@pytest.mark.parametrize("path", [".git/hooks/post-checkout", "data/.GIT/config", ".git ./x"])
+def test_a_manifest_may_not_name_gits_own_files(small: Path, path: str) -> None:
+    file = json.loads((small / "manifest.json").read_text("utf-8"))["files"][-1]
+    edit_manifest(small, files=[file | {"path": path}])
+    with pytest.raises(StoreError, match="where git keeps its own files"):
         Store.open(small)
 
 

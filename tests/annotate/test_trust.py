@@ -1,0 +1,147 @@
+"""A run's file that somebody sent: what it asks for is said before anything is sent, and some of it is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from annotating import endpoint, write_run
+from commands import run
+
+from coig_p.annotate.config import RunConfig, load_config
+from coig_p.annotate.trust import check_named, grant, unknown, wishes
+from coig_p.errors import UsageError
+
+LOCAL = "http://127.0.0.1:1/v1"
+AWAY = "https://models.example.org/v1"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
+def config(folder: Path, *settings: dict[str, Any], **tables: Any) -> RunConfig:
+    """Two endpoints that judge each other, with these settings of the first ones."""
+    given = [*settings, {}, {}][:2]
+    made = [endpoint(f"m{at}", LOCAL, judges=True) | one for at, one in enumerate(given)]
+    return write_run(folder, made, judging={"judges_per_response": 1}, **tables)
+
+
+def words(config: RunConfig) -> list[str]:
+    return [wish.words for wish in wishes(config)]
+
+
+def test_what_asks_for_nothing_needs_nothing(tmp_path: Path) -> None:
+    assert wishes(config(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "name"),
+    [
+        ("MODEL_A_KEY", AWAY, ""),
+        ("MODEL_A_KEY", "https://MODELS.example.org.:8443/v1", ""),
+        ("OPENAI_API_KEY", "https://api.openai.com/v1", ""),
+        ("OPENAI_API_KEY", AWAY, "OPENAI_API_KEY@models.example.org"),
+        ("OPENAI_API_KEY", "https://openai.com.example.org/v1", "OPENAI_API_KEY@openai.com.example.org"),
+        ("OPENAI_API_KEY", "https://notopenai.com/v1", "OPENAI_API_KEY@notopenai.com"),
+        ("HF_TOKEN", LOCAL, "HF_TOKEN@127.0.0.1:1"),
+        ("AWS_SECRET_ACCESS_KEY", AWAY, "AWS_SECRET_ACCESS_KEY@models.example.org"),
+        ("github_token", AWAY, "github_token@models.example.org"),
+        ("MY_DB_PASSWORD", AWAY, "MY_DB_PASSWORD@models.example.org"),
+        ("DATABASE_URL", AWAY, "DATABASE_URL@models.example.org"),
+        ("HOME", AWAY, "HOME@models.example.org"),
+    ],
+)
+def test_a_key_by_host_and_variable(tmp_path: Path, variable: str, url: str, name: str) -> None:
+    (wish,) = wishes(config(tmp_path, {"base_url": url, "key_env": variable}))
+    assert variable in wish.words
+    assert wish.name == name
+
+
+@pytest.mark.parametrize("host", ["models.example.org", "10.0.0.7:8000", "localhost.example.org"])
+def test_a_connection_that_is_not_encrypted_has_to_be_named(tmp_path: Path, host: str) -> None:
+    (wish,) = wishes(config(tmp_path, {"base_url": f"http://{host}/v1"}))
+    assert wish.name == f"http://{host}"
+    assert "not encrypted" in wish.words
+
+
+def test_files_outside_its_folder(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "run", tmp_path / "elsewhere"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "prompt.md").write_text("{{query}} {{response}}", "utf-8")
+    (outside / "queries.jsonl").write_text('{"query": "一加一？", "domain": "math"}\n', "utf-8")
+    (inside / "link.jsonl").symlink_to(outside / "queries.jsonl")
+    found = config(
+        inside,
+        queries={
+            "inputs": ["queries.jsonl", "../elsewhere/queries.jsonl", "link.jsonl", "hf://datasets/org/name/a.csv"]
+        },
+        run={"folder": "../elsewhere/out"},
+        **{"domains.math": {"prompt": "../elsewhere/prompt.md"}},
+    )
+    asked = words(found)
+    assert sum("read " in one for one in asked) == 3  # the link leads to the file that is named, too
+    assert any("prompt.md" in one for one in asked)
+    assert any("write to" in one for one in asked)
+    assert all("not in its own folder" in one for one in asked)
+
+
+def test_a_yes_is_kept_by_file_host_and_variable(tmp_path: Path, home: Path) -> None:
+    found = config(tmp_path, {"base_url": AWAY, "key_env": "MODEL_A_KEY"})
+    grant(unknown(found))
+    assert unknown(found) == []
+    assert json.loads((home / "coig-p" / "trusted.json").read_text("utf-8"))["granted"]
+    (tmp_path / "other").mkdir()
+    changed = [
+        config(tmp_path / "other", {"base_url": AWAY, "key_env": "MODEL_A_KEY"}),
+        config(tmp_path, {"base_url": AWAY, "key_env": "MODEL_B_KEY"}),
+        config(tmp_path, {"base_url": "https://models.example.com/v1", "key_env": "MODEL_A_KEY"}),
+        config(tmp_path, {"base_url": "https://models.example.org:444/v1", "key_env": "MODEL_A_KEY"}),
+        config(tmp_path, {"base_url": AWAY.replace("https", "http"), "key_env": "MODEL_A_KEY"}),
+    ]
+    for one in changed:
+        assert unknown(one), one.endpoints[0]
+    (home / "coig-p" / "trusted.json").write_text("{", "utf-8")
+    with pytest.raises(UsageError, match="Delete it"):
+        unknown(found)
+
+
+def test_what_is_allowed_is_named_as_the_error_says(tmp_path: Path) -> None:
+    found = config(tmp_path, {"base_url": AWAY.replace("https", "http"), "key_env": "HF_TOKEN"})
+    left = unknown(found)
+    with pytest.raises(UsageError, match=r"--allow HF_TOKEN@models\.example\.org"):
+        check_named(left, [], found.path)
+    with pytest.raises(UsageError, match=r"--allow http://models\.example\.org"):
+        check_named(left, ["HF_TOKEN@models.example.org"], found.path)
+    check_named(left, ["HF_TOKEN@models.example.org", "http://models.example.org"], found.path)
+    with pytest.raises(UsageError, match="does not ask for that"):
+        check_named(left, ["HF_TOKEN@else"], found.path)
+
+
+@pytest.mark.parametrize("stage", ["run", "queries", "generate", "judge"])
+def test_nothing_is_sent_before_somebody_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    monkeypatch.setenv("MODEL_A_KEY", "sk-of-somebody")
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody")
+    found = config(tmp_path, {"key_env": "MODEL_A_KEY", "attempts": 1, "give_up": 0.1}, {"attempts": 1, "give_up": 0.1})
+    said = run("annotate", stage, found.path, code=2).stderr
+    assert "wants to send the value of MODEL_A_KEY to 127.0.0.1:1" in said
+    assert "--trust" in said
+    assert not (tmp_path / "annotation").exists()
+    secret = config(tmp_path, {"key_env": "HF_TOKEN"})
+    said = run("annotate", stage, secret.path, "--trust", code=2).stderr
+    assert "--allow HF_TOKEN@127.0.0.1:1" in said
+    assert "hf_of_somebody" not in said
+    assert load_config(secret.path).endpoints[0].key_env == "HF_TOKEN"
+
+
+def test_once_said_it_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_A_KEY", "sk-of-somebody")
+    found = config(tmp_path, {"key_env": "MODEL_A_KEY"})
+    assert "requests left" in run("annotate", "run", found.path, "--estimate", "--trust").stdout
+    assert "requests left" in run("annotate", "run", found.path, "--estimate").stdout
+    assert "nothing" not in run("annotate", "status", found.path).stderr  # which sends nothing asks nothing

@@ -1,0 +1,378 @@
+"""A repository that people edit: each edit ends as docs/publishing.md says, and nothing of theirs is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import huggingface_hub.constants
+import pytest
+from faults import REPO, Fault, FaultyHandler, FaultyHub
+from make import make_rows, make_store
+from making import change_card, count_footers, listed, make_release
+from running import run_publish
+from trials import ACCOUNTS, TOKEN
+
+from coig_p.errors import RemoteError, UsageError
+from coig_p.publish import HubConfig, Published, abort, plan_release, publish, read_release, status, yank
+from coig_p.publish.local_hub import Repository
+from coig_p.publish.local_hub.repository import MAIN
+
+ROWS = make_rows({"math": 8})
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The second has other data, and one more line at the end of its card."""
+    folder = tmp_path_factory.mktemp("releases")
+    old = make_release(make_store(folder / "old-store", ROWS), folder / "old", "第一行\n\n第二行\n\n第三行")
+    new = make_release(
+        make_store(folder / "new-store", ROWS[1:]), folder / "new", "第一行\n\n第二行\n\n第三行\n\n新的一行"
+    )
+    return old, new
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyHub]:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("coig_p.publish.client.WAITS", (0, 0))
+    hub = FaultyHub(tmp_path / "hub", ACCOUNTS, handler=FaultyHandler)
+    with hub.serving():
+        yield hub
+
+
+@pytest.fixture
+def repository(hub: FaultyHub, releases: tuple[Path, Path]) -> Repository:
+    """With 1.0.0 in it."""
+    to(hub, releases[0], "1.0.0")
+    return hub.repositories[REPO]
+
+
+def config(hub: FaultyHub, **options: Any) -> HubConfig:
+    return HubConfig(token=TOKEN, endpoint=hub.endpoint, **options)
+
+
+def to(hub: FaultyHub, folder: Path, version: str, **options: Any) -> Published:
+    return publish(read_release(folder, version), REPO, config(hub, **options), load=count_footers)
+
+
+def text(repository: Repository, path: str, revision: str = "main") -> str:
+    return repository.objects.path(repository.find(revision).tree[path].sha256).read_text("utf-8")
+
+
+def shown(repository: Repository, revision: str = "main") -> dict[str, str]:
+    return {path: blob.sha256 for path, blob in repository.find(revision).tree.items() if path != ".gitattributes"}
+
+
+def put(repository: Repository, path: str, content: str, title: str = "theirs", revision: str = "main") -> None:
+    repository.commit(revision, {path: repository.objects.regular(content.encode())}, [], title)
+
+
+def edit_card(repository: Repository, old: str, new: str, revision: str = "main") -> None:
+    before = text(repository, "README.md", revision)
+    assert old in before
+    put(repository, "README.md", before.replace(old, new), "an edit", revision)
+
+
+# Main is looked at.
+
+
+def test_what_is_done_to_main_is_seen_and_put_back(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    whole = shown(repository)
+    data = next(path for path in whole if path.startswith("data/"))
+    deeds: list[Callable[[], Any]] = [
+        lambda: repository.commit("main", {}, [data], "deleted"),
+        lambda: put(repository, "manifest.json", "{}"),
+        lambda: put(repository, data, "not Parquet"),
+        lambda: put(repository, "data/math/train-00009-of-00010.parquet", "more of it"),
+        lambda: edit_card(repository, "configs:", "nothing:"),
+    ]
+    for deed in deeds:
+        deed()
+        put(repository, "LICENSE", "theirs")
+        with pytest.raises(RemoteError, match=r"v1\.0\.0 is published, and main is not it: .* --restore"):
+            to(hub, releases[0], "1.0.0")
+        before = repository.refs[MAIN]
+        if "train-00009" in str(repository.find("main").tree.keys()):  # whose it is nobody knows
+            with pytest.raises(RemoteError, match=r"train-00009-of-00010\.parquet stands in its way"):
+                to(hub, releases[0], "1.0.0", restore=True)
+            repository.commit("main", {}, ["data/math/train-00009-of-00010.parquet"], "out of the way")
+            continue
+        to(hub, releases[0], "1.0.0", restore=True)
+        assert repository.find("main").parent == before
+        assert shown(repository).items() >= whole.items()
+        assert text(repository, "LICENSE") == "theirs"
+        assert to(hub, releases[0], "1.0.0").added == 0
+
+
+def test_a_main_that_was_put_back_to_an_older_release(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    to(hub, releases[1], "1.1.0")
+    old = repository.find("v1.0.0").tree
+    gone = [path for path in repository.find("main").tree if path not in old]
+    repository.commit("main", dict(old), gone, "Revert")
+    with pytest.raises(RemoteError, match=r"v1\.1\.0 is published, and main is not it"):
+        to(hub, releases[1], "1.1.0")
+    to(hub, releases[1], "1.1.0", restore=True)
+    assert shown(repository) == shown(repository, "v1.1.0")
+    repository.commit("main", dict(old), gone, "Revert again")
+    # The next release is made on what is there: the files of the older one are ours to take away.
+    with pytest.raises(RemoteError, match="since its last release"):
+        to(hub, releases[1], "1.2.0")
+    to(hub, releases[1], "1.2.0", overwrite=True)
+    assert shown(repository) == shown(repository, "v1.2.0")
+
+
+def test_nothing_to_restore(hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]) -> None:
+    with pytest.raises(RemoteError, match=r"v1\.1\.0 is not published"):
+        to(hub, releases[1], "1.1.0", restore=True)
+    assert repository.refs[MAIN] == repository.refs["refs/tags/v1.0.0"]
+
+
+def test_a_commit_between_promotion_and_tag(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    """The tag goes to the release, wherever main is by then; what came after is said, or is their card."""
+    hub.arm(Fault("meanwhile", "POST /tag/*", meanwhile=lambda: edit_card(repository, "第一行", "第壹行")))
+    assert to(hub, releases[1], "1.1.0").tag == "v1.1.0"
+    assert repository.find("main").parent == repository.refs["refs/tags/v1.1.0"]
+    assert shown(repository, "v1.1.0").items() >= listed(releases[1]).items()
+    hub.arm(None)
+    data = next(path for path in listed(releases[0]) if path.startswith("data/"))
+
+    def delete() -> None:
+        repository.commit("main", {}, [data], "gone")
+
+    hub.arm(Fault("meanwhile", "POST /tag/*", meanwhile=delete))
+    with pytest.raises(RemoteError, match=r"v1\.2\.0 is published, and main is not it: data/"):
+        to(hub, releases[0], "1.2.0")
+    assert repository.find("main").parent == repository.refs["refs/tags/v1.2.0"]
+
+
+def test_a_run_that_ended_between_promotion_and_tag_and_people_after_it(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    to(hub, releases[1], "1.1.0")
+    commit = repository.refs.pop("refs/tags/v1.1.0")
+    put(repository, "LICENSE", "theirs")
+    assert to(hub, releases[1], "1.1.0").commit == commit == repository.refs["refs/tags/v1.1.0"]
+    assert text(repository, "LICENSE") == "theirs"
+
+
+# Their files stay.
+
+
+def test_a_file_of_theirs_is_asked_for_once(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    put(repository, "docs/a b.md", "theirs")
+    put(repository, "LICENSE", "theirs")
+    with pytest.raises(RemoteError, match=r"holds LICENSE, docs/a b.md, .* --keep LICENSE --keep 'docs/a b.md'"):
+        to(hub, releases[1], "1.1.0")
+    to(hub, releases[1], "1.1.0", keep=("LICENSE", "docs/a b.md"))
+    to(hub, releases[0], "1.2.0")
+    assert {text(repository, "LICENSE"), text(repository, "docs/a b.md", "v1.2.0")} == {"theirs"}
+
+
+def test_a_file_that_somebody_lists_in_the_manifest_is_not_ours(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    put(repository, "theirs.csv", "a,b")
+    fields = json.loads(text(repository, "manifest.json"))
+    entry = {"path": "theirs.csv", "role": "readme", "bytes": 3, "sha256": shown(repository)["theirs.csv"]}
+    put(repository, "manifest.json", json.dumps(fields | {"files": [*fields["files"], entry]}))
+    with pytest.raises(RemoteError, match=r"holds theirs\.csv, which no coig-p release put there"):
+        to(hub, releases[1], "1.1.0")
+    to(hub, releases[1], "1.1.0", keep=("theirs.csv",))
+    assert text(repository, "theirs.csv") == "a,b"
+
+
+def test_a_file_that_somebody_deleted_comes_back_only_when_told(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(releases[0], again)
+    change_card(again, "再版")
+    data = next(path for path in listed(again) if path.startswith("data/"))
+    repository.commit("main", {}, [data], "it named somebody")
+    with pytest.raises(RemoteError, match=rf"{data} was deleted in the repository since .* --overwrite"):
+        to(hub, again, "1.1.0")
+    to(hub, again, "1.1.0", overwrite=True)
+    assert shown(repository).items() >= listed(again).items()
+
+
+def test_a_repository_that_was_there_before(hub: FaultyHub, releases: tuple[Path, Path]) -> None:
+    repository = hub.create(REPO)
+    for path in ("README.md", "LICENSE", "notes/plan.md"):
+        put(repository, path, f"their {path}")
+    with pytest.raises(RemoteError, match=r"holds LICENSE, README\.md, notes/plan\.md"):
+        to(hub, releases[0], "1.0.0")
+    planned = plan_release(read_release(releases[0], "1.0.0"), REPO, config(hub, adopt=True))
+    assert "before-first-release/README.md" in {file.path for file in planned.add}
+    to(hub, releases[0], "1.0.0", adopt=True)
+    assert text(repository, "before-first-release/README.md") == "their README.md"
+    assert text(repository, "LICENSE") == "their LICENSE"
+    assert text(repository, "notes/plan.md") == "their notes/plan.md"
+    assert shown(repository).items() >= listed(releases[0]).items()
+    assert to(hub, releases[0], "1.0.0").added == 0
+    to(hub, releases[1], "1.1.0")
+    assert text(repository, "notes/plan.md") == "their notes/plan.md"
+
+
+# Their card is merged.
+
+
+def test_an_edit_of_the_card_goes_along(hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]) -> None:
+    edit_card(repository, "第一行", "第一行，更正过")
+    assert to(hub, releases[0], "1.0.0").added == 0  # what programs read is as it was
+    assert to(hub, releases[1], "1.1.0").tag == "v1.1.0"
+    card = text(repository, "README.md", "v1.1.0")
+    assert "第一行，更正过" in card
+    assert "新的一行" in card
+    manifest = json.loads(text(repository, "manifest.json"))
+    sha256 = next(file["sha256"] for file in manifest["files"] if file["path"] == "README.md")
+    assert sha256 == shown(repository)["README.md"]
+    assert manifest["release"]["merged"] == {"README.md": listed(releases[1])["README.md"]}
+    # The same release is known again, also where the run ended before the tag.
+    assert to(hub, releases[1], "1.1.0").added == 0
+    repository.refs.pop("refs/tags/v1.1.0")
+    assert to(hub, releases[1], "1.1.0").tag == "v1.1.0"
+    assert repository.refs[MAIN] == repository.refs["refs/tags/v1.1.0"]
+
+
+def test_two_edits_of_one_line_are_shown(hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]) -> None:
+    before = repository.refs[MAIN]
+    edit_card(repository, "第三行", "第三行，他们的")
+    edited = repository.refs[MAIN]
+    with pytest.raises(RemoteError, match=r"(?s)lines that this one changes, too.*-第三行\n\+第三行，他们的") as error:
+        to(hub, releases[1].parent / "new", "1.1.0")
+    del error
+    assert repository.refs[MAIN] == edited != before
+    to(hub, releases[1], "1.1.0", overwrite=True)
+    assert shown(repository).items() >= listed(releases[1]).items()
+
+
+# Proposals.
+
+
+def test_a_reviewers_edit_stays(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], tmp_path: Path
+) -> None:
+    proposed = to(hub, releases[1], "1.1.0", pr=True)
+    assert proposed.pull_request == "1"
+    edit_card(repository, "第二行", "第二行，审过", "refs/pr/1")
+    assert to(hub, releases[1], "1.1.0", pr=True).pull_request == "1"
+    assert len(repository.pulls) == 1
+    assert "审过" in text(repository, "README.md", "refs/pr/1")
+    renewed = tmp_path / "renewed"
+    shutil.copytree(releases[1], renewed)
+    change_card(renewed, "最后一行")
+    assert to(hub, renewed, "1.1.0", pr=True).pull_request == "1"
+    card = text(repository, "README.md", "refs/pr/1")
+    assert "审过" in card
+    assert "最后一行" in card
+    repository.merge(1)
+    assert to(hub, renewed, "1.1.0").tag == "v1.1.0"
+    assert "审过" in text(repository, "README.md")
+
+
+def test_a_pull_request_is_known_by_its_ref(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    stock = HfApi.list_repo_refs
+
+    def renamed(self: HfApi, *args: Any, **options: Any) -> Any:
+        found = stock(self, *args, **options)
+        for pull in found.pull_requests or []:
+            pull.name = f"somebody's {pull.name}"
+        return found
+
+    monkeypatch.setattr(HfApi, "list_repo_refs", renamed)
+    assert to(hub, releases[1], "1.1.0", pr=True).pull_request == "1"
+    assert to(hub, releases[1], "1.1.0", pr=True).pull_request == "1"
+    assert len(repository.pulls) == 1
+
+
+# Versions.
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "1.1.0-beta.2", "1.0.0-rc1"])
+def test_main_is_for_the_highest_version(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], version: str
+) -> None:
+    before = repository.refs[MAIN]
+    published = to(hub, releases[1], version)
+    assert repository.refs[MAIN] == before
+    assert repository.refs[f"refs/tags/v{version}"] == published.commit
+    assert shown(repository, f"v{version}").items() >= listed(releases[1]).items()
+    assert f"refs/heads/release/{version}" not in repository.refs
+    assert to(hub, releases[1], version).added == 0
+    assert status(REPO, config(hub)).version == "1.0.0"
+
+
+def test_main_gets_a_lower_version_when_told(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    to(hub, releases[1], "0.9.1", latest=True)
+    assert repository.refs[MAIN] == repository.refs["refs/tags/v0.9.1"]
+
+
+@pytest.mark.parametrize("version", ["1.0.0-a..b", "1.0.0-", "1.0.0-a.", "1.0.0-a.lock", "1.0.0-01", "1.0.0-é"])
+def test_tags_that_git_refuses(releases: tuple[Path, Path], version: str) -> None:
+    with pytest.raises(UsageError, match="three numbers"):
+        read_release(releases[0], version)
+
+
+def test_what_was_begun_is_named_and_ended(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    repository.add_ref("refs/heads/release/0.5.0", "main")
+    to(hub, releases[1], "1.1.0")
+    assert "coigp-publish --abort org/name --version 0.5.0" in caplog.text
+    put(repository, "theirs.csv", "a", revision="release/0.5.0")
+    with pytest.raises(RemoteError, match="holds a commit that no release made: 'theirs'"):
+        abort(REPO, "0.5.0", config(hub))
+    repository.refs["refs/heads/release/0.5.0"] = repository.refs["refs/tags/v1.0.0"]
+    done = run_publish("--abort", REPO, "--version", "0.5.0", "--token", TOKEN, HF_ENDPOINT=hub.endpoint)
+    assert "is ended" in done.stdout
+    assert "refs/heads/release/0.5.0" not in repository.refs
+    with pytest.raises(RemoteError, match=r"no release of 0\.5\.0 was begun"):
+        abort(REPO, "0.5.0", config(hub))
+
+
+def test_a_version_is_withdrawn(hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]) -> None:
+    reason = "评审模型的 <b>名字</b> 泄漏了 [x](http://example.org)"
+    asked = ("--yank", REPO, "--version", "1.0.0", "--reason", reason, "--token", TOKEN)
+    assert "its tag stays" in run_publish(*asked, HF_ENDPOINT=hub.endpoint).stdout
+    head = repository.refs[MAIN]
+    assert json.loads(run_publish(*asked, "--json", HF_ENDPOINT=hub.endpoint).stdout)["commit"] == head
+    card = text(repository, "README.md")
+    assert "**1.0.0 已撤回 / was withdrawn:**" in card
+    assert "<b>" not in card.split("withdrawn:")[1]
+    assert status(REPO, config(hub)).withdrawn == {"1.0.0": reason}
+    with pytest.raises(RemoteError, match=r"v1\.0\.0 was withdrawn: "):
+        to(hub, releases[0], "1.0.0")
+    # What is published next still says so.
+    to(hub, releases[1], "1.1.0")
+    assert "**1.0.0 已撤回 / was withdrawn:**" in text(repository, "README.md", "v1.1.0")
+    assert status(REPO, config(hub)).withdrawn == {"1.0.0": reason}
+    assert to(hub, releases[1], "1.1.0").added == 0
+    yank(REPO, "1.0.0", "另一个原因", config(hub))
+    assert text(repository, "README.md").count("was withdrawn") == 1
+
+
+@pytest.mark.parametrize("reason", ["", " \n ", "x" * 501])
+def test_a_withdrawal_has_a_reason(hub: FaultyHub, repository: Repository, reason: str) -> None:
+    with pytest.raises(UsageError, match="--reason"):
+        yank(REPO, "1.0.0", reason, config(hub))
+    with pytest.raises(RemoteError, match=r"no release 9\.0\.0"):
+        yank(REPO, "9.0.0", "x", config(hub))
