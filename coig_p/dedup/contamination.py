@@ -26,8 +26,9 @@ from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
 from coig_p.dedup.shingles import shingles
 from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.ingest.fields import ALIASES, at_path
+from coig_p.ingest.fields import ALIASES
 from coig_p.ingest.readers import data_files, find_inputs, read_rows
+from coig_p.ingest.values import at_path
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import BenchmarkCheck, BenchmarkUsed, Held, added, rows_digest
 from coig_p.store.conversations import contents

@@ -16,7 +16,7 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.codings import check_values
-from coig_p.ingest.values import Rejected, as_number
+from coig_p.ingest.values import Rejected, as_number, at_path
 from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
@@ -477,16 +477,6 @@ def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:
             if path not in row and (found := at_path(row, path)) is not None:
                 more[path] = found
     return {**row, **more} if more else row
-
-
-def at_path(row: Mapping[str, Any], path: str) -> Any:
-    """What a row has under a name, or at a path such as question.full_text; None where nothing is there."""
-    if path in row:
-        return row[path]
-    value: Any = row
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
 
 
 def from_columns(given: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import inspect
 import io
 import json
 import re
@@ -27,7 +26,7 @@ import pyarrow.parquet as pq
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
-from coig_p.ingest.tables import as_written, check_schema, records
+from coig_p.ingest.tables import as_rows, check_schema, records
 from coig_p.store.locate import download_file
 from coig_p.store.places import STORE, check_name
 
@@ -478,18 +477,13 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
         with pq.ParquetFile(path) as parquet:
             check_schema(file, parquet.schema_arrow)
             total = max(parquet.metadata.num_rows, 1)
-            as_objects = {"maps_as_pydicts": "strict"} if "map<" in str(parquet.schema_arrow) else {}
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
-                for value in as_written(batch).to_pylist(**as_objects):
+                for value in as_rows(batch):
                     row += 1
                     yield RawRow(file, row, value, columnar=True)
                 advance(path.stat().st_size * batch.num_rows // total)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
-    except TypeError:
-        if "maps_as_pydicts" in inspect.signature(pa.RecordBatch.to_pylist).parameters:
-            raise
-        raise DataError(f"{path}: a column holds maps: pip install -U pyarrow to read it") from None
 
 
 _READERS: dict[str, Callable[[Path, str, Advance], Iterator[RawRow]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -130,6 +130,21 @@ def _stray(cells: Sequence[str], lines: Sequence[str], columns: int, delimiter: 
         if delimiter == _TAB or same or all(_NUMBER.fullmatch(cell) for cell in column):
             return "each of these lines is a row of its own: is there a quote too many?"
     return None
+
+
+def as_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Its rows, with numbers as they were written and maps as objects.
+
+    Raises:
+        pa.ArrowNotImplementedError: a column holds maps, and this pyarrow does not give them as objects.
+    """
+    batch = as_written(batch)
+    if "map<" not in str(batch.schema):
+        return batch.to_pylist()  # type: ignore[no-any-return]
+    try:
+        return batch.to_pylist(maps_as_pydicts="strict")  # type: ignore[no-any-return]
+    except TypeError:
+        raise pa.ArrowNotImplementedError("a column holds maps: pip install -U pyarrow") from None
 
 
 def as_written(batch: pa.RecordBatch) -> pa.RecordBatch:

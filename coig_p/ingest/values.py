@@ -360,3 +360,13 @@ def shown(value: Any) -> str:
     """A value in an error message: short, on one line, without control characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def at_path(row: Mapping[str, Any], path: str) -> Any:
+    """What a row has under a name, or at a path such as question.full_text; None where nothing is there."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
