@@ -18,6 +18,7 @@ from coig_p.cli.options import (
     as_json,
     config_options,
     environment_store,
+    map_option,
     num_proc_option,
     overwrite_option,
     rules_option,
@@ -103,6 +104,7 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str |
 @click.option("--no-pairs", is_flag=True, help="Publish the observations alone, no pairs beside them.")
 @rules_option
 @against_option
+@map_option
 @num_proc_option
 @click.option("--pr", is_flag=True, help="Open a pull request instead of changing main.")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
@@ -291,13 +293,16 @@ class _Making:
         from coig_p.validation import load_rules
 
         options = dict(self.options)
-        rules, against = load_rules(options.pop("rules_file")), options.pop("benchmarks")
+        rules, against, named = load_rules(options.pop("rules_file")), options.pop("benchmarks"), options.pop("fields")
+        if named and not against:
+            raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
         num_proc, no_pairs = options.pop("num_proc"), options.pop("no_pairs")
         config = ReleaseConfig(
             version=check_version(self.version),
             pairs=None if no_pairs else PairConfig(**options),
             rules=rules,
             against=against,
+            fields=named,
             num_proc=num_proc,
             repo=self.repo,
         )

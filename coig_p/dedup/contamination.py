@@ -218,7 +218,7 @@ def _read_file(path: Path, fields: Mapping[str, str], config: ContaminationConfi
     if len(found.prompts) == before:
         raise DataError(
             f"{path}: no row has a prompt. With profile {config.profile} it is called {', '.join(names['prompt'])}; "
-            f"the file has {', '.join(columns)}. coigp contamination, check and clean take --map prompt=COLUMN"
+            f"the file has {', '.join(columns)}. coigp contamination, check, clean and publish take --map prompt=COLUMN"
         )
     return rows
 

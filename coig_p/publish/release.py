@@ -61,6 +61,7 @@ class ReleaseConfig:
         pairs: which pairs; its threshold defaults to the store's. None leaves pairs out.
         rules: of the gate, as `load_rules` gives them.
         against: benchmarks that must not be in it.
+        fields: names of their columns, as `ContaminationConfig` has them.
         num_proc: processes of the check.
         repo: org/name for the card, "." for a folder.
     """
@@ -69,6 +70,7 @@ class ReleaseConfig:
     pairs: PairConfig | None = field(default_factory=PairConfig)
     rules: Mapping[str, Rule] = field(default_factory=load_rules)
     against: Sequence[str | Path] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
     num_proc: int = 1
     repo: str = "."
 
@@ -180,7 +182,7 @@ def _compared(store: Store, config: ReleaseConfig, report: Report, bar: Bar) -> 
     from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
     with bar("Comparing", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        return with_contamination(report, store, config.against, ContaminationConfig(), advance)
+        return with_contamination(report, store, config.against, ContaminationConfig(fields=config.fields), advance)
 
 
 def _pass_gate(
@@ -197,6 +199,7 @@ def _pass_gate(
         wrong = {id: n for id, n in report.by_rule().items() if n and report.rules[id].severity == "error"}
         named = ", ".join(f"{id} ({number:,})" for id, number in wrong.items())
         against = "".join(f" --against {shlex.quote(str(name))}" for name in config.against)
+        against += "".join(f" --map {shlex.quote(f'{ours}={theirs}')}" for ours, theirs in config.fields.items())
         same = ", both with the same --rules" if report.changes else ""
         problems.append(
             f"its check found errors: {named}. See each: coigp check {place}{against} --report DIR. "

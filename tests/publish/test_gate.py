@@ -370,3 +370,17 @@ def test_the_card_toml_goes_along_and_is_not_published(tmp_path: Path) -> None:
     said = run("publish", store.path, "--version", "1.0.0", "--target", f"dir:{out.path}", "--overwrite", code=2).stderr
     assert "holds more than a store (notes.txt)" in said
     assert (out.path / "notes.txt").exists()
+
+
+def test_a_benchmarks_columns_are_named_to_publish_too(tmp_path: Path) -> None:
+    store = to_release(tmp_path / "store", twin())
+    asked = store.path / ".." / "exam.jsonl"
+    query = str(twin()[0]["query"])
+    benchmark = benchmark_of(asked, {"题目": query, "答": "甲"})
+    options = ("--version", "1.0.0", "--target", f"dir:{tmp_path / 'out'}", "--against", benchmark)
+    said = run("publish", store.path, *options, code=1).stderr
+    assert "题目" in said
+    said = run("publish", store.path, *options, "--map", "prompt=题目,answer=答", code=1).stderr
+    assert "contamination" in said
+    assert "--map prompt=题目" in said  # in what to run next
+    assert "pass --against" in run("publish", store.path, *options[:4], "--map", "prompt=题目", code=2).stderr
