@@ -382,5 +382,5 @@ def test_a_benchmarks_columns_are_named_to_publish_too(tmp_path: Path) -> None:
     assert "题目" in said
     said = run("publish", store.path, *options, "--map", "prompt=题目,answer=答", code=1).stderr
     assert "contamination" in said
-    assert "--map prompt=题目" in said  # in what to run next
+    assert "--map 'prompt=题目' --map 'answer=答'" in said  # in what to run next
     assert "pass --against" in run("publish", store.path, *options[:4], "--map", "prompt=题目", code=2).stderr
