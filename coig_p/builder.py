@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import Block, Group, ShardConfig, block_tables, count_rows, make_plan, read_groups, warn_uneven
 from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
 from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_clusters
+from coig_p.pairs.stream import Shard
 from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
 from coig_p.schema import NAME, RAW_SUFFIX
 from coig_p.store.locate import Location, download, is_offline, locate
@@ -236,10 +238,9 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         streaming: bool,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
-        for shard, (file, groups) in enumerate(zip(files, row_groups, strict=True)):
-            with open(file, "rb") as stream:
-                for number, table in enumerate(selection.tables(stream, groups, split, streaming=streaming)):
-                    yield _Key(shard, number), table
+        read = (Shard(partial(_opened, file), groups) for file, groups in zip(files, row_groups, strict=True))
+        for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
+            yield _Key(shard, number), table
         for shard, blocks in enumerate(shards):
             pairs, seed, shape = selection.pairs, selection.order.shuffle_seed, selection.shape
             made = (table for block in blocks for table in block_tables(block, _opened, pairs, split, seed, shape))
