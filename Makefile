@@ -88,6 +88,7 @@ docs: .docs-venv/.installed
 bench: $(DEVELOP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/pairs.py
+	$(BIN)/python benchmarks/many_files.py
 	$(BIN)/python benchmarks/rationales.py
 	$(BIN)/python benchmarks/imports.py
 	$(BIN)/python benchmarks/checks.py

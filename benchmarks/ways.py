@@ -7,13 +7,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-OURS, STOCK, ITERTOOLS = "coig_p", "stock Parquet of the same pairs", "itertools.combinations in a generator"
+OURS, ITERTOOLS = "coig_p", "itertools.combinations in a generator"
+STOCK, SNAPPY = "stock Parquet of the same pairs, zstd", "the same, as to_parquet writes it (snappy)"
 POLARS, DUCKDB = "Polars self-join, held in memory", "DuckDB self-join, held in memory"
 COLUMNS = ("prompt", "chosen", "rejected", "query_id", "domain", "chosen_model", "rejected_model")
 
 
 def load(way: str, threshold: int, work: Path, cache: Path, *, streaming: bool = False) -> Any:
-    """The pairs of `work`/store; for STOCK, those written beforehand to `work`/pairs-<threshold>."""
+    """The pairs of `work`/store; for STOCK and SNAPPY, those written beforehand (see `stock_folder`)."""
     import datasets
 
     import coig_p  # noqa: F401  registers "coig-p"
@@ -21,13 +22,18 @@ def load(way: str, threshold: int, work: Path, cache: Path, *, streaming: bool =
     store, options = str(work / "store"), {"split": "train", "cache_dir": str(cache), "streaming": streaming}
     if way == OURS:
         return datasets.load_dataset("coig-p", "math", data_dir=store, threshold=threshold, **options)
-    if way == STOCK:
-        files = sorted(map(str, (work / f"pairs-{threshold}").glob("*.parquet")))
+    if way in (STOCK, SNAPPY):
+        files = sorted(map(str, stock_folder(way, threshold, work).glob("*.parquet")))
         return datasets.load_dataset("parquet", data_files=files, **options)
     if way == ITERTOOLS:
         arguments = {"store": store, "threshold": threshold}
         return datasets.Dataset.from_generator(by_itertools, gen_kwargs=arguments, cache_dir=str(cache))
     return datasets.Dataset((by_polars if way == POLARS else by_duckdb)(store, threshold))
+
+
+def stock_folder(way: str, threshold: int, work: Path) -> Path:
+    """Where the finished pairs lie: of STOCK as `coigp pairs` writes them, of SNAPPY as `Dataset.to_parquet` does."""
+    return work / f"pairs-{threshold}-{'zstd' if way == STOCK else 'snappy'}"
 
 
 def by_itertools(store: str, threshold: float) -> Iterator[dict[str, Any]]:

@@ -41,6 +41,7 @@ from coig_p.pairs.plan import (
 )
 from coig_p.pairs.selection import RawSelection, Selection, SplitPart, option_names, select, select_raw
 from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_clusters
+from coig_p.pairs.stream import Shard
 from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
 from coig_p.schema import NAME, RAW_SUFFIX
 from coig_p.store.locate import Location, download, is_offline, locate
@@ -292,10 +293,9 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         epoch: int = 0,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
-        for shard, (file, groups) in enumerate(zip(files, row_groups, strict=True)):
-            with open(file, "rb") as stream:
-                for number, table in enumerate(selection.tables(stream, groups, split, streaming=streaming)):
-                    yield _Key(shard, number), self._cast(table)
+        read = (Shard(partial(opened, file), groups) for file, groups in zip(files, row_groups, strict=True))
+        for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
+            yield _Key(shard, number), self._cast(table)
         for shard, blocks in enumerate(shards):
             pairs, seed, shape = selection.pairs, selection.order.seed(epoch), selection.shape
             made = (table for block in blocks for table in block_tables(block, opened, pairs, split, seed, shape))

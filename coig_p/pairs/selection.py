@@ -7,7 +7,7 @@ stands in it, every domain has its weight, and an option without effect is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,7 @@ from coig_p.pairs.ranked import check_ranked
 from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
-from coig_p.pairs.stream import raw_tables, shard_tables
+from coig_p.pairs.stream import Shard, raw_tables, shard_tables
 from coig_p.pairs.turns import Shape
 from coig_p.pairs.weights import UNWEIGHTED, check_weights
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
@@ -84,10 +84,10 @@ class RawSelection:
         return _parts(self.splits, self.cut, clusters)
 
     def tables(
-        self, stream: Any, row_groups: Sequence[int] | None, split: OneSplit | None, *, streaming: bool
-    ) -> Iterator[pa.Table]:
-        """The rows of one shard (see `coig_p.pairs.stream.raw_tables`)."""
-        return raw_tables(stream, self.schema, row_groups, split, streaming=streaming)
+        self, shards: Iterable[Shard], split: OneSplit | None, *, streaming: bool
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """The rows of shards (see `coig_p.pairs.stream.raw_tables`)."""
+        return raw_tables(shards, self.schema, split, streaming=streaming)
 
     def identity(self) -> tuple[object, ...]:
         """What the rows depend on, beside the files of the store and of its clusters."""
@@ -165,10 +165,10 @@ class Selection:
         return self.order.plans or any(self.weight(split, domain) != 1 for domain in self.domains)
 
     def tables(
-        self, stream: Any, row_groups: Sequence[int] | None, split: OneSplit | None, *, streaming: bool
-    ) -> Iterator[pa.Table]:
-        """The pairs of one shard (see `coig_p.pairs.stream.shard_tables`)."""
-        return shard_tables(stream, self.pairs, row_groups, split, shape=self.shape, streaming=streaming)
+        self, shards: Iterable[Shard], split: OneSplit | None, *, streaming: bool
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """The pairs of shards (see `coig_p.pairs.stream.shard_tables`)."""
+        return shard_tables(shards, self.pairs, split, shape=self.shape, streaming=streaming)
 
     def identity(self) -> tuple[object, ...]:
         """What the rows and their order depend on, beside the files of the store and of its clusters.

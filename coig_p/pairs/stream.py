@@ -1,13 +1,15 @@
-"""One shard of a store as a stream of tables: its raw rows or its pairs.
+"""Shards of a store as a stream of tables: their raw rows or their pairs.
 
-Reading, pairing and whatever the caller does with a table run side by side: each stage works
-one item ahead of the next, in a thread of its own. Memory is bounded by a few batches, whatever
-the shard's size.
+Reading runs ahead in a thread of its own, across shards, while the caller pairs and does whatever it does with
+a table: where shards are many and small, a thread for each would cost more than reading it. Memory is bounded by
+a few batches, whatever the size of a shard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,50 +26,62 @@ from coig_p.store.reading import open_shard, read_batches
 BATCH_SIZE = 256
 _ID = RAW_SCHEMA.field("query_id")
 FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
+_Numbered = tuple[int, pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that is to be read.
+
+    Attributes:
+        opened: gives a context of a path or a binary file object of the Parquet file; called once.
+        row_groups: these alone; None for all.
+    """
+
+    opened: Callable[[], AbstractContextManager[Any]]
+    row_groups: Sequence[int] | None = None
 
 
 def shard_tables(
-    stream: Any,
+    shards: Iterable[Shard],
     config: PairConfig,
-    row_groups: Sequence[int] | None = None,
     split: OneSplit | None = None,
     *,
     shape: Shape | None = None,
     streaming: bool = False,
-) -> Iterator[pa.Table]:
-    """The pairs of a shard as tables of PAIR_SCHEMAS[config.format], or as `shape` has them; none of them empty.
+) -> Iterator[tuple[int, pa.Table]]:
+    """The pairs of shards as tables of PAIR_SCHEMAS[config.format], or as `shape` has them; none of them empty.
+
+    Each comes with the place of its shard among `shards`.
 
     Args:
-        stream: a path or binary file object of a Parquet shard.
         config: which pairs; its threshold must be set.
-        row_groups: read these alone.
         split: take the queries of this split alone.
         shape: how conversations are shown (see `coig_p.pairs.rows.find_rows`).
         streaming: rows are taken one by one in Python. It changes how they are cut into tables,
             never the rows.
     """
     make = partial(pair_tables, config=config, shape=shape)
-    return _tables(stream, PAIRING_SCHEMA, make, row_groups, split, streaming=streaming)
+    return _tables(shards, PAIRING_SCHEMA, make, split, streaming=streaming)
 
 
 def raw_tables(
-    stream: Any,
+    shards: Iterable[Shard],
     schema: pa.Schema,
-    row_groups: Sequence[int] | None = None,
     split: OneSplit | None = None,
     *,
     streaming: bool = False,
-) -> Iterator[pa.Table]:
-    """The raw rows of a shard as tables of `schema`, none of them empty. Other arguments are those of `shard_tables`.
+) -> Iterator[tuple[int, pa.Table]]:
+    """The raw rows of shards as tables of `schema`, none of them empty. The rest is as for `shard_tables`.
 
     Args:
-        schema: RAW_SCHEMA, or that of an older version where the shard is of one, or some of its columns.
+        schema: RAW_SCHEMA, or that of an older version where the shards are of one, or some of its columns.
     """
     read = schema
     if split is not None and _ID.name not in schema.names:  # by which rows are dealt
         read = schema.append(_ID)
     make = partial(_as_stored, columns=schema.names)
-    return _tables(stream, read, make, row_groups, split, streaming=streaming)
+    return _tables(shards, read, make, split, streaming=streaming)
 
 
 def _as_stored(batch: pa.RecordBatch, columns: list[str]) -> Iterator[pa.Table]:
@@ -75,38 +89,68 @@ def _as_stored(batch: pa.RecordBatch, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def _tables(
-    stream: Any,
+    shards: Iterable[Shard],
     schema: pa.Schema,
     make: Callable[[pa.RecordBatch], Iterator[pa.Table]],
-    row_groups: Sequence[int] | None,
     split: OneSplit | None,
     *,
     streaming: bool,
-) -> Iterator[pa.Table]:
-    if streaming:
-        # Python needs the interpreter's lock for every row: a second thread that pairs meanwhile
-        # costs more in handing the lock over than the pairing itself.
-        yield from _each(ahead(_batches(stream, schema, row_groups, FIRST_BATCH_SIZE, split)), make)
-    else:
-        yield from ahead(_each(ahead(_batches(stream, schema, row_groups, BATCH_SIZE, split)), make))
+) -> Iterator[tuple[int, pa.Table]]:
+    # One thread that reads, and no more: text that a thread allocates and another frees costs page faults, and
+    # Python's lock is handed over for every row of a stream.
+    batches = _batches(shards, schema, FIRST_BATCH_SIZE if streaming else BATCH_SIZE, split)
+    for number, batch in _read_ahead(batches if streaming else _joined(batches)):
+        for table in make(batch):
+            yield number, table
 
 
-def _each(
-    batches: Iterator[pa.RecordBatch], make: Callable[[pa.RecordBatch], Iterator[pa.Table]]
-) -> Generator[pa.Table, None, None]:
-    for batch in batches:
-        yield from make(batch)
+def _read_ahead(batches: Generator[_Numbered, None, None]) -> Iterator[_Numbered]:
+    """The same batches, the third and later made ahead by a thread: to start it costs more than a small file does."""
+    first = next(batches, None)
+    if first is None:
+        return
+    yield first
+    second = next(batches, None)
+    if second is None:
+        return
+    yield second
+    yield from ahead(batches)
+
+
+def _joined(batches: Generator[_Numbered, None, None]) -> Generator[_Numbered, None, None]:
+    """The same rows, with small batches of shards that follow each other as one: to pair costs as much for one query.
+
+    What is joined comes with the place of its last shard: datasets counts rows by it, and reads those counts nowhere.
+    """
+    waiting: list[pa.RecordBatch] = []
+    rows = last = 0
+    for number, batch in batches:
+        if rows + batch.num_rows > BATCH_SIZE and waiting:
+            yield last, _one(waiting)
+            waiting, rows = [], 0
+        waiting.append(batch)
+        rows, last = rows + batch.num_rows, number
+    if waiting:
+        yield last, _one(waiting)
+
+
+def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def _batches(
-    stream: Any, schema: pa.Schema, row_groups: Sequence[int] | None, first_batch_size: int, split: OneSplit | None
-) -> Generator[pa.RecordBatch, None, None]:
-    with open_shard(stream) as shard:
-        groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
-        for at, group in enumerate(groups):
-            size = first_batch_size if at == 0 else BATCH_SIZE
-            for batch in read_batches(shard, size, [group], schema):
-                if split is not None:
-                    batch = split.keep(batch)
-                if batch.num_rows:
-                    yield batch
+    shards: Iterable[Shard], schema: pa.Schema, first_batch_size: int, split: OneSplit | None
+) -> Generator[_Numbered, None, None]:
+    for number, one in enumerate(shards):
+        with one.opened() as stream, open_shard(stream) as shard:
+            groups = range(shard.num_row_groups) if one.row_groups is None else one.row_groups
+            for at, group in enumerate(groups):
+                size = first_batch_size if at == 0 else BATCH_SIZE
+                # Nearly all bytes are in one column, so that Arrow's threads would only hand it around.
+                for batch in read_batches(shard, size, [group], schema, threads=False):
+                    if split is not None:
+                        batch = split.keep(batch)
+                    if batch.num_rows:
+                        yield number, batch

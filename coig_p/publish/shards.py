@@ -6,6 +6,7 @@ import hashlib
 import io
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from coig_p.core.progress import Bar
 from coig_p.engine.local import in_order
 from coig_p.errors import DataError
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.stream import shard_tables
+from coig_p.pairs.stream import Shard, shard_tables
 from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIR_SCHEMAS
 from coig_p.stats.results import Statistics
@@ -145,9 +146,9 @@ def write_pairs(
 
 
 def _pair_batches(store: Store, config: PairConfig, domain: str, split: str, shape: Shape) -> Iterator[pa.RecordBatch]:
-    for file in store.data_files(domain, split):
-        for table in shard_tables(store.path / file.path, config, shape=shape):
-            yield from table.to_batches()
+    shards = (Shard(partial(nullcontext, store.path / file.path)) for file in store.data_files(domain, split))
+    for _, table in shard_tables(shards, config, shape=shape):
+        yield from table.to_batches()
 
 
 def _write_pair_shard(root: Path, shard: _Shard) -> tuple[StoreFile, int]:

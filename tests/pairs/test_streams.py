@@ -587,3 +587,12 @@ def test_a_real_data_loader_with_workers(store: Path, pairs: list[Row]) -> None:
     assert done.returncode == 0, done.stderr
     found = [Counter(map(tuple, json.loads(line))) for line in done.stdout.splitlines()]
     assert found == [Counter(map(key, math_of(pairs)))] * len(shared)
+
+
+def test_shards_of_one_query_give_the_rows_of_one_file(rows: list[Row], tmp_path: Path, cache: str) -> None:
+    some = [row for row in rows if row["domain"] == "math"][:40]
+    store = make_store(tmp_path / "store", some, rows_per_shard=1)
+    wanted = oracle_pairs(some, threshold=2)
+    assert load(store, streaming=False, cache_dir=cache).to_list() == wanted
+    assert list(load(store)) == wanted
+    assert list(load(store, "math-raw", streaming=False, cache_dir=cache)) == some
