@@ -56,7 +56,7 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
                 return
             else:
                 return
-        raise UsageError("this stream was being read when the process was forked: begin a new one in each process")
+        raise _forked()
     except KeyboardInterrupt:
         wait = False  # what the thread is at may be a server that does not answer
         raise
@@ -68,6 +68,16 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
             # Whatever thread collects garbage comes here, also one that the worker waits for, and the worker itself.
             if wait and worker.starter is threading.current_thread():
                 worker.join()
+
+
+def check_not_forked(process: int) -> None:
+    """Raise UsageError in a copy of the process of that number: files would be read from where the other one is."""
+    if os.getpid() != process:
+        raise _forked()
+
+
+def _forked() -> UsageError:
+    return UsageError("this stream was being read when the process was forked: begin a new one in each process")
 
 
 class _Outcome(Enum):

@@ -7,6 +7,7 @@ a few batches, whatever the size of a shard.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from coig_p.engine.local import ahead
+from coig_p.engine.local import ahead, check_not_forked
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import pair_tables
 from coig_p.pairs.splits import OneSplit
@@ -26,6 +27,7 @@ from coig_p.store.reading import open_shard, read_batches
 BATCH_SIZE = 256
 _ID = RAW_SCHEMA.field("query_id")
 FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
+_BEFORE_A_THREAD = 2  # batches
 _Numbered = tuple[int, pa.RecordBatch]
 
 
@@ -106,14 +108,13 @@ def _tables(
 
 def _read_ahead(batches: Generator[_Numbered, None, None]) -> Iterator[_Numbered]:
     """The same batches, the third and later made ahead by a thread: to start it costs more than a small file does."""
-    first = next(batches, None)
-    if first is None:
-        return
-    yield first
-    second = next(batches, None)
-    if second is None:
-        return
-    yield second
+    process = os.getpid()
+    for _ in range(_BEFORE_A_THREAD):
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+        check_not_forked(process)
     yield from ahead(batches)
 
 

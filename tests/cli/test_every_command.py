@@ -20,7 +20,8 @@ from commands import TREE, run
 from coig_p.cli.main import main
 from coig_p.core.text import printable
 
-LEAVES = sorted(words for words, command in TREE.items() if not isinstance(command, click.Group))
+# `coigp run` becomes the command that it is given: tests/test_launch.py.
+LEAVES = sorted(words for words, command in TREE.items() if not isinstance(command, click.Group) and words != "run")
 
 # What is typed behind the command's own words, and the exit code. NEW is a place where nothing is yet.
 RUNS: dict[str, tuple[str, int]] = {

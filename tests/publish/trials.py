@@ -235,8 +235,6 @@ def rivals(scene: Scene, number: int, at: str | None = None) -> Counter[str]:
         tagged = repository.refs.get(f"refs/tags/v{NEW}") == repository.refs[MAIN]
         if said and tagged and len(states) - kept == 1:
             return Counter({"one won, the other said so": 1})
-        if said and tagged and len(states) - kept == 2:  # the one came to main between the other's promotion and tag
-            return Counter({"one won after the other was on main, and the other said so": 1})
         return Counter({f"one won, the other said: {words}": 1})
     if codes == [3, 3] and len(states) == kept:
         return Counter({"both stood back and said so, main is the old release": 1})

@@ -21,7 +21,6 @@ from coig_p.stats.results import Counts, Statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
-from coig_p.validation import check
 
 SHARE = {"n", "share", "low", "high"}
 DISTRIBUTION = {"n", "mean", "min", "p10", "p25", "p50", "p75", "p90", "p99", "max", "bins"}
@@ -77,7 +76,6 @@ def test_what_judges_said_is_decoded_by_nobody_who_counts_or_compares(
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", decoding)
     opened = Store.open(store)
-    check(opened)
     statistics(opened)
     sweep(opened)
     store_info(store)
