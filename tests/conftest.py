@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,10 @@ os.environ["XDG_CONFIG_HOME"] = _HOME  # what runs may do is not what the user o
 os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 for _name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "COIGP_STORE"):
     os.environ.pop(_name, None)
+
+# What is started in the background begins with it ignored, and so would every command that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("casebook")
 
