@@ -161,6 +161,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """Builds one config of a store, map-style or streaming."""
 
     BUILDER_CONFIG_CLASS = CoigPConfig
+    _schema_of: tuple[datasets.Features, pa.Schema] | None = None
 
     def __init__(self, *args: Any, features: datasets.Features | None = None, **options: Any) -> None:
         super().__init__(*args, features=features, **options)
@@ -293,19 +294,22 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         epoch: int = 0,
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
+        wanted = self._wanted()  # by features=; cast here, since a stream does not cast what it is given
         read = (Shard(partial(opened, file), groups) for file, groups in zip(files, row_groups, strict=True))
         for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
-            yield _Key(shard, number), self._cast(table)
+            yield _Key(shard, number), table if table.schema.equals(wanted) else cast(table, wanted)
         for shard, blocks in enumerate(shards):
             pairs, seed, shape = selection.pairs, selection.order.seed(epoch), selection.shape
             made = (table for block in blocks for table in block_tables(block, opened, pairs, split, seed, shape))
             for number, table in enumerate(ahead(made)):
-                yield _Key(shard, number), self._cast(table)
+                yield _Key(shard, number), table if table.schema.equals(wanted) else cast(table, wanted)
 
-    def _cast(self, table: pa.Table) -> pa.Table:
-        """As features= wants it. Here, since a stream does not cast what it is given."""
-        wanted = self.info.features.arrow_schema
-        return table if table.schema.equals(wanted) else cast(table, wanted)
+    def _wanted(self) -> pa.Schema:
+        """The columns as the features have them. datasets works them out anew whenever it is asked."""
+        features = self.info.features
+        if self._schema_of is None or self._schema_of[0] is not features:
+            self._schema_of = (features, features.arrow_schema)
+        return self._schema_of[1]
 
     def _generate_more_gen_kwargs(
         self,

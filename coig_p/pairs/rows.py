@@ -201,7 +201,8 @@ def _is_more(batch: pa.RecordBatch, responses: Responses) -> bool:
 
 
 def _bytes(text: pa.StringArray) -> Index:
-    found: Index = pc.binary_length(text).fill_null(0).to_numpy(zero_copy_only=False)
+    lengths = pc.binary_length(text)
+    found: Index = (lengths.fill_null(0) if text.null_count else lengths).to_numpy(zero_copy_only=False)
     return found
 
 

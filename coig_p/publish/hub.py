@@ -185,8 +185,9 @@ def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Lo
         return _Look(head, release, commit, ())
     if any(words == title(release) for _, words in history):
         raise repo.problem(
-            f"{release.tag} came to main with other content, and its tag is not set yet: perhaps somebody else publishes "
-            "it now. A version never changes: publish that folder again to finish it, or give this one a new number"
+            f"{release.tag} came to main with other content, and its tag is not set yet: perhaps somebody else "
+            "publishes it now. A version never changes: publish that folder again to finish it, or give this one a "
+            "new number"
         )
     before = release_before(repo, refs, head, tree, history)
     if config.adopt:
