@@ -6,37 +6,28 @@ file, go back to an older state. The tag says what was there when we left it: wh
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from itertools import count
 
-import yaml
-
-from coig_p.core.front_matter import read_front_matter
 from coig_p.publish.client import HubRepo, Refs
-from coig_p.publish.merging import ConflictError, difference, merge
 from coig_p.publish.plan import (
     BESIDE,
-    CARD,
     Add,
     Before,
     Release,
-    ReleaseFile,
     RemoteFile,
     Tree,
     precedence,
     same,
     version_of,
 )
-from coig_p.publish.remote import read_manifest, written
+from coig_p.publish.remote import card_of, read_manifest, written
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.writing import sha256_of
 
-_MERGED = "merged"  # in a manifest's `release`: SHA-256, by path, of what the release itself had there
-YANKED = "yanked"  # in a manifest's `release`: why each withdrawn version is one
+RESTORE = "Restore v"  # and the version: the title of the commit that puts main back
 _logger = logging.getLogger("coig_p")
 
 
@@ -59,7 +50,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     on_main = [version for version, commit in tagged.items() if commit in ancestors]
     if not on_main:  # history was rewritten: the newest version is the best guess there is
         on_main = list(tagged)[:1]
-    version = min(on_main, key=lambda at: ancestors.get(tagged[at], 0))
+    version = _version_of_main(tagged, history) or on_main[0]
     commit = tagged[version]
     at_tag = tree if commit == head else repo.tree(commit)
     manifest = read_manifest(repo, at_tag, commit)
@@ -71,7 +62,19 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     if strange:  # main may have been put back to an older release: its files are ours, too
         older = everything_released(repo, refs).files
         files |= {path: older[path] for path in strange if older.get(path) == tree[path]}
-    return Before(commit, version, files, frozenset(at_tag.keys() - listed))
+    return Before(
+        commit, version, files, frozenset(at_tag.keys() - listed), card_of(manifest), manifest.release.get("yanked")
+    )
+
+
+def _version_of_main(tagged: Mapping[str, str], history: Sequence[tuple[str, str]]) -> str | None:
+    """The last version that came to main, or that main was put back to."""
+    by_commit = {commit: version for version, commit in tagged.items()}
+    for commit, words in history:
+        put_back = words.removeprefix(RESTORE) if words.startswith(RESTORE) else ""
+        if commit in by_commit or put_back in tagged:
+            return by_commit.get(commit, put_back)
+    return None
 
 
 def everything_released(repo: HubRepo, refs: Refs) -> Before:
@@ -85,16 +88,9 @@ def everything_released(repo: HubRepo, refs: Refs) -> Before:
     return Before(files=files)
 
 
-def withdrawals(repo: HubRepo, refs: Refs) -> dict[str, str]:
-    """Why each withdrawn version is one, as the manifest of main says."""
-    head = refs.branches.get("main")
-    manifest = read_manifest(repo, repo.tree(head), head) if head else None
-    return dict(manifest.release.get(YANKED) or {}) if manifest else {}
-
-
 # A repository that was there before its first release.
 
-ASIDE = "before-first-release/"
+ASIDE = "before-first-release"
 
 
 def adopted(release: Release, tree: Tree, before: Before) -> Before:
@@ -114,92 +110,10 @@ def moved_aside(repo: HubRepo, release: Release, head: str, tree: Tree, before: 
         if there is None or same(file, there) or file.path not in before.files or before.commit:
             continue
         source = repo.download(file.path, head)
-        path = ASIDE + file.path
+        theirs = replace(file, role="theirs", source=source, sha256=sha256_of(source), bytes=source.stat().st_size)
+        places = (f"{ASIDE}{'' if nth == 1 else f'-{nth}'}/{file.path}" for nth in count(1))
+        path = next(path for path in places if path not in tree or same(theirs, tree[path]))
         if path not in tree:
             _logger.warning("%s: %s that was there goes to %s", repo.id, file.path, path)
-            moved.append(Add(_described(replace(file, path=path, role="theirs"), source)))
+            moved.append(Add(replace(theirs, path=path)))
     return tuple(moved)
-
-
-# The card.
-
-
-def with_their_card(repo: HubRepo, release: Release, before: Before, head: str, tree: Tree) -> tuple[Release, Before]:
-    """The release with what people changed in the card on its page since the last one, and that change as known.
-
-    The manifest then says of which card of ours it was made, so that the same release is known again.
-
-    Raises:
-        RemoteError: they changed lines that this release changes, too.
-    """
-    ours = next((file for file in release.files if file.path == CARD), None)
-    there, then = tree.get(CARD), before.files.get(CARD)
-    if ours is None or there is None or then is None or there == then or same(ours, there) or not before.commit:
-        return release, before
-    base, theirs = text_of(repo.download(CARD, before.commit)), text_of(repo.download(CARD, head))
-    try:
-        text = merge(base, text_of(ours.source), theirs)
-    except ConflictError:
-        raise repo.problem(
-            f"{CARD} was changed in the repository since its last release, in lines that this one changes, too; "
-            "nothing was changed by this one. Take the change over into yours, or pass --overwrite to replace it. "
-            "It was:\n" + difference(base, theirs, CARD)
-        ) from None
-    _logger.info("%s: the change of %s made there is kept", repo.id, CARD)
-    manifest = read_manifest(repo, tree, head)
-    yanked = manifest.release.get(YANKED) if manifest else None
-    known = replace(before, files={**before.files, CARD: there})
-    return _with_card(release, text, yanked, repo.scratch / "merged"), known
-
-
-def _with_card(release: Release, text: str, yanked: Any, folder: Path) -> Release:
-    """The release with another card, and a manifest that lists it, and the versions that the one before withdrew."""
-    folder.mkdir(exist_ok=True)
-    card = folder / CARD
-    card.write_bytes(text.encode("utf-8", "surrogateescape"))
-    sources = {file.path: file for file in release.files}
-    ours = sources[CARD].sha256
-    fields = json.loads(sources[MANIFEST].source.read_text("utf-8"))
-    sources[CARD] = _described(sources[CARD], card)
-    found = {"sha256": sources[CARD].sha256, "bytes": sources[CARD].bytes}
-    fields["files"] = [file | found if file["path"] == CARD else file for file in fields["files"]]
-    fields["release"] = fields.get("release", {}) | {_MERGED: {CARD: ours}}
-    if yanked:
-        fields["release"][YANKED] = yanked
-    manifest = folder / MANIFEST
-    manifest.write_text(json.dumps(fields, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    sources[MANIFEST] = _described(sources[MANIFEST], manifest)
-    return replace(release, files=tuple(sources.values()))
-
-
-def _described(file: ReleaseFile, source: Path) -> ReleaseFile:
-    return replace(file, source=source, sha256=sha256_of(source), bytes=source.stat().st_size)
-
-
-def as_published(repo: HubRepo, release: Release, tree: Tree, commit: str) -> Release:
-    """The release as a commit holds it, where that is it with people's changes in its card; else as it is."""
-    manifest = read_manifest(repo, tree, commit)
-    ours = {file.path: file.sha256 for file in release.files}
-    if manifest is None or manifest.release.get(_MERGED) != {CARD: ours.get(CARD)}:
-        return release
-    yanked = manifest.release.get(YANKED)
-    return _with_card(release, text_of(repo.download(CARD, commit)), yanked, repo.scratch / "published")
-
-
-def same_metadata(repo: HubRepo, release: Release, commit: str) -> bool:
-    """Whether a commit's card says the same to programs: what configs there are, and of which files."""
-    ours = next(file.source for file in release.files if file.path == CARD)
-    found = _metadata(text_of(repo.download(CARD, commit)))
-    return found is not None and found == _metadata(text_of(ours))
-
-
-def _metadata(card: str) -> Any:
-    try:
-        return read_front_matter(card)
-    except yaml.YAMLError:
-        return None
-
-
-def text_of(path: Path) -> str:
-    """A file's text, with the line ends that it has; bytes that are no UTF-8 stay themselves."""
-    return path.read_bytes().decode("utf-8", "surrogateescape")

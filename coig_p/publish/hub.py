@@ -15,25 +15,25 @@ the newest, and a pre-release, is tagged where it was staged, and main stays as 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from coig_p.core.progress import Bar, no_bar
-from coig_p.publish.before import (
-    adopted,
+from coig_p.publish.before import RESTORE, adopted, everything_released, moved_aside, release_before, versions
+from coig_p.publish.cards import (
+    YANKED,
+    as_expected,
     as_published,
-    everything_released,
-    moved_aside,
-    release_before,
     same_metadata,
-    versions,
     with_their_card,
     withdrawals,
+    yanked_in,
 )
 from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, connect
 from coig_p.publish.plan import (
     CARD,
     Add,
+    Before,
     Operation,
     Release,
     Tree,
@@ -44,10 +44,11 @@ from coig_p.publish.plan import (
     size_of,
     title,
 )
-from coig_p.publish.proposal import propose
-from coig_p.publish.remote import planned, read_manifest, written
+from coig_p.publish.proposal import check_reviewed, propose
+from coig_p.publish.remote import MERGED, planned, read_manifest, written
 from coig_p.publish.results import Plan, Published, RowCounts, Status
 from coig_p.publish.verify import Load, verify_commit
+from coig_p.store.manifest import MANIFEST, Manifest
 
 MAIN = "main"
 _BRANCH = "release/"
@@ -81,17 +82,24 @@ def publish(
         _ensure(repo, config)
         refs = repo.refs()
         if release.tag in refs.tags:
-            return _finished(repo, release, refs, config)
+            return _finished(repo, release, refs, config)[0]
         if config.restore:
             raise repo.problem(f"{release.tag} is not published, so there is nothing to put main back to")
         _tell_of_others(repo, release, refs)
+        if config.pr and not _moves_main(release, refs, config):
+            raise repo.problem(
+                f"main is not for {release.version}, a pre-release or lower than the newest version, and a pull "
+                "request would bring it there. Publish it without --pr: it gets its tag alone. To propose it for "
+                "main: --latest"
+            )
         at = _look(repo, release, refs, config)
         if at.promoted is not None and not config.pr:
-            return _tagged(repo, at.release, at.promoted, None, (), {})
+            return _tagged(repo, release, at.release, at.promoted, None, (), {})
         if at.promoted is not None:  # who proposes may not be the one who tags
             return Published(repo.id, release.version, None, at.promoted, repo.url, 0, 0)
         if config.pr:
             return propose(repo, at.release, refs, at.head, at.operations, bar, load)
+        check_reviewed(repo, release, refs, at.head)
         staged = _stage(repo, at, refs, config, bar)
         rows = _verified(repo, staged, at.release, bar, load)
         commit = staged
@@ -101,7 +109,7 @@ def publish(
             _logger.warning(words, repo.id, release.version, why)
         elif at.operations:
             commit = _commit(repo, at.release, MAIN, at.head, at.operations, no_bar)
-        return _tagged(repo, at.release, commit, staged, at.operations, rows)
+        return _tagged(repo, release, at.release, commit, staged, at.operations, rows)
 
 
 def plan_release(release: Release, repo_id: str, config: HubConfig = DEFAULT) -> Plan:
@@ -116,8 +124,8 @@ def plan_release(release: Release, repo_id: str, config: HubConfig = DEFAULT) ->
             return Plan.of(repo_id, release, tuple(Add(file) for file in release.files))
         refs = repo.refs()
         if release.tag in refs.tags:
-            _finished(repo, release, refs, config, dry=True)
-            return Plan.of(repo_id, release, ())
+            operations = _finished(repo, release, refs, config, dry=True)[1]
+            return Plan.of(repo_id, release, operations)
         at = _look(repo, release, refs, config)
         return Plan.of(repo_id, at.release, at.operations)
 
@@ -138,15 +146,15 @@ def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
         head = _head(repo, refs)
         tree = repo.tree(head)
         found = versions(refs)
-        here = [version for version, commit in found.items() if commit == head]
         manifest = read_manifest(repo, tree, head)
+        here = _version_of(repo, found, head, tree)
         return Status(
             repo=repo.id,
             endpoint=repo.endpoint,
             exists=True,
             private=private,
             main=head,
-            version=here[0] if here else None,
+            version=here,
             versions=found,
             unfinished=tuple(sorted(name.removeprefix(_BRANCH) for name in refs.branches if name.startswith(_BRANCH))),
             withdrawn=withdrawals(repo, refs),
@@ -154,6 +162,18 @@ def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
             bytes=sum(file.bytes for file in tree.values()),
             domains=manifest.domains if manifest else (),
         )
+
+
+def _version_of(repo: HubRepo, found: Mapping[str, str], head: str, tree: Tree) -> str | None:
+    """The version whose data main holds, file by file; its card may have been edited since."""
+    for version, commit in found.items():
+        if commit == head:
+            return version
+        tagged = repo.tree(commit)
+        own = [path for path in {*tree, *tagged} if path.endswith(".parquet")]
+        if own and all(tree.get(path) == tagged.get(path) for path in own):
+            return version
+    return None
 
 
 # The steps.
@@ -190,10 +210,13 @@ def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Lo
             "new number"
         )
     before = release_before(repo, refs, head, tree, history)
+    manifest = read_manifest(repo, tree, head)
+    yanked = dict(before.yanked or {}) | yanked_in(manifest)
+    if before.commit and not config.overwrite:
+        _tell_of_manifest(repo, before, manifest)
     if config.adopt:
         before = adopted(release, tree, before)
-    if not config.overwrite:
-        release, before = with_their_card(repo, release, before, head, tree)
+    release, before = with_their_card(repo, release, before, head, tree, yanked, overwrite=config.overwrite)
     operations = planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite)
     if config.adopt:
         operations += moved_aside(repo, release, head, tree, before)
@@ -219,6 +242,20 @@ def _tell_of_others(repo: HubRepo, release: Release, refs: Refs) -> None:
             )  # fmt: skip
 
 
+def _tell_of_manifest(repo: HubRepo, before: Before, manifest: Manifest | None) -> None:
+    """The manifest on main is made anew by each release; what somebody wrote into it by hand does not stay."""
+    then = read_manifest(repo, {MANIFEST: before.files[MANIFEST]}, before.commit) if MANIFEST in before.files else None
+    if then is not None and (manifest is None or _said(manifest) != _said(then)):
+        _logger.warning("%s: %s was changed on main by hand; this release writes its own", repo.id, MANIFEST)
+
+
+def _said(manifest: Manifest) -> tuple[object, ...]:
+    """What it says but of the card, and of what was withdrawn."""
+    release = {name: value for name, value in manifest.release.items() if name not in (MERGED, YANKED)}
+    files = tuple(file for file in manifest.files if file.path != CARD)
+    return replace(manifest, files=(), release={}), files, release
+
+
 def _moves_main(release: Release, refs: Refs, config: HubConfig) -> bool:
     """Whether readers of main are to get this release."""
     newest = next(iter(versions(refs)), None)
@@ -240,63 +277,71 @@ def _promoted(
     return None
 
 
-def _finished(repo: HubRepo, release: Release, refs: Refs, config: HubConfig, *, dry: bool = False) -> Published:
-    """The version is there: is it this release, and is it what readers of main get?"""
+def _finished(
+    repo: HubRepo, release: Release, refs: Refs, config: HubConfig, *, dry: bool = False
+) -> tuple[Published, tuple[Operation, ...]]:
+    """The version is there: is it this release, and is it what readers of main get? And what puts main back.
+
+    Args:
+        dry: change nothing.
+    """
     commit = refs.tags[release.tag]
     tree = repo.tree(commit)
-    release = as_published(repo, release, tree, commit)
-    differ = differences(release, tree)
+    published = as_published(repo, release, tree, commit)
+    differ = differences(published, tree)
     if differ:
         raise repo.problem(
             f"{release.tag} is there with other content ({differ[0]} and {len(differ) - 1} more differ). "
             "A version never changes: give this one a new number"
         )
-    if dry:
-        return Published.tagged(repo.id, release, commit, _page(repo, release), (), {})
-    _clear(repo, release, None)
-    withdrawn = withdrawals(repo, refs).get(release.version)
-    if withdrawn is not None:
-        raise repo.problem(f"{release.tag} was withdrawn: {withdrawn}. Publish another version")
+    if not dry:
+        _clear(repo, published, None)
+    yanked = withdrawals(repo, refs)
+    if release.version in yanked:
+        raise repo.problem(f"{release.tag} was withdrawn: {yanked[release.version]}. Publish another version")
     operations: tuple[Operation, ...] = ()
-    if config.restore:
-        operations = _restore(repo, release, refs)
-    _see_main(repo, release, commit)
-    return Published.tagged(repo.id, release, commit, _page(repo, release), operations, {})
+    if config.restore or config.latest:
+        head = _head(repo, refs)
+        there = repo.tree(head)
+        expected = as_expected(repo, release, commit, yanked)
+        everything = everything_released(repo, refs)
+        operations = planned(repo, expected, there, everything, keep=tuple(there), overwrite=True)
+        if operations and not dry:
+            _commit(repo, expected, MAIN, head, operations, no_bar, f"{RESTORE}{release.version}")
+    if not (dry and operations):
+        _see_main(repo, release, commit, sure=config.restore or config.latest)
+    return Published.tagged(repo.id, published, commit, _page(repo, release), operations, {}), operations
 
 
-def _restore(repo: HubRepo, release: Release, refs: Refs) -> tuple[Operation, ...]:
-    """Main gets back what the release has; what others put beside it stays. One commit, or none."""
-    head = _head(repo, refs)
-    tree = repo.tree(head)
-    before = everything_released(repo, refs)
-    operations = planned(repo, release, tree, before, keep=tuple(tree), overwrite=True)
-    if operations:
-        _commit(repo, release, MAIN, head, operations, no_bar, f"Restore {release.tag}")
-    return operations
+def _see_main(repo: HubRepo, release: Release, commit: str, *, sure: bool = False) -> None:
+    """Raise RemoteError where main should hold a published release, and does not.
 
-
-def _see_main(repo: HubRepo, release: Release, commit: str) -> None:
-    """Raise RemoteError where main should hold a published release, and does not."""
+    Args:
+        release: as it was made.
+        sure: main should hold it, whatever its version.
+    """
     problem = ""
 
     def fits() -> bool:
         nonlocal problem
-        problem = _main_problem(repo, release, commit)
+        problem = _main_problem(repo, release, commit, sure)
         return not problem
 
     if not repo.settle(fits):
         raise repo.problem(problem)
 
 
-def _main_problem(repo: HubRepo, release: Release, commit: str) -> str:
+def _main_problem(repo: HubRepo, release: Release, commit: str, sure: bool) -> str:
     refs = repo.refs()
     others = [version for version in versions(refs) if not is_prerelease(version)]
-    if is_prerelease(release.version) or any(precedence(at) > precedence(release.version) for at in others):
+    higher = any(precedence(at) > precedence(release.version) for at in others)
+    if (is_prerelease(release.version) or higher) and not sure:
         return ""  # main is for a higher version
     head = _head(repo, refs)
     if head == commit:
         return ""
-    differ = differences(release, repo.tree(head))
+    expected = as_expected(repo, release, commit, withdrawals(repo, refs))
+    differ = differences(expected, repo.tree(head))
     if differ == [CARD] and same_metadata(repo, release, head):
         _logger.warning("%s: %s was changed on main since %s, and stays so", repo.id, CARD, release.tag)
         return ""
@@ -370,20 +415,25 @@ def _commit(
 
 def _tagged(
     repo: HubRepo,
+    made: Release,
     release: Release,
     commit: str,
     staged: str | None,
     operations: tuple[Operation, ...],
     rows: RowCounts,
 ) -> Published:
-    """The last steps: the tag at the release's commit, whoever went on from there; the branch goes."""
+    """The last steps: the tag at the release's commit, whoever went on from there; the branch goes.
+
+    Args:
+        made: the release as it was made, before it was merged with what people changed.
+    """
     repo.create_tag(release.tag, commit, title(release))
     target = repo.refs().tags.get(release.tag, commit)  # it was seen; where it is not now, the answer is old
     # An existing tag is never moved, not by the Hub and not by us.
     if target != commit and differences(release, repo.tree(target)):
         raise repo.problem(f"{release.tag} was set by somebody else to {target}. Give this release another version")
     _clear(repo, release, staged)
-    _see_main(repo, release, target)
+    _see_main(repo, made, target)
     return Published.tagged(repo.id, release, target, _page(repo, release), operations, rows)
 
 

@@ -229,12 +229,16 @@ class Before:
         version: its version; "" where there was none, or it says none.
         files: what it wrote, by path, as a Hub tells it; the manifest among them.
         beside: paths of others that stood beside it then.
+        card: the card that was made, where the published one was merged with what people changed.
+        yanked: why each version withdrawn then was.
     """
 
     commit: str = ""
     version: str = ""
     files: Tree = field(default_factory=dict)
     beside: frozenset[str] = frozenset()
+    card: str | None = None
+    yanked: Mapping[str, str] | None = None
 
 
 def plan_commit(

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 
 from coig_p.core.progress import Bar
-from coig_p.publish.before import as_published, with_their_card
+from coig_p.publish.cards import as_published, with_their_card, yanked_in
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.plan import Operation, Release, additions, deletions, differences, size_of, title
-from coig_p.publish.remote import planned, written
+from coig_p.publish.remote import planned, read_manifest, written
 from coig_p.publish.results import Published, RowCounts
 from coig_p.publish.verify import Load, verify_commit
 
@@ -66,6 +66,17 @@ def propose(
     return Published(repo.id, release.version, None, found.tip, url, adds, deletes, found.number, rows)
 
 
+def check_reviewed(repo: HubRepo, release: Release, refs: Refs, head: str) -> None:
+    """Raise RemoteError where an open pull request proposes this version, and reviewers changed something in it."""
+    found = _proposal(repo, release, refs, head) if refs.pulls else None
+    edited = _edited(repo, found) if found else []
+    if found and edited:
+        raise repo.problem(
+            f"pull request {found.number} proposes {release.version}, too, and reviewers changed {', '.join(edited)} in "
+            "it, which would be lost. Merge it, then run this again, or close it"
+        )
+
+
 def _opened(repo: HubRepo, release: Release, head: str, operations: tuple[Operation, ...], bar: Bar) -> Proposal:
     found: Proposal | None = None
 
@@ -86,7 +97,8 @@ def _renewed(repo: HubRepo, release: Release, found: Proposal, bar: Bar) -> tupl
     """The release has changed since it was proposed: one more commit in the pull request."""
     before = written(repo, repo.tree(found.ours), found.ours)
     tree = repo.tree(found.tip)
-    release, before = with_their_card(repo, release, before, found.tip, tree)
+    yanked = yanked_in(read_manifest(repo, tree, found.tip))
+    release, before = with_their_card(repo, release, before, found.tip, tree, yanked)
     operations = planned(repo, release, tree, before, keep=tuple(tree))
     ref = _PULL + found.number
 

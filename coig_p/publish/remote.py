@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from coig_p.errors import RemoteError, StoreError
-from coig_p.publish.plan import Before, Operation, Release, RemoteFile, Tree, plan_commit
+from coig_p.publish.plan import CARD, Before, Operation, Release, RemoteFile, Tree, plan_commit
 from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
 from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.writing import sha256_of
 
+MERGED = "merged"  # in a manifest's `release`: the text, by path, of what was made, where what is published differs
 _logger = logging.getLogger("coig_p")
 
 
@@ -98,7 +99,12 @@ def written(repo: RemoteRepo, tree: Tree, revision: str) -> Before:
         sha256 = there and (there.sha256 or sha256_of(repo.download(file.path, revision)))
         found = there if there and sha256 == file.sha256 else RemoteFile(file.path, file.bytes, "", file.sha256)
         files[file.path] = found
-    return Before(revision, str(manifest.release.get("version", "")), files)
+    return Before(revision, str(manifest.release.get("version", "")), files, card=card_of(manifest))
+
+
+def card_of(manifest: Manifest) -> str | None:
+    """The card that was made, where the one beside a manifest is another."""
+    return (manifest.release.get(MERGED) or {}).get(CARD)
 
 
 def planned(

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from coig_p.core.front_matter import body_begin
-from coig_p.core.markdown import cell
 from coig_p.core.text import printable
 from coig_p.errors import UsageError
-from coig_p.publish.before import YANKED, text_of
+from coig_p.publish.before import release_before
+from coig_p.publish.cards import text_of, with_notices, without_notices, write_manifest, yanked_in
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, connect
 from coig_p.publish.plan import CARD, Add, ReleaseFile, check_repo, check_version, git_oid
 from coig_p.publish.remote import read_manifest
@@ -82,47 +81,30 @@ def yank(repo_id: str, version: str, reason: str, config: HubConfig = DEFAULT) -
             raise repo.problem("it has no branch main")
         head = refs.branches[MAIN]
         tree = repo.tree(head)
-        if read_manifest(repo, tree, head) is None or CARD not in tree:
+        manifest = read_manifest(repo, tree, head)
+        if manifest is None or CARD not in tree:
             raise repo.problem("main is no release: put it back first, with --restore")
-        fields = json.loads(text_of(repo.download(MANIFEST, head)))
-        yanked = dict(fields.get("release", {}).get(YANKED, {}))
-        if yanked.get(version) == reason:
+        if yanked_in(manifest).get(version) == reason:
             return head
-        card = text_of(repo.download(CARD, head))
-        files = _marked(repo, card, fields, {**yanked, version: reason}, version)
-        return _commit(repo, head, files, version)
+        yanked = yanked_in(manifest) | {version: reason}
+        before = release_before(repo, refs, head, tree, repo.history(head))
+        made = before.card or without_notices(text_of(repo.download(CARD, before.commit or head)))
+        return _commit(repo, head, _marked(repo, head, yanked, made), version)
 
 
-def _marked(
-    repo: HubRepo, card: str, fields: dict[str, object], yanked: dict[str, str], version: str
-) -> tuple[ReleaseFile, ReleaseFile]:
-    """Main's card and manifest with the notice."""
+def _marked(repo: HubRepo, head: str, yanked: dict[str, str], made: str) -> tuple[ReleaseFile, ReleaseFile]:
+    """Main's card and manifest with the notices.
+
+    Args:
+        made: the card as the release made it.
+    """
     folder = repo.scratch / "yanked"
     folder.mkdir(exist_ok=True)
-    (folder / CARD).write_bytes(_with_notice(card, version, yanked[version]).encode("utf-8", "surrogateescape"))
-    made = _described(CARD, folder)
-    files = fields["files"]
-    assert isinstance(files, list)  # the manifest was read before
-    own = {"sha256": made.sha256, "bytes": made.bytes}
-    release = fields.get("release", {})
-    assert isinstance(release, dict)
-    fields = fields | {
-        "files": [file | own if file["path"] == CARD else file for file in files],
-        "release": release | {YANKED: yanked},
-    }
-    (folder / MANIFEST).write_text(json.dumps(fields, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    return made, _described(MANIFEST, folder)
-
-
-def _with_notice(card: str, version: str, reason: str) -> str:
-    """The card with one line about the version, in place of what it said of it before."""
-    begin, end = f"<!-- withdrawn {version} -->\n", f"<!-- end of {version} -->\n"
-    if begin in card and end in card:
-        card = card[: card.index(begin)] + card[card.index(end) + len(end) :]
-    at = body_begin(card)
-    # Between blank lines, or Markdown takes it for a part of what stands beside it.
-    notice = f"\n{begin}> **{version} 已撤回 / was withdrawn:** {cell(reason)}\n\n{end}"
-    return card[:at] + notice + card[at:]
+    card = with_notices(text_of(repo.download(CARD, head)), yanked)
+    (folder / CARD).write_bytes(card.encode("utf-8", "surrogateescape"))
+    described = _described(CARD, folder)
+    write_manifest(folder / MANIFEST, json.loads(text_of(repo.download(MANIFEST, head))), described, made, yanked)
+    return described, _described(MANIFEST, folder)
 
 
 def _described(path: str, folder: Path) -> ReleaseFile:

@@ -47,7 +47,12 @@ _SHAPES: Mapping[str, Any] = {
             "checks": [{**_BENCHMARKS, "options": {}, "left": _HELD, "dropped": _HELD, "tool": _TEXT}],
         },
     },
-    "release": {"version?": _TEXT, "rules?": {"contamination?": {"against": [_TEXT]}}, "yanked?": {_EACH: _TEXT}},
+    "release": {
+        "version?": _TEXT,
+        "rules?": {"contamination?": {"against": [_TEXT]}},
+        "yanked?": {_EACH: _TEXT},
+        "merged?": {_EACH: _TEXT},
+    },
     "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT}],
 }
 

@@ -239,7 +239,7 @@ def test_an_edit_of_the_card_goes_along(hub: FaultyHub, repository: Repository, 
     manifest = json.loads(text(repository, "manifest.json"))
     sha256 = next(file["sha256"] for file in manifest["files"] if file["path"] == "README.md")
     assert sha256 == shown(repository)["README.md"]
-    assert manifest["release"]["merged"] == {"README.md": listed(releases[1])["README.md"]}
+    assert manifest["release"]["merged"] == {"README.md": (releases[1] / "README.md").read_text("utf-8")}
     # The same release is known again, also where the run ended before the tag.
     assert to(hub, releases[1], "1.1.0").added == 0
     repository.refs.pop("refs/tags/v1.1.0")
@@ -271,6 +271,8 @@ def test_a_reviewers_edit_stays(
     assert to(hub, releases[1], "1.1.0", pr=True).pull_request == "1"
     assert len(repository.pulls) == 1
     assert "审过" in text(repository, "README.md", "refs/pr/1")
+    with pytest.raises(RemoteError, match=r"pull request 1 proposes 1\.1\.0, too, and reviewers changed README\.md"):
+        to(hub, releases[1], "1.1.0")
     renewed = tmp_path / "renewed"
     shutil.copytree(releases[1], renewed)
     change_card(renewed, "最后一行")
@@ -376,3 +378,105 @@ def test_a_withdrawal_has_a_reason(hub: FaultyHub, repository: Repository, reaso
         yank(REPO, "1.0.0", reason, config(hub))
     with pytest.raises(RemoteError, match=r"no release 9\.0\.0"):
         yank(REPO, "9.0.0", "x", config(hub))
+
+
+def test_an_edit_of_the_card_stays_for_good(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    edit_card(repository, "第一行", "第一行，更正过")
+    for version, folder in (("1.1.0", releases[1]), ("1.2.0", releases[0]), ("1.3.0", releases[1])):
+        to(hub, folder, version)
+        assert "第一行，更正过" in text(repository, "README.md", f"v{version}")
+        assert ("新的一行" in text(repository, "README.md")) == (folder == releases[1])
+        assert to(hub, folder, version).added == 0
+
+
+def test_a_withdrawal_stays_whatever_is_done_to_main(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    def told() -> bool:
+        shown = status(REPO, config(hub)).withdrawn == {"1.0.0": "泄漏"}
+        return shown and text(repository, "README.md").count("1.0.0 已撤回") == 1
+
+    to(hub, releases[1], "1.1.0")
+    yank(REPO, "1.0.0", "泄漏", config(hub))
+    assert to(hub, releases[1], "1.1.0").added == 0  # main is 1.1.0, and says what was withdrawn
+    assert told()
+    repository.commit("main", {}, [next(path for path in listed(releases[1]) if path.startswith("data/"))], "gone")
+    to(hub, releases[1], "1.1.0", restore=True)
+    assert told()
+    edit_card(repository, "第三行", "第三行，他们的")
+    to(hub, releases[1], "1.2.0", overwrite=True)
+    assert told()
+    assert "他们的" not in text(repository, "README.md")
+    edit_card(repository, "<!-- withdrawn 1.0.0 -->", "")
+    to(hub, releases[0], "1.3.0", keep=(), overwrite=True)
+    assert told()
+    with pytest.raises(RemoteError, match=r"v1\.0\.0 was withdrawn"):
+        to(hub, releases[0], "1.0.0")
+
+
+def test_main_gets_a_version_that_is_tagged_already(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    to(hub, releases[1], "0.9.0")
+    planned = plan_release(read_release(releases[1], "0.9.0"), REPO, config(hub, latest=True))
+    assert planned.add
+    published = to(hub, releases[1], "0.9.0", latest=True)
+    assert published.added == len(planned.add)
+    assert shown(repository) == shown(repository, "v0.9.0")
+    assert status(REPO, config(hub)).version == "0.9.0"
+    # What comes next is made on what is there, and nobody is blamed.
+    to(hub, releases[0], "1.1.0")
+    assert shown(repository).items() >= listed(releases[0]).items()
+
+
+def test_a_plan_says_what_the_command_would(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    release = read_release(releases[0], "1.0.0")
+    data = next(path for path in listed(releases[0]) if path.startswith("data/"))
+    repository.commit("main", {}, [data], "gone")
+    with pytest.raises(RemoteError, match="main is not it"):
+        plan_release(release, REPO, config(hub))
+    before = repository.refs[MAIN]
+    assert [file.path for file in plan_release(release, REPO, config(hub, restore=True)).add] == [data]
+    assert repository.refs[MAIN] == before
+
+
+def test_nothing_is_overwritten_where_old_files_go(hub: FaultyHub, releases: tuple[Path, Path]) -> None:
+    repository = hub.create(REPO)
+    put(repository, "README.md", "mine")
+    put(repository, "before-first-release/README.md", "older")
+    to(hub, releases[0], "1.0.0", adopt=True)
+    assert text(repository, "before-first-release/README.md") == "older"
+    assert text(repository, "before-first-release-2/README.md") == "mine"
+
+
+def test_a_broken_card_is_said_before_anything_is_staged(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    put(repository, "README.md", text(repository, "README.md").replace("configs:", "configs: [broken\n : :"))
+    with pytest.raises(RemoteError, match="cannot be read any more"):
+        to(hub, releases[1], "1.1.0")
+    assert "refs/heads/release/1.1.0" not in repository.refs
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "1.1.0-rc.1"])
+def test_a_pull_request_is_for_main(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], version: str
+) -> None:
+    with pytest.raises(RemoteError, match="main is not for"):
+        to(hub, releases[1], version, pr=True)
+    assert not repository.pulls
+
+
+def test_a_change_of_the_manifest_by_hand_is_said(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    to(hub, releases[1], "1.1.0")
+    assert "by hand" not in caplog.text
+    fields = json.loads(text(repository, "manifest.json"))
+    put(repository, "manifest.json", json.dumps(fields | {"tool": "somebody"}))
+    to(hub, releases[0], "1.2.0")
+    assert "manifest.json was changed on main by hand" in caplog.text
