@@ -72,8 +72,8 @@ def check_reviewed(repo: HubRepo, release: Release, refs: Refs, head: str) -> No
     edited = _edited(repo, found) if found else []
     if found and edited:
         raise repo.problem(
-            f"pull request {found.number} proposes {release.version}, too, and reviewers changed {', '.join(edited)} in "
-            "it, which would be lost. Merge it, then run this again, or close it"
+            f"pull request {found.number} proposes {release.version}, too, and reviewers changed {', '.join(edited)} "
+            "in it, which would be lost. Merge it, then run this again, or close it"
         )
 
 
