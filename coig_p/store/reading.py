@@ -49,6 +49,9 @@ def open_shard(source: Any, name: str | None = None) -> Iterator[pq.ParquetFile]
         with pq.ParquetFile(source, page_checksum_verification=True) as shard:
             if shard.schema_arrow.remove_metadata() not in RAW_SCHEMAS.values():
                 raise ValueError("its columns are not those of a store")
+            groups = (shard.metadata.row_group(at).num_rows for at in range(shard.num_row_groups))
+            if sum(groups) != shard.metadata.num_rows:
+                raise ValueError("its footer contradicts itself: its row groups have other rows than it says")
             yield shard
     except DAMAGE as error:
         raise _error(named, error) from None
@@ -97,11 +100,15 @@ def read_batches(
     groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
     columns = None if schema is RAW_SCHEMA else leaves(schema)
     has_checksums = (shard.metadata.metadata or {}).items() >= _SAYS_SO
+    left = sum(shard.metadata.row_group(group).num_rows for group in groups)
     for batch in shard.iter_batches(size, groups, columns, use_threads=threads):
         if batch.num_rows:
+            left -= batch.num_rows
             if not has_checksums:
                 batch.validate(full=True)
             yield conformed(batch, schema)
+    if left:  # a footer and headers of pages have no checksum: what they say is compared
+        raise ValueError(f"{abs(left):,} rows {'fewer' if left > 0 else 'more'} than its footer says")
 
 
 def part_of(schema: pa.Schema, *columns: str) -> pa.Schema:
