@@ -216,8 +216,22 @@ def teach() -> None:
         self.__class__ = Resumed
         _tell_of({type(one).__name__ for one in iterables})
 
+    told = datasets.IterableDataset.state_dict
+
+    @functools.wraps(told)
+    def state_dict(self: Any) -> dict[str, Any]:
+        found: dict[str, Any] = told(self)
+        # Between set_epoch and the first row it is that of another epoch still.
+        epoch = found.get("epoch", _epoch_of(found)) if isinstance(found, dict) else None
+        ours = any(isinstance(one, Tables) for one in parts(self._ex_iterable))
+        if ours and isinstance(epoch, int) and epoch != self.epoch:
+            self._prepare_ex_iterable_for_iteration()
+            found = told(self)
+        return found
+
     load_state_dict.knows = NAME  # type: ignore[attr-defined]
     datasets.IterableDataset.load_state_dict = load_state_dict
+    datasets.IterableDataset.state_dict = state_dict
 
 
 class Resumed(datasets.IterableDataset):  # type: ignore[misc]
