@@ -460,11 +460,7 @@ def test_a_datasets_with_another_iterable_is_said_and_streams_all_the_same(
 
 
 def test_the_same_split_twice(store: Path, orders: dict[int, list[Row]]) -> None:
-    try:
-        both = load_dataset(
-            "coig-p", "math", data_dir=str(store), split="train+train", streaming=True, shuffle_seed=3, shards=4
-        )
-    except ValueError as error:
-        assert "train+train" in str(error)
-        pytest.skip("this datasets does not put splits of a stream together by name")
+    both = load_dataset(
+        "coig-p", "math", data_dir=str(store), split="train+train", streaming=True, shuffle_seed=3, shards=4
+    )
     assert list(both) == orders[0] * 2
