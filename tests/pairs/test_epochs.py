@@ -459,6 +459,7 @@ def test_a_datasets_with_another_iterable_is_said_and_streams_all_the_same(
     assert streams.Tables.of(other := object(), None) is other
 
 
+@pytest.mark.skipif(VERSION < (5, 0), reason="this datasets adds no splits of a stream by name")
 def test_the_same_split_twice(store: Path, orders: dict[int, list[Row]]) -> None:
     both = load_dataset(
         "coig-p", "math", data_dir=str(store), split="train+train", streaming=True, shuffle_seed=3, shards=4
