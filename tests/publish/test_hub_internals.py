@@ -92,7 +92,9 @@ def test_a_part_that_is_not_as_expected_is_named(
         break_(patch)
         where = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
         how = ["--rehearse"] if "OFFLINE" in part else []
-        said = run_publish(release, REPO, "--version", "1.0.0", *how, code=2, **where).stderr.splitlines(keepends=True)[-1]
+        said = run_publish(release, REPO, "--version", "1.0.0", *how, code=2, **where).stderr.splitlines(keepends=True)[
+            -1
+        ]
     version = re.escape(huggingface_hub.__version__)
     assert re.fullmatch(
         rf"error: publishing relies on {re.escape(part)} of huggingface_hub, which the installed {version} does not "
