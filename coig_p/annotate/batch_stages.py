@@ -11,6 +11,7 @@ from coig_p.annotate.asking.batch import Read, read_batches, write_batches
 from coig_p.annotate.asking.ledger import LedgerWriter
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.stages import requests_of
+from coig_p.annotate.storing import check_places
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.queries import collect, decide
 from coig_p.store.places import check_folder_name
@@ -28,6 +29,7 @@ def batch_out(
         The stage (None: nothing is left to ask) and how many requests are in each file.
     """
     check_folder_name(folder)
+    check_places(config)
     collect(config, ledger)
     decide(config, ledger)
     places = {endpoint.name: place for place, endpoint in enumerate(config.endpoints)}

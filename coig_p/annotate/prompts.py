@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,6 +19,7 @@ from coig_p.errors import UsageError
 
 _SLOT = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_LARGEST = 2**20  # characters, and bytes, of a template
 _NAMES = {"query": "问题", "response": "回答"}
 
 
@@ -72,13 +74,25 @@ def parse_prompt(text: str, slots: tuple[str, ...], name: str) -> Prompt:
 
 
 def read_prompt(path: Path, slots: tuple[str, ...]) -> Prompt:
-    """Read a template of the user's; see `parse_prompt`."""
+    """Read a template of the user's; see `parse_prompt`.
+
+    Raises:
+        UsageError: also where it is a pipe or a device, which may never end, or larger than a prompt can be.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        found = path.stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise UsageError(f"prompt {path} is a pipe or a device: name a file")
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(_LARGEST + 1)  # what /proc calls a file tells no size
+        if found.st_size > _LARGEST or len(text) > _LARGEST:
+            raise UsageError(f"prompt {path} is larger than 1 MiB: name a template")
     except UnicodeDecodeError:
         raise UsageError(f"prompt {path} is not UTF-8") from None
     except OSError as error:
         raise UsageError(f"prompt {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name with a null character
+        raise UsageError(f"prompt {str(path)!r} cannot be read: {error}") from None
     return parse_prompt(text, slots, f"prompt {path}")
 
 

@@ -15,7 +15,7 @@ from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
-from coig_p.annotate.storing import Stored, write_store_of
+from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import collect, decide, query_request
@@ -95,9 +95,11 @@ def run_stages(
         loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
 
     Raises:
-        UsageError: a key is not set, or another run is working in the folder.
+        UsageError: a key is not set, another run is working in the folder, or something else than the run's own
+            is where it writes.
         DataError: bad queries, or a ledger that cannot be written.
     """
+    check_places(config)
     if stages == ("store",):  # reads alone, so also while a run is working
         with Ledger.open(config.folder) as ledger:
             return Report(stored=write_store_of(config, ledger), cost=ledger.spent())

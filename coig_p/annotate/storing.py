@@ -12,14 +12,26 @@ from coig_p.annotate.asking.request import PENDING, Outcome, outcome
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
-from coig_p.annotate.tasks.queries import QUERY, query_request
+from coig_p.annotate.tasks.queries import DROPPED, QUERIES, QUERY, query_request
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
+from coig_p.store.places import check_kept, check_no_link, check_target
+from coig_p.store.replacing import check_replaced
 from coig_p.store.store import Store
 
-ROWS, MISSING = "rows.jsonl", "missing.jsonl"
+ROWS, MISSING, STORE = "rows.jsonl", "missing.jsonl", "store"
+
+
+def check_places(config: RunConfig) -> None:
+    """Raise UsageError where a file or the store that a run writes could not be written, before anything is paid."""
+    for name in (QUERIES, DROPPED, ROWS, MISSING):
+        check_kept(config.folder / name, "a run")
+    store = config.folder / STORE
+    check_no_link(store, "a run")
+    check_target(store, overwrite=True)
+    check_replaced(store)
 
 
 class Stored(NamedTuple):
@@ -54,7 +66,7 @@ def write_store_of(config: RunConfig, ledger: Ledger) -> Stored:
     if not counts["queries"]:
         raise DataError(f"{config.folder}: no model has answered yet. `coigp annotate run` asks them")
     settings = ImportConfig(default_threshold=config.judging.default_threshold, license=config.queries.license)
-    store, _ = import_files([rows], config.folder / "store", settings, overwrite=True)
+    store, _ = import_files([rows], config.folder / STORE, settings, overwrite=True)
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(missing.items()):
         by_kind.setdefault(kind, {})[state] = number

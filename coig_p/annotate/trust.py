@@ -21,7 +21,7 @@ from coig_p.core.atomic import atomic_file
 from coig_p.errors import UsageError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# Keys of model services go to the hosts of those; anybody else's is not for a run.
+# Keys of model services go to the hosts of those, also as MY_..._2; anybody else's is not for a run.
 _OF_SERVICES: Mapping[str, tuple[str, ...]] = {
     "OPENAI_API_KEY": ("openai.com", "azure.com"),
     "AZURE_OPENAI_API_KEY": ("azure.com",),
@@ -38,14 +38,25 @@ _OF_SERVICES: Mapping[str, tuple[str, ...]] = {
     "MISTRAL_API_KEY": ("mistral.ai",),
     "GROQ_API_KEY": ("groq.com",),
     "XAI_API_KEY": ("x.ai",),
-    "HF_TOKEN": ("huggingface.co",),
-    "HUGGING_FACE_HUB_TOKEN": ("huggingface.co",),
+    "HF": ("huggingface.co",),
+    "HFTOKEN": ("huggingface.co",),
+    "HUGGINGFACE": ("huggingface.co",),
+    "HUGGINGFACEHUB": ("huggingface.co",),
+    "HUGGING_FACE": ("huggingface.co",),
     "MODELSCOPE_API_TOKEN": ("modelscope.cn",),
 }
 _NO_MODELS_KEY = re.compile(
     r"^(AWS|AZURE|GCP|GOOGLE|GH|GITHUB|GITLAB|BITBUCKET|NPM|PYPI|TWINE|DOCKER|CI|SSH|GPG|PG|MYSQL|REDIS|MONGO|DATABASE|DB|"
     r"KUBE|VAULT|SLACK|STRIPE|TWILIO|SENTRY|WANDB|COMET|CLOUDFLARE|DIGITALOCEAN|HEROKU|JENKINS|SONAR|CODECOV|KAGGLE)_"
-    r"|PASSW(OR)?D|PRIVATE|CREDENTIAL|COOKIE|SESSION|SECRET_ACCESS|DATABASE_URL|CONNECTION_STRING|^(PATH|HOME|USER|PWD)$",
+    r"|PASSW(OR)?D|PASSPHRASE|PRIVATE|CREDENTIAL|COOKIE|SESSION|SECRET|DATABASE_URL|CONNECTION_STRING|(^|_)PROXY$",
+    re.IGNORECASE,
+)
+# What shells and the system keep in variables; none of it is a key.
+_OF_SHELLS = re.compile(
+    r"^(PATH|\w+PATH|HOME|USER|USERNAME|LOGNAME|PWD|OLDPWD|SHELL|SHLVL|HOST|HOSTNAME|HOSTTYPE|MACHTYPE|OSTYPE|TERM|LANG|"
+    r"LANGUAGE|TZ|TMPDIR|TEMP|TMP|MAIL|MAILCHECK|EDITOR|VISUAL|PAGER|BROWSER|DISPLAY|IFS|ENV|UID|EUID|PPID|COLUMNS|LINES|"
+    r"PS[0-4]|PROMPT\w*|LS_COLORS|VIRTUAL_ENV|NETRC|XAUTHORITY|APPDATA|LOCALAPPDATA|USERPROFILE|COMPUTERNAME|"
+    r"(HIST|BASH|ZSH|ZDOT|FISH|LESS|PYTHON|CONDA|KRB5)\w*|(LC|LD|DYLD|XDG|DBUS|SUDO|GIT|SYSTEMD)_\w*)$",
     re.IGNORECASE,
 )
 
@@ -98,10 +109,12 @@ def wishes(config: RunConfig) -> list[Wish]:
 
 def _is_anothers(variable: str, host: str) -> bool:
     """Whether a variable looks like a secret that this host has no business with."""
-    known = _OF_SERVICES.get(variable.upper())
-    if known is not None:
+    parts = f"_{re.sub(r'[^A-Z0-9]+', '_', variable.upper())}_"
+    services = [name for name in _OF_SERVICES if f"_{name}_" in parts]
+    if services:
+        known = _OF_SERVICES[max(services, key=len)]
         return not any(host == one or host.endswith(f".{one}") for one in known)
-    return _NO_MODELS_KEY.search(variable) is not None
+    return any(pattern.search(variable) for pattern in (_NO_MODELS_KEY, _OF_SHELLS))
 
 
 def unknown(config: RunConfig) -> list[Wish]:

@@ -26,8 +26,11 @@ class Marker(NamedTuple):
 
     def marks(self, folder: Path) -> bool:
         """Whether a directory is of this kind."""
+        path = folder / self.file
         try:
-            text = (folder / self.file).read_bytes()
+            if not path.is_file():  # to read a pipe would not end
+                return False
+            text = path.read_bytes()
         except OSError:
             return False
         return all(word in text for word in self.words)
@@ -78,6 +81,22 @@ def check_file(path: Path, what: str, overwrite: bool) -> None:
         if not path.is_file():
             raise UsageError(f"{path} is a device or a pipe: name a file, or - for standard output")
         _check_free(path, overwrite)
+
+
+def check_kept(path: Path, what: str) -> None:
+    """Raise UsageError where `path`, a file that `what` keeps in its folder, would not be written right there.
+
+    The folder may come from somebody else, and a link in it lead to any file.
+    """
+    check_no_link(path, what)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a file, and {what} keeps one there: delete it")
+
+
+def check_no_link(path: Path, what: str) -> None:
+    """Raise UsageError where `path`, which `what` writes in its folder, is a link."""
+    if path.is_symlink():
+        raise UsageError(f"{path} is a symbolic link, and {what} writes only in its own folder: delete the link")
 
 
 def check_outside(path: Path, what: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 from annotating import endpoint, write_run
 from commands import run
 
+from coig_p.annotate.asking.ledger import Ledger, LedgerWriter
 from coig_p.annotate.config import RunConfig, load_config
+from coig_p.annotate.stages import run_stages
 from coig_p.annotate.trust import check_named, grant, unknown, wishes
 from coig_p.errors import UsageError
 
@@ -49,6 +54,37 @@ def test_what_asks_for_nothing_needs_nothing(tmp_path: Path) -> None:
         ("OPENAI_API_KEY", "https://openai.com.example.org/v1", "OPENAI_API_KEY@openai.com.example.org"),
         ("OPENAI_API_KEY", "https://notopenai.com/v1", "OPENAI_API_KEY@notopenai.com"),
         ("HF_TOKEN", LOCAL, "HF_TOKEN@127.0.0.1:1"),
+        *(
+            (name, AWAY, f"{name}@models.example.org")
+            for name in (
+                "MY_HF_TOKEN",
+                "HF_TOKEN_2",
+                "hf_token",
+                "HUGGINGFACE_TOKEN",
+                "HUGGINGFACEHUB_API_TOKEN",
+                "HUGGING_FACE_HUB_TOKEN",
+                "HF_HUB_TOKEN",
+                "MY_OPENAI_API_KEY",
+                "ANTHROPIC_API_KEY_2",
+                "SECRET_KEY",
+                "DJANGO_SECRET_KEY",
+                "CLIENT_SECRET",
+                "HISTFILE",
+                "BASH_ENV",
+                "SHELL",
+                "OLDPWD",
+                "LD_PRELOAD",
+                "PYTHONPATH",
+                "HTTPS_PROXY",
+                "XDG_CONFIG_HOME",
+            )
+        ),
+        ("MY_HF_TOKEN", "https://router.huggingface.co/v1", ""),
+        ("HUGGINGFACE_TOKEN", "https://huggingface.co/v1", ""),
+        ("HF_TOKEN_2", "https://huggingface.co.example.org/v1", "HF_TOKEN_2@huggingface.co.example.org"),
+        ("MY_OPENAI_API_KEY_2", "https://api.openai.com/v1", ""),
+        ("MY_AZURE_OPENAI_API_KEY", "https://api.openai.com/v1", "MY_AZURE_OPENAI_API_KEY@api.openai.com"),
+        *((name, AWAY, "") for name in ("SHELF_KEY", "MODEL_HISTORY_KEY", "HOSTED_KEY", "LANGUAGE_MODEL_KEY")),
         ("AWS_SECRET_ACCESS_KEY", AWAY, "AWS_SECRET_ACCESS_KEY@models.example.org"),
         ("github_token", AWAY, "github_token@models.example.org"),
         ("MY_DB_PASSWORD", AWAY, "MY_DB_PASSWORD@models.example.org"),
@@ -145,3 +181,116 @@ def test_once_said_it_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert "requests left" in run("annotate", "run", found.path, "--estimate", "--trust").stdout
     assert "requests left" in run("annotate", "run", found.path, "--estimate").stdout
     assert "nothing" not in run("annotate", "status", found.path).stderr  # which sends nothing asks nothing
+
+
+OURS = [
+    *(".lock", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite-journal"),
+    *("queries.jsonl", "dropped.jsonl", "rows.jsonl", "missing.jsonl", "store"),
+]
+
+
+def database(path: Path) -> bytes:
+    """Somebody's file, which SQLite would write to."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (content TEXT)")
+        connection.commit()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+@pytest.mark.parametrize("name", OURS)
+def test_a_link_in_its_folder_leads_nowhere(tmp_path: Path, name: str, dangling: bool) -> None:
+    inside, theirs = tmp_path / "run", tmp_path / "theirs"
+    (inside / "annotation").mkdir(parents=True)
+    content = None if dangling else database(theirs)
+    found = config(inside)
+    (inside / "annotation" / name).symlink_to(theirs)
+    for command in (["run"], ["generate"], ["store"], ["run", "--batch-out", tmp_path / "batch"]):
+        said = run("annotate", command[0], found.path, *command[1:], code=2).stderr
+        assert f"{name} is a symbolic link" in " ".join(said.split()), command
+        assert "Traceback" not in said
+    assert (theirs.read_bytes() if theirs.exists() else None) == content
+    assert not {path.name for path in inside.rglob("*")} & set(OURS) - {name, "queries.jsonl", ".lock", "ledger.sqlite"}
+
+
+@pytest.mark.parametrize("name", OURS[:5])
+def test_every_way_to_a_ledger_refuses_links(tmp_path: Path, name: str) -> None:
+    theirs, folder = tmp_path / "theirs", tmp_path / "annotation"
+    content = database(theirs)
+    LedgerWriter.open(folder).close()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(theirs)
+    for kind in (Ledger, LedgerWriter):
+        with pytest.raises(UsageError, match="is a symbolic link"):
+            kind.open(folder)
+    assert theirs.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", OURS[:-1])
+def test_a_pipe_in_its_folder_holds_nothing_up(tmp_path: Path, name: str) -> None:
+    found = config(tmp_path)
+    found.folder.mkdir()
+    os.mkfifo(found.folder / name)
+    with pytest.raises(UsageError, match="is not a file"):
+        run_stages(found)
+
+
+def test_what_is_in_a_lock_stays(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("somebody's", "utf-8")
+    with LedgerWriter.open(tmp_path), pytest.raises(UsageError, match="another run is working"):
+        LedgerWriter.open(tmp_path)
+    assert (tmp_path / ".lock").read_text("utf-8") == "somebody's"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe", "large", "folder", "none", "null"])
+@pytest.mark.parametrize("table", ["prompts", "domains.math"])
+def test_a_prompt_that_is_no_text_file_is_refused_at_once(tmp_path: Path, kind: str, table: str) -> None:
+    prompt = tmp_path / "prompt.md"
+    if "pipe" in kind:
+        os.mkfifo(tmp_path / "pipe")
+        prompt.symlink_to(tmp_path / "pipe")
+    elif kind == "device":
+        prompt.symlink_to("/dev/zero")
+    elif kind == "large":
+        prompt.write_bytes(b" " * (2**20 + 1))
+    elif kind == "folder":
+        prompt.mkdir()
+    path = {"pipe": "pipe", "null": "a\0b"}.get(kind, "prompt.md")
+    with pytest.raises(UsageError, match=r"prompt .*(pipe or a device|larger than|cannot be read)"):
+        config(tmp_path, **{table: {"query" if table == "prompts" else "prompt": path}})
+
+
+def test_a_prompt_behind_a_link_is_read(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("{{query}}\r\n{{response}}\r\n" + " " * 2**19, "utf-8")
+    (tmp_path / "prompt.md").symlink_to("there.md")
+    found = config(tmp_path, **{"domains.math": {"prompt": "prompt.md"}})
+    assert found.judge_prompts["math"].text == "{{query}}\n{{response}}\n"
+
+
+@pytest.mark.parametrize("kind", ["somebody's folder", "a file", "a store with more in it", "a pipe for a manifest"])
+def test_a_place_of_the_store_that_cannot_be_used_is_found_before_anything_is_asked(tmp_path: Path, kind: str) -> None:
+    store = config(tmp_path).folder / "store"
+    if kind == "a file":
+        store.parent.mkdir()
+        store.write_text("theirs", "utf-8")
+    elif kind == "a store with more in it":
+        run("annotate", "demo", "--out", tmp_path / "demo")
+        store.parent.mkdir()
+        (tmp_path / "demo" / "annotation" / "store").rename(store)
+        (store / "theirs.txt").write_text("theirs", "utf-8")
+    else:
+        store.mkdir(parents=True)
+        (store / "theirs.txt").write_text("theirs", "utf-8")
+        if kind == "a pipe for a manifest":
+            os.mkfifo(store / "manifest.json")
+    found = load_config(tmp_path / "run.toml")
+    asked: list[str] = []
+
+    def progress(stage: str, _total: int) -> Any:
+        asked.append(stage)
+        raise AssertionError
+
+    with pytest.raises(UsageError, match=r"store"):
+        run_stages(found, progress=progress)
+    assert not asked
+    assert [path.name for path in store.parent.iterdir()] == ["store"]

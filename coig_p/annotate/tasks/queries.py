@@ -30,6 +30,7 @@ from coig_p.ingest.values import Rejected, digest, shown, text_at
 from coig_p.store.writing import sha256_of
 
 QUERY = "query"
+QUERIES, DROPPED = "queries.jsonl", "dropped.jsonl"
 
 Embed = Callable[[Sequence[str]], Any]
 """Texts to vectors, one row each, of any length but 0."""
@@ -99,8 +100,8 @@ def decide(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
     ledger.pass_queries(changes)
     dropped = list(ledger.dropped())
     counts.update(drop.reason for drop in dropped)
-    write_lines(config.folder / "dropped.jsonl", [*(drop.line for drop in dropped), *failing])
-    write_lines(config.folder / "queries.jsonl", map(_query_line, ledger.queries()))
+    write_lines(config.folder / DROPPED, [*(drop.line for drop in dropped), *failing])
+    write_lines(config.folder / QUERIES, map(_query_line, ledger.queries()))
     return dict(counts)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from coig_p.annotate.asking.costs import MAY_BE_PAID, Spent
 from coig_p.annotate.asking.ledger.schema import (
     LEDGER,
+    LOCK,
     VERSION,
     Answer,
     AttemptTotals,
@@ -27,6 +28,7 @@ from coig_p.annotate.asking.ledger.schema import (
     whole_sum,
 )
 from coig_p.errors import DataError, UsageError
+from coig_p.store.places import check_kept
 
 _AT_ONCE = 256
 
@@ -46,9 +48,10 @@ class Ledger:
         """Open the ledger of a run's folder.
 
         Raises:
-            UsageError: there is none to read, or it is of a newer version.
+            UsageError: there is none to read, a file of it is a link, or it is of a newer version.
             DataError: the file is not a ledger.
         """
+        check_files(folder)
         path = folder / LEDGER
         if not path.is_file():
             raise UsageError(f"{path}: nothing was asked yet. Start with `coigp annotate run`")
@@ -186,6 +189,12 @@ class Ledger:
         """The rows of a query one by one."""
         with closing(self._read.cursor()) as cursor:
             yield from cursor.execute(sql, values)
+
+
+def check_files(folder: Path) -> None:
+    """Raise UsageError where a file of a ledger, or one that SQLite has beside it, is a link or no file."""
+    for name in (LOCK, LEDGER, *(f"{LEDGER}-{kind}" for kind in ("wal", "shm", "journal"))):
+        check_kept(folder / name, "a run")
 
 
 def connected(path: Path, *, setup: str = "") -> sqlite3.Connection:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 LEDGER = "ledger.sqlite"
+LOCK = ".lock"
 VERSION = 1
 OPEN, BATCHED, ANSWERED, INVALID, FAILED = "open", "batched", "answered", "invalid", "failed"
 

@@ -17,10 +17,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Self
 
-from coig_p.annotate.asking.ledger.reading import Ledger, connected
+from coig_p.annotate.asking.ledger.reading import Ledger, check_files, connected
 from coig_p.annotate.asking.ledger.schema import (
     BATCHED,
     LEDGER,
+    LOCK,
     OPEN,
     SCHEMA,
     VERSION,
@@ -64,7 +65,7 @@ class LedgerWriter(Ledger):
     """A ledger that one process writes, with its lock held; others may read it meanwhile."""
 
     def __init__(
-        self, folder: Path, connection: sqlite3.Connection, lock: IO[str], now: Callable[[], float] = time.time
+        self, folder: Path, connection: sqlite3.Connection, lock: IO[bytes], now: Callable[[], float] = time.time
     ) -> None:
         super().__init__(folder, connection, now)
         self._lock = lock
@@ -84,10 +85,11 @@ class LedgerWriter(Ledger):
         """Open the ledger of a run's folder to write it, or make one.
 
         Raises:
-            UsageError: another run is writing it, or it is of a newer version.
+            UsageError: another run is writing it, a file of it is a link, or it is of a newer version.
             DataError: the file is not a ledger.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        check_files(folder)
         lock = _locked(folder)
         try:
             return cls(folder, connected(folder / LEDGER, setup=_SETUP), lock, now)
@@ -227,9 +229,13 @@ class LedgerWriter(Ledger):
                     return
 
 
-def _locked(folder: Path) -> IO[str]:
-    """Hold the folder's lock until the returned file is closed or the process ends."""
-    stream = (folder / ".lock").open("w")
+def _locked(folder: Path) -> IO[bytes]:
+    """Hold the folder's lock until the returned file is closed or the process ends.
+
+    Nothing is written to that file, and what is in it stays.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    stream = os.fdopen(os.open(folder / LOCK, flags, 0o666), "r+b", buffering=0)
     if fcntl is not None:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
