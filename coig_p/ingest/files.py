@@ -35,8 +35,9 @@ from coig_p.ingest.config import (
     check_default_threshold,
     scaled_threshold,
 )
-from coig_p.ingest.fields import Survey, is_media, unfolded
+from coig_p.ingest.fields import Fields, Survey, is_media, unfolded
 from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
+from coig_p.ingest.forms.kto import Codings
 from coig_p.ingest.intake import Intake
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.recipes import RECIPES
@@ -101,8 +102,10 @@ def import_files(
         with (root / "rejects.jsonl").open("w", encoding="utf-8", newline="\n") as rejects:
             intake = Intake(config, report, rejects, _names(paths), spool_folder)
             columns_there: set[str] = set()
+            codings = Codings()
             for path, encoding in encodings.items():
-                _take_in(path, encoding, intake, columns_there, advance, asked=asked is not None)
+                _take_in(path, encoding, intake, columns_there, codings, advance, asked=asked is not None)
+            codings.check()
             _check_whole(config, report, asked, columns_there)
             _say_more(config, report, columns_there)
             spools = intake.close()
@@ -164,11 +167,19 @@ def import_files(
 
 
 def _take_in(
-    path: Path, encoding: str, intake: Intake, columns_there: set[str], advance: Advance, *, asked: bool = False
+    path: Path,
+    encoding: str,
+    intake: Intake,
+    columns_there: set[str],
+    codings: Codings,
+    advance: Advance,
+    *,
+    asked: bool = False,
 ) -> None:
     """Every row of a file, whole blocks at once where that can be; which columns that were named it has is added.
 
     Args:
+        codings: the labels of its rows are added; whole blocks have none but true and false.
         asked: the user gave the range of scores.
     """
     config, forms = intake.config, intake.report.forms.setdefault(str(path), Counter())
@@ -191,6 +202,8 @@ def _take_in(
                     columns_there.update(wanted & _all_names(row.value))
                 if columns:
                     columns_there.update(columns & (_all_names(row.value) | unfolded(row.value, config.form).keys()))
+                if form == "kto":
+                    codings.add(Fields(row.value, config.form), f"{row.file}:{row.line}")
                 if form == "kto" and asked:
                     _check_labels(path, config, intake.score_range)
             intake.add(shaped(row, form, config.form))

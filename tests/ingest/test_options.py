@@ -207,3 +207,23 @@ def test_domains_that_are_nowhere_are_told(tmp_path: Path) -> None:
     config = ImportConfig(domain_map={"数": "math", "码": "code", "对话": "chat"})
     _, report = import_files([path], tmp_path / "s", config)
     assert report.advice() == ["no row is of the domain 码, which --domain-map renames"]
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+@pytest.mark.parametrize("labels", [(1, 0, -1), (0, -1), ("1", "0", "-1"), (True, -1, 0.0), (*[True] * 30, 0, -1)])
+def test_0_beside_minus_1_is_no_label(labels: tuple[Any, ...], on_error: str, tmp_path: Path) -> None:
+    rows = [{"prompt": "问", "completion": f"答{at}", "label": label} for at, label in enumerate(labels)]
+    path = lines(tmp_path / "x.jsonl", *rows)
+    with pytest.raises(UsageError, match=r"label is 0, and the column holds .*0, -1 .*--drop label"):
+        import_files([path], tmp_path / "s", ImportConfig(domain="chat", on_error=on_error))
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores"),
+    [((1, 0), [1, 0]), ((1, -1), [1, 0]), ((1,), [1]), ((0,), [0]), ((-1,), [0]), ((False, -1), [0, 0])],
+)
+def test_labels_of_one_coding(labels: tuple[Any, ...], scores: list[float], tmp_path: Path) -> None:
+    rows = [{"prompt": "问", "completion": f"答{at}", "label": label} for at, label in enumerate(labels)]
+    _, report = import_files([lines(tmp_path / "x.jsonl", *rows)], tmp_path / "s", ImportConfig(domain="chat"))
+    assert (report.lowest, report.highest) == (min(scores), max(scores))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from coig_p.errors import UsageError
 from coig_p.ingest.fields import Fields, Shaped, number
 from coig_p.ingest.forms.flat import put_answer
 from coig_p.ingest.values import Rejected, shown
@@ -46,3 +47,33 @@ def label(given: Any, name: str) -> float | None:
         f"{shown(given)} says neither good (true, 1) nor bad (false, 0, -1). If it is a score, pass "
         f"--format flat --map score={name}; if it says something else, --drop {name}",
     )
+
+
+class Codings:
+    """The numbers that stand for labels in each column of an import: what 0 means shows beside the others alone."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[float, str]] = {}  # column -> number -> the first row that has it
+
+    def add(self, row: Fields, where: str) -> None:
+        """Take note of a row's label where it is 1, 0 or -1; true and false say what they mean.
+
+        Args:
+            where: file and line of the row.
+        """
+        name = row.name("label")
+        value = number(row.row.get(name))
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value in (-1, 0, 1):
+            self.found.setdefault(name, {}).setdefault(value, where)
+
+    def check(self) -> None:
+        """Raise UsageError where a column holds both 0 and -1: then 0 is bad, or neither good nor bad."""
+        for column, numbers in self.found.items():
+            if 0 in numbers and -1 in numbers:
+                name = shown(column)[1:-1]
+                held = ", ".join(f"{value:g}" for value in sorted(numbers, reverse=True))
+                raise UsageError(
+                    f"{numbers[0]}: {name} is 0, and the column holds {held} (-1 first at {numbers[-1]}): 0 may be "
+                    f"bad, or neither good nor bad. Make {name} empty where it is neither, and -1 where it is bad; "
+                    f"import files of another coding apart; or leave the column out with --drop {name}"
+                )
