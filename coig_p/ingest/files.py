@@ -300,6 +300,17 @@ def _check_whole(
         if others:
             raise UsageError(f"{found}, and others are not, such as {others[0]:g}: import them apart")
         raise UsageError(f"{found}: pass --score-range {low:g} {high:g}")
+    labels = sum(found.get("kto", 0) for found in report.forms.values())
+    beside = report.counts["scores"]["read"] - labels
+    # Labels out of the range of scores are told as problems, with advice; scores out of that of labels are one here.
+    told = (
+        bool(report.reasons) and config.on_error == "fail" and report.score_range != score_range(Survey(forms=("kto",)))
+    )
+    if asked is None and labels and beside > 0 and not told:
+        raise UsageError(
+            f"{labels:,} labels, which count as 1 and 0, and {beside:,} scores of judges are not on one scale: import "
+            "the rows with labels apart"
+        )
 
 
 def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collection[str]) -> None:

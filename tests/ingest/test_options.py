@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from click.testing import CliRunner
 
@@ -227,3 +228,21 @@ def test_labels_of_one_coding(labels: tuple[Any, ...], scores: list[float], tmp_
     rows = [{"prompt": "问", "completion": f"答{at}", "label": label} for at, label in enumerate(labels)]
     _, report = import_files([lines(tmp_path / "x.jsonl", *rows)], tmp_path / "s", ImportConfig(domain="chat"))
     assert (report.lowest, report.highest) == (min(scores), max(scores))
+
+
+@pytest.mark.parametrize("score", [1, 9])
+@pytest.mark.parametrize("how", [(), ("--on-error", "skip")])
+def test_labels_and_scores_of_judges_are_never_put_on_one_scale(
+    tmp_path: Path, score: int, how: tuple[str, ...]
+) -> None:
+    """The lowest score of a judge would be the best label there is."""
+    rows = [
+        {"prompt": "一？", "completion": "甲", "label": False},
+        {"prompt": "一？", "model": "b", "response": "丁", "judge": "j", "score": score},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    done = commands.run("import", path, "--domain", "chat", "--out", tmp_path / "store", *how, code=None)
+    assert done.returncode
+    assert "apart" in done.stderr
+    assert not (tmp_path / "store").exists()
