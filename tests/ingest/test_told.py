@@ -280,6 +280,6 @@ def test_judges_on_different_scales_are_not_offered_one_range(tmp_path: Path) ->
 
 def test_labels_among_scores_are_offered_no_range_for_both(tmp_path: Path) -> None:
     rows = [{"query": "问", "text": "甲", "score": 50}, {"prompt": "问", "completion": "乙", "label": True}]
-    (said,) = [line for line in failed(tmp_path, *rows).advice() if "scores were found" in line]
-    assert "import the rows with labels apart" in said
-    assert "--score-range" not in said
+    with pytest.raises(UsageError, match="import the rows with labels apart") as refused:
+        failed(tmp_path, *rows)
+    assert "--score-range" not in str(refused.value)
