@@ -48,7 +48,7 @@ SCRIPT = """
 import os, signal, sys
 from coig_p.engine.local import in_order
 def work(item):
-    print("at work", flush=True)
+    os.write(1, b"at work\n")  # in one piece, beside the other process
     if sys.argv[1] == "stay":
         signal.pause()
     return item
@@ -76,10 +76,13 @@ def test_a_process_that_is_starting_leaves_interrupts_to_its_parent(script: list
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_processes_end_with_their_parent_whatever_they_are_at(number: signal.Signals, script: list[str]) -> None:
     with subprocess.Popen([*script, "stay"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-        assert started.stdout is not None
-        assert [started.stdout.readline(), started.stdout.readline()] == ["at work\n"] * 2
-        started.send_signal(number)
-        started.communicate(timeout=120)  # until nobody holds its output any more
+        try:
+            assert started.stdout is not None
+            assert [started.stdout.readline(), started.stdout.readline()] == ["at work\n"] * 2
+            started.send_signal(number)
+            started.communicate(timeout=120)  # until nobody holds its output any more
+        finally:
+            started.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
