@@ -48,7 +48,7 @@ SCRIPT = """
 import os, signal, sys
 from coig_p.engine.local import in_order
 def work(item):
-    os.write(1, b"at work\n")  # in one piece, beside the other process
+    os.write(1, b"at work\\n")  # in one piece, beside the other process
     if sys.argv[1] == "stay":
         signal.pause()
     return item
