@@ -134,7 +134,7 @@ def test_a_signal_that_ends_the_command_ends_it(name: str) -> None:
 
 
 def test_ctrl_c_reaches_the_command() -> None:
-    waits = "import os, sys\nprint(os.getpid(), flush=True)\ntry:\n    sys.stdin.read()\nexcept KeyboardInterrupt:\n"
+    waits = "import os, sys\ntry:\n    print(os.getpid(), flush=True)\n    sys.stdin.read()\nexcept KeyboardInterrupt:\n"
     process = start("run", "--", "python", "-c", waits + "    print('caught', flush=True)\n    raise SystemExit(130)\n")
     assert process.stdout is not None
     assert int(process.stdout.readline()) == process.pid, "it does not stand in coigp's place"
