@@ -133,9 +133,12 @@ def test_a_signal_that_ends_the_command_ends_it(name: str) -> None:
     assert shell.stdout == f"{128 + number}\n"
 
 
+CAUGHT = "except KeyboardInterrupt:\n    print('caught', flush=True)\n    raise SystemExit(130)\n"
+
+
 def test_ctrl_c_reaches_the_command() -> None:
-    waits = "import os, sys\ntry:\n    print(os.getpid(), flush=True)\n    sys.stdin.read()\nexcept KeyboardInterrupt:\n"
-    process = start("run", "--", "python", "-c", waits + "    print('caught', flush=True)\n    raise SystemExit(130)\n")
+    waits = "import os, sys\ntry:\n    print(os.getpid(), flush=True)\n    sys.stdin.read()\n"
+    process = start("run", "--", "python", "-c", waits + CAUGHT)
     assert process.stdout is not None
     assert int(process.stdout.readline()) == process.pid, "it does not stand in coigp's place"
     process.send_signal(signal.SIGINT)
