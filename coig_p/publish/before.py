@@ -19,13 +19,13 @@ from coig_p.publish.plan import (
     Release,
     RemoteFile,
     Tree,
+    as_it_is,
     precedence,
     same,
     version_of,
 )
 from coig_p.publish.remote import card_of, read_manifest, written
 from coig_p.store.manifest import MANIFEST
-from coig_p.store.writing import sha256_of
 
 RESTORE = "Restore v"  # and the version: the title of the commit that puts main back
 _logger = logging.getLogger("coig_p")
@@ -110,7 +110,7 @@ def moved_aside(repo: HubRepo, release: Release, head: str, tree: Tree, before: 
         if there is None or same(file, there) or file.path not in before.files or before.commit:
             continue
         source = repo.download(file.path, head)
-        theirs = replace(file, role="theirs", source=source, sha256=sha256_of(source), bytes=source.stat().st_size)
+        theirs = as_it_is(replace(file, role="theirs"), source)
         places = (f"{ASIDE}{'' if nth == 1 else f'-{nth}'}/{file.path}" for nth in count(1))
         path = next(path for path in places if path not in tree or same(theirs, tree[path]))
         if path not in tree:

@@ -21,10 +21,9 @@ from coig_p.core.front_matter import body_begin, read_front_matter
 from coig_p.core.markdown import cell
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.merging import ConflictError, difference, merge
-from coig_p.publish.plan import CARD, Before, Release, ReleaseFile, Tree
+from coig_p.publish.plan import CARD, MAIN, Before, Release, ReleaseFile, Tree, as_it_is
 from coig_p.publish.remote import MERGED, read_manifest
 from coig_p.store.manifest import MANIFEST, Manifest
-from coig_p.store.writing import sha256_of
 
 YANKED = "yanked"  # in a manifest's `release`: why each withdrawn version is one
 _NOTICES = re.compile(r"\n<!-- withdrawn (\S+) -->\n.*?<!-- end of \1 -->\n", re.DOTALL)
@@ -38,7 +37,7 @@ def yanked_in(manifest: Manifest | None) -> dict[str, str]:
 
 def withdrawals(repo: HubRepo, refs: Refs) -> dict[str, str]:
     """Why each withdrawn version is one, as the manifest of main says."""
-    head = refs.branches.get("main")
+    head = refs.branches.get(MAIN)
     return yanked_in(read_manifest(repo, repo.tree(head), head)) if head else {}
 
 
@@ -118,10 +117,10 @@ def with_card(release: Release, text: str, yanked: Mapping[str, str], folder: Pa
     folder.mkdir(exist_ok=True)
     (folder / CARD).write_bytes(text.encode("utf-8", "surrogateescape"))
     sources = {file.path: file for file in release.files}
-    card = _described(sources[CARD], folder / CARD)
+    card = as_it_is(sources[CARD], folder / CARD)
     fields = json.loads(text_of(sources[MANIFEST].source))
     write_manifest(folder / MANIFEST, fields, card, _own(release), yanked)
-    sources |= {CARD: card, MANIFEST: _described(sources[MANIFEST], folder / MANIFEST)}
+    sources |= {CARD: card, MANIFEST: as_it_is(sources[MANIFEST], folder / MANIFEST)}
     return replace(release, files=tuple(sources.values()))
 
 
@@ -174,10 +173,6 @@ def _metadata(card: str) -> Any:
 def _own(release: Release) -> str:
     """The card that was made; "" where there is none."""
     return next((text_of(file.source) for file in release.files if file.path == CARD), "")
-
-
-def _described(file: ReleaseFile, source: Path) -> ReleaseFile:
-    return replace(file, source=source, sha256=sha256_of(source), bytes=source.stat().st_size)
 
 
 def text_of(path: Path) -> str:

@@ -31,7 +31,9 @@ from coig_p.publish.cards import (
 )
 from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, connect
 from coig_p.publish.plan import (
+    BRANCH,
     CARD,
+    MAIN,
     Add,
     Before,
     Operation,
@@ -50,8 +52,6 @@ from coig_p.publish.results import Plan, Published, RowCounts, Status
 from coig_p.publish.verify import Load, verify_commit
 from coig_p.store.manifest import MANIFEST, Manifest
 
-MAIN = "main"
-_BRANCH = "release/"
 _logger = logging.getLogger("coig_p")
 
 
@@ -83,15 +83,8 @@ def publish(
         refs = repo.refs()
         if release.tag in refs.tags:
             return _finished(repo, release, refs, config)[0]
-        if config.restore:
-            raise repo.problem(f"{release.tag} is not published, so there is nothing to put main back to")
+        _check_asked(repo, release, refs, config)
         _tell_of_others(repo, release, refs)
-        if config.pr and not _moves_main(release, refs, config):
-            raise repo.problem(
-                f"main is not for {release.version}, a pre-release or lower than the newest version, and a pull "
-                "request would bring it there. Publish it without --pr: it gets its tag alone. To propose it for "
-                "main: --latest"
-            )
         at = _look(repo, release, refs, config)
         if at.promoted is not None and not config.pr:
             return _tagged(repo, release, at.release, at.promoted, None, (), {})
@@ -126,7 +119,10 @@ def plan_release(release: Release, repo_id: str, config: HubConfig = DEFAULT) ->
         if release.tag in refs.tags:
             operations = _finished(repo, release, refs, config, dry=True)[1]
             return Plan.of(repo_id, release, operations)
+        _check_asked(repo, release, refs, config)
         at = _look(repo, release, refs, config)
+        if at.promoted is None and not config.pr:
+            check_reviewed(repo, release, refs, at.head)
         return Plan.of(repo_id, at.release, at.operations)
 
 
@@ -156,7 +152,7 @@ def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
             main=head,
             version=here,
             versions=found,
-            unfinished=tuple(sorted(name.removeprefix(_BRANCH) for name in refs.branches if name.startswith(_BRANCH))),
+            unfinished=tuple(sorted(name.removeprefix(BRANCH) for name in refs.branches if name.startswith(BRANCH))),
             withdrawn=withdrawals(repo, refs),
             files=len(tree),
             bytes=sum(file.bytes for file in tree.values()),
@@ -196,6 +192,17 @@ class _Look:
     operations: tuple[Operation, ...]
 
 
+def _check_asked(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> None:
+    """Raise RemoteError where a version that is not there yet cannot be what was asked for."""
+    if config.restore:
+        raise repo.problem(f"{release.tag} is not published, so there is nothing to put main back to")
+    if config.pr and not _moves_main(release, refs, config):
+        raise repo.problem(
+            f"main is not for {release.version}, a pre-release or lower than the newest version, and a pull request "
+            "would bring it there. Publish it without --pr: it gets its tag alone. To propose it for main: --latest"
+        )
+
+
 def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Look:
     head = _head(repo, refs)
     tree, history = repo.tree(head), repo.history(head)
@@ -233,7 +240,7 @@ def _ensure(repo: HubRepo, config: HubConfig) -> None:
 
 
 def _tell_of_others(repo: HubRepo, release: Release, refs: Refs) -> None:
-    begun = sorted(name.removeprefix(_BRANCH) for name in refs.branches if name.startswith(_BRANCH))
+    begun = sorted(name.removeprefix(BRANCH) for name in refs.branches if name.startswith(BRANCH))
     for version in begun:
         if version != release.version:
             _logger.warning(
@@ -258,10 +265,13 @@ def _said(manifest: Manifest) -> tuple[object, ...]:
 
 def _moves_main(release: Release, refs: Refs, config: HubConfig) -> bool:
     """Whether readers of main are to get this release."""
-    newest = next(iter(versions(refs)), None)
-    if config.latest or (not is_prerelease(release.version) and newest is None):
-        return True
-    return not is_prerelease(release.version) and precedence(release.version) > precedence(str(newest))
+    return config.latest or not (is_prerelease(release.version) or _has_higher(release, refs))
+
+
+def _has_higher(release: Release, refs: Refs) -> bool:
+    """Whether there is a higher version for main; pre-releases are not for it."""
+    others = [version for version in versions(refs) if not is_prerelease(version)]
+    return any(precedence(other) > precedence(release.version) for other in others)
 
 
 def _promoted(
@@ -333,9 +343,7 @@ def _see_main(repo: HubRepo, release: Release, commit: str, *, sure: bool = Fals
 
 def _main_problem(repo: HubRepo, release: Release, commit: str, sure: bool) -> str:
     refs = repo.refs()
-    others = [version for version in versions(refs) if not is_prerelease(version)]
-    higher = any(precedence(at) > precedence(release.version) for at in others)
-    if (is_prerelease(release.version) or higher) and not sure:
+    if (is_prerelease(release.version) or _has_higher(release, refs)) and not sure:
         return ""  # main is for a higher version
     head = _head(repo, refs)
     if head == commit:
@@ -358,7 +366,7 @@ def _main_problem(repo: HubRepo, release: Release, commit: str, sure: bool) -> s
 def _stage(repo: HubRepo, at: _Look, refs: Refs, config: HubConfig, bar: Bar) -> str:
     """The commit of the release's branch, which is made where it is not there."""
     release, operations = at.release, at.operations
-    branch = _BRANCH + release.version
+    branch = BRANCH + release.version
     commit = refs.branches.get(branch, at.head)
     if branch not in refs.branches:
         repo.create_branch(branch, at.head)
@@ -443,7 +451,7 @@ def _clear(repo: HubRepo, release: Release, staged: str | None) -> None:
     Args:
         staged: where this run left it; None where it is not known that there is one.
     """
-    branch = _BRANCH + release.version
+    branch = BRANCH + release.version
     at = repo.refs().branches.get(branch, staged)
     if at is None:
         return

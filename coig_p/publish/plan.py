@@ -10,7 +10,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from coig_p.store.writing import sha256_of
 
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
 CARD = "README.md"
+MAIN = "main"
+BRANCH = "release/"  # and the version: where a release is staged
 BESIDE = frozenset({".gitattributes", ".gitignore", "card.toml"})
 # Of a pre-release, each part between dots is a number without zeros before it, or has a letter or hyphen.
 _PART = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
@@ -46,6 +48,11 @@ class ReleaseFile:
     sha256: str
     bytes: int
     role: str
+
+
+def as_it_is(file: ReleaseFile, source: Path) -> ReleaseFile:
+    """The file with other content, of `source`."""
+    return replace(file, source=source, sha256=sha256_of(source), bytes=source.stat().st_size)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from coig_p.core.progress import Bar
 from coig_p.publish.cards import as_published, with_their_card, yanked_in
 from coig_p.publish.client import HubRepo, Refs
-from coig_p.publish.plan import Operation, Release, additions, deletions, differences, size_of, title
+from coig_p.publish.plan import MAIN, Operation, Release, additions, deletions, differences, size_of, title
 from coig_p.publish.remote import planned, read_manifest, written
 from coig_p.publish.results import Published, RowCounts
 from coig_p.publish.verify import Load, verify_commit
 
-MAIN = "main"
 _PULL = "refs/pr/"
 _logger = logging.getLogger("coig_p")
 

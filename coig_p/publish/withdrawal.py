@@ -14,13 +14,11 @@ from coig_p.errors import UsageError
 from coig_p.publish.before import release_before
 from coig_p.publish.cards import text_of, with_notices, without_notices, write_manifest, yanked_in
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, connect
-from coig_p.publish.plan import CARD, Add, ReleaseFile, check_repo, check_version, git_oid
+from coig_p.publish.plan import BRANCH, CARD, MAIN, Add, ReleaseFile, check_repo, check_version, git_oid
 from coig_p.publish.remote import read_manifest
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.writing import sha256_of
 
-MAIN = "main"
-BRANCH = "release/"
 _LONGEST = 500  # characters of a reason
 
 

@@ -251,9 +251,8 @@ def test_two_edits_of_one_line_are_shown(hub: FaultyHub, repository: Repository,
     before = repository.refs[MAIN]
     edit_card(repository, "第三行", "第三行，他们的")
     edited = repository.refs[MAIN]
-    with pytest.raises(RemoteError, match=r"(?s)lines that this one changes, too.*-第三行\n\+第三行，他们的") as error:
-        to(hub, releases[1].parent / "new", "1.1.0")
-    del error
+    with pytest.raises(RemoteError, match=r"(?s)lines that this one changes, too.*-第三行\n\+第三行，他们的"):
+        to(hub, releases[1], "1.1.0")
     assert repository.refs[MAIN] == edited != before
     to(hub, releases[1], "1.1.0", overwrite=True)
     assert shown(repository).items() >= listed(releases[1]).items()
@@ -319,6 +318,33 @@ def test_main_is_for_the_highest_version(
     assert f"refs/heads/release/{version}" not in repository.refs
     assert to(hub, releases[1], version).added == 0
     assert status(REPO, config(hub)).version == "1.0.0"
+
+
+def test_a_pre_release_keeps_no_version_from_main(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path]
+) -> None:
+    to(hub, releases[1], "1.1.0-beta")
+    published = to(hub, releases[1], "1.0.1")
+    assert repository.refs[MAIN] == published.commit == repository.refs["refs/tags/v1.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "words"),
+    [
+        ("1.1.0", {"restore": True}, "is not published"),
+        ("0.9.0", {"pr": True}, "main is not for"),
+    ],
+)
+def test_a_plan_refuses_what_the_command_does(
+    hub: FaultyHub,
+    repository: Repository,
+    releases: tuple[Path, Path],
+    version: str,
+    options: dict[str, bool],
+    words: str,
+) -> None:
+    with pytest.raises(RemoteError, match=words):
+        plan_release(read_release(releases[1], version), REPO, config(hub, **options))
 
 
 def test_main_gets_a_lower_version_when_told(
