@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,3 +85,18 @@ def store(rows: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactor
 def cache(tmp_path: Path) -> str:
     """A cache directory for datasets, empty at the start of the test."""
     return str(tmp_path / "cache")
+
+
+@pytest.fixture
+def load(store: Path, cache: str) -> Any:
+    """The literal call on the test store, with its own cache."""
+
+    from datasets import load_dataset
+
+    def call(name: str | None = "math", **options: Any) -> Any:
+        keywords = {"data_dir": str(store), "split": "train", **options}
+        if not keywords.get("streaming"):
+            keywords.setdefault("cache_dir", cache)
+        return load_dataset("coig-p", name, **keywords)
+
+    return call

@@ -29,19 +29,6 @@ from coig_p.store.store import Store
 from coig_p.store.writing import describe_file
 
 
-@pytest.fixture
-def load(store: Path, cache: str) -> Any:
-    """The literal call on the test store, with its own cache."""
-
-    def call(name: str | None = "math", **options: Any) -> Any:
-        keywords = {"data_dir": str(store), "split": "train", **options}
-        if not keywords.get("streaming"):
-            keywords.setdefault("cache_dir", cache)
-        return load_dataset("coig-p", name, **keywords)
-
-    return call
-
-
 def expected(rows: list[dict[str, Any]], domain: str | None = "math", **options: Any) -> list[dict[str, Any]]:
     chosen = [row for row in rows if domain in (None, row["domain"])]
     return oracle_pairs(chosen, **{"threshold": 2, **options})

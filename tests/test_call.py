@@ -29,20 +29,6 @@ from coig_p.pairs.splits import SplitConfig
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, SCORE_GRID, on_grid
 from coig_p.store.locate import locate
 
-
-@pytest.fixture
-def load(store: Path, cache: str) -> Any:
-    """The literal call on the test store, with its own cache."""
-
-    def call(name: str | None = "math", **options: Any) -> Any:
-        keywords = {"data_dir": str(store), "split": "train", **options}
-        if not keywords.get("streaming"):
-            keywords.setdefault("cache_dir", cache)
-        return load_dataset("coig-p", name, **keywords)
-
-    return call
-
-
 # The stock call's arguments
 
 

@@ -24,7 +24,7 @@ from coig_p.publish.plan import (
     same,
     version_of,
 )
-from coig_p.publish.remote import card_of, read_manifest, written
+from coig_p.publish.remote import YANKED, card_of, read_manifest, written
 from coig_p.store.manifest import MANIFEST
 
 RESTORE = "Restore v"  # and the version: the title of the commit that puts main back
@@ -63,7 +63,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
         older = everything_released(repo, refs).files
         files |= {path: older[path] for path in strange if older.get(path) == tree[path]}
     return Before(
-        commit, version, files, frozenset(at_tag.keys() - listed), card_of(manifest), manifest.release.get("yanked")
+        commit, version, files, frozenset(at_tag.keys() - listed), card_of(manifest), manifest.release.get(YANKED)
     )
 
 

@@ -22,10 +22,9 @@ from coig_p.core.markdown import cell
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.merging import ConflictError, difference, merge
 from coig_p.publish.plan import CARD, MAIN, Before, Release, ReleaseFile, Tree, as_it_is
-from coig_p.publish.remote import MERGED, read_manifest
+from coig_p.publish.remote import MERGED, YANKED, read_manifest
 from coig_p.store.manifest import MANIFEST, Manifest
 
-YANKED = "yanked"  # in a manifest's `release`: why each withdrawn version is one
 _NOTICES = re.compile(r"\n<!-- withdrawn (\S+) -->\n.*?<!-- end of \1 -->\n", re.DOTALL)
 _logger = logging.getLogger("coig_p")
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from coig_p.core.progress import Bar, no_bar
 from coig_p.publish.before import RESTORE, adopted, everything_released, moved_aside, release_before, versions
 from coig_p.publish.cards import (
-    YANKED,
     as_expected,
     as_published,
     same_metadata,
@@ -47,7 +46,7 @@ from coig_p.publish.plan import (
     title,
 )
 from coig_p.publish.proposal import check_reviewed, propose
-from coig_p.publish.remote import MERGED, planned, read_manifest, written
+from coig_p.publish.remote import MERGED, YANKED, planned, read_manifest, written
 from coig_p.publish.results import Plan, Published, RowCounts, Status
 from coig_p.publish.verify import Load, verify_commit
 from coig_p.store.manifest import MANIFEST, Manifest

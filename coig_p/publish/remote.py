@@ -16,6 +16,7 @@ from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
 from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.writing import sha256_of
 
+YANKED = "yanked"  # in a manifest's `release`: why each withdrawn version is one
 MERGED = "merged"  # in a manifest's `release`: the text, by path, of what was made, where what is published differs
 _logger = logging.getLogger("coig_p")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -169,23 +170,25 @@ main()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX")
-def test_interrupted_under_a_bar_shows_the_cursor_again() -> None:
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> tuple[int, bytes]:
+    """The exit code of a command, and all that its terminal got."""
     import pty
 
     terminal, end = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-c", UNDER_A_BAR], stderr=end, env=os.environ | {"TERM": "xterm"}, check=False
-    )
+    done = subprocess.run(command, stdout=end, stderr=end, env=os.environ | environment, check=False)
     os.close(end)
     shown = b""
-    try:
+    with contextlib.suppress(OSError):  # how Linux says that nothing more comes
         while piece := os.read(terminal, 1 << 16):
             shown += piece
-    except OSError:  # how Linux says that nothing more comes
-        pass
     os.close(terminal)
-    assert done.returncode == 130
+    return done.returncode, shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX")
+def test_interrupted_under_a_bar_shows_the_cursor_again() -> None:
+    code, shown = on_a_terminal([sys.executable, "-c", UNDER_A_BAR], {"TERM": "xterm"})
+    assert code == 130
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
     assert shown.endswith(b"interrupted\r\n")
 
@@ -314,20 +317,9 @@ def test_text_that_the_locale_cannot_hold_is_refused_with_the_way_out(tmp_path: 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX")
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}])
 def test_a_terminal_without_colours_gets_none(environment: dict[str, str], store: Path) -> None:
-    import pty
-
-    terminal, end = pty.openpty()
     command = [sys.executable, "-m", "coig_p", "verify", str(store)]
-    done = subprocess.run(command, stdout=end, stderr=end, env=os.environ | environment, check=False)
-    os.close(end)
-    shown = b""
-    try:
-        while piece := os.read(terminal, 1 << 16):
-            shown += piece
-    except OSError:  # how Linux says that nothing more comes
-        pass
-    os.close(terminal)
-    assert done.returncode == 0
+    code, shown = on_a_terminal(command, environment)
+    assert code == 0
     assert b"as the manifest says" in shown
     assert not re.search(rb"\x1b\[[0-9;]*m", shown)
     assert b"\x1b" not in shown or environment["TERM"] != "dumb"
