@@ -46,4 +46,4 @@ def batch_out(
 
 def batch_in(config: RunConfig, ledger: LedgerWriter, paths: Sequence[Path]) -> Read:
     """Take in the answers of batch files; a bad line is named and takes nothing from the others."""
-    return read_batches(ledger, config.by_name, paths, partial(read_answer, config))
+    return read_batches(ledger, config.by_name, paths, partial(read_answer, config, ledger))

@@ -155,6 +155,8 @@ class RunConfig:
         path: the TOML file; other paths are relative to its folder.
         max_cost: what the run may cost in all, in 1/MONEY; None: no limit.
         prompt_file: the filter's template as the file names it; None: the bundled one.
+        keep_cut: a response that did not end by itself (at max_tokens, by a filter) is a response all the same.
+        keep_thinking: the store keeps what a model thought before a response, in the response's `extra`.
     """
 
     path: Path
@@ -168,6 +170,8 @@ class RunConfig:
     query_prompt: Prompt
     judge_prompts: Mapping[str, Prompt]
     prompt_file: str | None = None
+    keep_cut: bool = False
+    keep_thinking: bool = False
 
     @cached_property
     def by_name(self) -> dict[str, EndpointConfig]:
@@ -238,6 +242,8 @@ class _RunTable:
     folder: str = "annotation"
     seed: int = 1
     max_cost: Decimal | None = None
+    keep_cut: bool = False
+    keep_thinking: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,6 +284,8 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         query_prompt=bundled_prompt("query") if query is None else read_prompt(beside / query, ("query",)),
         judge_prompts=judge_prompts,
         prompt_file=query,
+        keep_cut=run.keep_cut,
+        keep_thinking=run.keep_thinking,
     )
     _check_run(config)
     if config.folder.exists() and not config.folder.is_dir():

@@ -1,51 +1,46 @@
-"""The score in a judgement: strict and total. What is not certain is no score.
+"""The score in a judgement, as a careful reader takes it. What is not certain is no score.
 
-The rules, in their order:
-
-1. Text up to a closing </think> is thinking and is not read; an open <think> that never closes is
-   "unfinished".
-2. Full-width digits, points, slashes and brackets ［］【】 are read as their plain forms.
-3. A bracket is [...] on one line, with no bracket inside. It counts when it holds a digit. It does
-   not count, being code or a link, when it follows an ASCII letter, a digit, _, ) or ] at once, or
-   when ( or : follows it at once.
-4. A bracket is a score when it holds one number and nothing else but spaces, emphasis (*), "分" or
-   "/10". The number is written in plain digits without a sign or a leading zero, a point and
-   decimals allowed.
-5. The last bracket that counts must be a score, else "malformed", or "range" where it holds two
-   numbers. With no bracket at all: "none".
-6. It must be final. Either nothing follows but emphasis, quotes, "分", "/10", punctuation and
-   space; or it stands right behind a label of the overall score (总体评分, 总分, 最终得分, overall
-   score, ...) and its line ends with it. Else "not-final". A digit that touches it is "glued".
-7. "/10" may follow it; another number after a slash is "other-scale".
-8. Every other score must be the same number, unless the final one is labelled as the overall score
-   and no other one with another number is. Else "several".
-9. It must lie from 1 to 10, else "out-of-range", and be whole, or half where half points are
-   allowed, else "off-step".
+1. Thinking is not read (`core.thinking`); a block of it that never closes is "unfinished".
+2. What is quoted never sets a score (`quoting`), nor does a score that stands word for word in the response, its
+   label included: "quoted".
+3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score".
+4. Else scores are looked for in three ways (`forms`), and the first that finds one is believed: behind a label of
+   the overall score (总体评分, overall score), wherever it stands; behind a plain label where a line or clause
+   begins (评分, score), or in a sentence that gives it; alone in brackets on the last line.
+5. All that this way finds must be the same number, and none that a later way finds behind it may be another, nor
+   may a word of correction follow with another: "several".
+6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
+   are a "range"; "about", "or more" and what is no number are "malformed"; a scale other than ten is "other-scale";
+   a digit that touches the bracket is "glued". Numbers that nothing makes a score of are "not-final".
+7. It must lie from 1 to 10, else "out-of-range", and be whole, or half where half points are allowed, else
+   "off-step".
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
+
+from coig_p.annotate.forms import LABEL, OVERALL, Found, alone, given, labelled, plain, value
+from coig_p.annotate.quoting import unquoted
+from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10
 """The lowest and the highest score (COIG-P, section 3.3)."""
 
-_THINK, _THOUGHT = "<think>", "</think>"
-_PLAIN = str.maketrans("０１２３４５６７８９．／［］【】\u3000", "0123456789./[][] ")
-_BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[([^\[\]\n]*)\](?![(:])")
-_DIGIT = re.compile(r"[0-9]")
-_SCORE = re.compile(r"[ *]*(0|[1-9][0-9]*)(\.[0-9]+)?[ *]*(?:分[ *]*|/[ ]*([0-9]+)[ *]*分?[ *]*)?")
-_RANGE = re.compile(r"[ *]*[0-9.]+[ 分]*[-~–—～至到][ ]*[0-9.]+[ *分]*")
-_LABEL = re.compile(
-    r"(?:总体评分|总体得分|总体分数|综合评分|综合得分|最终评分|最终得分|最终分数|总评分|总得分|总评|总分"
-    r"|overall score|overall rating|final score|final rating|total score)"
-    r"[*_ ]*(?:[:：=]|为|是|is)?[*_ ]*$",
-    re.IGNORECASE,
+_MOST = 64  # scores in one judgement; more are no judgement of one response
+_CORRECTS = re.compile(
+    r"修正|更正|订正|改为|改成|应为|应该是|不对|重新|更新|correction|corrected|revis|instead|update", re.IGNORECASE
 )
-_LABEL_CHARS = 40  # a label and what may stand between it and its score
-_SCALE = re.compile(r"[ *]*/[ *]*([0-9]+(?:\.[0-9]+)?)")
-_TAIL = re.compile(r"[\s*_`~\"'”’」』)）>。．.!！,，;；分-]*")
+_NUMBERS = re.compile(r"[\[:为是 ]([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=[\]分 。.]|$)")
+_BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,200}\](?![(:])")
+_FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
+_FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
+_KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final)", re.IGNORECASE)
+_PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
+_BEGINS_BARE = re.compile(r"[\[({<*$ 0-9]")
 
 
 class Parsed(NamedTuple):
@@ -55,67 +50,148 @@ class Parsed(NamedTuple):
     reason: str | None
 
 
-class _Score(NamedTuple):
-    number: float
-    plain: bool  # one number, nothing of another scale
-    labelled: bool
-    end: int
+def parse_score(text: str, *, half_points: bool = True, response: str = "") -> Parsed:
+    """The one score of a judgement under the rules above. Never raises.
 
-
-def parse_score(text: str, *, half_points: bool = True) -> Parsed:
-    """The one final [n] of a judgement under the rules above. Never raises."""
-    said = text.rpartition(_THOUGHT)[2]
-    if _THINK in said:
+    Args:
+        half_points: whether a score may end in a half.
+        response: what was judged: a score phrase that stands in it is a quotation.
+    """
+    said = told(text).said
+    if said is None:
         return Parsed(None, "unfinished")
-    said = said.translate(_PLAIN)
-    last, others = None, []
-    for bracket in _BRACKET.finditer(said):
-        if not _DIGIT.search(bracket[1]):
-            continue
-        if last is not None:
-            others.append(last)
-        last = bracket
-    if last is None:
-        return Parsed(None, "none")
-    final = _score(said, last)
-    if final is None:
-        return Parsed(None, "range" if _RANGE.fullmatch(last[1]) else "malformed")
-    problem = _not_final(said, final)
-    if problem or not final.plain:
-        return Parsed(None, problem or "other-scale")
-    for bracket in others:
-        other = _score(said, bracket)
-        if other is not None and other.number != final.number and (other.labelled or not final.labelled):
-            return Parsed(None, "several")
-    if not LOW <= final.number <= HIGH:
+    parsed = _read(plain(said), _Response(response))
+    if parsed.score is None:
+        return parsed
+    if not LOW <= parsed.score <= HIGH:
         return Parsed(None, "out-of-range")
-    if (final.number * (2 if half_points else 1)) % 1:
+    if (parsed.score * (2 if half_points else 1)) % 1:
         return Parsed(None, "off-step")
-    return Parsed(final.number, None)
+    return parsed
 
 
-def _score(said: str, bracket: re.Match[str]) -> _Score | None:
-    """A bracket as a score, where it is one."""
-    inner = _SCORE.fullmatch(bracket[1])
-    if inner is None:
-        return None
-    number = float(inner[1] + (inner[2] or ""))
-    line = said[max(0, bracket.start() - _LABEL_CHARS) : bracket.start()].rpartition("\n")[2]
-    return _Score(number, inner[3] in (None, str(HIGH)), _LABEL.search(line) is not None, bracket.end())
+def repeats(text: str, response: str) -> bool:
+    """Whether a judgement holds a score, with its label, that stands word for word in the response."""
+    said = told(text).said
+    if said is None or not response:
+        return False
+    said, of = plain(said), _Response(response)
+    value = _as_json(said)
+    ways = _of_json(value) if value is not None else _ways(said)
+    return any(of.holds(at) for way in ways for at in way)
 
 
-def _not_final(said: str, score: _Score) -> str | None:
-    """Why a score is not the last word, or None where it is."""
-    rest = said[score.end :]
-    if re.match(r"\.?[0-9]", rest):
-        return "glued"
-    scale = _SCALE.match(rest)
-    if scale is not None:
-        if float(scale[1]) != HIGH:
-            return "other-scale"
-        rest = rest[scale.end() :]
-    tail = _TAIL.match(rest)
-    end = tail.end() if tail else 0
-    if end == len(rest) or (score.labelled and "\n" in rest[:end]):
-        return None
-    return "not-final"
+class _Response:
+    """A response in which score phrases are looked up."""
+
+    def __init__(self, text: str) -> None:
+        text = plain(text) if text else ""
+        self._text = " ".join(text.split())
+        self._lines = {" ".join(line.split()) for line in text.splitlines()}
+
+    def holds(self, at: Found) -> bool:
+        """Whether a score stands in it with its label; one without a label: as a line of its own."""
+        phrase = " ".join(at.phrase.split())
+        if not phrase:
+            return False
+        return phrase in (self._lines if _BEGINS_BARE.match(phrase) else self._text)
+
+
+def _read(said: str, response: _Response) -> Parsed:
+    value = _as_json(said)
+    if value is not None:
+        return _first(_of_json(value), response) or Parsed(None, "none")
+    unfenced = _FENCE_OF_ALL.fullmatch(said)
+    if unfenced is not None and "```" not in unfenced[1]:
+        said = unfenced[1]
+    said = unquoted(said)
+    ways = _ways(said)
+    found = _first(ways, response)
+    if found is None:
+        return Parsed(None, "not-final" if _BRACKET.search(said) else "none")
+    if found.score is None:
+        return found
+    chosen = next(way for way in ways if any(at.number == found.score for at in way))
+    end = min(at.end for at in chosen if not response.holds(at))
+    if _corrected(said, end, found.score):
+        return Parsed(None, "several")
+    return found
+
+
+def _ways(said: str) -> list[list[Found]]:
+    """What each way finds, without what a way before it found."""
+    ways: list[list[Found]] = []
+    taken: list[Found] = []
+    for way in ([labelled(said, overall=True)], [labelled(said, overall=False), given(said)], [alone(said)]):
+        found = [at for some in way for at in islice(some, _MOST) if not _overlaps(at, taken)]
+        ways.append(found)
+        taken += found
+    return ways
+
+
+def _overlaps(at: Found, others: list[Found]) -> bool:
+    return any(other.start < at.end and at.start < other.end for other in others)
+
+
+def _first(ways: list[list[Found]], response: _Response) -> Parsed | None:
+    """What the first way says that finds a score of the judge's own; None where none does."""
+    quoted = False
+    for place, way in enumerate(ways):
+        ours = [at for at in way if not response.holds(at)]
+        quoted = quoted or len(ours) < len(way)
+        if not ours:
+            continue
+        unread = [at.reason for at in ours if at.reason is not None]
+        if unread:
+            return Parsed(None, unread[-1])
+        end = min(at.end for at in ours)
+        later = [at for after in ways[place + 1 :] for at in after if at.start >= end and not response.holds(at)]
+        numbers = {at.number for at in (*ours, *later) if at.number is not None}
+        return Parsed(numbers.pop(), None) if len(numbers) == 1 and len(ours) < _MOST else Parsed(None, "several")
+    return Parsed(None, "quoted") if quoted else None
+
+
+def _corrected(said: str, end: int, number: float) -> bool:
+    """Whether a word of correction follows, and behind it in its line another number."""
+    for word in islice(_CORRECTS.finditer(said, end), _MOST):
+        line = said[word.end() : word.end() + 200].partition("\n")[0]
+        if any(float(other) != number for other in _NUMBERS.findall(line)):
+            return True
+    return False
+
+
+def _as_json(said: str) -> dict[str, Any] | None:
+    """The JSON object that a judgement is, or ends with, where it has a key of a score; else None."""
+    fenced = _FENCED_JSON.search(said) if said.endswith("```") else None
+    for text in (said, fenced[1] if fenced else "", said.rpartition("\n")[2]):
+        if not text.startswith("{") or not text.endswith("}"):
+            continue
+        try:
+            value = json.loads(text, object_pairs_hook=_unique)
+        except (ValueError, RecursionError):
+            continue
+        if any(_KEY.fullmatch(key.strip("_ ")) for key in value):
+            return dict(value)
+    return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
+def _of_json(found: dict[str, Any]) -> list[list[Found]]:
+    """Its scores under a name of the overall score, and under a plain one."""
+    ways: list[list[Found]] = [[], []]
+    for key, item in found.items():
+        name = key.strip("_ ")
+        if not _KEY.fullmatch(name):
+            continue
+        text = (item if isinstance(item, str) else json.dumps(item)).strip()
+        score = None if isinstance(item, bool | list | dict | None) else value(text, 0, bare=True)
+        if score is None or text[score.end :].strip():
+            score = Found(None, "malformed", 0, 0, "")
+        phrase = f'"{key}": {json.dumps(item, ensure_ascii=False)}'
+        ways[_PLAIN_KEY.fullmatch(name) is not None].append(score._replace(phrase=phrase))
+    return ways

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from coig_p.annotate.asking.costs import MONEY, Tokens, max_tokens, unanswered
-from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, OPEN, Ledger, Query, Reading
-from coig_p.annotate.asking.message import read_body
+from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, OPEN, Entered, Ledger, Query, Reading
+from coig_p.annotate.asking.message import cut as cut_by
+from coig_p.annotate.asking.message import read_body, usable_text
 from coig_p.annotate.asking.request import PENDING, Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig
+from coig_p.annotate.parsing import repeats
 from coig_p.annotate.stages import count_of
-from coig_p.annotate.tasks.answers import read_answer
+from coig_p.annotate.tasks.answers import judged_response, read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import QUERY, query_request
@@ -32,7 +34,7 @@ class EndpointStatus:
     Attributes:
         batched: requests that are out in batch files.
         sent: attempts; unanswered: those that came to nothing, by their outcome.
-        cut_off: answers that ended at max_tokens.
+        cut_off: answers that did not end by themselves; cut: by the reason that the server gave.
         invalid_rate: of the answers; failure_rate: of the attempts.
         per_minute: answers, over the last five minutes.
         cost: of the answers; may_cost: the most that attempts without one may have cost, both in
@@ -48,6 +50,7 @@ class EndpointStatus:
     sent: int
     unanswered: dict[str, int]
     cut_off: int
+    cut: dict[str, int]
     invalid_rate: float
     failure_rate: float
     per_minute: float
@@ -92,13 +95,14 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
     states: dict[str, Counter[str]] = defaultdict(Counter)
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
     cost: Counter[str] = Counter()
-    cut: Counter[str] = Counter()
+    cut: dict[str, Counter[str]] = defaultdict(Counter)
     exhausted: Counter[str] = Counter()
     for some in ledger.requests():
         states[some.endpoint][some.state] += some.number
         kinds[some.kind][some.state] += some.number
         cost[some.endpoint] += some.cost
-        cut[some.endpoint] += some.cut_off
+        if cut_by(some.finish):
+            cut[some.endpoint][str(some.finish)] += some.number
         if some.state in (ANSWERED, FAILED) or (some.state == INVALID and some.ask == config.judging.asks - 1):
             exhausted[some.kind] += some.number
     sent: Counter[str] = Counter()
@@ -124,7 +128,8 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
             batched=found[BATCHED],
             sent=sent[name],
             unanswered=dict(nothing[name]),
-            cut_off=cut[name],
+            cut_off=cut[name].total(),
+            cut=dict(cut[name]),
             invalid_rate=_share(found[INVALID], found[INVALID] + found[ANSWERED]),
             failure_rate=_share(sum(nothing[name].values()), sent[name]),
             per_minute=round((lately[name].number if name in lately else 0) / minutes, 1),
@@ -235,7 +240,12 @@ class _Averages:
 
 
 class Change(NamedTuple):
-    """A judgement that the parser now reads otherwise than it was recorded."""
+    """A judgement that the parser now reads otherwise than it was recorded, or that repeats its response.
+
+    Attributes:
+        changed: whether it is read otherwise.
+        repeats: whether it holds a score, with its label, that stands word for word in the response.
+    """
 
     endpoint: str
     query_id: str
@@ -243,20 +253,28 @@ class Change(NamedTuple):
     before: str
     after: str
     reading: Reading
+    changed: bool
+    repeats: bool
 
 
 def audit(config: RunConfig, ledger: Ledger, counts: Counter[str]) -> Iterator[Change]:
-    """Re-parse every stored judgement, one by one; `counts` gets how many were read and changed."""
+    """Re-parse every stored judgement, one by one; `counts` gets how many were read, changed and repeat a response."""
     for found in ledger.judged(kinds=(QUERY, JUDGE)):
-        now = read_answer(config, found.kind, found.domain, read_body(found.body))
+        asked = Entered(found.endpoint, found.kind, found.domain, found.query_id, found.author, found.state, 0)
+        message = read_body(found.body)
+        now = read_answer(config, ledger, asked, message)
         counts["judgements"] += 1
-        if (now.state, now.score) != (found.state, found.score) or (
+        changed = (now.state, now.score) != (found.state, found.score) or (
             found.state == INVALID and now.reason != found.reason
-        ):
-            counts["changed"] += 1
+        )
+        response = judged_response(config, ledger, found.query_id, found.author) if found.kind == JUDGE else ""
+        again = repeats(usable_text(message)[0] or "", response)
+        if changed or again:
+            counts["changed"] += changed
+            counts["repeats"] += again
             before, after = _read_as(found.score, found.reason), _read_as(now.score, now.reason)
             reading = Reading(found.key, now.state, now.reason, now.score)
-            yield Change(found.endpoint, found.query_id, found.author, before, after, reading)
+            yield Change(found.endpoint, found.query_id, found.author, before, after, reading, changed, again)
 
 
 def _read_as(score: float | None, reason: str | None) -> str:

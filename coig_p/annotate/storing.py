@@ -15,6 +15,7 @@ from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import DROPPED, QUERIES, QUERY, query_request
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError
+from coig_p.ingest.fields import FormConfig
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
 from coig_p.store.places import check_kept, check_no_link, check_target
@@ -65,7 +66,11 @@ def write_store_of(config: RunConfig, ledger: Ledger) -> Stored:
                 stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     if not counts["queries"]:
         raise DataError(f"{config.folder}: no model has answered yet. `coigp annotate run` asks them")
-    settings = ImportConfig(default_threshold=config.judging.default_threshold, license=config.queries.license)
+    settings = ImportConfig(
+        default_threshold=config.judging.default_threshold,
+        license=config.queries.license,
+        form=FormConfig(keep=("responses.thinking",) if config.keep_thinking else ()),
+    )
     store, _ = import_files([rows], config.folder / STORE, settings, overwrite=True)
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(missing.items()):
@@ -103,7 +108,8 @@ def _row(
             else:
                 given = {"judge": name, "dimension": "overall", "score": found.score}
                 scores.append(given | {"rationale": found.text})  # all that it said, its score among it
-        responses.append({"model": author.name, "text": answer.text, "scores": scores})
+        thought = {"thinking": answer.thinking} if config.keep_thinking and answer.thinking else {}
+        responses.append({"model": author.name, "text": answer.text, "scores": scores} | thought)
     about = {"query_id": query.query_id, "domain": query.domain, "query": query.query, "source": query.source}
     return about | {"responses": responses}
 

@@ -301,7 +301,9 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
     config = load_config(file)
     counts: Counter[str] = Counter()
     with LedgerWriter.open(config.folder) if apply else Ledger.open(config.folder) as ledger:
-        changes = list(find(config, ledger, counts))
+        found = list(find(config, ledger, counts))
+        changes = [one for one in found if one.changed]
+        repeating = [one for one in found if one.repeats]
         if isinstance(ledger, LedgerWriter):
             ledger.read_again(change.reading for change in changes)
     kinds = Counter((change.before, change.after) for change in changes)
@@ -313,10 +315,20 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
                 "model": one.author,
                 "was": one.before,
                 "is": one.after,
+                "repeats": one.repeats,
             }
-            for one in changes
+            for one in found
         ]
-        click.echo(json_text({"judgements": counts["judgements"], "changes": listed, "applied": apply}))
+        click.echo(
+            json_text(
+                {
+                    "judgements": counts["judgements"],
+                    "changes": [one for one, change in zip(listed, found, strict=True) if change.changed],
+                    "repeats": [one for one, change in zip(listed, found, strict=True) if change.repeats],
+                    "applied": apply,
+                }
+            )
+        )
     else:
         for one in changes[:_EXAMPLES]:
             who = " ".join(filter(None, [one.endpoint, one.query_id, one.author]))
@@ -324,8 +336,12 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
         if kinds:
             rows = [[before, after, number] for (before, after), number in kinds.most_common()]
             click.echo(table(["was", "is", "judgements"], rows))
+        for one in repeating[:_EXAMPLES]:
+            who = " ".join(filter(None, [one.endpoint, one.query_id, one.author]))
+            click.echo(one_line(f"{who}: repeats a score that stands in the response; read as {one.after}"))
         done = "recorded" if apply else "would change"
-        click.echo(f"{counts['judgements']:,} judgements parsed again; {len(changes):,} {done}")
+        words = f"; {len(repeating):,} repeat a score that stands in the response" if repeating else ""
+        click.echo(f"{counts['judgements']:,} judgements parsed again; {len(changes):,} {done}{words}")
     if changes and not apply:
         raise SystemExit(1)
 

@@ -94,7 +94,7 @@ def test_bad_batch_lines_are_named_and_the_others_kept(tmp_path: Path) -> None:
         (tmp_path / "results.jsonl").write_text("\n".join(lines), encoding="utf-8")
         done = run("annotate", "run", config.path, "--batch-in", tmp_path / "results.jsonl", "--json", code=1)
         found = json.loads(done.stdout)
-        assert found["counts"] == {"failed": 3, "invalid": 2, "answered": 30, "known": 1}
+        assert found["counts"] == {"failed": 3, "invalid": 3, "answered": 29, "known": 1}
         assert len(found["problems"]) == 4
         assert "results.jsonl:4: custom_id abababab" in found["problems"][0]
         status = json.loads(run("annotate", "status", config.path, "--json").stdout)

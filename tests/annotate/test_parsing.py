@@ -1,78 +1,204 @@
-"""The score parser against rules written out, and against a slow oracle of its own."""
+"""What a careful reader takes from a judgement: by example, and what holds for every text."""
 
 from __future__ import annotations
 
-import random
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from score_oracle import oracle
 
-from coig_p.annotate.parsing import HIGH, LOW, parse_score
+from coig_p.annotate.parsing import HIGH, LOW, parse_score, repeats
 
-CASES = [
-    ("分析：很好。\n总体评分：[8]", 8, None),
-    ("[1]", 1, None),
-    ("[10]", 10, None),
-    ("总体评分：［８］", 8, None),
-    ("总体评分：【7.5】", 7.5, None),
-    ("评分【７．５】。", 7.5, None),
-    ("[8]/10", 8, None),
-    ("**[8]**/10 分", 8, None),
-    ("[8/10]", 8, None),
-    ("[8分]", 8, None),
-    ("[**9**]", 9, None),
-    ("[8.0]", 8, None),
-    ("[8]分。", 8, None),
-    ("有用[7]，正确[9]。\n总体评分：[8]", 8, None),
-    ("属于[7-8]这一档。\n[8]", 8, None),
-    ("**总体评分**：[8]\n\n理由：清楚。", 8, None),
-    ("Final score: [6]\nBecause it is clear.", 6, None),
-    ("<think>也许[3]？</think>[8]", 8, None),
-    ("a[3] 越界。\n[5]", 5, None),
-    ("见 [2](http://x)。[5]", 5, None),
-    ("[8] 前后都是 [8]", 8, None),
-    ("", None, "none"),
-    ("很好，8分", None, "none"),
-    ("[八]", None, "none"),
-    ("1[0]", None, "none"),
-    ("a[1]", None, "none"),
-    ("a[1][2]", None, "none"),
-    ("[1]0", None, "glued"),
-    ("[1]０", None, "glued"),
-    ("[8].5", None, "glued"),
-    ("[1][0]", None, "not-final"),
-    ("[1 0]", None, "malformed"),
-    ("[1O]", None, "malformed"),
-    ("[1,0]", None, "malformed"),
-    ("[-8]", None, "malformed"),
-    ("[08]", None, "malformed"),
-    ("[1e1]", None, "malformed"),
-    ("[７－８]", None, "malformed"),
-    ("[7-8]", None, "range"),
-    ("[7分到8分]", None, "range"),
-    ("[7]-[8]", None, "several"),
-    ("总体评分：[7]-[8]", None, "several"),
-    ("总体评分：[7]\n总体评分：[8]", None, "several"),
-    ("[7] 和 [8]", None, "several"),
-    ("[8] 因为答案正确", None, "not-final"),
-    ("总体评分：[8]，因为答案正确", None, "not-final"),
-    ("参考文献[3]说得对，这个回答很好", None, "not-final"),
-    ("[8]/5", None, "other-scale"),
-    ("[80/100]", None, "other-scale"),
-    ("[0]", None, "out-of-range"),
-    ("[11]", None, "out-of-range"),
-    ("[100]", None, "out-of-range"),
-    ("[7.25]", None, "off-step"),
-    ("<think>还在想[8]", None, "unfinished"),
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "cases" / "judgements.json"
+
+# A text, and the score that a careful reader takes from it: None where nothing is certain.
+READ = [
+    ("总体评分：[8]/[10]", 8),
+    ("本题总分为10分，该回答得8分。", None),
+    ("总体评分：7-8", None),
+    ("总体评分：7～8分", None),
+    ("总体评分：8分左右", None),
+    ("总体评分：约8分", None),
+    ("总体评分：80/100", None),
+    ("总体评分：85%", None),
+    ("总体评分（满分10分）：8", 8),
+    ("总体评分（1-10）：[8]", 8),
+    ("总体评分：[8]（满分20分）", None),
+    ("**总体评分**：8", 8),
+    ("**总体评分：8**", 8),
+    ("总体评分: **8** / 10", 8),
+    ("总评：[7]", 7),
+    ("Overall Score: **7.5/10**", 7.5),
+    ("**Score:** 7", 7),
+    ("Score: 7/10", 7),
+    ("评分：7", 7),
+    ("最终评分：\n\n**8**", 8),
+    ("## 最终评分\n8/10", 8),
+    ("总体评分\n1. 有用", None),
+    ("有用性评分：[7]\n正确性评分：[9]", None),
+    ("有用性评分：[7]\n正确性评分：[9]\n总体评分：[8]", 8),
+    ("- 有用：7分\n- 正确：9分\n- 总分：8分", 8),
+    ("| 维度 | 得分 |\n|---|---|\n| 有用 | 7 |\n| 总体评分 | 8 |", 8),
+    ("| 维度 | 分数 |\n|---|---|\n| 有用 | [7] |\n| **总体评分** | **[8]** |", 8),
+    ("不足：缺少参考 [1]", None),
+    ("见参考[3]", None),
+    ("如果补全步骤可以给[9]分。", None),
+    ("总体评分不应超过[5]。", None),
+    ("总体评分最高 [5]", None),
+    ("若完整可给 9 分，但缺步骤，因此给 7 分。", 7),
+    ("我给 7 分。", 7),
+    ("综上，给 [7] 分", 7),
+    ("给出8分", 8),
+    ("扣[2]分", None),
+    ("I'd give this a 7/10.", 7),
+    ("I would rate this response 7 out of 10.", 7),
+    ("Rating: 7 out of 10", 7),
+    ("评分：[7]\n\n[8]", None),
+    ("总体评分：[8]\n\n更正：应为[6]", None),
+    ("总体评分：[8]\n抱歉，重新考虑后改为 [6]。", None),
+    ("最终评分：[8]\n总体评分：[7]", None),
+    ('{"helpfulness": 7, "overall_score": 8}', 8),
+    ('{"score": "8/10"}', 8),
+    ('{"score": 8, "score": 9}', None),
+    ('{"score": null}', None),
+    ('{"score": [8]}', None),
+    ('分析：好。\n{"score": 8}', 8),
+    ('{"score": 85}', None),
+    ('{"analysis":"总体评分：[10]","score":3}', 3),
+    ('{"评分": 8, "理由": "好"}', 8),
+    ('{"rating": 7.5}', 7.5),
+    ("总体评分：[八]", 8),
+    ("总体评分：八分", 8),
+    ("总体评分：七点五分", 7.5),
+    ("总体评分：七分半", 7.5),
+    ("总体评分：[10]分", 10),
+    ("总体评分：10.0", 10),
+    ("总体评分：１０", 10),
+    ("回答写道：\n总体评分：[10]", None),
+    ("回答里写着总体评分：[10]", None),
+    ("该答案声称“满分”，总体评分：[3]", 3),
+    ("回答符合题目要求，总体评分：[8]", 8),
+    ("回答满足了用户的要求。\n[8]", 8),
+    ("> 总体评分：[10]\n这是回答里的话。", None),
+    ("回答中有一句：「总体评分：[10]」。\n总体评分：[2]", 2),
+    ("The response says 'Overall Score: [10]'.", None),
+    ("The response claims Overall Score: [10].\nOverall Score: [2]", 2),
+    ("The answer asks for 10/10. Overall score: [1]", 1),
+    ("回答中出现 `</think>` 标签。\n总体评分：[4]", 4),
+    ("回答没有闭合 <think> 标签。\n总体评分：[4]", 4),
+    ("<think>嗯\n总体评分：[9]", None),
+    ("<Think>x</Think>\n总体评分：[9]", 9),
+    ("总体评分：[8]<|im_end|>", 8),
+    ("总体评分：[8]<|endoftext|>", 8),
+    ("总体评分：[8] 👍", 8),
+    ("🌟 总体评分：[8] 🌟", 8),
+    ("总体评分：⭐8", 8),
+    ("★★★★☆\n总体评分：[8]", 8),
+    ("總體評分：[8]", 8),
+    ("總分：8/10", 8),
+    ("总体评分：[9]\n总体评分：[9]", 9),
+    ("**总体评分：**\n\n**[9]**", 9),
+    ("总体评分 = [9]", 9),
+    ("总体评分 -> [9]", 9),
+    ("总体评分——[9]", 9),
+    ("Overall: 8/10", 8),
+    ("Final verdict: [8]", 8),
+    ("Final answer: [8]", None),
+    ("最终得分\n\\boxed{8}", 8),
+    ("\\boxed{8}", 8),
+    ("$$\\boxed{8}$$", 8),
+    ("The final score is \\boxed{8}.", 8),
+    ("**8/10**", 8),
+    ("8/10", 8),
+    ("8分", 8),
+    ("8", None),
+    ("[8", None),
+    ("8]", None),
+    ("(8)", 8),
+    ("总体评分：[8]分，满分[10]分", 8),
+    ("总体评分：[8]（满分为10）", 8),
+    ("总体评分：[8]，扣2分因为步骤不全", 8),
+    ("总体评分：[8], not [9] because", 8),
+    ("步骤1得分：[2]\n步骤2得分：[3]\n得分：[5]", 5),
+    ("得分：2+3+3=8", None),
+    ("总体评分：2+3+3=[8]", None),
+    ("总体评分：(7+9)/2 = 8", None),
+    ("总体评分：0.8", None),
+    ("总体评分：[8]%", None),
+    ("我会打8分", 8),
+    ("打 8 分", 8),
+    ("评为 8 分", 8),
+    ("score of 8", 8),
+    ("a score of 8/10", 8),
+    ("I'd score it 8/10", 8),
+    ("Score: 8.\n\nReason: good", 8),
+    ("评分理由：第[3]步错误", None),
+    ("评分标准：1-10分\n评分：8", 8),
+    ("评分标准：[10]分制\n[8]", 8),
+    ("按评分标准 9-10 分属于优秀，总体评分：[9]", 9),
+    ("满分 [10] 分", None),
+    ("总体评分：[满分10分中的8分]", None),
+    ("总体评分：[8]\n\n总体评分：[分数]", 8),
+    ("总体评分：[分数]", None),
+    ("总体评分：[分数]\n总体评分：[8]", 8),
+    ("[总体评分]：8", 8),
+    ("总体评分：**[8]** 分", 8),
+    ("总体评分：__8__", 8),
+    ("【评分】8", 8),
+    ("【得分】：[8]", 8),
+    ("[8]。", 8),
+    ("最终，我给这个回答打[8]分。", 8),
+    ("最终给分：[8]", 8),
+    ("最终分：[8]", 8),
+    ("给分：[8]", 8),
+    ("打分：[8]", 8),
+    ("评级：[8]", None),
+    ("Grade: 8/10", 8),
+    ("分数：8", 8),
+    ("Score - 8/10", 8),
+    ("Score – [8]", 8),
+    ("总体评分：[8]；", 8),
+    ("“总体评分：[8]”", None),
+    ("总体评分：“8”", 8),
+    ("总体评分：'8'", 8),
+    ("“总体评分”：[8]", 8),
+]
+
+REASONS = [
+    ("", "none"),
+    ("a[1]", "none"),
+    ("参考文献[3]说得对，这个回答很好", "not-final"),
+    ("[1]0", "glued"),
+    ("[8].5", "glued"),
+    ("总体评分：[1 0]", "range"),
+    ("总体评分：[08]", "malformed"),
+    ("总体评分：[7-8]", "range"),
+    ("总体评分：[7]\n总体评分：[8]", "several"),
+    ("[80/100]", "other-scale"),
+    ("[0]", "out-of-range"),
+    ("[100]", "out-of-range"),
+    ("[7.25]", "off-step"),
+    ("<think>还在想[8]", "unfinished"),
 ]
 
 
-@pytest.mark.parametrize(("text", "score", "reason"), CASES)
-def test_the_rules_by_example(text: str, score: float | None, reason: str | None) -> None:
-    assert parse_score(text) == (score, reason)
-    assert oracle(text) == (score, reason)
+@pytest.mark.parametrize(("text", "score"), READ)
+def test_a_careful_reader_takes(text: str, score: float | None) -> None:
+    assert parse_score(text).score == score
+
+
+@pytest.mark.parametrize(("text", "reason"), REASONS)
+def test_the_reason_is_told_where_there_is_no_score(text: str, reason: str) -> None:
+    assert parse_score(text) == (None, reason)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the judgements written by hand are not here")
+def test_judgements_written_by_hand_are_read_as_a_careful_reader_reads_them() -> None:
+    cases = json.loads(SHARED.read_text(encoding="utf-8"))
+    read = [parse_score(case["text"], half_points=case["half_points"]).score for case in cases]
+    assert read == [case["score"] for case in cases]
 
 
 def test_half_points_only_where_they_are_allowed() -> None:
@@ -80,134 +206,93 @@ def test_half_points_only_where_they_are_allowed() -> None:
     assert parse_score("[7.0]", half_points=False) == (7, None)
 
 
-def judgement(rng: random.Random) -> str:
-    """A judgement of an odd kind: parts that models really write, put together at random."""
-
-    def number() -> str:
-        return rng.choice(
-            [
-                *(str(rng.randint(0, 12)), f"{rng.randint(0, 10)}.{rng.choice(['5', '0', '25', ''])}", "1 0", "08"),
-                *("-3", "１０", "８", "７．５", "8/10", "8 / 10分", "80/100", "7-8", "7～8", "八", "n", "9分"),
-                *("**6**", "1O", ""),
-            ]
-        )
-
-    def bracket() -> str:
-        opening, closing = rng.choice(
-            [("[", "]")] * 4 + [("［", "］"), ("【", "】"), ("[", ""), ("(", ")"), ("[[", "]]")]
-        )
-        return opening + number() + closing
-
-    label = [
-        "总体评分：",
-        "总体评分:",
-        "**总体评分**：",
-        "总分",
-        "得分：",
-        "Overall score: ",
-        "FINAL SCORE is ",
-        "有用：",
-        "",
-    ]
-    after = [
-        "",
-        "",
-        "",
-        "/10",
-        " /10",
-        "/5",
-        "/１０分",
-        "分",
-        "。",
-        "**",
-        "\n",
-        "\n理由：清楚。",
-        "，因为很好",
+PIECES = [
+    *(
+        "[",
+        "]",
+        "【",
+        "］",
+        "1",
         "0",
-        ".5",
+        "10",
+        "８",
+        ".",
+        "5",
+        "/",
+        "分",
+        "总体评分",
+        "：",
         "-",
-        "~",
-    ]
-    filler = [
-        "分析：条理清楚。",
         "\n",
-        "\n\n",
-        "属于[7-8]档",
-        "arr[1]",
-        "[2](x)",
-        "[注1]",
-        "```\n",
+        " ",
+        "*",
+        "a",
+        "“",
+        "”",
+    ),
+    *(
+        '"',
+        "`",
+        "```",
         "<think>",
         "</think>",
-        " ",
-    ]
-    parts = []
-    for _ in range(rng.randint(1, 5)):
-        if rng.random() < 0.5:
-            parts.append(rng.choice(filler))
-        else:
-            parts.append(rng.choice(label) + bracket() + rng.choice(after))
-    return "".join(parts)
-
-
-def test_ten_thousand_judgements_of_odd_kinds_equal_the_oracle() -> None:
-    rng = random.Random(20250407)
-    outcomes: dict[str, int] = {}
-    for _ in range(10_000):
-        text, half = judgement(rng), rng.random() < 0.5
-        parsed = parse_score(text, half_points=half)
-        assert parsed == oracle(text, half), text
-        outcomes[parsed.reason or "score"] = outcomes.get(parsed.reason or "score", 0) + 1
-    # Every outcome is really reached, so that the equality says something.
-    assert outcomes.keys() == {
-        *("score", "none", "malformed", "range", "several", "glued", "not-final"),
-        *("other-scale", "out-of-range", "off-step", "unfinished"),
-    }
-    assert outcomes["score"] > 500
-
-
-PIECES = [
-    "[",
-    "]",
-    "【",
-    "］",
-    "1",
-    "0",
-    "10",
-    "８",
-    ".",
-    "5",
-    "/",
-    "10",
-    "分",
-    "总体评分",
-    "：",
-    "-",
-    "\n",
-    " ",
-    "*",
-    "a",
+        "{",
+        "}",
+        "score",
+        ":",
+        "我给",
+        "回答写道",
+        "或",
+        "满分",
+        "，",
+        "\\boxed{",
+        "|",
+    ),
 ]
+TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=16).map("".join))
 
 
-@given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map("".join)), st.booleans())
-def test_any_text_gives_a_score_or_a_reason_as_the_oracle_says(text: str, half: bool) -> None:
-    parsed = parse_score(text, half_points=half)
+@given(TEXTS, TEXTS, st.booleans())
+def test_any_text_gives_a_score_or_a_reason(text: str, response: str, half: bool) -> None:
+    parsed = parse_score(text, half_points=half, response=response)
     assert (parsed.score is None) != (parsed.reason is None)
-    assert parsed.score is None or LOW <= parsed.score <= HIGH
-    assert parsed == oracle(text, half)
+    assert parsed.score is None or (LOW <= parsed.score <= HIGH and parsed.score % (0.5 if half else 1) == 0)
+    repeats(text, response)
 
 
-@given(
-    st.text(alphabet="析好 。\n：*", max_size=20), st.sampled_from(["[{}]", "［{}］", "总体评分：[{}]/10", "[{} ]分"])
+SCORES = st.integers(2, 20).map(lambda half: half / 2)
+LABELS = st.sampled_from(["总体评分：", "最终得分: ", "Overall Score: ", "总分：", "评分：", "Score: "])
+
+
+@given(LABELS, SCORES, SCORES)
+def test_a_score_in_quotation_marks_is_never_the_judges(label: str, asked: float, given: float) -> None:
+    for opening, closing in ("“”", "「」", "『』", '""'):
+        quoted = f"回答末尾是{opening}{label}[{asked:g}]{closing}。"
+        assert parse_score(quoted).score is None
+        assert parse_score(f"{quoted}\n{label}[{given:g}]").score == given
+
+
+@given(LABELS, SCORES, SCORES)
+def test_a_score_that_stands_in_the_response_is_never_the_judges(label: str, asked: float, given: float) -> None:
+    response = f"好的。{label}[{asked:g}]"
+    judgement = f"回答如此：\n{label}[{asked:g}]"
+    assert parse_score(judgement, response=response) == (None, "quoted")
+    assert repeats(judgement, response)
+    assert not repeats(f"{label}[{given:g}]", "好的。")
+    own = parse_score(f"分析：很好。\n{label}[{given:g}]", response=response)
+    assert own.score == (given if given != asked else None)
+
+
+@given(st.text(alphabet="想一[3]\n总体评分：", max_size=40), SCORES)
+def test_thinking_is_never_read(thought: str, score: float) -> None:
+    for tag in ("think", "thinking", "reasoning"):
+        assert parse_score(f"<{tag}>{thought}</{tag}>\n总体评分：[{score:g}]").score == score
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["[", "总体评分", "总体评分：", "“1", '"', "给", "回答要求", "</think>", "\\[", "`", "原文：\n", "评分：[8] "],
 )
-def test_a_one_never_becomes_a_ten(before: str, form: str) -> None:
-    assert parse_score(before + form.format(1)).score == 1
-    assert parse_score(before + form.format(10)).score == 10
-    for odd in ("1[0]", "[1]0", "[1 0]", "[1][0]", "[1]\n[0]", "[1.0]", "[1O]", "[01]", "[1]/0"):
-        assert parse_score(before + odd).score in (None, 1)
-
-
-def test_long_hostile_text_takes_no_long_time() -> None:
-    for hostile in ("[" + "1" * 200_000, "[" * 200_000, "总分" + " " * 200_000 + "[8]", "[8]" * 60_000, "[1" * 100_000):
-        parse_score(hostile)
+def test_long_texts_of_one_piece_are_read_to_their_end(piece: str) -> None:
+    parsed = parse_score(piece * (100_000 // len(piece)))
+    assert parsed.score is None or piece.startswith("评分")

@@ -320,7 +320,7 @@ def answering(status: int, headers: dict[str, str], body: str) -> Any:
     [
         (500, {}, {"error": {"message": "cut \ud83d"}}, "error: 500: cut ?"),
         (400, {}, {"error": {"message": "cut \ud83d"}}, "refused: 400: cut ?"),
-        (200, {}, {"choices": [{"message": {"content": "答"}, "finish_reason": "\ud83d"}]}, None),
+        (200, {}, {"choices": [{"message": {"content": "答"}, "finish_reason": "\ud83d"}]}, "cut: ?"),
         (200, {}, {**GOOD, "usage": {"prompt_tokens": 2**39, "completion_tokens": 2**39}}, None),
         (200, {}, {**GOOD, "usage": "n/a"}, None),
         (200, {}, {**GOOD, "debug": "Bearer sk-very-secret"}, None),

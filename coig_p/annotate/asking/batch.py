@@ -19,6 +19,7 @@ from coig_p.annotate.asking.ledger import (
     BATCHED,
     FAILED,
     INVALID,
+    Entered,
     Entry,
     FromBatch,
     Ledger,
@@ -78,7 +79,7 @@ def read_batches(
     ledger: LedgerWriter,
     endpoints: Mapping[str, Endpoint],
     paths: Sequence[Path],
-    read: Callable[[str, str, Message], Outcome],
+    read: Callable[[Entered, Message], Outcome],
 ) -> Read:
     """Take in the answers of batch files; a bad line is named and takes nothing from the others.
 
@@ -124,7 +125,7 @@ def _answer(
     endpoints: Mapping[str, Endpoint],
     line: Any,
     answers: dict[bytes, FromBatch],
-    read: Callable[[str, str, Message], Outcome],
+    read: Callable[[Entered, Message], Outcome],
 ) -> str:
     """Add one line of a batch's output to `answers`; its state. Raise ValueError where it is none of ours."""
     try:
@@ -142,7 +143,7 @@ def _answer(
     if message is None:
         answers[key] = FromBatch(key, known.endpoint, None, why)
         return FAILED
-    found = read(known.kind, known.domain, message)
+    found = read(known, message)
     cost = endpoints[known.endpoint].cost(taken_in_batch(message, known.characters))
     usage = (message.prompt_tokens, message.completion_tokens)
     taken = Taken(found.state, found.reason, found.score, *usage, cost, message.finish, body)

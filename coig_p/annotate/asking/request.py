@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from coig_p.annotate.asking.costs import Tokens, most_tokens
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Entry, Ledger, request_key
-from coig_p.annotate.asking.message import Message, read_body, usable_text
+from coig_p.annotate.asking.message import Message, read_body, thinking, usable_text
 
 PENDING = "pending"
 
@@ -21,12 +21,14 @@ class Outcome(NamedTuple):
         state: answered or invalid; over all asks (see `outcome`) also failed, batched or pending.
         reason: why it is invalid or failed.
         text: of an answer; score: of a judgement.
+        thinking: what the model thought before it answered, as the ledger has it.
     """
 
     state: str
     reason: str | None = None
     text: str | None = None
     score: float | None = None
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def outcome(ledger: Ledger, request: Request) -> Outcome:
         if found is None or found.state not in (ANSWERED, INVALID, FAILED):
             return Outcome(BATCHED if found is not None and found.state == BATCHED else PENDING)
         if found.state == ANSWERED:
-            return Outcome(ANSWERED, None, usable_text(read_body(str(found.body)))[0], found.score)
+            message = read_body(str(found.body))
+            return Outcome(ANSWERED, None, usable_text(message)[0], found.score, thinking(message))
         last = Outcome(found.state, found.reason)
         if found.state == FAILED:
             break

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from coig_p.annotate.asking.ledger import Entered, Ledger
 from coig_p.annotate.asking.message import Message
-from coig_p.annotate.asking.request import Outcome
+from coig_p.annotate.asking.request import Outcome, outcome
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.tasks.generate import GENERATE, read_response
+from coig_p.annotate.tasks.generate import GENERATE, generate_request, read_response
 from coig_p.annotate.tasks.judge import JUDGE, read_judgement
 
 
-def read_answer(config: RunConfig, kind: str, domain: str, message: Message) -> Outcome:
+def read_answer(config: RunConfig, ledger: Ledger, asked: Entered, message: Message) -> Outcome:
     """As the request's own `read` would have it."""
-    if kind == GENERATE:
-        return read_response(message)
-    # The query filter gives whole points alone.
-    return read_judgement(message, half_points=kind == JUDGE and config.half_points(domain))
+    if asked.kind == GENERATE:
+        return read_response(message, keep_cut=config.keep_cut)
+    if asked.kind != JUDGE:  # the query filter gives whole points alone
+        return read_judgement(message, half_points=False)
+    judged = judged_response(config, ledger, asked.query_id, asked.author)
+    return read_judgement(message, half_points=config.half_points(asked.domain), response=judged)
+
+
+def judged_response(config: RunConfig, ledger: Ledger, query_id: str, author: str | None) -> str:
+    """The response that a judgement is of; "" where the run no longer asks for it."""
+    query = ledger.query(query_id)
+    if query is None or author not in config.by_name:
+        return ""
+    return outcome(ledger, generate_request(config, config.by_name[author], query)).text or ""

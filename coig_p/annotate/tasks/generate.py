@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Query
 from coig_p.annotate.asking.message import Message, usable_text
 from coig_p.annotate.asking.request import Outcome, Request, user_message
@@ -20,12 +22,14 @@ def generate_request(config: RunConfig, author: EndpointConfig, query: Query) ->
         query_id=query.query_id,
         messages=(*system, user_message(query.query)),
         parameters=author.parameters,
-        read=read_response,
+        read=partial(read_response, keep_cut=config.keep_cut),
         asks=config.judging.asks,
     )
 
 
-def read_response(message: Message) -> Outcome:
-    """A response is usable where it has text, also where that was cut off."""
+def read_response(message: Message, *, keep_cut: bool = False) -> Outcome:
+    """A response is usable where it has text that is whole; `keep_cut`: also where it was cut."""
     text, reason = usable_text(message)
+    if message.cut and not keep_cut:
+        return Outcome(INVALID, f"cut: {message.cut}")
     return Outcome(INVALID, reason) if text is None else Outcome(ANSWERED, text=text)

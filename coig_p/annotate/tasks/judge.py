@@ -26,7 +26,7 @@ def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author
         author=author,
         messages=(user_message(prompt),),
         parameters=judge.judge_parameters,
-        read=partial(read_judgement, half_points=config.half_points(query.domain)),
+        read=partial(read_judgement, half_points=config.half_points(query.domain), response=response),
         asks=config.judging.asks,
     )
 
@@ -39,12 +39,12 @@ def drawn_judges(config: RunConfig, query_id: str, author: str) -> list[str]:
     return order[: config.judging.judges_per_response]
 
 
-def read_judgement(message: Message, *, half_points: bool) -> Outcome:
+def read_judgement(message: Message, *, half_points: bool, response: str = "") -> Outcome:
     """A judgement is usable where it is whole and `parse_score` finds its one score."""
     text, reason = usable_text(message)
     if text is None:
         return Outcome(INVALID, reason)
-    if message.finish == "length":
-        return Outcome(INVALID, "cut-off")
-    parsed = parse_score(text, half_points=half_points)
+    if message.cut:
+        return Outcome(INVALID, f"cut: {message.cut}")
+    parsed = parse_score(text, half_points=half_points, response=response)
     return Outcome(INVALID if parsed.score is None else ANSWERED, parsed.reason, text, parsed.score)

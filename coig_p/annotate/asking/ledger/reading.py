@@ -82,7 +82,7 @@ class Ledger:
     def entered(self, key: bytes) -> Entered | None:
         """What a request is about, or None where it was never sent."""
         row = self._read.execute(
-            "SELECT endpoint, kind, domain, state, characters FROM requests WHERE key = ?", (key,)
+            "SELECT endpoint, kind, domain, query_id, author, state, characters FROM requests WHERE key = ?", (key,)
         ).fetchone()
         return None if row is None else Entered(*row)
 
@@ -106,14 +106,14 @@ class Ledger:
         return found[::-1]
 
     def requests(self) -> list[RequestTotals]:
-        """Every request, counted by endpoint, kind, state and ask."""
+        """Every request, counted by endpoint, kind, state, ask and why its answer ended."""
         grouped = (
-            "SELECT endpoint, kind, state, ask, COUNT(*), COALESCE(SUM(finish = 'length'), 0), "
-            f"{sum_of('cost')} FROM requests GROUP BY 1, 2, 3, 4"
+            f"SELECT endpoint, kind, state, ask, finish, COUNT(*), {sum_of('cost')} FROM requests "
+            "GROUP BY 1, 2, 3, 4, 5"
         )
         return [
-            RequestTotals(endpoint, kind, state, ask, number, cut_off, whole_sum(high, low))
-            for endpoint, kind, state, ask, number, cut_off, high, low in self._each(grouped)
+            RequestTotals(endpoint, kind, state, ask, number, finish, whole_sum(high, low))
+            for endpoint, kind, state, ask, finish, number, high, low in self._each(grouped)
         ]
 
     def attempts(self) -> list[AttemptTotals]:
@@ -169,6 +169,11 @@ class Ledger:
         while found := [Query(*row) for row in self._read.execute(some, (place,)).fetchall()]:
             yield from found
             place = found[-1].place
+
+    def query(self, query_id: str) -> Query | None:
+        """One query; None where the run has none of that id."""
+        row = self._read.execute("SELECT * FROM queries WHERE query_id = ?", (query_id,)).fetchone()
+        return None if row is None else Query(*row)
 
     def count_queries(self, *, passed: bool = True) -> int:
         """How many queries passed, or there are."""

@@ -57,6 +57,8 @@ class Entered(NamedTuple):
     endpoint: str
     kind: str
     domain: str
+    query_id: str
+    author: str | None
     state: str
     characters: int
 
@@ -149,7 +151,7 @@ class RequestTotals(NamedTuple):
     state: str
     ask: int
     number: int
-    cut_off: int
+    finish: str | None
     cost: int
 
 

@@ -1,0 +1,269 @@
+"""Where a judgement says a score, and in what form.
+
+Three ways: behind a label (`labelled`), in a sentence that gives it (`given`), alone on the last line (`alone`).
+What may stand between a label and its score is bounded, so that reading takes time in proportion to the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+SCALE = 10
+"""Scores are given out of so many points."""
+
+# Characters as their plain forms, one for one.
+_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應"  # noqa: RUF001
+_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应"
+_SPACES = "\u3000\xa0\t\u2002\u2003\u2009"
+_PLAIN = str.maketrans(_FROM + _SPACES, _TO + " " * len(_SPACES))
+# What is not seen, and pictures: emoji, dingbats, stars.
+_UNSEEN = re.compile(
+    "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200b-\u200f\u2060\ufeff\ufe0f\u202a-\u202e\u2066-\u2069]"
+)
+_TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
+_SCORE_TAG = re.compile(r"<(?:score|rating|grade)>(?=\s{0,9}\[?\d)", re.IGNORECASE)
+_TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
+_BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200})\}")
+_OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
+_RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
+
+OVERALL = (
+    r"(?:(?:总体|综合|最终|最后|整体|总的?)的?(?:评分|得分|分数|打分|给分|评价|评级|成绩|分)(?:结果)?|总评|"
+    r"(?:overall|final|total|aggregate|composite)[ _-](?:score|rating|grade|mark|assessment|evaluation|verdict)|"
+    r"(?<![^\n\[(*# |-])(?:overall|final|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
+)
+LABEL = r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average)(?![a-z]))"
+# A label behind such a word is not that of the judgement.
+_OTHER = re.compile(
+    r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
+    r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}$",
+    re.IGNORECASE,
+)
+_LINK = (
+    r"[ *_`\]\)”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
+    r"(?:[:=|]|→|->|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
+    r"可以给|可给|我给|打|is|of|as|would be|should be)?[ *_`|$:]{0,12}"
+)
+_EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
+_NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|-]{0,20})?"
+_OVERALL_LABEL = re.compile(rf"(?P<label>{OVERALL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
+_BEGINS = (
+    r"(?:^|(?<=[\n。；;!！?？,，(]))[ *_#>`|\[-]{0,12}(?:\d{1,2}[.、] {0,3})?"
+    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:的|给出的|对[^\n，。]{0,12}的)?"
+    r"(?:my |the |this |a )?"
+)
+_PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
+_GIVES = re.compile(
+    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为)"
+    r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
+    r"\b(?:give|rate|score|assign|award|grade)s?"
+    r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"
+    r"\b(?:score|rating) of)[ *_:]{0,6}",
+    re.IGNORECASE,
+)
+# In a clause with such a word, a score is not given but thought of.
+_SUPPOSED = re.compile(
+    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|不能|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
+    r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[。；;!！\n]|但是?|因此|所以|故|\b(?:but|so|thus|therefore|however)\b|\.(?=\s)", re.IGNORECASE)
+_CLAUSE_LENGTH = 200
+
+_CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
+_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}分|[ *]{0,6}[\])}]))"
+_VALUE = re.compile(
+    r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
+    rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
+    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分|points?)?",
+    re.IGNORECASE,
+)
+_OUT_OF = re.compile(
+    r"(?P<before>[ *_`$\])}>]{0,12})(?:/|out of|of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    r"[ *_`$]{0,12}(?:分|points?)?",
+    re.IGNORECASE,
+)
+_CLOSE = re.compile(r"[ *_`$\"']{0,12}[\])}>](?:[ *_`$\])}>]{0,12}[\])}>])?")
+_REMARK = re.compile(r" {0,6}(?:[,，、;；:—(]|-(?= ))[^\[\]\n0-9]{0,40}?(?=[\]}>])")
+_POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?)")
+_GLUED = re.compile(r"\.?[0-9]")
+_VAGUE = re.compile(
+    r"[ *_]{0,6}分? {0,6}(?:左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
+    re.IGNORECASE,
+)
+_ANOTHER = re.compile(
+    r"[ *_`$\"'分]{0,12}"
+    r"(?:(?:[-–—~～/]|至|到|或者?|和|与|、|,|→|>|=|or\b|to\b|and\b|改为|应为|修正为)[ *_`$]{0,6}){1,3}"
+    r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|[。.,，;；)\n])",
+    re.IGNORECASE,
+)
+_FULL_MARKS = re.compile(
+    r"(?:满分|总分|共)[为是]? {0,6}([0-9]{1,9})|out of {0,6}([0-9]{1,9})|([0-9]{1,9}) {0,6}分制", re.IGNORECASE
+)
+_OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
+_ENDS = re.compile(r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%])")
+_LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
+_OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
+_NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
+_WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
+_ALONE = re.compile(r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/))")
+_BARE = re.compile(r"[0-9]")
+_OPENED, _CLOSED = re.compile(r"[^0-9一-十]*[\[({<]"), re.compile(r"[\])}>]")
+_RULE = re.compile(r"^ {0,6}(?:```\w{0,20}|~~~\w{0,20}|-{3,}|\*{3,}|_{3,}|={3,}) {0,6}$", re.MULTILINE)
+_WORD = re.compile(r"\w|[\[(]")
+
+
+class Found(NamedTuple):
+    """A place where a score stands.
+
+    Attributes:
+        number: None where it is no score of ten; then `reason` says why.
+        start, end: in the text, its label included.
+        phrase: its label and the score as they are written.
+    """
+
+    number: float | None
+    reason: str | None
+    start: int
+    end: int
+    phrase: str
+
+
+def plain(text: str) -> str:
+    """The text with one form for all of a kind: digits, brackets, spaces; without tags, tokens and pictures."""
+    text = _TOKENS.sub("", _UNSEEN.sub("", text.translate(_PLAIN)))
+    text = _TAGS.sub("", _SCORE_TAG.sub("score: ", text))
+    for _ in range(2):
+        text = _BOXED.sub(r"[\1]", text)
+    return _RUNS.sub(lambda run: run[1] * 40, _OVER_LINES.sub(r"[\1]", text)).strip()
+
+
+def labelled(said: str, *, overall: bool) -> Iterator[Found]:
+    """Scores behind a label: of the overall score, wherever it stands; or a plain one where a clause begins."""
+    for label in (_OVERALL_LABEL if overall else _PLAIN_LABEL).finditer(said):
+        start = label.start("label")
+        if _OTHER.search(said[max(0, start - 16) : start]):
+            continue
+        broken = bool(label["line"])
+        found = value(said, label.end(), bare=not broken)
+        if found is None and broken:  # without brackets it must fill the next line
+            found = value(said, label.end(), bare=True)
+            if found is not None and not _LINE_ENDS.match(said, found.end):
+                found = None
+        if found is not None:
+            yield found._replace(start=start, phrase=said[start : found.end])
+
+
+def given(said: str) -> Iterator[Found]:
+    """Scores that a sentence of the last line gives: "I rate it [8]", 我给出 [8] 分."""
+    for verb in _GIVES.finditer(said, _last_line(said)):
+        if not _BARE.search(said, verb.end(), verb.end() + 40):
+            continue
+        before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
+        if _SUPPOSED.search(_CLAUSE.split(before)[-1]):
+            continue
+        found = value(said, verb.end(), bare=False)
+        if found is None:
+            found = value(said, verb.end(), bare=True)
+            if found is not None and not _WITH_POINTS.search(found.phrase):
+                found = None
+        if found is not None:
+            yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
+
+
+def alone(said: str) -> Iterator[Found]:
+    """The last line, where it holds a score and nothing else."""
+    text = said.rstrip()
+    opening = _ALONE.match(text, _last_line(said))
+    if opening is None:
+        return
+    found = value(text, opening.end(), bare=_BARE.match(text, opening.end()) is not None, strict=True)
+    if found is None or bool(_OPENED.match(found.phrase)) != bool(_CLOSED.search(found.phrase)):
+        return
+    if _GLUED.match(text, found.end):
+        yield found._replace(number=None, reason="glued")
+    elif not _WORD.search(_RULE.sub("", text[found.end :])):
+        yield found
+
+
+def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | None:
+    """The score that begins at a place; None where none does.
+
+    Args:
+        bare: whether it may stand without brackets.
+        strict: whether a bracket without a number is nothing, where it is else a score that cannot be read.
+    """
+    found = _VALUE.match(said, at)
+    if found is None:
+        return None if strict else _no_number(said, at)
+    bracketed = bool(found["open"]) or _CLOSE.match(said, found.end()) is not None
+    if not bracketed and not bare:
+        return None
+    end = found.end()
+
+    def gave(reason: str) -> Found:
+        return Found(None, reason, at, end, said[at:end])
+
+    if found["sign"] == "-" or re.match(r"0[0-9]", found["number"]):
+        return gave("malformed")
+    scale = _OUT_OF.match(said, end)
+    closed = scale is not None and bool(_CLOSED.search(scale["before"]))
+    if scale is not None:
+        end = scale.end()
+    elif bracketed and (remark := _REMARK.match(said, end)):
+        end = remark.end()
+    if _VAGUE.match(said, end) or _VAGUE.match(said, found.end()):
+        return gave("malformed")
+    if (bracket := _CLOSE.match(said, end)) is not None:
+        closed, end = True, bracket.end()
+    elif found["open"] and not closed and not _OPEN_ENDED.match(said, end):
+        inside = _CLOSED.split(_line(said, end))[0]
+        return gave("range" if _BARE.search(inside) else "malformed")
+    if closed and _GLUED.match(said, end):
+        return gave("glued")
+    if _VAGUE.match(said, end):
+        return gave("malformed")
+    if (points := _POINTS.match(said, end)) is not None:
+        end = points.end()
+    if scale is None and (scale := _OUT_OF.match(said, end)) is not None:
+        end = scale.end()
+    line = _line(said, end)
+    marks = _FULL_MARKS.search(line)
+    scales = [scale["scale"]] if scale else []
+    scales += [next(filter(None, marks.groups()))] if marks else []
+    if any(float(other) != SCALE for other in scales) or _OTHER_SCALE.match(line):
+        return gave("other-scale")
+    number = _number(found)
+    another = _ANOTHER.match(said, end)
+    if another is not None and float(another["number"]) != number and (another["open"] or another["after"] != "\n"):
+        return gave("several" if closed else "range")
+    if not bracketed and not _ENDS.match(said, end):
+        return None
+    return Found(number, None, at, end, said[at:end])
+
+
+def _no_number(said: str, at: int) -> Found | None:
+    found = _NO_NUMBER.match(said, at)
+    if found is None or not _BARE.search(found[1]):
+        return None  # a form left empty
+    return Found(None, "malformed", at, found.end(), found[0])
+
+
+def _number(found: re.Match[str]) -> float:
+    text = found["number"]
+    if text[0] in _CHINESE:
+        return _CHINESE[text[0]] + (0.5 if len(text) > 1 or found["half"] else 0)
+    return float(text)
+
+
+def _last_line(said: str) -> int:
+    """Where the last line begins that is no fence and no rule."""
+    text = _RULE.sub(lambda rule: " " * len(rule[0]), said).rstrip()
+    return text.rfind("\n") + 1
+
+
+def _line(said: str, at: int, most: int = 200) -> str:
+    """The rest of the line."""
+    return said[at : at + most].partition("\n")[0]

@@ -1,0 +1,95 @@
+"""What a judgement quotes and does not say: quotation marks, code, block quotes and reported speech.
+
+A response may ask for a score, or hold one ready made, and a judge that tells of it repeats it. So what is
+quoted is blanked before scores are looked for. Blanks keep the text's length, so positions stay true.
+"""
+
+from __future__ import annotations
+
+import re
+
+_DIGIT = re.compile(r"[0-9一二三四五六七八九十]")
+_VALUE_ALONE = re.compile(
+    r"[\s\[\](){}*$]*[0-9一二三四五六七八九十]+(?:\.[0-9]+)?\s*分?[\s\[\](){}*$]*(?:/\s*10\s*分?)?[\s*\])]*"
+)
+_FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
+_BLOCK_QUOTE = re.compile(r"^[ \t]*>[^\n]*$", re.MULTILINE)
+_CODE = re.compile(r"(`+)([^`\n]+?)\1(?!`)")
+# An opening mark without its partner quotes to the end of its line.
+_QUOTES = re.compile(
+    r"“([^”]{0,2000})”|「([^」]{0,2000})」|『([^』]{0,2000})』|‘([^’\n]{0,500})’|\"([^\"\n]*)\"|[“「『]([^\n]*)"
+)
+_WHO = (
+    r"(?:回答|答案|答复|回复|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
+    r"\b(?:response|answer|reply|text|author|model|user|it)\b)"
+)
+_TELLS = (
+    r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|说明自己|要求|请求|索要|索取|命令|诱导|暗示|试图|企图|"
+    r"\b(?:claim(?:s|ed|ing)?|ask(?:s|ed|ing)?|demand(?:s|ed|ing)?|request(?:s|ed|ing)?|say(?:s|ing)?|said|"
+    r"read(?:s|ing)?|state(?:s|d)|contain(?:s|ed|ing)?|insert(?:s|ed)|end(?:s|ed) with|tell(?:s|ing)?|told|"
+    r"tr(?:y|ies|ied)|instruct(?:s|ed)?)\b)"
+)
+# "the answer claims ... [10]": to the end of the clause; a colon right behind does not end it.
+_REPORTED = re.compile(
+    rf"{_WHO}[^，。；！？,;!?\n:：]{{0,16}}?{_TELLS}(?:[^，。；！？;!?\n.]|\.(?!\s))*", re.IGNORECASE
+)
+# "the original text:" and what follows: to the end of its line, or of the paragraph where the line ends with it.
+_ANNOUNCED = re.compile(
+    r"(?:原文|原话|原句|全文|回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
+    r"original (?:text|response|answer)|quot(?:e|ed|ation)|"
+    r"(?:response|answer) (?:is )?as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
+    r"(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]*)|"
+    r"(?:写道|写着|写有|说道|声称|自称|says|reads|states|claims)[*_ ]*[:：][*_ ]*\n+(?:[^\n]+(?:\n|\Z))*",
+    re.IGNORECASE,
+)
+
+
+def unquoted(text: str) -> str:
+    """The text with blanks in place of all that is quoted and could be taken for a score.
+
+    A quotation of a bare value, such as `[8]` behind a label, stays: there the marks are brackets. A fence around
+    nothing but one line stays, too.
+    """
+    text = _DISPLAYED.sub(_blank, text)
+    text = _ANNOUNCED.sub(_blank, text)
+    text = _FENCED.sub(_fence, text)
+    text = _BLOCK_QUOTE.sub(_blank, text)
+    text = _REPORTED.sub(_blank, text)
+    text = _CODE.sub(_code, text)
+    return _QUOTES.sub(_quote, text)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", found[0])
+
+
+def _fence(found: re.Match[str]) -> str:
+    lines = [line for line in found[2].split("\n") if line.strip()]
+    if len(lines) > 1:
+        return _blank(found)
+    start = found.start(2) - found.start()
+    return re.sub(r"[^\n]", " ", found[0][:start]) + found[2] + " " * (len(found[0]) - start - len(found[2]))
+
+
+def _code(found: re.Match[str]) -> str:
+    before, after = _around(found)
+    if _VALUE_ALONE.fullmatch(found[2]) or not (before or after):
+        return " " * len(found[1]) + found[2] + " " * len(found[1])
+    return _blank(found)
+
+
+def _quote(found: re.Match[str]) -> str:
+    inner = next((part for part in found.groups() if part is not None), "")
+    if not _DIGIT.search(inner):
+        return found[0]
+    if found[6] is None and _VALUE_ALONE.fullmatch(inner):
+        return "[" + found[0][1:-1] + "]"
+    return _blank(found)
+
+
+def _around(found: re.Match[str]) -> tuple[str, str]:
+    """What else stands in its line, but for emphasis and marks of lists."""
+    before = found.string[: found.start()].rpartition("\n")[2]
+    after = found.string[found.end() :].partition("\n")[0]
+    return before.strip(" \t*_#-"), after.strip(" \t*_。.")

@@ -1,0 +1,65 @@
+"""What a model thinks before it speaks: told apart from what it says.
+
+Reasoning models write <think>…</think> before their answer. Some chat templates open the block
+themselves, so that only </think> is seen. A text that talks of such a tag, in code or in quotation
+marks, is not thinking.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_NAMES = "think|thinking|thought|thoughts|reasoning|reflection"
+_OPENS = re.compile(rf"\s*<({_NAMES})>", re.IGNORECASE)
+# A closing tag that is not spoken of: no quotation mark or code mark stands at either side.
+_CLOSES = re.compile(rf"(?<![`\"'“‘「『])</({_NAMES})>(?![`\"'”’」』])", re.IGNORECASE)
+# It stands at an end: of a sentence or a line, or before a new line.
+_ENDS = re.compile(r"[\n。．.!！?？…~”」』）)]\s?\Z|\A\s?\Z")
+_GOES_ON = re.compile(r"[ \t]*(?:\n|\Z)")
+_LOOKED_AT = 8  # closing tags, from the last
+_FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
+
+
+class Told(NamedTuple):
+    """A text in two parts.
+
+    Attributes:
+        thinking: what stands in blocks of thinking, without their tags; "" where there is none.
+        said: the rest; None where a block was opened at the beginning and never closed.
+    """
+
+    thinking: str
+    said: str | None
+
+
+def told(text: str) -> Told:
+    """Tell thinking from what is said. What is said is cut out, never changed.
+
+    Blocks count at the beginning of the text, one behind another. A closing tag without an opening one ends
+    thinking, too, outside of fenced code; where nothing stands behind it, the text before it was said.
+    """
+    thoughts: list[str] = []
+    rest = text
+    while opening := _OPENS.match(rest):
+        closing = re.search(rf"</{opening[1]}>", rest[opening.end() :], re.IGNORECASE)
+        if closing is None:
+            return Told("\n".join([*thoughts, rest[opening.end() :].strip()]), None)
+        thoughts.append(rest[opening.end() : opening.end() + closing.start()].strip())
+        rest = rest[opening.end() + closing.end() :].lstrip()
+    for closing in reversed(list(_CLOSES.finditer(rest))[-_LOOKED_AT:]):
+        before, after = rest[: closing.start()], rest[closing.end() :]
+        if not _ENDS.search(before[-2:]) and not _GOES_ON.match(after):
+            continue
+        if len(_FENCE.findall(before)) % 2 or _opened(before, closing[1]):
+            continue
+        if not after.strip():
+            return Told("\n".join(thoughts), before.rstrip())
+        return Told("\n".join(filter(None, [*thoughts, before.strip()])), after.lstrip())
+    return Told("\n".join(thoughts), rest if thoughts else text)
+
+
+def _opened(before: str, name: str) -> bool:
+    """Whether a tag is open in the midst of what is said: then a pair of tags is spoken of."""
+    opened = len(re.findall(rf"<{name}>", before, re.IGNORECASE))
+    return opened > len(re.findall(rf"</{name}>", before, re.IGNORECASE))

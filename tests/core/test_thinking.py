@@ -1,0 +1,42 @@
+"""Thinking told apart from what is said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coig_p.core.thinking import told
+
+CASES = [
+    ("好的。", "", "好的。"),
+    ("<think>想</think>好的。", "想", "好的。"),
+    ("\n<THINK>\n想\n</THINK>\n\n好的。", "想", "好的。"),
+    ("<thinking>一</thinking><think>二</think>好的。", "一\n二", "好的。"),
+    ("<reasoning>想</reasoning>\n好的。", "想", "好的。"),
+    ("先想想。\n</think>\n\n好的。", "先想想。", "好的。"),
+    ("先想想。</think>好的。", "先想想。", "好的。"),
+    ("好的。</think>", "", "好的。"),
+    ("<think>想着", "想着", None),
+    ("<think></think>\n好的。", "", "好的。"),
+    # spoken of
+    ("模型会写 <think> 标签。", "", "模型会写 <think> 标签。"),
+    ("`</think>` 结束思考。", "", "`</think>` 结束思考。"),
+    ("The </think> tag closes it.", "", "The </think> tag closes it."),
+    ("例如：\n```\n<think>\n想\n</think>\n```\n就是这样。", "", "例如：\n```\n<think>\n想\n</think>\n```\n就是这样。"),
+    ("它写成 <think>想。</think>\n这样的形式。", "", "它写成 <think>想。</think>\n这样的形式。"),
+]
+
+
+@pytest.mark.parametrize(("text", "thinking", "said"), CASES)
+def test_by_example(text: str, thinking: str, said: str | None) -> None:
+    assert told(text) == (thinking, said)
+
+
+@given(st.text(), st.text(alphabet="想了又想。\n[3]"))
+def test_what_is_said_is_a_part_of_the_text(text: str, thought: str) -> None:
+    found = told(text)
+    assert found.said is None or found.said in text
+    if "<" not in text and text.strip():
+        assert told(f"<think>{thought}</think>{text}").said == text.lstrip()
+        assert told(text) == ("", text)
