@@ -256,6 +256,16 @@ class Change(NamedTuple):
     changed: bool
     repeats: bool
 
+    @property
+    def who(self) -> str:
+        """The judge, the query and the model, where one is judged."""
+        return " ".join(filter(None, [self.endpoint, self.query_id, self.author]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        about = {"endpoint": self.endpoint, "query_id": self.query_id, "model": self.author}
+        return about | {"was": self.before, "is": self.after}
+
 
 def audit(config: RunConfig, ledger: Ledger, counts: Counter[str]) -> Iterator[Change]:
     """Re-parse every stored judgement, one by one; `counts` gets how many were read, changed and repeat a response."""

@@ -308,37 +308,16 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
             ledger.read_again(change.reading for change in changes)
     kinds = Counter((change.before, change.after) for change in changes)
     if json_:
-        listed = [
-            {
-                "endpoint": one.endpoint,
-                "query_id": one.query_id,
-                "model": one.author,
-                "was": one.before,
-                "is": one.after,
-                "repeats": one.repeats,
-            }
-            for one in found
-        ]
-        click.echo(
-            json_text(
-                {
-                    "judgements": counts["judgements"],
-                    "changes": [one for one, change in zip(listed, found, strict=True) if change.changed],
-                    "repeats": [one for one, change in zip(listed, found, strict=True) if change.repeats],
-                    "applied": apply,
-                }
-            )
-        )
+        told = {"changes": [one.to_dict() for one in changes], "repeats": [one.to_dict() for one in repeating]}
+        click.echo(json_text({"judgements": counts["judgements"], **told, "applied": apply}))
     else:
         for one in changes[:_EXAMPLES]:
-            who = " ".join(filter(None, [one.endpoint, one.query_id, one.author]))
-            click.echo(one_line(f"{who}: {one.before} -> {one.after}"))
+            click.echo(one_line(f"{one.who}: {one.before} -> {one.after}"))
         if kinds:
             rows = [[before, after, number] for (before, after), number in kinds.most_common()]
             click.echo(table(["was", "is", "judgements"], rows))
         for one in repeating[:_EXAMPLES]:
-            who = " ".join(filter(None, [one.endpoint, one.query_id, one.author]))
-            click.echo(one_line(f"{who}: repeats a score that stands in the response; read as {one.after}"))
+            click.echo(one_line(f"{one.who}: repeats a score that stands in the response; read as {one.after}"))
         done = "recorded" if apply else "would change"
         words = f"; {len(repeating):,} repeat a score that stands in the response" if repeating else ""
         click.echo(f"{counts['judgements']:,} judgements parsed again; {len(changes):,} {done}{words}")
