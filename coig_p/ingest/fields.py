@@ -7,7 +7,6 @@ remembered, so that what was not is told.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.codings import check_values
 from coig_p.ingest.values import Rejected, as_number, at_path
-from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
+from coig_p.schema import PAIR_SCHEMAS
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
 
@@ -451,14 +450,6 @@ def number(value: Any) -> Any:
     """A number where text reads as one, also in full-width digits; anything else as it is."""
     found = as_number(value) if isinstance(value, str) else None
     return value if found is None else found
-
-
-def mean_score(value: Any) -> Any:
-    """A score of our own exports: the mean of judges, which may lie between two steps of the grid, on the nearer."""
-    found = number(value)
-    if isinstance(found, float) and math.isfinite(found) and abs(found) < 2**53:
-        return round(found * SCORE_GRID) / SCORE_GRID
-    return found
 
 
 def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:

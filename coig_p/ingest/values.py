@@ -21,6 +21,18 @@ class OfScores(dict[str, Any]):
     """A comparison made of a score of each side, not of a verdict: scores have a range."""
 
 
+class Mean(float):
+    """A mean of scores that lies between two steps of the grid: `step` is the one that it goes on."""
+
+    step: float
+
+    def __new__(cls, value: float, step: float) -> Mean:
+        """The mean, with its step."""
+        made = super().__new__(cls, value)
+        made.step = step
+        return made
+
+
 _LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _NO_NUMBER = re.compile("NaN|Infinity")  # Python reads them in JSON, which does not know them
@@ -81,6 +93,8 @@ def number_at(value: Mapping[str, Any], name: str, where: str, *, rounding: bool
     if name not in value:
         raise Rejected(path, "missing", "missing")
     given = value[name]
+    if isinstance(given, Mean):
+        return given.step
     number = as_number(given) if isinstance(given, str) else given
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         hint = ": write the number alone" if isinstance(given, str) and any(map(str.isdigit, given)) else ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, mean_score, number
+from coig_p.ingest.fields import Fields, Shaped, number
 from coig_p.ingest.forms.pairs import answers_of, response_of
+from coig_p.ingest.means import mean_score
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
 from coig_p.ingest.turns import answer_fields, from_text, said, split_answer
 from coig_p.ingest.values import Rejected, shown
