@@ -35,10 +35,11 @@ from coig_p.ingest.config import (
     check_default_threshold,
     scaled_threshold,
 )
-from coig_p.ingest.fields import Fields, Survey, is_media, unfolded
+from coig_p.ingest.fields import Fields, Survey, unfolded
 from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
 from coig_p.ingest.forms.kto import Codings
 from coig_p.ingest.intake import Intake
+from coig_p.ingest.media import is_media
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.recipes import RECIPES
 from coig_p.ingest.row import shaped
@@ -201,7 +202,7 @@ def _take_in(
                 if wanted:
                     columns_there.update(wanted & _all_names(row.value))
                 if columns:
-                    columns_there.update(columns & (_all_names(row.value) | unfolded(row.value, config.form).keys()))
+                    columns_there.update(columns & (_listed_names(row.value) | unfolded(row.value, config.form).keys()))
                 if form == "kto":
                     codings.add(Fields(row.value, config.form), f"{row.file}:{row.line}")
                 if form == "kto" and asked:
@@ -241,6 +242,13 @@ def _all_names(row: Mapping[str, Any]) -> set[str]:
         for part in _objects_in(value):
             names.update(part, (f"{field}.{name}" for name in part), (f"responses.{name}" for name in part))
     return names
+
+
+def _listed_names(value: Any) -> set[str]:
+    """The names of fields in the objects of lists, as answers and scores are: --map names them without a path."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    names = {name for part in parts if isinstance(part, dict) for name in part} if isinstance(value, list) else set()
+    return names.union(*map(_listed_names, parts))
 
 
 def _objects_in(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -378,9 +378,16 @@ def shown(value: Any) -> str:
 
 def at_path(row: Mapping[str, Any], path: str) -> Any:
     """What a row has under a name, or at a path such as question.full_text; None where nothing is there."""
-    if path in row:
-        return row[path]
-    value: Any = row
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
+    return row[path] if path in row else next(iter(at_paths(row, path)), None)
+
+
+def at_paths(row: Mapping[str, Any], path: str) -> list[Any]:
+    """Everything that a path may mean: keys that give it, joined by dots. A key may have dots in it, too."""
+    found = [row[path]] if path in row else []
+    at = path.find(".")
+    while at >= 0:
+        inner = row.get(path[:at])
+        if isinstance(inner, Mapping):
+            found += at_paths(inner, path[at + 1 :])
+        at = path.find(".", at + 1)
+    return found

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from coig_p.ingest.accounting import ImportFailed, ImportReport
-from coig_p.ingest.fields import FormConfig, is_media, placeholder
+from coig_p.ingest.fields import FormConfig
+from coig_p.ingest.media import is_media, placeholder
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
 
