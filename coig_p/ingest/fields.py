@@ -455,7 +455,8 @@ def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:
     if config.fields or config.score_columns:
         for path in (*config.fields.values(), *config.score_columns.values()):
             found = [one for one in at_paths(row, path) if not empty(one)] if empty(row.get(path)) else []
-            more |= {path: one for one in found[:1]}
+            if found:
+                more[path] = found[0]
     return {**row, **more} if more else row
 
 

@@ -24,8 +24,8 @@ from coig_p.ingest.accounting import (
 )
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
-from coig_p.ingest.media import is_media
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id, one_response
+from coig_p.ingest.media import is_media
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool

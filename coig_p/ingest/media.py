@@ -1,4 +1,4 @@
-"""What a store of text has no place for: images, sounds and films, told by the names of fields and by marks in texts."""
+"""What a store of text has no place for: images, sounds and films, by the names of fields and by marks in texts."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ import pytest
 
 from coig_p.ingest.accounting import ImportFailed, ImportReport
 from coig_p.ingest.fields import FormConfig
-from coig_p.ingest.media import is_media, placeholder
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
+from coig_p.ingest.media import is_media, placeholder
 
 ROW = {"prompt": "问", "chosen": "好答", "rejected": "坏答"}
 NAMES = (
