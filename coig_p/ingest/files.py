@@ -76,7 +76,7 @@ def import_files(
     """
     if not inputs:
         raise UsageError("no input: name one or more files")
-    paths = find_inputs(inputs)
+    paths, again = _each_once(find_inputs(inputs), config)
     target = Path(out)
     check_target(target, overwrite)
     check_replaced(target, paths)
@@ -84,6 +84,7 @@ def import_files(
     encodings = {path: file_encoding(path, config.encoding) for path in paths}
     tried = {*config.form.fields.values(), *config.form.score_columns.values()}
     report = ImportReport(tried=tried, domain_is_given=config.domain is not None or config.default_domain is not None)
+    report.notes += again
     report.encodings = {
         str(path): found
         for path, found in encodings.items()
@@ -115,6 +116,7 @@ def import_files(
             f"no row is of the domain {name}, which --domain-map renames"
             for name in sorted(config.domain_map.keys() - intake.named - published)
         ]
+        report.notes += _copies(paths, [sha256.result() for sha256 in hashes])
         report.default_threshold = _default_threshold(config, report)
         report.notes += _small_margins(spools, report.default_threshold)
         problems = sum(report.reasons.values())
@@ -165,6 +167,35 @@ def import_files(
         carry_over(root, target)
         shutil.rmtree(spool_folder)
     return Store.open(target), report
+
+
+def _each_once(paths: Sequence[Path], config: ImportConfig) -> tuple[list[Path], list[str]]:
+    """The paths without those that lead to a file again, by a link or another spelling, and what to say of these.
+
+    Raises:
+        UsageError: --judge names such a one: whose the scores of the one file are is said twice.
+    """
+    known: dict[tuple[int, int], Path] = {}
+    notes = []
+    for path in paths:
+        found = path.stat()
+        first = known.setdefault((found.st_dev, found.st_ino), path)
+        if first is path:
+            continue
+        if path.name != first.name and not config.judges.keys().isdisjoint((str(path), path.name)):
+            raise UsageError(f"{path} is the file {first} again: --judge names one judge for it, by its first name")
+        notes.append(f"{path} is the file {first} again: it was read once")
+    return list(known.values()), notes
+
+
+def _copies(paths: Sequence[Path], hashes: Sequence[str]) -> list[str]:
+    """What to say of files with the same content: what they hold is there twice."""
+    first: dict[str, Path] = {}
+    return [
+        f"{path} has the same content as {one}: every score and comparison in it counts twice. Leave one out"
+        for path, sha256 in zip(paths, hashes, strict=True)
+        if (one := first.setdefault(sha256, path)) is not path
+    ]
 
 
 def _take_in(
