@@ -330,6 +330,13 @@ def _check_whole(
         for ours, column in given.items() if any(report.forms.values()) else ():
             if column not in columns_there:
                 raise UsageError(f"{option} {ours}={column}: no row has a field {column}")
+    read = {form for found in report.forms.values() for form in found}
+    for judge, column in config.form.score_columns.items() if read.isdisjoint(("flat", "pairwise")) else ():
+        if column in report.unread:
+            raise UsageError(
+                f"--score-column {judge}={column}: not read, since these are {', '.join(sorted(read))} rows. It is for "
+                "rows of one answer (flat) and of two answers side by side (pairwise), where judges have columns"
+            )
     forms = Survey(forms=tuple(dict.fromkeys(form for found in report.forms.values() for form in found)))
     said = score_range(forms)
     if asked is None and said not in (None, report.score_range):
@@ -360,6 +367,11 @@ def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collect
     unknown = [name for name in unknown if not (name in config.form.drop and is_media(name))]  # of a placeholder
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
+    numbers = [name for name, found in report.unread.items() if found.count == found.numbers]
+    for judge, column in config.form.score_columns.items():
+        if any(one.field == column and one.reason == "not-a-number" for one in report.problems):
+            others = f": fields of numbers are {', '.join(numbers)}" if numbers else ""
+            report.notes.append(f"--score-column {judge}={column} names a column that does not hold numbers{others}")
     if config.form.survey.unheld:
         report.notes.append(f"--values names {' and '.join(config.form.survey.unheld)}, which no verdict is")
     if any(report.forms.values()) and not report.reasons:
