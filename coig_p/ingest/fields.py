@@ -44,7 +44,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         *("output_chosen", "preferred_output", "preferred", "preferred_response", "accepted", "pos_resp", "优选"),
     ),
     "rejected": (
-        *("rejected", "rejected_response", "rejected_messages", "response_rejected", "rejected_answer"),
+        *("rejected", "reject", "rejected_response", "rejected_messages", "response_rejected", "rejected_answer"),
         *(
             "answer_rejected",
             "rejected_output",

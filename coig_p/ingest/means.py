@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from coig_p.ingest.values import Mean, Rejected, as_number, shown
 from coig_p.schema import SCORE_GRID, on_grid
@@ -55,7 +55,7 @@ def _nearest(number: float) -> int:
     return math.floor(number * SCORE_GRID + 0.5)
 
 
-def _is_between(number: Any) -> bool:
+def _is_between(number: Any) -> TypeGuard[float]:
     """Whether a number lies between two steps of the grid."""
     is_number = isinstance(number, float) and math.isfinite(number) and abs(number) < 2**53 / SCORE_GRID
     return is_number and not on_grid(number)

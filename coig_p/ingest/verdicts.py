@@ -263,6 +263,8 @@ def _other_side(value: Any, number: float | None, sides: Sides) -> str | None:
 
 def _unknown(value: Any, column: str, sides: Sides) -> str:
     """Why a word is not read, and how to say what it means."""
+    if isinstance(value, (list, dict)):
+        return f"{shown(value)} is no verdict on two answers: leave the column out with --drop {column}"
     if isinstance(value, str):
         one, other = (_plain(_cell_of(model)) for model in sides.models)
         if one == other == _plain(value):

@@ -92,7 +92,7 @@ CASES: dict[str, Case] = {
         (Wanted("一加一？", ("二。", "三。"), better("二。", "三。"), {"二。": (5,), "三。": (3.5,)}, {"二。": "a"}),),
     ),
     "skywork-reward-preference": Case([{"chosen": GOOD, "rejected": BAD, "source": "magpie"}], BOTH),
-    "huozi_rlhf": Case([{"prompt": "一加一？", "chosen": "二。", "reject": "三。"}], BOTH, ("rejected|reject",)),
+    "huozi_rlhf": Case([{"prompt": "一加一？", "chosen": "二。", "reject": "三。"}], BOTH),
     "cvalues-comparison": Case(
         [{"prompt": "一加一？", "pos_resp": "二。", "neg_resp": "三。", "pos_type": "拒绝", "neg_type": "风险"}], BOTH
     ),
@@ -376,6 +376,85 @@ CASES: dict[str, Case] = {
             }
         ],
         (scored("一加一？", {"二。": 9}),),
+    ),
+    "alignbench-dimensions": Case(
+        [
+            {
+                "question_id": 1,
+                "question": "一加一？",
+                "answer": answer,
+                "model": model,
+                "rating": {"事实正确性": rating, "综合得分": rating + 1, "清晰度": None},
+            }
+            for model, answer, rating in (("a", "二。", 9), ("b", "三。", 1))
+        ],
+        (Wanted("一加一？", ("二。", "三。"), scores={"二。": (9, 10), "三。": (1, 2)}, models={"二。": "a"}),),
+        says=("missing scores: 2",),
+    ),
+    "flat-of-words": Case(
+        [{"prompt": "一加一？", "response": "二。", "rating": {"a": 3, "b": "好"}}],
+        None,
+        (r"rating\.b: '好' is not a number",),
+    ),
+    "stepwise": Case(
+        [{"prompt": "一加一？", "completions": ["一", "二"], "labels": [True, False]}],
+        None,
+        (r"labels: \[True, False\] is no verdict on two answers",),
+    ),
+    "nectar": Case(
+        [
+            {
+                "prompt": "\n\nHuman: 一加一？\n\nAssistant: ",
+                "answers": [
+                    {"answer": "二。", "model": "m", "rank": 1.0},
+                    {"answer": "三。", "model": "n", "rank": 2.0},
+                    {"answer": "四。", "model": "o", "rank": 2.0},
+                ],
+                "turns": 1,
+                "num_responses": 3,
+            }
+        ],
+        (Wanted("一加一？", ("二。", "三。", "四。"), better("二。", "三。", "四。"), models={"二。": "m"}),),
+    ),
+    "arena-140k": Case(
+        [
+            {
+                "id": "1",
+                "model_a": "a",
+                "model_b": "b",
+                "winner": "both_bad",
+                "conversation_a": [
+                    {"role": turn["role"], "content": [{"type": "text", "text": turn["content"], "image": None}]}
+                    for turn in GOOD
+                ],
+                "conversation_b": [
+                    {"role": turn["role"], "content": [{"type": "text", "text": turn["content"], "image": None}]}
+                    for turn in BAD
+                ],
+                "full_conversation": [],
+            }
+        ],
+        (Wanted("一加一？", ("二。", "三。"), better("二。", "三。", by=0)),),
+    ),
+    "llmbar": Case(
+        [
+            {"input": "一加一？", "output_1": "二。", "output_2": "三。", "label": 1},
+            {"input": "二加二？", "output_1": "五。", "output_2": "四。", "label": 2},
+        ],
+        (PLAIN, pair("二加二？", "四。", "五。")),
+    ),
+    "auto-j": Case(
+        [
+            {"prompt": "一加一？", "response 1": "二。", "response 2": "三。", "label": 0},
+            {"prompt": "二加二？", "response 1": "五。", "response 2": "四。", "label": 1},
+        ],
+        None,
+        ("--values first=0,second=1 or",),
+    ),
+    "ppe-correctness": Case(
+        [{"prompt": "一？", "response_1": "甲", "response_2": "乙", "response_3": "丙", "scores": [True, False, True]}],
+        None,
+        ("more than two answers side by side",),
     ),
     "ultrafeedback-raw": Case(
         [
