@@ -98,7 +98,8 @@ class ImportReport:
         missing_scores: scores that are null or empty; their responses stay.
         text_scores: scores that were text where text is not all there is.
         equal_texts: pairs of a text with itself, which say nothing; the text is one response.
-        rounded: scores and comparisons that were rounded to the grid, where that was asked for.
+        rounded: scores and comparisons that were rounded to the grid: where that was asked for, and means in our own
+            exports.
         lowest, highest: of all scores found, also of those out of range; None where there was none.
         spans: the same by judge, of those that were looked at one by one, as all are where one is out of range.
         kinds: of rows without a domain, fields that may say it, with what they say.

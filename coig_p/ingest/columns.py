@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.ingest.fields import placeholder
+from coig_p.ingest.media import placeholder
 from coig_p.ingest.turns import from_text, from_transcript, said
 from coig_p.schema import COMPARISON_TYPE, OVERALL, RAW_SCHEMA, RESPONSE_TYPE, SCORE_GRID, SCORE_TYPE, TURN_TYPE
 from coig_p.store.conversations import transcript

@@ -1,7 +1,7 @@
 """What encoding a text file is in, by its first bytes, so that none is read in the wrong one.
 
-Bytes of one Chinese encoding often are text in another, of rare characters. So it is not enough that bytes can
-be read: the text must look like Chinese, that is, hold its commonest characters.
+Bytes of one East Asian encoding often are text in another, of rare characters. So it is not enough that bytes can
+be read: the text must look like its language, that is, hold its commonest characters.
 """
 
 from __future__ import annotations
@@ -13,12 +13,41 @@ from typing import IO, Any
 SAMPLE = 1 << 18  # bytes that are looked at
 
 _UTF_8 = "utf-8"
-_CANDIDATES = ("gb18030", "big5")
-_COMMON = frozenset(
+_CHINESE = frozenset(
     "的一是不了在人有我他这這个個们們中来來上大为為和国國地到以说說时時要就出会會可也你对對生能而子那得于於着著下自之年过過发發后後作里裡"
     "用道行所然家种種事成方多经經么麼去法学學如都同现現当當没沒动動面起看定天分还還进進好小部其些主样樣理心她本前开開但因只从從想实實日"
     "问問题題答回评評分数數领領域模型编編号號请請何什吗嗎呢吧与與及或将將被把让讓给給等很更最第二三四五六七八九十，。、？！：；（）“”"
 )
+_JAPANESE = frozenset(
+    "のにはをたがでてとしれさあいうるなもこかすまりくきらだけっそよんどえつお。、「」ですます日本人一二三年月時間問答"
+)
+_KOREAN = frozenset(
+    "이다는을가에의하고지은로한를도기사있서시자나어그대아인해리수라일보니스정부요것들게면만여때오등습세제전주무과와입된음문"
+    "질답변할너우데원적"
+)
+_CANDIDATES = {
+    "gb18030": _CHINESE,
+    "big5": _CHINESE,
+    "big5hkscs": _CHINESE,
+    "shift_jis": _JAPANESE,
+    "cp932": _JAPANESE,
+    "euc_kr": _KOREAN,
+    "cp949": _KOREAN,
+    "euc_jp": _JAPANESE,
+}
+"""Each with the commonest characters of its language; of two that read a text equally well the first is meant."""
+
+FAMILIES = (
+    ("gb18030", "gbk", "gb2312"),
+    ("big5", "big5hkscs", "cp950"),
+    ("shift_jis", "cp932", "shift_jis_2004", "shift_jisx0213"),
+    ("euc_kr", "cp949"),
+    ("utf-16", "utf-16-le", "utf-16-be"),
+    ("utf-32", "utf-32-le", "utf-32-be"),
+)
+"""Encodings of which one is read as another, since they differ in rare characters alone or in the order of bytes."""
+
+_UNSURE = "euc_jp"  # kana have the same bytes in GB18030
 _PLAUSIBLE = 0.1  # of the characters beyond ASCII; in Chinese text a third and more, in misread text hardly any
 _MARKS = (
     (codecs.BOM_UTF8, _UTF_8),
@@ -46,16 +75,26 @@ def found_encoding(sample: bytes, asked: str) -> str | None:
             return encoding
     if sample.isascii() and b"\0" not in sample:
         return None
-    sixteen = _utf_16(sample)
-    if sixteen is not None:
-        return sixteen
+    wide = _utf_32(sample) or _utf_16(sample)
+    if wide is not None:
+        return wide
     lines = [line for line in sample.split(b"\n") if not line.isascii()]
     if 2 * sum(_readable(line, _UTF_8) for line in lines) >= len(lines):
         certain = codecs.lookup(asked).name == _UTF_8 or _likeness(lines, _UTF_8) >= _likeness(lines, asked)
         return _UTF_8 if certain else None
     likely = {name: _likeness(lines, name) for name in _CANDIDATES}
     best = max(_CANDIDATES, key=lambda name: likely[name])
-    return best if likely[best] >= _PLAUSIBLE else None
+    return best if likely[best] >= _PLAUSIBLE and best != _UNSURE else None
+
+
+def _utf_32(sample: bytes) -> str | None:
+    """UTF-32 without a mark: of four bytes two on one side are zero, but for rare characters."""
+    whole = sample[: len(sample) // 4 * 4]
+    for name, zero, nearly in (("utf-32-le", 3, 2), ("utf-32-be", 0, 1)):
+        number = len(whole) // 4
+        if number > 2 and whole[zero::4].count(0) == number and whole[nearly::4].count(0) > 0.9 * number:
+            return name if _readable(whole, name) else None
+    return None
 
 
 def _utf_16(sample: bytes) -> str | None:
@@ -78,14 +117,15 @@ def _readable(line: bytes, encoding: str) -> bool:
 
 
 def _likeness(lines: list[bytes], encoding: str) -> float:
-    """The part of the characters beyond ASCII that are common in Chinese, less what cannot be read."""
+    """The part of the characters beyond ASCII that are common in its language, less what cannot be read."""
     common = beyond = 0
+    usual = _CANDIDATES.get(encoding, _CHINESE)
     if not is_ascii_based(encoding):
         return 0.0
     for line in lines:
         text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(line)
         beyond += sum(not letter.isascii() for letter in text)
-        common += sum(letter in _COMMON for letter in text) - 5 * text.count("\ufffd")
+        common += sum(letter in usual for letter in text) - 5 * text.count("\ufffd")
     return common / beyond if beyond else 0.0
 
 

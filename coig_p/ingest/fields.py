@@ -7,7 +7,6 @@ remembered, so that what was not is told.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.codings import check_values
-from coig_p.ingest.values import Rejected, as_number, at_path
-from coig_p.schema import PAIR_SCHEMAS, SCORE_GRID
+from coig_p.ingest.media import is_media, placeholder
+from coig_p.ingest.values import Rejected, as_number, at_paths, shown
+from coig_p.schema import PAIR_SCHEMAS
 
 UNKNOWN = "unknown"  # a judge whom the row does not name
 
@@ -44,7 +44,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         *("output_chosen", "preferred_output", "preferred", "preferred_response", "accepted", "pos_resp", "优选"),
     ),
     "rejected": (
-        *("rejected", "rejected_response", "rejected_messages", "response_rejected", "rejected_answer"),
+        *("rejected", "reject", "rejected_response", "rejected_messages", "response_rejected", "rejected_answer"),
         *(
             "answer_rejected",
             "rejected_output",
@@ -92,34 +92,6 @@ MAPPABLE: tuple[str, ...] = (
     *_SIDED,
 )
 """Our names that `--map` takes."""
-
-_MEDIA = frozenset(
-    (
-        *("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos"),
-        *("screenshot", "screenshots", "pixel", "audio", "audios", "video", "videos"),
-    )
-)
-_CHINESE_MEDIA = re.compile("图片|图像|照片|截图|音频|语音|视频")
-_WORDS = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
-_PLACEHOLDER = re.compile(r"<\|?image(?:[ _]?\d+)?\|?>|^\s*<\|?(?:img|video|audio)(?:[ _]?\d+)?\|?>", re.IGNORECASE)
-
-
-@lru_cache(maxsize=4096)
-def is_media(name: str) -> bool:
-    """Whether a field by this name holds an image, a sound or a film, or says where one is.
-
-    Such a field carries meaning and has no place in a store: a row that has one is refused.
-    """
-    words = {word.lower() for word in _WORDS.findall(name)}
-    plain = re.fullmatch(r"medias?|(?:media|medium)[ _-]?(?:path|file|url|id|type|content|data)s?", name.lower())
-    return not _MEDIA.isdisjoint(words) or plain is not None or _CHINESE_MEDIA.search(name) is not None
-
-
-def placeholder(text: Any) -> str | None:
-    """What in a prompt stands for an image, a sound or a film; HTML's tags, unless it begins with one, are text."""
-    found = _PLACEHOLDER.search(text) if isinstance(text, str) and "<" in text else None
-    return found and found[0].strip()
-
 
 SEQUENCES = ("responses", "answers", "completions", "generations", "candidates", "outputs", "summaries", "annotations")
 """Fields of several answers, or of what is said of them, that may be one object of lists."""
@@ -356,6 +328,7 @@ class Fields:
         Raises:
             Rejected: what was not read carries meaning and has no place.
         """
+        self._refuse_two_readings()
         rest = self.row.keys() - self.read
         for name in rest - set(self.config.keep):
             if any(path.startswith(f"{name}.") for path in self.read):
@@ -372,7 +345,20 @@ class Fields:
             )
         self._refuse_placeholder(value)
         inside = {name: found[0] if len(found) == 1 else found for name, found in self.unread.values.items()}
-        return Shaped(value, self.names, sorted(rest | inside.keys()), inside, self.unread.dropped)
+        for name in rest & inside.keys():
+            if self.unread.keeps_all or name in self.config.keep:
+                said = f"a field {name}, and {name.rpartition('.')[2]} inside another, would be kept under one name"
+                raise Rejected(name, "ambiguous", f"{said}: rename one of them, or leave both out with --drop {name}")
+        return Shaped(value, self.names, sorted([*rest, *inside]), inside, self.unread.dropped)
+
+    def _refuse_two_readings(self) -> None:
+        """A path that --map or --score-column names may be a key with dots in it, or keys of objects in objects."""
+        for path in (*self.config.fields.values(), *self.config.score_columns.values()):
+            found = [one for one in at_paths(self.given, path) if not empty(one)] if "." in path else []
+            other = [one for one in found if one != found[0]]
+            if other:
+                said = f"{shown(found[0])} and {shown(other[0])} both stand at {path}, since a key may have dots in it"
+                raise Rejected(path, "ambiguous", f"{said}: rename one of the two")
 
     def _leave_rest(self, path: str, value: Any) -> None:
         """Take note of what else is in a field of which --map or --score-column named a path."""
@@ -453,14 +439,6 @@ def number(value: Any) -> Any:
     return value if found is None else found
 
 
-def mean_score(value: Any) -> Any:
-    """A score of our own exports: the mean of judges, which may lie between two steps of the grid, on the nearer."""
-    found = number(value)
-    if isinstance(found, float) and math.isfinite(found) and abs(found) < 2**53:
-        return round(found * SCORE_GRID) / SCORE_GRID
-    return found
-
-
 def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:
     """A row whose parts inside objects are columns of their own, where they are known or named.
 
@@ -469,13 +447,16 @@ def unfolded(row: Mapping[str, Any], config: FormConfig) -> Mapping[str, Any]:
     """
     more = {name: from_columns(row[name]) for name in SEQUENCES if type(row.get(name)) is dict}
     asked = row.get("input")
-    if type(asked) is dict and type(asked.get("messages")) is list and "messages" not in row:
-        row = {name: value for name, value in row.items() if name != "input"}
-        more |= {name if name in ("messages", "tools") else f"input.{name}": part for name, part in asked.items()}
+    if type(asked) is dict and type(asked.get("messages")) is list:
+        parts = {name if name in ("messages", "tools") else f"input.{name}": part for name, part in asked.items()}
+        if parts.keys().isdisjoint(row):  # otherwise it is refused
+            row = {name: value for name, value in row.items() if name != "input"}
+            more |= parts
     if config.fields or config.score_columns:
         for path in (*config.fields.values(), *config.score_columns.values()):
-            if path not in row and (found := at_path(row, path)) is not None:
-                more[path] = found
+            found = [one for one in at_paths(row, path) if not empty(one)] if empty(row.get(path)) else []
+            if found:
+                more[path] = found[0]
     return {**row, **more} if more else row
 
 

@@ -35,10 +35,11 @@ from coig_p.ingest.config import (
     check_default_threshold,
     scaled_threshold,
 )
-from coig_p.ingest.fields import Fields, Survey, is_media, unfolded
+from coig_p.ingest.fields import Fields, Survey, unfolded
 from coig_p.ingest.forms import NO_FORM, SCORE_RANGES, detect
 from coig_p.ingest.forms.kto import Codings
 from coig_p.ingest.intake import Intake
+from coig_p.ingest.media import is_media
 from coig_p.ingest.readers import RawRow, file_encoding, find_inputs, has_lines, read_as, read_blocks, read_rows
 from coig_p.ingest.recipes import RECIPES
 from coig_p.ingest.row import shaped
@@ -75,7 +76,7 @@ def import_files(
     """
     if not inputs:
         raise UsageError("no input: name one or more files")
-    paths = find_inputs(inputs)
+    paths, again = _each_once(find_inputs(inputs), config)
     target = Path(out)
     check_target(target, overwrite)
     check_replaced(target, paths)
@@ -83,6 +84,7 @@ def import_files(
     encodings = {path: file_encoding(path, config.encoding) for path in paths}
     tried = {*config.form.fields.values(), *config.form.score_columns.values()}
     report = ImportReport(tried=tried, domain_is_given=config.domain is not None or config.default_domain is not None)
+    report.notes += again
     report.encodings = {
         str(path): found
         for path, found in encodings.items()
@@ -114,6 +116,7 @@ def import_files(
             f"no row is of the domain {name}, which --domain-map renames"
             for name in sorted(config.domain_map.keys() - intake.named - published)
         ]
+        report.notes += _copies(paths, [sha256.result() for sha256 in hashes])
         report.default_threshold = _default_threshold(config, report)
         report.notes += _small_margins(spools, report.default_threshold)
         problems = sum(report.reasons.values())
@@ -166,6 +169,35 @@ def import_files(
     return Store.open(target), report
 
 
+def _each_once(paths: Sequence[Path], config: ImportConfig) -> tuple[list[Path], list[str]]:
+    """The paths without those that lead to a file again, by a link or another spelling, and what to say of these.
+
+    Raises:
+        UsageError: --judge names such a one: whose the scores of the one file are is said twice.
+    """
+    known: dict[tuple[int, int], Path] = {}
+    notes = []
+    for path in paths:
+        found = path.stat()
+        first = known.setdefault((found.st_dev, found.st_ino), path)
+        if first is path:
+            continue
+        if path.name != first.name and not config.judges.keys().isdisjoint((str(path), path.name)):
+            raise UsageError(f"{path} is the file {first} again: --judge names one judge for it, by its first name")
+        notes.append(f"{path} is the file {first} again: it was read once")
+    return list(known.values()), notes
+
+
+def _copies(paths: Sequence[Path], hashes: Sequence[str]) -> list[str]:
+    """What to say of files with the same content: what they hold is there twice."""
+    first: dict[str, Path] = {}
+    return [
+        f"{path} has the same content as {one}: every score and comparison in it counts twice. Leave one out"
+        for path, sha256 in zip(paths, hashes, strict=True)
+        if (one := first.setdefault(sha256, path)) is not path
+    ]
+
+
 def _take_in(
     path: Path,
     encoding: str,
@@ -201,7 +233,7 @@ def _take_in(
                 if wanted:
                     columns_there.update(wanted & _all_names(row.value))
                 if columns:
-                    columns_there.update(columns & (_all_names(row.value) | unfolded(row.value, config.form).keys()))
+                    columns_there.update(columns & (_listed_names(row.value) | unfolded(row.value, config.form).keys()))
                 if form == "kto":
                     codings.add(Fields(row.value, config.form), f"{row.file}:{row.line}")
                 if form == "kto" and asked:
@@ -241,6 +273,13 @@ def _all_names(row: Mapping[str, Any]) -> set[str]:
         for part in _objects_in(value):
             names.update(part, (f"{field}.{name}" for name in part), (f"responses.{name}" for name in part))
     return names
+
+
+def _listed_names(value: Any) -> set[str]:
+    """The names of fields in the objects of lists, as answers and scores are: --map names them without a path."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    names = {name for part in parts if isinstance(part, dict) for name in part} if isinstance(value, list) else set()
+    return names.union(*map(_listed_names, parts))
 
 
 def _objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -291,6 +330,13 @@ def _check_whole(
         for ours, column in given.items() if any(report.forms.values()) else ():
             if column not in columns_there:
                 raise UsageError(f"{option} {ours}={column}: no row has a field {column}")
+    read = {form for found in report.forms.values() for form in found}
+    for judge, column in config.form.score_columns.items() if read.isdisjoint(("flat", "pairwise")) else ():
+        if column in report.unread:
+            raise UsageError(
+                f"--score-column {judge}={column}: not read, since these are {', '.join(sorted(read))} rows. It is for "
+                "rows of one answer (flat) and of two answers side by side (pairwise), where judges have columns"
+            )
     forms = Survey(forms=tuple(dict.fromkeys(form for found in report.forms.values() for form in found)))
     said = score_range(forms)
     if asked is None and said not in (None, report.score_range):
@@ -321,6 +367,11 @@ def _say_more(config: ImportConfig, report: ImportReport, columns_there: Collect
     unknown = [name for name in unknown if not (name in config.form.drop and is_media(name))]  # of a placeholder
     if unknown:
         report.notes.append(f"no row has a field {' or '.join(unknown)} to keep or to drop")
+    numbers = [name for name, found in report.unread.items() if found.count == found.numbers]
+    for judge, column in config.form.score_columns.items():
+        if any(one.field == column and one.reason == "not-a-number" for one in report.problems):
+            others = f": fields of numbers are {', '.join(numbers)}" if numbers else ""
+            report.notes.append(f"--score-column {judge}={column} names a column that does not hold numbers{others}")
     if config.form.survey.unheld:
         report.notes.append(f"--values names {' and '.join(config.form.survey.unheld)}, which no verdict is")
     if any(report.forms.values()) and not report.reasons:

@@ -24,8 +24,8 @@ from coig_p.ingest.accounting import (
 )
 from coig_p.ingest.bulk import CleanRows
 from coig_p.ingest.config import SCORE_RANGE, ImportConfig
-from coig_p.ingest.fields import is_media
 from coig_p.ingest.keyed import Keyed, Queries, Waiting, derived_id, one_response
+from coig_p.ingest.media import is_media
 from coig_p.ingest.merge import Origin
 from coig_p.ingest.row import Row
 from coig_p.ingest.spool import Spool
@@ -336,9 +336,9 @@ class Intake:
         dimension = OVERALL if value.get("dimension") is None else text_at(value, "dimension", where)
         rounding = self.config.form.round_scores
         score = number_at(value, "score", where, rounding=rounding)
-        self.report.rounded += rounding and is_off_grid(value["score"])
         self.report.saw_scores(score, score, judge)
         self._check_range(score, f"{where}.score")
+        self.report.rounded += is_off_grid(value["score"])
         return {
             "judge": judge,
             "dimension": dimension,
@@ -379,8 +379,7 @@ class Intake:
                     self._see_compared(found, f"comparisons[{at}]")
                 kept.append(found)
                 self.report.verdicts += not isinstance(value, OfScores)
-                if rounding:
-                    self.report.rounded += any(is_off_grid(value[name]) for name in ("first_score", "second_score"))
+                self.report.rounded += any(is_off_grid(value[name]) for name in ("first_score", "second_score"))
                 self.rest.count_in("comparisons.", value)
             except Rejected as rejected:
                 self._reject(row, rejected, "comparison", value, {"comparisons": 1})

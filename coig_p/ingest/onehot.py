@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from coig_p.ingest.values import Rejected, shown
@@ -26,8 +27,8 @@ def one_hot(row: Mapping[str, Any], sides: Sides) -> Iterator[tuple[list[str], V
         Rejected: not exactly one of them is 1, the others 0.
     """
     known = {name.lower(): name for name in row}
-    for pattern, tie in ONE_HOT:
-        wanted = [pattern.format(side) for side in sides.names]
+    for (pattern, tie), called in product(ONE_HOT, [sides.names, *([sides.also] if sides.also else [])]):
+        wanted = [pattern.format(side) for side in called]
         if not all(name in known for name in wanted):
             continue
         names = [known[name] for name in (*wanted, tie) if name in known]

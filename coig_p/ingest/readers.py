@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
-from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
+from coig_p.ingest.encodings import FAMILIES, SAMPLE, Recoded, found_encoding, is_ascii_based
 from coig_p.ingest.tables import as_rows, check_schema, records
 from coig_p.store.locate import download_file
 from coig_p.store.places import STORE, check_name
@@ -164,13 +164,10 @@ def file_encoding(path: Path, encoding: str) -> str:
     asked = codecs.lookup(encoding).name
     if found is None:
         return encoding
-    for family in (("gb18030", "gbk", "gb2312"), ("big5", "big5hkscs", "cp950")):
-        if asked in family and found in family:
-            return encoding
-    if found == "utf-8" or (found.startswith("utf-16") and asked.startswith("utf-16")):
+    if asked == found or any(asked in family and found in family for family in FAMILIES):
+        return found if found.startswith("utf-") else encoding
+    if found == "utf-8":
         return found
-    if asked == found:
-        return encoding
     was = "is not UTF-8" if asked == "utf-8" else f"is not {encoding.upper()}"
     raise DataError(f"{path} {was}; it looks like {found.upper()}: pass --encoding {found}, or save it as UTF-8")
 

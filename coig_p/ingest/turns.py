@@ -13,7 +13,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from coig_p.ingest.fields import ALIASES, Beside, empty, is_media, plain_path
+from coig_p.ingest.fields import ALIASES, Beside, empty, plain_path
+from coig_p.ingest.media import is_media
 from coig_p.ingest.values import Rejected, arguments_at, shown
 from coig_p.store.conversations import ANSWER_FIELDS, CALLS, MESSAGE_FIELDS
 

@@ -21,6 +21,18 @@ class OfScores(dict[str, Any]):
     """A comparison made of a score of each side, not of a verdict: scores have a range."""
 
 
+class Mean(float):
+    """A mean of scores that lies between two steps of the grid: `step` is the one that it goes on."""
+
+    step: float
+
+    def __new__(cls, value: float, step: float) -> Mean:
+        """The mean, with its step."""
+        made = super().__new__(cls, value)
+        made.step = step
+        return made
+
+
 _LARGEST_SAMPLE = 2**31 - 1
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _NO_NUMBER = re.compile("NaN|Infinity")  # Python reads them in JSON, which does not know them
@@ -81,6 +93,8 @@ def number_at(value: Mapping[str, Any], name: str, where: str, *, rounding: bool
     if name not in value:
         raise Rejected(path, "missing", "missing")
     given = value[name]
+    if isinstance(given, Mean):
+        return given.step
     number = as_number(given) if isinstance(given, str) else given
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         hint = ": write the number alone" if isinstance(given, str) and any(map(str.isdigit, given)) else ""
@@ -364,9 +378,16 @@ def shown(value: Any) -> str:
 
 def at_path(row: Mapping[str, Any], path: str) -> Any:
     """What a row has under a name, or at a path such as question.full_text; None where nothing is there."""
-    if path in row:
-        return row[path]
-    value: Any = row
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
+    return row[path] if path in row else next(iter(at_paths(row, path)), None)
+
+
+def at_paths(row: Mapping[str, Any], path: str) -> list[Any]:
+    """Everything that a path may mean: keys that give it, joined by dots. A key may have dots in it, too."""
+    found = [row[path]] if path in row else []
+    at = path.find(".")
+    while at >= 0:
+        inner = row.get(path[:at])
+        if isinstance(inner, Mapping):
+            found += at_paths(inner, path[at + 1 :])
+        at = path.find(".", at + 1)
+    return found

@@ -138,6 +138,7 @@ class Sides:
         columns: what the row calls the fields of the two answers.
         texts: the answers.
         others: further sides that the row has, or had before --drop; a verdict may name one of them.
+        also: what the columns of the models call the sides, where it is otherwise.
     """
 
     names: tuple[str, str]
@@ -145,6 +146,7 @@ class Sides:
     columns: tuple[str, str] = ("", "")
     texts: tuple[Any, Any] = (None, None)
     others: frozenset[str] = frozenset()
+    also: tuple[str, str] | None = None
 
 
 def number_in(value: Any) -> float | None:
@@ -261,6 +263,8 @@ def _other_side(value: Any, number: float | None, sides: Sides) -> str | None:
 
 def _unknown(value: Any, column: str, sides: Sides) -> str:
     """Why a word is not read, and how to say what it means."""
+    if isinstance(value, (list, dict)):
+        return f"{shown(value)} is no verdict on two answers: leave the column out with --drop {column}"
     if isinstance(value, str):
         one, other = (_plain(_cell_of(model)) for model in sides.models)
         if one == other == _plain(value):
@@ -393,8 +397,8 @@ def _worded(text: str, sides: Sides) -> set[Verdict]:
 
     More than one where a model that is called b stands on side a.
     """
-    by_name = _named(text, sides.names)
-    return _by_content(text, sides) | (set() if by_name is None else {by_name})
+    by_name = {_named(text, names) for names in (sides.names, sides.also) if names is not None}
+    return _by_content(text, sides) | {one for one in by_name if one is not None}
 
 
 def is_verdict(text: str) -> bool:

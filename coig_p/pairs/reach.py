@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.schema import to_grid
-from coig_p.store.manifest import Manifest
+from coig_p.store.manifest import LARGEST_MARGIN, Manifest
 
 logger = logging.getLogger("coig_p")
 
@@ -16,16 +16,16 @@ logger = logging.getLogger("coig_p")
 def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
     """Return the config, its threshold set; say where no pair, or none of scores, can meet it.
 
-    Comparisons have no range of their own: where there may be any, or where they are all there is, it is a warning.
+    How far apart comparisons are is in the manifest; where an older one does not say so, it is a warning.
 
     Raises:
-        UsageError: no two scores of the store's range are so far apart, and there is nothing else.
+        UsageError: no two scores of the store's range are so far apart, and no comparison's.
     """
     found = config.with_default_threshold(manifest.default_threshold)
     assert found.threshold is not None
     said = _unreachable([found.threshold], manifest, found)
     if said and config.threshold is not None:
-        if _may_compare(manifest, found):
+        if _may_compare(manifest, found) and not _beyond([found.threshold], _largest_compared(manifest), found):
             logger.warning("%s", said)
         else:
             raise UsageError(said)
@@ -43,27 +43,51 @@ def _unreachable(thresholds: Sequence[float], manifest: Manifest, config: PairCo
     low, high = manifest.score_range
     files = manifest.data_files()
     compared_alone = config.labels == "comparisons" or not any(file.scores or file.scores is None for file in files)
-    largest = 1.0 if compared_alone else high - low
-    beyond = sorted(
-        value
-        for value in thresholds
-        if to_grid(value) > to_grid(largest) or (config.strict and to_grid(value) == to_grid(largest))
-    )
+    compared = _largest_compared(manifest)
+    largest = high - low
+    if compared_alone:
+        largest = 1.0 if compared is None else compared
+    beyond = _beyond(thresholds, largest, config)
     if not beyond:
         return None
     named = f"threshold {', '.join(f'{value:g}' for value in beyond)}"
     default = f"the default of this store is {manifest.default_threshold:g}"
     more = f"more than {largest:g}" if config.strict else "so far"
+    if compared_alone and compared is not None:
+        return (
+            f"{named}: no two scores of a comparison are {more} apart, the largest margin is {largest:g} (a verdict is "
+            f"a margin of 1); {default}"
+        )
     if compared_alone:
         return (
             f"{named}: a verdict is a margin of 1, so of these comparisons only those with scores {more} apart give "
             f"pairs; {default}"
         )
-    also = " but comparisons may be;" if _may_compare(manifest, config) else ""
+    also = ""
+    if _may_compare(manifest, config):
+        also = " but comparisons may be;"
+        if _beyond(beyond, compared, config):
+            also = f" and no comparison has a margin of more than {compared:g};"
     return (
         f"{named}: no two scores from {low:g} to {high:g} are {more} apart, the largest margin is {largest:g};"
         f"{also} {default}"
     )
+
+
+def _beyond(thresholds: Sequence[float], largest: float | None, config: PairConfig) -> list[float]:
+    """Those that nothing meets, sorted; none where the largest margin is not known."""
+    if largest is None:
+        return []
+    bound = to_grid(largest)
+    return sorted(
+        value for value in thresholds if to_grid(value) > bound or (config.strict and to_grid(value) == bound)
+    )
+
+
+def _largest_compared(manifest: Manifest) -> float | None:
+    """The largest margin of a comparison, None where the manifest does not say."""
+    told = manifest.options.get(LARGEST_MARGIN)
+    return None if told is None else float(told)
 
 
 def _may_compare(manifest: Manifest, config: PairConfig) -> bool:

@@ -15,6 +15,8 @@ from coig_p.errors import StoreError, UnknownNameError
 from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
 
 MANIFEST = "manifest.json"
+LARGEST_MARGIN = "largest_comparison_margin"
+"""In the options of a store with comparisons: how far apart the two scores of any of them are at most."""
 _COUNTED = ("queries", "responses", "scores", "comparisons")
 _TOLD_WHERE_ANY = ("comparisons", "conversations")
 _SPECIAL = ("conversations", "with_tools")
@@ -34,6 +36,7 @@ _SHAPES: Mapping[str, Any] = {
     "models": {_EACH: _COUNT},
     "judges": {_EACH: _COUNT},
     "options": {
+        f"{LARGEST_MARGIN}?": _NUMBER,
         "dedup?": {
             "method": _TEXT,
             "threshold": _NUMBER,

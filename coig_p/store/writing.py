@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,9 +19,9 @@ from coig_p.core.arrays import hash64
 from coig_p.core.atomic import atomic_file
 from coig_p.core.front_matter import front_matter
 from coig_p.engine.local import in_order
-from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION
+from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION, SCORE_GRID
 from coig_p.store.conversations import conversation_masks
-from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.store.manifest import LARGEST_MARGIN, MANIFEST, Manifest, StoreFile
 from coig_p.store.reading import CHECKSUMS
 
 ROWS_PER_SHARD = 1_000
@@ -64,10 +65,17 @@ def write_store(
     files: list[StoreFile] = []
     models: Counter[str] = Counter()
     judges: Counter[str] = Counter()
+    largest = 0
     for part in parts:
-        files += _write_part(root, part, models, judges)
+        for written in _write_part(root, part):
+            files.append(written.file)
+            models += written.models
+            judges += written.judges
+            largest = max(largest, written.largest)
+    compared = {LARGEST_MARGIN: largest / SCORE_GRID} if any(file.comparisons for file in files) else {}
     manifest = replace(
         manifest,
+        options={name: told for name, told in manifest.options.items() if name != LARGEST_MARGIN} | compared,
         schema_version=SCHEMA_VERSION,
         domains=tuple(dict.fromkeys(file.domain for file in files if file.domain)),
         files=(*files, *manifest.files),
@@ -117,7 +125,16 @@ class _Shard(NamedTuple):
     groups: list[list[pa.RecordBatch]]
 
 
-def _write_part(root: Path, part: Part, models: Counter[str], judges: Counter[str]) -> list[StoreFile]:
+class _Written(NamedTuple):
+    """A file, how often each model and judge is in it, and the largest margin of its comparisons on the grid."""
+
+    file: StoreFile
+    models: Counter[str]
+    judges: Counter[str]
+    largest: int
+
+
+def _write_part(root: Path, part: Part) -> Iterator[_Written]:
     # n // 1000 shards hold 1,000 to 1,999 rows each. Within one, row groups of at most 256 rows
     # that are equal to within one hold at least 128, unless the shard itself is smaller.
     shards = even_sizes(part.rows, max(1, part.rows // ROWS_PER_SHARD))
@@ -133,19 +150,14 @@ def _write_part(root: Path, part: Part, models: Counter[str], judges: Counter[st
         )
         for index in range(len(groups))
     )
-    files = []
-    for _, (file, models_here, judges_here) in in_order(partial(_write_shard, root), named):
-        files.append(file)
-        models += models_here
-        judges += judges_here
-    return files
+    for _, written in in_order(partial(_write_shard, root), named):
+        yield written
 
 
-def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Counter[str]]:
-    """Write one file; its line for the manifest, and how often each model and judge is in it."""
+def _write_shard(root: Path, shard: _Shard) -> _Written:
     models: Counter[str] = Counter()
     judges: Counter[str] = Counter()
-    rows = responses = scores = comparisons = conversations = with_tools = 0
+    rows = responses = scores = comparisons = conversations = with_tools = largest = 0
     with pq.ParquetWriter(
         root / shard.name,
         RAW_SCHEMA,
@@ -172,6 +184,7 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
             _count(models, pc.struct_field(answers, "model"))
             _count(judges, pc.struct_field(given, "judge"))
             _count(judges, pc.struct_field(compared, "judge"))
+            largest = max(largest, _largest_margin(compared))
             for batch in table.to_batches():
                 more_than_a_query, more_than_text = conversation_masks(batch)
                 conversations += int(more_than_a_query.sum())
@@ -194,7 +207,7 @@ def _write_shard(root: Path, shard: _Shard) -> tuple[StoreFile, Counter[str], Co
         conversations=conversations,
         with_tools=with_tools,
     )
-    return file, models, judges
+    return _Written(file, models, judges, largest)
 
 
 def cut(batches: Iterable[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[list[pa.RecordBatch]]:
@@ -211,6 +224,15 @@ def cut(batches: Iterable[pa.RecordBatch], sizes: Iterable[int]) -> Iterator[lis
             taken.append(batch)
             missing -= batch.num_rows
         yield taken
+
+
+def _largest_margin(comparisons: pa.StructArray) -> int:
+    """The largest difference between both scores of a comparison, on the grid; 0 where there is none."""
+    first, second = (
+        np.rint(pc.struct_field(comparisons, name).to_numpy(zero_copy_only=False) * SCORE_GRID)
+        for name in ("first_score", "second_score")
+    )
+    return int(np.abs(first - second).max(initial=0))
 
 
 def _count(counter: Counter[str], names: pa.StringArray) -> None:

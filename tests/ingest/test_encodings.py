@@ -30,6 +30,20 @@ TRADITIONAL = [
     {"id": "1", "query": "臺灣最高的山是什麼？", "model": "甲", "text": "是玉山，在臺灣的中部。", "score": "9"},
     {"id": "1", "query": "臺灣最高的山是什麼？", "model": "乙", "text": "我不知道這個問題的答案。", "score": "2"},
 ]
+JAPANESE = [
+    {
+        "id": "1",
+        "query": "日本で一番高い山は何ですか？",
+        "model": "甲",
+        "text": "富士山です。有名です。",
+        "score": "9",
+    },
+    {"id": "1", "query": "日本で一番高い山は何ですか？", "model": "乙", "text": "わかりません。", "score": "2"},
+]
+KOREAN = [
+    {"id": "1", "query": "한국에서 가장 높은 산은 무엇입니까?", "model": "a", "text": "한라산입니다.", "score": "9"},
+    {"id": "1", "query": "한국에서 가장 높은 산은 무엇입니까?", "model": "b", "text": "모르겠습니다.", "score": "2"},
+]
 
 
 def file_text(rows: list[dict[str, str]], suffix: str) -> str:
@@ -58,6 +72,10 @@ ENCODED = [
     ("utf-16-le", SIMPLE, "utf-16-le"),
     ("utf-16-be", SIMPLE, "utf-16-be"),
     ("utf-32", SIMPLE, "utf-32"),
+    ("utf-32-le", SIMPLE, "utf-32-le"),
+    ("utf-32-be", SIMPLE, "utf-32-be"),
+    ("shift_jis", JAPANESE, "shift_jis"),
+    ("euc_kr", KOREAN, "euc_kr"),
 ]
 
 
@@ -72,7 +90,7 @@ def test_a_file_in_another_encoding_says_which(
     with pytest.raises(DataError, match=f"is not UTF-8; it looks like {said.upper()}: pass --encoding {said}, or"):
         import_files([path], tmp_path / "store", ImportConfig(domain="chat"))
     assert not (tmp_path / "store").exists()
-    for asked in {said, "utf-16" if said.startswith("utf-16") else said}:
+    for asked in {said, said[:6] if said.startswith(("utf-16", "utf-32")) else said}:
         assert [row.value for row in read_rows(path, file_encoding(path, asked))] == rows
         store, report = import_files(
             [path], tmp_path / "store", ImportConfig(domain="chat", encoding=asked), overwrite=True
@@ -160,3 +178,34 @@ def test_stores_hold_what_the_files_say(tmp_path: Path) -> None:
     store, report = import_files([tmp_path / "a.csv"], tmp_path / "s", ImportConfig(**config, on_error="skip"))
     assert report.reasons == {"lone-surrogate": 1}
     assert isinstance(store, Store)
+
+
+@pytest.mark.parametrize("rows", [SIMPLE, TRADITIONAL, JAPANESE, KOREAN])
+@pytest.mark.parametrize(
+    "encoding", ["gb18030", "big5", "shift_jis", "cp932", "euc_kr", "cp949", "euc_jp", "utf-16-le", "utf-32-be"]
+)
+def test_what_is_named_is_what_it_is_or_nothing_is(encoding: str, rows: list[dict[str, str]]) -> None:
+    """Whatever language is in whatever encoding: what is named reads the very text."""
+    own = {"euc_jp": JAPANESE, "euc_kr": KOREAN, "cp949": KOREAN}
+    if own.get(encoding, rows) is not rows:
+        return  # nobody writes another language so
+    text = file_text(rows, ".jsonl")
+    try:
+        data = text.encode(encoding)
+    except UnicodeEncodeError:
+        return
+    found = found_encoding(data, "utf-8")
+    assert found is None or data.decode(found) == text
+    languages = {"big5": TRADITIONAL, "shift_jis": JAPANESE, "cp932": JAPANESE, "euc_kr": KOREAN, "cp949": KOREAN}
+    if languages.get(encoding) is rows or encoding.startswith("utf-"):
+        assert found is not None
+
+
+def test_rare_characters_of_windows(tmp_path: Path) -> None:
+    for text, encoding in (
+        ("答えは①です。これでいいですか", "cp932"),
+        ("그것은 똠방각하의 것이다", "cp949"),
+    ):
+        assert found_encoding(text.encode(encoding), "utf-8") == encoding
+        (tmp_path / "a.jsonl").write_bytes(json.dumps({"query": text}, ensure_ascii=False).encode(encoding))
+        assert file_encoding(tmp_path / "a.jsonl", {"cp932": "shift_jis", "cp949": "euc_kr"}[encoding])

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from coig_p.ingest.accounting import ImportFailed, ImportReport
-from coig_p.ingest.fields import FormConfig, is_media, placeholder
+from coig_p.ingest.fields import FormConfig
 from coig_p.ingest.files import import_files
 from coig_p.ingest.intake import ImportConfig
+from coig_p.ingest.media import is_media, placeholder
 
 ROW = {"prompt": "问", "chosen": "好答", "rejected": "坏答"}
 NAMES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,14 @@ from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.reach import check_reachable
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.store import Store
 
 DATA = StoreFile("data/math/a.parquet", "data", "0" * 64, 1, scores=4, comparisons=0)
 SCORED = Manifest(score_range=(1, 10), default_threshold=2, tool="t", domains=("math",), files=(DATA,))
 MIXED = replace(SCORED, files=(DATA, replace(DATA, comparisons=2)))
 COMPARED = replace(SCORED, default_threshold=1, files=(replace(DATA, scores=0, comparisons=2),))
+KNOWN = replace(COMPARED, options={"largest_comparison_margin": 3.0})
+BOTH_KNOWN = replace(MIXED, options={"largest_comparison_margin": 12.5})
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,16 @@ COMPARED = replace(SCORED, default_threshold=1, files=(replace(DATA, scores=0, c
         (COMPARED, {"threshold": 1}, "nothing"),
         (COMPARED, {"threshold": 2}, "warning"),
         (replace(COMPARED, default_threshold=3), {}, "nothing"),
+        (KNOWN, {"threshold": 3}, "nothing"),
+        (KNOWN, {"threshold": 3, "strict": True}, "error"),
+        (KNOWN, {"threshold": 3.0001}, "error"),
+        (replace(KNOWN, default_threshold=4), {}, "nothing"),
+        (BOTH_KNOWN, {"threshold": 12}, "warning"),
+        (BOTH_KNOWN, {"threshold": 12.5}, "warning"),
+        (BOTH_KNOWN, {"threshold": 13}, "error"),
+        (BOTH_KNOWN, {"threshold": 13, "labels": "comparisons"}, "error"),
+        (BOTH_KNOWN, {"threshold": 12, "labels": "comparisons"}, "nothing"),
+        (BOTH_KNOWN, {"threshold": 12, "labels": "scores"}, "error"),
     ],
 )
 def test_what_is_said_of_a_threshold(
@@ -47,7 +61,7 @@ def test_what_is_said_of_a_threshold(
 ) -> None:
     config = PairConfig(**options)
     if found == "error":
-        with pytest.raises(UsageError, match=r"no two scores from .* the default of this store is"):
+        with pytest.raises(UsageError, match=r"no two scores (from|of a comparison) .* the default of this store is"):
             check_reachable(config, manifest)
     else:
         assert check_reachable(config, manifest) == config.with_default_threshold(manifest.default_threshold)
@@ -76,3 +90,22 @@ def test_a_sweep_says_which_of_its_thresholds_nothing_meets(store: Path, caplog:
         said = run("sweep", store, "--thresholds", "1,9,10,20").stderr
     assert said.count("threshold 10, 20: no two scores from 1 to 10 are so far apart") == 1
     assert "no two scores" not in run("sweep", store).stderr
+
+
+def test_a_store_remembers_how_far_apart_its_comparisons_are(tmp_path: Path) -> None:
+    row = {"response1": "二。", "response2": "三。"}
+    rows = [row | {"prompt": f"问{at}", "overall_preference": said} for at, said in enumerate((-2, 1, 3, 0))]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows), "utf-8")
+    store, cleaned = tmp_path / "store", tmp_path / "cleaned"
+    run("import", tmp_path / "in.jsonl", "--domain", "chat", "--out", store)
+    run("clean", store, "--out", cleaned)
+    for path in (store, cleaned):
+        assert Store.open(path).manifest.options["largest_comparison_margin"] == 3
+        assert run("pairs", path, "--threshold", 3, "--out", "-").stdout.count("\n") == 1
+        said = run("pairs", path, "--threshold", 4, "--out", "-", code=2).stderr
+        assert "no two scores of a comparison are so far apart, the largest margin is 3" in said
+
+
+def test_a_store_of_scores_says_nothing_of_comparisons(store: Path) -> None:
+    compared = any(file.comparisons for file in Store.open(store).data_files())
+    assert ("largest_comparison_margin" in Store.open(store).manifest.options) == compared

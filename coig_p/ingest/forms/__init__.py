@@ -167,11 +167,20 @@ def detect(row: Mapping[str, Any], config: FormConfig) -> str:
         return "nested"  # a query that nobody answered yet
     if form == "pairs" and _is_sided(kinds, mapped) and not holds_answers(Fields(row, config)):
         return "pairwise"
+    if form == "flat" and _lacks_label(row, config):
+        return "kto"
     if form != NO_FORM:
         return form
     scores = {*ALIASES["score"], *columns, config.fields.get("score")}
     unscored = tuple((name, "float") for name in row if name in scores and empty(row[name]))
     return _detected(kinds + unscored, mapped, columns) if unscored else form
+
+
+def _lacks_label(row: Mapping[str, Any], config: FormConfig) -> bool:
+    """Whether a row has a place for a label, which is empty, and none for a score: then the label is missing."""
+    label = {config.fields["label"]} if "label" in config.fields else set(ALIASES["label"])
+    scores = {*ALIASES["score"], *config.score_columns.values(), config.fields.get("score")}
+    return any(name in row and name not in config.drop for name in label) and row.keys().isdisjoint(scores)
 
 
 def _is_ours(row: Mapping[str, Any]) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from coig_p.ingest.fields import Fields, Shaped, mean_score, number
+from coig_p.ingest.fields import Fields, Shaped, number
 from coig_p.ingest.forms.pairs import answers_of, response_of
+from coig_p.ingest.means import mean_score
 from coig_p.ingest.prompt import Asked, asked, put_query, put_turns, settle
 from coig_p.ingest.turns import answer_fields, from_text, said, split_answer
 from coig_p.ingest.values import Rejected, shown
@@ -128,7 +129,7 @@ def _beside(row: Fields) -> dict[str, Any]:
 def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
     """The scores of the row's one answer: of one judge, or of each that has a column of its own.
 
-    A score that is null or empty is there as None: it is missing, which is told.
+    A score that is null or empty is there as None: it is missing, which is told. An object holds one a dimension.
     """
     scores: list[dict[str, Any]] = []
     judges = row.config.score_columns
@@ -139,16 +140,19 @@ def scores_of(row: Fields, path: str) -> list[dict[str, Any]]:
             scores.append({"judge": judge, "dimension": OVERALL, "score": row.row.get(column)})
     name = row.name("score")
     if name in row.given and not (judges and name in judges.values()):
-        score: dict[str, Any] = {"judge": row.judge(), "dimension": OVERALL, "score": row.get("score")}
-        place = f"{path}.scores[{len(scores)}]"
-        row.names[f"{place}.score"] = name
-        row.names[f"{place}.judge"] = row.name("judge")
-        if row.has("dimension"):
-            row.put(score, "dimension", "dimension", f"{place}.dimension")
-        if row.has("rationale"):
-            row.put(score, "rationale", "rationale", f"{place}.rationale")
-        if row.is_export("kto") or row.is_export("sft"):  # our own: the label says no more than the score
-            score["score"] = mean_score(score["score"])
-            row.read.add("label")
-        scores.append(score)
+        given = row.get("score")
+        parts = given.items() if isinstance(given, dict) and not row.has("dimension") else [(OVERALL, given)]
+        for dimension, part in parts:
+            score: dict[str, Any] = {"judge": row.judge(), "dimension": dimension, "score": part}
+            place = f"{path}.scores[{len(scores)}]"
+            row.names[f"{place}.score"] = name if part is given else f"{name}.{dimension}"
+            row.names[f"{place}.judge"] = row.name("judge")
+            if row.has("dimension"):
+                row.put(score, "dimension", "dimension", f"{place}.dimension")
+            if row.has("rationale"):
+                row.put(score, "rationale", "rationale", f"{place}.rationale")
+            if row.is_export("kto") or row.is_export("sft"):  # our own: the label says no more than the score
+                score["score"] = mean_score(part)
+                row.read.add("label")
+            scores.append(score)
     return scores

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Fields, Shaped, mean_score
+from coig_p.ingest.fields import Fields, Shaped, number
 from coig_p.ingest.forms.pairs import one_answer
+from coig_p.ingest.means import mean_scores
 from coig_p.ingest.prompt import put_query
 from coig_p.ingest.turns import from_text
 from coig_p.ingest.values import Rejected, is_missing, shown
@@ -292,19 +293,19 @@ def rated(row: Fields) -> Shaped:
         raise Rejected(found.name, "missing", _nothing_said(found))
     if is_ranked_export(row):
         row.read.add("ranks")
-        found = found._replace(ratings=[mean_score(one) for one in found.ratings])
+        found = found._replace(ratings=mean_scores(found.ratings, found.paths["ratings"]))
     return _shaped(row, found, None)
 
 
 def is_ranked_export(row: Fields) -> bool:
     """Whether a row is one that `coigp pairs --format ranked` wrote, and its ranks say no more than its scores do.
 
-    They do where a file of others has the same columns, or two means are one on the grid.
+    They do where a file of others has the same columns.
     """
     if not (row.is_export("ranked") or row.is_export("ranked_conversational")):
         return False
     given, ranks = row.row.get("scores"), row.row.get("ranks")
-    scores = list(map(mean_score, given)) if isinstance(given, list) else []
+    scores = list(map(number, given)) if isinstance(given, list) else []
     if not all(type(one) in (int, float) for one in scores):
         return False
     ascending = sorted(scores)

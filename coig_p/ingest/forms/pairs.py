@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from coig_p.ingest.fields import Beside, Fields, FormConfig, Shaped, mean_score, number
+from coig_p.ingest.fields import Beside, Fields, FormConfig, Shaped, number
+from coig_p.ingest.means import mean_scores
 from coig_p.ingest.prompt import Asked, asked, put_turns, settle
 from coig_p.ingest.turns import Turn, common_start, conversation, from_text, from_transcript, message, split_answer
 from coig_p.ingest.values import OF_EQUAL_TEXTS, Rejected, shown
@@ -96,8 +97,10 @@ def _comparisons(row: Fields, chosen: list[Answer], rejected: list[Answer]) -> l
         won["rationale"] = why
     row.names["comparisons"] = chosen[0].name
     if row.is_export("dpo"):  # our own: no judge's scores, but what the labels were made of
-        for key, side in (("first_score", "chosen_score"), ("second_score", "rejected_score")):
-            won[key] = mean_score(row.get(side))
+        sides = ("chosen_score", "rejected_score")
+        scores = mean_scores([row.get(side) for side in sides], sides)
+        for key, side, score in zip(("first_score", "second_score"), sides, scores, strict=True):
+            won[key] = score
             row.names[f"comparisons[0].{key}"] = side
         row.read.add("margin")
     return [

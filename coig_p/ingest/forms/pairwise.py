@@ -92,7 +92,8 @@ def pairwise(row: Fields) -> Shaped:
             models[at] = response["model"] = row.row.get(layout.models[at])
     one, other = (response.get("text") for response in value["responses"])
     others = other_sides(frozenset((*row.given, *row.config.drop)), layout.sides) if layout.in_list is None else ()
-    sides = Sides(layout.sides, (models[0], models[1]), layout.texts, (one, other), frozenset(others))
+    others = frozenset(others).difference(layout.also or ())
+    sides = Sides(layout.sides, (models[0], models[1]), layout.texts, (one, other), others, layout.also)
     value["comparisons"] = list(_comparisons(row, layout, sides))
     return row.shaped(value)
 

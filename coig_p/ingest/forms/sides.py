@@ -69,6 +69,7 @@ class Layout(NamedTuple):
     Attributes:
         in_list: the field that holds both answers in one list, where they have no columns.
         others: filled columns of a third side.
+        also: how the columns of models tell the same sides apart, where it is otherwise (response_1, model_a).
     """
 
     sides: tuple[str, str]
@@ -77,6 +78,7 @@ class Layout(NamedTuple):
     scores: tuple[str, str] | None = None
     in_list: str | None = None
     others: tuple[str, ...] = ()
+    also: tuple[str, str] | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -106,10 +108,12 @@ def column_layout(
                 count = sum((name in filled) + 2 * (name in said) for name in texts)
                 if count > (best[0] if best else 0):
                     others = (name for part, name in parts.items() if part[:2] == (kind, stem) and name in filled)
+                    models, also = _models(parts, sides)
                     layout = Layout(
                         sides=sides,
                         texts=texts,
-                        models=_columns(parts, "model", MODELS, sides),
+                        models=models,
+                        also=also,
                         scores=_columns(parts, "score", SCORES, sides),
                         others=() if said.issuperset(texts) else tuple(name for name in others if name not in texts),
                     )
@@ -121,6 +125,21 @@ def column_layout(
 def other_sides(names: frozenset[str], sides: tuple[str, str]) -> frozenset[str]:
     """The sides beyond the two of which a row has columns."""
     return frozenset(part.side for part in map(_part, names) if part is not None) - {*sides}
+
+
+def _models(parts: Mapping[Part, str], sides: tuple[str, str]) -> tuple[tuple[str, str] | None, tuple[str, str] | None]:
+    """The columns of the models, and how they tell the sides apart where it is otherwise than the answers do.
+
+    Letters and numbers cannot be mixed up, so that the first of the ones is the first of the others.
+    """
+    if found := _columns(parts, "model", MODELS, sides):
+        return found, None
+    answered = {part.side for part in parts if part.kind in ("text", "conversation")}
+    also = ("a", "b") if sides == ("1", "2") else ("1", "2") if sides == ("a", "b") else None
+    if also is None or not answered.isdisjoint(also):
+        return None, None
+    found = _columns(parts, "model", MODELS, also)
+    return found, also if found else None
 
 
 def _columns(
