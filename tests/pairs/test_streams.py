@@ -26,6 +26,7 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 from strategies import examples
 
+from coig_p.builder import CoigP
 from coig_p.core import arrays
 from coig_p.dedup.clusters import DUPLICATES
 from coig_p.errors import DataError, StoreError, UsageError
@@ -602,6 +603,18 @@ def test_shards_of_one_query_give_the_rows_of_one_file(rows: list[Row], tmp_path
     assert load(store, streaming=False, cache_dir=cache).to_list() == wanted
     assert list(load(store)) == wanted
     assert list(load(store, "math-raw", streaming=False, cache_dir=cache)) == some
+
+
+def test_shards_without_pairs_leave_no_gap_in_what_datasets_counts(rows: list[Row], tmp_path: Path) -> None:
+    some = deepcopy([row for row in rows if row["domain"] == "math"][:6])
+    for row in some[:2] + some[3:5]:
+        row["responses"] = row["responses"][:1]
+    store = make_store(tmp_path / "store", some, rows_per_shard=1)
+    builder = CoigP(config_name="math", data_dir=str(store), threshold=0.5)
+    part = builder._split_generators(datasets.DownloadManager())[0]
+    keys = [key for key, _ in builder._generate_tables(**part.gen_kwargs)]
+    shards = [key[0] if isinstance(key, tuple) else key.original_shard_id for key in keys]
+    assert sorted(set(shards)) == list(range(len(set(shards))))
 
 
 @pytest.mark.parametrize("per_shard", [1, 7, 20])
