@@ -57,11 +57,12 @@ def test_of_lists_that_are_null_nothing_else_is_read(tmp_path: Path, monkeypatch
     path = written(tmp_path / "shard.parquet", [None] * 9, [None] * 9, RAW_SCHEMA)
     read: list[list[str]] = []
     stock = pq.ParquetFile.iter_batches
-    monkeypatch.setattr(
-        pq.ParquetFile,
-        "iter_batches",
-        lambda self, size, groups, columns, **rest: read.append(columns) or stock(self, size, groups, columns, **rest),
-    )
+
+    def iter_batches(self: Any, size: int, groups: list[int], columns: list[str], **rest: Any) -> Any:
+        read.append(columns)
+        return stock(self, size, groups, columns, **rest)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
     with open_shard(path) as shard:
         assert sum(batch.num_rows for batch in read_batches(shard, 4, schema=PAIRING_SCHEMA)) == 9
     (columns,) = read
