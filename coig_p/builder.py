@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -295,14 +295,17 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> Iterator[tuple[Any, pa.Table]]:
         selection = self.config.selection
         wanted = self._wanted()  # by features=; cast here, since a stream does not cast what it is given
+        places: dict[int, int] = {}
+        # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
+        placed: Callable[[int], int] = lambda shard: shard if streaming else places.setdefault(shard, len(places))  # noqa: E731
         read = (Shard(partial(opened, file), groups) for file, groups in zip(files, row_groups, strict=True))
         for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
-            yield _Key(shard, number), table if table.schema.equals(wanted) else cast(table, wanted)
+            yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)
         for shard, blocks in enumerate(shards):
             pairs, seed, shape = selection.pairs, selection.order.seed(epoch), selection.shape
             made = (table for block in blocks for table in block_tables(block, opened, pairs, split, seed, shape))
             for number, table in enumerate(ahead(made)):
-                yield _Key(shard, number), table if table.schema.equals(wanted) else cast(table, wanted)
+                yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)
 
     def _wanted(self) -> pa.Schema:
         """The columns as the features have them. datasets works them out anew whenever it is asked."""

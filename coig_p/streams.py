@@ -59,6 +59,34 @@ def _told(generator: Any) -> int | None:
     return _TOP - entropy if _FROM_GENERATOR and isinstance(entropy, int) and 0 < _TOP - entropy < 1 << 32 else None
 
 
+class _InTurn:
+    """`generate_tables_fn` for shards that are asked for one after the other, all read by one generator.
+
+    Where shards are many and small, what they share is done once, and not for every shard.
+    """
+
+    def __init__(self, make: Callable[..., Any], kwargs: dict[str, Any], begin: int) -> None:
+        left = {name: value[begin:] if isinstance(value, list) else value for name, value in kwargs.items()}
+        self.tables = iter(make(**left))
+        self.shard = 0
+        self.waiting: Any = None
+
+    def __call__(self, **_: Any) -> Iterator[tuple[Any, pa.Table]]:
+        """The tables of the next shard."""
+        shard, self.shard = self.shard, self.shard + 1
+        while True:
+            found = self.waiting or next(self.tables, None)
+            if found is None or _shard_of(found[0]) > shard:
+                self.waiting = found
+                return
+            self.waiting = None
+            yield found
+
+
+def _shard_of(key: Any) -> int:
+    return int(key[0] if isinstance(key, tuple) else key.original_shard_id)
+
+
 _Stock: Any = getattr(iterable_dataset, "ArrowExamplesIterable", object)
 
 
@@ -140,6 +168,19 @@ class Tables(_Stock):  # type: ignore[misc]
         return state
 
     def _iter_arrow(self) -> Iterator[tuple[Any, pa.Table]]:
+        begin = self._state_dict["shard_idx"] if self._state_dict else 0
+        if len(self.kwargs.get("files", ())) - begin < 2:
+            yield from self._counted()
+            return
+        turns = _InTurn(self.generate_tables_fn, self.kwargs, begin)
+        found = copy(self)  # with the same state
+        found.generate_tables_fn = turns
+        try:
+            yield from found._counted()
+        finally:
+            turns.tables.close()
+
+    def _counted(self) -> Iterator[tuple[Any, pa.Table]]:
         if not COUNTS_TABLES:
             yield from super()._iter_arrow()
             return

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from coig_p.engine.local import ahead, check_not_forked
+from coig_p.engine.local import Item, ahead, check_not_forked
+from coig_p.errors import CoigPError
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.rows import pair_tables
+from coig_p.pairs.rows import Rows, find_rows, pair_tables
 from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA
@@ -29,6 +31,7 @@ _ID = RAW_SCHEMA.field("query_id")
 FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
 _BEFORE_A_THREAD = 2  # batches
 _Numbered = tuple[int, pa.RecordBatch]
+_Made = Iterator[tuple[int, pa.Table]]
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,10 @@ def shard_tables(
         streaming: rows are taken one by one in Python. It changes how they are cut into tables,
             never the rows.
     """
-    make = partial(pair_tables, config=config, shape=shape)
-    return _tables(shards, PAIRING_SCHEMA, make, split, streaming=streaming)
+    if not streaming:
+        make = partial(pair_tables, config=config, shape=shape)
+        return _tables(shards, PAIRING_SCHEMA, make, split, streaming=False)
+    return _streamed(shards, partial(find_rows, config=config, shape=shape), split)
 
 
 def raw_tables(
@@ -106,7 +111,60 @@ def _tables(
             yield number, table
 
 
-def _read_ahead(batches: Generator[_Numbered, None, None]) -> Iterator[_Numbered]:
+def _streamed(shards: Iterable[Shard], find: Callable[[pa.RecordBatch], Rows], split: OneSplit | None) -> _Made:
+    """As `_tables` gives pairs to a stream. Every batch has the tables that it has alone: a resumed stream counts them.
+
+    Small batches are paired together all the same, more of them from one time to the next: the first row comes soon.
+    """
+    for some in _read_ahead(_grouped(_batches(shards, PAIRING_SCHEMA, FIRST_BATCH_SIZE, split))):
+        found = _together(some, find) if len(some) > 1 else None
+        if found is not None:
+            yield from found
+            continue
+        for number, batch in some:
+            for table in find(batch).tables():
+                yield number, table
+
+
+def _grouped(batches: Generator[_Numbered, None, None]) -> Generator[list[_Numbered], None, None]:
+    """The same batches, with small ones that follow each other in one list; those before an error come before it."""
+    waiting: list[_Numbered] = []
+    rows, most = 0, 1
+    try:
+        for number, batch in batches:
+            if waiting and rows + batch.num_rows > FIRST_BATCH_SIZE:
+                yield waiting
+                waiting, rows = [], 0
+            waiting.append((number, batch))
+            rows += batch.num_rows
+            if rows >= most:  # at once: the next shard may be far away
+                yield waiting
+                waiting, rows, most = [], 0, min(2 * most, FIRST_BATCH_SIZE)
+    except Exception:
+        if waiting:
+            yield waiting
+        raise
+    if waiting:
+        yield waiting
+
+
+def _together(some: list[_Numbered], find: Callable[[pa.RecordBatch], Rows]) -> list[tuple[int, pa.Table]] | None:
+    """The tables of batches that were paired as one; None where they are to be made one by one."""
+    try:
+        rows = find(_one([batch for _, batch in some]))
+        made = next(rows.tables(), None)
+    except CoigPError:  # of one of them: the rows before it come first
+        return None
+    if made is None:
+        return []
+    if made.num_rows < len(rows):  # more than a table holds
+        return None
+    ends = np.searchsorted(rows.found.query, np.cumsum([batch.num_rows for _, batch in some])).tolist()
+    bounds = zip(some, [0, *ends], ends, strict=False)
+    return [(number, made.slice(begin, end - begin)) for (number, _), begin, end in bounds if end > begin]
+
+
+def _read_ahead(batches: Generator[Item, None, None]) -> Iterator[Item]:
     """The same batches, the third and later made ahead by a thread: to start it costs more than a small file does."""
     process = os.getpid()
     for _ in range(_BEFORE_A_THREAD):

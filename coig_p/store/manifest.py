@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -138,11 +139,20 @@ class Manifest:
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
         """The shards of a domain and split (default: of all)."""
-        return [
-            file
-            for file in self.files
-            if file.role == "data" and domain in (None, file.domain) and split in (None, file.split)
-        ]
+        own = self._shards if domain is None else self._shards_of.get(domain, [])
+        return [file for file in own if split in (None, file.split)]
+
+    @cached_property
+    def _shards(self) -> list[StoreFile]:
+        return [file for file in self.files if file.role == "data"]
+
+    @cached_property
+    def _shards_of(self) -> dict[str | None, list[StoreFile]]:
+        # Callers ask domain by domain, and a store may have hundreds.
+        found: dict[str | None, list[StoreFile]] = {}
+        for file in self._shards:
+            found.setdefault(file.domain, []).append(file)
+        return found
 
     def conversations(self, domain: str) -> int:
         """How many queries of a domain are more than one user's text: turns before the response, or tools."""

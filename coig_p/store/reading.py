@@ -9,9 +9,12 @@ found and not shown; a shard without them, of an older version, has its text loo
 
 from __future__ import annotations
 
+import io
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,8 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, Ke
 """What reading bytes may end in that are no footer or no page, or text that is none."""
 
 _HUB = "hf://"
+_SMALL = 1 << 20  # bytes of a file that is read whole: a read for each column, or a thread that reads ahead, costs more
+_EMPTY = 64  # bytes of a column at most where all its lists are null: headers, and levels that say so
 
 
 @contextmanager
@@ -46,7 +51,8 @@ def open_shard(source: Any, name: str | None = None) -> Iterator[pq.ParquetFile]
     """
     named = name or _name_of(source)
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True) as shard:
+        whole = _whole(source)
+        with pq.ParquetFile(whole or source, page_checksum_verification=True, pre_buffer=whole is None) as shard:
             if shard.schema_arrow.remove_metadata() not in RAW_SCHEMAS.values():
                 raise ValueError("its columns are not those of a store")
             groups = (shard.metadata.row_group(at).num_rows for at in range(shard.num_row_groups))
@@ -55,6 +61,13 @@ def open_shard(source: Any, name: str | None = None) -> Iterator[pq.ParquetFile]
             yield shard
     except DAMAGE as error:
         raise _error(named, error) from None
+
+
+def _whole(source: Any) -> pa.BufferReader | None:
+    """All that a small local file holds; None for every other source."""
+    if type(source) is not io.BufferedReader or os.fstat(source.fileno()).st_size > _SMALL:
+        return None
+    return pa.BufferReader(source.read())
 
 
 def _name_of(source: Any) -> str:
@@ -98,10 +111,12 @@ def read_batches(
         threads: False decodes in the caller's thread.
     """
     groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
-    columns = None if schema is RAW_SCHEMA else leaves(schema)
     has_checksums = (shard.metadata.metadata or {}).items() >= _SAYS_SO
-    left = sum(shard.metadata.row_group(group).num_rows for group in groups)
-    for batch in shard.iter_batches(size, groups, columns, use_threads=threads):
+    footers = [shard.metadata.row_group(group) for group in groups]
+    left = sum(footer.num_rows for footer in footers)
+    columns = None if schema is RAW_SCHEMA else list(leaves(schema))
+    nulls = [] if columns is None else [name for name in _FIRST_LEAF if _seems_null(name, columns, footers)]
+    for batch in _read(shard, size, groups, columns, nulls, threads):
         if batch.num_rows:
             left -= batch.num_rows
             if not has_checksums:
@@ -111,14 +126,44 @@ def read_batches(
         raise ValueError(f"{abs(left):,} rows {'fewer' if left > 0 else 'more'} than its footer says")
 
 
+def _read(
+    shard: pq.ParquetFile, size: int, groups: list[int], columns: list[str] | None, nulls: list[str], threads: bool
+) -> Iterator[pa.RecordBatch]:
+    """Batches of these leaves, or all. Of the lists that are named one leaf is read, which tells that they are null."""
+    done = 0
+    if columns and nulls:
+        some = [leaf for leaf in columns if leaf in _FIRST_LEAF.values() or leaf.partition(".")[0] not in nulls]
+        for batch in shard.iter_batches(size, groups, some, use_threads=threads):
+            if any(batch.column(name).null_count < batch.num_rows for name in nulls):
+                break
+            done += batch.num_rows
+            yield batch.select([name for name in batch.schema.names if name not in nulls])
+        else:
+            return
+    for batch in shard.iter_batches(size, groups, columns, use_threads=threads):
+        before = min(done, batch.num_rows)
+        done -= before
+        yield batch.slice(before)
+
+
+def _seems_null(name: str, columns: list[str], footers: list[pq.RowGroupMetaData]) -> bool:
+    """Whether a list column takes no more room than where every list is null. It does not say so for sure."""
+    leaf, at = _FIRST_LEAF[name], _PLACES[name]
+    if leaf not in columns or any(at >= footer.num_columns for footer in footers):  # an older version has fewer
+        return False
+    chunks = (footer.column(at) for footer in footers)
+    return all(chunk.total_uncompressed_size <= _EMPTY and chunk.path_in_schema == leaf for chunk in chunks)
+
+
 def part_of(schema: pa.Schema, *columns: str) -> pa.Schema:
     """These columns of a schema alone."""
     return pa.schema([schema.field(name) for name in columns])
 
 
-def leaves(schema: pa.Schema) -> list[str]:
+@cache
+def leaves(schema: pa.Schema) -> tuple[str, ...]:
     """The names of a schema's columns as Parquet has them, for instance responses.list.element.text."""
-    return [name for field in schema for name in _leaves(field.name, field.type)]
+    return tuple(name for field in schema for name in _leaves(field.name, field.type))
 
 
 def _leaves(name: str, kind: pa.DataType) -> list[str]:
@@ -127,6 +172,10 @@ def _leaves(name: str, kind: pa.DataType) -> list[str]:
     if pa.types.is_struct(kind):
         return [leaf for field in kind for leaf in _leaves(f"{name}.{field.name}", field.type)]
     return [name]
+
+
+_FIRST_LEAF = {"messages": "messages.list.element.role", "comparisons": "comparisons.list.element.first"}
+_PLACES = {name: leaves(RAW_SCHEMA).index(leaf) for name, leaf in _FIRST_LEAF.items()}
 
 
 def conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -12,6 +12,8 @@ rows, options and versions give the same bytes.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -80,14 +82,28 @@ class Store:
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(path, f"{MANIFEST} cannot be read: {error}") from None
         manifest = Manifest.from_json(text, path)
+        inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
         for file in manifest.files:
-            if not (root / file.path).is_file():
+            place = f"{root}/{file.path}"
+            try:
+                found = os.lstat(place)
+                if stat.S_ISLNK(found.st_mode):
+                    found, lies_inside = os.stat(place), _lies_inside(root, Path(place))
+                else:
+                    folder = os.path.dirname(place)
+                    if folder not in inside:
+                        inside[folder] = _lies_inside(root, Path(folder))
+                    lies_inside = inside[folder]
+            except (OSError, ValueError):
+                found = None
+            if found is None or not stat.S_ISREG(found.st_mode):
                 raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. Import or download it again")
-            if not _lies_inside(root, root / file.path):
+            if not lies_inside:
                 raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
-            size = (root / file.path).stat().st_size
-            if check_sizes and size != file.bytes:
-                raise StoreError(path, f"{file.path}: {size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify")
+            if check_sizes and found.st_size != file.bytes:
+                raise StoreError(
+                    path, f"{file.path}: {found.st_size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify"
+                )
         return cls(root, manifest)
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from copy import deepcopy
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -24,15 +26,20 @@ from make import make_rows, make_store
 from oracle import oracle_pairs
 from strategies import examples
 
+from coig_p.builder import CoigP
+from coig_p.core import arrays
 from coig_p.dedup.clusters import DUPLICATES
-from coig_p.errors import DataError, UsageError
+from coig_p.errors import DataError, StoreError, UsageError
 from coig_p.export.write import ExportConfig, export_store
+from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import Group, ShardConfig, make_plan
 from coig_p.pairs.splits import SplitConfig, Splits, read_clusters
+from coig_p.pairs.stream import Shard, shard_tables
 from coig_p.pairs.weights import Pass, parse_weights, passes, rows_shown
 
 Row = dict[str, Any]
 SIZES: dict[str, Any] = {"test_size": 0.2, "validation_size": 0.1}
+OVERALL: Row = {"judge": "judge-a", "dimension": "overall", "rationale": None}
 NAMES = ("query_id", "chosen_model", "rejected_model")
 
 needs_shards = pytest.mark.skipif(
@@ -596,3 +603,91 @@ def test_shards_of_one_query_give_the_rows_of_one_file(rows: list[Row], tmp_path
     assert load(store, streaming=False, cache_dir=cache).to_list() == wanted
     assert list(load(store)) == wanted
     assert list(load(store, "math-raw", streaming=False, cache_dir=cache)) == some
+
+
+def test_shards_without_pairs_leave_no_gap_in_what_datasets_counts(rows: list[Row], tmp_path: Path) -> None:
+    some = deepcopy([row for row in rows if row["domain"] == "math"][:6])
+    for row in some[:2] + some[3:5]:
+        row["responses"] = row["responses"][:1]
+    store = make_store(tmp_path / "store", some, rows_per_shard=1)
+    builder = CoigP(config_name="math", data_dir=str(store), threshold=0.5)
+    part = builder._split_generators(datasets.DownloadManager())[0]
+    keys = [key for key, _ in builder._generate_tables(**part.gen_kwargs)]
+    shards = [key[0] if isinstance(key, tuple) else key.original_shard_id for key in keys]
+    assert sorted(set(shards)) == list(range(len(set(shards))))
+
+
+@pytest.mark.parametrize("per_shard", [1, 7, 20])
+def test_streams_of_many_shards_go_on_from_every_row(per_shard: int, rows: list[Row], tmp_path: Path) -> None:
+    some = [row for row in rows if row["domain"] == "math"][:40]
+    store = make_store(tmp_path / "store", some, rows_per_shard=per_shard, rows_per_group=18)
+    wanted = oracle_pairs(some, threshold=2)
+    stream = load(store)
+    seen: list[Row] = []
+    states = [stream.state_dict()]
+    for row in stream:
+        seen.append(row)
+        states.append(json.loads(json.dumps(stream.state_dict())))
+    assert seen == wanted
+    for stop in range(0, len(states), 7):
+        again = load(store)
+        again.load_state_dict(states[stop])
+        assert list(again) == wanted[stop:], stop
+
+
+@pytest.mark.parametrize("bytes_of_a_table", [4 << 20, 300, 1])
+@pytest.mark.parametrize("per_shard", [1, 3, 20])
+def test_a_shard_has_the_tables_of_a_stream_that_it_has_alone(
+    per_shard: int, bytes_of_a_table: int, rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "_TEXT_BYTES", bytes_of_a_table)
+    store = make_store(
+        tmp_path / "store", [row for row in rows if row["domain"] == "math"][:70], rows_per_shard=per_shard
+    )
+    shards = [Shard(partial(path.open, "rb")) for path in sorted(store.glob("data/*/*.parquet"))]
+    config = PairConfig(threshold=2)
+    alone = [
+        (number, table.to_pylist())
+        for number, shard in enumerate(shards)
+        for _, table in shard_tables([shard], config, streaming=True)
+    ]
+    found = [(number, table.to_pylist()) for number, table in shard_tables(shards, config, streaming=True)]
+    assert found == alone
+    assert [row for _, table in found for row in table] == oracle_pairs(
+        [row for row in rows if row["domain"] == "math"][:70], threshold=2
+    )
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 12, 29])
+@pytest.mark.parametrize("broken", ["a null", "a damaged shard"])
+def test_rows_before_an_error_come_before_it(broken: str, at: int, rows: list[Row], tmp_path: Path) -> None:
+    some = deepcopy([row for row in rows if row["domain"] == "math"][:30])
+    wanted = oracle_pairs(some[:at], threshold=2)
+    if broken == "a null":
+        some[at]["responses"] = [
+            {"model": name, "sample": 0, "text": text, "extra": None, "scores": [OVERALL | {"score": score}]}
+            for name, text, score in (("a", None, 9.0), ("b", "x", 1.0))
+        ]
+    store = make_store(tmp_path / "store", some, rows_per_shard=1)
+    if broken != "a null":
+        shard = sorted(store.glob("data/math/*.parquet"))[at]
+        shard.write_bytes(b"PAR1" + bytes(shard.stat().st_size - 4))
+    seen = []
+    with pytest.raises((DataError, StoreError), match=some[at]["query_id"] if broken == "a null" else f"{at:05d}-of"):
+        for row in load(store):
+            seen.append(row)
+    assert seen == wanted
+
+
+def test_the_first_row_of_a_stream_waits_for_one_shard(rows: list[Row], tmp_path: Path) -> None:
+    some = [row for row in rows if row["domain"] == "math"][:20]
+    store = make_store(tmp_path / "store", some, rows_per_shard=1)
+    opened: list[str] = []
+
+    def shard(path: Path) -> Any:
+        opened.append(path.name)
+        return path.open("rb")
+
+    shards = (Shard(partial(shard, path)) for path in sorted(store.glob("data/math/*.parquet")))
+    number, _ = next(iter(shard_tables(shards, PairConfig(threshold=0.5), streaming=True)))
+    assert len(opened) == number + 1 <= 3

@@ -189,6 +189,13 @@ def test_a_link_out_of_the_store_is_refused_but_not_a_view_of_the_hub_cache(smal
     assert Store.open(tmp_path / "repo" / "snapshots" / "commit").verify() == []
 
 
+def test_a_folder_that_leads_out_of_the_store_is_refused(small: Path, tmp_path: Path) -> None:
+    (small / "data/math").rename(tmp_path / "elsewhere")
+    (small / "data/math").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="leads out of the store"):
+        Store.open(small)
+
+
 @pytest.mark.parametrize("name", ["bytes", "rows", "queries", "responses", "scores", "comparisons"])
 def test_a_manifest_counts_in_whole_numbers_and_each_file_once(small: Path, name: str) -> None:
     files = json.loads((small / "manifest.json").read_text("utf-8"))["files"]
