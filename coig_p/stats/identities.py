@@ -162,7 +162,7 @@ def hashes(text: pa.StringArray) -> Keys:
     """(N, 2): the hash of each text, zeros where there is none."""
     _, offsets, data = text.buffers()
     found = np.zeros((len(text), 2), np.uint64)
-    if not len(text) or offsets is None:
+    if text.null_count == len(text) or offsets is None:
         return found
     ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1].tolist()
     said = memoryview(data) if data is not None else memoryview(b"")

@@ -50,6 +50,7 @@ _SHAPES: Mapping[str, Any] = {
     "release": {
         "version?": _TEXT,
         "rules?": {"contamination?": {"against": [_TEXT]}},
+        "since?": {"version": _TEXT, "manifest_sha256": _TEXT},
         "yanked?": {_EACH: _TEXT},
         "merged?": {_EACH: _TEXT},
     },

@@ -63,10 +63,10 @@ def known(rows: Rows, options: dict[str, Any] | None) -> dict[str, Known]:
         for answer, one in zip(answers, row["responses"] or [], strict=True):
             found["responses"].append((answer, None))
             for score in one["scores"] or []:
-                by = (answer, score["judge"], score["dimension"])
-                found["scores"].append((by, score["score"]))
+                said = (answer, score["judge"], score["dimension"])
+                found["scores"].append((said, score["score"]))
                 if score["rationale"] is not None:
-                    found["rationales"].append((by, score["rationale"]))
+                    found["rationales"].append((said, score["rationale"]))
         for one in row["comparisons"] or []:
             by = (answers[one["first"]], answers[one["second"]], one["judge"], one["dimension"])
             found["comparisons"].append((by, (one["first_score"] + 0.0, one["second_score"] + 0.0)))
