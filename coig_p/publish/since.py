@@ -6,6 +6,7 @@ is the file that is here already.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import CoigPError, RemoteError, StoreError, UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.publish.before import version_before
+from coig_p.publish.before import version_before, versions
 from coig_p.publish.client import HubConfig, HubRepo, connect
 from coig_p.publish.plan import MAIN, check_repo, check_version, precedence
 from coig_p.stats.changes import StoreDiff
@@ -30,6 +31,7 @@ CHANGES = "changes.json"
 SINCE = "since"  # in a manifest's `release`: the version it was compared with, and the SHA-256 of that one's manifest
 NONE = "none"
 _THREADS = 4
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _INSTEAD = (
     "Compare with another one: --since RELEASE, a folder or org/name@v1.0.0; or leave the notes out: --since none"
 )
@@ -162,9 +164,13 @@ def release_before(
             if named is None:
                 return _found(at, version, store, bar)
             refs = at.refs()
-            commit = {**refs.branches, **refs.tags}.get(revision or MAIN, revision or "")
+            wanted = revision or MAIN
+            commit = refs.tags.get(wanted) or refs.branches.get(wanted) or (wanted if _COMMIT.fullmatch(wanted) else "")
             if not commit:
-                raise at.problem(f"it has no branch {MAIN} to compare with. {_INSTEAD}")
+                raise at.problem(
+                    f"there is no tag or branch {wanted} to compare with (releases: {', '.join(versions(refs)) or 'none'}). "
+                    f"{_INSTEAD}"
+                )
             return _fetched(at, commit, revision or MAIN, store, bar)
 
         yield find
