@@ -167,10 +167,8 @@ def release_before(
             wanted = revision or MAIN
             commit = refs.tags.get(wanted) or refs.branches.get(wanted) or (wanted if _COMMIT.fullmatch(wanted) else "")
             if not commit:
-                raise at.problem(
-                    f"there is no tag or branch {wanted} to compare with (releases: {', '.join(versions(refs)) or 'none'}). "
-                    f"{_INSTEAD}"
-                )
+                there = ", ".join(versions(refs)) or "none"
+                raise at.problem(f"there is no tag or branch {wanted} to compare with (releases: {there}). {_INSTEAD}")
             return _fetched(at, commit, revision or MAIN, store, bar)
 
         yield find

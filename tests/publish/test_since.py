@@ -191,7 +191,7 @@ def told_at(hub: LocalHub, revision: str) -> dict[str, Any]:
     return dict(json.loads(content(hub, revision)))
 
 
-def where(hub: LocalHub) -> dict[str, str]:
+def where(hub: LocalHub) -> dict[str, Any]:
     return {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
 
 
@@ -280,7 +280,7 @@ def test_a_ready_made_release_is_compared_with_nothing(stores: tuple[Path, Path]
 
 def test_a_rehearsal_compares_with_a_folder(stores: tuple[Path, Path], before: Store) -> None:
     given = [stores[1], REPO, "--version", "1.1.0", "--rehearse", "--json"]
-    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy"), "http://127.0.0.1:9")
+    proxies: dict[str, Any] = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy"), "http://127.0.0.1:9")
     bare = json.loads(run_publish(*given, **proxies).stdout)
     told = json.loads(run_publish(*given, "--since", before.path, **proxies).stdout)
     assert told["added"] == bare["added"] + 1
