@@ -44,7 +44,7 @@ COMMANDS = {
         ("run", "coig_p.cli.running", "Run another tool's command, which then knows the name coig-p."),
     ],
     "Release": [
-        ("card", "coig_p.cli.publish", "Print the dataset card of a release, or write the card.toml it needs."),
+        ("card", "coig_p.cli.card", "Print the dataset card of a release, or write the card.toml it needs."),
         ("publish", "coig_p.cli.publish", "Publish a release on the Hub; coigp-publish is the same command."),
     ],
     "Else": [

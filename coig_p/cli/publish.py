@@ -1,4 +1,4 @@
-"""The commands that release: card, publish."""
+"""The command that releases: publish."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ from coig_p.cli.options import (
     environment_store,
     map_option,
     num_proc_option,
-    overwrite_option,
     rules_option,
-    store_argument,
 )
-from coig_p.cli.screen import check_apart, json_text, pasted, progress, show_document
+from coig_p.cli.screen import check_apart, json_text, pasted, progress
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -41,52 +39,6 @@ _HUB = ("pr", "private", "token", "overwrite", "keep", "adopt", "latest", "resto
 def main() -> NoReturn:
     """Run `coigp-publish`, which is `coigp publish`."""
     run(["publish", *sys.argv[1:]])
-
-
-@command("card")
-@store_argument()
-@click.option("--init", is_flag=True, help="Write a card.toml to fill in, beside the store's manifest.")
-@overwrite_option("the card.toml that is there")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the card.")
-@click.option(
-    "--version",
-    metavar="1.0.0",
-    help="Of the release that the card is for. Default: the highest that card.toml tells of, else 1.0.0.",
-)
-def card(store: Path, init: bool, overwrite: bool, language: str, version: str | None) -> None:
-    """Print the dataset card that a release of STORE would have, or write the card.toml it needs.
-
-    No --json: a card is Markdown with YAML ahead, which programs read as it is.
-
-    \b
-    coigp card store --init
-    coigp card store --language zh
-    """
-    from coig_p.report.card import LANGUAGES
-    from coig_p.report.card_toml import CARD_TOML, card_template, newest_release
-    from coig_p.store.store import Store
-
-    opened = Store.open(store)
-    if init:
-        from coig_p.core.atomic import atomic_file
-
-        path = store / CARD_TOML
-        if path.exists() and not overwrite:
-            raise click.UsageError(f"{path} exists: edit it, or pass --overwrite to replace it.")
-        with atomic_file(path) as stream:
-            stream.write(card_template().encode())
-        click.echo(f"wrote {printable(str(path))}: fill it in, then: coigp card {pasted(store)}")
-        return
-    from coig_p.publish.plan import check_version
-    from coig_p.publish.release import ReleaseConfig, write_release
-
-    version = check_version(version or newest_release(store) or "1.0.0")
-    with tempfile.TemporaryDirectory(prefix="coigp-card-") as folder:
-        # Strings cannot show conversations, message lists can: nobody need choose to see the card.
-        strings = not any(map(opened.manifest.conversations, opened.manifest.domains))
-        config = ReleaseConfig(version, PairConfig(format="dpo" if strings else "conversational"))
-        released = write_release(opened, Path(folder) / "release", config, bar=progress)
-        show_document(printable((released.path / LANGUAGES[language]).read_text("utf-8")))
 
 
 @command("publish")
@@ -106,6 +58,11 @@ def card(store: Path, init: bool, overwrite: bool, language: str, version: str |
 @against_option
 @map_option
 @num_proc_option
+@click.option(
+    "--since",
+    metavar="RELEASE",
+    help="The release before, for the notes: a folder, org/name@v1.0.0, or none. Default: the repository's own.",
+)
 @click.option("--pr", is_flag=True, help="Open a pull request instead of changing main.")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 @click.option("--token", metavar="TOKEN", help="Default: what hf auth login saved, or HF_TOKEN.")
@@ -177,6 +134,7 @@ def publish(
     \b
     coigp publish store org/name --version 1.0.0
     coigp publish store --version 1.0.0 --target dir:release
+    coigp publish store --version 1.1.0 --target dir:release --since org/name@v1.0.0
     coigp publish store org/name --version 1.0.0 --threshold 3 --against crbench.jsonl --dry-run
     coigp publish store --version 1.0.0 --rehearse
     coigp publish --status org/name
@@ -220,7 +178,8 @@ def publish(
         say_unmade(store)
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
     check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"]])
-    made = _Making(version, repo_id or ".", options)
+    looked = repo_id if target == "hub" and not rehearse else None
+    made = _Making(version, repo_id or ".", options, hub, looked)
     if place and not dry_run:
         made.write(store, Path(place), overwrite=hub.overwrite)
         print_folder(Path(place), version, json_)
@@ -271,10 +230,14 @@ def refuse_making(release: Path, place: str, given: Sequence[str]) -> None:
 
 
 class _Making:
-    """How a release is made of a store, as the command's options say."""
+    """How a release is made of a store, as the command's options say.
 
-    def __init__(self, version: str, repo: str, options: dict[str, Any]) -> None:
-        self.version, self.repo, self.options = version, repo, dict(options)
+    Attributes:
+        looked: the repository where the release before is looked for; None where nowhere.
+    """
+
+    def __init__(self, version: str, repo: str, options: dict[str, Any], hub: HubConfig, looked: str | None) -> None:
+        self.version, self.repo, self.options, self.hub, self.looked = version, repo, dict(options), hub, looked
 
     @contextmanager
     def folder(self, store: Path) -> Iterator[Path]:
@@ -289,6 +252,7 @@ class _Making:
     def write(self, store: Path, out: Path, overwrite: bool = False) -> None:
         from coig_p.publish.plan import check_version
         from coig_p.publish.release import ReleaseConfig, write_release
+        from coig_p.publish.since import release_before
         from coig_p.store.store import Store
         from coig_p.validation import load_rules
 
@@ -296,7 +260,7 @@ class _Making:
         rules, against, named = load_rules(options.pop("rules_file")), options.pop("benchmarks"), options.pop("fields")
         if named and not against:
             raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
-        num_proc, no_pairs = options.pop("num_proc"), options.pop("no_pairs")
+        num_proc, no_pairs, since = options.pop("num_proc"), options.pop("no_pairs"), options.pop("since")
         config = ReleaseConfig(
             version=check_version(self.version),
             pairs=None if no_pairs else PairConfig(**options),
@@ -306,7 +270,9 @@ class _Making:
             num_proc=num_proc,
             repo=self.repo,
         )
-        write_release(Store.open(store, check_sizes=False), out, config, overwrite=overwrite, bar=progress)
+        with release_before(since, self.looked, self.version, self.hub, progress) as find:
+            opened = Store.open(store, check_sizes=False)
+            write_release(opened, out, config, overwrite=overwrite, bar=progress, find=find)
 
 
 def is_release(folder: Path) -> bool:

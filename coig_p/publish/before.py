@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
+from coig_p.publish.cards import withdrawals
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.plan import (
     BESIDE,
+    MAIN,
     Add,
     Before,
     Release,
@@ -86,6 +88,44 @@ def everything_released(repo: HubRepo, refs: Refs) -> Before:
         listed = {MANIFEST, *(file.path for file in manifest.files)} if manifest else set()
         files = {path: file for path, file in tree.items() if path in listed} | files
     return Before(files=files)
+
+
+def version_before(repo: HubRepo, refs: Refs, version: str) -> tuple[str, str, str | None] | None:
+    """The version that a release's notes compare it with, its commit, and the SHA-256 of its manifest where it was
+    named by it; None where there is none.
+
+    Of a version that is published, or came to main and lacks its tag, the one that its manifest names, so that it is
+    made with the same bytes again. Else the highest lower one that was not withdrawn. A tag without a manifest is
+    somebody else's.
+
+    Raises:
+        RemoteError: the version that is named is there no more.
+    """
+    tagged = versions(refs)
+    for commit in dict.fromkeys(at for at in (tagged.get(version), refs.branches.get(MAIN)) if at):
+        manifest = read_manifest(repo, repo.tree(commit), commit)
+        told = manifest.release if manifest else {}
+        if told.get("version") != version and commit != tagged.get(version):
+            continue
+        since = told.get("since")
+        if since is None:
+            return None
+        named = since["version"]
+        if named not in tagged:
+            raise repo.problem(
+                f"v{version} was compared with {named}, of which there is no tag here. To make it again with the same "
+                "bytes name that one: --since RELEASE"
+            )
+        return named, tagged[named], since["manifest_sha256"]
+    lower = [one for one in tagged if precedence(one) < precedence(version)]
+    withdrawn = withdrawals(repo, refs) if lower else {}
+    for one in lower:
+        if one in withdrawn:
+            continue
+        if MANIFEST in repo.tree(tagged[one]):
+            return one, tagged[one], None
+        _logger.warning("%s: v%s has no %s, so that it is no release to compare with", repo.id, one, MANIFEST)
+    return None
 
 
 # A repository that was there before its first release.

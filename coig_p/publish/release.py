@@ -4,6 +4,7 @@
       data/<domain>/...      the store's shards, byte for byte
       pairs/<domain>/...     its pairs at the release's threshold
       README.md, README.zh.md, plots/, statistics.json, findings.json
+      changes.json           what differs from the release before, where one was named
       manifest.json          every file with role, size and hash
 
 A release is a store: whatever loads a store loads it. The same store, options and versions give the
@@ -31,6 +32,7 @@ from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
 from coig_p.publish.shards import copy_shards, write_pairs
+from coig_p.publish.since import CHANGES, Find, ReleaseBefore, compared_with
 from coig_p.report.card import LANGUAGES, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
@@ -64,6 +66,7 @@ class ReleaseConfig:
         fields: names of their columns, as `ContaminationConfig` has them.
         num_proc: processes of the check.
         repo: org/name for the card, "." for a folder.
+        since: the release before, which changes.json and the cards compare this one with; None for none.
     """
 
     version: str
@@ -73,6 +76,7 @@ class ReleaseConfig:
     fields: Mapping[str, str] = field(default_factory=dict)
     num_proc: int = 1
     repo: str = "."
+    since: Store | None = None
 
 
 def older_schema_note(manifest: Manifest) -> str | None:
@@ -91,15 +95,25 @@ def older_schema_note(manifest: Manifest) -> str | None:
 
 
 def write_release(
-    store: Store, out: Path, config: ReleaseConfig, *, overwrite: bool = False, bar: Bar = no_bar
+    store: Store,
+    out: Path,
+    config: ReleaseConfig,
+    *,
+    overwrite: bool = False,
+    bar: Bar = no_bar,
+    find: Find | None = None,
 ) -> Store:
     """Write the release of a store to `out`, which appears, or is replaced, whole or not at all.
+
+    Args:
+        find: gives the release before in place of `config.since`; called once the gate is passed.
 
     Raises:
         UsageError: `out` cannot be used, or options that cannot be.
         DataError: the gate is shut: a check found an error, a file is not what the manifest says, a benchmark is in
             it, no two responses make a pair, or card.toml is not filled in, which is said after all that is wrong
             with the data.
+        StoreError: the release before cannot be read.
     """
     _check_out(store, out, overwrite)
     pairs, shape = None, Shape()
@@ -119,6 +133,8 @@ def write_release(
     counted, swept = observed.statistics, observed.sweep
     report = _compared(store, config, observed.report, bar)
     info = _pass_gate(store, config, report, pairs, counted)
+    since = find(store) if find else ReleaseBefore.of(config.since) if config.since else None
+    changes = compared_with(since, store, pairs, config.version, config.num_proc, bar) if since else None
     _check_out(store, out, overwrite)  # again: all was read since
     with atomic_directory(out) as root:
         files = copy_shards(store, root, bar)
@@ -133,6 +149,8 @@ def write_release(
         _write(root / "statistics.json", counted.to_json())
         _write(root / "sweep.json", swept.to_json())
         _write(root / "findings.json", _findings_json(report))
+        if changes is not None:
+            _write(root / CHANGES, changes.to_json())
         remembered = added(benchmark_checks(store.manifest), report.compared)
         manifest = replace(
             with_checks(store.manifest, remembered),
@@ -144,6 +162,7 @@ def write_release(
                 "rules": report.effective_rules(),
                 "rules_changed": [change.to_dict() for change in report.changes],
                 "not_checked": list(report.not_checked),
+                **(since.named() if since else {}),
             },
         )
         facts = CardFacts(
@@ -157,6 +176,7 @@ def write_release(
             example=None if pairs is None else _example(root, files, report),
             plots=plots,
             version=config.version,
+            changes=changes,
             repo=config.repo,
             pair_columns=row_schema(
                 pairs.format if pairs else "dpo", as_messages=shape.as_messages, with_tools=shape.with_tools
@@ -334,4 +354,6 @@ def _write(path: Path, text: str) -> None:
 def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
-    return {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings"}.get(name, "statistics")
+    return {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", CHANGES: "changes"}.get(
+        name, "statistics"
+    )

@@ -23,6 +23,7 @@ from coig_p.core.markdown import block, cell, table
 from coig_p.errors import UnknownNameError
 from coig_p.report.card_toml import CardInfo
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMAS, RAW_SUFFIX
+from coig_p.stats.changes import StoreDiff
 from coig_p.stats.results import Statistics, described
 from coig_p.stats.sweep import Sweep
 from coig_p.store.benchmarks import benchmark_checks
@@ -31,6 +32,7 @@ from coig_p.validation.rules import RuleChange
 
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
 _PLACE = "PATH/OR/REPO"
+_CHANGED = 30  # models, judges and other names that are listed as changed
 _PRIVACY = ("mobile", "id-card", "bank-card", "email", "ip-address")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SIZES += ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))  # type: ignore[assignment]
@@ -67,6 +69,7 @@ class CardFacts:
         pair_columns: of the release's pairs.
         plots: names of plots in the release, without "plots/" and ".svg".
         repo: org/name, or "." for a folder.
+        changes: since the release before; None where none was named.
     """
 
     info: CardInfo
@@ -81,6 +84,7 @@ class CardFacts:
     repo: str
     pair_columns: pa.Schema = PAIR_SCHEMAS["dpo"]
     rule_changes: Sequence[RuleChange] = ()
+    changes: StoreDiff | None = None
 
 
 def render_card(facts: CardFacts, language: str = "en") -> str:
@@ -226,11 +230,54 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "largest_share": largest[1].pairs / pairs if largest and pairs else None,
         "steps": _steps(manifest),
         "version": facts.version,
+        "changes": facts.changes,
+        "changed": facts.changes and _changed(facts.changes),
         # Not ".": the stock library names what it loads by the last part of its path, which . has not.
         "repo": _PLACE if facts.repo == "." else facts.repo,
         "in_folder": facts.repo == ".",
         "table": lambda header, rows: "\n".join(table(header, rows)),
     }
+
+
+def _changed(changes: StoreDiff) -> Mapping[str, Any]:
+    """Of what changed since the release before, what a card shows by name: most first, and no more than fits."""
+    total = changes.total
+    kinds = {
+        "queries": total.queries,
+        "responses": total.responses,
+        "scores": total.scores,
+        "comparisons": total.comparisons,
+        "rationales": total.rationales,
+        "pairs": total.pairs,
+    }
+    models = [(name, one) for name, one in total.models.items() if one.gained or one.lost]
+    judges = [
+        (name, one)
+        for name, one in total.judges.items()
+        if any(part.kept != part.before or part.gained for part in (one.scores, one.comparisons))
+    ]
+    lists = {
+        "domains_gained": changes.domains_gained,
+        "domains_lost": changes.domains_lost,
+        "models_gained": total.models_gained,
+        "models_lost": total.models_lost,
+        "judges_gained": total.judges_gained,
+        "judges_lost": total.judges_lost,
+        "columns_gained": changes.columns_gained,
+        "columns_lost": changes.columns_lost,
+    }
+    return {
+        "kinds": {kind: one for kind, one in kinds.items() if one.before or one.after},
+        "domains": {name: one for name, one in changes.domains.items() if not one.is_same},
+        "models": sorted(models, key=lambda item: (-item[1].gained - item[1].lost, item[0]))[:_CHANGED],
+        "judges": sorted(judges, key=lambda item: (-item[1].scores.after, item[0]))[:_CHANGED],
+        "lists": {what: _shown_list(names) for what, names in lists.items() if names},
+    }
+
+
+def _shown_list(names: Sequence[str]) -> str:
+    more = f" … (+{len(names) - _CHANGED})" if len(names) > _CHANGED else ""
+    return ", ".join(map(cell, names[:_CHANGED])) + more
 
 
 def _asked(facts: CardFacts, domain: str) -> str:

@@ -153,6 +153,14 @@ def download_repository(name: str) -> Path | None:
             raise _absent(repo, revision, "not whole") from None
 
 
+def repository_of(name: str) -> tuple[str, str | None] | None:
+    """Of org/name or org/name@revision, also behind hf://datasets/, the repository and the revision; None of others."""
+    match = _REPO.fullmatch(name.removeprefix(_HUB).rstrip("/"))
+    if match is None or name.startswith("."):
+        return None
+    return match["id"], unquote(match["revision"]) if match["revision"] else None
+
+
 def _remote(repo: str, revision: str | None, token: str | bool | None) -> Location:
     wanted = f"{repo}@{revision}" if revision else repo
     path = _fetched(repo, revision, [MANIFEST], token)[0]

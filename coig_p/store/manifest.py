@@ -54,6 +54,7 @@ _SHAPES: Mapping[str, Any] = {
     "release": {
         "version?": _TEXT,
         "rules?": {"contamination?": {"against": [_TEXT]}},
+        "since?": {"version": _TEXT, "manifest_sha256": _TEXT},
         "yanked?": {_EACH: _TEXT},
         "merged?": {_EACH: _TEXT},
     },
@@ -68,7 +69,7 @@ class StoreFile:
 
     Attributes:
         path: relative to the store, with forward slashes.
-        role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings.
+        role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings, changes.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
