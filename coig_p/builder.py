@@ -1,7 +1,6 @@
 """The Hugging Face builder: a store in, pairs (or raw rows) out.
 
-Kept thin: when streaming, datasets replaces `open` inside this module so that it reads remote
-files. What pairs are is in `coig_p.pairs.kernel`.
+Kept thin: what pairs are is in `coig_p.pairs.kernel`.
 """
 
 from __future__ import annotations
@@ -20,8 +19,10 @@ import datasets
 import datasets.builder
 import datasets.exceptions
 import pyarrow as pa
+from datasets import DownloadConfig
 from datasets.arrow_reader import ArrowReader
 from datasets.fingerprint import Hasher
+from datasets.utils.file_utils import xopen
 
 from coig_p.core.code_hash import code_hash
 from coig_p.engine.local import ahead
@@ -59,6 +60,9 @@ _OPTIONS = (
     "columns",
     "raw",
 )
+# In a builder's module datasets replaces `open` and other readers by its own, for remote files, and imports scipy.io to
+# do so, which takes as long as a small store does. A module that says this was done is left as it is.
+_patched_for_streaming = True
 # datasets 5 gives tables a Key, earlier versions any value.
 _Key = getattr(datasets.builder, "Key", lambda shard, table: (shard, table))
 
@@ -152,11 +156,6 @@ def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
         raise UsageError(f"clusters={cut.clusters!r}: {error.strerror}") from None
 
 
-def opened(file: str) -> Any:
-    """Open a shard. Here, where streaming replaces `open` by one that reads remote files."""
-    return open(file, "rb")
-
-
 class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """Builds one config of a store, map-style or streaming."""
 
@@ -210,6 +209,10 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """None. datasets 3 looks for them in the package's folder, where it may have put some before."""
         return datasets.info.DatasetInfosDict()
 
+    def opened(self, file: str) -> Any:
+        """Open a shard, a local one or a remote one."""
+        return xopen(file, "rb", download_config=DownloadConfig(token=self.token, storage_options=self.storage_options))
+
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(self.config.selection.schema))
 
@@ -252,13 +255,13 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """The row groups of the files, domain by domain, as often as the weights say."""
         selection = self.config.selection
         with ThreadPoolExecutor(8) as threads:  # a footer of a remote file is a round trip
-            once = list(threads.map(lambda path: read_groups(path, opened, ONCE[0], part.only), paths))
+            once = list(threads.map(lambda path: read_groups(path, self.opened, ONCE[0], part.only), paths))
         found = []
         for domain in selection.domains:
             own = [group for groups, file in zip(once, files, strict=True) if file.domain == domain for group in groups]
             for one in passes(selection.weight(part.name, domain)):
                 shown = [group._replace(shown=one) for group in own]
-                found += count_rows(shown, opened, selection.pairs, part.only) if is_partial(one) else shown
+                found += count_rows(shown, self.opened, selection.pairs, part.only) if is_partial(one) else shown
         return found
 
     def _clusters(self) -> dict[str, str]:
@@ -298,12 +301,12 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         places: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
         placed: Callable[[int], int] = lambda shard: shard if streaming else places.setdefault(shard, len(places))  # noqa: E731
-        read = (Shard(partial(opened, file), groups) for file, groups in zip(files, row_groups, strict=True))
+        read = (Shard(partial(self.opened, file), groups) for file, groups in zip(files, row_groups, strict=True))
         for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
             yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)
         for shard, blocks in enumerate(shards):
             pairs, seed, shape = selection.pairs, selection.order.seed(epoch), selection.shape
-            made = (table for block in blocks for table in block_tables(block, opened, pairs, split, seed, shape))
+            made = (table for block in blocks for table in block_tables(block, self.opened, pairs, split, seed, shape))
             for number, table in enumerate(ahead(made)):
                 yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)
 
@@ -324,8 +327,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> Iterator[dict[str, Any]]:
         """For IterableDataset.reshard: one shard per row group, or per block of a plan."""
         for file, groups in zip(files, row_groups, strict=True):
-            with open(file, "rb") as stream, open_shard(stream, file) as opened:
-                all_groups = range(opened.num_row_groups) if groups is None else groups
+            with self.opened(file) as stream, open_shard(stream, file) as shard:
+                all_groups = range(shard.num_row_groups) if groups is None else groups
             yield {"files": [file] * len(all_groups), "row_groups": [[group] for group in all_groups], **others}
         for blocks in shards:
             yield {"shards": [[block] for block in blocks], **others}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import datasets
 
-from coig_p.builder import CoigP, opened
+from coig_p.builder import CoigP
 from coig_p.core.code_hash import code_hash
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.counting import PlannedSplit, StreamPlan, shard_rows
@@ -87,22 +88,23 @@ def _planned(builder: CoigP, name: str, kwargs: dict[str, Any], epochs: int) -> 
         return PlannedSplit(name, sum(shards), (shards,) * epochs)
     pieces = [
         [[piece for block in shard for piece in block] for shard in blocks]
-        for blocks in (_shards_of(kwargs, epoch) for epoch in range(epochs if "plan" in kwargs else 1))
+        for blocks in (_shards_of(builder, kwargs, epoch) for epoch in range(epochs if "plan" in kwargs else 1))
     ]
     if isinstance(selection, RawSelection):
         counted = tuple(tuple(sum(piece.end for piece in shard) for shard in shards) for shards in pieces)
         return PlannedSplit(name, sum(counted[0]), counted * epochs)
-    counted = shard_rows(pieces, opened, selection.pairs, cut, selection.shape)
+    counted = shard_rows(pieces, builder.opened, selection.pairs, cut, selection.shape)
     order = selection.order
     counted = counted if "plan" in kwargs else counted * epochs
     return PlannedSplit(name, sum(counted[0]), counted, order.world_size or 1, order.workers or 0)
 
 
-def _shards_of(kwargs: dict[str, Any], epoch: int) -> list[list[Block]]:
+def _shards_of(builder: CoigP, kwargs: dict[str, Any], epoch: int) -> list[list[Block]]:
     """The shards of an epoch as blocks; those of the store are a block a row group."""
     if "shards" in kwargs:
         shards: list[list[Block]] = kwargs["plan"](epoch=epoch) if epoch else kwargs["shards"]
         return shards
     with ThreadPoolExecutor(8) as threads:
-        files = list(threads.map(lambda file: read_groups(file, opened, ONCE[0], kwargs["split"]), kwargs["files"]))
+        read = partial(read_groups, opened=builder.opened, shown=ONCE[0], split=kwargs["split"])
+        files = list(threads.map(read, kwargs["files"]))
     return [[(Piece(group, 0, group.rows),) for group in groups] for groups in files]

@@ -386,6 +386,18 @@ def test_import_adds_little_beyond_datasets() -> None:
     assert ours == {"coig_p"}
 
 
+def test_a_load_imports_little_beyond_datasets(store: Path, cache: str) -> None:
+    """Where a builder's module is made to read remote files, datasets imports scipy.io, a while of every first load."""
+    code = (
+        "import sys, datasets, coig_p.builder; before = set(sys.modules);"
+        "rows = datasets.load_dataset('coig-p', 'math', split='train', data_dir=sys.argv[1], cache_dir=sys.argv[2]);"
+        "assert len(rows); print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    command = [sys.executable, "-c", code, str(store), cache]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    assert set(done.stdout.split()) <= {"coig_p", *sys.stdlib_module_names}
+
+
 def test_spawned_children_can_load_after_unpickling(store: Path) -> None:
     code = (
         "import pickle, sys; stream = pickle.load(open(sys.argv[1], 'rb'));"

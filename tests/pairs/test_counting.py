@@ -133,9 +133,11 @@ def test_texts_of_prompts_are_not_read(store: Path, monkeypatch: Any) -> None:
 
 
 def test_raw_rows_are_told_by_the_manifest_alone(store: Path, monkeypatch: Any) -> None:
-    from coig_p import planning
+    from coig_p.builder import CoigP
 
-    monkeypatch.setattr(planning, "opened", lambda file: pytest.fail(f"{file} was opened"))
+    monkeypatch.setattr(CoigP, "opened", lambda _, file: pytest.fail(f"{file} was opened"))
+    with pytest.raises(pytest.fail.Exception, match="was opened"):
+        coig_p.plan("math", data_dir=str(store))
     assert coig_p.plan("math-raw", data_dir=str(store)).rows == 90
 
 
