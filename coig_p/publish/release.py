@@ -4,6 +4,7 @@
       data/<domain>/...      the store's shards, byte for byte
       pairs/<domain>/...     its pairs at the release's threshold
       README.md, README.zh.md, plots/, statistics.json, findings.json
+      LICENSE, CITATION.cff, croissant.json
       manifest.json          every file with role, size and hash
 
 A release is a store: whatever loads a store loads it. The same store, options and versions give the
@@ -30,6 +31,7 @@ from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
+from coig_p.publish.provenance import ROLES, inputs_of, write_provenance
 from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.report.card import LANGUAGES, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
@@ -139,6 +141,7 @@ def write_release(
             tool=f"coig-p {__version__}",
             release={
                 "version": config.version,
+                "inputs": inputs_of(store.path),
                 "pairs": None if pairs is None else {**asdict(pairs), "judges": pairs.judges and list(pairs.judges)},
                 "findings": {severity: report.count(severity) for severity in ("error", "warning", "metric")},
                 "rules": report.effective_rules(),
@@ -164,6 +167,8 @@ def write_release(
         )
         for language, name in LANGUAGES.items():
             _write(root / name, render_card(facts, language))
+        unchanging = ("statistics.json", "sweep.json", "findings.json")
+        write_provenance(root, store.path, facts, [describe_file(root, name, _role(name)) for name in unchanging])
         listed = {file.path for file in files}
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
             name = path.relative_to(root).as_posix()
@@ -334,4 +339,5 @@ def _write(path: Path, text: str) -> None:
 def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
-    return {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings"}.get(name, "statistics")
+    roles = {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", **ROLES}
+    return roles.get(name, "statistics")
