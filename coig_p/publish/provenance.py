@@ -14,7 +14,7 @@ from coig_p.report.card import CardFacts
 from coig_p.report.card_toml import CARD_TOML
 from coig_p.report.citation import CITATION, render_citation
 from coig_p.report.croissant import CROISSANT, render_croissant
-from coig_p.report.licences import LICENSE, is_made, render_licence
+from coig_p.report.terms import LICENSE, is_made, render_licence
 from coig_p.store.manifest import MANIFEST, StoreFile
 
 ROLES = {LICENSE: "license", CITATION: "citation", CROISSANT: "croissant"}

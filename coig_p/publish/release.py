@@ -33,6 +33,7 @@ from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
 from coig_p.publish.provenance import ROLES, inputs_of, write_provenance
 from coig_p.publish.shards import copy_shards, write_pairs
+from coig_p.publish.signed import comment_of, sign_manifest
 from coig_p.report.card import LANGUAGES, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
@@ -66,6 +67,7 @@ class ReleaseConfig:
         fields: names of their columns, as `ContaminationConfig` has them.
         num_proc: processes of the check.
         repo: org/name for the card, "." for a folder.
+        signer: signs the manifest; of what goes to a Hub `coig_p.publish.publish` does, since it may change there.
     """
 
     version: str
@@ -75,6 +77,7 @@ class ReleaseConfig:
     fields: Mapping[str, str] = field(default_factory=dict)
     num_proc: int = 1
     repo: str = "."
+    signer: Callable[[bytes, str], bytes] | None = None
 
 
 def older_schema_note(manifest: Manifest) -> str | None:
@@ -176,6 +179,8 @@ def write_release(
                 files.append(describe_file(root, name, _role(name)))
         with atomic_file(root / MANIFEST) as stream:
             stream.write(replace(manifest, files=tuple(files)).to_json().encode())
+        if config.signer is not None:
+            sign_manifest(root, config.signer, comment_of(config.version))
         carry_over(root, store.path)
     return Store.open(out)
 

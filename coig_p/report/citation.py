@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coig_p.core.front_matter import yaml_text
 from coig_p.report.card_toml import CardInfo
-from coig_p.report.licences import SPDX, terms
+from coig_p.report.terms import SPDX, terms
 
 CITATION = "CITATION.cff"
 _NEWER = frozenset({"CDLA-Permissive-2.0"})  # than CFF 1.2.0, which has a list of licences of its own

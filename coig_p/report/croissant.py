@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from coig_p.report.card import CardFacts, Config
-from coig_p.report.licences import terms
+from coig_p.report.terms import terms
 from coig_p.schema import RAW_SCHEMAS
 from coig_p.store.manifest import StoreFile
 

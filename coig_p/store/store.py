@@ -179,7 +179,8 @@ class Store:
             for file in self.data_files(domain)
             for batch in shard_batches(self.path, file, ROWS_PER_GROUP, read)
         ]
-        return pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
+        frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
+        return frame
 
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> list[str]:
         """Compare every file with the manifest by size, hash and rows.

@@ -170,7 +170,8 @@ class Report:
         import pandas as pd
 
         kept = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
-        return self.findings.to_pandas(types_mapper=kept.get)
+        frame: pd.DataFrame = self.findings.to_pandas(types_mapper=kept.get)
+        return frame
 
     def _repr_html_(self) -> str:
         verdict, _, counts = self.summary().partition(":")

@@ -17,7 +17,8 @@ from coig_p.errors import DataError
 from coig_p.publish.plan import read_release
 from coig_p.publish.release import ReleaseConfig, write_release
 from coig_p.report.card_toml import CARD_TOML
-from coig_p.report.licences import HUB_LICENCES, SPDX
+from coig_p.report.licences import HUB_LICENCES
+from coig_p.report.terms import SPDX
 from coig_p.store.store import Store
 from coig_p.validation import check
 from coig_p.validation.cleaning import clean_store
