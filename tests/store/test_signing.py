@@ -7,7 +7,6 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, signer: Signer) -> Path:
 
 
 @pytest.fixture
-def store(made: Path, tmp_path: Path) -> Iterator[Path]:
+def store(made: Path, tmp_path: Path) -> Path:
     copied = tmp_path / "store"
     shutil.copytree(made, copied)
     return copied
