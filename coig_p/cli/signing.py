@@ -44,13 +44,13 @@ def keygen(out: Path, no_password: bool, json_: bool) -> None:
     """
     from coig_p.store.signing import make_keys
 
-    public, line = make_keys(out, "" if no_password else ask_password(f"a password for {out}", new=True))
+    public, _ = make_keys(out, "" if no_password else ask_password(f"a password for {out}", new=True))
     if json_:
-        click.echo(json_text({"secret": str(out), "public": str(public), "key": line}))
+        click.echo(json_text({"secret": str(out), "public": str(public)}))
         return
     click.echo(
         f"wrote {printable(str(out))}, which nobody else may read, and {printable(str(public))}, which everybody may.\n"
-        f"Whoever has a release checks it with: coigp verify STORE --key {line}\n"
+        f"Whoever has a release checks it with: coigp verify STORE --key {pasted(public)}\n"
         f"To sign one: coigp-publish STORE ORG/NAME --version 1.0.0 --sign {pasted(out)}"
     )
 

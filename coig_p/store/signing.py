@@ -155,6 +155,10 @@ def make_keys(out: Path, password: str) -> tuple[Path, str]:
     if public.exists():
         raise UsageError(f"{public} exists: a key is never overwritten. Choose another name")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out.parent} cannot be written: {error.strerror}") from None
+    try:
         _write_new(out, bytes(pair.secret_key) + b"\n", 0o600)
         _write_new(public, bytes(pair.public_key) + b"\n", 0o644)
     except FileExistsError as error:

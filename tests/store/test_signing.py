@@ -205,7 +205,7 @@ def test_a_secret_key_is_its_owners_and_never_overwritten(tmp_path: Path) -> Non
     assert out.read_bytes() == content
     assert not public.exists()
     with pytest.raises(UsageError, match="cannot be written"):
-        make_keys(tmp_path / "nowhere" / "e.key", "")
+        make_keys(tmp_path / "d.key" / "e.key", "")
 
 
 def test_secret_keys_that_are_none(tmp_path: Path, keys: tuple[Path, Path]) -> None:
