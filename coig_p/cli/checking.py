@@ -46,21 +46,31 @@ if TYPE_CHECKING:
 
 @command("verify")
 @store_argument()
+@click.option("--key", metavar="PUBKEY", help="Also see that the manifest is signed with it: KEY.pub, or its line.")
 @as_json
-def verify(store: Path, json_: bool) -> None:
+def verify(store: Path, key: str | None, json_: bool) -> None:
     """Compare every file of a STORE with its manifest by size, hash and rows. Exits 1 on a difference.
+
+    With --key the signature of the manifest comes first, so that all that is compared is what was signed.
 
     \b
     coigp verify store
+    coigp verify release --key release.key.pub
     """
     from coig_p.store.store import Store
 
+    signed = None
+    if key is not None:
+        from coig_p.store.signing import check_signature, read_public_key
+
+        signed = check_signature(store, read_public_key(key))
     opened = Store.open(store, check_sizes=False)
     with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
         problems = opened.verify(advance)
     left = sorted({name.split("/")[0] for name in opened.leftovers()})
     if json_:
         found = {"store": str(store), "files": len(opened.manifest.files), "problems": problems, "leftovers": left}
+        found |= {} if signed is None else {"signed": signed}
         click.echo(json_text(found))
     else:
         if left:
@@ -69,7 +79,8 @@ def verify(store: Path, json_: bool) -> None:
             click.echo(one_line(problem), err=True)
         if not problems:
             files = counted(len(opened.manifest.files), "file is", "files are")
-            click.echo(f"{printable(str(store))}: {files} as the manifest says")
+            told = "" if signed is None else f", and the manifest is signed with that key: {printable(signed)}"
+            click.echo(f"{printable(str(store))}: {files} as the manifest says{told}")
     if problems:
         raise SystemExit(1)
 

@@ -45,6 +45,7 @@ COMMANDS = {
     ],
     "Release": [
         ("card", "coig_p.cli.card", "Print the dataset card of a release, or write the card.toml it needs."),
+        ("keygen", "coig_p.cli.signing", "Make a key to sign releases with."),
         ("publish", "coig_p.cli.publish", "Publish a release on the Hub; coigp-publish is the same command."),
     ],
     "Else": [

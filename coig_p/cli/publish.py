@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +23,9 @@ from coig_p.cli.options import (
     num_proc_option,
     rules_option,
 )
+from coig_p.cli.published import end, print_status
 from coig_p.cli.screen import check_apart, json_text, pasted, progress
+from coig_p.cli.signing import open_key, sign_option
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from coig_p.publish.client import HubConfig
     from coig_p.publish.plan import Release
     from coig_p.publish.results import Published
+    from coig_p.store.signing import Signer
 
 _SHOWN = 20
 _HUB = ("pr", "private", "token", "overwrite", "keep", "adopt", "latest", "restore", "timeout")
@@ -91,6 +95,7 @@ def main() -> NoReturn:
     show_default=True,
     help="Seconds to wait for an answer.",
 )
+@sign_option
 @click.option("--dry-run", is_flag=True, help="Print what would be published, and its card, and change nothing.")
 @click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
 @click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
@@ -120,6 +125,7 @@ def publish(
     abort_of: str | None,
     yank_of: str | None,
     reason: str | None,
+    sign: Path | None,
     json_: bool,
     **options: Any,
 ) -> None:
@@ -151,7 +157,7 @@ def publish(
     if (yank_of is None) != (reason is None):
         raise click.UsageError("--yank ORG/NAME --version 1.0.0 --reason TEXT go together.")
     if abort_of is not None or yank_of is not None:
-        end(abort_of, yank_of, version, reason or "", hub, json_)
+        end(abort_of, yank_of, version, reason or "", sign, hub, json_)
         return
     kind, _, place = target.partition(":")
     if kind not in ("hub", "modelscope", "dir") or (kind == "dir") != bool(place):
@@ -177,15 +183,16 @@ def publish(
     if is_release(store):
         say_unmade(store)
         refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
-    check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"]])
+    check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"], sign])
+    signer = open_key(sign)
     looked = repo_id if target == "hub" and not rehearse else None
-    made = _Making(version, repo_id or ".", options, hub, looked)
+    made = _Making(version, repo_id or ".", options, hub, looked, signer if place else None)
     if place and not dry_run:
         made.write(store, Path(place), overwrite=hub.overwrite)
         print_folder(Path(place), version, json_)
         return
     with made.folder(store) as folder:
-        release = read(folder, version)
+        release = replace(read(folder, version), signer=signer)
         if rehearse:
             publish_rehearsal(release, repo_id or "org/name", hub, json_)
         elif dry_run and place:
@@ -234,10 +241,20 @@ class _Making:
 
     Attributes:
         looked: the repository where the release before is looked for; None where nowhere.
+        signer: of a folder's manifest; None where it goes to a Hub, or is not signed.
     """
 
-    def __init__(self, version: str, repo: str, options: dict[str, Any], hub: HubConfig, looked: str | None) -> None:
+    def __init__(
+        self,
+        version: str,
+        repo: str,
+        options: dict[str, Any],
+        hub: HubConfig,
+        looked: str | None,
+        signer: Signer | None,
+    ) -> None:
         self.version, self.repo, self.options, self.hub, self.looked = version, repo, dict(options), hub, looked
+        self.signer = signer
 
     @contextmanager
     def folder(self, store: Path) -> Iterator[Path]:
@@ -269,6 +286,7 @@ class _Making:
             fields=named,
             num_proc=num_proc,
             repo=self.repo,
+            signer=self.signer,
         )
         with release_before(since, self.looked, self.version, self.hub, progress) as find:
             opened = Store.open(store, check_sizes=False)
@@ -415,44 +433,3 @@ def print_published(published: Published, json_: bool) -> None:
         click.echo(f"{published.repo} {published.tag}: published already, nothing to change")
     click.echo(f"commit {published.commit}")
     click.echo(published.url)
-
-
-def end(
-    abort_of: str | None, yank_of: str | None, version: str | None, reason: str, config: HubConfig, json_: bool
-) -> None:
-    """Give up a release that was begun, or mark one as withdrawn."""
-    from coig_p.publish import abort, yank
-
-    if version is None:
-        raise click.UsageError("Missing option '--version'.")
-    if abort_of is not None and yank_of is not None:
-        raise click.UsageError("--abort and --yank are two things: say one of them.")
-    if abort_of is not None:
-        commit = abort(abort_of, version, config)
-        told = f"{abort_of}: the release of {version} that was begun is ended; its branch stood at {commit}"
-    else:
-        commit = yank(str(yank_of), version, reason, config)
-        told = f"{yank_of}: {version} is marked as withdrawn on main, commit {commit}; its tag stays"
-    click.echo(json_text({"repo": abort_of or yank_of, "version": version, "commit": commit}) if json_ else told)
-
-
-def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
-    """Where a repository stands."""
-    from coig_p.publish.hub import status
-
-    found = status(repo_id, config)
-    if json_:
-        click.echo(json_text(found.to_dict()))
-        return
-    if not found.exists:
-        click.echo(f"{repo_id} at {found.endpoint}: no such dataset, or not visible to you")
-        return
-    version = found.version or "no release (main has moved on, or never had one)"
-    click.echo(printable(f"{repo_id} at {found.endpoint}, {'private' if found.private else 'public'}"))
-    click.echo(printable(f"main      {found.main}: {version}"))
-    click.echo(f"          {found.files:,} files, {found.bytes:,} bytes")
-    for name, commit in found.versions.items():
-        why = f" (withdrawn: {found.withdrawn[name]})" if name in found.withdrawn else ""
-        click.echo(printable(f"version   {name}: {commit}{why}"))
-    for name in found.unfinished:
-        click.echo(printable(f"begun     {name}: publish it again to finish"))

@@ -36,8 +36,12 @@ _Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 
 def front_matter(values: Mapping[str, Any]) -> str:
     """The block with its two lines of hyphens, one key order, a line for each value however long it is."""
-    block = yaml.dump(dict(values), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=float("inf"))
-    return f"---\n{block}---\n"
+    return f"---\n{yaml_text(values)}---\n"
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """What stands in the block: YAML that a file of its own may be, too."""
+    return yaml.dump(dict(values), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=float("inf"))
 
 
 def body_begin(text: str) -> int:

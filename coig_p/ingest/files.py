@@ -143,7 +143,12 @@ def import_files(
                 tool=f"coig-p {__version__}",
                 files=tuple(extra),
                 sources=tuple(
-                    {"name": names[str(path)], "sha256": sha256.result(), "license": config.license}
+                    {
+                        "name": names[str(path)],
+                        "bytes": path.stat().st_size,
+                        "sha256": sha256.result(),
+                        "license": config.license,
+                    }
                     for path, sha256 in zip(paths, hashes, strict=True)
                 ),
                 options={
@@ -154,7 +159,7 @@ def import_files(
                     "fields": dict(config.form.fields),
                     "score_columns": dict(config.form.score_columns),
                     "values": dict(config.form.values),
-                    "judges": dict(config.judges),
+                    "judges": {names.get(name, name): judge for name, judge in config.judges.items()},
                     "keep": sorted(config.form.keep),
                     "drop": sorted(config.form.drop),
                     "round": config.form.round_scores,
@@ -412,9 +417,16 @@ def _are_scored(batch: pa.RecordBatch) -> Any:
 
 
 def _names(paths: Sequence[Path]) -> dict[str, str]:
-    """For each path as given, what a store calls it: its last part where that is unique."""
-    last = Counter(path.name for path in paths)
-    return {str(path): path.name if last[path.name] == 1 else path.as_posix() for path in paths}
+    """For each path as given, what a store calls it: as few of its last parts as no other path ends with."""
+    parts = [path.parts[bool(path.anchor) :] for path in paths]  # where a machine keeps its files is nobody's business
+    endings = Counter(own[-length:] for own in parts for length in range(1, len(own) + 1))
+
+    def shortest(own: tuple[str, ...]) -> str:
+        lengths = range(1, len(own) + 1)
+        length = next((length for length in lengths if endings[own[-length:]] == 1), len(own))
+        return "/".join(own[-length:])
+
+    return {str(path): shortest(own) for path, own in zip(paths, parts, strict=True)}
 
 
 def _default_threshold(config: ImportConfig, report: ImportReport) -> float:

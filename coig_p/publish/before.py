@@ -26,8 +26,8 @@ from coig_p.publish.plan import (
     same,
     version_of,
 )
-from coig_p.publish.remote import YANKED, card_of, read_manifest, written
-from coig_p.store.manifest import MANIFEST
+from coig_p.publish.remote import YANKED, made_of, read_manifest, written
+from coig_p.store.manifest import MANIFEST, SIGNATURE
 
 RESTORE = "Restore v"  # and the version: the title of the commit that puts main back
 _logger = logging.getLogger("coig_p")
@@ -58,14 +58,14 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     manifest = read_manifest(repo, at_tag, commit)
     if manifest is None:
         return written(repo, tree, head)
-    listed = {MANIFEST, *(file.path for file in manifest.files)}
+    listed = {MANIFEST, SIGNATURE, *(file.path for file in manifest.files)}
     files = {path: file for path, file in at_tag.items() if path in listed}
     strange = [path for path in tree if path not in at_tag]
     if strange:  # main may have been put back to an older release: its files are ours, too
         older = everything_released(repo, refs).files
         files |= {path: older[path] for path in strange if older.get(path) == tree[path]}
     return Before(
-        commit, version, files, frozenset(at_tag.keys() - listed), card_of(manifest), manifest.release.get(YANKED)
+        commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), manifest.release.get(YANKED)
     )
 
 
@@ -85,7 +85,7 @@ def everything_released(repo: HubRepo, refs: Refs) -> Before:
     for commit in versions(refs).values():
         tree = repo.tree(commit)
         manifest = read_manifest(repo, tree, commit)
-        listed = {MANIFEST, *(file.path for file in manifest.files)} if manifest else set()
+        listed = {MANIFEST, SIGNATURE, *(file.path for file in manifest.files)} if manifest else set()
         files = {path: file for path, file in tree.items() if path in listed} | files
     return Before(files=files)
 

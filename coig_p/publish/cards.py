@@ -3,6 +3,8 @@
 Where a published card is not the one that was made, the manifest beside it has that one, under `merged`: the same
 release is known again by it, and the next merge has its base. What was withdrawn is no edit: it is taken out before a
 merge, and put back after it.
+
+LICENSE and CITATION.cff go the same way, but that no conflict ends a release: what people put there is taken as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ from coig_p.core.front_matter import body_begin, read_front_matter
 from coig_p.core.markdown import cell
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.merging import ConflictError, difference, merge
-from coig_p.publish.plan import CARD, MAIN, Before, Release, ReleaseFile, Tree, as_it_is
-from coig_p.publish.remote import MERGED, YANKED, read_manifest
+from coig_p.publish.plan import CARD, EDITABLE, MAIN, Before, Release, ReleaseFile, Tree, as_it_is, same
+from coig_p.publish.remote import MERGED, YANKED, made_of, read_manifest
+from coig_p.publish.signed import signed, with_signature_there
 from coig_p.store.manifest import MANIFEST, Manifest
 
 _NOTICES = re.compile(r"\n<!-- withdrawn (\S+) -->\n.*?<!-- end of \1 -->\n", re.DOTALL)
+_MERGED_BYTES = 100_000  # of a LICENSE or CITATION.cff; a longer one is taken as it is
 _logger = logging.getLogger("coig_p")
 
 
@@ -58,7 +62,7 @@ def without_notices(card: str) -> str:
     return _NOTICES.sub("", card)
 
 
-def with_their_card(
+def with_theirs(
     repo: HubRepo,
     release: Release,
     before: Before,
@@ -68,28 +72,78 @@ def with_their_card(
     *,
     overwrite: bool = False,
 ) -> tuple[Release, Before]:
-    """The release with what people changed in the card on its page, and what was withdrawn; both as known.
+    """The release with what people changed in EDITABLE files, and what was withdrawn; both as known.
 
     Args:
-        head: the commit whose card people changed, and `tree` its files.
-        overwrite: leave out what people changed.
+        head: the commit whose files people changed, and `tree` all of them.
+        overwrite: leave out what people changed in files that a release wrote.
 
     Raises:
-        RemoteError: they changed lines that this release changes, too, or its metadata cannot be read any more.
+        RemoteError: they changed lines of the card that this release changes, too, or its metadata cannot be read any
+            more.
     """
-    ours = _own(release)
+    folder = repo.scratch / "merged"
+    folder.mkdir(exist_ok=True)
+    card, before = _their_card(repo, release, before, head, tree, overwrite)
+    texts = {CARD: with_notices(card, yanked)}
+    texts = {path: text for path, text in texts.items() if text != _own(release, path)}
+    contents = {path: _written(folder / path, text) for path, text in texts.items()}
+    for file in release.files:
+        there = tree.get(file.path)
+        if file.path not in EDITABLE[1:] or there is None or same(file, there):
+            continue
+        known = bool(before.commit) and file.path in before.files
+        as_made = known and before.files[file.path] == there and file.path not in before.made
+        if as_made or (known and overwrite):
+            continue
+        theirs = repo.download(file.path, head)
+        contents[file.path] = _joined(repo, file, theirs, before, folder) if known else theirs
+        if known:
+            before = replace(before, files={**before.files, file.path: there})
+        what = "what was changed in %s there is kept" if known else "%s there, which no release wrote, is kept as it is"
+        _logger.warning(f"%s: {what}", repo.id, file.path)
+    return (with_contents(release, contents, yanked, repo.id, folder) if contents else release), before
+
+
+def _their_card(
+    repo: HubRepo, release: Release, before: Before, head: str, tree: Tree, overwrite: bool
+) -> tuple[str, Before]:
+    """The card with what people changed in it, without notices."""
+    ours = _own(release, CARD)
     there, then = tree.get(CARD), before.files.get(CARD)
+    if there is None or then is None:
+        return ours, before
     text = ours
-    if there is not None and then is not None and before.commit and not overwrite:
-        base = without_notices(before.card or text_of(repo.download(CARD, before.commit)))
+    if before.commit and not overwrite:
+        base = without_notices(before.made.get(CARD) or text_of(repo.download(CARD, before.commit)))
         theirs = without_notices(text_of(repo.download(CARD, head)))
         if theirs not in (base, ours):
             text = _merged(repo, base, ours, theirs)
             _logger.info("%s: what was changed in %s there is kept", repo.id, CARD)
-    if there is not None and then is not None:
-        before = replace(before, files={**before.files, CARD: there})
-    text = with_notices(text, yanked)
-    return (release if text == ours else with_card(release, text, yanked, repo.scratch / "merged")), before
+    return text, replace(before, files={**before.files, CARD: there})
+
+
+def _joined(repo: HubRepo, file: ReleaseFile, theirs: Path, before: Before, folder: Path) -> Path:
+    """Their file with what this release changes elsewhere in it; as it is where that cannot be told apart."""
+    released = repo.download(file.path, before.commit)
+    if any(path.stat().st_size > _MERGED_BYTES for path in (file.source, theirs, released)):
+        return theirs
+    try:
+        ours, their_text = file.source.read_bytes().decode(), theirs.read_bytes().decode()
+        base = before.made.get(file.path) or released.read_bytes().decode()
+        text = merge(base, ours, their_text)
+    except (UnicodeDecodeError, ConflictError):
+        return theirs
+    if file.path.endswith(".cff") and not (_is_mapping(text) or not _is_mapping(their_text)):
+        return theirs
+    return _written(folder / file.path, text)
+
+
+def _is_mapping(text: str) -> bool:
+    try:
+        return isinstance(yaml.safe_load(text), dict)
+    except yaml.YAMLError:
+        return False
 
 
 def _merged(repo: HubRepo, base: str, ours: str, theirs: str) -> str:
@@ -111,55 +165,90 @@ def _merged(repo: HubRepo, base: str, ours: str, theirs: str) -> str:
         ) from None
 
 
-def with_card(release: Release, text: str, yanked: Mapping[str, str], folder: Path) -> Release:
-    """The release with another card, and a manifest that lists it and has the one that was made."""
-    folder.mkdir(exist_ok=True)
-    (folder / CARD).write_bytes(text.encode("utf-8", "surrogateescape"))
+def with_contents(
+    release: Release, contents: Mapping[str, Path], yanked: Mapping[str, str], repo_id: str, folder: Path
+) -> Release:
+    """The release with other files in the place of some, and a manifest that lists them and has those that were made.
+
+    A signature was one of the manifest that was made: there is a new one where somebody signs, else none.
+
+    Args:
+        folder: which is there; the manifest is written into it.
+    """
     sources = {file.path: file for file in release.files}
-    card = as_it_is(sources[CARD], folder / CARD)
+    made = {path: _as_made(sources[path]) for path in contents}
+    changed = {path: as_it_is(sources[path], place) for path, place in contents.items()}
     fields = json.loads(text_of(sources[MANIFEST].source))
-    write_manifest(folder / MANIFEST, fields, card, _own(release), yanked)
-    sources |= {CARD: card, MANIFEST: as_it_is(sources[MANIFEST], folder / MANIFEST)}
-    return replace(release, files=tuple(sources.values()))
+    write_manifest(folder / MANIFEST, fields, changed.values(), made, yanked)
+    sources |= {**changed, MANIFEST: as_it_is(sources[MANIFEST], folder / MANIFEST)}
+    return signed(replace(release, files=tuple(sources.values())), repo_id, folder)
 
 
-def write_manifest(path: Path, fields: dict[str, Any], card: ReleaseFile, made: str, yanked: Mapping[str, str]) -> None:
-    """A manifest that lists this card, beside the one that was made.
+def write_manifest(
+    path: Path,
+    fields: dict[str, Any],
+    changed: Iterable[ReleaseFile],
+    made: Mapping[str, str],
+    yanked: Mapping[str, str],
+) -> None:
+    """A manifest that lists these files, beside those that were made.
 
     Args:
         fields: what it says otherwise.
     """
-    own = {"sha256": card.sha256, "bytes": card.bytes}
-    files = [file | own if file["path"] == CARD else file for file in fields["files"]]
+    own = {file.path: {"sha256": file.sha256, "bytes": file.bytes} for file in changed}
+    files = [file | own.get(file["path"], {}) for file in fields["files"]]
     kept = {name: value for name, value in fields.get("release", {}).items() if name not in (MERGED, YANKED)}
-    told = kept | {MERGED: {CARD: made}} | ({YANKED: dict(yanked)} if yanked else {})
+    merged = {path: made[path] for path in EDITABLE if path in made}  # always in one order
+    told = kept | {MERGED: merged} | ({YANKED: dict(yanked)} if yanked else {})
     text = json.dumps(fields | {"files": files, "release": told}, ensure_ascii=False, indent=2) + "\n"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def as_published(repo: HubRepo, release: Release, tree: Tree, commit: str) -> Release:
-    """The release as a commit holds it, where that is it with another card; else as it is."""
+    """The release as a commit holds it, where that is it with files that people changed; else as it is.
+
+    Where it is signed there, and not here, it has that signature.
+    """
     manifest = read_manifest(repo, tree, commit)
-    if manifest is None or manifest.release.get(MERGED) != {CARD: _own(release)}:
-        return release
-    return with_card(release, text_of(repo.download(CARD, commit)), yanked_in(manifest), repo.scratch / "published")
+    if manifest is not None:
+        contents = _published(repo, release, made_of(manifest), tree, commit)
+        if contents:
+            release = with_contents(release, contents, yanked_in(manifest), repo.id, _scratch(repo, "published"))
+    return with_signature_there(repo, release, tree, commit)
 
 
 def as_expected(repo: HubRepo, release: Release, commit: str, yanked: Mapping[str, str]) -> Release:
-    """The release as main should hold it: with the card of its tag, and what was withdrawn since.
+    """The release as main should hold it: with the files of its tag, and what was withdrawn since.
 
     Args:
         release: as it was made.
         commit: that of its tag.
     """
+    tree = repo.tree(commit)
+    manifest = read_manifest(repo, tree, commit)
+    contents = _published(repo, release, made_of(manifest), tree, commit) if manifest else {}
     text = with_notices(text_of(repo.download(CARD, commit)), yanked)
-    return release if text == _own(release) else with_card(release, text, yanked, repo.scratch / "expected")
+    folder = _scratch(repo, "expected")
+    if text != _own(release, CARD):
+        contents[CARD] = _written(folder / CARD, text)
+    if contents:
+        release = with_contents(release, contents, yanked, repo.id, folder)
+    return with_signature_there(repo, release, tree, commit)
+
+
+def _published(repo: HubRepo, release: Release, made: Mapping[str, str], tree: Tree, commit: str) -> dict[str, Path]:
+    """What a commit has in the place of files that were made; none where it was made of another release."""
+    own = {file.path: file for file in release.files if file.path in EDITABLE}
+    if any(path not in own or path not in tree or _as_made(own[path]) != text for path, text in made.items()):
+        return {}
+    return {path: repo.download(path, commit) for path in EDITABLE if path in made}
 
 
 def same_metadata(repo: HubRepo, release: Release, commit: str) -> bool:
     """Whether a commit's card says the same to programs: what configs there are, and of which files."""
     found = _metadata(text_of(repo.download(CARD, commit)))
-    return found is not None and found == _metadata(_own(release))
+    return found is not None and found == _metadata(_own(release, CARD))
 
 
 def _metadata(card: str) -> Any:
@@ -169,9 +258,29 @@ def _metadata(card: str) -> Any:
         return None
 
 
-def _own(release: Release) -> str:
-    """The card that was made; "" where there is none."""
-    return next((text_of(file.source) for file in release.files if file.path == CARD), "")
+def _own(release: Release, path: str) -> str:
+    """A file's text as it was made; "" where there is none."""
+    return next((text_of(file.source) for file in release.files if file.path == path), "")
+
+
+def _as_made(file: ReleaseFile) -> str:
+    """A file as a manifest tells what was made: its text, or its hash where it is long, or is no text."""
+    content = file.source.read_bytes() if file.path == CARD or file.bytes <= _MERGED_BYTES else b"\xff"
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return f"sha256 {file.sha256}"
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return path
+
+
+def _scratch(repo: HubRepo, name: str) -> Path:
+    folder = repo.scratch / name
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def text_of(path: Path) -> str:

@@ -24,7 +24,7 @@ from coig_p.publish.cards import (
     as_expected,
     as_published,
     same_metadata,
-    with_their_card,
+    with_theirs,
     withdrawals,
     yanked_in,
 )
@@ -32,6 +32,7 @@ from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, con
 from coig_p.publish.plan import (
     BRANCH,
     CARD,
+    EDITABLE,
     MAIN,
     Add,
     Before,
@@ -48,8 +49,9 @@ from coig_p.publish.plan import (
 from coig_p.publish.proposal import check_reviewed, propose
 from coig_p.publish.remote import MERGED, YANKED, planned, read_manifest, written
 from coig_p.publish.results import Plan, Published, RowCounts, Status
+from coig_p.publish.signed import signed, tell_of_signature
 from coig_p.publish.verify import Load, verify_commit
-from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
 
 _logger = logging.getLogger("coig_p")
 
@@ -78,6 +80,7 @@ def publish(
     """
     check_repo(repo_id)
     with connect(repo_id, config) as repo:
+        release = signed(release, repo_id, repo.scratch / "signed") if release.signer else release
         _ensure(repo, config)
         refs = repo.refs()
         if release.tag in refs.tags:
@@ -112,6 +115,7 @@ def plan_release(release: Release, repo_id: str, config: HubConfig = DEFAULT) ->
     """
     check_repo(repo_id)
     with connect(repo_id, config) as repo:
+        release = signed(release, repo_id, repo.scratch / "signed") if release.signer else release
         if repo.is_private() is None:
             return Plan.of(repo_id, release, tuple(Add(file) for file in release.files))
         refs = repo.refs()
@@ -222,7 +226,9 @@ def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Lo
         _tell_of_manifest(repo, before, manifest)
     if config.adopt:
         before = adopted(release, tree, before)
-    release, before = with_their_card(repo, release, before, head, tree, yanked, overwrite=config.overwrite)
+    made = release
+    release, before = with_theirs(repo, release, before, head, tree, yanked, overwrite=config.overwrite)
+    tell_of_signature(repo, made, release, before)
     operations = planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite)
     if config.adopt:
         operations += moved_aside(repo, release, head, tree, before)
@@ -347,12 +353,17 @@ def _main_problem(repo: HubRepo, release: Release, commit: str, sure: bool) -> s
     head = _head(repo, refs)
     if head == commit:
         return ""
-    expected = as_expected(repo, release, commit, withdrawals(repo, refs))
-    differ = differences(expected, repo.tree(head))
-    if differ == [CARD] and same_metadata(repo, release, head):
-        _logger.warning("%s: %s was changed on main since %s, and stays so", repo.id, CARD, release.tag)
+    yanked = withdrawals(repo, refs)
+    expected = as_expected(repo, release, commit, yanked)
+    tree = repo.tree(head)
+    differ = differences(expected, tree)
+    if differ == [SIGNATURE] and SIGNATURE not in tree and yanked:
+        _logger.warning("%s: main says what was withdrawn, and is not signed. To sign it: --restore", repo.id)
         return ""
-    if not differ:
+    kept = [path for path in differ if path in EDITABLE and path in tree]
+    if kept == differ and (CARD not in kept or same_metadata(repo, release, head)):
+        for path in kept:
+            _logger.warning("%s: %s was changed on main since %s, and stays so", repo.id, path, release.tag)
         return ""
     more = f" and {len(differ) - 1} more" if len(differ) > 1 else ""
     return (

@@ -35,6 +35,7 @@ from coig_p.publish.plan import (
 )
 from coig_p.publish.remote import RemoteRepo, planned, written
 from coig_p.publish.results import Plan, Published
+from coig_p.publish.signed import signed
 from coig_p.publish.verify import compare_hashes
 from coig_p.store.writing import sha256_of
 
@@ -52,6 +53,7 @@ def publish_modelscope(release: Release, repo_id: str, config: HubConfig = DEFAU
         DataError: what came back is not the release; no tag is set.
     """
     with _connect(repo_id, config) as repo:
+        release = signed(release, repo_id, repo.scratch / "signed") if release.signer else release
         if not repo.exists():
             repo.create(config.private)
         if release.tag in repo.tags():
@@ -83,6 +85,7 @@ def plan_modelscope(release: Release, repo_id: str, config: HubConfig = DEFAULT)
         RemoteError, UsageError: where `publish_modelscope` would refuse before its first change.
     """
     with _connect(repo_id, config) as repo:
+        release = signed(release, repo_id, repo.scratch / "signed") if release.signer else release
         if not repo.exists():
             return Plan.of(repo_id, release, tuple(Add(file) for file in release.files))
         if release.tag in repo.tags():

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.errors import RemoteError, StoreError, UsageError
-from coig_p.store.manifest import MANIFEST
+from coig_p.store.manifest import MANIFEST, SIGNATURE
 from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
 CARD = "README.md"
 MAIN = "main"
+EDITABLE = (CARD, "LICENSE", "CITATION.cff")  # what people may edit in a repository, and what of theirs is taken
 BRANCH = "release/"  # and the version: where a release is staged
 BESIDE = frozenset({".gitattributes", ".gitignore", "card.toml"})
 # Of a pre-release, each part between dots is a number without zeros before it, or has a letter or hyphen.
@@ -30,6 +31,7 @@ _PART = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
 _VERSION = re.compile(rf"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-({_PART}(?:\.{_PART})*))?", re.ASCII)
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _SHOWN = 5
+_SIGNATURE_BYTES = 1 << 14  # more than any has
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,20 @@ def as_it_is(file: ReleaseFile, source: Path) -> ReleaseFile:
 
 @dataclass(frozen=True)
 class Release:
-    """A version and every file of it, the manifest last."""
+    """A version and every file of it, the manifest last.
+
+    Attributes:
+        signer: signs a manifest, with a comment of one line; the manifest may become another on the way.
+    """
 
     version: str
     files: tuple[ReleaseFile, ...]
+    signer: Callable[[bytes, str], bytes] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a signature of its manifest is among its files."""
+        return any(file.path == SIGNATURE for file in self.files)
 
     @property
     def tag(self) -> str:
@@ -189,6 +201,9 @@ def read_release(folder: str | Path, version: str, advance: Callable[[int], None
             f"{made_as}, or make {version} of the store"
         )
     problems = store.verify(advance)
+    signature = store.path / SIGNATURE
+    if signature.exists() and not (signature.is_file() and signature.stat().st_size <= _SIGNATURE_BYTES):
+        problems.append(f"{SIGNATURE}: it is no signature: delete it")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise StoreError(folder, f"{problems[0]}{more}. Nothing was published. To see all, run: coigp verify {folder}")
@@ -196,6 +211,9 @@ def read_release(folder: str | Path, version: str, advance: Callable[[int], None
         ReleaseFile(file.path, store.path / file.path, file.sha256, file.bytes, file.role)
         for file in store.manifest.files
     ]
+    if signature.exists():
+        size = signature.stat().st_size
+        files.append(ReleaseFile(SIGNATURE, signature, sha256_of(signature), size, "signature"))
     manifest = store.path / MANIFEST
     files.append(ReleaseFile(MANIFEST, manifest, sha256_of(manifest), manifest.stat().st_size, "manifest"))
     return Release(version, tuple(files))
@@ -236,7 +254,7 @@ class Before:
         version: its version; "" where there was none, or it says none.
         files: what it wrote, by path, as a Hub tells it; the manifest among them.
         beside: paths of others that stood beside it then.
-        card: the card that was made, where the published one was merged with what people changed.
+        made: what was made, by path, where what was published is another, with what people changed.
         yanked: why each version withdrawn then was.
     """
 
@@ -244,7 +262,7 @@ class Before:
     version: str = ""
     files: Tree = field(default_factory=dict)
     beside: frozenset[str] = frozenset()
-    card: str | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
     yanked: Mapping[str, str] | None = None
 
 
@@ -258,7 +276,8 @@ def plan_commit(
 ) -> tuple[Operation, ...]:
     """The operations that turn a remote tree into the release, none that changes nothing.
 
-    Only what the last release wrote is replaced or deleted. Its manifest is: it is no place for a change by hand.
+    Only what the last release wrote is replaced or deleted. Its manifest is, with the signature: it is no place for a
+    change by hand.
 
     Args:
         keep: paths of others that may stay beside the release, besides those that stood there before.
@@ -273,7 +292,12 @@ def plan_commit(
     deletes = [path for path in tree if path in before.files and path not in wanted]
     touched = {file.path for file in adds} | set(deletes)
     foreign = [path for path in tree if path not in before.files and path not in BESIDE]
-    strange = [path for path in foreign if path in touched or (path not in wanted and release.is_data(path))]
+    strange = [
+        path
+        for path in foreign
+        # Of a signature nobody here knows whose it is, and of this manifest it is not.
+        if path in touched or (path not in wanted and (release.is_data(path) or path == SIGNATURE))
+    ]
     free = [path for path in foreign if path not in strange and path not in wanted]
     unknown = [path for path in free if path not in before.beside and path not in keep]
     if strange or unknown:
@@ -288,7 +312,7 @@ def plan_commit(
             f"changed. {'. '.join(advice)}"
         )
     edited = [path for path in touched if path in before.files and before.files[path] != tree.get(path)]
-    edited = [path for path in edited if path != MANIFEST]
+    edited = [path for path in edited if path not in (MANIFEST, SIGNATURE)]
     if edited and not overwrite:
         gone = all(path not in tree for path in edited)
         raise RemoteError(

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from coig_p.core.progress import Bar
-from coig_p.publish.cards import as_published, with_their_card, yanked_in
+from coig_p.publish.cards import as_published, with_theirs, yanked_in
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.plan import MAIN, Operation, Release, additions, deletions, differences, size_of, title
 from coig_p.publish.remote import planned, read_manifest, written
@@ -97,7 +97,7 @@ def _renewed(repo: HubRepo, release: Release, found: Proposal, bar: Bar) -> tupl
     before = written(repo, repo.tree(found.ours), found.ours)
     tree = repo.tree(found.tip)
     yanked = yanked_in(read_manifest(repo, tree, found.tip))
-    release, before = with_their_card(repo, release, before, found.tip, tree, yanked)
+    release, before = with_theirs(repo, release, before, found.tip, tree, yanked)
     operations = planned(repo, release, tree, before, keep=tuple(tree))
     ref = _PULL + found.number
 

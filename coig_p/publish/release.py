@@ -5,6 +5,7 @@
       pairs/<domain>/...     its pairs at the release's threshold
       README.md, README.zh.md, plots/, statistics.json, findings.json
       changes.json           what differs from the release before, where one was named
+      LICENSE, CITATION.cff, croissant.json
       manifest.json          every file with role, size and hash
 
 A release is a store: whatever loads a store loads it. The same store, options and versions give the
@@ -31,7 +32,9 @@ from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
+from coig_p.publish.provenance import ROLES, inputs_of, write_provenance
 from coig_p.publish.shards import copy_shards, write_pairs
+from coig_p.publish.signed import comment_of, sign_manifest
 from coig_p.publish.since import CHANGES, Find, ReleaseBefore, compared_with
 from coig_p.report.card import LANGUAGES, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
@@ -67,6 +70,7 @@ class ReleaseConfig:
         num_proc: processes of the check.
         repo: org/name for the card, "." for a folder.
         since: the release before, which changes.json and the cards compare this one with; None for none.
+        signer: signs the manifest; of what goes to a Hub `coig_p.publish.publish` does, since it may change there.
     """
 
     version: str
@@ -77,6 +81,7 @@ class ReleaseConfig:
     num_proc: int = 1
     repo: str = "."
     since: Store | None = None
+    signer: Callable[[bytes, str], bytes] | None = None
 
 
 def older_schema_note(manifest: Manifest) -> str | None:
@@ -157,6 +162,7 @@ def write_release(
             tool=f"coig-p {__version__}",
             release={
                 "version": config.version,
+                "inputs": inputs_of(store.path),
                 "pairs": None if pairs is None else {**asdict(pairs), "judges": pairs.judges and list(pairs.judges)},
                 "findings": {severity: report.count(severity) for severity in ("error", "warning", "metric")},
                 "rules": report.effective_rules(),
@@ -184,6 +190,8 @@ def write_release(
         )
         for language, name in LANGUAGES.items():
             _write(root / name, render_card(facts, language))
+        unchanging = ("statistics.json", "sweep.json", "findings.json")
+        write_provenance(root, store.path, facts, [describe_file(root, name, _role(name)) for name in unchanging])
         listed = {file.path for file in files}
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
             name = path.relative_to(root).as_posix()
@@ -191,6 +199,8 @@ def write_release(
                 files.append(describe_file(root, name, _role(name)))
         with atomic_file(root / MANIFEST) as stream:
             stream.write(replace(manifest, files=tuple(files)).to_json().encode())
+        if config.signer is not None:
+            sign_manifest(root, config.signer, comment_of(config.version))
         carry_over(root, store.path)
     return Store.open(out)
 
@@ -354,6 +364,5 @@ def _write(path: Path, text: str) -> None:
 def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
-    return {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", CHANGES: "changes"}.get(
-        name, "statistics"
-    )
+    roles = {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", CHANGES: "changes", **ROLES}
+    return roles.get(name, "statistics")

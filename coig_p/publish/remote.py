@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from coig_p.errors import RemoteError, StoreError
-from coig_p.publish.plan import CARD, Before, Operation, Release, RemoteFile, Tree, plan_commit
+from coig_p.publish.plan import Before, Operation, Release, RemoteFile, Tree, plan_commit
 from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
-from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
 from coig_p.store.writing import sha256_of
 
 YANKED = "yanked"  # in a manifest's `release`: why each withdrawn version is one
@@ -93,19 +93,19 @@ def written(repo: RemoteRepo, tree: Tree, revision: str) -> Before:
     manifest = read_manifest(repo, tree, revision)
     if manifest is None:
         return Before()
-    files = {MANIFEST: tree[MANIFEST]}
+    files = {path: tree[path] for path in (MANIFEST, SIGNATURE) if path in tree}
     for file in manifest.files:
         there = tree.get(file.path)
         # Git's hash of a small file says nothing about the SHA-256 that a manifest keeps.
         sha256 = there and (there.sha256 or sha256_of(repo.download(file.path, revision)))
         found = there if there and sha256 == file.sha256 else RemoteFile(file.path, file.bytes, "", file.sha256)
         files[file.path] = found
-    return Before(revision, str(manifest.release.get("version", "")), files, card=card_of(manifest))
+    return Before(revision, str(manifest.release.get("version", "")), files, made=made_of(manifest))
 
 
-def card_of(manifest: Manifest) -> str | None:
-    """The card that was made, where the one beside a manifest is another."""
-    return (manifest.release.get(MERGED) or {}).get(CARD)
+def made_of(manifest: Manifest) -> dict[str, str]:
+    """What was made, by path, where what lies beside a manifest is another."""
+    return dict(manifest.release.get(MERGED) or {})
 
 
 def planned(

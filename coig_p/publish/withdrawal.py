@@ -7,6 +7,8 @@ that come after keep saying so.
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from coig_p.core.text import printable
@@ -14,12 +16,25 @@ from coig_p.errors import UsageError
 from coig_p.publish.before import release_before
 from coig_p.publish.cards import text_of, with_notices, without_notices, write_manifest, yanked_in
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, connect
-from coig_p.publish.plan import BRANCH, CARD, MAIN, Add, ReleaseFile, check_repo, check_version, git_oid
-from coig_p.publish.remote import read_manifest
-from coig_p.store.manifest import MANIFEST
+from coig_p.publish.plan import (
+    BRANCH,
+    CARD,
+    MAIN,
+    Add,
+    Delete,
+    Operation,
+    ReleaseFile,
+    check_repo,
+    check_version,
+    git_oid,
+)
+from coig_p.publish.remote import made_of, read_manifest
+from coig_p.publish.signed import comment_of, sign_manifest
+from coig_p.store.manifest import MANIFEST, SIGNATURE
 from coig_p.store.writing import sha256_of
 
 _LONGEST = 500  # characters of a reason
+_logger = logging.getLogger("coig_p")
 
 
 def abort(repo_id: str, version: str, config: HubConfig = DEFAULT) -> str:
@@ -53,11 +68,18 @@ def abort(repo_id: str, version: str, config: HubConfig = DEFAULT) -> str:
         return at
 
 
-def yank(repo_id: str, version: str, reason: str, config: HubConfig = DEFAULT) -> str:
+def yank(
+    repo_id: str,
+    version: str,
+    reason: str,
+    config: HubConfig = DEFAULT,
+    signer: Callable[[bytes, str], bytes] | None = None,
+) -> str:
     """Mark a published version as withdrawn, in the card and the manifest of main. Its tag stays.
 
     Args:
         reason: one line, which readers of the card see.
+        signer: signs the manifest anew; without one a signature of main goes, since it is of another manifest.
 
     Returns:
         The commit of main that says so, new or there before.
@@ -86,32 +108,40 @@ def yank(repo_id: str, version: str, reason: str, config: HubConfig = DEFAULT) -
             return head
         yanked = yanked_in(manifest) | {version: reason}
         before = release_before(repo, refs, head, tree, repo.history(head))
-        made = before.card or without_notices(text_of(repo.download(CARD, before.commit or head)))
-        return _commit(repo, head, _marked(repo, head, yanked, made), version)
+        card = before.made.get(CARD) or without_notices(text_of(repo.download(CARD, before.commit or head)))
+        files = _marked(repo, head, yanked, made_of(manifest) | {CARD: card})
+        operations: list[Operation] = [Add(file) for file in files]
+        if signer is not None:
+            place = sign_manifest(files[-1].source.parent, signer, comment_of(before.version or version, repo_id))
+            operations.append(Add(_described(SIGNATURE, place.parent)))
+        elif SIGNATURE in tree:
+            operations.append(Delete(SIGNATURE))
+            _logger.warning("%s: main's signature goes, since its manifest changes. To sign it anew: --sign", repo.id)
+        return _commit(repo, head, operations, version)
 
 
-def _marked(repo: HubRepo, head: str, yanked: dict[str, str], made: str) -> tuple[ReleaseFile, ReleaseFile]:
+def _marked(repo: HubRepo, head: str, yanked: dict[str, str], made: dict[str, str]) -> tuple[ReleaseFile, ReleaseFile]:
     """Main's card and manifest with the notices.
 
     Args:
-        made: the card as the release made it.
+        made: the files as the release made them, where main has others; the card among them.
     """
     folder = repo.scratch / "yanked"
     folder.mkdir(exist_ok=True)
     card = with_notices(text_of(repo.download(CARD, head)), yanked)
     (folder / CARD).write_bytes(card.encode("utf-8", "surrogateescape"))
     described = _described(CARD, folder)
-    write_manifest(folder / MANIFEST, json.loads(text_of(repo.download(MANIFEST, head))), described, made, yanked)
+    write_manifest(folder / MANIFEST, json.loads(text_of(repo.download(MANIFEST, head))), [described], made, yanked)
     return described, _described(MANIFEST, folder)
 
 
 def _described(path: str, folder: Path) -> ReleaseFile:
     source = folder / path
-    role = "manifest" if path == MANIFEST else "readme"
+    role = {MANIFEST: "manifest", SIGNATURE: "signature"}.get(path, "readme")
     return ReleaseFile(path, source, sha256_of(source), source.stat().st_size, role)
 
 
-def _commit(repo: HubRepo, head: str, files: tuple[ReleaseFile, ...], version: str) -> str:
+def _commit(repo: HubRepo, head: str, operations: Sequence[Operation], version: str) -> str:
     found = head
 
     def landed() -> bool:
@@ -120,10 +150,13 @@ def _commit(repo: HubRepo, head: str, files: tuple[ReleaseFile, ...], version: s
         if at == head:
             return False
         there = repo.tree(at)
-        if any(path.path not in there or there[path.path].oid != git_oid(path.source) for path in files):
-            return False
+        for operation in operations:
+            file = there.get(operation.path)
+            if isinstance(operation, Delete) != (file is None):
+                return False
+            if isinstance(operation, Add) and file and file.oid != git_oid(operation.file.source):
+                return False
         found = at
         return True
 
-    operations = [Add(file) for file in files]
-    return repo.commit(operations, MAIN, head, f"Withdraw v{version}", landed) or found
+    return repo.commit(tuple(operations), MAIN, head, f"Withdraw v{version}", landed) or found

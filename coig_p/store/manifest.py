@@ -18,6 +18,7 @@ from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
 MANIFEST = "manifest.json"
 LARGEST_MARGIN = "largest_comparison_margin"
 """In the options of a store with comparisons: how far apart the two scores of any of them are at most."""
+SIGNATURE = f"{MANIFEST}.minisig"  # over the manifest, which cannot list it
 _COUNTED = ("queries", "responses", "scores", "comparisons")
 _TOLD_WHERE_ANY = ("comparisons", "conversations")
 _SPECIAL = ("conversations", "with_tools")
@@ -53,12 +54,13 @@ _SHAPES: Mapping[str, Any] = {
     },
     "release": {
         "version?": _TEXT,
+        "inputs?": {_EACH: _TEXT},
         "rules?": {"contamination?": {"against": [_TEXT]}},
         "since?": {"version": _TEXT, "manifest_sha256": _TEXT},
         "yanked?": {_EACH: _TEXT},
         "merged?": {_EACH: _TEXT},
     },
-    "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT}],
+    "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT, "bytes?": _COUNT}],
 }
 
 
@@ -69,7 +71,8 @@ class StoreFile:
 
     Attributes:
         path: relative to the store, with forward slashes.
-        role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings, changes.
+        role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings, changes,
+            license, citation, croissant.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
@@ -103,11 +106,11 @@ class Manifest:
         tool: what wrote the store, with its version.
         domains: in the order in which they are read.
         files: every file of the store but manifest.json.
-        sources: name, sha256 and license (null where nobody said) of every input file.
+        sources: name, bytes, sha256 and license (null where nobody said) of every input file.
         options: how the store was made.
         accounting: for rows, responses, scores and comparisons: read, stored, rejected, merged.
         models, judges: how many responses, and how many scores, each gave.
-        release: of a release its version, pair options, and what its check found; else empty.
+        release: of a release its version, pair options, what it was made of, and what its check found; else empty.
     """
 
     score_range: tuple[float, float]

@@ -10,10 +10,9 @@ from pathlib import Path
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest
-from coig_p.store.store import MAY_STAND_BESIDE
+from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER
 
 _logger = logging.getLogger("coig_p")
-_OWN = sorted(MAY_STAND_BESIDE - {MANIFEST})
 _SHOWN = 3
 
 
@@ -44,11 +43,12 @@ def check_replaced(target: Path, inputs: Sequence[Path] = ()) -> None:
 def carry_over(root: Path, *sources: Path) -> None:
     """Copy to `root` what stores have of their owners', such as card.toml; the first source that has a file gives it.
 
-    Where a later one has another, that is logged: somebody may have filled in that one.
+    What `root` has already stays. Where a later source has another, that is logged: somebody may have filled in that
+    one.
     """
-    for name in _OWN:
+    for name in sorted(OF_ITS_OWNER):
         found = [source / name for source in sources if (source / name).is_file()]
-        if found:
+        if found and not (root / name).exists():
             shutil.copyfile(found[0], root / name)
             for other in found[1:]:
                 if other.read_bytes() != found[0].read_bytes():

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
-from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, check_domain_name, check_split_name
+from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest, StoreFile, check_domain_name, check_split_name
 from coig_p.store.places import check_name
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
@@ -35,11 +35,13 @@ from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 if TYPE_CHECKING:
     import pandas as pd
 
-MAY_STAND_BESIDE = frozenset({MANIFEST, "card.toml", ".gitattributes"})
+OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes"})
+"""Files that an owner puts beside a store, and that a store made of it takes along."""
+MAY_STAND_BESIDE = OF_ITS_OWNER | {MANIFEST, SIGNATURE}
+"""Files of a store that its manifest need not list."""
 # What clients, file managers and editors leave in a folder that was downloaded or looked at.
 _LEFT_FOLDERS = frozenset({".cache", ".git", ".huggingface", ".ipynb_checkpoints", "._____temp", "__MACOSX"})
 _LEFT_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", ".msc", ".mv", ".mdl"})
-"""Files of a store that its manifest does not list."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "export": ("FOLDER/store --for trl-dpo --out NEW", 0),
     "import": ("FOLDER/rows-é.jsonl --out NEW", 0),
     "info": ("FOLDER/store", 0),
+    "keygen": ("NEW.key --no-password", 0),
     "pairs": ("FOLDER/store --out NEW.jsonl", 0),
     "publish": ("FOLDER/store --version 1.0.0 --target dir:NEW", 0),
     "stats": ("FOLDER/store --out NEW", 0),

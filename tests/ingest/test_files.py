@@ -262,9 +262,22 @@ def test_options_reach_the_store(tmp_path: Path) -> None:
     assert manifest.domains == ("math", "chat")
     assert manifest.splits() == ["test"]
     assert (manifest.score_range, manifest.default_threshold) == ((0, 9), 0.5)
-    digest = hashlib.sha256((tmp_path / "in.jsonl").read_bytes()).hexdigest()
-    assert manifest.sources == ({"name": "in.jsonl", "sha256": digest, "license": "MIT"},)
+    content = (tmp_path / "in.jsonl").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    assert manifest.sources == ({"name": "in.jsonl", "bytes": len(content), "sha256": digest, "license": "MIT"},)
     assert manifest.options["domain_map"] == {"数学": "math"}
+
+
+def test_where_inputs_lie_is_not_told(tmp_path: Path) -> None:
+    """Files of one name are told apart by as many of their folders as it takes, never by the whole path."""
+    paths = [tmp_path / folder / "in.jsonl" for folder in ("a/x", "b/x", "c")]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        write(path, GOOD | {"query_id": str(number)})
+    config = ImportConfig(judges={str(path): f"j{number}" for number, path in enumerate(paths)})
+    store, _ = import_files(paths, tmp_path / "s", config)
+    assert [source["name"] for source in store.manifest.sources] == ["a/x/in.jsonl", "b/x/in.jsonl", "c/in.jsonl"]
+    assert str(tmp_path) not in store.manifest.to_json()
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,14 @@ def change_card(folder: Path, note: str) -> None:
     write_manifest(folder, replace(manifest, files=(*files, describe_file(folder, "README.md", "readme"))))
 
 
+def put_file(folder: Path, path: str, content: bytes, role: str) -> None:
+    """A file of a release, in the place of the one that was there, and the manifest that goes with it."""
+    (folder / path).write_bytes(content)
+    manifest = Store.open(folder, check_sizes=False).manifest
+    files = [file for file in manifest.files if file.path != path]
+    write_manifest(folder, replace(manifest, files=(*files, describe_file(folder, path, role))))
+
+
 def write_manifest(folder: Path, manifest: Any) -> None:
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
 
