@@ -439,7 +439,8 @@ def print_published(published: Published, json_: bool) -> None:
         click.echo(printable(f"loaded back, map-style and streaming: {counts} rows"))
     if published.tag is None:
         number = published.pull_request
-        click.echo(f"pull request {number}: {published.url}" if number else "main holds this release already")
+        url = printable(str(published.url))
+        click.echo(f"pull request {number}: {url}" if number else "main holds this release already")
         if number:
             click.echo("Once it is merged, run the same command without --pr: it sets the tag.")
         return
@@ -447,8 +448,8 @@ def print_published(published: Published, json_: bool) -> None:
         click.echo(f"{published.repo} {published.tag}: {published.added:,} files put, {published.deleted:,} deleted")
     else:
         click.echo(f"{published.repo} {published.tag}: published already, nothing to change")
-    click.echo(f"commit {published.commit}")
-    click.echo(published.url)
+    click.echo(printable(f"commit {published.commit}"))
+    click.echo(printable(str(published.url)))
 
 
 def end(
@@ -467,7 +468,9 @@ def end(
     else:
         commit = yank(str(yank_of), version, reason, config)
         told = f"{yank_of}: {version} is marked as withdrawn on main, commit {commit}; its tag stays"
-    click.echo(json_text({"repo": abort_of or yank_of, "version": version, "commit": commit}) if json_ else told)
+    click.echo(
+        json_text({"repo": abort_of or yank_of, "version": version, "commit": commit}) if json_ else printable(told)
+    )
 
 
 def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
@@ -479,7 +482,7 @@ def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
         click.echo(json_text(found.to_dict()))
         return
     if not found.exists:
-        click.echo(f"{repo_id} at {found.endpoint}: no such dataset, or not visible to you")
+        click.echo(printable(f"{repo_id} at {found.endpoint}: no such dataset, or not visible to you"))
         return
     version = found.version or "no release (main has moved on, or never had one)"
     click.echo(printable(f"{repo_id} at {found.endpoint}, {'private' if found.private else 'public'}"))
