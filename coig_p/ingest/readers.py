@@ -23,6 +23,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coig_p.core.parquet import check_bomb
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
@@ -419,6 +420,10 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                         message = _json_error(error) if following else "the array is cut short"
                         yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                         return
+                    if len(text) > _LONGEST_LINE:
+                        message = f"the value is longer than {_LONGEST_LINE >> 20} MiB; {_UNREAD}"
+                        yield RawRow(file, line, text[:1000], ("too-long", message))
+                        return
                     fill()
             here = line
             following = skip(end)
@@ -463,8 +468,15 @@ def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",")
     file = str(path)
     with _bytes_of(path, encoding, advance) as raw:
         stream = io.TextIOWrapper(raw, _signed(read_as(encoding)), errors="surrogateescape", newline="")
-        for record in records(file, stream, delimiter, _LONGEST_LINE):
+        for record in records(file, _bounded(file, stream), delimiter, _LONGEST_LINE):
             yield RawRow(file, *record, textual=record.problem is None)
+
+
+def _bounded(file: str, stream: IO[str]) -> Iterator[str]:
+    while line := stream.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise DataError(f"{file}: a line is longer than {_LONGEST_LINE >> 20} MiB")
+        yield line
 
 
 def _read_tsv(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
@@ -476,13 +488,14 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
     try:
         with pq.ParquetFile(path) as parquet:
             check_schema(file, parquet.schema_arrow)
+            check_bomb(parquet, path, _PARQUET_ROWS)
             total = max(parquet.metadata.num_rows, 1)
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
                 for value in as_rows(batch):
                     row += 1
                     yield RawRow(file, row, value, columnar=True)
                 advance(path.stat().st_size * batch.num_rows // total)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, ValueError, MemoryError, OverflowError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
 
 

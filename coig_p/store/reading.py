@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from coig_p.core.parquet import check_bomb
 from coig_p.errors import CoigPError, RemoteError, StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 
@@ -30,6 +31,7 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, Ke
 """What reading bytes may end in that are no footer or no page, or text that is none."""
 
 _HUB = "hf://"
+_MOST_BYTES = 2 << 30  # of a column of a row group, which is read whole
 
 
 @contextmanager
@@ -52,6 +54,7 @@ def open_shard(source: Any, name: str | None = None) -> Iterator[pq.ParquetFile]
             groups = (shard.metadata.row_group(at).num_rows for at in range(shard.num_row_groups))
             if sum(groups) != shard.metadata.num_rows:
                 raise ValueError("its footer contradicts itself: its row groups have other rows than it says")
+            check_bomb(shard, source, most=_MOST_BYTES)
             yield shard
     except DAMAGE as error:
         raise _error(named, error) from None
