@@ -18,6 +18,7 @@ MOST = 512 << 20
 """Bytes that one column may take, of a batch or where it is packed beyond reason."""
 
 _RATIO = 1000  # times smaller: no text that people or models write
+_TIMES = 8  # as much may be written out of a row group that is read in parts
 _WIDTH = 16  # bytes of a value that is no text, at most
 _VALUES_PER_BYTE = 80
 
@@ -40,15 +41,20 @@ def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most
             if values * _WIDTH > most and values > packed * _VALUES_PER_BYTE:
                 raise ValueError(f"{where} is {packed:,} bytes that would give {values:,} values")
             if column.has_dictionary_page and column.physical_type == "BYTE_ARRAY" and values * size > most:
-                _check_written_out(source, at, column.path_in_schema, rows or group.num_rows, most, where)
+                total = _check_written_out(source, at, column.path_in_schema, rows or group.num_rows, most, where)
+                if total > most * _TIMES and total > packed * _RATIO:
+                    raise ValueError(f"{where} is {packed:,} bytes that would take {total:,} written out")
 
 
-def _check_written_out(source: Any, at: int, name: str, rows: int, most: int, where: str) -> None:
+def _check_written_out(source: Any, at: int, name: str, rows: int, most: int, where: str) -> int:
+    total = 0
     with pq.ParquetFile(source, read_dictionary=[name]) as shard:
         for batch in shard.iter_batches(max(rows, 1), [at], [name]):
             size = sum(map(_written_out, batch.columns))
+            total += size
             if size > most:
                 raise ValueError(f"{where} would take {size:,} bytes written out, {most:,} at most")
+    return total
 
 
 def _written_out(values: pa.Array) -> int:
