@@ -27,7 +27,7 @@ from coig_p.core.parquet import check_bomb
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import SAMPLE, Recoded, found_encoding, is_ascii_based
-from coig_p.ingest.tables import as_rows, check_schema, records
+from coig_p.ingest.tables import as_rows, bounded_lines, check_schema, records
 from coig_p.store.locate import download_file
 from coig_p.store.places import STORE, check_name
 
@@ -468,15 +468,8 @@ def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",")
     file = str(path)
     with _bytes_of(path, encoding, advance) as raw:
         stream = io.TextIOWrapper(raw, _signed(read_as(encoding)), errors="surrogateescape", newline="")
-        for record in records(file, _bounded(file, stream), delimiter, _LONGEST_LINE):
+        for record in records(file, bounded_lines(file, stream, _LONGEST_LINE), delimiter, _LONGEST_LINE):
             yield RawRow(file, *record, textual=record.problem is None)
-
-
-def _bounded(file: str, stream: IO[str]) -> Iterator[str]:
-    while line := stream.readline(_LONGEST_LINE + 1):
-        if len(line) > _LONGEST_LINE:
-            raise DataError(f"{file}: a line is longer than {_LONGEST_LINE >> 20} MiB")
-        yield line
 
 
 def _read_tsv(path: Path, encoding: str, advance: Advance) -> Iterator[RawRow]:
