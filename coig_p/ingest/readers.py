@@ -421,8 +421,7 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                         yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                         return
                     if len(text) > _LONGEST_LINE:
-                        message = f"the value is longer than {_LONGEST_LINE >> 20} MiB; {_UNREAD}"
-                        yield RawRow(file, line, text[:1000], ("too-long", message))
+                        yield RawRow(file, line, text[:1000], ("too-long", f"longer than 64 MiB; {_UNREAD}"))
                         return
                     fill()
             here = line
@@ -482,12 +481,11 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
         with pq.ParquetFile(path) as parquet:
             check_schema(file, parquet.schema_arrow)
             check_bomb(parquet, path, _PARQUET_ROWS)
-            total = max(parquet.metadata.num_rows, 1)
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
                 for value in as_rows(batch):
                     row += 1
                     yield RawRow(file, row, value, columnar=True)
-                advance(path.stat().st_size * batch.num_rows // total)
+                advance(path.stat().st_size * batch.num_rows // max(parquet.metadata.num_rows, 1))
     except (pa.ArrowException, ValueError, MemoryError, OverflowError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
 
