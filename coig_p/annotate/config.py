@@ -18,6 +18,7 @@ from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
+from coig_p.core.small import read_small
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
@@ -224,8 +225,8 @@ def load_config(path: str | Path) -> RunConfig:
     path = Path(path)
     check_name(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_small(path))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}. `coigp annotate init` writes one") from None

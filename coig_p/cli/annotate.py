@@ -177,8 +177,7 @@ def run(
     if sum([estimate, batch_out is not None, bool(batch_in), batch_forget]) > 1:
         raise click.UsageError("--estimate, --batch-out, --batch-in and --batch-forget exclude each other.")
     config = load_config(file)
-    if not (batch_in or batch_forget):
-        approve(config, trust, allow)
+    approve(config, trust, allow)
     if estimate:
         _estimate(config, json_)
     elif batch_out is not None:
@@ -223,8 +222,9 @@ _stage("judge", "Only have the judges of FILE score the responses that there are
 
 @annotate.command()
 @_FILE
+@trusting
 @as_json
-def store(file: Path, json_: bool) -> None:
+def store(file: Path, trust: bool, allow: tuple[str, ...], json_: bool) -> None:
     """Only write the store of FILE from what there is, at any time, also while a run is working.
 
     The store in the run's folder is the run's own, and is written anew each time without asking.
@@ -235,7 +235,9 @@ def store(file: Path, json_: bool) -> None:
     """
     from coig_p.annotate.config import load_config
 
-    _run(load_config(file), ("store",), None, None, json_)
+    config = load_config(file)
+    approve(config, trust, allow)
+    _run(config, ("store",), None, None, json_)
 
 
 @annotate.command()
@@ -286,8 +288,9 @@ def status(file: Path, json_: bool) -> None:
 @annotate.command()
 @_FILE
 @click.option("--apply", is_flag=True, help="Record what the parser reads now.")
+@trusting
 @as_json
-def audit(file: Path, apply: bool, json_: bool) -> None:
+def audit(file: Path, apply: bool, trust: bool, allow: tuple[str, ...], json_: bool) -> None:
     """Parse every stored judgement again and show what is now read otherwise. Exits 1 where any is.
 
     \b
@@ -299,6 +302,8 @@ def audit(file: Path, apply: bool, json_: bool) -> None:
     from coig_p.annotate.status import audit as find
 
     config = load_config(file)
+    if apply:
+        approve(config, trust, allow)
     counts: Counter[str] = Counter()
     with LedgerWriter.open(config.folder) if apply else Ledger.open(config.folder) as ledger:
         found = list(find(config, ledger, counts))

@@ -190,7 +190,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
         return
     for id, number in worst_first(report):
         rule = report.rules[id]
-        click.echo(f"{report.told_severity(id)} {id} ({number:,}): {rule.why}")
+        click.echo(one_line(f"{report.told_severity(id)} {id} ({number:,}): {rule.why}"))
         for finding in examples(report, id):
             names = ("domain", "query_id", "model", "judge", "field")
             where = " ".join(str(finding[name]) for name in names if finding[name])
@@ -266,7 +266,7 @@ def clean(
         for line in after.told_of_rules():
             click.echo(one_line(line))
         for id, number in left.items():
-            click.echo(f"error {id} ({number:,}) remains: {after.rules[id].why}", err=True)
+            click.echo(one_line(f"error {id} ({number:,}) remains: {after.rules[id].why}"), err=True)
         click.echo(
             f"wrote {printable(str(out))}: {after.queries:,} of {before.queries:,} queries, "
             f"{after.responses:,} of {before.responses:,} responses"

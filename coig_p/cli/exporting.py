@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from coig_p.cli.options import (
     overwrite_option,
     store_argument,
 )
-from coig_p.cli.screen import STDOUT, counted, json_text, progress, row_file, standard_output, table
+from coig_p.cli.screen import STDOUT, counted, json_text, progress, row_file, row_stream, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.export.trainers import TRAINERS
@@ -65,11 +66,11 @@ def pairs(
     from coig_p.export.one_file import write_pairs
 
     kind = row_file(out, json_, "a file of pairs", overwrite)
-    place = standard_output() if out == STDOUT else out
     config = PairConfig(**options)
-    counts, config = write_pairs(
-        store, place, config, file_type=kind, domains=domains, split=split, columns=columns or None
-    )
+    with row_stream(out) if out == STDOUT else nullcontext(out) as place:
+        counts, config = write_pairs(
+            store, place, config, file_type=kind, domains=domains, split=split, columns=columns or None
+        )
     rows = sum(counts.values())
     if out == STDOUT:
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
-from coig_p.cli.screen import harmless_json, json_text, progress, table
+from coig_p.cli.screen import harmless_json, json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
 from coig_p.pairs.config import PairConfig
@@ -47,7 +47,8 @@ def info(store: Path, json_: bool) -> None:
     every = {**found.domains, "all": found.total}
     rows = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in every.items()]
     click.echo(table(["domain", *(name.replace("_", " ") for name in names)], rows))
-    click.echo(f"pairs at the default threshold of {found.default_threshold:g}; splits: {', '.join(found.splits)}")
+    splits = one_line(", ".join(found.splits))
+    click.echo(f"pairs at the default threshold of {found.default_threshold:g}; splits: {splits}")
     for kind, unit, given in (("model", "responses", found.models), ("judge", "judgements", found.judges)):
         click.echo()
         click.echo(table([kind, unit], list(map(list, given.items()))))

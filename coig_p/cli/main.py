@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -92,11 +93,12 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Exit as ended:  # help and --version
         return ended.exit_code
     except click.ClickException as error:
-        with suppress(OSError):
-            error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        _say(shown.getvalue().rstrip("\n"))
         return error.exit_code
     except CoigPError as error:
-        _say(f"error: {printable(str(error))}")
+        _say(f"error: {error}")
         return error.exit_code
     except OSError as error:  # a full disk, no permission
         if isinstance(error, BrokenPipeError) and _reader_left():
@@ -104,7 +106,7 @@ def _run(arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         if not where and not _is_written(sys.stdout):
             where = "standard output: "
-        _say(f"error: {printable(where)}{error.strerror or error}")
+        _say(f"error: {where}{error.strerror or error}")
         return 1
     return 0
 
@@ -112,7 +114,14 @@ def _run(arguments: list[str]) -> int:
 def _say(line: str) -> None:
     """A line on standard error, where somebody can read it: without one the exit code alone must do."""
     with suppress(OSError):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
+
+
+class _Record(logging.LogRecord):
+    """What any library logs while a command runs, harmless on a terminal: servers and files are quoted in it."""
+
+    def getMessage(self) -> str:  # noqa: N802
+        return printable(super().getMessage())
 
 
 def _is_written(stream: TextIO | None) -> bool:
@@ -213,3 +222,6 @@ def cli(context: click.Context) -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.addHandler(handler)
     context.call_on_close(lambda: logger.removeHandler(handler))
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(_Record)
+    context.call_on_close(lambda: logging.setLogRecordFactory(factory))

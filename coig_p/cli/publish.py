@@ -423,7 +423,8 @@ def print_published(published: Published, json_: bool) -> None:
         click.echo(printable(f"loaded back, map-style and streaming: {counts} rows"))
     if published.tag is None:
         number = published.pull_request
-        click.echo(f"pull request {number}: {published.url}" if number else "main holds this release already")
+        url = printable(str(published.url))
+        click.echo(f"pull request {number}: {url}" if number else "main holds this release already")
         if number:
             click.echo("Once it is merged, run the same command without --pr: it sets the tag.")
         return
@@ -431,5 +432,5 @@ def print_published(published: Published, json_: bool) -> None:
         click.echo(f"{published.repo} {published.tag}: {published.added:,} files put, {published.deleted:,} deleted")
     else:
         click.echo(f"{published.repo} {published.tag}: published already, nothing to change")
-    click.echo(f"commit {published.commit}")
-    click.echo(published.url)
+    click.echo(printable(f"commit {published.commit}"))
+    click.echo(printable(str(published.url)))

@@ -37,7 +37,9 @@ def end(
     else:
         commit = yank(str(yank_of), version, reason, config, open_key(sign))
         told = f"{yank_of}: {version} is marked as withdrawn on main, commit {commit}; its tag stays"
-    click.echo(json_text({"repo": abort_of or yank_of, "version": version, "commit": commit}) if json_ else told)
+    click.echo(
+        json_text({"repo": abort_of or yank_of, "version": version, "commit": commit}) if json_ else printable(told)
+    )
 
 
 def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
@@ -49,7 +51,7 @@ def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
         click.echo(json_text(found.to_dict()))
         return
     if not found.exists:
-        click.echo(f"{repo_id} at {found.endpoint}: no such dataset, or not visible to you")
+        click.echo(printable(f"{repo_id} at {found.endpoint}: no such dataset, or not visible to you"))
         return
     version = found.version or "no release (main has moved on, or never had one)"
     click.echo(printable(f"{repo_id} at {found.endpoint}, {'private' if found.private else 'public'}"))

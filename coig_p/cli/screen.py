@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +16,7 @@ import click
 
 from coig_p.cli.terminal import is_utf_8
 from coig_p.cli.tree import is_quiet
-from coig_p.core.text import printable, width
+from coig_p.core.text import escaped_json, json_escape, printable, width
 from coig_p.errors import CoigPError, UsageError
 
 STDOUT = Path("-")
@@ -34,8 +34,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
     Cells may be hostile text.
     """
-    cells = [[f"{cell:,}" if isinstance(cell, int) else one_line(str(cell)) for cell in row] for row in rows]
-    columns = [max(width(line[at]) for line in [list(header), *cells]) for at in range(len(header))]
+    names, *cells = [
+        [f"{cell:,}" if isinstance(cell, int) else one_line(str(cell)) for cell in row] for row in [header, *rows]
+    ]
+    columns = [max(width(line[at]) for line in [names, *cells]) for at in range(len(names))]
 
     def line(values: Sequence[str]) -> str:
         padded = [
@@ -46,7 +48,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         ]
         return "  ".join(padded).rstrip()
 
-    return "\n".join([line(list(header)), *map(line, cells)])
+    return "\n".join(map(line, [names, *cells]))
 
 
 def json_text(value: object) -> str:
@@ -59,8 +61,10 @@ def harmless_json(text: str) -> str:
 
     Where standard output is not UTF-8, which JSON is by definition, everything beyond ASCII is an escape.
     """
-    whole = is_utf_8(sys.stdout)
-    return "".join(one if (whole or one.isascii()) and printable(one) == one else json.dumps(one)[1:-1] for one in text)
+    harmless = escaped_json(text)
+    if is_utf_8(sys.stdout) or harmless.isascii():
+        return harmless
+    return harmless.translate({ord(one): json_escape(one) for one in set(harmless) if not one.isascii()})
 
 
 def pasted(path: object) -> str:
@@ -101,10 +105,10 @@ def check_apart(out: Path | None, inputs: Iterable[str | Path | None]) -> None:
 
 
 def row_stream(out: Path) -> AbstractContextManager[IO[bytes]]:
-    """`out` opened for writing."""
+    """`out` opened for writing; what goes to standard output, JSON Lines, holds nothing that harms a terminal."""
     from coig_p.core.atomic import atomic_file
 
-    return nullcontext(standard_output()) if out == STDOUT else atomic_file(out)
+    return closing(io.BufferedWriter(_Harmless(standard_output()))) if out == STDOUT else atomic_file(out)
 
 
 def standard_output() -> IO[bytes]:
@@ -118,6 +122,24 @@ def standard_output() -> IO[bytes]:
     if sys.stdout.isatty() and not is_utf_8(sys.stdout):
         return io.BufferedWriter(_OnTerminal())
     return sys.stdout.buffer
+
+
+class _Harmless(io.RawIOBase):
+    """JSON in bytes of UTF-8, handed on with the same values: see `coig_p.core.text.escaped_json`."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.decoder = stream, codecs.getincrementaldecoder("utf-8")()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.stream.write(escaped_json(self.decoder.decode(bytes(data))).encode())
+        return len(data)
+
+    def flush(self) -> None:
+        if not self.closed:
+            self.stream.flush()
 
 
 class _OnTerminal(io.RawIOBase):
@@ -155,13 +177,13 @@ def progress(what: str, total: int, unit: str = "bytes") -> Iterator[Callable[[i
 
     console = Console(stderr=True)
     done = DownloadColumn() if unit == "bytes" else TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}")
-    columns = TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), done, TimeRemainingColumn()
     quiet = not console.is_terminal or is_quiet()
     if not quiet:
         bars.append(what)
     try:
         with Progress(*columns, console=console, disable=quiet, transient=True) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(one_line(what), total=total)
             yield lambda amount: bar.advance(task, amount)
     finally:
         if not quiet:

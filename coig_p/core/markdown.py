@@ -21,9 +21,41 @@ def cell(value: object) -> str:
     """Hostile text as part of a line: no break, no markup, no link, no control characters."""
     text = printable("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
     text = "".join(f"\\{letter}" if letter in _MARKUP else letter for letter in escape(text, quote=False))
-    return _BEGINS_A_BLOCK.sub(r"\g<0>\\", text).replace("www.", "www\\.")
+    return _linked_by_itself(_BEGINS_A_BLOCK.sub(r"\g<0>\\", text))
 
 
+def code(text: str) -> str:
+    """Hostile text as a code span of a paragraph: no break, and its end is where it ends."""
+    line = " ".join(printable(text).split())
+    fence = "`" * (1 + max(map(len, _TICKS.findall(line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line or not line else f"{fence}{line}{fence}"
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Hostile text as a block of code, which nothing in it ends."""
+    fence = "`" * max(3, 1 + max(map(len, _TICKS.findall(text)), default=0))
+    return f"{fence}{language}\n{printable(text)}\n{fence}"
+
+
+def markdown(text: str) -> str:
+    """Somebody's Markdown, in which HTML is text, and nothing that could reorder what is around it."""
+    return _TAG.sub("&lt;", printable(text))
+
+
+def _linked_by_itself(text: str) -> str:
+    """Escaped text without what readers make a link of though nothing marks it as one.
+
+    GitHub's reader looks at a text once its escapes are gone, so that an empty comment has to part it; others make
+    a link of any two words with a dot between them.
+    """
+    return _DOT.sub(r"\.", _ADDRESS.sub(r"\g<0><!-- -->", text))
+
+
+_TICKS = re.compile("`+")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://[^\s<>]*>)")
+# The ends of what begins an address: www.  http://  mailto:  name@
+_ADDRESS = re.compile(r"(?i:www)(?=\.)|:(?=/)|(?i:mailto|xmpp)\\?:|@(?=.)|/(?=/)")
+_DOT = re.compile(r"(?<!\\)\.(?=[^\W\d])")
 # What begins a heading, a quotation or a list where it stands first in a line.
 _BEGINS_A_BLOCK = re.compile(r"^\s*(?=[#+=-])|^\s*\d+(?=[.)])")
 _MARKUP = frozenset("\\`*_{}[]|~!:@$")

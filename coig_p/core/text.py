@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
 
 def printable(text: str) -> str:
     """`text` with every character that could move the cursor or reorder text written as an escape.
@@ -11,12 +13,24 @@ def printable(text: str) -> str:
     Line breaks and tabs stay; other control, format, surrogate and private-use characters, and
     the two Unicode line separators, do not.
     """
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-        else f"\\u{ord(character):04x}"
-        for character in text
-    )
+    return text.translate({ord(one): f"\\u{ord(one):04x}" for one in _harmful(text)})
+
+
+def escaped_json(text: str) -> str:
+    """JSON that holds the same values, and nothing that `printable` would not let through."""
+    return text.translate({ord(one): json_escape(one) for one in _harmful(text)})
+
+
+def json_escape(character: str) -> str:
+    """A character as JSON writes it in ASCII: a pair of escapes where it is beyond the first 65,536."""
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def _harmful(text: str) -> list[str]:
+    if text.isprintable():
+        return []
+    return [one for one in set(text) if one not in "\n\t" and unicodedata.category(one) in _HARMFUL]
 
 
 def width(text: str) -> int:

@@ -23,10 +23,11 @@ from typing import IO, Any, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coig_p.core.parquet import check_bomb
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import FAMILIES, SAMPLE, Recoded, found_encoding, is_ascii_based
-from coig_p.ingest.tables import as_rows, check_schema, records
+from coig_p.ingest.tables import as_rows, bounded_lines, check_schema, records
 from coig_p.store.locate import download_file
 from coig_p.store.places import STORE, check_name
 
@@ -416,6 +417,9 @@ def _read_json_values(path: Path, encoding: str, advance: Advance) -> Iterator[R
                         message = _json_error(error) if following else "the array is cut short"
                         yield RawRow(file, line, text[:1000], ("broken-json", f"{message}; {_UNREAD}"))
                         return
+                    if len(text) > _LONGEST_LINE:
+                        yield RawRow(file, line, text[:1000], ("too-long", f"longer than 64 MiB; {_UNREAD}"))
+                        return
                     fill()
             here = line
             following = skip(end)
@@ -460,7 +464,7 @@ def _read_csv(path: Path, encoding: str, advance: Advance, delimiter: str = ",")
     file = str(path)
     with _bytes_of(path, encoding, advance) as raw:
         stream = io.TextIOWrapper(raw, _signed(read_as(encoding)), errors="surrogateescape", newline="")
-        for record in records(file, stream, delimiter, _LONGEST_LINE):
+        for record in records(file, bounded_lines(file, stream, _LONGEST_LINE), delimiter, _LONGEST_LINE):
             yield RawRow(file, *record, textual=record.problem is None)
 
 
@@ -473,13 +477,13 @@ def _read_parquet(path: Path, encoding: str, advance: Advance) -> Iterator[RawRo
     try:
         with pq.ParquetFile(path) as parquet:
             check_schema(file, parquet.schema_arrow)
-            total = max(parquet.metadata.num_rows, 1)
+            check_bomb(parquet, path, _PARQUET_ROWS)
             for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS):
                 for value in as_rows(batch):
                     row += 1
                     yield RawRow(file, row, value, columnar=True)
-                advance(path.stat().st_size * batch.num_rows // total)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+                advance(path.stat().st_size * batch.num_rows // max(parquet.metadata.num_rows, 1))
+    except (pa.ArrowException, ValueError, MemoryError, OverflowError) as error:
         raise DataError(f"{path}: not readable as Parquet after row {row}: {error}") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -88,6 +88,14 @@ def records(file: str, stream: Iterable[str], delimiter: str, longest: int) -> I
             yield from (Record(line + at, text.rstrip("\r\n"), ("broken-csv", said)) for at, text in enumerate(taken))
         done += len(taken)
         taken.clear()
+
+
+def bounded_lines(file: str, stream: IO[str], longest: int) -> Iterator[str]:
+    """The lines of a file; raise DataError at one that is longer than so many characters."""
+    while line := stream.readline(longest + 1):
+        if len(line) > longest:
+            raise DataError(f"{file}: a line is longer than {longest >> 20} MiB")
+        yield line
 
 
 def _again(first: str, rest: Iterator[str]) -> Iterator[str]:

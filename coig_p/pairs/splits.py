@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.arrays import Mask, hash64
+from coig_p.core.parquet import check_bomb
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.options import exact, whole_number
 from coig_p.store.manifest import Manifest, StoreFile
@@ -137,7 +138,11 @@ def read_clusters(path: str | Path) -> dict[str, str]:
         DataError: the file cannot be read, has no columns cluster and query_id, or a null in one of them.
     """
     try:
-        table = pq.read_table(path)
+        if not Path(path).is_file():
+            raise ValueError("no such file")
+        with pq.ParquetFile(path) as found:
+            check_bomb(found, path)
+            table = found.read()
     except DAMAGE as error:
         raise DataError(f"{path}: clusters cannot be read: {error}. Make them with: coigp dedup") from None
     missing = {"cluster", "query_id"} - set(table.column_names)

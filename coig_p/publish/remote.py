@@ -14,6 +14,7 @@ from coig_p.errors import RemoteError, StoreError
 from coig_p.publish.plan import Before, Operation, Release, RemoteFile, Tree, plan_commit
 from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
 from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
+from coig_p.store.manifest import read_manifest as manifest_text
 from coig_p.store.writing import sha256_of
 
 YANKED = "yanked"  # in a manifest's `release`: why each withdrawn version is one
@@ -78,8 +79,8 @@ def read_manifest(repo: RemoteRepo, tree: Tree, revision: str) -> Manifest | Non
         return None
     path = repo.download(MANIFEST, revision)
     try:
-        return Manifest.from_json(path.read_text("utf-8"), f"{repo.id}@{revision}")
-    except (StoreError, UnicodeDecodeError) as error:
+        return Manifest.from_json(manifest_text(path), f"{repo.id}@{revision}")
+    except (StoreError, OSError, UnicodeDecodeError) as error:
         _logger.warning("%s: its %s is not that of a store: %s", repo.id, MANIFEST, error)
         return None
 

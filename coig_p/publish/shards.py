@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from coig_p.core.parquet import check_bomb
 from coig_p.core.progress import Bar
 from coig_p.engine.local import in_order
 from coig_p.errors import DataError
@@ -25,6 +26,7 @@ from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIR_SCHEMAS
 from coig_p.stats.results import Statistics
 from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.reading import DAMAGE
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, describe_file, even_sizes
 
@@ -56,7 +58,12 @@ def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
 def _without_texts(root: Path, file: StoreFile) -> StoreFile:
     """The file anew, without the columns that hold texts."""
     path = root / file.path
-    table = pq.read_table(path)
+    try:
+        with pq.ParquetFile(path) as found:
+            check_bomb(found, path)
+            table = found.read()
+    except DAMAGE as error:
+        raise DataError(f"{file.path} cannot be read: {error}. Make it with: coigp dedup") from None
     texts = [name for name in table.column_names if name == "text" or name.endswith("_text")]
     if not texts:  # of an older coig-p
         return file

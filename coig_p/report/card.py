@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from coig_p.core.front_matter import front_matter
-from coig_p.core.markdown import block, cell, table
+from coig_p.core.markdown import block, cell, code, fenced, markdown, table
 from coig_p.errors import UnknownNameError
 from coig_p.report.card_toml import CardInfo
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMAS, RAW_SUFFIX
@@ -116,6 +116,9 @@ def _environment() -> Any:
     environment.filters |= {
         "cell": cell,
         "block": block,
+        "code": code,
+        "fenced": fenced,
+        "markdown": markdown,
         "number": _number,
         "percent": _percent,
         "plain": _plain_number,

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from coig_p.core.small import read_small
 from coig_p.errors import DataError
 from coig_p.report.licences import HUB_LICENCES
 
@@ -130,12 +131,12 @@ def _ends_before(releases: Sequence[Mapping[str, str]], version: str) -> list[st
 
 def _read(path: Path, store: Path) -> dict[str, Any]:
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = tomllib.loads(read_small(path))
     except FileNotFoundError:
         raise DataError(
             f"{path} is missing: write one to fill in with: coigp card {shlex.quote(str(store))} --init"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None

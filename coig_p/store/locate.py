@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from coig_p.errors import RemoteError, StoreError, UsageError
-from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
 from coig_p.store.places import check_name
 from coig_p.store.store import Store
 
@@ -166,7 +166,15 @@ def _remote(repo: str, revision: str | None, token: str | bool | None) -> Locati
     path = _fetched(repo, revision, [MANIFEST], token)[0]
     # The cache keeps files under snapshots/<commit>/.
     commit = path.parent.name
-    return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", Manifest.from_json(path.read_text("utf-8"), wanted))
+    return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", Manifest.from_json(_manifest(path, wanted), wanted))
+
+
+def _manifest(path: Path, wanted: str) -> str:
+    try:
+        return read_manifest(path)
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(wanted, f"{MANIFEST} cannot be read: {said}") from None
 
 
 def _fetched(repo: str, revision: str | None, names: Sequence[str], token: str | bool | None) -> list[Path]:

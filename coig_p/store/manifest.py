@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from coig_p.core.small import read_small
+from coig_p.core.text import printable
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
 
@@ -23,6 +25,11 @@ _COUNTED = ("queries", "responses", "scores", "comparisons")
 _TOLD_WHERE_ANY = ("comparisons", "conversations")
 _SPECIAL = ("conversations", "with_tools")
 _SHOWN = 8  # domains that a short line names
+_MOST_BYTES = 32 << 20  # a shard takes some 400
+_DEEPEST = 64
+_DIGITS = 18  # of a whole number: what 64 bits hold
+_LONGEST_NAME = 255  # bytes of a part of a path, as file systems have it
+_SPLIT = re.compile(r"\w+(\.\w+)*")  # as the stock library reads one
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EACH = "*"
 _TEXT = "a string"
@@ -189,8 +196,11 @@ class Manifest:
                 the store, or a schema version newer than this package reads.
         """
         try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            fields = _decoder.decode(text)
+            _check_values(fields)
+        except RecursionError:
+            raise StoreError(store, f"{MANIFEST} is nested too deep") from None
+        except ValueError as error:
             raise StoreError(store, f"{MANIFEST} is not JSON: {error}") from None
         if not isinstance(fields, dict):
             raise StoreError(store, f"{MANIFEST} is not a JSON object")
@@ -219,6 +229,8 @@ class Manifest:
             problem = domain_problem(domain) if isinstance(domain, str) else "not a string"
             if problem:
                 raise StoreError(store, f"{MANIFEST}: domain {domain!r}: {problem}")
+        if len(set(domains)) < len(domains):
+            raise StoreError(store, f"{MANIFEST}: a domain is listed twice in domains")
         files = tuple(
             _read_file(at, entry, domains, store) for at, entry in enumerate(_get(fields, "files", list, store))
         )
@@ -238,6 +250,63 @@ class Manifest:
             files=files,
             **told | {"sources": tuple(told["sources"])},
         )
+
+
+def read_manifest(path: Path) -> str:
+    """The text of a manifest.json, which may come from anybody: see `coig_p.core.small`.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read, or is larger than any that this package writes.
+    """
+    return read_small(path, _MOST_BYTES)
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _real_number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return number
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+    return found
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_whole_number, parse_float=_real_number, parse_constant=_no_number
+)
+
+
+def _check_values(fields: Any) -> None:
+    """Raise ValueError where a text is none that UTF-8 has, RecursionError where objects stand in each other too deep.
+
+    Whoever copies or writes a manifest does so level by level.
+    """
+    waiting = [(fields, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise RecursionError
+        if isinstance(value, dict):
+            waiting += [(one, depth + 1) for pair in value.items() for one in pair]
+        elif isinstance(value, list):
+            waiting += [(one, depth + 1) for one in value]
+        elif isinstance(value, str) and not value.isascii():
+            value.encode()  # of half a character: a ValueError
 
 
 def check_domain_name(manifest: Manifest, domain: str) -> None:
@@ -298,6 +367,8 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or ":" in path or {"..", "."} & set(path.split("/")):
         raise StoreError(store, f"{MANIFEST}: {at}path {path!r} does not lie inside the store")
+    if printable(path) != path or any(len(part.encode()) > _LONGEST_NAME for part in parts):
+        raise StoreError(store, f"{MANIFEST}: {at}path {path[:80]!r} cannot be a name of a file of a store")
     if any(part.rstrip(". ").lower() == ".git" for part in parts):  # as git itself refuses it
         raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is where git keeps its own files")
     if not _SHA256.fullmatch(sha256):
@@ -315,6 +386,9 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
     elif "rows" in entry:
         counts = {"rows": get("rows", int)}
         counts |= {name: get(name, str) for name in ("domain", "split") if name in entry}
+    split = counts.get("split")
+    if split is not None and not _SPLIT.fullmatch(split):
+        raise StoreError(store, f"{MANIFEST}: {at}split {split[:80]!r} is not a name of letters, digits, _ and dots")
     counts["bytes"] = get("bytes", int)
     for name, number in counts.items():
         if name not in ("domain", "split") and (type(number) is not int or number < 0):

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from coig_p.core.parquet import check_bomb
 from coig_p.errors import CoigPError, RemoteError, StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 
@@ -35,6 +36,7 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, Ke
 _HUB = "hf://"
 _SMALL = 1 << 20  # bytes of a file that is read whole: a read for each column, or a thread that reads ahead, costs more
 _EMPTY = 64  # bytes of a column at most where all its lists are null: headers, and levels that say so
+_MOST_BYTES = 2 << 30  # of a column of a row group, which is read whole
 
 
 @contextmanager
@@ -58,6 +60,7 @@ def open_shard(source: Any, name: str | None = None) -> Iterator[pq.ParquetFile]
             groups = (shard.metadata.row_group(at).num_rows for at in range(shard.num_row_groups))
             if sum(groups) != shard.metadata.num_rows:
                 raise ValueError("its footer contradicts itself: its row groups have other rows than it says")
+            check_bomb(shard, source, most=_MOST_BYTES)
             yield shard
     except DAMAGE as error:
         raise _error(named, error) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
-from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.manifest import MANIFEST, Manifest, read_manifest
 from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER
 
 _logger = logging.getLogger("coig_p")
@@ -29,7 +29,7 @@ def check_replaced(target: Path, inputs: Sequence[Path] = ()) -> None:
         if path.resolve().is_relative_to(whole):
             raise UsageError(f"{path} is in {target}, which would be replaced: choose another place for the store")
     try:
-        manifest = Manifest.from_json((target / MANIFEST).read_text("utf-8"), target)
+        manifest = Manifest.from_json(read_manifest(target / MANIFEST), target)
     except (OSError, ValueError, StoreError):
         return  # damaged, or none: what belongs to it cannot be told
     listed = {file.path for file in manifest.files} | MAY_STAND_BESIDE

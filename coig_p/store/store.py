@@ -27,7 +27,15 @@ import pyarrow.parquet as pq
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
-from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest, StoreFile, check_domain_name, check_split_name
+from coig_p.store.manifest import (
+    MANIFEST,
+    SIGNATURE,
+    Manifest,
+    StoreFile,
+    check_domain_name,
+    check_split_name,
+    read_manifest,
+)
 from coig_p.store.places import check_name
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
@@ -78,11 +86,12 @@ class Store:
         root = Path(path)
         check_name(root)
         try:
-            text = (root / MANIFEST).read_text(encoding="utf-8")
+            text = read_manifest(root / MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(path, _no_store(root)) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(path, f"{MANIFEST} cannot be read: {error}") from None
+            said = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(path, f"{MANIFEST} cannot be read: {said}") from None
         manifest = Manifest.from_json(text, path)
         inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
         for file in manifest.files:

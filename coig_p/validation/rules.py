@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from coig_p.core.small import read_small
 from coig_p.errors import UnknownNameError, UsageError
 
 SEVERITIES = ("error", "warning", "metric")
@@ -229,8 +230,8 @@ def load_rules(path: Path | None = None) -> dict[str, Rule]:
     if path is None:
         return rules
     try:
-        changes = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        changes = tomllib.loads(read_small(path))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,69 @@
+"""Parquet that somebody may have sent: a file of kilobytes that would take gigabytes of memory is an error.
+
+A footer says how large each column of a row group is unpacked, and how many values it has. What is unpacked is not
+all: values that stand once, in a dictionary, are written out for every place they stand at. Where that may be much, it
+is counted from the dictionary before anything is written out. Large honest data passes: it is not nearly as small
+packed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+MOST = 512 << 20
+"""Bytes that one column may take, of a batch or where it is packed beyond reason."""
+
+_RATIO = 1000  # times smaller: no text that people or models write
+_TIMES = 8  # as much may be written out of a row group that is read in parts
+_WIDTH = 16  # bytes of a value that is no text, at most
+_VALUES_PER_BYTE = 80
+
+
+def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most: int = MOST) -> None:
+    """Raise ValueError where reading would take far more memory than a file's size lets one expect.
+
+    Args:
+        shard: `source`, opened.
+        rows: how many are read at a time; None for whole row groups.
+        most: bytes that a column of them may take.
+    """
+    for at in range(shard.num_row_groups):
+        group = shard.metadata.row_group(at)
+        for column in map(group.column, range(group.num_columns)):
+            packed, size, values = column.total_compressed_size, column.total_uncompressed_size, column.num_values
+            where = f"column {column.path_in_schema} of row group {at}"
+            if size > most and size > packed * _RATIO:
+                raise ValueError(f"{where} is {packed:,} bytes that would take {size:,} unpacked")
+            if values * _WIDTH > most and values > packed * _VALUES_PER_BYTE:
+                raise ValueError(f"{where} is {packed:,} bytes that would give {values:,} values")
+            if column.has_dictionary_page and column.physical_type == "BYTE_ARRAY" and values * size > most:
+                total = _check_written_out(source, at, column.path_in_schema, rows or group.num_rows, most, where)
+                if total > most * _TIMES and total > packed * _RATIO:
+                    raise ValueError(f"{where} is {packed:,} bytes that would take {total:,} written out")
+
+
+def _check_written_out(source: Any, at: int, name: str, rows: int, most: int, where: str) -> int:
+    total = 0
+    with pq.ParquetFile(source, read_dictionary=[name]) as shard:
+        for batch in shard.iter_batches(max(rows, 1), [at], [name]):
+            size = sum(map(_written_out, batch.columns))
+            total += size
+            if size > most:
+                raise ValueError(f"{where} would take {size:,} bytes written out, {most:,} at most")
+    return total
+
+
+def _written_out(values: pa.Array) -> int:
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(values.dictionary).cast(pa.int64())
+        return pc.sum(lengths.take(values.indices)).as_py() or 0  # type: ignore[no-any-return]
+    if pa.types.is_struct(kind):
+        return sum(_written_out(values.field(part)) for part in range(kind.num_fields))
+    if pa.types.is_map(kind):
+        return _written_out(values.keys) + _written_out(values.items)
+    return _written_out(values.values) if pa.types.is_nested(kind) and hasattr(values, "values") else 0

@@ -1,0 +1,38 @@
+"""Small text files that somebody may have sent: a pipe that never ends, or more than memory holds, is an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+MOST = 4 << 20
+
+
+def read_small(path: Path, most: int = MOST) -> str:
+    """A file of UTF-8, whole.
+
+    Args:
+        most: bytes it may have.
+
+    Raises:
+        OSError: it is not there, is a directory, a pipe, a socket or a device, or larger than `most`; its strerror
+            says so.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    # A pipe that nobody writes to would keep us waiting before it can be asked what it is.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(most + 1)  # what /proc calls a file tells no size
+    finally:
+        os.close(descriptor)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
+    return data.decode("utf-8")
