@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p.errors import CoigPError, RemoteError, StoreError
-from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
+from coig_p.schema import ONLY_IN_2, RAW_SCHEMA, RAW_SCHEMAS, without
 
 CHECKSUMS = {"coig_p.page_checksums": "crc32"}
 """What the footer of a shard says whose pages all have checksums."""
@@ -30,6 +30,7 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, Ke
 """What reading bytes may end in that are no footer or no page, or text that is none."""
 
 _HUB = "hf://"
+_LISTED = ("messages", "responses", "comparisons")  # columns that are lists; in responses are scores
 
 
 @contextmanager
@@ -100,15 +101,66 @@ def read_batches(
     groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
     columns = None if schema is RAW_SCHEMA else leaves(schema)
     has_checksums = (shard.metadata.metadata or {}).items() >= _SAYS_SO
+    newest = shard.metadata.num_columns == _COLUMNS
+    # A footer and headers of pages have no checksum: what one says is compared with the other.
     left = sum(shard.metadata.row_group(group).num_rows for group in groups)
+    entries: dict[str, int] = {}
     for batch in shard.iter_batches(size, groups, columns, use_threads=threads):
         if batch.num_rows:
             left -= batch.num_rows
             if not has_checksums:
                 batch.validate(full=True)
-            yield conformed(batch, schema)
-    if left:  # a footer and headers of pages have no checksum: what they say is compared
+            for name in _LISTED:
+                if name in batch.schema.names:
+                    _count_entries(entries, name, batch.column(name))
+            if batch.schema.equals(schema):
+                yield batch.replace_schema_metadata(None)
+            elif not _has_all(batch.schema, schema if newest else without(schema, ONLY_IN_2)):
+                raise ValueError("its footer does not name all of its columns")
+            else:
+                yield conformed(batch, schema)
+    if left:
         raise ValueError(f"{abs(left):,} rows {'fewer' if left > 0 else 'more'} than its footer says")
+    for name, found in entries.items():
+        at = _FIRST_LEAF[newest][name]
+        left = sum(shard.metadata.row_group(group).column(at).num_values for group in groups) - found
+        if left:
+            raise ValueError(f"{name}: {abs(left):,} {'fewer' if left > 0 else 'more'} than its footer says")
+
+
+def _has_all(held: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether both have the same columns, in any order."""
+    return len(held) == len(wanted) and all(
+        name in held.names and held.field(name).equals(wanted.field(name)) for name in wanted.names
+    )
+
+
+def _count_entries(entries: dict[str, int], name: str, lists: pa.ListArray, others: int = 0) -> None:
+    """Add what a footer counts of lists: their entries, and 1 for each that has none; the same of scores in responses.
+
+    Args:
+        others: places without any list, which count 1 each.
+    """
+    empty, inner = len(lists), lists.values
+    if lists.null_count < empty:
+        ends = lists.offsets.to_numpy()
+        inner = inner.slice(ends[0], ends[-1] - ends[0])
+        empty = len(lists) - int(np.count_nonzero(np.diff(ends)))
+    else:
+        inner = inner.slice(0, 0)
+    entries[name] = entries.get(name, 0) + len(inner) + empty + others
+    if name == "responses":
+        scores = inner.type.get_field_index("scores")
+        if scores >= 0:
+            _count_entries(entries, "scores", inner.field(scores), empty)
+
+
+def _first_leaves(schema: pa.Schema) -> dict[str, int]:
+    """The first leaf of every list that is counted, by its place in the file."""
+    named = leaves(schema)
+    found = {name: f"{name}.list.element." for name in _LISTED if name in schema.names}
+    found["scores"] = "responses.list.element.scores.list.element."
+    return {name: next(at for at, leaf in enumerate(named) if leaf.startswith(path)) for name, path in found.items()}
 
 
 def part_of(schema: pa.Schema, *columns: str) -> pa.Schema:
@@ -167,3 +219,7 @@ def _conformed(values: pa.Array, kind: pa.DataType) -> pa.Array:
 def _absent(name: str, kind: pa.DataType, length: int) -> pa.Array:
     """What an older version says by not having the field."""
     return pa.array(np.zeros(length, np.int32)) if name == "sample" else pa.nulls(length, kind)
+
+
+_COLUMNS = len(leaves(RAW_SCHEMA))
+_FIRST_LEAF = {newest: _first_leaves(RAW_SCHEMAS[2 if newest else 1]) for newest in (True, False)}
