@@ -29,6 +29,7 @@ except ImportError:  # Windows: leftovers of a killed write are then left for th
 
 _SUFFIX = ".partial"
 _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
+_unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
@@ -49,6 +50,7 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
         _remove_leftovers(target.parent, prefix)
         descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent)
         temporary = Path(name)
+        _unfinished[temporary] = os.getpid()
         lock = _lock(temporary)
         try:
             with os.fdopen(descriptor, "wb") as stream:
@@ -63,6 +65,7 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
                 _rename_new(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+            _unfinished.pop(temporary, None)
             if lock is not None:
                 os.close(lock)
 
@@ -87,6 +90,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target.parent, prefix)
         temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
+        _unfinished[temporary] = os.getpid()
         lock = _lock(temporary)
         try:
             yield temporary
@@ -106,8 +110,19 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         finally:
             # After an exchange the temporary name holds the old directory, after an error the new one.
             shutil.rmtree(temporary, ignore_errors=True)
+            _unfinished.pop(temporary, None)
             if lock is not None:
                 os.close(lock)
+
+
+def remove_unfinished() -> None:
+    """Delete what this process is writing, where it ends at once and no block of it will. Forked ones leave it."""
+    for temporary, process in list(_unfinished.items()):
+        if process == os.getpid():
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 def _prefix(target: Path) -> str:
