@@ -23,7 +23,7 @@ def _leave(*_: object) -> None:
 
 _SCRIPTS = ("coigp", "coigp-publish", "coigp.exe", "coigp-publish.exe")
 if os.path.basename(sys.argv[0]) in _SCRIPTS or (sys.argv[0] == "-m" and "coig_p" in sys.orig_argv):
-    import _signal  # built in; signal itself imports more
+    import _signal  # type: ignore[import-not-found]  # built in; signal itself imports more
 
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _leave)

@@ -39,6 +39,7 @@ def _run(module: str) -> None:
                 _signal.signal(_signal.SIGTERM, _terminated)
             import_module(module).main()
         finally:
+            _tidy()
             if ours:
                 _signal.signal(_signal.SIGINT, _leave)  # all is written; Python is only shutting down
     except KeyboardInterrupt:

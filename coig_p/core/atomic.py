@@ -30,6 +30,7 @@ except ImportError:  # Windows: leftovers of a killed write are then left for th
 _SUFFIX = ".partial"
 _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
 _unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
+finished: list[Path] = []  # what this process wrote whole, for a command that then cannot say so
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
@@ -51,8 +52,9 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
         descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent)
         temporary = Path(name)
         _unfinished[temporary] = os.getpid()
-        lock = _lock(temporary)
+        lock = None
         try:
+            lock = _lock(temporary)
             with os.fdopen(descriptor, "wb") as stream:
                 yield stream
                 stream.flush()
@@ -63,6 +65,7 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
                 os.replace(temporary, target)
             else:
                 _rename_new(temporary, target)
+            finished.append(target)
         finally:
             temporary.unlink(missing_ok=True)
             _unfinished.pop(temporary, None)
@@ -91,8 +94,9 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         _remove_leftovers(target.parent, prefix)
         temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
         _unfinished[temporary] = os.getpid()
-        lock = _lock(temporary)
+        lock = None
         try:
+            lock = _lock(temporary)
             yield temporary
             os.chmod(temporary, 0o777 & ~_umask())
             if was_there:
@@ -107,6 +111,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
                 os.rename(target, aside / "old")
                 os.rename(temporary, target)
                 shutil.rmtree(aside, ignore_errors=True)
+            finished.append(target)
         finally:
             # After an exchange the temporary name holds the old directory, after an error the new one.
             shutil.rmtree(temporary, ignore_errors=True)

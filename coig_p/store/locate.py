@@ -86,6 +86,9 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
             STORE_VARIABLE,
         )
         return _local(BUNDLED)
+    named = re.sub("^hf:/+", "hf://", named)  # pathlib makes one slash of two
+    if named.startswith("hf:") and not named.startswith(_HUB):
+        raise UsageError(f"{named}: use {_HUB}org/name or {_HUB}org/name@revision")
     if not named.startswith(_HUB):
         directory = Path(named).expanduser()
         if directory.is_dir():

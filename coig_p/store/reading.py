@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from coig_p.core.text import counted
 from coig_p.errors import CoigPError, RemoteError, StoreError
 from coig_p.schema import ONLY_IN_2, RAW_SCHEMA, RAW_SCHEMAS, without
 
@@ -120,7 +121,7 @@ def read_batches(
             else:
                 yield conformed(batch, schema)
     if left:
-        raise ValueError(f"{abs(left):,} rows {'fewer' if left > 0 else 'more'} than its footer says")
+        raise ValueError(f"{counted(abs(left), 'row')} {'fewer' if left > 0 else 'more'} than its footer says")
     for name, found in entries.items():
         at = _FIRST_LEAF[newest][name]
         left = sum(shard.metadata.row_group(group).column(at).num_values for group in groups) - found
