@@ -42,10 +42,10 @@ def verbosity() -> list[click.Parameter]:
 
 
 def did_you_mean(error: click.ClickException) -> str:
-    """What to say behind an error of a misspelt command or choice; of options click says it itself."""
+    """What to say behind an error of a misspelt command or choice; where click does not say it itself."""
     named = re.search(r"No such command '(.*?)'|'(.*?)' is not one of", error.message)
     context = getattr(error, "ctx", None)
-    if named is None or context is None or "Did you mean" in error.message:
+    if named is None or context is None or "Did you mean" in error.format_message():
         return ""
     if named[1] is None:
         kind = getattr(getattr(error, "param", None), "type", None)
