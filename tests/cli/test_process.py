@@ -330,7 +330,7 @@ def test_a_terminal_without_colours_gets_none(environment: dict[str, str], store
 def test_what_was_written_before_standard_output_was_full_is_named(
     unbuffered: str, source: Path, tmp_path: Path
 ) -> None:
-    store, rows = tmp_path / "store", tmp_path / "rows.jsonl"
+    store, rows = tmp_path / "made", tmp_path / "pairs.jsonl"
     for words in (["import", str(source), "--out", str(store)], ["pairs", str(store), "--out", str(rows)]):
         with open("/dev/full", "wb") as full:
             done = subprocess.run(
