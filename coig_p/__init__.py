@@ -11,10 +11,27 @@ It imports neither datasets nor pyarrow before something needs them.
 
 from __future__ import annotations
 
-from importlib import import_module
+import os
+import sys
 
-from coig_p._version import __version__
-from coig_p.registration import register_with_datasets
+
+def _leave(*_: object) -> None:
+    """Ctrl-C before the command is there; coig_p.__main__ has more to say later."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+_SCRIPTS = ("coigp", "coigp-publish", "coigp.exe", "coigp-publish.exe")
+if os.path.basename(sys.argv[0]) in _SCRIPTS or (sys.argv[0] == "-m" and "coig_p" in sys.orig_argv):
+    import _signal  # type: ignore[import-not-found]  # built in; signal itself imports more
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _leave)
+
+from importlib import import_module  # noqa: E402 - the handler first
+
+from coig_p._version import __version__  # noqa: E402
+from coig_p.registration import register_with_datasets  # noqa: E402
 
 TYPE_CHECKING = False  # typing takes longer to import than all else here; type checkers know this name
 if TYPE_CHECKING:

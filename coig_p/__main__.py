@@ -1,4 +1,7 @@
-"""`python -m coig_p`, and what the scripts coigp and coigp-publish call: Ctrl-C at any moment ends quietly."""
+"""`python -m coig_p`, and what the scripts coigp and coigp-publish call: Ctrl-C at any moment ends quietly.
+
+Until the package is imported Python itself is starting, and what it then says of Ctrl-C is a traceback of its own.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,17 @@ def publish() -> None:
 def _run(module: str) -> None:
     try:
         # Not where the signal is ignored, as it is for a job in the background.
-        ours = _signal.getsignal(_signal.SIGINT) in (_signal.default_int_handler, _leave)
+        found = _signal.getsignal(_signal.SIGINT)
+        # The package itself has one for the time before this: a script that pip made does a little of its own first.
+        ours = found is _signal.default_int_handler or getattr(found, "__module__", None) in ("coig_p", __name__)
         try:
             if ours:
                 _signal.signal(_signal.SIGINT, _interrupted)
+            if _signal.getsignal(_signal.SIGTERM) is _signal.SIG_DFL:
+                _signal.signal(_signal.SIGTERM, _terminated)
             import_module(module).main()
         finally:
+            _tidy()
             if ours:
                 _signal.signal(_signal.SIGINT, _leave)  # all is written; Python is only shutting down
     except KeyboardInterrupt:
@@ -41,7 +49,7 @@ def _run(module: str) -> None:
 def _interrupted(_number: int, frame: Any) -> None:
     """Leave at once where a module is being imported, which may make another error of an exception, or swallow it.
 
-    What is being written is then as it is after any kill: the old files, and a leftover that the next write removes.
+    What is being written is then as it was before, the old files or none.
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
@@ -53,14 +61,23 @@ def _interrupted(_number: int, frame: Any) -> None:
 def _leave(*_: object) -> NoReturn:
     if getattr(sys.modules.get("coig_p.cli.screen"), "bars", None):
         os.write(2, _SHOW_CURSOR)
+    _tidy()
     os.write(2, b"interrupted\n")
     os._exit(130)
 
 
-_NAMES = ("coigp", "coigp-publish", "coigp.exe", "coigp-publish.exe")
+def _terminated(number: int, _frame: object) -> None:
+    """End as by the signal itself, with nothing half written left behind."""
+    _tidy()
+    _signal.signal(number, _signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _tidy() -> None:
+    writing = sys.modules.get("coig_p.core.atomic")
+    if writing is not None:
+        writing.remove_unfinished()
+
 
 if __name__ == "__main__":
     main()
-elif os.path.basename(sys.argv[0]) in _NAMES and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-    # A script that pip made imports this module and then does a little of its own before it calls.
-    _signal.signal(_signal.SIGINT, _leave)

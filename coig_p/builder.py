@@ -5,6 +5,7 @@ Kept thin: what pairs are is in `coig_p.pairs.kernel`.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -114,8 +115,12 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
     if raw:
         cut = SplitConfig(**_taken(options, SplitConfig))
         if options:
-            left = ", ".join(options)
-            raise UsageError(f"raw rows are not paired: {left} would have no effect. Leave it out, or raw")
+            how = f"the config {domain!r}" if name.endswith(RAW_SUFFIX) else "raw=True left out"
+            raise UsageError(
+                f"raw rows come as they are stored: {', '.join(options)} would have no effect on them. Leave out what "
+                f"is of pairs and their order, or load pairs: {how}. Raw rows take "
+                f"{', '.join((*option_names(SplitConfig), 'columns'))}"
+            )
         selection = select_raw(location.manifest, domains=domains, cut=cut, columns=columns)
         return CoigPConfig(name=domain + RAW_SUFFIX, selection=selection, location=location)
     weights = options.pop("weights", {})
@@ -277,7 +282,19 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
         kwargs = dict(split_generator.gen_kwargs)
         plan = kwargs.pop("plan", None)
-        return Tables.of(super()._get_examples_iterable_for_split(replace(split_generator, gen_kwargs=kwargs)), plan)
+        stock = super()._get_examples_iterable_for_split(replace(split_generator, gen_kwargs=kwargs))
+        return Tables.of(stock, plan, self._told(str(split_generator.name)))
+
+    def _told(self, split: str) -> str:
+        """Which rows in which shards a split is, as JSON text: wherever the store lies, whichever columns are taken."""
+        selection, manifest = self.config.selection, self.config.location.manifest
+        options = {name: value for name, value in selection.options.items() if name != "clusters"}
+        if isinstance(selection, Selection):
+            options["weights"] = {name: weight for name, weight in selection.weights.items() if weight != 1}
+        files = [file.sha256 for file in manifest.data_files() if file.domain in selection.domains]
+        clusters = _clusters_digest(selection.cut, manifest) if selection.cut.cuts else ""
+        told = {"config": self.config.name, "split": split, **options, "store": Hasher.hash([files, clusters])}
+        return json.dumps(told, ensure_ascii=False, sort_keys=True, default=str)
 
     def _as_streaming_dataset_single(
         self, splits_generator: datasets.SplitGenerator, *args: Any, **options: Any

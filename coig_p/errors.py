@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+_SHOWN = 60  # names that a message lists
+
 
 class CoigPError(Exception):
     """Base of every error raised on purpose.
@@ -69,7 +71,11 @@ class UnknownNameError(UsageError):
         self.kind, self.name, self.valid = kind, name, sorted(valid)
         close = get_close_matches(str(name), self.valid, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        valid_names = ", ".join(map(_named, self.valid)) or "(none)"
+        many = len(self.valid) > _SHOWN
+        shown = [*get_close_matches(str(name), self.valid, n=5), *self.valid] if many else self.valid
+        shown = list(dict.fromkeys(shown))[:_SHOWN]
+        valid_names = ", ".join(map(_named, shown)) or "(none)"
+        valid_names += f" and {len(self.valid) - len(shown):,} more" if len(shown) < len(self.valid) else ""
         super().__init__(f"unknown {kind} {name!r}.{hint} Valid: {valid_names}")
 
 

@@ -70,7 +70,8 @@ RAW_SCHEMA = pa.schema(
 )
 """One row per query: all its responses, each with all its scores."""
 
-_ONLY_IN_2 = {"messages", "tools", "meta", "sample", "extra", "rationale"}
+ONLY_IN_2 = {"messages", "tools", "meta", "sample", "extra", "rationale"}
+"""Columns and nested fields that came with schema version 2."""
 
 
 def _without(kind: pa.DataType, names: set[str]) -> pa.DataType:
@@ -87,7 +88,7 @@ def without(schema: pa.Schema, names: set[str]) -> pa.Schema:
     return pa.schema([(one.name, _without(one.type, names)) for one in schema if one.name not in names])
 
 
-RAW_SCHEMAS: dict[int, pa.Schema] = {1: without(RAW_SCHEMA, _ONLY_IN_2), 2: RAW_SCHEMA}
+RAW_SCHEMAS: dict[int, pa.Schema] = {1: without(RAW_SCHEMA, ONLY_IN_2), 2: RAW_SCHEMA}
 """The columns of a store by its schema version."""
 
 PAIRING_SCHEMA = without(RAW_SCHEMA, {"source", "meta", "dimension", "rationale"})

@@ -14,6 +14,7 @@ docs/trainers.md has the table.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -24,10 +25,14 @@ import datasets
 import pyarrow as pa
 from datasets import iterable_dataset
 
+from coig_p.core.text import printable
+from coig_p.errors import UsageError
 from coig_p.schema import NAME
 
 EPOCH = "coigp_epoch"
 """In a state: the epoch whose order it is a place in."""
+OF = "coigp_of"
+"""In a state: the stream that it is a place in, as JSON text. States of older packages do not say."""
 VERSION = tuple(map(int, re.findall(r"\d+", datasets.__version__)[:3]))
 COUNTS_TABLES = (3, 3) <= VERSION < (5, 0, 1)
 """Whether rows below .map or .filter are counted as read when their table is: a table must be a row then."""
@@ -94,21 +99,23 @@ class Tables(_Stock):  # type: ignore[misc]
     """datasets' iterable over a builder's tables, which knows epochs."""
 
     plan: Plan | None = None
+    told = ""  # of which stream it is, as JSON text
     steps: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = ()  # what was done to the plan's shards since
     shuffled = False
     before: Tables | None = None  # between a shuffle and whatever comes next
 
     @classmethod
-    def of(cls, stock: Any, plan: Plan | None) -> Any:
+    def of(cls, stock: Any, plan: Plan | None, told: str = "") -> Any:
         """The same rows; `stock` itself where it is not the iterable that is known here.
 
         Args:
             plan: gives the shards of every epoch; None where all have one order.
+            told: what the rows are, as JSON text: a state of others is refused.
         """
         if type(stock) is not _Stock:
             return stock
         found = cls.__new__(cls)
-        found.__dict__.update(vars(stock), plan=plan)
+        found.__dict__.update(vars(stock), plan=plan, told=told)
         return found
 
     def _with(self, **changes: Any) -> Tables:
@@ -165,6 +172,8 @@ class Tables(_Stock):  # type: ignore[misc]
         state: dict[str, Any] = super()._init_state_dict()
         if self.plan is not None:
             state[EPOCH] = self.kwargs.get("epoch", 0)
+        if self.told:
+            state[OF] = self.told
         return state
 
     def _iter_arrow(self) -> Iterator[tuple[Any, pa.Table]]:
@@ -225,12 +234,39 @@ def parts(iterable: Any) -> Iterator[Any]:
 
 
 def _epoch_of(state: Any) -> int | None:
+    return next((epoch for epoch in _said(state, EPOCH) if isinstance(epoch, int)), None)
+
+
+def _said(state: Any, name: str) -> Iterator[Any]:
+    """What a state says under a name, at any depth."""
     if isinstance(state, dict):
-        if isinstance(state.get(EPOCH), int):
-            return int(state[EPOCH])
+        if name in state:
+            yield state[name]
         state = list(state.values())
-    found = (_epoch_of(one) for one in state) if isinstance(state, list) else ()
-    return next((epoch for epoch in found if epoch is not None), None)
+    for one in state if isinstance(state, list) else ():
+        yield from _said(one, name)
+
+
+def _check_same(state: dict[str, Any], told: list[str]) -> None:
+    """Raise UsageError where a state is of other rows than a stream's: it would be a place among them all the same."""
+    for other in _said(state, OF):
+        if told and isinstance(other, str) and other not in told:
+            raise UsageError(
+                f"the state is of another stream ({_difference(other, told[0])}): load the one that it was saved of, "
+                "or begin this one without a state"
+            )
+
+
+def _difference(saved: str, here: str) -> str:
+    try:
+        before, now = json.loads(saved), json.loads(here)
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    except (ValueError, TypeError, AttributeError):
+        return "what it says of it cannot be read"
+    if names == ["store"]:
+        return "its store holds other files"
+    shown = (f"{name}={before.get(name)!r}, here {now.get(name)!r}" for name in names if name != "store")
+    return printable("; ".join(shown))
 
 
 def teach() -> None:
@@ -249,6 +285,7 @@ def teach() -> None:
         if not isinstance(state_dict, dict) or not any(isinstance(one, Tables) for one in iterables):
             stock(self, state_dict)
             return
+        _check_same(state_dict, [one.told for one in iterables if isinstance(one, Tables)])
         epoch = state_dict.get("epoch", _epoch_of(state_dict))
         if isinstance(epoch, int) and epoch != self.epoch:
             self.set_epoch(epoch)

@@ -140,7 +140,7 @@ def test_thresholds_do_not_share_a_cache_but_equal_ones_do(load: Any) -> None:
     assert not files(seed=1, max_pairs_per_query=1) & files(seed=2, max_pairs_per_query=1)
 
 
-def test_another_store_and_a_changed_shard_are_noticed(tmp_path: Path, rows: Any, cache: str, caplog: Any) -> None:
+def test_another_store_and_a_changed_shard_are_noticed(tmp_path: Path, rows: Any, cache: str) -> None:
     here = make_store(tmp_path / "a", rows)
 
     def pairs() -> Any:
@@ -152,11 +152,37 @@ def test_another_store_and_a_changed_shard_are_noticed(tmp_path: Path, rows: Any
     make_store(here, other)
     assert pairs() == expected(other)
     shard = sorted((here / "data/math").glob("*.parquet"))[0]
-    table = pq.read_table(shard)
-    pq.write_table(table.slice(1), shard)
-    with caplog.at_level(logging.WARNING, logger="coig_p"):
-        assert pairs() == expected(other[1:])
-    assert "run: coigp verify" in caplog.text
+    pq.write_table(pq.read_table(shard).slice(1), shard)
+    with pytest.raises(StoreError, match=rf"{shard.name} is not the file that manifest.json lists: .*coigp verify"):
+        pairs()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_shards_under_each_others_names_are_refused(streaming: bool, tmp_path: Path, rows: Any, cache: str) -> None:
+    store = make_store(tmp_path / "a", rows)
+    one, other = sorted((store / "data/math").glob("*.parquet"))[:2]
+    assert one.stat().st_size != other.stat().st_size
+    aside = one.rename(tmp_path / "aside")
+    other.rename(one)
+    aside.rename(other)
+    with pytest.raises(StoreError, match=rf"^{store}: data/math/{one.name} is not the file .*coigp verify {store}$"):
+        load_dataset("coig-p", "math", data_dir=str(store), split="train", cache_dir=cache, streaming=streaming)
+    chat = load_dataset("coig-p", "chat", data_dir=str(store), split="train", cache_dir=cache, streaming=streaming)
+    assert list(chat) == expected(rows, "chat")  # nothing of it is damaged
+
+
+def test_options_that_raw_rows_do_not_take_are_named(load: Any) -> None:
+    said = "raw rows come as they are stored: {} would have no effect on them. Leave out what is of pairs and their "
+    for name, options, how in (
+        ("math-raw", {"shuffle_seed": 1}, "the config 'math'"),
+        ("math", {"raw": True, "threshold": 2, "shards": 3}, "raw=True left out"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            load(name, **options)
+        named = ", ".join(option for option in options if option != "raw")
+        assert str(raised.value).startswith(
+            said.format(named) + f"order, or load pairs: {how}. Raw rows take test_size"
+        )
 
 
 def test_a_changed_default_threshold_is_noticed(tmp_path: Path, rows: Any, cache: str) -> None:

@@ -90,3 +90,11 @@ def test_an_unknown_name_comes_with_the_nearest_one() -> None:
     assert str(UnknownNameError("split", "trian", ["train", "test"])) == (
         "unknown split 'trian'. Did you mean 'train'? Valid: test, train"
     )
+
+
+def test_of_very_many_names_some_are_shown() -> None:
+    valid = [f"domain-{number:03}" for number in range(300)]
+    said = str(UnknownNameError("domain", "domain-29x", valid))
+    assert said.endswith(", domain-054 and 240 more")
+    assert "Did you mean 'domain-29" in said
+    assert said.count("domain-29") == 7  # the name, the hint and the nearest ones, which come first

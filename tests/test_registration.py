@@ -170,3 +170,23 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'coig_p' has no attribute 'Stores'"):
         _ = coig_p.Stores  # type: ignore[attr-defined]
     assert set(coig_p.__all__) <= set(dir(coig_p))
+
+
+IMPORTED_BEFORE = """
+import sys
+from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset, load_dataset_builder
+from datasets.inspect import get_dataset_config_info
+import coig_p
+where = {"data_dir": sys.argv[1]}
+assert "math-raw" in get_dataset_config_names("coig-p", **where)
+assert get_dataset_split_names("coig-p", "math", **where) == ["train"]
+assert load_dataset_builder("coig-p", "math", **where).config.name == "math"
+assert get_dataset_config_info("coig-p", "math", **where).config_name == "math"
+assert "chosen" in next(iter(load_dataset("coig-p", "math", split="train", streaming=True, **where)))
+"""
+
+
+def test_names_imported_before_know_ours(store: Path) -> None:
+    command = [sys.executable, "-c", IMPORTED_BEFORE, str(store)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ import click
 from coig_p.cli.options import Finite, as_json, overwrite_option
 from coig_p.cli.screen import STDOUT, json_text, one_line, pasted, progress, say, show_document, table
 from coig_p.cli.tree import Group
-from coig_p.core.text import printable
+from coig_p.core.text import counted, printable
 
 if TYPE_CHECKING:
     from coig_p.annotate.config import RunConfig
@@ -411,8 +411,9 @@ def _print(config: RunConfig, report: Report) -> None:
     if report.stored is not None:
         stored = report.stored
         click.echo(
-            f"wrote {printable(str(stored.store.path))}: {stored.queries:,} queries, {stored.responses:,} responses, "
-            f"{stored.scores:,} scores"
+            f"wrote {printable(str(stored.store.path))}: "
+            f"{counted(stored.queries, 'query', 'queries')}, {counted(stored.responses, 'response')}, "
+            f"{counted(stored.scores, 'score')}"
         )
         for kind, states in stored.missing.items():
             words = ", ".join(f"{state} {number:,}" for state, number in states.items())

@@ -26,7 +26,6 @@ from coig_p.cli.options import (
 from coig_p.cli.screen import (
     STDOUT,
     check_apart,
-    counted,
     json_text,
     one_line,
     pasted,
@@ -36,7 +35,7 @@ from coig_p.cli.screen import (
     table,
 )
 from coig_p.cli.tree import command
-from coig_p.core.text import printable
+from coig_p.core.text import counted, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -209,7 +208,12 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
     elif report.findings.num_rows:
         click.echo("every finding, by rule, model and domain: add --report DIR")
     if not report.passed:
-        click.echo(f"drop what the errors name: coigp clean {pasted(store)} --out STORE2{same_options}")
+        named = zip(*(report.findings[name].to_pylist() for name in ("rule", "severity")), strict=True)
+        rules = {rule for rule, severity in named if severity == "error"}
+        if "files" in rules:
+            click.echo(f"put files back that are not as they were, or import again; see: coigp verify {pasted(store)}")
+        if rules - {"files"}:
+            click.echo(f"drop what the errors name: coigp clean {pasted(store)} --out STORE2{same_options}")
 
 
 @command("clean")
@@ -268,8 +272,8 @@ def clean(
         for id, number in left.items():
             click.echo(one_line(f"error {id} ({number:,}) remains: {after.rules[id].why}"), err=True)
         click.echo(
-            f"wrote {printable(str(out))}: {after.queries:,} of {before.queries:,} queries, "
-            f"{after.responses:,} of {before.responses:,} responses"
+            f"wrote {printable(str(out))}: {after.queries:,} of {counted(before.queries, 'query', 'queries')}, "
+            f"{after.responses:,} of {counted(before.responses, 'response')}"
         )
     if left:
         raise SystemExit(1)

@@ -18,16 +18,16 @@ from coig_p.cli.options import (
     overwrite_option,
     store_argument,
 )
-from coig_p.cli.screen import STDOUT, counted, json_text, progress, row_file, row_stream, table
+from coig_p.cli.screen import STDOUT, json_text, progress, row_file, row_stream, table
 from coig_p.cli.tree import command
-from coig_p.core.text import printable
+from coig_p.core.text import counted, counted_as, printable
 from coig_p.export.trainers import TRAINERS
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
 
 _PAIRS = tuple(option for option in PairConfig.__dataclass_fields__ if option != "format")
-_LEFT_OUT = "left out by --multi-turn skip, since the rows cannot show them: {:,} queries"
+_LEFT_OUT = "left out by --multi-turn skip, since the rows cannot show them: {}"
 _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__dataclass_fields__)
 
 
@@ -82,7 +82,7 @@ def pairs(
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
         click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.threshold:g} ({shown})")
         if left_out is not None:
-            click.echo(_LEFT_OUT.format(left_out))
+            click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
 
 
 def _conversations(store: Path, domains: Iterable[str], split: str | None) -> int:
@@ -154,10 +154,10 @@ def _print(found: dict[str, Any], out: Path) -> None:
     click.echo(table(["rows", *splits], rows))
     without = sum(split.get("queries_without_pairs", 0) for split in splits.values())
     if without:
-        click.echo(f"left out, without a pair at threshold {found['threshold']:g}: {without:,} queries")
+        click.echo(f"left out, without a pair at threshold {found['threshold']:g}: {counted_as(without, 'queries')}")
     left_out = sum(split.get("queries_left_out", 0) for split in splits.values())
     if left_out:
-        click.echo(_LEFT_OUT.format(left_out))
+        click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
     if "tokens" in found:
         _print_tokens(found["tokens"])
     train = next(iter(splits.values()))

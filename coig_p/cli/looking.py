@@ -11,7 +11,7 @@ import click
 from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
 from coig_p.cli.screen import harmless_json, json_text, one_line, progress, table
 from coig_p.cli.tree import command
-from coig_p.core.text import printable
+from coig_p.core.text import counted, printable
 from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ def _print_statistics(found: Statistics) -> None:
         f"below, {kinds.left_out:,} are left out by strategy or draw"
     )
     if total.conversations:
-        turns = f", with {total.turns:,} turns before their answers" if total.turns else ""
+        turns = f", with {counted(total.turns, 'turn')} before their answers" if total.turns else ""
         click.echo(
-            f"{total.conversations:,} queries are more than one user's text{turns}; "
+            f"{counted(total.conversations, 'query is', 'queries are')} more than one user's text{turns}; "
             f"{total.with_tools:,} of them hold tools, or a turn or an answer that is more than text"
         )
     quantiles = ["mean", "min", "p10", "p50", "p90", "p99", "max"]

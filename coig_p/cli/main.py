@@ -14,7 +14,7 @@ import click
 
 from coig_p._version import __version__
 from coig_p.cli.terminal import about_escapes, check_arguments, wants_color, whole_or_escaped
-from coig_p.cli.tree import Tree, is_quiet, set_level
+from coig_p.cli.tree import Tree, did_you_mean, is_quiet, set_level
 from coig_p.core.text import printable
 from coig_p.errors import CoigPError
 
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code: int | str | None
     level = logging.getLogger("coig_p").level
     set_level()
+    del getattr(sys.modules.get("coig_p.core.atomic"), "finished", [])[:]
     try:
         with whole_or_escaped() as escaped:
             try:
@@ -93,6 +94,7 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Exit as ended:  # help and --version
         return ended.exit_code
     except click.ClickException as error:
+        error.message += did_you_mean(error)  # type: ignore[misc]
         shown = io.StringIO()
         error.show(file=shown)
         _say(shown.getvalue().rstrip("\n"))
@@ -103,10 +105,11 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:  # a full disk, no permission
         if isinstance(error, BrokenPipeError) and _reader_left():
             return 0
-        where = f"{error.filename}: " if error.filename else ""
-        if not where and not _is_written(sys.stdout):
+        where, after = f"{error.filename}: " if error.filename else "", ""
+        if not where and (not _is_written(sys.stdout) or _was_printing(error)):
             where = "standard output: "
-        _say(f"error: {where}{error.strerror or error}")
+            after = _written()
+        _say(f"error: {printable(where)}{error.strerror or error}{after}")
         return 1
     return 0
 
@@ -122,6 +125,23 @@ class _Record(logging.LogRecord):
 
     def getMessage(self) -> str:  # noqa: N802
         return printable(super().getMessage())
+
+
+def _was_printing(error: OSError) -> bool:
+    """Whether an error came of what prints: of a stream without a buffer nothing is left that would tell."""
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code is click.echo.__code__:
+            return True
+        at = at.tb_next
+    return False
+
+
+def _written() -> str:
+    """What is there all the same, to be said behind an error of standard output."""
+    done = getattr(sys.modules.get("coig_p.core.atomic"), "finished", ())
+    there = dict.fromkeys(str(path) for path in done if path.exists())  # not what was written within another
+    return f". Written before that, and whole: {printable(', '.join(there))}" if there else ""
 
 
 def _is_written(stream: TextIO | None) -> bool:
@@ -178,7 +198,7 @@ def _flushed(code: int | str | None) -> int | str | None:
     except OSError as error:
         if not (isinstance(error, BrokenPipeError) and _reader_left()):
             _is_written(sys.stdout)
-            _say(f"error: standard output: {error.strerror or error}")
+            _say(f"error: standard output: {error.strerror or error}{_written()}")
             code = code or 1
     _is_written(sys.stderr)
     return code

@@ -27,7 +27,7 @@ from coig_p.cli.published import end, print_status
 from coig_p.cli.screen import check_apart, json_text, pasted, progress
 from coig_p.cli.signing import open_key, sign_option
 from coig_p.cli.tree import command
-from coig_p.core.text import printable
+from coig_p.core.text import counted, printable
 from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
@@ -340,7 +340,8 @@ def print_folder(folder: Path, version: str, json_: bool) -> None:
         return
     pairs = sum(file.rows or 0 for file in files if file.role == "pairs")
     click.echo(
-        f"wrote {printable(str(folder))}: version {version}, {len(files):,} files, {size:,} bytes, {pairs:,} pairs; "
+        f"wrote {printable(str(folder))}: version {version}, {counted(len(files), 'file')}, {counted(size, 'byte')}, "
+        f"{counted(pairs, 'pair')}; "
         f"its card is {printable(str(folder / 'README.md'))}"
     )
 
@@ -355,7 +356,7 @@ def print_files(release: Release, place: str, folder: Path, json_: bool) -> None
         return
     for file in release.files:
         click.echo(printable(f"{file.sha256[:12]}  {file.bytes:>12,}  {file.role:10}  {file.path}"))
-    click.echo(f"{printable(place)}: {len(release.files):,} files would be written. Nothing was.\n")
+    click.echo(f"{printable(place)}: {counted(len(release.files), 'file')} would be written. Nothing was.\n")
     click.echo(printable((folder / "README.md").read_text("utf-8")))
 
 
@@ -429,7 +430,8 @@ def print_published(published: Published, json_: bool) -> None:
             click.echo("Once it is merged, run the same command without --pr: it sets the tag.")
         return
     if published.added or published.deleted:
-        click.echo(f"{published.repo} {published.tag}: {published.added:,} files put, {published.deleted:,} deleted")
+        put = counted(published.added, "file")
+        click.echo(f"{published.repo} {published.tag}: {put} put, {published.deleted:,} deleted")
     else:
         click.echo(f"{published.repo} {published.tag}: published already, nothing to change")
     click.echo(printable(f"commit {published.commit}"))

@@ -9,7 +9,7 @@ import click
 
 from coig_p.cli.screen import json_text
 from coig_p.cli.signing import open_key
-from coig_p.core.text import printable
+from coig_p.core.text import counted, printable
 
 if TYPE_CHECKING:
     from coig_p.publish.client import HubConfig
@@ -56,7 +56,7 @@ def print_status(repo_id: str, config: HubConfig, json_: bool) -> None:
     version = found.version or "no release (main has moved on, or never had one)"
     click.echo(printable(f"{repo_id} at {found.endpoint}, {'private' if found.private else 'public'}"))
     click.echo(printable(f"main      {found.main}: {version}"))
-    click.echo(f"          {found.files:,} files, {found.bytes:,} bytes")
+    click.echo(f"          {counted(found.files, 'file')}, {counted(found.bytes, 'byte')}")
     for name, commit in found.versions.items():
         why = f" (withdrawn: {found.withdrawn[name]})" if name in found.withdrawn else ""
         click.echo(printable(f"version   {name}: {commit}{why}"))

@@ -72,11 +72,6 @@ def pasted(path: object) -> str:
     return printable(shlex.quote(str(path)))
 
 
-def counted(number: int, one: str, more: str | None = None) -> str:
-    """A number with what it counts: 1 cluster, 2 clusters."""
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
-
-
 def row_file(out: Path, json_: bool, what: str, overwrite: bool) -> str:
     """How rows are written to `out`: "parquet" or "jsonl", by its ending; - is JSON Lines on standard output.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -37,6 +39,21 @@ def verbosity() -> list[click.Parameter]:
             ("-q", "--quiet", "Say nothing but errors on standard error."),
         )
     ]
+
+
+def did_you_mean(error: click.ClickException) -> str:
+    """What to say behind an error of a misspelt command or choice; where click does not say it itself."""
+    named = re.search(r"No such command '(.*?)'|'(.*?)' is not one of", error.message)
+    context = getattr(error, "ctx", None)
+    if named is None or context is None or "Did you mean" in error.format_message():
+        return ""
+    if named[1] is None:
+        kind = getattr(getattr(error, "param", None), "type", None)
+        valid = [str(choice) for choice in getattr(kind, "choices", ())]
+    else:
+        valid = context.command.list_commands(context) if isinstance(context.command, click.Group) else []
+    close = get_close_matches(named[1] or named[2] or "", valid, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 class Command(click.Command):

@@ -29,6 +29,8 @@ except ImportError:  # Windows: leftovers of a killed write are then left for th
 
 _SUFFIX = ".partial"
 _NAME_SHOWN = 40  # characters of the target in a temporary name, which must not be too long where the target is not
+_unfinished: dict[Path, int] = {}  # temporary names in use, and the process that writes each
+finished: list[Path] = []  # what this process wrote whole, for a command that then cannot say so
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
@@ -49,8 +51,10 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
         _remove_leftovers(target.parent, prefix)
         descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent)
         temporary = Path(name)
-        lock = _lock(temporary)
+        _unfinished[temporary] = os.getpid()
+        lock = None
         try:
+            lock = _lock(temporary)
             with os.fdopen(descriptor, "wb") as stream:
                 yield stream
                 stream.flush()
@@ -61,8 +65,10 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
                 os.replace(temporary, target)
             else:
                 _rename_new(temporary, target)
+            finished.append(target)
         finally:
             temporary.unlink(missing_ok=True)
+            _unfinished.pop(temporary, None)
             if lock is not None:
                 os.close(lock)
 
@@ -87,8 +93,10 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target.parent, prefix)
         temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=target.parent))
-        lock = _lock(temporary)
+        _unfinished[temporary] = os.getpid()
+        lock = None
         try:
+            lock = _lock(temporary)
             yield temporary
             os.chmod(temporary, 0o777 & ~_umask())
             if was_there:
@@ -103,11 +111,23 @@ def atomic_directory(target: Path) -> Iterator[Path]:
                 os.rename(target, aside / "old")
                 os.rename(temporary, target)
                 shutil.rmtree(aside, ignore_errors=True)
+            finished.append(target)
         finally:
             # After an exchange the temporary name holds the old directory, after an error the new one.
             shutil.rmtree(temporary, ignore_errors=True)
+            _unfinished.pop(temporary, None)
             if lock is not None:
                 os.close(lock)
+
+
+def remove_unfinished() -> None:
+    """Delete what this process is writing, where it ends at once and no block of it will. Forked ones leave it."""
+    for temporary, process in list(_unfinished.items()):
+        if process == os.getpid():
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 def _prefix(target: Path) -> str:

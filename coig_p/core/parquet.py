@@ -61,7 +61,7 @@ def _written_out(values: pa.Array) -> int:
     kind = values.type
     if pa.types.is_dictionary(kind):
         lengths = pc.binary_length(values.dictionary).cast(pa.int64())
-        return pc.sum(lengths.take(values.indices)).as_py() or 0  # type: ignore[no-any-return]
+        return pc.sum(lengths.take(values.indices)).as_py() or 0
     if pa.types.is_struct(kind):
         return sum(_written_out(values.field(part)) for part in range(kind.num_fields))
     if pa.types.is_map(kind):

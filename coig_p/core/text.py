@@ -33,6 +33,19 @@ def _harmful(text: str) -> list[str]:
     return [one for one in set(text) if one not in "\n\t" and unicodedata.category(one) in _HARMFUL]
 
 
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """A number with what it counts: 1 cluster, 2 clusters."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+_SINGULAR = {"queries": "query"}
+
+
+def counted_as(number: int, many: str) -> str:
+    """The same from the word for many: 1 query of "queries"."""
+    return counted(number, _SINGULAR.get(many, many.removesuffix("s")), many)
+
+
 def width(text: str) -> int:
     """Columns that `text` takes on a terminal: two for a Chinese character."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -18,6 +18,7 @@ import numpy as np
 
 from coig_p.core.arrays import Index
 from coig_p.core.html import html_table
+from coig_p.core.text import counted
 from coig_p.engine.local import in_order
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig
@@ -162,7 +163,8 @@ class StreamPlan:
         return {"config": self.config, "splits": {split.name: split.to_dict() for split in self.splits}}
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{split.name} {split.rows:,} rows in {split.num_shards:,} shards" for split in self.splits)
+        sizes = ((split.name, counted(split.rows, "row"), counted(split.num_shards, "shard")) for split in self.splits)
+        told = ", ".join(f"{name} {rows} in {shards}" for name, rows, shards in sizes)
         return f"StreamPlan({self.config}: {told})"
 
     def _repr_html_(self) -> str:

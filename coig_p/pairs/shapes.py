@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from coig_p.core.text import counted
 from coig_p.errors import UsageError
 from coig_p.pairs.turns import LAST, SKIP, TEXT, Shape
 from coig_p.schema import MESSAGE_FORMATS, RANKED_FORMATS
@@ -131,6 +132,6 @@ def check_counted(files: Iterable[StoreFile], multi_turn: str | None) -> None:
 
 
 def _named(counts: Mapping[str, int]) -> str:
-    shown = [f"{domain} holds {count:,} queries" for domain, count in counts.items()]
+    shown = [f"{domain} holds {counted(count, 'query', 'queries')}" for domain, count in counts.items()]
     more = f" and {len(shown) - _SHOWN} other domains more" if len(shown) > _SHOWN else ""
     return f"domain {', '.join(shown[:_SHOWN])}{more}"

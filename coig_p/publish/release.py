@@ -254,7 +254,7 @@ def _check_out(store: Store, out: Path, overwrite: bool) -> None:
     check_target(out, overwrite)
     if out.resolve() == store.path.resolve():
         raise UsageError(f"{out} is the store itself: choose another place")
-    check_replaced(out)
+    check_replaced(out, by_release=True)
 
 
 def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Config]:

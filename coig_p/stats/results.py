@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from coig_p.core.html import html_table
+from coig_p.core.text import counted_as
 from coig_p.pairs.config import PairConfig
 from coig_p.stats.intervals import Mean, Share
 
@@ -233,7 +234,7 @@ class Statistics:
 
 def numbers(counted: Any) -> str:
     """Counts of queries, responses, scores and pairs, for one short line."""
-    return ", ".join(f"{getattr(counted, name):,} {name}" for name in ("queries", "responses", "scores", "pairs"))
+    return ", ".join(counted_as(getattr(counted, name), name) for name in ("queries", "responses", "scores", "pairs"))
 
 
 def described(config: PairConfig, *without: str) -> dict[str, Any]:

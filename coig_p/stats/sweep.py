@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
 from coig_p.core.html import html_table
@@ -45,6 +46,8 @@ PAPER_OPTIMUM = 2.0
 """The threshold that COIG-P's authors chose on their data, on a scale of 1 to 10 (COIG-P, section 5.3)."""
 
 MOST_THRESHOLDS = 200
+
+_COMPARED = part_of(PAIRING_SCHEMA, "comparisons")
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def sweep(
     Args:
         store: a Store, or the directory of one.
         config: which pairs; its threshold and format are not read.
-        thresholds: default: about 20 even steps over the store's score range, and its default threshold.
+        thresholds: default: about 20 even steps over the store's score range, or where comparisons alone are
+            counted up to the largest margin of one; and the store's default threshold.
         domains, split: these alone; default all.
         advance: called with the number of queries counted since the last call.
 
@@ -144,9 +148,14 @@ def sweep(
     opened = store if isinstance(store, Store) else Store.open(store)
     config = config or PairConfig()
     check_judges(config, opened.manifest.judges)
-    steps = check_thresholds(default_thresholds(opened.manifest) if thresholds is None else thresholds)
-    warn_unreachable([] if thresholds is None else steps, opened.manifest, config)
     files = opened.selected_files(domains, split)
+    if thresholds is None:
+        compared_alone = config.labels == "comparisons" or not any(file.scores for file in files)
+        largest = max((_largest_margin(opened.path, file) for file in files), default=0.0) if compared_alone else None
+        thresholds = steps = default_thresholds(opened.manifest, largest or None)
+    else:
+        steps = check_thresholds(thresholds)
+        warn_unreachable(steps, opened.manifest, config)
     check_counted(files, config.multi_turn)
     seen = SweepCounts.nothing(config, steps)
     for file, part in in_order(partial(_sweep_shard, opened.path, config, steps), files):
@@ -155,12 +164,27 @@ def sweep(
     return seen.result(opened.manifest)
 
 
-def default_thresholds(manifest: Manifest) -> list[float]:
-    """Even steps from 0 over the score range, at most 20 of them, and the store's default threshold."""
-    low, high = manifest.score_range
+def default_thresholds(manifest: Manifest, largest: float | None = None) -> list[float]:
+    """Even steps from 0 over the score range, at most 20 of them, and the store's default threshold.
+
+    Args:
+        largest: the largest margin there is, where that is not a matter of the score range.
+    """
+    low, high = manifest.score_range if largest is None else (0.0, largest)
     step = nice_step(high - low)
     steps = {round(step * at, 4) for at in range(1 + math.floor((high - low) / step + 1e-9))}
     return sorted(steps | {manifest.default_threshold})
+
+
+def _largest_margin(root: Path, file: StoreFile) -> float:
+    """The largest difference of the two scores of a comparison in a shard; 0 where there is none."""
+    largest = 0.0
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, _COMPARED, threads=False):
+        given = batch.column("comparisons").flatten()
+        if len(given):
+            margins = pc.abs(pc.subtract(pc.struct_field(given, "first_score"), pc.struct_field(given, "second_score")))
+            largest = max(largest, pc.max(margins).as_py() or 0.0)
+    return largest
 
 
 def check_thresholds(thresholds: Sequence[float]) -> list[float]:

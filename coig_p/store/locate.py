@@ -53,12 +53,15 @@ class Location:
         return f"{self.root}/{file.path}"
 
     def fingerprint(self, file: StoreFile) -> tuple[object, ...]:
-        """Changes whenever the file's content may have changed, also behind the manifest's back."""
+        """Changes whenever the file's content may have changed, also behind the manifest's back.
+
+        Raises:
+            StoreError: the file is not as long as the manifest says.
+        """
         if self.is_remote:
             return (self.root.rpartition("@")[2], file.path, file.sha256)
         found = os.stat(self.url(file))
-        if found.st_size != file.bytes:
-            _logger.warning("%s is not the file that %s lists; run: coigp verify", self.url(file), MANIFEST)
+        _check_size(self.root, file, found.st_size)
         return (file.path, file.sha256, found.st_size, found.st_mtime_ns)
 
 
@@ -83,6 +86,9 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
             STORE_VARIABLE,
         )
         return _local(BUNDLED)
+    named = re.sub("^hf:/+", "hf://", named)  # pathlib makes one slash of two
+    if named.startswith("hf:") and not named.startswith(_HUB):
+        raise UsageError(f"{named}: use {_HUB}org/name or {_HUB}org/name@revision")
     if not named.startswith(_HUB):
         directory = Path(named).expanduser()
         if directory.is_dir():
@@ -101,7 +107,7 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
 def _local(directory: Path) -> Location:
     root = directory.resolve()
     check_name(root)
-    store = Store.open(directory, check_sizes=False)  # a changed shard is loaded, with a warning
+    store = Store.open(directory, check_sizes=False)  # those that are read are looked at: see Location.fingerprint
     return Location(str(root), store.manifest)
 
 
@@ -110,11 +116,26 @@ def download(location: Location, files: Sequence[StoreFile], token: str | bool |
 
     Raises:
         RemoteError: a file is neither in the cache nor to be had.
+        StoreError: one that is fetched is not as long as the manifest says.
     """
     if not location.is_remote:
         return [location.url(file) for file in files]
     repo, _, commit = location.root.removeprefix(_HUB).partition("@")
-    return [str(path) for path in _fetched(repo, commit, [file.path for file in files], token)]
+    paths = _fetched(repo, commit, [file.path for file in files], token)
+    for file, path in zip(files, paths, strict=True):
+        _check_size(location.root, file, path.stat().st_size)
+    return [str(path) for path in paths]
+
+
+def _check_size(root: str, file: StoreFile, size: int) -> None:
+    """Raise StoreError where a file is another than the manifest lists, as far as its size tells."""
+    if size != file.bytes:
+        where = "a copy of it" if root.startswith(_HUB) else shlex.quote(root)
+        raise StoreError(
+            root,
+            f"{file.path} is not the file that {MANIFEST} lists: {size:,} bytes, {file.bytes:,} there. Was it renamed, "
+            f"swapped or written anew? Put the right one back, or import again. Run: coigp verify {where}",
+        )
 
 
 def download_file(url: str) -> Path:

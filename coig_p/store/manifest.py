@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coig_p.core.small import read_small
-from coig_p.core.text import printable
+from coig_p.core.text import counted_as, printable
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
 
@@ -145,7 +145,7 @@ class Manifest:
         counts = {name: sum(getattr(file, name) or 0 for file in files) for name in (*_COUNTED, "conversations")}
         counts = {name: count for name, count in counts.items() if count or name not in _TOLD_WHERE_ANY}
         named = ", ".join(self.domains[:_SHOWN]) + (", ..." if len(self.domains) > _SHOWN else "")
-        numbers = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        numbers = ", ".join(counted_as(count, name) for name, count in counts.items())
         return f"domains: {named or 'none'}; {numbers}; schema {self.schema_version}"
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:

@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p.core.parquet import check_bomb
+from coig_p.core.text import counted
 from coig_p.errors import CoigPError, RemoteError, StoreError
-from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
+from coig_p.schema import ONLY_IN_2, RAW_SCHEMA, RAW_SCHEMAS, without
 
 CHECKSUMS = {"coig_p.page_checksums": "crc32"}
 """What the footer of a shard says whose pages all have checksums."""
@@ -37,6 +38,7 @@ _HUB = "hf://"
 _SMALL = 1 << 20  # bytes of a file that is read whole: a read for each column, or a thread that reads ahead, costs more
 _EMPTY = 64  # bytes of a column at most where all its lists are null: headers, and levels that say so
 _MOST_BYTES = 2 << 30  # of a column of a row group, which is read whole
+_LISTED = ("messages", "responses", "comparisons")  # columns that are lists; in responses are scores
 
 
 @contextmanager
@@ -115,18 +117,73 @@ def read_batches(
     """
     groups = list(range(shard.num_row_groups)) if row_groups is None else list(row_groups)
     has_checksums = (shard.metadata.metadata or {}).items() >= _SAYS_SO
+    newest = shard.metadata.num_columns == _COLUMNS
     footers = [shard.metadata.row_group(group) for group in groups]
     left = sum(footer.num_rows for footer in footers)
     columns = None if schema is RAW_SCHEMA else list(leaves(schema))
-    nulls = [] if columns is None else [name for name in _FIRST_LEAF if _seems_null(name, columns, footers)]
+    # A footer and headers of pages have no checksum: what one says is compared with the other.
+    entries: dict[str, int] = {}
+    nulls = [] if columns is None else [name for name in _TELLING if _seems_null(name, columns, footers)]
     for batch in _read(shard, size, groups, columns, nulls, threads):
         if batch.num_rows:
             left -= batch.num_rows
             if not has_checksums:
                 batch.validate(full=True)
-            yield conformed(batch, schema)
-    if left:  # a footer and headers of pages have no checksum: what they say is compared
-        raise ValueError(f"{abs(left):,} rows {'fewer' if left > 0 else 'more'} than its footer says")
+            for name in _LISTED:
+                if name in batch.schema.names:
+                    _count_entries(entries, name, batch.column(name))
+            unread = [name for name in nulls if name not in batch.schema.names]
+            for name in unread:
+                entries[name] = entries.get(name, 0) + batch.num_rows
+            if batch.schema.equals(schema):
+                yield batch.replace_schema_metadata(None)
+            elif not _has_all(batch.schema, schema if newest else without(schema, ONLY_IN_2), unread):
+                raise ValueError("its footer does not name all of its columns")
+            else:
+                yield conformed(batch, schema)
+    if left:
+        raise ValueError(f"{counted(abs(left), 'row')} {'fewer' if left > 0 else 'more'} than its footer says")
+    for name, found in entries.items():
+        at = _FIRST_LEAF[newest][name]
+        left = sum(shard.metadata.row_group(group).column(at).num_values for group in groups) - found
+        if left:
+            raise ValueError(f"{name}: {abs(left):,} {'fewer' if left > 0 else 'more'} than its footer says")
+
+
+def _has_all(held: pa.Schema, wanted: pa.Schema, unread: Sequence[str]) -> bool:
+    """Whether a schema has what is wanted but for what was not read, in any order, and nothing else."""
+    names = [name for name in wanted.names if name not in unread]
+    return len(held) == len(names) and all(
+        name in held.names and held.field(name).equals(wanted.field(name)) for name in names
+    )
+
+
+def _count_entries(entries: dict[str, int], name: str, lists: pa.ListArray, others: int = 0) -> None:
+    """Add what a footer counts of lists: their entries, and 1 for each that has none; the same of scores in responses.
+
+    Args:
+        others: places without any list, which count 1 each.
+    """
+    empty, inner = len(lists), lists.values
+    if lists.null_count < empty:
+        ends = lists.offsets.to_numpy()
+        inner = inner.slice(ends[0], ends[-1] - ends[0])
+        empty = len(lists) - int(np.count_nonzero(np.diff(ends)))
+    else:
+        inner = inner.slice(0, 0)
+    entries[name] = entries.get(name, 0) + len(inner) + empty + others
+    if name == "responses":
+        scores = inner.type.get_field_index("scores")
+        if scores >= 0:
+            _count_entries(entries, "scores", inner.field(scores), empty)
+
+
+def _first_leaves(schema: pa.Schema) -> dict[str, int]:
+    """The first leaf of every list that is counted, by its place in the file."""
+    named = leaves(schema)
+    found = {name: f"{name}.list.element." for name in _LISTED if name in schema.names}
+    found["scores"] = "responses.list.element.scores.list.element."
+    return {name: next(at for at, leaf in enumerate(named) if leaf.startswith(path)) for name, path in found.items()}
 
 
 def _read(
@@ -135,7 +192,7 @@ def _read(
     """Batches of these leaves, or all. Of the lists that are named one leaf is read, which tells that they are null."""
     done = 0
     if columns and nulls:
-        some = [leaf for leaf in columns if leaf in _FIRST_LEAF.values() or leaf.partition(".")[0] not in nulls]
+        some = [leaf for leaf in columns if leaf in _TELLING.values() or leaf.partition(".")[0] not in nulls]
         for batch in shard.iter_batches(size, groups, some, use_threads=threads):
             if any(batch.column(name).null_count < batch.num_rows for name in nulls):
                 break
@@ -151,7 +208,7 @@ def _read(
 
 def _seems_null(name: str, columns: list[str], footers: list[pq.RowGroupMetaData]) -> bool:
     """Whether a list column takes no more room than where every list is null. It does not say so for sure."""
-    leaf, at = _FIRST_LEAF[name], _PLACES[name]
+    leaf, at = _TELLING[name], _PLACES[name]
     if leaf not in columns or any(at >= footer.num_columns for footer in footers):  # an older version has fewer
         return False
     chunks = (footer.column(at) for footer in footers)
@@ -177,8 +234,8 @@ def _leaves(name: str, kind: pa.DataType) -> list[str]:
     return [name]
 
 
-_FIRST_LEAF = {"messages": "messages.list.element.role", "comparisons": "comparisons.list.element.first"}
-_PLACES = {name: leaves(RAW_SCHEMA).index(leaf) for name, leaf in _FIRST_LEAF.items()}
+_TELLING = {"messages": "messages.list.element.role", "comparisons": "comparisons.list.element.first"}
+_PLACES = {name: leaves(RAW_SCHEMA).index(leaf) for name, leaf in _TELLING.items()}
 
 
 def conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -219,3 +276,7 @@ def _conformed(values: pa.Array, kind: pa.DataType) -> pa.Array:
 def _absent(name: str, kind: pa.DataType, length: int) -> pa.Array:
     """What an older version says by not having the field."""
     return pa.array(np.zeros(length, np.int32)) if name == "sample" else pa.nulls(length, kind)
+
+
+_COLUMNS = len(leaves(RAW_SCHEMA))
+_FIRST_LEAF = {newest: _first_leaves(RAW_SCHEMAS[2 if newest else 1]) for newest in (True, False)}

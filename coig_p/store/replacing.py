@@ -16,11 +16,12 @@ _logger = logging.getLogger("coig_p")
 _SHOWN = 3
 
 
-def check_replaced(target: Path, inputs: Sequence[Path] = ()) -> None:
+def check_replaced(target: Path, inputs: Sequence[Path] = (), *, by_release: bool = False) -> None:
     """Raise UsageError where the store at `target`, if there is one, cannot be replaced without a loss.
 
     Args:
         inputs: files that are read for the new store.
+        by_release: what is written is a release, too: it may replace another.
     """
     if not target.is_dir():
         return
@@ -32,6 +33,12 @@ def check_replaced(target: Path, inputs: Sequence[Path] = ()) -> None:
         manifest = Manifest.from_json(read_manifest(target / MANIFEST), target)
     except (OSError, ValueError, StoreError):
         return  # damaged, or none: what belongs to it cannot be told
+    if manifest.release and not by_release:
+        version = str(manifest.release.get("version") or "")
+        raise UsageError(
+            f"{target} is a release{printable(f' ({version})' if version else '')}, which a store without its card, "
+            "figures and pairs would replace: choose another place, or delete it first"
+        )
     listed = {file.path for file in manifest.files} | MAY_STAND_BESIDE
     files = (path for path in sorted(target.rglob("*")) if not path.is_dir() or path.is_symlink())
     others = [name for path in files if (name := path.relative_to(target).as_posix()) not in listed]

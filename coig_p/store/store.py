@@ -112,9 +112,8 @@ class Store:
             if not lies_inside:
                 raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
             if check_sizes and found.st_size != file.bytes:
-                raise StoreError(
-                    path, f"{file.path}: {found.st_size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify"
-                )
+                said = f"{found.st_size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify {quote(str(path))}"
+                raise StoreError(path, f"{file.path}: {said}")
         return cls(root, manifest)
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
@@ -262,6 +261,8 @@ def shard_batches(
     """
     with open_shard(root / file.path, f"{root}/{file.path}") as shard:
         groups = list(range(shard.num_row_groups))
+        if file.rows is not None and shard.metadata.num_rows != file.rows:
+            raise ValueError(f"{shard.metadata.num_rows:,} rows, {file.rows:,} in {MANIFEST}")
         size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
         for some in [groups] if batch_size else [[group] for group in groups]:
             yield from read_batches(shard, size, some, schema, threads=threads)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
+from coig_p.core.text import counted
 from coig_p.store.benchmarks import BenchmarkCheck
 from coig_p.validation.checks.rows import BatchView, Spot
 from coig_p.validation.checks.texts import KINDS, Hits, Texts
@@ -89,8 +90,9 @@ class Report:
         """One short line: the verdict, findings by severity, and how much was looked at."""
         counts, verdict = self.counts, "passed" if self.passed else "not to be released"
         return (
-            f"{verdict}: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
-            f"in {self.queries:,} queries and {self.responses:,} responses{self.told_of_changes()}"
+            f"{verdict}: {counted(counts.error, 'error')}, {counted(counts.warning, 'warning')}, "
+            f"{counted(counts.metric, 'metric')} in {counted(self.queries, 'query', 'queries')} and "
+            f"{counted(self.responses, 'response')}{self.told_of_changes()}"
         )
 
     def told_of_changes(self) -> str:

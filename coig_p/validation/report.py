@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.markdown import cell, table
 from coig_p.core.svg import bars
+from coig_p.core.text import counted
 from coig_p.store.places import check_folder
 from coig_p.validation.findings import Report, tally
 from coig_p.validation.rules import SEVERITIES
@@ -53,8 +54,9 @@ def as_markdown(report: Report) -> str:
     lines = [
         "# Check of a store",
         "",
-        f"**{verdict}**: {counts.error:,} errors, {counts.warning:,} warnings, {counts.metric:,} metrics "
-        f"in {report.queries:,} queries and {report.responses:,} responses{report.told_of_changes()}.",
+        f"**{verdict}**: {counted(counts.error, 'error')}, {counted(counts.warning, 'warning')}, "
+        f"{counted(counts.metric, 'metric')} in {counted(report.queries, 'query', 'queries')} and "
+        f"{counted(report.responses, 'response')}{report.told_of_changes()}.",
         "",
         *((f"Not checked, since the rule is off: {', '.join(report.not_checked)}.", "") if report.not_checked else ()),
         *((f"Compared with benchmarks: {', '.join(benchmarks)}.", "") if benchmarks else ()),

@@ -203,7 +203,7 @@ def test_the_filter_drops_what_scores_low(tmp_path: Path) -> None:
         assert "no model has answered yet" in run("annotate", "store", config.path, code=1).stderr
         run("annotate", "generate", config.path)
         run("annotate", "judge", config.path)
-        assert "1 queries, 3 responses, 6 scores" in run("annotate", "store", config.path).stdout
+        assert "1 query, 3 responses, 6 scores" in run("annotate", "store", config.path).stdout
 
 
 def test_the_demo_runs_offline_and_pairs(tmp_path: Path) -> None:

@@ -214,7 +214,10 @@ def test_a_full_disk_is_one_error(words: str, folder: Path, tmp_path: Path) -> N
     with open("/dev/full", "wb", buffering=0) as full:
         code, said = ended(typed(words, folder, tmp_path / "new"), full)  # type: ignore[arg-type]
     assert code == 1
-    assert re.findall("(?m)^error: .*", said) == ["error: standard output: No space left on device"], said
+    (error,) = re.findall("(?m)^error: .*", said)
+    full, _, written = error.partition(". Written before that, and whole: ")
+    assert full == "error: standard output: No space left on device", said
+    assert all(Path(name).exists() for name in written.split(", ") if name), said
 
 
 @pytest.mark.parametrize("words", QUICK)

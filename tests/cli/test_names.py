@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from coig_p.cli.main import cli
 from coig_p.cli.options import Finite, split_list
-from coig_p.cli.screen import counted, json_text
+from coig_p.cli.screen import json_text
+from coig_p.core.text import counted
 from coig_p.errors import StoreError, UnknownNameError
 
 HOSTILE = "a\x1b[2J\u202e\x9b\r\nb\u2028\U000e0001"

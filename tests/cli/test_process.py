@@ -323,3 +323,24 @@ def test_a_terminal_without_colours_gets_none(environment: dict[str, str], store
     assert b"as the manifest says" in shown
     assert not re.search(rb"\x1b\[[0-9;]*m", shown)
     assert b"\x1b" not in shown or environment["TERM"] != "dumb"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_was_written_before_standard_output_was_full_is_named(
+    unbuffered: str, source: Path, tmp_path: Path
+) -> None:
+    store, rows = tmp_path / "made", tmp_path / "pairs.jsonl"
+    for words in (["import", str(source), "--out", str(store)], ["pairs", str(store), "--out", str(rows)]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "coig_p", *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+                check=False,
+            )
+        said = f"error: standard output: No space left on device. Written before that, and whole: {words[-1]}\n"
+        assert (done.returncode, done.stderr.splitlines(keepends=True)[-1]) == (1, said)
+    assert not run("verify", store).stderr

@@ -143,3 +143,17 @@ def test_verbose_before_or_after(words: list[str], store: Path, monkeypatch: pyt
     run(*(word.format("info", store) for word in words), code=1)
     assert levels == [logging.INFO]
     assert logging.getLogger("coig_p").level == before, "left as it was"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["inof"], "No such command 'inof'. Did you mean 'info'?"),
+        (["export", "STORE", "--for", "trl-dp"], "'nemo-rl'. Did you mean 'trl-dpo'?"),
+        (["annotate", "stats"], "No such command 'stats'. Did you mean 'status'?"),
+        (["zzzzz"], "No such command 'zzzzz'."),
+    ],
+)
+def test_a_misspelt_word_is_told_what_it_may_have_been(words: list[str], hint: str, store: Path) -> None:
+    done = run(*(word.replace("STORE", str(store)) for word in words), code=2)
+    assert done.stderr.splitlines()[-1].endswith(hint)

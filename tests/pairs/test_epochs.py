@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -23,8 +24,10 @@ import datasets
 import pytest
 from datasets import iterable_dataset, load_dataset
 from datasets.distributed import split_dataset_by_node
+from make import make_rows, make_store
 
 from coig_p import streams
+from coig_p.errors import UsageError
 from coig_p.streams import COUNTS_TABLES, FORGETS_PLACE, VERSION, Resumed, Tables, with_epochs
 
 Row = dict[str, Any]
@@ -452,7 +455,7 @@ def test_a_datasets_with_another_iterable_is_said_and_streams_all_the_same(
     assert any(isinstance(one, Tables) for one in streams.parts(load(store).map(mapped)._ex_iterable))
     rows = list(load(store))
     assert unwarned.text == ""
-    monkeypatch.setattr(streams.Tables, "of", classmethod(lambda cls, stock, plan: stock))
+    monkeypatch.setattr(streams.Tables, "of", classmethod(lambda cls, stock, plan, told: stock))
     stream = load(store)
     assert "keeps epochs in another place" in unwarned.text
     assert list(stream) == rows
@@ -465,3 +468,66 @@ def test_the_same_split_twice(store: Path, orders: dict[int, list[Row]]) -> None
         "coig-p", "math", data_dir=str(store), split="train+train", streaming=True, shuffle_seed=3, shards=4
     )
     assert list(both) == orders[0] * 2
+
+
+# States of other streams
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "seed": {"shuffle_seed": 4},
+    "threshold": {"threshold": 3},
+    "shards": {"shards": 2},
+    "format": {"format": "kto"},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_state_of_another_stream_is_refused(what: str, store: Path) -> None:
+    stream = load(store)
+    next(iter(stream))
+    state = through_json(stream.state_dict())
+    ((name, value),) = OTHERS[what].items()
+    other = load(store, **OTHERS[what])
+    with pytest.raises(UsageError, match=rf"the state is of another stream \(.*{name}=.*, here {value!r}"):
+        other.load_state_dict(state)
+    with pytest.raises(UsageError, match="of another stream"):
+        load(store, **OTHERS[what]).map(lambda row: row).load_state_dict(through_json(mapped_state(stream)))
+
+
+def mapped_state(stream: Any) -> Any:
+    mapped = stream.map(lambda row: row)
+    next(iter(mapped))
+    return mapped.state_dict()
+
+
+def test_a_state_of_another_config_split_or_store_is_refused(store: Path, tmp_path: Path) -> None:
+    plain = {"data_dir": str(store), "split": "train", "streaming": True}
+    stream = load_dataset("coig-p", "math", **plain)
+    next(iter(stream))
+    state = through_json(stream.state_dict())
+    with pytest.raises(UsageError, match="config='math', here 'math-raw'"):
+        load_dataset("coig-p", "math-raw", **plain).load_state_dict(state)
+    with pytest.raises(UsageError, match=r"split='train', here 'test'; test_size=None, here 0\.5"):
+        load_dataset("coig-p", "math", **plain | {"split": "test", "test_size": 0.5}).load_state_dict(state)
+    another = make_store(tmp_path / "another", make_rows({"math": 30}, seed=9))
+    with pytest.raises(UsageError, match="its store holds other files"):
+        load_dataset("coig-p", "math", **plain | {"data_dir": str(another)}).load_state_dict(state)
+    moved = Path(shutil.copytree(store, tmp_path / "moved"))
+    again = load_dataset("coig-p", "math", **plain | {"data_dir": str(moved)})
+    again.load_state_dict(state)
+    assert list(again) == list(stream)[1:]
+
+
+def test_a_state_that_does_not_say_of_what_it_is_loads(store: Path) -> None:
+    def without(state: Any) -> Any:
+        if isinstance(state, dict):
+            return {name: without(value) for name, value in state.items() if name != streams.OF}
+        return state
+
+    stream = load(store)
+    rows = list(islice(stream, 5))
+    state = through_json(stream.state_dict())
+    assert state != without(state)
+    again = load(store)
+    again.load_state_dict(without(state))
+    assert rows + list(again) == list(load(store))

@@ -286,7 +286,7 @@ def test_strings_of_conversations_are_refused_with_the_ways_out(tmp_path: Path) 
     store = make_store(tmp_path / "store", [one, many])
     with pytest.raises(UsageError) as caught:
         load(store)
-    words = ("domain math holds 1 queries", 'format="ranked_conversational"', '"text"', '"last"', '"skip"')
+    words = ("domain math holds 1 query", 'format="ranked_conversational"', '"text"', '"last"', '"skip"')
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert "which gives pairs" not in str(caught.value)
     assert [row["prompt"] for row in load(store, multi_turn="text")] == ["问？", many["query"]]

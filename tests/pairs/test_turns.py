@@ -161,11 +161,11 @@ def test_strings_of_conversations_are_refused_with_the_ways_out(tmp_path: Path) 
     for form in ("dpo", "reward", "kto", "sft"):
         with pytest.raises(UsageError) as caught:
             load(store, "math", format=form, streaming=True)
-        words = ("domain math holds 1 queries", f"format {form}", 'format="conversational"', '"last"', '"skip"')
+        words = ("domain math holds 1 query", f"format {form}", 'format="conversational"', '"last"', '"skip"')
         assert all(word in str(caught.value) for word in words), str(caught.value)
         assert "chat" not in str(caught.value)
         assert len(list(load(store, "chat", format=form, streaming=True))) > 0
-    with pytest.raises(UsageError, match="domain math holds 1 queries"):
+    with pytest.raises(UsageError, match="domain math holds 1 query"):
         load(store, "all", streaming=True)
     shown_error = run("pairs", store, "--out", tmp_path / "pairs.parquet", code=2).stderr
     assert "--multi-turn" in shown_error
@@ -174,7 +174,7 @@ def test_strings_of_conversations_are_refused_with_the_ways_out(tmp_path: Path) 
     prompts = pa.parquet.read_table(tmp_path / "pairs.parquet")["prompt"].to_pylist()
     assert prompts == ["三", "问", "问"]
     skipped = ["pairs", store, "--out", tmp_path / "pairs.parquet", "--multi-turn", "skip", "--overwrite"]
-    assert "left out by --multi-turn skip, since the rows cannot show them: 1 queries" in run(*skipped).stdout
+    assert "left out by --multi-turn skip, since the rows cannot show them: 1 query" in run(*skipped).stdout
     assert json.loads(run(*skipped, "--json").stdout)["queries_left_out"] == 1
 
 
@@ -182,7 +182,7 @@ def test_tools_in_strings_are_refused_whatever_they_give_of_turns(tmp_path: Path
     rows = [raw("q0", scored("", 9, "a", tool_calls=CALL), scored("坏", 1, "b")), raw("q1")]
     store = make_store(tmp_path / "store", rows)
     for multi_turn in ("text", "last"):
-        with pytest.raises(UsageError, match=r"1 queries with tools.*strings, cannot show.*multi_turn=\"skip\""):
+        with pytest.raises(UsageError, match=r"1 query with tools.*strings, cannot show.*multi_turn=\"skip\""):
             load(store, "math", multi_turn=multi_turn, streaming=True)
     found = list(load(store, "math", multi_turn="skip", streaming=True))
     assert [row["query_id"] for row in found] == ["q1"]
@@ -222,7 +222,7 @@ def test_counting_is_never_refused(tmp_path: Path) -> None:
 
 def test_queries_with_tools_alone_are_said_without_turns(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", [raw("q1"), raw("q2", tools="[]")])
-    assert "1 queries are more than one user's text; 1 of them hold tools" in run("stats", store).stdout
+    assert "1 query is more than one user's text; 1 of them hold tools" in run("stats", store).stdout
 
 
 def test_what_the_manifest_does_not_count_is_found_in_the_rows() -> None:
@@ -383,7 +383,7 @@ def test_an_answer_with_reasoning_is_more_than_text(tmp_path: Path, extra: Row, 
         assert len(list(load(store, "math", streaming=True))) == 2
         return
     for multi_turn in (None, "text", "last"):
-        with pytest.raises(UsageError, match="domain math holds 1 queries"):
+        with pytest.raises(UsageError, match="domain math holds 1 query"):
             load(store, "math", multi_turn=multi_turn, streaming=True)
     assert [one["query_id"] for one in load(store, "math", multi_turn="skip", streaming=True)] == ["q1"]
 

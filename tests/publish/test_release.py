@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -767,3 +768,21 @@ def test_nothing_is_written_into_a_store(tmp_path: Path) -> None:
     assert Store.open(store).verify() == []
     # Beside it, by a path that passes through it, is outside of it.
     run("coigp", "pairs", store, "--out", store / ".." / "p.parquet")
+
+
+@pytest.mark.parametrize("command", ["clean", "dedup", "import"])
+def test_a_release_is_not_replaced_by_a_store(command: str, released: Store, tmp_path: Path) -> None:
+    there = Path(shutil.copytree(released.path, tmp_path / "there"))
+    rows = tmp_path / "rows.jsonl"
+    answers = [{"model": name, "text": name, "scores": [{"judge": "j", "score": score}]} for name, score in ROWS_OF_ONE]
+    rows.write_text(json.dumps({"query_id": "1", "query": "问", "responses": answers}), encoding="utf-8")
+    words = [rows, "--domain", "math"] if command == "import" else [released.path]
+    done = commands.run(command, *words, "--out", there, "--overwrite", code=2)
+    assert (
+        f"{there} is a release (1.0.0), which a store without its card, figures and pairs would replace" in done.stderr
+    )
+    assert Store.open(there).manifest == released.manifest
+    assert Store.open(there).verify() == []
+
+
+ROWS_OF_ONE = (("a", 1), ("b", 5))

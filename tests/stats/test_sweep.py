@@ -191,3 +191,20 @@ def test_a_judge_that_compares_is_asked_of_pairs_that_scores_make(tmp_path: Path
     assert said["agrees"] == 8
     assert {name: getattr(found.second_judge, name).n for name in VERDICTS} == dict.fromkeys(VERDICTS, said.total())
     assert found.second_judge.agrees.share == 1
+
+
+@pytest.mark.parametrize(("low", "high", "last"), [(0.0, 1.0, 1.0), (-30.0, 10.0, 40.0)])
+def test_thresholds_of_comparisons_alone_reach_as_far_as_their_margins(
+    low: float, high: float, last: float, tmp_path: Path
+) -> None:
+    rows = make_rows({"math": 6})
+    for row in rows:
+        for answer in row["responses"]:
+            answer["scores"] = None
+        told = {"first": 0, "second": 1, "judge": "j", "dimension": "overall", "rationale": None}
+        row["comparisons"] = [{**told, "first_score": low, "second_score": high}]
+    store = make_store(tmp_path / "store", rows, default_threshold=1)
+    found = sweep(store)
+    assert found.thresholds[-1].threshold == last
+    assert 10 <= len(found.thresholds) <= 22
+    assert [row.pairs for row in found.thresholds] == [6] * len(found.thresholds)

@@ -12,14 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import run
 from datasets import load_dataset
-from make import make_rows, make_store
+from make import completed, make_old_store, make_rows, make_store
 
 from coig_p.errors import DataError, RemoteError, StoreError
 from coig_p.pairs.splits import read_clusters
+from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.reading import CHECKSUMS, open_shard, read_batches
@@ -241,3 +243,89 @@ def test_rows_that_a_footer_or_a_header_takes_away_are_missed(store: Path, whole
         with suppress(StoreError, DataError), open_shard(path) as shard:
             assert sum(batch.num_rows for batch in read_batches(shard, 7)) == rows, (at, bit)
         overwrite(path, at, kept[at : at + 1])
+
+
+def everything(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with what a column may be: lists with none, one and several entries, null and not."""
+    compared = {"judge": "ren", "dimension": "overall", "first_score": 1.0, "second_score": 0.0}
+    for at, row in enumerate(rows):
+        several = [{"first": 0, "second": 1, "rationale": "因为" if nth else None, **compared} for nth in range(at % 4)]
+        row["comparisons"] = several if at % 5 else None
+        row["source"] = "甲" if at % 3 else None
+        row["messages"] = [{"role": "user", "content": row["query"], "extra": None}] * (at % 3) or None
+    return completed(rows)
+
+
+def pages(path: Path) -> list[int]:
+    """The first bytes of every column's pages, where their headers are."""
+    metadata = pq.read_metadata(path)
+    found: set[int] = set()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in (group.column(at) for at in range(group.num_columns)):
+            for start in (column.dictionary_page_offset, column.data_page_offset):
+                found.update(range(start, start + 24) if start else ())
+    return sorted(found)
+
+
+@pytest.mark.parametrize("schema", [PAIRING_SCHEMA, RAW_SCHEMA], ids=["for pairs", "raw"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_no_bit_of_a_header_or_a_footer_changes_a_value(version: int, schema: pa.Schema, tmp_path: Path) -> None:
+    """Scores, comparisons, texts: neither has a checksum, and what is read is right, or an error."""
+    rows = make_rows({"math": 20}) if version == 1 else everything(make_rows({"math": 20}))
+    make = make_old_store if version == 1 else make_store
+    store = Store.open(make(tmp_path / "store", rows, rows_per_shard=20))
+    (file,) = store.data_files()
+    path = store.path / file.path
+    data = path.read_bytes()
+
+    def read(content: bytes) -> pa.Table:
+        with open_shard(io.BytesIO(content), str(path)) as shard:
+            groups = [read_batches(shard, 3, [number], schema) for number in range(shard.num_row_groups)]
+            return pa.Table.from_batches([batch for group in groups for batch in group], schema)
+
+    truth, found = read(data), 0
+    places = [*pages(path), *footer(path)]
+    for at, bit in random.Random(version).sample([(at, bit) for at in places for bit in range(8)], 200):
+        changed = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+        try:
+            table = read(changed)
+        except StoreError as error:
+            assert str(error).startswith(f"{store.path}: {file.path} cannot be read: ")  # noqa: PT017 - or no error
+            assert str(error).endswith(f". Run: coigp verify {store.path}")  # noqa: PT017
+            found += 1
+        else:
+            assert table.equals(truth), (at, bit)
+    assert found > 30
+
+
+NAMES = {  # of what is not told apart by its type: a leaf that is asked for by another name is not there
+    "a list's name": lambda data, start: data.index(b"list", data.index(b"scores", start)),
+    "an entry's name": lambda data, start: data.index(b"element", data.index(b"scores", start)),
+}
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_scores_under_another_name_are_missed(what: str, store: Path) -> None:
+    path = store / SHARD
+    flip(path, NAMES[what](path.read_bytes(), footer(path)[0]))
+    with pytest.raises(StoreError, match=r"cannot be read: its footer does not name all of its columns\. Run: coigp"):
+        list(Store.open(store).batches(schema=PAIRING_SCHEMA))
+
+
+def test_an_entry_that_a_page_header_takes_away_is_missed(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", everything(make_rows({"math": 20})), rows_per_shard=20, rows_per_group=20)
+    opened = Store.open(store)
+    path = store / opened.data_files()[0].path
+    group = pq.read_metadata(path).row_group(0)
+    (column,) = [
+        group.column(at)
+        for at in range(group.num_columns)
+        if group.column(at).path_in_schema == "comparisons.list.element.first"
+    ]
+    data = path.read_bytes()
+    values = bytes([0x15, 2 * column.num_values])  # the field of a page's header, as Thrift has it
+    at = data.index(values, column.data_page_offset) + 1
+    overwrite(path, at, bytes([data[at] - 2]))
+    with pytest.raises(StoreError, match=r"cannot be read: comparisons: 1 fewer than its footer says\. Run: coigp"):
+        list(opened.batches())

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.text import counted
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs
 from coig_p.pairs.labels import Names, judge_sets
@@ -196,14 +197,14 @@ def rare_model(totals: Totals, least: float) -> Iterator[Remark]:
     """Fewer than `least` in the whole store."""
     for name, number in sorted(totals.of("model").items()):
         if number < least:
-            yield Remark(f"{number} responses", model=name)
+            yield Remark(counted(number, "response"), model=name)
 
 
 def rare_judge(totals: Totals, least: float) -> Iterator[Remark]:
     """Fewer than `least` in the whole store."""
     for name, number in sorted(totals.of("judge").items()):
         if number < least:
-            yield Remark(f"{number} judgements", judge=name)
+            yield Remark(counted(number, "judgement"), judge=name)
 
 
 def rare_domain(totals: Totals, share: float) -> Iterator[Remark]:
@@ -212,7 +213,7 @@ def rare_domain(totals: Totals, share: float) -> Iterator[Remark]:
     for domain in totals.domains:
         number = totals.total("rows", domain)
         if number < share * whole:
-            yield Remark(f"{number} of {whole} queries", domain=domain)
+            yield Remark(f"{number:,} of {counted(whole, 'query', 'queries')}", domain=domain)
 
 
 def no_pairs(totals: Totals) -> Iterator[Remark]:

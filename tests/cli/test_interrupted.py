@@ -1,0 +1,62 @@
+"""Commands that are ended while they write: nothing is left beside what they would have written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+COMMANDS = {
+    "pairs": ["pairs", "STORE", "--out", "OUT/pairs.parquet"],
+    "export": ["export", "STORE", "--for", "trl-dpo", "--out", "OUT/export"],
+}
+# Sends the signal from within what writes, at its first row, or from within an import that comes meanwhile.
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from coig_p.core import atomic
+number, when = int(sys.argv.pop(1)), sys.argv.pop(1)
+lock = atomic._lock
+def stop(temporary):
+    found = lock(temporary)
+    if when == "importing":
+        module = f"import os\\nos.kill(os.getpid(), {number})\\nwhile True: pass"
+        Path(os.environ["LATE"], "late_module.py").write_text(module)
+        sys.path.insert(0, os.environ["LATE"])
+        import late_module
+    os.kill(os.getpid(), number)
+    while True:
+        pass
+atomic._lock = stop
+from coig_p import __main__
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize("when", ["writing", "importing"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_half_written_is_left(
+    command: str, number: signal.Signals, when: str, store: Path, tmp_path: Path
+) -> None:
+    out, late = tmp_path / "out", tmp_path / "late"
+    out.mkdir()
+    late.mkdir()
+    words = [word.replace("STORE", str(store)).replace("OUT", str(out)) for word in COMMANDS[command]]
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(int(number)), when, *words],
+        env={**os.environ, "LATE": str(late)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == (130 if number == signal.SIGINT else -number), done.stderr
+    assert done.stderr == ("interrupted\n" if number == signal.SIGINT else "")
+    assert list(out.iterdir()) == []
