@@ -325,8 +325,9 @@ class HubRepo(RemoteRepo):
 
         adds = [upload(at.file, advance) for at in additions(operations)]
         gone = [CommitOperationDelete(path, is_folder=False) for path in deletions(operations)]
+        by_lfs = [add for add in adds if add.by_lfs]
 
-        def commit() -> str:
+        def create() -> str:
             made = self.api.create_commit(
                 self.id,
                 [*adds, *gone],
@@ -337,6 +338,18 @@ class HubRepo(RemoteRepo):
                 create_pr=pr,
             )
             return str(made.oid)
+
+        def commit() -> str:
+            try:
+                return create()
+            except Exception as error:
+                trouble = trouble_of(error)
+                if trouble is None or trouble.status != 400 or not by_lfs:
+                    raise
+                # Nothing was done. Perhaps this Hub keeps in LFS nothing but what it chose itself.
+                while by_lfs:
+                    by_lfs.pop().as_hub_wants()
+            return create()
 
         def send() -> None:
             self.api.preupload_lfs_files(

@@ -14,7 +14,7 @@ from coig_p.errors import UsageError
 from coig_p.publish.before import release_before
 from coig_p.publish.cards import text_of, with_notices, without_notices, write_manifest, yanked_in
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, connect
-from coig_p.publish.plan import BRANCH, CARD, MAIN, Add, ReleaseFile, check_repo, check_version, git_oid
+from coig_p.publish.plan import BRANCH, CARD, MAIN, Add, ReleaseFile, check_repo, check_version, same
 from coig_p.publish.remote import read_manifest
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.writing import sha256_of
@@ -120,7 +120,7 @@ def _commit(repo: HubRepo, head: str, files: tuple[ReleaseFile, ...], version: s
         if at == head:
             return False
         there = repo.tree(at)
-        if any(path.path not in there or there[path.path].oid != git_oid(path.source) for path in files):
+        if not all(same(file, there.get(file.path)) for file in files):
             return False
         found = at
         return True
