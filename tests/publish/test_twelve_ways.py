@@ -230,6 +230,22 @@ def test_what_people_do_to_main(hub: LocalHub, releases: tuple[Path, Path], way:
     assert repository.refs == done
 
 
+@pytest.mark.parametrize("way", [way for way in WAYS if way.again], ids=lambda way: way.name)
+def test_main_is_put_back(hub: LocalHub, releases: tuple[Path, Path], way: Way) -> None:
+    repository = hub.repositories[REPO]
+    way.act(repository)
+    before = repository.find("main")
+    command(hub, releases[0], "1.0.0", "--restore")
+    after = repository.find("main")
+    assert after.parent == before.oid
+    assert after.tree.items() >= repository.find("v1.0.0").tree.items() - {
+        (".gitattributes", repository.find("v1.0.0").tree[".gitattributes"])
+    }
+    for path, words in way.theirs.items():
+        assert words in content(repository, path)
+    command(hub, releases[0], "1.0.0")
+
+
 @pytest.mark.parametrize("act", [staged, moved], ids=["staging branch left", "moved branch"])
 def test_a_staging_branch_that_holds_something_of_theirs(
     hub: LocalHub, releases: tuple[Path, Path], act: Callable[[Repository], None]
