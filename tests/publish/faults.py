@@ -49,6 +49,7 @@ class FaultyHub(LocalHub):
     """A LocalHub with a fault to come. Its clients' time-out should be far below 30 seconds."""
 
     fault: Fault | None = None
+    lied: tuple[str, ...] = ()  # what was asked for where a 200 came and nothing was done
     seen = 0
     let_go = threading.Event()
 
@@ -111,6 +112,7 @@ class FaultyHandler(Handler):
         answer = self.act() if done or kind == "half" else Answer(500)
         if kind in _LIES:
             content, media = _LIES[kind]
+            self.hub.lied += () if done else (self.path,)
             self.send(Answer(200, content, {"Content-Type": media}))
         elif kind.isdigit():
             self.send(Answer(int(kind), b"{}", _SAID[kind]))

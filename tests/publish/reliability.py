@@ -114,7 +114,7 @@ def added(these: list[str], those: list[str]) -> tuple[int, int]:
 
 
 def in_turn(requests: list[str], meets: Iterable[int]) -> list[tuple[str, int]]:
-    """Every fault at every request: at the first of each kind of request first, then at the second of each."""
+    """Every fault at every request: at the first of each kind first, changes before questions, then at the second."""
     seen = Counter[str]()
     turn = {}
     for at in meets:
@@ -124,7 +124,7 @@ def in_turn(requests: list[str], meets: Iterable[int]) -> list[tuple[str, int]]:
     # A question changes nothing, so for one it is the same whether the server acted before it failed.
     return [
         (kind, at)
-        for at in sorted(turn, key=lambda at: (turn[at], at))
+        for at in sorted(turn, key=lambda at: (turn[at], requests[at].startswith(("GET", "HEAD")), at))
         for kind in KINDS
         if not requests[at].startswith(("GET", "HEAD")) or not kind.endswith(" done")
     ]
