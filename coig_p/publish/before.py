@@ -15,6 +15,7 @@ from coig_p.publish.cards import withdrawals
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.plan import (
     BESIDE,
+    CARD,
     MAIN,
     Add,
     Before,
@@ -27,7 +28,8 @@ from coig_p.publish.plan import (
     version_of,
 )
 from coig_p.publish.remote import YANKED, made_of, read_manifest, written
-from coig_p.store.manifest import MANIFEST, SIGNATURE
+from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
+from coig_p.store.writing import sha256_of
 
 RESTORE = "Restore v"  # and the version: the title of the commit that puts main back
 _logger = logging.getLogger("coig_p")
@@ -50,13 +52,16 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
         return written(repo, tree, head)
     ancestors = {commit: nth for nth, (commit, _) in enumerate(history)}
     on_main = [version for version, commit in tagged.items() if commit in ancestors]
-    if not on_main:  # history was rewritten: the newest version is the best guess there is
-        on_main = list(tagged)[:1]
-    version = _version_of_main(tagged, history) or on_main[0]
-    commit = tagged[version]
-    at_tag = tree if commit == head else repo.tree(commit)
-    manifest = read_manifest(repo, at_tag, commit)
-    if manifest is None:
+    last = _version_of_main(tagged, history)
+    # Where history was rewritten, the newest version is the best guess there is.
+    for version in dict.fromkeys([*([last] if last else []), *on_main, *tagged]):
+        commit = tagged[version]
+        at_tag = tree if commit == head else repo.tree(commit)
+        manifest = read_manifest(repo, at_tag, commit)
+        if manifest is not None and _is_whole(repo, manifest, at_tag, commit):
+            break
+        _logger.info("%s: the tag v%s is not of a release, and is left alone", repo.id, version)
+    else:
         return written(repo, tree, head)
     listed = {MANIFEST, SIGNATURE, *(file.path for file in manifest.files)}
     files = {path: file for path, file in at_tag.items() if path in listed}
@@ -67,6 +72,18 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     return Before(
         commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), manifest.release.get(YANKED)
     )
+
+
+def _is_whole(repo: HubRepo, manifest: Manifest, tree: Tree, commit: str) -> bool:
+    """Whether a commit holds what its manifest says. A tag that somebody set after an edit does not."""
+    for file in manifest.files:
+        there = tree.get(file.path)
+        if there is None or there.bytes != file.bytes or there.sha256 not in (None, file.sha256):
+            return False
+        # Of the files that git keeps people edit the card.
+        if file.path == CARD and sha256_of(repo.download(CARD, commit)) != file.sha256:
+            return False
+    return True
 
 
 def _version_of_main(tagged: Mapping[str, str], history: Sequence[tuple[str, str]]) -> str | None:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from coig_p._version import __version__
 from coig_p.core.progress import Advance
+from coig_p.core.text import printable
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish.hub_internals import publishing_client, upload
 from coig_p.publish.plan import Operation, RemoteFile, additions, deletions
@@ -163,11 +164,20 @@ class HubRepo(RemoteRepo):
     # Questions.
 
     def is_private(self) -> bool | None:
-        """Whether only some may see it; None where there is no such repository."""
+        """Whether only some may see it; None where there is no such repository.
+
+        Raises:
+            RemoteError: it has got another name; or the Hub refused or failed.
+        """
         try:
-            return bool(self.ask("looking for the repository", self._info).private)
+            found = self.ask("looking for the repository", self._info)
         except Absent:
             return None
+        if found.id.lower() != self.id.lower():  # the Hub leads from an old name to the new one
+            raise self.problem(
+                f"it is called {printable(found.id)} now. Nothing was changed: name that, so that the card does, too"
+            )
+        return bool(found.private)
 
     def _info(self) -> Any:
         return self.api.repo_info(self.id, repo_type="dataset")
@@ -325,8 +335,9 @@ class HubRepo(RemoteRepo):
 
         adds = [upload(at.file, advance) for at in additions(operations)]
         gone = [CommitOperationDelete(path, is_folder=False) for path in deletions(operations)]
+        by_lfs = [add for add in adds if add.by_lfs]
 
-        def commit() -> str:
+        def create() -> str:
             made = self.api.create_commit(
                 self.id,
                 [*adds, *gone],
@@ -337,6 +348,18 @@ class HubRepo(RemoteRepo):
                 create_pr=pr,
             )
             return str(made.oid)
+
+        def commit() -> str:
+            try:
+                return create()
+            except Exception as error:
+                trouble = trouble_of(error)
+                if trouble is None or trouble.status != 400 or not by_lfs:
+                    raise
+                # Nothing was done. Perhaps this Hub keeps in LFS nothing but what it chose itself.
+                while by_lfs:
+                    by_lfs.pop().as_hub_wants()
+            return create()
 
         def send() -> None:
             self.api.preupload_lfs_files(

@@ -93,10 +93,10 @@ def publish(
         if at.promoted is not None:  # who proposes may not be the one who tags
             return Published(repo.id, release.version, None, at.promoted, repo.url, 0, 0)
         if config.pr:
-            return propose(repo, at.release, refs, at.head, at.operations, bar, load)
+            return propose(repo, at.release, refs, at.head, at.operations, bar, load, at.before)
         check_reviewed(repo, release, refs, at.head)
         staged = _stage(repo, at, refs, config, bar)
-        rows = _verified(repo, staged, at.release, bar, load)
+        rows = _verified(repo, staged, at, bar, load)
         commit = staged
         if not _moves_main(release, refs, config):
             why = "a pre-release" if is_prerelease(release.version) else "not the highest version"
@@ -187,12 +187,14 @@ class _Look:
         release: with what people changed in its card on main.
         promoted: the commit of main that is the release already; nothing is left then but the tag.
         operations: what one commit to main would do.
+        before: the commit of the last release on main, which was verified then; "" where there is none.
     """
 
     head: str
     release: Release
     promoted: str | None
     operations: tuple[Operation, ...]
+    before: str = ""
 
 
 def _check_asked(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> None:
@@ -232,7 +234,8 @@ def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Lo
     operations = planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite)
     if config.adopt:
         operations += moved_aside(repo, release, head, tree, before)
-    return _Look(head, release, None, operations)
+    verified = refs.tags.get(f"v{before.version}") == before.commit
+    return _Look(head, release, None, operations, before.commit if verified else "")
 
 
 def _ensure(repo: HubRepo, config: HubConfig) -> None:
@@ -401,9 +404,9 @@ def _stage(repo: HubRepo, at: _Look, refs: Refs, config: HubConfig, bar: Bar) ->
     return commit
 
 
-def _verified(repo: HubRepo, commit: str, release: Release, bar: Bar, load: Load | None) -> RowCounts:
-    with bar("Verifying", release.bytes) as advance:
-        return verify_commit(repo, commit, release, advance, load)
+def _verified(repo: HubRepo, commit: str, at: _Look, bar: Bar, load: Load | None) -> RowCounts:
+    with bar("Verifying", at.release.bytes) as advance:
+        return verify_commit(repo, commit, at.release, advance, load, at.before)
 
 
 def _commit(

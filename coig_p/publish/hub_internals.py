@@ -6,6 +6,7 @@
 | constants.HF_HUB_DISABLE_XET, utils._runtime.is_xet_available | files go by LFS, each acknowledged by itself |
 | constants.HF_HUB_OFFLINE | a rehearsal talks to this machine alone, network or not |
 | CommitOperationAdd.as_file(with_tqdm), .upload_info.sha256 | what was sent is counted, and no file is hashed twice |
+| CommitOperationAdd._upload_mode, ._is_uploaded | a file goes up once, by LFS, and both commits name its hash |
 
 A version that keeps one of them elsewhere is told of before anything is sent. No other module of the
 package touches such parts but load_script.py, which runs without the package and does without them.
@@ -108,12 +109,17 @@ def online() -> Iterator[None]:
 def upload(file: ReleaseFile, advance: Advance) -> Any:
     """The client's operation for a file, which tells how many bytes of it were sent, each of them once.
 
-    Its `finish()` tells of the rest, for a file that the Hub had already.
+    Its `finish()` tells of the rest, for a file that the Hub had already. A commit repeats the content of a regular
+    file, and a release is committed twice, to its branch and to main: so whatever no page shows goes by LFS, by which
+    content is sent once. The Hub adds such paths to .gitattributes by itself. Where it refuses them, `as_hub_wants()`
+    leaves the choice to it, as the client does.
     """
     from huggingface_hub import CommitOperationAdd
 
     class Upload(CommitOperationAdd):
         sent = 0
+        # The page of a repository shows Markdown of git alone, and no storage keeps nothing.
+        by_lfs = file.bytes > 0 and not file.path.endswith(".md")
 
         @contextmanager
         def as_file(self, with_tqdm: bool = False) -> Iterator[Any]:
@@ -129,8 +135,13 @@ def upload(file: ReleaseFile, advance: Advance) -> Any:
         def finish(self) -> None:
             self.seen(file.bytes)
 
+        def as_hub_wants(self) -> None:
+            self._upload_mode, self._is_uploaded = None, False
+
     add = Upload(file.path, str(file.source))
     add.upload_info.sha256 = bytes.fromhex(file.sha256)  # known: the client need not read the file for it
+    if add.by_lfs:
+        add._upload_mode = "lfs"
     return add
 
 
@@ -208,4 +219,6 @@ _PARTS: dict[str, Callable[[], bool]] = {
     "constants.HF_HUB_OFFLINE": lambda: isinstance(_part("constants").HF_HUB_OFFLINE, bool),
     "CommitOperationAdd.as_file(with_tqdm)": _counts_reads,
     "CommitOperationAdd.upload_info.sha256": _keeps_hashes,
+    "CommitOperationAdd._upload_mode": lambda: _an_upload()._upload_mode is None,
+    "CommitOperationAdd._is_uploaded": lambda: _an_upload()._is_uploaded is False,
 }

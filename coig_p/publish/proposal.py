@@ -39,11 +39,13 @@ def propose(
     operations: tuple[Operation, ...],
     bar: Bar,
     load: Load | None,
+    before: str = "",
 ) -> Published:
     """A pull request that holds the release: the open one, or a new one. What reviewers changed in it stays.
 
     Args:
         head: the commit of main, and `operations` what turns it into the release.
+        before: the commit of the release before, as `verify_commit` has it.
 
     Raises:
         RemoteError: reviewers changed in it what this release changes, too; or the Hub refused or failed.
@@ -57,7 +59,7 @@ def propose(
         if differences(release, there):
             found, release = _renewed(repo, release, found, bar)
     with bar("Verifying", release.bytes) as advance:
-        rows: RowCounts = verify_commit(repo, found.ours, release, advance, load)
+        rows: RowCounts = verify_commit(repo, found.ours, release, advance, load, before)
     for path in _edited(repo, found):
         _logger.warning("%s: a reviewer changed %s in pull request %s; it stays so", repo.id, path, found.number)
     url = f"{repo.url}/discussions/{found.number}"

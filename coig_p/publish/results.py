@@ -24,7 +24,8 @@ class Published:
         url: where to see it.
         added, deleted: files that the commit to main changed; both 0 where the release was there before.
         pull_request: its number where one was opened or found, else None.
-        rows: by config and split, as loading gave them; empty where nothing had to be verified.
+        rows: by config and split, as loading gave them, or the files themselves where only the card changed; empty
+            where nothing had to be verified.
     """
 
     repo: str

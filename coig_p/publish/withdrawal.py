@@ -26,7 +26,7 @@ from coig_p.publish.plan import (
     ReleaseFile,
     check_repo,
     check_version,
-    git_oid,
+    same,
 )
 from coig_p.publish.remote import made_of, read_manifest
 from coig_p.publish.signed import comment_of, sign_manifest
@@ -154,7 +154,7 @@ def _commit(repo: HubRepo, head: str, operations: Sequence[Operation], version: 
             file = there.get(operation.path)
             if isinstance(operation, Delete) != (file is None):
                 return False
-            if isinstance(operation, Add) and file and file.oid != git_oid(operation.file.source):
+            if isinstance(operation, Add) and not same(operation.file, file):
                 return False
         found = at
         return True

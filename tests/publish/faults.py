@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from coig_p.publish.local_hub import Handler, LocalHub
 from coig_p.publish.local_hub.server import Answer
 
-# How a request fails. After "done" the server has carried it out, and the client is not told so.
+# How a request fails. After "done" the server has carried it out, and the client is not told so. After "half" too, and
+# its answer breaks off in the middle; "slow" answers a second later; from "stale" on, refs are shown as they were.
 KINDS = (
     *("500", "500 done", "429", "403", "cut", "cut done", "time-out", "time-out done", "kill", "kill done"),
     *("html", "html done", "json", "json done"),
+    *("half", "slow", "stale"),
 )
+LAG = 2  # looks at the refs that are old, after "stale"
 # A 200 that is not of the Hub: a page, as proxies and logins give it, and JSON of another shape.
 _LIES = {"html": (b"<!DOCTYPE html><title>Sign in</title>", "text/html"), "json": (b'{"ok": [1]}', "application/json")}
 REPO = "org/name"
@@ -46,6 +49,7 @@ class FaultyHub(LocalHub):
     """A LocalHub with a fault to come. Its clients' time-out should be far below 30 seconds."""
 
     fault: Fault | None = None
+    lied: tuple[str, ...] = ()  # what was asked for where a 200 came and nothing was done
     seen = 0
     let_go = threading.Event()
 
@@ -95,16 +99,33 @@ class FaultyHandler(Handler):
             fault.meanwhile()
             super().respond()
             return
+        if fault.kind in ("slow", "stale"):
+            if isinstance(self.hub, StaleHub) and fault.kind == "stale":
+                self.hub.lag = LAG
+            self.hub.let_go.wait(1 if fault.kind == "slow" else 0)
+            self.answer()
+            return
         kind, _, done = fault.kind.partition(" ")
         if kind == "cut" and not done:
             self.rfile.read(self.left // 2)  # in the middle of what is sent
             self.left = 0
-        answer = self.act() if done else Answer(500)
+        answer = self.act() if done or kind == "half" else Answer(500)
         if kind in _LIES:
             content, media = _LIES[kind]
+            self.hub.lied += () if done else (self.path,)
             self.send(Answer(200, content, {"Content-Type": media}))
         elif kind.isdigit():
             self.send(Answer(int(kind), b"{}", _SAID[kind]))
+        elif kind == "half" and answer.content and self.command != "HEAD":
+            content = answer.content if isinstance(answer.content, bytes) else answer.content.read_bytes()
+            self.send(answer, answered=False)
+            self.send_response(answer.status)
+            for name, value in {**answer.headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
         else:
             if kind == "kill":
                 fault.ready.wait()

@@ -1,6 +1,7 @@
 """Every fault at every request of a release, two publishers at once, and a 2 GB store: docs/reliability.md.
 
-python tests/publish/reliability.py            all of it, about an hour on two cores
+python tests/publish/reliability.py               all of it, some hours on two cores
+python tests/publish/reliability.py --minutes 5   so long for each of the matrices: one request of each kind first
 python tests/publish/reliability.py --only memory
 """
 
@@ -11,9 +12,11 @@ import base64
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,22 +45,26 @@ from coig_p.store.writing import Part, write_store  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
 ROUNDS = 8
+THREADS = 2 * (os.cpu_count() or 1)  # they wait, mostly
 ROWS, BYTES = 100_000, 5_300  # of a response; five a query
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("first", "second", "rivals", "memory"))
-    parser.add_argument("--requests", choices=("all", "changes"), default="all", help="changes: no GET and HEAD")
+    parser.add_argument("--only", nargs="+", choices=("first", "second", "loading", "rivals", "memory"))
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="for each matrix; default: until it is whole"
+    )
     asked = parser.parse_args()
     sections = {
-        "first": lambda: faults(published=False, changes=asked.requests == "changes"),
-        "second": lambda: faults(published=True, changes=asked.requests == "changes"),
+        "first": lambda: faults(published=False, minutes=asked.minutes),
+        "second": lambda: faults(published=True, minutes=asked.minutes),
+        "loading": lambda: faults(published=True, minutes=asked.minutes, loading=True),
         "rivals": two_publishers,
         "memory": memory,
     }
     for name, make in sections.items():
-        if asked.only in (None, name):
+        if asked.only is None or name in asked.only:
             write(name, make())
 
 
@@ -70,33 +77,66 @@ def write(name: str, text: str) -> None:
     print(text)
 
 
-def faults(*, published: bool, changes: bool) -> str:
-    """Every fault at every request of a first or a second release, or at those that change something."""
+def faults(*, published: bool, minutes: float, loading: bool = False) -> str:
+    """Every fault at every request of a first or a second release.
+
+    Args:
+        minutes: after which no further fault is tried.
+        loading: at the requests of those who load back what was staged, and at no other. Else nobody loads: rows are
+            counted, in seconds.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        scene = make_scene(Path(folder), published=published)
+        scene = make_scene(Path(folder), published=published, loads=False)
         requests = requests_of(scene)
-        trials = every_fault(scene, requests, changes)
+        meets = range(len(requests))
+        if loading:
+            counted = [what(request) for request in requests]
+            scene = replace(scene, loads=True)
+            requests = requests_of(scene)
+            meets = range(*added([what(request) for request in requests], counted))
+        jobs = in_turn(requests, meets)
+        trials = every_fault(scene, jobs, minutes)
     hit = len({trial.at for trial in trials})
     wrong = [trial for trial in trials if trial.wrong]
-    which = "those that change something" if changes else "all"
-    head = (
-        f"{len(requests)} requests; {hit} of them ({which}) met {len(trials):,} faults: {len(wrong)} broken promises."
-    )
+    whole = "all" if len(trials) == len(jobs) else f"of {len(jobs):,} that there are"
+    head = f"{len(meets)} requests; {hit} of them met {len(trials):,} faults ({whole}): {len(wrong)} broken promises."
     told = [f"- {trial.kind} at request {trial.at} ({what(trial.hit)}): {'; '.join(trial.wrong)}" for trial in wrong]
     return "\n\n".join([head, as_table(trials), *(["\n".join(told)] if told else []), where()])
 
 
-def every_fault(scene: Scene, requests: list[str], changes: bool) -> list[Trial]:
-    # A question changes nothing, so for one it is the same whether the server acted before it failed.
-    jobs = [
-        (kind, at)
-        for at, hit in enumerate(requests)
-        for kind in KINDS
-        if not hit.startswith(("GET", "HEAD")) or not (changes or kind.endswith(" done"))
-    ]
-    done = Counter[str]()
+def added(these: list[str], those: list[str]) -> tuple[int, int]:
+    """Where what these have more than those begins and ends."""
+    pairs = list(zip(these, those, strict=False))
+    begin = next((at for at, (one, other) in enumerate(pairs) if one != other), len(pairs))
+    pairs = list(zip(reversed(these), reversed(those), strict=False))
+    end = next((at for at, (one, other) in enumerate(pairs) if one != other), len(pairs))
+    return begin, max(begin, len(these) - end)
 
-    def one(job: tuple[str, int]) -> Trial:
+
+def in_turn(requests: list[str], meets: Iterable[int]) -> list[tuple[str, int]]:
+    """Every fault at every request: at the first of each kind first, changes before questions, then at the second."""
+    seen = Counter[str]()
+    turn = {}
+    for at in meets:
+        shape = what(requests[at].partition("?")[0])
+        turn[at] = seen[shape]
+        seen[shape] += 1
+    # A question changes nothing, so for one it is the same whether the server acted before it failed.
+    return [
+        (kind, at)
+        for at in sorted(turn, key=lambda at: (turn[at], requests[at].startswith(("GET", "HEAD")), at))
+        for kind in KINDS
+        if not requests[at].startswith(("GET", "HEAD")) or not kind.endswith(" done")
+    ]
+
+
+def every_fault(scene: Scene, jobs: list[tuple[str, int]], minutes: float) -> list[Trial]:
+    done = Counter[str]()
+    end = time.monotonic() + minutes * 60
+
+    def one(job: tuple[str, int]) -> Trial | None:
+        if time.monotonic() > end:
+            return None
         trial = run_trial(scene, *job)
         done["all"] += 1
         done["wrong"] += bool(trial.wrong)
@@ -105,8 +145,8 @@ def every_fault(scene: Scene, requests: list[str], changes: bool) -> list[Trial]
             print(f"\n{trial}", file=sys.stderr, flush=True)
         return trial
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        return list(threads.map(one, jobs))
+    with ThreadPoolExecutor(THREADS) as threads:
+        return [trial for trial in threads.map(one, jobs) if trial is not None]
 
 
 def as_table(trials: list[Trial]) -> str:

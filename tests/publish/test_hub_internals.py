@@ -80,6 +80,10 @@ BROKEN: list[tuple[str, Break]] = [
         "CommitOperationAdd.upload_info.sha256",
         lambda patch: patch.setattr(CommitOperationAdd, "__post_init__", lambda self: None),
     ),
+    ("CommitOperationAdd._upload_mode", lambda patch: patch.delattr(CommitOperationAdd, "_upload_mode")),
+    ("CommitOperationAdd._upload_mode", lambda patch: patch.setattr(CommitOperationAdd, "_upload_mode", "regular")),
+    ("CommitOperationAdd._is_uploaded", lambda patch: patch.delattr(CommitOperationAdd, "_is_uploaded")),
+    ("CommitOperationAdd._is_uploaded", lambda patch: patch.setattr(CommitOperationAdd, "_is_uploaded", True)),
 ]
 
 

@@ -27,6 +27,7 @@ from coig_p.publish.hub import plan_release, publish, status
 from coig_p.publish.local_hub import Account, LocalHub
 from coig_p.publish.plan import Release, read_release
 from coig_p.store.store import Store
+from coig_p.store.writing import sha256_of
 
 ROWS = make_rows({"math": 14, "chat": 6})
 READER = "hf_" + "R3ader" * 5
@@ -177,7 +178,8 @@ def test_a_second_release_sends_only_what_changed(hub: LocalHub, release: Path, 
     published = publish(read(later, "1.1.0"), REPO, config(hub))
     assert (published.added, published.deleted) == (len(changed), len(old.keys() - new.keys()))
     sent = sorted(at.path.split("/")[4].partition("?")[0] for at in hub.requests if at.method == "PUT")
-    assert sent == sorted(sha256 for path, sha256 in new.items() if path in changed and path.endswith("parquet"))
+    by_lfs = new | {"manifest.json": sha256_of(later / "manifest.json")}
+    assert sent == sorted(sha256 for path, sha256 in by_lfs.items() if path in changed and path != "README.md")
     assert shown(hub).items() >= new.items()
     assert shown(hub, "v1.0.0").items() >= old.items()
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO
@@ -192,11 +193,35 @@ class Repository:
                 if blob.lfs and blob.sha256 not in self.large:
                     raise HubRefusal(400, f"{path} points to LFS content that was never uploaded")
                 tree[path] = blob
+            self._track(tree, [path for path, blob in added.items() if blob.lfs])
             pull = None
             if pull_request:
                 pull = self.open_pull_request(title)
                 ref = f"refs/pr/{pull.number}"
             return self._record(ref, tree, title, head.oid), pull
+
+    def is_tracked(self, tree: Mapping[str, Blob], path: str) -> bool:
+        """Whether .gitattributes says that LFS keeps a path: the last pattern that fits does."""
+        found = False
+        if ".gitattributes" in tree:
+            text = self.objects.path(tree[".gitattributes"].sha256).read_text("utf-8", "replace")
+            for pattern, *said in (line.split() for line in text.splitlines() if line.split()):
+                name = path if "/" in pattern else path.rpartition("/")[2]
+                filters = [at for at in said if at.lstrip("-!").startswith("filter")]
+                if filters and fnmatchcase(name, pattern.replace("[[:space:]]", " ")):
+                    found = filters[-1] == "filter=lfs"
+        return found
+
+    def _track(self, tree: dict[str, Blob], paths: Iterable[str]) -> None:
+        """Files in LFS of which .gitattributes does not say so are added to it in the same commit."""
+        new = [path for path in paths if not self.is_tracked(tree, path)]
+        if new:
+            there = tree.get(".gitattributes")
+            lines = self.objects.path(there.sha256).read_bytes() if there else b""
+            lines += b"" if not lines or lines.endswith(b"\n") else b"\n"
+            names = [path.replace(" ", "[[:space:]]") for path in new]
+            lines += "".join(f"{name} filter=lfs diff=lfs merge=lfs -text\n" for name in names).encode()
+            tree[".gitattributes"] = self.objects.regular(lines)
 
     def open_pull_request(self, title: str) -> PullRequest:
         """One that changes nothing yet."""

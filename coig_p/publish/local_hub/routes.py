@@ -145,9 +145,8 @@ def _preupload(handler: Handler, match: re.Match[str]) -> Answer:
         raise HubRefusal(413, f"at most {_FILES_A_PREUPLOAD} files at a time")
     answers = []
     for file in files:
-        large = (
-            file["path"].endswith(".parquet") or file["size"] > _REGULAR or b"\0" in base64.b64decode(file["sample"])
-        )
+        large = file["size"] > _REGULAR or b"\0" in base64.b64decode(file["sample"])
+        large = large or repository.is_tracked(tree, file["path"])
         known = tree.get(file["path"])
         oid = {} if known is None else {"oid": known.sha256 if known.lfs else known.oid}
         mode = {"uploadMode": "lfs" if large else "regular", "shouldIgnore": False}

@@ -86,6 +86,7 @@ class LocalHub:
         self.folder, self.accounts, self.part_size = folder, accounts, part_size
         self.objects = Objects(folder / "objects")
         self.repositories: dict[str, Repository] = {}
+        self.renamed: dict[str, str] = {}
         self.requests: list[Request] = []
         self.parts: dict[tuple[str, int], Path] = {}
         self.lock = threading.Lock()
@@ -113,7 +114,15 @@ class LocalHub:
             if id in self.repositories:
                 raise HubRefusal(409, "You already created this dataset repo")
             self.repositories[id] = Repository.create(id, self.objects, private)
+            self.renamed.pop(id, None)
             return self.repositories[id]
+
+    def rename(self, old: str, new: str) -> None:
+        """A repository gets another name, to which the old one leads."""
+        with self.lock:
+            self.repositories[new] = self.repositories.pop(old)
+            self.repositories[new].id = new
+            self.renamed[old] = new
 
 
 Route = Callable[["Handler", re.Match[str]], Answer]
@@ -151,6 +160,9 @@ class Handler(BaseHTTPRequestHandler):
             for method, pattern, route in self.routes:
                 match = re.fullmatch(pattern, self.route_path)
                 if match and method == (self.command if self.command != "HEAD" else "GET"):
+                    old = unquote(match.groupdict().get("id") or "")
+                    if old in self.hub.renamed:
+                        return Answer(307, headers={"Location": self.path.replace(old, self.hub.renamed[old], 1)})
                     return route(self, match)
             raise HubRefusal(404, f"no such page: {self.route_path}")
         except HubRefusal as refusal:
