@@ -64,7 +64,7 @@ def known(rows: Rows, options: dict[str, Any] | None) -> dict[str, Known]:
             found["responses"].append((answer, None))
             for score in one["scores"] or []:
                 said = (answer, score["judge"], score["dimension"])
-                found["scores"].append((said, score["score"]))
+                found["scores"].append((said, score["score"] + 0.0))  # -0 is 0
                 if score["rationale"] is not None:
                     found["rationales"].append((said, score["rationale"]))
         for one in row["comparisons"] or []:
