@@ -43,7 +43,7 @@ def write_provenance(root: Path, store: Path, facts: CardFacts, files: Iterable[
         DataError: the LICENSE beside the store cannot be read.
     """
     (root / LICENSE).write_bytes(_own_licence(store) or render_licence(facts.info).encode())
-    _write(root / CITATION, render_citation(facts.info, facts.version))
+    _write(root / CITATION, render_citation(facts.info))
     _write(root / CROISSANT, render_croissant(facts, files))
 
 

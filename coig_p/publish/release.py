@@ -4,7 +4,6 @@
       data/<domain>/...      the store's shards, byte for byte
       pairs/<domain>/...     its pairs at the release's threshold
       README.md, README.zh.md, plots/, statistics.json, findings.json
-      changes.json           what differs from the release before, where one was named
       LICENSE, CITATION.cff, croissant.json
       manifest.json          every file with role, size and hash
 
@@ -35,7 +34,7 @@ from coig_p.publish.one_pass import observe_store
 from coig_p.publish.provenance import ROLES, inputs_of, write_provenance
 from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.publish.signed import comment_of, sign_manifest
-from coig_p.publish.since import CHANGES, Find, ReleaseBefore, compared_with
+from coig_p.publish.since import Find, ReleaseBefore, compared_with
 from coig_p.report.card import LANGUAGES, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
@@ -69,7 +68,7 @@ class ReleaseConfig:
         fields: names of their columns, as `ContaminationConfig` has them.
         num_proc: processes of the check.
         repo: org/name for the card, "." for a folder.
-        since: the release before, which changes.json and the cards compare this one with; None for none.
+        since: the release before, which the manifest and the cards compare this one with; None for none.
         signer: signs the manifest; of what goes to a Hub `coig_p.publish.publish` does, since it may change there.
     """
 
@@ -154,8 +153,6 @@ def write_release(
         _write(root / "statistics.json", counted.to_json())
         _write(root / "sweep.json", swept.to_json())
         _write(root / "findings.json", _findings_json(report))
-        if changes is not None:
-            _write(root / CHANGES, changes.to_json())
         remembered = added(benchmark_checks(store.manifest), report.compared)
         manifest = replace(
             with_checks(store.manifest, remembered),
@@ -169,6 +166,7 @@ def write_release(
                 "rules_changed": [change.to_dict() for change in report.changes],
                 "not_checked": list(report.not_checked),
                 **(since.named() if since else {}),
+                **({"changes": changes.to_dict()} if changes else {}),
             },
         )
         facts = CardFacts(
@@ -364,5 +362,5 @@ def _write(path: Path, text: str) -> None:
 def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
-    roles = {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", CHANGES: "changes", **ROLES}
+    roles = {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", **ROLES}
     return roles.get(name, "statistics")

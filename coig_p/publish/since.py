@@ -27,7 +27,6 @@ from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
-CHANGES = "changes.json"
 SINCE = "since"  # in a manifest's `release`: the version it was compared with, and the SHA-256 of that one's manifest
 NONE = "none"
 _THREADS = 4

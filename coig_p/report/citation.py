@@ -10,10 +10,11 @@ CITATION = "CITATION.cff"
 _NEWER = frozenset({"CDLA-Permissive-2.0"})  # than CFF 1.2.0, which has a list of licences of its own
 
 
-def render_citation(info: CardInfo, version: str) -> str:
+def render_citation(info: CardInfo) -> str:
     """CITATION.cff as text. Authors are entities by their names: which of them are people, card.toml does not say.
 
-    The BibTeX of `citation` stands in the message as it is; nothing is guessed out of it.
+    The BibTeX of `citation` stands in the message as it is; nothing is guessed out of it. It holds no version and no
+    words that change from release to release: those are the manifest's and the card's, which are published anyway.
     """
     spdx = SPDX.get(info.license)
     known = spdx is not None and spdx not in _NEWER
@@ -22,10 +23,7 @@ def render_citation(info: CardInfo, version: str) -> str:
         "message": f"If you use this dataset, please cite it:\n\n{info.citation.strip()}\n",
         "type": "dataset",
         "title": info.pretty_name,
-        "version": version,
-        "date-released": info.released_on(version),
         "authors": [{"name": name} for name in dict.fromkeys(info.authors)],
-        "abstract": info.description.strip(),
         "keywords": list(dict.fromkeys(info.tags)),
         "url": info.homepage,
         "license": spdx if known else "",

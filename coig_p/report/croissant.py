@@ -80,13 +80,11 @@ def render_croissant(facts: CardFacts, files: Iterable[StoreFile]) -> str:
     info = facts.info
     known = {
         "name": info.pretty_name,
-        "description": info.description or info.intended_use,
+        "description": _described(facts),
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "version": facts.version,
         "license": terms(info).link or info.license_name or info.license,
         "creator": [{"@type": "sc:Organization", "name": name} for name in info.authors],
         "citeAs": info.citation,
-        "datePublished": info.released_on(facts.version),
         "inLanguage": ["zh"],
         "keywords": list(info.tags),
         "url": info.homepage,
@@ -96,6 +94,15 @@ def render_croissant(facts: CardFacts, files: Iterable[StoreFile]) -> str:
     }
     told = {name: value for name, value in known.items() if value not in ("", None, [])}
     return json.dumps({"@context": _CONTEXT, "@type": "sc:Dataset", **told}, ensure_ascii=False, indent=1) + "\n"
+
+
+def _described(facts: CardFacts) -> str:
+    """Of the data alone, so that a release of another card leaves this file as it is."""
+    total = facts.statistics.total
+    return (
+        f"Preference data for Chinese language models: {total.queries:,} queries, {total.responses:,} responses, "
+        f"{total.pairs:,} pairs. README.md is its card, manifest.json says its version and lists every file by SHA-256."
+    )
 
 
 def _columns(facts: CardFacts, config: Config) -> pa.Schema:

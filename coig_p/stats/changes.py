@@ -192,7 +192,7 @@ class StoreDiff:
         return self.total.is_same and all(one.is_same for one in self.domains.values()) and not self.options
 
     def to_dict(self) -> dict[str, Any]:
-        """As dicts, lists, strings, numbers and None: what changes.json holds."""
+        """As dicts, lists, strings, numbers and None: what a release's manifest holds as `release.changes`."""
         found: dict[str, Any] = plain(asdict(self))
         for side, of in (("before", self.before), ("after", self.after)):
             found[side]["pairs"] = None if of.pairs is None else described(of.pairs)

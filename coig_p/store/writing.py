@@ -232,7 +232,8 @@ def _largest_margin(comparisons: pa.StructArray) -> int:
         np.rint(pc.struct_field(comparisons, name).to_numpy(zero_copy_only=False) * SCORE_GRID)
         for name in ("first_score", "second_score")
     )
-    return int(np.abs(first - second).max(initial=0))
+    margins = np.abs(first - second)
+    return int(margins[~np.isnan(margins)].max(initial=0))
 
 
 def _count(counter: Counter[str], names: pa.StringArray) -> None:

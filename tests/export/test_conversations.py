@@ -381,7 +381,7 @@ WITHOUT_TOOLS = [name for name, trainer in TRAINERS.items() if trainer.tools is 
 def test_tools_without_a_place_are_an_error_before_any_work(tools: Path, tmp_path: Path, trainer: str) -> None:
     with pytest.raises(UsageError) as caught:
         export(tools, tmp_path / "out", trainer)
-    words = ("domain chat holds 1 queries", trainer, "trl-dpo --conversational", "ms-swift", "--multi-turn skip")
+    words = ("domain chat holds 1 query", trainer, "trl-dpo --conversational", "ms-swift", "--multi-turn skip")
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert not (tmp_path / "out").exists()
     found = export(tools, tmp_path / "out", trainer, multi_turn="skip")
@@ -418,7 +418,7 @@ def test_the_command_says_what_it_left_out(tools: Path, tmp_path: Path) -> None:
     arguments = ["export", tools, "--for", "verl", "--out", tmp_path / "out"]
     assert "--multi-turn skip" in run(*arguments, code=2).stderr
     shown = run(*arguments, "--multi-turn", "skip").stdout
-    assert "left out by --multi-turn skip, since the rows cannot show them: 1 queries" in shown
+    assert "left out by --multi-turn skip, since the rows cannot show them: 1 query" in shown
 
 
 def test_a_call_needs_no_text_and_everything_else_does(tmp_path: Path) -> None:

@@ -583,7 +583,7 @@ DETECTED: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "问", "completion": "甲", "label": True}, "kto"),
     ({"prompt": "问", "completion": "甲", "label": False}, "kto"),
     ({"instruction": "问", "output": "甲", "kto_tag": 0}, "kto"),
-    ({"prompt": "问", "completion": "甲", "label": None}, "flat"),
+    ({"prompt": "问", "completion": "甲", "label": None}, "kto"),
     ({"prompt": "问", "completion": "甲", "label": True, "score": 9}, "flat"),
     ({"id": 1, "model": "m", "score": 9}, "flat"),
     ({"text": "甲", "judge": "j", "score": 9}, "flat"),

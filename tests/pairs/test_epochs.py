@@ -455,7 +455,7 @@ def test_a_datasets_with_another_iterable_is_said_and_streams_all_the_same(
     assert any(isinstance(one, Tables) for one in streams.parts(load(store).map(mapped)._ex_iterable))
     rows = list(load(store))
     assert unwarned.text == ""
-    monkeypatch.setattr(streams.Tables, "of", classmethod(lambda cls, stock, plan, told: stock))
+    monkeypatch.setattr(streams.Tables, "of", classmethod(lambda cls, stock, plan, told=None: stock))
     stream = load(store)
     assert "keeps epochs in another place" in unwarned.text
     assert list(stream) == rows

@@ -338,7 +338,6 @@ def test_means_come_back_on_the_nearest_step_of_the_grid(tmp_path: Path) -> None
     ("scores", "ranks", "words"),
     [
         ([3, 9, 5], [1, 2, 3], "say otherwise than the ratings 3 and 9"),
-        ([8.66671, 8.66669, 5], [1, 2, 3], "pass --round"),  # one on the grid, and two ranks
     ],
 )
 def test_ranks_that_say_more_than_the_scores_are_not_passed_over(
@@ -349,6 +348,16 @@ def test_ranks_that_say_more_than_the_scores_are_not_passed_over(
     shown = run("import", tmp_path / "x.jsonl", "--out", tmp_path / "store", code=1)
     assert words in shown.stdout + shown.stderr
     assert not (tmp_path / "store").exists()
+
+
+def test_means_nearer_than_the_grid_keep_their_ranks_and_are_counted(tmp_path: Path) -> None:
+    row = {"prompt": "问", "responses": ["甲", "乙", "丙"], "scores": [8.66671, 8.66669, 5], "ranks": [1, 2, 3]}
+    row |= {"models": ["a", "b", "c"], "query_id": "q", "domain": "math"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row), "utf-8")
+    done = run("import", tmp_path / "x.jsonl", "--out", tmp_path / "store")
+    assert "rounded to 4 decimals: 2" in done.stdout
+    (back,) = load(tmp_path / "store", threshold=0)
+    assert (back["scores"], back["ranks"]) == ([8.6667, 8.6666, 5], [1, 2, 3])
 
 
 def test_a_batch_of_more_than_a_shape_can_show_is_an_error() -> None:

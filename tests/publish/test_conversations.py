@@ -58,7 +58,9 @@ def snippets(card: str) -> list[str]:
 @pytest.mark.parametrize("tools", [False, True])
 def test_pairs_are_the_message_lists_of_a_load(tmp_path: Path, cache: str, tools: bool) -> None:
     store = to_release(tmp_path / "store", tools)
-    with pytest.raises(UsageError, match=rf"holds {1 if tools else 12} queries.*format=\"conversational\".*multi_turn"):
+    with pytest.raises(
+        UsageError, match=rf"holds {'1 query' if tools else '12 queries'}.*format=\"conversational\".*multi_turn"
+    ):
         write_release(store, tmp_path / "none", ReleaseConfig("1.0.0"))
     config = ReleaseConfig("1.0.0", pairs=PairConfig(format="conversational"), repo="org/talk")
     release = write_release(store, tmp_path / "release", config)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from make import completed, make_store, twin
+from make import make_store, twin
 
 from coig_p.errors import DataError
 from coig_p.publish.plan import read_release
@@ -85,8 +85,6 @@ def test_a_citation_says_what_the_card_does(released: Store) -> None:
         "message": "If you use this dataset, please cite it:\n\n@misc{trial, title={Trial: 1e3}}\n",
         "type": "dataset",
         "title": '试验: "用" --- 偏好数据',
-        "version": "1.0.0",
-        "date-released": "2026-01-31",
         "authors": [{"name": "甲"}, {"name": "No"}],
         "keywords": ["1e3", "null"],
         "url": "https://example.org/a?b=1#c",
@@ -183,7 +181,8 @@ def test_croissant_is_valid_and_reads_what_the_files_hold(released: Store, caplo
     mlcroissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed")
     metadata = mlcroissant.Dataset(jsonld=str(released.path / "croissant.json")).metadata
     assert not metadata.ctx.issues.errors
-    assert not metadata.ctx.issues.warnings
+    # A version and a day of release would change this file with every card: the manifest says them.
+    assert all("version" in one or "datePublished" in one for one in metadata.ctx.issues.warnings)
     assert [one.id for one in metadata.record_sets] == ["default", "chat", "chat-raw", "math", "math-raw"]
     for domain in ("chat", "math"):
         assert records(released.path, domain) == rows(released.path, f"pairs/{domain}")
@@ -237,10 +236,3 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, released: Store) ->
     again = release_of(Store.open(store), tmp_path / "out")
     for name in ("LICENSE", "CITATION.cff", "croissant.json", "manifest.json"):
         assert (again.path / name).read_bytes() == (released.path / name).read_bytes()
-
-
-def test_a_version_without_a_day(tmp_path: Path) -> None:
-    card = CARD.replace("date = 2026-01-31", 'date = "spring 2026"')
-    path = release_of(store_of(tmp_path / "store", completed(twin()), card), tmp_path / "out").path
-    assert "date-released" not in yaml.safe_load((path / "CITATION.cff").read_text("utf-8"))
-    assert "datePublished" not in json.loads((path / "croissant.json").read_text("utf-8"))
