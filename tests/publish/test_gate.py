@@ -172,7 +172,7 @@ def test_what_clean_compared_is_told_by_what_is_published(tmp_path: Path) -> Non
     out = write_release(Store.open(tmp_path / "clean"), tmp_path / "out", ReleaseConfig("1.0.0"))
     assert benchmark_checks(out.manifest) == (remembered,)
     english, chinese = cards(out)
-    assert f"- Compared with bench.jsonl (SHA-256 {used.sha256[:12]}), 1 prompts and 1 answers: 1 queries" in english
+    assert f"- Compared with bench\\.jsonl (SHA-256 {used.sha256[:12]}), 1 prompts and 1 answers: 1 queries" in english
     assert (
         ": 1 queries and 1 responses held one of these texts and were dropped; none of these texts is in it " in english
     )
