@@ -46,7 +46,7 @@ from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_cluste
 from coig_p.pairs.stream import Shard
 from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
 from coig_p.schema import NAME, RAW_SUFFIX
-from coig_p.store.locate import Location, download, is_offline, locate
+from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, without_token
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import open_shard
 from coig_p.store.writing import sha256_of
@@ -183,12 +183,18 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             )
         data_dir, found = options.pop("data_dir", None), options.pop(FOUND, None)
         location = found or locate(data_dir, self.token)
+        self._send_mirrors_no_token()
         config = make_config(location, config_name, options)
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)
         # The id names the cache directory. Hasher sorts what is in features, whose order is that of the columns.
         key = (*cache_key(config, location), custom_features, list(custom_features or ()))
         return config, f"{config.name}-{Hasher.hash(key)}"
+
+    def _send_mirrors_no_token(self) -> None:
+        if mirror_asked(self.storage_options):
+            self.token: str | bool | None = False
+            self.storage_options: dict[str, Any] = without_token(self.storage_options)
 
     @staticmethod
     def _checked(config: CoigPConfig, features: Any) -> datasets.Features:

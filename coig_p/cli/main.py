@@ -6,9 +6,13 @@ import io
 import logging
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn, TextIO
+from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -111,7 +115,14 @@ def _run(arguments: list[str]) -> int:
             after = _written()
         _say(f"error: {printable(where)}{error.strerror or error}{after}")
         return 1
+    except Exception:  # a mistake of ours, which Python shows whole: what it quotes may be of anybody
+        sys.excepthook = _show_mistake
+        raise
     return 0
+
+
+def _show_mistake(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    _say("".join(traceback.format_exception(kind, error, at)).rstrip("\n"))
 
 
 def _say(line: str) -> None:
@@ -245,3 +256,10 @@ def cli(context: click.Context) -> None:
     factory = logging.getLogRecordFactory()
     logging.setLogRecordFactory(_Record)
     context.call_on_close(lambda: logging.setLogRecordFactory(factory))
+    stock = warnings.formatwarning
+
+    def harmless(*args: Any, **options: Any) -> str:
+        return printable(stock(*args, **options))
+
+    warnings.formatwarning = harmless
+    context.call_on_close(partial(setattr, warnings, "formatwarning", stock))

@@ -8,6 +8,7 @@ packed.
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pyarrow as pa
@@ -26,11 +27,14 @@ _VALUES_PER_BYTE = 80
 def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most: int = MOST) -> None:
     """Raise ValueError where reading would take far more memory than a file's size lets one expect.
 
+    Arrow's own error is raised where a footer contradicts itself; columns of its metadata may be looked at after this.
+
     Args:
         shard: `source`, opened.
         rows: how many are read at a time; None for whole row groups.
         most: bytes that a column of them may take.
     """
+    _check_columns(shard.metadata)
     for at in range(shard.num_row_groups):
         group = shard.metadata.row_group(at)
         for column in map(group.column, range(group.num_columns)):
@@ -44,6 +48,44 @@ def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most
                 total = _check_written_out(source, at, column.path_in_schema, rows or group.num_rows, most, where)
                 if total > most * _TIMES and total > packed * _RATIO:
                     raise ValueError(f"{where} is {packed:,} bytes that would take {total:,} written out")
+
+
+class _Nothing(io.RawIOBase):
+    """A file that is as long as any footer says, and that nothing is read of."""
+
+    class Asked(Exception):
+        """The first byte was asked for."""
+
+    at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, to: int, whence: int = io.SEEK_SET) -> int:
+        self.at = to + (0, self.at, 1 << 62)[whence]
+        return self.at
+
+    def read(self, size: int = -1) -> bytes:
+        raise self.Asked
+
+
+def _check_columns(metadata: pq.FileMetaData) -> None:
+    """Raise Arrow's error for what a footer says of a column and what cannot be.
+
+    Looked at through Python, such a column ends the process. A reader looks at all of them before it reads a byte,
+    and its errors are errors.
+    """
+    try:
+        with pq.ParquetFile(_Nothing(), metadata=metadata, pre_buffer=True) as shard:
+            shard.read_row_groups(list(range(metadata.num_row_groups)), use_threads=False)
+    except _Nothing.Asked:
+        pass
 
 
 def _check_written_out(source: Any, at: int, name: str, rows: int, most: int, where: str) -> int:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from coig_p._version import __version__
+from coig_p.core.mirrors import is_mirror
 from coig_p.core.progress import Advance
 from coig_p.core.text import printable
 from coig_p.errors import RemoteError, UsageError
@@ -34,8 +35,6 @@ Result = TypeVar("Result")
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds between attempts
 LONGEST_WAIT = 300.0  # a server that asks for more is told of instead
 _THREADS = 5
-# They hand on downloads and take no releases; a token sent there is a token given away.
-_MIRRORS = ("hf-mirror.com", "hf-cdn.sufy.com", "aliendao.cn")
 _PULL = "refs/pr/"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _logger = logging.getLogger("coig_p")
@@ -127,7 +126,7 @@ def refuse_mirror(endpoint: str) -> None:
         )
     if url.scheme not in ("http", "https") or not host:
         raise UsageError(f"HF_ENDPOINT {endpoint!r}: write it as https://host")
-    if any(host == mirror or host.endswith(f".{mirror}") for mirror in _MIRRORS):
+    if is_mirror(endpoint):
         raise UsageError(
             f"{endpoint} is a mirror for downloads: it takes no releases, and no token is sent there. "
             "Publish with: HF_ENDPOINT=https://huggingface.co coigp-publish ..."

@@ -10,13 +10,16 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
+from coig_p.core.mirrors import host_of, is_mirror
+from coig_p.core.text import printable
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
 from coig_p.store.places import check_name
@@ -72,7 +75,7 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
         data_dir: an existing directory, org/name, org/name@revision or
             hf://datasets/org/name@revision. Default: the variable COIGP_STORE, else the data
             bundled with the package, with a warning.
-        token: for a private repository; never logged.
+        token: for a private repository; never logged, and never sent to a mirror.
 
     Raises:
         StoreError: what is there is not a store.
@@ -167,7 +170,11 @@ def download_repository(name: str) -> Path | None:
     repo, revision, offline = match["id"], match["revision"], is_offline()
     with _hub_errors(name):
         try:
-            return Path(snapshot_download(repo, repo_type="dataset", revision=revision, local_files_only=offline))
+            return Path(
+                snapshot_download(
+                    repo, repo_type="dataset", revision=revision, local_files_only=offline, token=granted(None)
+                )
+            )
         except hub.LocalEntryNotFoundError:
             if not offline:
                 raise
@@ -184,6 +191,13 @@ def repository_of(name: str) -> tuple[str, str | None] | None:
 
 def _remote(repo: str, revision: str | None, token: str | bool | None) -> Location:
     wanted = f"{repo}@{revision}" if revision else repo
+    mirror = mirror_asked()
+    if token and mirror and not is_offline():
+        _logger.warning(
+            "%s is a mirror for downloads: the token is not sent there. A private or gated repository is at the Hub "
+            "itself: unset HF_ENDPOINT",
+            mirror,
+        )
     path = _fetched(repo, revision, [MANIFEST], token)[0]
     # The cache keeps files under snapshots/<commit>/.
     commit = path.parent.name
@@ -211,8 +225,10 @@ def _fetched(repo: str, revision: str | None, names: Sequence[str], token: str |
             raise _absent(repo, revision, "without " + missing[0] + more)
         return [Path(str(path)) for path in cached]
 
+    allowed = granted(token)
+
     def fetch(name: str) -> Path:
-        return Path(hf_hub_download(repo, name, repo_type="dataset", revision=revision, token=token))
+        return Path(hf_hub_download(repo, name, repo_type="dataset", revision=revision, token=allowed))
 
     with _hub_errors(f"{repo}@{revision}" if revision else repo), ThreadPoolExecutor(max_workers=8) as threads:
         return list(threads.map(fetch, names))
@@ -238,11 +254,11 @@ def _hub_errors(wanted: str) -> Iterator[None]:
     try:
         yield
     except hub.GatedRepoError:
-        raise RemoteError(f"{wanted} is gated: ask for access on its page, then pass token=") from None
+        raise RemoteError(f"{wanted} is gated: ask for access on its page, then {_with_token('pass token=')}") from None
     except hub.RepositoryNotFoundError:
         raise RemoteError(
             f"{wanted}: no such directory here, and no such dataset on the Hub that you may see. "
-            "If it is private, pass token= or run: hf auth login"
+            f"If it is private, {_with_token('pass token= or run: hf auth login')}"
         ) from None
     except hub.RevisionNotFoundError:
         raise RemoteError(f"{wanted}: the repository has no such revision") from None
@@ -259,6 +275,45 @@ def _hub_errors(wanted: str) -> Iterator[None]:
         raise UsageError(f"{wanted}: {error}") from None
     except OSError as error:
         raise RemoteError(f"{wanted}: the Hub could not be reached ({type(error).__name__})") from None
+
+
+def _with_token(words: str) -> str:
+    """What to do where a token is needed."""
+    mirror = mirror_asked()
+    return f"unset HF_ENDPOINT: {mirror} is a mirror, which is sent no token" if mirror else words
+
+
+def granted(token: str | bool | None, options: Mapping[str, Any] | None = None) -> str | bool | None:
+    """The token that the Hub's clients may be given: False, which is none, also not the saved one, for a mirror.
+
+    Args:
+        options: storage options, which may name another place than HF_ENDPOINT does.
+    """
+    return False if mirror_asked(options) else token
+
+
+def without_token(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Storage options without the tokens in them."""
+    return {
+        name: without_token(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+        if name != "token"
+    }
+
+
+def mirror_asked(options: Mapping[str, Any] | None = None) -> str | None:
+    """How to name the mirror that one of the Hub's clients would ask; None where they ask no mirror.
+
+    Either library reads HF_ENDPOINT on its import. One that is imported later reads what is there then.
+    """
+    from huggingface_hub import constants
+
+    named = [constants.ENDPOINT, os.environ.get("HF_ENDPOINT", "")]
+    named.append(getattr(sys.modules.get("datasets.config"), "HF_ENDPOINT", ""))
+    for given in (options or {}, (options or {}).get("hf", {})):
+        named.append(given.get("endpoint", "") if isinstance(given, Mapping) else "")
+    found = next((one for one in named if isinstance(one, str) and is_mirror(one)), None)
+    return printable(host_of(found)) if found else None
 
 
 def is_offline() -> bool:

@@ -159,17 +159,27 @@ def test_what_is_allowed_is_named_as_the_error_says(tmp_path: Path) -> None:
         check_named(left, ["HF_TOKEN@else"], found.path)
 
 
-@pytest.mark.parametrize("stage", ["run", "queries", "generate", "judge"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("run", "queries", "generate", "judge", "store", "audit --apply"),
+        *("run --batch-in answers.jsonl", "run --batch-out batch", "run --batch-forget"),
+    ],
+)
 def test_nothing_is_sent_before_somebody_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "answers.jsonl").write_text("{}\n", encoding="utf-8")
+    stage, *options = stage.split()
     monkeypatch.setenv("MODEL_A_KEY", "sk-of-somebody")
     monkeypatch.setenv("HF_TOKEN", "hf_of_somebody")
     found = config(tmp_path, {"key_env": "MODEL_A_KEY", "attempts": 1, "give_up": 0.1}, {"attempts": 1, "give_up": 0.1})
-    said = run("annotate", stage, found.path, code=2).stderr
+    said = run("annotate", stage, found.path, *options, code=2).stderr
     assert "wants to send the value of MODEL_A_KEY to 127.0.0.1:1" in said
     assert "--trust" in said
     assert not (tmp_path / "annotation").exists()
+    assert not (tmp_path / "batch").exists()
     secret = config(tmp_path, {"key_env": "HF_TOKEN"})
-    said = run("annotate", stage, secret.path, "--trust", code=2).stderr
+    said = run("annotate", stage, secret.path, *options, "--trust", code=2).stderr
     assert "--allow HF_TOKEN@127.0.0.1:1" in said
     assert "hf_of_somebody" not in said
     assert load_config(secret.path).endpoints[0].key_env == "HF_TOKEN"

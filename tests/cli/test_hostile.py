@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,27 @@ def test_logs_and_what_the_system_says_are_harmless(monkeypatch: pytest.MonkeyPa
     done = run("env", code=1)
     assert logging.getLogRecordFactory() is before
     assert done.stderr.count("\\u001b") == 5
+    harmless(done)
+
+
+SCRIPT = """
+import sys, warnings
+from coig_p.cli.main import cli, main
+def command(**_):
+    warnings.warn(sys.argv[1])
+    raise ValueError(sys.argv[1])
+cli.get_command(None, "env").callback = command
+main(["env"])
+"""
+
+
+def test_warnings_and_mistakes_of_ours_are_harmless() -> None:
+    given = EVIL.replace("\0", "")
+    done = subprocess.run([sys.executable, "-c", SCRIPT, given], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 1
+    assert "UserWarning: " in done.stderr
+    assert "ValueError: " in done.stderr
+    assert done.stderr.count("\\u001b") == 2
     harmless(done)
 
 
