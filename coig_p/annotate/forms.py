@@ -6,6 +6,7 @@ What may stand between a label and its score is bounded, so that reading takes t
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,8 +25,13 @@ _UNSEEN = re.compile(
 )
 _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
 _SCORE_TAG = re.compile(r"<(?:score|rating|grade)>(?=\s{0,9}\[?\d)", re.IGNORECASE)
+_TEN = re.compile("\U0001f51f")
+_ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
 _TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
 _BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200})\}")
+_TEXT_LABEL = re.compile(r"\\(?:text|mathbf|textbf|mathrm) {0,3}\{([^{}\n0-9]{0,40}: {0,3})\}")
+_FRACTION = re.compile(r"\\[dt]?frac\{([0-9.]{1,9})\}\{([0-9]{1,9})\}")
+_ESCAPED = re.compile(r"(?<=:) {0,3}\\\[([0-9./ ]{1,9})\\\]")
 _OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
 _RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
 
@@ -34,15 +40,16 @@ OVERALL = (
     r"(?:overall|final|total|aggregate|composite)[ _-](?:score|rating|grade|mark|assessment|evaluation|verdict)|"
     r"(?<![^\n\[(*# |-])(?:overall|final|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
 )
-LABEL = r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average)(?![a-z]))"
+LABEL = r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z]))"
 # A label behind such a word is not that of the judgement.
 _OTHER = re.compile(
     r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
-    r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}$",
+    r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}$|[性度]$|"
+    r"(?:例如|比如|譬如|示例|范例|such as|for example|e\.g\.|example)[,，: ]{0,3}$|如果?照[^\n。]{0,10}$",
     re.IGNORECASE,
 )
 _LINK = (
-    r"[ *_`\]\)”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
+    r"[ *_`\]\)>”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
     r"(?:[:=|]|→|->|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
     r"可以给|可给|我给|打|is|of|as|would be|should be)?[ *_`|$:]{0,12}"
 )
@@ -56,7 +63,7 @@ _BEGINS = (
 )
 _PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
-    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为)"
+    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|(?:最终|最后|应|可以)得到?)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
     r"\b(?:give|rate|score|assign|award|grade)s?"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"
@@ -65,19 +72,43 @@ _GIVES = re.compile(
 )
 # In a clause with such a word, a score is not given but thought of.
 _SUPPOSED = re.compile(
-    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|不能|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
+    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
+    r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
     r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[。；;!！\n]|但是?|因此|所以|故|\b(?:but|so|thus|therefore|however)\b|\.(?=\s)", re.IGNORECASE)
 _CLAUSE_LENGTH = 200
+# What a judge may say between an overall label and the score: full marks, a grade, what it took off.
+_LEAD = re.compile(
+    r"[ *_(\[]{0,6}(?:满分[为是]? {0,3}10 {0,3}分?[,，; ]{0,3}|10 {0,3}分[中里]的?|"
+    r"(?:优秀?|良好?|中等?|一般|较[好差高低]|很?[好差]|不错|合格|及格|[A-F][+-]?|excellent|very good|good|fair|poor)"
+    r"[ *_级]{0,4}[,，(:—-]{1,2} {0,3}|从 {0,3}[0-9.]{1,4} {0,3}分?[降减调改升提][^\n0-9,，。]{0,3}|"
+    r"(?:没有|无)[^\n0-9,，。]{0,8}扣分[^\n0-9,，。]{0,4}[,，] {0,3}|"
+    r"(?:[^\n0-9。；;]{0,20}扣[除去掉了]{0,2} {0,3}[0-9.]{1,4} {0,3}分[,，、;； ]{1,3}){1,4})"
+    r"(?:最终|最后|共|故|因此|所以|我)?(?:得|给|打|评为?|为)?[到了]? {0,3}[*_]{0,4}",
+    re.IGNORECASE,
+)
+_ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *_`)\]]{0,12}(?=$|[\n。.!！])")
+# Behind such words a score is spoken of.
+_SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一?[句行段]|的(?:格式|指令|要求|说法|字))")
+_SUMS_UP = re.compile(
+    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|overall)"
+    r"[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
+    re.IGNORECASE,
+)
+_TABLE = re.compile(
+    r"^ {0,3}\|([^\n]{1,400})\n {0,3}\|[ :|-]{3,400}\n {0,3}\|([^\n]{1,400})(?=\n(?! {0,3}\|)|\Z)", re.MULTILINE
+)
+_OVERALL_CELL = re.compile(rf"[ *_]{{0,6}}{OVERALL}[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE)
+_SUM = re.compile(r" {0,3}[-+*×÷][0-9+*×÷/(). 分-]{1,60}=")
 
 _CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
 _NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}分|[ *]{0,6}[\])}]))"
 _VALUE = re.compile(
     r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
     rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
-    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分|points?)?",
+    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分(?P<and_half>半)?|points?)?",
     re.IGNORECASE,
 )
 _OUT_OF = re.compile(
@@ -103,7 +134,10 @@ _FULL_MARKS = re.compile(
     r"(?:满分|总分|共)[为是]? {0,6}([0-9]{1,9})|out of {0,6}([0-9]{1,9})|([0-9]{1,9}) {0,6}分制", re.IGNORECASE
 )
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
-_ENDS = re.compile(r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%])")
+_ENDS = re.compile(
+    r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%]|"
+    r"的(?:总体)?(?:评价|评分|分数|得分|成绩))"
+)
 _LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
@@ -133,8 +167,10 @@ class Found(NamedTuple):
 
 def plain(text: str) -> str:
     """The text with one form for all of a kind: digits, brackets, spaces; without tags, tokens and pictures."""
-    text = _TOKENS.sub("", _UNSEEN.sub("", text.translate(_PLAIN)))
+    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    text = _TOKENS.sub("", _UNSEEN.sub("", _TEN.sub("10", text).translate(_PLAIN)))
     text = _TAGS.sub("", _SCORE_TAG.sub("score: ", text))
+    text = _ESCAPED.sub(r"[\1]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
     for _ in range(2):
         text = _BOXED.sub(r"[\1]", text)
     return _RUNS.sub(lambda run: run[1] * 40, _OVER_LINES.sub(r"[\1]", text)).strip()
@@ -148,12 +184,39 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
             continue
         broken = bool(label["line"])
         found = value(said, label.end(), bare=not broken)
-        if found is None and broken:  # without brackets it must fill the next line
-            found = value(said, label.end(), bare=True)
+        if (found is None and broken) or (found is not None and "|" in (label["line"] or "")):
+            found = value(said, label.end(), bare=True)  # without brackets it must fill the next line; so in a table
             if found is not None and not _LINE_ENDS.match(said, found.end):
                 found = None
-        if found is not None:
+        if found is None and overall and not broken:
+            found = _led(said, label.end())
+        if found is not None and not _SPOKEN_OF.match(said, found.end):
             yield found._replace(start=start, phrase=said[start : found.end])
+
+
+def tabled(said: str) -> Iterator[Found]:
+    """Scores in a table of one row, below an overall label."""
+    for table in _TABLE.finditer(said):
+        names, cells = table[1].split("|"), table[2].split("|")
+        at = [place for place, name in enumerate(names) if _OVERALL_CELL.fullmatch(name)]
+        if len(at) != 1 or len(names) != len(cells) or len([name for name in names if name.strip()]) < 2:
+            continue
+        cell = cells[at[0]].strip(" *_")
+        found = value(cell, 0, bare=True, strict=True)
+        if found is None or cell[found.end :].strip(" *_"):
+            found = Found(None, "malformed", 0, 0, "")
+        yield found._replace(start=table.start(), end=table.end(), phrase=table[0])
+
+
+def _led(said: str, at: int) -> Found | None:
+    """A score behind an overall label and a few words more: 满分10分，得8分; 良好（8分）; 扣2分，得8分; 满分."""
+    if (full := _ALL_POINTS.match(said, at)) is not None:
+        return Found(SCALE, None, at, full.end(), full[0])
+    lead = _LEAD.match(said, at)
+    if lead is None or _SUPPOSED.search(lead[0].replace("满分", "")):
+        return None
+    found = value(said, lead.end(), bare=True, strict=True)
+    return found if found is not None and _WITH_POINTS.search(found.phrase) else None
 
 
 def given(said: str) -> Iterator[Found]:
@@ -170,6 +233,12 @@ def given(said: str) -> Iterator[Found]:
             if found is not None and not _WITH_POINTS.search(found.phrase):
                 found = None
         if found is not None:
+            yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
+    for verb in _SUMS_UP.finditer(said, _last_line(said)):
+        found = value(said, verb.end(), bare=True, strict=True)
+        if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
+            continue
+        if not _SUPPOSED.search(verb[0]):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
 
 
@@ -206,7 +275,7 @@ def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | No
     def gave(reason: str) -> Found:
         return Found(None, reason, at, end, said[at:end])
 
-    if found["sign"] == "-" or re.match(r"0[0-9]", found["number"]):
+    if found["sign"] == "-" or re.match(r"0[0-9]", found["number"]) or _SUM.match(said, end):
         return gave("malformed")
     scale = _OUT_OF.match(said, end)
     closed = scale is not None and bool(_CLOSED.search(scale["before"]))
@@ -253,9 +322,10 @@ def _no_number(said: str, at: int) -> Found | None:
 
 def _number(found: re.Match[str]) -> float:
     text = found["number"]
+    half = 0.5 if found["half"] or found["and_half"] else 0
     if text[0] in _CHINESE:
-        return _CHINESE[text[0]] + (0.5 if len(text) > 1 or found["half"] else 0)
-    return float(text)
+        return _CHINESE[text[0]] + (0.5 if len(text) > 1 else half)
+    return float(text) + half
 
 
 def _last_line(said: str) -> int:

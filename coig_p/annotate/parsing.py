@@ -23,8 +23,8 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
-from coig_p.annotate.forms import LABEL, OVERALL, Found, alone, given, labelled, plain, value
-from coig_p.annotate.quoting import unquoted
+from coig_p.annotate.forms import LABEL, OVERALL, Found, alone, given, labelled, plain, tabled, value
+from coig_p.annotate.quoting import unmarked, unquoted
 from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10
@@ -60,7 +60,7 @@ def parse_score(text: str, *, half_points: bool = True, response: str = "") -> P
     said = told(text).said
     if said is None:
         return Parsed(None, "unfinished")
-    parsed = _read(plain(said), _Response(response))
+    parsed = _read(plain(unmarked(said)), _Response(response))
     if parsed.score is None:
         return parsed
     if not LOW <= parsed.score <= HIGH:
@@ -122,7 +122,11 @@ def _ways(said: str) -> list[list[Found]]:
     """What each way finds, without what a way before it found."""
     ways: list[list[Found]] = []
     taken: list[Found] = []
-    for way in ([labelled(said, overall=True)], [labelled(said, overall=False), given(said)], [alone(said)]):
+    for way in (
+        [labelled(said, overall=True), tabled(said)],
+        [labelled(said, overall=False), given(said)],
+        [alone(said)],
+    ):
         found = [at for some in way for at in islice(some, _MOST) if not _overlaps(at, taken)]
         ways.append(found)
         taken += found
