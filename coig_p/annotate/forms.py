@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from coig_p.annotate.quoting import CLAUSE, told_of
+
 SCALE = 10
 """Scores are given out of so many points."""
 
@@ -24,12 +26,12 @@ _UNSEEN = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200b-\u200f\u2060\ufeff\ufe0f\u202a-\u202e\u2066-\u2069]"
 )
 _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
-_SCORE_TAG = re.compile(r"<(?:score|rating|grade)>(?=\s{0,9}\[?\d)", re.IGNORECASE)
+_SCORE_TAG = re.compile(r"<(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade)>(?=\s{0,9}\[?\d)", re.IGNORECASE)
 _TEN = re.compile("\U0001f51f")
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
 _TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
 _BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200})\}")
-_TEXT_LABEL = re.compile(r"\\(?:text|mathbf|textbf|mathrm) {0,3}\{([^{}\n0-9]{0,40}: {0,3})\}")
+_TEXT_LABEL = re.compile(r"\\(?:text|mathbf|textbf|mathrm) {0,3}\{([^{}\n0-9]{0,40}: {0,3}|分|points?)\}")
 _FRACTION = re.compile(r"\\[dt]?frac\{([0-9.]{1,9})\}\{([0-9]{1,9})\}")
 _ESCAPED = re.compile(r"(?<=:) {0,3}\\\[([0-9./ ]{1,9})\\\]")
 _OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
@@ -40,33 +42,43 @@ OVERALL = (
     r"(?:overall|final|total|aggregate|composite)[ _-](?:score|rating|grade|mark|assessment|evaluation|verdict)|"
     r"(?<![^\n\[(*# |-])(?:overall|final|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
 )
-LABEL = r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z]))"
+LABEL = (
+    r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
+    # Words that name a score only where one follows, with its points.
+    r"(?:最终|(?:最终|评估|评价)结果|结论|评价|评级|最终评估)"
+    r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10)))"
+)
 # A label behind such a word is not that of the judgement.
 _OTHER = re.compile(
     r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
-    r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}$|[性度]$|"
-    r"(?:例如|比如|譬如|示例|范例|such as|for example|e\.g\.|example)[,，: ]{0,3}$|如果?照[^\n。]{0,10}$",
+    r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}\Z|[性度]\Z|"
+    r"(?:例如|比如|譬如|示例|范例|such as|for example|e\.g\.|example)[,，: ]{0,3}\Z|如果?照[^\n。]{0,10}\Z|"
+    r"[我委审](?:应|该|需|必须|要)[该当]?(?:输出|写|回复)[^\n。，,]{0,4}\Z",
     re.IGNORECASE,
 )
 _LINK = (
     r"[ *_`\]\)>”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
     r"(?:[:=|]|→|->|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
-    r"可以给|可给|我给|打|is|of|as|would be|should be)?[ *_`|$:]{0,12}"
+    r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|of|as|would be|should be)?[ *_`|$:]{0,12}"
 )
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
 _NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|-]{0,20})?"
-_OVERALL_LABEL = re.compile(rf"(?P<label>{OVERALL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
+_OVERALL_LABEL = re.compile(
+    rf"(?P<label>{OVERALL})(?: (?:for|of) th(?:e|is) [a-z]{{4,10}})?{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
+)
 _BEGINS = (
     r"(?:^|(?<=[\n。；;!！?？,，(]))[ *_#>`|\[-]{0,12}(?:\d{1,2}[.、] {0,3})?"
-    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:的|给出的|对[^\n，。]{0,12}的)?"
+    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:最[终后])?(?:的|给出的|对[^\n，。]{0,12}的|"
+    r"[该这此本]?个?(?:回答|答案|回复)的?)?"
     r"(?:my |the |this |a )?"
 )
 _PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
-    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|(?:最终|最后|应|可以)得到?)"
+    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|值|(?:最终|最后|应|可以)得到?)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
     r"\b(?:give|rate|score|assign|award|grade)s?"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"
+    r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits)(?: an?)?|"
     r"\b(?:score|rating) of)[ *_:]{0,6}",
     re.IGNORECASE,
 )
@@ -77,7 +89,6 @@ _SUPPOSED = re.compile(
     r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[。；;!！\n]|但是?|因此|所以|故|\b(?:but|so|thus|therefore|however)\b|\.(?=\s)", re.IGNORECASE)
 _CLAUSE_LENGTH = 200
 # What a judge may say between an overall label and the score: full marks, a grade, what it took off.
 _LEAD = re.compile(
@@ -94,7 +105,7 @@ _ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *
 _SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一?[句行段]|的(?:格式|指令|要求|说法|字))")
 _SUMS_UP = re.compile(
     r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|overall)"
-    r"[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
+    r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
 )
 _TABLE = re.compile(
@@ -104,7 +115,7 @@ _OVERALL_CELL = re.compile(rf"[ *_]{{0,6}}{OVERALL}[ *_]{{0,6}}(?:\([^()]{{0,20}
 _SUM = re.compile(r" {0,3}[-+*×÷][0-9+*×÷/(). 分-]{1,60}=")
 
 _CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
-_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}分|[ *]{0,6}[\])}]))"
+_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}(?:分|[\])}。\n]|\Z)))"
 _VALUE = re.compile(
     r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
     rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
@@ -119,9 +130,9 @@ _OUT_OF = re.compile(
 _CLOSE = re.compile(r"[ *_`$\"']{0,12}[\])}>](?:[ *_`$\])}>]{0,12}[\])}>])?")
 _REMARK = re.compile(r" {0,6}(?:[,，、;；:—(]|-(?= ))[^\[\]\n0-9]{0,40}?(?=[\]}>])")
 _POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?)")
-_GLUED = re.compile(r"\.?[0-9]")
+_GLUED = re.compile(r"\.?[0-9]|\[[0-9]{1,2}(?:\.5)?\]")
 _VAGUE = re.compile(
-    r"[ *_]{0,6}分? {0,6}(?:左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
+    r"[ *_]{0,6}分? {0,6}(?:[?？]|左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
     re.IGNORECASE,
 )
 _ANOTHER = re.compile(
@@ -135,7 +146,7 @@ _FULL_MARKS = re.compile(
 )
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
-    r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%]|"
+    r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
     r"的(?:总体)?(?:评价|评分|分数|得分|成绩))"
 )
 _LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
@@ -180,7 +191,7 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
     """Scores behind a label: of the overall score, wherever it stands; or a plain one where a clause begins."""
     for label in (_OVERALL_LABEL if overall else _PLAIN_LABEL).finditer(said):
         start = label.start("label")
-        if _OTHER.search(said[max(0, start - 16) : start]):
+        if _OTHER.search(said[max(0, start - 16) : start]) or told_of(said[max(0, start - _CLAUSE_LENGTH) : start]):
             continue
         broken = bool(label["line"])
         found = value(said, label.end(), bare=not broken)
@@ -200,6 +211,8 @@ def tabled(said: str) -> Iterator[Found]:
         names, cells = table[1].split("|"), table[2].split("|")
         at = [place for place, name in enumerate(names) if _OVERALL_CELL.fullmatch(name)]
         if len(at) != 1 or len(names) != len(cells) or len([name for name in names if name.strip()]) < 2:
+            continue
+        if any(value(name.strip(" *_"), 0, bare=True, strict=True) for name in names):
             continue
         cell = cells[at[0]].strip(" *_")
         found = value(cell, 0, bare=True, strict=True)
@@ -225,7 +238,7 @@ def given(said: str) -> Iterator[Found]:
         if not _BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if _SUPPOSED.search(_CLAUSE.split(before)[-1]):
+        if _SUPPOSED.search(CLAUSE.split(before)[-1]) or told_of(before):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
@@ -238,7 +251,7 @@ def given(said: str) -> Iterator[Found]:
         found = value(said, verb.end(), bare=True, strict=True)
         if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
             continue
-        if not _SUPPOSED.search(verb[0]):
+        if not _SUPPOSED.search(verb[0]) and not told_of(said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
 
 

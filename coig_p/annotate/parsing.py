@@ -40,6 +40,7 @@ _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
 _FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
 _KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final)", re.IGNORECASE)
 _PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
+_MARKS = re.compile(r"[\s*_`>]+")  # they make no other phrase
 _BEGINS_BARE = re.compile(r"[\[({<*$ 0-9]")
 
 
@@ -86,15 +87,17 @@ class _Response:
 
     def __init__(self, text: str) -> None:
         text = plain(text) if text else ""
-        self._text = " ".join(text.split())
-        self._lines = {" ".join(line.split()) for line in text.splitlines()}
+        self._text = _MARKS.sub("", text)
+        self._lines = {_MARKS.sub("", line) for line in text.splitlines()}
 
     def holds(self, at: Found) -> bool:
         """Whether a score stands in it with its label; one without a label: as a line of its own."""
-        phrase = " ".join(at.phrase.split())
+        phrase = _MARKS.sub("", at.phrase)
         if not phrase:
             return False
-        return phrase in (self._lines if _BEGINS_BARE.match(phrase) else self._text)
+        if _BEGINS_BARE.match(at.phrase):
+            return phrase in self._lines
+        return re.search(re.escape(phrase) + r"(?!\.?[0-9])", self._text) is not None
 
 
 def _read(said: str, response: _Response) -> Parsed:
