@@ -53,16 +53,18 @@ _OTHER = re.compile(
     r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
     r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}\Z|[性度]\Z|"
     r"(?:例如|比如|譬如|示例|范例|such as|for example|e\.g\.|example)[,，: ]{0,3}\Z|如果?照[^\n。]{0,10}\Z|"
-    r"[我委审](?:应|该|需|必须|要)[该当]?(?:输出|写|回复)[^\n。，,]{0,4}\Z",
+    r"[我委审](?:应|该|需|必须|要)[该当]?(?:输出|写|回复)[^\n。，,]{0,4}\Z|"
+    r"(?:不[会能应该得予]?|拒绝|\bnot|n't|refuse to) {0,3}(?:输出|给出|写|照|output|write|give|say|print)"
+    r"[^\n。；;，,]{0,12}\Z",
     re.IGNORECASE,
 )
 _LINK = (
     r"[ *_`\]\)>”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
-    r"(?:[:=|]|→|->|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
+    r"(?:[=-]>|[:=|]|→|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
     r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|of|as|would be|should be)?[ *_`|$:]{0,12}"
 )
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
-_NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|-]{0,20})?"
+_NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|:-]{0,20})?"
 _OVERALL_LABEL = re.compile(
     rf"(?P<label>{OVERALL})(?: (?:for|of) th(?:e|is) [a-z]{{4,10}})?{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
 )
@@ -76,7 +78,7 @@ _PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_LINK}{_EMPTY}{_NEW_LIN
 _GIVES = re.compile(
     r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|值|(?:最终|最后|应|可以)得到?)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
-    r"\b(?:give|rate|score|assign|award|grade)s?"
+    r"\b(?<!overall )(?<!final )(?<!total )(?:give|rate|score|assign|award|grade)s?"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"
     r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits)(?: an?)?|"
     r"\b(?:score|rating) of)[ *_:]{0,6}",
@@ -84,7 +86,7 @@ _GIVES = re.compile(
 )
 # In a clause with such a word, a score is not given but thought of.
 _SUPPOSED = re.compile(
-    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
+    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|拒绝|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
     r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
     r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
     re.IGNORECASE,
@@ -92,12 +94,14 @@ _SUPPOSED = re.compile(
 _CLAUSE_LENGTH = 200
 # What a judge may say between an overall label and the score: full marks, a grade, what it took off.
 _LEAD = re.compile(
-    r"[ *_(\[]{0,6}(?:满分[为是]? {0,3}10 {0,3}分?[,，; ]{0,3}|10 {0,3}分[中里]的?|"
-    r"(?:优秀?|良好?|中等?|一般|较[好差高低]|很?[好差]|不错|合格|及格|[A-F][+-]?|excellent|very good|good|fair|poor)"
-    r"[ *_级]{0,4}[,，(:—-]{1,2} {0,3}|从 {0,3}[0-9.]{1,4} {0,3}分?[降减调改升提][^\n0-9,，。]{0,3}|"
+    r"[ *_(\[]{0,6}(?:满分[为是]? {0,3}10 {0,3}分?[,，; ]{0,3}|10 {0,3}分(?:[中里]的?|满分[,，; ]{1,3})|"
+    r"(?:优秀?|良好?|中等?(?:偏[上下])?|一般|较[好差高低]|很?[好差]|不错|合格|及格|[A-F][+-]?|"
+    r"excellent|very good|good|fair|poor)"
+    r"[ *_级]{0,4}[\],，(: —-]{1,2} {0,3}|从 {0,3}[0-9.]{1,4} {0,3}分?[降减调改升提][^\n0-9,，。]{0,3}|"
     r"(?:没有|无)[^\n0-9,，。]{0,8}扣分[^\n0-9,，。]{0,4}[,，] {0,3}|"
+    r"(?:(?:基础分?|起评分?|满分) {0,3}10 {0,3}分?[,，、] {0,3})?"
     r"(?:[^\n0-9。；;]{0,20}扣[除去掉了]{0,2} {0,3}[0-9.]{1,4} {0,3}分[,，、;； ]{1,3}){1,4})"
-    r"(?:最终|最后|共|故|因此|所以|我)?(?:得|给|打|评为?|为)?[到了]? {0,3}[*_]{0,4}",
+    r"(?:最终|最后|共|故|因此|所以|我|[本该](?:回答|答案))?(?:得|给|打|评为?|为)?[到了]? {0,3}[*_]{0,4}",
     re.IGNORECASE,
 )
 _ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *_`)\]]{0,12}(?=$|[\n。.!！])")
@@ -112,6 +116,11 @@ _TABLE = re.compile(
     r"^ {0,3}\|([^\n]{1,400})\n {0,3}\|[ :|-]{3,400}\n {0,3}\|([^\n]{1,400})(?=\n(?! {0,3}\|)|\Z)", re.MULTILINE
 )
 _OVERALL_CELL = re.compile(rf"[ *_]{{0,6}}{OVERALL}[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE)
+_LABEL_CELL = re.compile(
+    rf"[ *_]{{0,6}}(?:{OVERALL}|{LABEL})[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE
+)
+_NUMBER_CELL = re.compile(r"[\[( *_]{0,6}[0-9][0-9./ ]{0,9}(?:分|%)?[\]) *_]{0,6}")
+_ROW_LENGTH = 2000
 _SUM = re.compile(r" {0,3}[-+*×÷][0-9+*×÷/(). 分-]{1,60}=")
 
 _CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
@@ -147,7 +156,11 @@ _FULL_MARKS = re.compile(
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
-    r"的(?:总体)?(?:评价|评分|分数|得分|成绩))"
+    r"的(?:总体)?(?:评价|评分|分数|得分|成绩)|吧)"
+)
+_RATES = re.compile(r"rate\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z", re.IGNORECASE)
+_REASONS = re.compile(
+    r"[ *_。.]{0,9}\s{0,9}[*_#(]{0,6}(?:理由|原因|说明|解释|分析|评语|reason|explanation|justification|rationale)", re.I
 )
 _LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
@@ -191,7 +204,7 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
     """Scores behind a label: of the overall score, wherever it stands; or a plain one where a clause begins."""
     for label in (_OVERALL_LABEL if overall else _PLAIN_LABEL).finditer(said):
         start = label.start("label")
-        if _OTHER.search(said[max(0, start - 16) : start]) or told_of(said[max(0, start - _CLAUSE_LENGTH) : start]):
+        if _OTHER.search(said[max(0, start - 32) : start]) or told_of(said[max(0, start - _CLAUSE_LENGTH) : start]):
             continue
         broken = bool(label["line"])
         found = value(said, label.end(), bare=not broken)
@@ -199,10 +212,33 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
             found = value(said, label.end(), bare=True)  # without brackets it must fill the next line; so in a table
             if found is not None and not _LINE_ENDS.match(said, found.end):
                 found = None
+        if (row := _row(said, start)) is not None:
+            found = row
         if found is None and overall and not broken:
             found = _led(said, label.end())
         if found is not None and not _SPOKEN_OF.match(said, found.end):
             yield found._replace(start=start, phrase=said[start : found.end])
+
+
+def _row(said: str, at: int) -> Found | None:
+    """The score in a row of a table that holds several numbers: the one below a label, else none that is certain.
+
+    None where the place is in no such row.
+    """
+    start, end = said.rfind("\n", 0, at) + 1, said.find("\n", at)
+    row = said[start : end if end >= 0 else len(said)][:_ROW_LENGTH]
+    if not row.lstrip().startswith("|"):
+        return None
+    cells = [cell.strip(" *_") for cell in row.split("|")]
+    if len([cell for cell in cells if _NUMBER_CELL.fullmatch(cell)]) < 2:
+        return None
+    above = said[max(0, start - _ROW_LENGTH) : start].rstrip().rpartition("\n\n")[2]
+    names = above.partition("\n")[0].split("|")
+    under = [cell for name, cell in zip(names, cells, strict=False) if _LABEL_CELL.fullmatch(name)]
+    found = value(under[0], 0, bare=True, strict=True) if len(under) == 1 and len(names) == len(cells) else None
+    if found is None:
+        return Found(None, "several", at, start + len(row), row)
+    return found._replace(end=start + len(row))
 
 
 def tabled(said: str) -> Iterator[Found]:
@@ -243,7 +279,7 @@ def given(said: str) -> Iterator[Found]:
         found = value(said, verb.end(), bare=False)
         if found is None:
             found = value(said, verb.end(), bare=True)
-            if found is not None and not _WITH_POINTS.search(found.phrase):
+            if found is not None and not _WITH_POINTS.search(found.phrase) and not _RATES.match(verb[0]):
                 found = None
         if found is not None:
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
@@ -256,8 +292,12 @@ def given(said: str) -> Iterator[Found]:
 
 
 def alone(said: str) -> Iterator[Found]:
-    """The last line, where it holds a score and nothing else."""
+    """The last line, where it holds a score and nothing else; or the first, where reasons follow."""
     text = said.rstrip()
+    opening = _ALONE.match(text)
+    found = value(text, opening.end(), bare=True, strict=True) if opening is not None else None
+    if found is not None and _REASONS.match(text, found.end):
+        yield found
     opening = _ALONE.match(text, _last_line(said))
     if opening is None:
         return

@@ -5,8 +5,10 @@
    label included: "quoted".
 3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score".
 4. Else scores are looked for in three ways (`forms`), and the first that finds one is believed: behind a label of
-   the overall score (总体评分, overall score), wherever it stands; behind a plain label where a line or clause
-   begins (评分, score), or in a sentence that gives it; alone in brackets on the last line.
+   the overall score (总体评分, overall score), wherever it stands, full marks, a grade or deductions told before it,
+   or below it in a table; behind a plain label where a line or clause begins (评分, score), or in a sentence that
+   gives it; alone on the last line, or on the first before reasons. A clause that tells what the response says or
+   wants gives none (`quoting.told_of`), nor does one that supposes or refuses.
 5. All that this way finds must be the same number, and none that a later way finds behind it may be another, nor
    may a word of correction follow with another: "several".
 6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
@@ -130,9 +132,11 @@ def _ways(said: str) -> list[list[Found]]:
         [labelled(said, overall=False), given(said)],
         [alone(said)],
     ):
-        found = [at for some in way for at in islice(some, _MOST) if not _overlaps(at, taken)]
-        ways.append(found)
-        taken += found
+        ways.append([])
+        for some in way:
+            found = [at for at in islice(some, _MOST) if not _overlaps(at, taken)]
+            ways[-1] += found
+            taken += found
     return ways
 
 

@@ -67,7 +67,7 @@ _HEADED = re.compile(
 _SPEAKS_OF_IT = re.compile(rf"{_ANSWER}|注入|操纵|inject|manipulat", re.IGNORECASE)
 # "the original text:" and what follows: to the end of its line, or of the paragraph where the line ends with it.
 _ANNOUNCED = re.compile(
-    r"(?:原文|原话|原句|全文|回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
+    r"(?:原文|原话|原句|全文|(?<!我的)回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
     r"original (?:text|response|answer)|quot(?:e|ed|ation)|"
     r"(?:response|answer) (?:is )?as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
     r"(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]*)|"
@@ -85,7 +85,8 @@ _TOLD_OF = re.compile(
 )
 # "response: [10]"; "as the response says, ... [10]"; "the response adds a line, namely [10]".
 _SAYS = re.compile(
-    rf"{_ANSWER}[ *_]{{0,6}}: {{0,6}}[*_]{{0,3}}\Z|"
+    rf"(?<!我的){_ANSWER}[ *_]{{0,6}}: {{0,6}}[*_]{{0,3}}\Z|"
+    r"(?:注入|可疑|恶意|inject|suspicious|malicious)[^\n。，,:]{0,20}(?::| is:?) {0,3}[*_]{0,3}\Z|"
     rf"(?:[按依照]|\bas )[^\n，,]{{0,6}}{_ANSWER}[^\n，,]{{0,6}}"
     r"(?:说法|要求|指[令示]|所说|puts it|says|claims|asks|requests)"
     r"[,，] {0,3}[^\n，,。]{0,10}\Z|"
