@@ -40,7 +40,7 @@ _RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
 OVERALL = (
     r"(?:(?:总体|综合|最终|最后|整体|总的?)的?(?:评分|得分|分数|打分|给分|评价|评级|成绩|分)(?:结果)?|总评|"
     r"(?:overall|final|total|aggregate|composite)[ _-](?:score|rating|grade|mark|assessment|evaluation|verdict)|"
-    r"(?<![^\n\[(*# |-])(?:overall|final|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
+    r"(?<![^\n\[(*# |-])(?:overall|final|total|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
 )
 LABEL = (
     r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
