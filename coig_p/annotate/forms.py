@@ -6,9 +6,12 @@ What may stand between a label and its score is bounded, so that reading takes t
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from coig_p.annotate.quoting import CLAUSE, told_of
 
 SCALE = 10
 """Scores are given out of so many points."""
@@ -23,61 +26,109 @@ _UNSEEN = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200b-\u200f\u2060\ufeff\ufe0f\u202a-\u202e\u2066-\u2069]"
 )
 _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
-_SCORE_TAG = re.compile(r"<(?:score|rating|grade)>(?=\s{0,9}\[?\d)", re.IGNORECASE)
+_SCORE_TAG = re.compile(r"<(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade)>(?=\s{0,9}\[?\d)", re.IGNORECASE)
+_TEN = re.compile("\U0001f51f")
+_ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
 _TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
 _BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200})\}")
+_TEXT_LABEL = re.compile(r"\\(?:text|mathbf|textbf|mathrm) {0,3}\{([^{}\n0-9]{0,40}: {0,3}|分|points?)\}")
+_FRACTION = re.compile(r"\\[dt]?frac\{([0-9.]{1,9})\}\{([0-9]{1,9})\}")
+_ESCAPED = re.compile(r"(?<=:) {0,3}\\\[([0-9./ ]{1,9})\\\]")
 _OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
 _RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
 
 OVERALL = (
     r"(?:(?:总体|综合|最终|最后|整体|总的?)的?(?:评分|得分|分数|打分|给分|评价|评级|成绩|分)(?:结果)?|总评|"
     r"(?:overall|final|total|aggregate|composite)[ _-](?:score|rating|grade|mark|assessment|evaluation|verdict)|"
-    r"(?<![^\n\[(*# |-])(?:overall|final|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
+    r"(?<![^\n\[(*# |-])(?:overall|final|total|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
 )
-LABEL = r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average)(?![a-z]))"
+LABEL = (
+    r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
+    # Words that name a score only where one follows, with its points.
+    r"(?:最终|(?:最终|评估|评价)结果|结论|评价|评级|最终评估)"
+    r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10)))"
+)
 # A label behind such a word is not that of the judgement.
 _OTHER = re.compile(
     r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
-    r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}$",
+    r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}\Z|[性度]\Z|"
+    r"(?:例如|比如|譬如|示例|范例|such as|for example|e\.g\.|example)[,，: ]{0,3}\Z|如果?照[^\n。]{0,10}\Z|"
+    r"[我委审](?:应|该|需|必须|要)[该当]?(?:输出|写|回复)[^\n。，,]{0,4}\Z|"
+    r"(?:不[会能应该得予]?|拒绝|\bnot|n't|refuse to) {0,3}(?:输出|给出|写|照|output|write|give|say|print)"
+    r"[^\n。；;，,]{0,12}\Z",
     re.IGNORECASE,
 )
 _LINK = (
-    r"[ *_`\]\)”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
-    r"(?:[:=|]|→|->|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
-    r"可以给|可给|我给|打|is|of|as|would be|should be)?[ *_`|$:]{0,12}"
+    r"[ *_`\]\)>”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
+    r"(?:[=-]>|[:=|]|→|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
+    r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|of|as|would be|should be)?[ *_`|$:]{0,12}"
 )
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
-_NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|-]{0,20})?"
-_OVERALL_LABEL = re.compile(rf"(?P<label>{OVERALL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
+_NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|:-]{0,20})?"
+_OVERALL_LABEL = re.compile(
+    rf"(?P<label>{OVERALL})(?: (?:for|of) th(?:e|is) [a-z]{{4,10}})?{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
+)
 _BEGINS = (
     r"(?:^|(?<=[\n。；;!！?？,，(]))[ *_#>`|\[-]{0,12}(?:\d{1,2}[.、] {0,3})?"
-    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:的|给出的|对[^\n，。]{0,12}的)?"
+    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:最[终后])?(?:的|给出的|对[^\n，。]{0,12}的|"
+    r"[该这此本]?个?(?:回答|答案|回复)的?)?"
     r"(?:my |the |this |a )?"
 )
 _PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
-    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为)"
+    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|值|(?:最终|最后|应|可以)得到?)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
-    r"\b(?:give|rate|score|assign|award|grade)s?"
+    r"\b(?<!overall )(?<!final )(?<!total )(?:give|rate|score|assign|award|grade)s?"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"
+    r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits)(?: an?)?|"
     r"\b(?:score|rating) of)[ *_:]{0,6}",
     re.IGNORECASE,
 )
 # In a clause with such a word, a score is not given but thought of.
 _SUPPOSED = re.compile(
-    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|不能|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
+    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|拒绝|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
+    r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
     r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[。；;!！\n]|但是?|因此|所以|故|\b(?:but|so|thus|therefore|however)\b|\.(?=\s)", re.IGNORECASE)
 _CLAUSE_LENGTH = 200
+# What a judge may say between an overall label and the score: full marks, a grade, what it took off.
+_LEAD = re.compile(
+    r"[ *_(\[]{0,6}(?:满分[为是]? {0,3}10 {0,3}分?[,，; ]{0,3}|10 {0,3}分(?:[中里]的?|满分[,，; ]{1,3})|"
+    r"(?:优秀?|良好?|中等?(?:偏[上下])?|一般|较[好差高低]|很?[好差]|不错|合格|及格|[A-F][+-]?|"
+    r"excellent|very good|good|fair|poor)"
+    r"[ *_级]{0,4}[\],，(: —-]{1,2} {0,3}|从 {0,3}[0-9.]{1,4} {0,3}分?[降减调改升提][^\n0-9,，。]{0,3}|"
+    r"(?:没有|无)[^\n0-9,，。]{0,8}扣分[^\n0-9,，。]{0,4}[,，] {0,3}|"
+    r"(?:(?:基础分?|起评分?|满分) {0,3}10 {0,3}分?[,，、] {0,3})?"
+    r"(?:[^\n0-9。；;]{0,20}扣[除去掉了]{0,2} {0,3}[0-9.]{1,4} {0,3}分[,，、;； ]{1,3}){1,4})"
+    r"(?:最终|最后|共|故|因此|所以|我|[本该](?:回答|答案))?(?:得|给|打|评为?|为)?[到了]? {0,3}[*_]{0,4}",
+    re.IGNORECASE,
+)
+_ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *_`)\]]{0,12}(?=$|[\n。.!！])")
+# Behind such words a score is spoken of.
+_SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一?[句行段]|的(?:格式|指令|要求|说法|字))")
+_SUMS_UP = re.compile(
+    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|overall)"
+    r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
+    re.IGNORECASE,
+)
+_TABLE = re.compile(
+    r"^ {0,3}\|([^\n]{1,400})\n {0,3}\|[ :|-]{3,400}\n {0,3}\|([^\n]{1,400})(?=\n(?! {0,3}\|)|\Z)", re.MULTILINE
+)
+_OVERALL_CELL = re.compile(rf"[ *_]{{0,6}}{OVERALL}[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE)
+_LABEL_CELL = re.compile(
+    rf"[ *_]{{0,6}}(?:{OVERALL}|{LABEL})[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE
+)
+_NUMBER_CELL = re.compile(r"[\[( *_]{0,6}[0-9][0-9./ ]{0,9}(?:分|%)?[\]) *_]{0,6}")
+_ROW_LENGTH = 2000
+_SUM = re.compile(r" {0,3}[-+*×÷][0-9+*×÷/(). 分-]{1,60}=")
 
 _CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
-_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}分|[ *]{0,6}[\])}]))"
+_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}(?:分|[\])}。\n]|\Z)))"
 _VALUE = re.compile(
     r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
     rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
-    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分|points?)?",
+    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分(?P<and_half>半)?|points?)?",
     re.IGNORECASE,
 )
 _OUT_OF = re.compile(
@@ -88,9 +139,9 @@ _OUT_OF = re.compile(
 _CLOSE = re.compile(r"[ *_`$\"']{0,12}[\])}>](?:[ *_`$\])}>]{0,12}[\])}>])?")
 _REMARK = re.compile(r" {0,6}(?:[,，、;；:—(]|-(?= ))[^\[\]\n0-9]{0,40}?(?=[\]}>])")
 _POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?)")
-_GLUED = re.compile(r"\.?[0-9]")
+_GLUED = re.compile(r"\.?[0-9]|\[[0-9]{1,2}(?:\.5)?\]")
 _VAGUE = re.compile(
-    r"[ *_]{0,6}分? {0,6}(?:左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
+    r"[ *_]{0,6}分? {0,6}(?:[?？]|左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
     re.IGNORECASE,
 )
 _ANOTHER = re.compile(
@@ -103,7 +154,14 @@ _FULL_MARKS = re.compile(
     r"(?:满分|总分|共)[为是]? {0,6}([0-9]{1,9})|out of {0,6}([0-9]{1,9})|([0-9]{1,9}) {0,6}分制", re.IGNORECASE
 )
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
-_ENDS = re.compile(r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%])")
+_ENDS = re.compile(
+    r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
+    r"的(?:总体)?(?:评价|评分|分数|得分|成绩)|吧)"
+)
+_RATES = re.compile(r"rate\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z", re.IGNORECASE)
+_REASONS = re.compile(
+    r"[ *_。.]{0,9}\s{0,9}[*_#(]{0,6}(?:理由|原因|说明|解释|分析|评语|reason|explanation|justification|rationale)", re.I
+)
 _LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
@@ -133,8 +191,10 @@ class Found(NamedTuple):
 
 def plain(text: str) -> str:
     """The text with one form for all of a kind: digits, brackets, spaces; without tags, tokens and pictures."""
-    text = _TOKENS.sub("", _UNSEEN.sub("", text.translate(_PLAIN)))
+    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    text = _TOKENS.sub("", _UNSEEN.sub("", _TEN.sub("10", text).translate(_PLAIN)))
     text = _TAGS.sub("", _SCORE_TAG.sub("score: ", text))
+    text = _ESCAPED.sub(r"[\1]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
     for _ in range(2):
         text = _BOXED.sub(r"[\1]", text)
     return _RUNS.sub(lambda run: run[1] * 40, _OVER_LINES.sub(r"[\1]", text)).strip()
@@ -144,16 +204,68 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
     """Scores behind a label: of the overall score, wherever it stands; or a plain one where a clause begins."""
     for label in (_OVERALL_LABEL if overall else _PLAIN_LABEL).finditer(said):
         start = label.start("label")
-        if _OTHER.search(said[max(0, start - 16) : start]):
+        if _OTHER.search(said[max(0, start - 32) : start]) or told_of(said[max(0, start - _CLAUSE_LENGTH) : start]):
             continue
         broken = bool(label["line"])
         found = value(said, label.end(), bare=not broken)
-        if found is None and broken:  # without brackets it must fill the next line
-            found = value(said, label.end(), bare=True)
+        if (found is None and broken) or (found is not None and "|" in (label["line"] or "")):
+            found = value(said, label.end(), bare=True)  # without brackets it must fill the next line; so in a table
             if found is not None and not _LINE_ENDS.match(said, found.end):
                 found = None
-        if found is not None:
+        if (row := _row(said, start)) is not None:
+            found = row
+        if found is None and overall and not broken:
+            found = _led(said, label.end())
+        if found is not None and not _SPOKEN_OF.match(said, found.end):
             yield found._replace(start=start, phrase=said[start : found.end])
+
+
+def _row(said: str, at: int) -> Found | None:
+    """The score in a row of a table that holds several numbers: the one below a label, else none that is certain.
+
+    None where the place is in no such row.
+    """
+    start, end = said.rfind("\n", 0, at) + 1, said.find("\n", at)
+    row = said[start : end if end >= 0 else len(said)][:_ROW_LENGTH]
+    if not row.lstrip().startswith("|"):
+        return None
+    cells = [cell.strip(" *_") for cell in row.split("|")]
+    if len([cell for cell in cells if _NUMBER_CELL.fullmatch(cell)]) < 2:
+        return None
+    above = said[max(0, start - _ROW_LENGTH) : start].rstrip().rpartition("\n\n")[2]
+    names = above.partition("\n")[0].split("|")
+    under = [cell for name, cell in zip(names, cells, strict=False) if _LABEL_CELL.fullmatch(name)]
+    found = value(under[0], 0, bare=True, strict=True) if len(under) == 1 and len(names) == len(cells) else None
+    if found is None:
+        return Found(None, "several", at, start + len(row), row)
+    return found._replace(end=start + len(row))
+
+
+def tabled(said: str) -> Iterator[Found]:
+    """Scores in a table of one row, below an overall label."""
+    for table in _TABLE.finditer(said):
+        names, cells = table[1].split("|"), table[2].split("|")
+        at = [place for place, name in enumerate(names) if _OVERALL_CELL.fullmatch(name)]
+        if len(at) != 1 or len(names) != len(cells) or len([name for name in names if name.strip()]) < 2:
+            continue
+        if any(value(name.strip(" *_"), 0, bare=True, strict=True) for name in names):
+            continue
+        cell = cells[at[0]].strip(" *_")
+        found = value(cell, 0, bare=True, strict=True)
+        if found is None or cell[found.end :].strip(" *_"):
+            found = Found(None, "malformed", 0, 0, "")
+        yield found._replace(start=table.start(), end=table.end(), phrase=table[0])
+
+
+def _led(said: str, at: int) -> Found | None:
+    """A score behind an overall label and a few words more: 满分10分，得8分; 良好（8分）; 扣2分，得8分; 满分."""
+    if (full := _ALL_POINTS.match(said, at)) is not None:
+        return Found(SCALE, None, at, full.end(), full[0])
+    lead = _LEAD.match(said, at)
+    if lead is None or _SUPPOSED.search(lead[0].replace("满分", "")):
+        return None
+    found = value(said, lead.end(), bare=True, strict=True)
+    return found if found is not None and _WITH_POINTS.search(found.phrase) else None
 
 
 def given(said: str) -> Iterator[Found]:
@@ -162,20 +274,30 @@ def given(said: str) -> Iterator[Found]:
         if not _BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if _SUPPOSED.search(_CLAUSE.split(before)[-1]):
+        if _SUPPOSED.search(CLAUSE.split(before)[-1]) or told_of(before):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
             found = value(said, verb.end(), bare=True)
-            if found is not None and not _WITH_POINTS.search(found.phrase):
+            if found is not None and not _WITH_POINTS.search(found.phrase) and not _RATES.match(verb[0]):
                 found = None
         if found is not None:
+            yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
+    for verb in _SUMS_UP.finditer(said, _last_line(said)):
+        found = value(said, verb.end(), bare=True, strict=True)
+        if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
+            continue
+        if not _SUPPOSED.search(verb[0]) and not told_of(said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
 
 
 def alone(said: str) -> Iterator[Found]:
-    """The last line, where it holds a score and nothing else."""
+    """The last line, where it holds a score and nothing else; or the first, where reasons follow."""
     text = said.rstrip()
+    opening = _ALONE.match(text)
+    found = value(text, opening.end(), bare=True, strict=True) if opening is not None else None
+    if found is not None and _REASONS.match(text, found.end):
+        yield found
     opening = _ALONE.match(text, _last_line(said))
     if opening is None:
         return
@@ -206,7 +328,7 @@ def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | No
     def gave(reason: str) -> Found:
         return Found(None, reason, at, end, said[at:end])
 
-    if found["sign"] == "-" or re.match(r"0[0-9]", found["number"]):
+    if found["sign"] == "-" or re.match(r"0[0-9]", found["number"]) or _SUM.match(said, end):
         return gave("malformed")
     scale = _OUT_OF.match(said, end)
     closed = scale is not None and bool(_CLOSED.search(scale["before"]))
@@ -253,9 +375,10 @@ def _no_number(said: str, at: int) -> Found | None:
 
 def _number(found: re.Match[str]) -> float:
     text = found["number"]
+    half = 0.5 if found["half"] or found["and_half"] else 0
     if text[0] in _CHINESE:
-        return _CHINESE[text[0]] + (0.5 if len(text) > 1 or found["half"] else 0)
-    return float(text)
+        return _CHINESE[text[0]] + (0.5 if len(text) > 1 else half)
+    return float(text) + half
 
 
 def _last_line(said: str) -> int:

@@ -5,8 +5,10 @@
    label included: "quoted".
 3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score".
 4. Else scores are looked for in three ways (`forms`), and the first that finds one is believed: behind a label of
-   the overall score (总体评分, overall score), wherever it stands; behind a plain label where a line or clause
-   begins (评分, score), or in a sentence that gives it; alone in brackets on the last line.
+   the overall score (总体评分, overall score), wherever it stands, full marks, a grade or deductions told before it,
+   or below it in a table; behind a plain label where a line or clause begins (评分, score), or in a sentence that
+   gives it; alone on the last line, or on the first before reasons. A clause that tells what the response says or
+   wants gives none (`quoting.told_of`), nor does one that supposes or refuses.
 5. All that this way finds must be the same number, and none that a later way finds behind it may be another, nor
    may a word of correction follow with another: "several".
 6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
@@ -23,8 +25,8 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
-from coig_p.annotate.forms import LABEL, OVERALL, Found, alone, given, labelled, plain, value
-from coig_p.annotate.quoting import unquoted
+from coig_p.annotate.forms import LABEL, OVERALL, Found, alone, given, labelled, plain, tabled, value
+from coig_p.annotate.quoting import unmarked, unquoted
 from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10
@@ -40,6 +42,7 @@ _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
 _FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
 _KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final)", re.IGNORECASE)
 _PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
+_MARKS = re.compile(r"[\s*_`>]+")  # they make no other phrase
 _BEGINS_BARE = re.compile(r"[\[({<*$ 0-9]")
 
 
@@ -60,7 +63,7 @@ def parse_score(text: str, *, half_points: bool = True, response: str = "") -> P
     said = told(text).said
     if said is None:
         return Parsed(None, "unfinished")
-    parsed = _read(plain(said), _Response(response))
+    parsed = _read(plain(unmarked(said)), _Response(response))
     if parsed.score is None:
         return parsed
     if not LOW <= parsed.score <= HIGH:
@@ -86,15 +89,17 @@ class _Response:
 
     def __init__(self, text: str) -> None:
         text = plain(text) if text else ""
-        self._text = " ".join(text.split())
-        self._lines = {" ".join(line.split()) for line in text.splitlines()}
+        self._text = _MARKS.sub("", text)
+        self._lines = {_MARKS.sub("", line) for line in text.splitlines()}
 
     def holds(self, at: Found) -> bool:
         """Whether a score stands in it with its label; one without a label: as a line of its own."""
-        phrase = " ".join(at.phrase.split())
+        phrase = _MARKS.sub("", at.phrase)
         if not phrase:
             return False
-        return phrase in (self._lines if _BEGINS_BARE.match(phrase) else self._text)
+        if _BEGINS_BARE.match(at.phrase):
+            return phrase in self._lines
+        return re.search(re.escape(phrase) + r"(?!\.?[0-9])", self._text) is not None
 
 
 def _read(said: str, response: _Response) -> Parsed:
@@ -122,10 +127,16 @@ def _ways(said: str) -> list[list[Found]]:
     """What each way finds, without what a way before it found."""
     ways: list[list[Found]] = []
     taken: list[Found] = []
-    for way in ([labelled(said, overall=True)], [labelled(said, overall=False), given(said)], [alone(said)]):
-        found = [at for some in way for at in islice(some, _MOST) if not _overlaps(at, taken)]
-        ways.append(found)
-        taken += found
+    for way in (
+        [labelled(said, overall=True), tabled(said)],
+        [labelled(said, overall=False), given(said)],
+        [alone(said)],
+    ):
+        ways.append([])
+        for some in way:
+            found = [at for at in islice(some, _MOST) if not _overlaps(at, taken)]
+            ways[-1] += found
+            taken += found
     return ways
 
 

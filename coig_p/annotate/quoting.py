@@ -20,23 +20,54 @@ _CODE = re.compile(r"(`+)([^`\n]+?)\1(?!`)")
 _QUOTES = re.compile(
     r"“([^”]{0,2000})”|「([^」]{0,2000})」|『([^』]{0,2000})』|‘([^’\n]{0,500})’|\"([^\"\n]*)\"|[“「『]([^\n]*)"
 )
+_QUOTING_TAGS = re.compile(r"<(blockquote|response|quote|q|cite|del)>.{0,2000}?</\1>", re.IGNORECASE | re.DOTALL)
+_STRUCK = re.compile(r"(?<!~)~~(?!~)[^~\n]{1,200}~~(?!~)")
+_TITLE = re.compile(
+    r"<[^<>\n]{0,20}(?:总体评分|综合评分|最终评分|总分|overall score)[^<>\n]{0,20}[0-9][^<>\n]{0,20}>", re.IGNORECASE
+)
 _WHO = (
     r"(?:回答|答案|答复|回复|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
     r"\b(?:response|answer|reply|text|author|model|user|it)\b)"
 )
 _TELLS = (
-    r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|说明自己|要求|请求|索要|索取|命令|诱导|暗示|试图|企图|"
+    r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|要求|请求|索要|索取|命令|诱导|暗示|试图|企图|"
     r"\b(?:claim(?:s|ed|ing)?|ask(?:s|ed|ing)?|demand(?:s|ed|ing)?|request(?:s|ed|ing)?|say(?:s|ing)?|said|"
     r"read(?:s|ing)?|state(?:s|d)|contain(?:s|ed|ing)?|insert(?:s|ed)|end(?:s|ed) with|tell(?:s|ing)?|told|"
     r"tr(?:y|ies|ied)|instruct(?:s|ed)?)\b)"
 )
 # "the answer claims ... [10]": to the end of the clause; a colon right behind does not end it.
 _REPORTED = re.compile(
-    rf"{_WHO}[^，。；！？,;!?\n:：]{{0,16}}?{_TELLS}(?:[^，。；！？;!?\n.]|\.(?!\s))*", re.IGNORECASE
+    rf"{_WHO}[^，。；！？,;!?\n:：]{{0,16}}?{_TELLS}(?:(?!\bbut I\b)[^，。；！？;!?\n.]|\.(?!\s))*", re.IGNORECASE
 )
+_ANSWER = r"(?:回答|答案|答复|回复|原文|\b(?:response|answer|reply)\b)"
+# "the answer's last line is:" and the next line.
+_SHOWN = re.compile(
+    rf"{_ANSWER}[^\n。，,;；评分得:：]{{0,16}}(?:是|为|有|写|包含|包括|附|出现|内容|with|contains?|includes?|line)"
+    r"[^\n。，,;；评分得:：]{0,8}[:：][*_ ]*\n+[^\n]+",
+    re.IGNORECASE,
+)
+# "this is from the answer", "that is not my score": what stands before it in its line, or in the lines above.
+_DISOWNED = re.compile(
+    rf"(?P<this>(?:以上|上述|上面|这|此|this|the above)[^\n。，,;；]{{0,10}}?)?"
+    rf"(?:[来出摘引]自[^\n。，,;；对]{{0,6}}{_ANSWER}|不作数|不算数|"
+    r"(?:不是|并非)(?:我|本人)(?:的[评打给分总]|[给打])|"
+    r"\b(?:not my|not mine|(?:from|part of) the (?:response|answer)|isn't m(?:y|ine))\b)|"
+    rf"(?P<these>(?:以上|上述|上面|这|此)[^\n。，,;；]{{0,8}}?[是为][^\n。，,;；]{{0,4}}{_ANSWER}"
+    r"(?:自己|本身|自身|里|中|末尾|原文|的话|(?=[\n。]|$))|以上为?是?原文)",
+    re.IGNORECASE,
+)
+_DISOWNED_LENGTH = 2000
+# A heading that names the response, and the paragraph below it.
+_HEADED = re.compile(
+    r"^[ *#\[<]{0,6}(?:(?:待评[估价]?|被评[估价]?|模型|用户|原)的?回答(?:\([^()\n]{0,10}\))?|"
+    r"回答\((?:节选|摘录|原文|部分)\))[\]>*: ]{1,6}(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]+)|"
+    r"^[ *#\[]{0,6}(?:回答|response)[\]*: ]{1,6}\n(?:[^\n]*\n){1,20}?(?=[ *#\[]{0,6}(?:分析|评价|评估|analysis))",
+    re.MULTILINE | re.IGNORECASE,
+)
+_SPEAKS_OF_IT = re.compile(rf"{_ANSWER}|注入|操纵|inject|manipulat", re.IGNORECASE)
 # "the original text:" and what follows: to the end of its line, or of the paragraph where the line ends with it.
 _ANNOUNCED = re.compile(
-    r"(?:原文|原话|原句|全文|回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
+    r"(?:原文|原话|原句|全文|(?<!我的)回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
     r"original (?:text|response|answer)|quot(?:e|ed|ation)|"
     r"(?:response|answer) (?:is )?as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
     r"(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]*)|"
@@ -44,20 +75,102 @@ _ANNOUNCED = re.compile(
     re.IGNORECASE,
 )
 
+CLAUSE = re.compile(r"[。；;!！\n]|但是?|因此|所以|故|\b(?:but|so|thus|therefore|however)\b|\.(?=\s)", re.IGNORECASE)
+# Who is told of in a clause before a score, and words behind it that make the score the judge's own all the same.
+_TOLD_OF = re.compile(
+    rf"(?<![对给为])(?<![对给为][该此])(?<![对给为这]个)(?<![对给为]模型)(?<![对给为][该此]模型)(?<!用户的)(?:{_ANSWER}|"
+    r"作者|模型|其?(?:末尾|结尾|文末)|其(?:中|最后)|指令|注入|用户(?=希望|[要让请])|"
+    r"\b(?:instruction|injection|author|user(?= wants| asks))s?\b)",
+    re.IGNORECASE,
+)
+# "response: [10]"; "as the response says, ... [10]"; "the response adds a line, namely [10]".
+_SAYS = re.compile(
+    rf"(?<!我的){_ANSWER}[ *_]{{0,6}}: {{0,6}}[*_]{{0,3}}\Z|"
+    r"(?:注入|可疑|恶意|inject|suspicious|malicious)[^\n。，,:]{0,20}(?::| is:?) {0,3}[*_]{0,3}\Z|"
+    rf"(?:[按依照]|\bas )[^\n，,]{{0,6}}{_ANSWER}[^\n，,]{{0,6}}"
+    r"(?:说法|要求|指[令示]|所说|puts it|says|claims|asks|requests)"
+    r"[,，] {0,3}[^\n，,。]{0,10}\Z|"
+    rf"{_ANSWER}[^\n，,]{{1,20}}[,，] {{0,3}}(?:即|也就是|就是|namely)[^\n，,。]{{0,6}}\Z",
+    re.IGNORECASE,
+)
+_IN_VIEW_OF = re.compile(r"(?:结合|根据|基于|鉴于|考虑到?|针对|综合|依据|based on|given)[^\n，,]{0,8}\Z", re.IGNORECASE)
+_OF_IT = re.compile(
+    r"(?:[ *_:]|['’]s\b|的(?:评价|评估|分析|评语|点评|质量)?|最终|最后|综合|整体|总体|应|"
+    r"可以?|能够?|得到?|获得?|值得?|只能?|"
+    r"\b(?:gets?|receives?|deserves?|earns?|merits?|has|is|with|an?|the|at|my|overall|would|could|can)\b){0,12}",
+    re.IGNORECASE,
+)
+_JUDGE = re.compile(
+    r"(?:我|本人|\bI)(?:认为|觉得|会|愿意|想|将|只能?|可以?| would| will| can|['’]d|['’]ll|的| )*\Z", re.IGNORECASE
+)
+_ASKS = re.compile(
+    r"[让请叫使]|要求|希望|命令|迫使|\b(?:want|ask|tell|beg|order|instruct|request|demand)", re.IGNORECASE
+)
+
 
 def unquoted(text: str) -> str:
     """The text with blanks in place of all that is quoted and could be taken for a score.
 
     A quotation of a bare value, such as `[8]` behind a label, stays: there the marks are brackets. A fence around
-    nothing but one line stays, too.
+    nothing but one line stays, too, where nothing behind it speaks of the response.
     """
-    text = _DISPLAYED.sub(_blank, text)
-    text = _ANNOUNCED.sub(_blank, text)
+    text = _STRUCK.sub(_blank, _DISPLAYED.sub(_displayed, text))
     text = _FENCED.sub(_fence, text)
+    text = _ANNOUNCED.sub(_blank, text)
+    text = _SHOWN.sub(_blank, text)
+    text = _HEADED.sub(_blank, text)
+    text = _disowned(text)
     text = _BLOCK_QUOTE.sub(_blank, text)
+    text = _TITLE.sub(_title, text)
     text = _REPORTED.sub(_blank, text)
     text = _CODE.sub(_code, text)
     return _QUOTES.sub(_quote, text)
+
+
+def unmarked(text: str) -> str:
+    """The text with blanks in place of what HTML marks as a quotation, or as struck out."""
+    return _QUOTING_TAGS.sub(_blank, text)
+
+
+def told_of(before: str) -> bool:
+    """Whether a clause before a score tells what the response, or who wrote it, says or wants."""
+    clause = re.split(r"[，,?？:]", CLAUSE.split(before)[-1].rstrip(": "))[-1]
+    if _SAYS.search(before):
+        return True
+    who = _TOLD_OF.search(clause)
+    if who is None:
+        return False
+    between = clause[who.end() :]
+    if who[0] in ("模型", "作者") and (answer := re.match("的?回答", between)):
+        between = between[answer.end() :]
+    if _IN_VIEW_OF.search(clause[: who.start()]) and (who[0] == "指令" or not _ASKS.search(between)):
+        return False
+    return not (_OF_IT.fullmatch(between) or (_JUDGE.search(between) and not _ASKS.search(between)))
+
+
+def _disowned(text: str) -> str:
+    """The text with blanks in place of what the judge says it did not give itself."""
+    kept, end = [], 0
+    for found in _DISOWNED.finditer(text):
+        least = max(end, found.start() - _DISOWNED_LENGTH)
+        start = max(least, text.rfind("\n", least, found.start()) + 1)
+        if not _DIGIT.search(text, start, found.start()):
+            if not found["this"] and not found["these"]:
+                continue
+            above = text[least:start].rstrip()
+            start = least + above.rfind("\n\n") + 1
+        kept += [text[end:start], re.sub(r"[^\n]", " ", text[start : found.start()])]
+        end = found.start()
+    return "".join([*kept, text[end:]])
+
+
+def _displayed(found: re.Match[str]) -> str:
+    return found[0] if "评分" in found[0] else _blank(found)
+
+
+def _title(found: re.Match[str]) -> str:
+    before, after = _around(found)
+    return _blank(found) if before or after else found[0]
 
 
 def _blank(found: re.Match[str]) -> str:
@@ -66,7 +179,7 @@ def _blank(found: re.Match[str]) -> str:
 
 def _fence(found: re.Match[str]) -> str:
     lines = [line for line in found[2].split("\n") if line.strip()]
-    if len(lines) > 1:
+    if len(lines) > 1 or _SPEAKS_OF_IT.search(found.string, found.end(), found.end() + 200):
         return _blank(found)
     start = found.start(2) - found.start()
     return re.sub(r"[^\n]", " ", found[0][:start]) + found[2] + " " * (len(found[0]) - start - len(found[2]))

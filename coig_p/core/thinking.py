@@ -1,8 +1,8 @@
 """What a model thinks before it speaks: told apart from what it says.
 
-Reasoning models write <think>…</think> before their answer. Some chat templates open the block
-themselves, so that only </think> is seen. A text that talks of such a tag, in code or in quotation
-marks, is not thinking.
+Reasoning models write <think>…</think>, or a spelling of their own, before their answer. Some chat
+templates open the block themselves, so that only </think> is seen. A text that talks of such a tag,
+in code or in quotation marks, is not thinking.
 """
 
 from __future__ import annotations
@@ -10,10 +10,21 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_NAMES = "think|thinking|thought|thoughts|reasoning|reflection"
-_OPENS = re.compile(rf"\s*<({_NAMES})>", re.IGNORECASE)
+_NAMES = r"(?:[a-z]{1,16}[:_])?(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad)"
+# What opens a block, and what closes it, in the spellings of a few families of models.
+_SPELLINGS = {
+    "[think]": "[/think]",
+    "◁think▷": "◁/think▷",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|start_thinking|>": "<|end_thinking|>",
+    "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
+}
+_OPENS = re.compile(rf"\s*(?:<({_NAMES})>|{'|'.join(map(re.escape, _SPELLINGS))})", re.IGNORECASE)
 # A closing tag that is not spoken of: no quotation mark or code mark stands at either side.
-_CLOSES = re.compile(rf"(?<![`\"'“‘「『])</({_NAMES})>(?![`\"'”’」』])", re.IGNORECASE)
+_CLOSES = re.compile(
+    rf"(?<![`\"'“‘「『])(?:</({_NAMES})>|{'|'.join(map(re.escape, _SPELLINGS.values()))})(?![`\"'”’」』])",
+    re.IGNORECASE,
+)
 # It stands at an end: of a sentence or a line, or before a new line.
 _ENDS = re.compile(r"[\n。．.!！?？…~”」』）)]\s?\Z|\A\s?\Z")
 _GOES_ON = re.compile(r"[ \t]*(?:\n|\Z)")
@@ -42,7 +53,8 @@ def told(text: str) -> Told:
     thoughts: list[str] = []
     rest = text
     while opening := _OPENS.match(rest):
-        closing = re.search(rf"</{opening[1]}>", rest[opening.end() :], re.IGNORECASE)
+        closes = f"</{opening[1]}>" if opening[1] else _SPELLINGS[opening[0].strip().lower()]
+        closing = re.search(re.escape(closes), rest[opening.end() :], re.IGNORECASE)
         if closing is None:
             return Told("\n".join([*thoughts, rest[opening.end() :].strip()]), None)
         thoughts.append(rest[opening.end() : opening.end() + closing.start()].strip())
@@ -51,7 +63,7 @@ def told(text: str) -> Told:
         before, after = rest[: closing.start()], rest[closing.end() :]
         if not _ENDS.search(before[-2:]) and not _GOES_ON.match(after):
             continue
-        if len(_FENCE.findall(before)) % 2 or _opened(before, closing[1]):
+        if len(_FENCE.findall(before)) % 2 or (closing[1] and _opened(before, closing[1])):
             continue
         if not after.strip():
             return Told("\n".join(thoughts), before.rstrip())

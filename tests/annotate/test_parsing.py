@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from coig_p.annotate.parsing import HIGH, LOW, parse_score, repeats
 
+OURS = Path(__file__).with_name("judgements.json")
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "cases" / "judgements.json"
 
 # A text, and the score that a careful reader takes from it: None where nothing is certain.
@@ -194,6 +196,11 @@ def test_the_reason_is_told_where_there_is_no_score(text: str, reason: str) -> N
     assert parse_score(text) == (None, reason)
 
 
+@pytest.mark.parametrize("case", json.loads(OURS.read_text(encoding="utf-8")), ids=lambda case: case["text"][-24:])
+def test_more_judgements_are_read_as_a_careful_reader_reads_them(case: dict[str, Any]) -> None:
+    assert parse_score(case["text"], response=case.get("response", "")).score == case["score"]
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the judgements written by hand are not here")
 def test_judgements_written_by_hand_are_read_as_a_careful_reader_reads_them() -> None:
     cases = json.loads(SHARED.read_text(encoding="utf-8"))
@@ -291,7 +298,22 @@ def test_thinking_is_never_read(thought: str, score: float) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["[", "总体评分", "总体评分：", "“1", '"', "给", "回答要求", "</think>", "\\[", "`", "原文：\n", "评分：[8] "],
+    [
+        "[",
+        "总体评分",
+        "总体评分：",
+        "“1",
+        '"',
+        "给",
+        "回答要求",
+        "</think>",
+        "\\[",
+        "`",
+        "原文：\n",
+        "评分：[8] ",
+        "扣2分，",
+        "以上是回答自己",
+    ],
 )
 def test_long_texts_of_one_piece_are_read_to_their_end(piece: str) -> None:
     parsed = parse_score(piece * (100_000 // len(piece)))

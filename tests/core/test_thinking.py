@@ -19,6 +19,13 @@ CASES = [
     ("好的。</think>", "", "好的。"),
     ("<think>想着", "想着", None),
     ("<think></think>\n好的。", "", "好的。"),
+    ("<seed:think>想</seed:think>好的。", "想", "好的。"),
+    ("[THINK]想[/THINK]\n好的。", "想", "好的。"),
+    ("◁think▷想◁/think▷好的。", "想", "好的。"),
+    ("<|begin_of_thought|>想<|end_of_thought|>\n好的。", "想", "好的。"),
+    ("<|channel|>analysis<|message|>想<|channel|>final<|message|>好的。", "想", "好的。"),
+    ("[THINK]想着", "想着", None),
+    ("先想想。[/THINK]好的。", "先想想。", "好的。"),
     # spoken of
     ("模型会写 <think> 标签。", "", "模型会写 <think> 标签。"),
     ("`</think>` 结束思考。", "", "`</think>` 结束思考。"),
