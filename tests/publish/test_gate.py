@@ -177,7 +177,7 @@ def test_what_clean_compared_is_told_by_what_is_published(tmp_path: Path) -> Non
         ": 1 queries and 1 responses held one of these texts and were dropped; none of these texts is in it " in english
     )
     assert (
-        f"- 与 bench.jsonl（SHA-256 {used.sha256[:12]}）比较过，共 1 道题目、1 个答案：1 个问题和 1 个回答" in chinese
+        f"- 与 bench\\.jsonl（SHA-256 {used.sha256[:12]}）比较过，共 1 道题目、1 个答案：1 个问题和 1 个回答" in chinese
     )
     assert "not compared" not in english
 
