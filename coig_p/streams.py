@@ -33,6 +33,8 @@ EPOCH = "coigp_epoch"
 """In a state: the epoch whose order it is a place in."""
 OF = "coigp_of"
 """In a state: the stream that it is a place in, as JSON text. States of older packages do not say."""
+PART = "coigp_part"
+"""In a state: which part of the stream it is a place in, as JSON text: of which rank, after which cuts."""
 VERSION = tuple(map(int, re.findall(r"\d+", datasets.__version__)[:3]))
 COUNTS_TABLES = (3, 3) <= VERSION < (5, 0, 1)
 """Whether rows below .map or .filter are counted as read when their table is: a table must be a row then."""
@@ -257,6 +259,24 @@ def _check_same(state: dict[str, Any], told: list[str]) -> None:
             )
 
 
+def _part_of(stream: Any) -> str:
+    """Which part of the rows a stream gives, as JSON text: of which rank, after which cuts."""
+    rank = getattr(stream, "_distributed", None)
+    cuts = [one.steps for one in parts(stream._ex_iterable) if isinstance(one, Tables)]
+    part = {"rank": None if rank is None else f"{rank.rank} of {rank.world_size}", "cut": cuts}
+    return json.dumps(part, default=str)
+
+
+def _check_part(state: dict[str, Any], here: str) -> None:
+    """Raise UsageError where a state is of another rank or cut: its place would be among other rows."""
+    saved = state.get(PART)
+    if isinstance(saved, str) and saved != here:
+        raise UsageError(
+            f"the state is of another part of the stream ({_difference(saved, here)}): each rank loads the state that "
+            "it saved itself"
+        )
+
+
 def _difference(saved: str, here: str) -> str:
     try:
         before, now = json.loads(saved), json.loads(here)
@@ -282,9 +302,12 @@ def teach() -> None:
     @functools.wraps(stock)
     def load_state_dict(self: Any, state_dict: dict[str, Any]) -> None:
         iterables = list(parts(self._ex_iterable))
-        if not isinstance(state_dict, dict) or not any(isinstance(one, Tables) for one in iterables):
+        if not any(isinstance(one, Tables) for one in iterables):
             stock(self, state_dict)
             return
+        if not isinstance(state_dict, dict) or not state_dict:
+            raise UsageError(f"{printable(repr(state_dict)[:80])} is no state of a stream: give what state_dict() gave")
+        _check_part(state_dict, _part_of(self))
         _check_same(state_dict, [one.told for one in iterables if isinstance(one, Tables)])
         epoch = state_dict.get("epoch", _epoch_of(state_dict))
         if isinstance(epoch, int) and epoch != self.epoch:
@@ -305,6 +328,8 @@ def teach() -> None:
         if ours and isinstance(epoch, int) and epoch != self.epoch:
             self._prepare_ex_iterable_for_iteration()
             found = told(self)
+        if ours and isinstance(found, dict):
+            found[PART] = _part_of(self)
         return found
 
     load_state_dict.knows = NAME  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from coig_p.core.text import printable
+from coig_p.core.text import counted, printable
 from coig_p.errors import DataError
 from coig_p.ingest.domains import FEW_VALUES, KINDS, domain_options, is_kind, kinds_in
 from coig_p.ingest.values import as_number, is_no_score, shown
@@ -98,6 +98,7 @@ class ImportReport:
         missing_scores: scores that are null or empty; their responses stay.
         text_scores: scores that were text where text is not all there is.
         equal_texts: pairs of a text with itself, which say nothing; the text is one response.
+        opposed: comparisons that another of the same judge contradicts.
         rounded: scores and comparisons that were rounded to the grid: where that was asked for, and means in our own
             exports.
         lowest, highest: of all scores found, also of those out of range; None where there was none.
@@ -120,6 +121,7 @@ class ImportReport:
     encodings: dict[str, str] = field(default_factory=dict)
     missing_scores: int = 0
     text_scores: int = 0
+    opposed: int = 0
     equal_texts: int = 0
     rounded: int = 0
     lowest: float | None = None
@@ -268,6 +270,12 @@ class ImportReport:
             said.append(f"scores that are numbers written as text: {self.text_scores:,}")
         if self.equal_texts:
             said.append(f"pairs of equal texts: {self.equal_texts:,}; each is one response, and nothing is compared")
+        if self.opposed:
+            said.append(
+                f"{counted(self.opposed, 'comparison')} of two answers that the same judge also compared the other way "
+                "round: together they give no pair. If they are of several judges or models, name these in the rows, "
+                "or the judge of a file with --judge FILE=NAME"
+            )
         if self.rounded:
             said.append(f"scores and comparisons rounded to 4 decimals: {self.rounded:,}")
         if self.unread:

@@ -187,6 +187,8 @@ class Intake:
                 f"{several:,} responses have several scores of a judge that nobody names: if files are of a judge "
                 "each, name it with --judge FILE=NAME"
             )
+        if opposed := merged["opposed"]:
+            self.report.opposed = opposed
         for name, number in merged.items():
             if name.startswith("kept ") and number:
                 self.report.differing[name.removeprefix("kept ")] += number

@@ -61,8 +61,8 @@ def merge(
     Args:
         rows: in the order in which they were read; they are used up.
         origins: of those rows that are keyed, have a response with a sample of its own, or lost one.
-        merged: how many responses and comparisons became one with another are added, and under `kept name`
-            how often a second value of a kept field was left out.
+        merged: how many responses and comparisons became one with another are added, under `kept name` how often a
+            second value of a kept field was left out, and under `opposed` how many comparisons have an opposite.
     """
     own = [at for at, origin in enumerate(origins) if origin is None or not origin.keyed]
     answers = _Answers(merged)
@@ -76,6 +76,7 @@ def merge(
             query["comparisons"] = (query["comparisons"] or []) + [
                 comparison | {side: place[comparison[side]] for side in ("first", "second")} for comparison in found
             ]
+    merged["opposed"] += _opposed(query["comparisons"] or [])
     _name_unnamed(query["responses"])
     holders = {at: answers.of[key] for at in own if len(moved[at]) == 1 for key in moved[at].values()}
     kept = []
@@ -249,6 +250,18 @@ def _comparisons(
         else:
             kept.append(comparison | {"first": first, "second": second})
     return kept
+
+
+def _opposed(comparisons: Sequence[dict[str, Any]]) -> int:
+    """How many comparisons prefer one response to another where the same judge also prefers it the other way round."""
+    found: Counter[tuple[int, int, str, str]] = Counter()
+    for one in comparisons:
+        sides = one["first"], one["second"]
+        if one["first_score"] < one["second_score"]:
+            sides = sides[::-1]
+        if one["first_score"] != one["second_score"]:
+            found[(*sides, one["judge"], one["dimension"])] += 1
+    return sum(number for (better, worse, *by), number in found.items() if (worse, better, *by) in found)
 
 
 def _attach(row: dict[str, Any], origin: Origin, answers: _Answers, refuse: Refuse) -> dict[str, Any] | None:

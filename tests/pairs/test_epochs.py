@@ -531,3 +531,22 @@ def test_a_state_that_does_not_say_of_what_it_is_loads(store: Path) -> None:
     again = load(store)
     again.load_state_dict(without(state))
     assert rows + list(again) == list(load(store))
+
+
+@pytest.mark.parametrize("options", [{"shuffle_seed": 0, "world_size": 2}, {"world_size": 2}])
+def test_a_state_of_one_rank_is_not_taken_by_another(store: Path, options: dict[str, Any]) -> None:
+    def rank(number: int) -> Any:
+        return split_dataset_by_node(load(store, **options), rank=number, world_size=2)
+
+    first = rank(0)
+    rows = list(islice(first, 5))
+    state = first.state_dict()
+    again = rank(0)
+    again.load_state_dict(state)
+    assert rows + list(again) == list(rank(0))
+    for other in (rank(1), load(store, **options), load(store, **options).shard(2, 1)):
+        with pytest.raises(UsageError, match="another part of the stream"):
+            other.load_state_dict(state)
+    for nothing in ({}, None, [], "x"):
+        with pytest.raises(UsageError, match="no state of a stream"):
+            rank(0).load_state_dict(nothing)
