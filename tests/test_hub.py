@@ -197,12 +197,12 @@ def test_a_mirror_is_sent_no_token_by_commands(store: Path, tmp_path: Path) -> N
             at_mirror(hub, home, host, COMMAND, *words, code=code)
         asked = len(hub.requests)
         assert asked > 5
-        for words in (
+        for asking in (
             ("--status", "org/name"),
             ("--abort", "org/name", "--version", "2.0.0"),
             ("--yank", "org/name", "--version", "1.0.0", "--reason", "why"),
         ):
-            _, said = at_mirror(hub, home, host, PUBLISH, *words, code=2)
+            _, said = at_mirror(hub, home, host, PUBLISH, *asking, code=2)
             assert "is a mirror for downloads" in said
         assert len(hub.requests) == asked
         assert not any(request.authorized for request in hub.requests)
