@@ -26,11 +26,15 @@ _VALUES_PER_BYTE = 80
 def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most: int = MOST) -> None:
     """Raise ValueError where reading would take far more memory than a file's size lets one expect.
 
+    A damaged footer is what Arrow raises of it. To ask pyarrow for a column of such a footer ends the process, so that
+    nobody may before this was called.
+
     Args:
         shard: `source`, opened.
         rows: how many are read at a time; None for whole row groups.
         most: bytes that a column of them may take.
     """
+    _look_through(shard, source)
     for at in range(shard.num_row_groups):
         group = shard.metadata.row_group(at)
         for column in map(group.column, range(group.num_columns)):
@@ -44,6 +48,24 @@ def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most
                 total = _check_written_out(source, at, column.path_in_schema, rows or group.num_rows, most, where)
                 if total > most * _TIMES and total > packed * _RATIO:
                     raise ValueError(f"{where} is {packed:,} bytes that would take {total:,} written out")
+
+
+def _look_through(shard: pq.ParquetFile, source: Any) -> None:
+    """Have Arrow make a reader of every column, which raises, and read no row.
+
+    Columns that are not in memory get a reader with a buffer: without one they would be fetched whole.
+    """
+    if isinstance(source, pa.BufferReader):
+        _make_readers(shard)
+        return
+    with pq.ParquetFile(source, metadata=shard.metadata, buffer_size=1 << 12, pre_buffer=False) as buffered:
+        _make_readers(buffered)
+
+
+def _make_readers(shard: pq.ParquetFile) -> None:
+    for at in range(shard.num_row_groups):
+        for _ in shard.reader.iter_batches(0, row_groups=[at], use_threads=False):
+            pass
 
 
 def _check_written_out(source: Any, at: int, name: str, rows: int, most: int, where: str) -> int:
