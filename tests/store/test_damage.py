@@ -290,7 +290,7 @@ def test_no_bit_of_a_header_or_a_footer_changes_a_value(version: int, schema: pa
 
     truth, found = read(data), 0
     places = [(at, bit) for at in [*pages(path), *footer(path)] for bit in range(8)]
-    seed, times = int(os.environ.get("COIGP_FUZZ_SEED", version)), int(os.environ.get("COIGP_FUZZ_TIMES", 1))
+    seed, times = int(os.environ.get("COIGP_FUZZ_SEED", str(version))), int(os.environ.get("COIGP_FUZZ_TIMES", "1"))
     for at, bit in random.Random(seed).sample(places, min(200 * times, len(places))):
         changed = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
         try:
