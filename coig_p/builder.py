@@ -350,7 +350,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     ) -> Iterator[dict[str, Any]]:
         """For IterableDataset.reshard: one shard per row group, or per block of a plan."""
         for file, groups in zip(files, row_groups, strict=True):
-            with self.opened(file) as stream, open_shard(stream, file) as shard:
+            with self.opened(file) as stream, open_shard(stream, file, rows=False) as shard:
                 all_groups = range(shard.num_row_groups) if groups is None else groups
             yield {"files": [file] * len(all_groups), "row_groups": [[group] for group in all_groups], **others}
         for blocks in shards:

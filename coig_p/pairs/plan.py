@@ -257,7 +257,7 @@ def shuffled(rows: Rows, seed: int | str, copy: Any) -> Any:
 def read_groups(file: str, opened: Callable[[str], Any], shown: Pass, split: OneSplit | None = None) -> list[Group]:
     """A shard's row groups: from its footer alone, or with a split from its query_ids, too."""
     found = []
-    with opened(file) as stream, open_shard(stream, file) as shard:
+    with opened(file) as stream, open_shard(stream, file, rows=split is not None) as shard:
         for number in range(shard.num_row_groups):
             group = shard.metadata.row_group(number)
             rows = group.num_rows

@@ -459,6 +459,7 @@ def test_a_datasets_with_another_iterable_is_said_and_streams_all_the_same(
     stream = load(store)
     assert "keeps epochs in another place" in unwarned.text
     assert list(stream) == rows
+    monkeypatch.undo()
     assert streams.Tables.of(other := object(), None) is other
 
 
