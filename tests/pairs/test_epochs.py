@@ -548,6 +548,7 @@ def test_a_state_of_one_rank_is_not_taken_by_another(store: Path, options: dict[
     for other in (rank(1), load(store, **options), load(store, **options).shard(2, 1)):
         with pytest.raises(UsageError, match="another part of the stream"):
             other.load_state_dict(state)
-    for nothing in ({}, None, [], "x"):
+    nothings: tuple[Any, ...] = ({}, None, [], "x")
+    for nothing in nothings:
         with pytest.raises(UsageError, match="no state of a stream"):
             rank(0).load_state_dict(nothing)

@@ -127,7 +127,7 @@ def test_honest_files_pass(tmp_path: Path) -> None:
 
 def test_what_is_written_out_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
-    nested = [{"a": [{"t": "é" * 10}] * 3, "m": [("k", "v" * 5)]}, None, {"a": [], "m": None}]
+    nested: list[Any] = [{"a": [{"t": "é" * 10}] * 3, "m": [("k", "v" * 5)]}, None, {"a": [], "m": None}]
     kind = pa.struct({"a": pa.list_(pa.struct({"t": pa.string()})), "m": pa.map_(pa.string(), pa.string())})
     pq.write_table(pa.table({"x": pa.array(nested, kind)}), path)
     with pq.ParquetFile(path) as shard:

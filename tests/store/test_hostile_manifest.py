@@ -120,10 +120,10 @@ def mutated(fields: Any, rng: random.Random) -> Any:
                 holder[key] = copy.deepcopy(other[at] if at in other or not isinstance(other, dict) else None) \
                     if isinstance(other, dict) or at < len(other) else None  # fmt: skip
             case 3:
-                value: Any = rng.choice(VALUES)
+                deep: Any = rng.choice(VALUES)
                 for _ in range(rng.choice([1, 3, 70, 300])):
-                    value = {"a": value} if rng.random() < 0.5 else [value]
-                holder[key] = value
+                    deep = {"a": deep} if rng.random() < 0.5 else [deep]
+                holder[key] = deep
             case _:
                 holder[key] = rng.choice(VALUES)
     return fields
