@@ -292,6 +292,7 @@ def test_a_rehearsal_compares_with_a_folder(stores: tuple[Path, Path], before: S
 def test_a_release_before_by_another_tool_or_damaged_on_the_hub(hub: LocalHub, stores: tuple[Path, Path]) -> None:
     run_publish(stores[0], REPO, "--version", "1.0.0", **where(hub))
     tree = hub.repositories[REPO].find("v1.0.0").tree
+    assert isinstance(tree, dict)
     manifest = content(hub, "v1.0.0")
     for told, words in (
         (b"{}", "schema_version is missing"),
