@@ -60,7 +60,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
         commit = tagged[version]
         at_tag = tree if commit == head else repo.tree(commit)
         manifest = read_manifest(repo, at_tag, commit)
-        if manifest is not None and _is_whole(repo, manifest, at_tag, commit):
+        if manifest is not None and _names(manifest, version) and _is_whole(repo, manifest, at_tag, commit):
             break
         _logger.info("%s: the tag v%s is not of a release, and is left alone", repo.id, version)
     else:
@@ -74,6 +74,11 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     return Before(
         commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), manifest.release.get(YANKED)
     )
+
+
+def _names(manifest: Manifest, version: str) -> bool:
+    """Whether a manifest is that of the version that its tag names, as far as it says; else a person set the tag."""
+    return manifest.release.get("version", version) == version
 
 
 def _is_whole(repo: HubRepo, manifest: Manifest, tree: Tree, commit: str) -> bool:
@@ -141,8 +146,17 @@ def version_before(repo: HubRepo, refs: Refs, version: str) -> tuple[str, str, s
     for one in lower:
         if one in withdrawn:
             continue
-        if MANIFEST in repo.tree(tagged[one]):
-            return one, tagged[one], None
+        tree = repo.tree(tagged[one])
+        if MANIFEST in tree:
+            manifest = read_manifest(repo, tree, tagged[one])
+            if manifest is None or _names(manifest, one):  # what is damaged is said when it is read
+                return one, tagged[one], None
+            told = printable(str(manifest.release["version"]))
+            _logger.warning(
+                "%s: the tag v%s is of version %s, as its %s says, and is not compared with",
+                repo.id, one, told, MANIFEST,
+            )  # fmt: skip
+            continue
         _logger.warning("%s: v%s has no %s, so that it is no release to compare with", repo.id, one, MANIFEST)
     return None
 
