@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
+from coig_p.core.text import printable
 from coig_p.publish.cards import withdrawals
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.plan import (
@@ -20,9 +21,10 @@ from coig_p.publish.plan import (
     Add,
     Before,
     Release,
+    ReleaseFile,
     RemoteFile,
     Tree,
-    as_it_is,
+    in_the_place_of,
     precedence,
     same,
     version_of,
@@ -58,7 +60,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
         commit = tagged[version]
         at_tag = tree if commit == head else repo.tree(commit)
         manifest = read_manifest(repo, at_tag, commit)
-        if manifest is not None and _is_whole(repo, manifest, at_tag, commit):
+        if manifest is not None and _names(manifest, version) and _is_whole(repo, manifest, at_tag, commit):
             break
         _logger.info("%s: the tag v%s is not of a release, and is left alone", repo.id, version)
     else:
@@ -72,6 +74,11 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     return Before(
         commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), manifest.release.get(YANKED)
     )
+
+
+def _names(manifest: Manifest, version: str) -> bool:
+    """Whether a manifest is that of the version that its tag names, as far as it says; else a person set the tag."""
+    return manifest.release.get("version", version) == version
 
 
 def _is_whole(repo: HubRepo, manifest: Manifest, tree: Tree, commit: str) -> bool:
@@ -139,8 +146,17 @@ def version_before(repo: HubRepo, refs: Refs, version: str) -> tuple[str, str, s
     for one in lower:
         if one in withdrawn:
             continue
-        if MANIFEST in repo.tree(tagged[one]):
-            return one, tagged[one], None
+        tree = repo.tree(tagged[one])
+        if MANIFEST in tree:
+            manifest = read_manifest(repo, tree, tagged[one])
+            if manifest is None or _names(manifest, one):  # what is damaged is said when it is read
+                return one, tagged[one], None
+            told = printable(str(manifest.release["version"]))
+            _logger.warning(
+                "%s: the tag v%s is of version %s, as its %s says, and is not compared with",
+                repo.id, one, told, MANIFEST,
+            )  # fmt: skip
+            continue
         _logger.warning("%s: v%s has no %s, so that it is no release to compare with", repo.id, one, MANIFEST)
     return None
 
@@ -151,26 +167,38 @@ ASIDE = "before-first-release"
 
 
 def adopted(release: Release, tree: Tree, before: Before) -> Before:
-    """What stood there counts as known: it stays, or goes aside where the release has a file of that name."""
+    """What stood there counts as known: it stays, or goes aside where the release has a file or folder of that name.
+
+    After a release what is in the way of the next one is not what was there before the first: it is not adopted.
+    """
     wanted = {file.path for file in release.files}
     theirs = {path: file for path, file in tree.items() if path not in before.files and path not in BESIDE}
-    theirs = {path: file for path, file in theirs.items() if not release.is_data(path)}
-    in_the_way = {path: file for path, file in theirs.items() if path in wanted}
-    return replace(before, files={**in_the_way, **before.files}, beside=before.beside | theirs.keys() - wanted)
+    # A file called data is in the way of a folder; what is in that folder might be loaded.
+    theirs = {path: file for path, file in theirs.items() if "/" not in path or not release.is_data(path)}
+    clashing = in_the_place_of(theirs, wanted)
+    in_the_way = {path: file for path, file in theirs.items() if path in wanted or path in clashing}
+    moved = {} if before.commit else in_the_way
+    return replace(before, files={**moved, **before.files}, beside=before.beside | (theirs.keys() - in_the_way.keys()))
 
 
 def moved_aside(repo: HubRepo, release: Release, head: str, tree: Tree, before: Before) -> tuple[Add, ...]:
     """Puts what the release replaces, and no release wrote, into a folder of its own."""
+    if before.commit:
+        return ()
+    wanted = {file.path: file for file in release.files}
+    replaced = {path for path in before.files if path in tree}
+    replaced = {path for path in replaced if path not in wanted or not same(wanted[path], tree[path])}
     moved = []
-    for file in release.files:
-        there = tree.get(file.path)
-        if there is None or same(file, there) or file.path not in before.files or before.commit:
-            continue
-        source = repo.download(file.path, head)
-        theirs = as_it_is(replace(file, role="theirs"), source)
-        places = (f"{ASIDE}{'' if nth == 1 else f'-{nth}'}/{file.path}" for nth in count(1))
-        path = next(path for path in places if path not in tree or same(theirs, tree[path]))
-        if path not in tree:
-            _logger.warning("%s: %s that was there goes to %s", repo.id, file.path, path)
-            moved.append(Add(replace(theirs, path=path)))
+    for path in sorted(replaced):
+        source = repo.download(path, head)
+        theirs = ReleaseFile(path, source, sha256_of(source), source.stat().st_size, "theirs")
+        places = (f"{ASIDE}{'' if nth == 1 else f'-{nth}'}/{path}" for nth in count(1))
+        place = next(
+            place
+            for place in places
+            if (place not in tree or same(theirs, tree[place])) and not in_the_place_of([place], tree)
+        )
+        if place not in tree:
+            _logger.warning("%s: %s that was there goes to %s", repo.id, printable(path), printable(place))
+            moved.append(Add(replace(theirs, path=place)))
     return tuple(moved)

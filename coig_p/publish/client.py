@@ -339,7 +339,7 @@ class HubRepo(RemoteRepo):
         def create() -> str:
             made = self.api.create_commit(
                 self.id,
-                [*adds, *gone],
+                [*gone, *adds],  # a folder goes before a file takes its place
                 commit_message=message,
                 repo_type="dataset",
                 revision=branch,

@@ -315,7 +315,8 @@ def _finished(
     if not dry:
         _clear(repo, published, None)
     yanked = withdrawals(repo, refs)
-    if release.version in yanked:
+    signs = config.restore and release.signer is not None  # a main that is this release already, and lost its signature
+    if release.version in yanked and not signs:
         raise repo.problem(f"{release.tag} was withdrawn: {yanked[release.version]}. Publish another version")
     operations: tuple[Operation, ...] = ()
     if config.restore or config.latest:
@@ -324,6 +325,8 @@ def _finished(
         expected = as_expected(repo, release, commit, yanked)
         everything = everything_released(repo, refs)
         operations = planned(repo, expected, there, everything, keep=tuple(there), overwrite=True)
+        if release.version in yanked and {at.path for at in operations} - {SIGNATURE}:
+            raise repo.problem(f"{release.tag} was withdrawn: {yanked[release.version]}. Publish another version")
         if operations and not dry:
             _commit(repo, expected, MAIN, head, operations, no_bar, f"{RESTORE}{release.version}")
     if not (dry and operations):

@@ -245,6 +245,18 @@ def differences(release: Release, tree: Tree) -> list[str]:
     return differ + [path for path in tree if path not in wanted and release.is_data(path)]
 
 
+def in_the_place_of(paths: Iterable[str], others: Collection[str]) -> set[str]:
+    """Those of the paths that are a folder where one of the others is a file, or a file where one is in a folder."""
+    files = set(others)
+    folders = {folder for path in files for folder in _folders(path)}
+    return {path for path in paths if path in folders or not files.isdisjoint(_folders(path))}
+
+
+def _folders(path: str) -> list[str]:
+    """Every folder that a path lies in."""
+    return [path[:at] for at, letter in enumerate(path) if letter == "/"]
+
+
 @dataclass(frozen=True)
 class Before:
     """What stood in a repository when the last release was made.
@@ -292,18 +304,22 @@ def plan_commit(
     deletes = [path for path in tree if path in before.files and path not in wanted]
     touched = {file.path for file in adds} | set(deletes)
     foreign = [path for path in tree if path not in before.files and path not in BESIDE]
+    clashing = in_the_place_of(foreign, wanted)
     strange = [
         path
         for path in foreign
         # Of a signature nobody here knows whose it is, and of this manifest it is not.
-        if path in touched or (path not in wanted and (release.is_data(path) or path == SIGNATURE))
+        if path in touched or path in clashing or (path not in wanted and (release.is_data(path) or path == SIGNATURE))
     ]
     free = [path for path in foreign if path not in strange and path not in wanted]
     unknown = [path for path in free if path not in before.beside and path not in keep]
     if strange or unknown:
         advice = []
         if strange:
-            advice.append(f"{_names(strange)} stands in its way: move it elsewhere, or publish to another repository")
+            stands, it = ("stands", "it") if len(strange) == 1 else ("stand", "them")
+            advice.append(
+                f"{_names(strange)} {stands} in its way: move {it} elsewhere, or publish to another repository"
+            )
         if unknown:
             options = " ".join(f"--keep {shlex.quote(path)}" for path in sorted(unknown)[:_SHOWN])
             advice.append(f"to leave beside it what is not in its way: {options}")

@@ -6,6 +6,7 @@ LICENSE is the one that lies beside the store, as it is, else a short one made o
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,8 +50,28 @@ def write_provenance(root: Path, store: Path, facts: CardFacts, files: Iterable[
 
 def _own_licence(store: Path) -> bytes | None:
     """What lies beside the store; None where nothing does, or one that was made for an earlier release."""
+    check_licence(store)
     licence = _content(store / LICENSE) if (store / LICENSE).is_file() else b""
     return None if is_made(licence) or not licence.strip() else licence
+
+
+def check_licence(store: Path) -> None:
+    """Raise DataError where something called LICENSE lies beside the store that is no text to publish."""
+    place = store / LICENSE
+    if not os.path.lexists(place):
+        return
+    problem = ""
+    if not place.exists():
+        problem = "it is a link to nothing"
+    elif not place.is_file():
+        problem = "it is no file"
+    elif not _content(place).strip():
+        problem = "it is empty"
+    if problem:
+        raise DataError(
+            f"{place}: {problem}. Put the text of the licence there, or delete it: then a short one is made of "
+            f"{CARD_TOML}"
+        )
 
 
 def _content(path: Path) -> bytes:

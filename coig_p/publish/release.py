@@ -31,7 +31,7 @@ from coig_p.pairs.reach import check_reachable
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.turns import Shape
 from coig_p.publish.one_pass import observe_store
-from coig_p.publish.provenance import ROLES, inputs_of, write_provenance
+from coig_p.publish.provenance import ROLES, check_licence, inputs_of, write_provenance
 from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.publish.signed import comment_of, sign_manifest
 from coig_p.publish.since import Find, ReleaseBefore, compared_with
@@ -241,6 +241,10 @@ def _pass_gate(
         )
     try:
         info = read_card_info(store.path, config.version)
+    except DataError as error:
+        problems.append(str(error))
+    try:
+        check_licence(store.path)
     except DataError as error:
         problems.append(str(error))
     if problems:

@@ -56,7 +56,7 @@ class Plan:
     """What a run would change on main.
 
     Attributes:
-        files: how many the release has.
+        files: how many the release has, with those of others that go aside.
         add: what would be put there, or in place of another file.
         delete: paths that would go.
     """
@@ -71,7 +71,8 @@ class Plan:
     def of(cls, repo_id: str, release: Release, operations: Sequence[Operation]) -> Plan:
         """The operations of one commit, by what they do."""
         add = tuple(at.file for at in additions(operations))
-        return cls(repo_id, release.version, len(release.files), add, deletions(operations))
+        files = {file.path for file in (*release.files, *add)}
+        return cls(repo_id, release.version, len(files), add, deletions(operations))
 
     @property
     def bytes(self) -> int:

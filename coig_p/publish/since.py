@@ -145,6 +145,8 @@ def release_before(
         RemoteError: the Hub refused or failed, or has no such revision.
         UsageError: not a folder or repository.
     """
+    if named is not None and not named.strip():
+        raise UsageError(f"--since names nothing. {_INSTEAD}")
     if named == NONE or (named is None and repo_id is None):
         yield lambda store: None
         return

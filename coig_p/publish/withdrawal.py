@@ -24,6 +24,7 @@ from coig_p.publish.plan import (
     Delete,
     Operation,
     ReleaseFile,
+    Tree,
     check_repo,
     check_version,
     same,
@@ -104,10 +105,13 @@ def yank(
         manifest = read_manifest(repo, tree, head)
         if manifest is None or CARD not in tree:
             raise repo.problem("main is no release: put it back first, with --restore")
-        if yanked_in(manifest).get(version) == reason:
+        marked = yanked_in(manifest).get(version) == reason
+        if marked and signer is None:
             return head
         yanked = yanked_in(manifest) | {version: reason}
         before = release_before(repo, refs, head, tree, repo.history(head))
+        if marked and signer is not None:
+            return _signed(repo, head, tree, signer, comment_of(before.version or version, repo_id), version)
         card = before.made.get(CARD) or without_notices(text_of(repo.download(CARD, before.commit or head)))
         files = _marked(repo, head, yanked, made_of(manifest) | {CARD: card})
         operations: list[Operation] = [Add(file) for file in files]
@@ -118,6 +122,18 @@ def yank(
             operations.append(Delete(SIGNATURE))
             _logger.warning("%s: main's signature goes, since its manifest changes. To sign it anew: --sign", repo.id)
         return _commit(repo, head, operations, version)
+
+
+def _signed(
+    repo: HubRepo, head: str, tree: Tree, signer: Callable[[bytes, str], bytes], comment: str, version: str
+) -> str:
+    """Main with a signature of the manifest that it has, of this key."""
+    folder = repo.scratch / "yanked"
+    folder.mkdir(exist_ok=True)
+    (folder / MANIFEST).write_bytes(repo.download(MANIFEST, head).read_bytes())
+    sign_manifest(folder, signer, comment)
+    signature = _described(SIGNATURE, folder)
+    return head if same(signature, tree.get(SIGNATURE)) else _commit(repo, head, [Add(signature)], version)
 
 
 def _marked(repo: HubRepo, head: str, yanked: dict[str, str], made: dict[str, str]) -> tuple[ReleaseFile, ReleaseFile]:

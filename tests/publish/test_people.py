@@ -13,14 +13,14 @@ import huggingface_hub.constants
 import pytest
 from faults import REPO, Fault, FaultyHandler, FaultyHub
 from make import make_rows, make_store
-from making import change_card, count_footers, listed, make_release
+from making import change_card, count_footers, listed, make_release, put_file
 from running import run_publish
 from trials import ACCOUNTS, TOKEN
 
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish import HubConfig, Published, abort, plan_release, publish, read_release, status, yank
 from coig_p.publish.local_hub import Repository
-from coig_p.publish.local_hub.repository import MAIN
+from coig_p.publish.local_hub.repository import MAIN, HubRefusal
 
 ROWS = make_rows({"math": 8})
 
@@ -224,6 +224,68 @@ def test_a_repository_that_was_there_before(hub: FaultyHub, releases: tuple[Path
     assert to(hub, releases[0], "1.0.0").added == 0
     to(hub, releases[1], "1.1.0")
     assert text(repository, "notes/plan.md") == "their notes/plan.md"
+
+
+CLASHES = ["LICENSE/a.txt", "manifest.json/x/y", "README.md/x", "data", "pairs"]
+
+
+@pytest.mark.parametrize("theirs", CLASHES)
+def test_a_file_where_a_folder_goes_or_the_other_way_round(
+    hub: FaultyHub, releases: tuple[Path, Path], tmp_path: Path, theirs: str
+) -> None:
+    folder = tmp_path / "release"
+    shutil.copytree(releases[0], folder)
+    put_file(folder, "LICENSE", b"ours", "license")
+    repository = hub.create(REPO)
+    for path in (theirs, f"before-first-release/{theirs.partition('/')[0]}"):
+        put(repository, path, f"their {path}")
+    then = repository.refs[MAIN]
+    for options in ({}, {"keep": (theirs, "before-first-release/" + theirs.partition("/")[0])}, {"overwrite": True}):
+        for act in (publish, plan_release):
+            with pytest.raises(RemoteError, match=f"{theirs} stands in its way: move it"):
+                act(read_release(folder, "1.0.0"), REPO, config(hub, **options))
+    assert repository.refs[MAIN] == then
+    plan = plan_release(read_release(folder, "1.0.0"), REPO, config(hub, adopt=True))
+    assert len(plan.add) == plan.files
+    assert plan.delete == (theirs,)
+    to(hub, folder, "1.0.0", adopt=True)
+    assert text(repository, f"before-first-release-2/{theirs}") == f"their {theirs}"
+    assert theirs not in shown(repository)
+    assert shown(repository).items() >= listed(folder).items()
+    assert to(hub, folder, "1.0.0").added == 0
+    to(hub, releases[1], "1.1.0")
+    assert text(repository, f"before-first-release-2/{theirs}") == f"their {theirs}"
+
+
+def test_a_folder_in_the_place_of_a_file_after_a_release(
+    hub: FaultyHub, releases: tuple[Path, Path], repository: Repository
+) -> None:
+    edited = {"README.md/x": repository.objects.regular(b"theirs")}
+    repository.commit("main", edited, ["README.md"], "a folder")
+    for options in ({}, {"keep": ("README.md/x",), "overwrite": True}, {"adopt": True}):
+        with pytest.raises(RemoteError, match=r"README\.md/x stands in its way"):
+            to(hub, releases[1], "1.1.0", **options)
+    with pytest.raises(RemoteError, match=r"README\.md/x stands in its way"):
+        to(hub, releases[0], "1.0.0", restore=True)
+
+
+def test_what_the_next_release_has_is_not_taken_by_adopting_later(
+    hub: FaultyHub, releases: tuple[Path, Path], repository: Repository, tmp_path: Path
+) -> None:
+    put(repository, "changes.json", "theirs")
+    put(repository, "sweep.json", "theirs")
+    folder = tmp_path / "release"
+    shutil.copytree(releases[1], folder)
+    put_file(folder, "changes.json", b"ours", "statistics")
+    put_file(folder, "sweep.json", b"ours", "statistics")
+    with pytest.raises(RemoteError, match=r"changes\.json, sweep\.json stand in its way: move them"):
+        to(hub, folder, "1.1.0", adopt=True)
+    assert text(repository, "changes.json") == "theirs"
+
+
+def test_a_hub_has_no_path_that_is_both_file_and_folder(repository: Repository) -> None:
+    with pytest.raises(HubRefusal, match=r"README\.md is a file, and README\.md/x/y would lie in it"):
+        put(repository, "README.md/x/y", "theirs")
 
 
 # Their card is merged.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,24 @@ def test_a_licence_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DataError, match=r"LICENSE cannot be read: Permission denied"):
         release_of(store, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["dangling", "folder", "fifo", "empty"])
+def test_a_licence_that_is_none(tmp_path: Path, kind: str) -> None:
+    store = store_of(tmp_path / "store")
+    place = store.path / "LICENSE"
+    said = {"dangling": "a link to nothing", "folder": "no file", "fifo": "no file", "empty": "empty"}[kind]
+    if kind == "dangling":
+        place.symlink_to(tmp_path / "nowhere")
+    elif kind == "folder":
+        place.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.write_text(" \n")
+    with pytest.raises(DataError, match=f"LICENSE: it is {said}. Put the text of the licence there, or delete it"):
+        release_of(store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # Croissant.

@@ -252,6 +252,35 @@ def test_a_release_is_signed_as_it_is_published(
     assert signed_by(repository, public, tmp_path / "x") == f"coig-p release 1.3.0 of {REPO}"
 
 
+def test_a_main_that_lost_its_signature_is_signed_again(
+    hub: FaultyHub, repository: Repository, releases: tuple[Path, Path, Path], keys: tuple[Signer, Path], tmp_path: Path
+) -> None:
+    """By the same withdrawal with the key, or by restoring, though the version on main is the one withdrawn."""
+    signer, public = keys
+    to(hub, releases[0], "1.0.0", signer)
+    told = f"coig-p release 1.0.0 of {REPO}"
+    yank(REPO, "1.0.0", "why", config(hub))
+    manifest = content(repository, MANIFEST)
+    unsigned = repository.refs["refs/heads/main"]
+    assert yank(REPO, "1.0.0", "why", config(hub)) == unsigned  # done
+    assert signed_by(repository, public, tmp_path / "x") is None
+    signed_at = yank(REPO, "1.0.0", "why", config(hub), signer)
+    assert signed_at == repository.refs["refs/heads/main"] != unsigned
+    assert signed_by(repository, public, tmp_path / "x") == told
+    assert yank(REPO, "1.0.0", "why", config(hub), signer) == yank(REPO, "1.0.0", "why", config(hub)) == signed_at
+    repository.commit("main", {}, [SIGNATURE], "gone")
+    with pytest.raises(RemoteError, match="was withdrawn: why"):
+        to(hub, releases[0], "1.0.0", restore=True)
+    assert to(hub, releases[0], "1.0.0", signer, restore=True).added == 1
+    assert to(hub, releases[0], "1.0.0", signer, restore=True).added == 0
+    assert signed_by(repository, public, tmp_path / "x") == told
+    assert content(repository, MANIFEST) == manifest
+    # A main that is something else is not put back to what was withdrawn.
+    put(repository, "README.md", "theirs")
+    with pytest.raises(RemoteError, match="was withdrawn: why"):
+        to(hub, releases[0], "1.0.0", signer, restore=True)
+
+
 def test_a_signed_folder(
     hub: FaultyHub,
     repository: Repository,

@@ -183,6 +183,7 @@ def test_a_damaged_release_before(before: Store, stores: tuple[Path, Path], tmp_
     (folder / MANIFEST).unlink()
     assert "not a store" in run_publish(*given, code=1).stderr
     assert "no such folder" in run_publish(*given[:-1], "./nowhere", code=2).stderr
+    assert "--since names nothing" in run_publish(*given[:-1], "", code=2).stderr
     shard.write_bytes(content)
 
 
@@ -223,9 +224,12 @@ def test_a_withdrawn_release_and_a_foreign_tag_are_passed_over(hub: LocalHub, st
     foreign = replace(found, oid="f" * 40, tree={"notes.md": found.tree["README.md"]})
     repository.commits["f" * 40] = foreign
     repository.refs["refs/tags/v1.0.2"] = "f" * 40
+    repository.add_ref("refs/tags/v1.0.3", "main")  # which is 1.0.1, and says that it was withdrawn
     said = run_publish(stores[1], REPO, "--version", "1.1.0", **where(hub))
     assert told_at(hub, "v1.1.0")["release"]["since"]["version"] == "1.0.0"
     assert "v1.0.2 has no manifest.json" in said.stderr
+    assert "the tag v1.0.3 is of version 1.0.1" in said.stderr
+    assert "published already" in run_publish(stores[1], REPO, "--version", "1.1.0", **where(hub)).stdout
     named = run_publish(
         stores[1], REPO, "--version", "1.2.0", "--since", f"{REPO}@v1.0.1", "--dry-run", **where(hub)
     )  # one that is named is taken

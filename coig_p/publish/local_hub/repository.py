@@ -115,6 +115,15 @@ def pieces_of(stream: IO[bytes] | BufferedIOBase, length: int) -> Iterator[bytes
         yield piece
 
 
+def _check_folders(tree: Iterable[str]) -> None:
+    """Refuses a tree in which a path is both a file and a folder, which git cannot hold."""
+    files = set(tree)
+    for path in files:
+        for at, letter in enumerate(path):
+            if letter == "/" and path[:at] in files:
+                raise HubRefusal(400, f"{path[:at]} is a file, and {path} would lie in it")
+
+
 def _git_oid(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
@@ -193,6 +202,7 @@ class Repository:
                 if blob.lfs and blob.sha256 not in self.large:
                     raise HubRefusal(400, f"{path} points to LFS content that was never uploaded")
                 tree[path] = blob
+            _check_folders(tree)
             self._track(tree, [path for path, blob in added.items() if blob.lfs])
             pull = None
             if pull_request:
