@@ -65,9 +65,11 @@ class UnknownNameError(UsageError):
         kind: what was named, for instance "config".
         name: the name as given.
         valid: every name that would have done.
+        within: the file that names it, where one does; "" otherwise.
     """
 
-    def __init__(self, kind: str, name: object, valid: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, valid: Iterable[str], within: object = "") -> None:
+        self.within = str(within)
         self.kind, self.name, self.valid = kind, name, sorted(valid)
         close = get_close_matches(str(name), self.valid, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -76,7 +78,8 @@ class UnknownNameError(UsageError):
         shown = list(dict.fromkeys(shown))[:_SHOWN]
         valid_names = ", ".join(map(_named, shown)) or "(none)"
         valid_names += f" and {len(self.valid) - len(shown):,} more" if len(shown) < len(self.valid) else ""
-        super().__init__(f"unknown {kind} {name!r}.{hint} Valid: {valid_names}")
+        where = f"{self.within}: " if self.within else ""
+        super().__init__(f"{where}unknown {kind} {name!r}.{hint} Valid: {valid_names}")
 
 
 def _named(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from coig_p.core.text import counted
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.schema import to_grid
@@ -19,8 +20,10 @@ def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
     How far apart comparisons are is in the manifest; where an older one does not say so, it is a warning.
 
     Raises:
-        UsageError: no two scores of the store's range are so far apart, and no comparison's.
+        UsageError: no two scores of the store's range are so far apart, and no comparison's; or
+            comparisons are asked for, and the store has none.
     """
+    _check_labels(config, manifest)
     found = config.with_default_threshold(manifest.default_threshold)
     assert found.threshold is not None
     said = _unreachable([found.threshold], manifest, found)
@@ -30,6 +33,18 @@ def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
         else:
             raise UsageError(said)
     return found
+
+
+def _check_labels(config: PairConfig, manifest: Manifest) -> None:
+    """Raise UsageError where comparisons are asked for and a store has none. An older manifest may not say: None."""
+    files = manifest.data_files()
+    if config.labels != "comparisons" or not files or any(file.comparisons != 0 for file in files):
+        return
+    has = counted(sum(file.scores or 0 for file in files), "score")
+    raise UsageError(
+        f'labels="comparisons" (--labels comparisons): this store has no comparisons, it has {has}: '
+        'leave labels out, or say labels="scores"'
+    )
 
 
 def warn_unreachable(thresholds: Sequence[float], manifest: Manifest, config: PairConfig) -> None:

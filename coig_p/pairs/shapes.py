@@ -113,9 +113,11 @@ def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:
             f"{form.with_tools}" + holds.skip(holds.conversations, f", or leave out all conversations with {_SKIP}")
         )
     if multi_turn is None:
+        alone = list(holds.conversations.values()) == [1]
+        are = "that is a conversation" if alone else "that are conversations"
         skip = holds.skip(holds.conversations, ' or "skip" (leave it out)')
         raise UsageError(
-            f"{_named(holds.conversations)} that are conversations, which {form.name}, of strings, cannot show: use "
+            f"{_named(holds.conversations)} {are}, which {form.name}, of strings, cannot show: use "
             f"{form.instead}, which gives their turns, or say what a string gives of a conversation: {_TEXTS}{skip}; "
             "on the command line --multi-turn"
         )

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from coig_p.core.front_matter import front_matter
 from coig_p.core.markdown import block, cell, code, fenced, markdown, table
+from coig_p.core.text import counted_as
 from coig_p.errors import UnknownNameError
 from coig_p.report.card_toml import CardInfo
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMAS, RAW_SUFFIX
@@ -117,6 +118,7 @@ def _environment() -> Any:
         "cell": cell,
         "block": block,
         "code": code,
+        "counted": counted_as,
         "fenced": fenced,
         "markdown": markdown,
         "number": _number,

@@ -15,7 +15,7 @@ from typing import Any
 
 from coig_p.core.small import read_small
 from coig_p.errors import DataError
-from coig_p.report.licences import HUB_LICENCES
+from coig_p.report.licences import HUB_LICENCES, is_named
 
 CARD_TOML = "card.toml"
 REQUIRED = ("pretty_name", "license", "authors", "citation", "intended_use", "sources")
@@ -79,14 +79,15 @@ def read_card_info(store: Path, version: str | None = None) -> CardInfo:
         version: of the release that it is for, which its changelog must not end before.
 
     Raises:
-        DataError: it is missing, not TOML, a field is missing, empty, unknown or of another kind, or releases are
-            told and this version is not among them; all of it is named at once.
+        DataError: it is missing, not TOML, a field is missing, empty, unknown or of another kind, two licences are
+            named, or releases are told and this version is not among them; all of it is named at once.
     """
     path = store / CARD_TOML
     given = _read(path, store)
     problems = [f"{name} is not filled in" for name in REQUIRED if _is_blank(given.get(name))]
     values = _fields(given, "", problems)
     values["chinese"] = _fields(values.get("chinese", {}), "chinese.", problems)
+    problems += _two_licences(values)
     if version is not None:
         for within, told in (("", values), ("chinese.", values["chinese"])):
             problems += [f"{within}releases {problem}" for problem in _ends_before(told.get("releases", ()), version)]
@@ -129,6 +130,27 @@ def _ends_before(releases: Sequence[Mapping[str, str]], version: str) -> list[st
     return [f'tells of {named} and not of {version}: add [[releases]] with version = "{version}" and its changes']
 
 
+def _two_licences(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong where a licence stands beside the name of another: a Hub goes by the one, readers by the other."""
+    chinese, licence = values["chinese"], values.get("license")
+    if licence is None:
+        return []
+    problems = []
+    name, translated = values.get("license_name", ""), chinese.get("license_name", "")
+    if licence != "other":
+        # A name in Chinese letters alone is, below [chinese], a translation.
+        told = [("license_name", name), *([("chinese.license_name", translated)] if translated.isascii() else [])]
+        problems += [
+            f'{field_of} {named!r} is another licence than license = "{licence}": leave one of them out, or write '
+            'license = "other"'
+            for field_of, named in told
+            if named and not is_named(licence, named)
+        ]
+    if chinese.get("license", licence) != licence:
+        problems.append(f"chinese.license {chinese['license']!r} is another than license = {licence!r}: leave it out")
+    return problems
+
+
 def _read(path: Path, store: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(read_small(path))
@@ -164,10 +186,12 @@ def _hoisted(given: Mapping[str, Any]) -> dict[str, Any]:
 def _fields(given: Mapping[str, Any], within: str, problems: list[str]) -> dict[str, Any]:
     """The fields that are filled in, each of its kind; what is wrong with the others is added to `problems`."""
     values: dict[str, Any] = {}
+    # A table that says nothing stands for something that was forgotten; of a field that is required that is said.
+    tables = {*_TABLES, "chinese"} - (set() if within else set(REQUIRED))
     for name, value in given.items():
         if name not in _KNOWN or (within and name == "chinese"):
             problems.append(f"{within}{name} is not a field of a card (fields: {', '.join(sorted(_KNOWN))})")
-        elif not _is_blank(value):
+        elif not _is_blank(value) or (value and name in tables):
             found = list(_problems(name, value))
             problems += [f"{within}{name} {problem}" for problem in found]
             if not found:
@@ -209,7 +233,8 @@ def _problems(name: str, value: Any) -> Iterator[str]:
         if any(map(_is_blank, texts)):
             yield "has an empty string among others"
     elif not isinstance(value, str):
-        yield "must be a string"
+        one = isinstance(value, list) and name == "license"
+        yield 'must be one identifier; of several: "other" with license_name' if one else "must be a string"
         return
     if name in _LINES and any(len(one.splitlines()) > 1 for one in texts):
         yield "must be one line" if name not in _LISTS else "must be a list of one line each"
@@ -224,6 +249,7 @@ def _problems(name: str, value: Any) -> Iterator[str]:
 
 def _problems_of_tables(name: str, value: Any) -> Iterator[str]:
     known = (*_TABLES[name], *_MORE[name])
+    seen: dict[str, int] = {}
     for at, one in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(one, dict):
             lacking = [part for part in _TABLES[name] if _is_blank(one.get(part))]
@@ -237,9 +263,14 @@ def _problems_of_tables(name: str, value: Any) -> Iterator[str]:
             yield from (f"[{at}] {part} must be a string" for part in other)
             if not other and not _is_blank(one.get("url")):
                 yield from (f"[{at}] url {problem}" for problem in _problems_of_url(str(one["url"])))
+            version = str(one.get("version", "")).strip().removeprefix("v")
+            if version and seen.setdefault(version, at) != at:
+                yield f"[{at}] is of version {version}, as [{seen[version]}] is: write one table a version"
         elif not isinstance(one, str) or name != "sources":
             yield f"must be a list of tables: [[{name}]]"
             return
+        elif _is_blank(one):
+            yield f"[{at}] has no name"
 
 
 def _problems_of_url(value: str) -> Iterator[str]:

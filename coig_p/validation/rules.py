@@ -237,7 +237,7 @@ def load_rules(path: Path | None = None) -> dict[str, Rule]:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     for id, change in changes.items():
         if id not in rules:
-            raise UnknownNameError("rule", id, rules)
+            raise UnknownNameError("rule", id, rules, within=path)
         if not isinstance(change, dict):
             raise UsageError(f"{path}: write [{id}] and below it severity or an option, not {id} = {change!r}")
         rules[id] = _changed(rules[id], change, path)
@@ -248,10 +248,10 @@ def _changed(rule: Rule, change: dict[str, Any], path: Path) -> Rule:
     options = dict(rule.options)
     severity = change.pop("severity", rule.severity)
     if severity not in (*SEVERITIES, OFF):
-        raise UnknownNameError(f"severity of {rule.id}", severity, (*SEVERITIES, OFF))
+        raise UnknownNameError(f"severity of {rule.id}", severity, (*SEVERITIES, OFF), within=path)
     for name, value in change.items():
         if name not in options:
-            raise UnknownNameError(f"option of {rule.id}", name, ("severity", *options))
+            raise UnknownNameError(f"option of {rule.id}", name, ("severity", *options), within=path)
         default = options[name]
         if isinstance(default, tuple):
             right = isinstance(value, list) and all(isinstance(word, str) and word for word in value)

@@ -109,3 +109,13 @@ def test_a_store_remembers_how_far_apart_its_comparisons_are(tmp_path: Path) -> 
 def test_a_store_of_scores_says_nothing_of_comparisons(store: Path) -> None:
     compared = any(file.comparisons for file in Store.open(store).data_files())
     assert ("largest_comparison_margin" in Store.open(store).manifest.options) == compared
+
+
+def test_comparisons_of_a_store_without_any_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"this store has no comparisons, it has 4 scores: leave labels out"):
+        check_reachable(PairConfig(labels="comparisons"), SCORED)
+
+
+@pytest.mark.parametrize("manifest", [MIXED, COMPARED, replace(SCORED, files=(replace(DATA, comparisons=None),))])
+def test_comparisons_that_a_store_has_or_may_have_are_not_refused(manifest: Manifest) -> None:
+    assert check_reachable(PairConfig(labels="comparisons"), manifest).labels == "comparisons"

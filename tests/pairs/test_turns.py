@@ -165,7 +165,7 @@ def test_strings_of_conversations_are_refused_with_the_ways_out(tmp_path: Path) 
         assert all(word in str(caught.value) for word in words), str(caught.value)
         assert "chat" not in str(caught.value)
         assert len(list(load(store, "chat", format=form, streaming=True))) > 0
-    with pytest.raises(UsageError, match="domain math holds 1 query"):
+    with pytest.raises(UsageError, match="domain math holds 1 query that is a conversation, which"):
         load(store, "all", streaming=True)
     shown_error = run("pairs", store, "--out", tmp_path / "pairs.parquet", code=2).stderr
     assert "--multi-turn" in shown_error

@@ -172,10 +172,8 @@ def test_what_clean_compared_is_told_by_what_is_published(tmp_path: Path) -> Non
     out = write_release(Store.open(tmp_path / "clean"), tmp_path / "out", ReleaseConfig("1.0.0"))
     assert benchmark_checks(out.manifest) == (remembered,)
     english, chinese = cards(out)
-    assert f"- Compared with bench\\.jsonl (SHA-256 {used.sha256[:12]}), 1 prompts and 1 answers: 1 queries" in english
-    assert (
-        ": 1 queries and 1 responses held one of these texts and were dropped; none of these texts is in it " in english
-    )
+    assert f"- Compared with bench\\.jsonl (SHA-256 {used.sha256[:12]}), 1 prompt and 1 answer: 1 query" in english
+    assert ": 1 query and 1 response held one of these texts and were dropped; none of these texts is in it " in english
     assert (
         f"- 与 bench\\.jsonl（SHA-256 {used.sha256[:12]}）比较过，共 1 道题目、1 个答案：1 个问题和 1 个回答" in chinese
     )
@@ -228,7 +226,7 @@ def test_a_comparison_alone_is_remembered_where_that_is_asked_for(tmp_path: Path
     assert (remembered.left.queries, remembered.left.responses) == (1, 1)
     out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0"))
     english, chinese = cards(out)
-    assert "**1 queries and 1 responses held one and were left in**" in english
+    assert "**1 query and 1 response held one and were left in**" in english
     assert "**1 个问题和 1 个回答含有其中的文本，仍留在数据中**" in chinese
     assert "is a release" in run("contamination", out.path, "--against", benchmark, "--record", code=2).stderr
     # Cleaning takes its place: nothing is left, and nothing counts twice.

@@ -171,7 +171,7 @@ def test_a_release_with_conversations_shows_them_and_loads(tmp_path: Path) -> No
     assert Store.open(store).manifest.summary().endswith("12 conversations; schema 2")
     released = write_release(Store.open(store), tmp_path / "out", ReleaseConfig("1.0.0", pairs=None))
     english, chinese = ((released.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
-    assert "12 of the queries are conversations, 24 turns in all; 1 have tools, or more than text." in english
+    assert "12 of the queries are conversations, 24 turns in all; 1 has tools, or more than text." in english
     assert "12 个问题是对话，共 24 轮" in chinese
     for name in ("chat", "math"):
         found = load_dataset(str(released.path), f"{name}-raw", split="train", cache_dir=str(tmp_path / "cache"))

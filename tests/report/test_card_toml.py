@@ -210,3 +210,58 @@ def test_no_changelog_has_no_newest_release(text: str | None, tmp_path: Path) ->
     if text is not None:
         (tmp_path / CARD_TOML).write_text(text, encoding="utf-8")
     assert newest_release(tmp_path) is None
+
+
+RELEASE = '[[releases]]\nversion = "{}"\nchanges = "x"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (RELEASE.format("1.0.0") * 2, "releases [1] is of version 1.0.0, as [0] is"),
+        (RELEASE.format("1.0.0") + RELEASE.format(" v1.0.0"), "releases [1] is of version 1.0.0, as [0] is"),
+        (
+            "[chinese]\n" + (RELEASE.format("1.0.0") * 2).replace("[[", "[[chinese."),
+            "chinese.releases [1] is of version",
+        ),
+        ('[[errata]]\ntext = ""\n', "errata [0] has no text"),
+        ('[[errata]]\ntext = " "\ndate = "2026-01-31"\n', "errata [0] has no text"),
+        ("[[errata]]\n", "errata [0] has no text"),
+        ('[[releases]]\nversion = ""\n', "releases [0] has no version and no changes"),
+        ('[[chinese.errata]]\ntext = ""\n', "chinese.errata [0] has no text"),
+        ('license_name = "Apache-2.0"\n', "license_name 'Apache-2.0' is another licence than license = \"mit\""),
+        ('license_name = "甲方条款"\n', "license_name '甲方条款' is another licence"),
+        ('[chinese]\nlicense_name = "GPL-3.0"\n', "chinese.license_name 'GPL-3.0' is another licence"),
+        ('[chinese]\nlicense = "gpl-3.0"\n', "chinese.license 'gpl-3.0' is another than license = 'mit'"),
+    ],
+)
+def test_what_contradicts_itself_or_says_nothing_is_refused(more: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=re.escape(CARD_TOML)) as refused:
+        info_of(template() + more, tmp_path)
+    assert words in str(refused.value)
+
+
+def test_a_licence_is_one(tmp_path: Path) -> None:
+    text = template().replace('license = "mit"\n', 'license = ["mit", "apache-2.0"]\n', 1)
+    with pytest.raises(DataError, match=r'license must be one identifier; of several: "other" with license_name'):
+        info_of(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("licence", "name"),
+    [
+        ("mit", "MIT License"),
+        ("MIT", "MIT 许可证"),
+        ("apache-2.0", "Apache License, Version 2.0"),
+        ("cc-by-nc-sa-4.0", "Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International"),
+        ("cc-by-4.0", "CC BY 4.0"),
+        ("gpl-3.0", "GNU General Public License v3.0"),
+        ("odbl", "ODbL"),
+        ("other", "Apache-2.0 and our own terms"),
+    ],
+)
+def test_a_licence_may_stand_beside_its_own_name(licence: str, name: str, tmp_path: Path) -> None:
+    text = template().replace('license = "mit"\n', f'license = "{licence}"\nlicense_name = "{name}"\n', 1)
+    text += '[chinese]\nlicense_name = "许可证"\n' + RELEASE.format("1.0.0") + RELEASE.format("1.0.1")
+    info = info_of(text.replace("[[releases", "[[chinese.releases"), tmp_path)
+    assert (info.license, info.license_name) == (licence.lower(), name)

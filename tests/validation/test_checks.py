@@ -546,8 +546,9 @@ def test_a_rules_file_changes_severity_thresholds_and_words(tmp_path: Path) -> N
 def test_a_rules_file_that_cannot_be(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "rules.toml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=words) as refused:
         load_rules(path)
+    assert str(refused.value).startswith(str(path))
     with pytest.raises(UsageError, match="cannot be read"):
         load_rules(tmp_path / "none.toml")
 
