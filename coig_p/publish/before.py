@@ -78,7 +78,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
 
 def _names(manifest: Manifest, version: str) -> bool:
     """Whether a manifest is that of the version that its tag names, as far as it says; else a person set the tag."""
-    return manifest.release.get("version", version) == version
+    return bool(manifest.release.get("version", version) == version)
 
 
 def _is_whole(repo: HubRepo, manifest: Manifest, tree: Tree, commit: str) -> bool:
@@ -151,10 +151,10 @@ def version_before(repo: HubRepo, refs: Refs, version: str) -> tuple[str, str, s
             manifest = read_manifest(repo, tree, tagged[one])
             if manifest is None or _names(manifest, one):  # what is damaged is said when it is read
                 return one, tagged[one], None
-            told = printable(str(manifest.release["version"]))
+            said = printable(str(manifest.release["version"]))
             _logger.warning(
                 "%s: the tag v%s is of version %s, as its %s says, and is not compared with",
-                repo.id, one, told, MANIFEST,
+                repo.id, one, said, MANIFEST,
             )  # fmt: skip
             continue
         _logger.warning("%s: v%s has no %s, so that it is no release to compare with", repo.id, one, MANIFEST)

@@ -54,6 +54,7 @@ FORMATS = ("dpo", "conversational")
 """Of PairConfig: those in which a release holds its pairs."""
 _EXAMPLE_AMONG = 2_000
 _EXAMPLE_LENGTH = 400
+_FILES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -229,10 +230,12 @@ def _pass_gate(
         against = "".join(f" --against {shlex.quote(str(name))}" for name in config.against)
         against += "".join(f" --map {shlex.quote(f'{ours}={theirs}')}" for ours, theirs in config.fields.items())
         same = ", both with the same --rules" if report.changes else ""
-        problems.append(
-            f"its check found errors: {named}. See each: coigp check {place}{against} --report DIR. "
-            f"Drop what they name: coigp clean {place}{against} --out STORE2{same}"
-        )
+        said = f"its check found errors: {named}. See each: coigp check {place}{against} --report DIR"
+        if wrong.keys() - {"files"}:
+            said += f". Drop what they name: coigp clean {place}{against} --out STORE2{same}"
+        problems.append(said)
+        if "files" in wrong:
+            problems.append(_about_files(report))
     if pairs is not None and not counted.total.pairs:
         problems.append(
             f"no two responses make a pair at threshold {pairs.threshold:g} with these options. See what others would "
@@ -250,6 +253,18 @@ def _pass_gate(
     if problems:
         raise DataError(f"{store.path}: not released, " + ".\n".join(problems))
     return info
+
+
+def _about_files(report: Report) -> str:
+    """Which files are not as the manifest says, and what to do: nothing in them can be dropped."""
+    found = [one["excerpt"] for one in report.findings.to_pylist() if one["rule"] == "files"]
+    shown = "; ".join(found[:_FILES_SHOWN]) + (
+        f" and {len(found) - _FILES_SHOWN} more" if len(found) > _FILES_SHOWN else ""
+    )
+    return (
+        f"files: {shown}. Import or download again what is damaged or missing; move elsewhere what no manifest lists "
+        "(a licence of your own is called LICENSE; CITATION.cff is made of card.toml)"
+    )
 
 
 def _check_out(store: Store, out: Path, overwrite: bool) -> None:
