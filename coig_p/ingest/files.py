@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
+from coig_p.core.text import counted
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.ingest.accounting import ImportFailed, ImportReport
@@ -359,8 +360,8 @@ def _check_whole(
     )
     if asked is None and labels and beside > 0 and not told:
         raise UsageError(
-            f"{labels:,} labels, which count as 1 and 0, and {beside:,} scores of judges are not on one scale: import "
-            "the rows with labels apart"
+            f"{counted(labels, 'label')}, which count as 1 and 0, and {counted(beside, 'score')} of judges are not on "
+            "one scale: import the rows with labels apart"
         )
 
 

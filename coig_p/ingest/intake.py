@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from coig_p.core.text import counted
 from coig_p.ingest.accounting import (
     SHOWN,
     ImportReport,
@@ -184,8 +185,8 @@ class Intake:
             self.report.counts[unit]["merged"] += merged[unit]
         if several := merged["unnamed judges"]:
             self.report.notes.append(
-                f"{several:,} responses have several scores of a judge that nobody names: if files are of a judge "
-                "each, name it with --judge FILE=NAME"
+                f"{counted(several, 'response')} {'has' if several == 1 else 'have'} several scores of a judge that "
+                "nobody names: if files are of a judge each, name it with --judge FILE=NAME"
             )
         if opposed := merged["opposed"]:
             self.report.opposed = opposed

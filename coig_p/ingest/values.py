@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from coig_p.core.text import counted
 from coig_p.schema import OVERALL, ROLES, SCORE_GRID, on_grid
 from coig_p.store.conversations import ANSWER_FIELDS, CALLS, MESSAGE_FIELDS, transcript
 
@@ -155,7 +156,9 @@ def comparison_at(
         place = value.get(name)
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < responses:
             raise Rejected(
-                f"{where}.{name}", "bad-comparison", f"{shown(place)} is not the place of one of {responses} responses"
+                f"{where}.{name}",
+                "bad-comparison",
+                f"{shown(place)} is not the place of one of {counted(responses, 'response')}",
             )
         if place not in kept_as:
             raise Rejected(f"{where}.{name}", "response-rejected", f"response {place} was left out")

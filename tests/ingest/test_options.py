@@ -109,7 +109,7 @@ def test_files_of_unnamed_judges_and_without_rows_are_told(tmp_path: Path) -> No
     _, report = import_files([answers, tmp_path / "x.csv", tmp_path / "y.csv"], tmp_path / "s", config)
     assert report.advice() == [
         f"{tmp_path / 'y.csv'}: no row is in this file",
-        "1 responses have several scores of a judge that nobody names: if files are of a judge each, name it with "
+        "1 response has several scores of a judge that nobody names: if files are of a judge each, name it with "
         "--judge FILE=NAME",
     ]
     config = ImportConfig(domain="chat", judges={"x.csv": "j"})
