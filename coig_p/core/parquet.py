@@ -8,11 +8,15 @@ packed.
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from coig_p.core.pages import unpacked
 
 MOST = 512 << 20
 """Bytes that one column may take, of a batch or where it is packed beyond reason."""
@@ -30,15 +34,22 @@ def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most
     nobody may before this was called.
 
     Args:
-        shard: `source`, opened.
+        shard: `source`, opened. Where it is a path, the headers of pages are asked, too: a footer may say less.
         rows: how many are read at a time; None for whole row groups.
         most: bytes that a column of them may take.
     """
     _look_through(shard, source)
+    with Path(source).open("rb") if isinstance(source, str | Path) else nullcontext() as stream:
+        _check_columns(shard, source, stream, rows, most)
+
+
+def _check_columns(shard: pq.ParquetFile, source: Any, stream: BinaryIO | None, rows: int | None, most: int) -> None:
     for at in range(shard.num_row_groups):
         group = shard.metadata.row_group(at)
         for column in map(group.column, range(group.num_columns)):
             size, values = column.total_uncompressed_size, column.num_values
+            if stream is not None:
+                size = max(size, unpacked(stream, column))
             if size <= most and values * max(size, _WIDTH) <= most:
                 continue  # whatever it is, it is not much
             packed = column.total_compressed_size
