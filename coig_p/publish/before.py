@@ -17,6 +17,7 @@ from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.plan import (
     BESIDE,
     CARD,
+    CARD_ZH,
     MAIN,
     Add,
     Before,
@@ -87,8 +88,8 @@ def _is_whole(repo: HubRepo, manifest: Manifest, tree: Tree, commit: str) -> boo
         there = tree.get(file.path)
         if there is None or there.bytes != file.bytes or there.sha256 not in (None, file.sha256):
             return False
-        # Of the files that git keeps people edit the card.
-        if file.path == CARD and sha256_of(repo.download(CARD, commit)) != file.sha256:
+        # Of the files that git keeps people edit the cards.
+        if file.path in (CARD, CARD_ZH) and sha256_of(repo.download(file.path, commit)) != file.sha256:
             return False
     return True
 

@@ -4,7 +4,8 @@ Where a published card is not the one that was made, the manifest beside it has 
 release is known again by it, and the next merge has its base. What was withdrawn is no edit: it is taken out before a
 merge, and put back after it.
 
-LICENSE and CITATION.cff go the same way, but that no conflict ends a release: what people put there is taken as it is.
+The Chinese card goes the same way. So do LICENSE and CITATION.cff, but that no conflict ends a release: what people put
+there is taken as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from coig_p.core.front_matter import body_begin, read_front_matter
 from coig_p.core.markdown import cell
 from coig_p.publish.client import HubRepo, Refs
 from coig_p.publish.merging import ConflictError, difference, merge
-from coig_p.publish.plan import CARD, EDITABLE, MAIN, Before, Release, ReleaseFile, Tree, as_it_is, same
+from coig_p.publish.plan import CARD, CARD_ZH, EDITABLE, MAIN, Before, Release, ReleaseFile, Tree, as_it_is, same
 from coig_p.publish.remote import MERGED, YANKED, made_of, read_manifest
 from coig_p.publish.signed import signed, with_signature_there
 from coig_p.store.manifest import MANIFEST, Manifest
@@ -93,6 +94,8 @@ def with_theirs(
         if file.path not in EDITABLE[1:] or there is None or same(file, there):
             continue
         known = bool(before.commit) and file.path in before.files
+        if file.path == CARD_ZH and not known:  # another README than that of a release
+            continue
         as_made = known and before.files[file.path] == there and file.path not in before.made
         if as_made or (known and overwrite):
             continue
@@ -117,15 +120,26 @@ def _their_card(
     if before.commit and not overwrite:
         base = without_notices(before.made.get(CARD) or text_of(repo.download(CARD, before.commit)))
         theirs = without_notices(text_of(repo.download(CARD, head)))
+        theirs = _with_ends_of(base, theirs)
         if theirs not in (base, ours):
-            text = _merged(repo, base, ours, theirs)
+            text = _merged(repo, CARD, base, ours, theirs)
             _logger.info("%s: what was changed in %s there is kept", repo.id, CARD)
     return text, replace(before, files={**before.files, CARD: there})
 
 
 def _joined(repo: HubRepo, file: ReleaseFile, theirs: Path, before: Before, folder: Path) -> Path:
-    """Their file with what this release changes elsewhere in it; as it is where that cannot be told apart."""
+    """Their file with what this release changes elsewhere in it; as it is where that cannot be told apart.
+
+    Raises:
+        RemoteError: of a card: they changed lines that this release changes, too.
+    """
     released = repo.download(file.path, before.commit)
+    if file.path == CARD_ZH:
+        made = before.made.get(file.path) or text_of(released)
+        return _written(
+            folder / file.path,
+            _merged(repo, CARD_ZH, made, text_of(file.source), _with_ends_of(made, text_of(theirs))),
+        )
     if any(path.stat().st_size > _MERGED_BYTES for path in (file.source, theirs, released)):
         return theirs
     try:
@@ -139,6 +153,11 @@ def _joined(repo: HubRepo, file: ReleaseFile, theirs: Path, before: Before, fold
     return _written(folder / file.path, text)
 
 
+def _with_ends_of(base: str, text: str) -> str:
+    """A text with the ends of lines that `base` has: an editor may have changed them all, which is no edit."""
+    return text.replace("\r\n", "\n") if "\r\n" not in base else text
+
+
 def _is_mapping(text: str) -> bool:
     try:
         return isinstance(yaml.safe_load(text), dict)
@@ -146,12 +165,12 @@ def _is_mapping(text: str) -> bool:
         return False
 
 
-def _merged(repo: HubRepo, base: str, ours: str, theirs: str) -> str:
+def _merged(repo: HubRepo, path: str, base: str, ours: str, theirs: str) -> str:
     if not theirs.isascii() and any("\ud800" <= letter <= "\udfff" for letter in theirs):
-        raise repo.problem(f"{CARD} was changed in the repository and is not UTF-8 any more: put it right there")
+        raise repo.problem(f"{path} was changed in the repository and is not UTF-8 any more: put it right there")
     if _metadata(theirs) is None and _metadata(base) is not None:
         raise repo.problem(
-            f"{CARD} was changed in the repository since its last release, and its metadata, between the lines of ---, "
+            f"{path} was changed in the repository since its last release, and its metadata, between the lines of ---, "
             "cannot be read any more; nothing was changed by this one. Put it right there, or pass --overwrite to "
             "replace the card"
         )
@@ -159,9 +178,9 @@ def _merged(repo: HubRepo, base: str, ours: str, theirs: str) -> str:
         return merge(base, ours, theirs)
     except ConflictError:
         raise repo.problem(
-            f"{CARD} was changed in the repository since its last release, in lines that this one changes, too; "
+            f"{path} was changed in the repository since its last release, in lines that this one changes, too; "
             "nothing was changed by this one. Take the change over into yours, or pass --overwrite to replace it. "
-            "It was:\n" + difference(base, theirs, CARD)
+            "It was:\n" + difference(base, theirs, path)
         ) from None
 
 

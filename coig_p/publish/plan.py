@@ -23,7 +23,9 @@ from coig_p.store.writing import sha256_of
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
 CARD = "README.md"
 MAIN = "main"
-EDITABLE = (CARD, "LICENSE", "CITATION.cff")  # what people may edit in a repository, and what of theirs is taken
+CARD_ZH = "README.zh.md"
+# What people may edit in a repository, and what of theirs is taken.
+EDITABLE = (CARD, CARD_ZH, "LICENSE", "CITATION.cff")
 BRANCH = "release/"  # and the version: where a release is staged
 BESIDE = frozenset({".gitattributes", ".gitignore", "card.toml"})
 # Of a pre-release, each part between dots is a number without zeros before it, or has a letter or hyphen.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import huggingface_hub.constants
 import pytest
 from faults import REPO, Fault, FaultyHandler, FaultyHub
 from make import make_rows, make_store
-from making import change_card, count_footers, listed, make_release, put_file
+from making import change_card, count_footers, listed, make_release, put_file, write_manifest
 from running import run_publish
 from trials import ACCOUNTS, TOKEN
 
@@ -21,6 +22,8 @@ from coig_p.errors import RemoteError, UsageError
 from coig_p.publish import HubConfig, Published, abort, plan_release, publish, read_release, status, yank
 from coig_p.publish.local_hub import Repository
 from coig_p.publish.local_hub.repository import MAIN, HubRefusal
+from coig_p.store.store import Store
+from coig_p.store.writing import describe_file
 
 ROWS = make_rows({"math": 8})
 
@@ -318,6 +321,53 @@ def test_two_edits_of_one_line_are_shown(hub: FaultyHub, repository: Repository,
     assert repository.refs[MAIN] == edited != before
     to(hub, releases[1], "1.1.0", overwrite=True)
     assert shown(repository).items() >= listed(releases[1]).items()
+
+
+@pytest.fixture(scope="module")
+def bilingual(tmp_path_factory: pytest.TempPathFactory, releases: tuple[Path, Path]) -> list[Path]:
+    """The two with a Chinese card, of which the third line of text differs."""
+    made = []
+    for release, line in zip(releases, ("三", "新的三"), strict=True):
+        folder = tmp_path_factory.mktemp("bilingual") / "release"
+        shutil.copytree(release, folder)
+        (folder / "README.zh.md").write_text(f"# 标题\n\n一\n\n二\n\n{line}\n", "utf-8")
+        manifest = Store.open(folder).manifest
+        files = (*manifest.files, describe_file(folder, "README.zh.md", "readme"))
+        write_manifest(folder, replace(manifest, files=files))
+        made.append(folder)
+    return made
+
+
+def test_an_edit_of_the_chinese_card_goes_along(hub: FaultyHub, bilingual: list[Path]) -> None:
+    to(hub, bilingual[0], "1.0.0")
+    repository = hub.repositories[REPO]
+    put(repository, "README.zh.md", text(repository, "README.zh.md").replace("一\n", "一，更正过\n"))
+    assert to(hub, bilingual[0], "1.0.0").added == 0
+    for version, folder in (("1.1.0", bilingual[1]), ("1.2.0", bilingual[0])):
+        to(hub, folder, version)
+        card = text(repository, "README.zh.md", f"v{version}")
+        assert "一，更正过" in card
+        assert ("新的三" in card) == (folder == bilingual[1])
+        assert to(hub, folder, version).added == 0
+
+
+def test_two_edits_of_one_line_of_the_chinese_card_are_shown(hub: FaultyHub, bilingual: list[Path]) -> None:
+    to(hub, bilingual[0], "1.0.0")
+    repository = hub.repositories[REPO]
+    put(repository, "README.zh.md", text(repository, "README.zh.md").replace("三", "三，他们的"))
+    with pytest.raises(RemoteError, match=r"(?s)README\.zh\.md was changed.*lines that this one changes, too"):
+        to(hub, bilingual[1], "1.1.0")
+    to(hub, bilingual[1], "1.1.0", overwrite=True)
+    assert shown(repository).items() >= listed(bilingual[1]).items()
+
+
+def test_other_ends_of_lines_are_no_edit(hub: FaultyHub, bilingual: list[Path]) -> None:
+    to(hub, bilingual[0], "1.0.0")
+    repository = hub.repositories[REPO]
+    for name in ("README.md", "README.zh.md"):
+        put(repository, name, text(repository, name).replace("\n", "\r\n"))
+    to(hub, bilingual[1], "1.1.0")
+    assert shown(repository).items() >= listed(bilingual[1]).items()
 
 
 # Proposals.
