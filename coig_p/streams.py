@@ -308,6 +308,7 @@ def teach() -> None:
         if not isinstance(state_dict, dict) or not state_dict:
             raise UsageError(f"{printable(repr(state_dict)[:80])} is no state of a stream: give what state_dict() gave")
         _check_part(state_dict, _part_of(self))
+        state_dict = {name: value for name, value in state_dict.items() if name != PART}  # datasets keeps what it gets
         _check_same(state_dict, [one.told for one in iterables if isinstance(one, Tables)])
         epoch = state_dict.get("epoch", _epoch_of(state_dict))
         if isinstance(epoch, int) and epoch != self.epoch:
@@ -329,7 +330,7 @@ def teach() -> None:
             self._prepare_ex_iterable_for_iteration()
             found = told(self)
         if ours and isinstance(found, dict):
-            found[PART] = _part_of(self)
+            return {**found, PART: _part_of(self)}  # apart: old datasets gives its own state away
         return found
 
     load_state_dict.knows = NAME  # type: ignore[attr-defined]
