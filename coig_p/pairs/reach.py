@@ -23,9 +23,11 @@ def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
         UsageError: no two scores of the store's range are so far apart, and no comparison's; or
             comparisons are asked for, and the store has none.
     """
-    _check_labels(config, manifest)
     found = config.with_default_threshold(manifest.default_threshold)
     assert found.threshold is not None
+    if all(file.scores == 0 and file.comparisons == 0 for file in manifest.data_files()):
+        return found  # nothing says which answer is better, whatever is asked for
+    _check_labels(config, manifest)
     said = _unreachable([found.threshold], manifest, found)
     if said and config.threshold is not None:
         if _may_compare(manifest, found) and not _beyond([found.threshold], _largest_compared(manifest), found):

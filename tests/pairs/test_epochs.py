@@ -545,7 +545,10 @@ def test_a_state_of_one_rank_is_not_taken_by_another(store: Path, options: dict[
     again = rank(0)
     again.load_state_dict(state)
     assert rows + list(again) == list(rank(0))
-    for other in (rank(1), load(store, **options), load(store, **options).shard(2, 1)):
+    others = [rank(1), load(store, **options)]
+    if hasattr(others[1], "shard"):  # since datasets 3.1
+        others.append(load(store, **options).shard(2, 1))
+    for other in others:
         with pytest.raises(UsageError, match="another part of the stream"):
             other.load_state_dict(state)
     nothings: tuple[Any, ...] = ({}, None, [], "x")
