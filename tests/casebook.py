@@ -256,3 +256,19 @@ def _names(rows: list[Json]) -> list[str]:
 
 TWINS: Mapping[str, Callable[[Path, Any], Path]] = {"json": as_json, "parquet": as_parquet, "csv": as_csv}
 """The same rows in other formats must give the same."""
+
+
+# One question and two answers, as most layouts have them.
+
+CHAT = ("--domain", "chat")
+
+
+def said(role: str, text: str) -> dict[str, str]:
+    """A turn in the spelling of chats."""
+    return {"role": role, "content": text}
+
+
+ASKED = [said("user", "一加一？")]
+GOOD, BAD = [*ASKED, said("assistant", "二。")], [*ASKED, said("assistant", "三。")]
+PLAIN = pair("一加一？", "二。", "三。")
+BOTH = (PLAIN,)

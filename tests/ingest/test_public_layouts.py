@@ -6,19 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from casebook import Case, Wanted, better, check, pair, scored
-
-CHAT = ("--domain", "chat")
-
-
-def said(role: str, text: str) -> dict[str, str]:
-    return {"role": role, "content": text}
-
-
-ASKED = [said("user", "一加一？")]
-GOOD, BAD = [*ASKED, said("assistant", "二。")], [*ASKED, said("assistant", "三。")]
-PLAIN = pair("一加一？", "二。", "三。")
-BOTH = (PLAIN,)
+from casebook import ASKED, BAD, BOTH, CHAT, GOOD, Case, Wanted, better, check, pair, said, scored
 
 
 def turns(*given: tuple[str, str]) -> Any:

@@ -5,20 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from casebook import Case, Wanted, better, check, pair
-
-CHAT = ("--domain", "chat")
-
-
-def said(role: str, text: str) -> dict[str, str]:
-    return {"role": role, "content": text}
-
-
-ASKED = [said("user", "一加一？")]
-GOOD, BAD = [*ASKED, said("assistant", "二。")], [*ASKED, said("assistant", "三。")]
-PLAIN = pair("一加一？", "二。", "三。")
-BOTH = (PLAIN,)
-
+from casebook import BAD, BOTH, CHAT, GOOD, PLAIN, Case, Wanted, better, check, pair, said
 
 CASES: dict[str, Case] = {
     "shp": Case(

@@ -19,6 +19,16 @@ from coig_p.store.manifest import MANIFEST
 from coig_p.store.store import Store
 from coig_p.store.writing import describe_file
 
+CARD = """
+pretty_name = "试验用偏好数据"
+license = "cc-by-4.0"
+authors = ["甲"]
+citation = "@misc{trial, title={Trial}}"
+intended_use = "Trying releases."
+sources = [{ name = "written for tests", license = "CC0" }]
+"""
+"""card.toml with all that a release must have, and no more."""
+
 
 def make_release(store: Path, folder: Path, note: str = "") -> Path:
     """A release of a store of one split: its data, its pairs at the default threshold, its card.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from commands import run
 from make import make_store, twin
+from making import CARD
 
 from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries
@@ -23,14 +24,6 @@ from coig_p.store.store import Store
 from coig_p.validation import check, load_rules
 from coig_p.validation.cleaning import clean_store
 
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial}"
-intended_use = "Trying releases."
-sources = [{ name = "written for tests", license = "CC0" }]
-"""
 Rows = list[dict[str, Any]]
 
 

@@ -13,7 +13,7 @@ import huggingface_hub.constants
 import pytest
 from faults import REPO
 from make import make_rows, make_store
-from making import change_card, count_footers, make_release
+from making import CARD, change_card, count_footers, make_release
 from trials import ACCOUNTS, TOKEN
 
 import coig_p
@@ -26,14 +26,6 @@ from coig_p.publish.verify import Load, Loaded
 from coig_p.report.card_toml import CARD_TOML
 from coig_p.store.store import Store
 
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial}"
-intended_use = "Trying releases."
-sources = [{ name = "written for tests", license = "CC0" }]
-"""
 CARDS = ["README.md", "README.zh.md"]
 
 

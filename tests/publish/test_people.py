@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-import huggingface_hub.constants
 import pytest
-from faults import REPO, Fault, FaultyHandler, FaultyHub
+from faults import REPO, Fault, FaultyHub
 from make import make_rows, make_store
 from making import change_card, count_footers, listed, make_release, put_file, write_manifest
 from running import run_publish
-from trials import ACCOUNTS, TOKEN
+from trials import TOKEN
 
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish import HubConfig, Published, abort, plan_release, publish, read_release, status, yank
@@ -37,15 +35,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         make_store(folder / "new-store", ROWS[1:]), folder / "new", "第一行\n\n第二行\n\n第三行\n\n新的一行"
     )
     return old, new
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyHub]:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("coig_p.publish.client.WAITS", (0, 0))
-    hub = FaultyHub(tmp_path / "hub", ACCOUNTS, handler=FaultyHandler)
-    with hub.serving():
-        yield hub
 
 
 @pytest.fixture

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import yaml
-from faults import REPO, FaultyHandler, FaultyHub
+from faults import REPO, FaultyHub
 from make import make_rows, make_store
 from making import change_card, count_footers, listed, make_release, put_file
 from running import run_publish
-from trials import ACCOUNTS, TOKEN
+from trials import TOKEN
 
 from coig_p.errors import DataError, RemoteError, StoreError
 from coig_p.publish import HubConfig, Published, plan_release, publish, read_release, yank
@@ -42,15 +40,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
     store = make_store(folder / "store", ROWS)
     first, second = (made(store, folder / f"v{nth}", f"第{nth}版", f"1.{nth}.0") for nth in (0, 1))
     return first, second, made(store, folder / "v2", "第三版", "1.2.0", LICENSE.replace("of one", "of another"))
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyHub]:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("coig_p.publish.client.WAITS", (0, 0))
-    hub = FaultyHub(tmp_path / "hub", ACCOUNTS, handler=FaultyHandler)
-    with hub.serving():
-        yield hub
 
 
 @pytest.fixture

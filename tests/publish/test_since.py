@@ -6,19 +6,17 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 from faults import REPO
 from make import Rows, make_store, twin
-from making import count_footers
+from making import CARD, count_footers
 from markdown_it import MarkdownIt
 from running import run_publish
-from trials import ACCOUNTS, TOKEN
+from trials import TOKEN
 
 from coig_p.errors import CoigPError
 from coig_p.pairs.config import PairConfig
@@ -31,15 +29,6 @@ from coig_p.report.card_toml import CARD_TOML
 from coig_p.stats.diff import changed_shards, compare_stores
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.store import Store
-
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-sources = [{ name = "written for tests", license = "CC0" }]
-"""
 
 
 def stored(path: Path, rows: Rows) -> Path:
@@ -66,15 +55,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(autouse=True)
-def _online(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coig_p.publish.verify.load_in_process", count_footers)
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LocalHub]:
-    with LocalHub(tmp_path / "hub", ACCOUNTS).serving() as hub:
-        yield hub
 
 
 @pytest.fixture(scope="module")

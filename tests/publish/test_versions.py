@@ -14,7 +14,7 @@ import pytest
 from datasets import load_dataset
 from faults import REPO
 from make import completed, make_old_store, make_store, twin
-from making import count_footers
+from making import CARD, count_footers
 from trials import ACCOUNTS, TOKEN
 
 import coig_p
@@ -32,14 +32,6 @@ from coig_p.store.conversations import transcript
 from coig_p.store.store import Store
 from coig_p.validation import check
 
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-sources = [{ name = "written for tests", license = "CC0" }]
-"""
 ROWS = sorted(twin(), key=lambda row: row["domain"])
 
 
