@@ -66,11 +66,6 @@ class CardInfo:
         own = {one.name: getattr(self, one.name) for one in fields(self)}
         return own | (dict(self.chinese) if language == "zh" else {})
 
-    def released_on(self, version: str) -> str:
-        """The day of a release, as 2026-01-31; "" where its changelog says none, or no such day."""
-        days = [row.get("date", "") for row in self.releases if row["version"].strip().removeprefix("v") == version]
-        return next((day.strip() for day in days if _is_day(day.strip())), "")
-
 
 def read_card_info(store: Path, version: str | None = None) -> CardInfo:
     """Read a store's card.toml.
@@ -94,13 +89,6 @@ def read_card_info(store: Path, version: str | None = None) -> CardInfo:
     if problems:
         raise DataError(f"{path}: {'; '.join(problems)}")
     return CardInfo(**values)
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def newest_release(store: Path) -> str | None:
