@@ -4,7 +4,7 @@
 2. What is quoted never sets a score (`quoting`), nor does a score that stands word for word in the response, its
    label included: "quoted".
 3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score".
-4. Else scores are looked for in three ways (`forms`), and the first that finds one is believed: behind a label of
+4. Else scores are looked for in three ways (`scores`), and the first that finds one is believed: behind a label of
    the overall score (总体评分, overall score), wherever it stands, full marks, a grade or deductions told before it,
    or below it in a table; behind a plain label where a line or clause begins (评分, score), or in a sentence that
    gives it; alone on the last line, or on the first before reasons. A clause that tells what the response says or
@@ -25,8 +25,8 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
-from coig_p.annotate.forms import LABEL, OVERALL, Found, alone, given, labelled, plain, tabled, value
 from coig_p.annotate.quoting import unmarked, unquoted
+from coig_p.annotate.scores import LABEL, OVERALL, Found, alone, given, labelled, plain, tabled, value
 from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.arrays import Mask, hash64
-from coig_p.core.parquet import check_bomb
+from coig_p.core.bombs import check_bomb
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.options import exact, whole_number
 from coig_p.store.manifest import Manifest, StoreFile

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from coig_p.core.parquet import check_bomb
+from coig_p.core.bombs import check_bomb
 from coig_p.core.progress import Bar
 from coig_p.engine.local import in_order
 from coig_p.errors import DataError

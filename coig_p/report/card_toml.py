@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from coig_p.core.small import read_small
+from coig_p.core.small_files import read_small
 from coig_p.errors import DataError
 from coig_p.report.licences import HUB_LICENCES, is_named
 

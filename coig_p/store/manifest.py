@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from coig_p.core.small import read_small
+from coig_p.core.small_files import read_small
 from coig_p.core.text import counted_as, printable
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
@@ -253,7 +253,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> str:
-    """The text of a manifest.json, which may come from anybody: see `coig_p.core.small`.
+    """The text of a manifest.json, which may come from anybody: see `coig_p.core.small_files`.
 
     Raises:
         OSError, UnicodeDecodeError: it cannot be read, or is larger than any that this package writes.

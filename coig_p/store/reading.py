@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from coig_p.core.parquet import check_bomb
+from coig_p.core.bombs import check_bomb
 from coig_p.core.text import counted
 from coig_p.errors import CoigPError, RemoteError, StoreError
 from coig_p.schema import ONLY_IN_2, RAW_SCHEMA, RAW_SCHEMAS, without

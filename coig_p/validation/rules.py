@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from coig_p.core.small import read_small
+from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 
 SEVERITIES = ("error", "warning", "metric")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coig_p.core.bombs import check_bomb
 from coig_p.core.pages import unpacked
-from coig_p.core.parquet import check_bomb
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=30)), max_size=60)
 

@@ -262,7 +262,9 @@ def test_near_duplicates_of_other_stores_are_told(tmp_path: Path) -> None:
 def test_the_datas_errors_stand_first_and_the_cards_are_all_there(tmp_path: Path) -> None:
     rows = twin()
     rows[5]["responses"][1]["text"] += "</s>"
-    card = CARD.replace('license = "cc-by-4.0"', "").replace('"CC0"', '""').replace('"@misc{trial, title={Trial}}"', '" "')
+    card = (
+        CARD.replace('license = "cc-by-4.0"', "").replace('"CC0"', '""').replace('"@misc{trial, title={Trial}}"', '" "')
+    )
     store = to_release(tmp_path / "store", rows, card + 'errata = [{date = "x"}, {}]\ntags = [1]\nextra = 2\n')
     with pytest.raises(DataError) as refused:
         write_release(store, tmp_path / "out", ReleaseConfig("1.0.0"))

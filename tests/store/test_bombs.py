@@ -16,7 +16,7 @@ import pytest
 from commands import run
 from make import make_rows, make_store
 
-from coig_p.core.parquet import check_bomb
+from coig_p.core.bombs import check_bomb
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store import reading
 from coig_p.store.manifest import MANIFEST

@@ -17,7 +17,7 @@ from commands import run
 from make import make_rows, make_store
 from markdown_it import MarkdownIt
 
-from coig_p.core.small import read_small
+from coig_p.core.small_files import read_small
 from coig_p.errors import CoigPError, StoreError
 from coig_p.publish import release
 from coig_p.publish.release import ReleaseConfig, write_release
