@@ -11,6 +11,7 @@ from typing import BinaryIO
 import pyarrow.parquet as pq
 
 _AT_FIRST, _AT_MOST = 1 << 10, 1 << 20  # bytes of a header; statistics in it may be long
+_PAGES = 1 << 20  # of a column of a row group: a terabyte in usual ones
 _UNPACKED, _PACKED = 2, 3  # its fields
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 11, 12
 
@@ -26,8 +27,11 @@ def unpacked(stream: BinaryIO, column: pq.ColumnChunkMetaData) -> int:
     at = column.data_page_offset
     if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
         at = column.dictionary_page_offset
-    end, total = at + column.total_compressed_size, 0
+    end, total, pages = at + column.total_compressed_size, 0, 0
     while at < end:
+        pages += 1
+        if pages > _PAGES:
+            raise ValueError(f"a column of more than {_PAGES:,} pages")
         size, packed, length = _header(stream, at)
         if packed < 0 or size < 0:
             raise ValueError(f"the header of a page at byte {at:,} says a negative size")
@@ -72,14 +76,19 @@ class _Reader:
         self.at += 1
         return self.data[self.at - 1]
 
+    def _pass(self, number: int) -> None:
+        self.at += number
+        if self.at > len(self.data):  # else the end of a list of billions would be looked for one by one
+            raise IndexError
+
     def _varint(self) -> int:
-        value = shift = 0
-        while True:
+        value = 0
+        for shift in range(0, 70, 7):
             byte = self._byte()
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-            shift += 7
+        raise ValueError("no header of a page: a number of more than 64 bits")
 
     def _number(self) -> int:
         value = self._varint()
@@ -89,12 +98,11 @@ class _Reader:
         if kind in (_TRUE, _FALSE):
             return
         if kind == _BYTE:
-            self.at += 1
+            self._pass(1)
         elif kind == _DOUBLE:
-            self.at += 8
+            self._pass(8)
         elif kind == _BINARY:
-            length = self._varint()
-            self.at += length
+            self._pass(self._varint())
         elif kind in (_LIST, _SET):
             head = self._byte()
             for _ in range(head >> 4 if head >> 4 < 15 else self._varint()):
@@ -118,8 +126,6 @@ class _Reader:
     def _skip_one(self, kind: int) -> None:
         """An element of a list: a truth value takes a byte there."""
         if kind in (_TRUE, _FALSE):
-            self.at += 1
-            if self.at > len(self.data):
-                raise IndexError
+            self._pass(1)
         else:
             self._skip(kind)

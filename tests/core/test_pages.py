@@ -67,7 +67,15 @@ def test_a_footer_that_says_less_than_the_pages_is_seen_through(tmp_path: Path) 
             check_bomb(shard, path)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff" * 3000, b"\x15\x00\x15", b"\x1c" * 5000])
+# Lists and maps that say they have billions of elements, of one byte, eight and none.
+LONG_LISTS = [
+    b"\x19\xf3" + b"\xff" * 5 + b"\x07",
+    b"\x19\xf7" + b"\xff" * 5 + b"\x07",
+    b"\x1b" + b"\xff" * 5 + b"\x07\x33",
+]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 3000, b"\x15\x00\x15", b"\x1c" * 5000, *LONG_LISTS])
 def test_what_is_no_header_is_an_error(data: bytes) -> None:
     file = io.BytesIO()
     pq.write_table(pa.table({"x": ["a"]}), file)
