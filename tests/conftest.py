@@ -1,20 +1,36 @@
-"""Shared fixtures. Caches go to a temporary folder and nothing asks the network."""
+"""Shared fixtures. Caches go to a temporary folder, in memory where there is room, and nothing asks the network."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
+
+# Tests write thousands of small files, and on a slow disk would mostly wait for it. Whoever wants their files kept, and
+# on a disk, sets TMPDIR; workers of xdist are given this one's.
+_MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 4 << 30:
+    _TEMPORARY = tempfile.mkdtemp(prefix="coigp-tests-", dir=_MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = _TEMPORARY
+    # At the very end, after multiprocessing has removed its own folder there.
+    Finalize(None, shutil.rmtree, (_TEMPORARY,), {"ignore_errors": True}, exitpriority=-1000)
 
 # Before datasets and huggingface_hub are imported: they read these once.
 _HOME = tempfile.mkdtemp(prefix="coigp-tests-")
 os.environ["XDG_CONFIG_HOME"] = _HOME  # what runs may do is not what the user of this machine said
 os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+# Every client of the Hub reads all certificates that are trusted, a twentieth of a second; nothing here speaks TLS.
+_CERTIFICATE = Path(_HOME, "certificate.pem")
+_CERTIFICATE.write_text(re.split("(?<=-----END CERTIFICATE-----)", certifi.contents())[0], encoding="ascii")
+os.environ["SSL_CERT_FILE"] = str(_CERTIFICATE)
 for _name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "COIGP_STORE"):
     os.environ.pop(_name, None)
 
