@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -81,6 +84,26 @@ def run_process(*arguments: object, code: int = 0, program: str = "main", **envi
     )
     _check(done, code)
     return done
+
+
+def run_each(*commands: Sequence[object], **environment: str) -> list[Done]:
+    """Run commands one after another in one process of its own, in an environment that is read on import."""
+    code = (
+        "import json, sys, commands\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    done = commands.run(*words, code=None)\n"
+        "    print(json.dumps([words, done.returncode, done.stdout, done.stderr]))"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([list(map(str, words)) for words in commands])],
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return [subprocess.CompletedProcess(*json.loads(line)) for line in process.stdout.splitlines()]
 
 
 def _check(done: Done, code: int | None) -> None:

@@ -14,6 +14,7 @@ import datasets
 import huggingface_hub
 import huggingface_hub.constants
 import pytest
+from commands import run_each
 from datasets import load_dataset
 from huggingface_hub.errors import LocalEntryNotFoundError
 from oracle import oracle_pairs
@@ -65,6 +66,18 @@ def call(home: Path, endpoint: str, *calls: dict[str, Any], offline: str = "") -
     assert done.returncode == 0, done.stderr
     assert not any(options.get("token", "no token") in done.stderr for options in calls)
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def at(hub: LocalHub, home: Path) -> dict[str, str]:
+    """The environment of commands that ask this Hub."""
+    return {
+        "HF_HOME": str(home),
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
 
 
 def math(rows: list[dict[str, Any]], threshold: float) -> list[dict[str, Any]]:
@@ -269,23 +282,16 @@ def test_what_is_not_there_is_said(tmp_path: Path, store: Path) -> None:
 def test_files_of_a_repository_are_imported(tmp_path: Path) -> None:
     (tmp_path / "repo").mkdir()
     (tmp_path / "repo" / "pairs.jsonl").write_text('{"prompt": "问", "chosen": "好", "rejected": "差"}\n', "utf-8")
-    code = "import sys; from coig_p.cli.main import main; main()"
     with serve(tmp_path / "repo") as hub:
-        environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
-        environment["HF_HUB_DISABLE_XET"] = "1"
-        rest = ["--out", str(tmp_path / "store"), "--domain", "chat"]
-        results = [
-            subprocess.run(
-                [sys.executable, "-c", code, "import", f"hf://datasets/org/name{name}", *rest],
-                capture_output=True,
-                text=True,
-                env=environment,
-                check=False,
-            )
-            for name in ("@main/pairs.jsonl", "/absent.jsonl", "")
-        ]
+        rest = ["--out", tmp_path / "store", "--domain", "chat"]
+        results = run_each(
+            *(
+                ["import", f"hf://datasets/org/name{name}", *rest]
+                for name in ("@main/pairs.jsonl", "/absent.jsonl", "")
+            ),
+            **at(hub, tmp_path),
+        )
     assert [done.returncode for done in results] == [0, 1, 2], [done.stderr for done in results]
-    assert "Traceback" not in "".join(done.stderr for done in results)
     assert Store.open(tmp_path / "store").manifest.data_files()[0].comparisons == 1
 
 
@@ -307,15 +313,7 @@ def test_a_repository_is_a_benchmark_to_compare_with(store: Path, rows: Any, tmp
     (folder / "test.jsonl").write_text(json.dumps({"prompt": rows[0]["query"]}) + "\n", encoding="utf-8")
     (folder / "README.md").write_text("# a card is no benchmark\n", encoding="utf-8")
     with serve(folder, repo="org/bench") as hub:
-        environment = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
-        command = "from coig_p.cli.main import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", command, "contamination", str(store), "--against", "org/bench"],
-            capture_output=True,
-            text=True,
-            env=os.environ | environment | {"HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost"},
-            check=False,
-        )
+        (done,) = run_each(["contamination", store, "--against", "org/bench"], **at(hub, tmp_path / "home"))
     assert done.returncode == 1, done.stderr
     assert f"{rows[0]['domain']} {rows[0]['query_id']} query: 100% of test.jsonl:1" in done.stdout
 
@@ -362,31 +360,20 @@ def test_offline_commands_read_the_cache_and_ask_nobody(variable: str, store: Pa
     folder.mkdir()
     pair = {"prompt": rows[0]["query"], "chosen": "好", "rejected": "差"}
     (folder / "test.jsonl").write_text(json.dumps(pair) + "\n", encoding="utf-8")
-    command = "from coig_p.cli.main import main; main()"
 
-    def results(repo: str, environment: dict[str, str]) -> list[subprocess.CompletedProcess[str]]:
-        settings = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.endpoint}
-        settings |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost"}
-        out = ["--out", str(tmp_path / "out"), "--domain", "chat", "--overwrite"]
-        words = [
-            ["contamination", str(store), "--against", repo],
-            ["import", f"hf://datasets/{repo}/test.jsonl", *out],
-        ]
+    def words(repo: str) -> list[list[object]]:
+        out = ["--out", tmp_path / "out", "--domain", "chat", "--overwrite"]
         return [
-            subprocess.run(
-                [sys.executable, "-c", command, *own],
-                capture_output=True,
-                text=True,
-                env=settings | environment,
-                check=False,
-            )
-            for own in words
+            ["contamination", store, "--against", repo],
+            ["import", f"hf://datasets/{repo}/test.jsonl", *out],
         ]
 
     with serve(folder, repo="org/bench") as hub:
-        online = results("org/bench", {})
+        environment = at(hub, tmp_path / "home")
+        online = run_each(*words("org/bench"), **environment)
         hub.requests.clear()
-        offline, absent = results("org/bench", {variable: "1"}), results("org/other", {variable: "1"})
+        found = run_each(*words("org/bench"), *words("org/other"), **environment | {variable: "1"})
+        offline, absent = found[:2], found[2:]
         assert hub.requests == []
     assert [done.returncode for done in online] == [1, 0], [done.stderr for done in online]
     assert [(done.returncode, done.stdout) for done in offline] == [(done.returncode, done.stdout) for done in online]

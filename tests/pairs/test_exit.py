@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from serving import serve
 
-# Each way is a program of its own, since what is tried is how it ends.
+# Each way is a process of its own, since what is tried is how it ends. Most are forked, from one that has imported what
+# all of them need and done nothing else: it takes a second that the way itself does not.
 BEGIN = """
 import atexit, os, signal, sys, threading
 def at_the_very_end(): pass
@@ -21,6 +25,21 @@ from datasets import load_dataset
 def stream(name="math", **options):
     options = {{"data_dir": {data_dir!r}, "split": "train", "streaming": True, **options}}
     return load_dataset("coig-p", name, **options)
+"""
+FORKS = """
+import json, tempfile
+for line in sys.stdin:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if not child:
+            os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
+            break
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps([code, *(os.pread(file.fileno(), 1 << 20, 0).decode() for file in (out, err))]), flush=True)
+else:
+    sys.exit()
+del out, err
+exec(compile(json.loads(line), "<string>", "exec"))
 """
 TAKEN = "rows = iter(stream()); next(rows)\n"
 STREAMS = {
@@ -99,24 +118,25 @@ ENDS = {
 }
 
 
-def run(program: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A hang is a failure: nothing else takes as long as is waited for."""
-    settings = {
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
-        **environment,
-    }
-    if "torch" not in program:
+Run = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+def command(program: str) -> list[str]:
+    return [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]  # Python 3.12 warns of every fork
+
+
+def environment(home: Path, *, torch: bool = False, **more: str) -> dict[str, str]:
+    settings = {"HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1,localhost", **more}
+    if not torch:
         settings["USE_TORCH"] = "0"  # streaming imports torch where it is installed, two seconds for nothing
+    return os.environ | settings
+
+
+def run_alone(program: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """A hang is a failure: nothing else takes as long as is waited for."""
+    settings = environment(home, torch="torch" in program, **more)
     return subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],  # Python 3.12 warns of every fork
-        cwd=home,
-        capture_output=True,
-        text=True,
-        env=os.environ | settings,
-        timeout=300,
-        check=False,
+        command(program), cwd=home, capture_output=True, text=True, env=settings, timeout=300, check=False
     )
 
 
@@ -125,27 +145,61 @@ def begin(store: Path) -> str:
     return BEGIN.format(data_dir=str(store))
 
 
+@pytest.fixture(scope="module")
+def run(begin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs a program after BEGIN, in a fork; one that hangs holds up all, and is ended with them."""
+    home = tmp_path_factory.mktemp("home")
+    with subprocess.Popen(
+        command(begin + FORKS),
+        cwd=home,
+        env=environment(home),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, answers = process.stdin, process.stdout
+
+        def forked(program: str) -> subprocess.CompletedProcess[str]:
+            print(json.dumps(program), file=asked, flush=True)
+            if not select.select([answers], [], [], 300)[0]:
+                os.killpg(process.pid, signal.SIGKILL)
+            line = answers.readline()
+            assert line, f"does not end:\n{program}"
+            return subprocess.CompletedProcess(program, *json.loads(line))
+
+        yield forked
+
+
 @pytest.mark.parametrize("way", STREAMS)
-def test_a_program_ends_that_holds_a_stream(way: str, begin: str, tmp_path: Path) -> None:
-    done = run(f"{begin}{STREAMS[way]}\nnext(rows)", tmp_path)
+def test_a_program_ends_that_holds_a_stream(way: str, run: Run) -> None:
+    done = run(f"{STREAMS[way]}\nnext(rows)")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_ends_that_nobody_forked(begin: str, tmp_path: Path) -> None:
+    done = run_alone(f"{begin}{STREAMS['plain']}\nnext(rows)", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("way", HELD)
-def test_a_program_ends_where_a_stream_is_held_by(way: str, begin: str, tmp_path: Path) -> None:
-    if "fork" in way and not hasattr(os, "fork"):
-        pytest.skip("no fork here")
-    if "torch" in HELD[way]:
+def test_a_program_ends_where_a_stream_is_held_by(way: str, begin: str, run: Run, tmp_path: Path) -> None:
+    program = f"{TAKEN}{HELD[way]}"
+    if "torch" in program:
         pytest.importorskip("torch")
-    done = run(f"{begin}{TAKEN}{HELD[way]}", tmp_path)
+        done = run_alone(f"{begin}{program}", tmp_path)
+    else:
+        done = run(program)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == ("all read\n" if "all read" in HELD[way] else "")
 
 
 @pytest.mark.parametrize("way", ENDS)
-def test_a_program_ends_in_its_own_way_by(way: str, begin: str, tmp_path: Path) -> None:
+def test_a_program_ends_in_its_own_way_by(way: str, run: Run) -> None:
     program, code, says = ENDS[way]
-    done = run(f"{begin}{TAKEN}{program}", tmp_path)
+    done = run(f"{TAKEN}{program}")
     assert done.returncode == code
     assert done.stderr.splitlines()[-1:] == [says] * bool(says)
     assert done.stderr.count("Traceback") == bool(says)
@@ -161,5 +215,5 @@ def endpoint(store: Path) -> Iterator[str]:
 @pytest.mark.parametrize("options", ["", "shuffle_seed=0"])
 def test_a_program_ends_that_holds_a_remote_stream(options: str, endpoint: str, tmp_path: Path) -> None:
     program = BEGIN.format(data_dir="org/name") + f"rows = iter(stream({options})); next(rows)"
-    done = run(program, tmp_path, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_TELEMETRY="1")
+    done = run_alone(program, tmp_path, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_TELEMETRY="1")
     assert (done.returncode, done.stderr) == (0, "")

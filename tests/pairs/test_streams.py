@@ -509,7 +509,12 @@ def rest_after(stop: int, stream: Any, again: Any) -> tuple[list[Row], list[Row]
     return seen, list(again)
 
 
-def test_resumed_exports_are_exact_and_a_buffer_on_the_same_files_is_not(store: Path, tmp_path: Path) -> None:
+def test_resumed_exports_are_exact_and_a_buffer_on_the_same_files_is_not(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long datasets sleeps, twice here, when a buffer is done.
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
+
     def stream() -> Any:
         return exported(store, tmp_path / "out", 4)
 
