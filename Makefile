@@ -34,7 +34,8 @@ MATRIX := $(basename $(notdir $(wildcard tests/matrix/*.txt)))
 test-matrix: $(MATRIX:%=.matrix/%/.installed)
 	@for name in $(MATRIX); do \
 	  echo "$$name: $$(.matrix/$$name/bin/python -m pip freeze | grep -E '^(datasets|huggingface.hub|pyarrow|numpy)==' | tr '\n' ' ')"; \
-	  HF_HUB_OFFLINE=1 .matrix/$$name/bin/python -m pytest -q -p no:cacheprovider -W default \
+	  PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 .matrix/$$name/bin/python -m pytest -q -p no:cacheprovider -W default \
+	    -n 2 --dist loadfile --no-loadscope-reorder \
 	    tests/test_builder.py tests/test_call.py tests/test_hub.py tests/test_registration.py tests/pairs/test_streams.py \
 	    tests/pairs/test_exit.py tests/pairs/test_epochs.py tests/pairs/test_counting.py tests/store/test_damage.py \
 	    tests/ingest/test_cases.py || exit 1; \
@@ -42,7 +43,7 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 
 # Trainers warn about versions of each other, so -W default. The files are named, since `make test` must not find them.
 test-train: .train-venv/.installed
-	@HF_HUB_OFFLINE=1 PYTHONPATH=tests:tests/annotate .train-venv/bin/python -m pytest -q -p no:cacheprovider -W default \
+	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 PYTHONPATH=tests:tests/annotate .train-venv/bin/python -m pytest -q -p no:cacheprovider -W default \
 	  --confcutdir tests tests/train/trainers.py tests/train/loaders.py tests/train/serve.py
 
 .train-venv/.installed: tests/train/requirements.txt pyproject.toml
@@ -55,7 +56,8 @@ test-train: .train-venv/.installed
 .matrix/%/.installed: tests/matrix/%.txt pyproject.toml
 	@echo "Setting up .matrix/$* (once) ..."
 	@$(PYTHON) -m venv --clear .matrix/$*
-	@.matrix/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e . 'pytest>=8.3' 'hypothesis>=6.100'
+	@.matrix/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $< -e . 'pytest>=8.3' 'pytest-xdist>=3.7' \
+	  'hypothesis>=6.100'
 	@touch $@
 
 # Heavy: an environment for each Python.

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def examples(count: int) -> settings:
-    """So many examples in Hypothesis's default profile, and in proportion more in a thorough one."""
+    """So many examples in Hypothesis's default profile, and in proportion more or fewer in others."""
     assert settings.default is not None
     return settings(max_examples=count * settings.default.max_examples // 100, deadline=None)
 
