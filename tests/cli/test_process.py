@@ -290,13 +290,11 @@ def test_a_terminal_of_another_encoding(environment: dict[str, str], source: Pat
     encoding = environment["PYTHONIOENCODING"].partition(":")[0] or "ascii"
     text = json.dumps(ROW, ensure_ascii=False).replace('"a"', '"aé😀"').replace('"b"', '"bé😀"')
     source.write_text(text, encoding="utf-8")
-    shown = {}
-    for words in (["import", str(source), "--out", str(tmp_path / "store")], ["info", str(tmp_path / "store")]):
-        command = [sys.executable, "-m", "coig_p", *words]
-        done = subprocess.run(command, capture_output=True, env=os.environ | environment, check=False)
-        assert done.returncode == 0, done.stderr
-        shown[words[0]] = done.stdout.decode(encoding), done.stderr.decode(encoding)
-    output, said = shown["info"]
+    run("import", source, "--out", tmp_path / "store")
+    command = [sys.executable, "-m", "coig_p", "info", str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, env=os.environ | environment, check=False)
+    assert done.returncode == 0, done.stderr
+    output, said = done.stdout.decode(encoding), done.stderr.decode(encoding)
     assert ("a\\u00e9\\ud83d\\ude00" in output.replace("é", "\\u00e9")) != ("replace" in str(environment))
     assert said.count("note: ") == ("replace" not in str(environment))
 

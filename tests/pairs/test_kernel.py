@@ -798,11 +798,6 @@ def assert_the_oracles_for_every_option(rows: list[Row], parts: int) -> None:
 
 
 # The parts have no factor in common with 120, so none meets the same aggregation or strategy each time.
-@pytest.mark.parametrize(("file_name", "parts"), [("halluqa.jsonl", 17), ("alpaca_examples.jsonl", 1)])
-def test_every_option_on_a_real_file_gives_the_oracles_pairs(file_name: str, parts: int) -> None:
-    assert_the_oracles_for_every_option(real_rows(file_name), parts)
-
-
 @pytest.mark.parametrize(("file_name", "parts"), [("halluqa.jsonl", 61), ("alpaca_examples.jsonl", 11)])
 def test_every_option_on_a_real_file_with_more_judges_gives_the_oracles_pairs(file_name: str, parts: int) -> None:
     assert_the_oracles_for_every_option(with_more_judges(real_rows(file_name)), parts)

@@ -259,8 +259,9 @@ def test_what_is_for_other_configs(store: Path, tmp_path: Path) -> None:
 WEIGHTS = [{"math": 2}, {"math": 2, "chat": 0.5}, {"math": 0.37, "chat": 0}, {"chat": 2.5}, {"math": 0.0001}]
 
 
-@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
-@pytest.mark.parametrize("form", ["dpo", "kto"])
+@pytest.mark.parametrize(
+    ("weights", "form"), [*((weights, "dpo") for weights in WEIGHTS), (WEIGHTS[1], "kto"), (WEIGHTS[2], "kto")], ids=str
+)
 def test_weights_give_exact_counts_map_style_and_streaming(
     store: Path, cache: str, weights: dict[str, float], form: str
 ) -> None:
@@ -457,7 +458,7 @@ def test_reshard_keeps_the_rows(store: Path, pairs: list[Row], options: dict[str
 
 
 @pytest.mark.parametrize("shuffle_seed", [None, 7])
-@pytest.mark.parametrize("ranks", [2, 3, 5, 8])
+@pytest.mark.parametrize("ranks", [2, 3, 8])
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_ranks_and_workers_share_every_row_once(
     store: Path, pairs: list[Row], ranks: int, workers: int, shuffle_seed: int | None
@@ -483,7 +484,7 @@ def test_ranks_and_workers_share_every_row_once(
 def test_stopped_anywhere_a_stream_goes_on_with_the_rest(store: Path, options: dict[str, Any]) -> None:
     name = "all" if "weights" in options else "math"
     whole = list(load(store, name, **options))
-    for stop in (0, 1, 2, 9, 63, len(whole) // 2, len(whole) - 1, len(whole)):
+    for stop in (0, 1, 63, len(whole) // 2, len(whole) - 1, len(whole)):
         stream = load(store, name, **options)
         iterator = iter(stream)
         seen = [next(iterator) for _ in range(stop)]
