@@ -126,7 +126,7 @@ def test_other_data_sets_are_asked_as_before(tmp_path: Path) -> None:
 # Columns
 
 
-@pytest.mark.parametrize(("at", "form"), enumerate(PAIR_SCHEMAS))
+@pytest.mark.parametrize(("at", "form"), list(enumerate(PAIR_SCHEMAS)))
 def test_columns_are_those_of_whole_rows(load: Any, at: int, form: str) -> None:
     """Each choice of columns with each order, in one format or another."""
     orders: list[dict[str, Any]] = [{}, {"shuffle_seed": 0}, {"test_size": 0.5}]
