@@ -148,13 +148,17 @@ def streams_table(streams: dict[str, list[Measured]]) -> list[str]:
 def growth_table(growth: dict[int, list[Measured]]) -> list[str]:
     sizes = list(growth)
     times = [median(growth[size], "seconds") for size in sizes]
-    exponent = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+    if not sizes:
+        return ["(not measured in this run)"]
     lines = ["| queries | responses | pairs | time | memory |", "|---|---|---|---|---|"]
     for size, runs in growth.items():
         lines.append(
             f"| {size:,} | {size * 15:,} | {runs[0]['rows']:,} | {spread(runs, 'seconds')} "
             f"| {median(runs, 'memory') / 2**20:.0f} MiB |"
         )
+    if len(sizes) < 2:
+        return lines
+    exponent = np.polyfit(np.log(sizes), np.log(times), 1)[0]
     return [*lines, "", f"Time grows as the {exponent:.2f}th power of the number of queries."]
 
 
