@@ -18,17 +18,24 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from measuring import Measured, PeakMemory, in_own_process, median, progress, publish, spread, where
 from ways import COLUMNS, DUCKDB, ITERTOOLS, OURS, POLARS, SNAPPY, STOCK, load, stock_folder
 
+JOINS = {POLARS: "polars", DUCKDB: "duckdb"}
+LEFT_OUT = [package for package in JOINS.values() if not find_spec(package)]
 CASES = (
-    *((way, 2) for way in (OURS, STOCK, SNAPPY, ITERTOOLS, POLARS, DUCKDB)),
+    *((way, 2) for way in (OURS, STOCK, SNAPPY, ITERTOOLS, POLARS, DUCKDB) if JOINS.get(way) not in LEFT_OUT),
     *((way, 1) for way in (OURS, STOCK, SNAPPY)),
 )
+CASES_IN_EVERY_RUN = tuple((way, threshold) for way, threshold in CASES if way in (OURS, STOCK, SNAPPY))
 STREAMS = (OURS, STOCK)
-GROWTH_RUNS = 3
+GROWTH_RUNS = JOIN_RUNS = 3  # of what is there for scale; the others are compared closely
+BEGAN = time.perf_counter()
 
 
 def measure(way: str, threshold: int, work: Path) -> Measured:
@@ -37,8 +44,8 @@ def measure(way: str, threshold: int, work: Path) -> Measured:
 
     import coig_p.builder  # noqa: F401
 
-    if way in (POLARS, DUCKDB):
-        __import__("polars" if way == POLARS else "duckdb")
+    if way in JOINS:
+        __import__(JOINS[way])
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory(dir=work) as cache, PeakMemory() as memory:
         begin, worked = time.perf_counter(), time.process_time()
@@ -70,11 +77,13 @@ def measure_stream(way: str, threshold: int, work: Path) -> Measured:
 def prepare(work: Path, queries: int) -> None:
     """The corpus, and its pairs twice: as `coigp pairs` writes them, the strongest file that stock code can be given,
     and as the stock library writes them, one file per shard of the store."""
+    import datasets
     from corpus import make_store
 
     from coig_p.export.one_file import write_pairs
     from coig_p.pairs.config import PairConfig
 
+    datasets.disable_progress_bars()
     make_store(work / "store", queries)
     for threshold in sorted({threshold for _, threshold in CASES}):
         with tempfile.TemporaryDirectory(dir=work) as cache:
@@ -93,9 +102,16 @@ def check_equal(work: Path) -> None:
     """All ways give the same pairs, joins in any order, or the comparison means nothing."""
     with tempfile.TemporaryDirectory(dir=work) as cache:
         ours, *others = (load(way, 2, work, Path(cache) / str(at)) for at, (way, t) in enumerate(CASES) if t == 2)
-        wanted = sorted(zip(*(ours[name] for name in COLUMNS), strict=True))
+        wanted = _in_one_order(ours)
         for other in others:
-            assert sorted(zip(*(other[name] for name in COLUMNS), strict=True)) == wanted
+            assert _in_one_order(other).equals(wanted)
+
+
+def _in_one_order(pairs: Any) -> pa.Table:
+    table = pairs.data.table.select(COLUMNS)
+    order = pc.sort_indices(table, [(name, "ascending") for name in ("query_id", "chosen_model", "rejected_model")])
+    strings = pa.schema([(name, pa.large_string()) for name in COLUMNS])
+    return table.cast(strings).take(order).combine_chunks()
 
 
 Loads = dict[tuple[str, int], list[Measured]]
@@ -132,14 +148,23 @@ def streams_table(streams: dict[str, list[Measured]]) -> list[str]:
 def growth_table(growth: dict[int, list[Measured]]) -> list[str]:
     sizes = list(growth)
     times = [median(growth[size], "seconds") for size in sizes]
-    exponent = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+    if not sizes:
+        return ["(not measured in this run)"]
     lines = ["| queries | responses | pairs | time | memory |", "|---|---|---|---|---|"]
     for size, runs in growth.items():
         lines.append(
             f"| {size:,} | {size * 15:,} | {runs[0]['rows']:,} | {spread(runs, 'seconds')} "
             f"| {median(runs, 'memory') / 2**20:.0f} MiB |"
         )
+    if len(sizes) < 2:
+        return lines
+    exponent = np.polyfit(np.log(sizes), np.log(times), 1)[0]
     return [*lines, "", f"Time grows as the {exponent:.2f}th power of the number of queries."]
+
+
+def told(words: str) -> None:
+    """Say what comes next, and after how many seconds: what each part costs can be read off."""
+    progress(f"{time.perf_counter() - BEGAN:6.0f} s: {words}")
 
 
 def size_of(folder: Path) -> str:
@@ -157,16 +182,19 @@ def main() -> None:
         what, way, threshold, folder = arguments.measure
         print(json.dumps((measure if what == "load" else measure_stream)(way, int(threshold), Path(folder))))
         return
+    if LEFT_OUT:
+        progress(f"left out, not installed: {', '.join(LEFT_OUT)}")
     work = Path(tempfile.mkdtemp(prefix="coigp-bench-"))
     try:
-        progress(f"making a corpus of {arguments.queries:,} queries ...")
+        told(f"making a corpus of {arguments.queries:,} queries, and its pairs")
         prepare(work, arguments.queries)
+        told("all ways give the same pairs?")
         check_equal(work)
         loads: Loads = {case: [] for case in CASES}
         streams: dict[str, list[Measured]] = {way: [] for way in STREAMS}
         for run in range(arguments.runs):
-            progress(f"run {run + 1} of {arguments.runs}")
-            for way, threshold in CASES:
+            told(f"run {run + 1} of {arguments.runs}")
+            for way, threshold in CASES if run < JOIN_RUNS else CASES_IN_EVERY_RUN:
                 loads[way, threshold].append(in_own_process("load", way, threshold, work))
             for way in STREAMS:
                 streams[way].append(in_own_process("stream", way, 2, work))
@@ -176,9 +204,10 @@ def main() -> None:
             sizes += f"; its pairs at threshold {threshold} {zstd} as zstd, {snappy} as snappy"
         growth = {size: measure_growth(size) for size in arguments.sizes}
         text = [
-            f"{arguments.queries:,} queries x 15 responses; median of {arguments.runs} runs (spread); relative to "
-            "stock Parquet in zstd at the same threshold in the same run. "
-            f"{where('datasets', 'pyarrow', 'polars', 'duckdb')}",
+            f"{arguments.queries:,} queries x 15 responses; median of {arguments.runs} runs (spread), of the generator "
+            f"and joins {min(JOIN_RUNS, arguments.runs)}; relative to stock Parquet in zstd at the same threshold in "
+            "the same run. "
+            f"{where('datasets', 'pyarrow', *(package for package in JOINS.values() if package not in LEFT_OUT))}",
             "",
             *loads_table(loads),
             "",
@@ -200,7 +229,7 @@ def main() -> None:
 def measure_growth(queries: int) -> list[Measured]:
     from corpus import make_store
 
-    progress(f"making a corpus of {queries:,} queries ...")
+    told(f"growth: making and loading {queries:,} queries")
     with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
         make_store(Path(folder) / "store", queries)
         return [in_own_process("load", OURS, 2, folder) for _ in range(GROWTH_RUNS)]

@@ -222,6 +222,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def opened(self, file: str) -> Any:
         """Open a shard, a local one or a remote one."""
+        if "://" not in file:
+            return Path(file).open("rb")  # xopen looks at every part of a URL
         return xopen(file, "rb", download_config=DownloadConfig(token=self.token, storage_options=self.storage_options))
 
     def _info(self) -> datasets.DatasetInfo:

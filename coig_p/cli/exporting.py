@@ -1,9 +1,10 @@
-"""The commands that write a store's rows for training: pairs, export."""
+"""The commands that count and write a store's rows for training: pairs, export, plan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from coig_p.cli.options import (
     list_option,
     one_split_option,
     overwrite_option,
+    split_option,
     store_argument,
 )
 from coig_p.cli.screen import STDOUT, json_text, progress, row_file, row_stream, table
@@ -25,7 +27,11 @@ from coig_p.export.trainers import TRAINERS
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
+from coig_p.schema import RAW_SUFFIX
 
+_weights_option = click.option(
+    "--weights", metavar="DOMAIN=N,...", help="How often an epoch shows a domain: math=2,chat=0.5."
+)
 _PAIRS = tuple(option for option in PairConfig.__dataclass_fields__ if option != "format")
 _LEFT_OUT = "left out by --multi-turn skip, since the rows cannot show them: {}"
 _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__dataclass_fields__)
@@ -107,7 +113,7 @@ def _conversations(store: Path, domains: Iterable[str], split: str | None) -> in
 @one_split_option
 @config_options(PairConfig, leave_out=("format",))
 @config_options(SplitConfig)
-@click.option("--weights", metavar="DOMAIN=N,...", help="How often an epoch shows a domain: math=2,chat=0.5.")
+@_weights_option
 @config_options(ShardConfig)
 @click.option("--tokenizer", metavar="PATH", help="A tokenizer.json, or its directory: report lengths in tokens.")
 @click.option("--max-length", type=int, metavar="N", help="Leave out rows of more tokens, and say how many.")
@@ -170,6 +176,70 @@ def _print(found: dict[str, Any], out: Path) -> None:
     )
     if steps:
         click.echo(f"max_steps of one epoch on {found['world_size']} ranks: {steps}")
+
+
+@command("plan")
+@store_argument()
+@click.option("--domain", metavar="NAME", help="Only this domain. Default: all.")
+@click.option("--raw", is_flag=True, help="Rows as they are stored, not pairs.")
+@split_option
+@config_options(PairConfig)
+@config_options(SplitConfig)
+@_weights_option
+@config_options(ShardConfig)
+@click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True, help="So many epochs are counted.")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Of one rank: also tell max_steps.")
+@click.option(
+    "--gradient-accumulation", type=click.IntRange(min=1), default=1, show_default=True, help="Batches of a step."
+)
+@click.option("--drop-last", is_flag=True, help="Batches that are not full do not count.")
+@as_json
+def plan(
+    store: Path,
+    domain: str | None,
+    raw: bool,
+    split: str | None,
+    epochs: int,
+    batch_size: int | None,
+    gradient_accumulation: int,
+    drop_last: bool,
+    json_: bool,
+    **options: Any,
+) -> None:
+    """Count the rows, shards and steps of a STORE's stream, which has no length, before it is read.
+
+    STORE may also be org/name on the Hub. Options mean what they mean to load_dataset with streaming=True.
+
+    \b
+    coigp plan store --shuffle-seed 0 --world-size 8 --workers 4 --epochs 3 --batch-size 4 --gradient-accumulation 8
+    coigp plan org/name --domain math --threshold 3 --json | jq .splits.train.rows
+    """
+    from coig_p.planning import plan as make_plan
+
+    defaults = {one.name: one.default for config in (PairConfig, SplitConfig, ShardConfig) for one in fields(config)}
+    given = {name: value for name, value in options.items() if value != defaults.get(name)}
+    name = (domain or "all") + (RAW_SUFFIX if raw else "")
+    found = make_plan(name, data_dir=str(store), split=split, epochs=epochs, **given)
+    steps = {}
+    if batch_size is not None:
+        # Of a split with fewer queries than ranks, ranks take rows in turn: see coig_p.pairs.plan.make_plan.
+        even = [one for one in found.splits if one.num_shards % one.world_size == 0]
+        steps = {one.name: one.max_steps(batch_size, gradient_accumulation, drop_last=drop_last) for one in even}
+    if json_:
+        told = found.to_dict()
+        if batch_size is not None:
+            told["max_steps"] = {one: steps.get(one) for one in found}
+        click.echo(json_text(told))
+        return
+    rows: list[list[object]] = []
+    for one in found.splits:
+        sizes = [size for epoch in one.shards for size in epoch]
+        each = f"{min(sizes):,}" if len(set(sizes)) == 1 else f"{min(sizes):,} to {max(sizes):,}"
+        rows.append([one.name, one.rows, one.num_shards, each, steps.get(one.name, "-")])
+    header = ["split", "rows", "shards", "rows of a shard", "max_steps"]
+    shown = len(header) if steps else -1
+    click.echo(table(header[:shown], [row[:shown] for row in rows]))
+    click.echo(f"rows and shards of one epoch of {found.config}" + (f"; max_steps of {epochs}" if steps else ""))
 
 
 def _print_tokens(tokens: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ COMMANDS = {
     "Use": [
         ("pairs", "coig_p.cli.exporting", "Write pairs to one file."),
         ("export", "coig_p.cli.exporting", "Write rows as one trainer reads them."),
+        ("plan", "coig_p.cli.exporting", "Count the rows, shards and steps of a stream."),
         ("run", "coig_p.cli.running", "Run another tool's command, which then knows the name coig-p."),
     ],
     "Release": [

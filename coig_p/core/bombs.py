@@ -31,7 +31,7 @@ def check_bomb(shard: pq.ParquetFile, source: Any, rows: int | None = None, most
     """Raise ValueError where reading would take far more memory than a file's size lets one expect.
 
     A damaged footer is what Arrow raises of it. To ask pyarrow for a column of such a footer ends the process, so that
-    nobody may before this was called.
+    nobody may before this was called. To ask for a column's statistics may end it even afterwards: do not.
 
     Args:
         shard: `source`, opened. Where it is a path, the headers of pages are asked, too: a footer may say less.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,17 @@ class Rows:
             DataError: a prompt, a turn or a response is null, or more than rows of this shape can show; names
                 the query.
         """
+        yield from (table for _, table in self.tables_of(np.array([self.batch.num_rows])))
+
+    def tables_of(self, ends: Index) -> Iterator[tuple[int, pa.Table]]:
+        """The tables of parts of the batch: each has those that it would have alone, after the part's number.
+
+        Args:
+            ends: the queries before which a part ends; the last is all of them.
+
+        Raises:
+            DataError: before the first table (see `tables`).
+        """
         if not len(self):
             return
         shown = _Shown.of(self)
@@ -102,8 +114,17 @@ class Rows:
         shown_texts = [texts[side] for side in self.sides]
         if isinstance(self.found, RankedRows):
             shown_texts = [self.found.summed(texts)]
-        for some in byte_slices([prompts[self.found.query], *shown_texts]):
-            yield _table(self.take(some), shown)
+        lengths = [prompts[self.found.query], *shown_texts]
+        whole = list(islice(byte_slices(lengths), 2))
+        made = _table(self, shown) if len(whole) == 1 else None  # at once, and cut into parts
+        begin = 0
+        for number, end in enumerate(np.searchsorted(self.found.query, ends).tolist()):
+            if made is not None and end > begin:
+                yield number, made.slice(begin, end - begin)
+            elif made is None:
+                for some in byte_slices([part[begin:end] for part in lengths]):
+                    yield number, _table(self.take(slice(begin + some.start, begin + some.stop)), shown)
+            begin = end
 
 
 def find_rows(batch: pa.RecordBatch, config: PairConfig, shape: Shape | None = None) -> Rows:

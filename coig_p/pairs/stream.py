@@ -30,6 +30,8 @@ BATCH_SIZE = 256
 _ID = RAW_SCHEMA.field("query_id")
 FIRST_BATCH_SIZE = 16  # for streaming: the first pairs come soon
 _BEFORE_A_THREAD = 2  # batches
+_TOGETHER = 64  # queries at most that small batches of a stream are paired by
+_BYTES_TOGETHER = 2 << 20
 _Numbered = tuple[int, pa.RecordBatch]
 _Made = Iterator[tuple[int, pa.Table]]
 
@@ -117,29 +119,34 @@ def _streamed(shards: Iterable[Shard], find: Callable[[pa.RecordBatch], Rows], s
     Small batches are paired together all the same, more of them from one time to the next: the first row comes soon.
     """
     for some in _read_ahead(_grouped(_batches(shards, PAIRING_SCHEMA, FIRST_BATCH_SIZE, split))):
-        found = _together(some, find) if len(some) > 1 else None
-        if found is not None:
-            yield from found
-            continue
-        for number, batch in some:
-            for table in find(batch).tables():
-                yield number, table
+        made = _together(some, find)
+        try:
+            first = next(made, None)
+        except CoigPError:  # of one of them: the rows before it come first
+            if len(some) == 1:
+                raise
+            made = (found for one in some for found in _together([one], find))
+            first = next(made, None)
+        if first is not None:
+            yield first
+            yield from made
 
 
 def _grouped(batches: Generator[_Numbered, None, None]) -> Generator[list[_Numbered], None, None]:
     """The same batches, with small ones that follow each other in one list; those before an error come before it."""
     waiting: list[_Numbered] = []
-    rows, most = 0, 1
+    rows, held, most = 0, 0, 1
     try:
         for number, batch in batches:
-            if waiting and rows + batch.num_rows > FIRST_BATCH_SIZE:
+            size = batch.get_total_buffer_size()
+            if waiting and (rows + batch.num_rows > _TOGETHER or held + size > _BYTES_TOGETHER):
                 yield waiting
-                waiting, rows = [], 0
+                waiting, rows, held = [], 0, 0
             waiting.append((number, batch))
-            rows += batch.num_rows
+            rows, held = rows + batch.num_rows, held + size
             if rows >= most:  # at once: the next shard may be far away
                 yield waiting
-                waiting, rows, most = [], 0, min(2 * most, FIRST_BATCH_SIZE)
+                waiting, rows, held, most = [], 0, 0, min(2 * most, _TOGETHER)
     except Exception:
         if waiting:
             yield waiting
@@ -148,20 +155,11 @@ def _grouped(batches: Generator[_Numbered, None, None]) -> Generator[list[_Numbe
         yield waiting
 
 
-def _together(some: list[_Numbered], find: Callable[[pa.RecordBatch], Rows]) -> list[tuple[int, pa.Table]] | None:
-    """The tables of batches that were paired as one; None where they are to be made one by one."""
-    try:
-        rows = find(_one([batch for _, batch in some]))
-        made = next(rows.tables(), None)
-    except CoigPError:  # of one of them: the rows before it come first
-        return None
-    if made is None:
-        return []
-    if made.num_rows < len(rows):  # more than a table holds
-        return None
-    ends = np.searchsorted(rows.found.query, np.cumsum([batch.num_rows for _, batch in some])).tolist()
-    bounds = zip(some, [0, *ends], ends, strict=False)
-    return [(number, made.slice(begin, end - begin)) for (number, _), begin, end in bounds if end > begin]
+def _together(some: list[_Numbered], find: Callable[[pa.RecordBatch], Rows]) -> _Made:
+    """The tables of batches that are paired as one. An error comes before the first of them."""
+    rows = find(_one([batch for _, batch in some]))
+    for at, table in rows.tables_of(np.cumsum([batch.num_rows for _, batch in some])):
+        yield some[at][0], table
 
 
 def _read_ahead(batches: Generator[Item, None, None]) -> Iterator[Item]:

@@ -170,7 +170,7 @@ def _count_entries(entries: dict[str, int], name: str, lists: pa.ListArray, othe
     if lists.null_count < empty:
         ends = lists.offsets.to_numpy()
         inner = inner.slice(ends[0], ends[-1] - ends[0])
-        empty = len(lists) - int(np.count_nonzero(np.diff(ends)))
+        empty = len(lists) - int(np.count_nonzero(ends[1:] != ends[:-1]))
     else:
         inner = inner.slice(0, 0)
     entries[name] = entries.get(name, 0) + len(inner) + empty + others

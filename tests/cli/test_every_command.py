@@ -46,6 +46,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "info": ("FOLDER/store", 0),
     "keygen": ("NEW.key --no-password", 0),
     "pairs": ("FOLDER/store --out NEW.jsonl", 0),
+    "plan": ("FOLDER/store --epochs 2 --batch-size 1", 0),
     "publish": ("FOLDER/store --version 1.0.0 --target dir:NEW", 0),
     "stats": ("FOLDER/store --out NEW", 0),
     "sweep": ("FOLDER/store --thresholds 1,2 --out NEW", 0),

@@ -24,7 +24,8 @@ from coig_p.pairs.splits import SplitConfig
 
 
 def test_every_field_of_the_configs_is_an_option() -> None:
-    taken: dict[str, list[type[Any]]] = {"pairs": [PairConfig], "export": [PairConfig, SplitConfig, ShardConfig]}
+    every = [PairConfig, SplitConfig, ShardConfig]
+    taken: dict[str, list[type[Any]]] = {"pairs": [PairConfig], "export": every, "plan": every}
     for name, configs in taken.items():
         options = {option.name for option in TREE[name].params} | {"format"}  # which export has another option for
         for config in configs:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
 from conversations import conversation_rows
 from datasets import load_dataset
 from hypothesis import given
@@ -249,3 +250,26 @@ def test_steps_that_cannot_be_told(store: Path) -> None:
 def test_arguments_that_change_no_row_are_taken(store: Path, tmp_path: Path) -> None:
     plan = coig_p.plan("coig-p", "math", data_dir=str(store), streaming=True, cache_dir=str(tmp_path), split="train")
     assert plan.rows == coig_p.plan("math", data_dir=str(store)).rows
+
+
+def test_the_command_tells_what_the_function_does(store: Path) -> None:
+    words = ["--test-size", "0.1", "--threshold", "1", "--shuffle-seed", "0", "--world-size", "2", "--epochs", "2"]
+    wanted = coig_p.plan("all", data_dir=str(store), epochs=2, test_size=0.1, threshold=1, shuffle_seed=0, world_size=2)
+    steps = {name: wanted[name].max_steps(3, 2, drop_last=True) for name in wanted}
+    counted = ["--batch-size", "3", "--gradient-accumulation", "2", "--drop-last"]
+    assert json.loads(run("plan", store, *words, "--json").stdout) == wanted.to_dict()
+    told = json.loads(run("plan", store, *words, *counted, "--json").stdout)
+    assert told == wanted.to_dict() | {"max_steps": steps}
+    assert f" {steps['train']:,}\n" in run("plan", store, *words, *counted).stdout
+    raw = coig_p.plan("math", data_dir=str(store), raw=True)
+    assert json.loads(run("plan", store, "--domain", "math", "--raw", "--json").stdout) == raw.to_dict()
+    assert "unknown option" not in run("plan", store, "--raw", "--threshold", "1", code=2).stderr
+
+
+def test_a_test_split_smaller_than_the_ranks_has_no_steps(store: Path) -> None:
+    words = ("plan", store, "--domain", "math", "--test-size", "0.01", "--world-size", "16", "--batch-size", "1")
+    told = json.loads(run(*words, "--json").stdout)
+    assert len(told["splits"]["test"]["shards"][0]) == 1
+    assert told["max_steps"]["test"] is None
+    assert told["max_steps"]["train"] > 0
+    assert run(*words, "--split", "test").stdout.startswith("split")
