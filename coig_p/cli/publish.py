@@ -178,7 +178,7 @@ def publish(
     if repo_id is not None:
         from coig_p.publish.plan import check_repo
 
-        check_repo(repo_id)
+        check_repo(repo_id, hub=target != "modelscope")
     say_older_schema(store)
     if is_release(store):
         say_unmade(store)

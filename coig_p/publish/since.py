@@ -17,7 +17,7 @@ from typing import Any
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import CoigPError, RemoteError, StoreError, UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.publish.before import version_before, versions
+from coig_p.publish.before import version_before
 from coig_p.publish.client import HubConfig, HubRepo, connect
 from coig_p.publish.plan import MAIN, check_repo, check_version, precedence
 from coig_p.stats.changes import StoreDiff
@@ -168,7 +168,7 @@ def release_before(
             wanted = revision or MAIN
             commit = refs.tags.get(wanted) or refs.branches.get(wanted) or (wanted if _COMMIT.fullmatch(wanted) else "")
             if not commit:
-                there = ", ".join(versions(refs)) or "none"
+                there = ", ".join(refs.versions()) or "none"
                 raise at.problem(f"there is no tag or branch {wanted} to compare with (releases: {there}). {_INSTEAD}")
             return _fetched(at, commit, revision or MAIN, store, bar)
 
