@@ -65,9 +65,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     if strange:  # main may have been put back to an older release: its files are ours, too
         older = everything_released(repo, refs).files
         files |= {path: older[path] for path in strange if older.get(path) == tree[path]}
-    return Before(
-        commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), yanked_in(manifest)
-    )
+    return Before(commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), yanked_in(manifest))
 
 
 def _names(manifest: Manifest, version: str) -> bool:

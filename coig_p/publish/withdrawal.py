@@ -16,7 +16,7 @@ from coig_p.errors import UsageError
 from coig_p.publish.before import release_before
 from coig_p.publish.cards import BOM, text_of, write_manifest
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, connect
-from coig_p.publish.notices import with_notices, without_notices, withdrawals, yanked_in
+from coig_p.publish.notices import with_notices, withdrawals, without_notices, yanked_in
 from coig_p.publish.plan import (
     BRANCH,
     CARD,

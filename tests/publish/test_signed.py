@@ -330,7 +330,7 @@ def test_a_published_version_is_not_signed_afterwards(
     hub: FaultyHub, repository: Repository, releases: tuple[Path, Path, Path], keys: tuple[Signer, Path]
 ) -> None:
     to(hub, releases[0], "1.0.0")
-    with pytest.raises(RemoteError, match=r"other content \(manifest\.json\.minisig"):
+    with pytest.raises(RemoteError, match=r"v1\.0\.0 was published without a signature"):
         to(hub, releases[0], "1.0.0", keys[0])
 
 
