@@ -222,12 +222,12 @@ class Store:
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
-        unlisted = [name for name in self._unlisted() if not _is_left(name)]
+        unlisted = [name for name in self._unlisted() if not _left_at(name)]
         return problems + [f"{name}: not listed in {MANIFEST}: delete it" for name in unlisted]
 
     def leftovers(self) -> list[str]:
-        """Paths of what other tools left in the directory: of a download, a file manager, version control."""
-        return [name for name in self._unlisted() if _is_left(name)]
+        """Files and folders that other tools left in the directory: of a download, a file manager, version control."""
+        return sorted({left for name in self._unlisted() if (left := _left_at(name))})
 
     def _unlisted(self) -> list[str]:
         listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
@@ -235,9 +235,13 @@ class Store:
         return [name for name in paths if name not in listed]
 
 
-def _is_left(name: str) -> bool:
+def _left_at(name: str) -> str | None:
+    """The folder or file of another tool that a file belongs to; None where it is none of theirs."""
     *folders, file = name.split("/")
-    return not _LEFT_FOLDERS.isdisjoint(folders) or file in _LEFT_FILES or file.startswith("._")
+    at = next((at for at, folder in enumerate(folders) if folder in _LEFT_FOLDERS), None)
+    if at is not None:
+        return "/".join(folders[: at + 1])
+    return name if file in _LEFT_FILES or file.startswith("._") else None
 
 
 def shard_batches(
