@@ -17,7 +17,7 @@ from typing import Any
 
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, SIGNATURE
-from coig_p.store.store import Store
+from coig_p.store.store import Store, lies_inside
 from coig_p.store.writing import sha256_of
 
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
@@ -230,7 +230,9 @@ def read_release(folder: str | Path, version: str, advance: Callable[[int], None
         )
     problems = store.verify(advance)
     signature = store.path / SIGNATURE
-    if signature.exists() and not (signature.is_file() and signature.stat().st_size <= _SIGNATURE_BYTES):
+    if signature.exists() and not (
+        signature.is_file() and lies_inside(store.path, signature) and signature.stat().st_size <= _SIGNATURE_BYTES
+    ):
         problems.append(f"{SIGNATURE}: it is no signature: delete it")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

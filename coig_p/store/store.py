@@ -99,17 +99,17 @@ class Store:
             try:
                 found = os.lstat(place)
                 if stat.S_ISLNK(found.st_mode):
-                    found, lies_inside = os.stat(place), _lies_inside(root, Path(place))
+                    found, is_inside = os.stat(place), lies_inside(root, Path(place))
                 else:
                     folder = os.path.dirname(place)
                     if folder not in inside:
-                        inside[folder] = _lies_inside(root, Path(folder))
-                    lies_inside = inside[folder]
+                        inside[folder] = lies_inside(root, Path(folder))
+                    is_inside = inside[folder]
             except (OSError, ValueError):
                 found = None
             if found is None or not stat.S_ISREG(found.st_mode):
                 raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. Import or download it again")
-            if not lies_inside:
+            if not is_inside:
                 raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
             if check_sizes and found.st_size != file.bytes:
                 said = f"{found.st_size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify {quote(str(path))}"
@@ -288,7 +288,7 @@ def _no_store(root: Path) -> str:
     return f"not a store: no {MANIFEST} there. Make one with: coigp import"
 
 
-def _lies_inside(root: Path, path: Path) -> bool:
+def lies_inside(root: Path, path: Path) -> bool:
     """Whether a file, links followed, is in the store, or in the Hub cache that the store is a view of."""
     real, home = path.resolve(), root.resolve()
     in_cache = home.parent.name == "snapshots" and real.is_relative_to(home.parent.parent / "blobs")
