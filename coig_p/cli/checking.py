@@ -66,7 +66,7 @@ def verify(store: Path, key: str | None, json_: bool) -> None:
     opened = Store.open(store, check_sizes=False)
     with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
         problems = opened.verify(advance)
-    left = sorted({name.split("/")[0] for name in opened.leftovers()})
+    left = opened.leftovers()
     if json_:
         found = {"store": str(store), "files": len(opened.manifest.files), "problems": problems, "leftovers": left}
         found |= {} if signed is None else {"signed": signed}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from coig_p.publish.client import HubConfig
     from coig_p.publish.plan import Release
     from coig_p.publish.results import Published
+    from coig_p.publish.since import ReleaseBefore
     from coig_p.store.signing import Signer
 
 _SHOWN = 20
@@ -178,7 +179,7 @@ def publish(
     if repo_id is not None:
         from coig_p.publish.plan import check_repo
 
-        check_repo(repo_id)
+        check_repo(repo_id, hub=target != "modelscope")
     say_older_schema(store)
     if is_release(store):
         say_unmade(store)
@@ -188,7 +189,12 @@ def publish(
     looked = repo_id if target == "hub" and not rehearse else None
     made = _Making(version, repo_id or ".", options, hub, looked, signer if place else None)
     if place and not dry_run:
-        made.write(store, Path(place), overwrite=hub.overwrite)
+        before = made.write(store, Path(place), overwrite=hub.overwrite)
+        if before is not None and before.is_signed and signer is None:
+            words = (
+                f"the release before, {before.version}, was signed, and {version} is not. To sign it: --sign KEYFILE"
+            )
+            click.echo(printable(f"warning: {words}"), err=True)
         print_folder(Path(place), version, json_)
         return
     with made.folder(store) as folder:
@@ -266,7 +272,8 @@ class _Making:
             self.write(store, Path(folder) / "release")
             yield Path(folder) / "release"
 
-    def write(self, store: Path, out: Path, overwrite: bool = False) -> None:
+    def write(self, store: Path, out: Path, overwrite: bool = False) -> ReleaseBefore | None:
+        """Write the release; what it was compared with."""
         from coig_p.publish.plan import check_version
         from coig_p.publish.release import ReleaseConfig, write_release
         from coig_p.publish.since import release_before
@@ -289,8 +296,15 @@ class _Making:
             signer=self.signer,
         )
         with release_before(since, self.looked, self.version, self.hub, progress) as find:
+            before: list[ReleaseBefore | None] = []
+
+            def remembered(opened: Store) -> ReleaseBefore | None:
+                before.append(find(opened))
+                return before[-1]
+
             opened = Store.open(store, check_sizes=False)
-            write_release(opened, out, config, overwrite=overwrite, bar=progress, find=find)
+            write_release(opened, out, config, overwrite=overwrite, bar=progress, find=remembered)
+        return before[-1]
 
 
 def is_release(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from coig_p.core.text import counted
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.schema import to_grid
+from coig_p.schema import RANKED_FORMATS, to_grid
 from coig_p.store.manifest import LARGEST_MARGIN, Manifest
 
 logger = logging.getLogger("coig_p")
@@ -21,7 +21,7 @@ def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
 
     Raises:
         UsageError: no two scores of the store's range are so far apart, and no comparison's; or
-            comparisons are asked for, and the store has none.
+            comparisons alone are asked for, or scores alone, and the store has none.
     """
     found = config.with_default_threshold(manifest.default_threshold)
     assert found.threshold is not None
@@ -38,14 +38,18 @@ def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
 
 
 def _check_labels(config: PairConfig, manifest: Manifest) -> None:
-    """Raise UsageError where comparisons are asked for and a store has none. An older manifest may not say: None."""
+    """Raise UsageError where a store has none of the labels that are asked for. An older manifest may not say: None."""
     files = manifest.data_files()
-    if config.labels != "comparisons" or not files or any(file.comparisons != 0 for file in files):
+    if config.labels == "auto" or not files or any(getattr(file, config.labels) != 0 for file in files):
         return
-    has = counted(sum(file.scores or 0 for file in files), "score")
+    other = "scores" if config.labels == "comparisons" else "comparisons"
+    has = counted(sum(getattr(file, other) or 0 for file in files), other.removesuffix("s"))
+    instead = f'leave labels out, or say labels="{other}"'
+    if config.format in RANKED_FORMATS:  # which comparisons do not give
+        instead = 'use a format of pairs, as format="dpo" (--format dpo), without labels'
     raise UsageError(
-        f'labels="comparisons" (--labels comparisons): this store has no comparisons, it has {has}: '
-        'leave labels out, or say labels="scores"'
+        f'labels="{config.labels}" (--labels {config.labels}): this store has no {config.labels}, it has {has}: '
+        f"{instead}"
     )
 
 

@@ -12,13 +12,14 @@ from dataclasses import replace
 from itertools import count
 
 from coig_p.core.text import printable
-from coig_p.publish.cards import withdrawals
 from coig_p.publish.client import HubRepo, Refs
+from coig_p.publish.notices import withdrawals, yanked_in
 from coig_p.publish.plan import (
     BESIDE,
     CARD,
     CARD_ZH,
     MAIN,
+    RESTORE,
     Add,
     Before,
     Release,
@@ -28,20 +29,12 @@ from coig_p.publish.plan import (
     in_the_place_of,
     precedence,
     same,
-    version_of,
 )
-from coig_p.publish.remote import YANKED, made_of, read_manifest, written
+from coig_p.publish.remote import made_of, read_manifest, written
 from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
 from coig_p.store.writing import sha256_of
 
-RESTORE = "Restore v"  # and the version: the title of the commit that puts main back
 _logger = logging.getLogger("coig_p")
-
-
-def versions(refs: Refs) -> dict[str, str]:
-    """Commit by version, of every release, the newest version first."""
-    found = {version: commit for tag, commit in refs.tags.items() if (version := version_of(tag))}
-    return dict(sorted(found.items(), key=lambda item: precedence(item[0]), reverse=True))
 
 
 def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Sequence[tuple[str, str]]) -> Before:
@@ -50,7 +43,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     Args:
         head: the commit of main, `tree` its files, and `history` that commit and its ancestors, the newest first.
     """
-    tagged = versions(refs)
+    tagged = refs.versions()
     if not tagged:
         return written(repo, tree, head)
     ancestors = {commit: nth for nth, (commit, _) in enumerate(history)}
@@ -72,9 +65,7 @@ def release_before(repo: HubRepo, refs: Refs, head: str, tree: Tree, history: Se
     if strange:  # main may have been put back to an older release: its files are ours, too
         older = everything_released(repo, refs).files
         files |= {path: older[path] for path in strange if older.get(path) == tree[path]}
-    return Before(
-        commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), manifest.release.get(YANKED)
-    )
+    return Before(commit, version, files, frozenset(at_tag.keys() - listed), made_of(manifest), yanked_in(manifest))
 
 
 def _names(manifest: Manifest, version: str) -> bool:
@@ -107,7 +98,7 @@ def _version_of_main(tagged: Mapping[str, str], history: Sequence[tuple[str, str
 def everything_released(repo: HubRepo, refs: Refs) -> Before:
     """Every file that any release wrote, as the newest that had it has it."""
     files: dict[str, RemoteFile] = {}
-    for commit in versions(refs).values():
+    for commit in refs.versions().values():
         tree = repo.tree(commit)
         manifest = read_manifest(repo, tree, commit)
         listed = {MANIFEST, SIGNATURE, *(file.path for file in manifest.files)} if manifest else set()
@@ -126,7 +117,7 @@ def version_before(repo: HubRepo, refs: Refs, version: str) -> tuple[str, str, s
     Raises:
         RemoteError: the version that is named is there no more.
     """
-    tagged = versions(refs)
+    tagged = refs.versions()
     for commit in dict.fromkeys(at for at in (tagged.get(version), refs.branches.get(MAIN)) if at):
         manifest = read_manifest(repo, repo.tree(commit), commit)
         told = manifest.release if manifest else {}

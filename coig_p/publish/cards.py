@@ -1,8 +1,7 @@
 """The card of a release as main shows it: as it was made, with what people changed, and with what was withdrawn.
 
 Where a published card is not the one that was made, the manifest beside it has that one, under `merged`: the same
-release is known again by it, and the next merge has its base. What was withdrawn is no edit: it is taken out before a
-merge, and put back after it.
+release is known again by it, and the next merge has its base.
 
 The Chinese card goes the same way. So do LICENSE and CITATION.cff, but that no conflict ends a release: what people put
 there is taken as it is.
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,47 +18,18 @@ from typing import Any
 
 import yaml
 
-from coig_p.core.front_matter import body_begin, read_front_matter
-from coig_p.core.markdown import cell
-from coig_p.publish.client import HubRepo, Refs
+from coig_p.core.front_matter import read_front_matter
+from coig_p.publish.client import HubRepo
 from coig_p.publish.merging import ConflictError, difference, merge
-from coig_p.publish.plan import CARD, CARD_ZH, EDITABLE, MAIN, Before, Release, ReleaseFile, Tree, as_it_is, same
+from coig_p.publish.notices import with_notices, without_notices, yanked_in
+from coig_p.publish.plan import CARD, CARD_ZH, EDITABLE, Before, Release, ReleaseFile, Tree, as_it_is, same
 from coig_p.publish.remote import MERGED, YANKED, made_of, read_manifest
 from coig_p.publish.signed import signed, with_signature_there
-from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.manifest import MANIFEST
 
-_NOTICES = re.compile(r"\n<!-- withdrawn (\S+) -->\n.*?<!-- end of \1 -->\n", re.DOTALL)
+BOM = "\ufeff"  # at the beginning of a file: the mark of an encoding
 _MERGED_BYTES = 100_000  # of a LICENSE or CITATION.cff; a longer one is taken as it is
 _logger = logging.getLogger("coig_p")
-
-
-def yanked_in(manifest: Manifest | None) -> dict[str, str]:
-    """Why each withdrawn version is one, as a manifest says."""
-    return dict(manifest.release.get(YANKED) or {}) if manifest else {}
-
-
-def withdrawals(repo: HubRepo, refs: Refs) -> dict[str, str]:
-    """Why each withdrawn version is one, as the manifest of main says."""
-    head = refs.branches.get(MAIN)
-    return yanked_in(read_manifest(repo, repo.tree(head), head)) if head else {}
-
-
-def with_notices(card: str, yanked: Mapping[str, str]) -> str:
-    """The card with a line for each withdrawn version, below its metadata, in place of those that it has."""
-    card = without_notices(card)
-    at = body_begin(card)
-    # Between blank lines, or Markdown takes them for a part of what stands beside them.
-    notices = "".join(
-        f"\n<!-- withdrawn {version} -->\n> **{version} 已撤回 / was withdrawn:** {cell(reason)}\n\n"
-        f"<!-- end of {version} -->\n"
-        for version, reason in yanked.items()
-    )
-    return card[:at] + notices + card[at:]
-
-
-def without_notices(card: str) -> str:
-    """The card without such lines."""
-    return _NOTICES.sub("", card)
 
 
 def with_theirs(
@@ -85,7 +54,7 @@ def with_theirs(
     """
     folder = repo.scratch / "merged"
     folder.mkdir(exist_ok=True)
-    card, before = _their_card(repo, release, before, head, tree, overwrite)
+    card, before = _their_card(repo, release, before, head, tree, yanked, overwrite)
     texts = {CARD: with_notices(card, yanked)}
     texts = {path: text for path, text in texts.items() if text != _own(release, path)}
     contents = {path: _written(folder / path, text) for path, text in texts.items()}
@@ -109,7 +78,13 @@ def with_theirs(
 
 
 def _their_card(
-    repo: HubRepo, release: Release, before: Before, head: str, tree: Tree, overwrite: bool
+    repo: HubRepo,
+    release: Release,
+    before: Before,
+    head: str,
+    tree: Tree,
+    yanked: Mapping[str, str],
+    overwrite: bool,
 ) -> tuple[str, Before]:
     """The card with what people changed in it, without notices."""
     ours = _own(release, CARD)
@@ -118,9 +93,9 @@ def _their_card(
         return ours, before
     text = ours
     if before.commit and not overwrite:
-        base = without_notices(before.made.get(CARD) or text_of(repo.download(CARD, before.commit)))
-        theirs = without_notices(text_of(repo.download(CARD, head)))
-        theirs = _with_ends_of(base, theirs)
+        released = before.made.get(CARD) or text_of(repo.download(CARD, before.commit))
+        base = without_notices(released, before.yanked or {})
+        theirs = without_notices(as_saved_like(base, text_of(repo.download(CARD, head))), yanked)
         if theirs not in (base, ours):
             text = _merged(repo, CARD, base, ours, theirs)
             _logger.info("%s: what was changed in %s there is kept", repo.id, CARD)
@@ -138,7 +113,7 @@ def _joined(repo: HubRepo, file: ReleaseFile, theirs: Path, before: Before, fold
         made = before.made.get(file.path) or text_of(released)
         return _written(
             folder / file.path,
-            _merged(repo, CARD_ZH, made, text_of(file.source), _with_ends_of(made, text_of(theirs))),
+            _merged(repo, CARD_ZH, made, text_of(file.source), as_saved_like(made, text_of(theirs))),
         )
     if any(path.stat().st_size > _MERGED_BYTES for path in (file.source, theirs, released)):
         return theirs
@@ -153,8 +128,12 @@ def _joined(repo: HubRepo, file: ReleaseFile, theirs: Path, before: Before, fold
     return _written(folder / file.path, text)
 
 
-def _with_ends_of(base: str, text: str) -> str:
-    """A text with the ends of lines that `base` has: an editor may have changed them all, which is no edit."""
+def as_saved_like(base: str, text: str) -> str:
+    """A text with the ends of lines that `base` has, and a mark of its encoding only where that has one.
+
+    An editor may have changed all of them, which is no edit.
+    """
+    text = text if base.startswith(BOM) else text.removeprefix(BOM)
     return text.replace("\r\n", "\n") if "\r\n" not in base else text
 
 
@@ -247,7 +226,8 @@ def as_expected(repo: HubRepo, release: Release, commit: str, yanked: Mapping[st
     tree = repo.tree(commit)
     manifest = read_manifest(repo, tree, commit)
     contents = _published(repo, release, made_of(manifest), tree, commit) if manifest else {}
-    text = with_notices(text_of(repo.download(CARD, commit)), yanked)
+    card = without_notices(text_of(repo.download(CARD, commit)), yanked_in(manifest))
+    text = with_notices(card, yanked)
     folder = _scratch(repo, "expected")
     if text != _own(release, CARD):
         contents[CARD] = _written(folder / CARD, text)

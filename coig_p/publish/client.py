@@ -26,7 +26,16 @@ from coig_p.core.progress import Advance
 from coig_p.core.text import printable
 from coig_p.errors import RemoteError, UsageError
 from coig_p.publish.hub_internals import publishing_client, upload
-from coig_p.publish.plan import Operation, RemoteFile, additions, deletions
+from coig_p.publish.plan import (
+    BRANCH,
+    Operation,
+    RemoteFile,
+    additions,
+    deletions,
+    is_version,
+    precedence,
+    version_of,
+)
 from coig_p.publish.remote import RemoteRepo
 from coig_p.publish.trouble import Trouble, explain, trouble_of
 
@@ -80,6 +89,16 @@ class Refs:
     tags: dict[str, str]
     pulls: dict[str, str]
 
+    def versions(self) -> dict[str, str]:
+        """Commit by version, of every release, the newest version first."""
+        found = {version: commit for tag, commit in self.tags.items() if (version := version_of(tag))}
+        return dict(sorted(found.items(), key=lambda item: precedence(item[0]), reverse=True))
+
+    def begun(self) -> tuple[str, ...]:
+        """The versions of which there is a branch; a branch of another name is somebody's."""
+        found = (name.removeprefix(BRANCH) for name in self.branches if name.startswith(BRANCH))
+        return tuple(sorted(version for version in found if is_version(version)))
+
 
 @contextmanager
 def connect(repo: str, config: HubConfig, *, writing: bool = True) -> Iterator[HubRepo]:
@@ -116,13 +135,20 @@ def check_token(token: str | None) -> str | None:
 
 
 def refuse_mirror(endpoint: str) -> None:
-    """Raise UsageError where an endpoint is known to hand on downloads only, or holds a password."""
-    url = urlsplit(endpoint)
-    host = (url.hostname or "").rstrip(".").lower()
+    """Raise UsageError where an endpoint is no address, is known to hand on downloads only, or holds a password."""
+    try:
+        url = urlsplit(endpoint)
+        host, _ = (url.hostname or "").rstrip(".").lower(), url.port
+    except ValueError:
+        raise UsageError("HF_ENDPOINT is no address that can be read: write it as https://host") from None
     if url.username or url.password:
         raise UsageError(
             f"HF_ENDPOINT holds a name or password ({url.scheme}://***@{host}), which errors and logs would repeat: "
             "leave it out. The token says who you are"
+        )
+    if url.query or url.fragment:
+        raise UsageError(
+            f"HF_ENDPOINT goes on after its path ({url.scheme}://{host}{url.path}...): write it as https://host"
         )
     if url.scheme not in ("http", "https") or not host:
         raise UsageError(f"HF_ENDPOINT {endpoint!r}: write it as https://host")

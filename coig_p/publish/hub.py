@@ -19,21 +19,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coig_p.core.progress import Bar, no_bar
-from coig_p.publish.before import RESTORE, adopted, everything_released, moved_aside, release_before, versions
+from coig_p.publish.before import adopted, everything_released, moved_aside, release_before
 from coig_p.publish.cards import (
     as_expected,
     as_published,
     same_metadata,
     with_theirs,
-    withdrawals,
-    yanked_in,
 )
 from coig_p.publish.client import DEFAULT, Absent, HubConfig, HubRepo, Refs, connect
+from coig_p.publish.notices import withdrawals, yanked_in
 from coig_p.publish.plan import (
     BRANCH,
     CARD,
     EDITABLE,
     MAIN,
+    RESTORE,
     Add,
     Before,
     Operation,
@@ -144,7 +144,7 @@ def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
         refs = repo.refs()
         head = _head(repo, refs)
         tree = repo.tree(head)
-        found = versions(refs)
+        found = refs.versions()
         manifest = read_manifest(repo, tree, head)
         here = _version_of(repo, found, head, tree)
         return Status(
@@ -155,7 +155,7 @@ def status(repo_id: str, config: HubConfig = DEFAULT) -> Status:
             main=head,
             version=here,
             versions=found,
-            unfinished=tuple(sorted(name.removeprefix(BRANCH) for name in refs.branches if name.startswith(BRANCH))),
+            unfinished=refs.begun(),
             withdrawn=withdrawals(repo, refs),
             files=len(tree),
             bytes=sum(file.bytes for file in tree.values()),
@@ -223,7 +223,10 @@ def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Lo
         )
     before = release_before(repo, refs, head, tree, history)
     manifest = read_manifest(repo, tree, head)
-    yanked = dict(before.yanked or {}) | yanked_in(manifest)
+    here = yanked_in(manifest)
+    yanked = dict(before.yanked or {}) | withdrawals(repo, refs, here)
+    for version in yanked.keys() - here.keys():
+        _logger.warning("%s: main does not say any more that %s was withdrawn; the release does", repo.id, version)
     if before.commit and not config.overwrite:
         _tell_of_manifest(repo, before, manifest)
     if config.adopt:
@@ -231,7 +234,7 @@ def _look(repo: HubRepo, release: Release, refs: Refs, config: HubConfig) -> _Lo
     made = release
     release, before = with_theirs(repo, release, before, head, tree, yanked, overwrite=config.overwrite)
     tell_of_signature(repo, made, release, before)
-    operations = planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite)
+    operations = planned(repo, release, tree, before, keep=config.keep, overwrite=config.overwrite, adopting=True)
     if config.adopt:
         operations += moved_aside(repo, release, head, tree, before)
     verified = refs.tags.get(f"v{before.version}") == before.commit
@@ -248,8 +251,7 @@ def _ensure(repo: HubRepo, config: HubConfig) -> None:
 
 
 def _tell_of_others(repo: HubRepo, release: Release, refs: Refs) -> None:
-    begun = sorted(name.removeprefix(BRANCH) for name in refs.branches if name.startswith(BRANCH))
-    for version in begun:
+    for version in refs.begun():
         if version != release.version:
             _logger.warning(
                 "%s: the release of %s was begun and is not finished. Publish it again, or end it with: coigp-publish "
@@ -278,7 +280,7 @@ def _moves_main(release: Release, refs: Refs, config: HubConfig) -> bool:
 
 def _has_higher(release: Release, refs: Refs) -> bool:
     """Whether there is a higher version for main; pre-releases are not for it."""
-    others = [version for version in versions(refs) if not is_prerelease(version)]
+    others = [version for version in refs.versions() if not is_prerelease(version)]
     return any(precedence(other) > precedence(release.version) for other in others)
 
 
@@ -307,9 +309,15 @@ def _finished(
     tree = repo.tree(commit)
     published = as_published(repo, release, tree, commit)
     differ = differences(published, tree)
-    if differ:
+    if differ == [SIGNATURE] and release.is_signed:
+        there = "with another signature" if SIGNATURE in tree else "without a signature"
         raise repo.problem(
-            f"{release.tag} is there with other content ({differ[0]} and {len(differ) - 1} more differ). "
+            f"{release.tag} was published {there}, and a version never changes. Sign the next one, or leave out --sign"
+        )
+    if differ:
+        more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else " differs"
+        raise repo.problem(
+            f"{release.tag} is there with other content ({differ[0]}{more}). "
             "A version never changes: give this one a new number"
         )
     if not dry:

@@ -115,7 +115,7 @@ def _published(repo: _Repo, release: Release, operations: tuple[Operation, ...])
 
 @contextmanager
 def _connect(repo_id: str, config: HubConfig) -> Iterator[_Repo]:
-    check_repo(repo_id)
+    check_repo(repo_id, hub=False)
     if config.pr:
         raise UsageError("ModelScope takes no pull requests from here: leave out --pr")
     try:

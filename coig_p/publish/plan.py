@@ -17,7 +17,7 @@ from typing import Any
 
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, SIGNATURE
-from coig_p.store.store import Store
+from coig_p.store.store import Store, lies_inside
 from coig_p.store.writing import sha256_of
 
 # What a Hub or its users keep beside a release: neither compared nor deleted where no manifest lists it.
@@ -26,12 +26,16 @@ MAIN = "main"
 CARD_ZH = "README.zh.md"
 # What people may edit in a repository, and what of theirs is taken.
 EDITABLE = (CARD, CARD_ZH, "LICENSE", "CITATION.cff")
+# Titles of our commits, each with the version, by which they are known again.
+RELEASE, RESTORE, WITHDRAW = "Release v", "Restore v", "Withdraw v"
 BRANCH = "release/"  # and the version: where a release is staged
 BESIDE = frozenset({".gitattributes", ".gitignore", "card.toml"})
 # Of a pre-release, each part between dots is a number without zeros before it, or has a letter or hyphen.
 _PART = r"(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
 _VERSION = re.compile(rf"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-({_PART}(?:\.{_PART})*))?", re.ASCII)
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_LONGEST_VERSION = 64  # characters; a tag is a file's name in git
+_REPO = re.compile(r"[A-Za-z0-9](?:[\w.-]*\w)?/[A-Za-z0-9](?:[\w.-]*\w)?", re.ASCII)
+_LONGEST_NAME = 96
 _SHOWN = 5
 _SIGNATURE_BYTES = 1 << 14  # more than any has
 
@@ -146,13 +150,25 @@ def size_of(operations: Iterable[Operation]) -> int:
 
 
 def title(release: Release) -> str:
-    """The title of its commits, by which they are known again."""
-    return f"Release {release.tag}"
+    """The title of its commits."""
+    return f"{RELEASE}{release.version}"
+
+
+def is_of_ours(words: str) -> bool:
+    """Whether a commit's title is one that a release, a --restore or a --yank gives."""
+    return words.startswith((RELEASE, RESTORE, WITHDRAW))
+
+
+def is_version(text: str) -> bool:
+    """Whether it is of the form 1.0.0, and git takes its tag."""
+    return len(text) <= _LONGEST_VERSION and bool(_VERSION.fullmatch(text)) and not text.endswith(".lock")
 
 
 def check_version(version: str) -> str:
     """The version as given; UsageError where it is not of the form 1.0.0, or git would refuse its tag."""
-    if not _VERSION.fullmatch(version) or version.endswith(".lock"):  # git keeps that ending for itself
+    if len(version) > _LONGEST_VERSION:
+        raise UsageError(f"version {version[:20]!r}...: it has more than {_LONGEST_VERSION} characters")
+    if not is_version(version):
         raise UsageError(f"version {version!r}: write it as 1.0.0, three numbers without a v; 1.1.0-beta will do too")
     return version
 
@@ -174,13 +190,23 @@ def precedence(version: str) -> tuple[Any, ...]:
 def version_of(tag: str) -> str | None:
     """The version that a tag of ours names; None for another tag."""
     version = tag.removeprefix("v")
-    return version if tag.startswith("v") and _VERSION.fullmatch(version) else None
+    return version if tag.startswith("v") and is_version(version) else None
 
 
-def check_repo(repo_id: str) -> str:
-    """The repository as given; UsageError where it is not of the form org/name."""
+def check_repo(repo_id: str, hub: bool = True) -> str:
+    """The repository as given; UsageError where it is not of the form org/name.
+
+    Args:
+        hub: refuse what the Hub and its client refuse, too.
+    """
     if not _REPO.fullmatch(repo_id):
-        raise UsageError(f"{repo_id!r}: write the repository as org/name")
+        raise UsageError(f"{repo_id!r}: write the repository as org/name, each of letters, digits, -, _ and .")
+    name = repo_id.partition("/")[2]
+    if hub and (len(name) > _LONGEST_NAME or "--" in repo_id or ".." in repo_id or name.endswith(".git")):
+        raise UsageError(
+            f"{repo_id!r}: no repository has such a name: it has at most {_LONGEST_NAME} characters, no -- and no .. "
+            "in it, and no .git at its end"
+        )
     return repo_id
 
 
@@ -204,7 +230,9 @@ def read_release(folder: str | Path, version: str, advance: Callable[[int], None
         )
     problems = store.verify(advance)
     signature = store.path / SIGNATURE
-    if signature.exists() and not (signature.is_file() and signature.stat().st_size <= _SIGNATURE_BYTES):
+    if signature.exists() and not (
+        signature.is_file() and lies_inside(store.path, signature) and signature.stat().st_size <= _SIGNATURE_BYTES
+    ):
         problems.append(f"{SIGNATURE}: it is no signature: delete it")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -287,6 +315,7 @@ def plan_commit(
     *,
     keep: Collection[str] = (),
     overwrite: bool = False,
+    adopting: bool = False,
 ) -> tuple[Operation, ...]:
     """The operations that turn a remote tree into the release, none that changes nothing.
 
@@ -296,6 +325,7 @@ def plan_commit(
     Args:
         keep: paths of others that may stay beside the release, besides those that stood there before.
         overwrite: also replace, delete and put back what was changed or deleted since.
+        adopting: whether what stands there before the first release can be adopted.
 
     Raises:
         RemoteError: a file that no release put there is in the way or nobody said that it may stay, or one of the
@@ -322,9 +352,12 @@ def plan_commit(
             advice.append(
                 f"{_names(strange)} {stands} in its way: move {it} elsewhere, or publish to another repository"
             )
-        if unknown:
+        aside = adopting and not before.commit and any("/" not in path or not release.is_data(path) for path in strange)
+        if aside:
+            advice.append("To keep all that was there before the first release, and to see with --dry-run how: --adopt")
+        elif unknown:
             options = " ".join(f"--keep {shlex.quote(path)}" for path in sorted(unknown)[:_SHOWN])
-            advice.append(f"to leave beside it what is not in its way: {options}")
+            advice.append(f"To leave beside it what is not in its way: {options}")
         raise RemoteError(
             f"the repository holds {_names([*strange, *unknown])}, which no coig-p release put there; nothing was "
             f"changed. {'. '.join(advice)}"

@@ -6,8 +6,9 @@ import logging
 from dataclasses import dataclass
 
 from coig_p.core.progress import Bar
-from coig_p.publish.cards import as_published, with_theirs, yanked_in
+from coig_p.publish.cards import as_published, with_theirs
 from coig_p.publish.client import HubRepo, Refs
+from coig_p.publish.notices import withdrawals, yanked_in
 from coig_p.publish.plan import MAIN, Operation, Release, additions, deletions, differences, size_of, title
 from coig_p.publish.remote import planned, read_manifest, written
 from coig_p.publish.results import Published, RowCounts
@@ -57,7 +58,7 @@ def propose(
         there = repo.tree(found.ours)
         release = as_published(repo, release, there, found.ours)
         if differences(release, there):
-            found, release = _renewed(repo, release, found, bar)
+            found, release = _renewed(repo, release, refs, found, bar)
     with bar("Verifying", release.bytes) as advance:
         rows: RowCounts = verify_commit(repo, found.ours, release, advance, load, before)
     for path in _edited(repo, found):
@@ -94,11 +95,11 @@ def _opened(repo: HubRepo, release: Release, head: str, operations: tuple[Operat
     return found
 
 
-def _renewed(repo: HubRepo, release: Release, found: Proposal, bar: Bar) -> tuple[Proposal, Release]:
+def _renewed(repo: HubRepo, release: Release, refs: Refs, found: Proposal, bar: Bar) -> tuple[Proposal, Release]:
     """The release has changed since it was proposed: one more commit in the pull request."""
     before = written(repo, repo.tree(found.ours), found.ours)
     tree = repo.tree(found.tip)
-    yanked = yanked_in(read_manifest(repo, tree, found.tip))
+    yanked = withdrawals(repo, refs) | yanked_in(read_manifest(repo, tree, found.tip))
     release, before = with_theirs(repo, release, before, found.tip, tree, yanked)
     operations = planned(repo, release, tree, before, keep=tuple(tree))
     ref = _PULL + found.number

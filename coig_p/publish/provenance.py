@@ -17,6 +17,7 @@ from coig_p.report.citation import CITATION, render_citation
 from coig_p.report.croissant import CROISSANT, render_croissant
 from coig_p.report.terms import LICENSE, is_made, render_licence
 from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.store import lies_inside
 
 ROLES = {LICENSE: "license", CITATION: "citation", CROISSANT: "croissant"}
 """Roles of these files in a manifest."""
@@ -63,6 +64,8 @@ def check_licence(store: Path) -> None:
     problem = ""
     if not place.exists():
         problem = "it is a link to nothing"
+    elif not lies_inside(store, place):
+        problem = "it is a link that leads out of the store"
     elif not place.is_file():
         problem = "it is no file"
     elif not _content(place).strip():

@@ -117,9 +117,10 @@ def planned(
     *,
     keep: Collection[str] = (),
     overwrite: bool = False,
+    adopting: bool = False,
 ) -> tuple[Operation, ...]:
     """As `plan_commit`, with errors that name the repository."""
     try:
-        return plan_commit(release, tree, before, keep=keep, overwrite=overwrite)
+        return plan_commit(release, tree, before, keep=keep, overwrite=overwrite, adopting=adopting)
     except RemoteError as error:
         raise repo.problem(str(error)) from None

@@ -17,13 +17,14 @@ from typing import Any
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import CoigPError, RemoteError, StoreError, UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.publish.before import version_before, versions
+from coig_p.publish.before import version_before
 from coig_p.publish.client import HubConfig, HubRepo, connect
 from coig_p.publish.plan import MAIN, check_repo, check_version, precedence
 from coig_p.stats.changes import StoreDiff
 from coig_p.stats.diff import changed_shards, compare_stores
 from coig_p.store.locate import repository_of
-from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
+from coig_p.store.manifest import read_manifest as manifest_text
 from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
@@ -44,16 +45,19 @@ class ReleaseBefore:
         store: its manifest, and of its shards at least those that the new one does not have.
         manifest_sha256: of the manifest's file.
         where: how errors name it.
+        is_signed: whether a signature lies beside its manifest; whose it is was not looked at.
     """
 
     store: Store
     manifest_sha256: str
     where: str
+    is_signed: bool = False
 
     @classmethod
     def of(cls, store: Store, where: str = "") -> ReleaseBefore:
         """That of a folder."""
-        return cls(store, sha256_of(store.path / MANIFEST), where or str(store.path))
+        signature = store.path / SIGNATURE
+        return cls(store, sha256_of(store.path / MANIFEST), where or str(store.path), signature.is_file())
 
     @property
     def version(self) -> str:
@@ -168,7 +172,7 @@ def release_before(
             wanted = revision or MAIN
             commit = refs.tags.get(wanted) or refs.branches.get(wanted) or (wanted if _COMMIT.fullmatch(wanted) else "")
             if not commit:
-                there = ", ".join(versions(refs)) or "none"
+                there = ", ".join(refs.versions()) or "none"
                 raise at.problem(f"there is no tag or branch {wanted} to compare with (releases: {there}). {_INSTEAD}")
             return _fetched(at, commit, revision or MAIN, store, bar)
 
@@ -202,13 +206,14 @@ def _fetched(repo: HubRepo, commit: str, revision: str, store: Store, bar: Bar) 
     where = f"{repo.id}@{revision}"
     try:
         path = repo.download(MANIFEST, commit)
-        manifest = Manifest.from_json(path.read_text("utf-8"), where)
-    except (StoreError, UnicodeDecodeError, RemoteError) as error:
+        manifest = Manifest.from_json(manifest_text(path), where)
+        is_signed = SIGNATURE in repo.tree(commit)
+    except (StoreError, OSError, UnicodeDecodeError, RemoteError) as error:
         words = str(error).removeprefix(f"{where}: ")
         kind = RemoteError if isinstance(error, RemoteError) else StoreError
         told = f"the release before cannot be read: {words}. {_INSTEAD}"
         raise (kind(f"{where}: {told}") if kind is RemoteError else StoreError(where, told)) from None
-    before = ReleaseBefore(Store(path.parent, manifest), sha256_of(path), where)
+    before = ReleaseBefore(Store(path.parent, manifest), sha256_of(path), where, is_signed)
     before.check()
     files = changed_shards(manifest, store.manifest)
     with (

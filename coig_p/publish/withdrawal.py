@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from coig_p.core.text import printable
 from coig_p.errors import UsageError
 from coig_p.publish.before import release_before
-from coig_p.publish.cards import text_of, with_notices, without_notices, write_manifest, yanked_in
+from coig_p.publish.cards import BOM, text_of, write_manifest
 from coig_p.publish.client import DEFAULT, HubConfig, HubRepo, connect
+from coig_p.publish.notices import with_notices, withdrawals, without_notices, yanked_in
 from coig_p.publish.plan import (
     BRANCH,
     CARD,
     MAIN,
+    RELEASE,
+    WITHDRAW,
     Add,
     Delete,
     Operation,
@@ -59,7 +62,7 @@ def abort(repo_id: str, version: str, config: HubConfig = DEFAULT) -> str:
         if refs.tags.get(f"v{version}") != at:
             kept = {commit for commit, _ in repo.history(MAIN)}
             titles = [title for commit, title in repo.history(branch) if commit not in kept]
-            strange = next((title for title in titles if title != f"Release v{version}"), None)
+            strange = next((title for title in titles if title != f"{RELEASE}{version}"), None)
             if strange is not None:
                 raise repo.problem(
                     f"the branch {branch} holds a commit that no release made: {printable(strange)!r}. "
@@ -105,15 +108,17 @@ def yank(
         manifest = read_manifest(repo, tree, head)
         if manifest is None or CARD not in tree:
             raise repo.problem("main is no release: put it back first, with --restore")
-        marked = yanked_in(manifest).get(version) == reason
-        if marked and signer is None:
-            return head
-        yanked = yanked_in(manifest) | {version: reason}
+        here = yanked_in(manifest)
+        yanked = withdrawals(repo, refs, here) | {version: reason}
         before = release_before(repo, refs, head, tree, repo.history(head))
-        if marked and signer is not None:
-            return _signed(repo, head, tree, signer, comment_of(before.version or version, repo_id), version)
-        card = before.made.get(CARD) or without_notices(text_of(repo.download(CARD, before.commit or head)))
-        files = _marked(repo, head, yanked, made_of(manifest) | {CARD: card})
+        card = before.made.get(CARD)
+        if card is None:
+            released = before.commit or head
+            card = without_notices(text_of(repo.download(CARD, released)), before.yanked or here)
+        files = _marked(repo, head, here, yanked, made_of(manifest) | {CARD: card})
+        if all(same(file, tree.get(file.path)) for file in files):  # main says so already
+            comment = comment_of(before.version or version, repo_id)
+            return head if signer is None else _signed(repo, head, tree, signer, comment, version)
         operations: list[Operation] = [Add(file) for file in files]
         if signer is not None:
             place = sign_manifest(files[-1].source.parent, signer, comment_of(before.version or version, repo_id))
@@ -136,15 +141,19 @@ def _signed(
     return head if same(signature, tree.get(SIGNATURE)) else _commit(repo, head, [Add(signature)], version)
 
 
-def _marked(repo: HubRepo, head: str, yanked: dict[str, str], made: dict[str, str]) -> tuple[ReleaseFile, ReleaseFile]:
+def _marked(
+    repo: HubRepo, head: str, here: Mapping[str, str], yanked: Mapping[str, str], made: Mapping[str, str]
+) -> tuple[ReleaseFile, ReleaseFile]:
     """Main's card and manifest with the notices.
 
     Args:
+        here: what main's manifest says now.
         made: the files as the release made them, where main has others; the card among them.
     """
     folder = repo.scratch / "yanked"
     folder.mkdir(exist_ok=True)
-    card = with_notices(text_of(repo.download(CARD, head)), yanked)
+    there = text_of(repo.download(CARD, head)).removeprefix(BOM)  # ahead of it no notice may stand
+    card = with_notices(without_notices(there, here), yanked)
     (folder / CARD).write_bytes(card.encode("utf-8", "surrogateescape"))
     described = _described(CARD, folder)
     write_manifest(folder / MANIFEST, json.loads(text_of(repo.download(MANIFEST, head))), [described], made, yanked)
@@ -175,4 +184,4 @@ def _commit(repo: HubRepo, head: str, operations: Sequence[Operation], version: 
         found = at
         return True
 
-    return repo.commit(tuple(operations), MAIN, head, f"Withdraw v{version}", landed) or found
+    return repo.commit(tuple(operations), MAIN, head, f"{WITHDRAW}{version}", landed) or found

@@ -10,7 +10,7 @@ from pathlib import Path
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest, read_manifest
-from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER
+from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER, lies_inside
 
 _logger = logging.getLogger("coig_p")
 _SHOWN = 3
@@ -51,10 +51,16 @@ def carry_over(root: Path, *sources: Path) -> None:
     """Copy to `root` what stores have of their owners', such as card.toml; the first source that has a file gives it.
 
     What `root` has already stays. Where a later source has another, that is logged: somebody may have filled in that
-    one.
+    one. So is a link that leads out of a source, which is not followed: a store that somebody sent could show anything.
     """
     for name in sorted(OF_ITS_OWNER):
-        found = [source / name for source in sources if (source / name).is_file()]
+        found = []
+        for source in sources:
+            if (source / name).is_file() and not lies_inside(source, source / name):
+                words = "%s was not taken along: it is a link that leads out of the store. Copy the file instead"
+                _logger.warning(words, printable(str(source / name)))
+            elif (source / name).is_file():
+                found.append(source / name)
         if found and not (root / name).exists():
             shutil.copyfile(found[0], root / name)
             for other in found[1:]:

@@ -99,17 +99,17 @@ class Store:
             try:
                 found = os.lstat(place)
                 if stat.S_ISLNK(found.st_mode):
-                    found, lies_inside = os.stat(place), _lies_inside(root, Path(place))
+                    found, is_inside = os.stat(place), lies_inside(root, Path(place))
                 else:
                     folder = os.path.dirname(place)
                     if folder not in inside:
-                        inside[folder] = _lies_inside(root, Path(folder))
-                    lies_inside = inside[folder]
+                        inside[folder] = lies_inside(root, Path(folder))
+                    is_inside = inside[folder]
             except (OSError, ValueError):
                 found = None
             if found is None or not stat.S_ISREG(found.st_mode):
                 raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. Import or download it again")
-            if not lies_inside:
+            if not is_inside:
                 raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
             if check_sizes and found.st_size != file.bytes:
                 said = f"{found.st_size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify {quote(str(path))}"
@@ -222,12 +222,12 @@ class Store:
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
-        unlisted = [name for name in self._unlisted() if not _is_left(name)]
+        unlisted = [name for name in self._unlisted() if not _left_at(name)]
         return problems + [f"{name}: not listed in {MANIFEST}: delete it" for name in unlisted]
 
     def leftovers(self) -> list[str]:
-        """Paths of what other tools left in the directory: of a download, a file manager, version control."""
-        return [name for name in self._unlisted() if _is_left(name)]
+        """Files and folders that other tools left in the directory: of a download, a file manager, version control."""
+        return sorted({left for name in self._unlisted() if (left := _left_at(name))})
 
     def _unlisted(self) -> list[str]:
         listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
@@ -235,9 +235,13 @@ class Store:
         return [name for name in paths if name not in listed]
 
 
-def _is_left(name: str) -> bool:
+def _left_at(name: str) -> str | None:
+    """The folder or file of another tool that a file belongs to; None where it is none of theirs."""
     *folders, file = name.split("/")
-    return not _LEFT_FOLDERS.isdisjoint(folders) or file in _LEFT_FILES or file.startswith("._")
+    at = next((at for at, folder in enumerate(folders) if folder in _LEFT_FOLDERS), None)
+    if at is not None:
+        return "/".join(folders[: at + 1])
+    return name if file in _LEFT_FILES or file.startswith("._") else None
 
 
 def shard_batches(
@@ -284,7 +288,7 @@ def _no_store(root: Path) -> str:
     return f"not a store: no {MANIFEST} there. Make one with: coigp import"
 
 
-def _lies_inside(root: Path, path: Path) -> bool:
+def lies_inside(root: Path, path: Path) -> bool:
     """Whether a file, links followed, is in the store, or in the Hub cache that the store is a view of."""
     real, home = path.resolve(), root.resolve()
     in_cache = home.parent.name == "snapshots" and real.is_relative_to(home.parent.parent / "blobs")

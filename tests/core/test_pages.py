@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coig_p.core.bombs import check_bomb
+from coig_p.core.bombs import PACKED_AT_MOST, check_bomb
 from coig_p.core.pages import unpacked
+from coig_p.errors import StoreError
+from coig_p.schema import RAW_SCHEMA
+from coig_p.store import reading
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=30)), max_size=60)
 
@@ -50,21 +54,68 @@ def varint(number: int, length: int) -> bytes:
     return bytes((value >> 7 * at) & 127 | (128 if at < length - 1 else 0) for at in range(length))
 
 
+def lie(path: Path, name: str, less: int) -> None:
+    """Have the footer say that a column of the first row group takes fewer bytes unpacked."""
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    said = next(
+        column.total_uncompressed_size
+        for column in map(group.column, range(group.num_columns))
+        if column.path_in_schema == name
+    )
+    data = path.read_bytes()
+    begin = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    true = varint(said, next(n for n in range(1, 10) if said << 1 < 1 << 7 * n))
+    assert true in data[begin:]
+    path.write_bytes(data[:begin] + data[begin:].replace(true, varint(less, len(true))))
+
+
 def test_a_footer_that_says_less_than_the_pages_is_seen_through(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"x": ["0" * (20 << 20)]}), path, compression="zstd", use_dictionary=False)
-    said = pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size
-    data = path.read_bytes()
-    footer = int.from_bytes(data[-8:-4], "little")
-    begin = len(data) - 8 - footer
-    true = varint(said, next(n for n in range(1, 10) if said << 1 < 1 << 7 * n))
-    lie = varint(5000, len(true))
-    assert true in data[begin:]
-    path.write_bytes(data[:begin] + data[begin:].replace(true, lie))
-    with pq.ParquetFile(path) as shard:
+    lie(path, "x", 5000)
+    with pq.ParquetFile(path) as shard, path.open("rb") as file:
         assert shard.metadata.row_group(0).column(0).total_uncompressed_size == 5000
-        with pytest.raises(ValueError, match="unpacked"):
-            check_bomb(shard, path, most=16 << 20)
+        for source in (path, file, pa.BufferReader(path.read_bytes())):
+            with pytest.raises(ValueError, match="unpacked"):
+                check_bomb(shard, source, most=16 << 20)
+
+
+@pytest.mark.parametrize("size", [100, 3 << 20])
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_a_shard_of_a_store_is_asked_for_the_headers_of_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, dictionary: bool
+) -> None:
+    """One that is read whole, being small, and one that is not."""
+    monkeypatch.setattr(reading, "_MOST_BYTES", 50_000_000)
+    path, long = tmp_path / "x.parquet", "0" * 60_000_000
+    answer = {"model": "m", "sample": 0, "text": long, "extra": None, "scores": []}
+    noise = "".join(random.Random(1).choices("0123456789abcdef", k=2 * size))
+    row = {"query_id": noise, "domain": "math", "query": "q", "responses": [answer]}
+    pq.write_table(
+        pa.Table.from_pylist([row], RAW_SCHEMA),
+        path,
+        compression="zstd",
+        use_dictionary=dictionary,
+        write_statistics=False,
+    )
+    assert (path.stat().st_size > 1 << 20) == (size > 100)
+    lie(path, "responses.list.element.text", 5000)
+    with (
+        path.open("rb") as file,
+        pytest.raises(
+            StoreError, match=r"responses\.list\.element\.text of row group 0 is .* bytes that would take 60,"
+        ),
+        reading.open_shard(file),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["none", "snappy", "lz4", "gzip", "zstd"])
+def test_no_format_packs_more_than_it_is_taken_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"x": ["0" * (64 << 20)]}), path, compression=kind, use_dictionary=False)
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    assert column.total_uncompressed_size <= column.total_compressed_size * PACKED_AT_MOST[column.compression]
 
 
 # Lists and maps that say they have billions of elements, of one byte, eight and none.

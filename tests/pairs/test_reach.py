@@ -116,6 +116,14 @@ def test_comparisons_of_a_store_without_any_are_refused() -> None:
         check_reachable(PairConfig(labels="comparisons"), SCORED)
 
 
+def test_scores_of_a_store_without_any_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"this store has no scores, it has .* comparisons?: leave labels out"):
+        check_reachable(PairConfig(labels="scores"), COMPARED)
+    unknown = replace(COMPARED, files=tuple(replace(file, scores=None) for file in COMPARED.files))
+    for manifest in (MIXED, SCORED, unknown):
+        assert check_reachable(PairConfig(labels="scores"), manifest).labels == "scores"
+
+
 @pytest.mark.parametrize("manifest", [MIXED, COMPARED, replace(SCORED, files=(replace(DATA, comparisons=None),))])
 def test_comparisons_that_a_store_has_or_may_have_are_not_refused(manifest: Manifest) -> None:
     assert check_reachable(PairConfig(labels="comparisons"), manifest).labels == "comparisons"

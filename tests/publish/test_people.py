@@ -206,6 +206,8 @@ def test_a_repository_that_was_there_before(hub: FaultyHub, releases: tuple[Path
         put(repository, path, f"their {path}")
     with pytest.raises(RemoteError, match=r"holds LICENSE, README\.md, notes/plan\.md"):
         to(hub, releases[0], "1.0.0")
+    with pytest.raises(RemoteError, match=r"first release, and to see with --dry-run how: --adopt$"):
+        to(hub, releases[0], "1.0.0")
     planned = plan_release(read_release(releases[0], "1.0.0"), REPO, config(hub, adopt=True))
     assert "before-first-release/README.md" in {file.path for file in planned.add}
     to(hub, releases[0], "1.0.0", adopt=True)

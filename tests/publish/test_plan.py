@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,10 +21,12 @@ from coig_p.publish.plan import (
     ReleaseFile,
     RemoteFile,
     check_repo,
+    check_version,
     differences,
     git_oid,
     plan_commit,
     precedence,
+    version_of,
 )
 
 PATHS = ["a.parquet", "b.parquet", "data/a.parquet", "README.md", "manifest.json", ".gitattributes", "card.toml"]
@@ -126,3 +129,22 @@ def test_the_hash_that_git_gives(tmp_path: Path) -> None:
 def test_a_repository_has_two_names(name: str) -> None:
     with pytest.raises(UsageError, match="org/name"):
         check_repo(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["org/a--b", "org/a..b", "org/name.git", "org/" + "x" * 97, "org/name-", "org/name.", "org./name"]
+)
+def test_names_that_the_hub_refuses_are_refused_before_it_is_asked(name: str) -> None:
+    """As its own client refuses them; others are left to it."""
+    with pytest.raises(HFValidationError):
+        validate_repo_id(name)
+    with pytest.raises(UsageError, match=r"org/name|no repository has such a name"):
+        check_repo(name)
+    assert check_repo("org/" + "x" * 96)
+    assert check_repo("org/a--b", hub=False)
+
+
+def test_no_version_is_longer_than_a_tag_can_be() -> None:
+    with pytest.raises(UsageError, match="more than 64 characters"):
+        check_version("9" * 5_000 + ".0.0")
+    assert version_of("v" + "9" * 5_000 + ".0.0") is None

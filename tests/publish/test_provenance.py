@@ -153,12 +153,20 @@ def test_a_licence_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monke
         release_of(store, tmp_path / "out")
 
 
-@pytest.mark.parametrize("kind", ["dangling", "folder", "fifo", "empty"])
+@pytest.mark.parametrize("kind", ["dangling", "outside", "folder", "fifo", "empty"])
 def test_a_licence_that_is_none(tmp_path: Path, kind: str) -> None:
     store = store_of(tmp_path / "store")
     place = store.path / "LICENSE"
-    said = {"dangling": "a link to nothing", "folder": "no file", "fifo": "no file", "empty": "empty"}[kind]
-    if kind == "dangling":
+    said = {
+        "dangling": "a link to nothing",
+        "outside": "a link that leads out of the store",
+        "folder": "no file",
+        "fifo": "no file",
+        "empty": "empty",
+    }[kind]
+    if kind in ("dangling", "outside"):
+        if kind == "outside":
+            (tmp_path / "nowhere").write_text("of the publisher's machine", encoding="utf-8")
         place.symlink_to(tmp_path / "nowhere")
     elif kind == "folder":
         place.mkdir()

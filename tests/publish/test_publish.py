@@ -328,6 +328,16 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(release: Path) ->
         assert "s3cret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://[::1", "https://hub.example.org:port", "https://hub.example.org/?key=s3cret", "https://h/#s3cret"],
+)
+def test_an_address_that_is_none_is_refused_and_not_repeated(endpoint: str) -> None:
+    with pytest.raises(UsageError, match="write it as https://host") as refused:
+        refuse_mirror(endpoint)
+    assert "s3cret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("token", ["hf_a b", "hf_a\nX-Header: b", "hf_é", "hf_\x1b[31m"])
 def test_a_token_that_cannot_be_one_is_not_sent(token: str) -> None:
     with pytest.raises(UsageError, match="copy it again") as refused:

@@ -296,6 +296,11 @@ def test_a_signed_folder(
     (folder / SIGNATURE).mkdir()
     with pytest.raises(StoreError, match="it is no signature"):
         read_release(folder, "1.2.0")
+    (folder / SIGNATURE).rmdir()
+    (tmp_path / "secret").write_text("of the publisher's machine", encoding="utf-8")
+    (folder / SIGNATURE).symlink_to(tmp_path / "secret")  # in a folder that somebody sent
+    with pytest.raises(StoreError, match="it is no signature"):
+        read_release(folder, "1.2.0")
 
 
 def test_a_signature_that_somebody_changed_or_deleted(
@@ -330,7 +335,7 @@ def test_a_published_version_is_not_signed_afterwards(
     hub: FaultyHub, repository: Repository, releases: tuple[Path, Path, Path], keys: tuple[Signer, Path]
 ) -> None:
     to(hub, releases[0], "1.0.0")
-    with pytest.raises(RemoteError, match=r"other content \(manifest\.json\.minisig"):
+    with pytest.raises(RemoteError, match=r"v1\.0\.0 was published without a signature"):
         to(hub, releases[0], "1.0.0", keys[0])
 
 

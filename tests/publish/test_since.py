@@ -27,7 +27,7 @@ from coig_p.publish.since import compared_with, release_before
 from coig_p.publish.withdrawal import yank
 from coig_p.report.card_toml import CARD_TOML
 from coig_p.stats.diff import changed_shards, compare_stores
-from coig_p.store.manifest import MANIFEST
+from coig_p.store.manifest import MANIFEST, SIGNATURE
 from coig_p.store.store import Store
 
 
@@ -260,6 +260,22 @@ def test_named_by_hand(hub: LocalHub, stores: tuple[Path, Path], before: Store, 
     assert "Traceback" not in said
     bare = run_publish(stores[1], REPO, "--version", "1.1.0", "--since", "none", "--dry-run", **where(hub))
     assert "Changes since" not in bare.stdout
+
+
+def test_a_folder_without_a_signature_after_a_release_with_one_says_so(
+    hub: LocalHub, stores: tuple[Path, Path], before: Store, tmp_path: Path
+) -> None:
+    signed = tmp_path / "signed"
+    shutil.copytree(before.path, signed)
+    given = [stores[1], "--version", "1.1.0", "--target", f"dir:{tmp_path / 'new'}", "--overwrite", "--since"]
+    assert "signed" not in run_publish(*given, signed).stderr
+    (signed / SIGNATURE).write_text("a signature", encoding="utf-8")
+    said = "the release before, 1.0.0, was signed, and 1.1.0 is not. To sign it: --sign KEYFILE"
+    assert said in run_publish(*given, signed).stderr
+    run_publish(signed, REPO, "--version", "1.0.0", **where(hub))
+    assert said in run_publish(*given, f"{REPO}@v1.0.0", **where(hub)).stderr
+    key = pytest.importorskip("coig_p.store.signing", reason="the extra sign").make_keys(tmp_path / "a.key", "x")[0]
+    assert said not in run_publish(*given, signed, "--sign", key.with_suffix(""), COIGP_SIGN_PASSWORD="x").stderr
 
 
 def test_a_ready_made_release_is_compared_with_nothing(stores: tuple[Path, Path], before: Store) -> None:

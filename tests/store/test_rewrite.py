@@ -274,6 +274,19 @@ def test_the_owners_card_comes_along(tmp_path: Path) -> None:
     assert (tmp_path / "again/card.toml").read_text("utf-8") == "ours"
 
 
+def test_a_link_that_leads_out_of_a_store_does_not_come_along(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A store that somebody sent would take a file of this machine into a folder that is handed on."""
+    store = Store.open(make_store(tmp_path / "store", make_rows({"math": 3})))
+    (tmp_path / "secret").write_text("of this machine", encoding="utf-8")
+    (tmp_path / "store/LICENSE").symlink_to(tmp_path / "secret")
+    (tmp_path / "store/terms").write_text("of the store", encoding="utf-8")
+    (tmp_path / "store/card.toml").symlink_to("terms")
+    rewritten(store, tmp_path / "out", {})
+    assert not (tmp_path / "out/LICENSE").exists()
+    assert "LICENSE was not taken along: it is a link that leads out of the store" in caplog.text
+    assert (tmp_path / "out/card.toml").read_text("utf-8") == "of the store"
+
+
 def test_a_card_that_stands_in_the_new_place_stays_and_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
