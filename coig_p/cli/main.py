@@ -36,6 +36,7 @@ COMMANDS = {
         ("show", "coig_p.cli.showing", "Show queries: responses, scores, and the pairs they give."),
         ("stats", "coig_p.cli.looking", "Count a store and its pairs, and plot them."),
         ("sweep", "coig_p.cli.looking", "Show what each threshold would give."),
+        ("diff", "coig_p.cli.comparing", "Show what differs between two stores, or two ways to make pairs."),
     ],
     "Check": [
         ("verify", "coig_p.cli.checking", "Compare every file with the manifest."),
