@@ -55,7 +55,7 @@ def disagreements(responses: Responses, batch: pa.RecordBatch, config: PairConfi
             model gave its own response.
     """
     config = config or PairConfig()
-    names = sorted(_judges(responses, batch, config))
+    names = sorted(judges_of(responses, batch, config))
     found = Disagreements(
         np.full(batch.num_rows, np.nan), *(np.full(batch.num_rows, -1, np.int64) for _ in range(4)), names
     )
@@ -133,7 +133,8 @@ def _times(values: Ints, factor: int) -> Ints:
     return values * factor
 
 
-def _judges(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> set[str]:
+def judges_of(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> set[str]:
+    """Every judge that said something in a batch, of those that count."""
     told = set(responses.judge.names)
     if _comparing(batch):
         told |= set(Names.of(pc.struct_field(batch.column("comparisons").flatten(), "judge")).names)
