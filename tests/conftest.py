@@ -14,6 +14,7 @@ import pytest
 # Before datasets and huggingface_hub are imported: they read these once.
 _HOME = tempfile.mkdtemp(prefix="coigp-tests-")
 os.environ["XDG_CONFIG_HOME"] = _HOME  # what runs may do is not what the user of this machine said
+os.environ["XDG_CACHE_HOME"] = _HOME
 os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 for _name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "COIGP_STORE"):
     os.environ.pop(_name, None)

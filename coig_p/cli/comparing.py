@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
@@ -18,13 +18,14 @@ from coig_p.pairs.config import PairConfig
 if TYPE_CHECKING:
     from coig_p.stats.changes import DomainDiff, StoreDiff
 
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _OPTIONS = tuple(option.name for option in fields(PairConfig) if option.name != "format")
 _KINDS = ("queries", "responses", "scores", "comparisons", "rationales", "pairs")
 _NONE = {"judges": "all", "max_pairs_per_query": "all", "multi_turn": "not said", "threshold": "the store's"}
 _MANY = "judges"  # the one option that takes several names
 
 
-def _pair_option(name: str, whose: str) -> Any:
+def _pair_option(name: str, whose: str) -> Callable[[_Decorated], _Decorated]:
     return click.option(
         name,
         f"pairs_{name[2:]}",
@@ -71,7 +72,7 @@ def diff(
 
 
 def _config(name: str, given: Sequence[str]) -> PairConfig:
-    """The options that were given, each as its field takes it; a conversation counts as one text unless they say."""
+    """The options that were given, each as its field takes it."""
     hints = get_type_hints(PairConfig)
     found: dict[str, Any] = {}
     for entry in split_list(given):
@@ -87,7 +88,7 @@ def _config(name: str, given: Sequence[str]) -> PairConfig:
             raise click.BadParameter(f"{option} is given twice", param_hint=name)
         else:
             found[option] = _value(name, option, value.strip(), {hints[option], *get_args(hints[option])})
-    return PairConfig(**{"multi_turn": "text", **found})
+    return PairConfig(**found)
 
 
 def _value(name: str, option: str, value: str, kinds: set[Any]) -> Any:

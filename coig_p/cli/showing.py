@@ -64,7 +64,7 @@ def show(
         raise click.UsageError("QUERY_ID, --random, --disagree, --rule and --near exclude each other.")
     if query_id is not None and (number > 1 or domains):
         raise click.UsageError("QUERY_ID names one query: leave out --number and --domain.")
-    config = PairConfig(**{"multi_turn": "text", **{name: of for name, of in options.items() if of is not None}})
+    config = PairConfig(**options)
     opened = Store.open(store)
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains)

@@ -128,8 +128,8 @@ def one_query(batch: pa.RecordBatch, place: Place, split: str, config: PairConfi
     both = zip(found.chosen, found.rejected, strict=True)
     scores = zip(found.chosen_score, found.rejected_score, found.margin, strict=True)
     pairs = tuple(
-        OnePair(int(chosen), int(rejected), *map(float, of), compared=not (scored[chosen] and scored[rejected]))
-        for (chosen, rejected), of in zip(both, scores, strict=True)
+        OnePair(int(one), int(two), float(high), float(low), float(margin), compared=not (scored[one] and scored[two]))
+        for (one, two), (high, low, margin) in zip(both, scores, strict=True)
     )
     counts = count_combinations(responses, batch, config)
     left_out = {

@@ -39,7 +39,7 @@ class Picked(NamedTuple):
 
 def first(store: Store, number: int, domains: Collection[str], advance: Advance) -> list[Picked]:
     """The first queries of the store."""
-    found = []
+    found: list[Picked] = []
     for place, _, _ in _rows(store, _BARE, domains, advance):
         if len(found) == number:
             break

@@ -56,9 +56,8 @@ def disagreements(responses: Responses, batch: pa.RecordBatch, config: PairConfi
     """
     config = config or PairConfig()
     names = sorted(judges_of(responses, batch, config))
-    found = Disagreements(
-        np.full(batch.num_rows, np.nan), *(np.full(batch.num_rows, -1, np.int64) for _ in range(4)), names
-    )
+    first, second, of_judge, of_other = (np.full(batch.num_rows, -1, np.int64) for _ in range(4))
+    found = Disagreements(np.full(batch.num_rows, np.nan), first, second, of_judge, of_other, names)
     for way in (_by_scores, _by_comparisons):
         for (judge, other), query, value, first, second in way(responses, batch, config, names):
             larger = ~(value <= found.value[query])  # also where there is none yet

@@ -128,7 +128,7 @@ def matrices(
         UnknownNameError: the store has no such domain.
         StoreError: a shard that cannot be read.
     """
-    config = (config or PairConfig(multi_turn="text")).with_default_threshold(store.manifest.default_threshold)
+    config = (config or PairConfig()).with_default_threshold(store.manifest.default_threshold)
     files = store.selected_files(domains)
     found = Matrices()
     work = partial(_of_shard, store.path, config)
@@ -163,8 +163,8 @@ def _verdicts(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -
         count = max(len(responses.query), 1)
         compared = [compared_pairs(responses, batch, one) for one in alone]
         for one, two in combinations(range(len(names)), 2):
-            keys = [compared[at].low * count + compared[at].high for at in (one, two)]
-            _, here, there = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+            first, second = (compared[at].low * count + compared[at].high for at in (one, two))
+            _, here, there = np.intersect1d(first, second, assume_unique=True, return_indices=True)
             signs = [
                 _sign(compared[at].low_value[some], compared[at].high_value[some])
                 for at, some in ((one, here), (two, there))

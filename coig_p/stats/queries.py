@@ -34,6 +34,7 @@ QUERIES = pa.schema(
         ("domain", pa.string()),
         ("split", pa.string()),
         ("source", pa.string()),
+        ("said", pa.string()),
         ("form", pa.large_string()),
         ("length", pa.int64()),
         ("responses", pa.int32()),
@@ -50,7 +51,8 @@ QUERIES = pa.schema(
 """A row for each query, in the store's order.
 
 file, row          its shard's place among `Store.data_files`, and its place in that shard
-form               the comparison form of all that is said before the responses, to search in
+said               how all that is said before the responses begins
+form               the comparison form of all of it, to search in
 length             characters of that, as it stands
 models, judges     each once, by name
 margin             the largest of two responses, at any threshold; null where no two have a label
@@ -58,6 +60,7 @@ length_difference  characters of the longest response, less those of the shortes
 disagreement       see `coig_p.stats.disagreement`, null where it has none; disagreeing: the two judges
 """
 
+_SHOWN = 160  # characters
 _LOOKED_AT = without(RAW_SCHEMA, {"meta", "rationale"})
 
 
@@ -106,7 +109,7 @@ def query_rows(batch: pa.RecordBatch, file: int, begin: int, split: str) -> pa.R
         file, begin: the place of their shard, and of the first row in it.
     """
     responses = Responses.of(batch)
-    config = PairConfig(multi_turn="text")
+    config = PairConfig()
     apart = disagreements(responses, batch, config)
     names = np.array([*apart.names, None], object)
     told = apart.judge >= 0
@@ -122,6 +125,7 @@ def query_rows(batch: pa.RecordBatch, file: int, begin: int, split: str) -> pa.R
         "domain": batch.column("domain"),
         "split": pa.repeat(pa.scalar(split), batch.num_rows),
         "source": batch.column("source"),
+        "said": [text[:_SHOWN] for text in said],
         "form": pa.array(comparison_forms(said), pa.large_string()),
         "length": content_lengths(batch),
         "responses": np.bincount(responses.query, minlength=batch.num_rows).astype(np.int32),

@@ -41,7 +41,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_json_is_what_the_library_finds(
     stores: tuple[Path, Path], given: list[str], a: dict[str, Any], b: dict[str, Any]
 ) -> None:
-    configs = [PairConfig(**{"multi_turn": "text", **options}) for options in (a, b)]
+    configs = [PairConfig(**options) for options in (a, b)]
     wanted = compare_stores(*map(Store.open, stores), *configs)
     done = run("diff", *stores, *given, "--json")
     assert json.loads(done.stdout) == json.loads(wanted.to_json())

@@ -36,14 +36,14 @@ def quiet(queries: int) -> None:
 
 
 def ids(store: Store, found: list[picking.Picked]) -> list[str]:
-    config = PairConfig(multi_turn="text")
+    config = PairConfig()
     return [str(read_query(store, one.place, config).raw["query_id"]) for one in found]
 
 
 @examples(100)
 @given(raw_rows(), st.sampled_from([0, 0.5, 2]))
 def test_one_query_has_its_values_and_pairs(rows: Rows, threshold: float) -> None:
-    config = PairConfig(threshold=threshold, multi_turn="text")
+    config = PairConfig(threshold=threshold)
     for row in rows:
         batch = pa.RecordBatch.from_pylist([row], schema=RAW_SCHEMA)
         found = one_query(batch, Place(0, 0), "train", config)

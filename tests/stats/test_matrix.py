@@ -45,7 +45,7 @@ def expected(rows: Rows, threshold: float) -> Matrices:
 @given(raw_rows(), st.sampled_from([0, 0.5, 2]))
 def test_equals_every_pair_counted(rows: Rows, threshold: float) -> None:
     found = Matrices()
-    found.add(pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA), PairConfig(threshold=threshold, multi_turn="text"))
+    found.add(pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA), PairConfig(threshold=threshold))
     assert found == expected(rows, threshold)
     assert Matrices.from_dict(found.to_dict()) == found
 
