@@ -52,8 +52,8 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def served(store: Path, cache: Path, *more: object) -> Iterator[str]:
     """The address of a view, while the block runs."""
-    words = [sys.executable, "-m", "coig_p", "view", store, "--cache", cache, *more]
-    with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    words = [*map(str, (sys.executable, "-m", "coig_p", "view", store, "--cache", cache, *more))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().strip()

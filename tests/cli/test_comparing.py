@@ -42,7 +42,7 @@ def test_json_is_what_the_library_finds(
     stores: tuple[Path, Path], given: list[str], a: dict[str, Any], b: dict[str, Any]
 ) -> None:
     configs = [PairConfig(**options) for options in (a, b)]
-    wanted = compare_stores(*map(Store.open, stores), *configs)
+    wanted = compare_stores(Store.open(stores[0]), Store.open(stores[1]), *configs)
     done = run("diff", *stores, *given, "--json")
     assert json.loads(done.stdout) == json.loads(wanted.to_json())
     shown = run("diff", *stores, *given).stdout

@@ -229,7 +229,7 @@ def test_options_that_cannot_be(address: dict[str, str], said: str) -> None:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> View:
     folder = tmp_path_factory.mktemp("hostile")
-    rows = []
+    rows: Rows = []
     for at, text in enumerate(HOSTILE):
         rows.append(
             {
