@@ -118,7 +118,7 @@ def main() -> None:
         head = (
             f"{arguments.queries:,} queries x 15 responses; medians of {arguments.runs} requests. The index: "
             f"{index['seconds']:.1f} s, {index['bytes'] / 1e6:.0f} MB, {index['memory'] / 2**20:.0f} MiB of memory. "
-            f"From the command to the first page, with the index there: {opened:.2f} s, of which the page {first:.2f} s. "
+            f"From the command to the first page, with the index there: {opened:.2f} s, the page alone {first:.2f} s. "
             f"The server's memory at most {memory / 2**20:.0f} MiB. {where('starlette', 'pyarrow', 'duckdb')}"
         )
         publish("view.md", "\n".join([head, "", *lines]) + "\n")

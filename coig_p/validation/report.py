@@ -35,7 +35,7 @@ def write_report(report: Report, folder: Path, overwrite: bool = False) -> None:
     with atomic_directory(folder) as root:
         pq.write_table(report.findings, root / "findings.parquet", compression="zstd")
         (root / "report.md").write_text(as_markdown(report), encoding="utf-8", newline="\n")
-        by_rule = {id: number for id, number in report.by_rule().items() if number}
+        by_rule = dict(worst_first(report))
         colours = [_COLOURS[report.rules[id].severity] for id in by_rule]
         (root / "rules.svg").write_text(bars("Findings by rule", by_rule, colours), encoding="utf-8", newline="\n")
         models = tally(report.findings, "model", "severity")

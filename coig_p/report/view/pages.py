@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.svg import signed
 from coig_p.core.text import printable
 from coig_p.errors import UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
@@ -109,8 +110,8 @@ def _environment() -> Any:
         "percent": lambda value: "–" if value is None else f"{value:.1%}",
         "score": lambda value: "–" if value is None else f"{value:g}",
         "interval": _interval,
-        "mean": lambda of: "–" if of["mean"] is None else f"{of['mean']:+.2f}",
-        "mean_interval": lambda of: "–" if of["low"] is None else f"{of['low']:+.2f} – {of['high']:+.2f}",
+        "mean": lambda of: "–" if of["mean"] is None else signed(of["mean"]),
+        "mean_interval": lambda of: "–" if of["low"] is None else f"{signed(of['low'])} – {signed(of['high'])}",
     }
     return environment
 
