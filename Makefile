@@ -5,6 +5,7 @@
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
 # make test-packages  the wheel in bare environments of every Python here, how programs end there, and the tests that the
 #             sdist carries
+# make test-browser  looks at the pages of `coigp view` with the system's chromium (asked of apt where there is none)
 # make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
 # make check  lint, layers and types        make bench  the benchmarks        make clean
 
@@ -13,7 +14,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test test-matrix test-train test-packages check format docs bench clean
+.PHONY: demo test test-matrix test-train test-browser test-packages check format docs bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo --overwrite
@@ -50,6 +51,20 @@ test-train: .train-venv/.installed
 	@echo "Setting up .train-venv (once) ..."
 	@$(PYTHON) -m venv --clear .train-venv
 	@.train-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $< -e '.[train,annotate]' \
+	  'pytest>=8.3' 'hypothesis>=6.100'
+	@touch $@
+
+# Where apt cannot install a chromium every test is skipped, and says so.
+test-browser: .browser-venv/.installed
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } \
+	  >/dev/null 2>&1 || echo "no chromium, and apt could not install one: skipped"
+	@HF_HUB_OFFLINE=1 PYTHONPATH=tests .browser-venv/bin/python -m pytest -q -rs -p no:cacheprovider --confcutdir tests \
+	  tests/browser/pages.py
+
+.browser-venv/.installed: tests/browser/requirements.txt pyproject.toml
+	@echo "Setting up .browser-venv (once) ..."
+	@$(PYTHON) -m venv --clear .browser-venv
+	@.browser-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $< -e '.[view]' \
 	  'pytest>=8.3' 'hypothesis>=6.100'
 	@touch $@
 
@@ -100,6 +115,7 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/annotate.py
 	$(BIN)/python benchmarks/annotate_kills.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/view.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -114,4 +130,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .coverage* .venv .matrix .train-venv .docs-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage* .venv .matrix .train-venv .docs-venv .browser-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY
 # Before datasets and huggingface_hub are imported: they read these once.
 _HOME = tempfile.mkdtemp(prefix="coigp-tests-")
 os.environ["XDG_CONFIG_HOME"] = _HOME  # what runs may do is not what the user of this machine said
+os.environ["XDG_CACHE_HOME"] = _HOME
 os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 # Every client of the Hub reads all certificates that are trusted, a twentieth of a second; nothing here speaks TLS.
 _CERTIFICATE = Path(_HOME, "certificate.pem")

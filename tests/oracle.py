@@ -214,3 +214,25 @@ def verdicts_of(rows: list[dict[str, Any]], threshold: float, options: dict[str,
                     difference = (own[pair][0] - own[pair][1]) * (1 if low > high else -1)
                     said["agrees" if difference > 0 else "ties" if difference == 0 else "opposes"] += 1
     return said
+
+
+def judge_margins(row: Row, judge: str, kind: str) -> dict[tuple[int, int], Fraction]:
+    """A judge's margin for every pair of a row that it judged."""
+    if kind == "comparisons":
+        return {pair: low - high for pair, (low, high) in comparison_values(row, (judge,), False).items()}
+    values = response_values(row, "mean", (judge,), False)
+    return {(low, high): values[low] - values[high] for low, high in combinations(sorted(values), 2)}
+
+
+def oracle_disagreement(row: Row) -> Fraction | None:
+    """How far apart the margins of any two judges are for any pair of a row."""
+    named = {score["judge"] for response in row["responses"] or [] for score in response["scores"] or []}
+    named |= {comparison["judge"] for comparison in row["comparisons"] or []}
+    apart = [
+        abs(mine[pair] - theirs[pair])
+        for kind in ("scores", "comparisons")
+        for judge, other in combinations(sorted(name for name in named if name is not None), 2)
+        for mine, theirs in [(judge_margins(row, judge, kind), judge_margins(row, other, kind))]
+        for pair in mine.keys() & theirs.keys()
+    ]
+    return max(apart, default=None)

@@ -11,6 +11,7 @@ import click
 from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
 from coig_p.cli.screen import harmless_json, json_text, one_line, progress, table
 from coig_p.cli.tree import command
+from coig_p.core.svg import signed
 from coig_p.core.text import counted, printable
 from coig_p.pairs.config import PairConfig
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from coig_p.stats.results import Statistics
     from coig_p.stats.sweep import Sweep
 
-_FILES = {"statistics.json", "domains.svg", "margins.svg", "lengths.svg", "models.svg", "judges.svg"}
+_PLOTS = ("domains", "margins", "margins-by-domain", "lengths", "models", "judges")
+_FILES = {"statistics.json", *(f"{name}.svg" for name in _PLOTS)}
 _SWEEP_FILES = {"sweep.json", "yield.svg", "balance.svg", "second-judge.svg"}
 
 language_option = click.option(
@@ -249,7 +251,7 @@ def _share(found: Share) -> str:
 def _mean(found: Mean) -> str:
     if found.low is None or found.high is None:
         return _number(found.mean, 2)
-    return f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+    return f"{signed(found.mean or 0)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def _percent(value: float | None) -> str:

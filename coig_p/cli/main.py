@@ -33,8 +33,11 @@ COMMANDS = {
     ],
     "Look": [
         ("info", "coig_p.cli.looking", "What a store holds: queries, responses, scores, pairs; models; judges."),
+        ("view", "coig_p.cli.viewing", "Look at a store in the browser, or write it as one page."),
+        ("show", "coig_p.cli.showing", "Show queries: responses, scores, and the pairs they give."),
         ("stats", "coig_p.cli.looking", "Count a store and its pairs, and plot them."),
         ("sweep", "coig_p.cli.looking", "Show what each threshold would give."),
+        ("diff", "coig_p.cli.comparing", "Show what differs between two stores, or two ways to make pairs."),
     ],
     "Check": [
         ("verify", "coig_p.cli.checking", "Compare every file with the manifest."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
@@ -49,3 +50,27 @@ def counted_as(number: int, many: str) -> str:
 def width(text: str) -> int:
     """Columns that `text` takes on a terminal: two for a Chinese character."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def wrapped(text: str, columns: int, before: str = "") -> Iterator[str]:
+    """The lines of a text, each of at most so many columns with `before` in front of it.
+
+    Broken between words where one ends in the last third of a line, else anywhere, as Chinese is. At least one line.
+    """
+    room = max(columns - width(before), 2)
+    for line in text.expandtabs(4).split("\n"):
+        begin = taken = 0
+        space = -1  # of this line, behind which it can be broken
+        at = 0
+        while at < len(line):
+            size = width(line[at])
+            if taken + size > room:
+                cut = space + 1 if space >= 0 and width(line[begin : space + 1]) * 3 > room * 2 else at
+                yield f"{before}{line[begin:cut].rstrip(' ')}"
+                begin, space = cut, -1
+                taken = width(line[cut:at])
+            if line[at] == " ":
+                space = at
+            taken += size
+            at += 1
+        yield f"{before}{line[begin:]}".rstrip(" ")

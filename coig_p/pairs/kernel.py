@@ -217,7 +217,7 @@ def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairCon
         values, scale, scored = response_values(responses, config)
         if config.strategy != "all":
             order = dense_ranks(values)
-        low, high = _combinations(responses.query[scored])
+        low, high = combinations_within(responses.query[scored])
         usable = np.flatnonzero(scored)
         low, high = usable[low], usable[high]
         labelled.append(Labelled(low, high, values[low], values[high], scale))
@@ -262,7 +262,7 @@ def _has_comparisons(batch: pa.RecordBatch) -> bool:
     return column is not None and column.null_count < len(column)
 
 
-def _combinations(query: Index) -> tuple[Index, Index]:
+def combinations_within(query: Index) -> tuple[Index, Index]:
     """All (i, j), i < j, of positions with equal `query`, in order of i and then j."""
     position = np.arange(len(query))
     following = np.searchsorted(query, query, side="right") - position - 1

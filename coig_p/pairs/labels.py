@@ -116,7 +116,7 @@ def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int
     Returns:
         Values (R, 0 where there is none), their scale, and which responses have one (R).
     """
-    usable = _usable(responses, config)
+    usable = usable_scores(responses, config)
     of, judge = responses.score_of[usable], responses.judge.code[usable]
     grid = _to_ints(np.rint(responses.score[usable] * SCORE_GRID))
     values, scale, starts = grid, SCORE_GRID, np.arange(len(of))
@@ -146,7 +146,7 @@ def judge_sets(responses: Responses, config: PairConfig) -> Ints:
 
     Each judge is a bit, its place among `responses.judge.names` plus 1, or 0 for one without a name.
     """
-    usable = _usable(responses, config)
+    usable = usable_scores(responses, config)
     of, judge = responses.score_of[usable], responses.judge.code[usable] + 1
     wide = len(responses.judge.names) + 1 > 62
     bits = np.array([1 << at for at in range(len(responses.judge.names) + 1)], object if wide else np.int64)
@@ -157,7 +157,7 @@ def judge_sets(responses: Responses, config: PairConfig) -> Ints:
     return sets
 
 
-def _usable(responses: Responses, config: PairConfig) -> Mask:
+def usable_scores(responses: Responses, config: PairConfig) -> Mask:
     """Which scores count (S)."""
     author = Names(responses.model.code[responses.score_of], responses.model.names)
     return np.asarray(np.isfinite(responses.score) & _judge_allowed(responses.judge, [author], config))

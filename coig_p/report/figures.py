@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from coig_p.core.svg import Dot, Series, bars, columns, dots, lines
+from coig_p.core.svg import Dot, Series, bars, columns, dots, facets, lines
 from coig_p.errors import UnknownNameError
 from coig_p.stats.intervals import Share
 from coig_p.stats.results import Bins, Statistics
 from coig_p.stats.sweep import Sweep
 
 MOST_ROWS = 30
+FEWEST_PAIRS = 20  # behind a point of a line; of fewer nobody should read a share
 _WORDS = {
     "en": {
         "domains": "Pairs by domain",
         "margins": "Margins of the pairs",
+        "margins-by-domain": "Margins by domain (number of pairs)",
         "margin": "margin (last column: and above)",
         "lengths": "Length of responses in pairs",
         "length": "characters (last column: and above)",
         "chosen": "chosen",
         "rejected": "rejected",
         "pairs": "pairs",
+        "responses": "responses",
         "models": "Win rate by model",
         "win": "share of a model's pairs in which it is chosen, with 95% interval",
         "judges": "Leniency by judge",
@@ -45,12 +48,14 @@ _WORDS = {
     "zh": {
         "domains": "各领域的偏好对",
         "margins": "偏好对的分差",
+        "margins-by-domain": "各领域的分差（偏好对数）",
         "margin": "分差（最后一栏含以上）",
         "lengths": "偏好对中回答的长度",
         "length": "字符数（最后一栏含以上）",
         "chosen": "更优回答",
         "rejected": "更差回答",
         "pairs": "偏好对",
+        "responses": "回答",
         "models": "各模型的胜率",
         "win": "模型所在的偏好对中由它给出更优回答的比例，附95%区间",
         "judges": "各评审模型的宽严",
@@ -84,8 +89,14 @@ def statistics_plots(statistics: Statistics, language: str = "en") -> dict[str, 
     plots = {
         "domains.svg": bars(words["domains"], _largest(pairs), empty=words["none"]),
         "margins.svg": columns(
-            words["margins"], _labels(bins), {words["pairs"]: bins.counts}, axis=words["margin"], empty=words["none"]
+            words["margins"],
+            _labels(bins),
+            {words["pairs"]: bins.counts},
+            axis=words["margin"],
+            counted=words["pairs"],
+            empty=words["none"],
         ),
+        **_margins_by_domain(statistics, words),
         "lengths.svg": columns(
             words["lengths"],
             _labels(total.lengths.chosen.bins),
@@ -94,6 +105,7 @@ def statistics_plots(statistics: Statistics, language: str = "en") -> dict[str, 
                 words["rejected"]: total.lengths.rejected.bins.counts,
             },
             axis=words["length"],
+            counted=words["responses"],
             empty=words["none"],
         ),
     }
@@ -114,6 +126,20 @@ def statistics_plots(statistics: Statistics, language: str = "en") -> dict[str, 
     return plots
 
 
+def _margins_by_domain(statistics: Statistics, words: Mapping[str, str]) -> dict[str, str]:
+    """Nothing where there is one domain alone."""
+    edges = max((one.margins.bins.edges for one in statistics.domains.values()), key=len, default=())
+    steps = {one.margins.bins.edges[:2] for one in statistics.domains.values() if len(one.margins.bins.edges) > 1}
+    if len(statistics.domains) < 2 or len(steps) > 1:  # bins of several widths have no common scale
+        return {}
+    panels = {
+        name: [*one.margins.bins.counts, *[0] * (len(edges) - len(one.margins.bins.counts))]
+        for name, one in list(statistics.domains.items())[:MOST_ROWS]
+    }
+    labels = [f"{edge:g}" for edge in edges]
+    return {"margins-by-domain.svg": facets(words["margins-by-domain"], labels, panels, axis=words["margin"])}
+
+
 def sweep_plots(sweep: Sweep, language: str = "en") -> dict[str, str]:
     """SVG by file name: yield, balance and, where a response has two judges, second-judge."""
     words, rows = _words(language), sweep.thresholds
@@ -129,8 +155,8 @@ def sweep_plots(sweep: Sweep, language: str = "en") -> dict[str, str]:
         "yield": [kept, Series(words["kept-queries"], [row.queries_kept for row in rows])],
         "balance": [
             _with_interval(words["longer"], [row.chosen_longer for row in rows]),
-            Series(words["most"], [row.most_chosen_share for row in rows]),
-            Series(words["even"], [row.model_balance for row in rows]),
+            Series(words["most"], [row.most_chosen_share if row.pairs >= FEWEST_PAIRS else None for row in rows]),
+            Series(words["even"], [row.model_balance if row.pairs >= FEWEST_PAIRS else None for row in rows]),
         ],
     }
     if any(row.second_judge.agrees.n for row in rows):
@@ -151,7 +177,8 @@ def _words(language: str) -> Mapping[str, str]:
     return _WORDS[language]
 
 
-def _with_interval(name: str, shares: Sequence[Share]) -> Series:
+def _with_interval(name: str, every: Sequence[Share]) -> Series:
+    shares = [of if of.n >= FEWEST_PAIRS else Share(0) for of in every]
     return Series(name, [of.share for of in shares], [of.low for of in shares], [of.high for of in shares])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -11,8 +12,9 @@ from coig_p.core.atomic import atomic_directory
 from coig_p.core.markdown import cell, table
 from coig_p.core.svg import bars
 from coig_p.core.text import counted
+from coig_p.errors import DataError
 from coig_p.store.places import check_folder
-from coig_p.validation.findings import Report, tally
+from coig_p.validation.findings import FINDINGS, Report, tally
 from coig_p.validation.rules import SEVERITIES
 
 EXAMPLES = 3
@@ -33,7 +35,7 @@ def write_report(report: Report, folder: Path, overwrite: bool = False) -> None:
     with atomic_directory(folder) as root:
         pq.write_table(report.findings, root / "findings.parquet", compression="zstd")
         (root / "report.md").write_text(as_markdown(report), encoding="utf-8", newline="\n")
-        by_rule = {id: number for id, number in report.by_rule().items() if number}
+        by_rule = dict(worst_first(report))
         colours = [_COLOURS[report.rules[id].severity] for id in by_rule]
         (root / "rules.svg").write_text(bars("Findings by rule", by_rule, colours), encoding="utf-8", newline="\n")
         models = tally(report.findings, "model", "severity")
@@ -43,6 +45,22 @@ def write_report(report: Report, folder: Path, overwrite: bool = False) -> None:
         }
         plot = bars("Errors and warnings by model", {name: number for name, number in wrong.items() if number})
         (root / "models.svg").write_text(plot, encoding="utf-8", newline="\n")
+
+
+def read_findings(folder: Path) -> pa.Table:
+    """The findings that `write_report` wrote into a folder.
+
+    Raises:
+        DataError: there are none, or they are no findings.
+    """
+    path = folder / "findings.parquet"
+    try:
+        found = pq.read_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{path}: no findings can be read: {error}. Make them with: coigp check --report") from None
+    if not found.schema.remove_metadata().equals(FINDINGS):
+        raise DataError(f"{path}: its columns are not those of findings. Make them with: coigp check --report")
+    return found
 
 
 def as_markdown(report: Report) -> str:

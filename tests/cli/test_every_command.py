@@ -40,6 +40,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "contamination": ("FOLDER/store --against FOLDER/bench-é.jsonl --out NEW.jsonl", 1),
     "dedup": ("FOLDER/store --out NEW", 0),
     "demo": ("--out NEW", 0),
+    "diff": ("FOLDER/store --b threshold=3", 0),
     "env": ("", 0),
     "export": ("FOLDER/store --for trl-dpo --out NEW", 0),
     "import": ("FOLDER/rows-é.jsonl --out NEW", 0),
@@ -48,9 +49,11 @@ RUNS: dict[str, tuple[str, int]] = {
     "pairs": ("FOLDER/store --out NEW.jsonl", 0),
     "plan": ("FOLDER/store --epochs 2 --batch-size 1", 0),
     "publish": ("FOLDER/store --version 1.0.0 --target dir:NEW", 0),
+    "show": ("FOLDER/store --near 2", 0),
     "stats": ("FOLDER/store --out NEW", 0),
     "sweep": ("FOLDER/store --thresholds 1,2 --out NEW", 0),
     "verify": ("FOLDER/store", 0),
+    "view": ("FOLDER/store --out NEW.html", 0),
 }
 SLOW = {"demo", "publish", "card"}  # each is run once for all that can be seen of it
 ENCODINGS = ("utf-8", "gbk", "latin-1", "ascii")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Callable
 from xml.etree import ElementTree
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coig_p.core.svg import Dot, Series, bars, columns, dots, lines
+from coig_p.core.svg import _SERIES, Dot, Series, bars, columns, dots, facets, heat, lines, signed
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = ("</text><script>alert(1)</script>", "\x00\x1b[31m\u202e\ud800\ufffe\uffff", "模型" * 60, '"&\n\t', "", "<b>")
@@ -25,6 +27,8 @@ def draw(name: str, number: int) -> list[str]:
         columns(name, [name, "10"], {name: [number, 2], "b": [0, 1]}, axis=name),
         lines(name, [0, 2, 9], series, axis=name, marks={2: name}),
         dots(name, [Dot(name, 0.3, 0.1, 0.9, name), Dot("b", -0.2)], low=-1, high=1, axis=name),
+        heat(name, [name, "b"], [name, "c", "d"], [[0.1, None, 1.0], [0.5, 0.7, 0.0]], axis=name),
+        facets(name, [name, "2"], {name: [number, 1], "b": [0, 0]}, axis=name),
     ]
 
 
@@ -43,7 +47,15 @@ def test_any_name_is_text_in_a_well_formed_plot(name: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "plot", [bars("t", {}), columns("t", [], {"a": []}), dots("t", [], low=0, high=1)], ids=["bars", "columns", "dots"]
+    "plot",
+    [
+        bars("t", {}),
+        columns("t", [], {"a": []}),
+        dots("t", [], low=0, high=1),
+        heat("t", [], [], []),
+        facets("t", [], {}),
+    ],
+    ids=["bars", "columns", "dots", "heat", "facets"],
 )
 def test_nothing_to_show_says_none(plot: str) -> None:
     assert "none" in [element.text for element in ElementTree.fromstring(plot).iter(f"{SVG}text")]
@@ -130,6 +142,13 @@ def test_columns_stand_on_zero_and_reach_their_number(values: list[tuple[int, in
             assert number(y) == pytest.approx(value, abs=most * APART)
 
 
+def marked(root: ElementTree.Element, nth: int) -> list[tuple[float, float]]:
+    """Where the marks of a series of `lines` are, without the legend's."""
+    marks = [path.get("transform", "") for path in root.findall(f"{SVG}path[@class='f{nth} point']")]
+    places = [re.fullmatch(r"translate\((\S+) (\S+)\)", mark) for mark in marks]
+    return [(float(place[1]), float(place[2])) for place in places if place]
+
+
 @given(SHARES)
 def test_points_of_lines_are_where_their_numbers_are(shares: list[float | None]) -> None:
     x = [float(at * at) for at in range(len(shares))]
@@ -138,7 +157,7 @@ def test_points_of_lines_are_where_their_numbers_are(shares: list[float | None])
     root = ElementTree.fromstring(lines("t", x, [Series("a", shares, low, high)]))
     number, across = upright(root), rising(texts(root, "middle"))
     shown = [(at, share) for at, share in zip(x, shares, strict=True) if share is not None]
-    drawn = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in root.findall(f"{SVG}circle[@class='f0']")]
+    drawn = marked(root, 0)
     assert len(drawn) == len(shown)
     for (cx, cy), (at, share) in zip(drawn, shown, strict=True):
         assert across(cx) == pytest.approx(at, abs=x[-1] * APART)
@@ -191,3 +210,69 @@ def test_bars_start_at_one_line_beside_their_names(values: list[int]) -> None:
         # A bar of nothing is one unit long, so that it can be seen.
         share = value / max(values) if max(values) else 1
         assert float(rect.get("width", 0)) == pytest.approx(max(1, share * longest), abs=0.06)
+
+
+@given(st.lists(st.lists(st.none() | st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_a_heat_map_says_each_share_in_its_cell(shares: list[list[float | None]]) -> None:
+    rows = [f"r{at}" for at in range(len(shares))]
+    root = ElementTree.fromstring(heat("t", rows, ["a", "b", "c"], shares))
+    rects = root.findall(f"{SVG}rect")[1:]  # the first is the ground
+    texts = [text for text in root.iter(f"{SVG}text") if text.get("fill")]
+    wanted = [share for line in shares for share in line if share is not None]
+    assert [text.text for text in texts] == [f"{100 * share:.0f}" for share in wanted]
+    assert len(rects) == len(wanted)
+    assert all(rect.get("fill", "").startswith("#") for rect in rects)
+    assert len({(rect.get("x"), rect.get("y")) for rect in rects}) == len(wanted)
+
+
+@given(st.lists(st.lists(st.integers(0, 900), min_size=4, max_size=4), min_size=1, max_size=7))
+def test_a_facet_is_in_proportion_to_its_own_largest(values: list[list[int]]) -> None:
+    root = ElementTree.fromstring(facets("t", list("0123"), {f"d{at}": one for at, one in enumerate(values)}))
+    heights = [float(rect.get("height", 0)) for rect in root.findall(f"{SVG}rect[@class='f0']")]
+    assert len(heights) == 4 * len(values)
+    for at, one in enumerate(values):
+        most = max([1, *one])
+        assert heights[4 * at : 4 * at + 4] == pytest.approx([90 * value / most for value in one], abs=0.06)
+
+
+def test_names_keep_both_their_ends_where_there_is_no_room() -> None:
+    names = {f"organisation/some-quite-long-model-name-{version}-instruct-2025": 3 for version in ("v1.5", "v2.0")}
+    shown = [text.text or "" for text in ElementTree.fromstring(bars("t", names)).iter(f"{SVG}text")]
+    cut = [text for text in shown if "…" in text]
+    assert len(cut) == 2
+    assert all(text.startswith("organ") and text.endswith("2025") for text in cut)
+    assert "short" in [text.text for text in ElementTree.fromstring(bars("t", {"short": 1})).iter(f"{SVG}text")]
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
+    assert [signed(value) for value in (-0.001, 0.001, 0.0, -0.0, 0.006, -1.5)] == [
+        *("0.00", "0.00", "0.00", "0.00", "+0.01", "-1.50")
+    ]
+
+
+# How people without red cones, or without green ones, see a colour: Machado, Oliveira and Fernandes (2009), severity 1.
+SEEN = {
+    "all": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+def lab(colour: str, seen: list[list[float]]) -> list[float]:
+    """CIE 1976 L*a*b* of an sRGB colour as it is seen."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    linear = [min(1, max(0, sum(a * b for a, b in zip(line, linear, strict=True)))) for line in seen]
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    white = (0.95047, 1.0, 1.08883)
+    xyz = [sum(a * b for a, b in zip(line, linear, strict=True)) / at for line, at in zip(to_xyz, white, strict=True)]
+    x, y, z = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in xyz)
+    return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
+
+
+@pytest.mark.parametrize("seen", SEEN)
+@pytest.mark.parametrize("page", [0, 1], ids=["light", "dark"])
+def test_lines_can_be_told_apart_also_without_red_or_green(page: int, seen: str) -> None:
+    colours = [lab(both[page], SEEN[seen]) for both in _SERIES]
+    for one, other in itertools.combinations(colours, 2):
+        assert math.dist(one, other) >= 20

@@ -50,11 +50,14 @@ def scored_by_length(lengths: dict[int, float], scores: dict[int, list[float]]) 
 
 
 def legend(root: ElementTree.Element) -> list[str]:
-    """The names of the series in order, each beside a square in its colour."""
+    """The names of the series in order, each beside a square in its colour, or the mark of its points."""
     squares = [rect for rect in root.findall(f"{SVG}rect") if rect.get("y") == "40" and rect.get("width") == "12"]
-    assert [square.get("class") for square in squares] == [f"f{nth}" for nth in range(len(squares))]
+    places = [float(square.get("x", 0)) for square in squares]
+    marks = [path for path in root.findall(f"{SVG}path") if " 46) scale" in path.get("transform", "")]
+    places += [float(mark.get("transform", "").split("(")[1].split()[0]) - 6 for mark in marks]
+    assert [one.get("class", "").split()[0] for one in [*squares, *marks]] == [f"f{nth}" for nth in range(len(places))]
     names = {float(text.get("x", 0)): text.text or "" for text in root.findall(f"{SVG}text") if text.get("y") == "51"}
-    return [names[float(square.get("x", 0)) + 17] for square in squares]
+    return [names[place + 17] for place in places]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -85,8 +88,11 @@ def test_the_words_of_a_sweep_stand_by_their_lines(language: str, tmp_path: Path
 
     def first_heights(name: str) -> list[float]:
         root = plots[name]
-        first = [root.find(f"{SVG}circle[@class='f{nth}']") for nth in range(len(legend(root)))]
-        return [float(circle.get("cy", 0)) for circle in first if circle is not None]
+        marks = [
+            [path.get("transform", "") for path in root.findall(f"{SVG}path[@class='f{nth} point']")][1:]
+            for nth in range(len(legend(root)))
+        ]  # the first is the legend's
+        return [float(own[0].rstrip(")").split()[1]) for own in marks]
 
     for name, words in (("second-judge.svg", SECOND), ("yield.svg", KEPT), ("balance.svg", BALANCE)):
         shown = legend(plots[name])

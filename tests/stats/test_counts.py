@@ -285,7 +285,8 @@ def test_plots_are_of_the_numbers_in_either_language() -> None:
     found = statistics(BUNDLED)
     for language in LANGUAGES:
         plots = statistics_plots(found, language)
-        assert set(plots) == {"domains.svg", "margins.svg", "lengths.svg", "models.svg", "judges.svg"}
+        names = {"domains", "margins", "margins-by-domain", "lengths", "models", "judges"}
+        assert set(plots) == {f"{name}.svg" for name in names}
         for domain, part in found.domains.items():
             assert f"{domain}: {part.pairs}" in plots["domains.svg"]
         assert "fictional-moyun-72b: 100.0%" in plots["models.svg"]

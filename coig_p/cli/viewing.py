@@ -1,0 +1,106 @@
+"""The command that shows a store in the browser, or as one file: view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from coig_p.cli.options import domains_option, num_proc_option, overwrite_option, store_argument
+from coig_p.cli.screen import progress, say
+from coig_p.cli.tree import command
+from coig_p.core.text import counted, printable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from coig_p.store.store import Store
+
+
+@command("view")
+@store_argument()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Findings: of coigp check --report DIR.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write one file; start no server.")
+@overwrite_option("the file of --out")
+@click.option("--sample", type=click.IntRange(min=0), default=50, show_default=True, help="Queries in that file.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draw of those queries.")
+@domains_option
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of that file.")
+@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Where the index is kept.")
+@click.option("--browser/--no-browser", default=False, help="Open the address in the browser.")
+@num_proc_option
+def view(
+    store: Path,
+    port: int,
+    report: Path | None,
+    out: Path | None,
+    overwrite: bool,
+    sample: int,
+    seed: int,
+    domains: tuple[str, ...],
+    language: str,
+    cache: Path | None,
+    browser: bool,
+    num_proc: int,
+) -> None:
+    """Look at a STORE in the browser: queries, responses, pairs, judges, models. Ctrl-C ends it.
+
+    The server answers this machine alone, and only who knows the address. With --out: one HTML file that
+    anyone can open.
+
+    \b
+    coigp view store
+    coigp check store --report report; coigp view store --report report
+    coigp view store --out report.html --sample 100 --language zh
+    """
+    from coig_p.report.view.index import default_cache, load_index, queries_to_read
+    from coig_p.report.view.pages import View
+    from coig_p.store.places import check_file
+
+    if out is not None:
+        check_file(out, "a page", overwrite)
+    opened = _opened(store)
+    findings = _findings(report)
+    kept_at = cache or default_cache()
+    with progress("Counting", queries_to_read(opened, kept_at), "queries") as advance:
+        index = load_index(opened, kept_at, num_proc=num_proc, advance=advance)
+    shown = View(index, findings)
+    if out is not None:
+        from coig_p.core.atomic import atomic_file
+        from coig_p.report.view.one_file import report_page
+
+        html, number = report_page(shown, sample=sample, seed=seed, domains=domains, language=language)
+        with atomic_file(out) as stream:
+            stream.write(html.encode())
+        click.echo(
+            f"wrote {printable(str(out))}: {counted(number, 'query', 'queries')}, {len(html.encode()) / 1e6:.1f} MB"
+        )
+        return
+    from coig_p.report.view.app import serve
+
+    def ready(address: str) -> None:
+        click.echo(address)
+        say("Ctrl-C ends it")
+        if browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    serve(shown, port, ready)
+
+
+def _opened(store: Path) -> Store:
+    from coig_p.store.locate import download_repository
+    from coig_p.store.store import Store
+
+    return Store.open(download_repository(str(store)) or store)
+
+
+def _findings(report: Path | None) -> pa.Table | None:
+    if report is None:
+        return None
+    from coig_p.validation.report import read_findings
+
+    return read_findings(report)

@@ -1,0 +1,161 @@
+"""One query as people look at it: what was asked, each response with what judges said of it, and the pairs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.errors import StoreError, UnknownNameError
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import count_combinations, find_pairs_of
+from coig_p.pairs.labels import Responses, response_values, usable_scores
+from coig_p.schema import RAW_SCHEMA
+from coig_p.store.reading import open_shard, part_of, read_batches
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
+
+_IDS = part_of(RAW_SCHEMA, "query_id")
+_COMPARED_NAMES = 20_000  # ids that one which is not there is compared with
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a query stands: its shard's place among `Store.data_files`, and its row in it."""
+
+    file: int
+    row: int
+
+
+@dataclass(frozen=True)
+class OnePair:
+    """Two responses of a query, by their places in it; scores are on the judges' scale.
+
+    Attributes:
+        compared: judges who were shown the two together made it a pair, not scores of each.
+    """
+
+    chosen: int
+    rejected: int
+    chosen_score: float
+    rejected_score: float
+    margin: float
+    compared: bool
+
+
+@dataclass(frozen=True)
+class OneQuery:
+    """A query, and what a config makes of it.
+
+    Attributes:
+        raw: the row of RAW_SCHEMA as plain dicts and lists.
+        split: where it stands.
+        values: of each response its score over its judges, None where it has none that counts.
+        counted: of each response which of its scores that is made of.
+        pairs: in the order of a load.
+        left_out: how many combinations of two responses with a label are no pair, by why.
+        config: its threshold is set.
+    """
+
+    raw: dict[str, Any]
+    split: str
+    place: Place
+    values: tuple[float | None, ...]
+    counted: tuple[tuple[bool, ...], ...]
+    pairs: tuple[OnePair, ...]
+    left_out: dict[str, int]
+    config: PairConfig
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The turns before the responses; of a plain query the one of the user."""
+        return self.raw["messages"] or [{"role": "user", "content": self.raw["query"], "extra": None}]
+
+    @property
+    def responses(self) -> list[dict[str, Any]]:
+        """As the store has them."""
+        return self.raw["responses"] or []
+
+    def to_dict(self) -> dict[str, Any]:
+        """As dicts, lists, strings, numbers and None: the row, its split, values and pairs."""
+        pairs = [asdict(pair) for pair in self.pairs]
+        return {**self.raw, "split": self.split, "values": list(self.values), "pairs": pairs, "left_out": self.left_out}
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """As the store has them."""
+        return self.raw["comparisons"] or []
+
+
+def read_query(store: Store, place: Place, config: PairConfig) -> OneQuery:
+    """The query at a place; of its shard the one row group is read that holds it.
+
+    Raises:
+        StoreError: nothing is there, or it cannot be read.
+    """
+    config = config.with_default_threshold(store.manifest.default_threshold)
+    files = store.data_files()
+    if not 0 <= place.file < len(files):
+        raise StoreError(str(store.path), f"has {len(files):,} shards, not a number {place.file + 1:,}")
+    file = files[place.file]
+    name = f"{store.path}/{file.path}"
+    with open_shard(store.path / file.path, name) as shard:
+        begin = 0
+        for group in range(shard.num_row_groups):
+            rows = shard.metadata.row_group(group).num_rows
+            if 0 <= place.row - begin < rows:
+                (batch,) = read_batches(shard, rows, [group], RAW_SCHEMA)
+                return one_query(batch.slice(place.row - begin, 1), place, str(file.split), config)
+            begin += rows
+    raise StoreError(name, f"has no row {place.row:,}")
+
+
+def one_query(batch: pa.RecordBatch, place: Place, split: str, config: PairConfig) -> OneQuery:
+    """A batch of one raw row as people look at it. The threshold of `config` must be set."""
+    batch = pa.RecordBatch.from_pylist(batch.to_pylist(), schema=RAW_SCHEMA)  # so that places count from its own row
+    responses = Responses.of(batch)
+    usable = usable_scores(responses, config)
+    counted = tuple(tuple(map(bool, usable[responses.score_of == at])) for at in range(len(responses.query)))
+    values: list[float | None] = [None] * len(responses.query)
+    scored = np.zeros(len(responses.query), bool)
+    if config.labels != "comparisons":
+        whole, scale, scored = response_values(responses, config)
+        values = [float(value / scale) if known else None for value, known in zip(whole, scored, strict=True)]
+    found = find_pairs_of(responses, batch, config)
+    both = zip(found.chosen, found.rejected, strict=True)
+    scores = zip(found.chosen_score, found.rejected_score, found.margin, strict=True)
+    pairs = tuple(
+        OnePair(int(one), int(two), float(high), float(low), float(margin), compared=not (scored[one] and scored[two]))
+        for (one, two), (high, low, margin) in zip(both, scores, strict=True)
+    )
+    counts = count_combinations(responses, batch, config)
+    left_out = {
+        "of one text twice": counts.same_text,
+        "ties": counts.ties,
+        "below the threshold": counts.below_threshold,
+    }
+    left_out["left out by strategy or draw"] = counts.labelled - sum(left_out.values()) - len(pairs)
+    return OneQuery(batch.to_pylist()[0], split, place, tuple(values), counted, pairs, left_out, config)
+
+
+def place_of(store: Store, query_id: str) -> Place:
+    """Where a query stands.
+
+    Raises:
+        UnknownNameError: the store has no such query; the message names some that are alike.
+    """
+    seen: list[str] = []
+    for number, file in enumerate(store.data_files()):
+        row = 0
+        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, _IDS):
+            ids = batch.column("query_id")
+            at = pc.index(ids, query_id).as_py()
+            if at >= 0:
+                return Place(number, row + at)
+            row += batch.num_rows
+            if len(seen) < _COMPARED_NAMES:
+                seen += ids.to_pylist()
+    raise UnknownNameError("query_id", query_id, seen)

@@ -1,0 +1,358 @@
+"""Pages as functions of an index and an address: what the templates are given, and nothing that they must compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlencode
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.core.svg import signed
+from coig_p.core.text import printable
+from coig_p.errors import UsageError
+from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
+from coig_p.report.one_query import OneQuery, Place, place_of, read_query
+from coig_p.report.view.difference import differences
+from coig_p.report.view.index import Index
+from coig_p.report.view.selecting import ORDERS, Look, found_places, listed
+from coig_p.report.view.words import LANGUAGES, words
+from coig_p.validation.findings import tally
+
+_OPTIONS = ("threshold", "strategy", "strict", "judges")
+_FIRST = 20  # queries of a list on the page that compares
+
+
+@dataclass(frozen=True)
+class View:
+    """What is looked at.
+
+    Attributes:
+        findings: of a check of the store; None where none was named.
+        root: what stands before every path: /TOKEN on a server.
+    """
+
+    index: Index
+    findings: pa.Table | None = None
+    root: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the store, for people."""
+        return self.index.store.path.resolve().name
+
+
+def page(view: View, path: str, address: Mapping[str, str]) -> str | None:
+    """The HTML of a page; None where there is none at this path.
+
+    Args:
+        path: without `view.root`, for instance "queries".
+        address: what stands behind the question mark.
+
+    Raises:
+        CoigPError: what is asked for cannot be shown; the message is for people.
+    """
+    if path not in _PAGES:
+        return None
+    template, context = _PAGES[path]
+    return render(template, view, path, address, context(view, address))
+
+
+def render(template: str, view: View, path: str, address: Mapping[str, str], context: Mapping[str, Any]) -> str:
+    """A template, with what all of them are given."""
+    language = address.get("lang", "en")
+    language = language if language in LANGUAGES else "en"
+
+    def link(to: str, /, **changes: Any) -> str:
+        """The address of a page, with what is always carried along, and what is given; None leaves out."""
+        kept = {"lang": language if language != "en" else None} | changes
+        query = urlencode({name: value for name, value in kept.items() if value not in (None, "")})
+        return f"{view.root}/{to}" + (f"?{query}" if query else "")
+
+    other = LANGUAGES[1 - LANGUAGES.index(language)]
+    given = {
+        "w": words(language),
+        "lang": language,
+        "path": path,
+        "link": link,
+        "root": view.root,
+        "store": view.name,
+        "address": dict(address),
+        "other_language": f"{view.root}/{path}?{urlencode({**address, 'lang': other})}",
+        "domains": list(view.index.statistics["domains"]),
+    }
+    return str(_environment().get_template(template).render(**given, **context))
+
+
+def error_page(view: View, address: Mapping[str, str], message: str) -> str:
+    """A page that says what cannot be shown."""
+    return render("error.html.jinja", view, "", address, {"message": message})
+
+
+@cache
+def _environment() -> Any:
+    import markupsafe
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    folder = files("coig_p.report.view") / "templates"
+    found = {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.name.endswith(".jinja")}
+    environment = Environment(
+        loader=DictLoader(found), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
+    )
+    environment.filters |= {
+        "safe_text": printable,
+        "trusted": markupsafe.Markup,  # our own style sheet, and nothing else
+        "number": _number,
+        "percent": lambda value: "–" if value is None else f"{value:.1%}",
+        "score": lambda value: "–" if value is None else f"{value:g}",
+        "interval": _interval,
+        "mean": lambda of: "–" if of["mean"] is None else signed(of["mean"]),
+        "mean_interval": lambda of: "–" if of["low"] is None else f"{signed(of['low'])} – {signed(of['high'])}",
+    }
+    return environment
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def _interval(share: Mapping[str, Any]) -> str:
+    return "–" if share["low"] is None else f"{100 * share['low']:.1f} – {100 * share['high']:.1f}"
+
+
+# The pages.
+
+
+def _overview(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    statistics, sweep = view.index.statistics, view.index.sweep
+    rows = [
+        {
+            "threshold": row["threshold"],
+            "pairs": row["pairs"],
+            "queries": row["queries"],
+            "kept": row["queries_kept"],
+            "agrees": row["second_judge"]["agrees"]["share"],
+        }
+        for row in sweep["thresholds"]
+    ]
+    return {
+        "statistics": statistics,
+        "sweep": rows,
+        "default_threshold": sweep["default_threshold"],
+        "plots": list(view.index.plots["en"]),
+        "findings": findings_by_rule(view.findings),
+        "store_path": str(view.index.store.path),
+    }
+
+
+def findings_by_rule(findings: pa.Table | None) -> list[dict[str, Any]] | None:
+    """Rule, severity and number, errors first and the most first; None without a check."""
+    if findings is None:
+        return None
+    counts = tally(findings, "rule", "severity")
+    order = {"error": 0, "warning": 1}
+    rows = [{"rule": rule, "severity": severity, "number": number} for (rule, severity), number in counts.items()]
+    return sorted(rows, key=lambda row: (order.get(row["severity"], 2), -row["number"], row["rule"]))
+
+
+def _queries(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    look = Look.of(address)
+    found = listed(view.index.queries, look, view.findings)
+    kept = {name: value for name, value in address.items() if name in Look.__dataclass_fields__ and value}
+    statistics = view.index.statistics["total"]
+    rules = [] if view.findings is None else [row["rule"] for row in findings_by_rule(view.findings) or []]
+    return {
+        "look": look,
+        "found": found,
+        "kept": kept,
+        "orders": list(ORDERS),
+        "sources": _values(view.index.queries.column("source")),
+        "models": sorted(statistics["models"]),
+        "judges": sorted(statistics["judges"]),
+        "rules": rules,
+    }
+
+
+_MOST_VALUES = 200
+
+
+def _values(column: pa.ChunkedArray) -> list[str]:
+    """The values of a column, the most frequent first."""
+    counts = pc.value_counts(column.drop_null()).to_pylist()
+    return [one["values"] for one in sorted(counts, key=lambda one: (-one["counts"], one["values"]))][:_MOST_VALUES]
+
+
+def config_of(address: Mapping[str, str], prefix: str = "") -> PairConfig:
+    """The pair options that an address says; UsageError where they cannot be."""
+    given: dict[str, Any] = {}
+    threshold = address.get(f"{prefix}threshold", "").strip()
+    if threshold:
+        try:
+            given["threshold"] = float(threshold)
+        except ValueError:
+            raise UsageError(f"threshold={threshold!r}: use a number") from None
+    if address.get(f"{prefix}strategy", "").strip():
+        given["strategy"] = address[f"{prefix}strategy"].strip()
+    if address.get(f"{prefix}strict"):
+        given["strict"] = True
+    judges = tuple(name.strip() for name in address.get(f"{prefix}judges", "").split(",") if name.strip())
+    if judges:
+        given["judges"] = judges
+    return PairConfig(**given)
+
+
+def _known(view: View, config: PairConfig) -> PairConfig:
+    """The config; UnknownNameError where it names a judge that the store has not."""
+    check_judges(config, view.index.store.manifest.judges)
+    return config
+
+
+def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    store = view.index.store
+    config = _known(view, config_of(address))
+    if address.get("id"):
+        place = place_of(store, address["id"])
+    else:
+        try:
+            place = Place(int(address.get("file", "0")), int(address.get("row", "0")))
+        except ValueError:
+            raise UsageError("file and row: use whole numbers") from None
+    found = read_query(store, place, config)
+    # Neighbours in the list that the reader came from, else in the store.
+    look = Look.of(address)
+    before, after = neighbours(view, look, place)
+    kept = {name: address[name] for name in (*Look.__dataclass_fields__, *_OPTIONS) if address.get(name)}
+    return {
+        "found": found,
+        "marked": marked(view.findings, found),
+        "kept": kept,
+        "before": before,
+        "after": after,
+        "config": found.config,
+        "default_threshold": store.manifest.default_threshold,
+        "judges": sorted(view.index.statistics["total"]["judges"]),
+        "strategies": STRATEGIES,
+        "difference": _difference(found, address),
+    }
+
+
+def neighbours(view: View, look: Look, place: Place) -> tuple[Place | None, Place | None]:
+    """The queries before and after one among those that are looked for."""
+    queries = view.index.queries
+    places = found_places(queries, look, view.findings)
+    file, row = queries.column("file").to_numpy()[places], queries.column("row").to_numpy()[places]
+    own = ((file == place.file) & (row == place.row)).nonzero()[0]
+    if not len(own):
+        return None, None
+    at = int(own[0])
+    ends = (at - 1, at + 1)
+    before, after = (Place(int(file[one]), int(row[one])) if 0 <= one < len(places) else None for one in ends)
+    return before, after
+
+
+def _difference(found: OneQuery, address: Mapping[str, str]) -> dict[str, Any] | None:
+    """Two responses side by side, where the address names two."""
+    try:
+        first, second = int(address.get("first", "")), int(address.get("second", ""))
+    except ValueError:
+        return None
+    if not (0 <= first < len(found.responses) and 0 <= second < len(found.responses)) or first == second:
+        return None
+    texts = [printable(found.responses[at]["text"] or "") for at in (first, second)]
+    return {"first": first, "second": second, "runs": differences(*texts)}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a text; `rules` found something where it begins."""
+
+    text: str
+    rules: tuple[str, ...] = ()
+
+
+def marked(findings: pa.Table | None, found: OneQuery) -> dict[str, Any]:
+    """Findings of a query: of the whole, and each text cut where one begins, by the path of its field."""
+    if findings is None:
+        return {"whole": [], "texts": {}}
+    own = findings.filter(
+        pc.and_(
+            pc.equal(findings.column("query_id"), found.raw["query_id"]),
+            pc.equal(findings.column("domain"), found.raw["domain"]),
+        )
+    ).to_pylist()
+    places: dict[str, dict[int, list[str]]] = {}
+    whole = []
+    for one in own:
+        if one["field"] is not None and one["offset"] is not None:
+            places.setdefault(one["field"], {}).setdefault(one["offset"], []).append(one["rule"])
+        whole.append(
+            {"rule": one["rule"], "severity": one["severity"], "field": one["field"], "excerpt": one["excerpt"]}
+        )
+    texts = {field: cut(_text_at(found, field), at) for field, at in places.items()}
+    return {"whole": whole, "texts": texts}
+
+
+def cut(text: str, places: Mapping[int, Sequence[str]]) -> list[Piece]:
+    """A text in pieces that, joined, are the text; one begins wherever a rule found something."""
+    starts = sorted(at for at in places if 0 <= at < len(text))
+    ends = [*starts[1:], len(text)] if starts else []
+    pieces = [Piece(text[: starts[0]] if starts else text)]
+    for at, end in zip(starts, ends, strict=True):
+        pieces += [Piece(text[at : at + 1], tuple(sorted(set(places[at])))), Piece(text[at + 1 : end])]
+    return [piece for piece in pieces if piece.text or piece.rules]
+
+
+def _text_at(found: OneQuery, field: str) -> str:
+    if field == "query":
+        return found.raw["query"] or ""
+    kind, _, rest = field.partition("[")
+    number, _, name = rest.partition("].")
+    try:
+        return str(found.raw[kind][int(number)][name] or "")
+    except (KeyError, IndexError, ValueError, TypeError):
+        return ""
+
+
+def _judges(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    names = sorted(view.index.statistics["total"]["judges"])
+    return {"statistics": view.index.statistics["total"]["judges"], "names": names, "matrices": view.index.matrices}
+
+
+def _models(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    models = view.index.statistics["total"]["models"]
+    names = sorted(models, key=lambda name: (-(models[name]["win_rate"]["share"] or 0), name))
+    return {"statistics": models, "names": names, "matrices": view.index.matrices}
+
+
+def _compare(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    from coig_p.report.view.compared import compare_configs
+
+    configs = [_known(view, config_of(address, prefix)) for prefix in ("a_", "b_")]
+    default = view.index.store.manifest.default_threshold
+    found = None
+    if any(address.get(f"{prefix}{name}") for prefix in ("a_", "b_") for name in _OPTIONS):
+        found = compare_configs(view.index.store, configs[0], configs[1], first=_FIRST)
+    return {
+        "configs": [config.with_default_threshold(default) for config in configs],
+        "found": found,
+        "judges": sorted(view.index.statistics["total"]["judges"]),
+        "strategies": STRATEGIES,
+        "default_threshold": default,
+        "kept": {name: value for name, value in address.items() if name[:2] in ("a_", "b_")},
+    }
+
+
+_PAGES = {
+    "": ("overview.html.jinja", _overview),
+    "queries": ("queries.html.jinja", _queries),
+    "query": ("query.html.jinja", _query),
+    "judges": ("judges.html.jinja", _judges),
+    "models": ("models.html.jinja", _models),
+    "compare": ("compare.html.jinja", _compare),
+}

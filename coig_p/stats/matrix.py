@@ -1,0 +1,182 @@
+"""Who wins against whom, and which judges agree: counts for every two models and every two judges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from coig_p.core.arrays import Index, Ints
+from coig_p.engine.local import in_order
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import combinations_within, find_pairs_of
+from coig_p.pairs.labels import Responses, compared_pairs, response_values
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.stats.disagreement import judges_of
+from coig_p.store.manifest import StoreFile
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
+
+
+class Agreement(NamedTuple):
+    """What two judges say of the pairs of responses that both judged.
+
+    Attributes:
+        agrees, opposes: both prefer the same response, or another one.
+        ties: one of them, or both, prefers none.
+    """
+
+    agrees: int
+    ties: int
+    opposes: int
+
+    @property
+    def pairs(self) -> int:
+        """All of them."""
+        return self.agrees + self.ties + self.opposes
+
+    @property
+    def share(self) -> float | None:
+        """Of the pairs on which both prefer one, those on which it is the same; None without any."""
+        told = self.agrees + self.opposes
+        return self.agrees / told if told else None
+
+
+@dataclass
+class Matrices:
+    """Counts of a part of a store: an accumulator, exact in any order.
+
+    Attributes:
+        wins: (chosen model, rejected model) -> pairs.
+        verdicts: (judge, other judge, in alphabetical order) -> agrees, ties, opposes.
+    """
+
+    wins: Counter[tuple[str, str]] = field(default_factory=Counter)
+    verdicts: dict[tuple[str, str], Agreement] = field(default_factory=dict)
+
+    def add(self, batch: pa.RecordBatch, config: PairConfig) -> None:
+        """Count a batch of raw rows; the threshold of `config` must be set."""
+        responses = Responses.of(batch)
+        pairs = find_pairs_of(responses, batch, config)
+        count = max(len(responses.model.names), 1)
+        cells = responses.model.code[pairs.chosen] * count + responses.model.code[pairs.rejected]
+        numbers = np.bincount(cells, minlength=1)
+        for cell in np.flatnonzero(numbers).tolist():
+            one, two = divmod(cell, count)
+            self.wins[responses.model.names[one], responses.model.names[two]] += int(numbers[cell])
+        for judges, verdict in _verdicts(responses, batch, config):
+            self._tell(judges, verdict)
+
+    def merge(self, other: Matrices) -> None:
+        """Take in what was counted elsewhere."""
+        self.wins.update(other.wins)
+        for judges, verdict in other.verdicts.items():
+            self._tell(judges, verdict)
+
+    def _tell(self, judges: tuple[str, str], verdict: Agreement) -> None:
+        before = self.verdicts.get(judges, Agreement(0, 0, 0))
+        self.verdicts[judges] = Agreement(*(a + b for a, b in zip(before, verdict, strict=True)))
+
+    def win_rate(self, model: str, other: str) -> float | None:
+        """Of the pairs between two models, those in which the first is chosen; None without any."""
+        won, lost = self.wins[model, other], self.wins[other, model]
+        return won / (won + lost) if won + lost else None
+
+    def agreement(self, judge: str, other: str) -> Agreement:
+        """Of two judges, in either order."""
+        return self.verdicts.get((min(judge, other), max(judge, other)), Agreement(0, 0, 0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As lists of names and numbers, sorted."""
+        return {
+            "wins": [[*models, number] for models, number in sorted(self.wins.items())],
+            "verdicts": [[*judges, *verdict] for judges, verdict in sorted(self.verdicts.items())],
+        }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Matrices:
+        """Back from `to_dict`."""
+        wins = Counter({(one, two): int(number) for one, two, number in found["wins"]})
+        return cls(wins, {(one, two): Agreement(*numbers) for one, two, *numbers in found["verdicts"]})
+
+
+def matrices(
+    store: Store,
+    config: PairConfig | None = None,
+    *,
+    domains: Collection[str] = (),
+    num_proc: int = 1,
+    advance: Callable[[int], None] = lambda queries: None,
+) -> Matrices:
+    """Count who wins against whom, and which judges agree.
+
+    Args:
+        config: which pairs `wins` are of; default: all at the store's default threshold. Of judges every pair of
+            responses that both judged counts, at any margin.
+        domains: these alone; default all.
+        num_proc: processes that share the shards.
+        advance: called with the number of queries counted since the last call.
+
+    Raises:
+        UnknownNameError: the store has no such domain.
+        StoreError: a shard that cannot be read.
+    """
+    config = (config or PairConfig()).with_default_threshold(store.manifest.default_threshold)
+    files = store.selected_files(domains)
+    found = Matrices()
+    work = partial(_of_shard, store.path, config)
+    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+        found.merge(part)
+        advance(file.rows or 0)
+    return found
+
+
+def _of_shard(root: Path, config: PairConfig, file: StoreFile) -> Matrices:
+    found = Matrices()
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False):
+        found.add(batch, config)
+    return found
+
+
+_Verdicts = list[tuple[tuple[str, str], Agreement]]
+
+
+def _verdicts(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> _Verdicts:
+    names = sorted(judges_of(responses, batch, config))
+    alone = [replace(config, judges=(name,)) for name in names]
+    found: _Verdicts = []
+    if config.labels != "comparisons":
+        values = [response_values(responses, one) for one in alone]
+        for one, two in combinations(range(len(names)), 2):
+            both = np.flatnonzero(values[one][2] & values[two][2])
+            low, high = combinations_within(responses.query[both])
+            signs = [_sign(value[both][low], value[both][high]) for value, _, _ in (values[one], values[two])]
+            found.append(((names[one], names[two]), _agreement(*signs)))
+    if config.labels != "scores" and batch.column("comparisons").null_count < batch.num_rows:
+        count = max(len(responses.query), 1)
+        compared = [compared_pairs(responses, batch, one) for one in alone]
+        for one, two in combinations(range(len(names)), 2):
+            first, second = (compared[at].low * count + compared[at].high for at in (one, two))
+            _, here, there = np.intersect1d(first, second, assume_unique=True, return_indices=True)
+            signs = [
+                _sign(compared[at].low_value[some], compared[at].high_value[some])
+                for at, some in ((one, here), (two, there))
+            ]
+            found.append(((names[one], names[two]), _agreement(*signs)))
+    return [(judges, verdict) for judges, verdict in found if verdict.pairs]
+
+
+def _sign(low: Ints, high: Ints) -> Index:
+    return np.asarray(low > high, np.int64) - np.asarray(low < high, np.int64)
+
+
+def _agreement(one: Index, two: Index) -> Agreement:
+    both = one * two
+    return Agreement(int((both > 0).sum()), int((both == 0).sum()), int((both < 0).sum()))

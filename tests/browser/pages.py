@@ -1,0 +1,263 @@
+"""The pages in a real browser: they open, filter, slide, obey keys, and nothing of a text runs or leaves the machine.
+
+Run by `make test-browser`; without a chromium on the machine all of it is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from make import completed, make_rows, make_store
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+SIZES = ((1280, "light"), (390, "dark"))
+PATHS = (
+    "",
+    "queries",
+    "query?file=0&row=0&first=0&second=1",
+    "judges",
+    "models",
+    "compare?a_threshold=1&b_threshold=3",
+)
+HOSTILE = (
+    "<script>document.title='broken'</script><img src=https://example.invalid/x onerror=\"document.title='broken'\">"
+    "<svg onload=\"document.title='broken'\"></svg>\u202eRTL \x1b[31m \"quotes\" 'and'\nline breaks {{ 7*7 }}"
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+@contextmanager
+def served(store: Path, cache: Path, *more: object) -> Iterator[str]:
+    """The address of a view, while the block runs."""
+    words = [*map(str, (sys.executable, "-m", "coig_p", "view", store, "--cache", cache, *more))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("browser")
+    store = make_store(folder / "store", make_rows({"math": 120, "chat": 30}))
+    report = folder / "report"
+    subprocess.run(
+        [sys.executable, "-m", "coig_p", "check", store, "--report", report, "-q"], check=False, capture_output=True
+    )
+    with served(store, folder / "cache", "--report", report) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("hostile")
+    answers = [
+        {
+            "model": f"{name} {HOSTILE}",
+            "text": HOSTILE * times,
+            "scores": [{"judge": HOSTILE, "dimension": HOSTILE, "score": score, "rationale": HOSTILE}],
+        }
+        for name, times, score in (("a", 1, 9.0), ("b", 5000, 2.0))
+    ]
+    row = {"query_id": f"q {HOSTILE}", "domain": "math", "query": HOSTILE, "source": HOSTILE, "responses": answers}
+    store = make_store(folder / "store", completed([row]))
+    with served(store, folder / "cache") as found:
+        yield found, folder
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    made = context.new_page()
+    wrong = watched(made)
+    yield made
+    assert wrong == []
+    context.close()
+
+
+def watched(page: Page) -> list[str]:
+    """What a page says to the console, and what it asks of anybody else."""
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith(("http://127.0.0.1:", "file:", "data:")) else wrong.append(asked.url)
+        ),
+    )
+    return wrong
+
+
+def serious(page: Page) -> list[tuple[str, str]]:
+    """What axe-core finds that keeps people out."""
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize(("wide", "scheme"), SIZES)
+def test_every_page_opens_and_is_accessible(browser: Browser, address: str, wide: int, scheme: Any) -> None:
+    context = browser.new_context(viewport={"width": wide, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    wrong = watched(page)
+    for path in PATHS:
+        for language in ("", "lang=zh"):
+            answer = page.goto(address + path + ("&" if "?" in path else "?") + language)
+            assert answer is not None
+            assert answer.ok
+            root = "document.documentElement"
+            assert not page.evaluate(f"{root}.scrollWidth > {root}.clientWidth"), path
+            if not language:
+                assert serious(page) == [], path
+            if os.environ.get("COIGP_SCREENSHOTS"):
+                name = re.sub(r"\W+", "-", path) or "overview"
+                folder = Path(os.environ["COIGP_SCREENSHOTS"])
+                page.screenshot(path=folder / f"{name}-{language or 'en'}-{wide}-{scheme}.png", full_page=True)
+    assert wrong == []
+    context.close()
+
+
+def test_the_slider_shows_a_threshold(page: Page, address: str) -> None:
+    page.goto(address)
+    slider, said = page.locator("#slider"), page.locator("#at")
+    before = said.inner_text()
+    assert before.startswith("2 ")
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    after = said.inner_text()
+    assert after != before
+    row = page.locator("#thresholds tr.here")
+    cells = [cell.strip() for cell in row.locator("th, td").all_inner_texts()]
+    assert cells[0].split()[0] == after.split()[0]
+    assert cells[1] in after
+
+
+def entered(page: Page) -> None:
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def test_filters_change_what_is_listed(page: Page, address: str) -> None:
+    page.goto(address + "queries")
+    every = page.locator("#found b").inner_text()
+    assert every == "150"
+    page.locator("select[name=domain]").select_option("chat")
+    page.locator("button[type=submit]").click()
+    assert page.locator("#found b").inner_text() == "30"
+    assert "domain=chat" in page.url
+    page.reload()  # a link is a view
+    assert page.locator("#found b").inner_text() == "30"
+    page.locator("#q").fill("CHAT-0007")
+    entered(page)
+    assert page.locator("#found b").inner_text() == "0"  # an id as it stands
+    page.locator("#q").fill("问题７：Ｃhat")
+    entered(page)
+    assert page.locator("a.go").all_inner_texts() == ["chat-0007"]
+
+
+def test_keys(page: Page, address: str) -> None:
+    page.goto(address + "queries")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert page.evaluate("document.activeElement.textContent") == "math-0000"
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "q"
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.locator("#keys").get_attribute("open") is not None
+    page.keyboard.press("o")
+    page.wait_for_url("**/query?**")
+    page.keyboard.press("j")
+    page.wait_for_url("**row=1**")
+    assert page.locator("h1").inner_text() == "math-0001"
+    page.keyboard.press("k")
+    page.wait_for_url("**row=0**")
+
+
+def test_without_scripts_everything_but_slider_and_keys_works(browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    assert page.locator("#thresholds tr").count() > 5
+    assert not page.locator("#slider").is_visible()
+    page.goto(address + "queries")
+    page.locator("select[name=sort]").select_option("disagreement")
+    page.locator("button[type=submit]").click()
+    page.locator("a.go").first.click()
+    page.locator("input[name=threshold]").fill("4")
+    page.locator("button[type=submit]").click()
+    assert "≥ 4" in page.locator(".pairs").inner_text() or page.locator(".pairs tbody tr").count() == 0
+    context.close()
+
+
+def test_the_pairs_on_which_judges_disagree_most(page: Page, address: str) -> None:
+    page.goto(address + "queries?sort=disagreement")
+    shown = [row.locator("td").nth(3).inner_text().split()[0] for row in page.locator("tr.row").all()[:10]]
+    values = list(map(float, shown))
+    assert values == sorted(values, reverse=True)
+    page.locator("a.go").first.click()
+    assert re.search(r"= \d+(\.\d+)? ≥ 2", page.locator(".pairs").inner_text())
+
+
+def test_nothing_of_a_hostile_text_runs(browser: Browser, hostile: tuple[str, Path]) -> None:
+    address, folder = hostile
+    context = browser.new_context()
+    page = context.new_page()
+    wrong = watched(page)
+    for path in PATHS:
+        page.goto(address + path)
+        assert page.title() != "broken"
+    page.goto(address + "query?file=0&row=0")
+    assert "<script>document.title='broken'</script>" in page.locator("main").inner_text()
+    out = folder / "report.html"
+    subprocess.run(
+        [sys.executable, "-m", "coig_p", "view", folder / "store", "--cache", folder / "cache", "--out", out],
+        check=True,
+    )
+    page.goto(out.as_uri())
+    assert page.title() != "broken"
+    assert "<script>document.title='broken'</script>" in page.locator("main").inner_text()
+    assert page.locator("img").count() == page.evaluate(
+        "[...document.images].filter((image) => image.complete && image.naturalWidth > 0).length"
+    )
+    assert wrong == []
+    context.close()
+
+
+def test_the_report_is_accessible(page: Page, hostile: tuple[str, Path], tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", make_rows({"math": 12}))
+    out = tmp_path / "report.html"
+    subprocess.run(
+        [sys.executable, "-m", "coig_p", "view", store, "--cache", tmp_path / "cache", "--out", out, "--sample", "5"],
+        check=True,
+        capture_output=True,
+    )
+    page.goto(out.as_uri())
+    assert serious(page) == []

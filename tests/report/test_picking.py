@@ -1,0 +1,126 @@
+"""Queries to look at, and one query as it is looked at, beside the rows themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from make import Rows, make_rows, make_store
+from oracle import oracle_disagreement, oracle_pairs, response_values
+from strategies import examples, raw_rows
+
+from coig_p.errors import StoreError, UnknownNameError
+from coig_p.pairs.config import PairConfig
+from coig_p.report import picking
+from coig_p.report.one_query import Place, one_query, place_of, read_query
+from coig_p.schema import RAW_SCHEMA
+from coig_p.store.store import Store
+from coig_p.validation.gate import check
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    return make_rows({"math": 40, "chat": 17})
+
+
+@pytest.fixture(scope="module")
+def store(rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store.open(make_store(tmp_path_factory.mktemp("picking") / "store", rows))
+
+
+def quiet(queries: int) -> None:
+    pass
+
+
+def ids(store: Store, found: list[picking.Picked]) -> list[str]:
+    config = PairConfig()
+    return [str(read_query(store, one.place, config).raw["query_id"]) for one in found]
+
+
+@examples(100)
+@given(raw_rows(), st.sampled_from([0, 0.5, 2]))
+def test_one_query_has_its_values_and_pairs(rows: Rows, threshold: float) -> None:
+    config = PairConfig(threshold=threshold)
+    for row in rows:
+        batch = pa.RecordBatch.from_pylist([row], schema=RAW_SCHEMA)
+        found = one_query(batch, Place(0, 0), "train", config)
+        assert found.raw == row
+        values = response_values(row, "mean", None, False)
+        assert found.values == tuple(
+            float(values[at]) if at in values else None for at in range(len(row["responses"] or []))
+        )
+        pairs = oracle_pairs([row], threshold=threshold)
+        shown = [
+            (found.responses[pair.chosen]["text"], found.responses[pair.rejected]["text"], pair.margin)
+            for pair in found.pairs
+        ]
+        assert shown == [(pair["chosen"], pair["rejected"], pair["margin"]) for pair in pairs]
+        assert [(pair.chosen_score, pair.rejected_score) for pair in found.pairs] == [
+            (pair["chosen_score"], pair["rejected_score"]) for pair in pairs
+        ]
+        for pair in found.pairs:
+            assert pair.compared == (pair.chosen not in values or pair.rejected not in values)
+        assert all(number >= 0 for number in found.left_out.values())
+
+
+def test_what_is_not_counted_is_the_judges_own_answer(store: Store) -> None:
+    for number, file in enumerate(store.data_files()):
+        for row in range(file.rows or 0):
+            found = read_query(store, Place(number, row), PairConfig())
+            for response, counted in zip(found.responses, found.counted, strict=True):
+                assert list(counted) == [score["judge"] != response["model"] for score in response["scores"]]
+
+
+def test_every_query_is_where_it_is_said_to_be(store: Store, rows: Rows) -> None:
+    for row in rows:
+        place = place_of(store, row["query_id"])
+        assert read_query(store, place, PairConfig()).raw == row
+    with pytest.raises(UnknownNameError, match="Did you mean 'math-00"):
+        place_of(store, "math-003")
+    for place in (Place(99, 0), Place(0, 99), Place(0, -1)):
+        with pytest.raises(StoreError):
+            read_query(store, place, PairConfig())
+
+
+def test_the_first_are_the_first(store: Store, rows: Rows) -> None:
+    assert ids(store, picking.first(store, 3, (), quiet)) == [row["query_id"] for row in rows[:3]]
+    assert ids(store, picking.first(store, 99, ["chat"], quiet)) == [row["query_id"] for row in rows[40:]]
+
+
+def test_a_draw_is_the_seed_s_whatever_the_shards(store: Store, rows: Rows, tmp_path: Path) -> None:
+    other = Store.open(make_store(tmp_path / "other", rows, rows_per_shard=3, rows_per_group=2))
+    drawn = ids(store, picking.drawn(store, 8, (), 1, quiet))
+    assert ids(other, picking.drawn(other, 8, (), 1, quiet)) == drawn
+    assert ids(store, picking.drawn(store, 8, (), 2, quiet)) != drawn
+    assert len(set(drawn)) == 8
+
+
+def test_where_judges_disagree_most(store: Store, rows: Rows) -> None:
+    apart = {row["query_id"]: oracle_disagreement(row) for row in rows}
+    wanted = sorted((-value, at) for at, value in enumerate(apart.values()) if value is not None)
+    found = picking.disagreeing(store, 10, (), PairConfig(), quiet)
+    assert ids(store, found) == [list(apart)[at] for _, at in wanted[:10]]
+    assert f" are {float(-wanted[0][0]):g} apart on " in found[0].why
+
+
+def test_pairs_near_a_margin(store: Store, rows: Rows) -> None:
+    away = []
+    for at, row in enumerate(rows):
+        margins = [pair["margin"] for pair in oracle_pairs([row], threshold=0)]
+        if margins:
+            away.append((min(abs(margin - 2.25) for margin in margins), at))
+    found = picking.near(store, 12, (), PairConfig(), 2.25, quiet)
+    assert ids(store, found) == [rows[at]["query_id"] for _, at in sorted(away)[:12]]
+
+
+def test_what_a_rule_found(store: Store) -> None:
+    rule = next(row["rule"] for row in check(store).findings.to_pylist() if row["query_id"] is not None)
+    wanted = dict.fromkeys(
+        row["query_id"] for row in check(store).findings.to_pylist() if row["rule"] == rule and row["query_id"]
+    )
+    assert ids(store, picking.found_by(store, 5, (), rule, quiet)) == list(wanted)[:5]
+    with pytest.raises(UnknownNameError):
+        picking.found_by(store, 5, (), "no-such-rule", quiet)

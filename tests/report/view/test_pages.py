@@ -1,0 +1,423 @@
+"""Pages: every number is the library's, hostile texts are texts, and the server answers whom it should."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import uvicorn
+from make import Rows, completed, make_rows, make_store
+
+from coig_p.errors import UsageError
+from coig_p.report.view import app
+from coig_p.report.view.app import make_app, serve
+from coig_p.report.view.index import Index, load_index, place_of_index, queries_to_read
+from coig_p.report.view.one_file import MOST_BYTES, report_page
+from coig_p.report.view.pages import Piece, View, config_of, cut, page
+from coig_p.report.view.words import LANGUAGES, words
+from coig_p.stats.counts import statistics
+from coig_p.stats.matrix import matrices
+from coig_p.stats.queries import query_table
+from coig_p.stats.sweep import sweep
+from coig_p.store.store import Store
+from coig_p.validation.findings import FINDINGS
+from coig_p.validation.gate import check
+
+PATHS = ("", "queries", "query", "judges", "models", "compare")
+ADDRESSES = {
+    "queries": {"sort": "disagreement", "margin": "1"},
+    "query": {"file": "0", "row": "1", "first": "0", "second": "1"},
+    "compare": {"a_threshold": "1", "b_threshold": "3", "b_strategy": "adjacent"},
+}
+HOSTILE = (
+    "<script>window.broken=1</script>",
+    '"><img src=x onerror="window.broken=1">',
+    "'><svg onload=window.broken=1>",
+    "</textarea></style></title>{{ 7*7 }}{% raw %}",
+    "![x](javascript:alert(1)) [y](https://example.invalid/z)",
+    "\u202eRTL\u2066 \x1b[31mred\x07 \u0000",
+)
+
+
+class Read(HTMLParser):
+    """What is in a page: its tags with attributes, its text, and the cells of its tables."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self._cell: list[str] | None = None
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self._cell = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self._cell is not None:
+            self.tables[-1][-1].append("".join(self._cell).strip())
+            self._cell = None
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+        if self._cell is not None:
+            self._cell.append(data)
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    return make_rows({"math": 60, "chat": 21})
+
+
+@pytest.fixture(scope="module")
+def index(rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    folder = tmp_path_factory.mktemp("view")
+    return load_index(Store.open(make_store(folder / "store", rows)), folder / "cache")
+
+
+def shown(view: View, path: str, address: dict[str, str] | None = None) -> Read:
+    html = page(view, path, ADDRESSES.get(path, {}) if address is None else address)
+    assert html is not None
+    return Read(html)
+
+
+def test_the_index_is_made_once_and_is_what_the_library_gives(index: Index, tmp_path: Path) -> None:
+    store = index.store
+    seen: list[int] = []
+    assert queries_to_read(store, tmp_path) == 4 * 81
+    made = load_index(store, tmp_path, advance=seen.append)
+    assert sum(seen) == 4 * 81
+    assert queries_to_read(store, tmp_path) == 0
+    for found in (made, load_index(store, tmp_path, advance=seen.append)):
+        assert found.queries.equals(query_table(store))
+        assert found.statistics == statistics(store).to_dict()
+        assert found.sweep == sweep(store).to_dict()
+        assert found.matrices == matrices(store)
+        assert found.plots == index.plots
+    assert sum(seen) == 4 * 81
+    (place_of_index(store, tmp_path) / "counts.json").write_text("{", encoding="utf-8")  # damaged: made anew
+    assert load_index(store, tmp_path, advance=seen.append).statistics == index.statistics
+    assert sum(seen) == 8 * 81
+
+
+def test_numbers_of_the_overview(index: Index) -> None:
+    total = statistics(index.store)
+    found = shown(View(index), "").tables
+    names = ("queries", "responses", "scores", "comparisons", "pairs", "queries_with_pairs")
+    for row, (domain, one) in zip(found[0][1:], {**total.domains, "all": total.total}.items(), strict=True):
+        assert row == [domain, *(f"{getattr(one, name):,}" for name in names)]
+    swept = sweep(index.store).thresholds
+    for row, step in zip(found[1][1:], swept, strict=True):
+        agrees = step.second_judge.agrees.share
+        assert row[0].split()[0] == f"{step.threshold:g}"
+        assert row[1:] == [
+            f"{step.pairs:,}",
+            f"{step.queries:,}",
+            f"{step.queries_kept:.1%}",
+            "–" if agrees is None else f"{agrees:.1%}",
+        ]
+    rates = {name: model.win_rate.share for name, model in total.total.models.items()}
+    assert {row[0]: row[2] for row in found[2][1:]} == {name: f"{share:.1%}" for name, share in rates.items()}
+
+
+def test_numbers_of_judges_and_models(index: Index) -> None:
+    counted, total = matrices(index.store), statistics(index.store).total
+    tables = shown(View(index), "judges").tables
+    for row in tables[0][1:]:
+        judge = total.judges[row[0]]
+        assert row[1] == f"{judge.scores:,}"
+        assert row[6:] == [f"{share.share:.1%}" for share in (judge.agrees, judge.ties, judge.opposes)]
+        assert row[4] == f"{judge.offset.mean:+.2f}"
+    names = [row[0] for row in tables[1][1:]]
+    for row in tables[1][1:]:
+        for other, cell in zip(names, row[1:], strict=True):
+            one = counted.agreement(row[0], other)
+            assert cell == ("–" if row[0] == other else f"{one.share:.1%}{one.pairs:,}")
+    tables = shown(View(index), "models").tables
+    names = [row[0] for row in tables[1][1:]]
+    assert len(names) == 5
+    for row in tables[1][1:]:
+        for other, cell in zip(names, row[1:], strict=True):
+            rate = counted.win_rate(row[0], other)
+            number = counted.wins[row[0], other] + (counted.wins[other, row[0]] if other != row[0] else 0)
+            assert cell == ("–" if rate is None else f"{rate:.1%}{number:,}")
+
+
+def test_the_ten_queries_on_which_judges_disagree_most_lead_to_their_pairs(index: Index, rows: Rows) -> None:
+    found = shown(View(index), "queries", {"sort": "disagreement"})
+    first = next(attrs["href"] for tag, attrs in found.tags if tag == "a" and attrs.get("class") == "go")
+    assert first is not None
+    address = dict(part.split("=") for part in first.partition("?")[2].split("&"))
+    one = page(View(index), "query", address)
+    assert one is not None
+    assert "≥ 2" in one
+    table = index.queries.to_pylist()
+    best = max(table, key=lambda row: (row["disagreement"] or -1, -row["row"]))
+    assert f">{best['disagreement']:g}<" in (page(View(index), "queries", {"sort": "disagreement"}) or "")
+
+
+def test_findings_lead_to_queries_and_are_marked_where_they_stand(tmp_path: Path) -> None:
+    rows = make_rows({"math": 6})
+    rows[2]["responses"][0]["text"] = "请写信到 someone@example.com 联系。"
+    store = Store.open(make_store(tmp_path / "store", rows))
+    findings = check(store).findings
+    view = View(load_index(store, tmp_path / "cache"), findings)
+    assert "email" in "".join(shown(view, "").text)
+    assert shown(view, "queries", {"rule": "email"}).tables[0][1][0].startswith("math-0002")
+    html = page(view, "query", {"id": "math-0002"})
+    assert html is not None
+    offset = next(row["offset"] for row in findings.to_pylist() if row["rule"] == "email")
+    assert f'<mark title="email">{rows[2]["responses"][0]["text"][offset]}</mark>' in html
+    assert "coigp check" in "".join(shown(View(view.index), "").text)
+
+
+def test_a_text_in_pieces_is_the_text() -> None:
+    assert cut("西湖水", {1: ["b", "a"], 9: ["c"]}) == [Piece("西"), Piece("湖", ("a", "b")), Piece("水")]
+    assert cut("西湖", {}) == [Piece("西湖")]
+    assert cut("西湖", {0: ["a"], 1: ["b"]}) == [Piece("西", ("a",)), Piece("湖", ("b",))]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_is_in_both_languages(path: str, language: str, index: Index) -> None:
+    found = shown(View(index), path, ADDRESSES.get(path, {}) | {"lang": language})
+    assert found.tags[0] == ("html", {"lang": "zh-Hans" if language == "zh" else "en"})
+    links = [attrs["href"] or "" for tag, attrs in found.tags if tag == "a"]
+    inner = [link for link in links if "?" in link and "static" not in link]
+    assert all(
+        ("lang=zh" in link) != (f"lang={'en' if language == 'zh' else 'zh'}" in link) or language == "en"
+        for link in inner
+    )
+
+
+def test_words_are_there_in_both_languages() -> None:
+    assert words("en").keys() == words("zh").keys()
+    assert words("fr") == words("en")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ({"threshold": "two"}, "use a number"),
+        ({"threshold": "-1"}, "0 or more"),
+        ({"strategy": "best"}, "unknown strategy"),
+    ],
+)
+def test_options_that_cannot_be(address: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        config_of(address)
+
+
+# Hostile texts.
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> View:
+    folder = tmp_path_factory.mktemp("hostile")
+    rows: Rows = []
+    for at, text in enumerate(HOSTILE):
+        rows.append(
+            {
+                "query_id": f"q{at} {text}",
+                "domain": "math",
+                "query": text,
+                "source": text,
+                "meta": None,
+                "responses": [
+                    {
+                        "model": f"{name} {text}\n第二行",
+                        "text": text * times,
+                        "scores": [{"judge": f"j {text}", "dimension": text, "score": score, "rationale": text}],
+                    }
+                    for name, times, score in (("a", 1, 9.0), ("b", 20_000, 2.0))
+                ],
+                "comparisons": [
+                    {
+                        "first": 0,
+                        "second": 1,
+                        "judge": text,
+                        "dimension": "overall",
+                        "first_score": 1.0,
+                        "second_score": 0.0,
+                        "rationale": text,
+                    }
+                ],
+            }
+        )
+    rows.append(
+        {
+            "query_id": "turns", "domain": "math", "query": "user: x", "responses": rows[0]["responses"],
+            "messages": [{"role": HOSTILE[0], "content": HOSTILE[1], "extra": '{"name": "<script>"}'}],
+        }
+    )  # fmt: skip
+    store = Store.open(make_store(folder / "<b>store", completed(rows)))
+    findings = pa.Table.from_pylist(
+        [
+            {"rule": "html", "severity": "error", "domain": "math", "query_id": row["query_id"], "field": "query",
+             "offset": 1, "excerpt": text}
+            for row, text in zip(rows, HOSTILE, strict=False)
+        ],
+        schema=FINDINGS,
+    )  # fmt: skip
+    return View(load_index(store, folder / "cache"), findings)
+
+
+KNOWN = """
+html head meta title link script style body header nav main footer section article a bdi b small br h1 h2 h3 p div span
+ul li table thead tbody tr th td form fieldset legend label input select option datalist button output details summary
+pre code q mark ins del img
+"""
+
+
+def check_harmless(html: str) -> Read:
+    found = Read(html)
+    assert {tag for tag, _ in found.tags} <= {*KNOWN.split()}
+    for tag, attrs in found.tags:
+        assert not any(name.startswith("on") or name in ("style", "srcdoc", "formaction") for name in attrs)
+        for name in ("href", "src", "action"):
+            assert (attrs.get(name) or "/").startswith(("/", "#", "data:image/svg+xml;base64,")), (tag, attrs)
+        if tag == "script":
+            assert attrs["src"] == "/static/view.js"
+    for letter in "\u202e\u2066\x1b\x07\x00":
+        assert letter not in html
+    return found
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_hostile_texts_are_texts(path: str, hostile: View) -> None:
+    for at in range(len(HOSTILE) + 1):
+        address = (
+            {"file": "0", "row": str(at), "first": "0", "second": "1"} if path == "query" else ADDRESSES.get(path, {})
+        )
+        html = page(hostile, path, {**address, "q": HOSTILE[0], "lang": HOSTILE[1]} if path == "query" else address)
+        assert html is not None
+        found = check_harmless(html)
+        if path == "query" and at < 5:
+            assert HOSTILE[at] in "".join(found.text)
+        if path != "query":
+            return
+
+
+def test_what_an_address_says_is_text(hostile: View) -> None:
+    for text in HOSTILE:
+        names = ("q", "domain", "source", "model", "judge", "rule", "margin", "sort", "page", "lang", "a_threshold")
+        check_harmless(page(hostile, "queries", dict.fromkeys(names, text)) or "")
+
+
+def test_a_report_is_one_file_without_scripts(hostile: View, index: Index) -> None:
+    for language in LANGUAGES:
+        html, number = report_page(hostile, sample=20, language=language)
+        found = check_harmless(html)
+        assert len(html.encode()) <= MOST_BYTES
+        assert "script" not in {tag for tag, _ in found.tags}
+        assert 0 < number <= len(HOSTILE) + 1
+    html, number = report_page(View(index), sample=9, domains=["chat"])
+    assert number == 9
+    assert len([tag for tag, attrs in check_harmless(html).tags if tag == "article"]) >= 9 * 3
+    assert report_page(View(index), sample=9, domains=["chat"])[0] == html
+    assert report_page(View(index), sample=9, seed=1, domains=["chat"])[0] != html
+
+
+# The server.
+
+
+@pytest.fixture(scope="module")
+def address(hostile: View) -> Iterator[str]:
+    made = make_app(hostile, "a-token")
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    server = uvicorn.Server(uvicorn.Config(made, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    listening.close()
+
+
+def fetched(url: str, host: str | None = None) -> tuple[int, dict[str, str], str]:
+    request = urllib.request.Request(url, headers={} if host is None else {"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, dict(answer.headers.items()), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers.items()), error.read().decode()
+
+
+def test_pages_come_with_a_strict_policy(address: str) -> None:
+    for path in PATHS:
+        status, headers, html = fetched(f"{address}/a-token/{path}")
+        assert status == 200
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'")
+        assert "unsafe" not in policy
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert 'src="/a-token/static/view.js"' in html
+    for path in ("static/view.css", "static/view.js", "static/icon.svg", "plots/en/domains.svg", "plots/zh/yield.svg"):
+        assert fetched(f"{address}/a-token/{path}")[0] == 200
+
+
+def test_only_who_knows_the_address_and_names_this_machine_is_answered(address: str) -> None:
+    for path in ("", "queries", "a-toke/", "static/view.css", "A-TOKEN/"):
+        assert fetched(f"{address}/{path}")[0] == 404
+    port = address.rpartition(":")[2]
+    assert fetched(f"{address}/a-token/", host=f"localhost:{port}")[0] == 200
+    for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", ""):
+        assert fetched(f"{address}/a-token/", host=host)[0] in (400, 403)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("nope", 404), ("query?file=99&row=0", 500), ("query?file=x", 404), ("query?id=nobody", 404),
+        ("query?threshold=x", 404), ("compare?a_judges=nobody", 404), ("static/app.py", 404), ("plots/en/x.svg", 404),
+        ("plots/en/..%2f..%2fpyproject.toml", 404), ("queries?page=999999999999999999", 200),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_a_page_that_says_so(address: str, path: str, status: int) -> None:
+    found, _, html = fetched(f"{address}/a-token/{path}")
+    assert found == status
+    assert "Traceback" not in html
+
+
+def test_a_port_that_is_taken(hostile: View) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UsageError, match="Choose another: --port"):
+            serve(hostile, taken.getsockname()[1], lambda address: None)
+
+
+def test_the_token_is_new_each_time(hostile: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Ended:
+        def __init__(self, config: Any) -> None:
+            pass
+
+        def run(self, sockets: list[socket.socket]) -> None:
+            pass
+
+    monkeypatch.setattr(uvicorn, "Server", Ended)
+    for _ in range(2):
+        app.serve(hostile, 0, said.append)
+    assert len({one.rsplit("/", 2)[1] for one in said}) == 2
+    assert all(len(one.rsplit("/", 2)[1]) >= 20 for one in said)
