@@ -251,7 +251,7 @@ def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:
 
 
 # How people without red cones, or without green ones, see a colour: Machado, Oliveira and Fernandes (2009), severity 1.
-SEEN = {
+SEEN: dict[str, list[list[float]]] = {
     "all": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
