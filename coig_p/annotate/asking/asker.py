@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coig_p.annotate.asking.client import Client, Reply
-from coig_p.annotate.asking.costs import Tokens, taken_tokens, unanswered
+from coig_p.annotate.asking.costs import Tokens, overbilled, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
@@ -257,6 +257,9 @@ class Asker:
         port.limit.done(sent.slot, tokens.both)
         port.gate.success()
         port.answers += 1
+        why = overbilled(message, sent.most, request.parameters) if sent.bound else None
+        if why is not None:
+            port.gate.leave(why)
         return found.state
 
     def _refused(self, port: Port, reply: Reply) -> None:
