@@ -53,6 +53,8 @@ _WAIT_SAID = re.compile(
 )
 
 _NUMBERED = ("code", "Code", "error_code", "errorCode", "err_code", "status_code")
+_BESIDE = 2  # characters
+
 _CODES = ("code", "Code", "errorCode", "err_code", "type", "error_type", "status")
 _WORDS = ("message", "msg", "error_msg", "error_description", "detail", "status_msg", "Message", "reason", "title")
 _FINE = ("", "0", "200", "ok", "success", "none", "null")
@@ -101,13 +103,13 @@ def outcome_of(status: int, trouble: Trouble, wait: float | None, asked: str) ->
     Args:
         status: of HTTP; one of 200 to 299 where the body alone says what is wrong.
         wait: seconds that the server asks to wait.
-        asked: the texts of the request: words that a server repeats from them mean nothing.
+        asked: the texts of the request; what a server repeats of them means nothing.
     """
     codes, words = trouble.codes, trouble.words
     if 200 <= status < 300:
         status = next((int(code) for code in codes if re.fullmatch(r"[45]\d\d", code)), 200)
     too_fast = any(map(_TOO_FAST.search, codes))
-    said = any(found[0] not in asked for found in _NO_MONEY_SAID.finditer(words))
+    said = any(not _repeated(found, asked) for found in _NO_MONEY_SAID.finditer(words))
     if _A_MINUTES_TOKENS in words or (any(code.startswith("throttling") for code in codes) and not said):
         return "throttled"
     if status == 402 or any(map(_NO_MONEY.search, codes)):
@@ -123,6 +125,13 @@ def outcome_of(status: int, trouble: Trouble, wait: float | None, asked: str) ->
     if status >= 500 or status in _TRY_AGAIN:
         return "error"
     return "refused" if status >= 300 or any(map(_NEVER.search, codes)) else "error"
+
+
+def _repeated(found: re.Match[str], asked: str) -> bool:
+    """Whether words are the request's own, with what is beside them: some servers repeat what they refuse."""
+    words, start, end = found.string, found.start(), found.end()
+    before, after = words[max(0, start - _BESIDE) : end], words[start : end + _BESIDE]
+    return any(beside != found[0] and beside in asked for beside in (before, after))
 
 
 def _errors(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
