@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from misbehaving import ALL, TEXT, MisbehavingServer, Misbehaviour, misbehaving
 from turning import TurnedLoop
 
@@ -19,9 +23,11 @@ from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.client import Client, Reply
 from coig_p.annotate.asking.costs import Tokens
 from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.events import StreamEnded, put_together
 from coig_p.annotate.asking.ledger import ANSWERED, FAILED, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.message import Message, read_body
+from coig_p.annotate.asking.refusals import error_in, outcome_of
 from coig_p.annotate.asking.request import Outcome, Request, user_message
 
 QUERY = "信用卡欠费、余额不足怎么办？"
@@ -142,3 +148,48 @@ def test_a_server_without_stream_options_streams_without_its_usage(tmp_path: Pat
         asked_for(endpoint(server, one), tmp_path, server)
         sent = server.bodies[one.name]
     assert [body.get("stream_options") for body in sent] == [{"include_usage": True}, None]
+
+
+# Anything at all
+
+
+def json_values(keys: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    leaves = st.none() | st.booleans() | st.integers() | st.text()
+    return st.recursive(leaves, lambda some: st.lists(some) | st.dictionaries(keys, some))
+
+
+KEYS = ["code", "error", "message", "choices", "delta", "content", "type", "usage", "details", "index"]
+JSON = json_values(st.sampled_from(KEYS) | st.text())
+PIECE = {"choices": [{"delta": {"content": "x"}}]}
+
+
+@given(JSON, st.integers(100, 599), st.text())
+def test_any_json_says_what_went_wrong_or_nothing(value: Any, status: int, asked: str) -> None:
+    for body in (value, {"error": value}, {"error": [value]}, {"choices": [value], "base_resp": value}):
+        found = error_in(body)
+        if found is not None:
+            assert found.words
+            outcome_of(status, found, None, asked)
+
+
+@given(st.lists(JSON | st.just(PIECE)), st.sampled_from(["\n\n", "\r\n\r\n", "\n"]))
+def test_any_events_are_an_answer_or_an_end(values: list[Any], blank: str) -> None:
+    text = "".join(f"data: {json.dumps(value)}{blank}" for value in values)
+    for given_text in (text, text[: len(text) // 2]):
+        try:
+            whole = put_together(given_text)
+        except (StreamEnded, ValueError):
+            continue
+        assert error_in(whole) or read_body(json.dumps(whole)).finish
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1), st.data())
+def test_a_stream_torn_anywhere_says_the_same(text: str, data: st.DataObject) -> None:
+    """Characters beyond the first 65,536 torn into two halves, as some servers do."""
+    units = text.encode("utf-16-le")
+    cuts = sorted({0, len(units), *(2 * at for at in data.draw(st.lists(st.integers(0, len(units) // 2))))})
+    pieces = [units[a:b].decode("utf-16-le", "surrogatepass") for a, b in pairwise(cuts)]
+    chunks: list[Any] = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    whole = put_together("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n")
+    assert read_body(json.dumps(whole))[:2] == (text, "stop")

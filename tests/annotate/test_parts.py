@@ -95,7 +95,27 @@ MODELS = [endpoint("a", URL, judges=True), endpoint("b", URL, judges=True)]
         ([endpoint("a", URL, concurrency=10**6)], {}, "use at most 4,096"),
         ([endpoint("a", "http://[::1/v1")], {}, "give a URL"),
         ([endpoint("a", "http://host:99999/v1")], {}, "give a URL"),
-        ([endpoint("a", "http://host/v1?api-version=1")], {}, "from ? or # on"),
+        ([endpoint("a", "http://host/v1?api-version=1")], {}, "put what follows ? into query"),
+        ([endpoint("a", URL, headers={'"x a"': "1"})], {}, "headers: 'x a' is none that can be set"),
+        ([endpoint("a", URL, headers={"Host": "h"})], {}, "headers: 'Host' is none that can be set"),
+        ([endpoint("a", URL, headers={"X-A": "1", "x-a": "2"})], {}, "two have one name"),
+        ([endpoint("a", URL, headers={"x": 1})], {}, "headers.x = 1: use plain text"),
+        ([endpoint("a", URL, headers={"x": "a\r\nb: c"})], {}, "use plain text"),
+        ([endpoint("a", URL, headers={"x": {"env": ""}})], {}, 'or { env = "NAME" }'),
+        ([endpoint("a", URL, headers={"x": {"env": "A", "b": "c"}})], {}, 'or { env = "NAME" }'),
+        ([endpoint("a", URL, headers={"api-key": "s3cret"})], {}, "headers.api-key looks like a secret"),
+        ([endpoint("a", URL, query={"access_token": "s3cret"})], {}, "query.access_token looks like a secret"),
+        ([endpoint("a", URL, query={'" "': "1"})], {}, "query: a name is blank"),
+        ([endpoint("a", URL, query={"v": ["1"]})], {}, "query.v = ['1']: use plain text"),
+        ([endpoint("a", URL, key_env="K", headers={"authorization": {"env": "K"}})], {}, "give one of the two"),
+        ([endpoint("a", URL, input_price=1, cached_input_price=2)], {}, "is more than input_price"),
+        ([endpoint("a", URL, batch_discount=1.5)], {}, "batch_discount = 1.5: use a number from 0 to 1"),
+        ([endpoint("a", URL, currency="USD")], {}, "[run] has currency for that"),
+        ([endpoint("a", URL, currency="USD")], {"run": {"currency": "CNY"}}, "USD is worth in CNY: USD = ..."),
+        (MODELS, {"rates": {"USD": 7}}, "say under [run] which that is"),
+        (MODELS, {"run": {"currency": "CNY"}, "rates": {"CNY": 1}}, "rates.CNY = 1: use what one CNY"),
+        (MODELS, {"run": {"currency": "CNY"}, "rates": {"USD": 0}}, "a number above 0"),
+        (MODELS, {"run": {"currency": "CNY"}, "rates": {"USD": "7"}}, "rates.USD = '7': use a number"),
         (MODELS, {"run": {"folder": "run.toml"}}, "is a file, not a folder"),
         ([endpoint("a", URL, parameters={"stream": True})], {}, "'stream' is set by the run"),
         ([endpoint("a", URL, parameters={"max_tokens": 0})], {}, "whole number of 1 or more"),
@@ -115,6 +135,7 @@ def test_what_cannot_be_right_is_an_error_that_says_where(
     with pytest.raises(UsageError) as caught:
         write_run(tmp_path, endpoints, **given_tables)
     assert words in str(caught.value)
+    assert "s3cret" not in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "run.toml"))
     assert not (tmp_path / "annotation").exists()
 
@@ -426,7 +447,11 @@ def test_any_json_is_a_message_or_a_value_error(value: Any) -> None:
         value,
         {"choices": value},
         {"choices": [{"message": value}]},
-        {"choices": [{"message": {"content": value}}]},
+        {"choices": [{"message": {"content": value}, "finish_reason": value}], "usage": value},
+        {
+            "choices": [{"message": {"content": [value, {"type": value, "text": value}]}}],
+            "usage": {"total_tokens": value},
+        },
     ):
         try:
             message = read_body(json.dumps(body))

@@ -56,9 +56,10 @@ class Reply(NamedTuple):
 class Client:
     """One endpoint's connections: as many as it has requests in flight, kept open between them.
 
-    Only our own headers are sent and those of the endpoint, no cookies, and no password of a .netrc; redirects are not
-    followed. A proxy is the one that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, in lower
-    case too. Certificates are those that Python trusts, SSL_CERT_FILE and SSL_CERT_DIR among them.
+    Only our own headers are sent and those of the endpoint, no cookies, and no password of a .netrc;
+    redirects are not followed. A proxy is the one that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+    NO_PROXY name, in lower case too. Certificates are those that Python trusts, SSL_CERT_FILE and
+    SSL_CERT_DIR among them.
     Made inside the event loop that asks.
 
     Raises:
@@ -77,6 +78,8 @@ class Client:
             "Content-Type": "application/json",
             "User-Agent": f"coig-p/{__version__}",
         }
+        own = endpoint.sent_headers()
+        replaced = {name.lower() for name in own}
         self._secrets = _spellings(endpoint.secrets())
         try:
             self._address = URL(f"{endpoint.base_url.rstrip('/')}/chat/completions").update_query(endpoint.sent_query())
@@ -88,7 +91,7 @@ class Client:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),  # none of its own: `ask` has one for all that a request does
-            headers=ours | endpoint.sent_headers(),
+            headers={name: value for name, value in ours.items() if name.lower() not in replaced} | own,
         )
         self._streaming: Mapping[str, Any] = {}
         if endpoint.stream:
