@@ -83,7 +83,9 @@ def events(*values: Any, line: str = "\n", blank: str = "\n", space: str = " ") 
 def stream(*parts: bytes, kind: str = "text/event-stream", ends: bool = True) -> bytes:
     """Events in chunks of HTTP; without their end where the connection breaks."""
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts if part)
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
     return head + chunks + (b"0\r\n\r\n" if ends else b"")
 
 

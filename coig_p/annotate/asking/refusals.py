@@ -181,12 +181,18 @@ def _words(error: Mapping[str, Any]) -> str:
         words = error.get(name)
         if isinstance(words, str) and words.strip():
             return words
-        if isinstance(words, list) and words and isinstance(words[0], dict):  # FastAPI's: where, and what
-            each = [f"{'.'.join(map(str, one.get('loc') or ()))}: {one.get('msg')}" for one in words[:3]]
-            return "; ".join(each)
-        if isinstance(words, (dict, list)) and words:
+        if isinstance(words, list) and words:  # FastAPI's: where, and what
+            return "; ".join(map(_place_and_words, words[:3]))
+        if isinstance(words, dict) and words:
             return json.dumps(words, ensure_ascii=False)
     return ""
+
+
+def _place_and_words(one: Any) -> str:
+    if not isinstance(one, dict) or not isinstance(one.get("msg"), str):
+        return json.dumps(one, ensure_ascii=False)
+    place = one.get("loc")
+    return f"{'.'.join(map(str, place))}: {one['msg']}" if isinstance(place, list) and place else one["msg"]
 
 
 def _wait_in(words: str, error: Mapping[str, Any]) -> float | None:
