@@ -7,6 +7,7 @@ import json
 import random
 import re
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from turning import turned
 
 from coig_p import annotate
 from coig_p.annotate import config as config_module
+from coig_p.annotate.asking.costs import MONEY, Tokens
 from coig_p.annotate.asking.ledger import LEDGER, Entry, Ledger, LedgerWriter, Taken, request_key
 from coig_p.annotate.asking.limits import Budget, BudgetReached, EndpointDown, Gate, RateLimit, backoff
 from coig_p.annotate.asking.message import read_body, usable_text
@@ -403,6 +405,42 @@ def test_costs_of_any_size_add_up(tmp_path: Path) -> None:
                 ledger.answered(attempt, bytes([at]), answer(large), 0.1, 7)
     with LedgerWriter.open(tmp_path) as ledger:
         assert ledger.spent() == (3 * large, 2 * large)
+
+
+def test_costs_of_a_folder_stay_in_one_currency(tmp_path: Path) -> None:
+    with LedgerWriter.open(tmp_path) as ledger:
+        for currency in (None, "CNY", "CNY", None):
+            ledger.count_in(currency)
+    with LedgerWriter.open(tmp_path) as ledger:
+        with pytest.raises(UsageError, match=r"its costs are in CNY, and run\.currency is USD"):
+            ledger.count_in("USD")
+        ledger.count_in("CNY")
+
+
+def test_prices_in_another_currency_are_the_runs_once_they_are_read(tmp_path: Path) -> None:
+    dear = endpoint("a", URL, judges=True, input_price=0.27, output_price=1.1, cached_input_price=0.07, currency="USD")
+    config = write_run(
+        tmp_path,
+        [dear, endpoint("b", URL, judges=True, output_price=8)],
+        run={"currency": "CNY", "max_cost": 50.0},
+        rates={"USD": 7.1234},
+        judging={"judges_per_response": 1},
+    )
+    one, other = config.endpoints
+    prices = (one.input_price, one.output_price, one.cached_input_price, other.output_price)
+    assert prices == (Decimal("1.923318"), Decimal("7.835740"), Decimal("0.498638"), Decimal(8))
+    assert (config.currency, config.max_cost) == ("CNY", 50 * MONEY)
+    assert one.cost(Tokens(1000, 10, 400)) == (600 * 1923318 + 400 * 498638 + 10 * 7835740)
+
+
+def test_a_variable_that_is_not_set_is_an_error_before_the_first_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COIGP_TEST_KEY", raising=False)
+    config = write_run(tmp_path, pool(URL, 3, 3, headers={"api-key": {"env": "COIGP_TEST_KEY"}}))
+    with pytest.raises(UsageError, match="the environment variable COIGP_TEST_KEY is not set"):
+        annotate.run_stages(config)
+    assert not config.folder.exists()
 
 
 def test_a_key_that_no_header_can_hold_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

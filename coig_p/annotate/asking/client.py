@@ -28,6 +28,7 @@ _SHOWN = 300  # characters of a server's message that are kept
 _MOST_BYTES = 2**25  # of an answer
 _LEAST_SECRET = 8  # characters: what is shorter would be found in any answer, and is left in it
 _LEAST_SHOWN = 4  # of a secret that is left out of words for people
+_DONE_LINE = 64  # bytes in which the last line of a stream may have begun
 _KEPT_ALIVE = 4.0  # seconds that a connection waits for its next request: uvicorn, as under vLLM, ends it after 5
 
 
@@ -210,21 +211,19 @@ def _decoded(body: bytes, charset: str | None) -> str:
 async def _read(response: ClientResponse) -> bytes:
     """A body; of one that is too large a little more than is allowed, and its connection ends.
 
-    A stream is read until it says that it is done.
+    A stream is read until it says that it is done; no JSON has a line that says so.
     """
     parts, size = [], 0
-    streams = response.content_type == "text/event-stream"
     last = b"\n"
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
         if size > _MOST_BYTES:
             break
-        if streams:
-            last += part
-            if DONE_LINE.search(last):
-                break
-            last = last[-64:]
+        last += part
+        if DONE_LINE.search(last):
+            break
+        last = last[-_DONE_LINE:]
     return b"".join(parts)
 
 

@@ -26,7 +26,8 @@ _NO_MONEY = re.compile(
     r"insufficient[-_ .]?(\w+[-_ .])?(quota|balance|credits?|funds)|insufficientbalance|arrear|overdue|billing|"
     r"exceeded_current_quota|credit_balance|payment_?required|balance_?(not_?enough|insufficient)|"
     r"allocationquota\.free|resourcepackexhausted|setlimitexceeded|commoditynotpurchased|quota_failed|"
-    r"exceed_token_quota|^(1113|1304|1308|1309|1310|11201|30001)$|^base_resp:(1008|2056)$|^error_code:(17|19)$"
+    r"exceed_token_quota|quota[-_ .]?(not_?enough|exhausted|used_?up)|out_?of_?quota|"
+    r"^(1113|1304|1308|1309|1310|11201|30001)$|^base_resp:(1008|2056)$|^error_code:(17|19)$"
 )
 _NO_ACCESS = re.compile(
     r"invalid_?(iam_?)?(api_?)?(key|token|client)|api_?key_?(invalid|not)|authenticat|authfail|unauthori[sz]ed|"
@@ -54,6 +55,7 @@ _WAIT_SAID = re.compile(
 
 _NUMBERED = ("code", "Code", "error_code", "errorCode", "err_code", "status_code")
 _BESIDE = 2  # characters
+_LOOKED_AT = 4096  # characters of what a server says
 
 _CODES = ("code", "Code", "errorCode", "err_code", "type", "error_type", "status")
 _WORDS = ("message", "msg", "error_msg", "error_description", "detail", "status_msg", "Message", "reason", "title")
@@ -81,7 +83,10 @@ def read_trouble(body: str) -> Trouble:
         found = error_in(value)
     except (ValueError, RecursionError):
         found = None
-    return Trouble(frozenset(), body, _wait_in(body, {})) if found is None else found
+    if found is not None:
+        return found
+    words = body[:_LOOKED_AT]
+    return Trouble(frozenset(), words, _wait_in(words, {}))
 
 
 def error_in(value: Any) -> Trouble | None:
@@ -93,7 +98,7 @@ def error_in(value: Any) -> Trouble | None:
     error = next(_errors(value), None)
     if error is None:
         return None
-    words = _words(error) or _words(value) or json.dumps(error, ensure_ascii=False)
+    words = (_words(error) or _words(value) or json.dumps(error, ensure_ascii=False))[:_LOOKED_AT]
     return Trouble(frozenset(_codes(error, value)), words, _wait_in(words, error))
 
 
