@@ -16,7 +16,7 @@ from turning import TurnedLoop
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
 from coig_p.annotate.asking import client as module
-from coig_p.annotate.asking.client import Client, Reply
+from coig_p.annotate.asking.client import Client, RateHints, Reply
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.errors import UsageError
 
@@ -130,7 +130,7 @@ def test_an_answer_comes_as_it_is_and_only_our_headers_go(monkeypatch: pytest.Mo
     reply, server, _ = asked(http("200 OK", GOOD), key_env="COIGP_TEST_KEY")
     assert reply.outcome == "answered"
     assert json.loads(reply.body) == GOOD
-    assert reply.message == ("回答", "stop", None, 3, None, None)
+    assert reply.message == ("回答", "stop", None, 3, None, None, 0, False)
     assert server.heads[0].startswith("POST /v1/chat/completions HTTP/1.1\r\n")
     assert json.loads(server.bodies[0]) == {"model": "m", "messages": HELLO, "max_tokens": 5}
     assert "你好".encode() in server.bodies[0]
@@ -164,13 +164,13 @@ def test_two_hundred_requests_are_in_flight_at_once() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "headers", "outcome", "wait", "detail"),
     [
-        ("401 Unauthorized", {"error": {"message": "no such key"}}, {}, "leave", None, "401: no such key"),
-        ("402 Payment Required", {}, {}, "leave", None, "402: {}"),
-        ("404 Not Found", {"message": "no model"}, {}, "leave", None, "404: no model"),
-        ("405 Method Not Allowed", b"", {}, "leave", None, "405: Method Not Allowed"),
+        ("401 Unauthorized", {"error": {"message": "no such key"}}, {}, "denied", None, "401: no such key"),
+        ("402 Payment Required", {}, {}, "broke", None, "402: {}"),
+        ("404 Not Found", {"message": "no model"}, {}, "denied", None, "404: no model"),
+        ("405 Method Not Allowed", b"", {}, "denied", None, "405: Method Not Allowed"),
         ("429 Too Many", {"error": {"message": "slow"}}, {"Retry_After": "7"}, "throttled", 7.0, "429: slow"),
         ("429 Too Many", {"error": {"message": "slow"}}, {}, "throttled", None, "429: slow"),
-        ("429 Too Many", {"error": {"code": "insufficient_quota", "message": "no"}}, {}, "leave", None, "429: no"),
+        ("429 Too Many", {"error": {"code": "insufficient_quota", "message": "no"}}, {}, "broke", None, "429: no"),
         ("503 Busy", b"<p>\n\n busy </p>", {"retry_after_ms": "500"}, "throttled", 0.5, "503: <p> busy </p>"),
         ("503 Busy", b"busy", {}, "error", None, "503: busy"),
         ("500 Oops", {"error": {"message": "oops"}}, {"Retry_After": "3"}, "error", 3.0, "500: oops"),
@@ -181,8 +181,8 @@ def test_two_hundred_requests_are_in_flight_at_once() -> None:
         ("400 Bad", b"\xff", {}, "refused", None, "400: \ufffd"),
         ("400 Bad", [1], {}, "refused", None, "400: [1]"),
         ("422 Odd", b"[" * 100_000, {}, "refused", None, "422: " + "[" * 295),
-        ("302 Found", b"", {"Location": "http://x/y"}, "leave", None, "302: moved to http://x/y: set base_url to"),
-        ("304 Not Modified", b"", {}, "leave", None, "304: Not Modified"),
+        ("302 Found", b"", {"Location": "http://x/y"}, "denied", None, "302: moved to http://x/y: set base_url to"),
+        ("304 Not Modified", b"", {}, "denied", None, "304: Not Modified"),
     ],
 )
 def test_statuses(
@@ -354,3 +354,79 @@ def test_an_abandoned_request_ends_its_connection() -> None:
 def test_an_address_that_is_none_ends_as_an_outcome(url: str) -> None:
     reply, _, _ = asked(b"", url=url)
     assert reply.outcome in ("unreachable", "broken")
+
+
+SECRET = "s3cret/key=="
+
+
+def test_headers_and_query_of_an_endpoint_go_with_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COIGP_TEST_KEY", SECRET)
+    settings: dict[str, Any] = {
+        "headers": {"api-key": {"env": "COIGP_TEST_KEY"}, "X-Region": "cn-north", "user-agent": "mine"},
+        "query": {"api-version": "2024-10-21", "who": "a&b=c", "sig": {"env": "COIGP_TEST_KEY"}},
+    }
+    reply, server, _ = asked(http("200 OK", GOOD), **settings)
+    assert reply.outcome == "answered"
+    line = server.heads[0].partition("\r\n")[0]
+    assert line.startswith("POST /v1/chat/completions?api-version=2024-10-21&who=a%26b%3Dc&sig=s3cret/key%3D%3D HTTP")
+    assert [server.header(name) for name in ("api-key", "x-region", "user-agent")] == [SECRET, "cn-north", "mine"]
+    assert server.header("authorization") is None, "one kind of key is enough"
+    assert server.header("content-type") == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("settings", "authorization"),
+    [
+        ({}, "Bearer none"),
+        ({"headers": {"x-region": "cn"}}, "Bearer none"),
+        ({"key_env": "COIGP_TEST_KEY", "headers": {"x-org": {"env": "COIGP_TEST_ORG"}}}, f"Bearer {SECRET}"),
+        ({"headers": {"Authorization": {"env": "COIGP_TEST_BASIC"}}}, "Basic abc"),
+        ({"query": {"key": {"env": "COIGP_TEST_KEY"}}}, None),
+    ],
+)
+def test_what_authorization_is_sent(
+    settings: dict[str, Any], authorization: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("KEY", SECRET), ("ORG", "org-1"), ("BASIC", "Basic abc")):
+        monkeypatch.setenv(f"COIGP_TEST_{name}", value)
+    _, server, _ = asked(http("200 OK", GOOD), **settings)
+    assert server.header("authorization") == authorization
+
+
+@pytest.mark.parametrize("said", [SECRET, "s3cret%2Fkey%3D%3D", "s3cret/key%3D%3D"])
+@pytest.mark.parametrize("answer", ["200 OK", "400 Bad", "302 Found"])
+def test_no_secret_that_a_server_repeats_is_kept(said: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COIGP_TEST_KEY", SECRET)
+    body = http(answer, {**GOOD, "message": f"you said {said}."}, Location=f"http://h/?sig={said}")
+    reply, _, _ = asked(body, query={"sig": {"env": "COIGP_TEST_KEY"}})
+    assert "s3cret" not in str(reply)
+    assert "***" in str(reply)
+
+
+def test_a_value_too_short_for_a_secret_stays_in_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COIGP_TEST_REGION", "north")
+    headers = {"x-region": {"env": "COIGP_TEST_REGION"}}
+    reply, _, _ = asked(http("200 OK", {"choices": [{"message": {"content": "a north wind"}}]}), headers=headers)
+    assert reply.message.text == "a north wind"
+    reply, _, _ = asked(http("400 Bad", {"message": "no model in north"}), headers=headers)
+    assert reply.detail == "400: no model in ***"
+
+
+@pytest.mark.parametrize(("value", "words"), [(None, "is not set"), ("密钥", "holds a space or letter")])
+def test_a_variable_that_cannot_be_sent_is_a_usage_error(
+    value: str | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COIGP_TEST_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("COIGP_TEST_KEY", value)
+    with pytest.raises(UsageError, match=f"COIGP_TEST_KEY {words}"):
+        asked(b"", query={"key": {"env": "COIGP_TEST_KEY"}})
+
+
+@pytest.mark.parametrize("status", ["200 OK", "429 Slow", "500 Oops"])
+def test_any_answer_says_what_is_left_of_its_rate(status: str) -> None:
+    limits = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}
+    reply, _, _ = asked(http(status, GOOD if status == "200 OK" else b"", **limits))
+    assert reply.hints == RateHints(requests_left=3, requests_reset=360)
+    reply, _, _ = asked(http(status, GOOD if status == "200 OK" else b""))
+    assert reply.hints is None
