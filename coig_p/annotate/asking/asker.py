@@ -31,6 +31,29 @@ class Stopped(Exception):
     """No further request is sent."""
 
 
+class Seen(NamedTuple):
+    """What has become of an endpoint in this run so far.
+
+    Attributes:
+        done: requests that have an outcome now, also those that had one before.
+        rate: requests a minute in effect; None where nothing limits them.
+        invalid, failed: answers that cannot be used, and requests that failed.
+        last: the server's last words about a request that it did not answer.
+        cost: of this run, in 1/MONEY, with attempts that may be paid.
+        left: why it was left or is paused; None where it is asked.
+    """
+
+    name: str
+    done: int
+    in_flight: int
+    rate: float | None
+    invalid: int
+    failed: int
+    last: str | None
+    cost: int
+    left: str | None
+
+
 @dataclass
 class Port:
     """An endpoint while it is being asked."""
@@ -42,6 +65,18 @@ class Port:
     answers: int = 0
     refused: int = 0
     in_flight: int = 0
+    done: int = 0
+    invalid: int = 0
+    failed: int = 0
+    last: str | None = None
+    cost: int = 0
+
+    def seen(self) -> Seen:
+        """What has become of it so far."""
+        name, rate = self.endpoint.name, self.endpoint.requests_per_minute
+        return Seen(
+            name, self.done, self.in_flight, rate, self.invalid, self.failed, self.last, self.cost, self.gate.left
+        )
 
 
 class _Sent(NamedTuple):
@@ -117,6 +152,10 @@ class Asker:
         """How many requests each endpoint is working on."""
         return {name: port.in_flight for name, port in self.ports.items() if port.in_flight}
 
+    def seen(self) -> list[Seen]:
+        """What has become of each endpoint so far, in the order of their first use; cheap, at any moment."""
+        return [port.seen() for port in self.ports.values()]
+
     async def ask_all(self, requests: Mapping[str, Iterator[Request]]) -> None:
         """Bring every request to an outcome, or as far as endpoints, budget and the user let it.
 
@@ -154,6 +193,7 @@ class Asker:
             except BudgetReached:
                 self.stop("budget")
                 return
+            port.done += 1
             self.advance(1)
 
     async def _conclude(self, port: Port, request: Request) -> None:
@@ -175,6 +215,7 @@ class Asker:
             if state == FAILED:
                 self._failed.add(key)
                 self.failed[port.endpoint.name] += 1
+                port.failed += 1
             if state != INVALID:
                 return
 
@@ -198,6 +239,7 @@ class Asker:
             except BaseException:  # abandoned: it may be paid
                 port.limit.done(slot, None)
                 self.budget.settle(bound, bound)
+                port.cost += bound
                 raise
             finally:
                 port.in_flight -= 1
@@ -207,6 +249,8 @@ class Asker:
             tokens = unanswered(reply.outcome, most.both)
             self.ledger.unanswered(attempt, reply.outcome, seconds, tokens, reply.detail)
             self.budget.settle(bound, unanswered(reply.outcome, bound))
+            port.cost += unanswered(reply.outcome, bound)
+            port.last = f"{reply.outcome}: {reply.detail}"
             port.limit.done(slot, tokens)
             if reply.outcome == "throttled":
                 throttles += 1
@@ -257,6 +301,8 @@ class Asker:
         port.limit.done(sent.slot, tokens.both)
         port.gate.success()
         port.answers += 1
+        port.invalid += found.state == INVALID
+        port.cost += cost
         return found.state
 
     def _refused(self, port: Port, reply: Reply) -> None:
