@@ -258,7 +258,7 @@ class Asker:
                 if throttles >= _THROTTLES:
                     return self._fail(key, reply)
                 continue
-            if reply.outcome in ("leave", "refused"):
+            if reply.outcome in ("denied", "broke", "refused"):
                 self._refused(port, reply)
                 return self._fail(key, reply)
             port.gate.failure(str(reply.detail))
@@ -308,7 +308,7 @@ class Asker:
     def _refused(self, port: Port, reply: Reply) -> None:
         """The endpoint will not answer this request, or none: then leave it."""
         port.refused += 1
-        if reply.outcome == "leave":
+        if reply.outcome in ("denied", "broke"):
             port.gate.leave(str(reply.detail))
         elif port.refused >= _REFUSALS and not port.answers:
             port.gate.leave(f"it refused its first {port.refused} requests: {reply.detail}")

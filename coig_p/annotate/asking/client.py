@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from coig_p._version import __version__
 from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.hints import RateHints, rate_hints
 from coig_p.annotate.asking.message import Message, encodable, json_bytes, read_body
 from coig_p.core.retry import retry_after
 from coig_p.errors import UsageError
@@ -18,7 +19,9 @@ from coig_p.errors import UsageError
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
-_LEAVE = (401, 402, 403, 404, 405)  # the key, the account, the address or the model is wrong: for all requests
+__all__ = ["Client", "RateHints", "Reply"]
+
+_DENIED = (401, 403, 404, 405, 407, 410)  # of this request, or the key, the address or the model is wrong for all
 _TRY_AGAIN = (408, 409, 425)
 _OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "Arrearage")
 _SHOWN = 300  # characters of a server's message that are kept
@@ -32,10 +35,12 @@ class Reply(NamedTuple):
     Attributes:
         outcome: answered; throttled (429); error (the server's, worth another attempt); timeout;
             reset; unreachable; broken (an answer that cannot be read); refused (this request will
-            never be answered); leave (no request will).
+            never be answered); denied (perhaps this request, perhaps all); broke (out of money: no
+            request will be answered).
         body, message: the raw JSON of an answer, and what it says.
         wait: seconds that the server asks to wait.
-        detail: what was wrong, without the key.
+        detail: what was wrong, in the server's words, without the key.
+        hints: what the headers say of rate limits.
     """
 
     outcome: str
@@ -43,6 +48,7 @@ class Reply(NamedTuple):
     message: Message | None = None
     wait: float | None = None
     detail: str | None = None
+    hints: RateHints | None = None
 
 
 class Client:
@@ -89,17 +95,19 @@ class Client:
     async def ask(self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Reply:
         """Send a request once. Raises nothing but cancellation."""
         content = json_bytes({"model": self.endpoint.model, "messages": list(messages), **parameters})
+        hints = None
         try:
             async with (
                 asyncio.timeout(self.endpoint.timeout),
                 # A redirect would be another request, which no limit has counted.
                 self._session.post(self._address, data=content, allow_redirects=False, proxy=self._proxy) as response,
             ):
+                hints = rate_hints(response.headers.items())
                 body = await _read(response)
                 if not 200 <= response.status < 300:
-                    return self._status(response, body)
+                    return self._status(response, body)._replace(hints=hints)
                 if len(body) > _MOST_BYTES:
-                    return Reply("broken", detail=f"an answer of more than {_MOST_BYTES:,} bytes")
+                    return Reply("broken", detail=f"an answer of more than {_MOST_BYTES:,} bytes", hints=hints)
             text = self._without_key(body.decode("utf-8"))
             message = read_body(text)
         except self._never_sent as error:
@@ -107,10 +115,10 @@ class Client:
         except TimeoutError:
             return Reply("timeout", detail=f"no answer in {self.endpoint.timeout:g} s")
         except ValueError as error:
-            return Reply("broken", detail=self._shown(f"{type(error).__name__}: {error}"))
+            return Reply("broken", detail=self._shown(f"{type(error).__name__}: {error}"), hints=hints)
         except Exception as error:  # the connection's, also where an answer is cut off in its body
-            return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"))
-        return Reply("answered", text, message)
+            return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"), hints=hints)
+        return Reply("answered", text, message, hints=hints)
 
     def _status(self, response: ClientResponse, body: bytes) -> Reply:
         status, wait = response.status, retry_after(response.headers.items())
@@ -119,8 +127,10 @@ class Client:
         if moved and "location" in response.headers:
             words = f"moved to {response.headers['location']}: set base_url to where it is"
         detail = self._shown(f"{status}: {words or response.reason}")
-        if status in _LEAVE or code in _OUT_OF_MONEY or moved:
-            return Reply("leave", detail=detail)
+        if status == 402 or code in _OUT_OF_MONEY:
+            return Reply("broke", detail=detail)
+        if status in _DENIED or moved:
+            return Reply("denied", detail=detail)
         if status == 429 or (status == 503 and wait is not None):
             return Reply("throttled", wait=wait, detail=detail)
         if status >= 500 or status in _TRY_AGAIN:
