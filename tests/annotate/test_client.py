@@ -130,7 +130,7 @@ def test_an_answer_comes_as_it_is_and_only_our_headers_go(monkeypatch: pytest.Mo
     reply, server, _ = asked(http("200 OK", GOOD), key_env="COIGP_TEST_KEY")
     assert reply.outcome == "answered"
     assert json.loads(reply.body) == GOOD
-    assert reply.message == ("回答", "stop", None, 3, None, None)
+    assert reply.message == ("回答", "stop", None, 3, None, None, 0, False)
     assert server.heads[0].startswith("POST /v1/chat/completions HTTP/1.1\r\n")
     assert json.loads(server.bodies[0]) == {"model": "m", "messages": HELLO, "max_tokens": 5}
     assert "你好".encode() in server.bodies[0]

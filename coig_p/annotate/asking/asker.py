@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coig_p.annotate.asking.client import Client, Reply
-from coig_p.annotate.asking.costs import Tokens, taken_tokens, unanswered
+from coig_p.annotate.asking.costs import Tokens, overbilled, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import LONG_REST, MINUTE, Budget, BudgetReached, EndpointDown, Slot, backoff
@@ -343,9 +343,11 @@ class Asker:
         self.answers[request.kind, found.state] += 1
         if back:
             self.say(f"{port.endpoint.name} answers again")
-        why = port.answered(found.state, found.reason, self.most_invalid)
+        why = overbilled(message, sent.most, request.parameters) if sent.bound else None
+        why = why or port.answered(found.state, found.reason, self.most_invalid)
         if why is not None:
-            self.say(f"{port.endpoint.name} is paused: {why}")
+            port.leave(why, math.inf)
+        self._say_left(port)
         return found.state
 
     def _turned_down(self, port: Port, reply: Reply) -> None:
@@ -359,7 +361,9 @@ class Asker:
     def _say_left(self, port: Port) -> None:
         """Say once that an endpoint was left."""
         if port.gate.newly_left():
-            self.say(f"{port.endpoint.name} is left for now: {port.gate.left}")
+            rest = port.gate.again()
+            what = "is asked nothing more in this run" if rest == math.inf else f"is left for {rest:.0f} s"
+            self.say(f"{port.endpoint.name} {what}: {port.gate.left}")
 
     def _fail(self, key: bytes, reply: Reply) -> str:
         self.ledger.fail(key, f"{reply.outcome}: {reply.detail}")

@@ -160,15 +160,13 @@ class Port:
     # What has become of it
 
     def answered(self, state: str, reason: str | None, most_invalid: float) -> str | None:
-        """Count an answer; why it is asked nothing more, where too many of the last ones were invalid."""
+        """Count an answer; why no more are wanted, where too many of the last ones were invalid."""
         self._usable.append(state != INVALID)
         self.invalid += state == INVALID
         bad, number = self._usable.count(False), len(self._usable)
-        if number < _ANSWERS_NEEDED or bad <= most_invalid * number or self.gate.left is not None:
+        if state != INVALID or number < _ANSWERS_NEEDED or bad <= most_invalid * number:
             return None
-        why = f"{bad} of its last {number} answers could not be used, the last one: {reason}"
-        self.leave(why, math.inf)
-        return why
+        return f"{bad} of its last {number} answers could not be used, this one for: {reason}"
 
     def seen(self) -> Seen:
         """What has become of it so far."""
