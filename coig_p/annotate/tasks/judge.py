@@ -28,6 +28,7 @@ def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author
         parameters=judge.judge_parameters,
         read=partial(read_judgement, half_points=config.half_points(query.domain), response=response),
         asks=config.judging.asks,
+        recipe=config.recipes[JUDGE, query.domain, judge.name],
     )
 
 

@@ -52,6 +52,7 @@ def query_request(config: RunConfig, query: Query) -> Request:
         parameters=endpoint.judge_parameters,
         read=partial(read_judgement, half_points=False),
         asks=config.judging.asks,
+        recipe=config.recipes[QUERY, query.domain, endpoint.name],
     )
 
 
