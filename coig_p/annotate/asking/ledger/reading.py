@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from coig_p.annotate.asking.ledger.schema import (
 from coig_p.errors import UsageError
 
 _AT_ONCE = 256
+_QUERY = ", ".join(Query._fields)
 _LONGEST = 900.0  # seconds of an attempt that `lately` looks for
 
 
@@ -175,24 +176,28 @@ class Ledger:
 
     # Queries
 
-    def queries(self, *, passed: bool = True) -> Iterator[Query]:
-        """The queries in their order: those that passed, or all. Other reads may happen in between."""
+    def queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> Iterator[Query]:
+        """The queries in their order: those that passed, or all. Other reads may happen in between.
+
+        Args:
+            unless: leave out those that are concluded with one of these marks: see `concluded`.
+        """
         place = -1
-        which = "AND passed = 1" if passed else ""
-        some = f"SELECT * FROM queries WHERE place > ? {which} ORDER BY place LIMIT {_AT_ONCE}"
-        while found := [Query(*row) for row in self._each(some, (place,))]:
+        which = ("passed = 1 AND " if passed else "") + _not_under(unless)
+        some = f"SELECT {_QUERY} FROM queries WHERE place > ? AND {which} ORDER BY place LIMIT {_AT_ONCE}"
+        while found := [Query(*row) for row in self._each(some, (place, *unless))]:
             yield from found
             place = found[-1].place
 
     def query(self, query_id: str) -> Query | None:
         """One query; None where the run has none of that id."""
-        row = self._row("SELECT * FROM queries WHERE query_id = ?", (query_id,))
+        row = self._row(f"SELECT {_QUERY} FROM queries WHERE query_id = ?", (query_id,))
         return None if row is None else Query(*row)
 
-    def count_queries(self, *, passed: bool = True) -> int:
-        """How many queries passed, or there are."""
-        which = " WHERE passed = 1" if passed else ""
-        return sum(number for (number,) in self._each(f"SELECT COUNT(*) FROM queries{which}"))
+    def count_queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> int:
+        """How many queries passed, or there are; see `queries`."""
+        which = ("passed = 1 AND " if passed else "") + _not_under(unless)
+        return sum(number for (number,) in self._each(f"SELECT COUNT(*) FROM queries WHERE {which}", tuple(unless)))
 
     def dropped(self) -> Iterator[Dropped]:
         """What was dropped when the queries were collected, in its order."""
@@ -202,6 +207,11 @@ class Ledger:
     def made_from(self) -> str | None:
         """What the queries were made from, as `replace_queries` was told; None before that."""
         row = self._row("SELECT value FROM meta WHERE name = 'queries'")
+        return None if row is None else str(row[0])
+
+    def stored(self) -> str | None:
+        """What `LedgerWriter.conclude` was told of the store; None where something has changed since."""
+        row = self._row("SELECT value FROM meta WHERE name = 'stored'")
         return None if row is None else str(row[0])
 
     # Below here is what every read goes through
@@ -229,3 +239,11 @@ class Ledger:
             yield
         except (sqlite3.DatabaseError, Damaged) as error:
             raise damaged(self.folder / LEDGER, error) from None
+
+
+def _not_under(marks: Collection[str]) -> str:
+    """SQL for queries that are not concluded with one of so many marks."""
+    if not marks:
+        return "1"
+    concluded = f"SELECT 1 FROM concluded WHERE query_id = queries.query_id AND mark IN ({', '.join('?' * len(marks))})"
+    return f"NOT EXISTS ({concluded})"
