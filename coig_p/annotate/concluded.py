@@ -19,8 +19,9 @@ from coig_p.annotate.config import RunConfig
 _RUN = frozenset({"path", "folder", "max_cost", "prompt_file", "domains", "judge_prompts"})
 _QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model", "license"})
 _ENDPOINT = frozenset(
-    {"base_url", "key_env", "concurrency", "requests_per_minute", "tokens_per_minute", "input_price", "output_price"}
-    | {"timeout", "deadline", "attempts", "give_up"}
+    {"base_url", "key_env", "headers", "query", "stream", "concurrency", "requests_per_minute", "tokens_per_minute"}
+    | {"input_price", "output_price", "cached_input_price", "currency", "timeout", "deadline", "attempts", "give_up"}
+    | {"batch", "batch_requests", "batch_bytes", "batch_poll", "batch_discount"}
 )
 
 
