@@ -190,13 +190,11 @@ def estimate(config: RunConfig, ledger: Ledger) -> dict[str, Estimate]:
             state = PENDING if extra else outcome(ledger, request).state
             if state in (ANSWERED, INVALID):
                 continue
-            most = request.most()
             characters = sum(len(message["content"]) for message in request.messages) + extra
             expected = Tokens(knows.prompt_tokens(request.endpoint.name, characters), answer)
             ours.requests += 1
             ours.expected += request.endpoint.cost(expected)
-            most = Tokens(most.prompt + _BYTES_OF_UTF8 * extra, most.answer)
-            ours.most += request.asks * request.endpoint.cost(most)
+            ours.most += request.endpoint.cost(request.most_in_all(_BYTES_OF_UTF8 * extra))
     return dict(found)
 
 

@@ -22,9 +22,9 @@ from coig_p.annotate.asking.costs import Tokens, overbilled, taken_tokens, unans
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import LONG_REST, MINUTE, Budget, BudgetReached, EndpointDown, Slot, backoff
-from coig_p.annotate.asking.port import Port
+from coig_p.annotate.asking.port import Port, Taking
 from coig_p.annotate.asking.port import Seen as Seen
-from coig_p.annotate.asking.request import Request
+from coig_p.annotate.asking.request import Request, asks
 from coig_p.annotate.asking.source import Source
 
 _THROTTLES = 50  # times that one request may be turned away for its rate
@@ -153,16 +153,17 @@ class Asker:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
             self._workers.clear()
+            for port in self.ports.values():
+                port.sources = ()
 
     async def _work(self, port: Port) -> None:
         try:
             at = 0
             while self.stopped is None:
                 taken = None if port.gate.left is not None else port.take()
+                taken = taken or await self._rest(port)
                 if taken is None:
-                    if port.over or not await self._rest(port):
-                        break
-                    continue
+                    break
                 await self._bring(port, *taken)
                 at += 1
                 if at % _BREATH == 0:
@@ -172,8 +173,9 @@ class Asker:
         except BudgetReached:
             self.stop("budget")
         finally:
+            self._busy -= 1
             port.more.set()  # for those who rest: it may be over
-            self._at_rest()
+            self._look_round()
 
     async def _bring(self, port: Port, source: Source, request: Request, again: bool) -> None:
         """Bring one request to an outcome, or give it back."""
@@ -194,34 +196,34 @@ class Asker:
             self.failed[port.endpoint.name] = port.failed
         source.land(request, FAILED if failed else state, once_more=state == FAILED and not again)
 
-    async def _rest(self, port: Port) -> bool:
-        """Wait until there may be something to do, and say whether there is."""
-        self._at_rest()
+    async def _rest(self, port: Port) -> Taking | None:
+        """Wait for a request to take; None: there will be none."""
+        self._busy -= 1
         try:
             with self._interruptible():
                 async with port.idle:
                     while not (self._quiet or port.over):
-                        wait = port.gate.again() if port.gate.left is not None else math.inf
+                        wait = math.inf if port.gate.left is None else port.gate.again()
                         if wait <= 0:
                             port.gate.come_back()
-                        if port.gate.left is None and (wait <= 0 or port.more.is_set()):
-                            port.more.clear()
-                            return True
+                        if port.gate.left is None:
+                            taken = port.take()
+                            if taken is not None:
+                                return taken
                         port.more.clear()
+                        self._look_round()
                         try:
-                            async with asyncio.timeout(None if wait == math.inf else wait):
+                            async with asyncio.timeout(wait if 0 < wait < math.inf else None):
                                 await port.more.wait()
                         except TimeoutError:
                             pass
-                    port.more.set()  # for the next who waits
-                    return False
+                    return None
         finally:
             self._busy += 1
 
-    def _at_rest(self) -> None:
-        """A worker has nothing to do; where that is so for all, and nothing will come, all go home."""
-        self._busy -= 1
-        if not self._busy and not any(port.more.is_set() and port.gate.left is None for port in self.ports.values()):
+    def _look_round(self) -> None:
+        """Where nobody is at work, and nobody has anything to take, all go home."""
+        if not self._busy and all(port.resting for port in self.ports.values()):
             self._quiet = True
             for port in self.ports.values():
                 port.more.set()
@@ -229,8 +231,8 @@ class Asker:
     async def _conclude(self, port: Port, request: Request, again: bool) -> str:
         """The state of a request once it has an outcome: answered, invalid, failed (or refused), or batched."""
         state = INVALID
-        for ask in range(request.asks):
-            key = request.key(ask)
+        for ask, asked in asks(self.ledger, request):
+            key = asked.key(ask)
             while key in self._flying:  # the same request, from elsewhere
                 await asyncio.wait([self._flying[key]])
             known = self.ledger.state(key)
@@ -242,7 +244,7 @@ class Asker:
                 return FAILED
             landed = self._flying[key] = asyncio.get_running_loop().create_future()
             try:
-                state = await self._ask(port, request, ask, key)
+                state = await self._ask(port, asked, ask, key)
             finally:
                 del self._flying[key]
                 landed.set_result(None)

@@ -45,6 +45,14 @@ class Seen(NamedTuple):
     left: str | None
 
 
+class Taking(NamedTuple):
+    """A request that was taken from a source; `again`: it was asked before, and failed."""
+
+    source: Source
+    request: Request
+    again: bool
+
+
 class Port:
     """An endpoint with its connections, its limits, and the sources of what it is asked.
 
@@ -69,18 +77,23 @@ class Port:
 
     # What it is asked
 
-    def take(self) -> tuple[Source, Request, bool] | None:
-        """The next request of the first source that has one, and whether it failed before."""
+    def take(self) -> Taking | None:
+        """The next request of the first source that has one."""
         for source in self.sources:
             taken = source.take()
             if taken is not None:
-                return source, *taken
+                return Taking(source, *taken)
         return None
 
     @property
     def over(self) -> bool:
         """Whether nothing is left to ask it."""
         return all(source.over for source in self.sources)
+
+    @property
+    def resting(self) -> bool:
+        """Whether nobody will take a request before somebody sets `more`."""
+        return self.gate.left is not None or self.over or not self.more.is_set()
 
     # When it is asked
 
