@@ -20,7 +20,7 @@ from coig_p.annotate.asking.costs import Tokens, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
-from coig_p.annotate.asking.request import Request
+from coig_p.annotate.asking.request import Outcome, Request
 
 _THROTTLES = 50  # times that one request may be turned away for its rate
 _REFUSALS = 20  # of an endpoint that answered nothing yet, then it is left
@@ -100,6 +100,7 @@ class Asker:
         endpoints: by their names.
         say: called with a line for people.
         advance: called with 1 for every request that is concluded.
+        heard: called with every answer and what it says.
         connect: makes what sends the requests of an endpoint.
         stopped: why no further request is sent: interrupted, budget or time.
         asked, failed: attempts that were sent, and requests that failed, by endpoint.
@@ -110,6 +111,7 @@ class Asker:
     budget: Budget
     say: Callable[[str], None] = lambda line: None
     advance: Callable[[int], None] = lambda requests: None
+    heard: Callable[[Request, Outcome], None] = lambda request, found: None
     stopped: str | None = None
     ports: dict[str, Port] = field(default_factory=dict)
     connect: Callable[[Endpoint], Client] = Client
@@ -302,6 +304,7 @@ class Asker:
         port.gate.success()
         port.answers += 1
         port.invalid += found.state == INVALID
+        self.heard(request, found)
         port.cost += cost
         return found.state
 

@@ -38,7 +38,10 @@ class Ledger:
 
     Attributes:
         now: Unix time; tests turn one of their own.
+        last: the place of the last query that `queries` and `count_queries` know of: see `only_first`.
     """
+
+    last: int = 2**62
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, now: Callable[[], float] = time.time) -> None:
         self.folder, self.now, self._read = folder, now, connection
@@ -161,12 +164,18 @@ class Ledger:
 
     # Queries
 
+    def only_first(self, number: int | None) -> None:
+        """From now on this object knows only the run's first queries, whether they passed or not; None: all."""
+        found = "SELECT MAX(place) FROM (SELECT place FROM queries ORDER BY place LIMIT ?)"
+        place = self._read.execute(found, (-1 if number is None else number,)).fetchone()[0]
+        self.last = Ledger.last if number is None or place is None else int(place)
+
     def queries(self, *, passed: bool = True) -> Iterator[Query]:
         """The queries in their order: those that passed, or all. Other reads may happen in between."""
         place = -1
         which = "AND passed = 1" if passed else ""
-        some = f"SELECT * FROM queries WHERE place > ? {which} ORDER BY place LIMIT {_AT_ONCE}"
-        while found := [Query(*row) for row in self._read.execute(some, (place,)).fetchall()]:
+        some = f"SELECT * FROM queries WHERE place > ? AND place <= ? {which} ORDER BY place LIMIT {_AT_ONCE}"
+        while found := [Query(*row) for row in self._read.execute(some, (place, self.last)).fetchall()]:
             yield from found
             place = found[-1].place
 
@@ -177,8 +186,14 @@ class Ledger:
 
     def count_queries(self, *, passed: bool = True) -> int:
         """How many queries passed, or there are."""
-        which = " WHERE passed = 1" if passed else ""
-        return int(self._read.execute(f"SELECT COUNT(*) FROM queries{which}").fetchone()[0])
+        which = " AND passed = 1" if passed else ""
+        found = f"SELECT COUNT(*) FROM queries WHERE place <= ?{which}"
+        return int(self._read.execute(found, (self.last,)).fetchone()[0])
+
+    def count_possible(self) -> int:
+        """How many queries passed or may still pass."""
+        found = "SELECT COUNT(*) FROM queries WHERE place <= ? AND passed IS NOT 0"
+        return int(self._read.execute(found, (self.last,)).fetchone()[0])
 
     def dropped(self) -> Iterator[Dropped]:
         """What was dropped when the queries were collected, in its order."""
