@@ -20,7 +20,7 @@ from coig_p.annotate.asking.costs import Tokens, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
-from coig_p.annotate.asking.request import Outcome, Request
+from coig_p.annotate.asking.request import Outcome, Request, asks
 
 _THROTTLES = 50  # times that one request may be turned away for its rate
 _REFUSALS = 20  # of an endpoint that answered nothing yet, then it is left
@@ -199,8 +199,8 @@ class Asker:
             self.advance(1)
 
     async def _conclude(self, port: Port, request: Request) -> None:
-        for ask in range(request.asks):
-            key = request.key(ask)
+        for ask, asked in asks(self.ledger, request):
+            key = asked.key(ask)
             while key in self._flying:  # the same request, from elsewhere
                 await asyncio.wait([self._flying[key]])
             state = self.ledger.state(key)
@@ -210,7 +210,7 @@ class Asker:
                 return
             landed = self._flying[key] = asyncio.get_running_loop().create_future()
             try:
-                state = await self._ask(port, request, ask, key)
+                state = await self._ask(port, asked, ask, key)
             finally:
                 del self._flying[key]
                 landed.set_result(None)

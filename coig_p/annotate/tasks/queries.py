@@ -19,6 +19,7 @@ import numpy as np
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Dropped, Ledger, LedgerWriter, Query
 from coig_p.annotate.asking.request import Request, outcome, user_message
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tasks.again import judged_again
 from coig_p.annotate.tasks.judge import read_judgement
 from coig_p.core.atomic import atomic_file
 from coig_p.core.normalize import comparison_form
@@ -52,6 +53,7 @@ def query_request(config: RunConfig, query: Query) -> Request:
         parameters=endpoint.judge_parameters,
         read=partial(read_judgement, half_points=False),
         asks=config.judging.asks,
+        again=partial(judged_again, half_points=False),
     )
 
 
