@@ -15,6 +15,7 @@ from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
+from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import drawn_judges, judge_request
@@ -119,6 +120,7 @@ def run_stages(
         report = Report()
         try:
             collect(config, ledger)
+            allow(config, ledger, stages, limit)
             ledger.only_first(limit)
             with asyncio.Runner(loop_factory=loop_factory) as runner:
                 runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress, watch))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coig_p.annotate.asking.costs import MONEY, unanswered
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, OPEN, Ledger
 from coig_p.annotate.asking.message import cut as cut_by
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.estimating import PaidAgain
+from coig_p.annotate.repaying import is_allowed, paid_again, roughly_paid_again
 from coig_p.annotate.stages import count_of
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY
+from coig_p.errors import CoigPError
 
 _LATELY = 300.0  # seconds over which a rate is measured
+_MANY = 100_000  # requests, above which what would be paid again is taken from sums
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Status:
     Attributes:
         cost, may_cost, max_cost: in the currency of the prices; max_cost is None without a budget.
         minutes_left: at the pace of the last five minutes; None where there is none.
+        paid_again: what the next run would pay again because the run has changed since; `paid_again_exact`: whether
+            that was counted request by request, or is the most that it can be, as in a large ledger.
     """
 
     endpoints: dict[str, EndpointStatus]
@@ -75,10 +81,13 @@ class Status:
     max_cost: float | None
     per_minute: float
     minutes_left: float | None
+    paid_again: list[PaidAgain]
+    paid_again_exact: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return asdict(self)
+        again = [one._asdict() | {"cost": one.cost / MONEY} for one in self.paid_again]
+        return asdict(replace(self, paid_again=[])) | {"paid_again": again}
 
 
 def status_of(config: RunConfig, ledger: Ledger) -> Status:
@@ -127,14 +136,20 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
             cost=cost[name] / MONEY,
             may_cost=may[name] / MONEY,
         )
+    other = Counter[str]()  # answers that were asked for in other words than the run's
+    for one in ledger.recipes():
+        now = config.recipes.get((one.kind, one.domain, one.endpoint))
+        other[one.kind] += one.number * (one.state == ANSWERED and bool(one.recipe) and one.recipe != now)
     stages = {}
     left = 0
     for stage, kind in (("queries", QUERY), ("generate", GENERATE), ("judge", JUDGE)):
         planned = count_of(config, ledger, stage)
-        stages[stage] = StageStatus(planned, exhausted[kind], kinds[kind][ANSWERED], kinds[kind][INVALID])
-        left += max(0, planned - exhausted[kind])
+        done = min(planned, max(0, exhausted[kind] - other[kind]))
+        stages[stage] = StageStatus(planned, done, kinds[kind][ANSWERED], kinds[kind][INVALID])
+        left += planned - done
     rate = sum(found.number for found in lately.values()) / minutes
     spent = ledger.spent()
+    again, exact = _paid_again(config, ledger, sum(kinds[kind].total() for kind in kinds))
     return Status(
         endpoints=endpoints,
         stages=stages,
@@ -143,7 +158,21 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
         max_cost=None if config.max_cost is None else config.max_cost / MONEY,
         per_minute=round(rate, 1),
         minutes_left=round(left / rate, 1) if rate and left else 0.0 if not left else None,
+        paid_again=again,
+        paid_again_exact=exact,
     )
+
+
+def _paid_again(config: RunConfig, ledger: Ledger, requests: int) -> tuple[list[PaidAgain], bool]:
+    """What would be paid again, and whether that is exact."""
+    try:
+        if is_allowed(config, ledger):
+            return [], True
+        if requests > _MANY:
+            return roughly_paid_again(config, ledger), False
+        return paid_again(config, ledger), True
+    except CoigPError:  # the inputs are gone or bad, which the next run says
+        return roughly_paid_again(config, ledger), False
 
 
 def _share(part: int, whole: int) -> float:

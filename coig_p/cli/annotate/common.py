@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from coig_p.cli.options import Finite
-from coig_p.cli.screen import one_line
+from coig_p.cli.screen import one_line, say
 
 if TYPE_CHECKING:
     from coig_p.annotate.config import RunConfig
@@ -35,6 +35,7 @@ FILE = click.argument("file", type=click.Path(path_type=Path), callback=_regular
 def limits(command: Command) -> Command:
     """Options of every command that asks models."""
     command = trusting(command)
+    command = yes_option(command)
     command = click.option(
         "--max-hours", type=Finite(min=0), metavar="H", help="Send nothing more after so many hours."
     )(command)
@@ -44,6 +45,11 @@ def limits(command: Command) -> Command:
         metavar="N",
         help="Most that all runs of the folder may cost, in the currency of the prices. Default: the file's.",
     )(command)
+
+
+yes_option = click.option(
+    "--yes", is_flag=True, help="Yes to paying again for what was answered before prompts or parameters changed."
+)
 
 
 def trusting(command: Command) -> Command:
@@ -83,3 +89,32 @@ def approve(config: RunConfig, trust: bool, allow: tuple[str, ...]) -> None:
             raise UsageError("nothing was sent")
     if left:
         grant(left)
+
+
+def agree_to_pay_again(config: RunConfig, stages: Sequence[str], yes: bool, limit: int | None = None) -> None:
+    """Have somebody say yes where the next run of some stages would pay again for what was answered before.
+
+    Raises:
+        UsageError: nobody did.
+    """
+    from coig_p.annotate.asking.ledger import LEDGER, Ledger
+    from coig_p.annotate.repaying import in_words, paid_again
+    from coig_p.errors import UsageError
+
+    if not (config.folder / LEDGER).exists():
+        return
+    with Ledger.open(config.folder) as ledger:
+        again = paid_again(config, ledger, stages, limit)
+    if not again:
+        return
+    words = one_line(in_words(again))
+    if yes:
+        say(words)
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"{words}. Nothing was sent. To pay again, say so with --yes; to keep what is paid, put back what it was"
+        )
+    click.echo(words, err=True)
+    if not click.confirm("Pay for them again?", err=True):
+        raise UsageError("nothing was sent")

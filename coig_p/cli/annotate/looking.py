@@ -29,11 +29,13 @@ def status(file: Path, json_: bool) -> None:
     """
     from coig_p.annotate.asking.ledger import Ledger
     from coig_p.annotate.config import load_config
+    from coig_p.annotate.repaying import in_words
     from coig_p.annotate.status import status_of
 
     config = load_config(file)
     with Ledger.open(config.folder) as ledger:
-        found = status_of(config, ledger).to_dict()
+        now = status_of(config, ledger)
+    found = now.to_dict()
     if json_:
         click.echo(json_text(found))
         return
@@ -60,6 +62,8 @@ def status(file: Path, json_: bool) -> None:
         f"\ncost {found['cost']:.4f}{most}, and up to {found['may_cost']:.4f} for attempts without an answer; "
         f"{found['per_minute']:g} answers a minute; {words}"
     )
+    if now.paid_again:
+        click.echo(one_line(in_words(now.paid_again, now.paid_again_exact)))
 
 
 @command("audit")
@@ -107,16 +111,17 @@ def audit(file: Path, apply: bool, trust: bool, allow: tuple[str, ...], json_: b
         raise SystemExit(1)
 
 
-def print_estimate(config: RunConfig, json_: bool) -> None:
-    """What is left to ask and to pay; nothing is asked."""
+def print_estimate(config: RunConfig, limit: int | None, json_: bool) -> None:
+    """What the next run sends and pays; nothing is asked."""
     from coig_p.annotate.asking.costs import MONEY
-    from coig_p.annotate.asking.ledger import LedgerWriter
-    from coig_p.annotate.estimating import estimate
-    from coig_p.annotate.tasks.queries import collect
+    from coig_p.annotate.asking.ledger import LEDGER, Ledger, LedgerWriter
+    from coig_p.annotate.estimating import forecast
+    from coig_p.annotate.repaying import in_words
 
-    with LedgerWriter.open(config.folder) as ledger:
-        collect(config, ledger)
-        found = estimate(config, ledger)
+    if not (config.folder / LEDGER).exists():
+        LedgerWriter.open(config.folder).close()
+    with Ledger.open(config.folder) as ledger:
+        found, again = forecast(config, ledger, limit)
         spent = ledger.spent().paid
     total = {
         "requests": sum(one.requests for one in found.values()),
@@ -128,7 +133,8 @@ def print_estimate(config: RunConfig, json_: bool) -> None:
             name: {"requests": one.requests, "expected": one.expected / MONEY, "most": one.most / MONEY}
             for name, one in found.items()
         }
-        click.echo(json_text({"endpoints": each, "total": total, "spent": spent / MONEY}))
+        told = [one._asdict() | {"cost": one.cost / MONEY} for one in again]
+        click.echo(json_text({"endpoints": each, "total": total, "paid_again": told, "spent": spent / MONEY}))
         return
     rows = [
         [name, one.requests, f"{one.expected / MONEY:.4f}", f"{one.most / MONEY:.4f}"] for name, one in found.items()
@@ -136,3 +142,5 @@ def print_estimate(config: RunConfig, json_: bool) -> None:
     rows.append(["all", total["requests"], f"{total['expected']:.4f}", f"{total['most']:.4f}"])
     click.echo(table(["endpoint", "requests left", "cost, about", "at most"], rows))
     click.echo(f"spent so far: {spent / MONEY:.4f}. At most: every answer at its max_tokens, every ask used")
+    if again:
+        click.echo(one_line(f"{in_words(again)}; run asks before it does that"))

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.annotate.batches import read_in, write_out
-from coig_p.cli.annotate.common import FILE, approve, limits, trusting
+from coig_p.cli.annotate.common import FILE, agree_to_pay_again, approve, limits, trusting
+from coig_p.cli.annotate.live import watched
 from coig_p.cli.annotate.looking import print_estimate
+from coig_p.cli.annotate.reading import readable
 from coig_p.cli.options import as_json, overwrite_option
-from coig_p.cli.screen import json_text, progress, say
+from coig_p.cli.screen import json_text, say
 from coig_p.cli.tree import Command, command
 from coig_p.core.text import counted, printable
 
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 @command("run")
 @FILE
 @click.option("--estimate", is_flag=True, help="Say what is left to ask and what it will cost; ask nothing.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Ask for the first N queries alone, through all stages, and show them with all that came of them.",
+)
 @limits
 @click.option(
     "--batch-out",
@@ -44,35 +52,43 @@ if TYPE_CHECKING:
 def run(
     file: Path,
     estimate: bool,
+    limit: int | None,
     max_cost: float | None,
     max_hours: float | None,
     batch_out: Path | None,
     batch_in: tuple[Path, ...],
     batch_forget: bool,
     overwrite: bool,
+    yes: bool,
     trust: bool,
     allow: tuple[str, ...],
     json_: bool,
 ) -> None:
     """Run all stages of FILE: queries, generate, judge, store. Run it again to go on where it ended.
 
-    Ctrl-C waits for what is in flight; a second one abandons it. Exits 3 where an endpoint was left
+    Ctrl-C waits for what is in flight; a second one abandons it. Where prompts, parameters or queries changed, so that
+    what was answered would be paid again, it asks first (--yes). Exits 3 where an endpoint was left
     or requests failed, 1 where the budget or the time was reached.
 
     \b
+    coigp annotate run run.toml --limit 5
     coigp annotate run run.toml --max-cost 20
     coigp annotate run run.toml --batch-out batch
     coigp annotate run run.toml --batch-in batch/answers.jsonl
     """
     from coig_p.annotate.config import load_config
+    from coig_p.annotate.stages import STAGES
 
     if sum([estimate, batch_out is not None, bool(batch_in), batch_forget]) > 1:
         raise click.UsageError("--estimate, --batch-out, --batch-in and --batch-forget exclude each other.")
+    if limit is not None and (batch_out is not None or batch_in or batch_forget):
+        raise click.UsageError("--limit asks online: leave the batch options out.")
     config = load_config(file)
     approve(config, trust, allow)
     if estimate:
-        print_estimate(config, json_)
+        print_estimate(config, limit, json_)
     elif batch_out is not None:
+        agree_to_pay_again(config, STAGES, yes)
         write_out(config, batch_out, overwrite, json_)
     elif batch_in:
         read_in(config, batch_in, json_)
@@ -83,7 +99,8 @@ def run(
             number = ledger.forget_batches()
         click.echo(json_text({"forgotten": number}) if json_ else f"{number:,} requests may be asked online again")
     else:
-        _run(config, None, max_cost, max_hours, json_)
+        agree_to_pay_again(config, STAGES, yes, limit)
+        _run(config, None, max_cost, max_hours, json_, limit=limit)
 
 
 def _stage(name: str, does: str) -> Command:
@@ -93,6 +110,7 @@ def _stage(name: str, does: str) -> Command:
         file: Path,
         max_cost: float | None,
         max_hours: float | None,
+        yes: bool,
         trust: bool,
         allow: tuple[str, ...],
         json_: bool,
@@ -101,6 +119,7 @@ def _stage(name: str, does: str) -> Command:
 
         config = load_config(file)
         approve(config, trust, allow)
+        agree_to_pay_again(config, (name,), yes)
         _run(config, (name,), max_cost, max_hours, json_)
 
     help_ = f"{does}\n\n\b\ncoigp annotate {name} run.toml"
@@ -133,27 +152,53 @@ def store(file: Path, trust: bool, allow: tuple[str, ...], json_: bool) -> None:
 
 
 def _run(
-    config: RunConfig, stages: tuple[str, ...] | None, max_cost: float | None, max_hours: float | None, json_: bool
+    config: RunConfig,
+    stages: tuple[str, ...] | None,
+    max_cost: float | None,
+    max_hours: float | None,
+    json_: bool,
+    *,
+    limit: int | None = None,
 ) -> None:
-
     from coig_p.annotate.asking.costs import MONEY
     from coig_p.annotate.stages import STAGES, exit_code, run_stages
 
-    report = run_stages(
-        config,
-        stages or STAGES,
-        max_cost=None if max_cost is None else int(Decimal(str(max_cost)) * MONEY),
-        max_seconds=None if max_hours is None else max_hours * 3600,
-        say=say,
-        progress=lambda what, total: progress(what, total, "requests"),
-    )
+    with watched(json_) as watch:
+        report = run_stages(
+            config,
+            stages or STAGES,
+            max_cost=None if max_cost is None else int(Decimal(str(max_cost)) * MONEY),
+            max_seconds=None if max_hours is None else max_hours * 3600,
+            say=say,
+            watch=watch,
+            limit=limit,
+        )
+    told = _as_json(report)
+    if limit is not None:
+        told |= _show_first(config, limit, json_)
     if json_:
-        click.echo(json_text(_as_json(report)))
+        click.echo(json_text(told))
     else:
-        _print(config, report)
+        _print(config, report, limit)
     code = exit_code(report)
     if code:
         raise SystemExit(code)
+
+
+def _show_first(config: RunConfig, limit: int, json_: bool) -> dict[str, Any]:
+    """Print the first queries with all that came of them; for JSON, what they are."""
+    from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.first import first_queries
+
+    found = []
+    with Ledger.open(config.folder) as ledger:
+        for at, shown in enumerate(first_queries(config, ledger, limit), start=1):
+            if json_:
+                found.append(shown.to_dict())
+            else:
+                for line in readable(shown, at):
+                    click.echo(line)
+    return {"first": found}
 
 
 def _as_json(report: Report) -> dict[str, Any]:
@@ -178,7 +223,7 @@ def _as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _print(config: RunConfig, report: Report) -> None:
+def _print(config: RunConfig, report: Report, limit: int | None) -> None:
     from coig_p.annotate.asking.costs import MONEY
 
     if report.queries:
@@ -198,7 +243,7 @@ def _print(config: RunConfig, report: Report) -> None:
             f"{counted(stored.queries, 'query', 'queries')}, {counted(stored.responses, 'response')}, "
             f"{counted(stored.scores, 'score')}"
         )
-        for kind, states in stored.missing.items():
+        for kind, states in stored.missing.items() if limit is None else ():
             words = ", ".join(f"{state} {number:,}" for state, number in states.items())
             click.echo(f"missing, {kind}: {words}; see {printable(str(config.folder / 'missing.jsonl'))}")
     elif report.nothing:

@@ -184,18 +184,19 @@ class Ledger:
             "SELECT query_id, domain, author, endpoint, ask, state, reason, score, prompt_tokens, completion_tokens, "
             "cost, finish, at, body FROM requests WHERE kind = ? ORDER BY rowid"
         )
-        for *about, body in self._each(stored, (kind,)):
-            yield Told(*about, self._text(body))
+        for row in self._each(stored, (kind,)):
+            found = Told(*row)
+            yield found._replace(body=self._text(found.body))
 
     def paid(self) -> Iterator[Paid]:
         """The first asks that brought an answer, in the order in which they were sent."""
-        made = {number: text for number, text in self._each("SELECT id, text FROM recipes")}
+        made = dict(self._each("SELECT id, text FROM recipes"))
         found = (
             "SELECT kind, query_id, author, endpoint, score, recipe FROM requests "
             "WHERE ask = 0 AND state IN ('answered', 'invalid') ORDER BY rowid"
         )
-        for *about, recipe in self._each(found):
-            yield Paid(*about, made.get(recipe, ""))
+        for kind, query_id, author, endpoint, score, recipe in self._each(found):
+            yield Paid(kind, query_id, author, endpoint, score, str(made.get(recipe, "")))
 
     def noted(self, name: str) -> str | None:
         """What `LedgerWriter.note` was told last under a name."""
@@ -229,6 +230,10 @@ class Ledger:
         which = " AND passed = 1" if passed else ""
         counted = f"SELECT COUNT(*) FROM queries WHERE place <= ?{which}"
         return sum(number for (number,) in self._each(counted, (self.last,)))
+
+    def count_known(self) -> int:
+        """How many queries are known to pass, or not to."""
+        return sum(number for (number,) in self._each("SELECT COUNT(*) FROM queries WHERE passed IS NOT NULL"))
 
     def count_possible(self) -> int:
         """How many queries passed or may still pass."""
