@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from coig_p.annotate.asking.costs import Tokens, max_tokens
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
+from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.planned import Planned, planned
 from coig_p.annotate.tasks.generate import GENERATE
@@ -80,7 +81,7 @@ def forecast(
     found: dict[str, Estimate] = defaultdict(Estimate)
     again: Counter[tuple[str, str]] = Counter()
     costs: Counter[tuple[str, str]] = Counter()
-    for one in planned(config, ledger, limit):
+    for one in planned(config, ledger, limit, marks(config).values()):
         if not one.due or one.request.kind not in kinds:
             continue
         name, kind = one.request.endpoint.name, one.request.kind

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -46,18 +46,21 @@ class Planned(NamedTuple):
         return self.found.state not in (ANSWERED, INVALID, BATCHED)
 
 
-def planned(config: RunConfig, ledger: Ledger, limit: int | None = None) -> Iterator[Planned]:
+def planned(
+    config: RunConfig, ledger: Ledger, limit: int | None = None, unless: Collection[str] = ()
+) -> Iterator[Planned]:
     """Every request of the run, one by one, once all that comes before it is answered.
 
     Args:
         limit: of the first so many queries alone.
+        unless: leave out queries that are concluded with one of these marks.
 
     Raises:
         UsageError: an input that cannot be used.
         DataError: bad rows with on_error "fail".
     """
     paid, shares = PaidBefore(config, ledger), _Shares(config, ledger)
-    for query in upcoming(config, ledger, limit):
+    for query in upcoming(config, ledger, limit, unless):
         weight = 1.0
         if config.queries.filter is not None:
             request = query_request(config, query)
@@ -74,13 +77,15 @@ def planned(config: RunConfig, ledger: Ledger, limit: int | None = None) -> Iter
             yield from _of_query(config, ledger, query, weight, paid, shares)
 
 
-def upcoming(config: RunConfig, ledger: Ledger, limit: int | None = None) -> Iterable[Query]:
+def upcoming(
+    config: RunConfig, ledger: Ledger, limit: int | None = None, unless: Collection[str] = ()
+) -> Iterable[Query]:
     """The queries that the next run has, in its order; it raises what `collect` does."""
     found = gathered(config, ledger)
     if found is not None:
         return found.queries[:limit]
     ledger.only_first(limit)
-    return ledger.queries(passed=False)
+    return ledger.queries(passed=False, unless=unless)
 
 
 def _of_query(

@@ -44,7 +44,9 @@ def paid_again(
 def allow(config: RunConfig, ledger: LedgerWriter, stages: Sequence[str], limit: int | None) -> None:
     """Remember what is asked now; not where it is only a part of the run, for which the rest was not agreed to."""
     if limit is None and _KINDS.keys() <= set(stages):
-        ledger.note(_ALLOWED, _state(config))
+        now = _state(config)
+        if ledger.noted(_ALLOWED) != now:
+            ledger.note(_ALLOWED, now)
 
 
 def in_words(again: Sequence[PaidAgain], exact: bool = True) -> str:

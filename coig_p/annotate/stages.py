@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.costs import Spent
-from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger, LedgerWriter
+from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request, outcome
+from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
@@ -55,20 +56,21 @@ class Report:
 
 
 def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iterator[Request]]:
-    """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already."""
+    """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already,
+    but for queries that are through."""
     if stage == "queries":
         if config.queries.filter is None:
             return {}
-        wanted = (query_request(config, query) for query in ledger.queries(passed=False))
-        return {config.queries.filter: wanted}
+        some = ledger.queries(passed=False, unless=marks(config).values())
+        return {config.queries.filter: (query_request(config, query) for query in some)}
     if stage == "generate":
         return {endpoint.name: _generate(config, endpoint, ledger) for endpoint in config.generators}
     return {endpoint.name: _judge(config, endpoint, ledger) for endpoint in config.judges}
 
 
-def count_of(config: RunConfig, ledger: Ledger, stage: str) -> int:
-    """How many requests a stage has in all, asked again ones not counted."""
-    queries = ledger.count_queries(passed=stage != "queries")
+def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
+    """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
+    queries = ledger.count_queries(passed=stage != "queries", unless=unless)
     if stage == "queries":
         return queries if config.queries.filter else 0
     return queries * len(config.generators) * (config.judging.judges_per_response if stage == "judge" else 1)
@@ -118,6 +120,8 @@ def run_stages(
             endpoint.key()  # before the first request, not at the first of this endpoint
     with LedgerWriter.open(config.folder) as ledger:
         report = Report()
+        if ledger.upgraded_from is not None:
+            say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
         try:
             collect(config, ledger)
             allow(config, ledger, stages, limit)
@@ -180,7 +184,7 @@ def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
 
 async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stage: str, progress: Progress) -> None:
     if asker.stopped is None:
-        with progress(stage, count_of(config, ledger, stage)) as advance:
+        with progress(stage, count_of(config, ledger, stage, marks(config).values())) as advance:
             asker.advance = advance
             await asker.ask_all(requests_of(config, ledger, stage))
 
@@ -223,12 +227,12 @@ def _signals(asker: Asker) -> Iterator[None]:
 
 
 def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
-    for query in ledger.queries():
+    for query in ledger.queries(unless=marks(config).values()):
         yield generate_request(config, author, query)
 
 
 def _judge(config: RunConfig, judge: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
-    for query in ledger.queries():
+    for query in ledger.queries(unless=marks(config).values()):
         for author in config.generators:
             if judge.name in drawn_judges(config, query.query_id, author.name):
                 answer = outcome(ledger, generate_request(config, author, query))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.asking.request import Outcome, Request
+from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.judge import JUDGE
 
@@ -155,11 +156,15 @@ class Watcher:
 
 
 def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...]) -> Counter[str]:
-    """How many requests stages have for each endpoint: a judge gets its share of the draws."""
+    """How many requests stages have for each endpoint, without queries that are through.
+
+    A judge gets its share of the draws.
+    """
+    through = marks(config).values()
     planned: Counter[str] = Counter()
     if config.queries.filter is not None and "queries" in stages:
-        planned[config.queries.filter] += ledger.count_queries(passed=False)
-    queries = ledger.count_possible()
+        planned[config.queries.filter] += ledger.count_queries(passed=False, unless=through)
+    queries = ledger.count_possible(unless=through)
     drawn: dict[str, float] = {}
     for author in config.generators:
         if "generate" in stages:

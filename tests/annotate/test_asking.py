@@ -266,18 +266,18 @@ def test_no_request_takes_more_than_its_bound(texts: list[str], limit: int | Non
     parameters = {} if limit is None else {"max_tokens": limit}
     most = most_tokens(messages, parameters)
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    assert most == (size + 16 * (len(texts) + 1), limit or 4096)
+    assert most == (size + 16 * (len(texts) + 1), limit or 4096, 0)
     assert max_tokens({**parameters, "max_completion_tokens": 7}) == 7
 
 
 def test_what_does_not_say_what_it_took_counts_with_the_most() -> None:
     most = Tokens(100, 4)
-    assert taken_tokens(Message("回答", None, None, 30, 900), most) == (30, 900)
-    assert taken_tokens(Message("回答", None, None, None, None), most) == (100, 4)
-    assert taken_tokens(Message("回", None, None, None, None), most) == (100, 3)
-    assert taken_tokens(Message(None, None, None, 7, None), most) == (7, 0)
-    assert taken_in_batch(Message("回答", None, None, None, None), 5) == (15, 6)
-    assert taken_in_batch(Message("回答", None, None, 8, 9), 5) == (8, 9)
+    assert taken_tokens(Message("回答", None, None, 30, 900), most) == (30, 900, 0)
+    assert taken_tokens(Message("回答", None, None, None, None), most) == (100, 4, 0)
+    assert taken_tokens(Message("回", None, None, None, None), most) == (100, 3, 0)
+    assert taken_tokens(Message(None, None, None, 7, None), most) == (7, 0, 0)
+    assert taken_in_batch(Message("回答", None, None, None, None), 5) == (15, 6, 0)
+    assert taken_in_batch(Message("回答", None, None, 8, 9), 5) == (8, 9, 0)
     paid = {name: unanswered(name, 5) for name in ("timeout", "reset", "broken", "lost", "abandoned")}
     free = {name: unanswered(name, 5) for name in ("answered", "throttled", "error", "unreachable", "refused", None)}
     assert (set(paid.values()), set(free.values())) == ({5}, {0})

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coig_p.annotate.asking.client import Client, Reply
-from coig_p.annotate.asking.costs import Tokens, taken_tokens, unanswered
+from coig_p.annotate.asking.costs import Tokens, overbilled, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
@@ -260,7 +260,7 @@ class Asker:
                 if throttles >= _THROTTLES:
                     return self._fail(key, reply)
                 continue
-            if reply.outcome in ("leave", "refused"):
+            if reply.outcome in ("denied", "broke", "refused"):
                 self._refused(port, reply)
                 return self._fail(key, reply)
             port.gate.failure(str(reply.detail))
@@ -306,12 +306,15 @@ class Asker:
         port.invalid += found.state == INVALID
         self.heard(request, found)
         port.cost += cost
+        why = overbilled(message, sent.most, request.parameters) if sent.bound else None
+        if why is not None:
+            port.gate.leave(why)
         return found.state
 
     def _refused(self, port: Port, reply: Reply) -> None:
         """The endpoint will not answer this request, or none: then leave it."""
         port.refused += 1
-        if reply.outcome == "leave":
+        if reply.outcome in ("denied", "broke"):
             port.gate.leave(str(reply.detail))
         elif port.refused >= _REFUSALS and not port.answers:
             port.gate.leave(f"it refused its first {port.refused} requests: {reply.detail}")

@@ -55,8 +55,8 @@ def query_request(config: RunConfig, query: Query) -> Request:
         parameters=endpoint.judge_parameters,
         read=partial(read_judgement, half_points=False),
         asks=config.judging.asks,
-        again=partial(judged_again, half_points=False),
         recipe=config.recipes[QUERY, query.domain, endpoint.name],
+        again=partial(judged_again, half_points=False),
     )
 
 

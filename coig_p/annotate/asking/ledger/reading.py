@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,7 @@ from coig_p.annotate.asking.ledger.schema import (
 from coig_p.errors import UsageError
 
 _AT_ONCE = 256
+_QUERY = ", ".join(Query._fields)
 _LONGEST = 900.0  # seconds of an attempt that `lately` looks for
 
 
@@ -211,34 +212,40 @@ class Ledger:
         row = self._row(found, (-1 if number is None else number,))
         self.last = Ledger.last if number is None or row is None or row[0] is None else int(row[0])
 
-    def queries(self, *, passed: bool = True) -> Iterator[Query]:
-        """The queries in their order: those that passed, or all. Other reads may happen in between."""
+    def queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> Iterator[Query]:
+        """The queries in their order: those that passed, or all. Other reads may happen in between.
+
+        Args:
+            unless: leave out those that are concluded with one of these marks: see `concluded`.
+        """
         place = -1
-        which = "AND passed = 1" if passed else ""
-        some = f"SELECT * FROM queries WHERE place > ? AND place <= ? {which} ORDER BY place LIMIT {_AT_ONCE}"
-        while found := [Query(*row) for row in self._each(some, (place, self.last))]:
+        which = ("passed = 1 AND " if passed else "") + _not_under(unless)
+        some = (
+            f"SELECT {_QUERY} FROM queries WHERE place > ? AND place <= ? AND {which} ORDER BY place LIMIT {_AT_ONCE}"
+        )
+        while found := [Query(*row) for row in self._each(some, (place, self.last, *unless))]:
             yield from found
             place = found[-1].place
 
     def query(self, query_id: str) -> Query | None:
         """One query; None where the run has none of that id."""
-        row = self._row("SELECT * FROM queries WHERE query_id = ?", (query_id,))
+        row = self._row(f"SELECT {_QUERY} FROM queries WHERE query_id = ?", (query_id,))
         return None if row is None else Query(*row)
 
-    def count_queries(self, *, passed: bool = True) -> int:
-        """How many queries passed, or there are."""
-        which = " AND passed = 1" if passed else ""
-        counted = f"SELECT COUNT(*) FROM queries WHERE place <= ?{which}"
-        return sum(number for (number,) in self._each(counted, (self.last,)))
+    def count_queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> int:
+        """How many queries passed, or there are; see `queries`."""
+        which = ("passed = 1 AND " if passed else "") + _not_under(unless)
+        counted = f"SELECT COUNT(*) FROM queries WHERE place <= ? AND {which}"
+        return sum(number for (number,) in self._each(counted, (self.last, *unless)))
 
     def count_known(self) -> int:
         """How many queries are known to pass, or not to."""
         return sum(number for (number,) in self._each("SELECT COUNT(*) FROM queries WHERE passed IS NOT NULL"))
 
-    def count_possible(self) -> int:
-        """How many queries passed or may still pass."""
-        counted = "SELECT COUNT(*) FROM queries WHERE place <= ? AND passed IS NOT 0"
-        return sum(number for (number,) in self._each(counted, (self.last,)))
+    def count_possible(self, *, unless: Collection[str] = ()) -> int:
+        """How many queries passed or may still pass; see `queries`."""
+        counted = f"SELECT COUNT(*) FROM queries WHERE place <= ? AND passed IS NOT 0 AND {_not_under(unless)}"
+        return sum(number for (number,) in self._each(counted, (self.last, *unless)))
 
     def dropped(self) -> Iterator[Dropped]:
         """What was dropped when the queries were collected, in its order."""
@@ -248,6 +255,10 @@ class Ledger:
     def made_from(self) -> str | None:
         """What the queries were made from, as `replace_queries` was told; None before that."""
         return self.noted("queries")
+
+    def stored(self) -> str | None:
+        """What `LedgerWriter.conclude` was told of the store; None where something has changed since."""
+        return self.noted("stored")
 
     # Below here is what every read goes through
 
@@ -274,3 +285,11 @@ class Ledger:
             yield
         except (sqlite3.DatabaseError, Damaged) as error:
             raise damaged(self.folder / LEDGER, error) from None
+
+
+def _not_under(marks: Collection[str]) -> str:
+    """SQL for queries that are not concluded with one of so many marks."""
+    if not marks:
+        return "1"
+    concluded = f"SELECT 1 FROM concluded WHERE query_id = queries.query_id AND mark IN ({', '.join('?' * len(marks))})"
+    return f"NOT EXISTS ({concluded})"

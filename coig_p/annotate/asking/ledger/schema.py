@@ -6,8 +6,10 @@ attempts  one row per time that a request was sent, also those that came to noth
 recipes   with what requests were made: prompt, parameters and model, as a task tells them
 totals    requests counted and summed; tried: attempts. Triggers keep them in every transaction that
           changes a request or an attempt, so that no reader has to go over millions of rows
+batches   files of requests that are out at a server; batched: which requests are in which
 queries   the queries of the run, and which of them passed; dropped: the others, as JSON
-meta      what the queries were made from; the layout's version
+concluded queries whose requests all have an outcome that stays, each with the mark of what made them
+meta      what the queries were made from, and the store; the layout's version
 """
 
 from __future__ import annotations
@@ -73,6 +75,11 @@ CREATE {{temp}} TABLE totals (
 CREATE {{temp}} TABLE tried (
     endpoint TEXT NOT NULL, outcome TEXT NOT NULL, number INTEGER NOT NULL, high INTEGER NOT NULL, low INTEGER NOT NULL,
     PRIMARY KEY (endpoint, outcome)) WITHOUT ROWID;
+CREATE {{temp}} TABLE batches (
+    name TEXT PRIMARY KEY, endpoint TEXT NOT NULL, id TEXT, number INTEGER NOT NULL, high INTEGER NOT NULL,
+    low INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+CREATE {{temp}} TABLE batched (key BLOB PRIMARY KEY, batch TEXT NOT NULL) WITHOUT ROWID;
+CREATE {{temp}} TABLE concluded (query_id TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO totals
     SELECT endpoint, kind, domain, 0, state, ask, COALESCE(finish, ''), COUNT(*), SUM(cost / {_PART}),
         SUM(cost % {_PART}), SUM(told), SUM(told * COALESCE(prompt_tokens, 0)), SUM(told * characters),
@@ -94,6 +101,8 @@ CREATE TRIGGER attempt_changes AFTER UPDATE ON attempts BEGIN {_tried("OLD", "-"
 
 UPGRADE = f"""
 ALTER TABLE requests ADD COLUMN recipe INTEGER;
+CREATE INDEX requests_open ON requests (key) WHERE state = 'open';
+CREATE INDEX requests_batched ON requests (key) WHERE state = 'batched';
 {_SUMMED.format(temp="")} {_TRIGGERS}
 INSERT OR REPLACE INTO meta VALUES ('version', '{VERSION}');
 """
