@@ -16,10 +16,12 @@ from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
+from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import collect, decide, query_request
+from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import DataError, RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")
@@ -82,6 +84,8 @@ def run_stages(
     max_seconds: float | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, total: nullcontext(lambda requests: None),
+    watch: Watch | None = None,
+    limit: int | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Report:
     """Run stages in their order (COIG-P, section 3), and stop where money, time or the user ends them.
@@ -94,6 +98,8 @@ def run_stages(
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
         progress: called once a stage.
+        watch: called once a second with how the run is doing.
+        limit: ask only for the first so many queries. The store still gets all that there is.
         loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
 
     Raises:
@@ -118,8 +124,10 @@ def run_stages(
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
         try:
             collect(config, ledger)
+            allow(config, ledger, stages, limit)
+            ledger.only_first(limit)
             with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
+                runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress, watch))
             report.cost = ledger.spent()
         except sqlite3.Error as error:
             raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
@@ -135,8 +143,10 @@ async def _run(
     max_seconds: float | None,
     say: Callable[[str], None],
     progress: Progress,
+    watch: Watch | None,
 ) -> None:
     asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say)
+    watching = None if watch is None else asyncio.create_task(_watch(Watcher(config, ledger, asker, stages), watch))
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
@@ -150,10 +160,14 @@ async def _run(
                 elif stage in ("generate", "judge") and stage in stages:
                     await _ask(config, ledger, asker, stage, progress)
                 elif stage == "store" and stage in stages:
+                    ledger.only_first(None)
                     report.stored = _store(config, ledger, report)
     finally:
         if timer is not None:
             timer.cancel()
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)  # a terminal that is gone stops no run
         await asker.close()
         report.abandoned = ledger.recover("abandoned", "stopped")
         report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
@@ -173,6 +187,13 @@ async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stage: str, prog
         with progress(stage, count_of(config, ledger, stage, marks(config).values())) as advance:
             asker.advance = advance
             await asker.ask_all(requests_of(config, ledger, stage))
+
+
+async def _watch(watcher: Watcher, watch: Watch) -> None:
+    watcher.asker.heard = watcher.heard
+    while True:
+        await asyncio.sleep(1)
+        watch(watcher.view())
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Le
 from coig_p.annotate.asking.limits import LONG_REST, MINUTE, Budget, BudgetReached, EndpointDown, Slot, backoff
 from coig_p.annotate.asking.port import Port, Taking
 from coig_p.annotate.asking.port import Seen as Seen
-from coig_p.annotate.asking.request import Request, asks
+from coig_p.annotate.asking.request import Outcome, Request, asks
 from coig_p.annotate.asking.source import Source
 
 _THROTTLES = 50  # times that one request may be turned away for its rate
@@ -59,6 +59,7 @@ class Asker:
         endpoints: by their names.
         say: called with a line for people.
         advance: called with 1 for every request that is concluded.
+        heard: called with every answer and what it says.
         connect: makes what sends the requests of an endpoint.
         stopped: why no further request is sent: interrupted, budget or time.
         most_invalid: share of an endpoint's last 100 answers (30 at least) above which it is asked nothing more.
@@ -71,6 +72,7 @@ class Asker:
     budget: Budget
     say: Callable[[str], None] = lambda line: None
     advance: Callable[[int], None] = lambda requests: None
+    heard: Callable[[Request, Outcome], None] = lambda request, found: None
     stopped: str | None = None
     ports: dict[str, Port] = field(default_factory=dict)
     connect: Callable[[Endpoint], Client] = Client
@@ -343,6 +345,7 @@ class Asker:
         port.done_with(sent.slot, tokens.both)
         port.cost += cost
         self.answers[request.kind, found.state] += 1
+        self.heard(request, found)
         if back:
             self.say(f"{port.endpoint.name} answers again")
         why = overbilled(message, sent.most, request.parameters) if sent.bound else None
