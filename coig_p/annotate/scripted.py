@@ -32,7 +32,8 @@ Answer = Callable[[Mapping[str, Any]], str]
 def scripted_answer(request: Mapping[str, Any]) -> str:
     """What a scripted model says: a response, or a judgement where the prompt has the marks of one."""
     model = str(request["model"])
-    prompt = str(request["messages"][-1]["content"])
+    said = [str(message["content"]) for message in request["messages"] if message["role"] == "user"]
+    prompt = next((text for text in said if _QUERY.search(text)), said[-1])  # a judge may be asked again behind it
     response, query = _RESPONSE.search(prompt), _QUERY.search(prompt)
     if response is not None:
         return _judgement(model, response[2])

@@ -27,7 +27,7 @@ from coig_p.annotate.asking.ledger import (
     Taken,
 )
 from coig_p.annotate.asking.message import Message, json_bytes, read_body
-from coig_p.annotate.asking.request import Outcome, Request
+from coig_p.annotate.asking.request import Outcome, Request, asks
 from coig_p.core.atomic import atomic_file
 from coig_p.ingest.readers import read_rows
 from coig_p.store.places import check_file
@@ -106,12 +106,12 @@ def read_batches(
 def _open(ledger: Ledger, requests: Iterator[Request]) -> Iterator[tuple[Request, int]]:
     """Requests without an outcome, with the ask that is due."""
     for request in requests:
-        for ask in range(request.asks):
-            state = ledger.state(request.key(ask))
+        for ask, asked in asks(ledger, request):
+            state = ledger.state(asked.key(ask))
             if state == INVALID:
                 continue
             if state not in (ANSWERED, BATCHED):
-                yield request, ask
+                yield asked, ask
             break
 
 

@@ -11,6 +11,7 @@ from coig_p.annotate.asking.message import Message, usable_text
 from coig_p.annotate.asking.request import Outcome, Request, user_message
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.parsing import parse_score
+from coig_p.annotate.tasks.again import judged_again
 
 JUDGE = "judge"
 
@@ -18,6 +19,7 @@ JUDGE = "judge"
 def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author: str, response: str) -> Request:
     """A judge's score of a response."""
     prompt = config.judge_prompts[query.domain].fill({"query": query.query, "response": response})
+    half_points = config.half_points(query.domain)
     return Request(
         judge,
         kind=JUDGE,
@@ -26,8 +28,10 @@ def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author
         author=author,
         messages=(user_message(prompt),),
         parameters=judge.judge_parameters,
-        read=partial(read_judgement, half_points=config.half_points(query.domain), response=response),
+        read=partial(read_judgement, half_points=half_points, response=response),
         asks=config.judging.asks,
+        recipe=config.recipes[JUDGE, query.domain, judge.name],
+        again=partial(judged_again, half_points=half_points),
     )
 
 

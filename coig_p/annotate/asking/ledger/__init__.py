@@ -2,7 +2,8 @@
 
 A request's key is the SHA-256 of its endpoint's name, model, messages and parameters and of which
 ask it is (an unusable answer is asked again as a request of its own). All SQL is here: `schema` has
-the tables, `reading` what others read while a run works, `writing` what the run alone may do.
+the tables, `opening` what is done before a file is used, `bodies` how answers are kept, `reading` what
+others read while a run works, `writing` what the run alone may do.
 """
 
 from coig_p.annotate.asking.ledger.reading import Ledger
@@ -13,15 +14,19 @@ from coig_p.annotate.asking.ledger.schema import (
     INVALID,
     LEDGER,
     OPEN,
+    VERSION,
     Answer,
     Dropped,
     Entered,
     Entry,
     FromBatch,
     Judged,
+    Paid,
     Query,
     Reading,
+    RecipeTotals,
     Taken,
+    Told,
     request_key,
 )
 from coig_p.annotate.asking.ledger.writing import LedgerWriter
@@ -33,6 +38,7 @@ __all__ = [
     "INVALID",
     "LEDGER",
     "OPEN",
+    "VERSION",
     "Answer",
     "Dropped",
     "Entered",
@@ -41,8 +47,11 @@ __all__ = [
     "Judged",
     "Ledger",
     "LedgerWriter",
+    "Paid",
     "Query",
     "Reading",
+    "RecipeTotals",
     "Taken",
+    "Told",
     "request_key",
 ]

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from coig_p.annotate.asking.costs import MAY_BE_PAID, Spent
+from coig_p.annotate.asking.ledger.bodies import Damaged, unpacked
+from coig_p.annotate.asking.ledger.opening import check_files, connected, damaged
 from coig_p.annotate.asking.ledger.schema import (
     LEDGER,
-    LOCK,
-    VERSION,
     Answer,
     AttemptTotals,
     Dropped,
     Entered,
     Judged,
+    Paid,
     Query,
     RecentAnswers,
+    RecipeTotals,
     RequestTotals,
     StateTotals,
+    Told,
     UsageTotals,
-    sum_of,
     whole_sum,
 )
-from coig_p.errors import DataError, UsageError
-from coig_p.store.places import check_kept
+from coig_p.errors import UsageError
 
 _AT_ONCE = 256
+_QUERY = ", ".join(Query._fields)
+_LONGEST = 900.0  # seconds of an attempt that `lately` looks for
 
 
 class Ledger:
@@ -38,7 +41,10 @@ class Ledger:
 
     Attributes:
         now: Unix time; tests turn one of their own.
+        last: the place of the last query that `queries` and `count_queries` know of: see `only_first`.
     """
+
+    last: int = 2**62
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, now: Callable[[], float] = time.time) -> None:
         self.folder, self.now, self._read = folder, now, connection
@@ -55,7 +61,7 @@ class Ledger:
         path = folder / LEDGER
         if not path.is_file():
             raise UsageError(f"{path}: nothing was asked yet. Start with `coigp annotate run`")
-        return cls(folder, connected(path))
+        return cls(folder, connected(path)[0])
 
     def close(self) -> None:
         """Close the connection."""
@@ -71,29 +77,28 @@ class Ledger:
 
     def get(self, key: bytes) -> Answer | None:
         """What is known of a request, or None where it was never sent."""
-        row = self._read.execute("SELECT state, reason, score, body FROM requests WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Answer(*row)
+        row = self._row("SELECT state, reason, score, body FROM requests WHERE key = ?", (key,))
+        return None if row is None else Answer(row[0], row[1], row[2], self._text(row[3]))
 
     def state(self, key: bytes) -> str | None:
         """One of the five states, or None where a request was never sent."""
-        row = self._read.execute("SELECT state FROM requests WHERE key = ?", (key,)).fetchone()
+        row = self._row("SELECT state FROM requests WHERE key = ?", (key,))
         return None if row is None else str(row[0])
 
     def entered(self, key: bytes) -> Entered | None:
         """What a request is about, or None where it was never sent."""
-        row = self._read.execute(
-            "SELECT endpoint, kind, domain, query_id, author, state, characters FROM requests WHERE key = ?", (key,)
-        ).fetchone()
+        found = "SELECT endpoint, kind, domain, query_id, author, state, characters FROM requests WHERE key = ?"
+        row = self._row(found, (key,))
         return None if row is None else Entered(*row)
 
     # All of them
 
     def spent(self) -> Spent:
         """What all requests cost so far."""
-        paid = self._read.execute(f"SELECT {sum_of('cost')} FROM requests").fetchone()
+        paid = self._row("SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM totals")
         marks = ", ".join("?" * len(MAY_BE_PAID))
-        may = f"SELECT {sum_of('bound')} FROM attempts WHERE outcome IN ({marks})"
-        return Spent(whole_sum(*paid), whole_sum(*self._read.execute(may, MAY_BE_PAID).fetchone()))
+        may = f"SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM tried WHERE outcome IN ({marks})"
+        return Spent(whole_sum(*paid or (0, 0)), whole_sum(*self._row(may, MAY_BE_PAID) or (0, 0)))
 
     def recent(self, endpoint: str, seconds: float) -> list[tuple[float, int]]:
         """How many seconds ago the endpoint's attempts of the last seconds were made, and their tokens."""
@@ -108,20 +113,31 @@ class Ledger:
     def requests(self) -> list[RequestTotals]:
         """Every request, counted by endpoint, kind, state, ask and why its answer ended."""
         grouped = (
-            f"SELECT endpoint, kind, state, ask, finish, COUNT(*), {sum_of('cost')} FROM requests "
-            "GROUP BY 1, 2, 3, 4, 5"
+            "SELECT endpoint, kind, state, ask, SUM(number), NULLIF(finish, ''), SUM(high), SUM(low) FROM totals "
+            "GROUP BY 1, 2, 3, 4, 6 HAVING SUM(number) > 0"
         )
         return [
             RequestTotals(endpoint, kind, state, ask, number, finish, whole_sum(high, low))
-            for endpoint, kind, state, ask, finish, number, high, low in self._each(grouped)
+            for endpoint, kind, state, ask, number, finish, high, low in self._each(grouped)
+        ]
+
+    def recipes(self) -> list[RecipeTotals]:
+        """Every request, counted by what it was made with and its state."""
+        grouped = (
+            "SELECT totals.kind, totals.domain, totals.endpoint, COALESCE(text, ''), state, SUM(number), SUM(high), "
+            "SUM(low) FROM totals LEFT JOIN recipes ON recipes.id = recipe "
+            "GROUP BY 1, 2, 3, 4, 5 HAVING SUM(number) > 0"
+        )
+        return [
+            RecipeTotals(kind, domain, endpoint, text, state, number, whole_sum(high, low))
+            for kind, domain, endpoint, text, state, number, high, low in self._each(grouped)
         ]
 
     def attempts(self) -> list[AttemptTotals]:
         """Every attempt, counted by endpoint and outcome."""
-        grouped = f"SELECT endpoint, outcome, COUNT(*), {sum_of('bound')} FROM attempts GROUP BY 1, 2"
         return [
-            AttemptTotals(endpoint, outcome, number, whole_sum(high, low))
-            for endpoint, outcome, number, high, low in self._each(grouped)
+            AttemptTotals(endpoint, outcome or None, number, whole_sum(high, low))
+            for endpoint, outcome, number, high, low in self._each("SELECT * FROM tried WHERE number > 0")
         ]
 
     def outcomes(self, kind: str) -> list[StateTotals]:
@@ -131,22 +147,25 @@ class Ledger:
 
     def any_answered(self, kind: str) -> bool:
         """Whether a request of a kind has a usable answer."""
-        found = "SELECT 1 FROM requests WHERE kind = ? AND state = 'answered' LIMIT 1"
-        return self._read.execute(found, (kind,)).fetchone() is not None
+        found = "SELECT 1 FROM totals WHERE kind = ? AND state = 'answered' AND number > 0 LIMIT 1"
+        return self._row(found, (kind,)) is not None
 
     def lately(self, seconds: float) -> list[RecentAnswers]:
-        """The answers of the last seconds, by endpoint."""
-        found = (
-            "SELECT endpoint, COUNT(*), MIN(at) FROM requests "
-            "WHERE at > ? AND state IN ('answered', 'invalid') GROUP BY 1"
-        )
-        return [RecentAnswers(*row) for row in self._each(found, (self.now() - seconds,))]
+        """The answers of the last seconds, by endpoint. One that took longer than a quarter of an hour is not seen."""
+        since, found = self.now() - seconds, dict[str, list[float]]()
+        last = "SELECT endpoint, outcome, at, at + COALESCE(seconds, 0) FROM attempts ORDER BY id DESC"
+        for endpoint, outcome, began, ended in self._each(last):
+            if began < since - _LONGEST:
+                break
+            if outcome == "answered" and ended > since:
+                found.setdefault(endpoint, []).append(ended)
+        return [RecentAnswers(endpoint, len(times), min(times)) for endpoint, times in found.items()]
 
     def usage(self) -> list[UsageTotals]:
         """What answers took, where they say, by endpoint and kind."""
         sums = (
-            "SELECT endpoint, kind, COUNT(*), SUM(prompt_tokens), SUM(characters), SUM(completion_tokens) "
-            "FROM requests WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL GROUP BY 1, 2"
+            "SELECT endpoint, kind, SUM(told), SUM(prompt_tokens), SUM(characters), SUM(completion_tokens) "
+            "FROM totals GROUP BY 1, 2 HAVING SUM(told) > 0"
         )
         return [UsageTotals(*row) for row in self._each(sums)]
 
@@ -157,28 +176,82 @@ class Ledger:
             f"WHERE kind IN ({', '.join('?' * len(kinds))}) AND body IS NOT NULL AND state IN ('answered', 'invalid')"
         )
         for row in self._each(stored, kinds):
-            yield Judged(*row)
+            found = Judged(*row)
+            yield found._replace(body=str(self._text(found.body)))
+
+    def judgements(self, kind: str) -> Iterator[Told]:
+        """All that was ever said to requests of a kind, also what was asked in other words than today's; one by one."""
+        stored = (
+            "SELECT query_id, domain, author, endpoint, ask, state, reason, score, prompt_tokens, completion_tokens, "
+            "cost, finish, at, body FROM requests WHERE kind = ? ORDER BY rowid"
+        )
+        for row in self._each(stored, (kind,)):
+            found = Told(*row)
+            yield found._replace(body=self._text(found.body))
+
+    def paid(self) -> Iterator[Paid]:
+        """The first asks that brought an answer, in the order in which they were sent."""
+        made = dict(self._each("SELECT id, text FROM recipes"))
+        found = (
+            "SELECT kind, query_id, author, endpoint, score, recipe FROM requests "
+            "WHERE ask = 0 AND state IN ('answered', 'invalid') ORDER BY rowid"
+        )
+        for kind, query_id, author, endpoint, score, recipe in self._each(found):
+            yield Paid(kind, query_id, author, endpoint, score, str(made.get(recipe, "")))
+
+    def noted(self, name: str) -> str | None:
+        """What `LedgerWriter.note` was told last under a name."""
+        row = self._row("SELECT value FROM meta WHERE name = ?", (name,))
+        return None if row is None else str(row[0])
 
     # Queries
 
-    def queries(self, *, passed: bool = True) -> Iterator[Query]:
-        """The queries in their order: those that passed, or all. Other reads may happen in between."""
+    def only_first(self, number: int | None) -> None:
+        """From now on this object knows only the run's first queries, whether they passed or not; None: all."""
+        found = "SELECT MAX(place) FROM (SELECT place FROM queries ORDER BY place LIMIT ?)"
+        row = self._row(found, (-1 if number is None else number,))
+        self.last = Ledger.last if number is None or row is None or row[0] is None else int(row[0])
+
+    def queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> Iterator[Query]:
+        """The queries in their order: those that passed, or all. Other reads may happen in between.
+
+        Args:
+            unless: leave out those that are concluded with one of these marks: see `concluded`.
+        """
         place = -1
-        which = "AND passed = 1" if passed else ""
-        some = f"SELECT * FROM queries WHERE place > ? {which} ORDER BY place LIMIT {_AT_ONCE}"
-        while found := [Query(*row) for row in self._read.execute(some, (place,)).fetchall()]:
+        which = ("passed = 1 AND " if passed else "") + _not_under(unless)
+        some = (
+            f"SELECT {_QUERY} FROM queries WHERE place > ? AND place <= ? AND {which} ORDER BY place LIMIT {_AT_ONCE}"
+        )
+        while found := [Query(*row) for row in self._each(some, (place, self.last, *unless))]:
             yield from found
             place = found[-1].place
 
     def query(self, query_id: str) -> Query | None:
         """One query; None where the run has none of that id."""
-        row = self._read.execute("SELECT * FROM queries WHERE query_id = ?", (query_id,)).fetchone()
+        row = self._row(f"SELECT {_QUERY} FROM queries WHERE query_id = ?", (query_id,))
         return None if row is None else Query(*row)
 
-    def count_queries(self, *, passed: bool = True) -> int:
-        """How many queries passed, or there are."""
-        which = " WHERE passed = 1" if passed else ""
-        return int(self._read.execute(f"SELECT COUNT(*) FROM queries{which}").fetchone()[0])
+    def query_at(self, place: int) -> Query:
+        """The query at a place, which there is."""
+        row = self._row(f"SELECT {_QUERY} FROM queries WHERE place = ?", (place,))
+        assert row is not None
+        return Query(*row)
+
+    def count_queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> int:
+        """How many queries passed, or there are; see `queries`."""
+        which = ("passed = 1 AND " if passed else "") + _not_under(unless)
+        counted = f"SELECT COUNT(*) FROM queries WHERE place <= ? AND {which}"
+        return sum(number for (number,) in self._each(counted, (self.last, *unless)))
+
+    def count_known(self) -> int:
+        """How many queries are known to pass, or not to."""
+        return sum(number for (number,) in self._each("SELECT COUNT(*) FROM queries WHERE passed IS NOT NULL"))
+
+    def count_possible(self, *, unless: Collection[str] = ()) -> int:
+        """How many queries passed or may still pass; see `queries`."""
+        counted = f"SELECT COUNT(*) FROM queries WHERE place <= ? AND passed IS NOT 0 AND {_not_under(unless)}"
+        return sum(number for (number,) in self._each(counted, (self.last, *unless)))
 
     def dropped(self) -> Iterator[Dropped]:
         """What was dropped when the queries were collected, in its order."""
@@ -187,43 +260,42 @@ class Ledger:
 
     def made_from(self) -> str | None:
         """What the queries were made from, as `replace_queries` was told; None before that."""
-        row = self._read.execute("SELECT value FROM meta WHERE name = 'queries'").fetchone()
-        return None if row is None else str(row[0])
+        return self.noted("queries")
+
+    def stored(self) -> str | None:
+        """What `LedgerWriter.conclude` was told of the store; None where something has changed since."""
+        return self.noted("stored")
+
+    # Below here is what every read goes through
+
+    def _row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, where it has one."""
+        with self._whole():
+            row: tuple[Any, ...] | None = self._read.execute(sql, values).fetchone()
+            return row
 
     def _each(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query one by one."""
-        with closing(self._read.cursor()) as cursor:
+        with self._whole(), closing(self._read.cursor()) as cursor:
             yield from cursor.execute(sql, values)
 
+    def _text(self, body: str | bytes | None) -> str | None:
+        """A stored body as it came."""
+        with self._whole():
+            return None if body is None else unpacked(body)
 
-def check_files(folder: Path) -> None:
-    """Raise UsageError where a file of a ledger, or one that SQLite has beside it, is a link or no file."""
-    for name in (LOCK, LEDGER, *(f"{LEDGER}-{kind}" for kind in ("wal", "shm", "journal"))):
-        check_kept(folder / name, "a run")
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Damage that a read comes upon is one error that says so."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, Damaged) as error:
+            raise damaged(self.folder / LEDGER, error) from None
 
 
-def connected(path: Path, *, setup: str = "") -> sqlite3.Connection:
-    """A connection to a ledger, whose version was looked at.
-
-    Args:
-        setup: SQL that runs first.
-
-    Raises:
-        UsageError: it is of a newer version.
-        DataError: it is not a ledger.
-    """
-    connection = None
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA busy_timeout = 60000")
-        if setup:
-            connection.executescript(setup)
-        version = int(connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0])
-    except (sqlite3.DatabaseError, TypeError) as error:
-        if connection is not None:
-            connection.close()
-        raise DataError(f"{path} is not a ledger, or is damaged: {error}") from None
-    if version > VERSION:
-        connection.close()
-        raise UsageError(f"{path} is of version {version}: pip install -U coig-p")
-    return connection
+def _not_under(marks: Collection[str]) -> str:
+    """SQL for queries that are not concluded with one of so many marks."""
+    if not marks:
+        return "1"
+    concluded = f"SELECT 1 FROM concluded WHERE query_id = queries.query_id AND mark IN ({', '.join('?' * len(marks))})"
+    return f"NOT EXISTS ({concluded})"

@@ -8,6 +8,7 @@ thread brings the log to the disk ten times a second: a power cut may forget tha
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
@@ -17,13 +18,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Self
 
-from coig_p.annotate.asking.ledger.reading import Ledger, check_files, connected
+from coig_p.annotate.asking.ledger.bodies import packed
+from coig_p.annotate.asking.ledger.opening import check_files, connected, create, damaged
+from coig_p.annotate.asking.ledger.reading import Ledger
 from coig_p.annotate.asking.ledger.schema import (
     BATCHED,
     LEDGER,
     LOCK,
     OPEN,
-    SCHEMA,
     VERSION,
     Dropped,
     Entry,
@@ -41,12 +43,12 @@ except ImportError:  # Windows: two runs of one folder are then for the user to 
 
 _LARGEST = 2**62
 _SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
-_SETUP = f"PRAGMA journal_mode = WAL; {SCHEMA} INSERT OR IGNORE INTO meta VALUES ('version', '{VERSION}');"
 
 _PUT = """
-INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state)
-VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state)
-ON CONFLICT (key) DO UPDATE SET state = excluded.state"""
+INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state, recipe)
+VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state, :recipe)
+ON CONFLICT (key) DO UPDATE SET state = excluded.state, recipe = excluded.recipe"""
+_RECIPE = "INSERT OR IGNORE INTO recipes (id, kind, domain, endpoint, text) VALUES (?, ?, ?, ?, ?)"
 _BEGIN = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
 _END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHERE id = ?"
 _TAKE = """
@@ -58,16 +60,26 @@ _IN_BATCH = (
     "INSERT INTO attempts (key, endpoint, at, tokens, bound, outcome, detail) VALUES (?, ?, ?, 0, 0, ?, 'batch')"
 )
 
+_NONE_CONCLUDED: tuple[str, tuple[()]] = ("DELETE FROM concluded", ())
+_STILL_CONCLUDED = """
+DELETE FROM concluded WHERE query_id NOT IN (
+    SELECT queries.query_id FROM queries JOIN earlier USING (query_id, domain, query))"""
+
 _Work = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
 
 class LedgerWriter(Ledger):
-    """A ledger that one process writes, with its lock held; others may read it meanwhile."""
+    """A ledger that one process writes, with its lock held; others may read it meanwhile.
+
+    Attributes:
+        upgraded_from: the version that the file had, where it was brought to this one.
+    """
 
     def __init__(
         self, folder: Path, connection: sqlite3.Connection, lock: IO[bytes], now: Callable[[], float] = time.time
     ) -> None:
         super().__init__(folder, connection, now)
+        self.upgraded_from: int | None = None
         self._lock = lock
         self._write = sqlite3.connect(folder / LEDGER, isolation_level=None)
         self._write.execute("PRAGMA busy_timeout = 60000")
@@ -75,7 +87,9 @@ class LedgerWriter(Ledger):
         self._closed = threading.Event()
         self._unsynced = False
         self._trouble: OSError | sqlite3.Error | None = None
+        self._recipes = self._known_recipes()
         self._next_attempt: int = connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM attempts").fetchone()[0]
+        self._has_stored = self.stored() is not None
         self.recover("lost")
         self._syncing = threading.Thread(target=self._sync, args=(folder / LEDGER,), name="ledger", daemon=True)
         self._syncing.start()
@@ -86,13 +100,22 @@ class LedgerWriter(Ledger):
 
         Raises:
             UsageError: another run is writing it, a file of it is a link, or it is of a newer version.
-            DataError: the file is not a ledger.
+            DataError: the file is not a ledger, or is damaged.
         """
         folder.mkdir(parents=True, exist_ok=True)
         check_files(folder)
         lock = _locked(folder)
+        path = folder / LEDGER
         try:
-            return cls(folder, connected(folder / LEDGER, setup=_SETUP), lock, now)
+            if not path.exists():
+                create(path)
+            connection, version = connected(path, write=True)
+            ledger = cls(folder, connection, lock, now)
+            ledger.upgraded_from = version if version < VERSION else None
+            return ledger
+        except sqlite3.DatabaseError as error:
+            lock.close()
+            raise damaged(path, error) from None
         except BaseException:
             lock.close()
             raise
@@ -126,14 +149,15 @@ class LedgerWriter(Ledger):
         A request that was sent and has no outcome is failed from then on (for `reason`; default:
         the outcome), and asked again by the next run.
         """
-        found = dict(
-            self._write.execute("SELECT endpoint, COUNT(*) FROM attempts WHERE outcome IS NULL GROUP BY endpoint")
-        )
-        if found:
-            self._write.execute("UPDATE attempts SET outcome = ? WHERE outcome IS NULL", (outcome,))
-        self._write.execute(
-            "UPDATE requests SET state = 'failed', reason = ? WHERE state = 'open'", (reason or outcome,)
-        )
+        flying = "SELECT endpoint, COUNT(*) FROM attempts WHERE outcome IS NULL GROUP BY endpoint"
+        found = {str(endpoint): int(number) for endpoint, number in self._each(flying)}
+        if found or self._row("SELECT 1 FROM requests WHERE state = 'open' LIMIT 1"):
+            self._commit(
+                [
+                    ("UPDATE attempts SET outcome = ? WHERE outcome IS NULL", (outcome,)),
+                    ("UPDATE requests SET state = 'failed', reason = ? WHERE state = 'open'", (reason or outcome,)),
+                ]
+            )
         return found
 
     def begin(self, entry: Entry, tokens: int, bound: int) -> int:
@@ -145,13 +169,12 @@ class LedgerWriter(Ledger):
         number = self._next_attempt
         self._next_attempt += 1
         values = (number, entry.key, entry.endpoint, self.now(), min(tokens, _LARGEST), min(bound, _LARGEST))
-        self._commit([(_PUT, entry._asdict() | {"state": OPEN}), (_BEGIN, values)])
+        self._commit([*self._put(entry, OPEN), (_BEGIN, values)])
         return number
 
     def answered(self, attempt: int, key: bytes, answer: Taken, seconds: float, tokens: int) -> None:
         """An attempt brought an answer, which took so many tokens."""
-        taken = answer._asdict() | {"key": key, "at": self.now()}
-        self._commit([(_END, ("answered", seconds, tokens, None, attempt)), (_TAKE, taken)])
+        self._commit([(_END, ("answered", seconds, tokens, None, attempt)), self._take(key, answer)])
 
     def unanswered(self, attempt: int, outcome: str, seconds: float, tokens: int, detail: str | None = None) -> None:
         """An attempt brought none; its request stays open."""
@@ -165,7 +188,7 @@ class LedgerWriter(Ledger):
 
     def put_out(self, entries: Iterable[Entry]) -> None:
         """Requests are out in a batch file."""
-        self._commit((_PUT, entry._asdict() | {"state": BATCHED}) for entry in entries)
+        self._commit(work for entry in entries for work in self._put(entry, BATCHED))
 
     def take_in(self, answers: Iterable[FromBatch]) -> None:
         """What batch files brought."""
@@ -177,20 +200,65 @@ class LedgerWriter(Ledger):
             if one.answer is None:
                 work.append((_FAIL, (one.why, now, one.key)))
             else:
-                work.append((_TAKE, one.answer._asdict() | {"key": one.key, "at": now}))
+                work.append(self._take(one.key, one.answer))
         self._commit(work)
 
     def forget_batches(self) -> int:
         """What is out in batch files is asked online from now on; how many requests that is."""
-        number = int(self._read.execute("SELECT COUNT(*) FROM requests WHERE state = 'batched'").fetchone()[0])
+        number = sum(one.number for one in self.requests() if one.state == BATCHED)
         sent = "UPDATE requests SET state = 'failed' WHERE state = 'batched' AND key IN (SELECT key FROM attempts)"
-        self._commit([(sent, ()), ("DELETE FROM requests WHERE state = 'batched'", ())])
+        self._commit(
+            [
+                (sent, ()),
+                ("DELETE FROM requests WHERE state = 'batched'", ()),
+                ("DELETE FROM batches", ()),
+                ("DELETE FROM batched", ()),
+                _NONE_CONCLUDED,
+            ]
+        )
         return number
 
     def read_again(self, readings: Iterable[Reading]) -> None:
         """What is read in stored answers from now on."""
         update = "UPDATE requests SET state = :state, reason = :reason, score = :score WHERE key = :key"
-        self._commit((update, reading._asdict()) for reading in readings)
+        self._commit([*((update, reading._asdict()) for reading in readings), _NONE_CONCLUDED])
+
+    def set_aside(self, keys: Iterable[bytes]) -> int:
+        """Keep what requests brought, but no longer as theirs: they are asked anew. How many there were.
+
+        Nothing of what they cost, said or tried is lost: it stays under other keys, with asks below 0.
+        """
+        moved = [(key, self._free(key)) for key in dict.fromkeys(keys)]
+        self._commit(
+            [
+                ("CREATE TEMP TABLE aside (old BLOB PRIMARY KEY, new BLOB NOT NULL)", ()),
+                *(("INSERT INTO aside VALUES (?, ?)", pair) for pair in moved),
+                (
+                    "UPDATE requests SET ask = -1 - ask, key = (SELECT new FROM aside WHERE old = key) "
+                    "WHERE key IN (SELECT old FROM aside)",
+                    (),
+                ),
+                (
+                    "UPDATE attempts SET key = (SELECT new FROM aside WHERE old = key) "
+                    "WHERE key IN (SELECT old FROM aside)",
+                    (),
+                ),
+                ("DROP TABLE aside", ()),
+                _NONE_CONCLUDED,
+            ]
+        )
+        return len(moved)
+
+    def _free(self, key: bytes) -> bytes:
+        """A key that no request has, made of another one's."""
+        while True:
+            key = hashlib.sha256(b"aside" + key).digest()
+            if self.state(key) is None:
+                return key
+
+    def note(self, name: str, value: str) -> None:
+        """Remember something about the run."""
+        self._commit([("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))])
 
     # Queries
 
@@ -199,17 +267,54 @@ class LedgerWriter(Ledger):
         put = "INSERT INTO queries VALUES (:place, :query_id, :domain, :query, :source, NULL)"
         self._commit(
             [
+                ("CREATE TEMP TABLE earlier AS SELECT query_id, domain, query FROM queries", ()),
                 ("DELETE FROM queries", ()),
                 ("DELETE FROM dropped", ()),
                 *((put, query._asdict()) for query in queries),
                 *(("INSERT INTO dropped (reason, line) VALUES (:reason, :line)", drop._asdict()) for drop in dropped),
                 ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
+                (_STILL_CONCLUDED, ()),
+                ("DROP TABLE earlier", ()),
             ]
         )
 
     def pass_queries(self, passed: Mapping[int, int | None]) -> None:
         """Whether queries passed (1, 0, or None: not known yet), by their places."""
+        if not passed:
+            return
         self._commit(("UPDATE queries SET passed = ? WHERE place = ?", (now, place)) for place, now in passed.items())
+
+    def conclude(self, queries: Mapping[str, str], stored: str) -> None:
+        """All requests of some queries have an outcome that stays, and a store was made of what there is.
+
+        Args:
+            queries: for each query_id the mark of what made its requests.
+            stored: what is to be known of the store, until anything here changes.
+        """
+        self._commit(
+            [
+                *(("INSERT OR REPLACE INTO concluded VALUES (?, ?)", one) for one in queries.items()),
+                ("INSERT OR REPLACE INTO meta VALUES ('stored', ?)", (stored,)),
+            ]
+        )
+        self._has_stored = True
+
+    def _put(self, entry: Entry, state: str) -> list[_Work]:
+        """A request is entered, or gets another state; before the first one of a recipe, that is."""
+        recipe = (entry.kind, entry.domain, entry.endpoint, entry.recipe)
+        number = self._recipes.get(recipe)
+        work: list[_Work] = []
+        if number is None:
+            number = self._recipes[recipe] = 1 + max(self._recipes.values(), default=0)
+            work.append((_RECIPE, (number, *recipe)))
+        return [*work, (_PUT, entry._asdict() | {"state": state, "recipe": number})]
+
+    def _known_recipes(self) -> dict[tuple[str, str, str, str], int]:
+        found = self._each("SELECT id, kind, domain, endpoint, text FROM recipes")
+        return {(kind, domain, endpoint, text): number for number, kind, domain, endpoint, text in found}
+
+    def _take(self, key: bytes, answer: Taken) -> _Work:
+        return _TAKE, answer._asdict() | {"key": key, "at": self.now(), "body": packed(answer.body)}
 
     def _commit(self, work: Iterable[_Work]) -> None:
         """Several changes at once: all of them or none, and they outlive this process."""
@@ -217,12 +322,16 @@ class LedgerWriter(Ledger):
             raise sqlite3.OperationalError(f"the disk took nothing more: {self._trouble}")
         self._write.execute("BEGIN IMMEDIATE")
         try:
+            if self._has_stored:
+                self._write.execute("DELETE FROM meta WHERE name = 'stored'")
             for sql, values in work:
                 self._write.execute(sql, values)
         except BaseException:
             self._write.execute("ROLLBACK")
+            self._recipes = self._known_recipes()
             raise
         self._write.execute("COMMIT")
+        self._has_stored = False
         self._unsynced = True
 
     def _sync(self, path: Path) -> None:
