@@ -44,8 +44,9 @@ test-matrix: $(MATRIX:%=.matrix/%/.installed)
 
 # Trainers warn about versions of each other, so -W default. The files are named, since `make test` must not find them.
 test-train: .train-venv/.installed
-	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 PYTHONPATH=tests:tests/annotate .train-venv/bin/python -m pytest -q -p no:cacheprovider -W default \
-	  --confcutdir tests tests/train/trainers.py tests/train/loaders.py tests/train/serve.py
+	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 PYTHONPATH=tests:tests/annotate \
+	  .train-venv/bin/python -m pytest -q -p no:cacheprovider -W default --confcutdir tests \
+	  tests/train/trainers.py tests/train/loaders.py tests/train/serve.py
 
 .train-venv/.installed: tests/train/requirements.txt pyproject.toml
 	@echo "Setting up .train-venv (once) ..."
