@@ -310,9 +310,9 @@ def _finished(
     published = as_published(repo, release, tree, commit)
     differ = differences(published, tree)
     if differ == [SIGNATURE] and release.is_signed:
-        there = "with another signature" if SIGNATURE in tree else "without a signature"
+        how = "with another signature" if SIGNATURE in tree else "without a signature"
         raise repo.problem(
-            f"{release.tag} was published {there}, and a version never changes. Sign the next one, or leave out --sign"
+            f"{release.tag} was published {how}, and a version never changes. Sign the next one, or leave out --sign"
         )
     if differ:
         more = f" and {len(differ) - 1} more differ" if len(differ) > 1 else " differs"
