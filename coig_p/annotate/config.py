@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
 from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.core.small_files import read_small
@@ -196,6 +197,17 @@ class RunConfig:
             author.name: [judge.name for judge in self.judges if not same_family(judge, author)]
             for author in self.generators
         }
+
+    @cached_property
+    def recipes(self) -> dict[tuple[str, str, str], str]:
+        """With what each kind of request to an endpoint is made, by kind, domain and the endpoint's name."""
+        found = {}
+        for domain, prompt in self.judge_prompts.items():
+            for one in self.endpoints:
+                found["generate", domain, one.name] = recipe_of(one, one.parameters, one.system)
+                found["query", domain, one.name] = recipe_of(one, one.judge_parameters, self.query_prompt.text)
+                found["judge", domain, one.name] = recipe_of(one, one.judge_parameters, prompt.text)
+        return found
 
     def half_points(self, domain: str) -> bool:
         """Whether judges of a domain may give half points."""

@@ -16,6 +16,7 @@ from commands import run
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LedgerWriter, Reading
+from coig_p.annotate.asking.ledger.bodies import unpacked
 from coig_p.annotate.config import load_config
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import exit_code, run_stages
@@ -181,7 +182,9 @@ def test_unusable_judgements_are_asked_again_and_then_recorded_with_their_words(
         assert {(one["judge"], one["reason"]) for one in missing} == {("m-0", "not-final")}
         bodies = select(config, "SELECT body FROM requests WHERE state = 'invalid'")
         assert len(bodies) == 4 * len(times)
-        assert all("我看是[7]或[8]吧" in json.loads(body)["choices"][0]["message"]["content"] for (body,) in bodies)
+        assert all(
+            "我看是[7]或[8]吧" in json.loads(unpacked(body))["choices"][0]["message"]["content"] for (body,) in bodies
+        )
         asked = sum(server.seen.values())
         run_stages(config)
         assert sum(server.seen.values()) == asked

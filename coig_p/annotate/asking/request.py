@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -49,6 +51,8 @@ class Request:
         read: what an answer to it says: answered or invalid.
         asks: how often it is asked in all where the answer is invalid.
         again: what is sent then; None: the same.
+        recipe: with what it was made (prompt, parameters, model), for the ledger to count by; "" where its
+            task does not say. It is no part of the key: that is made of what is really sent.
     """
 
     endpoint: Endpoint
@@ -61,6 +65,7 @@ class Request:
     author: str | None = None
     asks: int = 1
     again: Again | None = None
+    recipe: str = ""
 
     def key(self, ask: int) -> bytes:
         """By what the ledger knows it."""
@@ -69,7 +74,8 @@ class Request:
     def entry(self, ask: int, key: bytes) -> Entry:
         """What the ledger keeps of it."""
         characters = sum(len(message["content"]) for message in self.messages)
-        return Entry(key, self.endpoint.name, self.kind, self.domain, self.query_id, self.author, ask, characters)
+        about = (self.endpoint.name, self.kind, self.domain, self.query_id, self.author)
+        return Entry(key, *about, ask, characters, self.recipe)
 
     def most(self) -> Tokens:
         """The most tokens that it may take."""
@@ -119,6 +125,17 @@ def outcome(ledger: Ledger, request: Request) -> Outcome:
         if found.state == FAILED:
             break
     return last
+
+
+def recipe_of(endpoint: Endpoint, parameters: Mapping[str, Any], *templates: str | None) -> str:
+    """With what requests are made, for the ledger to count by: short JSON.
+
+    It has `model`, `parameters` and `prompt`, a hash of the templates in their order. Answers whose recipe
+    is no longer one of the run's were asked for in other words than today's, and may have to be paid again.
+    """
+    prompt = hashlib.sha256(json.dumps(templates).encode()).hexdigest()[:16]
+    about = {"model": endpoint.model, "parameters": parameters, "prompt": prompt}
+    return json.dumps(about, sort_keys=True, separators=(",", ":"))
 
 
 def user_message(content: str) -> Mapping[str, str]:

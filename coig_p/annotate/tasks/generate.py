@@ -24,6 +24,7 @@ def generate_request(config: RunConfig, author: EndpointConfig, query: Query) ->
         parameters=author.parameters,
         read=partial(read_response, keep_cut=config.keep_cut),
         asks=config.judging.asks,
+        recipe=config.recipes[GENERATE, query.domain, author.name],
     )
 
 

@@ -54,6 +54,7 @@ def query_request(config: RunConfig, query: Query) -> Request:
         read=partial(read_judgement, half_points=False),
         asks=config.judging.asks,
         again=partial(judged_again, half_points=False),
+        recipe=config.recipes[QUERY, query.domain, endpoint.name],
     )
 
 

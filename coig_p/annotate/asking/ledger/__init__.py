@@ -2,7 +2,8 @@
 
 A request's key is the SHA-256 of its endpoint's name, model, messages and parameters and of which
 ask it is (an unusable answer is asked again as a request of its own). All SQL is here: `schema` has
-the tables, `reading` what others read while a run works, `writing` what the run alone may do.
+the tables, `opening` what is done before a file is used, `bodies` how answers are kept, `reading` what
+others read while a run works, `writing` what the run alone may do.
 """
 
 from coig_p.annotate.asking.ledger.reading import Ledger
@@ -21,6 +22,7 @@ from coig_p.annotate.asking.ledger.schema import (
     Judged,
     Query,
     Reading,
+    RecipeTotals,
     Taken,
     request_key,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "LedgerWriter",
     "Query",
     "Reading",
+    "RecipeTotals",
     "Taken",
     "request_key",
 ]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from coig_p.annotate.asking.costs import MAY_BE_PAID, Spent
+from coig_p.annotate.asking.ledger.bodies import Damaged, unpacked
+from coig_p.annotate.asking.ledger.opening import check_files, connected, damaged
 from coig_p.annotate.asking.ledger.schema import (
     LEDGER,
-    LOCK,
-    VERSION,
     Answer,
     AttemptTotals,
     Dropped,
@@ -21,16 +21,16 @@ from coig_p.annotate.asking.ledger.schema import (
     Judged,
     Query,
     RecentAnswers,
+    RecipeTotals,
     RequestTotals,
     StateTotals,
     UsageTotals,
-    sum_of,
     whole_sum,
 )
-from coig_p.errors import DataError, UsageError
-from coig_p.store.places import check_kept
+from coig_p.errors import UsageError
 
 _AT_ONCE = 256
+_LONGEST = 900.0  # seconds of an attempt that `lately` looks for
 
 
 class Ledger:
@@ -55,7 +55,7 @@ class Ledger:
         path = folder / LEDGER
         if not path.is_file():
             raise UsageError(f"{path}: nothing was asked yet. Start with `coigp annotate run`")
-        return cls(folder, connected(path))
+        return cls(folder, connected(path)[0])
 
     def close(self) -> None:
         """Close the connection."""
@@ -71,29 +71,28 @@ class Ledger:
 
     def get(self, key: bytes) -> Answer | None:
         """What is known of a request, or None where it was never sent."""
-        row = self._read.execute("SELECT state, reason, score, body FROM requests WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Answer(*row)
+        row = self._row("SELECT state, reason, score, body FROM requests WHERE key = ?", (key,))
+        return None if row is None else Answer(row[0], row[1], row[2], self._text(row[3]))
 
     def state(self, key: bytes) -> str | None:
         """One of the five states, or None where a request was never sent."""
-        row = self._read.execute("SELECT state FROM requests WHERE key = ?", (key,)).fetchone()
+        row = self._row("SELECT state FROM requests WHERE key = ?", (key,))
         return None if row is None else str(row[0])
 
     def entered(self, key: bytes) -> Entered | None:
         """What a request is about, or None where it was never sent."""
-        row = self._read.execute(
-            "SELECT endpoint, kind, domain, query_id, author, state, characters FROM requests WHERE key = ?", (key,)
-        ).fetchone()
+        found = "SELECT endpoint, kind, domain, query_id, author, state, characters FROM requests WHERE key = ?"
+        row = self._row(found, (key,))
         return None if row is None else Entered(*row)
 
     # All of them
 
     def spent(self) -> Spent:
         """What all requests cost so far."""
-        paid = self._read.execute(f"SELECT {sum_of('cost')} FROM requests").fetchone()
+        paid = self._row("SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM totals")
         marks = ", ".join("?" * len(MAY_BE_PAID))
-        may = f"SELECT {sum_of('bound')} FROM attempts WHERE outcome IN ({marks})"
-        return Spent(whole_sum(*paid), whole_sum(*self._read.execute(may, MAY_BE_PAID).fetchone()))
+        may = f"SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM tried WHERE outcome IN ({marks})"
+        return Spent(whole_sum(*paid or (0, 0)), whole_sum(*self._row(may, MAY_BE_PAID) or (0, 0)))
 
     def recent(self, endpoint: str, seconds: float) -> list[tuple[float, int]]:
         """How many seconds ago the endpoint's attempts of the last seconds were made, and their tokens."""
@@ -108,20 +107,31 @@ class Ledger:
     def requests(self) -> list[RequestTotals]:
         """Every request, counted by endpoint, kind, state, ask and why its answer ended."""
         grouped = (
-            f"SELECT endpoint, kind, state, ask, finish, COUNT(*), {sum_of('cost')} FROM requests "
-            "GROUP BY 1, 2, 3, 4, 5"
+            "SELECT endpoint, kind, state, ask, SUM(number), NULLIF(finish, ''), SUM(high), SUM(low) FROM totals "
+            "GROUP BY 1, 2, 3, 4, 6 HAVING SUM(number) > 0"
         )
         return [
             RequestTotals(endpoint, kind, state, ask, number, finish, whole_sum(high, low))
-            for endpoint, kind, state, ask, finish, number, high, low in self._each(grouped)
+            for endpoint, kind, state, ask, number, finish, high, low in self._each(grouped)
+        ]
+
+    def recipes(self) -> list[RecipeTotals]:
+        """Every request, counted by what it was made with and its state."""
+        grouped = (
+            "SELECT totals.kind, totals.domain, totals.endpoint, COALESCE(text, ''), state, SUM(number), SUM(high), "
+            "SUM(low) FROM totals LEFT JOIN recipes ON recipes.id = recipe "
+            "GROUP BY 1, 2, 3, 4, 5 HAVING SUM(number) > 0"
+        )
+        return [
+            RecipeTotals(kind, domain, endpoint, text, state, number, whole_sum(high, low))
+            for kind, domain, endpoint, text, state, number, high, low in self._each(grouped)
         ]
 
     def attempts(self) -> list[AttemptTotals]:
         """Every attempt, counted by endpoint and outcome."""
-        grouped = f"SELECT endpoint, outcome, COUNT(*), {sum_of('bound')} FROM attempts GROUP BY 1, 2"
         return [
-            AttemptTotals(endpoint, outcome, number, whole_sum(high, low))
-            for endpoint, outcome, number, high, low in self._each(grouped)
+            AttemptTotals(endpoint, outcome or None, number, whole_sum(high, low))
+            for endpoint, outcome, number, high, low in self._each("SELECT * FROM tried WHERE number > 0")
         ]
 
     def outcomes(self, kind: str) -> list[StateTotals]:
@@ -131,22 +141,25 @@ class Ledger:
 
     def any_answered(self, kind: str) -> bool:
         """Whether a request of a kind has a usable answer."""
-        found = "SELECT 1 FROM requests WHERE kind = ? AND state = 'answered' LIMIT 1"
-        return self._read.execute(found, (kind,)).fetchone() is not None
+        found = "SELECT 1 FROM totals WHERE kind = ? AND state = 'answered' AND number > 0 LIMIT 1"
+        return self._row(found, (kind,)) is not None
 
     def lately(self, seconds: float) -> list[RecentAnswers]:
-        """The answers of the last seconds, by endpoint."""
-        found = (
-            "SELECT endpoint, COUNT(*), MIN(at) FROM requests "
-            "WHERE at > ? AND state IN ('answered', 'invalid') GROUP BY 1"
-        )
-        return [RecentAnswers(*row) for row in self._each(found, (self.now() - seconds,))]
+        """The answers of the last seconds, by endpoint. One that took longer than a quarter of an hour is not seen."""
+        since, found = self.now() - seconds, dict[str, list[float]]()
+        last = "SELECT endpoint, outcome, at, at + COALESCE(seconds, 0) FROM attempts ORDER BY id DESC"
+        for endpoint, outcome, began, ended in self._each(last):
+            if began < since - _LONGEST:
+                break
+            if outcome == "answered" and ended > since:
+                found.setdefault(endpoint, []).append(ended)
+        return [RecentAnswers(endpoint, len(times), min(times)) for endpoint, times in found.items()]
 
     def usage(self) -> list[UsageTotals]:
         """What answers took, where they say, by endpoint and kind."""
         sums = (
-            "SELECT endpoint, kind, COUNT(*), SUM(prompt_tokens), SUM(characters), SUM(completion_tokens) "
-            "FROM requests WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL GROUP BY 1, 2"
+            "SELECT endpoint, kind, SUM(told), SUM(prompt_tokens), SUM(characters), SUM(completion_tokens) "
+            "FROM totals GROUP BY 1, 2 HAVING SUM(told) > 0"
         )
         return [UsageTotals(*row) for row in self._each(sums)]
 
@@ -157,7 +170,8 @@ class Ledger:
             f"WHERE kind IN ({', '.join('?' * len(kinds))}) AND body IS NOT NULL AND state IN ('answered', 'invalid')"
         )
         for row in self._each(stored, kinds):
-            yield Judged(*row)
+            found = Judged(*row)
+            yield found._replace(body=str(self._text(found.body)))
 
     # Queries
 
@@ -166,19 +180,19 @@ class Ledger:
         place = -1
         which = "AND passed = 1" if passed else ""
         some = f"SELECT * FROM queries WHERE place > ? {which} ORDER BY place LIMIT {_AT_ONCE}"
-        while found := [Query(*row) for row in self._read.execute(some, (place,)).fetchall()]:
+        while found := [Query(*row) for row in self._each(some, (place,))]:
             yield from found
             place = found[-1].place
 
     def query(self, query_id: str) -> Query | None:
         """One query; None where the run has none of that id."""
-        row = self._read.execute("SELECT * FROM queries WHERE query_id = ?", (query_id,)).fetchone()
+        row = self._row("SELECT * FROM queries WHERE query_id = ?", (query_id,))
         return None if row is None else Query(*row)
 
     def count_queries(self, *, passed: bool = True) -> int:
         """How many queries passed, or there are."""
         which = " WHERE passed = 1" if passed else ""
-        return int(self._read.execute(f"SELECT COUNT(*) FROM queries{which}").fetchone()[0])
+        return sum(number for (number,) in self._each(f"SELECT COUNT(*) FROM queries{which}"))
 
     def dropped(self) -> Iterator[Dropped]:
         """What was dropped when the queries were collected, in its order."""
@@ -187,43 +201,31 @@ class Ledger:
 
     def made_from(self) -> str | None:
         """What the queries were made from, as `replace_queries` was told; None before that."""
-        row = self._read.execute("SELECT value FROM meta WHERE name = 'queries'").fetchone()
+        row = self._row("SELECT value FROM meta WHERE name = 'queries'")
         return None if row is None else str(row[0])
+
+    # Below here is what every read goes through
+
+    def _row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, where it has one."""
+        with self._whole():
+            row: tuple[Any, ...] | None = self._read.execute(sql, values).fetchone()
+            return row
 
     def _each(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query one by one."""
-        with closing(self._read.cursor()) as cursor:
+        with self._whole(), closing(self._read.cursor()) as cursor:
             yield from cursor.execute(sql, values)
 
+    def _text(self, body: str | bytes | None) -> str | None:
+        """A stored body as it came."""
+        with self._whole():
+            return None if body is None else unpacked(body)
 
-def check_files(folder: Path) -> None:
-    """Raise UsageError where a file of a ledger, or one that SQLite has beside it, is a link or no file."""
-    for name in (LOCK, LEDGER, *(f"{LEDGER}-{kind}" for kind in ("wal", "shm", "journal"))):
-        check_kept(folder / name, "a run")
-
-
-def connected(path: Path, *, setup: str = "") -> sqlite3.Connection:
-    """A connection to a ledger, whose version was looked at.
-
-    Args:
-        setup: SQL that runs first.
-
-    Raises:
-        UsageError: it is of a newer version.
-        DataError: it is not a ledger.
-    """
-    connection = None
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA busy_timeout = 60000")
-        if setup:
-            connection.executescript(setup)
-        version = int(connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0])
-    except (sqlite3.DatabaseError, TypeError) as error:
-        if connection is not None:
-            connection.close()
-        raise DataError(f"{path} is not a ledger, or is damaged: {error}") from None
-    if version > VERSION:
-        connection.close()
-        raise UsageError(f"{path} is of version {version}: pip install -U coig-p")
-    return connection
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Damage that a read comes upon is one error that says so."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, Damaged) as error:
+            raise damaged(self.folder / LEDGER, error) from None

@@ -1,8 +1,11 @@
 """The ledger's file: its tables, the states of a request, and what its rows are called in Python.
 
 requests  one row per request that was ever sent: answered, invalid, failed, open while it is in
-          flight, batched while it is out in a batch file; the body as it came
+          flight, batched while it is out in a batch file; the body as it came (see `bodies`)
 attempts  one row per time that a request was sent, also those that came to nothing
+recipes   with what requests were made: prompt, parameters and model, as a task tells them
+totals    requests counted and summed; tried: attempts. Triggers keep them in every transaction that
+          changes a request or an attempt, so that no reader has to go over millions of rows
 queries   the queries of the run, and which of them passed; dropped: the others, as JSON
 meta      what the queries were made from; the layout's version
 """
@@ -16,30 +19,101 @@ from typing import Any, NamedTuple
 
 LEDGER = "ledger.sqlite"
 LOCK = ".lock"
-VERSION = 1
+VERSION = 2
 OPEN, BATCHED, ANSWERED, INVALID, FAILED = "open", "batched", "answered", "invalid", "failed"
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (
+_PART = 10**6
+_OLDEST = """
+CREATE TABLE requests (
     key BLOB PRIMARY KEY, endpoint TEXT NOT NULL, kind TEXT NOT NULL, domain TEXT NOT NULL, query_id TEXT NOT NULL,
     author TEXT, ask INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT, score REAL, characters INTEGER NOT NULL,
-    prompt_tokens INTEGER, completion_tokens INTEGER, cost INTEGER NOT NULL DEFAULT 0, at REAL, finish TEXT, body TEXT);
-CREATE TABLE IF NOT EXISTS attempts (
+    prompt_tokens INTEGER, completion_tokens INTEGER, cost INTEGER NOT NULL DEFAULT 0, at REAL, finish TEXT, body);
+CREATE TABLE attempts (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL, endpoint TEXT NOT NULL, at REAL NOT NULL, tokens INTEGER NOT NULL,
     bound INTEGER NOT NULL, outcome TEXT, seconds REAL, detail TEXT);
-CREATE INDEX IF NOT EXISTS attempts_open ON attempts (id) WHERE outcome IS NULL;
-CREATE TABLE IF NOT EXISTS queries (
+CREATE INDEX attempts_open ON attempts (id) WHERE outcome IS NULL;
+CREATE TABLE queries (
     place INTEGER PRIMARY KEY, query_id TEXT UNIQUE NOT NULL, domain TEXT NOT NULL, query TEXT NOT NULL, source TEXT,
     passed INTEGER);
-CREATE TABLE IF NOT EXISTS dropped (place INTEGER PRIMARY KEY, reason TEXT NOT NULL, line TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE dropped (place INTEGER PRIMARY KEY, reason TEXT NOT NULL, line TEXT NOT NULL);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
-_PART = 10**6
+_SAME = "endpoint, kind, domain, recipe, state, ask, finish"
+_SUMS = ("number", "high", "low", "told", "prompt_tokens", "characters", "completion_tokens")
+
+
+def _counted(row: str, sign: str) -> str:
+    """SQL that adds a row of `requests` to its totals, or takes it away."""
+    told = f"({row}.prompt_tokens IS NOT NULL AND {row}.completion_tokens IS NOT NULL)"
+    sums = ["1", f"{row}.cost / {_PART}", f"{row}.cost % {_PART}", told]
+    sums += [f"{told} * COALESCE({row}.{name}, 0)" for name in _SUMS[4:]]
+    return f"""INSERT INTO totals VALUES (
+        {row}.endpoint, {row}.kind, {row}.domain, COALESCE({row}.recipe, 0), {row}.state, {row}.ask,
+        COALESCE({row}.finish, ''), {", ".join(f"{sign}({each})" for each in sums)})
+    ON CONFLICT ({_SAME}) DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)};"""
+
+
+def _tried(row: str, sign: str) -> str:
+    """The same for `attempts`."""
+    sums = [f"{sign}({each})" for each in ("1", f"{row}.bound / {_PART}", f"{row}.bound % {_PART}")]
+    return f"""INSERT INTO tried VALUES ({row}.endpoint, COALESCE({row}.outcome, ''), {", ".join(sums)})
+    ON CONFLICT (endpoint, outcome) DO UPDATE
+        SET number = number + excluded.number, high = high + excluded.high, low = low + excluded.low;"""
+
+
+_SUMMED = f"""
+CREATE {{temp}} TABLE recipes (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, domain TEXT NOT NULL, endpoint TEXT NOT NULL, text TEXT NOT NULL,
+    UNIQUE (kind, domain, endpoint, text));
+CREATE {{temp}} TABLE totals (
+    endpoint TEXT NOT NULL, kind TEXT NOT NULL, domain TEXT NOT NULL, recipe INTEGER NOT NULL, state TEXT NOT NULL,
+    ask INTEGER NOT NULL, finish TEXT NOT NULL, {", ".join(f"{name} INTEGER NOT NULL" for name in _SUMS)},
+    PRIMARY KEY ({_SAME})) WITHOUT ROWID;
+CREATE {{temp}} TABLE tried (
+    endpoint TEXT NOT NULL, outcome TEXT NOT NULL, number INTEGER NOT NULL, high INTEGER NOT NULL, low INTEGER NOT NULL,
+    PRIMARY KEY (endpoint, outcome)) WITHOUT ROWID;
+INSERT INTO totals
+    SELECT endpoint, kind, domain, 0, state, ask, COALESCE(finish, ''), COUNT(*), SUM(cost / {_PART}),
+        SUM(cost % {_PART}), SUM(told), SUM(told * COALESCE(prompt_tokens, 0)), SUM(told * characters),
+        SUM(told * COALESCE(completion_tokens, 0))
+    FROM (SELECT *, prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL AS told FROM main.requests)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7;
+INSERT INTO tried
+    SELECT endpoint, COALESCE(outcome, ''), COUNT(*), SUM(bound / {_PART}), SUM(bound % {_PART}) FROM main.attempts
+    GROUP BY 1, 2;
+"""
+_TRIGGERS = f"""
+CREATE TRIGGER request_comes AFTER INSERT ON requests BEGIN {_counted("NEW", "+")} END;
+CREATE TRIGGER request_goes AFTER DELETE ON requests BEGIN {_counted("OLD", "-")} END;
+CREATE TRIGGER request_changes AFTER UPDATE ON requests BEGIN {_counted("OLD", "-")} {_counted("NEW", "+")} END;
+CREATE TRIGGER attempt_comes AFTER INSERT ON attempts BEGIN {_tried("NEW", "+")} END;
+CREATE TRIGGER attempt_goes AFTER DELETE ON attempts BEGIN {_tried("OLD", "-")} END;
+CREATE TRIGGER attempt_changes AFTER UPDATE ON attempts BEGIN {_tried("OLD", "-")} {_tried("NEW", "+")} END;
+"""
+
+UPGRADE = f"""
+ALTER TABLE requests ADD COLUMN recipe INTEGER;
+{_SUMMED.format(temp="")} {_TRIGGERS}
+INSERT OR REPLACE INTO meta VALUES ('version', '{VERSION}');
+"""
+"""SQL that makes version 2 of version 1, in a transaction. Texts stay as they are: see `bodies`."""
+
+CREATE = f"{_OLDEST} {UPGRADE}"
+"""SQL that makes an empty ledger."""
+
+READ_OLD = f"""
+{_SUMMED.format(temp="TEMP")}
+CREATE TEMP VIEW requests AS SELECT *, NULL AS recipe FROM main.requests;
+"""
+"""SQL with which one connection reads version 1 as if it were version 2; the file stays as it is."""
 
 
 class Entry(NamedTuple):
-    """A request as it is entered: `ask` counts from 0, `characters` are those of its messages."""
+    """A request as it is entered: `ask` counts from 0, `characters` are those of its messages.
+
+    `recipe` says with what it was made: see `asking.request.Request`.
+    """
 
     key: bytes
     endpoint: str
@@ -49,6 +123,7 @@ class Entry(NamedTuple):
     author: str | None
     ask: int
     characters: int
+    recipe: str = ""
 
 
 class Entered(NamedTuple):
@@ -155,6 +230,21 @@ class RequestTotals(NamedTuple):
     cost: int
 
 
+class RecipeTotals(NamedTuple):
+    """Requests of one kind, domain, endpoint and recipe that are in one state: how many, and their cost in 1/MONEY.
+
+    `recipe` is "" of requests that version 1 of the ledger had.
+    """
+
+    kind: str
+    domain: str
+    endpoint: str
+    recipe: str
+    state: str
+    number: int
+    cost: int
+
+
 class AttemptTotals(NamedTuple):
     """Attempts at one endpoint with one outcome (None: in flight), and the most that they may have cost."""
 
@@ -200,11 +290,6 @@ def request_key(
     return hashlib.sha256(text.encode()).digest()
 
 
-def sum_of(column: str) -> str:
-    """SQL for a sum of money, as two columns for `whole_sum`: in one, SQLite's whole numbers could overflow."""
-    return f"COALESCE(SUM({column} / {_PART}), 0), COALESCE(SUM({column} % {_PART}), 0)"
-
-
 def whole_sum(high: int, low: int) -> int:
-    """The sum that `sum_of` asked for."""
+    """A sum of money that is kept in two columns: in one, SQLite's whole numbers could overflow."""
     return high * _PART + low

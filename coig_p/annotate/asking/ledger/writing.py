@@ -17,13 +17,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Self
 
-from coig_p.annotate.asking.ledger.reading import Ledger, check_files, connected
+from coig_p.annotate.asking.ledger.bodies import packed
+from coig_p.annotate.asking.ledger.opening import check_files, connected, create, damaged
+from coig_p.annotate.asking.ledger.reading import Ledger
 from coig_p.annotate.asking.ledger.schema import (
     BATCHED,
     LEDGER,
     LOCK,
     OPEN,
-    SCHEMA,
     VERSION,
     Dropped,
     Entry,
@@ -41,12 +42,12 @@ except ImportError:  # Windows: two runs of one folder are then for the user to 
 
 _LARGEST = 2**62
 _SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
-_SETUP = f"PRAGMA journal_mode = WAL; {SCHEMA} INSERT OR IGNORE INTO meta VALUES ('version', '{VERSION}');"
 
 _PUT = """
-INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state)
-VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state)
-ON CONFLICT (key) DO UPDATE SET state = excluded.state"""
+INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state, recipe)
+VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state, :recipe)
+ON CONFLICT (key) DO UPDATE SET state = excluded.state, recipe = excluded.recipe"""
+_RECIPE = "INSERT OR IGNORE INTO recipes (id, kind, domain, endpoint, text) VALUES (?, ?, ?, ?, ?)"
 _BEGIN = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
 _END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHERE id = ?"
 _TAKE = """
@@ -62,12 +63,17 @@ _Work = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
 
 class LedgerWriter(Ledger):
-    """A ledger that one process writes, with its lock held; others may read it meanwhile."""
+    """A ledger that one process writes, with its lock held; others may read it meanwhile.
+
+    Attributes:
+        upgraded_from: the version that the file had, where it was brought to this one.
+    """
 
     def __init__(
         self, folder: Path, connection: sqlite3.Connection, lock: IO[bytes], now: Callable[[], float] = time.time
     ) -> None:
         super().__init__(folder, connection, now)
+        self.upgraded_from: int | None = None
         self._lock = lock
         self._write = sqlite3.connect(folder / LEDGER, isolation_level=None)
         self._write.execute("PRAGMA busy_timeout = 60000")
@@ -75,6 +81,7 @@ class LedgerWriter(Ledger):
         self._closed = threading.Event()
         self._unsynced = False
         self._trouble: OSError | sqlite3.Error | None = None
+        self._recipes = self._known_recipes()
         self._next_attempt: int = connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM attempts").fetchone()[0]
         self.recover("lost")
         self._syncing = threading.Thread(target=self._sync, args=(folder / LEDGER,), name="ledger", daemon=True)
@@ -86,13 +93,22 @@ class LedgerWriter(Ledger):
 
         Raises:
             UsageError: another run is writing it, a file of it is a link, or it is of a newer version.
-            DataError: the file is not a ledger.
+            DataError: the file is not a ledger, or is damaged.
         """
         folder.mkdir(parents=True, exist_ok=True)
         check_files(folder)
         lock = _locked(folder)
+        path = folder / LEDGER
         try:
-            return cls(folder, connected(folder / LEDGER, setup=_SETUP), lock, now)
+            if not path.exists():
+                create(path)
+            connection, version = connected(path, write=True)
+            ledger = cls(folder, connection, lock, now)
+            ledger.upgraded_from = version if version < VERSION else None
+            return ledger
+        except sqlite3.DatabaseError as error:
+            lock.close()
+            raise damaged(path, error) from None
         except BaseException:
             lock.close()
             raise
@@ -132,13 +148,12 @@ class LedgerWriter(Ledger):
         number = self._next_attempt
         self._next_attempt += 1
         values = (number, entry.key, entry.endpoint, self.now(), min(tokens, _LARGEST), min(bound, _LARGEST))
-        self._commit([(_PUT, entry._asdict() | {"state": OPEN}), (_BEGIN, values)])
+        self._commit([*self._put(entry, OPEN), (_BEGIN, values)])
         return number
 
     def answered(self, attempt: int, key: bytes, answer: Taken, seconds: float, tokens: int) -> None:
         """An attempt brought an answer, which took so many tokens."""
-        taken = answer._asdict() | {"key": key, "at": self.now()}
-        self._commit([(_END, ("answered", seconds, tokens, None, attempt)), (_TAKE, taken)])
+        self._commit([(_END, ("answered", seconds, tokens, None, attempt)), self._take(key, answer)])
 
     def unanswered(self, attempt: int, outcome: str, seconds: float, tokens: int, detail: str | None = None) -> None:
         """An attempt brought none; its request stays open."""
@@ -152,7 +167,7 @@ class LedgerWriter(Ledger):
 
     def put_out(self, entries: Iterable[Entry]) -> None:
         """Requests are out in a batch file."""
-        self._commit((_PUT, entry._asdict() | {"state": BATCHED}) for entry in entries)
+        self._commit(work for entry in entries for work in self._put(entry, BATCHED))
 
     def take_in(self, answers: Iterable[FromBatch]) -> None:
         """What batch files brought."""
@@ -164,7 +179,7 @@ class LedgerWriter(Ledger):
             if one.answer is None:
                 work.append((_FAIL, (one.why, now, one.key)))
             else:
-                work.append((_TAKE, one.answer._asdict() | {"key": one.key, "at": now}))
+                work.append(self._take(one.key, one.answer))
         self._commit(work)
 
     def forget_batches(self) -> int:
@@ -198,6 +213,23 @@ class LedgerWriter(Ledger):
         """Whether queries passed (1, 0, or None: not known yet), by their places."""
         self._commit(("UPDATE queries SET passed = ? WHERE place = ?", (now, place)) for place, now in passed.items())
 
+    def _put(self, entry: Entry, state: str) -> list[_Work]:
+        """A request is entered, or gets another state; before the first one of a recipe, that is."""
+        recipe = (entry.kind, entry.domain, entry.endpoint, entry.recipe)
+        number = self._recipes.get(recipe)
+        work: list[_Work] = []
+        if number is None:
+            number = self._recipes[recipe] = 1 + max(self._recipes.values(), default=0)
+            work.append((_RECIPE, (number, *recipe)))
+        return [*work, (_PUT, entry._asdict() | {"state": state, "recipe": number})]
+
+    def _known_recipes(self) -> dict[tuple[str, str, str, str], int]:
+        found = self._each("SELECT id, kind, domain, endpoint, text FROM recipes")
+        return {(kind, domain, endpoint, text): number for number, kind, domain, endpoint, text in found}
+
+    def _take(self, key: bytes, answer: Taken) -> _Work:
+        return _TAKE, answer._asdict() | {"key": key, "at": self.now(), "body": packed(answer.body)}
+
     def _commit(self, work: Iterable[_Work]) -> None:
         """Several changes at once: all of them or none, and they outlive this process."""
         if self._trouble is not None:
@@ -208,6 +240,7 @@ class LedgerWriter(Ledger):
                 self._write.execute(sql, values)
         except BaseException:
             self._write.execute("ROLLBACK")
+            self._recipes = self._known_recipes()
             raise
         self._write.execute("COMMIT")
         self._unsynced = True
