@@ -18,7 +18,7 @@ JUDGE = "judge"
 
 def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author: str, response: str) -> Request:
     """A judge's score of a response."""
-    prompt = config.judge_prompts[query.domain].fill({"query": query.query, "response": response})
+    prompt = config.judge_prompts[query.domain].fill({"query": query.shown, "response": response})
     half_points = config.half_points(query.domain)
     return Request(
         judge,

@@ -21,13 +21,13 @@ from coig_p.annotate.asking.request import Request, outcome, user_message
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.again import judged_again
 from coig_p.annotate.tasks.judge import read_judgement
+from coig_p.annotate.tasks.rows import query_of, rows_of, source_files, with_persona
 from coig_p.core.atomic import atomic_file
 from coig_p.core.normalize import comparison_form
 from coig_p.dedup.clusters import Queries, components
 from coig_p.dedup.queries import DedupConfig, find_duplicates
-from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.ingest.readers import RawRow, find_inputs, read_rows
-from coig_p.ingest.values import Rejected, digest, shown, text_at
+from coig_p.errors import DataError, UsageError
+from coig_p.ingest.values import Rejected, shown
 from coig_p.store.writing import sha256_of
 
 QUERY = "query"
@@ -43,7 +43,7 @@ _ROWS_AT_ONCE = 1024
 def query_request(config: RunConfig, query: Query) -> Request:
     """The filter's judgement of a query, in whole points."""
     endpoint = config.by_name[str(config.queries.filter)]
-    prompt = config.query_prompt.fill({"query": query.query})
+    prompt = config.query_prompt.fill({"query": query.shown})
     return Request(
         endpoint,
         kind=QUERY,
@@ -65,19 +65,29 @@ def collect(config: RunConfig, ledger: LedgerWriter) -> None:
         UsageError: an input that cannot be used.
         DataError: bad rows with on_error "fail".
     """
-    paths = find_inputs([config.path.parent / name if "://" not in name else name for name in config.queries.inputs])
+    paths = [path for _, some in source_files(config) for path in some]
     embed = _embedder(config) if config.queries.semantic else None
     settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
-    made_from = json.dumps([settings, embed is not None, [sha256_of(path) for path in paths]])
+    made_from = json.dumps(
+        [settings, embed is not None, [sha256_of(path) for path in paths], *_more_than_files(config)]
+    )
     if ledger.made_from() == made_from:
         return
     dropped: list[Dropped] = []
-    queries = _unique_rows(config, paths, dropped)
+    queries = _unique_rows(config, dropped)
     if config.queries.near_duplicates:
         queries = _without_near(queries, config.queries.near_duplicates, dropped)
     if embed is not None:
         queries = _without_similar(queries, config.queries.semantic, embed, dropped)
-    ledger.replace_queries(queries, dropped, made_from)
+    ledger.replace_queries([with_persona(config, query) for query in queries], dropped, made_from)
+
+
+def _more_than_files(config: RunConfig) -> list[Any]:
+    """What else queries are made from; nothing where a run has none of it."""
+    found: list[Any] = [asdict(source) for source in config.sources if source.inputs != config.queries.inputs]
+    if config.personas:
+        found.append([config.seed, dict(config.personas)])
+    return found
 
 
 def decide(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
@@ -131,39 +141,41 @@ def _passes(config: RunConfig, ledger: Ledger, query: Query) -> tuple[int | None
     if config.queries.filter is None:
         return 1, None
     found = outcome(ledger, query_request(config, query))
-    about = {"query_id": query.query_id, "query": query.query}
+    told = {"query_id": query.query_id, "query": query.query}
     if found.state == ANSWERED and found.score is not None:
         if found.score >= config.queries.pass_score:
             return 1, None
-        return 0, {"reason": "low-score", **about, "score": found.score}
+        return 0, {"reason": "low-score", **told, "score": found.score}
     if found.state == INVALID:
-        return 0, {"reason": "unscored", **about, "why": found.reason}
+        return 0, {"reason": "unscored", **told, "why": found.reason}
     return None, None
 
 
-def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped]) -> list[Query]:
+def _unique_rows(config: RunConfig, dropped: list[Dropped]) -> list[Query]:
     """Every good row, each text once; raise DataError where bad ones must not be skipped."""
     queries: dict[str, Query] = {}
+    given: dict[str, tuple[str, str | None]] = {}
     texts: dict[str, str] = {}
     problems: list[str] = []
-    for path in paths:
-        for row in read_rows(path):
-            try:
-                query_id, domain, text, source = _row(config, row)
-                known = queries.get(query_id)
-                if known is not None and known.query != text:
-                    raise Rejected("query_id", "id-conflict", f"{shown(query_id)} has another text in an earlier row")
-            except Rejected as bad:
-                where = f"{path.name}:{row.line}"
-                problems.append(f"{where} {bad.field}: {bad.message} [{bad.reason}]")
-                drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
-                dropped.append(Dropped(bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
-                continue
-            if text in texts:
-                dropped.append(Dropped("exact", _line(_duplicate("exact", query_id, text, texts[text], 1.0))))
-                continue
-            texts[text] = query_id
-            queries[query_id] = Query(len(queries), query_id, domain, text, source, None)
+    for source, path, row in rows_of(config):
+        try:
+            query = query_of(config, source, row)
+            asked = (query.query, query.messages)
+            if given.get(query.query_id, asked) != asked:
+                raise Rejected("query_id", "id-conflict", f"{shown(query.query_id)} has another text in an earlier row")
+        except Rejected as bad:
+            where = f"{path.name}:{row.line}"
+            problems.append(f"{where} {bad.field}: {bad.message} [{bad.reason}]")
+            drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
+            dropped.append(Dropped(bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
+            continue
+        if query.query in texts:
+            line = _duplicate("exact", query.query_id, query.query, texts[query.query], 1.0)
+            dropped.append(Dropped("exact", _line(line)))
+            continue
+        texts[query.query] = query.query_id
+        given[query.query_id] = asked
+        queries[query.query_id] = query._replace(place=len(queries))
     if problems and config.queries.on_error == "fail":
         more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(
@@ -172,25 +184,9 @@ def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped
             + '\nMend them, or set on_error = "skip" in [queries]; nothing was asked'
         )
     if not queries:
-        raise DataError(f"{', '.join(path.name for path in paths)}: no query is left; nothing was asked")
+        names = ", ".join(path.name for _, paths in source_files(config) for path in paths)
+        raise DataError(f"{names}: no query is left; nothing was asked")
     return list(queries.values())
-
-
-def _row(config: RunConfig, row: RawRow) -> tuple[str, str, str, str | None]:
-    if row.problem is not None:
-        raise Rejected("", *row.problem)
-    value = row.value
-    if not isinstance(value, dict):
-        raise Rejected("", "not-an-object", f"{shown(value)} is not an object")
-    text = text_at(value, "query")
-    given = value.get("query_id")
-    query_id = f"q-{digest(text).hex()}" if given is None else text_at(value, "query_id")
-    source = None if value.get("source") is None else text_at(value, "source")
-    domain = config.queries.domain or text_at(value, "domain")
-    if domain not in config.judge_prompts:
-        message = str(UnknownNameError("domain", domain, config.judge_prompts))
-        raise Rejected("domain", "bad-domain", f"{message}. Another one needs a [domains.NAME] with a prompt")
-    return query_id, domain, text, source
 
 
 def _without_near(queries: list[Query], threshold: float, dropped: list[Dropped]) -> list[Query]:
@@ -247,8 +243,16 @@ def _duplicate(reason: str, query_id: str, text: str, survivor: str, similarity:
     return {"reason": reason, "query_id": query_id, "query": text, "duplicate_of": survivor, "similarity": similarity}
 
 
+def about(query: Query) -> dict[str, Any]:
+    """What is known of a query, as rows.jsonl and queries.jsonl have it."""
+    asked = {"query": query.query} if query.messages is None else {"messages": list(query.turns)}
+    found = {"query_id": query.query_id, "domain": query.domain, **asked, "source": query.source}
+    more = {"license": query.license, "translated_from": query.original}
+    return found | {name: value for name, value in more.items() if value is not None}
+
+
 def _query_line(query: Query) -> str:
-    return _line({"query_id": query.query_id, "domain": query.domain, "query": query.query, "source": query.source})
+    return _line(about(query))
 
 
 def _line(value: dict[str, Any], *, ascii: bool = False) -> str:
