@@ -211,6 +211,9 @@ class RunConfig:
                 found["generate", domain, one.name] = recipe_of(one, one.parameters, self.system(one, domain), *more)
                 found["query", domain, one.name] = recipe_of(one, one.judge_parameters, self.query_prompt.text)
                 found["judge", domain, one.name] = recipe_of(one, one.judge_parameters, prompt.text)
+                if self.translate is not None and self.translate_prompt is not None:
+                    sent = self.translate.parameters or one.parameters
+                    found["translate", domain, one.name] = recipe_of(one, sent, self.translate_prompt.text)
         return found
 
     def system(self, author: EndpointConfig, domain: str) -> str | None:

@@ -19,6 +19,7 @@ from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import collect, decide, query_request
+from coig_p.annotate.tasks.translate import translations
 from coig_p.errors import DataError, RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")
@@ -53,7 +54,13 @@ class Report:
 
 
 def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iterator[Request]]:
-    """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already."""
+    """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already.
+
+    Args:
+        stage: queries, generate, judge; or translate, which comes before the queries are collected.
+    """
+    if stage == "translate":
+        return {} if config.translate is None else {config.translate.endpoint: translations(config)}
     if stage == "queries":
         if config.queries.filter is None:
             return {}
@@ -66,6 +73,8 @@ def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iter
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str) -> int:
     """How many requests a stage has in all, asked again ones not counted."""
+    if stage == "translate":
+        return sum(1 for _ in translations(config))
     queries = ledger.count_queries(passed=stage != "queries")
     if stage == "queries":
         return queries if config.queries.filter else 0
@@ -106,7 +115,8 @@ def run_stages(
     most = config.max_cost if max_cost is None else max_cost
     if most is not None:
         check_budget(config)
-    asks = any(stage in ("generate", "judge") or (stage == "queries" and config.queries.filter) for stage in stages)
+    of_queries = config.queries.filter is not None or config.translate is not None
+    asks = any(stage in ("generate", "judge") or (stage == "queries" and of_queries) for stage in stages)
     if asks:
         for endpoint in config.endpoints:
             endpoint.key()  # before the first request, not at the first of this endpoint
@@ -141,6 +151,9 @@ async def _run(
             for stage in STAGES:
                 if stage == "queries":
                     if stage in stages:
+                        if config.translate is not None:
+                            await _ask(config, ledger, asker, "translate", progress)
+                            collect(config, ledger)
                         await _ask(config, ledger, asker, stage, progress)
                     report.queries = decide(config, ledger)
                 elif stage in ("generate", "judge") and stage in stages:

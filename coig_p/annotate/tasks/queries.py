@@ -1,11 +1,13 @@
 """The queries of a run: read, freed of duplicates, scored by the filter (COIG-P, section 3.1).
 
 What is dropped is listed under a reason: a bad row, "exact" or "near" or "semantic" duplicate,
-"low-score", or "unscored" where the filter never gave a clear score.
+"low-score", "unscored" where the filter never gave a clear score, or "untranslated" where no translation
+could be used. "not-translated-yet" comes in once its translation is there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,9 +21,12 @@ import numpy as np
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Dropped, Ledger, LedgerWriter, Query
 from coig_p.annotate.asking.request import Request, outcome, user_message
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.sources import SourceConfig
 from coig_p.annotate.tasks.again import judged_again
 from coig_p.annotate.tasks.judge import read_judgement
 from coig_p.annotate.tasks.rows import query_of, rows_of, source_files, with_persona
+from coig_p.annotate.tasks.translate import translate_request, translations
+from coig_p.annotate.translation import needs_translation
 from coig_p.core.atomic import atomic_file
 from coig_p.core.normalize import comparison_form
 from coig_p.dedup.clusters import Queries, components
@@ -68,25 +73,32 @@ def collect(config: RunConfig, ledger: LedgerWriter) -> None:
     paths = [path for _, some in source_files(config) for path in some]
     embed = _embedder(config) if config.queries.semantic else None
     settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
-    made_from = json.dumps(
-        [settings, embed is not None, [sha256_of(path) for path in paths], *_more_than_files(config)]
-    )
+    files = [sha256_of(path) for path in paths]
+    made_from = json.dumps([settings, embed is not None, files, *_more_than_files(config, ledger)])
     if ledger.made_from() == made_from:
         return
     dropped: list[Dropped] = []
-    queries = _unique_rows(config, dropped)
+    queries = _translated(config, ledger, _good_rows(config, dropped), dropped)
+    queries = _without_equal(queries, dropped)
     if config.queries.near_duplicates:
         queries = _without_near(queries, config.queries.near_duplicates, dropped)
     if embed is not None:
         queries = _without_similar(queries, config.queries.semantic, embed, dropped)
-    ledger.replace_queries([with_persona(config, query) for query in queries], dropped, made_from)
+    placed = (with_persona(config, query)._replace(place=place) for place, query in enumerate(queries))
+    ledger.replace_queries(placed, dropped, made_from)
 
 
-def _more_than_files(config: RunConfig) -> list[Any]:
+def _more_than_files(config: RunConfig, ledger: Ledger) -> list[Any]:
     """What else queries are made from; nothing where a run has none of it."""
     found: list[Any] = [asdict(source) for source in config.sources if source.inputs != config.queries.inputs]
     if config.personas:
         found.append([config.seed, dict(config.personas)])
+    if config.translate is not None:
+        told = hashlib.sha256()
+        for request in translations(config):
+            became = outcome(ledger, request)
+            told.update(json.dumps([request.query_id, became.state, became.text]).encode())
+        found.append(told.hexdigest())
     return found
 
 
@@ -151,31 +163,23 @@ def _passes(config: RunConfig, ledger: Ledger, query: Query) -> tuple[int | None
     return None, None
 
 
-def _unique_rows(config: RunConfig, dropped: list[Dropped]) -> list[Query]:
-    """Every good row, each text once; raise DataError where bad ones must not be skipped."""
-    queries: dict[str, Query] = {}
+def _good_rows(config: RunConfig, dropped: list[Dropped]) -> list[tuple[SourceConfig, Query]]:
+    """Every row that is a query, as its source has it; raise DataError where bad ones must not be skipped."""
+    found: list[tuple[SourceConfig, Query]] = []
     given: dict[str, tuple[str, str | None]] = {}
-    texts: dict[str, str] = {}
     problems: list[str] = []
     for source, path, row in rows_of(config):
         try:
             query = query_of(config, source, row)
             asked = (query.query, query.messages)
-            if given.get(query.query_id, asked) != asked:
+            if given.setdefault(query.query_id, asked) != asked:
                 raise Rejected("query_id", "id-conflict", f"{shown(query.query_id)} has another text in an earlier row")
+            found.append((source, query))
         except Rejected as bad:
             where = f"{path.name}:{row.line}"
             problems.append(f"{where} {bad.field}: {bad.message} [{bad.reason}]")
             drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
             dropped.append(Dropped(bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
-            continue
-        if query.query in texts:
-            line = _duplicate("exact", query.query_id, query.query, texts[query.query], 1.0)
-            dropped.append(Dropped("exact", _line(line)))
-            continue
-        texts[query.query] = query.query_id
-        given[query.query_id] = asked
-        queries[query.query_id] = query._replace(place=len(queries))
     if problems and config.queries.on_error == "fail":
         more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(
@@ -183,10 +187,43 @@ def _unique_rows(config: RunConfig, dropped: list[Dropped]) -> list[Query]:
             + more
             + '\nMend them, or set on_error = "skip" in [queries]; nothing was asked'
         )
-    if not queries:
+    if not found:
         names = ", ".join(path.name for _, paths in source_files(config) for path in paths)
         raise DataError(f"{names}: no query is left; nothing was asked")
-    return list(queries.values())
+    return found
+
+
+def _translated(
+    config: RunConfig, ledger: Ledger, rows: list[tuple[SourceConfig, Query]], dropped: list[Dropped]
+) -> list[Query]:
+    """The queries in Chinese: those that were, and those whose translation the ledger has."""
+    found = []
+    for source, query in rows:
+        if not source.translate or not needs_translation(query.query):
+            found.append(query)
+            continue
+        became = outcome(ledger, translate_request(config, query))
+        if became.state == ANSWERED and became.text is not None:
+            found.append(query._replace(query=became.text.strip(), original=query.query))
+            continue
+        reason = "untranslated" if became.state == INVALID else "not-translated-yet"
+        told = {"reason": reason, "query_id": query.query_id, "query": query.query}
+        dropped.append(Dropped(reason, _line(told if became.reason is None else told | {"why": became.reason})))
+    return found
+
+
+def _without_equal(queries: list[Query], dropped: list[Dropped]) -> list[Query]:
+    """Each text once, the first time that it comes."""
+    first: dict[str, str] = {}
+    found = []
+    for query in queries:
+        if query.query in first:
+            line = _duplicate("exact", query.query_id, query.query, first[query.query], 1.0)
+            dropped.append(Dropped("exact", _line(line)))
+        else:
+            first[query.query] = query.query_id
+            found.append(query)
+    return found
 
 
 def _without_near(queries: list[Query], threshold: float, dropped: list[Dropped]) -> list[Query]:

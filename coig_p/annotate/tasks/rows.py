@@ -53,6 +53,8 @@ def query_of(config: RunConfig, source: SourceConfig, row: RawRow) -> Query:
         if value.get(name):
             raise Rejected(name, "no-place", f"{shown(value[name])} is a part of what is asked: write it into messages")
     turns = _turns(value)
+    if turns is not None and len(turns) > 1 and source.translate:
+        raise Rejected("messages", "conversation", "a conversation is not translated: put it into a source of its own")
     if turns is not None and [turn["role"] for turn in turns] == ["user"]:
         text, messages = turns[0]["content"], None
     else:
