@@ -105,12 +105,14 @@ class JudgingConfig:
         judges_per_response: drawn among the judges of another family than the author's.
         draw: "response" draws for each response anew; "query" keeps one order of judges for all
             responses of a query, so that its margins do not mix the leniency of judges.
+        replace: whether a judge that refuses is replaced by the next of the draw.
         asks: how often a request whose answer is unusable is asked in all.
         default_threshold: of the store's pairs.
     """
 
     judges_per_response: int = 1
     draw: str = "response"
+    replace: bool = False
     asks: int = 3
     default_threshold: float = 2.0
 

@@ -17,7 +17,7 @@ from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.judge import drawn_judges, judge_request
+from coig_p.annotate.tasks.judge import drawn_judges, judge_request, judges_of
 from coig_p.annotate.tasks.queries import collect, decide, query_request
 from coig_p.annotate.tasks.translate import translations
 from coig_p.errors import DataError, RemoteError
@@ -158,6 +158,10 @@ async def _run(
                     report.queries = decide(config, ledger)
                 elif stage in ("generate", "judge") and stage in stages:
                     await _ask(config, ledger, asker, stage, progress)
+                    sent = -1
+                    while stage == "judge" and config.judging.replace and sent != asker.asked.total():
+                        sent = asker.asked.total()  # judges that refused are replaced, who may refuse in turn
+                        await _ask(config, ledger, asker, stage, progress)
                 elif stage == "store" and stage in stages:
                     report.stored = _store(config, ledger, report)
     finally:
@@ -222,10 +226,13 @@ def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger) -> Iter
 def _judge(config: RunConfig, judge: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
     for query in ledger.queries():
         for author in config.generators:
-            if judge.name in drawn_judges(config, query.query_id, author.name):
-                answer = outcome(ledger, generate_request(config, author, query))
-                if answer.state == ANSWERED and answer.text is not None:
-                    yield judge_request(config, judge, query, author.name, answer.text)
+            if not config.judging.replace and judge.name not in drawn_judges(config, query.query_id, author.name):
+                continue
+            answer = outcome(ledger, generate_request(config, author, query))
+            if answer.state != ANSWERED or answer.text is None:
+                continue
+            if judge.name in judges_of(config, ledger, query, author.name, answer.text):
+                yield judge_request(config, judge, query, author.name, answer.text)
 
 
 def exit_code(report: Report) -> int:

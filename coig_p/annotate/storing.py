@@ -11,7 +11,7 @@ from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Que
 from coig_p.annotate.asking.request import PENDING, Outcome, outcome
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
+from coig_p.annotate.tasks.judge import JUDGE, judge_request, judges_of
 from coig_p.annotate.tasks.queries import DROPPED, QUERIES, QUERY, about, query_request
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError
@@ -106,7 +106,7 @@ def _row(
             _lacks(lacks, missing, GENERATE, query, answer, model=author.name)
             continue
         scores = []
-        for name in drawn_judges(config, query.query_id, author.name):
+        for name in judges_of(config, ledger, query, author.name, answer.text):
             judge = config.by_name[name]
             found = outcome(ledger, judge_request(config, judge, query, author.name, answer.text))
             if found.score is None:
