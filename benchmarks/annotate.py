@@ -1,4 +1,4 @@
-"""How close asking comes to what an endpoint could do, and memory over a large ledger.
+"""How close asking comes to what an endpoint could do, and what a large ledger takes.
 
 A scripted server in a process of its own answers 2,000 requests after 50 ms each, 64 at a time. The
 alternative beside it is OpenAI's own client in a bare loop: no ledger, no limits, nothing kept.
@@ -15,14 +15,17 @@ import sys
 import tempfile
 import time
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from measuring import PeakMemory, in_own_process, median, progress, publish, spread, where
 
 REQUESTS, LATENCY, CONCURRENCY, RUNS = 2000, 0.05, 64, 5
-LEDGER_ROWS = (10_000, 100_000)
+LEDGER_ROWS = (30_000, 300_000)  # and, where --all says so, as many as COIG-P took
+ALL_ROWS = 2_800_000
+MODELS = 15
+WORDS = [chr(code) for code in range(0x4E00, 0x4E00 + 3000)]  # more different ones than prose has
 
 
 def server() -> subprocess.Popen[str]:
@@ -40,13 +43,15 @@ def serve() -> None:
         sys.stdin.read()
 
 
-def run_file(folder: Path, base_url: str, queries: int) -> Any:
+def run_file(folder: Path, base_url: str, queries: int, models: int = 1) -> Any:
     from coig_p.annotate.config import load_config
 
     with (folder / "queries.jsonl").open("w", encoding="utf-8") as stream:
         for at in range(queries):
             query = f"第{at}个问题：" + "请说明这件事的来龙去脉。" * 8
             stream.write(json.dumps({"query_id": f"q-{at}", "domain": "chat", "query": query}) + "\n")
+    roles = [(f"writer-{at}" if models > 1 else "writer", "generates") for at in range(models)]
+    roles += [(f"judge-{at}" if models > 1 else "judge", "judges") for at in range(models)]
     endpoints = "".join(
         f"""
 [[endpoints]]
@@ -57,7 +62,7 @@ family = "{name}"
 {does} = true
 concurrency = {CONCURRENCY}
 """
-        for name, does in (("writer", "generates"), ("judge", "judges"))
+        for name, does in roles
     )
     (folder / "run.toml").write_text(
         f'[queries]\ninputs = ["queries.jsonl"]\nnear_duplicates = 0\nsemantic = 0\n{endpoints}'
@@ -112,44 +117,97 @@ def measure_bare(base_url: str) -> dict[str, float]:
     return asyncio.run(work())
 
 
-def measure_memory(rows: int) -> dict[str, float]:
-    """Growth while a run goes over a ledger that has every answer already, and writes its status."""
-    from coig_p.annotate.asking.asker import Asker
+def measure_ledger(rows: int) -> dict[str, float]:
+    """A ledger of so many answers, half of them judgements, as a run of 15 models leaves it.
+
+    It is filled, gone over by a run that finds all answered and writes the store, by one that has nothing
+    to do, and by `status`, each in a process of its own as people start them.
+    """
+    with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
+        config = run_file(Path(folder), "http://127.0.0.1:1/v1", rows // (2 * MODELS), MODELS)
+        found = {"texts": fill(config), "bytes": 0.0}
+        found["bytes"] += sum(path.stat().st_size for path in config.folder.glob("ledger.sqlite*"))
+        for name in ("over", "nothing", "status"):
+            once = in_own_process(name, config.path)
+            found |= {f"{name} {what}": value for what, value in once.items()}
+    return found
+
+
+def fill(config: Any) -> float:
+    """Answer everything that a run would ask; the bytes of all answers as they came."""
     from coig_p.annotate.asking.ledger import ANSWERED, FromBatch, LedgerWriter, Taken
-    from coig_p.annotate.asking.limits import Budget
-    from coig_p.annotate.stages import requests_of
-    from coig_p.annotate.status import status_of
+    from coig_p.annotate.tasks.generate import generate_request
+    from coig_p.annotate.tasks.judge import drawn_judges, judge_request
     from coig_p.annotate.tasks.queries import collect, decide
 
-    with tempfile.TemporaryDirectory(prefix="coigp-bench-") as folder:
-        config = run_file(Path(folder), "http://127.0.0.1:1/v1", rows)
-        # Filled long ago: no rate limit has these answers in its window.
-        with LedgerWriter.open(config.folder, now=lambda: time.time() - 3600) as ledger:
-            collect(config, ledger)
-            decide(config, ledger)
-            body = json.dumps({"choices": [{"message": {"content": "回答" * 200}, "finish_reason": "stop"}]})
-            taken = Taken(ANSWERED, None, None, None, None, 0, "stop", body)
-            requests = requests_of(config, ledger, "generate")["writer"]
-            while some := list(islice(requests, 1000)):
-                ledger.put_out(request.entry(0, request.key(0)) for request in some)
-                ledger.take_in(FromBatch(request.key(0), "writer", taken, "") for request in some)
-        del some
+    rng, words = np.random.default_rng(0), np.array(WORDS)
+    pieces = ["，".join("".join(rng.choice(words, 4)) for _ in range(8)) + "。" for _ in range(20_000)]
+    texts = 0
+    # Filled long ago: no rate limit has these answers in its window.
+    with LedgerWriter.open(config.folder, now=lambda: time.time() - 3600) as ledger:
+        collect(config, ledger)
+        decide(config, ledger)
+        for query in ledger.queries():
+            entries, answers = [], []
+            for author in config.generators:
+                text = "".join(pieces[at] for at in rng.integers(0, len(pieces), 6))
+                made = [generate_request(config, author, query)]
+                for name in drawn_judges(config, query.query_id, author.name):
+                    made.append(judge_request(config, config.by_name[name], query, author.name, text))
+                for request in made:
+                    judged = request.kind == "judge"
+                    content = f"{pieces[int(rng.integers(len(pieces)))]}\n总体评分：[8]" if judged else text
+                    body = scripted_body(request.endpoint.model, content, len(entries))
+                    texts += len(body.encode())
+                    score = 8.0 if judged else None
+                    taken = Taken(ANSWERED, None, score, 200, 100, 10**9, "stop", body)
+                    entries.append(request.entry(0, request.key(0)))
+                    answers.append(FromBatch(request.key(0), request.endpoint.name, taken, ""))
+            ledger.put_out(entries)
+            ledger.take_in(answers)
+    return float(texts)
 
-        async def go(ledger: LedgerWriter) -> None:
-            asker = Asker(config.by_name, ledger, Budget(None, 0))
-            await asker.ask_all(requests_of(config, ledger, "generate"))
-            assert not asker.asked
-            await asker.close()
 
-        import aiohttp  # what every run has, whatever the ledger holds
+def scripted_body(model: str, content: str, at: int) -> str:
+    """An answer as OpenAI's servers send it."""
+    message = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 200, "completion_tokens": 100, "total_tokens": 300}
+    about = {"id": f"chatcmpl-{at:029d}", "object": "chat.completion", "created": 1_750_000_000 + at, "model": model}
+    return json.dumps({**about, "choices": [choice], "usage": usage, "service_tier": "default"}, ensure_ascii=False)
 
-        assert aiohttp
-        with LedgerWriter.open(config.folder) as ledger:
-            began = time.perf_counter()
-            with PeakMemory() as memory:
-                asyncio.run(go(ledger))
-                assert status_of(config, ledger).stages["generate"].done == rows
-            return {"mebibytes": memory.grown() / 2**20, "seconds": time.perf_counter() - began}
+
+def measure_once(what: str, path: Path) -> dict[str, float]:
+    """One command over a ledger: seconds of the clock and of the processor, and memory at its peak."""
+    from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.config import load_config
+    from coig_p.annotate.stages import run_stages
+    from coig_p.annotate.status import status_of
+
+    config = load_config(path)
+    began, processor = time.perf_counter(), time.process_time()
+    with PeakMemory() as memory:
+        if what == "status":
+            with Ledger.open(config.folder) as ledger:
+                status = status_of(config, ledger)
+            assert status.stages["judge"].done == status.stages["judge"].planned
+        else:
+            report = run_stages(config)
+            assert not report.sent
+            assert report.stored is not None
+            assert not report.stored.missing
+    seconds = {"seconds": time.perf_counter() - began, "processor": time.process_time() - processor}
+    return {**seconds, "mebibytes": (memory.begin + memory.grown()) / 2**20}
+
+
+def ledger_row(rows: int, found: dict[str, float]) -> str:
+    """A row of the table on ledgers."""
+    took = [
+        f"{found[f'{name} processor']:.1f} s, {found[f'{name} mebibytes']:.0f} MiB"
+        for name in ("over", "nothing", "status")
+    ]
+    sizes = [f"{found['texts'] / rows:,.0f} bytes", f"{found['bytes'] / rows:,.0f} bytes"]
+    return f"| {' | '.join([f'{rows:,}', *sizes, *took])} |"
 
 
 def main() -> None:
@@ -166,14 +224,15 @@ def main() -> None:
                 found[name].append(in_own_process(name, base_url))
     finally:
         process.communicate("")
-    progress("memory")
-    memory = {rows: in_own_process("memory", rows) for rows in LEDGER_ROWS}
+    held = []
+    for rows in (*LEDGER_ROWS, *([ALL_ROWS] if "--all" in sys.argv else [])):
+        progress(f"a ledger of {rows:,} requests")
+        held.append(ledger_row(rows, in_own_process("ledger", rows)))
     lines = [
         f"| {label} | {spread(found[name], 'seconds')} | {ideal / median(found[name], 'seconds'):.0%} | "
         f"{median(found[name], 'processor'):.2f} s |"
         for name, label in (("asking", "coigp annotate generate"), ("bare", "AsyncOpenAI in a bare loop"))
     ]
-    held = [f"| {rows:,} | {one['mebibytes']:.1f} MiB | {one['seconds']:.1f} s |" for rows, one in memory.items()]
     publish(
         "annotate.md",
         f"""{REQUESTS:,} requests of {LATENCY * 1000:.0f} ms, {CONCURRENCY} at a time, against a scripted server on
@@ -184,10 +243,10 @@ Load average before the first run: {busy:.1f}.
 |---|---|---|---|
 {chr(10).join(lines)}
 
-A run over a ledger that has every answer already, with its status:
+A ledger that has every answer already, of {MODELS} models and as many judges (time of the processor, peak memory):
 
-| answers in the ledger | memory grown | time |
-|---|---|---|
+| requests | answers as they came | file, a request | a run that looks up all | one with nothing to do | status |
+|---|---|---|---|---|---|
 {chr(10).join(held)}
 """,
     )
@@ -203,7 +262,9 @@ if __name__ == "__main__":
             if what == "asking"
             else measure_bare(argument)
             if what == "bare"
-            else measure_memory(int(argument))
+            else measure_ledger(int(argument))
+            if what == "ledger"
+            else measure_once(what, Path(argument))
         )
         print(json.dumps(measured))
     else:

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
-from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.endpoint import Endpoint, in_currency
 from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
@@ -153,6 +153,7 @@ class RunConfig:
         path: the TOML file; other paths are relative to its folder.
         max_cost: what the run may cost in all, in 1/MONEY; None: no limit.
         prompt_file: the filter's template as the file names it; None: the bundled one.
+        currency: of the prices, the costs and the budget, as people call it; None where nobody says.
         keep_cut: a response that did not end by itself (at max_tokens, by a filter) is a response all the same.
         keep_thinking: the store keeps what a model thought before a response, in the response's `extra`.
         generate_prompts, personas: of those domains that have their own.
@@ -178,6 +179,7 @@ class RunConfig:
     sources: tuple[SourceConfig, ...] = ()
     translate: TranslateConfig | None = None
     translate_prompt: Prompt | None = None
+    currency: str | None = None
 
     @cached_property
     def by_name(self) -> dict[str, EndpointConfig]:
@@ -271,6 +273,7 @@ class _RunTable:
     max_cost: Decimal | None = None
     keep_cut: bool = False
     keep_thinking: bool = False
+    currency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -279,9 +282,14 @@ class _PromptTable:
 
 
 def _run(path: Path, table: dict[str, Any]) -> RunConfig:
-    _check_keys(table, ("run", "queries", "sources", "translate", "judging", "domains", "prompts", "endpoints"), "")
+    _check_keys(
+        table, ("run", "queries", "sources", "translate", "judging", "domains", "prompts", "rates", "endpoints"), ""
+    )
     run = _read(_RunTable, table.get("run", {}), "run")
-    endpoints = _read_each(EndpointConfig, table, "endpoints")
+    rates = _rates(_table(table.get("rates", {}), "rates"), run.currency)
+    endpoints = tuple(
+        in_currency(endpoint, run.currency, rates) for endpoint in _read_each(EndpointConfig, table, "endpoints")
+    )
     domains = {
         check_domain(name): _read(DomainConfig, entry, f"domains.{name}")
         for name, entry in _table(table.get("domains", {}), "domains").items()
@@ -322,6 +330,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         sources=sources,
         translate=translate,
         translate_prompt=_translate_prompt(beside, translate),
+        currency=run.currency,
     )
     _check_run(config)
     if config.folder.exists() and not config.folder.is_dir():
@@ -334,6 +343,17 @@ def _translate_prompt(beside: Path, translate: TranslateConfig | None) -> Prompt
         return None
     given = translate.prompt
     return bundled_prompt("translate") if given is None else read_prompt(beside / given, ("query",))
+
+
+def _rates(table: Mapping[str, Any], currency: str | None) -> dict[str, Decimal]:
+    """What one unit of each other currency is worth in the run's."""
+    rates = {name: _value(Decimal, worth, f"rates.{name}") for name, worth in table.items()}
+    if rates and currency is None:
+        raise UsageError("rates are into the currency of the run: say under [run] which that is, as currency")
+    for name, worth in rates.items():
+        if name == currency or not 0 < worth <= 10**6:
+            raise UsageError(f"rates.{name} = {worth}: use what one {name} is worth in {currency}, a number above 0")
+    return rates
 
 
 def _check_run(config: RunConfig) -> None:

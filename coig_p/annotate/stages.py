@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.costs import Spent
-from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, Ledger, LedgerWriter
+from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request, outcome
+from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
+from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import drawn_judges, judge_request, judges_of
 from coig_p.annotate.tasks.queries import collect, decide, query_request
 from coig_p.annotate.tasks.translate import translations
+from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import DataError, RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")
@@ -54,7 +57,8 @@ class Report:
 
 
 def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iterator[Request]]:
-    """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already.
+    """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already,
+    but for queries that are through.
 
     Args:
         stage: queries, generate, judge; or translate, which comes before the queries are collected.
@@ -64,18 +68,18 @@ def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iter
     if stage == "queries":
         if config.queries.filter is None:
             return {}
-        wanted = (query_request(config, query) for query in ledger.queries(passed=False))
-        return {config.queries.filter: wanted}
+        some = ledger.queries(passed=False, unless=marks(config).values())
+        return {config.queries.filter: (query_request(config, query) for query in some)}
     if stage == "generate":
         return {endpoint.name: _generate(config, endpoint, ledger) for endpoint in config.generators}
     return {endpoint.name: _judge(config, endpoint, ledger) for endpoint in config.judges}
 
 
-def count_of(config: RunConfig, ledger: Ledger, stage: str) -> int:
-    """How many requests a stage has in all, asked again ones not counted."""
+def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
+    """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
     if stage == "translate":
         return sum(1 for _ in translations(config))
-    queries = ledger.count_queries(passed=stage != "queries")
+    queries = ledger.count_queries(passed=stage != "queries", unless=unless)
     if stage == "queries":
         return queries if config.queries.filter else 0
     return queries * len(config.generators) * (config.judging.judges_per_response if stage == "judge" else 1)
@@ -89,6 +93,8 @@ def run_stages(
     max_seconds: float | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, total: nullcontext(lambda requests: None),
+    watch: Watch | None = None,
+    limit: int | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Report:
     """Run stages in their order (COIG-P, section 3), and stop where money, time or the user ends them.
@@ -101,6 +107,8 @@ def run_stages(
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
         progress: called once a stage.
+        watch: called once a second with how the run is doing.
+        limit: ask only for the first so many queries. The store still gets all that there is.
         loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
 
     Raises:
@@ -122,10 +130,14 @@ def run_stages(
             endpoint.key()  # before the first request, not at the first of this endpoint
     with LedgerWriter.open(config.folder) as ledger:
         report = Report()
+        if ledger.upgraded_from is not None:
+            say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
         try:
             collect(config, ledger)
+            allow(config, ledger, stages, limit)
+            ledger.only_first(limit)
             with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
+                runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress, watch))
             report.cost = ledger.spent()
         except sqlite3.Error as error:
             raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
@@ -141,8 +153,10 @@ async def _run(
     max_seconds: float | None,
     say: Callable[[str], None],
     progress: Progress,
+    watch: Watch | None,
 ) -> None:
     asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say)
+    watching = None if watch is None else asyncio.create_task(_watch(Watcher(config, ledger, asker, stages), watch))
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
@@ -163,10 +177,14 @@ async def _run(
                         sent = asker.asked.total()  # judges that refused are replaced, who may refuse in turn
                         await _ask(config, ledger, asker, stage, progress)
                 elif stage == "store" and stage in stages:
+                    ledger.only_first(None)
                     report.stored = _store(config, ledger, report)
     finally:
         if timer is not None:
             timer.cancel()
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)  # a terminal that is gone stops no run
         await asker.close()
         report.abandoned = ledger.recover("abandoned", "stopped")
         report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
@@ -183,9 +201,16 @@ def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
 
 async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stage: str, progress: Progress) -> None:
     if asker.stopped is None:
-        with progress(stage, count_of(config, ledger, stage)) as advance:
+        with progress(stage, count_of(config, ledger, stage, marks(config).values())) as advance:
             asker.advance = advance
             await asker.ask_all(requests_of(config, ledger, stage))
+
+
+async def _watch(watcher: Watcher, watch: Watch) -> None:
+    watcher.asker.heard = watcher.heard
+    while True:
+        await asyncio.sleep(1)
+        watch(watcher.view())
 
 
 @contextmanager
@@ -219,12 +244,12 @@ def _signals(asker: Asker) -> Iterator[None]:
 
 
 def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
-    for query in ledger.queries():
+    for query in ledger.queries(unless=marks(config).values()):
         yield generate_request(config, author, query)
 
 
 def _judge(config: RunConfig, judge: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
-    for query in ledger.queries():
+    for query in ledger.queries(unless=marks(config).values()):
         for author in config.generators:
             if not config.judging.replace and judge.name not in drawn_judges(config, query.query_id, author.name):
                 continue

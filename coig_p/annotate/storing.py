@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, LedgerWriter, Query
 from coig_p.annotate.asking.request import PENDING, Outcome, outcome
+from coig_p.annotate.concluded import marks, stored_from
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, judge_request, judges_of
@@ -49,26 +49,38 @@ class Stored(NamedTuple):
 def write_store_of(config: RunConfig, ledger: Ledger) -> Stored:
     """Write rows.jsonl, missing.jsonl and the store into the run's folder, each whole or not at all.
 
-    A query is in the store once a model has answered it, a response also before it is scored.
+    A query is in the store once a model has answered it, a response also before it is scored. A run whose
+    ledger, settings and files are as they were when it was last here finds everything written already.
 
     Raises:
         DataError: no response is there yet.
     """
+    known = _as_it_was(config, ledger) if isinstance(ledger, LedgerWriter) else None
+    return known if known is not None else _write(config, ledger)
+
+
+def _write(config: RunConfig, ledger: Ledger) -> Stored:
     counts: Counter[str] = Counter()
     missing: Counter[tuple[str, str]] = Counter()
     kept: Counter[str] = Counter()
     licences: Counter[str | None] = Counter()
+    through: dict[str, str] = {}
+    made = marks(config)
     rows, gaps = config.folder / ROWS, config.folder / MISSING
     with atomic_file(rows) as stream, atomic_file(gaps) as lacks:
-        for query in _undecided(config, ledger, lacks, missing):
-            row = _row(config, ledger, query, lacks, missing)
-            if row["responses"]:
-                counts["queries"] += 1
-                kept.update(name for name in _KEPT if name in row)
-                licences[row.get("license")] += 1
-                counts["responses"] += len(row["responses"])
-                counts["scores"] += sum(len(response["scores"]) for response in row["responses"])
-                stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        for query in ledger.queries(passed=False):
+            before = _unfinished(missing)
+            if _passed(config, ledger, query, lacks, missing):
+                row = _row(config, ledger, query, lacks, missing)
+                if row["responses"]:
+                    counts["queries"] += 1
+                    kept.update(name for name in _KEPT if name in row)
+                    licences[row.get("license")] += 1
+                    counts["responses"] += len(row["responses"])
+                    counts["scores"] += sum(len(response["scores"]) for response in row["responses"])
+                    stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            if query.passed is not None and _unfinished(missing) == before:
+                through[query.query_id] = made[query.domain]
     if not counts["queries"]:
         raise DataError(f"{config.folder}: no model has answered yet. `coigp annotate run` asks them")
     thinking = ("responses.thinking",) if config.keep_thinking else ()
@@ -81,19 +93,42 @@ def write_store_of(config: RunConfig, ledger: Ledger) -> Stored:
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(missing.items()):
         by_kind.setdefault(kind, {})[state] = number
+    if isinstance(ledger, LedgerWriter):
+        written = {"made": stored_from(config), "files": _files(config), "counts": counts, "missing": by_kind}
+        ledger.conclude(through, json.dumps(written))
     return Stored(store, counts["queries"], counts["responses"], counts["scores"], by_kind)
 
 
-def _undecided(
-    config: RunConfig, ledger: Ledger, lacks: IO[bytes], missing: Counter[tuple[str, str]]
-) -> Iterator[Query]:
-    """The queries that passed; those that the filter still has to judge are missing."""
-    for query in ledger.queries(passed=False):
-        if query.passed == 1:
-            yield query
-        elif query.passed is None:
-            found = outcome(ledger, query_request(config, query)) if config.queries.filter else Outcome(PENDING)
-            _lacks(lacks, missing, QUERY, query, found, judge=config.queries.filter)
+def _as_it_was(config: RunConfig, ledger: LedgerWriter) -> Stored | None:
+    """What was written last, where nothing has changed that it was made from, nor it."""
+    kept = json.loads(ledger.stored() or "{}")
+    if kept.get("made") != stored_from(config) or kept["files"] != _files(config):
+        return None
+    counts = kept["counts"]
+    store = Store.open(config.folder / STORE)
+    return Stored(store, counts["queries"], counts["responses"], counts["scores"], kept["missing"])
+
+
+def _files(config: RunConfig) -> list[list[Any]]:
+    """What is written, file by file, with size and time of change."""
+    paths = [config.folder / ROWS, config.folder / MISSING, *(config.folder / STORE).rglob("*")]
+    found = [(path, path.stat()) for path in sorted(paths) if path.is_file()]
+    return [[str(path.relative_to(config.folder)), stat.st_size, stat.st_mtime_ns] for path, stat in found]
+
+
+def _unfinished(missing: Counter[tuple[str, str]]) -> int:
+    """How many of those that are missing a further run would ask for."""
+    return sum(number for (_, state), number in missing.items() if state != INVALID)
+
+
+def _passed(
+    config: RunConfig, ledger: Ledger, query: Query, lacks: IO[bytes], missing: Counter[tuple[str, str]]
+) -> bool:
+    """Whether a query passed; where the filter still has to judge it, it is missing."""
+    if query.passed is None:
+        found = outcome(ledger, query_request(config, query)) if config.queries.filter else Outcome(PENDING)
+        _lacks(lacks, missing, QUERY, query, found, judge=config.queries.filter)
+    return query.passed == 1
 
 
 def _row(

@@ -84,13 +84,13 @@ def wishes(config: RunConfig) -> list[Wish]:
         url = urlsplit(endpoint.base_url)
         host = (url.hostname or "").rstrip(".").lower()
         place = host if url.port is None else f"{host}:{url.port}"
-        variable = endpoint.key_env
-        if variable is not None:
+        variables = endpoint.variables()
+        for variable in variables:
             words = f"send the value of {variable} to {place}"
             name = f"{variable}@{place}" if _is_anothers(variable, host) else ""
             found.append(Wish(words, (file, "key", f"{url.scheme}://{place}", variable), name))
         if url.scheme == "http" and host not in _LOOPBACK:
-            words = f"send texts{' and a key' if variable else ''} to {place} over a connection that is not encrypted"
+            words = f"send texts{' and a key' if variables else ''} to {place} over a connection that is not encrypted"
             found.append(Wish(words, (file, "http", place), f"http://{place}"))
     own = config.path.parent.resolve()
     files = [(domain.prompt, domain.generate, domain.personas) for domain in config.domains.values()]

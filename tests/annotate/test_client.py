@@ -130,7 +130,7 @@ def test_an_answer_comes_as_it_is_and_only_our_headers_go(monkeypatch: pytest.Mo
     reply, server, _ = asked(http("200 OK", GOOD), key_env="COIGP_TEST_KEY")
     assert reply.outcome == "answered"
     assert json.loads(reply.body) == GOOD
-    assert reply.message == ("回答", "stop", None, 3, None, None)
+    assert reply.message == ("回答", "stop", None, 3, None, None, 0, False)
     assert server.heads[0].startswith("POST /v1/chat/completions HTTP/1.1\r\n")
     assert json.loads(server.bodies[0]) == {"model": "m", "messages": HELLO, "max_tokens": 5}
     assert "你好".encode() in server.bodies[0]
@@ -164,13 +164,13 @@ def test_two_hundred_requests_are_in_flight_at_once() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "headers", "outcome", "wait", "detail"),
     [
-        ("401 Unauthorized", {"error": {"message": "no such key"}}, {}, "leave", None, "401: no such key"),
-        ("402 Payment Required", {}, {}, "leave", None, "402: {}"),
-        ("404 Not Found", {"message": "no model"}, {}, "leave", None, "404: no model"),
-        ("405 Method Not Allowed", b"", {}, "leave", None, "405: Method Not Allowed"),
+        ("401 Unauthorized", {"error": {"message": "no such key"}}, {}, "denied", None, "401: no such key"),
+        ("402 Payment Required", {}, {}, "broke", None, "402: {}"),
+        ("404 Not Found", {"message": "no model"}, {}, "denied", None, "404: no model"),
+        ("405 Method Not Allowed", b"", {}, "denied", None, "405: Method Not Allowed"),
         ("429 Too Many", {"error": {"message": "slow"}}, {"Retry_After": "7"}, "throttled", 7.0, "429: slow"),
         ("429 Too Many", {"error": {"message": "slow"}}, {}, "throttled", None, "429: slow"),
-        ("429 Too Many", {"error": {"code": "insufficient_quota", "message": "no"}}, {}, "leave", None, "429: no"),
+        ("429 Too Many", {"error": {"code": "insufficient_quota", "message": "no"}}, {}, "broke", None, "429: no"),
         ("503 Busy", b"<p>\n\n busy </p>", {"retry_after_ms": "500"}, "throttled", 0.5, "503: <p> busy </p>"),
         ("503 Busy", b"busy", {}, "error", None, "503: busy"),
         ("500 Oops", {"error": {"message": "oops"}}, {"Retry_After": "3"}, "error", 3.0, "500: oops"),
@@ -181,8 +181,8 @@ def test_two_hundred_requests_are_in_flight_at_once() -> None:
         ("400 Bad", b"\xff", {}, "refused", None, "400: \ufffd"),
         ("400 Bad", [1], {}, "refused", None, "400: [1]"),
         ("422 Odd", b"[" * 100_000, {}, "refused", None, "422: " + "[" * 295),
-        ("302 Found", b"", {"Location": "http://x/y"}, "leave", None, "302: moved to http://x/y: set base_url to"),
-        ("304 Not Modified", b"", {}, "leave", None, "304: Not Modified"),
+        ("302 Found", b"", {"Location": "http://x/y"}, "denied", None, "302: moved to http://x/y: set base_url to"),
+        ("304 Not Modified", b"", {}, "denied", None, "304: Not Modified"),
     ],
 )
 def test_statuses(

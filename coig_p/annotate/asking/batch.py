@@ -144,7 +144,7 @@ def _answer(
         answers[key] = FromBatch(key, known.endpoint, None, why)
         return FAILED
     found = read(known, message)
-    cost = endpoints[known.endpoint].cost(taken_in_batch(message, known.characters))
+    cost = endpoints[known.endpoint].cost(taken_in_batch(message, known.characters), batch=True)
     usage = (message.prompt_tokens, message.completion_tokens)
     taken = Taken(found.state, found.reason, found.score, *usage, cost, message.finish, body)
     answers[key] = FromBatch(key, known.endpoint, taken, why)

@@ -6,23 +6,28 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from coig_p._version import __version__
 from coig_p.annotate.asking.endpoint import Endpoint
-from coig_p.annotate.asking.message import Message, encodable, json_bytes, read_body
+from coig_p.annotate.asking.events import DONE_LINE, StreamEnded, is_stream, put_together
+from coig_p.annotate.asking.hints import RateHints, rate_hints
+from coig_p.annotate.asking.message import Message, Usage, encodable, json_bytes, read_json, read_value, usage_of
+from coig_p.annotate.asking.refusals import Trouble, error_in, outcome_of, read_trouble
 from coig_p.core.retry import retry_after
+from coig_p.core.text import printable
 from coig_p.errors import UsageError
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
-_LEAVE = (401, 402, 403, 404, 405)  # the key, the account, the address or the model is wrong: for all requests
-_TRY_AGAIN = (408, 409, 425)
-_OUT_OF_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "Arrearage")
+__all__ = ["Client", "RateHints", "Reply"]
+
 _SHOWN = 300  # characters of a server's message that are kept
 _MOST_BYTES = 2**25  # of an answer
+_LEAST_SECRET = 8  # characters: what is shorter would be found in any answer, and is left in it
+_LEAST_SHOWN = 4  # of a secret that is left out of words for people
 _KEPT_ALIVE = 4.0  # seconds that a connection waits for its next request: uvicorn, as under vLLM, ends it after 5
 
 
@@ -32,10 +37,12 @@ class Reply(NamedTuple):
     Attributes:
         outcome: answered; throttled (429); error (the server's, worth another attempt); timeout;
             reset; unreachable; broken (an answer that cannot be read); refused (this request will
-            never be answered); leave (no request will).
+            never be answered); denied (perhaps this request, perhaps all); broke (out of money: no
+            request will be answered).
         body, message: the raw JSON of an answer, and what it says.
         wait: seconds that the server asks to wait.
-        detail: what was wrong, without the key.
+        detail: what was wrong, in the server's words, without the key.
+        hints: what the headers say of rate limits.
     """
 
     outcome: str
@@ -43,12 +50,13 @@ class Reply(NamedTuple):
     message: Message | None = None
     wait: float | None = None
     detail: str | None = None
+    hints: RateHints | None = None
 
 
 class Client:
     """One endpoint's connections: as many as it has requests in flight, kept open between them.
 
-    Only our own headers are sent, no cookies, and no password of a .netrc; redirects are not
+    Only our own headers are sent and those of the endpoint, no cookies, and no password of a .netrc; redirects are not
     followed. A proxy is the one that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, in lower
     case too. Certificates are those that Python trusts, SSL_CERT_FILE and SSL_CERT_DIR among them.
     Made inside the event loop that asks.
@@ -63,9 +71,15 @@ class Client:
             from yarl import URL
         except ImportError:
             raise UsageError("asking models needs the extra: pip install 'coig-p[annotate]'") from None
-        self.endpoint, self._key = endpoint, endpoint.key()
+        self.endpoint = endpoint
+        ours = {
+            "Accept": "text/event-stream, application/json" if endpoint.stream else "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"coig-p/{__version__}",
+        }
+        self._secrets = _spellings(endpoint.secrets())
         try:
-            self._address = URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
+            self._address = URL(f"{endpoint.base_url.rstrip('/')}/chat/completions").update_query(endpoint.sent_query())
         except ValueError as error:
             raise UsageError(f"endpoint {endpoint.name!r}: base_url {endpoint.base_url!r}: {error}") from None
         self._proxy = _proxy(endpoint.base_url)
@@ -74,13 +88,11 @@ class Client:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),  # none of its own: `ask` has one for all that a request does
-            headers={
-                "Accept": "application/json",
-                "Content-Type": "application/json",
-                "User-Agent": f"coig-p/{__version__}",
-                "Authorization": f"Bearer {self._key}",
-            },
+            headers=ours | endpoint.sent_headers(),
         )
+        self._streaming: Mapping[str, Any] = {}
+        if endpoint.stream:
+            self._streaming = {"stream": True, "stream_options": {"include_usage": True}}
 
     async def close(self) -> None:
         """Close its connections."""
@@ -88,73 +100,129 @@ class Client:
 
     async def ask(self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Reply:
         """Send a request once. Raises nothing but cancellation."""
-        content = json_bytes({"model": self.endpoint.model, "messages": list(messages), **parameters})
+        streaming = self._streaming
+        content = json_bytes({"model": self.endpoint.model, "messages": list(messages), **streaming, **parameters})
+        hints = None
         try:
             async with (
                 asyncio.timeout(self.endpoint.timeout),
                 # A redirect would be another request, which no limit has counted.
                 self._session.post(self._address, data=content, allow_redirects=False, proxy=self._proxy) as response,
             ):
+                hints = rate_hints(response.headers.items())
                 body = await _read(response)
-                if not 200 <= response.status < 300:
-                    return self._status(response, body)
-                if len(body) > _MOST_BYTES:
-                    return Reply("broken", detail=f"an answer of more than {_MOST_BYTES:,} bytes")
-            text = self._without_key(body.decode("utf-8"))
-            message = read_body(text)
+            if not 200 <= response.status < 300:
+                reply = self._refusal(response, read_trouble(body.decode("utf-8", "replace")), messages)
+                if (
+                    reply.outcome == "refused"
+                    and "stream_options" in streaming
+                    and "stream_options" in str(reply.detail)
+                ):
+                    # It streams, but cannot say what it took: the next attempt is without that.
+                    self._streaming = {"stream": True}
+                    reply = reply._replace(outcome="error")
+            elif len(body) > _MOST_BYTES:
+                reply = Reply("broken", detail=f"an answer of more than {_MOST_BYTES:,} bytes")
+            else:
+                reply = self._answer(response, body, messages)
         except self._never_sent as error:
             return Reply("unreachable", detail=self._shown(f"{type(error).__name__}: {error}"))
         except TimeoutError:
-            return Reply("timeout", detail=f"no answer in {self.endpoint.timeout:g} s")
+            return Reply("timeout", detail=f"no answer in {self.endpoint.timeout:g} s", hints=hints)
         except ValueError as error:
-            return Reply("broken", detail=self._shown(f"{type(error).__name__}: {error}"))
+            return Reply("broken", detail=self._shown(str(error)), hints=hints)
+        except StreamEnded as error:
+            return Reply("reset", detail=self._shown(str(error)), hints=hints)
         except Exception as error:  # the connection's, also where an answer is cut off in its body
-            return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"))
-        return Reply("answered", text, message)
+            return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"), hints=hints)
+        return reply._replace(hints=hints)
 
-    def _status(self, response: ClientResponse, body: bytes) -> Reply:
-        status, wait = response.status, retry_after(response.headers.items())
-        code, words = _error(body)
-        moved = 300 <= status < 400
-        if moved and "location" in response.headers:
-            words = f"moved to {response.headers['location']}: set base_url to where it is"
+    def _answer(self, response: ClientResponse, body: bytes, messages: Sequence[Mapping[str, str]]) -> Reply:
+        """What a body of a good status says; raise ValueError where it cannot be read, StreamEnded where it is cut."""
+        text = _decoded(body, response.charset)
+        if is_stream(response.content_type, text):
+            text = json_bytes(put_together(text)).decode()
+        text = self._masked(text)
+        try:
+            value = read_json(text)
+            trouble = error_in(value)
+            if trouble is None:
+                return Reply("answered", text.removeprefix("\ufeff"), read_value(value))
+        except ValueError as error:
+            raise ValueError(f"{error}, in: {text[:_SHOWN]}") from None
+        reply = self._refusal(response, trouble, messages)
+        took = usage_of(value) if isinstance(value, dict) else Usage()
+        # An error that names tokens may have its price.
+        return reply._replace(outcome="broken") if reply.outcome == "error" and (took.answer or took.beyond) else reply
+
+    def _refusal(self, response: ClientResponse, trouble: Trouble, messages: Sequence[Mapping[str, str]]) -> Reply:
+        """What it means that there is no answer."""
+        status, words = response.status, trouble.words
+        wait = retry_after(response.headers.items()) or trouble.wait
+        if 300 <= status < 400:
+            if "location" in response.headers:
+                words = f"moved to {response.headers['location']}: set base_url to where it is"
+            return Reply("denied", detail=self._shown(f"{status}: {words or response.reason}"))
+        asked = "\n".join(str(message["content"]) for message in messages)
+        outcome = outcome_of(status, trouble, wait, asked)
         detail = self._shown(f"{status}: {words or response.reason}")
-        if status in _LEAVE or code in _OUT_OF_MONEY or moved:
-            return Reply("leave", detail=detail)
-        if status == 429 or (status == 503 and wait is not None):
-            return Reply("throttled", wait=wait, detail=detail)
-        if status >= 500 or status in _TRY_AGAIN:
-            return Reply("error", wait=wait, detail=detail)
-        return Reply("refused", detail=detail)
+        return Reply(outcome, wait=wait if outcome in ("throttled", "error") else None, detail=detail)
 
     def _shown(self, text: str) -> str:
         """Words for people."""
-        return " ".join(encodable(self._without_key(text)).split())[:_SHOWN]
+        words = encodable(self._masked(text, _LEAST_SHOWN))
+        return printable(" ".join(words.split()))[:_SHOWN]
 
-    def _without_key(self, text: str) -> str:
-        """Some servers repeat the key."""
-        return text if self._key == "none" else text.replace(self._key, "***")
+    def _masked(self, text: str, least: int = _LEAST_SECRET) -> str:
+        """Some servers repeat the key, and some errors the address."""
+        for secret in self._secrets:
+            if len(secret) >= least:
+                text = text.replace(secret, "***")
+        return text
+
+
+def _spellings(secrets: Sequence[str]) -> list[str]:
+    """Each secret as a body, an address or JSON may have it, the longest first."""
+    found = {
+        spelling
+        for secret in secrets
+        for spelling in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1])
+    }
+    return sorted(found, key=len, reverse=True)
+
+
+def _decoded(body: bytes, charset: str | None) -> str:
+    """A body as text: UTF-8, or what its header says where it is not."""
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        try:
+            if charset and charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
+                return body.decode(charset)
+        except (LookupError, UnicodeDecodeError):
+            pass
+        raise
 
 
 async def _read(response: ClientResponse) -> bytes:
-    """A body; of one that is too large a little more than is allowed, and its connection ends."""
+    """A body; of one that is too large a little more than is allowed, and its connection ends.
+
+    A stream is read until it says that it is done.
+    """
     parts, size = [], 0
+    streams = response.content_type == "text/event-stream"
+    last = b"\n"
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
         if size > _MOST_BYTES:
             break
+        if streams:
+            last += part
+            if DONE_LINE.search(last):
+                break
+            last = last[-64:]
     return b"".join(parts)
-
-
-def _error(body: bytes) -> tuple[Any, str]:
-    """The code and the words of a server's error: OpenAI's {"error": {"code", "message"}}, or what there is."""
-    try:
-        value = json.loads(body)
-        error = value.get("error", value)
-        return error.get("code"), str(error.get("message") or error)
-    except (ValueError, AttributeError, RecursionError):
-        return None, body.decode("utf-8", "replace")
 
 
 def _proxy(base_url: str) -> str | None:

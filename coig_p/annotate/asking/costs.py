@@ -4,13 +4,14 @@ A request costs its tokens times the endpoint's prices, in whole units of 1/MONE
 answered it counts with the most that it may take: a token is at least a byte, and a chat template
 adds a few. An answer that does not say what it took counts with that bound too. An attempt that
 brought no answer may be paid all the same where its outcome is one of `MAY_BE_PAID`; it then counts
-with all that it may cost.
+with all that it may cost. Prices are in the run's currency: those in another are converted once,
+and rounded up to a millionth, so that all sums are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any, NamedTuple
 
 from coig_p.annotate.asking.message import Message
@@ -23,6 +24,8 @@ MAY_BE_PAID = ("timeout", "reset", "broken", "lost", "abandoned")
 """Outcomes of attempts that brought no answer and may have cost something all the same."""
 
 _PER_TOKEN = MONEY // 10**6
+_STEP = Decimal("0.000001")  # of prices
+_HIDDEN_TOKENS = 1024  # that a server may add to a prompt before it is asked what that was
 _HIGHEST_PRICE = 1_000_000  # for a million tokens; costs stay within SQLite's whole numbers
 _TEMPLATE_TOKENS = 16  # that a chat template adds to a message, and once more to all
 _ANSWER_TOKENS = 4096  # taken for the most where parameters do not say
@@ -30,10 +33,11 @@ _BYTES_A_CHARACTER = 3  # of Chinese in UTF-8
 
 
 class Tokens(NamedTuple):
-    """Tokens of a prompt and of its answer."""
+    """Tokens of a prompt and of its answer; `cached` are those of the prompt that the server had at hand."""
 
     prompt: int
     answer: int
+    cached: int = 0
 
     @property
     def both(self) -> int:
@@ -53,9 +57,18 @@ class Spent(NamedTuple):
         return self.paid + self.may_be_paid
 
 
-def price(tokens: Tokens, input_price: Decimal, output_price: Decimal) -> int:
+def price(tokens: Tokens, input_price: Decimal, output_price: Decimal, cached_price: Decimal | None = None) -> int:
     """What tokens cost at prices for a million of them, in 1/MONEY."""
-    return int((input_price * tokens.prompt + output_price * tokens.answer) * _PER_TOKEN)
+    cached = tokens.cached if cached_price is not None else 0
+    read = input_price * (tokens.prompt - cached) + (cached_price or 0) * cached
+    return int((read + output_price * tokens.answer) * _PER_TOKEN)
+
+
+def converted(one: Decimal, rate: Decimal) -> Decimal:
+    """A price at a rate, rounded up to a millionth."""
+    with localcontext() as context:
+        context.prec = 60
+        return (one * rate).quantize(_STEP, ROUND_CEILING)
 
 
 def check_price(name: str, value: Decimal) -> None:
@@ -82,15 +95,41 @@ def most_tokens(messages: Sequence[Mapping[str, str]], parameters: Mapping[str, 
 
 def taken_tokens(message: Message, most: Tokens) -> Tokens:
     """What an answer took: what it says, or else the most that it can have been."""
-    written = len((message.text or "").encode("utf-8", "surrogatepass"))
+    written = _bytes(message)
     prompt = most.prompt if message.prompt_tokens is None else message.prompt_tokens
-    return Tokens(prompt, min(written, most.answer) if message.completion_tokens is None else message.completion_tokens)
+    answer = min(written, most.answer) if message.completion_tokens is None else message.completion_tokens
+    return Tokens(prompt, answer, message.cached_tokens)
+
+
+def overbilled(message: Message, most: Tokens, parameters: Mapping[str, Any]) -> str | None:
+    """What is wrong with the tokens that an answer is billed for; None where they keep to what was asked.
+
+    A server that does not keep to max_tokens keeps to no budget.
+
+    Args:
+        most: what the request may take.
+    """
+    limit = max_tokens(parameters)
+    if message.beyond:
+        return "it bills more tokens for an answer than any model has"
+    if limit is not None and message.completion_tokens is not None and message.completion_tokens > limit:
+        return (
+            f"it bills {message.completion_tokens:,} tokens for an answer of at most {limit:,} (max_tokens). "
+            "If it bills thinking on top, raise max_tokens to what an answer may really take"
+        )
+    if message.prompt_tokens is not None and message.prompt_tokens > most.prompt + _HIDDEN_TOKENS:
+        return f"it bills {message.prompt_tokens:,} tokens for a prompt that has at most {most.prompt:,}"
+    return None
 
 
 def taken_in_batch(message: Message, characters: int) -> Tokens:
     """The same of a batch's answer, of whose request the ledger knows only the length."""
-    written = len((message.text or "").encode("utf-8", "surrogatepass"))
-    return taken_tokens(message, Tokens(_BYTES_A_CHARACTER * characters, written))
+    return taken_tokens(message, Tokens(_BYTES_A_CHARACTER * characters, _bytes(message)))
+
+
+def _bytes(message: Message) -> int:
+    """Of what it says and of what it thought: no fewer than its tokens."""
+    return sum(len((text or "").encode("utf-8", "surrogatepass")) for text in (message.text, message.reasoning))
 
 
 def unanswered(outcome: str | None, most: int) -> int:

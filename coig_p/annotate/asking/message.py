@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from coig_p.core.thinking import told
 from coig_p.ingest.values import Rejected, text_at
@@ -25,6 +26,8 @@ class Message(NamedTuple):
 
     Attributes:
         reasoning: what the model thought, where the server tells it apart from the text.
+        cached_tokens: those of the prompt that the server had at hand.
+        beyond: the usage names more tokens than any model has; none of it is believed.
     """
 
     text: str | None
@@ -33,6 +36,8 @@ class Message(NamedTuple):
     prompt_tokens: int | None
     completion_tokens: int | None
     reasoning: str | None = None
+    cached_tokens: int = 0
+    beyond: bool = False
 
     @property
     def cut(self) -> str | None:
@@ -40,32 +45,121 @@ class Message(NamedTuple):
         return cut(self.finish)
 
 
+class Usage(NamedTuple):
+    """Tokens as a server counts them: see `Message`."""
+
+    prompt: int | None = None
+    answer: int | None = None
+    cached: int = 0
+    beyond: bool = False
+
+
 def read_body(body: str) -> Message:
     """A chat completion's first choice; raise ValueError where the body is none."""
+    return read_value(read_json(body))
+
+
+def read_json(body: str) -> Any:
+    """The value of a body, which may begin with a byte order mark; raise ValueError where it is not JSON."""
     try:
-        value = json.loads(body)
+        return json.loads(body.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("JSON of too many levels") from None
+
+
+def read_value(value: Any) -> Message:
+    """The same of JSON that is read already."""
+    try:
         choice = value["choices"][0]
         message = choice["message"]
-        text = message.get("content")
-        usage = value.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        finish, refusal = choice.get("finish_reason"), message.get("refusal")
+        content, refusal = message.get("content"), message.get("refusal")
+        usage = usage_of(value)
+        finish = choice.get("finish_reason")
         reasoning = message.get("reasoning_content", message.get("reasoning"))
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"no choices[0].message: {error!r}") from None
-    if text is not None and not isinstance(text, str):
-        raise ValueError("choices[0].message.content is not text")
-    prompt, completion = (n if isinstance(n, int) and 0 <= n <= _MOST_TOKENS else None for n in counts)
-    ended = encodable(finish) if isinstance(finish, str) else None
+    parts = parts_of(content)
+    thought = reasoning if isinstance(reasoning, str) else None
+    ended = None if finish in (None, "") else encodable(finish if isinstance(finish, str) else json.dumps(finish))
     return Message(
-        text,
+        parts.text,
         ended,
-        refusal if isinstance(refusal, str) else None,
-        prompt,
-        completion,
-        reasoning if isinstance(reasoning, str) else None,
+        refusal if isinstance(refusal, str) else parts.refusal,
+        usage.prompt,
+        usage.answer,
+        thought if parts.thinking is None else parts.thinking if thought is None else f"{thought}\n{parts.thinking}",
+        usage.cached,
+        usage.beyond,
     )
+
+
+class Parts(NamedTuple):
+    """What a content holds, by what it is; None where there is nothing of a kind."""
+
+    text: str | None = None
+    thinking: str | None = None
+    refusal: str | None = None
+
+
+def parts_of(content: Any) -> Parts:
+    """A content in whatever form: text, nothing, or a list of parts; raise ValueError where it holds anything else."""
+    if content is None or isinstance(content, str):
+        return Parts(content)
+    found: dict[str, list[str]] = {}
+    for part in content if isinstance(content, list) else [content]:
+        kind, text = _part(part)
+        found.setdefault(kind, []).append(text)
+    joined = {kind: "".join(texts) for kind, texts in found.items()}
+    return Parts(joined.get("text"), joined.get("thinking"), joined.get("refusal"))
+
+
+def _part(part: Any) -> tuple[str, str]:
+    """What kind a part is of, and its text."""
+    if isinstance(part, str):
+        return "text", part
+    if isinstance(part, dict):
+        kind = part.get("type", "text")
+        if kind in ("text", "output_text") and isinstance(part.get("text"), str):
+            return "text", part["text"]
+        if kind == "refusal" and isinstance(part.get("refusal"), str):
+            return "refusal", part["refusal"]
+        if kind in ("thinking", "reasoning", "reasoning_text", "redacted_thinking", "summary_text"):
+            inner = next((part[name] for name in ("thinking", "text", "reasoning", "summary") if name in part), "")
+            return "thinking", inner if isinstance(inner, str) else parts_of(inner).text or ""
+        raise ValueError(f"choices[0].message.content has a part that is not text: {str(kind)[:40]}")
+    raise ValueError("choices[0].message.content is not text")
+
+
+def usage_of(value: Mapping[str, Any]) -> Usage:
+    """What a chat completion says that it took.
+
+    What a model thought counts as its answer, also where a server adds it only to the total.
+    """
+    usage = value.get("usage")
+    if not isinstance(usage, dict):
+        return Usage()
+    prompt, answer, total = (
+        _count(usage, *names)
+        for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens",))
+    )
+    details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
+    cached = _count(details if isinstance(details, dict) else {}, "cached_tokens")
+    if cached is None:
+        cached = _count(usage, "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
+    if max(prompt or 0, answer or 0, total or 0) > _MOST_TOKENS:
+        return Usage(beyond=True)
+    if prompt is not None and answer is not None and total is not None:
+        answer = max(answer, total - prompt)
+    return Usage(prompt, answer, min(cached or 0, prompt or 0))
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    """The first of some names that holds a number of tokens."""
+    for name in names:
+        number = usage.get(name)
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and number >= 0 and number == number // 1:
+            return int(number)
+    return None
 
 
 def usable_text(message: Message) -> tuple[str | None, str | None]:

@@ -50,9 +50,9 @@ class Request:
         messages, parameters: as the chat completion has them.
         read: what an answer to it says: answered or invalid.
         asks: how often it is asked in all where the answer is invalid.
-        again: what is sent then; None: the same.
         recipe: with what it was made (prompt, parameters, model), for the ledger to count by; "" where its
             task does not say. It is no part of the key: that is made of what is really sent.
+        again: what is sent then; None: the same.
     """
 
     endpoint: Endpoint
@@ -64,8 +64,8 @@ class Request:
     read: Callable[[Message], Outcome]
     author: str | None = None
     asks: int = 1
-    again: Again | None = None
     recipe: str = ""
+    again: Again | None = None
 
     def key(self, ask: int) -> bytes:
         """By what the ledger knows it."""

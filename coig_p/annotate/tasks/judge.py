@@ -30,8 +30,8 @@ def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author
         parameters=judge.judge_parameters,
         read=partial(read_judgement, half_points=half_points, response=response),
         asks=config.judging.asks,
-        again=partial(judged_again, half_points=half_points),
         recipe=config.recipes[JUDGE, query.domain, judge.name],
+        again=partial(judged_again, half_points=half_points),
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +43,7 @@ QUERIES, DROPPED = "queries.jsonl", "dropped.jsonl"
 Embed = Callable[[Sequence[str]], Any]
 """Texts to vectors, one row each, of any length but 0."""
 
+_TRANSLATED = "translated"  # the name under which the ledger notes with which translations
 _SHOWN = 20
 _ROWS_AT_ONCE = 1024
 
@@ -58,9 +61,18 @@ def query_request(config: RunConfig, query: Query) -> Request:
         parameters=endpoint.judge_parameters,
         read=partial(read_judgement, half_points=False),
         asks=config.judging.asks,
-        again=partial(judged_again, half_points=False),
         recipe=config.recipes[QUERY, query.domain, endpoint.name],
+        again=partial(judged_again, half_points=False),
     )
+
+
+class Gathered(NamedTuple):
+    """The queries of a run's inputs, those that are dropped, what they were made from, and with which translations."""
+
+    queries: list[Query]
+    dropped: list[Dropped]
+    made_from: str
+    translated: str | None
 
 
 def collect(config: RunConfig, ledger: LedgerWriter) -> None:
@@ -70,13 +82,19 @@ def collect(config: RunConfig, ledger: LedgerWriter) -> None:
         UsageError: an input that cannot be used.
         DataError: bad rows with on_error "fail".
     """
-    paths = [path for _, some in source_files(config) for path in some]
+    found = gathered(config, ledger)
+    if found is not None:
+        ledger.replace_queries(found.queries, found.dropped, found.made_from)
+        if found.translated is not None:
+            ledger.note(_TRANSLATED, found.translated)
+
+
+def gathered(config: RunConfig, ledger: Ledger) -> Gathered | None:
+    """What `collect` would put into the ledger; None where it has it already. It raises what `collect` does."""
+    now, told = made_from(config), _translations(config, ledger)
+    if ledger.made_from() == now and ledger.noted(_TRANSLATED) == told:
+        return None
     embed = _embedder(config) if config.queries.semantic else None
-    settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
-    files = [sha256_of(path) for path in paths]
-    made_from = json.dumps([settings, embed is not None, files, *_more_than_files(config, ledger)])
-    if ledger.made_from() == made_from:
-        return
     dropped: list[Dropped] = []
     queries = _translated(config, ledger, _good_rows(config, dropped), dropped)
     queries = _without_equal(queries, dropped)
@@ -84,22 +102,30 @@ def collect(config: RunConfig, ledger: LedgerWriter) -> None:
         queries = _without_near(queries, config.queries.near_duplicates, dropped)
     if embed is not None:
         queries = _without_similar(queries, config.queries.semantic, embed, dropped)
-    placed = (with_persona(config, query)._replace(place=place) for place, query in enumerate(queries))
-    ledger.replace_queries(placed, dropped, made_from)
+    queries = [with_persona(config, query)._replace(place=place) for place, query in enumerate(queries)]
+    return Gathered(queries, dropped, now, told)
 
 
-def _more_than_files(config: RunConfig, ledger: Ledger) -> list[Any]:
-    """What else queries are made from; nothing where a run has none of it."""
-    found: list[Any] = [asdict(source) for source in config.sources if source.inputs != config.queries.inputs]
+def made_from(config: RunConfig) -> str:
+    """What the queries of a run are made from now: settings, and hashes of the inputs."""
+    settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
+    embeds = bool(config.queries.semantic) and _can_embed()
+    files = [sha256_of(path) for _, paths in source_files(config) for path in paths]
+    more: list[Any] = [asdict(source) for source in config.sources if source.inputs != config.queries.inputs]
     if config.personas:
-        found.append([config.seed, dict(config.personas)])
-    if config.translate is not None:
-        told = hashlib.sha256()
-        for request in translations(config):
-            became = outcome(ledger, request)
-            told.update(json.dumps([request.query_id, became.state, became.text]).encode())
-        found.append(told.hexdigest())
-    return found
+        more.append([config.seed, dict(config.personas)])
+    return json.dumps([settings, embeds, files, *more])
+
+
+def _translations(config: RunConfig, ledger: Ledger) -> str | None:
+    """What became of each query that is to be translated, as a hash; None where none is."""
+    if config.translate is None:
+        return None
+    told = hashlib.sha256()
+    for request in translations(config):
+        became = outcome(ledger, request)
+        told.update(json.dumps([request.query_id, became.state, became.text]).encode())
+    return told.hexdigest()
 
 
 def decide(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
@@ -258,6 +284,13 @@ def _without_similar(queries: list[Query], threshold: float, embed: Embed, dropp
             line = _duplicate("semantic", query.query_id, query.query, ordered[first].query_id, round(cosine, 4))
             dropped.append(Dropped("semantic", _line(line)))
     return [query for query in queries if query.query_id not in gone]
+
+
+def _can_embed() -> bool:
+    """Whether sentence-transformers is installed, without the seconds that its import takes."""
+    if "sentence_transformers" in sys.modules:
+        return sys.modules["sentence_transformers"] is not None
+    return find_spec("sentence_transformers") is not None
 
 
 def _embedder(config: RunConfig) -> Embed | None:

@@ -6,8 +6,10 @@ attempts  one row per time that a request was sent, also those that came to noth
 recipes   with what requests were made: prompt, parameters and model, as a task tells them
 totals    requests counted and summed; tried: attempts. Triggers keep them in every transaction that
           changes a request or an attempt, so that no reader has to go over millions of rows
+batches   files of requests that are out at a server; batched: which requests are in which
 queries   the queries of the run, and which of them passed; dropped: the others, as JSON
-meta      what the queries were made from; the layout's version
+concluded queries whose requests all have an outcome that stays, each with the mark of what made them
+meta      what the queries were made from, and the store; the layout's version
 """
 
 from __future__ import annotations
@@ -73,6 +75,11 @@ CREATE {{temp}} TABLE totals (
 CREATE {{temp}} TABLE tried (
     endpoint TEXT NOT NULL, outcome TEXT NOT NULL, number INTEGER NOT NULL, high INTEGER NOT NULL, low INTEGER NOT NULL,
     PRIMARY KEY (endpoint, outcome)) WITHOUT ROWID;
+CREATE {{temp}} TABLE batches (
+    name TEXT PRIMARY KEY, endpoint TEXT NOT NULL, id TEXT, number INTEGER NOT NULL, high INTEGER NOT NULL,
+    low INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
+CREATE {{temp}} TABLE batched (key BLOB PRIMARY KEY, batch TEXT NOT NULL) WITHOUT ROWID;
+CREATE {{temp}} TABLE concluded (query_id TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO totals
     SELECT endpoint, kind, domain, 0, state, ask, COALESCE(finish, ''), COUNT(*), SUM(cost / {_PART}),
         SUM(cost % {_PART}), SUM(told), SUM(told * COALESCE(prompt_tokens, 0)), SUM(told * characters),
@@ -97,6 +104,8 @@ ALTER TABLE requests ADD COLUMN recipe INTEGER;
 ALTER TABLE queries ADD COLUMN messages TEXT;
 ALTER TABLE queries ADD COLUMN license TEXT;
 ALTER TABLE queries ADD COLUMN original TEXT;
+CREATE INDEX requests_open ON requests (key) WHERE state = 'open';
+CREATE INDEX requests_batched ON requests (key) WHERE state = 'batched';
 {_SUMMED.format(temp="")} {_TRIGGERS}
 INSERT OR REPLACE INTO meta VALUES ('version', '{VERSION}');
 """
@@ -193,6 +202,39 @@ class Judged(NamedTuple):
     reason: str | None
     score: float | None
     body: str
+
+
+class Told(NamedTuple):
+    """A request with all that is known of it; `cost` in 1/MONEY, `at` Unix time, `body` the raw JSON as it came.
+
+    An `ask` below 0 was set aside, so that the request could be asked anew: -1 was the first.
+    """
+
+    query_id: str
+    domain: str
+    author: str | None
+    endpoint: str
+    ask: int
+    state: str
+    reason: str | None
+    score: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: int
+    finish: str | None
+    at: float | None
+    body: str | None
+
+
+class Paid(NamedTuple):
+    """What an answer was to: `recipe` as `Entry` has it."""
+
+    kind: str
+    query_id: str
+    author: str | None
+    endpoint: str
+    score: float | None
+    recipe: str
 
 
 class Reading(NamedTuple):

@@ -8,6 +8,7 @@ thread brings the log to the disk ten times a second: a power cut may forget tha
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
@@ -59,6 +60,11 @@ _IN_BATCH = (
     "INSERT INTO attempts (key, endpoint, at, tokens, bound, outcome, detail) VALUES (?, ?, ?, 0, 0, ?, 'batch')"
 )
 
+_NONE_CONCLUDED: tuple[str, tuple[()]] = ("DELETE FROM concluded", ())
+_STILL_CONCLUDED = """
+DELETE FROM concluded WHERE query_id NOT IN (
+    SELECT queries.query_id FROM queries JOIN earlier USING (query_id, domain, query))"""
+
 _Work = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
 
@@ -83,6 +89,7 @@ class LedgerWriter(Ledger):
         self._trouble: OSError | sqlite3.Error | None = None
         self._recipes = self._known_recipes()
         self._next_attempt: int = connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM attempts").fetchone()[0]
+        self._has_stored = self.stored() is not None
         self.recover("lost")
         self._syncing = threading.Thread(target=self._sync, args=(folder / LEDGER,), name="ledger", daemon=True)
         self._syncing.start()
@@ -129,14 +136,15 @@ class LedgerWriter(Ledger):
         A request that was sent and has no outcome is failed from then on (for `reason`; default:
         the outcome), and asked again by the next run.
         """
-        found = dict(
-            self._write.execute("SELECT endpoint, COUNT(*) FROM attempts WHERE outcome IS NULL GROUP BY endpoint")
-        )
-        if found:
-            self._write.execute("UPDATE attempts SET outcome = ? WHERE outcome IS NULL", (outcome,))
-        self._write.execute(
-            "UPDATE requests SET state = 'failed', reason = ? WHERE state = 'open'", (reason or outcome,)
-        )
+        flying = "SELECT endpoint, COUNT(*) FROM attempts WHERE outcome IS NULL GROUP BY endpoint"
+        found = {str(endpoint): int(number) for endpoint, number in self._each(flying)}
+        if found or self._row("SELECT 1 FROM requests WHERE state = 'open' LIMIT 1"):
+            self._commit(
+                [
+                    ("UPDATE attempts SET outcome = ? WHERE outcome IS NULL", (outcome,)),
+                    ("UPDATE requests SET state = 'failed', reason = ? WHERE state = 'open'", (reason or outcome,)),
+                ]
+            )
         return found
 
     def begin(self, entry: Entry, tokens: int, bound: int) -> int:
@@ -184,15 +192,60 @@ class LedgerWriter(Ledger):
 
     def forget_batches(self) -> int:
         """What is out in batch files is asked online from now on; how many requests that is."""
-        number = int(self._read.execute("SELECT COUNT(*) FROM requests WHERE state = 'batched'").fetchone()[0])
+        number = sum(one.number for one in self.requests() if one.state == BATCHED)
         sent = "UPDATE requests SET state = 'failed' WHERE state = 'batched' AND key IN (SELECT key FROM attempts)"
-        self._commit([(sent, ()), ("DELETE FROM requests WHERE state = 'batched'", ())])
+        self._commit(
+            [
+                (sent, ()),
+                ("DELETE FROM requests WHERE state = 'batched'", ()),
+                ("DELETE FROM batches", ()),
+                ("DELETE FROM batched", ()),
+                _NONE_CONCLUDED,
+            ]
+        )
         return number
 
     def read_again(self, readings: Iterable[Reading]) -> None:
         """What is read in stored answers from now on."""
         update = "UPDATE requests SET state = :state, reason = :reason, score = :score WHERE key = :key"
-        self._commit((update, reading._asdict()) for reading in readings)
+        self._commit([*((update, reading._asdict()) for reading in readings), _NONE_CONCLUDED])
+
+    def set_aside(self, keys: Iterable[bytes]) -> int:
+        """Keep what requests brought, but no longer as theirs: they are asked anew. How many there were.
+
+        Nothing of what they cost, said or tried is lost: it stays under other keys, with asks below 0.
+        """
+        moved = [(key, self._free(key)) for key in dict.fromkeys(keys)]
+        self._commit(
+            [
+                ("CREATE TEMP TABLE aside (old BLOB PRIMARY KEY, new BLOB NOT NULL)", ()),
+                *(("INSERT INTO aside VALUES (?, ?)", pair) for pair in moved),
+                (
+                    "UPDATE requests SET ask = -1 - ask, key = (SELECT new FROM aside WHERE old = key) "
+                    "WHERE key IN (SELECT old FROM aside)",
+                    (),
+                ),
+                (
+                    "UPDATE attempts SET key = (SELECT new FROM aside WHERE old = key) "
+                    "WHERE key IN (SELECT old FROM aside)",
+                    (),
+                ),
+                ("DROP TABLE aside", ()),
+                _NONE_CONCLUDED,
+            ]
+        )
+        return len(moved)
+
+    def _free(self, key: bytes) -> bytes:
+        """A key that no request has, made of another one's."""
+        while True:
+            key = hashlib.sha256(b"aside" + key).digest()
+            if self.state(key) is None:
+                return key
+
+    def note(self, name: str, value: str) -> None:
+        """Remember something about the run."""
+        self._commit([("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))])
 
     # Queries
 
@@ -204,17 +257,37 @@ class LedgerWriter(Ledger):
         )
         self._commit(
             [
+                ("CREATE TEMP TABLE earlier AS SELECT query_id, domain, query FROM queries", ()),
                 ("DELETE FROM queries", ()),
                 ("DELETE FROM dropped", ()),
                 *((put, query._asdict()) for query in queries),
                 *(("INSERT INTO dropped (reason, line) VALUES (:reason, :line)", drop._asdict()) for drop in dropped),
                 ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
+                (_STILL_CONCLUDED, ()),
+                ("DROP TABLE earlier", ()),
             ]
         )
 
     def pass_queries(self, passed: Mapping[int, int | None]) -> None:
         """Whether queries passed (1, 0, or None: not known yet), by their places."""
+        if not passed:
+            return
         self._commit(("UPDATE queries SET passed = ? WHERE place = ?", (now, place)) for place, now in passed.items())
+
+    def conclude(self, queries: Mapping[str, str], stored: str) -> None:
+        """All requests of some queries have an outcome that stays, and a store was made of what there is.
+
+        Args:
+            queries: for each query_id the mark of what made its requests.
+            stored: what is to be known of the store, until anything here changes.
+        """
+        self._commit(
+            [
+                *(("INSERT OR REPLACE INTO concluded VALUES (?, ?)", one) for one in queries.items()),
+                ("INSERT OR REPLACE INTO meta VALUES ('stored', ?)", (stored,)),
+            ]
+        )
+        self._has_stored = True
 
     def _put(self, entry: Entry, state: str) -> list[_Work]:
         """A request is entered, or gets another state; before the first one of a recipe, that is."""
@@ -239,6 +312,8 @@ class LedgerWriter(Ledger):
             raise sqlite3.OperationalError(f"the disk took nothing more: {self._trouble}")
         self._write.execute("BEGIN IMMEDIATE")
         try:
+            if self._has_stored:
+                self._write.execute("DELETE FROM meta WHERE name = 'stored'")
             for sql, values in work:
                 self._write.execute(sql, values)
         except BaseException:
@@ -246,6 +321,7 @@ class LedgerWriter(Ledger):
             self._recipes = self._known_recipes()
             raise
         self._write.execute("COMMIT")
+        self._has_stored = False
         self._unsynced = True
 
     def _sync(self, path: Path) -> None:

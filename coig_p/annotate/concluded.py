@@ -1,0 +1,51 @@
+"""What makes a query's requests, as one short mark, so that a query that is through is not gone over again.
+
+A query is through once each of its requests has an outcome that a further run would not change. The mark
+is made of everything in a run's file but what cannot change a request: whoever adds a setting need not
+think of this module. Where a mark is another than the one that a query has, its requests are looked up
+one by one again, which asks nothing that was answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from coig_p._version import __version__
+from coig_p.annotate.config import RunConfig
+
+_RUN = frozenset({"path", "folder", "max_cost", "prompt_file", "domains", "judge_prompts"})
+_QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model", "license"})
+_ENDPOINT = frozenset(
+    {"base_url", "key_env", "headers", "query", "stream", "concurrency", "requests_per_minute", "tokens_per_minute"}
+    | {"input_price", "output_price", "cached_input_price", "currency", "timeout", "deadline", "attempts", "give_up"}
+    | {"batch", "batch_requests", "batch_bytes", "batch_poll", "batch_discount"}
+)
+
+
+def marks(config: RunConfig) -> dict[str, str]:
+    """For each domain the mark that its queries have once they are through."""
+    whole = _without(asdict(config), _RUN)
+    whole["queries"] = _without(whole["queries"], _QUERIES)
+    whole["endpoints"] = [_without(endpoint, _ENDPOINT) for endpoint in whole["endpoints"]]
+    systems = {domain: own.system for domain, own in config.domains.items()}
+    return {
+        domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole, systems.get(domain)])
+        for domain, prompt in config.judge_prompts.items()
+    }
+
+
+def stored_from(config: RunConfig) -> str:
+    """What a store is made with, beside the ledger."""
+    made = _without(asdict(config), frozenset({"path", "folder", "max_cost", "prompt_file", "judge_prompts"}))
+    return _digest([marks(config), made])
+
+
+def _without(settings: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
