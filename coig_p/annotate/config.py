@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
 from coig_p.annotate.asking.endpoint import Endpoint, in_currency
+from coig_p.annotate.asking.limits import MOST_INVALID
 from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
@@ -159,6 +160,7 @@ class RunConfig:
         generate_prompts, personas: of those domains that have their own.
         sources: all of them, those of [queries] first.
         translate_prompt: the template of [translate].
+        most_invalid: an endpoint is asked nothing more once a larger share of its last answers cannot be used.
     """
 
     path: Path
@@ -179,6 +181,7 @@ class RunConfig:
     sources: tuple[SourceConfig, ...] = ()
     translate: TranslateConfig | None = None
     translate_prompt: Prompt | None = None
+    most_invalid: float = MOST_INVALID
     currency: str | None = None
 
     @cached_property
@@ -273,6 +276,7 @@ class _RunTable:
     max_cost: Decimal | None = None
     keep_cut: bool = False
     keep_thinking: bool = False
+    most_invalid: float = MOST_INVALID
     currency: str | None = None
 
 
@@ -311,6 +315,8 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
     translate = _read(TranslateConfig, table["translate"], "translate") if "translate" in table else None
     if run.max_cost is not None and run.max_cost < 0:
         raise UsageError(f"run.max_cost = {run.max_cost}: use 0 or more")
+    if not 0 <= run.most_invalid <= 1:
+        raise UsageError(f"run.most_invalid = {run.most_invalid:g}: use a share from 0 to 1")
     config = RunConfig(
         path=path,
         folder=beside / run.folder,
@@ -330,6 +336,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         sources=sources,
         translate=translate,
         translate_prompt=_translate_prompt(beside, translate),
+        most_invalid=run.most_invalid,
         currency=run.currency,
     )
     _check_run(config)

@@ -21,7 +21,16 @@ from coig_p.annotate.asking.client import Client, Reply
 from coig_p.annotate.asking.costs import Tokens, overbilled, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
-from coig_p.annotate.asking.limits import LONG_REST, MINUTE, Budget, BudgetReached, EndpointDown, Slot, backoff
+from coig_p.annotate.asking.limits import (
+    LONG_REST,
+    MINUTE,
+    MOST_INVALID,
+    Budget,
+    BudgetReached,
+    EndpointDown,
+    Slot,
+    backoff,
+)
 from coig_p.annotate.asking.port import Port, Taking
 from coig_p.annotate.asking.port import Seen as Seen
 from coig_p.annotate.asking.request import Outcome, Request, asks
@@ -30,7 +39,6 @@ from coig_p.annotate.asking.source import Source
 _THROTTLES = 50  # times that one request may be turned away for its rate
 _REFUSED = "refused"  # failed, and it would be again
 _BREATH = 64  # requests that are done already, between two looks at the loop
-MOST_INVALID = 0.2
 
 
 class Stopped(Exception):
@@ -200,6 +208,9 @@ class Asker:
 
     async def _rest(self, port: Port) -> Taking | None:
         """Wait for a request to take; None: there will be none."""
+        if port.over:
+            port.more.set()  # for the one who waits
+            return None
         self._busy -= 1
         try:
             with self._interruptible():
@@ -210,7 +221,7 @@ class Asker:
                             port.gate.come_back()
                         if port.gate.left is None:
                             taken = port.take()
-                            if taken is not None:
+                            if taken is not None or port.over:
                                 return taken
                         port.more.clear()
                         self._look_round()

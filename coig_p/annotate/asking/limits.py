@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 MINUTE = 60.0
+MOST_INVALID = 0.2  # of an endpoint's answers
 _LATE = 1.0  # seconds that a request may be on its way before its server counts it
 _OPENS_AFTER = 10  # failures of an endpoint in a row
 _COOLDOWN, _LONGEST_COOLDOWN = 5.0, 300.0

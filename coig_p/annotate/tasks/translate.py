@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Query
 from coig_p.annotate.asking.message import Message, usable_text
@@ -36,16 +37,20 @@ def original_of(config: RunConfig, query_id: str) -> str | None:
     return next((query.query for query in _foreign(config) if query.query_id == query_id), None)
 
 
-def translations(config: RunConfig) -> Iterator[Request]:
-    """Every query that is to be translated, as a request; rows that cannot be queries are for `collect` to tell."""
-    for query in _foreign(config):
+def translations(config: RunConfig, limit: int | None = None) -> Iterator[Request]:
+    """Every query that is to be translated, as a request; rows that cannot be queries are for `collect` to tell.
+
+    Args:
+        limit: only of the first so many rows.
+    """
+    for query in _foreign(config, limit):
         yield translate_request(config, query)
 
 
-def _foreign(config: RunConfig) -> Iterator[Query]:
+def _foreign(config: RunConfig, limit: int | None = None) -> Iterator[Query]:
     if config.translate is None:
         return
-    for source, _, row in rows_of(config):
+    for source, _, row in islice(rows_of(config), limit):
         if not source.translate:
             continue
         try:
