@@ -27,7 +27,8 @@ def run(folder: Path, refusing: set[str], **judging: Any) -> tuple[RunConfig, li
 
     with ScriptedServer(answer) as server:
         judges = [endpoint(f"j-{at}", server.base_url, generates=False, judges=True) for at in range(4)]
-        config = write_run(folder, [*pool(server.base_url, 2, 0), *judges], judging={"asks": 2, **judging})
+        endpoints = [*pool(server.base_url, 2, 0), *judges]
+        config = write_run(folder, endpoints, run={"most_invalid": 1.0}, judging={"asks": 2, **judging})
         report = run_stages(config)
         assert report.stored is not None
     check_accounts(config)

@@ -15,6 +15,7 @@ from coig_p.annotate.batch_stages import batch_in, batch_out
 from coig_p.annotate.config import RunConfig, load_config
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import run_stages
+from coig_p.annotate.tasks.queries import collect, decide
 from coig_p.errors import DataError, UsageError
 
 EGGS = "Janet has 16 eggs and eats 3. How many are left?"
@@ -113,11 +114,23 @@ def test_a_query_that_nobody_can_translate_is_dropped_with_the_reason(tmp_path: 
 
 
 def test_what_is_not_translated_yet_waits_and_comes_in_later(tmp_path: Path) -> None:
+    config = write(tmp_path, "http://127.0.0.1:1/v1", ROWS[:2])
+    with LedgerWriter.open(config.folder) as ledger:
+        collect(config, ledger)
+        assert decide(config, ledger) == {"passed": 1, "not-translated-yet": 2}
+    dropped = [json.loads(line) for line in (config.folder / "dropped.jsonl").read_text("utf-8").splitlines()]
+    assert dropped[0] == {"reason": "not-translated-yet", "query_id": "eggs", "query": EGGS}
+    with ScriptedServer(Translator()) as server:
+        config = write(tmp_path, server.base_url, ROWS[:2])
+        assert run_stages(config).queries == {"passed": 3}
+
+
+def test_a_run_of_the_first_queries_translates_no_more_than_it_needs(tmp_path: Path) -> None:
     translator = Translator()
     with ScriptedServer(translator) as server:
         config = write(tmp_path, server.base_url, ROWS[:2])
-        report = run_stages(config, ("queries",), max_seconds=0)
-        assert report.queries == {"passed": 1, "not-translated-yet": 2}
+        run_stages(config, limit=2)
+        assert len(translator.sent) == 1
         assert run_stages(config).queries == {"passed": 3}
 
 

@@ -239,17 +239,18 @@ def _translated(
 
 
 def _without_equal(queries: list[Query], dropped: list[Dropped]) -> list[Query]:
-    """Each text once, the first time that it comes."""
-    first: dict[str, str] = {}
-    found = []
+    """Each text once, with the smallest id that it has; of rows with that the first one."""
+    smallest: dict[str, Query] = {}
     for query in queries:
-        if query.query in first:
-            line = _duplicate("exact", query.query_id, query.query, first[query.query], 1.0)
+        known = smallest.setdefault(query.query, query)
+        if query.query_id < known.query_id:
+            smallest[query.query] = query
+    for query in queries:
+        stays = smallest[query.query]
+        if query is not stays:
+            line = _duplicate("exact", query.query_id, query.query, stays.query_id, 1.0)
             dropped.append(Dropped("exact", _line(line)))
-        else:
-            first[query.query] = query.query_id
-            found.append(query)
-    return found
+    return [query for query in queries if query is smallest[query.query]]
 
 
 def _without_near(queries: list[Query], threshold: float, dropped: list[Dropped]) -> list[Query]:

@@ -34,7 +34,7 @@ _AGAIN = "上面的译文不能用：{}。请重新翻译上面的问题，只�
 
 def original_of(config: RunConfig, query_id: str) -> str | None:
     """What a query of a source says before it is translated; None where no source has it."""
-    return next((query.query for query in _foreign(config) if query.query_id == query_id), None)
+    return next((query.query for query in foreign_queries(config) if query.query_id == query_id), None)
 
 
 def translations(config: RunConfig, limit: int | None = None) -> Iterator[Request]:
@@ -43,11 +43,12 @@ def translations(config: RunConfig, limit: int | None = None) -> Iterator[Reques
     Args:
         limit: only of the first so many rows.
     """
-    for query in _foreign(config, limit):
+    for query in foreign_queries(config, limit):
         yield translate_request(config, query)
 
 
-def _foreign(config: RunConfig, limit: int | None = None) -> Iterator[Query]:
+def foreign_queries(config: RunConfig, limit: int | None = None) -> Iterator[Query]:
+    """Every query of a source that is to be translated, as its source has it."""
     if config.translate is None:
         return
     for source, _, row in islice(rows_of(config), limit):
