@@ -20,7 +20,7 @@ from coig_p.annotate.flow import flowing, judging_alone
 from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.queries import collect, decide, query_request
+from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, query_request
 from coig_p.annotate.tasks.translate import translations
 from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import DataError, RemoteError
@@ -139,6 +139,8 @@ def run_stages(
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
         try:
+            if (why := cannot_embed(config)) is not None:
+                say(why)
             collect(config, ledger)
             allow(config, ledger, stages, limit)
             ledger.only_first(limit)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -227,9 +230,47 @@ def test_a_file_that_cannot_work_is_one_error(tmp_path: Path, table: dict[str, s
     assert words in str(raised.value)
 
 
-def test_a_ledger_of_version_1_has_queries_without_turns(tmp_path: Path) -> None:
-    import sqlite3
+def semantic_run(folder: Path, url: str) -> RunConfig:
+    write_rows(folder / "queries.jsonl", [{"query": "怎样泡茶？", "domain": "chat"}])
+    endpoints = [endpoint("m", url), endpoint("j", url, generates=False, judges=True)]
+    return write_run(folder, endpoints, queries={"semantic": 0.85}, judging={"judges_per_response": 1})
 
+
+def test_semantic_duplicates_that_nobody_can_look_for_are_said_before_the_first_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    said: list[tuple[str, int]] = []
+    seen = Seen()
+    with ScriptedServer(seen) as server:
+        config = semantic_run(tmp_path, server.base_url)
+        run_stages(config, say=lambda line: said.append((line, len(seen.chats))))
+    assert seen.chats
+    (line,) = [line for line, sent in said if not sent]
+    assert "sentence-transformers is not installed" in line
+    assert "semantic = 0" in line
+
+
+@pytest.mark.parametrize("error", [OSError("no such model"), ValueError("bad\nname"), RuntimeError("offline")])
+def test_a_model_that_cannot_be_had_is_one_error_before_the_first_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def absent(name: str) -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=absent))
+    config = semantic_run(tmp_path, "http://127.0.0.1:1/v1")
+    with pytest.raises(UsageError, match=r"semantic_model 'paraphrase.*cannot be had.*nothing was asked"):
+        run_stages(config)
+
+
+def test_a_library_that_does_not_load_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace())
+    with pytest.raises(UsageError, match=r"is installed and cannot be loaded \(ImportError"):
+        run_stages(semantic_run(tmp_path, "http://127.0.0.1:1/v1"))
+
+
+def test_a_ledger_of_version_1_has_queries_without_turns(tmp_path: Path) -> None:
     (tmp_path / "annotation").mkdir()
     connection = sqlite3.connect(tmp_path / "annotation" / "ledger.sqlite")
     connection.executescript((Path(__file__).parent / "ledger_v1.sql").read_text("utf-8"))

@@ -31,6 +31,7 @@ from coig_p.annotate.tasks.translate import translate_request, translations
 from coig_p.annotate.translation import needs_translation
 from coig_p.core.atomic import atomic_file
 from coig_p.core.normalize import comparison_form
+from coig_p.core.text import printable
 from coig_p.dedup.clusters import Queries, components
 from coig_p.dedup.queries import DedupConfig, find_duplicates
 from coig_p.errors import DataError, UsageError
@@ -294,19 +295,35 @@ def _can_embed() -> bool:
     return find_spec("sentence_transformers") is not None
 
 
+def cannot_embed(config: RunConfig) -> str | None:
+    """Why semantic duplicates are not looked for, in words; None where they are, or where the run wants none."""
+    if not config.queries.semantic or _can_embed():
+        return None
+    return (
+        "queries of the same meaning are not looked for: sentence-transformers is not installed. "
+        "pip install 'coig-p[semantic]', or set semantic = 0 in [queries]"
+    )
+
+
 def _embedder(config: RunConfig) -> Embed | None:
-    """Sentence-transformers' own, where it is installed."""
+    """Sentence-transformers' own, where it is installed; raise UsageError where it or the model cannot be used."""
+    if not _can_embed():
+        return None
+    name = config.queries.semantic_model
+    mend = "Name another that this machine has or can download, or set semantic = 0 in [queries]; nothing was asked"
     try:
         from sentence_transformers import SentenceTransformer
-    except ImportError:
-        return None
-    try:
-        model = SentenceTransformer(config.queries.semantic_model)
-    except OSError as error:
+    except Exception as error:  # it is there, and does not load: a library of its own is missing, or another version
+        words = printable(" ".join(str(error).split()))[:300]
         raise UsageError(
-            f"queries.semantic_model {config.queries.semantic_model!r} cannot be had ({error}). "
-            "Name another, or set semantic = 0"
+            f"sentence-transformers is installed and cannot be loaded ({type(error).__name__}: {words}). "
+            "Mend it, or set semantic = 0 in [queries]; nothing was asked"
         ) from None
+    try:
+        model = SentenceTransformer(name)
+    except Exception as error:  # each of the libraries below it has errors of its own for a model that is not there
+        words = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+        raise UsageError(f"queries.semantic_model {name!r} cannot be had ({words}). {mend}") from None
     return lambda texts: model.encode(list(texts), show_progress_bar=False)
 
 
