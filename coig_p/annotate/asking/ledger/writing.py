@@ -26,12 +26,14 @@ from coig_p.annotate.asking.ledger.schema import (
     LOCK,
     OPEN,
     VERSION,
+    Batch,
     Dropped,
     Entry,
     FromBatch,
     Query,
     Reading,
     Taken,
+    parts,
 )
 from coig_p.errors import UsageError
 
@@ -55,9 +57,13 @@ UPDATE requests SET state = :state, reason = :reason, score = :score, prompt_tok
     completion_tokens = :completion_tokens, cost = :cost, finish = :finish, body = :body, at = :at
 WHERE key = :key"""
 _FAIL = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
-_IN_BATCH = (
-    "INSERT INTO attempts (key, endpoint, at, tokens, bound, outcome, detail) VALUES (?, ?, ?, 0, 0, ?, 'batch')"
-)
+_IN_BATCH = """
+INSERT INTO attempts (id, key, endpoint, at, tokens, bound, outcome, detail)
+VALUES (?, ?, ?, ?, 0, 0, ?, 'batch')"""
+# What a batch that is no longer out leaves behind: the first where it was sent, both where it was not.
+_SENT = "UPDATE requests SET state = 'failed' WHERE state = 'batched' AND key IN (SELECT key FROM attempts)"
+_NOT_SENT = "DELETE FROM requests WHERE state = 'batched'"
+_OF_BATCH = "AND key IN (SELECT key FROM batched WHERE batch = ?)"
 
 _NONE_CONCLUDED: tuple[str, tuple[()]] = ("DELETE FROM concluded", ())
 _STILL_CONCLUDED = """
@@ -172,36 +178,54 @@ class LedgerWriter(Ledger):
 
     # Batches
 
-    def put_out(self, entries: Iterable[Entry]) -> None:
-        """Requests are out in a batch file."""
-        self._commit(work for entry in entries for work in self._put(entry, BATCHED))
+    def put_out(self, entries: Iterable[Entry], batch: Batch | None = None) -> None:
+        """Requests are out in a batch file; of `batch`, which a server is to have, before it gets it."""
+        work: list[_Work] = []
+        for entry in entries:
+            work += self._put(entry, BATCHED)
+            if batch is not None:
+                work.append(("INSERT OR REPLACE INTO batched VALUES (?, ?)", (entry.key, batch.name)))
+        if batch is not None:
+            values = (batch.name, batch.endpoint, batch.id, batch.number, *parts(batch.bound), batch.at)
+            work.append(("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", values))
+        self._commit(work)
+
+    def batch_is_out(self, name: str, id_: str) -> None:
+        """A server has a batch, under its own id."""
+        self._commit([("UPDATE batches SET id = ? WHERE name = ?", (id_, name))])
+
+    def batch_never_left(self, name: str) -> None:
+        """No server ever got a batch: its requests are as if they had not been in it."""
+        self._commit([(f"{_SENT} {_OF_BATCH}", (name,)), (f"{_NOT_SENT} {_OF_BATCH}", (name,)), *_gone(name)])
+
+    def batch_is_back(self, name: str, why: str) -> None:
+        """All that a server had to say of a batch was taken in; requests without an answer failed."""
+        found = "SELECT key, endpoint FROM requests WHERE state = 'batched' " + _OF_BATCH
+        without = [FromBatch(key, endpoint, None, why) for key, endpoint in self._each(found, (name,))]
+        self._commit([*self._taken_in(without), *_gone(name)])
 
     def take_in(self, answers: Iterable[FromBatch]) -> None:
         """What batch files brought."""
+        self._commit(self._taken_in(answers))
+
+    def _taken_in(self, answers: Iterable[FromBatch]) -> list[_Work]:
         work: list[_Work] = []
         for one in answers:
             now = self.now()
             outcome = "error" if one.answer is None else "answered"
-            work.append((_IN_BATCH, (one.key, one.endpoint, now, outcome)))
+            work.append((_IN_BATCH, (self._next_attempt, one.key, one.endpoint, now, outcome)))
+            self._next_attempt += 1
             if one.answer is None:
                 work.append((_FAIL, (one.why, now, one.key)))
             else:
                 work.append(self._take(one.key, one.answer))
-        self._commit(work)
+        return work
 
     def forget_batches(self) -> int:
         """What is out in batch files is asked online from now on; how many requests that is."""
         number = sum(one.number for one in self.requests() if one.state == BATCHED)
-        sent = "UPDATE requests SET state = 'failed' WHERE state = 'batched' AND key IN (SELECT key FROM attempts)"
-        self._commit(
-            [
-                (sent, ()),
-                ("DELETE FROM requests WHERE state = 'batched'", ()),
-                ("DELETE FROM batches", ()),
-                ("DELETE FROM batched", ()),
-                _NONE_CONCLUDED,
-            ]
-        )
+        gone: list[_Work] = [("DELETE FROM batches", ()), ("DELETE FROM batched", ())]
+        self._commit([(_SENT, ()), (_NOT_SENT, ()), *gone, _NONE_CONCLUDED])
         return number
 
     def read_again(self, readings: Iterable[Reading]) -> None:
@@ -298,6 +322,10 @@ class LedgerWriter(Ledger):
                 except (OSError, sqlite3.Error) as error:  # a full or broken disk: for the next commit to say
                     self._trouble = error
                     return
+
+
+def _gone(batch: str) -> list[_Work]:
+    return [("DELETE FROM batched WHERE batch = ?", (batch,)), ("DELETE FROM batches WHERE name = ?", (batch,))]
 
 
 def _locked(folder: Path) -> IO[bytes]:
