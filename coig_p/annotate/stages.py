@@ -8,8 +8,10 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from coig_p.annotate.asking.asker import Asker
+from coig_p.annotate.asking.batch_api import Batches
 from coig_p.annotate.asking.costs import Spent
 from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
@@ -17,6 +19,7 @@ from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.storing import Stored, check_places, write_store_of
+from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import collect, decide, query_request
@@ -137,6 +140,7 @@ async def _run(
     progress: Progress,
 ) -> None:
     asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say)
+    batches = Batches(ledger, asker, partial(read_answer, config, ledger))
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
@@ -145,15 +149,16 @@ async def _run(
             for stage in STAGES:
                 if stage == "queries":
                     if stage in stages:
-                        await _ask(config, ledger, asker, stage, progress)
+                        await _ask(config, ledger, asker, batches, stage, progress)
                     report.queries = decide(config, ledger)
                 elif stage in ("generate", "judge") and stage in stages:
-                    await _ask(config, ledger, asker, stage, progress)
+                    await _ask(config, ledger, asker, batches, stage, progress)
                 elif stage == "store" and stage in stages:
                     report.stored = _store(config, ledger, report)
     finally:
         if timer is not None:
             timer.cancel()
+        await batches.close()
         await asker.close()
         report.abandoned = ledger.recover("abandoned", "stopped")
         report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
@@ -168,11 +173,20 @@ def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
     return None
 
 
-async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stage: str, progress: Progress) -> None:
+async def _ask(
+    config: RunConfig, ledger: Ledger, asker: Asker, batches: Batches, stage: str, progress: Progress
+) -> None:
     if asker.stopped is None:
         with progress(stage, count_of(config, ledger, stage, marks(config).values())) as advance:
             asker.advance = advance
-            await asker.ask_all(requests_of(config, ledger, stage))
+            wanted = requests_of(config, ledger, stage)
+            out = asyncio.create_task(batches.ask_all(partial(requests_of, config, ledger, stage)))
+            try:
+                await asker.ask_all({name: some for name, some in wanted.items() if not config.by_name[name].batch})
+                await out
+            finally:
+                out.cancel()
+                await asyncio.gather(out, return_exceptions=True)
 
 
 @contextmanager

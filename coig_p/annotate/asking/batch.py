@@ -133,11 +133,13 @@ def read_batches(
     endpoints: Mapping[str, Endpoint],
     paths: Sequence[Path],
     read: Callable[[Entered, Message], Outcome],
+    masked: Callable[[str], str] = str,
 ) -> Read:
     """Take in the answers of batch files; a bad line is named and takes nothing from the others.
 
     Args:
         read: called with a request's kind and domain: what an answer to it says.
+        masked: a body without what no ledger may hold.
     """
     counts: Counter[str] = Counter()
     problems: list[str] = []
@@ -149,7 +151,7 @@ def read_batches(
                 try:
                     if row.problem is not None:
                         raise ValueError(row.problem[1])
-                    counts[_answer(ledger, endpoints, row.value, answers, read)] += 1
+                    counts[_answer(ledger, endpoints, row.value, answers, read, masked)] += 1
                 except ValueError as error:
                     problems.append(f"{path}:{row.line}: {error}")
             ledger.take_in(answers.values())
@@ -176,6 +178,7 @@ def _answer(
     line: Any,
     answers: dict[bytes, FromBatch],
     read: Callable[[Entered, Message], Outcome],
+    masked: Callable[[str], str],
 ) -> str:
     """Add one line of a batch's output to `answers`; its state. Raise ValueError where it is none of ours."""
     try:
@@ -189,7 +192,7 @@ def _answer(
         return "known"
     if known.endpoint not in endpoints:
         raise ValueError(f"endpoint {known.endpoint!r} is no longer in the run's file")
-    message, body, why = _body(line.get("response"), line.get("error"))
+    message, body, why = _body(line.get("response"), line.get("error"), masked)
     if message is None:
         answers[key] = FromBatch(key, known.endpoint, None, why)
         return FAILED
@@ -201,12 +204,12 @@ def _answer(
     return found.state
 
 
-def _body(response: Any, error: Any) -> tuple[Message | None, str, str]:
+def _body(response: Any, error: Any, masked: Callable[[str], str]) -> tuple[Message | None, str, str]:
     """A line's answer with its raw JSON, or why there is none."""
     if not isinstance(response, dict) or response.get("status_code") != 200:
         status = response.get("status_code") if isinstance(response, dict) else None
-        return None, "", " ".join(f"batch: status {status}, {error!r}".split())[:300]
-    body = json_bytes(response.get("body")).decode()
+        return None, "", " ".join(masked(f"batch: status {status}, {error!r}").split())[:300]
+    body = masked(json_bytes(response.get("body")).decode())
     try:
         return read_body(body), body, ""
     except ValueError as bad:

@@ -105,11 +105,6 @@ class Ledger:
             for name, endpoint, id_, number, high, low, at in self._each(found)
         ]
 
-    def failed_of(self, batch: str) -> list[bytes]:
-        """The keys of a batch's requests that failed."""
-        found = "SELECT key FROM batched JOIN requests USING (key) WHERE batch = ? AND state = 'failed'"
-        return [key for (key,) in self._each(found, (batch,))]
-
     def recent(self, endpoint: str, seconds: float) -> list[tuple[float, int]]:
         """How many seconds ago the endpoint's attempts of the last seconds were made, and their tokens.
 

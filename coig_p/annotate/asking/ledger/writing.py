@@ -22,6 +22,7 @@ from coig_p.annotate.asking.ledger.opening import check_files, connected, create
 from coig_p.annotate.asking.ledger.reading import Ledger
 from coig_p.annotate.asking.ledger.schema import (
     BATCHED,
+    FAILED,
     LEDGER,
     LOCK,
     OPEN,
@@ -198,11 +199,16 @@ class LedgerWriter(Ledger):
         """No server ever got a batch: its requests are as if they had not been in it."""
         self._commit([(f"{_SENT} {_OF_BATCH}", (name,)), (f"{_NOT_SENT} {_OF_BATCH}", (name,)), *_gone(name)])
 
-    def batch_is_back(self, name: str, why: str) -> None:
-        """All that a server had to say of a batch was taken in; requests without an answer failed."""
-        found = "SELECT key, endpoint FROM requests WHERE state = 'batched' " + _OF_BATCH
-        without = [FromBatch(key, endpoint, None, why) for key, endpoint in self._each(found, (name,))]
+    def batch_is_back(self, name: str, why: str) -> list[bytes]:
+        """All that a server had to say of a batch was taken in; the keys of requests that failed.
+
+        Those that it said nothing of failed for the reason `why`.
+        """
+        found = "SELECT key, endpoint, state FROM batched JOIN requests USING (key) WHERE batch = ?"
+        rows = [row for row in self._each(found, (name,)) if row[2] in (BATCHED, FAILED)]
+        without = [FromBatch(key, endpoint, None, why) for key, endpoint, state in rows if state == BATCHED]
         self._commit([*self._taken_in(without), *_gone(name)])
+        return [key for key, _, _ in rows]
 
     def take_in(self, answers: Iterable[FromBatch]) -> None:
         """What batch files brought."""
