@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from functools import partial
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.batch_api import Batches
 from coig_p.annotate.asking.costs import Spent
-from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, VERSION, Ledger, LedgerWriter
+from coig_p.annotate.asking.ledger import ANSWERED, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.concluded import marks
@@ -23,7 +22,7 @@ from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import collect, decide, query_request
-from coig_p.errors import DataError, RemoteError
+from coig_p.errors import RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")
 
@@ -119,13 +118,10 @@ def run_stages(
         report = Report()
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
-        try:
-            collect(config, ledger)
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
-            report.cost = ledger.spent()
-        except sqlite3.Error as error:
-            raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
+        collect(config, ledger)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress))
+        report.cost = ledger.spent()
         return report
 
 

@@ -37,7 +37,6 @@ class BatchServer:
         self.made: dict[str, dict[str, Any]] = {}
         self.headers: list[Mapping[str, str]] = []
         self.base_url = ""
-        self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -51,8 +50,9 @@ class BatchServer:
         self._thread.join()
 
     def _run(self) -> None:
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from coig_p.annotate.asking.costs import MAY_BE_PAID, Spent
 from coig_p.annotate.asking.ledger.bodies import Damaged, unpacked
-from coig_p.annotate.asking.ledger.opening import check_files, connected, damaged
+from coig_p.annotate.asking.ledger.opening import check_files, check_gone, connected, damaged
 from coig_p.annotate.asking.ledger.schema import (
     LEDGER,
     Answer,
@@ -55,6 +55,7 @@ class Ledger:
         """
         check_files(folder)
         path = folder / LEDGER
+        check_gone(path)
         if not path.is_file():
             raise UsageError(f"{path}: nothing was asked yet. Start with `coigp annotate run`")
         return cls(folder, connected(path)[0])

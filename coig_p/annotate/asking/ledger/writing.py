@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from coig_p.annotate.asking.ledger.bodies import packed
-from coig_p.annotate.asking.ledger.opening import check_files, connected, create, damaged
+from coig_p.annotate.asking.ledger.opening import check_files, check_gone, connected, create, damaged
 from coig_p.annotate.asking.ledger.reading import Ledger
 from coig_p.annotate.asking.ledger.schema import (
     BATCHED,
@@ -36,7 +36,7 @@ from coig_p.annotate.asking.ledger.schema import (
     Taken,
     parts,
 )
-from coig_p.errors import UsageError
+from coig_p.errors import DataError, UsageError
 
 try:
     import fcntl
@@ -44,6 +44,7 @@ except ImportError:  # Windows: two runs of one folder are then for the user to 
     fcntl = None  # type: ignore[assignment]
 
 _LARGEST = 2**62
+_KEPT = "What was answered before is kept"
 _SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
 
 _PUT = """
@@ -113,6 +114,7 @@ class LedgerWriter(Ledger):
         lock = _locked(folder)
         path = folder / LEDGER
         try:
+            check_gone(path)
             if not path.exists():
                 create(path)
             connection, version = connected(path, write=True)
@@ -298,18 +300,23 @@ class LedgerWriter(Ledger):
     def _commit(self, work: Iterable[_Work]) -> None:
         """Several changes at once: all of them or none, and they outlive this process."""
         if self._trouble is not None:
-            raise sqlite3.OperationalError(f"the disk took nothing more: {self._trouble}")
-        self._write.execute("BEGIN IMMEDIATE")
+            raise DataError(f"{self.folder / LEDGER}: the disk took nothing more: {self._trouble}. {_KEPT}")
         try:
-            if self._has_stored:
-                self._write.execute("DELETE FROM meta WHERE name = 'stored'")
-            for sql, values in work:
-                self._write.execute(sql, values)
-        except BaseException:
-            self._write.execute("ROLLBACK")
-            self._recipes = self._known_recipes()
-            raise
-        self._write.execute("COMMIT")
+            self._write.execute("BEGIN IMMEDIATE")
+            try:
+                if self._has_stored:
+                    self._write.execute("DELETE FROM meta WHERE name = 'stored'")
+                for sql, values in work:
+                    self._write.execute(sql, values)
+            except BaseException:
+                self._write.execute("ROLLBACK")
+                self._recipes = self._known_recipes()
+                raise
+            self._write.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise DataError(f"{self.folder / LEDGER}: {error}. {_KEPT}") from None
+        except sqlite3.DatabaseError as error:
+            raise damaged(self.folder / LEDGER, error) from None
         self._has_stored = False
         self._unsynced = True
 
