@@ -368,3 +368,18 @@ def test_what_is_read_anew_or_forgotten_is_gone_over_again(tmp_path: Path) -> No
             collect(config, ledger)
             assert ledger.count_queries(passed=False) == 10
             assert [one.query[:3] for one in ledger.queries(passed=False, unless=unless)] == ["第零问"]
+
+
+@pytest.mark.parametrize("order", [["b", "a", "c"], ["c", "b", "a"], ["a", "c", "b", "a"]])
+def test_of_equal_texts_the_smallest_id_stays_whatever_their_order(order: list[str], tmp_path: Path) -> None:
+    rows = [{"query_id": name, "domain": "chat", "query": "天上有几颗星？"} for name in order]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (tmp_path / "queries.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    config = write_run(tmp_path, pool("http://127.0.0.1:9/v1", 3, 3))
+    with LedgerWriter.open(config.folder) as ledger:
+        collect(config, ledger)
+        assert [query.query_id for query in ledger.queries(passed=False)] == ["a"]
+        gone = [json.loads(drop.line) for drop in ledger.dropped()]
+    first = order.index("a")
+    assert [one["query_id"] for one in gone] == [name for at, name in enumerate(order) if at != first]
+    assert {(one["reason"], one["duplicate_of"]) for one in gone} == {("exact", "a")}

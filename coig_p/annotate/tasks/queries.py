@@ -143,15 +143,14 @@ def _passes(config: RunConfig, ledger: Ledger, query: Query) -> tuple[int | None
 
 def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped]) -> list[Query]:
     """Every good row, each text once; raise DataError where bad ones must not be skipped."""
-    queries: dict[str, Query] = {}
-    texts: dict[str, str] = {}
+    queries: list[Query] = []
+    texts: dict[str, str] = {}  # by query_id
     problems: list[str] = []
     for path in paths:
         for row in read_rows(path):
             try:
                 query_id, domain, text, source = _row(config, row)
-                known = queries.get(query_id)
-                if known is not None and known.query != text:
+                if texts.setdefault(query_id, text) != text:
                     raise Rejected("query_id", "id-conflict", f"{shown(query_id)} has another text in an earlier row")
             except Rejected as bad:
                 where = f"{path.name}:{row.line}"
@@ -159,11 +158,7 @@ def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped
                 drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
                 dropped.append(Dropped(bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
                 continue
-            if text in texts:
-                dropped.append(Dropped("exact", _line(_duplicate("exact", query_id, text, texts[text], 1.0))))
-                continue
-            texts[text] = query_id
-            queries[query_id] = Query(len(queries), query_id, domain, text, source, None)
+            queries.append(Query(len(queries), query_id, domain, text, source, None))
     if problems and config.queries.on_error == "fail":
         more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(
@@ -173,7 +168,7 @@ def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped
         )
     if not queries:
         raise DataError(f"{', '.join(path.name for path in paths)}: no query is left; nothing was asked")
-    return list(queries.values())
+    return _without_equal(queries, dropped)
 
 
 def _row(config: RunConfig, row: RawRow) -> tuple[str, str, str, str | None]:
@@ -191,6 +186,21 @@ def _row(config: RunConfig, row: RawRow) -> tuple[str, str, str, str | None]:
         message = str(UnknownNameError("domain", domain, config.judge_prompts))
         raise Rejected("domain", "bad-domain", f"{message}. Another one needs a [domains.NAME] with a prompt")
     return query_id, domain, text, source
+
+
+def _without_equal(queries: list[Query], dropped: list[Dropped]) -> list[Query]:
+    """Each text once, with the smallest id that it has; of rows with that the first one."""
+    smallest: dict[str, Query] = {}
+    for query in queries:
+        known = smallest.setdefault(query.query, query)
+        if query.query_id < known.query_id:
+            smallest[query.query] = query
+    for query in queries:
+        survivor = smallest[query.query]
+        if query is not survivor:
+            line = _duplicate("exact", query.query_id, query.query, survivor.query_id, 1.0)
+            dropped.append(Dropped("exact", _line(line)))
+    return [query for query in queries if query is smallest[query.query]]
 
 
 def _without_near(queries: list[Query], threshold: float, dropped: list[Dropped]) -> list[Query]:

@@ -68,9 +68,10 @@ _NOT_SENT = "DELETE FROM requests WHERE state = 'batched'"
 _OF_BATCH = "AND key IN (SELECT key FROM batched WHERE batch = ?)"
 
 _NONE_CONCLUDED: tuple[str, tuple[()]] = ("DELETE FROM concluded", ())
-_STILL_CONCLUDED = """
+_SAME = " AND ".join(f"earlier.{name} IS queries.{name}" for name in Query._fields if name not in ("place", "passed"))
+_STILL_CONCLUDED = f"""
 DELETE FROM concluded WHERE query_id NOT IN (
-    SELECT queries.query_id FROM queries JOIN earlier USING (query_id, domain, query))"""
+    SELECT queries.query_id FROM queries JOIN earlier ON earlier.query_id = queries.query_id AND {_SAME})"""
 
 _Work = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
@@ -248,7 +249,8 @@ class LedgerWriter(Ledger):
         put = "INSERT INTO queries VALUES (:place, :query_id, :domain, :query, :source, NULL)"
         self._commit(
             [
-                ("CREATE TEMP TABLE earlier AS SELECT query_id, domain, query FROM queries", ()),
+                ("CREATE TEMP TABLE earlier AS SELECT * FROM queries", ()),
+                ("CREATE INDEX temp.earlier_ids ON earlier (query_id)", ()),
                 ("DELETE FROM queries", ()),
                 ("DELETE FROM dropped", ()),
                 *((put, query._asdict()) for query in queries),
