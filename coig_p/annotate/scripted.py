@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from coig_p.annotate.asking.costs import max_tokens
 from coig_p.errors import UsageError
 
 _RESPONSE = re.compile(r"<<<回答开始 (\w+)>>>\n(.*)\n<<<回答结束 \1>>>", re.DOTALL)
@@ -140,6 +141,7 @@ class ScriptedServer:
         await asyncio.sleep(self.latency)
         self.answered += 1
         prompt = sum(len(str(message["content"])) for message in request["messages"])
+        took = min(len(text), max_tokens(request) or len(text))
         return "200 OK", {
             "id": f"scripted-{self.answered}",
             "object": "chat.completion",
@@ -153,5 +155,5 @@ class ScriptedServer:
                     "logprobs": None,
                 }
             ],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": len(text), "total_tokens": prompt + len(text)},
+            "usage": {"prompt_tokens": prompt, "completion_tokens": took, "total_tokens": prompt + took},
         }

@@ -113,8 +113,9 @@ def run_stages(
     asks = any(stage in ("generate", "judge") or (stage == "queries" and config.queries.filter) for stage in stages)
     if asks:
         for endpoint in config.endpoints:
-            endpoint.key()  # before the first request, not at the first of this endpoint
+            endpoint.secrets()  # before the first request, not at the first of this endpoint
     with LedgerWriter.open(config.folder) as ledger:
+        ledger.count_in(config.currency)
         report = Report()
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
