@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coig_p.annotate.asking.ledger.reading import Ledger
     from coig_p.annotate.config import RunConfig, load_config
+    from coig_p.annotate.estimating import Estimate, estimate
     from coig_p.annotate.stages import Report, run_stages
-    from coig_p.annotate.status import Estimate, Status, estimate, status_of
+    from coig_p.annotate.status import Status, status_of
 
 _HOMES = {
-    "Estimate": "status",
+    "Estimate": "estimating",
     "Ledger": "asking.ledger.reading",
     "Report": "stages",
     "RunConfig": "config",
     "Status": "status",
-    "estimate": "status",
+    "estimate": "estimating",
     "load_config": "config",
     "run_stages": "stages",
     "status_of": "status",

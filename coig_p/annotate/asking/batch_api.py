@@ -10,6 +10,7 @@ failed, and is asked again by the next run.
 from __future__ import annotations
 
 import asyncio
+import math
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.batch import BatchFile, read_batches, with_due
 from coig_p.annotate.asking.batch_client import BatchClient, BatchTrouble
 from coig_p.annotate.asking.endpoint import Endpoint
-from coig_p.annotate.asking.ledger import Batch, Entered, LedgerWriter
+from coig_p.annotate.asking.ledger import ANSWERED, Batch, Entered, LedgerWriter
 from coig_p.annotate.asking.message import Message, encodable
 from coig_p.annotate.asking.request import Outcome, Request
 
@@ -188,7 +189,7 @@ class Batches:
                             await client.fetch(str(found[kind]), stream)
                 paths = [path for path in paths if path.stat().st_size]
                 endpoints = {batch.endpoint: self.asker.endpoints[batch.endpoint]}
-                result = read_batches(self.ledger, endpoints, paths, self.read, client.masked)
+                result = read_batches(self.ledger, endpoints, paths, self._heard, client.masked)
         except BatchTrouble as trouble:
             if not self._stopped():
                 self._leave(batch.endpoint, f"batch {batch.id}: {trouble}. It is still out")
@@ -200,6 +201,7 @@ class Batches:
             self.asker.failed[batch.endpoint] += len(failed)
         after = self.ledger.spent()
         self.asker.budget.settle(0, after.most - before.most)
+        self.asker.advance(result.counts.get(ANSWERED, 0) + len(failed))
         counts = {**result.counts, "failed": len(failed)}
         self._say(batch, f"batch {batch.id} is {status}: {', '.join(f'{key} {n:,}' for key, n in counts.items())}")
         for problem in result.problems[:3]:
@@ -207,6 +209,11 @@ class Batches:
         if status == "failed":
             self._leave(batch.endpoint, f"batch {batch.id} failed: {why or 'it does not say why'}")
         return True
+
+    def _heard(self, asked: Entered, message: Message) -> Outcome:
+        found = self.read(asked, message)
+        self.asker.answers[asked.kind, found.state] += 1
+        return found
 
     async def _settle(self, batch: Batch) -> None:
         """Wait until a batch that was made just now would be in the server's list."""
@@ -240,7 +247,7 @@ class Batches:
 
     def _leave(self, name: str, why: str) -> None:
         self._left.add(name)
-        self.asker.open(self.asker.endpoints[name]).gate.leave(why)
+        self.asker.open(self.asker.endpoints[name]).leave(why, math.inf)
 
     def _say(self, batch: Batch, words: str) -> None:
         self.asker.say(f"{batch.endpoint}: {words}")

@@ -7,12 +7,14 @@ What is dropped is listed under a reason: a bad row, "exact" or "near" or "seman
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,6 +60,14 @@ def query_request(config: RunConfig, query: Query) -> Request:
     )
 
 
+class Gathered(NamedTuple):
+    """The queries of a run's inputs, those that are dropped, and what they were made from."""
+
+    queries: list[Query]
+    dropped: list[Dropped]
+    made_from: str
+
+
 def collect(config: RunConfig, ledger: LedgerWriter) -> None:
     """Read the inputs into the ledger, without duplicates; nothing where that was done already.
 
@@ -65,19 +75,35 @@ def collect(config: RunConfig, ledger: LedgerWriter) -> None:
         UsageError: an input that cannot be used.
         DataError: bad rows with on_error "fail".
     """
-    paths = find_inputs([config.path.parent / name if "://" not in name else name for name in config.queries.inputs])
+    found = gathered(config, ledger)
+    if found is not None:
+        ledger.replace_queries(*found)
+
+
+def gathered(config: RunConfig, ledger: Ledger) -> Gathered | None:
+    """What `collect` would put into the ledger; None where it has it already. It raises what `collect` does."""
+    now = made_from(config)
+    if ledger.made_from() == now:
+        return None
     embed = _embedder(config) if config.queries.semantic else None
-    settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
-    made_from = json.dumps([settings, embed is not None, [sha256_of(path) for path in paths]])
-    if ledger.made_from() == made_from:
-        return
     dropped: list[Dropped] = []
-    queries = _unique_rows(config, paths, dropped)
+    queries = _unique_rows(config, _inputs(config), dropped)
     if config.queries.near_duplicates:
         queries = _without_near(queries, config.queries.near_duplicates, dropped)
     if embed is not None:
         queries = _without_similar(queries, config.queries.semantic, embed, dropped)
-    ledger.replace_queries(queries, dropped, made_from)
+    return Gathered(queries, dropped, now)
+
+
+def made_from(config: RunConfig) -> str:
+    """What the queries of a run are made from now: settings, and hashes of the inputs."""
+    settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
+    embeds = bool(config.queries.semantic) and _can_embed()
+    return json.dumps([settings, embeds, [sha256_of(path) for path in _inputs(config)]])
+
+
+def _inputs(config: RunConfig) -> list[Path]:
+    return find_inputs([config.path.parent / name if "://" not in name else name for name in config.queries.inputs])
 
 
 def decide(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
@@ -235,6 +261,13 @@ def _without_similar(queries: list[Query], threshold: float, embed: Embed, dropp
             line = _duplicate("semantic", query.query_id, query.query, ordered[first].query_id, round(cosine, 4))
             dropped.append(Dropped("semantic", _line(line)))
     return [query for query in queries if query.query_id not in gone]
+
+
+def _can_embed() -> bool:
+    """Whether sentence-transformers is installed, without the seconds that its import takes."""
+    if "sentence_transformers" in sys.modules:
+        return sys.modules["sentence_transformers"] is not None
+    return find_spec("sentence_transformers") is not None
 
 
 def _embedder(config: RunConfig) -> Embed | None:

@@ -23,10 +23,12 @@ from coig_p.annotate.asking.ledger.schema import (
     Entry,
     FromBatch,
     Judged,
+    Paid,
     Query,
     Reading,
     RecipeTotals,
     Taken,
+    Told,
     request_key,
 )
 from coig_p.annotate.asking.ledger.writing import LedgerWriter
@@ -49,9 +51,11 @@ __all__ = [
     "Judged",
     "Ledger",
     "LedgerWriter",
+    "Paid",
     "Query",
     "Reading",
     "RecipeTotals",
     "Taken",
+    "Told",
     "request_key",
 ]

@@ -20,11 +20,13 @@ from coig_p.annotate.asking.ledger.schema import (
     Dropped,
     Entered,
     Judged,
+    Paid,
     Query,
     RecentAnswers,
     RecipeTotals,
     RequestTotals,
     StateTotals,
+    Told,
     UsageTotals,
     whole_sum,
 )
@@ -40,7 +42,10 @@ class Ledger:
 
     Attributes:
         now: Unix time; tests turn one of their own.
+        last: the place of the last query that `queries` and `count_queries` know of: see `only_first`.
     """
+
+    last: int = 2**62
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, now: Callable[[], float] = time.time) -> None:
         self.folder, self.now, self._read = folder, now, connection
@@ -189,7 +194,38 @@ class Ledger:
             found = Judged(*row)
             yield found._replace(body=str(self._text(found.body)))
 
+    def judgements(self, kind: str) -> Iterator[Told]:
+        """All that was ever said to requests of a kind, also what was asked in other words than today's; one by one."""
+        stored = (
+            "SELECT query_id, domain, author, endpoint, ask, state, reason, score, prompt_tokens, completion_tokens, "
+            "cost, finish, at, body FROM requests WHERE kind = ? ORDER BY rowid"
+        )
+        for row in self._each(stored, (kind,)):
+            found = Told(*row)
+            yield found._replace(body=self._text(found.body))
+
+    def paid(self) -> Iterator[Paid]:
+        """The first asks that brought an answer, in the order in which they were sent."""
+        made = dict(self._each("SELECT id, text FROM recipes"))
+        found = (
+            "SELECT kind, query_id, author, endpoint, score, recipe FROM requests "
+            "WHERE ask = 0 AND state IN ('answered', 'invalid') ORDER BY rowid"
+        )
+        for kind, query_id, author, endpoint, score, recipe in self._each(found):
+            yield Paid(kind, query_id, author, endpoint, score, str(made.get(recipe, "")))
+
+    def noted(self, name: str) -> str | None:
+        """What `LedgerWriter.note` was told last under a name."""
+        row = self._row("SELECT value FROM meta WHERE name = ?", (name,))
+        return None if row is None else str(row[0])
+
     # Queries
+
+    def only_first(self, number: int | None) -> None:
+        """From now on this object knows only the run's first queries, whether they passed or not; None: all."""
+        found = "SELECT MAX(place) FROM (SELECT place FROM queries ORDER BY place LIMIT ?)"
+        row = self._row(found, (-1 if number is None else number,))
+        self.last = Ledger.last if number is None or row is None or row[0] is None else int(row[0])
 
     def queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> Iterator[Query]:
         """The queries in their order: those that passed, or all. Other reads may happen in between.
@@ -199,8 +235,10 @@ class Ledger:
         """
         place = -1
         which = ("passed = 1 AND " if passed else "") + _not_under(unless)
-        some = f"SELECT {_QUERY} FROM queries WHERE place > ? AND {which} ORDER BY place LIMIT {_AT_ONCE}"
-        while found := [Query(*row) for row in self._each(some, (place, *unless))]:
+        some = (
+            f"SELECT {_QUERY} FROM queries WHERE place > ? AND place <= ? AND {which} ORDER BY place LIMIT {_AT_ONCE}"
+        )
+        while found := [Query(*row) for row in self._each(some, (place, self.last, *unless))]:
             yield from found
             place = found[-1].place
 
@@ -209,10 +247,26 @@ class Ledger:
         row = self._row(f"SELECT {_QUERY} FROM queries WHERE query_id = ?", (query_id,))
         return None if row is None else Query(*row)
 
+    def query_at(self, place: int) -> Query:
+        """The query at a place, which there is."""
+        row = self._row(f"SELECT {_QUERY} FROM queries WHERE place = ?", (place,))
+        assert row is not None
+        return Query(*row)
+
     def count_queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> int:
         """How many queries passed, or there are; see `queries`."""
         which = ("passed = 1 AND " if passed else "") + _not_under(unless)
-        return sum(number for (number,) in self._each(f"SELECT COUNT(*) FROM queries WHERE {which}", tuple(unless)))
+        counted = f"SELECT COUNT(*) FROM queries WHERE place <= ? AND {which}"
+        return sum(number for (number,) in self._each(counted, (self.last, *unless)))
+
+    def count_known(self) -> int:
+        """How many queries are known to pass, or not to."""
+        return sum(number for (number,) in self._each("SELECT COUNT(*) FROM queries WHERE passed IS NOT NULL"))
+
+    def count_possible(self, *, unless: Collection[str] = ()) -> int:
+        """How many queries passed or may still pass; see `queries`."""
+        counted = f"SELECT COUNT(*) FROM queries WHERE place <= ? AND passed IS NOT 0 AND {_not_under(unless)}"
+        return sum(number for (number,) in self._each(counted, (self.last, *unless)))
 
     def dropped(self) -> Iterator[Dropped]:
         """What was dropped when the queries were collected, in its order."""
@@ -221,13 +275,11 @@ class Ledger:
 
     def made_from(self) -> str | None:
         """What the queries were made from, as `replace_queries` was told; None before that."""
-        row = self._row("SELECT value FROM meta WHERE name = 'queries'")
-        return None if row is None else str(row[0])
+        return self.noted("queries")
 
     def stored(self) -> str | None:
         """What `LedgerWriter.conclude` was told of the store; None where something has changed since."""
-        row = self._row("SELECT value FROM meta WHERE name = 'stored'")
-        return None if row is None else str(row[0])
+        return self.noted("stored")
 
     # Below here is what every read goes through
 

@@ -218,6 +218,39 @@ class Judged(NamedTuple):
     body: str
 
 
+class Told(NamedTuple):
+    """A request with all that is known of it; `cost` in 1/MONEY, `at` Unix time, `body` the raw JSON as it came.
+
+    An `ask` below 0 was set aside, so that the request could be asked anew: -1 was the first.
+    """
+
+    query_id: str
+    domain: str
+    author: str | None
+    endpoint: str
+    ask: int
+    state: str
+    reason: str | None
+    score: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost: int
+    finish: str | None
+    at: float | None
+    body: str | None
+
+
+class Paid(NamedTuple):
+    """What an answer was to: `recipe` as `Entry` has it."""
+
+    kind: str
+    query_id: str
+    author: str | None
+    endpoint: str
+    score: float | None
+    recipe: str
+
+
 class Reading(NamedTuple):
     """What is read in a stored answer from now on."""
 

@@ -8,6 +8,7 @@ thread brings the log to the disk ten times a second: a power cut may forget tha
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
@@ -254,6 +255,43 @@ class LedgerWriter(Ledger):
         """What is read in stored answers from now on."""
         update = "UPDATE requests SET state = :state, reason = :reason, score = :score WHERE key = :key"
         self._commit([*((update, reading._asdict()) for reading in readings), _NONE_CONCLUDED])
+
+    def set_aside(self, keys: Iterable[bytes]) -> int:
+        """Keep what requests brought, but no longer as theirs: they are asked anew. How many there were.
+
+        Nothing of what they cost, said or tried is lost: it stays under other keys, with asks below 0.
+        """
+        moved = [(key, self._free(key)) for key in dict.fromkeys(keys)]
+        self._commit(
+            [
+                ("CREATE TEMP TABLE aside (old BLOB PRIMARY KEY, new BLOB NOT NULL)", ()),
+                *(("INSERT INTO aside VALUES (?, ?)", pair) for pair in moved),
+                (
+                    "UPDATE requests SET ask = -1 - ask, key = (SELECT new FROM aside WHERE old = key) "
+                    "WHERE key IN (SELECT old FROM aside)",
+                    (),
+                ),
+                (
+                    "UPDATE attempts SET key = (SELECT new FROM aside WHERE old = key) "
+                    "WHERE key IN (SELECT old FROM aside)",
+                    (),
+                ),
+                ("DROP TABLE aside", ()),
+                _NONE_CONCLUDED,
+            ]
+        )
+        return len(moved)
+
+    def _free(self, key: bytes) -> bytes:
+        """A key that no request has, made of another one's."""
+        while True:
+            key = hashlib.sha256(b"aside" + key).digest()
+            if self.state(key) is None:
+                return key
+
+    def note(self, name: str, value: str) -> None:
+        """Remember something about the run."""
+        self._commit([("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))])
 
     # Queries
 

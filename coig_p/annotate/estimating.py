@@ -1,0 +1,142 @@
+"""What the next run sends, what that will cost, and what of it was paid for before in other words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from coig_p.annotate.asking.costs import Tokens, max_tokens
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
+from coig_p.annotate.concluded import marks
+from coig_p.annotate.config import EndpointConfig, RunConfig
+from coig_p.annotate.planned import Planned, planned
+from coig_p.annotate.tasks.generate import GENERATE
+from coig_p.annotate.tasks.judge import JUDGE
+from coig_p.annotate.tasks.queries import QUERY
+
+_TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
+_ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300}
+_ENOUGH = 20  # answers from which an average is taken
+_BYTES_OF_UTF8 = 4  # a character has at most
+
+
+@dataclass
+class Estimate:
+    """What an endpoint still has to do.
+
+    Attributes:
+        requests: how many the next run sends, with those that are asked again at the rate so far.
+        expected, most: what they cost, in 1/MONEY (10**-12 of the currency).
+    """
+
+    requests: int = 0
+    expected: int = 0
+    most: int = 0
+
+
+class PaidAgain(NamedTuple):
+    """Requests whose like was answered before, and that the next run would pay again, `cost` in 1/MONEY.
+
+    Attributes:
+        kind: query, generate or judge.
+        why: what has changed since, in words.
+    """
+
+    kind: str
+    number: int
+    cost: int
+    why: str
+
+
+class Forecast(NamedTuple):
+    """What the next run sends by endpoint, and what of it would be paid again, the most first."""
+
+    endpoints: dict[str, Estimate]
+    again: list[PaidAgain]
+
+
+def estimate(config: RunConfig, ledger: Ledger) -> dict[str, Estimate]:
+    """What the next run sends and pays, by endpoint; nothing is asked, and nothing is written.
+
+    It goes by the inputs, the filter and the prompts as they are now. What an answer takes is the endpoint's own
+    average where it gave 20, else a guess: 500 tokens of a response, 300 of a judgement, .7 tokens for a
+    character of a prompt. `most` takes every answer at its max_tokens and every ask. A query that the filter has
+    yet to judge counts as its last score says, or by the share that passed so far.
+
+    Raises:
+        UsageError: an input that cannot be used.
+        DataError: bad rows with on_error "fail".
+    """
+    return forecast(config, ledger).endpoints
+
+
+def forecast(
+    config: RunConfig, ledger: Ledger, limit: int | None = None, kinds: Collection[str] = (QUERY, GENERATE, JUDGE)
+) -> Forecast:
+    """The same of the first so many queries alone and of some kinds of requests, with what would be paid again."""
+    knows = _Averages(ledger)
+    numbers: dict[str, float] = defaultdict(float)
+    found: dict[str, Estimate] = defaultdict(Estimate)
+    again: Counter[tuple[str, str]] = Counter()
+    costs: Counter[tuple[str, str]] = Counter()
+    for one in planned(config, ledger, limit, marks(config).values()):
+        if not one.due or one.request.kind not in kinds:
+            continue
+        name, kind = one.request.endpoint.name, one.request.kind
+        expected, most = knows.cost(config, one)
+        ours = found[name]
+        numbers[name] += one.weight * knows.asks(name, kind)
+        ours.expected += expected
+        ours.most += most
+        if one.why is not None:
+            again[kind, one.why] += 1
+            costs[kind, one.why] += expected
+    for name, number in numbers.items():
+        found[name].requests = round(number)
+    listed = [PaidAgain(kind, number, costs[kind, why], why) for (kind, why), number in again.most_common()]
+    return Forecast(dict(found), listed)
+
+
+class _Averages:
+    """Tokens per character of a prompt and per answer, and asks per request, where the ledger has enough."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ratio: dict[str, float] = {}
+        self._answer: dict[tuple[str, str], int] = {}
+        for used in ledger.usage():
+            if used.number >= _ENOUGH:
+                self._ratio[used.endpoint] = used.prompt_tokens / max(1, used.characters)
+                self._answer[used.endpoint, used.kind] = round(used.completion_tokens / used.number)
+        first: Counter[tuple[str, str]] = Counter()
+        every: Counter[tuple[str, str]] = Counter()
+        for some in ledger.requests():
+            if some.state in (ANSWERED, INVALID) and some.ask >= 0:
+                every[some.endpoint, some.kind] += some.number
+                first[some.endpoint, some.kind] += some.number * (some.ask == 0)
+        self._asks = {about: every[about] / number for about, number in first.items() if number >= _ENOUGH}
+
+    def asks(self, endpoint: str, kind: str) -> float:
+        """How often a request is asked until its answer can be used, or it is asked no more."""
+        return self._asks.get((endpoint, kind), 1.0)
+
+    def cost(self, config: RunConfig, one: Planned) -> tuple[int, int]:
+        """What a request costs, about and at most."""
+        request, kind = one.request, one.request.kind
+        endpoint = config.by_name[request.endpoint.name]
+        extra = 0
+        if one.pending:
+            author = config.by_name[str(request.author)]
+            extra = int(self.answer_tokens(author, GENERATE) / _TOKENS_A_CHARACTER)
+        characters = sum(len(message["content"]) for message in request.messages) + extra
+        ratio = self._ratio.get(endpoint.name, _TOKENS_A_CHARACTER)
+        once = endpoint.cost(Tokens(round(characters * ratio), self.answer_tokens(endpoint, kind)))
+        expected = round(once * one.weight * self.asks(endpoint.name, kind))
+        return expected, endpoint.cost(request.most_in_all(_BYTES_OF_UTF8 * extra))
+
+    def answer_tokens(self, endpoint: EndpointConfig, kind: str) -> int:
+        """What an answer takes."""
+        parameters = endpoint.parameters if kind == GENERATE else endpoint.judge_parameters
+        guess = min(_ANSWER_TOKENS[kind], max_tokens(parameters) or _ANSWER_TOKENS[kind])
+        return self._answer.get((endpoint.name, kind), guess)

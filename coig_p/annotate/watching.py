@@ -1,0 +1,176 @@
+"""What a run looks like while it works, for whoever watches it: endpoints, time left, how far judges agree."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from coig_p.annotate.asking.asker import Asker
+from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.asking.request import Outcome, Request
+from coig_p.annotate.concluded import marks
+from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tasks.judge import JUDGE
+
+_PACE = 60  # views over which a pace is measured, a second each
+
+
+class EndpointView(NamedTuple):
+    """An endpoint now.
+
+    Attributes:
+        done, planned: requests that have an outcome, of those that the run has for it; `planned` is what draws
+            give on average, and takes queries that the filter has yet to judge to pass.
+        rate: requests a minute in effect; None where nothing limits them.
+        invalid, failed: answers of this run that cannot be used, and requests that failed.
+        last: the server's last words about a request that it did not answer.
+        cost: of this run, in 1/MONEY.
+        left: why it is asked nothing more, or is paused.
+        minutes: until it is done at the pace of the last minute; None where nothing moves.
+    """
+
+    name: str
+    done: int
+    planned: int
+    in_flight: int
+    rate: float | None
+    invalid: int
+    failed: int
+    last: str | None
+    cost: int
+    left: str | None
+    minutes: float | None
+
+
+class View(NamedTuple):
+    """A run now, `seconds` after it began; `cost` is of this run, in 1/MONEY."""
+
+    seconds: int
+    endpoints: list[EndpointView]
+    agreement: Agreement
+    cost: int
+
+    @property
+    def minutes(self) -> float | None:
+        """Until the slowest endpoint that is asked is done; None where one does not move."""
+        left = [one.minutes for one in self.endpoints if one.left is None]
+        known = [minutes for minutes in left if minutes is not None]
+        return max(known, default=0.0) if len(known) == len(left) else None
+
+
+Watch = Callable[[View], None]
+"""Called once a second while a run asks."""
+
+
+@dataclass
+class Agreement:
+    """How far judges of one response are apart, from the scores that this run brought, one by one.
+
+    Attributes:
+        judges: how many score a response; what has them all is forgotten.
+        responses: those with two scores or more; close: those whose scores are at most one point apart.
+        spread: the sum over them of the highest score less the lowest.
+    """
+
+    judges: int
+    responses: int = 0
+    close: int = 0
+    spread: float = 0.0
+    _open: dict[tuple[str, str], tuple[int, float, float]] = field(default_factory=dict)
+
+    def add(self, query_id: str, author: str, score: float) -> None:
+        """Another score of a model's response to a query."""
+        if self.judges < 2:
+            return
+        number, low, high = self._open.pop((query_id, author), (0, score, score))
+        if number > 1:
+            self._count(high - low, -1)
+        number, low, high = number + 1, min(low, score), max(high, score)
+        if number > 1:
+            self._count(high - low, 1)
+        if number < self.judges:
+            self._open[query_id, author] = number, low, high
+
+    def _count(self, spread: float, sign: int) -> None:
+        self.responses += sign
+        self.close += sign * (spread <= 1)
+        self.spread += sign * spread
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """As JSON has it: `close` and `spread` as shares of the responses."""
+        each = {"close": self.close / self.responses, "spread": self.spread / self.responses} if self.responses else {}
+        return {"responses": self.responses, "close": each.get("close"), "spread": each.get("spread")}
+
+
+class Watcher:
+    """Makes views of a run, each a second after the last one."""
+
+    def __init__(self, config: RunConfig, ledger: Ledger, asker: Asker, stages: tuple[str, ...]) -> None:
+        self.config, self.ledger, self.asker, self.stages = config, ledger, asker, stages
+        self.agreement = Agreement(config.judging.judges_per_response)
+        self._seconds = 0
+        self._past: deque[tuple[Counter[str], Counter[str]]] = deque(maxlen=_PACE + 1)
+        self._remember()
+
+    def heard(self, request: Request, found: Outcome) -> None:
+        """An answer came."""
+        if request.kind == JUDGE and found.score is not None and request.author is not None:
+            self.agreement.add(request.query_id, request.author, found.score)
+
+    def view(self) -> View:
+        """The run as it is now."""
+        self._seconds += 1
+        done, asked = self._remember()
+        planned = planned_of(self.config, self.ledger, self.stages)
+        long_ago, minutes = self._past[0], (len(self._past) - 1) / 60
+        endpoints = []
+        for one in self.asker.seen():
+            # What was done before is only gone over, and what is asked again is not done.
+            some = min(done[one.name] - long_ago[0][one.name], asked[one.name] - long_ago[1][one.name])
+            total = max(planned[one.name], one.done)
+            left = total - one.done
+            time = 0.0 if not left else left * minutes / some if some > 0 else None
+            endpoints.append(
+                EndpointView(
+                    one.name,
+                    one.done,
+                    total,
+                    one.in_flight,
+                    one.rate,
+                    one.invalid,
+                    one.failed,
+                    one.last,
+                    one.cost,
+                    one.left,
+                    time,
+                )
+            )
+        return View(self._seconds, endpoints, self.agreement, sum(one.cost for one in endpoints))
+
+    def _remember(self) -> tuple[Counter[str], Counter[str]]:
+        now = Counter({one.name: one.done for one in self.asker.seen()}), Counter(self.asker.asked)
+        self._past.append(now)
+        return now
+
+
+def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...]) -> Counter[str]:
+    """How many requests stages have for each endpoint, without queries that are through.
+
+    A judge gets its share of the draws.
+    """
+    through = marks(config).values()
+    planned: Counter[str] = Counter()
+    if config.queries.filter is not None and "queries" in stages:
+        planned[config.queries.filter] += ledger.count_queries(passed=False, unless=through)
+    queries = ledger.count_possible(unless=through)
+    drawn: dict[str, float] = {}
+    for author in config.generators:
+        if "generate" in stages:
+            planned[author.name] += queries
+        pool = config.pools[author.name]
+        for judge in pool if "judge" in stages else ():
+            drawn[judge] = drawn.get(judge, 0.0) + queries * config.judging.judges_per_response / len(pool)
+    planned.update({name: round(number) for name, number in drawn.items()})
+    return planned

@@ -1,0 +1,59 @@
+"""`coigp annotate init` and `demo`: a file that describes a run, and a whole run without any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from coig_p.cli.options import as_json, overwrite_option
+from coig_p.cli.screen import STDOUT, json_text, pasted, show_document
+from coig_p.cli.tree import command
+from coig_p.core.text import printable
+
+
+@command("init")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    default=STDOUT,
+    metavar="FILE",
+    help="Write it here, a .toml. Default: -, standard output.",
+)
+@overwrite_option("FILE where it exists")
+def init(out: Path, overwrite: bool) -> None:
+    """Write a commented TOML file that describes a run. No --json: what it writes is the file itself.
+
+    \b
+    coigp annotate init --out run.toml
+    """
+    from coig_p.annotate.config import template
+    from coig_p.core.atomic import atomic_file
+    from coig_p.store.places import check_file, file_type
+
+    if out == STDOUT:
+        show_document(template())
+        return
+    file_type(out, {".toml": "toml"})
+    check_file(out, "a description of a run", overwrite)
+    with atomic_file(out) as stream:
+        stream.write(template().encode())
+    click.echo(f"wrote {printable(str(out))}; then: coigp annotate run {pasted(out)} --estimate")
+
+
+@command("demo")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder for the run.")
+@as_json
+def demo(out: Path, json_: bool) -> None:
+    """A whole run offline: 12 bundled queries, scripted models and judges. Its scores mean nothing.
+
+    \b
+    coigp annotate demo --out demo
+    """
+    from coig_p.annotate import demo as material
+
+    found = material.run(out)
+    if json_:
+        click.echo(json_text({"store": str(found.path), "domains": list(found.manifest.domains)}))
+        return
+    click.echo(f"wrote {printable(str(found.path))}: {', '.join(found.manifest.domains)}")
