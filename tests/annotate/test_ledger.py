@@ -31,7 +31,7 @@ from coig_p.annotate.asking.ledger import (
     Taken,
 )
 from coig_p.annotate.asking.ledger.schema import UPGRADE
-from coig_p.annotate.concluded import marks
+from coig_p.annotate.concluded import marks, stored_from
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
@@ -347,6 +347,17 @@ def test_a_setting_that_changes_no_request_makes_the_same_mark(tmp_path: Path) -
     endpoints = pool("http://127.0.0.2:9/v1", 3, 3, **settings)
     same = write_run(tmp_path, endpoints, run={"max_cost": 99, "folder": "other"}, queries={"filter": "m-0"})
     assert marks(same) == marks(config)
+    assert stored_from(same) == stored_from(config)
+    filtered: dict[str, Any] = {"filter": "m-0"}
+    tables: list[dict[str, dict[str, Any]]] = [  # these make another store of the same requests
+        {"queries": filtered, "run": {"keep_thinking": True}},
+        {"queries": filtered, "judging": {"default_threshold": 3}},
+        {"queries": {**filtered, "license": "mit"}},
+    ]
+    for given in tables:
+        other = write_run(tmp_path, endpoints, **given)
+        assert marks(other) == marks(config)
+        assert stored_from(other) != stored_from(config)
 
 
 def test_what_is_read_anew_or_forgotten_is_gone_over_again(tmp_path: Path) -> None:
