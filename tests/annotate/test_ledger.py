@@ -354,8 +354,8 @@ def test_a_setting_that_changes_no_request_makes_the_same_mark(tmp_path: Path) -
         {"queries": filtered, "judging": {"default_threshold": 3}},
         {"queries": {**filtered, "license": "mit"}},
     ]
-    for given in tables:
-        other = write_run(tmp_path, endpoints, **given)
+    for some in tables:
+        other = write_run(tmp_path, endpoints, **some)
         assert marks(other) == marks(config)
         assert stored_from(other) != stored_from(config)
 
