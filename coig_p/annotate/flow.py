@@ -108,12 +108,16 @@ def judging_alone(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Reque
 def flowing(config: RunConfig, ledger: Ledger, wake: Callable[[str], None]) -> dict[str, list[Source]]:
     """What each endpoint is asked where responses are judged as they come in; judging goes first.
 
+    Endpoints that are asked in batches have no part in it.
+
     Args:
         wake: called with the name of a judge for whom something was added, or nothing will be any more.
     """
     judging = Judging(config, ledger)
-    places: dict[str, dict[str, int]] = {author.name: {} for author in config.generators}  # of what is on its way
-    writing = {author.name for author in config.generators}
+    authors = [author for author in config.generators if not author.batch]
+    judges = [judge for judge in config.judges if not judge.batch]
+    places: dict[str, dict[str, int]] = {author.name: {} for author in authors}  # of what is on its way
+    writing = {author.name for author in authors}
 
     def generated(author: EndpointConfig) -> Iterator[Request]:
         for query in ledger.queries(unless=marks(config).values()):
@@ -123,20 +127,21 @@ def flowing(config: RunConfig, ledger: Ledger, wake: Callable[[str], None]) -> d
     def landed(author: str, request: Request, state: str) -> None:
         if state == ANSWERED:
             for judge in judging.add(places[author][request.query_id], request.query_id, author):
-                wake(judge)
+                if not config.by_name[judge].batch:
+                    wake(judge)
         if state != FAILED:  # which may still be answered
             del places[author][request.query_id]
 
     def ended(author: str) -> None:
         writing.remove(author)
-        for judge in config.judges if not writing else ():
+        for judge in judges if not writing else ():
             wake(judge.name)
 
     def more() -> bool | None:
         return None if writing else False
 
-    sources = {judge.name: [Source(judging.requests(judge, more))] for judge in config.judges}
-    for author in config.generators:
+    sources = {judge.name: [Source(judging.requests(judge, more))] for judge in judges}
+    for author in authors:
         written = Source(generated(author), landed=partial(landed, author.name), ended=partial(ended, author.name))
         sources.setdefault(author.name, []).append(written)
     return sources

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from coig_p.annotate.asking.asker import Asker
+from coig_p.annotate.asking.batch_api import Batches
 from coig_p.annotate.asking.costs import Spent
-from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, VERSION, Ledger, LedgerWriter
+from coig_p.annotate.asking.ledger import ANSWERED, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request, is_refused
 from coig_p.annotate.concluded import marks
@@ -19,12 +20,13 @@ from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
 from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
+from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, query_request
 from coig_p.annotate.tasks.structured import PROBE, probe_request
 from coig_p.annotate.tasks.translate import translations
 from coig_p.annotate.watching import Watch, Watcher
-from coig_p.errors import DataError, RemoteError
+from coig_p.errors import RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")
 
@@ -146,17 +148,14 @@ def run_stages(
         report = Report()
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
-        try:
-            if (why := cannot_embed(config)) is not None:
-                say(why)
-            collect(config, ledger)
-            allow(config, ledger, stages, limit)
-            ledger.only_first(limit)
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, progress, watch))
-            report.cost = ledger.spent()
-        except sqlite3.Error as error:
-            raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
+        if (why := cannot_embed(config)) is not None:
+            say(why)
+        collect(config, ledger)
+        allow(config, ledger, stages, limit)
+        ledger.only_first(limit)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, progress, watch))
+        report.cost = ledger.spent()
         return report
 
 
@@ -173,6 +172,7 @@ async def _run(
     watch: Watch | None,
 ) -> None:
     asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say, most_invalid=config.most_invalid)
+    batches = Batches(ledger, asker, partial(read_answer, config, ledger))
     watching = None if watch is None else asyncio.create_task(_watch(Watcher(config, ledger, asker, stages), watch))
     timer = None
     if max_seconds is not None:
@@ -180,20 +180,23 @@ async def _run(
     try:
         with _signals(asker):
             if requests_of(config, ledger, "probe") and not {"queries", "judge"}.isdisjoint(stages):
-                await _ask(config, ledger, asker, ("probe",), progress)
+                await asker.ask_all(requests_of(config, ledger, "probe"))
                 asker.failed.clear()  # who has no structured output is asked without; nothing is missing
             if "queries" in stages:
                 if config.translate is not None:
-                    await _ask(config, ledger, asker, ("translate",), progress, limit)
+                    await _ask(config, ledger, asker, batches, ("translate",), progress, limit)
                     collect(config, ledger)
                     ledger.only_first(limit)
-                await _ask(config, ledger, asker, ("queries",), progress)
+                await _ask(config, ledger, asker, batches, ("queries",), progress)
             report.queries = decide(config, ledger)
-            await _ask(config, ledger, asker, tuple(one for one in ("generate", "judge") if one in stages), progress)
+            judged = tuple(one for one in ("generate", "judge") if one in stages)
+            await _ask(config, ledger, asker, batches, judged, progress)
+            if len(judged) > 1 and any(endpoint.batch for endpoint in config.endpoints):
+                await _ask(config, ledger, asker, batches, ("judge",), progress)
             sent = -1
             while "judge" in stages and config.judging.replace and sent != asker.asked.total():
                 sent = asker.asked.total()  # judges that refused are replaced, by some who may refuse in turn
-                await _ask(config, ledger, asker, ("judge",), progress)
+                await _ask(config, ledger, asker, batches, ("judge",), progress)
             if "store" in stages:
                 ledger.only_first(None)
                 report.stored = _store(config, ledger, report)
@@ -203,6 +206,7 @@ async def _run(
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)  # a terminal that is gone stops no run
+        await batches.close()
         await asker.close()
         report.abandoned = ledger.recover("abandoned", "stopped")
         report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
@@ -223,19 +227,28 @@ async def _ask(
     config: RunConfig,
     ledger: Ledger,
     asker: Asker,
+    batches: Batches,
     stages: tuple[str, ...],
     progress: Progress,
     limit: int | None = None,
 ) -> None:
-    """Ask for one stage, or for responses and their judgements at once."""
-    if asker.stopped is None and stages:
-        total = sum(count_of(config, ledger, stage, marks(config).values()) for stage in stages)
-        with progress(", ".join(stages), total) as advance:
-            asker.advance = advance
+    """Ask for one stage, or for responses and their judgements at once; of batches for the first one."""
+    if asker.stopped is not None or not stages:
+        return
+    total = sum(count_of(config, ledger, stage, marks(config).values()) for stage in stages)
+    with progress(", ".join(stages), total) as advance:
+        asker.advance = advance
+        out = asyncio.create_task(batches.ask_all(partial(requests_of, config, ledger, stages[0], limit)))
+        try:
             if len(stages) > 1:
                 await asker.ask_sources(flowing(config, ledger, asker.wake))
             else:
-                await asker.ask_all(requests_of(config, ledger, stages[0], limit))
+                wanted = requests_of(config, ledger, stages[0], limit)
+                await asker.ask_all({name: some for name, some in wanted.items() if not config.by_name[name].batch})
+            await out
+        finally:
+            out.cancel()
+            await asyncio.gather(out, return_exceptions=True)
 
 
 async def _watch(watcher: Watcher, watch: Watch) -> None:

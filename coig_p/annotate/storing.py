@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import IO, Any, NamedTuple
 
-from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, LedgerWriter, Query
+from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, LEDGER, MENDED, Ledger, LedgerWriter, Query
 from coig_p.annotate.asking.request import PENDING, Outcome, outcome
 from coig_p.annotate.concluded import marks, stored_from
 from coig_p.annotate.config import RunConfig
@@ -27,13 +27,21 @@ _KEPT = ("license", "translated_from")  # of a row, in the store's `meta`
 
 
 def check_places(config: RunConfig) -> None:
-    """Raise UsageError where a file or the store that a run writes could not be written, before anything is paid."""
+    """Look at where a run writes, before anything is paid.
+
+    Raises:
+        UsageError: a file or the store could not be written there.
+        DataError: what a run wrote is there without the ledger that it was made from.
+    """
     for name in (QUERIES, DROPPED, ROWS, MISSING):
         check_kept(config.folder / name, "a run")
     store = config.folder / STORE
     check_no_link(store, "a run")
     check_target(store, overwrite=True)
     check_replaced(store)
+    made = [path for path in (config.folder / ROWS, config.folder / MISSING) if path.exists()]
+    if made and not (config.folder / LEDGER).exists():
+        raise DataError(f"{config.folder / LEDGER} is gone, and {made[0]}, which was made from it, is left. {MENDED}")
 
 
 class Stored(NamedTuple):

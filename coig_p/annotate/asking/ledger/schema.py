@@ -189,6 +189,24 @@ class FromBatch(NamedTuple):
     why: str
 
 
+class Batch(NamedTuple):
+    """A file of requests that is out at a server.
+
+    Attributes:
+        name: ours, by which it is known again.
+        id: the server's; None where it is not known whether the server has it.
+        number: of its requests; bound: the most that they may cost in all, in 1/MONEY.
+        at: when it was made, in Unix time.
+    """
+
+    name: str
+    endpoint: str
+    id: str | None
+    number: int
+    bound: int
+    at: float
+
+
 class Judged(NamedTuple):
     """A stored answer with what was read in it."""
 
@@ -355,6 +373,11 @@ def request_key(
     content = [endpoint, model, list(messages), parameters, ask]
     text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()
+
+
+def parts(money: int) -> tuple[int, int]:
+    """A sum of money as two columns have it: see `whole_sum`."""
+    return divmod(money, _PART)
 
 
 def whole_sum(high: int, low: int) -> int:
