@@ -65,7 +65,8 @@ judge_parameters = {{ max_tokens = 512 }}
 """
         for number in range(1, MODELS + 1)
     )
-    return f"""# The demo's run, to play with. Its models are scripts; this serves them:  python -m coig_p.annotate.scripted
+    return f"""# The demo's run, to play with. Its models are scripts. This serves them:
+#     python -m coig_p.annotate.scripted
 [queries]
 inputs = ["queries.jsonl"]
 filter = "scripted-1"
