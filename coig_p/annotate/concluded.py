@@ -16,7 +16,7 @@ from typing import Any
 from coig_p._version import __version__
 from coig_p.annotate.config import RunConfig
 
-_RUN = frozenset({"path", "folder", "max_cost", "prompt_file", "domains", "judge_prompts"})
+_RUN = frozenset({"path", "folder", "max_cost", "prompt_file", "domains", "judge_prompts", "most_invalid"})
 _QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model", "license"})
 _ENDPOINT = frozenset(
     {"base_url", "key_env", "headers", "query", "stream", "concurrency", "requests_per_minute", "tokens_per_minute"}
@@ -38,7 +38,9 @@ def marks(config: RunConfig) -> dict[str, str]:
 
 def stored_from(config: RunConfig) -> str:
     """What a store is made with, beside the ledger."""
-    made = _without(asdict(config), frozenset({"path", "folder", "max_cost", "prompt_file", "judge_prompts"}))
+    made = _without(
+        asdict(config), frozenset({"path", "folder", "max_cost", "prompt_file", "judge_prompts", "most_invalid"})
+    )
     return _digest([marks(config), made])
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
 from coig_p.annotate.asking.endpoint import Endpoint, in_currency
+from coig_p.annotate.asking.limits import MOST_INVALID
 from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
@@ -160,6 +161,7 @@ class RunConfig:
         currency: of the prices, the costs and the budget, as people call it; None where nobody says.
         keep_cut: a response that did not end by itself (at max_tokens, by a filter) is a response all the same.
         keep_thinking: the store keeps what a model thought before a response, in the response's `extra`.
+        most_invalid: an endpoint is asked nothing more once a larger share of its last answers cannot be used.
     """
 
     path: Path
@@ -175,6 +177,7 @@ class RunConfig:
     prompt_file: str | None = None
     keep_cut: bool = False
     keep_thinking: bool = False
+    most_invalid: float = MOST_INVALID
     currency: str | None = None
 
     @cached_property
@@ -259,6 +262,7 @@ class _RunTable:
     max_cost: Decimal | None = None
     keep_cut: bool = False
     keep_thinking: bool = False
+    most_invalid: float = MOST_INVALID
     currency: str | None = None
 
 
@@ -292,6 +296,8 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         judge_prompts[name] = bundled_prompt(name) if own is None else read_prompt(beside / own, ("query", "response"))
     if run.max_cost is not None and run.max_cost < 0:
         raise UsageError(f"run.max_cost = {run.max_cost}: use 0 or more")
+    if not 0 <= run.most_invalid <= 1:
+        raise UsageError(f"run.most_invalid = {run.most_invalid:g}: use a share from 0 to 1")
     config = RunConfig(
         path=path,
         folder=beside / run.folder,
@@ -306,6 +312,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         prompt_file=query,
         keep_cut=run.keep_cut,
         keep_thinking=run.keep_thinking,
+        most_invalid=run.most_invalid,
         currency=run.currency,
     )
     _check_run(config)

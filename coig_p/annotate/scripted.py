@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from coig_p.annotate.asking.costs import max_tokens
 from coig_p.errors import UsageError
 
 _RESPONSE = re.compile(r"<<<回答开始 (\w+)>>>\n(.*)\n<<<回答结束 \1>>>", re.DOTALL)
@@ -149,6 +150,7 @@ class ScriptedServer:
         await asyncio.sleep(self.latency)
         self.answered += 1
         prompt = sum(len(str(message["content"])) for message in request["messages"])
+        took = min(len(text), max_tokens(request) or len(text))
         return "200 OK", {
             "id": f"scripted-{self.answered}",
             "object": "chat.completion",
@@ -162,7 +164,7 @@ class ScriptedServer:
                     "logprobs": None,
                 }
             ],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": len(text), "total_tokens": prompt + len(text)},
+            "usage": {"prompt_tokens": prompt, "completion_tokens": took, "total_tokens": prompt + took},
         }
 
 

@@ -1,4 +1,4 @@
-"""The stages of a run, each alone or one after another: queries, generate, judge, store."""
+"""The stages of a run, each alone or one after another: queries, generate with judge, store."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.costs import Spent
 from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
-from coig_p.annotate.asking.request import Request, outcome
+from coig_p.annotate.asking.request import Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
+from coig_p.annotate.flow import flowing, judging_alone
 from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.judge import drawn_judges, judge_request
 from coig_p.annotate.tasks.queries import collect, decide, query_request
 from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import DataError, RemoteError
@@ -37,7 +37,8 @@ class Report:
     Attributes:
         queries: how many passed, are undecided, or were dropped under which reason.
         sent, failed: attempts, and requests that failed, by endpoint in this run.
-        left: endpoints that were left, and why.
+        left: endpoints that were left or paused, and why.
+        unread: kinds of requests that were answered, and of which no answer could be used.
         abandoned: requests by endpoint that were in flight and not waited for.
         stopped: interrupted, budget, time, or None.
         nothing: where there is no answer to store, what became of the requests, by state and reason.
@@ -48,6 +49,7 @@ class Report:
     sent: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
     abandoned: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
     stored: Stored | None = None
@@ -65,7 +67,7 @@ def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iter
         return {config.queries.filter: (query_request(config, query) for query in some)}
     if stage == "generate":
         return {endpoint.name: _generate(config, endpoint, ledger) for endpoint in config.generators}
-    return {endpoint.name: _judge(config, endpoint, ledger) for endpoint in config.judges}
+    return judging_alone(config, ledger)
 
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
@@ -97,7 +99,7 @@ def run_stages(
         max_cost: in place of the file's, in 1/MONEY (10**-12 of the currency), over all runs of its folder.
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
-        progress: called once a stage.
+        progress: called once a stage; once for "generate" and "judge", where both are asked.
         watch: called once a second with how the run is doing.
         limit: ask only for the first so many queries. The store still gets all that there is.
         loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
@@ -117,8 +119,9 @@ def run_stages(
     asks = any(stage in ("generate", "judge") or (stage == "queries" and config.queries.filter) for stage in stages)
     if asks:
         for endpoint in config.endpoints:
-            endpoint.key()  # before the first request, not at the first of this endpoint
+            endpoint.secrets()  # before the first request, not at the first of this endpoint
     with LedgerWriter.open(config.folder) as ledger:
+        ledger.count_in(config.currency)
         report = Report()
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
@@ -145,23 +148,20 @@ async def _run(
     progress: Progress,
     watch: Watch | None,
 ) -> None:
-    asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say)
+    asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say, most_invalid=config.most_invalid)
     watching = None if watch is None else asyncio.create_task(_watch(Watcher(config, ledger, asker, stages), watch))
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
     try:
         with _signals(asker):
-            for stage in STAGES:
-                if stage == "queries":
-                    if stage in stages:
-                        await _ask(config, ledger, asker, stage, progress)
-                    report.queries = decide(config, ledger)
-                elif stage in ("generate", "judge") and stage in stages:
-                    await _ask(config, ledger, asker, stage, progress)
-                elif stage == "store" and stage in stages:
-                    ledger.only_first(None)
-                    report.stored = _store(config, ledger, report)
+            if "queries" in stages:
+                await _ask(config, ledger, asker, ("queries",), progress)
+            report.queries = decide(config, ledger)
+            await _ask(config, ledger, asker, tuple(one for one in ("generate", "judge") if one in stages), progress)
+            if "store" in stages:
+                ledger.only_first(None)
+                report.stored = _store(config, ledger, report)
     finally:
         if timer is not None:
             timer.cancel()
@@ -171,6 +171,8 @@ async def _run(
         await asker.close()
         report.abandoned = ledger.recover("abandoned", "stopped")
         report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
+        kinds = dict.fromkeys(kind for kind, _ in asker.answers)
+        report.unread = [kind for kind in kinds if not asker.answers[kind, ANSWERED]]
         report.left = {name: port.gate.left for name, port in asker.ports.items() if port.gate.left is not None}
 
 
@@ -182,11 +184,16 @@ def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
     return None
 
 
-async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stage: str, progress: Progress) -> None:
-    if asker.stopped is None:
-        with progress(stage, count_of(config, ledger, stage, marks(config).values())) as advance:
+async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stages: tuple[str, ...], progress: Progress) -> None:
+    """Ask for one stage, or for responses and their judgements at once."""
+    if asker.stopped is None and stages:
+        total = sum(count_of(config, ledger, stage, marks(config).values()) for stage in stages)
+        with progress(", ".join(stages), total) as advance:
             asker.advance = advance
-            await asker.ask_all(requests_of(config, ledger, stage))
+            if len(stages) > 1:
+                await asker.ask_sources(flowing(config, ledger, asker.wake))
+            else:
+                await asker.ask_all(requests_of(config, ledger, stages[0]))
 
 
 async def _watch(watcher: Watcher, watch: Watch) -> None:
@@ -231,19 +238,13 @@ def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger) -> Iter
         yield generate_request(config, author, query)
 
 
-def _judge(config: RunConfig, judge: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
-    for query in ledger.queries(unless=marks(config).values()):
-        for author in config.generators:
-            if judge.name in drawn_judges(config, query.query_id, author.name):
-                answer = outcome(ledger, generate_request(config, author, query))
-                if answer.state == ANSWERED and answer.text is not None:
-                    yield judge_request(config, judge, query, author.name, answer.text)
-
-
 def exit_code(report: Report) -> int:
-    """130 interrupted; 3 where an endpoint was left or requests failed; 1 where money or time ended it; else 0."""
+    """130 interrupted; 1 where answers of a kind came and none could be used, or where money or time ended it;
+    3 where an endpoint was left or requests failed; else 0."""
     if report.stopped == "interrupted":
         return 130
+    if report.unread:
+        return 1
     if report.left or report.failed:
         return RemoteError.exit_code
     return 1 if report.stopped else 0

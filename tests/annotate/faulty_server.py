@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.paid[model] += 1
             if fault is None:
                 server.good.add(body)
-        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(text)}
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": min(len(text), request.get("max_tokens", 10**6))}
         self.send(200, {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
 
     def send(self, status: int, value: Any, headers: Mapping[str, str] | None = None) -> None:

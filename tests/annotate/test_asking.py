@@ -31,12 +31,13 @@ from coig_p.annotate.asking.costs import (
     check_price,
     max_tokens,
     most_tokens,
+    overbilled,
     price,
     taken_in_batch,
     taken_tokens,
     unanswered,
 )
-from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.asking.endpoint import Endpoint, in_currency
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.message import Message, json_bytes, read_body
@@ -182,16 +183,16 @@ def test_attempts_end_after_their_number_and_after_the_deadline(tmp_path: Path) 
     models = Models({"error": 1.0}, slowest=1.0)
     endpoint = Endpoint("e", "m", "http://h/v1", attempts=4, give_up=10**6)
     asker, _ = ask(tmp_path / "a", models, endpoint, 5)
-    assert set(models.came.values()) == {4}
-    assert (asker.failed, asker.asked) == ({"e": 5}, {"e": 20})
+    assert set(models.came.values()) == {4 * 2}, "and once more at the end"
+    assert (asker.failed, asker.asked) == ({"e": 5}, {"e": 40})
     models = Models({"error": 1.0}, slowest=1.0)
     endpoint = Endpoint("e", "m", "http://h/v1", attempts=10**6, deadline=60.0, give_up=10**6, concurrency=1)
     _, now = ask(tmp_path / "b", models, endpoint, 1)
-    assert 30 < now < 60 + 60 + 300, "the breaker's rests are not counted"
-    assert 5 < models.replies["error"] < 60
+    assert 2 * 30 < now < 2 * (60 + 60 + 300), "the breaker's rests are not counted"
+    assert 2 * 5 < models.replies["error"] < 2 * 60
 
 
-@pytest.mark.parametrize(("kind", "times"), [("throttled", module._THROTTLES), ("refused", 1)])
+@pytest.mark.parametrize(("kind", "times"), [("denied", 2), ("refused", 1)])
 def test_what_is_turned_away_again_and_again_is_failed(kind: str, times: int, tmp_path: Path) -> None:
     models = Models({kind: 1.0})
     endpoint = Endpoint("e", "m", "http://h/v1", attempts=2, give_up=10**6, concurrency=1)
@@ -202,8 +203,8 @@ def test_what_is_turned_away_again_and_again_is_failed(kind: str, times: int, tm
 def test_an_endpoint_that_refuses_all_it_is_asked_is_left(tmp_path: Path) -> None:
     models = Models({"refused": 1.0})
     asker, _ = ask(tmp_path, models, Endpoint("e", "m", "http://h/v1", concurrency=1), 100)
-    assert models.replies == {"refused": module._REFUSALS}
-    assert str(asker.ports["e"].gate.left).startswith(f"it refused its first {module._REFUSALS} requests")
+    assert models.replies == {"refused": 20}
+    assert str(asker.ports["e"].gate.left).startswith("it refused its first 20 requests")
 
 
 def test_one_that_is_down_is_left_after_give_up(tmp_path: Path) -> None:
@@ -252,6 +253,79 @@ def test_a_price_is_exact(prompt: int, answer: int, input_price: int, output_pri
         check_price("price", value)
     exact = (Fraction(input_price, 10**6) * prompt + Fraction(output_price, 10**6) * answer) / 10**6 * MONEY
     assert price(Tokens(prompt, answer), *prices) == exact
+
+
+@given(
+    st.integers(0, 2**22),
+    st.integers(0, 2**22),
+    st.integers(0, 2**22),
+    st.tuples(*[st.integers(0, 10**9)] * 3),
+    st.integers(0, 100),
+    st.none() | st.decimals("0.000001", 1000, allow_nan=False, places=6),
+)
+def test_costs_of_an_endpoint_are_exact_whatever_its_currency(
+    prompt: int, cached: int, answer: int, millionths: tuple[int, int, int], discount: int, rate: Decimal | None
+) -> None:
+    """Cached tokens, batches and rates, against fractions; a converted price is rounded up to a millionth, once."""
+    cached, millionths = min(prompt, cached), tuple(sorted(millionths))  # type: ignore[assignment]
+    cheap, usual, output = (Decimal(one) / 10**6 for one in millionths)
+    settings: dict[str, Any] = {"input_price": usual, "output_price": output, "cached_input_price": cheap}
+    settings["batch_discount"] = Decimal(discount) / 100
+    endpoint = Endpoint("e", "m", "http://h/v1", **settings, currency=None if rate is None else "USD")
+    endpoint = in_currency(endpoint, "CNY", {} if rate is None else {"USD": rate})
+
+    def up(price: Fraction) -> Fraction:
+        return Fraction(-(-price * 10**6 // 1), 10**6)
+
+    for batch in (False, True):
+        share = 1 - Fraction(discount, 100) if batch else 1
+        each = [up(up(Fraction(one, 10**6) * Fraction(rate or 1)) * share) for one in millionths]
+        exact = (each[1] * (prompt - cached) + each[0] * cached + each[2] * answer) / 10**6 * MONEY
+        assert endpoint.cost(Tokens(prompt, answer, cached), batch=batch) == exact
+        assert endpoint.cost(Tokens(prompt, answer, cached), batch=batch) <= endpoint.cost(Tokens(prompt, answer))
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached"),
+    [
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}, 4),
+        ({"prompt_tokens": 9, "prompt_tokens_details": None, "prompt_cache_hit_tokens": 5}, 5),
+        ({"prompt_tokens": 9, "cached_tokens": 6}, 6),
+        ({"prompt_tokens": 9, "cache_read_input_tokens": 7}, 7),
+        ({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 8}}, 8),
+        ({"prompt_tokens": 9, "cached_tokens": 99}, 9),
+        ({"prompt_tokens": 9, "cached_tokens": "4"}, 0),
+        ({"cached_tokens": 4}, 0),
+        ({"prompt_tokens": 9}, 0),
+    ],
+)
+def test_cached_tokens_as_servers_name_them(usage: dict[str, Any], cached: int) -> None:
+    message = read_body(json.dumps({"choices": [{"message": {"content": "x"}}], "usage": usage}))
+    assert message.cached_tokens == cached
+
+
+@pytest.mark.parametrize(
+    ("usage", "parameters", "words"),
+    [
+        ((10, 50), {"max_tokens": 50}, None),
+        ((10, 51), {"max_tokens": 50}, "it bills 51 tokens for an answer of at most 50 (max_tokens)"),
+        ((10, 51), {"max_tokens": 50, "max_completion_tokens": 60}, None),
+        ((10, 4097), {}, None),
+        ((None, None), {"max_tokens": 50}, None),
+        ((100 + 1024, 5), {}, None),
+        ((100 + 1025, 5), {}, "it bills 1,125 tokens for a prompt that has at most 100"),
+    ],
+)
+def test_an_answer_that_is_billed_too_much(
+    usage: tuple[int | None, int | None], parameters: dict[str, Any], words: str | None
+) -> None:
+    found = overbilled(Message("x", "stop", None, *usage), Tokens(100, 50), parameters)
+    assert (found or "").startswith(words or "\0" if found else ""), found
+    assert (found is None) == (words is None)
+
+
+def test_a_stream_counts_what_it_thought_where_it_does_not_say() -> None:
+    assert taken_tokens(Message("回", "stop", None, 7, None, "想想"), Tokens(100, 50)) == (7, 9, 0)
 
 
 def test_prices_that_cannot_be_kept_are_refused() -> None:

@@ -16,7 +16,7 @@ from turning import TurnedLoop
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
 from coig_p.annotate.asking import client as module
-from coig_p.annotate.asking.client import Client, Reply
+from coig_p.annotate.asking.client import Client, RateHints, Reply
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.errors import UsageError
 
@@ -354,3 +354,79 @@ def test_an_abandoned_request_ends_its_connection() -> None:
 def test_an_address_that_is_none_ends_as_an_outcome(url: str) -> None:
     reply, _, _ = asked(b"", url=url)
     assert reply.outcome in ("unreachable", "broken")
+
+
+SECRET = "s3cret/key=="
+
+
+def test_headers_and_query_of_an_endpoint_go_with_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COIGP_TEST_KEY", SECRET)
+    settings: dict[str, Any] = {
+        "headers": {"api-key": {"env": "COIGP_TEST_KEY"}, "X-Region": "cn-north", "user-agent": "mine"},
+        "query": {"api-version": "2024-10-21", "who": "a&b=c", "sig": {"env": "COIGP_TEST_KEY"}},
+    }
+    reply, server, _ = asked(http("200 OK", GOOD), **settings)
+    assert reply.outcome == "answered"
+    line = server.heads[0].partition("\r\n")[0]
+    assert line.startswith("POST /v1/chat/completions?api-version=2024-10-21&who=a%26b%3Dc&sig=s3cret/key%3D%3D HTTP")
+    assert [server.header(name) for name in ("api-key", "x-region", "user-agent")] == [SECRET, "cn-north", "mine"]
+    assert server.header("authorization") is None, "one kind of key is enough"
+    assert server.header("content-type") == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("settings", "authorization"),
+    [
+        ({}, "Bearer none"),
+        ({"headers": {"x-region": "cn"}}, "Bearer none"),
+        ({"key_env": "COIGP_TEST_KEY", "headers": {"x-org": {"env": "COIGP_TEST_ORG"}}}, f"Bearer {SECRET}"),
+        ({"headers": {"Authorization": {"env": "COIGP_TEST_BASIC"}}}, "Basic abc"),
+        ({"query": {"key": {"env": "COIGP_TEST_KEY"}}}, None),
+    ],
+)
+def test_what_authorization_is_sent(
+    settings: dict[str, Any], authorization: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("KEY", SECRET), ("ORG", "org-1"), ("BASIC", "Basic abc")):
+        monkeypatch.setenv(f"COIGP_TEST_{name}", value)
+    _, server, _ = asked(http("200 OK", GOOD), **settings)
+    assert server.header("authorization") == authorization
+
+
+@pytest.mark.parametrize("said", [SECRET, "s3cret%2Fkey%3D%3D", "s3cret/key%3D%3D"])
+@pytest.mark.parametrize("answer", ["200 OK", "400 Bad", "302 Found"])
+def test_no_secret_that_a_server_repeats_is_kept(said: str, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COIGP_TEST_KEY", SECRET)
+    body = http(answer, {**GOOD, "message": f"you said {said}."}, Location=f"http://h/?sig={said}")
+    reply, _, _ = asked(body, query={"sig": {"env": "COIGP_TEST_KEY"}})
+    assert "s3cret" not in str(reply)
+    assert "***" in str(reply)
+
+
+def test_a_value_too_short_for_a_secret_stays_in_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COIGP_TEST_REGION", "north")
+    headers = {"x-region": {"env": "COIGP_TEST_REGION"}}
+    reply, _, _ = asked(http("200 OK", {"choices": [{"message": {"content": "a north wind"}}]}), headers=headers)
+    assert reply.message.text == "a north wind"
+    reply, _, _ = asked(http("400 Bad", {"message": "no model in north"}), headers=headers)
+    assert reply.detail == "400: no model in ***"
+
+
+@pytest.mark.parametrize(("value", "words"), [(None, "is not set"), ("密钥", "holds a space or letter")])
+def test_a_variable_that_cannot_be_sent_is_a_usage_error(
+    value: str | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COIGP_TEST_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("COIGP_TEST_KEY", value)
+    with pytest.raises(UsageError, match=f"COIGP_TEST_KEY {words}"):
+        asked(b"", query={"key": {"env": "COIGP_TEST_KEY"}})
+
+
+@pytest.mark.parametrize("status", ["200 OK", "429 Slow", "500 Oops"])
+def test_any_answer_says_what_is_left_of_its_rate(status: str) -> None:
+    limits = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}
+    reply, _, _ = asked(http(status, GOOD if status == "200 OK" else b"", **limits))
+    assert reply.hints == RateHints(requests_left=3, requests_reset=360)
+    reply, _, _ = asked(http(status, GOOD if status == "200 OK" else b""))
+    assert reply.hints is None

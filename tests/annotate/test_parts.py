@@ -7,6 +7,7 @@ import json
 import random
 import re
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from turning import turned
 
 from coig_p import annotate
 from coig_p.annotate import config as config_module
+from coig_p.annotate.asking.costs import MONEY, Tokens
 from coig_p.annotate.asking.ledger import LEDGER, Entry, Ledger, LedgerWriter, Taken, request_key
 from coig_p.annotate.asking.limits import Budget, BudgetReached, EndpointDown, Gate, RateLimit, backoff
 from coig_p.annotate.asking.message import read_body, usable_text
@@ -95,7 +97,27 @@ MODELS = [endpoint("a", URL, judges=True), endpoint("b", URL, judges=True)]
         ([endpoint("a", URL, concurrency=10**6)], {}, "use at most 4,096"),
         ([endpoint("a", "http://[::1/v1")], {}, "give a URL"),
         ([endpoint("a", "http://host:99999/v1")], {}, "give a URL"),
-        ([endpoint("a", "http://host/v1?api-version=1")], {}, "from ? or # on"),
+        ([endpoint("a", "http://host/v1?api-version=1")], {}, "put what follows ? into query"),
+        ([endpoint("a", URL, headers={'"x a"': "1"})], {}, "headers: 'x a' is none that can be set"),
+        ([endpoint("a", URL, headers={"Host": "h"})], {}, "headers: 'Host' is none that can be set"),
+        ([endpoint("a", URL, headers={"X-A": "1", "x-a": "2"})], {}, "two have one name"),
+        ([endpoint("a", URL, headers={"x": 1})], {}, "headers.x = 1: use plain text"),
+        ([endpoint("a", URL, headers={"x": "a\r\nb: c"})], {}, "use plain text"),
+        ([endpoint("a", URL, headers={"x": {"env": ""}})], {}, 'or { env = "NAME" }'),
+        ([endpoint("a", URL, headers={"x": {"env": "A", "b": "c"}})], {}, 'or { env = "NAME" }'),
+        ([endpoint("a", URL, headers={"api-key": "s3cret"})], {}, "headers.api-key looks like a secret"),
+        ([endpoint("a", URL, query={"access_token": "s3cret"})], {}, "query.access_token looks like a secret"),
+        ([endpoint("a", URL, query={'" "': "1"})], {}, "query: a name is blank"),
+        ([endpoint("a", URL, query={"v": ["1"]})], {}, "query.v = ['1']: use plain text"),
+        ([endpoint("a", URL, key_env="K", headers={"authorization": {"env": "K"}})], {}, "give one of the two"),
+        ([endpoint("a", URL, input_price=1, cached_input_price=2)], {}, "is more than input_price"),
+        ([endpoint("a", URL, batch_discount=1.5)], {}, "batch_discount = 1.5: use a number from 0 to 1"),
+        ([endpoint("a", URL, currency="USD")], {}, "[run] has currency for that"),
+        ([endpoint("a", URL, currency="USD")], {"run": {"currency": "CNY"}}, "USD is worth in CNY: USD = ..."),
+        (MODELS, {"rates": {"USD": 7}}, "say under [run] which that is"),
+        (MODELS, {"run": {"currency": "CNY"}, "rates": {"CNY": 1}}, "rates.CNY = 1: use what one CNY"),
+        (MODELS, {"run": {"currency": "CNY"}, "rates": {"USD": 0}}, "a number above 0"),
+        (MODELS, {"run": {"currency": "CNY"}, "rates": {"USD": "7"}}, "rates.USD = '7': use a number"),
         (MODELS, {"run": {"folder": "run.toml"}}, "is a file, not a folder"),
         ([endpoint("a", URL, parameters={"stream": True})], {}, "'stream' is set by the run"),
         ([endpoint("a", URL, parameters={"max_tokens": 0})], {}, "whole number of 1 or more"),
@@ -115,6 +137,7 @@ def test_what_cannot_be_right_is_an_error_that_says_where(
     with pytest.raises(UsageError) as caught:
         write_run(tmp_path, endpoints, **given_tables)
     assert words in str(caught.value)
+    assert "s3cret" not in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "run.toml"))
     assert not (tmp_path / "annotation").exists()
 
@@ -384,6 +407,42 @@ def test_costs_of_any_size_add_up(tmp_path: Path) -> None:
         assert ledger.spent() == (3 * large, 2 * large)
 
 
+def test_costs_of_a_folder_stay_in_one_currency(tmp_path: Path) -> None:
+    with LedgerWriter.open(tmp_path) as ledger:
+        for currency in (None, "CNY", "CNY", None):
+            ledger.count_in(currency)
+    with LedgerWriter.open(tmp_path) as ledger:
+        with pytest.raises(UsageError, match=r"its costs are in CNY, and run\.currency is USD"):
+            ledger.count_in("USD")
+        ledger.count_in("CNY")
+
+
+def test_prices_in_another_currency_are_the_runs_once_they_are_read(tmp_path: Path) -> None:
+    dear = endpoint("a", URL, judges=True, input_price=0.27, output_price=1.1, cached_input_price=0.07, currency="USD")
+    config = write_run(
+        tmp_path,
+        [dear, endpoint("b", URL, judges=True, output_price=8)],
+        run={"currency": "CNY", "max_cost": 50.0},
+        rates={"USD": 7.1234},
+        judging={"judges_per_response": 1},
+    )
+    one, other = config.endpoints
+    prices = (one.input_price, one.output_price, one.cached_input_price, other.output_price)
+    assert prices == (Decimal("1.923318"), Decimal("7.835740"), Decimal("0.498638"), Decimal(8))
+    assert (config.currency, config.max_cost) == ("CNY", 50 * MONEY)
+    assert one.cost(Tokens(1000, 10, 400)) == (600 * 1923318 + 400 * 498638 + 10 * 7835740)
+
+
+def test_a_variable_that_is_not_set_is_an_error_before_the_first_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COIGP_TEST_KEY", raising=False)
+    config = write_run(tmp_path, pool(URL, 3, 3, headers={"api-key": {"env": "COIGP_TEST_KEY"}}))
+    with pytest.raises(UsageError, match="the environment variable COIGP_TEST_KEY is not set"):
+        annotate.run_stages(config)
+    assert not config.folder.exists()
+
+
 def test_a_key_that_no_header_can_hold_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write_run(tmp_path, pool(URL, 3, 3, key_env="COIGP_TEST_KEY"))
     for bad in ("密钥", "sk-a\nb", "sk a"):
@@ -426,7 +485,11 @@ def test_any_json_is_a_message_or_a_value_error(value: Any) -> None:
         value,
         {"choices": value},
         {"choices": [{"message": value}]},
-        {"choices": [{"message": {"content": value}}]},
+        {"choices": [{"message": {"content": value}, "finish_reason": value}], "usage": value},
+        {
+            "choices": [{"message": {"content": [value, {"type": value, "text": value}]}}],
+            "usage": {"total_tokens": value},
+        },
     ):
         try:
             message = read_body(json.dumps(body))

@@ -321,11 +321,11 @@ def answering(status: int, headers: dict[str, str], body: str) -> Any:
         (500, {}, {"error": {"message": "cut \ud83d"}}, "error: 500: cut ?"),
         (400, {}, {"error": {"message": "cut \ud83d"}}, "refused: 400: cut ?"),
         (200, {}, {"choices": [{"message": {"content": "答"}, "finish_reason": "\ud83d"}]}, "cut: ?"),
-        (200, {}, {**GOOD, "usage": {"prompt_tokens": 2**39, "completion_tokens": 2**39}}, None),
+        (200, {}, {**GOOD, "usage": {"prompt_tokens": "2", "completion_tokens": -3}}, None),
         (200, {}, {**GOOD, "usage": "n/a"}, None),
         (200, {}, {**GOOD, "debug": "Bearer sk-very-secret"}, None),
-        (401, {}, {"error": {"message": "sk-very-secret is wrong"}}, "leave: 401: *** is wrong"),
-        (307, {"Location": "/v2/chat/completions"}, {}, "leave: 307: moved to /v2/chat/completions"),
+        (401, {}, {"error": {"message": "sk-very-secret is wrong"}}, "denied: 401: *** is wrong"),
+        (307, {"Location": "/v2/chat/completions"}, {}, "denied: 307: moved to /v2/chat/completions"),
     ],
 )
 def test_odd_answers_end_in_the_ledger_without_the_key(
@@ -362,6 +362,45 @@ def test_odd_answers_end_in_the_ledger_without_the_key(
     assert {one["authorization"] for one in seen} == {"Bearer sk-very-secret"}
     assert not any(name.startswith(("openai", "x-stainless")) for one in seen for name in one)
     assert b"very-secret" not in b"".join(path.read_bytes() for path in config.folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words", "cost"),
+    [
+        (9000, "it bills 9,000 tokens for an answer of at most 64 (max_tokens)", 9000),
+        (2**39, "it bills more tokens for an answer than any model has", None),
+    ],
+)
+def test_a_server_that_bills_too_much_is_stopped_at_its_first_answer(
+    tokens: int, words: str, cost: int | None, tmp_path: Path
+) -> None:
+    server, seen = answering(200, {}, json.dumps({**GOOD, "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}))
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        config = write_run(tmp_path, pool(url, 3, 3, input_price=10, output_price=10, concurrency=1))
+        report = run_stages(config, ("generate",))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(seen) == 3, "one request to each endpoint"
+    assert exit_code(report) == 3
+    assert len(report.left) == 3
+    assert all(why.startswith(words) for why in report.left.values())
+    check_accounts(config)
+    assert select(config, "SELECT COUNT(*) FROM requests WHERE state = 'answered'") == [(3,)]
+    if cost is not None:
+        assert report.cost.paid == 3 * (5 + cost) * 10 * 10**6, "what is billed is counted"
+
+
+def test_what_is_free_is_not_overbilled(tmp_path: Path) -> None:
+    server, seen = answering(200, {}, json.dumps({**GOOD, "usage": {"prompt_tokens": 5, "completion_tokens": 9000}}))
+    try:
+        config = write_run(tmp_path, pool(f"http://127.0.0.1:{server.server_port}/v1", 3, 3))
+        report = run_stages(config, ("generate",))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (len(seen), report.left) == (36, {})
 
 
 def test_an_endpoint_that_asks_for_a_day_is_left(tmp_path: Path) -> None:

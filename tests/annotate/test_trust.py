@@ -98,6 +98,19 @@ def test_a_key_by_host_and_variable(tmp_path: Path, variable: str, url: str, nam
     assert wish.name == name
 
 
+def test_variables_of_headers_and_query_are_asked_for_as_keys_are(tmp_path: Path) -> None:
+    headers = {"api-key": {"env": "MODEL_KEY"}, "x-token": {"env": "HF_TOKEN"}, "x-region": "cn"}
+    asked = wishes(config(tmp_path, {"base_url": AWAY, "headers": headers, "query": {"sig": {"env": "MODEL_SIG"}}}))
+    assert [(one.words.split()[4], one.name) for one in asked] == [
+        ("MODEL_KEY", ""),
+        ("HF_TOKEN", "HF_TOKEN@models.example.org"),
+        ("MODEL_SIG", ""),
+    ]
+    plain = AWAY.replace("https", "http")
+    words_of = [one.words for one in wishes(config(tmp_path, {"base_url": plain, "headers": headers}))]
+    assert any("send texts and a key to models.example.org" in one for one in words_of)
+
+
 @pytest.mark.parametrize("host", ["models.example.org", "10.0.0.7:8000", "localhost.example.org"])
 def test_a_connection_that_is_not_encrypted_has_to_be_named(tmp_path: Path, host: str) -> None:
     (wish,) = wishes(config(tmp_path, {"base_url": f"http://{host}/v1"}))

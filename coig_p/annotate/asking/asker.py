@@ -1,16 +1,18 @@
 """Many requests to many endpoints at once, each within its limits, until all have an outcome.
 
 An endpoint has as many workers as it may have requests in flight. A worker takes the next request
-from the endpoint's own iterator and stays with it: attempts with backoff, then further asks where
-the answer is unusable. So a slow or broken endpoint holds up no other.
+from the endpoint's own sources and stays with it: attempts with backoff, then further asks where
+the answer is unusable. So a slow or broken endpoint holds up no other. Where an endpoint is left its
+workers give their requests back and rest; one tries it again as long as others work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,11 +21,23 @@ from coig_p.annotate.asking.client import Client, Reply
 from coig_p.annotate.asking.costs import Tokens, overbilled, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
-from coig_p.annotate.asking.limits import MINUTE, Budget, BudgetReached, EndpointDown, Gate, RateLimit, Slot, backoff
+from coig_p.annotate.asking.limits import (
+    LONG_REST,
+    MINUTE,
+    MOST_INVALID,
+    Budget,
+    BudgetReached,
+    EndpointDown,
+    Slot,
+    backoff,
+)
+from coig_p.annotate.asking.port import Port, Taking
+from coig_p.annotate.asking.port import Seen as Seen
 from coig_p.annotate.asking.request import Outcome, Request, asks
+from coig_p.annotate.asking.source import Source
 
 _THROTTLES = 50  # times that one request may be turned away for its rate
-_REFUSALS = 20  # of an endpoint that answered nothing yet, then it is left
+_REFUSED = "refused"  # failed, and it would be again
 _BREATH = 64  # requests that are done already, between two looks at the loop
 
 
@@ -31,60 +45,13 @@ class Stopped(Exception):
     """No further request is sent."""
 
 
-class Seen(NamedTuple):
-    """What has become of an endpoint in this run so far.
-
-    Attributes:
-        done: requests that have an outcome now, also those that had one before.
-        rate: requests a minute in effect; None where nothing limits them.
-        invalid, failed: answers that cannot be used, and requests that failed.
-        last: the server's last words about a request that it did not answer.
-        cost: of this run, in 1/MONEY, with attempts that may be paid.
-        left: why it was left or is paused; None where it is asked.
-    """
-
-    name: str
-    done: int
-    in_flight: int
-    rate: float | None
-    invalid: int
-    failed: int
-    last: str | None
-    cost: int
-    left: str | None
-
-
-@dataclass
-class Port:
-    """An endpoint while it is being asked."""
-
-    endpoint: Endpoint
-    client: Client
-    limit: RateLimit
-    gate: Gate
-    answers: int = 0
-    refused: int = 0
-    in_flight: int = 0
-    done: int = 0
-    invalid: int = 0
-    failed: int = 0
-    last: str | None = None
-    cost: int = 0
-
-    def seen(self) -> Seen:
-        """What has become of it so far."""
-        name, rate = self.endpoint.name, self.endpoint.requests_per_minute
-        return Seen(
-            name, self.done, self.in_flight, rate, self.invalid, self.failed, self.last, self.cost, self.gate.left
-        )
-
-
 class _Sent(NamedTuple):
-    """An attempt that was answered: what it was, what it might have taken, and how long it took."""
+    """An attempt that was answered: what it was, which of its endpoint's, what it might take, and its time."""
 
     key: bytes
     attempt: int
     slot: Slot
+    number: int
     most: Tokens
     bound: int
     seconds: float
@@ -103,7 +70,9 @@ class Asker:
         heard: called with every answer and what it says.
         connect: makes what sends the requests of an endpoint.
         stopped: why no further request is sent: interrupted, budget or time.
+        most_invalid: share of an endpoint's last 100 answers (30 at least) above which it is asked nothing more.
         asked, failed: attempts that were sent, and requests that failed, by endpoint.
+        answers: that came, by the kind of their request and their state.
     """
 
     endpoints: Mapping[str, Endpoint]
@@ -116,21 +85,22 @@ class Asker:
     ports: dict[str, Port] = field(default_factory=dict)
     connect: Callable[[Endpoint], Client] = Client
     rng: random.Random = field(default_factory=random.Random)
+    most_invalid: float = MOST_INVALID
     asked: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     _waiting: set[asyncio.Task[None]] = field(default_factory=set)
     _workers: set[asyncio.Task[None]] = field(default_factory=set)
     _flying: dict[bytes, asyncio.Future[None]] = field(default_factory=dict)
     _failed: set[bytes] = field(default_factory=set)
+    _busy: int = 0  # workers that are at a request, or may take one
+    _quiet: bool = False  # nobody is, and nothing is to be expected from those who rest
 
     def open(self, endpoint: Endpoint) -> Port:
         """The port of an endpoint, made at its first use."""
         if endpoint.name not in self.ports:
-            clock = asyncio.get_running_loop().time
-            limit = RateLimit(endpoint.requests_per_minute, endpoint.tokens_per_minute, clock=clock)
-            limit.restore(self.ledger.recent(endpoint.name, MINUTE))
-            gate = Gate(endpoint.give_up, clock=clock)
-            self.ports[endpoint.name] = Port(endpoint, self.connect(endpoint), limit, gate)
+            port = self.ports[endpoint.name] = Port(endpoint, self.connect(endpoint))
+            port.limit.restore(self.ledger.recent(endpoint.name, MINUTE))
         return self.ports[endpoint.name]
 
     async def close(self) -> None:
@@ -158,6 +128,10 @@ class Asker:
         """What has become of each endpoint so far, in the order of their first use; cheap, at any moment."""
         return [port.seen() for port in self.ports.values()]
 
+    def wake(self, name: str) -> None:
+        """A source of this endpoint may have requests again, or is over."""
+        self.ports[name].more.set()
+
     async def ask_all(self, requests: Mapping[str, Iterator[Request]]) -> None:
         """Bring every request to an outcome, or as far as endpoints, budget and the user let it.
 
@@ -165,10 +139,18 @@ class Asker:
             requests: for each endpoint's name what it is asked. Requests that have an outcome
                 already cost nothing; failed ones are asked again.
         """
-        for name, wanted in requests.items():
-            port = self.open(self.endpoints[name])
+        await self.ask_sources({name: [Source(wanted)] for name, wanted in requests.items()})
+
+    async def ask_sources(self, sources: Mapping[str, Sequence[Source]]) -> None:
+        """The same of sources, for each endpoint's name the most urgent first."""
+        self._quiet = False
+        for name, wanted in sources.items():
+            self.open(self.endpoints[name]).sources = wanted
+        for name in sources:
+            port = self.ports[name]
             for _ in range(port.endpoint.concurrency):
-                self._workers.add(asyncio.create_task(self._work(port, wanted)))
+                self._workers.add(asyncio.create_task(self._work(port)))
+        self._busy = len(self._workers)
         try:
             waiting = set(self._workers)
             while waiting:
@@ -181,45 +163,109 @@ class Asker:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
             self._workers.clear()
+            for port in self.ports.values():
+                port.sources = ()
 
-    async def _work(self, port: Port, requests: Iterator[Request]) -> None:
-        for at, request in enumerate(requests):
-            if self.stopped is not None:
-                return
-            if at % _BREATH == 0:
-                await asyncio.sleep(0)
-            try:
-                await self._conclude(port, request)
-            except (EndpointDown, Stopped):
-                return
-            except BudgetReached:
-                self.stop("budget")
-                return
+    async def _work(self, port: Port) -> None:
+        try:
+            at = 0
+            while self.stopped is None:
+                taken = None if port.gate.left is not None else port.take()
+                taken = taken or await self._rest(port)
+                if taken is None:
+                    break
+                await self._bring(port, *taken)
+                at += 1
+                if at % _BREATH == 0:
+                    await asyncio.sleep(0)
+        except Stopped:
+            pass
+        except BudgetReached:
+            self.stop("budget")
+        finally:
+            self._busy -= 1
+            port.more.set()  # for those who rest: it may be over
+            self._look_round()
+
+    async def _bring(self, port: Port, source: Source, request: Request, again: bool) -> None:
+        """Bring one request to an outcome, or give it back."""
+        try:
+            state = await self._conclude(port, request, again)
+        except EndpointDown:
+            source.give_back(request, again)
+            return
+        except BaseException:
+            source.give_back(request, again)
+            raise
+        failed = state in (FAILED, _REFUSED)
+        if not again:
             port.done += 1
             self.advance(1)
+        if again != failed:
+            port.failed += 1 if failed else -1
+            self.failed[port.endpoint.name] = port.failed
+        source.land(request, FAILED if failed else state, once_more=state == FAILED and not again)
 
-    async def _conclude(self, port: Port, request: Request) -> None:
+    async def _rest(self, port: Port) -> Taking | None:
+        """Wait for a request to take; None: there will be none."""
+        if port.over:
+            port.more.set()  # for the one who waits
+            return None
+        self._busy -= 1
+        try:
+            with self._interruptible():
+                async with port.idle:
+                    while not (self._quiet or port.over):
+                        wait = math.inf if port.gate.left is None else port.gate.again()
+                        if wait <= 0:
+                            port.gate.come_back()
+                        if port.gate.left is None:
+                            taken = port.take()
+                            if taken is not None or port.over:
+                                return taken
+                        port.more.clear()
+                        self._look_round()
+                        try:
+                            async with asyncio.timeout(wait if 0 < wait < math.inf else None):
+                                await port.more.wait()
+                        except TimeoutError:
+                            pass
+                    return None
+        finally:
+            self._busy += 1
+
+    def _look_round(self) -> None:
+        """Where nobody is at work, and nobody has anything to take, all go home."""
+        if not self._busy and all(port.resting for port in self.ports.values()):
+            self._quiet = True
+            for port in self.ports.values():
+                port.more.set()
+
+    async def _conclude(self, port: Port, request: Request, again: bool) -> str:
+        """The state of a request once it has an outcome: answered, invalid, failed (or refused), or batched."""
+        state = INVALID
         for ask, asked in asks(self.ledger, request):
             key = asked.key(ask)
             while key in self._flying:  # the same request, from elsewhere
                 await asyncio.wait([self._flying[key]])
-            state = self.ledger.state(key)
-            if state == INVALID:
+            known = self.ledger.state(key)
+            if known == INVALID:
                 continue
-            if state in (ANSWERED, BATCHED) or key in self._failed:
-                return
+            if known in (ANSWERED, BATCHED):
+                return known
+            if key in self._failed and not again:
+                return FAILED
             landed = self._flying[key] = asyncio.get_running_loop().create_future()
             try:
                 state = await self._ask(port, asked, ask, key)
             finally:
                 del self._flying[key]
                 landed.set_result(None)
-            if state == FAILED:
+            if state in (FAILED, _REFUSED):
                 self._failed.add(key)
-                self.failed[port.endpoint.name] += 1
-                port.failed += 1
             if state != INVALID:
-                return
+                return state
+        return state
 
     async def _ask(self, port: Port, request: Request, ask: int, key: bytes) -> str:
         """Attempts at one request until it has an outcome, which is in the ledger on return."""
@@ -234,12 +280,14 @@ class Asker:
             attempt = self.ledger.begin(entry, most.both, bound)
             self.asked[port.endpoint.name] += 1
             port.limit.sent(slot)
+            port.sent += 1
+            number = port.sent
             began = clock()
             port.in_flight += 1
             try:
                 reply = await port.client.ask(request.messages, request.parameters)
             except BaseException:  # abandoned: it may be paid
-                port.limit.done(slot, None)
+                port.done_with(slot, None)
                 self.budget.settle(bound, bound)
                 port.cost += bound
                 raise
@@ -247,44 +295,46 @@ class Asker:
                 port.in_flight -= 1
             seconds = clock() - began
             if reply.message is not None:
-                return self._keep(port, request, _Sent(key, attempt, slot, most, bound, seconds), reply)
+                return self._keep(port, request, _Sent(key, attempt, slot, number, most, bound, seconds), reply)
             tokens = unanswered(reply.outcome, most.both)
             self.ledger.unanswered(attempt, reply.outcome, seconds, tokens, reply.detail)
             self.budget.settle(bound, unanswered(reply.outcome, bound))
             port.cost += unanswered(reply.outcome, bound)
             port.last = f"{reply.outcome}: {reply.detail}"
-            port.limit.done(slot, tokens)
+            port.heed(slot, number, reply, 0)
             if reply.outcome == "throttled":
-                throttles += 1
-                port.gate.throttled(backoff(throttles, self.rng) if reply.wait is None else reply.wait)
+                takes = port.throttled(slot, reply.wait)
+                port.done_with(slot, tokens)
+                throttles += takes
                 if throttles >= _THROTTLES:
                     return self._fail(key, reply)
                 continue
+            port.pace.taken(slot.entered)
             if reply.outcome in ("denied", "broke", "refused"):
-                self._refused(port, reply)
-                return self._fail(key, reply)
+                self._turned_down(port, reply)
+                port.done_with(slot, tokens)
+                failed = self._fail(key, reply)
+                return _REFUSED if reply.outcome == "refused" else failed
             port.gate.failure(str(reply.detail))
+            port.done_with(slot, tokens)
+            self._say_left(port)
             failures += 1
             wait = max(backoff(failures, self.rng), reply.wait or 0.0)
             taken += seconds + wait
             if failures >= port.endpoint.attempts or taken > port.endpoint.deadline:
                 return self._fail(key, reply)
+            port.check_up()
             with self._interruptible():
                 await asyncio.sleep(wait)
 
     async def _admitted(self, port: Port, tokens: int, bound: int) -> Slot:
         """A place within the endpoint's limits, its breaker and the budget."""
         with self._interruptible():
-            slot = await port.limit.take(tokens)
+            slot = await port.enter(tokens)
             try:
-                await port.gate.enter()
-                try:
-                    await self.budget.reserve(bound)
-                except BaseException:
-                    port.gate.unused()
-                    raise
+                await self.budget.reserve(bound)
             except BaseException:
-                port.limit.done(slot, 0)
+                port.unused(slot)
                 raise
         return slot
 
@@ -300,26 +350,36 @@ class Asker:
         answer = Taken(found.state, found.reason, found.score, *usage, cost, message.finish, body)
         self.ledger.answered(sent.attempt, sent.key, answer, sent.seconds, tokens.both)
         self.budget.settle(sent.bound, cost)
-        port.limit.done(sent.slot, tokens.both)
-        port.gate.success()
-        port.answers += 1
-        port.invalid += found.state == INVALID
-        self.heard(request, found)
+        back = port.gate.success()
+        port.pace.taken(sent.slot.entered)
+        port.heed(sent.slot, sent.number, reply, tokens.both)
+        port.done_with(sent.slot, tokens.both)
         port.cost += cost
+        self.answers[request.kind, found.state] += 1
+        self.heard(request, found)
+        if back:
+            self.say(f"{port.endpoint.name} answers again")
         why = overbilled(message, sent.most, request.parameters) if sent.bound else None
+        why = why or port.answered(found.state, found.reason, self.most_invalid)
         if why is not None:
-            port.gate.leave(why)
+            port.leave(why, math.inf)
+        self._say_left(port)
         return found.state
 
-    def _refused(self, port: Port, reply: Reply) -> None:
-        """The endpoint will not answer this request, or none: then leave it."""
-        port.refused += 1
-        if reply.outcome in ("denied", "broke"):
-            port.gate.leave(str(reply.detail))
-        elif port.refused >= _REFUSALS and not port.answers:
-            port.gate.leave(f"it refused its first {port.refused} requests: {reply.detail}")
+    def _turned_down(self, port: Port, reply: Reply) -> None:
+        """The endpoint will not answer this request, or none."""
+        if reply.outcome == "broke":
+            port.leave(str(reply.detail), LONG_REST)
         else:
-            port.gate.success()
+            port.gate.denied(str(reply.detail))
+        self._say_left(port)
+
+    def _say_left(self, port: Port) -> None:
+        """Say once that an endpoint was left."""
+        if port.gate.newly_left():
+            rest = port.gate.again()
+            what = "is asked nothing more in this run" if rest == math.inf else f"is left for {rest:.0f} s"
+            self.say(f"{port.endpoint.name} {what}: {port.gate.left}")
 
     def _fail(self, key: bytes, reply: Reply) -> str:
         self.ledger.fail(key, f"{reply.outcome}: {reply.detail}")

@@ -28,6 +28,7 @@ _SHOWN = 300  # characters of a server's message that are kept
 _MOST_BYTES = 2**25  # of an answer
 _LEAST_SECRET = 8  # characters: what is shorter would be found in any answer, and is left in it
 _LEAST_SHOWN = 4  # of a secret that is left out of words for people
+_DONE_LINE = 64  # bytes in which the last line of a stream may have begun
 _KEPT_ALIVE = 4.0  # seconds that a connection waits for its next request: uvicorn, as under vLLM, ends it after 5
 
 
@@ -56,9 +57,10 @@ class Reply(NamedTuple):
 class Client:
     """One endpoint's connections: as many as it has requests in flight, kept open between them.
 
-    Only our own headers are sent and those of the endpoint, no cookies, and no password of a .netrc; redirects are not
-    followed. A proxy is the one that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name, in lower
-    case too. Certificates are those that Python trusts, SSL_CERT_FILE and SSL_CERT_DIR among them.
+    Only our own headers are sent and those of the endpoint, no cookies, and no password of a .netrc;
+    redirects are not followed. A proxy is the one that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+    NO_PROXY name, in lower case too. Certificates are those that Python trusts, SSL_CERT_FILE and
+    SSL_CERT_DIR among them.
     Made inside the event loop that asks.
 
     Raises:
@@ -77,6 +79,8 @@ class Client:
             "Content-Type": "application/json",
             "User-Agent": f"coig-p/{__version__}",
         }
+        own = endpoint.sent_headers()
+        replaced = {name.lower() for name in own}
         self._secrets = _spellings(endpoint.secrets())
         try:
             self._address = URL(f"{endpoint.base_url.rstrip('/')}/chat/completions").update_query(endpoint.sent_query())
@@ -88,7 +92,7 @@ class Client:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),  # none of its own: `ask` has one for all that a request does
-            headers=ours | endpoint.sent_headers(),
+            headers={name: value for name, value in ours.items() if name.lower() not in replaced} | own,
         )
         self._streaming: Mapping[str, Any] = {}
         if endpoint.stream:
@@ -207,21 +211,19 @@ def _decoded(body: bytes, charset: str | None) -> str:
 async def _read(response: ClientResponse) -> bytes:
     """A body; of one that is too large a little more than is allowed, and its connection ends.
 
-    A stream is read until it says that it is done.
+    A stream is read until it says that it is done; no JSON has a line that says so.
     """
     parts, size = [], 0
-    streams = response.content_type == "text/event-stream"
     last = b"\n"
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
         if size > _MOST_BYTES:
             break
-        if streams:
-            last += part
-            if DONE_LINE.search(last):
-                break
-            last = last[-64:]
+        last += part
+        if DONE_LINE.search(last):
+            break
+        last = last[-_DONE_LINE:]
     return b"".join(parts)
 
 

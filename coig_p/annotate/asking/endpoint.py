@@ -124,7 +124,8 @@ class Endpoint:
         """What so many tokens cost here, in 1/MONEY; `batch`: with the discount of batches."""
         share = 1 - self.batch_discount if batch else Decimal(1)
         cached = self.input_price if self.cached_input_price is None else self.cached_input_price
-        return price(tokens, *(converted(one, share) for one in (self.input_price, self.output_price, cached)))
+        prices = (self.input_price, self.output_price, cached)
+        return price(tokens, *(prices if share == 1 else (converted(one, share) for one in prices)))
 
     def variables(self) -> tuple[str, ...]:
         """The environment variables whose values go to it."""

@@ -62,7 +62,10 @@ def put_together(text: str) -> dict[str, Any]:
             if name in chunk:
                 whole.setdefault(name, chunk[name])
         usage = chunk.get("usage") or usage
-        for choice in chunk.get("choices") or ():
+        choices = chunk.get("choices") or []
+        if not isinstance(choices, list):
+            raise ValueError(f"an event of the stream is no chunk of an answer: {data[:200]}")
+        for choice in choices:
             if not isinstance(choice, dict) or choice.get("index") not in (0, None):
                 continue
             usage = choice.get("usage") or usage

@@ -1,20 +1,26 @@
 """How fast an endpoint may be asked, whether it is up, and how much money is left.
 
 All times are seconds of a monotonic clock, which is the event loop's where something waits for it.
+`RateLimit` and `Gate` say how long to wait; `port` waits for both.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 MINUTE = 60.0
+MOST_INVALID = 0.2  # of an endpoint's answers
 _LATE = 1.0  # seconds that a request may be on its way before its server counts it
 _OPENS_AFTER = 10  # failures of an endpoint in a row
 _COOLDOWN, _LONGEST_COOLDOWN = 5.0, 300.0
+_REST, _LONGEST_REST = 30.0, 300.0  # seconds until an endpoint that was left is tried again
+LONG_REST = 1800.0  # the same, where somebody has to do something first, such as to pay
+_DENIALS, _LATER_DENIALS = 20, 100  # in a row: of an endpoint that answered nothing yet, and of another
 _BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 
 Clock = Callable[[], float]
@@ -22,9 +28,15 @@ Clock = Callable[[], float]
 
 @dataclass
 class Slot:
-    """One request in the window of a limit; `at` is when it stops to be on its way."""
+    """One request in the window of a limit.
+
+    Attributes:
+        entered: when it was let in.
+        at: when it stops to be on its way.
+    """
 
     tokens: int
+    entered: float = 0.0
     at: float | None = None
 
 
@@ -40,33 +52,37 @@ class RateLimit:
         self.requests, self.tokens, self.window, self.clock = requests, tokens, window, clock
         self._slots: deque[Slot] = deque()
         self._sum = 0
-        self._turn = asyncio.Lock()
-        self._changed = asyncio.Event()
 
     def restore(self, recent: Iterable[tuple[float, int]]) -> None:
         """Take in what an earlier run sent: how many seconds ago, and tokens; the oldest first."""
         for ago, tokens in recent:
-            self._slots.append(Slot(tokens, self.clock() - ago + min(_LATE, self.window)))
+            at = self.clock() - ago
+            self._slots.append(Slot(tokens, at, at + min(_LATE, self.window)))
             self._sum += tokens
 
-    async def take(self, tokens: int) -> Slot:
-        """Wait, first come first served, until a request of at most so many tokens may be sent."""
-        async with self._turn:
-            while True:
-                self._expire()
-                full = self.requests is not None and len(self._slots) >= self.requests
-                heavy = self.tokens is not None and self._slots and self._sum + tokens > self.tokens
-                if not full and not heavy:
-                    slot = Slot(tokens)
-                    self._slots.append(slot)
-                    self._sum += tokens
-                    return slot
-                await self._wait()
+    def wait(self, tokens: int) -> float:
+        """Seconds until a request of at most so many tokens may be sent, or until that is asked again.
+
+        0: now; infinite: until a request is sent or done.
+        """
+        self._expire()
+        full = self.requests is not None and len(self._slots) >= self.requests
+        heavy = self.tokens is not None and self._slots and self._sum + tokens > self.tokens
+        if not full and not heavy:
+            return 0.0
+        first = self._slots[0].at
+        return math.inf if first is None else max(0.0, first + self.window - self.clock())
+
+    def take(self, tokens: int) -> Slot:
+        """A place for such a request."""
+        slot = Slot(tokens, self.clock())
+        self._slots.append(slot)
+        self._sum += tokens
+        return slot
 
     def sent(self, slot: Slot) -> None:
         """The request leaves now."""
         slot.at = self.clock() + min(_LATE, self.window)
-        self._changed.set()
 
     def done(self, slot: Slot, tokens: int | None) -> None:
         """Its answer is here, or will never be; it took `tokens` (None: nobody knows, so the most)."""
@@ -75,104 +91,127 @@ class RateLimit:
         if tokens is not None:
             self._sum += tokens - slot.tokens
             slot.tokens = tokens
-        self._changed.set()
 
     def _expire(self) -> None:
         now = self.clock()
         while self._slots and self._slots[0].at is not None and self._slots[0].at + self.window <= now:
             self._sum -= self._slots.popleft().tokens
 
-    async def _wait(self) -> None:
-        first = self._slots[0].at if self._slots else None
-        wait = None if first is None else max(0.0, first + self.window - self.clock())
-        self._changed.clear()
-        try:
-            async with asyncio.timeout(wait):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
-
 
 class EndpointDown(Exception):
-    """An endpoint is left for this run; the message says why."""
+    """An endpoint is left; the message says why."""
 
 
 class Gate:
-    """Whether an endpoint may be asked now: pauses that it asked for, and a breaker.
+    """Whether an endpoint may be asked now: pauses that it asked for, a breaker, and whether it was left.
 
     After ten failures in a row it is shut for a time that doubles from 5 to 300 seconds; then one
-    request probes it, and an answer opens it. An endpoint that gave no answer at all for `give_up`
-    seconds from the first failure in a row on, or said that it never will, is left for this run.
+    request probes it, and an answer opens it. An endpoint is left that gave no answer at all for
+    `give_up` seconds from the first failure in a row on, or that denied everything. It is tried again
+    by one request after a rest that doubles from 30 to 300 seconds.
     """
 
     def __init__(self, give_up: float, *, clock: Clock) -> None:
         self.give_up, self.clock = give_up, clock
         self.left: str | None = None
-        self.failures = 0
+        self.failures = self.denials = 0
+        self._answered = False
         self._since: float | None = None  # of the first failure in a row
         self._until = 0.0
-        self._cooldown = _COOLDOWN
+        self._cooldown, self._rest = _COOLDOWN, _REST
+        self._again = math.inf  # when it is tried again, once it was left
         self._probing = False
-        self._changed = asyncio.Event()
+        self._said = False  # that it was left
+        self._returning = False  # tried again, and nothing came of that yet
 
     @property
     def shut(self) -> bool:
         """Whether the breaker is open, as electricians say: no request but a probe gets through."""
-        return self.failures >= _OPENS_AFTER
+        return self._returning or self.failures >= _OPENS_AFTER
 
-    async def enter(self) -> None:
-        """Wait until a request may be sent; raise EndpointDown where none ever may."""
-        while True:
-            if self.left is not None:
-                raise EndpointDown(self.left)
-            wait = self._until - self.clock()
-            if wait <= 0 and not (self.shut and self._probing):
-                self._probing = self.shut
-                return
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(wait if wait > 0 else None):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+    def wait(self) -> float:
+        """Seconds until a request may be sent, 0 or less: now, infinite: until a probe has an answer.
+
+        Raises:
+            EndpointDown: it was left.
+        """
+        if self.left is not None:
+            raise EndpointDown(self.left)
+        wait = self._until - self.clock()
+        return math.inf if wait <= 0 and self.shut and self._probing else wait
+
+    def entered(self) -> None:
+        """A request gets through."""
+        self._probing = self.shut
 
     def unused(self) -> None:
         """A request that had entered is not sent after all."""
         self._probing = False
-        self._changed.set()
 
-    def success(self) -> None:
-        """An answer came."""
-        self.failures, self._since, self._cooldown, self._probing = 0, None, _COOLDOWN, False
-        self._changed.set()
+    def success(self) -> bool:
+        """An answer came; whether it is the first one since the endpoint was tried again."""
+        back = self._returning
+        self.failures, self.denials, self._since, self._cooldown, self._rest = 0, 0, None, _COOLDOWN, _REST
+        self._probing = self._returning = False
+        self._answered = True
+        return back
+
+    def newly_left(self) -> bool:
+        """Whether it was left since this was asked last."""
+        newly, self._said = self.left is not None and not self._said, self.left is not None
+        return newly
+
+    def pause(self, seconds: float) -> None:
+        """Nothing is sent for so long."""
+        self._until = max(self._until, self.clock() + seconds)
 
     def throttled(self, wait: float) -> None:
-        """The endpoint asks for a pause of so many seconds."""
+        """The endpoint turned a request away for its rate, and asks for a pause of so many seconds."""
         now = self.clock()
         self._since = now if self._since is None else self._since
-        self._until = max(self._until, now + wait)
+        self.pause(wait)
         self._probing = False
         if now + wait - self._since >= self.give_up:
-            self.leave(f"no answer for {now - self._since:.0f} s, and it asks to wait another {wait:.0f}")
-        self._changed.set()
+            self.leave(f"no answer for {now - self._since:.0f} s, and it asks to wait another {wait:.0f}", wait)
 
     def failure(self, reason: str) -> None:
         """No answer came: a reset, a timeout, a 500."""
         now = self.clock()
         self._since = now if self._since is None else self._since
         self.failures += 1
+        if self._returning:
+            self.leave(reason)
         if self.failures == _OPENS_AFTER or (self.shut and self._probing):
-            self._until = max(self._until, now + self._cooldown)
+            self.pause(self._cooldown)
             self._cooldown = min(_LONGEST_COOLDOWN, 2 * self._cooldown)
             self._probing = False
         if self.shut and now - self._since >= self.give_up:
             self.leave(f"no answer for {now - self._since:.0f} s: {reason}")
-        self._changed.set()
 
-    def leave(self, reason: str) -> None:
-        """Ask this endpoint nothing more in this run."""
-        self.left = self.left or reason
-        self._changed.set()
+    def denied(self, reason: str) -> None:
+        """It will not answer this request, or perhaps none; it is left once that has gone on for long."""
+        self.denials += 1
+        self.failures, self._since, self._probing = 0, None, False
+        if self._returning:
+            self.leave(reason)
+        elif self.denials >= (_LATER_DENIALS if self._answered else _DENIALS):
+            which = "last" if self._answered else "first"
+            self.leave(f"it refused its {which} {self.denials} requests: {reason}")
+
+    def leave(self, reason: str, rest: float = 0.0) -> None:
+        """Ask this endpoint nothing more before a rest of that many seconds at least; infinite: in this run."""
+        if self.left is None:
+            self.left, self._again = reason, self.clock() + max(self._rest, rest)
+            self._rest = min(_LONGEST_REST, 2 * self._rest)
+            self._returning = self._probing = False
+
+    def again(self) -> float:
+        """Seconds until an endpoint that was left may be tried again."""
+        return self._again - self.clock()
+
+    def come_back(self) -> None:
+        """Let one request try an endpoint that was left."""
+        self.left, self._returning, self._since, self.failures = None, True, None, 0
 
 
 class BudgetReached(Exception):

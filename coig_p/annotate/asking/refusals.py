@@ -26,7 +26,8 @@ _NO_MONEY = re.compile(
     r"insufficient[-_ .]?(\w+[-_ .])?(quota|balance|credits?|funds)|insufficientbalance|arrear|overdue|billing|"
     r"exceeded_current_quota|credit_balance|payment_?required|balance_?(not_?enough|insufficient)|"
     r"allocationquota\.free|resourcepackexhausted|setlimitexceeded|commoditynotpurchased|quota_failed|"
-    r"exceed_token_quota|^(1113|1304|1308|1309|1310|11201|30001)$|^base_resp:(1008|2056)$|^error_code:(17|19)$"
+    r"exceed_token_quota|quota[-_ .]?(not_?enough|exhausted|used_?up)|out_?of_?quota|"
+    r"^(1113|1304|1308|1309|1310|11201|30001)$|^base_resp:(1008|2056)$|^error_code:(17|19)$"
 )
 _NO_ACCESS = re.compile(
     r"invalid_?(iam_?)?(api_?)?(key|token|client)|api_?key_?(invalid|not)|authenticat|authfail|unauthori[sz]ed|"
@@ -53,6 +54,9 @@ _WAIT_SAID = re.compile(
 )
 
 _NUMBERED = ("code", "Code", "error_code", "errorCode", "err_code", "status_code")
+_BESIDE = 2  # characters
+_LOOKED_AT = 4096  # characters of what a server says
+
 _CODES = ("code", "Code", "errorCode", "err_code", "type", "error_type", "status")
 _WORDS = ("message", "msg", "error_msg", "error_description", "detail", "status_msg", "Message", "reason", "title")
 _FINE = ("", "0", "200", "ok", "success", "none", "null")
@@ -79,7 +83,10 @@ def read_trouble(body: str) -> Trouble:
         found = error_in(value)
     except (ValueError, RecursionError):
         found = None
-    return Trouble(frozenset(), body, _wait_in(body, {})) if found is None else found
+    if found is not None:
+        return found
+    words = body[:_LOOKED_AT]
+    return Trouble(frozenset(), words, _wait_in(words, {}))
 
 
 def error_in(value: Any) -> Trouble | None:
@@ -91,7 +98,7 @@ def error_in(value: Any) -> Trouble | None:
     error = next(_errors(value), None)
     if error is None:
         return None
-    words = _words(error) or _words(value) or json.dumps(error, ensure_ascii=False)
+    words = (_words(error) or _words(value) or json.dumps(error, ensure_ascii=False))[:_LOOKED_AT]
     return Trouble(frozenset(_codes(error, value)), words, _wait_in(words, error))
 
 
@@ -101,13 +108,13 @@ def outcome_of(status: int, trouble: Trouble, wait: float | None, asked: str) ->
     Args:
         status: of HTTP; one of 200 to 299 where the body alone says what is wrong.
         wait: seconds that the server asks to wait.
-        asked: the texts of the request: words that a server repeats from them mean nothing.
+        asked: the texts of the request; what a server repeats of them means nothing.
     """
     codes, words = trouble.codes, trouble.words
     if 200 <= status < 300:
         status = next((int(code) for code in codes if re.fullmatch(r"[45]\d\d", code)), 200)
     too_fast = any(map(_TOO_FAST.search, codes))
-    said = any(found[0] not in asked for found in _NO_MONEY_SAID.finditer(words))
+    said = any(not _repeated(found, asked) for found in _NO_MONEY_SAID.finditer(words))
     if _A_MINUTES_TOKENS in words or (any(code.startswith("throttling") for code in codes) and not said):
         return "throttled"
     if status == 402 or any(map(_NO_MONEY.search, codes)):
@@ -123,6 +130,13 @@ def outcome_of(status: int, trouble: Trouble, wait: float | None, asked: str) ->
     if status >= 500 or status in _TRY_AGAIN:
         return "error"
     return "refused" if status >= 300 or any(map(_NEVER.search, codes)) else "error"
+
+
+def _repeated(found: re.Match[str], asked: str) -> bool:
+    """Whether words are the request's own, with what is beside them: some servers repeat what they refuse."""
+    words, start, end = found.string, found.start(), found.end()
+    before, after = words[max(0, start - _BESIDE) : end], words[start : end + _BESIDE]
+    return any(beside != found[0] and beside in asked for beside in (before, after))
 
 
 def _errors(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -172,12 +186,18 @@ def _words(error: Mapping[str, Any]) -> str:
         words = error.get(name)
         if isinstance(words, str) and words.strip():
             return words
-        if isinstance(words, list) and words and isinstance(words[0], dict):  # FastAPI's: where, and what
-            each = [f"{'.'.join(map(str, one.get('loc') or ()))}: {one.get('msg')}" for one in words[:3]]
-            return "; ".join(each)
-        if isinstance(words, (dict, list)) and words:
+        if isinstance(words, list) and words:  # FastAPI's: where, and what
+            return "; ".join(map(_place_and_words, words[:3]))
+        if isinstance(words, dict) and words:
             return json.dumps(words, ensure_ascii=False)
     return ""
+
+
+def _place_and_words(one: Any) -> str:
+    if not isinstance(one, dict) or not isinstance(one.get("msg"), str):
+        return json.dumps(one, ensure_ascii=False)
+    place = one.get("loc")
+    return f"{'.'.join(map(str, place))}: {one['msg']}" if isinstance(place, list) and place else one["msg"]
 
 
 def _wait_in(words: str, error: Mapping[str, Any]) -> float | None:

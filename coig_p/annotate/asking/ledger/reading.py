@@ -232,6 +232,12 @@ class Ledger:
         row = self._row(f"SELECT {_QUERY} FROM queries WHERE query_id = ?", (query_id,))
         return None if row is None else Query(*row)
 
+    def query_at(self, place: int) -> Query:
+        """The query at a place, which there is."""
+        row = self._row(f"SELECT {_QUERY} FROM queries WHERE place = ?", (place,))
+        assert row is not None
+        return Query(*row)
+
     def count_queries(self, *, passed: bool = True, unless: Collection[str] = ()) -> int:
         """How many queries passed, or there are; see `queries`."""
         which = ("passed = 1 AND " if passed else "") + _not_under(unless)

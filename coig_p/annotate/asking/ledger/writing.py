@@ -128,6 +128,19 @@ class LedgerWriter(Ledger):
         self._write.close()
         self._lock.close()
 
+    def count_in(self, currency: str | None) -> None:
+        """Say in which currency costs are from now on; raise UsageError where they are in another already."""
+        row = self._write.execute("SELECT value FROM meta WHERE name = 'currency'").fetchone()
+        before = None if row is None else str(row[0])
+        if before == currency or currency is None:
+            return
+        if before is not None:
+            raise UsageError(
+                f"{self.folder}: its costs are in {before}, and run.currency is {currency}: set it back, "
+                "or use another folder"
+            )
+        self._commit([("INSERT INTO meta VALUES ('currency', ?)", (currency,))])
+
     # Attempts
 
     def recover(self, outcome: str, reason: str | None = None) -> dict[str, int]:
