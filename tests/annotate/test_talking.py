@@ -248,7 +248,9 @@ def test_what_is_invalid_is_asked_once_more_and_nothing_is_paid_twice_by_acciden
         return "我看不好说" if bad else text
 
     with ScriptedServer(answer) as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED), judging={"asks": 2})
+        config = write_run(
+            tmp_path, pool(server.base_url, 3, 3, **PRICED), judging={"asks": 2}, run={"most_invalid": 1.0}
+        )
         run_stages(config)
         cost = json.loads(run("annotate", "status", config.path, "--json").stdout)["cost"]
         asked = sum(server.seen.values())
