@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from turning import turned
 
 from coig_p.annotate import asking as package
-from coig_p.annotate.asking import asker as module
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.client import Client, Reply
 from coig_p.annotate.asking.costs import (
