@@ -33,7 +33,7 @@ def batch_out(
     collect(config, ledger)
     decide(config, ledger)
     places = {endpoint.name: place for place, endpoint in enumerate(config.endpoints)}
-    for stage in ("queries", "generate", "judge"):
+    for stage in ("translate", "queries", "generate", "judge"):
         files = (
             (folder / f"{stage}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{places[name]}.jsonl", requests)
             for name, requests in requests_of(config, ledger, stage).items()

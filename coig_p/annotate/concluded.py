@@ -30,8 +30,9 @@ def marks(config: RunConfig) -> dict[str, str]:
     whole = _without(asdict(config), _RUN)
     whole["queries"] = _without(whole["queries"], _QUERIES)
     whole["endpoints"] = [_without(endpoint, _ENDPOINT) for endpoint in whole["endpoints"]]
+    systems = {domain: own.system for domain, own in config.domains.items()}
     return {
-        domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole])
+        domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole, systems.get(domain)])
         for domain, prompt in config.judge_prompts.items()
     }
 

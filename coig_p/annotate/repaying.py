@@ -19,11 +19,12 @@ from coig_p.annotate.planned import changed
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY, made_from
+from coig_p.annotate.tasks.translate import TRANSLATE
 
 _ALLOWED = "allowed"
 _KINDS = {"queries": QUERY, "generate": GENERATE, "judge": JUDGE}
-_MANY = {QUERY: "judgements of queries", GENERATE: "responses", JUDGE: "judgements"}
-_ONE = {QUERY: "judgement of a query", GENERATE: "response", JUDGE: "judgement"}
+_MANY = {TRANSLATE: "translations", QUERY: "judgements of queries", GENERATE: "responses", JUDGE: "judgements"}
+_ONE = {TRANSLATE: "translation", QUERY: "judgement of a query", GENERATE: "response", JUDGE: "judgement"}
 
 
 def paid_again(
@@ -36,6 +37,8 @@ def paid_again(
         DataError: bad rows with on_error "fail".
     """
     kinds = {_KINDS[stage] for stage in stages if stage in _KINDS}
+    if QUERY in kinds:
+        kinds.add(TRANSLATE)
     if not kinds or is_allowed(config, ledger):
         return []
     return forecast(config, ledger, limit, kinds).again

@@ -20,7 +20,8 @@ from coig_p.annotate.flow import flowing, judging_alone
 from coig_p.annotate.repaying import allow
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.queries import collect, decide, query_request
+from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, query_request
+from coig_p.annotate.tasks.translate import translations
 from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import DataError, RemoteError
 
@@ -57,9 +58,18 @@ class Report:
     cost: Spent = field(default_factory=Spent)
 
 
-def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iterator[Request]]:
+def requests_of(
+    config: RunConfig, ledger: Ledger, stage: str, limit: int | None = None
+) -> dict[str, Iterator[Request]]:
     """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already,
-    but for queries that are through."""
+    but for queries that are through.
+
+    Args:
+        stage: queries, generate, judge; or translate, which comes before the queries are collected.
+        limit: translate only what is among the first so many rows.
+    """
+    if stage == "translate":
+        return {} if config.translate is None else {config.translate.endpoint: translations(config, limit)}
     if stage == "queries":
         if config.queries.filter is None:
             return {}
@@ -72,6 +82,8 @@ def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iter
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
+    if stage == "translate":
+        return sum(1 for _ in translations(config))
     queries = ledger.count_queries(passed=stage != "queries", unless=unless)
     if stage == "queries":
         return queries if config.queries.filter else 0
@@ -116,7 +128,8 @@ def run_stages(
     most = config.max_cost if max_cost is None else max_cost
     if most is not None:
         check_budget(config)
-    asks = any(stage in ("generate", "judge") or (stage == "queries" and config.queries.filter) for stage in stages)
+    of_queries = config.queries.filter is not None or config.translate is not None
+    asks = any(stage in ("generate", "judge") or (stage == "queries" and of_queries) for stage in stages)
     if asks:
         for endpoint in config.endpoints:
             endpoint.secrets()  # before the first request, not at the first of this endpoint
@@ -126,11 +139,13 @@ def run_stages(
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
         try:
+            if (why := cannot_embed(config)) is not None:
+                say(why)
             collect(config, ledger)
             allow(config, ledger, stages, limit)
             ledger.only_first(limit)
             with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress, watch))
+                runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, progress, watch))
             report.cost = ledger.spent()
         except sqlite3.Error as error:
             raise DataError(f"{config.folder / LEDGER}: {error}. What was answered before is kept") from None
@@ -144,6 +159,7 @@ async def _run(
     report: Report,
     most: int | None,
     max_seconds: float | None,
+    limit: int | None,
     say: Callable[[str], None],
     progress: Progress,
     watch: Watch | None,
@@ -156,9 +172,17 @@ async def _run(
     try:
         with _signals(asker):
             if "queries" in stages:
+                if config.translate is not None:
+                    await _ask(config, ledger, asker, ("translate",), progress, limit)
+                    collect(config, ledger)
+                    ledger.only_first(limit)
                 await _ask(config, ledger, asker, ("queries",), progress)
             report.queries = decide(config, ledger)
             await _ask(config, ledger, asker, tuple(one for one in ("generate", "judge") if one in stages), progress)
+            sent = -1
+            while "judge" in stages and config.judging.replace and sent != asker.asked.total():
+                sent = asker.asked.total()  # judges that refused are replaced, by some who may refuse in turn
+                await _ask(config, ledger, asker, ("judge",), progress)
             if "store" in stages:
                 ledger.only_first(None)
                 report.stored = _store(config, ledger, report)
@@ -184,7 +208,14 @@ def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
     return None
 
 
-async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stages: tuple[str, ...], progress: Progress) -> None:
+async def _ask(
+    config: RunConfig,
+    ledger: Ledger,
+    asker: Asker,
+    stages: tuple[str, ...],
+    progress: Progress,
+    limit: int | None = None,
+) -> None:
     """Ask for one stage, or for responses and their judgements at once."""
     if asker.stopped is None and stages:
         total = sum(count_of(config, ledger, stage, marks(config).values()) for stage in stages)
@@ -193,7 +224,7 @@ async def _ask(config: RunConfig, ledger: Ledger, asker: Asker, stages: tuple[st
             if len(stages) > 1:
                 await asker.ask_sources(flowing(config, ledger, asker.wake))
             else:
-                await asker.ask_all(requests_of(config, ledger, stages[0]))
+                await asker.ask_all(requests_of(config, ledger, stages[0], limit))
 
 
 async def _watch(watcher: Watcher, watch: Watch) -> None:

@@ -6,9 +6,9 @@ import hashlib
 import json
 from functools import partial
 
-from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Query
+from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
 from coig_p.annotate.asking.message import Message, usable_text
-from coig_p.annotate.asking.request import Outcome, Request, user_message
+from coig_p.annotate.asking.request import Outcome, Request, outcome, user_message
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.parsing import parse_score
 from coig_p.annotate.tasks.again import judged_again
@@ -18,7 +18,7 @@ JUDGE = "judge"
 
 def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author: str, response: str) -> Request:
     """A judge's score of a response."""
-    prompt = config.judge_prompts[query.domain].fill({"query": query.query, "response": response})
+    prompt = config.judge_prompts[query.domain].fill({"query": query.shown, "response": response})
     half_points = config.half_points(query.domain)
     return Request(
         judge,
@@ -37,10 +37,36 @@ def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author
 
 def drawn_judges(config: RunConfig, query_id: str, author: str) -> list[str]:
     """Who scores a model's response to a query: the first of its pool in an order that a hash makes."""
+    return _order(config, query_id, author)[: config.judging.judges_per_response]
+
+
+def judges_of(config: RunConfig, ledger: Ledger, query: Query, author: str, response: str) -> list[str]:
+    """The same, with the next of the order in place of each judge that refuses, where the run replaces any.
+
+    Where too few are left, those that refuse stay, so that their scores are known to be missing.
+    """
+    wanted = config.judging.judges_per_response
+    if not config.judging.replace:
+        return drawn_judges(config, query.query_id, author)
+    score: list[str] = []
+    refuse: list[str] = []
+    for name in _order(config, query.query_id, author):
+        if len(score) == wanted:
+            break
+        found = outcome(ledger, judge_request(config, config.by_name[name], query, author, response))
+        (refuse if _refuses(found) else score).append(name)
+    return [*score, *refuse[: wanted - len(score)]]
+
+
+def _refuses(found: Outcome) -> bool:
+    """Whether a judge was asked as often as it may be and gave no score, or its server will not have the request."""
+    return found.state == INVALID or (found.state == FAILED and str(found.reason).partition(":")[0] == "refused")
+
+
+def _order(config: RunConfig, query_id: str, author: str) -> list[str]:
     drawn_for = [config.seed, query_id, author] if config.judging.draw == "response" else [config.seed, query_id]
     prefix = json.dumps(drawn_for, ensure_ascii=True)
-    order = sorted(config.pools[author], key=lambda judge: hashlib.sha256(f"{prefix}{judge}".encode()).digest())
-    return order[: config.judging.judges_per_response]
+    return sorted(config.pools[author], key=lambda judge: hashlib.sha256(f"{prefix}{judge}".encode()).digest())
 
 
 def read_judgement(message: Message, *, half_points: bool, response: str = "") -> Outcome:
