@@ -147,6 +147,53 @@ def test_a_run_asks_before_it_pays_again_and_names_what_changed(tmp_path: Path) 
         assert "paid again" not in run("annotate", "status", config.path).stdout
 
 
+def test_a_stage_alone_does_not_agree_for_the_others(tmp_path: Path) -> None:
+    """Where the inputs changed, the first stage takes them in; the next one still knows what was paid for."""
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3))
+        for stage in ("queries", "generate", "judge"):
+            run("annotate", stage, config.path)
+        before = sum(server.seen.values())
+        other_queries(config)
+        run("annotate", "queries", config.path)
+        words = "36 responses would be paid again because the texts of the queries changed"
+        assert words in run("annotate", "generate", config.path, code=2).stderr
+        assert words in run("annotate", "run", config.path, "--limit", "12", code=2).stderr
+        assert sum(server.seen.values()) == before
+        run("annotate", "generate", config.path, "--yes")
+        assert sum(server.seen.values()) == before + 36
+        words = "72 judgements would be paid again because the responses are other ones"
+        assert words in run("annotate", "judge", config.path, code=2).stderr
+        run("annotate", "run", config.path, "--yes")
+        run("annotate", "run", config.path)
+        assert sum(server.seen.values()) == before + 36 + 72
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_on_a_terminal_it_asks(answer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from coig_p.cli.annotate import common
+
+    def confirmed(words: str, err: bool) -> bool:
+        asked.append(words)
+        return answer
+
+    terminal = SimpleNamespace(isatty=lambda: True)
+    asked: list[str] = []
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))
+        run_stages(config)
+        before = sum(server.seen.values())
+        own_prompt(config)
+        monkeypatch.setattr(common, "sys", SimpleNamespace(stdin=terminal, stderr=terminal))
+        monkeypatch.setattr(common.click, "confirm", confirmed)
+        done = run("annotate", "run", config.path, code=0 if answer else 2)
+        assert asked == ["Pay for them again?"]
+        assert "12 judgements would be paid again" in done.stderr
+        assert sum(server.seen.values()) == before + 12 * answer
+
+
 def test_a_run_that_was_told_to_pay_again_goes_on_without_asking_twice(tmp_path: Path) -> None:
     with ScriptedServer() as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))

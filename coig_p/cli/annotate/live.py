@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MINUTE = 60
 _WORDS = 60  # characters of a server's message that a table has place for
-_NAMES = ("endpoint", "done", "in flight", "a minute", "invalid", "failed", "cost", "left")
+_NAMES = ("endpoint", "done", "in flight", "a minute", "invalid", "failed", "cost", "time left")
 
 
 @contextmanager
