@@ -314,7 +314,7 @@ def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_
                 run_stages(config)
             report = run_stages(config, ("store",))
             assert report.stored is not None
-            assert report.stored.responses >= 6
+            assert report.stored.responses >= 3
             assert report.stored.missing["generate"]["pending"] > 0
             listed = [json.loads(line) for line in (config.folder / "missing.jsonl").read_text("utf-8").splitlines()]
             assert len(listed) == sum(sum(states.values()) for states in report.stored.missing.values())
