@@ -40,6 +40,8 @@ class EndpointConfig(Endpoint):
         family: a judge never scores a response of its own family.
         generates, judges: what it does.
         system: a system message before every query that it answers.
+        structured: whether it is asked for judgements as JSON with a schema; "auto": where one request shows that
+            it has that.
         parameters, judge_parameters: sent along when it generates, and when it judges.
     """
 
@@ -47,6 +49,7 @@ class EndpointConfig(Endpoint):
     generates: bool = False
     judges: bool = False
     system: str | None = None
+    structured: bool | str = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
     judge_parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -54,6 +57,10 @@ class EndpointConfig(Endpoint):
         super().__post_init__()
         if not self.family.strip():
             raise UsageError("family is blank")
+        if self.structured not in (True, False, "auto"):
+            raise UsageError(f'structured = {self.structured!r}: use true, false or "auto"')
+        if self.structured and "response_format" in self.judge_parameters:
+            raise UsageError("judge_parameters: response_format is set by the run where structured is not false")
         for name in ("parameters", "judge_parameters"):
             check_parameters(name, getattr(self, name))
             limit = max_tokens(getattr(self, name))
@@ -460,6 +467,8 @@ def _read(kind: type[Settings], value: Any, where: str) -> Settings:
 
 def _value(hint: Any, given: Any, where: str) -> Any:
     """A TOML value as its field has it; raise UsageError where it is of another type."""
+    if hint == bool | str:  # a switch with a third way
+        return given if isinstance(given, str) else _value(bool, given, where)
     if get_origin(hint) is UnionType:
         hint = next(part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is tuple:

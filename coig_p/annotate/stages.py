@@ -13,7 +13,7 @@ from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.costs import Spent
 from coig_p.annotate.asking.ledger import ANSWERED, LEDGER, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
-from coig_p.annotate.asking.request import Request
+from coig_p.annotate.asking.request import Request, is_refused
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
@@ -21,6 +21,7 @@ from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, query_request
+from coig_p.annotate.tasks.structured import PROBE, probe_request
 from coig_p.annotate.tasks.translate import translations
 from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import DataError, RemoteError
@@ -65,9 +66,14 @@ def requests_of(
     but for queries that are through.
 
     Args:
-        stage: queries, generate, judge; or translate, which comes before the queries are collected.
+        stage: queries, generate, judge; or translate, which comes before the queries are collected; or probe,
+            which finds out which judges have structured output.
         limit: translate only what is among the first so many rows.
     """
+    if stage == "probe":
+        uses = [one for one in config.endpoints if one.judges or one.name == config.queries.filter]
+        unsure = [one for one in uses if one.structured == "auto" and not is_refused(ledger, probe_request(one))]
+        return {one.name: iter([probe_request(one)]) for one in unsure}
     if stage == "translate":
         return {} if config.translate is None else {config.translate.endpoint: translations(config, limit)}
     if stage == "queries":
@@ -82,6 +88,8 @@ def requests_of(
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
+    if stage == "probe":
+        return len(requests_of(config, ledger, stage))
     if stage == "translate":
         return sum(1 for _ in translations(config))
     queries = ledger.count_queries(passed=stage != "queries", unless=unless)
@@ -172,6 +180,9 @@ async def _run(
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
     try:
         with _signals(asker):
+            if requests_of(config, ledger, "probe") and not {"queries", "judge"}.isdisjoint(stages):
+                await _ask(config, ledger, asker, ("probe",), progress)
+                asker.failed.clear()  # who has no structured output is asked without; nothing is missing
             if "queries" in stages:
                 if config.translate is not None:
                     await _ask(config, ledger, asker, ("translate",), progress, limit)
@@ -197,7 +208,7 @@ async def _run(
         report.abandoned = ledger.recover("abandoned", "stopped")
         report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
         kinds = dict.fromkeys(kind for kind, _ in asker.answers)
-        report.unread = [kind for kind in kinds if not asker.answers[kind, ANSWERED]]
+        report.unread = [kind for kind in kinds if kind != PROBE and not asker.answers[kind, ANSWERED]]
         report.left = {name: port.gate.left for name, port in asker.ports.items() if port.gate.left is not None}
 
 

@@ -20,10 +20,12 @@ def read_answer(config: RunConfig, ledger: Ledger, asked: Entered, message: Mess
         if original is None or config.translate is None:
             return Outcome(INVALID, "the query is no longer one of the run's")
         return read_translation(message, original=original, names=config.translate.names)
+    endpoint = config.by_name.get(asked.endpoint)
+    structured = endpoint is not None and endpoint.structured is not False
     if asked.kind != JUDGE:  # the query filter gives whole points alone
-        return read_judgement(message, half_points=False)
+        return read_judgement(message, half_points=False, structured=structured)
     judged = judged_response(config, ledger, asked.query_id, asked.author)
-    return read_judgement(message, half_points=config.half_points(asked.domain), response=judged)
+    return read_judgement(message, half_points=config.half_points(asked.domain), response=judged, structured=structured)
 
 
 def judged_response(config: RunConfig, ledger: Ledger, query_id: str, author: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import partial
 
 from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
@@ -12,6 +13,7 @@ from coig_p.annotate.asking.request import Outcome, Request, outcome, user_messa
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.parsing import parse_score
 from coig_p.annotate.tasks.again import judged_again
+from coig_p.annotate.tasks.structured import structured_score, with_structure
 
 JUDGE = "judge"
 
@@ -20,7 +22,8 @@ def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author
     """A judge's score of a response."""
     prompt = config.judge_prompts[query.domain].fill({"query": query.shown, "response": response})
     half_points = config.half_points(query.domain)
-    return Request(
+    structured = judge.structured is not False
+    request = Request(
         judge,
         kind=JUDGE,
         domain=query.domain,
@@ -28,11 +31,20 @@ def judge_request(config: RunConfig, judge: EndpointConfig, query: Query, author
         author=author,
         messages=(user_message(prompt),),
         parameters=judge.judge_parameters,
-        read=partial(read_judgement, half_points=half_points, response=response),
+        read=partial(read_judgement, half_points=half_points, response=response, structured=structured),
         asks=config.judging.asks,
         recipe=config.recipes[JUDGE, query.domain, judge.name],
         again=partial(judged_again, half_points=half_points),
     )
+    return in_both_forms(request, judge, half_points=half_points)
+
+
+def in_both_forms(request: Request, judge: EndpointConfig, *, half_points: bool) -> Request:
+    """A judge's request with structured output where it may have that, else as it is."""
+    formed = with_structure(request, judge, half_points=half_points)
+    if formed is request:
+        return request
+    return replace(formed, again=partial(judged_again, half_points=half_points, structured=True))
 
 
 def drawn_judges(config: RunConfig, query_id: str, author: str) -> list[str]:
@@ -69,12 +81,19 @@ def _order(config: RunConfig, query_id: str, author: str) -> list[str]:
     return sorted(config.pools[author], key=lambda judge: hashlib.sha256(f"{prefix}{judge}".encode()).digest())
 
 
-def read_judgement(message: Message, *, half_points: bool, response: str = "") -> Outcome:
-    """A judgement is usable where it is whole and `parse_score` finds its one score."""
+def read_judgement(message: Message, *, half_points: bool, response: str = "", structured: bool = False) -> Outcome:
+    """A judgement is usable where it is whole and `parse_score` finds its one score.
+
+    Args:
+        structured: one that keeps to the schema is read exactly; any other as if it had not been asked for so.
+    """
     text, reason = usable_text(message)
     if text is None:
         return Outcome(INVALID, reason)
     if message.cut:
         return Outcome(INVALID, f"cut: {message.cut}")
+    exact = structured_score(text, half_points=half_points, response=response) if structured else None
+    if exact is not None:
+        return exact
     parsed = parse_score(text, half_points=half_points, response=response)
     return Outcome(INVALID if parsed.score is None else ANSWERED, parsed.reason, text, parsed.score)

@@ -25,7 +25,7 @@ from coig_p.annotate.asking.request import Request, outcome, user_message
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.sources import SourceConfig
 from coig_p.annotate.tasks.again import judged_again
-from coig_p.annotate.tasks.judge import read_judgement
+from coig_p.annotate.tasks.judge import in_both_forms, read_judgement
 from coig_p.annotate.tasks.rows import query_of, rows_of, source_files, with_persona
 from coig_p.annotate.tasks.translate import translate_request, translations
 from coig_p.annotate.translation import needs_translation
@@ -53,18 +53,19 @@ def query_request(config: RunConfig, query: Query) -> Request:
     """The filter's judgement of a query, in whole points."""
     endpoint = config.by_name[str(config.queries.filter)]
     prompt = config.query_prompt.fill({"query": query.shown})
-    return Request(
+    request = Request(
         endpoint,
         kind=QUERY,
         domain=query.domain,
         query_id=query.query_id,
         messages=(user_message(prompt),),
         parameters=endpoint.judge_parameters,
-        read=partial(read_judgement, half_points=False),
+        read=partial(read_judgement, half_points=False, structured=endpoint.structured is not False),
         asks=config.judging.asks,
         recipe=config.recipes[QUERY, query.domain, endpoint.name],
         again=partial(judged_again, half_points=False),
     )
+    return in_both_forms(request, endpoint, half_points=False)
 
 
 class Gathered(NamedTuple):
