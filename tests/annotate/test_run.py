@@ -448,3 +448,59 @@ def test_an_endpoint_that_asks_for_a_day_is_left(tmp_path: Path) -> None:
     assert len(seen) == 3
     assert exit_code(report) == 3
     assert all("asks to wait another 86400" in why for why in report.left.values())
+
+
+def test_a_run_through_streams_with_headers_of_its_own_writes_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server repeats what it is sent in its answers and, for one model, in its errors."""
+    monkeypatch.setenv("COIGP_TEST_KEY", "sk-very/secret==")
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            paths.append(self.path)
+            said = f"{self.headers['api-key']} {self.path}"
+            if request["model"] == "m-2":
+                return self.send("400 Bad", {"error": {"message": f"no: {said}"}}, "application/json")
+            assert request["stream"]
+            pieces = [{"delta": {"content": said[:9]}}, {"delta": {"content": said[9:]}, "finish_reason": "stop"}]
+            values: list[dict[str, Any]] = [{"choices": [piece]} for piece in pieces]
+            values.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}})
+            return self.send("200 OK", values, "text/event-stream")
+
+        def send(self, status: str, value: Any, kind: str) -> None:
+            body = json.dumps(value)
+            if isinstance(value, list):
+                body = "".join(f": ping\n\ndata: {json.dumps(one)}\n\n" for one in value) + "data: [DONE]\n\n"
+            self.send_response(int(status[:3]))
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    secret = {"env": "COIGP_TEST_KEY"}
+    settings: dict[str, Any] = {"stream": True, "headers": {"api-key": secret}, "query": {"v": "2", "sig": secret}}
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        config = write_run(tmp_path, pool(url, 3, 3, input_price=10, output_price=10, **settings))
+        lines: list[str] = []
+        report = run_stages(config, ("generate",), say=lines.append)
+    finally:
+        server.shutdown()
+        server.server_close()
+    found = check_accounts(config)
+    assert [found["endpoints"][name]["answered"] for name in ("m-0", "m-1", "m-2")] == [12, 12, 0]
+    assert report.cost.paid == 24 * 12 * 10 * 10**6
+    assert set(paths) == {"/v1/chat/completions?v=2&sig=sk-very/secret%3D%3D"}
+    written = b"".join(path.read_bytes() for path in config.folder.rglob("*") if path.is_file())
+    assert b"secret" not in written
+    assert "secret" not in f"{lines} {report}"
