@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, INVALID, Ledger, Query
-from coig_p.annotate.asking.request import PENDING, Outcome, Request, outcome
+from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.asking.request import PENDING, Outcome, Request, asks, outcome
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judges_of
@@ -120,13 +120,26 @@ def _of_query(
         )
         for name in judges:
             request = judge_request(config, config.by_name[name], query, author.name, answer.text or "")
-            found = Outcome(PENDING) if pending else outcome(ledger, request)
+            found = Outcome(PENDING) if pending else _state(ledger, request)
             if not pending:
                 key = request.key(0)
                 if key in seen:  # two models with one text are one request to a judge
                     continue
                 seen.add(key)
             yield Planned(request, found, pending, each, paid.why(request, found, pending))
+
+
+def _state(ledger: Ledger, request: Request) -> Outcome:
+    """The state of `outcome`, without reading what was said."""
+    last = Outcome(PENDING)
+    for ask, asked in asks(ledger, request):
+        state = ledger.state(asked.key(ask))
+        if state not in (ANSWERED, INVALID, FAILED):
+            return Outcome(BATCHED if state == BATCHED else PENDING)
+        last = Outcome(state)
+        if state != INVALID:
+            break
+    return last
 
 
 class PaidBefore:

@@ -18,7 +18,7 @@ from coig_p.annotate.asking.request import Request, is_refused
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
-from coig_p.annotate.repaying import allow
+from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
@@ -150,8 +150,9 @@ def run_stages(
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
         if (why := cannot_embed(config)) is not None:
             say(why)
+        before = is_allowed(config, ledger)
         collect(config, ledger)
-        allow(config, ledger, stages, limit)
+        allow(config, ledger, stages, limit, before)
         ledger.only_first(limit)
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, progress, watch))
