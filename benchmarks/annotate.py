@@ -148,7 +148,8 @@ def fill(config: Any) -> float:
         collect(config, ledger)
         decide(config, ledger)
         for query in ledger.queries():
-            entries, answers = [], []
+            entries: list[Any] = []
+            answers: list[Any] = []
             for author in config.generators:
                 text = "".join(pieces[at] for at in rng.integers(0, len(pieces), 6))
                 made = [generate_request(config, author, query)]
@@ -170,7 +171,7 @@ def fill(config: Any) -> float:
 
 def scripted_body(model: str, content: str, at: int) -> str:
     """An answer as OpenAI's servers send it."""
-    message = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     usage = {"prompt_tokens": 200, "completion_tokens": 100, "total_tokens": 300}
     about = {"id": f"chatcmpl-{at:029d}", "object": "chat.completion", "created": 1_750_000_000 + at, "model": model}

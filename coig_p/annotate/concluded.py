@@ -16,8 +16,9 @@ from typing import Any
 from coig_p._version import __version__
 from coig_p.annotate.config import RunConfig
 
-_RUN = frozenset({"path", "folder", "max_cost", "prompt_file", "domains", "judge_prompts", "most_invalid"})
-_QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model", "license"})
+_RUN = frozenset({"path", "folder", "max_cost", "currency", "most_invalid", "prompt_file", "domains", "judge_prompts"})
+_STORE = frozenset({"keep_thinking"})  # what only the store is made with
+_QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model"})
 _ENDPOINT = frozenset(
     {"base_url", "key_env", "headers", "query", "stream", "concurrency", "requests_per_minute", "tokens_per_minute"}
     | {"input_price", "output_price", "cached_input_price", "currency", "timeout", "deadline", "attempts", "give_up"}
@@ -27,21 +28,26 @@ _ENDPOINT = frozenset(
 
 def marks(config: RunConfig) -> dict[str, str]:
     """For each domain the mark that its queries have once they are through."""
-    whole = _without(asdict(config), _RUN)
-    whole["queries"] = _without(whole["queries"], _QUERIES)
-    whole["endpoints"] = [_without(endpoint, _ENDPOINT) for endpoint in whole["endpoints"]]
+    whole = _without(_settings(config), _STORE)
+    whole["queries"] = _without(whole["queries"], frozenset({"license"}))
+    whole["judging"] = _without(whole["judging"], frozenset({"default_threshold"}))
+    systems = {domain: own.system for domain, own in config.domains.items()}
     return {
-        domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole])
+        domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole, systems.get(domain)])
         for domain, prompt in config.judge_prompts.items()
     }
 
 
 def stored_from(config: RunConfig) -> str:
     """What a store is made with, beside the ledger."""
-    made = _without(
-        asdict(config), frozenset({"path", "folder", "max_cost", "prompt_file", "judge_prompts", "most_invalid"})
-    )
-    return _digest([marks(config), made])
+    return _digest([marks(config), _settings(config)])
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    whole = _without(asdict(config), _RUN)
+    whole["queries"] = _without(whole["queries"], _QUERIES)
+    whole["endpoints"] = [_without(endpoint, _ENDPOINT) for endpoint in whole["endpoints"]]
+    return whole
 
 
 def _without(settings: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

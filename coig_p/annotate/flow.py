@@ -10,13 +10,13 @@ from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from coig_p.annotate.asking.ledger import ANSWERED, FAILED, Ledger
+from coig_p.annotate.asking.ledger import ANSWERED, FAILED, Ledger, Query
 from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.asking.source import Source
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tasks.generate import generate_request
-from coig_p.annotate.tasks.judge import drawn_judges, judge_request
+from coig_p.annotate.tasks.judge import drawn_judges, judge_request, judges_of
 
 _TRIMMED = 2**16  # numbers that were taken, until their room is given back
 
@@ -51,9 +51,9 @@ class Judging:
         self._authors = {author.name: at for at, author in enumerate(config.generators)}
         self._waiting = {judge.name: Waiting() for judge in config.judges}
 
-    def add(self, place: int, query_id: str, author: str) -> list[str]:
-        """Have a model's response to the query at this place judged; by whom."""
-        judges = drawn_judges(self.config, query_id, author)
+    def add(self, place: int, query_id: str, author: str, judges: list[str] | None = None) -> list[str]:
+        """Have a model's response to the query at this place judged; by whom. Default: by those that are drawn."""
+        judges = drawn_judges(self.config, query_id, author) if judges is None else judges
         for judge in judges:
             self._waiting[judge].add(place * len(self._authors) + self._authors[author])
         return judges
@@ -86,10 +86,16 @@ def judging_alone(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Reque
     """What each judge is asked about the responses that are there, but for queries that are through."""
     judging = Judging(config, ledger)
 
+    def judges(query: Query, author: EndpointConfig) -> list[str] | None:
+        if not config.judging.replace:
+            return None
+        answer = outcome(ledger, generate_request(config, author, query))
+        return [] if answer.text is None else judges_of(config, ledger, query, author.name, answer.text)
+
     def each() -> Iterator[bool]:
         for query in ledger.queries(unless=marks(config).values()):
             for author in config.generators:
-                judging.add(query.place, query.query_id, author.name)
+                judging.add(query.place, query.query_id, author.name, judges(query, author))
             yield True
 
     added = each()
@@ -102,12 +108,16 @@ def judging_alone(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Reque
 def flowing(config: RunConfig, ledger: Ledger, wake: Callable[[str], None]) -> dict[str, list[Source]]:
     """What each endpoint is asked where responses are judged as they come in; judging goes first.
 
+    Endpoints that are asked in batches have no part in it.
+
     Args:
         wake: called with the name of a judge for whom something was added, or nothing will be any more.
     """
     judging = Judging(config, ledger)
-    places: dict[str, dict[str, int]] = {author.name: {} for author in config.generators}  # of what is on its way
-    writing = {author.name for author in config.generators}
+    authors = [author for author in config.generators if not author.batch]
+    judges = [judge for judge in config.judges if not judge.batch]
+    places: dict[str, dict[str, int]] = {author.name: {} for author in authors}  # of what is on its way
+    writing = {author.name for author in authors}
 
     def generated(author: EndpointConfig) -> Iterator[Request]:
         for query in ledger.queries(unless=marks(config).values()):
@@ -117,20 +127,21 @@ def flowing(config: RunConfig, ledger: Ledger, wake: Callable[[str], None]) -> d
     def landed(author: str, request: Request, state: str) -> None:
         if state == ANSWERED:
             for judge in judging.add(places[author][request.query_id], request.query_id, author):
-                wake(judge)
+                if not config.by_name[judge].batch:
+                    wake(judge)
         if state != FAILED:  # which may still be answered
             del places[author][request.query_id]
 
     def ended(author: str) -> None:
         writing.remove(author)
-        for judge in config.judges if not writing else ():
+        for judge in judges if not writing else ():
             wake(judge.name)
 
     def more() -> bool | None:
         return None if writing else False
 
-    sources = {judge.name: [Source(judging.requests(judge, more))] for judge in config.judges}
-    for author in config.generators:
+    sources = {judge.name: [Source(judging.requests(judge, more))] for judge in judges}
+    for author in authors:
         written = Source(generated(author), landed=partial(landed, author.name), ended=partial(ended, author.name))
         sources.setdefault(author.name, []).append(written)
     return sources

@@ -167,11 +167,13 @@ def test_unusable_judgements_are_asked_again_and_then_recorded_with_their_words(
         text = scripted_answer(request)
         if request["model"] != "m-0" or "总体评分" not in text:
             return text
-        times[str(request["messages"])] = times.get(str(request["messages"]), 0) + 1
+        first = str(request["messages"][0])  # what follows it says what the last judgement lacked
+        times[first] = times.get(first, 0) + 1
         return "我看是[7]或[8]吧"
 
     with ScriptedServer(answer) as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3), judging={"asks": 4, "judges_per_response": 1})
+        judging = {"asks": 4, "judges_per_response": 1}
+        config = write_run(tmp_path, pool(server.base_url, 3, 3), judging=judging, run={"most_invalid": 1})
         report = run_stages(config)
         assert times
         assert set(times.values()) == {4}
@@ -256,6 +258,8 @@ def test_the_documented_file_is_valid_and_the_document_names_every_setting(name:
     text = (ROOT / "docs" / name).read_text("utf-8")
     (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "run.toml").write_text(block, encoding="utf-8")
+    for path in re.findall(r'^personas = "(.+)"', block, flags=re.MULTILINE):
+        (tmp_path / path).write_text("一位中学老师\n", encoding="utf-8")
     load_config(tmp_path / "run.toml")
     for kind in (module.EndpointConfig, module.QueryConfig, module.JudgingConfig, module.DomainConfig):
         for setting in kind.__dataclass_fields__:

@@ -196,6 +196,7 @@ def test_statuses(
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNTIL_ITS_END = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +206,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (http("200 OK", GOOD)[:-9], "reset"),
         (CHUNKED + b"40\r\n{", "reset"),
         (b"SMTP ready\r\n\r\n", "reset"),
+        (UNTIL_ITS_END + json.dumps(GOOD, ensure_ascii=False).encode()[:-9], "reset"),
+        (UNTIL_ITS_END + b'{"choices": [{"message": {"content": "\xe5\x9b', "reset"),
+        (UNTIL_ITS_END + json.dumps(GOOD).encode(), "answered"),
+        (UNTIL_ITS_END + b"<html>busy</html>", "broken"),
         (http("200 OK", b"x" * 50, Content_Encoding="gzip"), "reset"),
         (http("200 OK", b'{"choices": ['), "broken"),
         (http("200 OK", b""), "broken"),

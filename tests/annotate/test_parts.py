@@ -54,7 +54,14 @@ def test_the_template_is_valid_and_names_every_setting(tmp_path: Path) -> None:
     path.write_text(template(), encoding="utf-8")
     config = load_config(path)
     assert config.pools == {"model-a": ["judge-b"]}
-    for kind in (config_module.EndpointConfig, config_module.QueryConfig, config_module.JudgingConfig):
+    for kind in (
+        config_module.EndpointConfig,
+        config_module.QueryConfig,
+        config_module.JudgingConfig,
+        config_module.DomainConfig,
+        config_module.SourceConfig,
+        config_module.TranslateConfig,
+    ):
         for name in kind.__dataclass_fields__:
             assert re.search(rf"^(# )?{name} = ", template(), re.MULTILINE) or name in ("system", "license"), name
 

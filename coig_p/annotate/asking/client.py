@@ -143,6 +143,8 @@ class Client:
 
     def _answer(self, response: ClientResponse, body: bytes, messages: Sequence[Mapping[str, str]]) -> Reply:
         """What a body of a good status says; raise ValueError where it cannot be read, StreamEnded where it is cut."""
+        if _is_cut(response, body):
+            raise StreamEnded(f"the connection ended before its answer did, after {len(body):,} bytes")
         text = _decoded(body, response.charset)
         if is_stream(response.content_type, text):
             text = json_bytes(put_together(text)).decode()
@@ -193,6 +195,13 @@ def _spellings(secrets: Sequence[str]) -> list[str]:
         for spelling in (secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1])
     }
     return sorted(found, key=len, reverse=True)
+
+
+def _is_cut(response: ClientResponse, body: bytes) -> bool:
+    """Whether a body that goes on until its connection ends has JSON that begins and does not end."""
+    if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
+        return False
+    return body.lstrip()[:1] in (b"{", b"[") and body.rstrip()[-1:] not in (b"}", b"]")
 
 
 def _decoded(body: bytes, charset: str | None) -> str:

@@ -41,6 +41,9 @@ class Endpoint:
         cached_input_price: for those of a prompt that the server had at hand; default: input_price.
         batch_discount: the share of the prices that a batch saves: .5 where it costs half.
         currency: of its prices as they were given; see `in_currency`.
+        batch: whether it is asked through OpenAI's batch API, where answers may take a day and cost less.
+        batch_requests, batch_bytes: the most that a batch file of it may hold.
+        batch_poll: seconds between two looks at what became of its batches.
         timeout: seconds of one attempt.
         deadline: seconds that one request may take in all: attempts and backoff, without the
             time spent waiting for the endpoint's limits.
@@ -66,6 +69,10 @@ class Endpoint:
     stream: bool = False
     cached_input_price: Decimal | None = None
     batch_discount: Decimal = Decimal(0)
+    batch: bool = False
+    batch_requests: int = 50_000
+    batch_bytes: int = 200_000_000
+    batch_poll: float = 60.0
     currency: str | None = None
 
     def __post_init__(self) -> None:
@@ -87,11 +94,19 @@ class Endpoint:
             )
         if self.concurrency > _MOST_AT_ONCE:
             raise UsageError(f"concurrency = {self.concurrency}: use at most {_MOST_AT_ONCE:,}")
-        for name, low in (("concurrency", 1), ("attempts", 1), ("requests_per_minute", 1), ("tokens_per_minute", 1)):
+        counts = (
+            "concurrency",
+            "attempts",
+            "requests_per_minute",
+            "tokens_per_minute",
+            "batch_requests",
+            "batch_bytes",
+        )
+        for name in counts:
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"{name} = {value}: use {low} or more")
-        for name in ("timeout", "deadline", "give_up"):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} = {value}: use 1 or more")
+        for name in ("timeout", "deadline", "give_up", "batch_poll"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} = {getattr(self, name):g}: use seconds above 0")
         for name in ("input_price", "output_price", "cached_input_price"):

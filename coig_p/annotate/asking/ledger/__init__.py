@@ -6,6 +6,7 @@ the tables, `opening` what is done before a file is used, `bodies` how answers a
 others read while a run works, `writing` what the run alone may do.
 """
 
+from coig_p.annotate.asking.ledger.opening import MENDED
 from coig_p.annotate.asking.ledger.reading import Ledger
 from coig_p.annotate.asking.ledger.schema import (
     ANSWERED,
@@ -16,6 +17,7 @@ from coig_p.annotate.asking.ledger.schema import (
     OPEN,
     VERSION,
     Answer,
+    Batch,
     Dropped,
     Entered,
     Entry,
@@ -37,9 +39,11 @@ __all__ = [
     "FAILED",
     "INVALID",
     "LEDGER",
+    "MENDED",
     "OPEN",
     "VERSION",
     "Answer",
+    "Batch",
     "Dropped",
     "Entered",
     "Entry",

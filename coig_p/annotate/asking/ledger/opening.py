@@ -15,7 +15,8 @@ from coig_p.store.places import check_kept
 _BESIDE = ("wal", "shm", "journal")
 _OURS = frozenset({"requests", "attempts", "queries", "dropped", "meta"})
 _SMALL = 2**26  # bytes of a file that is looked through in whole
-_MENDED = "Put a copy of it back. Without one, move the folder away: all that it held is then asked and paid again"
+MENDED = "Put a copy of it back. Without one, move the folder away: all that it held is then asked and paid again"
+"""What to do about a ledger that is not whole."""
 
 
 def check_files(folder: Path) -> None:
@@ -24,15 +25,15 @@ def check_files(folder: Path) -> None:
         check_kept(folder / name, "a run")
 
 
-def create(path: Path) -> None:
-    """An empty ledger, there whole or not at all.
-
-    Raises:
-        DataError: what SQLite had beside one is there, so one was, and is gone.
-    """
+def check_gone(path: Path) -> None:
+    """Raise DataError where there is no ledger, and what SQLite had beside one is left."""
     left = [f"{path}-{kind}" for kind in _BESIDE if Path(f"{path}-{kind}").exists()]
-    if left:
-        raise DataError(f"{path} is gone, and {left[0]}, a part of it, is left. {_MENDED}")
+    if left and not path.exists():
+        raise DataError(f"{path} is gone, and {left[0]}, a part of it, is left. {MENDED}")
+
+
+def create(path: Path) -> None:
+    """An empty ledger, there whole or not at all."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection, atomic_file(path) as stream:
         connection.executescript(CREATE)
         stream.write(connection.serialize())
@@ -50,14 +51,18 @@ def connected(path: Path, *, write: bool = False) -> tuple[sqlite3.Connection, i
     """
     connection = None
     try:
-        if not path.stat().st_size and not Path(f"{path}-wal").exists():
-            raise DataError(f"{path} is empty, which a ledger never is. {_MENDED}")
+        at_rest = not Path(f"{path}-wal").exists()
+        if at_rest and not path.stat().st_size:
+            raise DataError(f"{path} is empty, which a ledger never is. {MENDED}")
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("PRAGMA busy_timeout = 60000")
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        if at_rest and path.stat().st_size % page:
+            raise DataError(f"{path} is damaged: its last page is cut off. {MENDED}")
         version = _version(connection, path)
         if write:
-            connection.execute("PRAGMA journal_mode = WAL")
             _look_through(connection, path, version)
+            connection.execute("PRAGMA journal_mode = WAL")
         if version == 1:
             connection.executescript(f"BEGIN IMMEDIATE; {UPGRADE} COMMIT;" if write else READ_OLD)
     except sqlite3.DatabaseError as error:
@@ -76,14 +81,14 @@ def damaged(path: Path, error: sqlite3.DatabaseError | Damaged) -> DataError:
     code = getattr(error, "sqlite_errorname", "")
     if isinstance(error, sqlite3.OperationalError) and code.split("_")[1:2] not in (["CORRUPT"], ["ERROR"]):
         return DataError(f"{path} cannot be used: {error}. What is in it stays")  # locked, a full disk, no rights
-    return DataError(f"{path} is not a ledger, or is damaged: {error}. {_MENDED}")
+    return DataError(f"{path} is not a ledger, or is damaged: {error}. {MENDED}")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables >= _OURS:
         raise DataError(
-            f"{path} is not a ledger, or is damaged: it lacks {', '.join(sorted(_OURS - tables))}. {_MENDED}"
+            f"{path} is not a ledger, or is damaged: it lacks {', '.join(sorted(_OURS - tables))}. {MENDED}"
         )
     row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
     try:
@@ -91,7 +96,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         if version < 1:
             raise ValueError
     except (TypeError, ValueError):
-        raise DataError(f"{path} is not a ledger, or is damaged: it has no version. {_MENDED}") from None
+        raise DataError(f"{path} is not a ledger, or is damaged: it has no version. {MENDED}") from None
     if version > VERSION:
         raise UsageError(f"{path} is of version {version}: pip install -U coig-p")
     return version
@@ -106,11 +111,11 @@ def _look_through(connection: sqlite3.Connection, path: Path, version: int) -> N
     if path.stat().st_size <= _SMALL:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if found != "ok":
-            raise DataError(f"{path} is damaged: {' '.join(str(found).split())}. {_MENDED}")
+            raise DataError(f"{path} is damaged: {' '.join(str(found).split())}. {MENDED}")
     if version < VERSION:
         return
     for table, sums in (("requests", "totals"), ("attempts", "tried")):
         (number,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
         (counted,) = connection.execute(f"SELECT COALESCE(SUM(number), 0) FROM {sums}").fetchone()
         if number != counted:
-            raise DataError(f"{path} is damaged: it has {number:,} {table}, and {counted:,} were written. {_MENDED}")
+            raise DataError(f"{path} is damaged: it has {number:,} {table}, and {counted:,} were written. {MENDED}")

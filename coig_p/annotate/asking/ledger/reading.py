@@ -11,11 +11,12 @@ from typing import Any, Self
 
 from coig_p.annotate.asking.costs import MAY_BE_PAID, Spent
 from coig_p.annotate.asking.ledger.bodies import Damaged, unpacked
-from coig_p.annotate.asking.ledger.opening import check_files, connected, damaged
+from coig_p.annotate.asking.ledger.opening import check_files, check_gone, connected, damaged
 from coig_p.annotate.asking.ledger.schema import (
     LEDGER,
     Answer,
     AttemptTotals,
+    Batch,
     Dropped,
     Entered,
     Judged,
@@ -59,6 +60,7 @@ class Ledger:
         """
         check_files(folder)
         path = folder / LEDGER
+        check_gone(path)
         if not path.is_file():
             raise UsageError(f"{path}: nothing was asked yet. Start with `coigp annotate run`")
         return cls(folder, connected(path)[0])
@@ -94,19 +96,32 @@ class Ledger:
     # All of them
 
     def spent(self) -> Spent:
-        """What all requests cost so far."""
+        """What all requests cost so far; what is out in a batch at a server may be paid."""
         paid = self._row("SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM totals")
         marks = ", ".join("?" * len(MAY_BE_PAID))
         may = f"SELECT COALESCE(SUM(high), 0), COALESCE(SUM(low), 0) FROM tried WHERE outcome IN ({marks})"
-        return Spent(whole_sum(*paid or (0, 0)), whole_sum(*self._row(may, MAY_BE_PAID) or (0, 0)))
+        out = sum(batch.bound for batch in self.batches())
+        return Spent(whole_sum(*paid or (0, 0)), whole_sum(*self._row(may, MAY_BE_PAID) or (0, 0)) + out)
+
+    def batches(self) -> list[Batch]:
+        """What is out at servers, the oldest first."""
+        found = "SELECT name, endpoint, id, number, high, low, at FROM batches ORDER BY at, name"
+        return [
+            Batch(name, endpoint, id_, number, whole_sum(high, low), at)
+            for name, endpoint, id_, number, high, low, at in self._each(found)
+        ]
 
     def recent(self, endpoint: str, seconds: float) -> list[tuple[float, int]]:
-        """How many seconds ago the endpoint's attempts of the last seconds were made, and their tokens."""
+        """How many seconds ago the endpoint's attempts of the last seconds were made, and their tokens.
+
+        Answers of batches have no part in it: no limit counts them.
+        """
         now, found = self.now(), []
-        for at, tokens, name in self._each("SELECT at, tokens, endpoint FROM attempts ORDER BY id DESC"):
+        last = "SELECT at, tokens, endpoint, detail IS 'batch' FROM attempts ORDER BY id DESC"
+        for at, tokens, name, batched in self._each(last):
             if at < now - seconds:
                 break
-            if name == endpoint:
+            if name == endpoint and not batched:
                 found.append((max(0.0, now - at), tokens))
         return found[::-1]
 

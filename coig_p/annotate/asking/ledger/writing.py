@@ -19,22 +19,25 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from coig_p.annotate.asking.ledger.bodies import packed
-from coig_p.annotate.asking.ledger.opening import check_files, connected, create, damaged
+from coig_p.annotate.asking.ledger.opening import check_files, check_gone, connected, create, damaged
 from coig_p.annotate.asking.ledger.reading import Ledger
 from coig_p.annotate.asking.ledger.schema import (
     BATCHED,
+    FAILED,
     LEDGER,
     LOCK,
     OPEN,
     VERSION,
+    Batch,
     Dropped,
     Entry,
     FromBatch,
     Query,
     Reading,
     Taken,
+    parts,
 )
-from coig_p.errors import UsageError
+from coig_p.errors import DataError, UsageError
 
 try:
     import fcntl
@@ -42,6 +45,7 @@ except ImportError:  # Windows: two runs of one folder are then for the user to 
     fcntl = None  # type: ignore[assignment]
 
 _LARGEST = 2**62
+_KEPT = "What was answered before is kept"
 _SYNC = 0.1  # seconds between two times that what was committed is brought to the disk
 
 _PUT = """
@@ -56,14 +60,19 @@ UPDATE requests SET state = :state, reason = :reason, score = :score, prompt_tok
     completion_tokens = :completion_tokens, cost = :cost, finish = :finish, body = :body, at = :at
 WHERE key = :key"""
 _FAIL = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
-_IN_BATCH = (
-    "INSERT INTO attempts (key, endpoint, at, tokens, bound, outcome, detail) VALUES (?, ?, ?, 0, 0, ?, 'batch')"
-)
+_IN_BATCH = """
+INSERT INTO attempts (id, key, endpoint, at, tokens, bound, outcome, detail)
+VALUES (?, ?, ?, ?, 0, 0, ?, 'batch')"""
+# What a batch that is no longer out leaves behind: the first where it was sent, both where it was not.
+_SENT = "UPDATE requests SET state = 'failed' WHERE state = 'batched' AND key IN (SELECT key FROM attempts)"
+_NOT_SENT = "DELETE FROM requests WHERE state = 'batched'"
+_OF_BATCH = "AND key IN (SELECT key FROM batched WHERE batch = ?)"
 
 _NONE_CONCLUDED: tuple[str, tuple[()]] = ("DELETE FROM concluded", ())
-_STILL_CONCLUDED = """
+_SAME = " AND ".join(f"earlier.{name} IS queries.{name}" for name in Query._fields if name not in ("place", "passed"))
+_STILL_CONCLUDED = f"""
 DELETE FROM concluded WHERE query_id NOT IN (
-    SELECT queries.query_id FROM queries JOIN earlier USING (query_id, domain, query))"""
+    SELECT queries.query_id FROM queries JOIN earlier ON earlier.query_id = queries.query_id AND {_SAME})"""
 
 _Work = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
@@ -107,6 +116,7 @@ class LedgerWriter(Ledger):
         lock = _locked(folder)
         path = folder / LEDGER
         try:
+            check_gone(path)
             if not path.exists():
                 create(path)
             connection, version = connected(path, write=True)
@@ -186,36 +196,59 @@ class LedgerWriter(Ledger):
 
     # Batches
 
-    def put_out(self, entries: Iterable[Entry]) -> None:
-        """Requests are out in a batch file."""
-        self._commit(work for entry in entries for work in self._put(entry, BATCHED))
+    def put_out(self, entries: Iterable[Entry], batch: Batch | None = None) -> None:
+        """Requests are out in a batch file; of `batch`, which a server is to have, before it gets it."""
+        work: list[_Work] = []
+        for entry in entries:
+            work += self._put(entry, BATCHED)
+            if batch is not None:
+                work.append(("INSERT OR REPLACE INTO batched VALUES (?, ?)", (entry.key, batch.name)))
+        if batch is not None:
+            values = (batch.name, batch.endpoint, batch.id, batch.number, *parts(batch.bound), batch.at)
+            work.append(("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", values))
+        self._commit(work)
+
+    def batch_is_out(self, name: str, id_: str) -> None:
+        """A server has a batch, under its own id."""
+        self._commit([("UPDATE batches SET id = ? WHERE name = ?", (id_, name))])
+
+    def batch_never_left(self, name: str) -> None:
+        """No server ever got a batch: its requests are as if they had not been in it."""
+        self._commit([(f"{_SENT} {_OF_BATCH}", (name,)), (f"{_NOT_SENT} {_OF_BATCH}", (name,)), *_gone(name)])
+
+    def batch_is_back(self, name: str, why: str) -> list[bytes]:
+        """All that a server had to say of a batch was taken in; the keys of requests that failed.
+
+        Those that it said nothing of failed for the reason `why`.
+        """
+        found = "SELECT key, endpoint, state FROM batched JOIN requests USING (key) WHERE batch = ?"
+        rows = [row for row in self._each(found, (name,)) if row[2] in (BATCHED, FAILED)]
+        without = [FromBatch(key, endpoint, None, why) for key, endpoint, state in rows if state == BATCHED]
+        self._commit([*self._taken_in(without), *_gone(name)])
+        return [key for key, _, _ in rows]
 
     def take_in(self, answers: Iterable[FromBatch]) -> None:
         """What batch files brought."""
+        self._commit(self._taken_in(answers))
+
+    def _taken_in(self, answers: Iterable[FromBatch]) -> list[_Work]:
         work: list[_Work] = []
         for one in answers:
             now = self.now()
             outcome = "error" if one.answer is None else "answered"
-            work.append((_IN_BATCH, (one.key, one.endpoint, now, outcome)))
+            work.append((_IN_BATCH, (self._next_attempt, one.key, one.endpoint, now, outcome)))
+            self._next_attempt += 1
             if one.answer is None:
                 work.append((_FAIL, (one.why, now, one.key)))
             else:
                 work.append(self._take(one.key, one.answer))
-        self._commit(work)
+        return work
 
     def forget_batches(self) -> int:
         """What is out in batch files is asked online from now on; how many requests that is."""
         number = sum(one.number for one in self.requests() if one.state == BATCHED)
-        sent = "UPDATE requests SET state = 'failed' WHERE state = 'batched' AND key IN (SELECT key FROM attempts)"
-        self._commit(
-            [
-                (sent, ()),
-                ("DELETE FROM requests WHERE state = 'batched'", ()),
-                ("DELETE FROM batches", ()),
-                ("DELETE FROM batched", ()),
-                _NONE_CONCLUDED,
-            ]
-        )
+        gone: list[_Work] = [("DELETE FROM batches", ()), ("DELETE FROM batched", ())]
+        self._commit([(_SENT, ()), (_NOT_SENT, ()), *gone, _NONE_CONCLUDED])
         return number
 
     def read_again(self, readings: Iterable[Reading]) -> None:
@@ -264,10 +297,14 @@ class LedgerWriter(Ledger):
 
     def replace_queries(self, queries: Iterable[Query], dropped: Iterable[Dropped], made_from: str) -> None:
         """Other queries than before, none of which has passed yet."""
-        put = "INSERT INTO queries VALUES (:place, :query_id, :domain, :query, :source, NULL)"
+        put = (
+            "INSERT INTO queries (place, query_id, domain, query, source, messages, license, original) "
+            "VALUES (:place, :query_id, :domain, :query, :source, :messages, :license, :original)"
+        )
         self._commit(
             [
-                ("CREATE TEMP TABLE earlier AS SELECT query_id, domain, query FROM queries", ()),
+                ("CREATE TEMP TABLE earlier AS SELECT * FROM queries", ()),
+                ("CREATE INDEX temp.earlier_ids ON earlier (query_id)", ()),
                 ("DELETE FROM queries", ()),
                 ("DELETE FROM dropped", ()),
                 *((put, query._asdict()) for query in queries),
@@ -319,18 +356,23 @@ class LedgerWriter(Ledger):
     def _commit(self, work: Iterable[_Work]) -> None:
         """Several changes at once: all of them or none, and they outlive this process."""
         if self._trouble is not None:
-            raise sqlite3.OperationalError(f"the disk took nothing more: {self._trouble}")
-        self._write.execute("BEGIN IMMEDIATE")
+            raise DataError(f"{self.folder / LEDGER}: the disk took nothing more: {self._trouble}. {_KEPT}")
         try:
-            if self._has_stored:
-                self._write.execute("DELETE FROM meta WHERE name = 'stored'")
-            for sql, values in work:
-                self._write.execute(sql, values)
-        except BaseException:
-            self._write.execute("ROLLBACK")
-            self._recipes = self._known_recipes()
-            raise
-        self._write.execute("COMMIT")
+            self._write.execute("BEGIN IMMEDIATE")
+            try:
+                if self._has_stored:
+                    self._write.execute("DELETE FROM meta WHERE name = 'stored'")
+                for sql, values in work:
+                    self._write.execute(sql, values)
+            except BaseException:
+                self._write.execute("ROLLBACK")
+                self._recipes = self._known_recipes()
+                raise
+            self._write.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise DataError(f"{self.folder / LEDGER}: {error}. {_KEPT}") from None
+        except sqlite3.DatabaseError as error:
+            raise damaged(self.folder / LEDGER, error) from None
         self._has_stored = False
         self._unsynced = True
 
@@ -349,6 +391,10 @@ class LedgerWriter(Ledger):
                 except (OSError, sqlite3.Error) as error:  # a full or broken disk: for the next commit to say
                     self._trouble = error
                     return
+
+
+def _gone(batch: str) -> list[_Work]:
+    return [("DELETE FROM batched WHERE batch = ?", (batch,)), ("DELETE FROM batches WHERE name = ?", (batch,))]
 
 
 def _locked(folder: Path) -> IO[bytes]:
