@@ -10,7 +10,8 @@ from pathlib import Path
 from coig_p.annotate.asking.batch import Read, read_batches, write_batches
 from coig_p.annotate.asking.ledger import LedgerWriter
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.stages import requests_of
+from coig_p.annotate.repaying import allow
+from coig_p.annotate.stages import STAGES, requests_of
 from coig_p.annotate.storing import check_places
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.queries import collect, decide
@@ -31,9 +32,10 @@ def batch_out(
     check_folder_name(folder)
     check_places(config)
     collect(config, ledger)
+    allow(config, ledger, STAGES, None, True)
     decide(config, ledger)
     places = {endpoint.name: place for place, endpoint in enumerate(config.endpoints)}
-    for stage in ("queries", "generate", "judge"):
+    for stage in ("translate", "queries", "generate", "judge"):
         files = (
             (folder / f"{stage}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{places[name]}.jsonl", requests)
             for name, requests in requests_of(config, ledger, stage).items()

@@ -31,8 +31,9 @@ def marks(config: RunConfig) -> dict[str, str]:
     whole = _without(_settings(config), _STORE)
     whole["queries"] = _without(whole["queries"], frozenset({"license"}))
     whole["judging"] = _without(whole["judging"], frozenset({"default_threshold"}))
+    systems = {domain: own.system for domain, own in config.domains.items()}
     return {
-        domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole])
+        domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole, systems.get(domain)])
         for domain, prompt in config.judge_prompts.items()
     }
 

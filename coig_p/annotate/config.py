@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -20,13 +19,13 @@ from coig_p.annotate.asking.limits import MOST_INVALID
 from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
+from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
 from coig_p.store.places import check_name
 
-_OURS = ("model", "messages", "stream", "n", "tools")  # parameters that a run sets or cannot read
 _WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
 
 Settings = TypeVar("Settings")
@@ -41,6 +40,8 @@ class EndpointConfig(Endpoint):
         family: a judge never scores a response of its own family.
         generates, judges: what it does.
         system: a system message before every query that it answers.
+        structured: whether it is asked for judgements as JSON with a schema; "auto": where one request shows that
+            it has that.
         parameters, judge_parameters: sent along when it generates, and when it judges.
     """
 
@@ -48,6 +49,7 @@ class EndpointConfig(Endpoint):
     generates: bool = False
     judges: bool = False
     system: str | None = None
+    structured: bool | str = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
     judge_parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -55,18 +57,13 @@ class EndpointConfig(Endpoint):
         super().__post_init__()
         if not self.family.strip():
             raise UsageError("family is blank")
+        if self.structured not in (True, False, "auto"):
+            raise UsageError(f'structured = {self.structured!r}: use true, false or "auto"')
+        if self.structured and "response_format" in self.judge_parameters:
+            raise UsageError("judge_parameters: response_format is set by the run where structured is not false")
         for name in ("parameters", "judge_parameters"):
-            given: Mapping[str, Any] = getattr(self, name)
-            for parameter in _OURS:
-                if parameter in given:
-                    raise UsageError(f"{name}: {parameter!r} is set by the run")
-            try:
-                json.dumps(given, allow_nan=False)
-            except (TypeError, ValueError):
-                raise UsageError(f"{name}: dates, inf and nan have no place in a request") from None
-            limit = max_tokens(given)
-            if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-                raise UsageError(f"{name}: max_tokens = {limit!r}: use a whole number of 1 or more")
+            check_parameters(name, getattr(self, name))
+            limit = max_tokens(getattr(self, name))
             if limit is not None and self.tokens_per_minute is not None and limit >= self.tokens_per_minute:
                 raise UsageError(f"{name}: max_tokens = {limit} does not fit in tokens_per_minute")
 
@@ -76,7 +73,7 @@ class QueryConfig:
     """Where queries come from and which of them stay (COIG-P, section 3.1).
 
     Attributes:
-        inputs: files of rows with a query each; see `coig_p.ingest.readers`.
+        inputs: files of rows with a query each; see `coig_p.ingest.readers`. More in [[sources]].
         domain: of every row; otherwise each names its own.
         on_error: "fail", or "skip" bad rows and list them.
         near_duplicates: smallest Jaccard similarity of two queries' 3-grams; 0 keeps them.
@@ -99,8 +96,6 @@ class QueryConfig:
     license: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.inputs:
-            raise UsageError("inputs: name one file of queries or more")
         if self.domain is not None:
             check_domain(self.domain)
         if self.on_error not in ("fail", "skip"):
@@ -118,12 +113,14 @@ class JudgingConfig:
         judges_per_response: drawn among the judges of another family than the author's.
         draw: "response" draws for each response anew; "query" keeps one order of judges for all
             responses of a query, so that its margins do not mix the leniency of judges.
+        replace: whether a judge that refuses is replaced by the next of the draw.
         asks: how often a request whose answer is unusable is asked in all.
         default_threshold: of the store's pairs.
     """
 
     judges_per_response: int = 1
     draw: str = "response"
+    replace: bool = False
     asks: int = 3
     default_threshold: float = 2.0
 
@@ -139,15 +136,21 @@ class JudgingConfig:
 
 @dataclass(frozen=True)
 class DomainConfig:
-    """How a domain's responses are judged.
+    """How a domain's queries are asked, and how its responses are judged.
 
     Attributes:
         prompt: a template file that replaces the bundled one; needed for a domain of your own.
         half_points: whether a judge may give half points; default: not in maths.
+        generate: a template file with {{query}}: what models are sent in place of the query alone.
+        system: a system message before each query, in place of the endpoint's.
+        personas: a file of system messages, of which each query gets one as its own; see `read_personas`.
     """
 
     prompt: str | None = None
     half_points: bool | None = None
+    generate: str | None = None
+    system: str | None = None
+    personas: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,9 @@ class RunConfig:
         currency: of the prices, the costs and the budget, as people call it; None where nobody says.
         keep_cut: a response that did not end by itself (at max_tokens, by a filter) is a response all the same.
         keep_thinking: the store keeps what a model thought before a response, in the response's `extra`.
+        generate_prompts, personas: of those domains that have their own.
+        sources: all of them, those of [queries] first.
+        translate_prompt: the template of [translate].
         most_invalid: an endpoint is asked nothing more once a larger share of its last answers cannot be used.
     """
 
@@ -177,6 +183,11 @@ class RunConfig:
     prompt_file: str | None = None
     keep_cut: bool = False
     keep_thinking: bool = False
+    generate_prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    personas: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: tuple[SourceConfig, ...] = ()
+    translate: TranslateConfig | None = None
+    translate_prompt: Prompt | None = None
     most_invalid: float = MOST_INVALID
     currency: str | None = None
 
@@ -209,10 +220,20 @@ class RunConfig:
         found = {}
         for domain, prompt in self.judge_prompts.items():
             for one in self.endpoints:
-                found["generate", domain, one.name] = recipe_of(one, one.parameters, one.system)
+                template = self.generate_prompts.get(domain)
+                more = () if template is None else (template.text,)
+                found["generate", domain, one.name] = recipe_of(one, one.parameters, self.system(one, domain), *more)
                 found["query", domain, one.name] = recipe_of(one, one.judge_parameters, self.query_prompt.text)
                 found["judge", domain, one.name] = recipe_of(one, one.judge_parameters, prompt.text)
+                if self.translate is not None and self.translate_prompt is not None:
+                    sent = self.translate.parameters or one.parameters
+                    found["translate", domain, one.name] = recipe_of(one, sent, self.translate_prompt.text)
         return found
+
+    def system(self, author: EndpointConfig, domain: str) -> str | None:
+        """The system message before a query that has none itself: the domain's, else the endpoint's."""
+        own = self.domains.get(domain, DomainConfig()).system
+        return author.system if own is None else own
 
     def half_points(self, domain: str) -> bool:
         """Whether judges of a domain may give half points."""
@@ -272,15 +293,13 @@ class _PromptTable:
 
 
 def _run(path: Path, table: dict[str, Any]) -> RunConfig:
-    _check_keys(table, ("run", "queries", "judging", "domains", "prompts", "rates", "endpoints"), "")
+    _check_keys(
+        table, ("run", "queries", "sources", "translate", "judging", "domains", "prompts", "rates", "endpoints"), ""
+    )
     run = _read(_RunTable, table.get("run", {}), "run")
-    entries = table.get("endpoints", [])
-    if not isinstance(entries, list):
-        raise UsageError("endpoints: write each as a table under [[endpoints]]")
     rates = _rates(_table(table.get("rates", {}), "rates"), run.currency)
     endpoints = tuple(
-        in_currency(_read(EndpointConfig, entry, f"endpoints[{at}]"), run.currency, rates)
-        for at, entry in enumerate(entries)
+        in_currency(endpoint, run.currency, rates) for endpoint in _read_each(EndpointConfig, table, "endpoints")
     )
     domains = {
         check_domain(name): _read(DomainConfig, entry, f"domains.{name}")
@@ -294,6 +313,13 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         if own is None and name not in DOMAINS:
             raise UsageError(f"domains.{name}: a domain of your own needs a prompt")
         judge_prompts[name] = bundled_prompt(name) if own is None else read_prompt(beside / own, ("query", "response"))
+    generate = {name: domain.generate for name, domain in domains.items() if domain.generate is not None}
+    personas = {name: domain.personas for name, domain in domains.items() if domain.personas is not None}
+    queries = _read(QueryConfig, table.get("queries", {}), "queries")
+    sources = _read_each(SourceConfig, table, "sources")
+    if queries.inputs:
+        sources = (SourceConfig(queries.inputs, domain=queries.domain), *sources)
+    translate = _read(TranslateConfig, table["translate"], "translate") if "translate" in table else None
     if run.max_cost is not None and run.max_cost < 0:
         raise UsageError(f"run.max_cost = {run.max_cost}: use 0 or more")
     if not 0 <= run.most_invalid <= 1:
@@ -303,7 +329,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         folder=beside / run.folder,
         seed=run.seed,
         max_cost=None if run.max_cost is None else int(run.max_cost * MONEY),
-        queries=_read(QueryConfig, table.get("queries", {}), "queries"),
+        queries=queries,
         judging=_read(JudgingConfig, table.get("judging", {}), "judging"),
         endpoints=endpoints,
         domains=domains,
@@ -312,6 +338,11 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         prompt_file=query,
         keep_cut=run.keep_cut,
         keep_thinking=run.keep_thinking,
+        generate_prompts={name: read_prompt(beside / given, ("query",)) for name, given in generate.items()},
+        personas={name: read_personas(beside / given) for name, given in personas.items()},
+        sources=sources,
+        translate=translate,
+        translate_prompt=_translate_prompt(beside, translate),
         most_invalid=run.most_invalid,
         currency=run.currency,
     )
@@ -319,6 +350,13 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
     if config.folder.exists() and not config.folder.is_dir():
         raise UsageError(f"run.folder: {config.folder} is a file, not a folder")
     return config
+
+
+def _translate_prompt(beside: Path, translate: TranslateConfig | None) -> Prompt | None:
+    if translate is None:
+        return None
+    given = translate.prompt
+    return bundled_prompt("translate") if given is None else read_prompt(beside / given, ("query",))
 
 
 def _rates(table: Mapping[str, Any], currency: str | None) -> dict[str, Decimal]:
@@ -334,13 +372,20 @@ def _rates(table: Mapping[str, Any], currency: str | None) -> dict[str, Decimal]
 
 def _check_run(config: RunConfig) -> None:
     """What no part of the file shows alone."""
+    if not config.sources:
+        raise UsageError("queries.inputs: name one file of queries or more")
+    translates = None if config.translate is None else config.translate.endpoint
+    if translates is not None and translates not in config.by_name:
+        raise UnknownNameError("translate.endpoint", translates, config.by_name)
+    if translates is None and any(source.translate for source in config.sources):
+        raise UsageError("sources: translate = true needs a table [translate] that names an endpoint")
     seen: set[str] = set()
     for endpoint in config.endpoints:
         name = endpoint.name.strip().lower()
         if name in seen:
             raise UsageError(f"endpoint {endpoint.name!r}: two endpoints have this name")
         seen.add(name)
-        if not (endpoint.generates or endpoint.judges or endpoint.name == config.queries.filter):
+        if not (endpoint.generates or endpoint.judges or endpoint.name in (config.queries.filter, translates)):
             raise UsageError(f"endpoint {endpoint.name!r} does nothing: set generates = true or judges = true")
     if not config.generators:
         raise UsageError("no endpoint generates: set generates = true for one or more")
@@ -363,11 +408,31 @@ def _check_run(config: RunConfig) -> None:
 def check_budget(config: RunConfig) -> None:
     """Raise UsageError where an answer's cost has no upper bound, so that no budget could be kept."""
     for endpoint in config.endpoints:
-        uses = [("parameters", endpoint.generates)]
-        uses.append(("judge_parameters", endpoint.judges or endpoint.name == config.queries.filter))
-        for name, used in uses:
-            if used and not bounded(endpoint.output_price, getattr(endpoint, name)):
+        uses = []
+        if endpoint.generates:
+            uses.append(("parameters", endpoint.parameters))
+        if endpoint.judges or endpoint.name == config.queries.filter:
+            uses.append(("judge_parameters", endpoint.judge_parameters))
+        if config.translate is not None and endpoint.name == config.translate.endpoint:
+            own = bool(config.translate.parameters)
+            uses.append(("parameters of [translate]" if own else "parameters", translating_parameters(config)))
+        for name, parameters in uses:
+            if not bounded(endpoint.output_price, parameters):
                 raise UsageError(f"endpoint {endpoint.name!r}: a budget can be kept only where {name} has max_tokens")
+
+
+def translating_parameters(config: RunConfig) -> Mapping[str, Any]:
+    """What is sent along when a query is translated."""
+    assert config.translate is not None
+    return config.translate.parameters or config.by_name[config.translate.endpoint].parameters
+
+
+def _read_each(kind: type[Settings], table: Mapping[str, Any], name: str) -> tuple[Settings, ...]:
+    """The tables of a list, [[name]]."""
+    entries = table.get(name, [])
+    if not isinstance(entries, list):
+        raise UsageError(f"{name}: write each as a table under [[{name}]]")
+    return tuple(_read(kind, entry, f"{name}[{at}]") for at, entry in enumerate(entries))
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -402,6 +467,8 @@ def _read(kind: type[Settings], value: Any, where: str) -> Settings:
 
 def _value(hint: Any, given: Any, where: str) -> Any:
     """A TOML value as its field has it; raise UsageError where it is of another type."""
+    if hint == bool | str:  # a switch with a third way
+        return given if isinstance(given, str) else _value(bool, given, where)
     if get_origin(hint) is UnionType:
         hint = next(part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is tuple:

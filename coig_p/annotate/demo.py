@@ -17,13 +17,15 @@ from coig_p.store.store import Store
 
 MODELS, JUDGES = 6, 3
 _QUERIES_A_DOMAIN = 2
+_PLAYGROUND = "http://127.0.0.1:8000/v1"  # of `python -m coig_p.annotate.scripted`
 
 
 def run(folder: str | Path) -> Store:
     """Annotate 12 bundled queries (two of each domain) in a new folder; the store is folder/annotation/store.
 
     Six scripted models of six families answer, three of them also judge. Their answers and scores
-    are made by a script and mean nothing; see `coig_p.annotate.scripted`.
+    are made by a script and mean nothing; see `coig_p.annotate.scripted`. The run.toml that it leaves goes on
+    where `python -m coig_p.annotate.scripted` serves the same models: change it, and run it again.
 
     Raises:
         UsageError: the folder is not empty, or the extra [annotate] is not installed.
@@ -41,6 +43,7 @@ def run(folder: str | Path) -> Store:
     with ScriptedServer() as server:
         write_lines(folder / "run.toml", [run_file(server.base_url)])
         report = run_stages(load_config(folder / "run.toml"))
+    write_lines(folder / "run.toml", [run_file(_PLAYGROUND)])
     if report.stored is None or report.stored.missing:
         raise DataError(f"{folder}: the scripted models did not answer everything: {report.left or report.stopped}")
     return report.stored.store
@@ -62,7 +65,8 @@ judge_parameters = {{ max_tokens = 512 }}
 """
         for number in range(1, MODELS + 1)
     )
-    return f"""# The demo's run. The models are scripts: see coig_p.annotate.scripted.
+    return f"""# The demo's run, to play with. Its models are scripts. This serves them:
+#     python -m coig_p.annotate.scripted
 [queries]
 inputs = ["queries.jsonl"]
 filter = "scripted-1"

@@ -15,9 +15,10 @@ from coig_p.annotate.planned import Planned, planned
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY
+from coig_p.annotate.tasks.translate import TRANSLATE
 
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
-_ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300}
+_ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300, TRANSLATE: 100}
 _ENOUGH = 20  # answers from which an average is taken
 _BYTES_OF_UTF8 = 4  # a character has at most
 
@@ -73,7 +74,10 @@ def estimate(config: RunConfig, ledger: Ledger) -> dict[str, Estimate]:
 
 
 def forecast(
-    config: RunConfig, ledger: Ledger, limit: int | None = None, kinds: Collection[str] = (QUERY, GENERATE, JUDGE)
+    config: RunConfig,
+    ledger: Ledger,
+    limit: int | None = None,
+    kinds: Collection[str] = (TRANSLATE, QUERY, GENERATE, JUDGE),
 ) -> Forecast:
     """The same of the first so many queries alone and of some kinds of requests, with what would be paid again."""
     knows = _Averages(ledger)
@@ -137,6 +141,6 @@ class _Averages:
 
     def answer_tokens(self, endpoint: EndpointConfig, kind: str) -> int:
         """What an answer takes."""
-        parameters = endpoint.parameters if kind == GENERATE else endpoint.judge_parameters
+        parameters = endpoint.parameters if kind in (GENERATE, TRANSLATE) else endpoint.judge_parameters
         guess = min(_ANSWER_TOKENS[kind], max_tokens(parameters) or _ANSWER_TOKENS[kind])
         return self._answer.get((endpoint.name, kind), guess)

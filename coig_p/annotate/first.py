@@ -10,7 +10,7 @@ from coig_p.annotate.asking.ledger import ANSWERED, Ledger
 from coig_p.annotate.asking.request import Outcome, outcome
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import generate_request
-from coig_p.annotate.tasks.judge import drawn_judges, judge_request
+from coig_p.annotate.tasks.judge import judge_request, judges_of
 from coig_p.annotate.tasks.queries import query_request
 
 
@@ -69,7 +69,7 @@ def first_queries(config: RunConfig, ledger: Ledger, number: int) -> Iterator[Sh
             answer = outcome(ledger, generate_request(config, author, query))
             text = answer.text if answer.state == ANSWERED else None
             judgements = []
-            for name in drawn_judges(config, query.query_id, author.name) if text is not None else ():
+            for name in judges_of(config, ledger, query, author.name, text) if text is not None else ():
                 request = judge_request(config, config.by_name[name], query, author.name, text or "")
                 judgements.append(_judgement(name, outcome(ledger, request)))
             responses.append(Response(author.name, answer.state, answer.reason, text, tuple(judgements)))

@@ -10,13 +10,13 @@ from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from coig_p.annotate.asking.ledger import ANSWERED, FAILED, Ledger
+from coig_p.annotate.asking.ledger import ANSWERED, FAILED, Ledger, Query
 from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.asking.source import Source
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tasks.generate import generate_request
-from coig_p.annotate.tasks.judge import drawn_judges, judge_request
+from coig_p.annotate.tasks.judge import drawn_judges, judge_request, judges_of
 
 _TRIMMED = 2**16  # numbers that were taken, until their room is given back
 
@@ -51,9 +51,9 @@ class Judging:
         self._authors = {author.name: at for at, author in enumerate(config.generators)}
         self._waiting = {judge.name: Waiting() for judge in config.judges}
 
-    def add(self, place: int, query_id: str, author: str) -> list[str]:
-        """Have a model's response to the query at this place judged; by whom."""
-        judges = drawn_judges(self.config, query_id, author)
+    def add(self, place: int, query_id: str, author: str, judges: list[str] | None = None) -> list[str]:
+        """Have a model's response to the query at this place judged; by whom. Default: by those that are drawn."""
+        judges = drawn_judges(self.config, query_id, author) if judges is None else judges
         for judge in judges:
             self._waiting[judge].add(place * len(self._authors) + self._authors[author])
         return judges
@@ -86,10 +86,16 @@ def judging_alone(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Reque
     """What each judge is asked about the responses that are there, but for queries that are through."""
     judging = Judging(config, ledger)
 
+    def judges(query: Query, author: EndpointConfig) -> list[str] | None:
+        if not config.judging.replace:
+            return None
+        answer = outcome(ledger, generate_request(config, author, query))
+        return [] if answer.text is None else judges_of(config, ledger, query, author.name, answer.text)
+
     def each() -> Iterator[bool]:
         for query in ledger.queries(unless=marks(config).values()):
             for author in config.generators:
-                judging.add(query.place, query.query_id, author.name)
+                judging.add(query.place, query.query_id, author.name, judges(query, author))
             yield True
 
     added = each()

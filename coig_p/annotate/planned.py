@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, INVALID, Ledger, Query
-from coig_p.annotate.asking.request import PENDING, Outcome, Request, outcome
+from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.asking.request import PENDING, Outcome, Request, asks, outcome
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
+from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judges_of
 from coig_p.annotate.tasks.queries import QUERY, gathered, query_request
+from coig_p.annotate.tasks.translate import TRANSLATE, foreign_queries, translations
 
 _ENOUGH = 20  # outcomes from which a share is taken
 
@@ -60,7 +61,13 @@ def planned(
         DataError: bad rows with on_error "fail".
     """
     paid, shares = PaidBefore(config, ledger), _Shares(config, ledger)
-    for query in upcoming(config, ledger, limit, unless):
+    waiting = {}
+    for request in translations(config, limit):
+        found = outcome(ledger, request)
+        yield Planned(request, found, why=paid.why(request, found))
+        if found.state not in (ANSWERED, INVALID, BATCHED):
+            waiting[request.query_id] = request
+    for query in (*_untranslated(config, waiting), *upcoming(config, ledger, limit, unless)):
         weight = 1.0
         if config.queries.filter is not None:
             request = query_request(config, query)
@@ -75,6 +82,11 @@ def planned(
                 weight = shares.passing if score is None else float(score >= config.queries.pass_score)
         if weight:
             yield from _of_query(config, ledger, query, weight, paid, shares)
+
+
+def _untranslated(config: RunConfig, waiting: Collection[str]) -> Iterator[Query]:
+    """Queries whose translation is still to come, in the words that they have: what follows is asked of them, too."""
+    return (query for query in foreign_queries(config) if query.query_id in waiting)
 
 
 def upcoming(
@@ -100,15 +112,34 @@ def _of_query(
             continue
         pending = answer.text is None
         each = weight * shares.usable(author.name) if pending else weight
-        for name in drawn_judges(config, query.query_id, author.name):
+        text = answer.text
+        judges = (
+            drawn_judges(config, query.query_id, author.name)
+            if text is None
+            else judges_of(config, ledger, query, author.name, text)
+        )
+        for name in judges:
             request = judge_request(config, config.by_name[name], query, author.name, answer.text or "")
-            found = Outcome(PENDING) if pending else outcome(ledger, request)
+            found = Outcome(PENDING) if pending else _state(ledger, request)
             if not pending:
                 key = request.key(0)
                 if key in seen:  # two models with one text are one request to a judge
                     continue
                 seen.add(key)
             yield Planned(request, found, pending, each, paid.why(request, found, pending))
+
+
+def _state(ledger: Ledger, request: Request) -> Outcome:
+    """The state of `outcome`, without reading what was said."""
+    last = Outcome(PENDING)
+    for ask, asked in asks(ledger, request):
+        state = ledger.state(asked.key(ask))
+        if state not in (ANSWERED, INVALID, FAILED):
+            return Outcome(BATCHED if state == BATCHED else PENDING)
+        last = Outcome(state)
+        if state != INVALID:
+            break
+    return last
 
 
 class PaidBefore:
@@ -176,7 +207,7 @@ def changed(config: RunConfig, kind: str, domain: str, endpoint: str, recipe: st
     named = {
         "prompt": _prompt_of(config, kind, domain, endpoint),
         "model": f"the model of {endpoint}",
-        "parameters": f"{'parameters' if kind == GENERATE else 'judge_parameters'} of {endpoint}",
+        "parameters": f"{'parameters' if kind in (GENERATE, TRANSLATE) else 'judge_parameters'} of {endpoint}",
     }
     parts = [named.get(part, f"{part} of {endpoint}") for part in new if old.get(part) != new[part]]
     if parts:
@@ -187,7 +218,12 @@ def changed(config: RunConfig, kind: str, domain: str, endpoint: str, recipe: st
 
 
 def _prompt_of(config: RunConfig, kind: str, domain: str, endpoint: str) -> str:
+    if kind == TRANSLATE:
+        return (config.translate.prompt if config.translate else None) or "the package's prompt for translation"
     if kind == GENERATE:
+        asked = config.domains.get(domain)
+        if asked is not None and (asked.generate or asked.system):
+            return f"[domains.{domain}]"
         return f"system of {endpoint}"
     if kind == QUERY:
         return config.prompt_file or "the package's prompt for queries"

@@ -3,6 +3,7 @@
 A template is a text file with slots, {{query}} and {{response}}. HTML comments in it are for the
 reader and never sent. What fills a slot stands between two marker lines whose code is made from the
 very texts and occurs in none of them, so no query or response can end its slot or open another one.
+The turns of a conversation have a marker line each, with who speaks.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,11 @@ _SLOT = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _LARGEST = 2**20  # characters, and bytes, of a template
 _NAMES = {"query": "问题", "response": "回答"}
+_SPEAKERS = {"system": "系统", "user": "用户", "assistant": "助手"}
+_SPOKEN = "（下面是一段对话，回答接在最后一轮之后）"
+
+Value = str | Sequence[Mapping[str, str]]
+"""What fills a slot: a text, or the turns of a conversation."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +36,27 @@ class Prompt:
     text: str
     slots: tuple[str, ...]
 
-    def fill(self, values: Mapping[str, str]) -> str:
+    def fill(self, values: Mapping[str, Value]) -> str:
         """The prompt with every slot filled; the same values always give the same text."""
-        code = _code(self.text, [values[slot] for slot in self.slots])
+        code = _code(self.text, [text for slot in self.slots for text in _texts(values[slot])])
         # One pass: what looks like a slot inside a value stays as it is.
         return _SLOT.sub(lambda match: _fenced(match[1], values[match[1]], code), self.text)
 
+    def put(self, values: Mapping[str, str]) -> str:
+        """The template with the values in the places of the slots as they are, without marker lines."""
+        return _SLOT.sub(lambda match: values[match[1]], self.text).strip()
 
-def _fenced(slot: str, value: str, code: str) -> str:
+
+def _fenced(slot: str, value: Value, code: str) -> str:
     name = _NAMES[slot]
+    if not isinstance(value, str):
+        turns = (f"<<<{_SPEAKERS[turn['role']]} {code}>>>\n{turn['content']}" for turn in value)
+        value = "\n".join([_SPOKEN, *turns])
     return f"<<<{name}开始 {code}>>>\n{value}\n<<<{name}结束 {code}>>>"
+
+
+def _texts(value: Value) -> list[str]:
+    return [value] if isinstance(value, str) else [turn["content"] for turn in value]
 
 
 def _code(template: str, values: list[str]) -> str:
@@ -97,6 +114,7 @@ def read_prompt(path: Path, slots: tuple[str, ...]) -> Prompt:
 
 
 def bundled_prompt(name: str) -> Prompt:
-    """The package's template of a domain, or of the query filter ("query")."""
+    """The package's template of a domain, of the query filter ("query"), or of translation ("translate")."""
     text = files("coig_p.annotate").joinpath("prompts", f"{name}.md").read_text(encoding="utf-8")
-    return parse_prompt(text, ("query",) if name == "query" else ("query", "response"), f"prompts/{name}.md")
+    alone = name in ("query", "translate")
+    return parse_prompt(text, ("query",) if alone else ("query", "response"), f"prompts/{name}.md")

@@ -19,11 +19,12 @@ from coig_p.annotate.planned import changed
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY, made_from
+from coig_p.annotate.tasks.translate import TRANSLATE
 
-_ALLOWED = "allowed"
+_ALLOWED, _PARTLY = "allowed", "partly"
 _KINDS = {"queries": QUERY, "generate": GENERATE, "judge": JUDGE}
-_MANY = {QUERY: "judgements of queries", GENERATE: "responses", JUDGE: "judgements"}
-_ONE = {QUERY: "judgement of a query", GENERATE: "response", JUDGE: "judgement"}
+_MANY = {TRANSLATE: "translations", QUERY: "judgements of queries", GENERATE: "responses", JUDGE: "judgements"}
+_ONE = {TRANSLATE: "translation", QUERY: "judgement of a query", GENERATE: "response", JUDGE: "judgement"}
 
 
 def paid_again(
@@ -36,17 +37,23 @@ def paid_again(
         DataError: bad rows with on_error "fail".
     """
     kinds = {_KINDS[stage] for stage in stages if stage in _KINDS}
+    if QUERY in kinds:
+        kinds.add(TRANSLATE)
     if not kinds or is_allowed(config, ledger):
         return []
     return forecast(config, ledger, limit, kinds).again
 
 
-def allow(config: RunConfig, ledger: LedgerWriter, stages: Sequence[str], limit: int | None) -> None:
-    """Remember what is asked now; not where it is only a part of the run, for which the rest was not agreed to."""
-    if limit is None and _KINDS.keys() <= set(stages):
-        now = _state(config)
-        if ledger.noted(_ALLOWED) != now:
-            ledger.note(_ALLOWED, now)
+def allow(config: RunConfig, ledger: LedgerWriter, stages: Sequence[str], limit: int | None, before: bool) -> None:
+    """Remember what is asked now. A part of a run agrees to nothing for the rest.
+
+    Args:
+        before: whether it was allowed before the inputs were taken in.
+    """
+    whole = limit is None and _KINDS.keys() <= set(stages)
+    now = _state(config) if whole else _PARTLY
+    if ledger.noted(_ALLOWED) != now and (whole or not before):
+        ledger.note(_ALLOWED, now)
 
 
 def in_words(again: Sequence[PaidAgain], exact: bool = True) -> str:

@@ -43,10 +43,10 @@ OVERALL = (
     r"(?<![^\n\[(*# |-])(?:overall|final|total|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
 )
 LABEL = (
-    r"(?:得分|评分|分数|打分|给分|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
+    r"(?:(?:得分|评分|分数|打分|给分)(?:结果)?|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
-    r"(?:最终|(?:最终|评估|评价)结果|结论|评价|评级|最终评估)"
-    r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10)))"
+    r"(?:最终|(?:最终|评估|评价)结果|结论|评价|评级|评定|最终评估|得(?=[:*_]))"
+    r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10)))"
 )
 # A label behind such a word is not that of the judgement.
 _OTHER = re.compile(
@@ -70,13 +70,14 @@ _OVERALL_LABEL = re.compile(
 )
 _BEGINS = (
     r"(?:^|(?<=[\n。；;!！?？,，(]))[ *_#>`|\[-]{0,12}(?:\d{1,2}[.、] {0,3})?"
-    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:最[终后])?(?:的|给出的|对[^\n，。]{0,12}的|"
-    r"[该这此本]?个?(?:回答|答案|回复)的?)?"
+    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:最[终后]|建议)?(?:的|给出的|"
+    r"对[^\n，。]{0,12}的|[该这此本]?个?(?:回答|答案|回复)的?)?"
     r"(?:my |the |this |a )?"
 )
 _PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
-    r"(?P<label>(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|值|(?:最终|最后|应|可以)得到?)"
+    r"(?P<label>满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?|"
+    r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|值|(?:最终|最后|应|可以)得到?)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
     r"\b(?<!overall )(?<!final )(?<!total )(?:give|rate|score|assign|award|grade)s?"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"

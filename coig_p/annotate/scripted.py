@@ -8,13 +8,15 @@ always has the same answer.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import hashlib
 import json
 import re
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coig_p.annotate.asking.costs import max_tokens
@@ -64,13 +66,17 @@ def _draw(*parts: str) -> int:
 class ScriptedServer:
     """Serves while its `with` block runs, on a free port of this machine.
 
+    Args:
+        port: another than a free one.
+
     Attributes:
         seen: how often each request was asked, by the SHA-256 of its body.
         answered: how many answers left.
     """
 
-    def __init__(self, answer: Answer = scripted_answer, *, latency: float = 0.0) -> None:
+    def __init__(self, answer: Answer = scripted_answer, *, latency: float = 0.0, port: int = 0) -> None:
         self.answer, self.latency = answer, latency
+        self._wanted = port
         self.seen: Counter[bytes] = Counter()
         self.answered = 0
         self._port = 0
@@ -88,7 +94,8 @@ class ScriptedServer:
         self._thread.start()
         self._ready.wait()
         if not self._port:
-            raise UsageError("no port is free on this machine")
+            what = f"port {self._wanted} is taken" if self._wanted else "no port is free"
+            raise UsageError(f"{what} on this machine")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,13 +105,15 @@ class ScriptedServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
+        except OSError:  # the port is taken: who waits for it says so
+            pass
         finally:
             self._loop.close()
             self._ready.set()
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.start_server(self._connection, "127.0.0.1", self._wanted, backlog=1024)
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -157,3 +166,25 @@ class ScriptedServer:
             ],
             "usage": {"prompt_tokens": prompt, "completion_tokens": took, "total_tokens": prompt + took},
         }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until Ctrl-C: `python -m coig_p.annotate.scripted --port 8000`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m coig_p.annotate.scripted", description=str(__doc__).splitlines()[0]
+    )
+    parser.add_argument("--port", type=int, default=8000, help="of this machine, 127.0.0.1; default: 8000")
+    given = parser.parse_args(arguments)
+    try:
+        with ScriptedServer(port=given.port) as server:
+            print(f"scripted models at {server.base_url}; Ctrl-C ends them", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -14,15 +14,17 @@ from coig_p.annotate.asking.batch_api import Batches
 from coig_p.annotate.asking.costs import Spent
 from coig_p.annotate.asking.ledger import ANSWERED, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
-from coig_p.annotate.asking.request import Request
+from coig_p.annotate.asking.request import Request, is_refused
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
-from coig_p.annotate.repaying import allow
+from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.queries import collect, decide, query_request
+from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, query_request
+from coig_p.annotate.tasks.structured import PROBE, probe_request
+from coig_p.annotate.tasks.translate import translations
 from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import RemoteError
 
@@ -59,9 +61,23 @@ class Report:
     cost: Spent = field(default_factory=Spent)
 
 
-def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iterator[Request]]:
+def requests_of(
+    config: RunConfig, ledger: Ledger, stage: str, limit: int | None = None
+) -> dict[str, Iterator[Request]]:
     """For each endpoint of a stage what it is to be asked, made as it is taken; also what is done already,
-    but for queries that are through."""
+    but for queries that are through.
+
+    Args:
+        stage: queries, generate, judge; or translate, which comes before the queries are collected; or probe,
+            which finds out which judges have structured output.
+        limit: translate only what is among the first so many rows.
+    """
+    if stage == "probe":
+        uses = [one for one in config.endpoints if one.judges or one.name == config.queries.filter]
+        unsure = [one for one in uses if one.structured == "auto" and not is_refused(ledger, probe_request(one))]
+        return {one.name: iter([probe_request(one)]) for one in unsure}
+    if stage == "translate":
+        return {} if config.translate is None else {config.translate.endpoint: translations(config, limit)}
     if stage == "queries":
         if config.queries.filter is None:
             return {}
@@ -74,6 +90,10 @@ def requests_of(config: RunConfig, ledger: Ledger, stage: str) -> dict[str, Iter
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
+    if stage == "probe":
+        return len(requests_of(config, ledger, stage))
+    if stage == "translate":
+        return sum(1 for _ in translations(config))
     queries = ledger.count_queries(passed=stage != "queries", unless=unless)
     if stage == "queries":
         return queries if config.queries.filter else 0
@@ -118,7 +138,8 @@ def run_stages(
     most = config.max_cost if max_cost is None else max_cost
     if most is not None:
         check_budget(config)
-    asks = any(stage in ("generate", "judge") or (stage == "queries" and config.queries.filter) for stage in stages)
+    of_queries = config.queries.filter is not None or config.translate is not None
+    asks = any(stage in ("generate", "judge") or (stage == "queries" and of_queries) for stage in stages)
     if asks:
         for endpoint in config.endpoints:
             endpoint.secrets()  # before the first request, not at the first of this endpoint
@@ -127,11 +148,14 @@ def run_stages(
         report = Report()
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
+        if (why := cannot_embed(config)) is not None:
+            say(why)
+        before = is_allowed(config, ledger)
         collect(config, ledger)
-        allow(config, ledger, stages, limit)
+        allow(config, ledger, stages, limit, before)
         ledger.only_first(limit)
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_run(config, ledger, stages, report, most, max_seconds, say, progress, watch))
+            runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, progress, watch))
         report.cost = ledger.spent()
         return report
 
@@ -143,6 +167,7 @@ async def _run(
     report: Report,
     most: int | None,
     max_seconds: float | None,
+    limit: int | None,
     say: Callable[[str], None],
     progress: Progress,
     watch: Watch | None,
@@ -155,12 +180,23 @@ async def _run(
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
     try:
         with _signals(asker):
+            if requests_of(config, ledger, "probe") and not {"queries", "judge"}.isdisjoint(stages):
+                await asker.ask_all(requests_of(config, ledger, "probe"))
+                asker.failed.clear()  # who has no structured output is asked without; nothing is missing
             if "queries" in stages:
+                if config.translate is not None:
+                    await _ask(config, ledger, asker, batches, ("translate",), progress, limit)
+                    collect(config, ledger)
+                    ledger.only_first(limit)
                 await _ask(config, ledger, asker, batches, ("queries",), progress)
             report.queries = decide(config, ledger)
             judged = tuple(one for one in ("generate", "judge") if one in stages)
             await _ask(config, ledger, asker, batches, judged, progress)
             if len(judged) > 1 and any(endpoint.batch for endpoint in config.endpoints):
+                await _ask(config, ledger, asker, batches, ("judge",), progress)
+            sent = -1
+            while "judge" in stages and config.judging.replace and sent != asker.asked.total():
+                sent = asker.asked.total()  # judges that refused are replaced, by some who may refuse in turn
                 await _ask(config, ledger, asker, batches, ("judge",), progress)
             if "store" in stages:
                 ledger.only_first(None)
@@ -176,7 +212,7 @@ async def _run(
         report.abandoned = ledger.recover("abandoned", "stopped")
         report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
         kinds = dict.fromkeys(kind for kind, _ in asker.answers)
-        report.unread = [kind for kind in kinds if not asker.answers[kind, ANSWERED]]
+        report.unread = [kind for kind in kinds if kind != PROBE and not asker.answers[kind, ANSWERED]]
         report.left = {name: port.gate.left for name, port in asker.ports.items() if port.gate.left is not None}
 
 
@@ -189,7 +225,13 @@ def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
 
 
 async def _ask(
-    config: RunConfig, ledger: Ledger, asker: Asker, batches: Batches, stages: tuple[str, ...], progress: Progress
+    config: RunConfig,
+    ledger: Ledger,
+    asker: Asker,
+    batches: Batches,
+    stages: tuple[str, ...],
+    progress: Progress,
+    limit: int | None = None,
 ) -> None:
     """Ask for one stage, or for responses and their judgements at once; of batches for the first one."""
     if asker.stopped is not None or not stages:
@@ -197,12 +239,12 @@ async def _ask(
     total = sum(count_of(config, ledger, stage, marks(config).values()) for stage in stages)
     with progress(", ".join(stages), total) as advance:
         asker.advance = advance
-        out = asyncio.create_task(batches.ask_all(partial(requests_of, config, ledger, stages[0])))
+        out = asyncio.create_task(batches.ask_all(partial(requests_of, config, ledger, stages[0], limit)))
         try:
             if len(stages) > 1:
                 await asker.ask_sources(flowing(config, ledger, asker.wake))
             else:
-                wanted = requests_of(config, ledger, stages[0])
+                wanted = requests_of(config, ledger, stages[0], limit)
                 await asker.ask_all({name: some for name, some in wanted.items() if not config.by_name[name].batch})
             await out
         finally:

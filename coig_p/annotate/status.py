@@ -19,7 +19,7 @@ from coig_p.annotate.tasks.queries import QUERY
 from coig_p.errors import CoigPError
 
 _LATELY = 300.0  # seconds over which a rate is measured
-_MANY = 100_000  # requests, above which what would be paid again is taken from sums
+_MANY = 20_000  # requests, above which what would be paid again is taken from sums
 
 
 @dataclass(frozen=True)

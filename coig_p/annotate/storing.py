@@ -11,8 +11,8 @@ from coig_p.annotate.asking.request import PENDING, Outcome, outcome
 from coig_p.annotate.concluded import marks, stored_from
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request
-from coig_p.annotate.tasks.queries import DROPPED, QUERIES, QUERY, query_request
+from coig_p.annotate.tasks.judge import JUDGE, judge_request, judges_of
+from coig_p.annotate.tasks.queries import DROPPED, QUERIES, QUERY, about, query_request
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError
 from coig_p.ingest.fields import FormConfig
@@ -23,6 +23,7 @@ from coig_p.store.replacing import check_replaced
 from coig_p.store.store import Store
 
 ROWS, MISSING, STORE = "rows.jsonl", "missing.jsonl", "store"
+_KEPT = ("license", "translated_from")  # of a row, in the store's `meta`
 
 
 def check_places(config: RunConfig) -> None:
@@ -69,6 +70,8 @@ def write_store_of(config: RunConfig, ledger: Ledger) -> Stored:
 def _write(config: RunConfig, ledger: Ledger) -> Stored:
     counts: Counter[str] = Counter()
     missing: Counter[tuple[str, str]] = Counter()
+    kept: Counter[str] = Counter()
+    licences: Counter[str | None] = Counter()
     through: dict[str, str] = {}
     made = marks(config)
     rows, gaps = config.folder / ROWS, config.folder / MISSING
@@ -79,6 +82,8 @@ def _write(config: RunConfig, ledger: Ledger) -> Stored:
                 row = _row(config, ledger, query, lacks, missing)
                 if row["responses"]:
                     counts["queries"] += 1
+                    kept.update(name for name in _KEPT if name in row)
+                    licences[row.get("license")] += 1
                     counts["responses"] += len(row["responses"])
                     counts["scores"] += sum(len(response["scores"]) for response in row["responses"])
                     stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
@@ -86,18 +91,19 @@ def _write(config: RunConfig, ledger: Ledger) -> Stored:
                 through[query.query_id] = made[query.domain]
     if not counts["queries"]:
         raise DataError(f"{config.folder}: no model has answered yet. `coigp annotate run` asks them")
+    thinking = ("responses.thinking",) if config.keep_thinking else ()
     settings = ImportConfig(
         default_threshold=config.judging.default_threshold,
-        license=config.queries.license,
-        form=FormConfig(keep=("responses.thinking",) if config.keep_thinking else ()),
+        license=config.queries.license or (next(iter(licences)) if len(licences) == 1 else None),
+        form=FormConfig(keep=(*sorted(kept), *thinking)),
     )
     store, _ = import_files([rows], config.folder / STORE, settings, overwrite=True)
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(missing.items()):
         by_kind.setdefault(kind, {})[state] = number
     if isinstance(ledger, LedgerWriter):
-        kept = {"made": stored_from(config), "files": _files(config), "counts": counts, "missing": by_kind}
-        ledger.conclude(through, json.dumps(kept))
+        written = {"made": stored_from(config), "files": _files(config), "counts": counts, "missing": by_kind}
+        ledger.conclude(through, json.dumps(written))
     return Stored(store, counts["queries"], counts["responses"], counts["scores"], by_kind)
 
 
@@ -143,7 +149,7 @@ def _row(
             _lacks(lacks, missing, GENERATE, query, answer, model=author.name)
             continue
         scores = []
-        for name in drawn_judges(config, query.query_id, author.name):
+        for name in judges_of(config, ledger, query, author.name, answer.text):
             judge = config.by_name[name]
             found = outcome(ledger, judge_request(config, judge, query, author.name, answer.text))
             if found.score is None:
@@ -153,8 +159,7 @@ def _row(
                 scores.append(given | {"rationale": found.text})  # all that it said, its score among it
         thought = {"thinking": answer.thinking} if config.keep_thinking and answer.thinking else {}
         responses.append({"model": author.name, "text": answer.text, "scores": scores} | thought)
-    about = {"query_id": query.query_id, "domain": query.domain, "query": query.query, "source": query.source}
-    return about | {"responses": responses}
+    return about(query) | {"responses": responses}
 
 
 def _lacks(

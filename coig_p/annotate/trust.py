@@ -93,8 +93,14 @@ def wishes(config: RunConfig) -> list[Wish]:
             words = f"send texts{' and a key' if variables else ''} to {place} over a connection that is not encrypted"
             found.append(Wish(words, (file, "http", place), f"http://{place}"))
     own = config.path.parent.resolve()
+    files = [(domain.prompt, domain.generate, domain.personas) for domain in config.domains.values()]
     paths: dict[str, list[str | None]] = {
-        "read": [*config.queries.inputs, *(domain.prompt for domain in config.domains.values()), config.prompt_file],
+        "read": [
+            *(path for source in config.sources for path in source.inputs),
+            *(path for some in files for path in some),
+            config.prompt_file,
+            None if config.translate is None else config.translate.prompt,
+        ],
         "write to": [str(config.folder)],
     }
     for what, named in paths.items():

@@ -15,6 +15,7 @@ from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.judge import JUDGE
 
 _PACE = 60  # views over which a pace is measured, a second each
+_PLANS = 10  # views after which it is counted anew how much there is to do: it goes over all queries
 
 
 class EndpointView(NamedTuple):
@@ -111,6 +112,7 @@ class Watcher:
         self.config, self.ledger, self.asker, self.stages = config, ledger, asker, stages
         self.agreement = Agreement(config.judging.judges_per_response)
         self._seconds = 0
+        self._planned: Counter[str] = Counter()
         self._past: deque[tuple[Counter[str], Counter[str]]] = deque(maxlen=_PACE + 1)
         self._remember()
 
@@ -123,7 +125,9 @@ class Watcher:
         """The run as it is now."""
         self._seconds += 1
         done, asked = self._remember()
-        planned = planned_of(self.config, self.ledger, self.stages)
+        if self._seconds % _PLANS == 1:
+            self._planned = planned_of(self.config, self.ledger, self.stages)
+        planned = self._planned
         long_ago, minutes = self._past[0], (len(self._past) - 1) / 60
         endpoints = []
         for one in self.asker.seen():

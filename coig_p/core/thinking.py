@@ -20,6 +20,9 @@ _SPELLINGS = {
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
 }
 _OPENS = re.compile(rf"\s*(?:<({_NAMES})>|{'|'.join(map(re.escape, _SPELLINGS))})", re.IGNORECASE)
+MARKS = rf"(?i)</?{_NAMES}>|{'|'.join(map(re.escape, (*_SPELLINGS, *_SPELLINGS.values())))}"
+"""Any of the marks, as a pattern that RE2 takes, too: what holds none holds no thinking."""
+
 # A closing tag that is not spoken of: no quotation mark or code mark stands at either side.
 _CLOSES = re.compile(
     rf"(?<![`\"'“‘「『])(?:</({_NAMES})>|{'|'.join(map(re.escape, _SPELLINGS.values()))})(?![`\"'”’」』])",
@@ -69,6 +72,35 @@ def told(text: str) -> Told:
             return Told("\n".join(thoughts), before.rstrip())
         return Told("\n".join(filter(None, [*thoughts, before.strip()])), after.lstrip())
     return Told("\n".join(thoughts), rest if thoughts else text)
+
+
+def thinking_at(text: str) -> int | None:
+    """Where thinking is left in a text that should hold none: the first mark of it; None where there is none.
+
+    Beside what `told` tells apart, a block counts in the midst of a text where its tags stand at the beginning and
+    the end of lines. In code, and in quotation marks, a tag is spoken of.
+    """
+    opening = _OPENS.match(text)
+    if opening is not None:
+        return opening.end() - len(opening[0].lstrip())
+    found = told(text)
+    if found.said != text:
+        closing = next(at for at in _CLOSES.finditer(text) if _splits(text, at, found))
+        return closing.start()
+    for block in _BLOCK.finditer(text):
+        if not len(_FENCE.findall(text[: block.start()])) % 2:
+            return block.start("tag")
+    return None
+
+
+def _splits(text: str, closing: re.Match[str], found: Told) -> bool:
+    """Whether it is this closing tag at which `told` cut."""
+    return found.said in (text[closing.end() :].lstrip(), text[: closing.start()].rstrip())
+
+
+_BLOCK = re.compile(
+    rf"^[ \t]*(?P<tag><({_NAMES})>)(?:(?!</?\2>).)*</\2>[ \t]*$", re.IGNORECASE | re.MULTILINE | re.DOTALL
+)
 
 
 def _opened(before: str, name: str) -> bool:

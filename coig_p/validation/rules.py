@@ -87,6 +87,7 @@ RULES: Mapping[str, Rule] = {
             "a token of a chat template leaked into the text",
             tokens=_TOKENS,
         ),
+        _texts("thinking", "error", "response", "what a model thought before its answer, or a tag of it"),
         _texts("repetition", "error", "response", "a text that says the same over and over", share=0.6, least=30),
         _texts("truncated", "warning", "response", "an answer that stops in the middle", ends=_ENDS),
         _texts("no-terminal-punctuation", "metric", "response", "an answer without a closing mark"),

@@ -40,8 +40,8 @@ def endpoint(name: str, base_url: str, **settings: Any) -> dict[str, Any]:
     return {**given, "parameters": {"max_tokens": 64}, "judge_parameters": {"max_tokens": 64}, **settings}
 
 
-def write_run(folder: Path, endpoints: list[dict[str, Any]], **tables: Mapping[str, Any]) -> RunConfig:
-    """A run of 12 queries unless there are others; `tables` are merged into the defaults."""
+def write_run(folder: Path, endpoints: list[dict[str, Any]], more: str = "", **tables: Mapping[str, Any]) -> RunConfig:
+    """A run of 12 queries unless there are others; `tables` are merged into the defaults, `more` stands behind them."""
     if not (folder / "queries.jsonl").exists():
         write_queries(folder, 12)
     all_tables: dict[str, dict[str, Any]] = {
@@ -56,6 +56,7 @@ def write_run(folder: Path, endpoints: list[dict[str, Any]], **tables: Mapping[s
         lines += [f"[{name}]", *(f"{key} = {toml(value)}" for key, value in table.items())]
     for one in endpoints:
         lines += ["[[endpoints]]", *(f"{key} = {toml(value)}" for key, value in one.items())]
+    lines.append(more)
     (folder / "run.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return load_config(folder / "run.toml")
 

@@ -43,6 +43,8 @@ class FaultyServer(ThreadingHTTPServer):
         self.failed: Counter[str] = Counter()
         self.down: set[str] = set()
         self.closed: set[str] = set()  # models that no key opens
+        self.until_judged: set[str] = set()  # models that answer once a judgement was asked for
+        self.judged = threading.Event()
 
     @property
     def base_url(self) -> str:
@@ -108,6 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if fault == "broken":
             return self.send_bytes(200, b'{"choices": [{"message": {"content": "[8', {})
+        if "<<<回答开始" in prompt:
+            server.judged.set()
+        elif model in server.until_judged:
+            server.judged.wait(60)
         server.released.wait()
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if fault == "empty":

@@ -622,6 +622,12 @@ STREAMS = (
         "reset",
         "worker died",
     ),
+    streams(
+        "an-error-of-a-choice-in-a-stream",
+        stream(events(*HALF, {"choices": [{"index": 0, "delta": {}, "error": {"message": "worker died"}}]}, DONE)),
+        "reset",
+        "worker died",
+    ),
     streams("an-error-event", stream(b'event: error\ndata: {"message": "worker died"}\n\n'), "error", "worker died"),
     streams(
         "an-error-in-plain-json",

@@ -14,9 +14,9 @@ from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.message import Message
 from coig_p.annotate.asking.request import asks, outcome
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.estimating import estimate
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import run_stages
-from coig_p.annotate.status import estimate
 from coig_p.annotate.tasks.again import judged_again
 from coig_p.annotate.tasks.judge import judge_request, read_judgement
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from coig_p.annotate.asking.hints import RateHints, rate_hints, seconds_until
 from coig_p.annotate.asking.refusals import read_trouble
 
-NOW = 1_795_703_000.0  # 2026-11-26T14:23:20Z
+NOW = "Thu, 26 Nov 2026 14:23:20 GMT"
 
 
 @pytest.mark.parametrize(

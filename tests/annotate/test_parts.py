@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import re
 import sqlite3
@@ -53,7 +54,14 @@ def test_the_template_is_valid_and_names_every_setting(tmp_path: Path) -> None:
     path.write_text(template(), encoding="utf-8")
     config = load_config(path)
     assert config.pools == {"model-a": ["judge-b"]}
-    for kind in (config_module.EndpointConfig, config_module.QueryConfig, config_module.JudgingConfig):
+    for kind in (
+        config_module.EndpointConfig,
+        config_module.QueryConfig,
+        config_module.JudgingConfig,
+        config_module.DomainConfig,
+        config_module.SourceConfig,
+        config_module.TranslateConfig,
+    ):
         for name in kind.__dataclass_fields__:
             assert re.search(rf"^(# )?{name} = ", template(), re.MULTILINE) or name in ("system", "license"), name
 
@@ -303,12 +311,24 @@ def test_no_window_holds_more_than_the_limit_however_late_requests_arrive(
     rng, arrivals = random.Random(seed), []
 
     async def one(limit: RateLimit, tokens: int, latency: float) -> None:
-        slot = await limit.take(tokens)
+        async with turn:
+            while (wait := limit.wait(tokens)) > 0:
+                changed.clear()
+                try:
+                    async with asyncio.timeout(None if wait == math.inf else wait):
+                        await changed.wait()
+                except TimeoutError:
+                    pass
+            slot = limit.take(tokens)
         limit.sent(slot)
+        changed.set()
         now = asyncio.get_running_loop().time()
         arrivals.append((now + rng.uniform(0, min(latency, 1.0)), tokens))
         await asyncio.sleep(latency)
         limit.done(slot, None)
+        changed.set()
+
+    turn, changed = asyncio.Lock(), asyncio.Event()
 
     async def all_of_them() -> None:
         limit = RateLimit(most, 100, clock=asyncio.get_running_loop().time)
@@ -322,78 +342,131 @@ def test_no_window_holds_more_than_the_limit_however_late_requests_arrive(
         assert sum(inside) <= 100 or len(inside) == 1
 
 
-def test_a_limit_knows_what_an_earlier_run_sent() -> None:
-    async def work() -> None:
-        loop = asyncio.get_running_loop()
-        limit = RateLimit(3, 100, clock=loop.time)
-        limit.restore([(50.0, 10), (20.0, 60)])
-        await limit.take(10)
-        assert loop.time() == 0
-        await limit.take(10)
-        assert loop.time() == 60 - 50 + 1, "the first one leaves the window a second late"
-        await limit.take(40)
-        assert loop.time() == 60 - 20 + 1
+class Clock:
+    """A clock that a test turns."""
 
-    turned(work())
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_limit_knows_what_an_earlier_run_sent() -> None:
+    clock = Clock()
+    limit = RateLimit(3, 100, clock=clock)
+    limit.restore([(50.0, 10), (20.0, 60)])
+    assert limit.wait(10) == 0
+    limit.sent(limit.take(10))
+    assert limit.wait(10) == 60 - 50 + 1, "the first one leaves the window a second late"
+    clock.now = 11
+    assert limit.wait(10) == 0
+    limit.take(10)
+    assert limit.wait(40) == 60 - 20 + 1 - 11
+    clock.now = 60 - 20 + 1
+    assert limit.wait(40) == 0
+
+
+def test_a_limit_waits_for_what_is_not_sent_yet() -> None:
+    limit = RateLimit(1, None, clock=Clock())
+    slot = limit.take(1)
+    assert limit.wait(1) == math.inf
+    limit.sent(slot)
+    assert limit.wait(1) == 61
+    limit.done(slot, 1)
+    assert limit.wait(1) == 60
 
 
 def test_the_breaker_opens_probes_and_gives_up() -> None:
-    async def work() -> None:
-        gate = Gate(100, clock=asyncio.get_running_loop().time)
+    clock = Clock()
+    gate = Gate(100, clock=clock)
 
-        async def enters() -> bool:
-            try:
-                await asyncio.wait_for(gate.enter(), 0.01)
-            except TimeoutError:
-                return False
-            return True
+    def enters() -> bool:
+        if gate.wait() > 0:
+            return False
+        gate.entered()
+        return True
 
-        for _ in range(9):
-            assert await enters()
-            gate.failure("x")
-        assert await enters()
-        gate.success()
-        for _ in range(10):
-            gate.failure("x")
-        assert not await enters()
-        await asyncio.sleep(5.1)
-        assert await enters()
-        assert not await enters(), "only one request probes"
+    for _ in range(9):
+        assert enters()
         gate.failure("x")
-        await asyncio.sleep(5.1)
-        assert not await enters(), "the second pause is twice as long"
-        await asyncio.sleep(5.1)
-        assert await enters()
-        gate.success()
-        assert await enters()
-        assert await enters()
-        for _ in range(10):
-            gate.failure("x")
-        await asyncio.sleep(101)
-        assert await enters()
-        gate.failure("still down")
-        with pytest.raises(EndpointDown, match="no answer for 101 s: still down"):
-            await gate.enter()
+    assert enters()
+    gate.success()
+    for _ in range(10):
+        gate.failure("x")
+    assert not enters()
+    clock.now = 5
+    assert enters()
+    assert not enters(), "only one request probes"
+    gate.failure("x")
+    clock.now += 5
+    assert not enters(), "the second pause is twice as long"
+    clock.now += 5
+    assert enters()
+    gate.success()
+    assert enters()
+    assert enters()
+    for _ in range(10):
+        gate.failure("x")
+    clock.now += 101
+    assert enters()
+    gate.failure("still down")
+    with pytest.raises(EndpointDown, match="no answer for 101 s: still down"):
+        gate.wait()
 
-    turned(work())
+
+def test_an_endpoint_that_was_left_is_tried_again_by_one_request() -> None:
+    clock = Clock()
+    gate = Gate(100, clock=clock)
+    gate.leave("x")
+    assert gate.again() == 30
+    for rest in (60, 120, 240, 300, 300):
+        clock.now += gate.again()
+        gate.come_back()
+        assert gate.wait() <= 0
+        gate.entered()
+        assert gate.wait() == math.inf, "one alone"
+        gate.denied("still")
+        assert (gate.left, gate.again()) == ("still", rest)
+    clock.now += 300
+    gate.come_back()
+    gate.entered()
+    assert gate.success()
+    assert gate.wait() <= 0
+    gate.leave("y")
+    assert gate.again() == 30
+    gate.come_back()
+    gate.leave("for good", math.inf)
+    assert gate.again() == math.inf
+
+
+@pytest.mark.parametrize(("answered", "most"), [(False, 20), (True, 100)])
+def test_an_endpoint_is_left_once_it_denies_everything(answered: bool, most: int) -> None:
+    gate = Gate(100, clock=Clock())
+    if answered:
+        gate.success()
+    for _ in range(most - 1):
+        gate.denied("no")
+    gate.success()
+    for _ in range(99):
+        gate.denied("no")
+        assert gate.left is None
+    gate.denied("no")
+    assert gate.left == "it refused its last 100 requests: no"
 
 
 def test_a_pause_that_the_server_asks_for_holds_everybody() -> None:
-    async def work() -> None:
-        loop = asyncio.get_running_loop()
-        gate = Gate(100, clock=loop.time)
-        gate.throttled(30)
-        await asyncio.gather(gate.enter(), gate.enter())
-        assert loop.time() == 30
-        gate.throttled(60)  # 30 seconds without an answer so far, and then 90
-        await gate.enter()
-        assert loop.time() == 90
-        gate.throttled(60)
-        with pytest.raises(EndpointDown, match="asks to wait another 60"):
-            await gate.enter()
-        assert loop.time() == 90
-
-    turned(work())
+    clock = Clock()
+    gate = Gate(100, clock=clock)
+    gate.throttled(30)
+    assert gate.wait() == 30
+    clock.now = 30
+    gate.throttled(60)  # 30 seconds without an answer so far, and then 90
+    assert gate.wait() == 60
+    clock.now = 90
+    gate.throttled(60)
+    with pytest.raises(EndpointDown, match="asks to wait another 60"):
+        gate.wait()
+    assert gate.again() == 60, "not before the server said so"
 
 
 def test_costs_of_any_size_add_up(tmp_path: Path) -> None:

@@ -125,7 +125,9 @@ def test_a_faulty_server_costs_nothing_twice_and_every_request_is_accounted_for(
     with serve(rates) as server:
         clock.hung = lambda: server.hung
         endpoints = pool(server.base_url, 5, 4, attempts=9)
-        config = write_run(tmp_path, endpoints, queries={"filter": "m-0"}, judging={"asks": 6})
+        config = write_run(
+            tmp_path, endpoints, queries={"filter": "m-0"}, judging={"asks": 6}, run={"most_invalid": 0.9}
+        )
         report = run_stages(config, loop_factory=clock.loop)
         assert exit_code(report) == 0, report
         assert server.failed.keys() >= ({*FAULTS, "none"} if fault == "all" else {fault})
@@ -160,7 +162,7 @@ def test_an_endpoint_that_is_down_is_left_while_others_go_on(tmp_path: Path, clo
     check_accounts(config)
 
 
-def test_a_wrong_key_leaves_the_endpoint_at_once_and_is_written_nowhere(
+def test_a_wrong_key_leaves_the_endpoint_soon_and_is_written_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COIGP_TEST_KEY", "sk-very-secret")
@@ -168,9 +170,9 @@ def test_a_wrong_key_leaves_the_endpoint_at_once_and_is_written_nowhere(
         server.closed.add("m-1")
         config = write_run(tmp_path, pool(server.base_url, 3, 3, key_env="COIGP_TEST_KEY", concurrency=2))
         report = run_stages(config)
-        assert server.received["m-1"] <= 2
+        assert 20 <= server.received["m-1"] <= 21, "perhaps some requests alone are denied"
     assert exit_code(report) == 3
-    assert "no such key: Bearer ***" in report.left["m-1"]
+    assert "it refused its first 20 requests: 401: no such key: Bearer ***" in report.left["m-1"]
     assert b"very-secret" not in b"".join(path.read_bytes() for path in config.folder.rglob("*") if path.is_file())
     check_accounts(config)
 
@@ -193,6 +195,38 @@ def test_a_budget_is_never_passed_and_a_higher_one_goes_on(tmp_path: Path) -> No
     tokens = select(config, "SELECT SUM(prompt_tokens), SUM(completion_tokens) FROM requests")[0]
     assert report.cost == (tokens[0] * 10 * 10**6 + tokens[1] * 30 * 10**6, 0)
     assert found["cost"] == pytest.approx((tokens[0] * 10 + tokens[1] * 30) / 1e6)
+
+
+def kept(config: RunConfig) -> list[tuple[Any, ...]]:
+    """What the ledger holds of every request, but when and how often it was sent."""
+    columns = "hex(key), endpoint, kind, domain, query_id, author, ask, state, reason, score, cost, finish"
+    return select(config, f"SELECT {columns} FROM requests ORDER BY key")
+
+
+def test_stages_that_overlap_bring_what_stages_one_by_one_bring(tmp_path: Path) -> None:
+    found = []
+    with ScriptedServer() as server:
+        for at, stages in enumerate(
+            ([("queries", "generate", "judge", "store")], [("queries", "generate"), ("judge", "store")])
+        ):
+            folder = tmp_path / str(at)
+            folder.mkdir()
+            config = write_run(folder, pool(server.base_url, 5, 4, concurrency=3), queries={"filter": "m-0"})
+            for some in stages:
+                assert exit_code(run_stages(config, some)) == 0
+            found.append((data_files(config), kept(config)))
+            check_judges(config, rows_of(config))
+    assert found[0] == found[1]
+
+
+def test_a_response_is_judged_while_others_are_still_written(tmp_path: Path) -> None:
+    """The server holds back the second model's answers until it has seen a judgement."""
+    with serve() as server:
+        server.until_judged.add("m-2")
+        config = write_run(tmp_path, pool(server.base_url, 3, 2), judging={"judges_per_response": 1})
+        assert exit_code(run_stages(config, ("queries", "generate", "judge"))) == 0
+        assert server.judged.is_set()
+    check_accounts(config)
 
 
 def test_killed_at_random_requests_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
@@ -280,7 +314,7 @@ def test_two_runs_of_one_folder_exclude_each_other_and_the_store_may_be_written_
                 run_stages(config)
             report = run_stages(config, ("store",))
             assert report.stored is not None
-            assert report.stored.responses >= 6
+            assert report.stored.responses >= 3
             assert report.stored.missing["generate"]["pending"] > 0
             listed = [json.loads(line) for line in (config.folder / "missing.jsonl").read_text("utf-8").splitlines()]
             assert len(listed) == sum(sum(states.values()) for states in report.stored.missing.values())
@@ -414,3 +448,59 @@ def test_an_endpoint_that_asks_for_a_day_is_left(tmp_path: Path) -> None:
     assert len(seen) == 3
     assert exit_code(report) == 3
     assert all("asks to wait another 86400" in why for why in report.left.values())
+
+
+def test_a_run_through_streams_with_headers_of_its_own_writes_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server repeats what it is sent in its answers and, for one model, in its errors."""
+    monkeypatch.setenv("COIGP_TEST_KEY", "sk-very/secret==")
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            paths.append(self.path)
+            said = f"{self.headers['api-key']} {self.path}"
+            if request["model"] == "m-2":
+                return self.send("400 Bad", {"error": {"message": f"no: {said}"}}, "application/json")
+            assert request["stream"]
+            pieces = [{"delta": {"content": said[:9]}}, {"delta": {"content": said[9:]}, "finish_reason": "stop"}]
+            values: list[dict[str, Any]] = [{"choices": [piece]} for piece in pieces]
+            values.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}})
+            return self.send("200 OK", values, "text/event-stream")
+
+        def send(self, status: str, value: Any, kind: str) -> None:
+            body = json.dumps(value)
+            if isinstance(value, list):
+                body = "".join(f": ping\n\ndata: {json.dumps(one)}\n\n" for one in value) + "data: [DONE]\n\n"
+            self.send_response(int(status[:3]))
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    secret = {"env": "COIGP_TEST_KEY"}
+    settings: dict[str, Any] = {"stream": True, "headers": {"api-key": secret}, "query": {"v": "2", "sig": secret}}
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        config = write_run(tmp_path, pool(url, 3, 3, input_price=10, output_price=10, **settings))
+        lines: list[str] = []
+        report = run_stages(config, ("generate",), say=lines.append)
+    finally:
+        server.shutdown()
+        server.server_close()
+    found = check_accounts(config)
+    assert [found["endpoints"][name]["answered"] for name in ("m-0", "m-1", "m-2")] == [12, 12, 0]
+    assert report.cost.paid == 24 * 12 * 10 * 10**6
+    assert set(paths) == {"/v1/chat/completions?v=2&sig=sk-very/secret%3D%3D"}
+    written = b"".join(path.read_bytes() for path in config.folder.rglob("*") if path.is_file())
+    assert b"secret" not in written
+    assert "secret" not in f"{lines} {report}"

@@ -20,6 +20,8 @@ from coig_p.annotate.estimating import forecast
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import exit_code, run_stages
 
+LONG = {"max_tokens": 512}
+PRICED: dict[str, Any] = {"input_price": 1, "output_price": 2, "parameters": LONG, "judge_parameters": LONG}
 PROMPT = "请按新的规则评审。\n{{query}}\n{{response}}\n最后写：总体评分：[分数]\n"
 FILTER = "请给这个问题打分，分数写成 [分数]。\n{{query}}\n"
 
@@ -83,7 +85,7 @@ def test_the_estimate_is_what_the_next_run_sends(name: str, tmp_path: Path) -> N
     with ScriptedServer(scored) as server:
         config = write_run(
             tmp_path,
-            pool(server.base_url, 4, 4, input_price=1, output_price=2),
+            pool(server.base_url, 4, 4, **PRICED),
             run={"seed": 1},
             queries={"filter": "m-0", "pass_score": 6},
         )
@@ -115,7 +117,7 @@ def test_the_estimate_is_what_the_next_run_sends(name: str, tmp_path: Path) -> N
 
 def test_a_run_asks_before_it_pays_again_and_names_what_changed(tmp_path: Path) -> None:
     with ScriptedServer() as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3, input_price=1, output_price=2))
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))
         assert run("annotate", "run", config.path).returncode == 0
         asked = sum(server.seen.values())
         own_prompt(config)
@@ -145,9 +147,56 @@ def test_a_run_asks_before_it_pays_again_and_names_what_changed(tmp_path: Path) 
         assert "paid again" not in run("annotate", "status", config.path).stdout
 
 
+def test_a_stage_alone_does_not_agree_for_the_others(tmp_path: Path) -> None:
+    """Where the inputs changed, the first stage takes them in; the next one still knows what was paid for."""
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3))
+        for stage in ("queries", "generate", "judge"):
+            run("annotate", stage, config.path)
+        before = sum(server.seen.values())
+        other_queries(config)
+        run("annotate", "queries", config.path)
+        words = "36 responses would be paid again because the texts of the queries changed"
+        assert words in run("annotate", "generate", config.path, code=2).stderr
+        assert words in run("annotate", "run", config.path, "--limit", "12", code=2).stderr
+        assert sum(server.seen.values()) == before
+        run("annotate", "generate", config.path, "--yes")
+        assert sum(server.seen.values()) == before + 36
+        words = "72 judgements would be paid again because the responses are other ones"
+        assert words in run("annotate", "judge", config.path, code=2).stderr
+        run("annotate", "run", config.path, "--yes")
+        run("annotate", "run", config.path)
+        assert sum(server.seen.values()) == before + 36 + 72
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_on_a_terminal_it_asks(answer: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from coig_p.cli.annotate import common
+
+    def confirmed(words: str, err: bool) -> bool:
+        asked.append(words)
+        return answer
+
+    terminal = SimpleNamespace(isatty=lambda: True)
+    asked: list[str] = []
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))
+        run_stages(config)
+        before = sum(server.seen.values())
+        own_prompt(config)
+        monkeypatch.setattr(common, "sys", SimpleNamespace(stdin=terminal, stderr=terminal))
+        monkeypatch.setattr(common.click, "confirm", confirmed)
+        done = run("annotate", "run", config.path, code=0 if answer else 2)
+        assert asked == ["Pay for them again?"]
+        assert "12 judgements would be paid again" in done.stderr
+        assert sum(server.seen.values()) == before + 12 * answer
+
+
 def test_a_run_that_was_told_to_pay_again_goes_on_without_asking_twice(tmp_path: Path) -> None:
     with ScriptedServer() as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3, input_price=1, output_price=2))
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))
         run_stages(config)
         own_prompt(config)
         run("annotate", "run", config.path, "--yes", "--max-cost", "0.000001", code=1)  # the budget stops it at once
@@ -246,7 +295,9 @@ def test_what_is_invalid_is_asked_once_more_and_nothing_is_paid_twice_by_acciden
         return "我看不好说" if bad else text
 
     with ScriptedServer(answer) as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3, input_price=1, output_price=2), judging={"asks": 2})
+        config = write_run(
+            tmp_path, pool(server.base_url, 3, 3, **PRICED), judging={"asks": 2}, run={"most_invalid": 1.0}
+        )
         run_stages(config)
         cost = json.loads(run("annotate", "status", config.path, "--json").stdout)["cost"]
         asked = sum(server.seen.values())
@@ -287,7 +338,7 @@ def test_judgements_are_a_file_with_raw_texts(tmp_path: Path) -> None:
         return f"<think>想一想</think>{text}" if request["model"] == "m-0" else text
 
     with ScriptedServer(answer) as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3, input_price=1, output_price=2))
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))
         assert (
             "nothing was asked yet"
             in run("annotate", "judgements", config.path, "--out", tmp_path / "j.parquet", code=2).stderr

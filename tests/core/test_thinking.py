@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coig_p.core.thinking import told
+from coig_p.core.thinking import MARKS, thinking_at, told
 
 CASES = [
     ("好的。", "", "好的。"),
@@ -38,6 +40,29 @@ CASES = [
 @pytest.mark.parametrize(("text", "thinking", "said"), CASES)
 def test_by_example(text: str, thinking: str, said: str | None) -> None:
     assert told(text) == (thinking, said)
+
+
+@pytest.mark.parametrize(("text", "thinking", "said"), CASES)
+def test_it_is_found_exactly_where_it_is_told_apart(text: str, thinking: str, said: str | None) -> None:
+    at = thinking_at(text)
+    assert (at is not None) == (said != text)
+    if at is not None:
+        assert re.match(MARKS, text[at:])
+
+
+def test_a_block_on_lines_of_its_own_is_found_in_the_midst() -> None:
+    text = "好的。\n  <think>\n想\n</think>\n答案是三。"
+    assert told(text).said == text
+    assert thinking_at(text) == text.index("<think>")
+    assert thinking_at(f"```\n{text}\n```") is None
+    assert thinking_at("好的。\n> <think>\n> 想\n> </think>\n") is None
+
+
+@given(st.text(alphabet="<>/think`“”。\n[]想 "))
+def test_where_told_tells_thinking_apart_it_is_found(text: str) -> None:
+    assert (thinking_at(text) is not None) >= (told(text).said != text)
+    if not re.search(MARKS, text):
+        assert thinking_at(text) is None
 
 
 @given(st.text(), st.text(alphabet="想了又想。\n[3]"))

@@ -212,6 +212,7 @@ class Asker:
             port.more.set()  # for the one who waits
             return None
         self._busy -= 1
+        self._look_round()
         try:
             with self._interruptible():
                 async with port.idle:

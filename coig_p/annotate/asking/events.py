@@ -18,6 +18,7 @@ DONE_LINE = re.compile(rb"[\r\n]data: ?\[DONE\]")
 """Says that nothing more comes, though the connection may stay open."""
 
 _DONE = "[DONE]"
+_MAY_BE_WRONG = ("error", "Error", "base_resp", "Response")
 _BEGINS = re.compile(r"(?:data|event|id|retry)?:")
 _LINE = re.compile(r"\r\n|\n|\r")
 
@@ -52,12 +53,13 @@ def put_together(text: str) -> dict[str, Any]:
             break
         if not isinstance(chunk, dict):
             raise ValueError(f"an event of the stream is no chunk of an answer: {data[:200]}")
-        problem = {"error": chunk} if event == "error" and not chunk.get("error") else chunk
-        trouble = error_in(problem)
-        if trouble is not None:
-            if any(written.values()):  # some of it may be paid
-                raise StreamEnded(f"the stream ended with an error: {trouble.words}")
-            return problem
+        if event == "error" or not chunk.get("choices") or not chunk.keys().isdisjoint(_MAY_BE_WRONG):
+            problem = {"error": chunk} if event == "error" and not chunk.get("error") else chunk
+            trouble = error_in(problem)
+            if trouble is not None:
+                if any(written.values()):  # some of it may be paid
+                    raise StreamEnded(f"the stream ended with an error: {trouble.words}")
+                return problem
         for name in ("id", "created", "model"):
             if name in chunk:
                 whole.setdefault(name, chunk[name])
@@ -68,6 +70,8 @@ def put_together(text: str) -> dict[str, Any]:
         for choice in choices:
             if not isinstance(choice, dict) or choice.get("index") not in (0, None):
                 continue
+            if choice.get("error"):
+                raise StreamEnded(f"the stream ended with an error: {data[:200]}")
             usage = choice.get("usage") or usage
             _take(choice, written)
             ended = choice.get("finish_reason")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 _A_YEAR = 366 * 86400.0
@@ -17,6 +18,7 @@ _NAMED = re.compile(
     r"(?:-(?P<what>requests|request|req|tokens))?(?:-(?P<window>second|minute|hour|day|month))?$"
 )
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|[dhms])")
+_DURATION = re.compile(rf"(?:{_PARTS.pattern})+")
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _UNIX, _UNIX_MILLISECONDS = 1e9, 1e12  # no reset is as many seconds away; a moment is
 
@@ -47,44 +49,54 @@ def rate_hints(headers: Iterable[tuple[str, str]]) -> RateHints | None:
     Where there are several of a kind, the one of the shorter window counts.
     """
     named = {name.lower(): value.strip() for name, value in headers}
-    limits = [name for name in named if "ratelimit" in name]
-    if not limits:
-        return None
-    now = _moment(named.get("date", ""))  # the server's own clock, where it shows it
+    limits = [(place, name) for name in named if (place := _place(name)) is not None]
     found: dict[str, float] = {}
     # Those of a day first, so that those of a minute, or of no named window, take their place.
-    for name in sorted(limits, key=lambda one: not one.endswith(("-hour", "-day", "-month"))):
-        match = _NAMED.match(name)
-        if match is None:
-            continue
-        what = "tokens" if "tokens" in (match["before"], match["what"]) else "requests"
+    for place, name in sorted(limits):
         value = named[name]
-        read = seconds_until(value, now) if match["which"] == "reset" else _number(value)
+        read = seconds_until(value, named.get("date")) if place.is_reset else _number(value)
         if read is not None:
-            found[f"{what}_{_FIELDS[match['which']]}"] = read
+            found[place.field] = read
     return RateHints(**found) if found else None
 
 
-def seconds_until(value: str, now: float | None = None) -> float | None:
+class _Place(NamedTuple):
+    """Where a header's value belongs; those of a long window sort first."""
+
+    is_short: bool
+    field: str
+    is_reset: bool
+
+
+@lru_cache(maxsize=256)
+def _place(name: str) -> _Place | None:
+    match = _NAMED.match(name)
+    if match is None:
+        return None
+    what = "tokens" if "tokens" in (match["before"], match["what"]) else "requests"
+    long = match["window"] in ("hour", "day", "month")
+    return _Place(not long, f"{what}_{_FIELDS[match['which']]}", match["which"] == "reset")
+
+
+def seconds_until(value: str, date: str | None = None) -> float | None:
     """A time as servers write it, in seconds from now; 0 for one that is past, None for what is none.
 
     It reads seconds ("1", "0.5"), durations ("6m0s", "20ms", "1h2m3.5s"), Unix times in seconds and
     in milliseconds, and dates of ISO 8601 and of HTTP.
 
     Args:
-        now: Unix time, from which moments count; default: this machine's.
+        date: the server's own clock as it shows it, from which moments count; default: this machine's.
     """
     value = value.strip()
-    at = time.time() if now is None else now
-    parts = _PARTS.findall(value)
-    seconds: float | None
-    if parts and "".join(number + unit for number, unit in parts) == value:
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    elif (number := _number(value)) is not None:
-        seconds = number / 1000 - at if number >= _UNIX_MILLISECONDS else number - at if number >= _UNIX else number
+    number = _number(value)
+    if number is not None and number < _UNIX:
+        seconds: float | None = number
+    elif _DURATION.fullmatch(value):
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PARTS.findall(value))
     else:
-        moment = _moment(value)
-        seconds = None if moment is None else moment - at
+        moment = _moment(value) if number is None else number / 1000 if number >= _UNIX_MILLISECONDS else number
+        now = _moment(date or "")
+        seconds = None if moment is None else moment - (time.time() if now is None else now)
     return None if seconds is None or seconds > _A_YEAR else max(0.0, seconds)
 
 

@@ -212,6 +212,7 @@ class Gate:
     def come_back(self) -> None:
         """Let one request try an endpoint that was left."""
         self.left, self._returning, self._since, self.failures = None, True, None, 0
+        self._said = False
 
 
 class BudgetReached(Exception):

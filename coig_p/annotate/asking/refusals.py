@@ -41,7 +41,8 @@ _NO_MONEY_SAID = re.compile(
     r"余额(已)?(不足|为|用|耗)|欠费|额度(已)?(不足|用尽|用完|耗尽)|配额(已)?(用尽|用完|耗尽)|请(及时|先)?充值|"
     r"资源包.{0,8}(用尽|用完|耗尽)|credit balance|insufficient (account )?(balance|credits?|funds)|"
     r"(balance|credits?) (is|are|was) (too low|insufficient|not enough|exhausted|depleted|used up)|"
-    r"out of (credits?|funds)|no credits|overdue (balance|payment|bill)|in arrears|arrearage|is in good standing|"
+    r"out of (credits?|funds)|no credits|have any credits|"
+    r"overdue (balance|payment|bill)|in arrears|arrearage|is in good standing|"
     r"billing hard limit|spending limit|key limit exceeded|call volume quota|used all available credits|"
     r"token quota is not enough|free (allocated|tier|trial|quota)[^.]{0,40}(exceeded|exhausted|used up)|"
     r"exhausted[^.]{0,20} free (tier|trial|quota)",

@@ -53,6 +53,8 @@ class Request:
         recipe: with what it was made (prompt, parameters, model), for the ledger to count by; "" where its
             task does not say. It is no part of the key: that is made of what is really sent.
         again: what is sent then; None: the same.
+        plain: another form of it, which is asked where the endpoint does not have this one; answers to it count.
+        probe: the key of the request that shows whether the endpoint has it; None: it has.
     """
 
     endpoint: Endpoint
@@ -66,6 +68,8 @@ class Request:
     asks: int = 1
     recipe: str = ""
     again: Again | None = None
+    plain: Request | None = None
+    probe: bytes | None = None
 
     def key(self, ask: int) -> bytes:
         """By what the ledger knows it."""
@@ -91,11 +95,30 @@ class Request:
 
 def asks(ledger: Ledger, request: Request) -> Iterator[tuple[int, Request]]:
     """The asks of a request one after another, each with what is sent; take the next where the last one is invalid."""
-    asked = request
+    request = asked = _form(ledger, request)
     for ask in range(request.asks):
         if ask and request.again is not None:
             asked = _asked_again(ledger, request, request.again, asked, ask)
         yield ask, asked
+
+
+def _form(ledger: Ledger, request: Request) -> Request:
+    """The form of a request that the ledger has an answer to, or that its endpoint has."""
+    plain = request.plain
+    if plain is None:
+        return request
+    for form in (request, plain):
+        if ledger.state(form.key(0)) in _KNOWN:
+            return form
+    if request.probe is not None and ledger.state(request.probe) != ANSWERED:
+        return plain
+    return plain if is_refused(ledger, request) else request
+
+
+def is_refused(ledger: Ledger, request: Request) -> bool:
+    """Whether its endpoint said that it will not have such a request."""
+    found = ledger.get(request.key(0))
+    return found is not None and found.state == FAILED and str(found.reason).partition(":")[0] == "refused"
 
 
 def _asked_again(ledger: Ledger, request: Request, again: Again, before: Request, ask: int) -> Request:

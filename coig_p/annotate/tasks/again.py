@@ -28,19 +28,23 @@ _SAME = {"refusal": "empty", "not-final": "none", "range": "several", "glued": "
 _WHOLE = "一个 1 到 10 的整数"
 _HALF = "一个 1 到 10 的数字（整数或半分）"
 _FORM = "请重新评审这份材料：先写分析，最后另起一行，只写总体评分，把{number}放在方括号里：\n总体评分：[分数]"
+_JSON = "请重新评审这份材料，以 JSON 作答：analysis 里写分析，score 里只写总体评分，{number}。"
 
 
-def judged_again(sent: Messages, message: Message, reason: str, *, half_points: bool) -> list[Messages]:
+def judged_again(
+    sent: Messages, message: Message, reason: str, *, half_points: bool, structured: bool = False
+) -> list[Messages]:
     """What a judge is sent once more: for this reason, and for every other one.
 
     Args:
         sent: what it was sent before.
         message: its answer to that.
         reason: why that is invalid.
+        structured: whether the judgement is to be JSON.
     """
     text, _ = usable_text(message)
     said = _CUT if message.cut else _NOTHING if text is None else text
-    form = _FORM.format(number=_HALF if half_points else _WHOLE)
+    form = (_JSON if structured else _FORM).format(number=_HALF if half_points else _WHOLE)
     lacks = reason.partition(":")[0]
     lacks = _SAME.get(lacks, lacks if lacks in _LACKS else "empty" if text is None else "none")
     words = [_LACKS[lacks], *(other for other in _LACKS.values() if other != _LACKS[lacks])]

@@ -1,11 +1,13 @@
 """The queries of a run: read, freed of duplicates, scored by the filter (COIG-P, section 3.1).
 
 What is dropped is listed under a reason: a bad row, "exact" or "near" or "semantic" duplicate,
-"low-score", or "unscored" where the filter never gave a clear score.
+"low-score", "unscored" where the filter never gave a clear score, or "untranslated" where no translation
+could be used. "not-translated-yet" comes in once its translation is there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -21,15 +23,19 @@ import numpy as np
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Dropped, Ledger, LedgerWriter, Query
 from coig_p.annotate.asking.request import Request, outcome, user_message
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.sources import SourceConfig
 from coig_p.annotate.tasks.again import judged_again
-from coig_p.annotate.tasks.judge import read_judgement
+from coig_p.annotate.tasks.judge import in_both_forms, read_judgement
+from coig_p.annotate.tasks.rows import query_of, rows_of, source_files, with_persona
+from coig_p.annotate.tasks.translate import translate_request, translations
+from coig_p.annotate.translation import needs_translation
 from coig_p.core.atomic import atomic_file
 from coig_p.core.normalize import comparison_form
+from coig_p.core.text import printable
 from coig_p.dedup.clusters import Queries, components
 from coig_p.dedup.queries import DedupConfig, find_duplicates
-from coig_p.errors import DataError, UnknownNameError, UsageError
-from coig_p.ingest.readers import RawRow, find_inputs, read_rows
-from coig_p.ingest.values import Rejected, digest, shown, text_at
+from coig_p.errors import DataError, UsageError
+from coig_p.ingest.values import Rejected, shown
 from coig_p.store.writing import sha256_of
 
 QUERY = "query"
@@ -38,6 +44,7 @@ QUERIES, DROPPED = "queries.jsonl", "dropped.jsonl"
 Embed = Callable[[Sequence[str]], Any]
 """Texts to vectors, one row each, of any length but 0."""
 
+_TRANSLATED = "translated"  # the name under which the ledger notes with which translations
 _SHOWN = 20
 _ROWS_AT_ONCE = 1024
 
@@ -45,27 +52,29 @@ _ROWS_AT_ONCE = 1024
 def query_request(config: RunConfig, query: Query) -> Request:
     """The filter's judgement of a query, in whole points."""
     endpoint = config.by_name[str(config.queries.filter)]
-    prompt = config.query_prompt.fill({"query": query.query})
-    return Request(
+    prompt = config.query_prompt.fill({"query": query.shown})
+    request = Request(
         endpoint,
         kind=QUERY,
         domain=query.domain,
         query_id=query.query_id,
         messages=(user_message(prompt),),
         parameters=endpoint.judge_parameters,
-        read=partial(read_judgement, half_points=False),
+        read=partial(read_judgement, half_points=False, structured=endpoint.structured is not False),
         asks=config.judging.asks,
         recipe=config.recipes[QUERY, query.domain, endpoint.name],
         again=partial(judged_again, half_points=False),
     )
+    return in_both_forms(request, endpoint, half_points=False)
 
 
 class Gathered(NamedTuple):
-    """The queries of a run's inputs, those that are dropped, and what they were made from."""
+    """The queries of a run's inputs, those that are dropped, what they were made from, and with which translations."""
 
     queries: list[Query]
     dropped: list[Dropped]
     made_from: str
+    translated: str | None
 
 
 def collect(config: RunConfig, ledger: LedgerWriter) -> None:
@@ -77,33 +86,48 @@ def collect(config: RunConfig, ledger: LedgerWriter) -> None:
     """
     found = gathered(config, ledger)
     if found is not None:
-        ledger.replace_queries(*found)
+        ledger.replace_queries(found.queries, found.dropped, found.made_from)
+        if found.translated is not None:
+            ledger.note(_TRANSLATED, found.translated)
 
 
 def gathered(config: RunConfig, ledger: Ledger) -> Gathered | None:
     """What `collect` would put into the ledger; None where it has it already. It raises what `collect` does."""
-    now = made_from(config)
-    if ledger.made_from() == now:
+    now, told = made_from(config), _translations(config, ledger)
+    if ledger.made_from() == now and ledger.noted(_TRANSLATED) == told:
         return None
     embed = _embedder(config) if config.queries.semantic else None
     dropped: list[Dropped] = []
-    queries = _unique_rows(config, _inputs(config), dropped)
+    queries = _translated(config, ledger, _good_rows(config, dropped), dropped)
+    queries = _without_equal(queries, dropped)
     if config.queries.near_duplicates:
         queries = _without_near(queries, config.queries.near_duplicates, dropped)
     if embed is not None:
         queries = _without_similar(queries, config.queries.semantic, embed, dropped)
-    return Gathered(queries, dropped, now)
+    queries = [with_persona(config, query)._replace(place=place) for place, query in enumerate(queries)]
+    return Gathered(queries, dropped, now, told)
 
 
 def made_from(config: RunConfig) -> str:
     """What the queries of a run are made from now: settings, and hashes of the inputs."""
     settings = {name: value for name, value in asdict(config.queries).items() if name not in ("filter", "pass_score")}
     embeds = bool(config.queries.semantic) and _can_embed()
-    return json.dumps([settings, embeds, [sha256_of(path) for path in _inputs(config)]])
+    files = [sha256_of(path) for _, paths in source_files(config) for path in paths]
+    more: list[Any] = [asdict(source) for source in config.sources if source.inputs != config.queries.inputs]
+    if config.personas:
+        more.append([config.seed, dict(config.personas)])
+    return json.dumps([settings, embeds, files, *more])
 
 
-def _inputs(config: RunConfig) -> list[Path]:
-    return find_inputs([config.path.parent / name if "://" not in name else name for name in config.queries.inputs])
+def _translations(config: RunConfig, ledger: Ledger) -> str | None:
+    """What became of each query that is to be translated, as a hash; None where none is."""
+    if config.translate is None:
+        return None
+    told = hashlib.sha256()
+    for request in translations(config):
+        became = outcome(ledger, request)
+        told.update(json.dumps([request.query_id, became.state, became.text]).encode())
+    return told.hexdigest()
 
 
 def decide(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
@@ -157,34 +181,33 @@ def _passes(config: RunConfig, ledger: Ledger, query: Query) -> tuple[int | None
     if config.queries.filter is None:
         return 1, None
     found = outcome(ledger, query_request(config, query))
-    about = {"query_id": query.query_id, "query": query.query}
+    told = {"query_id": query.query_id, "query": query.query}
     if found.state == ANSWERED and found.score is not None:
         if found.score >= config.queries.pass_score:
             return 1, None
-        return 0, {"reason": "low-score", **about, "score": found.score}
+        return 0, {"reason": "low-score", **told, "score": found.score}
     if found.state == INVALID:
-        return 0, {"reason": "unscored", **about, "why": found.reason}
+        return 0, {"reason": "unscored", **told, "why": found.reason}
     return None, None
 
 
-def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped]) -> list[Query]:
-    """Every good row, each text once; raise DataError where bad ones must not be skipped."""
-    queries: list[Query] = []
-    texts: dict[str, str] = {}  # by query_id
+def _good_rows(config: RunConfig, dropped: list[Dropped]) -> list[tuple[SourceConfig, Query]]:
+    """Every row that is a query, as its source has it; raise DataError where bad ones must not be skipped."""
+    found: list[tuple[SourceConfig, Query]] = []
+    given: dict[str, tuple[str, str | None]] = {}
     problems: list[str] = []
-    for path in paths:
-        for row in read_rows(path):
-            try:
-                query_id, domain, text, source = _row(config, row)
-                if texts.setdefault(query_id, text) != text:
-                    raise Rejected("query_id", "id-conflict", f"{shown(query_id)} has another text in an earlier row")
-            except Rejected as bad:
-                where = f"{path.name}:{row.line}"
-                problems.append(f"{where} {bad.field}: {bad.message} [{bad.reason}]")
-                drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
-                dropped.append(Dropped(bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
-                continue
-            queries.append(Query(len(queries), query_id, domain, text, source, None))
+    for source, path, row in rows_of(config):
+        try:
+            query = query_of(config, source, row)
+            asked = (query.query, query.messages)
+            if given.setdefault(query.query_id, asked) != asked:
+                raise Rejected("query_id", "id-conflict", f"{shown(query.query_id)} has another text in an earlier row")
+            found.append((source, query))
+        except Rejected as bad:
+            where = f"{path.name}:{row.line}"
+            problems.append(f"{where} {bad.field}: {bad.message} [{bad.reason}]")
+            drop = {"reason": bad.reason, "file": path.name, "line": row.line, "field": bad.field}
+            dropped.append(Dropped(bad.reason, _line(drop | {"message": bad.message}, ascii=True)))
     if problems and config.queries.on_error == "fail":
         more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(
@@ -192,26 +215,29 @@ def _unique_rows(config: RunConfig, paths: Sequence[Path], dropped: list[Dropped
             + more
             + '\nMend them, or set on_error = "skip" in [queries]; nothing was asked'
         )
-    if not queries:
-        raise DataError(f"{', '.join(path.name for path in paths)}: no query is left; nothing was asked")
-    return _without_equal(queries, dropped)
+    if not found:
+        names = ", ".join(path.name for _, paths in source_files(config) for path in paths)
+        raise DataError(f"{names}: no query is left; nothing was asked")
+    return found
 
 
-def _row(config: RunConfig, row: RawRow) -> tuple[str, str, str, str | None]:
-    if row.problem is not None:
-        raise Rejected("", *row.problem)
-    value = row.value
-    if not isinstance(value, dict):
-        raise Rejected("", "not-an-object", f"{shown(value)} is not an object")
-    text = text_at(value, "query")
-    given = value.get("query_id")
-    query_id = f"q-{digest(text).hex()}" if given is None else text_at(value, "query_id")
-    source = None if value.get("source") is None else text_at(value, "source")
-    domain = config.queries.domain or text_at(value, "domain")
-    if domain not in config.judge_prompts:
-        message = str(UnknownNameError("domain", domain, config.judge_prompts))
-        raise Rejected("domain", "bad-domain", f"{message}. Another one needs a [domains.NAME] with a prompt")
-    return query_id, domain, text, source
+def _translated(
+    config: RunConfig, ledger: Ledger, rows: list[tuple[SourceConfig, Query]], dropped: list[Dropped]
+) -> list[Query]:
+    """The queries in Chinese: those that were, and those whose translation the ledger has."""
+    found = []
+    for source, query in rows:
+        if not source.translate or not needs_translation(query.query):
+            found.append(query)
+            continue
+        became = outcome(ledger, translate_request(config, query))
+        if became.state == ANSWERED and became.text is not None:
+            found.append(query._replace(query=became.text.strip(), original=query.query))
+            continue
+        reason = "untranslated" if became.state == INVALID else "not-translated-yet"
+        told = {"reason": reason, "query_id": query.query_id, "query": query.query}
+        dropped.append(Dropped(reason, _line(told if became.reason is None else told | {"why": became.reason})))
+    return found
 
 
 def _without_equal(queries: list[Query], dropped: list[Dropped]) -> list[Query]:
@@ -222,9 +248,9 @@ def _without_equal(queries: list[Query], dropped: list[Dropped]) -> list[Query]:
         if query.query_id < known.query_id:
             smallest[query.query] = query
     for query in queries:
-        survivor = smallest[query.query]
-        if query is not survivor:
-            line = _duplicate("exact", query.query_id, query.query, survivor.query_id, 1.0)
+        stays = smallest[query.query]
+        if query is not stays:
+            line = _duplicate("exact", query.query_id, query.query, stays.query_id, 1.0)
             dropped.append(Dropped("exact", _line(line)))
     return [query for query in queries if query is smallest[query.query]]
 
@@ -270,19 +296,35 @@ def _can_embed() -> bool:
     return find_spec("sentence_transformers") is not None
 
 
+def cannot_embed(config: RunConfig) -> str | None:
+    """Why semantic duplicates are not looked for, in words; None where they are, or where the run wants none."""
+    if not config.queries.semantic or _can_embed():
+        return None
+    return (
+        "queries of the same meaning are not looked for: sentence-transformers is not installed. "
+        "pip install 'coig-p[semantic]', or set semantic = 0 in [queries]"
+    )
+
+
 def _embedder(config: RunConfig) -> Embed | None:
-    """Sentence-transformers' own, where it is installed."""
+    """Sentence-transformers' own, where it is installed; raise UsageError where it or the model cannot be used."""
+    if not _can_embed():
+        return None
+    name = config.queries.semantic_model
+    mend = "Name another that this machine has or can download, or set semantic = 0 in [queries]; nothing was asked"
     try:
         from sentence_transformers import SentenceTransformer
-    except ImportError:
-        return None
-    try:
-        model = SentenceTransformer(config.queries.semantic_model)
-    except OSError as error:
+    except Exception as error:  # it is there, and does not load: a library of its own is missing, or another version
+        words = printable(" ".join(str(error).split()))[:300]
         raise UsageError(
-            f"queries.semantic_model {config.queries.semantic_model!r} cannot be had ({error}). "
-            "Name another, or set semantic = 0"
+            f"sentence-transformers is installed and cannot be loaded ({type(error).__name__}: {words}). "
+            "Mend it, or set semantic = 0 in [queries]; nothing was asked"
         ) from None
+    try:
+        model = SentenceTransformer(name)
+    except Exception as error:  # each of the libraries below it has errors of its own for a model that is not there
+        words = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+        raise UsageError(f"queries.semantic_model {name!r} cannot be had ({words}). {mend}") from None
     return lambda texts: model.encode(list(texts), show_progress_bar=False)
 
 
@@ -290,8 +332,16 @@ def _duplicate(reason: str, query_id: str, text: str, survivor: str, similarity:
     return {"reason": reason, "query_id": query_id, "query": text, "duplicate_of": survivor, "similarity": similarity}
 
 
+def about(query: Query) -> dict[str, Any]:
+    """What is known of a query, as rows.jsonl and queries.jsonl have it."""
+    asked = {"query": query.query} if query.messages is None else {"messages": list(query.turns)}
+    found = {"query_id": query.query_id, "domain": query.domain, **asked, "source": query.source}
+    more = {"license": query.license, "translated_from": query.original}
+    return found | {name: value for name, value in more.items() if value is not None}
+
+
 def _query_line(query: Query) -> str:
-    return _line({"query_id": query.query_id, "domain": query.domain, "query": query.query, "source": query.source})
+    return _line(about(query))
 
 
 def _line(value: dict[str, Any], *, ascii: bool = False) -> str:

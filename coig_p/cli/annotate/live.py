@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MINUTE = 60
 _WORDS = 60  # characters of a server's message that a table has place for
-_NAMES = ("endpoint", "done", "in flight", "a minute", "invalid", "failed", "cost", "left")
+_NAMES = ("endpoint", "done", "in flight", "a minute", "invalid", "failed", "cost", "time left")
 
 
 @contextmanager
@@ -97,8 +97,7 @@ def line(view: View) -> str:
         words = [f"{name} {done}", f"{flying} in flight"]
         words += [f"{rate} a minute"] * bool(rate) + [f"{invalid} invalid"] * bool(one.invalid)
         words += [f"{failed} failed"] * bool(one.failed) + [f"cost {cost}", f"{left} left" if left else "no pace yet"]
-        words += [f"({trouble(one)})"] * bool(trouble(one))
-        parts.append(", ".join(words))
+        parts.append(", ".join(words) + (f" ({trouble(one)})" if trouble(one) else ""))
     return one_line("; ".join([summary(view), *parts]))
 
 

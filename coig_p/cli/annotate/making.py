@@ -49,6 +49,7 @@ def demo(out: Path, json_: bool) -> None:
 
     \b
     coigp annotate demo --out demo
+    python -m coig_p.annotate.scripted & coigp annotate run demo/run.toml
     """
     from coig_p.annotate import demo as material
 

@@ -214,6 +214,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "failed": report.failed,
         "left": report.left,
         "abandoned": report.abandoned,
+        "unread": report.unread,
         "stopped": report.stopped,
         "cost": report.cost.paid / MONEY,
         "may_cost": report.cost.may_be_paid / MONEY,
@@ -233,6 +234,10 @@ def _print(config: RunConfig, report: Report, limit: int | None) -> None:
     if report.failed:
         words = ", ".join(f"{name} {number:,}" for name, number in report.failed.items())
         click.echo(printable(f"requests failed: {words}. Run again to ask them again"), err=True)
+    for kind in report.unread:
+        click.echo(
+            f"no answer of kind {kind} could be used: coigp annotate run FILE --limit 1 shows what came", err=True
+        )
     if report.abandoned:
         words = ", ".join(f"{name} {number:,}" for name, number in report.abandoned.items())
         click.echo(printable(f"abandoned in flight, and perhaps paid: {words}"), err=True)

@@ -23,6 +23,7 @@ CHECKS: Mapping[str, Callable[..., Any]] = {
     "private-use": integrity.private_use,
     "mojibake": integrity.mojibake,
     "special-token": integrity.special_token,
+    "thinking": integrity.thinking,
     "repetition": integrity.repetition,
     "truncated": integrity.truncated,
     "no-terminal-punctuation": integrity.no_terminal_punctuation,

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.thinking import MARKS as THINKING_MARKS
+from coig_p.core.thinking import thinking_at
 from coig_p.validation.checks.letters import (
     AS_GBK,
     AS_LATIN1,
@@ -127,6 +129,13 @@ def special_token(texts: Texts, tokens: tuple[str, ...]) -> Hits:
 
 
 _STRUCK = ("<s>", "</s>")
+
+
+def thinking(texts: Texts) -> Hits:
+    """What a model thought before it answered, or a mark of it; not where tags are spoken of."""
+    hits = texts.at_start(texts.is_response & _matches(texts, THINKING_MARKS))
+    found = [(int(text), thinking_at(texts.string(text))) for text in hits.text]
+    return _hits((text, offset) for text, offset in found if offset is not None)
 
 
 def repetition(texts: Texts, share: float, least: int) -> Hits:
@@ -360,6 +369,10 @@ def _searched(texts: Texts, pattern: str, among: Mask) -> list[tuple[int, int]]:
     compiled = re.compile(pattern)
     found = [(int(text), compiled.search(texts.string(text))) for text in matched]
     return [(text, match.start()) for text, match in found if match]
+
+
+def _matches(texts: Texts, pattern: str) -> Mask:
+    return np.asarray(pc.match_substring_regex(texts.column, pattern).to_numpy(zero_copy_only=False))
 
 
 def _in_opening(texts: Texts, pattern: str) -> Hits:

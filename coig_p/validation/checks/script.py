@@ -139,11 +139,17 @@ def language(text: str) -> str:
     return _detect(prose)
 
 
+def traditional_share(text: str) -> float:
+    """How many of a text's Han are traditional characters alone; 0 where there is none."""
+    counts = _count_letters(text)
+    return counts["traditional"] / counts["han"] if counts["han"] else 0.0
+
+
 def _count_letters(text: str) -> dict[str, int]:
     from coig_p.validation.checks.letters import flags
 
     found = flags()[np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)]
-    kinds = {"letters": LETTER, "han": HAN, "kana": KANA, "hangul": HANGUL, "latin": LATIN}
+    kinds = {"letters": LETTER, "han": HAN, "kana": KANA, "hangul": HANGUL, "latin": LATIN, "traditional": TRADITIONAL}
     return {name: int(np.count_nonzero(found & np.uint32(flag))) for name, flag in kinds.items()}
 
 

@@ -101,6 +101,9 @@ CREATE TRIGGER attempt_changes AFTER UPDATE ON attempts BEGIN {_tried("OLD", "-"
 
 UPGRADE = f"""
 ALTER TABLE requests ADD COLUMN recipe INTEGER;
+ALTER TABLE queries ADD COLUMN messages TEXT;
+ALTER TABLE queries ADD COLUMN license TEXT;
+ALTER TABLE queries ADD COLUMN original TEXT;
 CREATE INDEX requests_open ON requests (key) WHERE state = 'open';
 CREATE INDEX requests_batched ON requests (key) WHERE state = 'batched';
 {_SUMMED.format(temp="")} {_TRIGGERS}
@@ -114,6 +117,7 @@ CREATE = f"{_OLDEST} {UPGRADE}"
 READ_OLD = f"""
 {_SUMMED.format(temp="TEMP")}
 CREATE TEMP VIEW requests AS SELECT *, NULL AS recipe FROM main.requests;
+CREATE TEMP VIEW queries AS SELECT *, NULL AS messages, NULL AS license, NULL AS original FROM main.queries;
 """
 """SQL with which one connection reads version 1 as if it were version 2; the file stays as it is."""
 
@@ -261,7 +265,15 @@ class Reading(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query of the run; `passed` is None until its quality is known."""
+    """A query of the run.
+
+    Attributes:
+        query: as people read it.
+        passed: None until its quality is known.
+        messages: of a conversation its turns, as JSON with role and content; None for one user's text.
+        license: of its source, where that is known for this query.
+        original: what it was translated from.
+    """
 
     place: int
     query_id: str
@@ -269,6 +281,19 @@ class Query(NamedTuple):
     query: str
     source: str | None
     passed: int | None
+    messages: str | None = None
+    license: str | None = None
+    original: str | None = None
+
+    @property
+    def turns(self) -> tuple[Mapping[str, str], ...]:
+        """What is asked, as the messages of a chat."""
+        return ({"role": "user", "content": self.query},) if self.messages is None else tuple(json.loads(self.messages))
+
+    @property
+    def shown(self) -> str | tuple[Mapping[str, str], ...]:
+        """What fills a slot of a prompt: the text, or the turns of a conversation."""
+        return self.query if self.messages is None else self.turns
 
 
 class Dropped(NamedTuple):

@@ -297,7 +297,10 @@ class LedgerWriter(Ledger):
 
     def replace_queries(self, queries: Iterable[Query], dropped: Iterable[Dropped], made_from: str) -> None:
         """Other queries than before, none of which has passed yet."""
-        put = "INSERT INTO queries VALUES (:place, :query_id, :domain, :query, :source, NULL)"
+        put = (
+            "INSERT INTO queries (place, query_id, domain, query, source, messages, license, original) "
+            "VALUES (:place, :query_id, :domain, :query, :source, :messages, :license, :original)"
+        )
         self._commit(
             [
                 ("CREATE TEMP TABLE earlier AS SELECT * FROM queries", ()),
