@@ -15,10 +15,11 @@ from coig_p.annotate.planned import Planned, planned
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY
+from coig_p.annotate.tasks.structured import PROBE
 from coig_p.annotate.tasks.translate import TRANSLATE
 
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
-_ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300, TRANSLATE: 100}
+_ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300, TRANSLATE: 100, PROBE: 50}
 _ENOUGH = 20  # answers from which an average is taken
 _BYTES_OF_UTF8 = 4  # a character has at most
 
@@ -77,7 +78,7 @@ def forecast(
     config: RunConfig,
     ledger: Ledger,
     limit: int | None = None,
-    kinds: Collection[str] = (TRANSLATE, QUERY, GENERATE, JUDGE),
+    kinds: Collection[str] = (PROBE, TRANSLATE, QUERY, GENERATE, JUDGE),
 ) -> Forecast:
     """The same of the first so many queries alone and of some kinds of requests, with what would be paid again."""
     knows = _Averages(ledger)

@@ -20,6 +20,7 @@ from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judges_of
 from coig_p.annotate.tasks.queries import QUERY, gathered, query_request
+from coig_p.annotate.tasks.structured import probes
 from coig_p.annotate.tasks.translate import TRANSLATE, foreign_queries, translations
 
 _ENOUGH = 20  # outcomes from which a share is taken
@@ -61,6 +62,8 @@ def planned(
         DataError: bad rows with on_error "fail".
     """
     paid, shares = PaidBefore(config, ledger), _Shares(config, ledger)
+    for request in probes(config, ledger):
+        yield Planned(request, outcome(ledger, request))
     waiting = {}
     for request in translations(config, limit):
         found = outcome(ledger, request)

@@ -14,7 +14,7 @@ from coig_p.annotate.asking.batch_api import Batches
 from coig_p.annotate.asking.costs import Spent
 from coig_p.annotate.asking.ledger import ANSWERED, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
-from coig_p.annotate.asking.request import Request, is_refused
+from coig_p.annotate.asking.request import Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
@@ -23,7 +23,7 @@ from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, query_request
-from coig_p.annotate.tasks.structured import PROBE, probe_request
+from coig_p.annotate.tasks.structured import PROBE, probes
 from coig_p.annotate.tasks.translate import translations
 from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import RemoteError
@@ -73,9 +73,7 @@ def requests_of(
         limit: translate only what is among the first so many rows.
     """
     if stage == "probe":
-        uses = [one for one in config.endpoints if one.judges or one.name == config.queries.filter]
-        unsure = [one for one in uses if one.structured == "auto" and not is_refused(ledger, probe_request(one))]
-        return {one.name: iter([probe_request(one)]) for one in unsure}
+        return {request.endpoint.name: iter([request]) for request in probes(config, ledger)}
     if stage == "translate":
         return {} if config.translate is None else {config.translate.endpoint: translations(config, limit)}
     if stage == "queries":

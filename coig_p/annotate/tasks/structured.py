@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from coig_p.annotate.asking.ledger import ANSWERED, INVALID
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
 from coig_p.annotate.asking.message import Message, usable_text
-from coig_p.annotate.asking.request import Messages, Outcome, Request, user_message
-from coig_p.annotate.config import EndpointConfig
+from coig_p.annotate.asking.request import Messages, Outcome, Request, is_refused, user_message
+from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.parsing import HIGH, LOW
 
 PROBE = "probe"
@@ -33,6 +33,13 @@ def with_structure(request: Request, endpoint: EndpointConfig, *, half_points: b
     parameters = {**request.parameters, "response_format": _format(half_points)}
     probe = probe_request(endpoint).key(0) if endpoint.structured == "auto" else None
     return replace(request, messages=messages, parameters=parameters, plain=request, probe=probe)
+
+
+def probes(config: RunConfig, ledger: Ledger) -> list[Request]:
+    """For each judge of which it is to be found out, one request; not where the answer was no already."""
+    unsure = [one for one in config.endpoints if one.structured == "auto"]
+    uses = [one for one in unsure if one.judges or one.name == config.queries.filter]
+    return [request for request in map(probe_request, uses) if not is_refused(ledger, request)]
 
 
 def probe_request(endpoint: EndpointConfig) -> Request:
