@@ -23,7 +23,7 @@ from measuring import in_own_process, progress, publish, where
 
 RATES, WORKERS, KINDS, WAITS = (2, 10, 100), (16, 64), ("bucket", "window"), ("none", "seconds")
 LATENCY = 0.05
-BODY = {"choices": [{"message": {"content": "一个不长不短的回答。"}, "finish_reason": "stop"}]}
+BODY: dict[str, Any] = {"choices": [{"message": {"content": "一个不长不短的回答。"}, "finish_reason": "stop"}]}
 
 
 def bucket(rate: int) -> Callable[[float], float]:

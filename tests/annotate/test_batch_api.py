@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from annotating import check_accounts, data_files, pool, select, write_queries, 
 from batch_server import BatchServer
 
 from coig_p.annotate.asking.ledger import Ledger, LedgerWriter
+from coig_p.annotate.batch_stages import batch_out
 from coig_p.annotate.config import load_config
 from coig_p.annotate.scripted import scripted_answer
 from coig_p.annotate.stages import exit_code, run_stages
@@ -223,3 +225,26 @@ def test_a_key_that_a_server_repeats_is_not_kept(tmp_path: Path, monkeypatch: py
         run_stages(config)
         assert server.headers[0]["Authorization"] == "Bearer sk-0123456789abcdef"
     assert b"0123456789abcdef" not in (config.folder / "rows.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("limit", [{"batch_requests": 5}, {"batch_bytes": 1100}, {"batch_bytes": 1}])
+def test_files_keep_to_the_limits_of_a_provider_and_hold_each_request_once(
+    limit: dict[str, int], tmp_path: Path
+) -> None:
+    """A request that is too large for any file has one of its own."""
+    with BatchServer() as server:
+        config = run_of(tmp_path, server, queries=12, **limit)
+    with LedgerWriter.open(config.folder) as ledger:
+        stage, written = batch_out(config, ledger, tmp_path / "out")
+        assert batch_out(config, ledger, tmp_path / "more") == (None, {})
+    assert stage == "generate"
+    lines = {path: path.read_bytes().splitlines(keepends=True) for path in written}
+    assert {path: len(some) for path, some in lines.items()} == written
+    assert {"generate-m-0-0.jsonl", "generate-m-0-0.2.jsonl"} <= {path.name for path in lines}
+    keys = [json.loads(line)["custom_id"] for some in lines.values() for line in some]
+    assert len(keys) == len(set(keys)) == 36
+    for some in lines.values():
+        assert len(some) <= limit.get("batch_requests", 36)
+        assert len(some) == 1 or sum(map(len, some)) <= limit.get("batch_bytes", 10**6)
+    if "batch_bytes" in limit and limit["batch_bytes"] > 1:
+        assert max(map(len, lines.values())) > 1

@@ -308,7 +308,8 @@ def test_no_window_holds_more_than_the_limit_however_late_requests_arrive(
     requests: list[tuple[int, float]], most: int, seed: int
 ) -> None:
     """Arrivals anywhere between sending and min(answer, a second later): still within both limits."""
-    rng, arrivals = random.Random(seed), []
+    rng = random.Random(seed)
+    arrivals: list[tuple[float, int]] = []
 
     async def one(limit: RateLimit, tokens: int, latency: float) -> None:
         async with turn:

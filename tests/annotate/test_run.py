@@ -204,15 +204,17 @@ def kept(config: RunConfig) -> list[tuple[Any, ...]]:
 
 
 def test_stages_that_overlap_bring_what_stages_one_by_one_bring(tmp_path: Path) -> None:
+    ways: list[list[tuple[str, ...]]] = [
+        [("queries", "generate", "judge", "store")],
+        [("queries", "generate"), ("judge", "store")],
+    ]
     found = []
     with ScriptedServer() as server:
-        for at, stages in enumerate(
-            ([("queries", "generate", "judge", "store")], [("queries", "generate"), ("judge", "store")])
-        ):
+        for at, calls in enumerate(ways):
             folder = tmp_path / str(at)
             folder.mkdir()
             config = write_run(folder, pool(server.base_url, 5, 4, concurrency=3), queries={"filter": "m-0"})
-            for some in stages:
+            for some in calls:
                 assert exit_code(run_stages(config, some)) == 0
             found.append((data_files(config), kept(config)))
             check_judges(config, rows_of(config))
