@@ -172,7 +172,8 @@ def test_unusable_judgements_are_asked_again_and_then_recorded_with_their_words(
         return "我看是[7]或[8]吧"
 
     with ScriptedServer(answer) as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3), judging={"asks": 4, "judges_per_response": 1})
+        judging = {"asks": 4, "judges_per_response": 1}
+        config = write_run(tmp_path, pool(server.base_url, 3, 3), judging=judging, run={"most_invalid": 1})
         report = run_stages(config)
         assert times
         assert set(times.values()) == {4}
@@ -257,6 +258,8 @@ def test_the_documented_file_is_valid_and_the_document_names_every_setting(name:
     text = (ROOT / "docs" / name).read_text("utf-8")
     (block,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "run.toml").write_text(block, encoding="utf-8")
+    for path in re.findall(r'^personas = "(.+)"', block, flags=re.MULTILINE):
+        (tmp_path / path).write_text("一位中学老师\n", encoding="utf-8")
     load_config(tmp_path / "run.toml")
     for kind in (module.EndpointConfig, module.QueryConfig, module.JudgingConfig, module.DomainConfig):
         for setting in kind.__dataclass_fields__:
