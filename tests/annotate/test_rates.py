@@ -19,6 +19,7 @@ from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.message import Message
+from coig_p.annotate.asking.pace import Pace
 from coig_p.annotate.asking.request import Outcome, Request, user_message
 
 Limit = Callable[[float], float | None]
@@ -159,7 +160,7 @@ WAITS: dict[str, Callable[[float], float | None]] = {
 @pytest.mark.parametrize("rate", [2, 10, 100])
 @pytest.mark.parametrize("kind", ["bucket", "window", "long window"])
 def test_what_a_server_allows_is_used(kind: str, rate: int, workers: int, wait: str) -> None:
-    seconds = 40.0 if rate < 100 else 15.0
+    seconds = 40.0 if rate < 100 else 25.0
     limits = {"bucket": bucket(rate, rate), "window": window(rate, 1), "long window": window(rate * 10, 10)}
     server = Server(limits[kind], wait=WAITS[wait])
     endpoint = Endpoint("e", "m", "http://h/v1", concurrency=workers)
@@ -180,6 +181,17 @@ def test_a_server_that_takes_all_is_not_held_back(tmp_path: Path) -> None:
     asker, seconds, _ = ask(tmp_path, {"e": server}, {"e": 320})
     assert seconds == pytest.approx(20 * 0.05)
     assert asker.seen()[0].rate is None
+
+
+def test_a_pace_remembers_only_the_last_seconds() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    for at in range(10_000):
+        now[0] = at / 4
+        pace.sent()
+    pace.turned_away(now[0], None)
+    assert pace.rate == pytest.approx(0.9 * 4, abs=0.2)
+    assert len(pace._kept) < 100
 
 
 def test_the_rate_in_effect_is_seen_and_grows_with_what_the_server_takes(tmp_path: Path) -> None:

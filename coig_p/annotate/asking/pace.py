@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 _BUCKET = 0.25  # seconds whose requests are counted together
 _HORIZON = 10.0  # seconds over which it is counted what the server takes
-_LESS, _LEAST = 0.9, 0.5  # of the pace, once a request is turned away
+_LESS = 0.9  # of the pace, once a request is turned away
 _TOLERATED = 0.03  # share of requests turned away that slows nothing down: clocks are not exact
 _DOUBLES = 0.5  # seconds in which a guess doubles
 _MORE = 0.01  # of the limit that was found, each second
@@ -63,7 +63,10 @@ class Pace:
     def sent(self) -> None:
         """A request goes now."""
         now = self.clock()
-        self._kept[int(now / _BUCKET)] += 1
+        bucket = int(now / _BUCKET)
+        if bucket not in self._kept:
+            self._forget(now)
+        self._kept[bucket] += 1
         self._cycle += 1
         if self._began is None:
             self._began = now
@@ -109,7 +112,7 @@ class Pace:
             self._pause(now, max(asked, min(_LONGEST_PROBE, _PROBES * 2 ** (self._locked - 1))))
             return False
         self._unlock()
-        if wait is None and self._kept_share(now, _HORIZON) >= 1 - _TOLERATED:
+        if wait is None and self._share_kept() >= 1 - _TOLERATED:
             return True
         self._limit = self.rate
         took = max(0, self._cycle) / max(_BUCKET, now - self._slowed)
@@ -141,7 +144,7 @@ class Pace:
         """Whether something that was sent since the rate was lowered last was taken, or seems to be."""
         if self._answered > self._slowed:
             return True
-        first, last = int(self._slowed / _BUCKET) + 1, int((now - _PROMPT) / _BUCKET)
+        first, last = int(max(self._slowed, now - _HORIZON) / _BUCKET) + 1, int((now - _PROMPT) / _BUCKET)
         return any(self._kept[bucket] > 0 for bucket in range(first, last))
 
     def _raise(self, now: float) -> None:
@@ -161,16 +164,16 @@ class Pace:
     def _taken_lately(self, now: float) -> float:
         """Requests a second that were sent in the last seconds and not turned away."""
         assert self._began is not None
+        self._forget(now)
+        return sum(self._kept.values()) / max(1.0, min(now - self._began, _HORIZON))
+
+    def _forget(self, now: float) -> None:
         first = int((now - _HORIZON) / _BUCKET)
         for counts in (self._kept, self._turned):
             for bucket in [one for one in counts if one < first]:
                 del counts[bucket]
-        return sum(self._kept.values()) / max(1.0, min(now - self._began, _HORIZON))
 
-    def _kept_share(self, now: float, seconds: float) -> float:
+    def _share_kept(self) -> float:
         """Of what was sent in the last seconds how much was not turned away."""
-        first = int((now - seconds) / _BUCKET)
-        kept, turned = (
-            sum(number for bucket, number in counts.items() if bucket >= first) for counts in (self._kept, self._turned)
-        )
-        return kept / max(1, kept + turned)
+        kept = sum(self._kept.values())
+        return kept / max(1, kept + sum(self._turned.values()))
