@@ -46,7 +46,9 @@ def test_requests_are_counted_by_what_they_were_made_with(tmp_path: Path) -> Non
         endpoints = pool(server.base_url, 3, 3)
         config = write_run(tmp_path, endpoints, queries={"filter": "m-0"})
         run_stages(config)
-        changed = write_run(tmp_path, endpoints, queries={"filter": "m-0"}, **{"domains.code": {"prompt": "code.md"}})
+        changed = write_run(
+            tmp_path, endpoints, queries={"filter": "m-0"}, **dict[str, Any]({"domains.code": {"prompt": "code.md"}})
+        )
         run_stages(changed)
     with Ledger.open(config.folder) as ledger:
         found = ledger.recipes()
@@ -312,7 +314,7 @@ def test_a_run_with_nothing_to_do_looks_nothing_up_and_leaves_the_store_alone(
             tmp_path,
             pool(server.base_url, 3, 3),
             queries={"filter": "m-0"},
-            **{"domains.chat": {"prompt": "chat.md"}},
+            **dict[str, Any]({"domains.chat": {"prompt": "chat.md"}}),
         )
         report = run_stages(changed)
         assert sum(report.sent.values()) == 2 * 3 * 2  # two queries of chat, three models, two judges each
@@ -336,7 +338,7 @@ def test_a_setting_that_makes_other_requests_makes_another_mark(change: str, tmp
     else:
         table, value = {"seed": ("run", 2), "asks": ("judging", 2), "cut": ("run", True)}[change]
         other[table] = {"keep_cut" if change == "cut" else change: value}
-    changed = marks(write_run(tmp_path, endpoints, **other))
+    changed = marks(write_run(tmp_path, endpoints, **dict[str, Any](other)))
     assert not set(changed.values()) & set(marks(config).values())
     assert len(set(changed.values())) == len(changed)
 
@@ -355,7 +357,7 @@ def test_a_setting_that_changes_no_request_makes_the_same_mark(tmp_path: Path) -
         {"queries": {**filtered, "license": "mit"}},
     ]
     for some in tables:
-        other = write_run(tmp_path, endpoints, **some)
+        other = write_run(tmp_path, endpoints, **dict[str, Any](some))
         assert marks(other) == marks(config)
         assert stored_from(other) != stored_from(config)
 
