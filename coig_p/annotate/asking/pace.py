@@ -19,6 +19,7 @@ _HORIZON = 10.0  # seconds over which it is counted what the server takes
 _LESS = 0.9  # of the pace, once a request is turned away
 _TOLERATED = 0.03  # share of requests turned away that slows nothing down: clocks are not exact
 _DOUBLES = 0.5  # seconds in which a guess doubles
+_SURE, _SURE_DOUBLES = 20.0, 20.0  # requests a second at first from which a guess is a good one, and doubles slowly
 _MORE = 0.01  # of the limit that was found, each second
 _BACK = 3.0  # seconds in which it comes back half way to that limit
 _LONG = 10.0  # seconds without any turned away after which that grows
@@ -99,12 +100,14 @@ class Pace:
         kept = self._taken_lately(now)
         asked = 0.0 if wait is None else wait
         if self.rate is None:
-            self.rate, self._doubles = max(_LESS * kept, 0.1), _DOUBLES + asked
+            self.rate = max(_LESS * kept, 0.1)
+            self._doubles = _DOUBLES + asked if kept < _SURE else _SURE_DOUBLES
             self._slow(now, asked)
             return True
         if sent <= self._paused:  # sent before we knew
             if self._guessed:
                 self.rate = max(min(self.rate, _LESS * kept), 0.1)
+                self._doubles = _DOUBLES + asked if kept < _SURE else _SURE_DOUBLES
             self._next = max(self._next, now + asked)
             return True
         if not self._takes(now):
