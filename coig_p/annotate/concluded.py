@@ -17,7 +17,7 @@ from coig_p._version import __version__
 from coig_p.annotate.config import RunConfig
 
 _RUN = frozenset({"path", "folder", "max_cost", "currency", "most_invalid", "prompt_file", "domains", "judge_prompts"})
-_STORE = frozenset({"keep_thinking"})  # what only the store is made with
+_STORE = frozenset({"keep_thinking", "sources"})  # what the store is made with, and no request
 _QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model"})
 _ENDPOINT = frozenset(
     {"base_url", "key_env", "headers", "query", "stream", "concurrency", "requests_per_minute", "tokens_per_minute"}
