@@ -172,7 +172,12 @@ def test_unusable_judgements_are_asked_again_and_then_recorded_with_their_words(
         return "我看是[7]或[8]吧"
 
     with ScriptedServer(answer) as server:
-        config = write_run(tmp_path, pool(server.base_url, 3, 3), judging={"asks": 4, "judges_per_response": 1})
+        config = write_run(
+            tmp_path,
+            pool(server.base_url, 3, 3),
+            run={"most_invalid": 1},
+            judging={"asks": 4, "judges_per_response": 1},
+        )
         report = run_stages(config)
         assert times
         assert set(times.values()) == {4}
