@@ -205,7 +205,7 @@ BODIES = (
     of("not-utf8", http("200 OK", b'{"choices": "\xff"}'), "broken", "utf-8"),
     of("deep", http("200 OK", b"[" * 100_000), "broken", "too many levels"),
     of("half-a-body", http("200 OK", good())[:-9], "reset", ""),
-    of("half-a-body-without-length", http("200 OK", json.dumps(good()).encode()[:-9], length=False), "broken", ""),
+    of("half-a-body-without-length", http("200 OK", json.dumps(good()).encode()[:-9], length=False), "reset", ""),
     of("no-answer-at-all", b"", "reset", ""),
     of("not-http", b"SMTP ready\r\n\r\n", "reset", ""),
     of("a-reset", (RESET,), "reset", ""),

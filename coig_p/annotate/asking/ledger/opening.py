@@ -12,6 +12,7 @@ from coig_p.core.atomic import atomic_file
 from coig_p.errors import DataError, UsageError
 from coig_p.store.places import check_kept
 
+_SQLITE = b"SQLite format 3\x00"
 _BESIDE = ("wal", "shm", "journal")
 _OURS = frozenset({"requests", "attempts", "queries", "dropped", "meta"})
 _SMALL = 2**26  # bytes of a file that is looked through in whole
@@ -54,6 +55,9 @@ def connected(path: Path, *, write: bool = False) -> tuple[sqlite3.Connection, i
         at_rest = not Path(f"{path}-wal").exists()
         if at_rest and not path.stat().st_size:
             raise DataError(f"{path} is empty, which a ledger never is. {MENDED}")
+        with path.open("rb") as stream:
+            if at_rest and stream.read(len(_SQLITE)) != _SQLITE:
+                raise DataError(f"{path} is not a ledger: no file of SQLite. {MENDED}")
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("PRAGMA busy_timeout = 60000")
         (page,) = connection.execute("PRAGMA page_size").fetchone()
