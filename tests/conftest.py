@@ -7,11 +7,11 @@ import re
 import shutil
 import signal
 import tempfile
+from contextlib import suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-import certifi
 import pytest
 
 # Tests write thousands of small files, and on a slow disk would mostly wait for it. Whoever wants their files kept, and
@@ -29,9 +29,12 @@ os.environ["XDG_CONFIG_HOME"] = _HOME  # what runs may do is not what the user o
 os.environ["XDG_CACHE_HOME"] = _HOME
 os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 # Every client of the Hub reads all certificates that are trusted, a twentieth of a second; nothing here speaks TLS.
-_CERTIFICATE = Path(_HOME, "certificate.pem")
-_CERTIFICATE.write_text(re.split("(?<=-----END CERTIFICATE-----)", certifi.contents())[0], encoding="ascii")
-os.environ["SSL_CERT_FILE"] = str(_CERTIFICATE)
+with suppress(ImportError):  # not every version of the Hub's client brings it
+    import certifi
+
+    _CERTIFICATE = Path(_HOME, "certificate.pem")
+    _CERTIFICATE.write_text(re.split("(?<=-----END CERTIFICATE-----)", certifi.contents())[0], encoding="ascii")
+    os.environ["SSL_CERT_FILE"] = str(_CERTIFICATE)
 for _name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "COIGP_STORE"):
     os.environ.pop(_name, None)
 
