@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from coig_p.report.one_query import OneQuery
 
 _WIDEST, _NARROWEST = 100, 40
+_MOST_PAIRS = 200  # of a query, for people; --json has all
 
 
 @command("show")
@@ -81,7 +82,8 @@ def show(
             found = picking.near(opened, number, domains, config, near, advance)
         else:
             found = picking.first(opened, number, domains, advance)
-    shown = [(one.why, read_query(opened, one.place, config)) for one in found]
+    most = None if json_ else _MOST_PAIRS
+    shown = [(one.why, read_query(opened, one.place, config, most_pairs=most)) for one in found]
     if json_:
         click.echo(json_text([query.to_dict() | {"why": why or None} for why, query in shown]))
         return
@@ -122,22 +124,18 @@ def _lines(query: OneQuery, why: str, columns: int) -> Iterator[str]:
                 yield from wrapped(f"{_judge(score)}: {printable(score['rationale'])}", columns, "      | ")
     if query.comparisons:
         yield ""
-        rows = [
-            [
-                _judge(one),
-                f"{one['first'] + 1} : {one['second'] + 1}",
-                f"{one['first_score']:g} : {one['second_score']:g}",
-            ]
-            for one in query.comparisons
-        ]
-        yield table(["judge", "shown", "said"], rows)
+        yield table(["judge", "shown", "said"], [[_judge(one), *_both(one)] for one in query.comparisons])
+        for one in query.comparisons:
+            if one["rationale"]:
+                said = f"{_judge(one)} on {_both(one)[0]}: {printable(one['rationale'])}"
+                yield from wrapped(said, columns, "      | ")
     yield ""
     yield from _pairs(query)
 
 
 def _pairs(query: OneQuery) -> Iterator[str]:
     strict = " (strict)" if query.config.strict else ""
-    yield f"{counted(len(query.pairs), 'pair')} at threshold {query.config.threshold:g}{strict}"
+    yield f"{counted(query.pairs_in_all, 'pair')} at threshold {query.config.threshold:g}{strict}"
     names = [one_line(str(response["model"])) for response in query.responses]
     rows = [
         [
@@ -151,8 +149,14 @@ def _pairs(query: OneQuery) -> Iterator[str]:
     ]
     if rows:
         yield table(["pair", "margin", "chosen", "rejected", "by"], rows)
+    if len(rows) < query.pairs_in_all:
+        yield f"the first {len(rows):,} of them; --json has all"
     left = query.left_out
-    words = [f"{number:,} {reason}" for reason, number in left.items() if number]
+    words = [
+        f"{number:,} {'tie' if (reason, number) == ('ties', 1) else reason}"
+        for reason, number in left.items()
+        if number
+    ]
     if words:
         yield "no pairs: " + ", ".join(words)
 

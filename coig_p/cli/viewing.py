@@ -56,7 +56,7 @@ def view(
     coigp view store --out report.html --sample 100 --language zh
     """
     from coig_p.report.view.index import default_cache, load_index, queries_to_read
-    from coig_p.report.view.pages import View
+    from coig_p.report.view.pages import View, check_findings
     from coig_p.store.places import check_file
 
     if out is not None:
@@ -66,6 +66,8 @@ def view(
     kept_at = cache or default_cache()
     with progress("Counting", queries_to_read(opened, kept_at), "queries") as advance:
         index = load_index(opened, kept_at, num_proc=num_proc, advance=advance)
+    if report is not None:
+        check_findings(findings, index.queries, report)
     shown = View(index, findings)
     if out is not None:
         from coig_p.core.atomic import atomic_file

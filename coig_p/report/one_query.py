@@ -55,7 +55,8 @@ class OneQuery:
         split: where it stands.
         values: of each response its score over its judges, None where it has none that counts.
         counted: of each response which of its scores that is made of.
-        pairs: in the order of a load.
+        pairs: in the order of a load, the first of them where not all were asked for.
+        pairs_in_all: how many there are.
         left_out: how many combinations of two responses with a label are no pair, by why.
         config: its threshold is set.
     """
@@ -66,6 +67,7 @@ class OneQuery:
     values: tuple[float | None, ...]
     counted: tuple[tuple[bool, ...], ...]
     pairs: tuple[OnePair, ...]
+    pairs_in_all: int
     left_out: dict[str, int]
     config: PairConfig
 
@@ -90,8 +92,11 @@ class OneQuery:
         return self.raw["comparisons"] or []
 
 
-def read_query(store: Store, place: Place, config: PairConfig) -> OneQuery:
+def read_query(store: Store, place: Place, config: PairConfig, *, most_pairs: int | None = None) -> OneQuery:
     """The query at a place; of its shard the one row group is read that holds it.
+
+    Args:
+        most_pairs: how many pairs are told at most; default all. 5,000 responses have 10 million.
 
     Raises:
         StoreError: nothing is there, or it cannot be read.
@@ -108,12 +113,14 @@ def read_query(store: Store, place: Place, config: PairConfig) -> OneQuery:
             rows = shard.metadata.row_group(group).num_rows
             if 0 <= place.row - begin < rows:
                 (batch,) = read_batches(shard, rows, [group], RAW_SCHEMA)
-                return one_query(batch.slice(place.row - begin, 1), place, str(file.split), config)
+                return one_query(batch.slice(place.row - begin, 1), place, str(file.split), config, most_pairs)
             begin += rows
     raise StoreError(name, f"has no row {place.row:,}")
 
 
-def one_query(batch: pa.RecordBatch, place: Place, split: str, config: PairConfig) -> OneQuery:
+def one_query(
+    batch: pa.RecordBatch, place: Place, split: str, config: PairConfig, most_pairs: int | None = None
+) -> OneQuery:
     """A batch of one raw row as people look at it. The threshold of `config` must be set."""
     batch = pa.RecordBatch.from_pylist(batch.to_pylist(), schema=RAW_SCHEMA)  # so that places count from its own row
     responses = Responses.of(batch)
@@ -125,8 +132,9 @@ def one_query(batch: pa.RecordBatch, place: Place, split: str, config: PairConfi
         whole, scale, scored = response_values(responses, config)
         values = [float(value / scale) if known else None for value, known in zip(whole, scored, strict=True)]
     found = find_pairs_of(responses, batch, config)
-    both = zip(found.chosen, found.rejected, strict=True)
-    scores = zip(found.chosen_score, found.rejected_score, found.margin, strict=True)
+    told = slice(most_pairs)
+    both = zip(found.chosen[told], found.rejected[told], strict=True)
+    scores = zip(found.chosen_score[told], found.rejected_score[told], found.margin[told], strict=True)
     pairs = tuple(
         OnePair(int(one), int(two), float(high), float(low), float(margin), compared=not (scored[one] and scored[two]))
         for (one, two), (high, low, margin) in zip(both, scores, strict=True)
@@ -137,8 +145,10 @@ def one_query(batch: pa.RecordBatch, place: Place, split: str, config: PairConfi
         "ties": counts.ties,
         "below the threshold": counts.below_threshold,
     }
-    left_out["left out by strategy or draw"] = counts.labelled - sum(left_out.values()) - len(pairs)
-    return OneQuery(batch.to_pylist()[0], split, place, tuple(values), counted, pairs, left_out, config)
+    left_out["left out by strategy or draw"] = counts.labelled - sum(left_out.values()) - len(found.chosen)
+    return OneQuery(
+        batch.to_pylist()[0], split, place, tuple(values), counted, pairs, len(found.chosen), left_out, config
+    )
 
 
 def place_of(store: Store, query_id: str) -> Place:

@@ -65,9 +65,13 @@ def disagreeing(
         found = disagreements(responses, batch, config)
 
         def why(at: int) -> str:
-            sides = [responses.model.names[responses.model.code[side[at]]] for side in (found.first, found.second)]
+            begin = int(np.searchsorted(responses.query, at))
+            first, second = (
+                f"{side[at] - begin + 1}. {responses.model.names[responses.model.code[side[at]]]}"
+                for side in (found.first, found.second)
+            )
             judges = f"{found.names[found.judge[at]]} and {found.names[found.other[at]]}"
-            return f"{judges} are {found.value[at]:g} apart on {sides[0]} and {sides[1]}"
+            return f"{judges} are {found.value[at]:g} apart on {first} and {second}"
 
         return -found.value, why
 

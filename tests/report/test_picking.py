@@ -124,3 +124,24 @@ def test_what_a_rule_found(store: Store) -> None:
     assert ids(store, picking.found_by(store, 5, (), rule, quiet)) == list(wanted)[:5]
     with pytest.raises(UnknownNameError):
         picking.found_by(store, 5, (), "no-such-rule", quiet)
+
+
+def test_why_two_samples_of_one_model_are_told_apart(tmp_path: Path) -> None:
+    answers = [
+        {
+            "model": "m",
+            "sample": sample,
+            "text": str(sample),
+            "scores": [
+                {"judge": "a", "dimension": "overall", "score": 1.0 + sample},
+                {"judge": "b", "dimension": "overall", "score": 9.0 - sample},
+            ],
+        }
+        for sample in range(3)
+    ]
+    rows: Rows = [
+        {"query_id": "q", "domain": "math", "query": "问", "source": None, "comparisons": None, "responses": answers}
+    ]
+    store = Store.open(make_store(tmp_path / "store", rows))
+    (found,) = picking.disagreeing(store, 1, (), PairConfig(), quiet)
+    assert found.why == "a and b are 4 apart on 3. m and 1. m"

@@ -13,9 +13,11 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from coig_p.errors import CoigPError, UsageError
+from coig_p.errors import CoigPError, StoreError, UsageError
 from coig_p.report.view.pages import View, error_page, page
 from coig_p.report.view.words import words
+from coig_p.store.manifest import MANIFEST
+from coig_p.store.writing import sha256_of
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -53,6 +55,8 @@ def make_app(view: View, token: str) -> Starlette:
     except ImportError:
         raise _missing() from None
     view = replace(view, root=f"/{token}")
+    manifest = view.index.store.path / MANIFEST
+    known = sha256_of(manifest)
     folder = files("coig_p.report.view") / "static"
     static = {name: (folder / name).read_bytes() for name in _STATIC}
 
@@ -65,7 +69,12 @@ def make_app(view: View, token: str) -> Starlette:
 
     def answer(path: str, address: dict[str, str]) -> Response:
         try:
+            if sha256_of(manifest) != known:
+                raise StoreError(str(view.index.store.path), "has changed since this view began. Start it again")
             html = page(view, path, address)
+        except OSError as error:
+            message = f"{manifest}: {error.strerror or error}"
+            return response(error_page(view, address, message), 500)
         except CoigPError as error:
             return response(error_page(view, address, str(error)), 404 if isinstance(error, UsageError) else 500)
         if html is None:
@@ -110,7 +119,7 @@ class _OnlyHere:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or hosts[0].rpartition(":")[0] not in _NAMES:
+            if len(hosts) != 1 or hosts[0].partition(":")[0] not in _NAMES:
                 await send({"type": "http.response.start", "status": 403, "headers": []})
                 await send({"type": "http.response.body", "body": b""})
                 return

@@ -7,6 +7,7 @@ made of another store, or by other code, is never shown.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
+from coig_p.core.text import printable
+from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
 from coig_p.stats.counts import statistics
@@ -31,6 +34,7 @@ from coig_p.store.writing import sha256_of
 _TABLE, _COUNTS = "queries.parquet", "counts.json"
 _PASSES = 4  # over the store
 _LAYOUT = 1
+_logger = logging.getLogger("coig_p")
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,11 @@ def load_index(
     found = _kept(store, folder)
     if found is None:
         found = make_index(store, num_proc=num_proc, advance=advance)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _keep(found, folder)
+        try:
+            _keep(found, folder)
+        except (OSError, UsageError) as error:  # what was counted is good all the same
+            if _kept(store, folder) is None:  # and not another view's, that was quicker
+                _logger.warning("the index is not kept, so that the next view counts again: %s", printable(str(error)))
     return found
 
 

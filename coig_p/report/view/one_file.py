@@ -9,7 +9,7 @@ from importlib.resources import files
 from coig_p.pairs.config import PairConfig
 from coig_p.report.one_query import read_query
 from coig_p.report.picking import drawn
-from coig_p.report.view.pages import View, findings_by_rule, marked, render
+from coig_p.report.view.pages import MOST_PAIRS, View, findings_by_rule, marked, render
 
 MOST_BYTES = 5_000_000
 
@@ -17,7 +17,7 @@ MOST_BYTES = 5_000_000
 def report_page(
     view: View, *, sample: int, seed: int = 0, domains: Collection[str] = (), language: str = "en"
 ) -> tuple[str, int]:
-    """The HTML, and how many queries are in it: those drawn, as many as fit into MOST_BYTES.
+    """The HTML, and how many queries are in it: those drawn, less the largest where not all fit into MOST_BYTES.
 
     Args:
         sample: how many queries are drawn.
@@ -31,8 +31,9 @@ def report_page(
     style = (files("coig_p.report.view") / "static" / "view.css").read_text(encoding="utf-8")
     plots = [(name, b64encode(svg.encode()).decode()) for name, svg in view.index.plots[language].items()]
     picked = drawn(store, sample, domains, seed, lambda queries: None)
-    found = [read_query(store, one.place, PairConfig()) for one in picked]
+    found = [read_query(store, one.place, PairConfig(), most_pairs=MOST_PAIRS) for one in picked]
     shown = [(one, marked(view.findings, one)) for one in found]
+    sizes = [len(repr(one.raw)) for one in found]  # near enough to tell which are large
     while True:
         html = render(
             "report.html.jinja",
@@ -53,4 +54,6 @@ def report_page(
         )
         if len(html.encode()) <= MOST_BYTES or not shown:
             return html, len(shown)
-        shown = shown[: len(shown) * 2 // 3]
+        largest = sorted(range(len(shown)), key=lambda at: sizes[at], reverse=True)[: -(-len(shown) // 3)]
+        shown = [one for at, one in enumerate(shown) if at not in largest]
+        sizes = [size for at, size in enumerate(sizes) if at not in largest]

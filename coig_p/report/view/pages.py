@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.svg import signed
 from coig_p.core.text import printable
-from coig_p.errors import UsageError
+from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
 from coig_p.report.one_query import OneQuery, Place, place_of, read_query
 from coig_p.report.view.difference import differences
@@ -24,6 +25,7 @@ from coig_p.report.view.words import LANGUAGES, words
 from coig_p.validation.findings import tally
 
 _OPTIONS = ("threshold", "strategy", "strict", "judges")
+MOST_PAIRS = 200  # of one query that a page lists
 _FIRST = 20  # queries of a list on the page that compares
 
 
@@ -145,6 +147,7 @@ def _overview(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         "statistics": statistics,
         "sweep": rows,
         "default_threshold": sweep["default_threshold"],
+        "models": _by_win_rate(statistics["total"]["models"]),
         "plots": list(view.index.plots["en"]),
         "findings": findings_by_rule(view.findings),
         "store_path": str(view.index.store.path),
@@ -159,6 +162,21 @@ def findings_by_rule(findings: pa.Table | None) -> list[dict[str, Any]] | None:
     order = {"error": 0, "warning": 1}
     rows = [{"rule": rule, "severity": severity, "number": number} for (rule, severity), number in counts.items()]
     return sorted(rows, key=lambda row: (order.get(row["severity"], 2), -row["number"], row["rule"]))
+
+
+def check_findings(findings: pa.Table | None, queries: pa.Table, report: Path) -> None:
+    """Raise DataError where findings are of queries that the store has not: those of another store."""
+    if findings is None:
+        return
+    named = findings.column("query_id").drop_null()
+    other = named.filter(pc.invert(pc.is_in(named, queries.column("query_id").combine_chunks())))
+    if len(other):
+        name = printable(str(report))
+        raise DataError(
+            f"{name}: {len(other):,} of {len(named):,} findings are of queries that this store has not, for instance "
+            f"{printable(repr(other[0].as_py()))}. It is the report of another store: make this one's with: "
+            "coigp check STORE --report DIR"
+        )
 
 
 def _queries(view: View, address: Mapping[str, str]) -> dict[str, Any]:
@@ -223,7 +241,7 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
             place = Place(int(address.get("file", "0")), int(address.get("row", "0")))
         except ValueError:
             raise UsageError("file and row: use whole numbers") from None
-    found = read_query(store, place, config)
+    found = read_query(store, place, config, most_pairs=MOST_PAIRS)
     # Neighbours in the list that the reader came from, else in the store.
     look = Look.of(address)
     before, after = neighbours(view, look, place)
@@ -326,8 +344,18 @@ def _judges(view: View, address: Mapping[str, str]) -> dict[str, Any]:
 
 def _models(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     models = view.index.statistics["total"]["models"]
-    names = sorted(models, key=lambda name: (-(models[name]["win_rate"]["share"] or 0), name))
+    names = [name for name, _ in _by_win_rate(models)]
     return {"statistics": models, "names": names, "matrices": view.index.matrices}
+
+
+def _by_win_rate(models: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Models with what is known of them, who wins most first; last those that stand in no pair."""
+
+    def order(of: tuple[str, Any]) -> tuple[bool, float, str]:
+        share = of[1]["win_rate"]["share"]
+        return share is None, -(share or 0), of[0]
+
+    return sorted(models.items(), key=order)
 
 
 def _compare(view: View, address: Mapping[str, str]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Mask
 from coig_p.core.normalize import comparison_form
+from coig_p.core.text import printable
 
 PAGE = 50
+_NAMED = ("domain", "source", "model", "judge", "rule")  # names, of which every space counts
 ORDERS = {"margin": "margin", "disagreement": "disagreement", "length": "length_difference", "responses": "responses"}
 
 
@@ -47,7 +49,9 @@ class Look:
         """What an address says; what cannot be read looks for all."""
         found: dict[str, Any] = {}
         for option in fields(cls):
-            value = address.get(option.name, "").strip()
+            value = address.get(option.name, "")
+            if option.name not in _NAMED:
+                value = value.strip()
             if not value:
                 continue
             if option.name in ("margin", "disagreement", "length", "responses"):
@@ -99,10 +103,10 @@ def found_places(queries: pa.Table, look: Look, findings: pa.Table | None = None
         kept &= _search(queries, look.q)
     for name, value in (("domain", look.domain), ("source", look.source)):
         if value:
-            kept &= _mask(pc.equal(queries.column(name), value))
+            kept &= _mask(pc.is_in(queries.column(name), _named(queries.column(name), value)))
     for name, value in (("models", look.model), ("judges", look.judge)):
         if value:
-            kept &= _holding(queries.column(name), value)
+            kept &= _holding(queries.column(name), _named(pc.list_flatten(queries.column(name)), value))
     if look.rule:
         kept &= _found_by(queries, look.rule, findings)
     least = (
@@ -127,13 +131,22 @@ def _search(queries: pa.Table, text: str) -> Mask:
     return found | _mask(pc.match_substring(queries.column("form"), form)) if form else found
 
 
-def _holding(lists: pa.ChunkedArray, name: str) -> Mask:
-    """Which lists hold a name."""
+def _named(names: pa.ChunkedArray, value: str) -> pa.Array:
+    """The names that an address means: this one; where there is none, those that a form shows and sends like this."""
+    found = pc.unique(names.drop_null()).to_pylist()
+    if value not in found:
+        shown = value.replace("\r\n", "\n")  # as forms send line breaks
+        return pa.array([name for name in found if printable(name) == shown], pa.string())
+    return pa.array([value])
+
+
+def _holding(lists: pa.ChunkedArray, names: pa.Array) -> Mask:
+    """Which lists hold one of these names."""
     parts = []
     for chunk in lists.chunks:
         sizes = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
         row = np.repeat(np.arange(len(chunk)), sizes)
-        parts.append(np.bincount(row[_mask(pc.equal(chunk.flatten(), name))], minlength=len(chunk)) > 0)
+        parts.append(np.bincount(row[_mask(pc.is_in(chunk.flatten(), names))], minlength=len(chunk)) > 0)
     return np.concatenate(parts) if parts else np.zeros(0, bool)
 
 

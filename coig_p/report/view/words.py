@@ -25,6 +25,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "scores": ("scores", "评分"),
     "comparisons": ("comparisons", "成对比较"),
     "pairs": ("pairs", "偏好对"),
+    "first-pairs": ("the first pairs", "最前面的偏好对"),
     "with-pairs": ("queries with pairs", "有偏好对的问题"),
     "all": ("all", "全部"),
     "any": ("any", "不限"),

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uvicorn
 from make import Rows, completed, make_rows, make_store
 
-from coig_p.errors import UsageError
+from coig_p.core.text import printable
+from coig_p.errors import DataError, UsageError
+from coig_p.pairs.config import PairConfig
+from coig_p.report.one_query import Place, read_query
 from coig_p.report.view import app
+from coig_p.report.view import index as index_module
 from coig_p.report.view.app import make_app, serve
 from coig_p.report.view.index import Index, load_index, place_of_index, queries_to_read
 from coig_p.report.view.one_file import MOST_BYTES, report_page
-from coig_p.report.view.pages import Piece, View, config_of, cut, page
+from coig_p.report.view.pages import MOST_PAIRS, Piece, View, check_findings, config_of, cut, page
 from coig_p.report.view.words import LANGUAGES, words
 from coig_p.stats.counts import statistics
 from coig_p.stats.matrix import matrices
@@ -333,22 +340,140 @@ def test_a_report_is_one_file_without_scripts(hostile: View, index: Index) -> No
     assert report_page(View(index), sample=9, seed=1, domains=["chat"])[0] != html
 
 
+def of_rows(rows: Rows, folder: Path) -> View:
+    return View(load_index(Store.open(make_store(folder / "store", completed(rows))), folder / "cache"))
+
+
+def a_query(query_id: str, *responses: dict[str, Any]) -> dict[str, Any]:
+    row = {"query_id": query_id, "domain": "math", "query": f"问{query_id}", "source": None, "comparisons": None}
+    return row | {"responses": list(responses)}
+
+
+def answered(model: str, score: float | None, judge: str = "j", text: str | None = None) -> dict[str, Any]:
+    scores = [] if score is None else [{"judge": judge, "dimension": "overall", "score": score}]
+    return {"model": model, "text": text or f"{model} {score}", "scores": scores}
+
+
+def test_models_in_no_pair_stand_last(tmp_path: Path) -> None:
+    rows = [a_query("one", answered("alone", None), answered("low", 1), answered("high", 9), answered("void", None))]
+    view = of_rows(rows, tmp_path)
+    expected = [["high", "100.0%"], ["low", "0.0%"], ["alone", "–"], ["void", "–"]]
+    assert [[row[0], row[2]] for row in shown(view, "").tables[2][1:]] == expected
+    assert [[row[0], row[4]] for row in shown(view, "models").tables[0][1:]] == expected
+
+
+@pytest.mark.parametrize("name", [" spaces ", "\t", "two\nlines", "\x1b[31mred", "\u202eRTL", "a&b=c", "100%", '"#+?'])
+def test_any_name_is_filtered_by_from_a_link_and_from_a_form(name: str, tmp_path: Path) -> None:
+    rows = [a_query("own", answered(name, 1, name), answered("m", 9)) | {"source": name}, a_query("other")]
+    view = of_rows(rows, tmp_path)
+    form = Read(page(view, "queries", {}) or "").tags
+    options = [attrs["value"] or "" for tag, attrs in form if tag == "option"]
+    (sent,) = {value for value in options if value == printable(name)}
+    for value in (name, sent.replace("\n", "\r\n")):  # as a browser sends what was chosen
+        for field in ("model", "judge", "source"):
+            html = page(view, "queries", {field: value}) or ""
+            assert "<b>1</b>" in html
+            assert len([tag for tag, attrs in Read(html).tags if tag == "option" and "selected" in attrs]) == 1
+
+
+def test_a_query_with_many_pairs_lists_the_first_and_says_so(tmp_path: Path) -> None:
+    many = [answered(f"m{at:02d}", at % 10 + 1, text=f"text {at}") for at in range(40)]
+    view = of_rows([a_query("one", *many)], tmp_path)
+    place = Place(0, 0)
+    whole = read_query(view.index.store, place, PairConfig())
+    assert len(whole.pairs) == whole.pairs_in_all > MOST_PAIRS
+    assert read_query(view.index.store, place, PairConfig(), most_pairs=7).pairs == whole.pairs[:7]
+    assert read_query(view.index.store, place, PairConfig(), most_pairs=7).left_out == whole.left_out
+    found = shown(view, "query", {})
+    assert len(found.tables[-1]) == 1 + MOST_PAIRS
+    assert f"the first pairs: {MOST_PAIRS} / {whole.pairs_in_all}" in "".join(found.text)
+
+
+def test_one_query_that_is_too_large_takes_no_other_from_a_report(tmp_path: Path) -> None:
+    rows = [a_query(str(at), answered("m", 1), answered("n", 9)) for at in range(6)]
+    rows.append(a_query("large", answered("m", 1, text="长" * (MOST_BYTES // 3)), answered("n", 9)))
+    html, number = report_page(of_rows(rows, tmp_path), sample=7)
+    assert 4 <= number < 7
+    assert "m 1" in html
+
+
+def test_an_index_that_cannot_be_kept_is_shown_all_the_same(
+    index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    found = load_index(index.store, tmp_path / "file" / "cache")
+    assert found.statistics == index.statistics
+    assert "the index is not kept" in caplog.text
+    caplog.clear()
+    keep = index_module.atomic_directory
+
+    def slower(target: Path) -> AbstractContextManager[Path]:
+        with keep(target) as root:  # another view's
+            pq.write_table(index.queries, root / "queries.parquet")
+            told = {"statistics": {}, "sweep": {}, "matrices": index.matrices.to_dict(), "plots": {}}
+            (root / "counts.json").write_text(json.dumps(told), encoding="utf-8")
+        raise UsageError(f"{target} is there")
+
+    monkeypatch.setattr(index_module, "atomic_directory", slower)
+    assert load_index(index.store, tmp_path / "cache").statistics == index.statistics
+    assert not caplog.text
+
+
+def test_findings_of_another_store_are_refused(index: Index, tmp_path: Path) -> None:
+    other = check(Store.open(make_store(tmp_path / "store", make_rows({"chat": 40})))).findings
+    own = check(index.store).findings
+    check_findings(own, index.queries, Path("report"))
+    check_findings(None, index.queries, Path("report"))
+    with pytest.raises(DataError, match=r"'chat-00(2[1-9]|3.)'\. It is the report of another store"):
+        check_findings(other, index.queries, Path("report"))
+
+
 # The server.
+
+
+def test_a_store_that_changes_is_not_shown_by_the_index_of_the_old_one(tmp_path: Path) -> None:
+    view = of_rows([a_query("one", answered("m", 1))], tmp_path)
+    with served(view) as address:
+        check_changes(view.index.store.path / "manifest.json", address + "/a-token/")
+
+
+def check_changes(manifest: Path, address: str) -> None:
+    assert fetched(f"{address}query")[0] == 200
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text + " ", encoding="utf-8")
+    for path in PATHS:
+        status, _, html = fetched(address + path)
+        assert status == 500
+        assert "has changed since this view began" in html
+    manifest.unlink()
+    status, _, html = fetched(address)
+    assert status == 500
+    assert "manifest.json: No such file" in html
+    manifest.write_text(text, encoding="utf-8")
+    assert fetched(address)[0] == 200
 
 
 @pytest.fixture(scope="module")
 def address(hostile: View) -> Iterator[str]:
-    made = make_app(hostile, "a-token")
+    with served(hostile) as found:
+        yield found
+
+
+@contextmanager
+def served(view: View) -> Iterator[str]:
+    made = make_app(view, "a-token")
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
     server = uvicorn.Server(uvicorn.Config(made, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
 
 
 def fetched(url: str, host: str | None = None) -> tuple[int, dict[str, str], str]:
@@ -380,6 +505,7 @@ def test_only_who_knows_the_address_and_names_this_machine_is_answered(address: 
         assert fetched(f"{address}/{path}")[0] == 404
     port = address.rpartition(":")[2]
     assert fetched(f"{address}/a-token/", host=f"localhost:{port}")[0] == 200
+    assert fetched(f"{address}/a-token/", host="127.0.0.1")[0] == 200  # as browsers name port 80
     for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", ""):
         assert fetched(f"{address}/a-token/", host=host)[0] in (400, 403)
 
