@@ -48,7 +48,7 @@ def view(
     """Look at a STORE in the browser: queries, responses, pairs, judges, models. Ctrl-C ends it.
 
     The server answers this machine alone, and only who knows the address. With --out: one HTML file that
-    anyone can open.
+    anyone can open. No --json: the numbers are those of coigp stats, sweep and show, which have it.
 
     \b
     coigp view store
