@@ -272,6 +272,11 @@ def _unless_negative(places: Index) -> pa.Array:
     return pa.array(places, mask=places < 0)
 
 
+def place_in_excerpt(offset: int) -> int:
+    """Where in the excerpt of a text the character stands that is at `offset` in the text."""
+    return min(offset, _AROUND)
+
+
 def _excerpt(letters: npt.NDArray[np.uint32], offset: int) -> str:
     """What stands around an offset, redacted before it is cut: half a number is still one."""
     first = max(0, offset - _AROUND)
