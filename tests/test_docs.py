@@ -74,7 +74,7 @@ def test_chinese_documents_keep_to_the_glossary(path: Path) -> None:
 
 def test_chinese_plots_keep_to_the_glossary() -> None:
     plots = statistics_plots(statistics(BUNDLED), "zh") | sweep_plots(sweep(BUNDLED), "zh")
-    assert len(plots) == 8
+    assert len(plots) == 9
     for name, plot in plots.items():
         assert misused("\n".join(re.findall(r"<(?:text|title)[^>]*>([^<]*)", plot))) == [], name
 
