@@ -9,7 +9,7 @@ from make import make_store
 
 from coig_p.core.svg import signed
 from coig_p.report.captions import captions
-from coig_p.report.card_tables import cut, figures
+from coig_p.report.card_tables import Value, cut, figures
 from coig_p.report.figures import FEWEST_PAIRS, LANGUAGES, statistics_plots, sweep_plots
 from coig_p.report.rule_words import WHY_IN_CHINESE
 from coig_p.stats.counts import statistics
@@ -57,7 +57,7 @@ def test_a_store_without_pairs_has_words_too(language: str, tmp_path: Path) -> N
 
 
 def test_columns_in_which_nothing_stands_are_left_out() -> None:
-    rows = [["a", 1, 0, None, Share(0), 0.5], ["b", 0, 0, None, Share(4, 0.0), 1234.5]]
+    rows: list[list[Value]] = [["a", 1, 0, None, Share(0), 0.5], ["b", 0, 0, None, Share(4, 0.0), 1234.5]]
     assert figures(["n", "x", "zero", "none", "share", "mean"], rows).splitlines() == [
         "| n | x | share | mean |",
         "| --- | ---: | ---: | ---: |",

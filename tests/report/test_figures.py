@@ -113,7 +113,10 @@ def test_a_card_says_the_same_of_the_same_number_in_both_languages(tmp_path: Pat
             "| domain | queries | responses | scores | pairs | pairs per query | longer one chosen |",
             "| 领域 | 问题 | 回答 | 评分 | 偏好对 | 每题偏好对 | 较长者更优 |",
         ),
-        ("| model | responses | chosen | rejected | win rate (of its pairs) |", "| 模型 | 回答 | 更优 | 更差 | 胜率（占其偏好对） |"),
+        (
+            "| model | responses | chosen | rejected | win rate (of its pairs) |",
+            "| 模型 | 回答 | 更优 | 更差 | 胜率（占其偏好对） |",
+        ),
         ("| judge | scores | mean score (points) |", "| 评审模型 | 评分 | 平均评分（分） |"),
     ):
         rows = [lines[lines.index(name) + 2] for lines, name in zip((english, chinese), names, strict=True)]
