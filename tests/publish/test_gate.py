@@ -127,7 +127,7 @@ def test_usual_rules_are_not_told_of(tmp_path: Path) -> None:
     release = out.manifest.release
     assert (release["rules_changed"], release["not_checked"]) == ([], [])
     for text, words in zip(
-        cards(out), (("by default", "ot checked", "Not looked for"), ("默认", "没有检查")), strict=True
+        cards(out), (("by default", "ot checked", "Not looked for"), ("与默认不同", "默认为", "没有检查")), strict=True
     ):
         assert not [word for word in words if word in text]
 
