@@ -5,7 +5,8 @@
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
 # make test-packages  the wheel in bare environments of every Python here, how programs end there, and the tests that the
 #             sdist carries
-# make test-browser  looks at the pages of `coigp view` with the system's chromium (asked of apt where there is none)
+# make test-browser  looks at the pages of `coigp view` with the system's chromium (asked of apt where there is none),
+#             and runs the notebooks of docs/
 # make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
 # make check  lint, layers and types        make bench  the benchmarks        make clean
 
@@ -61,6 +62,7 @@ test-browser: .browser-venv/.installed
 	  >/dev/null 2>&1 || echo "no chromium, and apt could not install one: skipped"
 	@HF_HUB_OFFLINE=1 PYTHONPATH=tests .browser-venv/bin/python -m pytest -q -rs -p no:cacheprovider --confcutdir tests \
 	  tests/browser/pages.py
+	@HF_HUB_OFFLINE=1 .browser-venv/bin/python -m pytest -q -p no:cacheprovider -W default --nbmake docs/notebooks
 
 .browser-venv/.installed: tests/browser/requirements.txt pyproject.toml
 	@echo "Setting up .browser-venv (once) ..."

@@ -91,6 +91,9 @@ def verify(store: Path, key: str | None, json_: bool) -> None:
 @map_option
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write every finding there.")
 @overwrite_option("a report of an earlier check at DIR")
+@click.option(
+    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of DIR/report.html."
+)
 @domains_option
 @click.option("--list", "list_", is_flag=True, help="Print the rules and stop.")
 @num_proc_option
@@ -102,6 +105,7 @@ def check(
     fields: dict[str, str],
     folder: Path | None,
     overwrite: bool,
+    language: str,
     domains: tuple[str, ...],
     list_: bool,
     num_proc: int,
@@ -112,6 +116,7 @@ def check(
     \b
     coigp check store
     coigp check store --report report --rules rules.toml
+    coigp check store --report report --language zh
     coigp check store --against crbench.jsonl
     coigp check --list
     """
@@ -129,7 +134,9 @@ def check(
         check_apart(folder, [rules_file, *benchmarks])
     report = checked(store, rules, domains, num_proc, benchmarks, fields)
     if folder is not None:
-        write_report(report, folder, overwrite)
+        from coig_p.report.view.check_page import check_page
+
+        write_report(report, folder, overwrite, check_page(report, store.resolve().name, language))
     given = ["--rules", str(rules_file)] if rules_file is not None else []
     given += [word for one in benchmarks for word in ("--against", one)]
     given += [word for pair in fields.items() for word in ("--map", "=".join(map(quoted, pair)))]
@@ -204,7 +211,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
         f"{report.told_of_changes()}"
     )
     if folder is not None:
-        click.echo(f"every finding: {printable(str(folder))}/report.md and findings.parquet")
+        click.echo(f"every finding: {printable(str(folder))}/report.html, report.md and findings.parquet")
     elif report.findings.num_rows:
         click.echo("every finding, by rule, model and domain: add --report DIR")
     if not report.passed:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from coig_p.core.text import printable
+
 
 def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A caption and a table; every text in it is escaped, None is a dash."""
+    """A caption and a table, in one line; every text in it is escaped, None is a dash, numbers stand at the right."""
+    cells = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    head = "".join(f"<th>{html_text(name)}</th>" for name in header)
+    return f"<table><caption>{html_text(title)}</caption><tr>{head}</tr>{cells}</table>"
 
-    def line(cells: Iterable[object], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{_cell(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-    head = f"<table><caption>{escape(title)}</caption>"
-    return "\n".join([head, line(header, "th"), *(line(row, "td") for row in rows), "</table>"])
+def html_text(text: str) -> str:
+    """Hostile text as part of a page: no markup, and nothing that reorders what is around it."""
+    return escape(printable(text))
 
 
 def _cell(value: object) -> str:
     if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.3g}"
-    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+        return "<td>–</td>"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return f"<td>{html_text(str(value))}</td>"
+    text = f"{value:,}" if isinstance(value, int) else f"{round(value, 3):,.15g}"
+    return f'<td style="text-align:right">{text}</td>'

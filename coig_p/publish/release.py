@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from coig_p.publish.provenance import ROLES, check_licence, inputs_of, write_pro
 from coig_p.publish.shards import copy_shards, write_pairs
 from coig_p.publish.signed import comment_of, sign_manifest
 from coig_p.publish.since import Find, ReleaseBefore, compared_with
-from coig_p.report.card import LANGUAGES, CardFacts, Config, render_card
+from coig_p.report.card import LANGUAGES, PREVIEWED, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
 from coig_p.schema import RAW_SUFFIX, SCHEMA_VERSION, row_schema
@@ -170,6 +172,7 @@ def write_release(
                 **({"changes": changes.to_dict()} if changes else {}),
             },
         )
+        example, preview = (None, []) if pairs is None else _shown(root, files, report)
         facts = CardFacts(
             info=info,
             manifest=manifest,
@@ -178,7 +181,8 @@ def write_release(
             findings={(id, rule.severity): report.by_rule()[id] for id, rule in report.rules.items()},
             rule_changes=report.changes,
             configs=_configs(files, memory),
-            example=None if pairs is None else _example(root, files, report),
+            example=example,
+            preview=preview,
             plots=plots,
             version=config.version,
             changes=changes,
@@ -314,20 +318,37 @@ def _configs(files: Sequence[StoreFile], memory: Mapping[str, int]) -> list[Conf
     return found
 
 
-def _example(root: Path, files: Sequence[StoreFile], report: Report) -> Mapping[str, Any] | None:
-    """The first short pair about which no rule has anything to say, else the first pair."""
+def _shown(root: Path, files: Sequence[StoreFile], report: Report) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """The example of a card, and its preview, of the first pairs of every domain.
+
+    About neither has any rule anything to say; the example is short, and where there is none such, the first pair. The
+    preview has at most PREVIEWED pairs, as many of every domain as there are, one a query.
+    """
     suspect = set(report.findings.column("query_id").to_pylist())
-    first: dict[str, Any] | None = None
+    first: Mapping[str, Any] | None = None
+    example: Mapping[str, Any] | None = None
+    by_domain: dict[str, dict[str, Mapping[str, Any]]] = {}
+    read: Counter[str] = Counter()
     for file in (file for file in files if file.role == "pairs" and file.rows):
-        for batch in pq.ParquetFile(root / file.path).iter_batches(batch_size=_EXAMPLE_AMONG):
-            for row in map(_as_text, batch.to_pylist()):
-                first = first or row
-                texts = [len(row[name]) for name in ("prompt", "chosen", "rejected")]
-                if row["query_id"] not in suspect and max(texts) <= _EXAMPLE_LENGTH:
-                    return dict(row)
-            break
-        break
-    return first
+        domain = str(file.domain)
+        own = by_domain.setdefault(domain, {})
+        if len(own) == PREVIEWED or read[domain] >= _EXAMPLE_AMONG:
+            continue
+        rows = next(pq.ParquetFile(root / file.path).iter_batches(_EXAMPLE_AMONG)).to_pylist()
+        read[domain] += len(rows)
+        for row in map(_as_text, rows):
+            first = first or row
+            if row["query_id"] in suspect or len(own) == PREVIEWED:
+                continue
+            own.setdefault(row["query_id"], row)
+            if example is None and max(len(row[name]) for name in ("prompt", "chosen", "rejected")) <= _EXAMPLE_LENGTH:
+                example = row
+    if first is None:
+        raise AssertionError("pairs without a pair")  # the gate is shut then
+    turns = zip_longest(*(list(own.values()) for own in by_domain.values()))
+    among = [row for turn in turns for row in turn if row is not None][:PREVIEWED]
+    order = list(by_domain)
+    return example or first, sorted(among, key=lambda row: order.index(row["domain"]))
 
 
 def _as_text(row: dict[str, Any]) -> dict[str, Any]:

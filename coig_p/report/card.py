@@ -19,19 +19,24 @@ from typing import Any
 import pyarrow as pa
 
 from coig_p.core.front_matter import front_matter
-from coig_p.core.markdown import block, cell, code, fenced, markdown, table
+from coig_p.core.markdown import block, cell, code, fenced, markdown
 from coig_p.core.text import counted_as
 from coig_p.errors import UnknownNameError
+from coig_p.report.captions import captions
+from coig_p.report.card_tables import cut, domain_rows, figures, judge_rows, model_rows, number, percent
 from coig_p.report.card_toml import CardInfo
+from coig_p.report.rule_words import WHY_IN_CHINESE
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMAS, RAW_SUFFIX
 from coig_p.stats.changes import StoreDiff
 from coig_p.stats.results import Statistics, described
 from coig_p.stats.sweep import Sweep
 from coig_p.store.benchmarks import benchmark_checks
 from coig_p.store.manifest import Manifest
-from coig_p.validation.rules import RuleChange
+from coig_p.validation.rules import RULES, RuleChange
 
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
+PREVIEWED = 20
+"""Pairs of a preview, at most."""
 _PLACE = "PATH/OR/REPO"
 _CHANGED = 30  # models, judges and other names that are listed as changed
 _PRIVACY = ("mobile", "id-card", "bank-card", "email", "ip-address")
@@ -67,6 +72,7 @@ class CardFacts:
         findings: how many there are by rule and severity.
         rule_changes: in what the rules that ran are not the usual ones.
         example: one pair, as a row of PAIR_SCHEMAS["dpo"]; None where there is none.
+        preview: up to PREVIEWED of them.
         pair_columns: of the release's pairs.
         plots: names of plots in the release, without "plots/" and ".svg".
         repo: org/name, or "." for a folder.
@@ -83,6 +89,7 @@ class CardFacts:
     plots: Sequence[str]
     version: str
     repo: str
+    preview: Sequence[Mapping[str, Any]] = ()
     pair_columns: pa.Schema = PAIR_SCHEMAS["dpo"]
     rule_changes: Sequence[RuleChange] = ()
     changes: StoreDiff | None = None
@@ -121,8 +128,11 @@ def _environment() -> Any:
         "counted": counted_as,
         "fenced": fenced,
         "markdown": markdown,
-        "number": _number,
-        "percent": _percent,
+        "agreeing": lambda counted, one, many: one if counted == 1 else many,
+        "cut": cut,
+        "number": number,
+        "percent": percent,
+        "size": _size,
         "plain": _plain_number,
     }
     return environment
@@ -175,21 +185,14 @@ def _metadata(facts: CardFacts) -> Any:
 
 def _context(facts: CardFacts, language: str) -> dict[str, Any]:
     manifest, statistics = facts.manifest, facts.statistics
+    told = captions(statistics, facts.sweep, language)
     by_severity: Counter[str] = Counter()
-    for (_, severity), number in facts.findings.items():
-        by_severity[severity] += number
-    found = {rule: number for (rule, _), number in facts.findings.items()}
+    for (_, severity), found_by in facts.findings.items():
+        by_severity[severity] += found_by
+    found = {rule: found_by for (rule, _), found_by in facts.findings.items()}
     paired = [config for config in facts.configs if not config.raw]
     pairs = statistics.total.pairs
     largest = max(statistics.domains.items(), key=lambda item: (item[1].pairs, item[0]), default=None)
-    models = sorted(
-        ((name, one) for name, one in statistics.total.models.items()),
-        key=lambda item: (-item[1].responses, item[0]),
-    )
-    judges = sorted(
-        ((name, one) for name, one in statistics.total.judges.items()),
-        key=lambda item: (-item[1].scores, item[0]),
-    )
     shown = next(config for config in [*paired, *facts.configs] if config.name != "default")
     domain = shown.name.removesuffix(RAW_SUFFIX) if shown.raw else shown.name
     return {
@@ -214,18 +217,24 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
             if value not in (None, False)
         },
         "example": facts.example,
-        "models": models,
-        "judges": judges,
-        "plots": facts.plots,
+        "models": list(statistics.total.models),
+        "judges": list(statistics.total.judges),
+        "domain_rows": domain_rows(statistics, "合计" if language == "zh" else "all"),
+        "model_rows": model_rows(statistics),
+        "judge_rows": judge_rows(statistics),
+        "figures": figures,
+        "preview": facts.preview,
+        "plots": {name: told[name] for name in facts.plots},
         "sweep": facts.sweep,
         "errors": by_severity["error"],
         "warnings": by_severity["warning"],
         "metrics": by_severity["metric"],
         "worst": sorted(
-            ((rule, severity, number) for (rule, severity), number in facts.findings.items() if number),
+            ((rule, severity, found_by) for (rule, severity), found_by in facts.findings.items() if found_by),
             key=lambda row: (("error", "warning", "metric").index(row[1]), -row[2], row[0]),
         ),
         "rules": len(facts.findings),
+        "why": WHY_IN_CHINESE if language == "zh" else {id: rule.why for id, rule in RULES.items()},
         "rule_changes": facts.rule_changes,
         "not_checked": [change.rule for change in facts.rule_changes if change.is_off],
         "usually": {change.rule: change.default for change in facts.rule_changes if change.what == "severity"},
@@ -240,7 +249,6 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         # Not ".": the stock library names what it loads by the last part of its path, which . has not.
         "repo": _PLACE if facts.repo == "." else facts.repo,
         "in_folder": facts.repo == ".",
-        "table": lambda header, rows: "\n".join(table(header, rows)),
     }
 
 
@@ -318,13 +326,12 @@ def _steps(manifest: Manifest) -> Mapping[str, Any]:
     }
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+def _size(size: int) -> str:
+    """Bytes for people."""
+    units = (unit for unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)) if size >= unit[1])
+    unit, of = next(units, ("B", 1))
+    return f"{size / of:,.1f} {unit}" if of > 1 else f"{size:,} B"
 
 
 def _plain_number(value: float) -> str:
     return f"{value:g}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"

@@ -15,6 +15,8 @@ from coig_p.stats.intervals import Mean, Share
 if TYPE_CHECKING:
     import pandas as pd
 
+_MODELS = 30  # that a notebook shows
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -222,14 +224,29 @@ class Statistics:
 
     def _repr_html_(self) -> str:
         rows = [
-            [domain, part.queries, part.responses, part.scores, part.pairs, part.pairs_per_query]
+            [
+                *(domain, part.queries, part.responses, part.scores, part.comparisons, part.pairs),
+                *(part.pairs_per_query, as_percent(part.chosen_longer.share)),
+            ]
             for domain, part in self._every().items()
         ]
-        title = f"Statistics: pairs at threshold {self.config.threshold:g}"
-        return html_table(title, ["domain", "queries", "responses", "scores", "pairs", "pairs a query"], rows)
+        header = ["domain", "queries", "responses", "scores", "comparisons", "pairs", "pairs a query", "longer chosen"]
+        models = sorted(self.total.models.items(), key=lambda item: (-(item[1].win_rate.share or 0), item[0]))
+        by_model = [
+            [model, part.responses, part.chosen, part.rejected, as_percent(part.win_rate.share)]
+            for model, part in models[:_MODELS]
+        ]
+        return html_table(f"Statistics: pairs at threshold {self.config.threshold:g}", header, rows) + html_table(
+            "Models by win rate", ["model", "responses", "chosen", "rejected", "win rate"], by_model
+        )
 
     def _every(self) -> dict[str, DomainStatistics]:
         return {**self.domains, "all": self.total}
+
+
+def as_percent(share: float | None) -> str | None:
+    """A share for people; None stays None."""
+    return None if share is None else f"{share:.1%}"
 
 
 def numbers(counted: Any) -> str:

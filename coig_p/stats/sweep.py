@@ -33,7 +33,7 @@ from coig_p.stats.batch import Observed
 from coig_p.stats.distribution import nice_step
 from coig_p.stats.intervals import Moments, Share, moments, no_moments, share
 from coig_p.stats.judges import verdict_moments, verdict_shares
-from coig_p.stats.results import SecondJudge, as_json_text, described, flat_frame, plain
+from coig_p.stats.results import SecondJudge, as_json_text, as_percent, described, flat_frame, plain
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.store import Store, shard_batches
@@ -113,12 +113,18 @@ class Sweep:
         return flat_frame(rows, "threshold").drop(columns="threshold")
 
     def _repr_html_(self) -> str:
-        header = ["threshold", "pairs", "queries", "longer chosen", "most chosen", "balance"]
+        header = ["threshold", "pairs", "queries", "of all queries", "longer chosen", "second judge agrees"]
+        header += ["most chosen", "balance of models"]
         rows = [
-            [row.threshold, row.pairs, row.queries, row.chosen_longer.share, row.most_chosen, row.model_balance]
+            [
+                *(row.threshold, row.pairs, row.queries, as_percent(row.queries_kept)),
+                *(as_percent(row.chosen_longer.share), as_percent(row.second_judge.agrees.share)),
+                *(row.most_chosen, as_percent(row.model_balance)),
+            ]
             for row in self.thresholds
         ]
-        return html_table(f"Sweep of {self.queries:,} queries", header, rows)
+        title = f"Sweep of {self.queries:,} queries; the store's threshold is {self.default_threshold:g}"
+        return html_table(title, header, rows)
 
 
 def sweep(

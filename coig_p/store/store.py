@@ -16,7 +16,6 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coig_p.core.html import html_table, html_text
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
@@ -47,6 +47,7 @@ OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes"})
 """Files that an owner puts beside a store, and that a store made of it takes along."""
 MAY_STAND_BESIDE = OF_ITS_OWNER | {MANIFEST, SIGNATURE}
 """Files of a store that its manifest need not list."""
+_SHOWN = 30  # domains in a notebook
 # What clients, file managers and editors leave in a folder that was downloaded or looked at.
 _LEFT_FOLDERS = frozenset({".cache", ".git", ".huggingface", ".ipynb_checkpoints", "._____temp", "__MACOSX"})
 _LEFT_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", ".msc", ".mv", ".mdl"})
@@ -68,8 +69,19 @@ class Store:
         return f"Store({str(self.path)!r}, {self.manifest.summary()})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: one line, and no markup of a name in it."""
-        return f"<p><b>Store</b> <code>{escape(str(self.path))}</code><br>{escape(self.manifest.summary())}</p>"
+        """What a notebook shows: one line and a table of domains, and no markup of a name in it."""
+        kinds = ("rows", "responses", "scores", "comparisons")
+        files = {domain: self.manifest.data_files(domain) for domain in self.manifest.domains[:_SHOWN]}
+        rows = [
+            [domain, *(sum(getattr(file, kind) or 0 for file in own) for kind in kinds)]
+            for domain, own in files.items()
+        ]
+        more = len(self.manifest.domains) - len(rows)
+        title = f"{more} more domains are not shown" if more else ""
+        return (
+            f"<p><b>Store</b> <code>{html_text(str(self.path))}</code><br>{html_text(self.manifest.summary())}</p>"
+            + html_table(title, ["domain", "queries", *kinds[1:]], rows)
+        )
 
     @classmethod
     def open(cls, path: str | Path, *, check_sizes: bool = True) -> Store:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
+from coig_p.core.html import html_table
 from coig_p.core.text import counted
 from coig_p.store.benchmarks import BenchmarkCheck
 from coig_p.validation.checks.rows import BatchView, Spot
@@ -50,6 +50,7 @@ a path for people, for instance responses[2].text or messages[1].content; `offse
 
 _AROUND = 20  # characters shown on either side of an offset
 _LONGEST_SECRET = 64
+_INSTANCE = 80  # characters of an excerpt in a notebook
 _SECRET = re.compile(r"\d(?:[ -]?\d){5,}[Xx]?|[\w.%+-]+[@＠][\w.-]+")
 
 
@@ -177,16 +178,18 @@ class Report:
 
     def _repr_html_(self) -> str:
         verdict, _, counts = self.summary().partition(":")
-        found = "".join(
-            f"<tr><td>{escape(rule.severity)}</td><td>{escape(id)}</td><td>{number:,}</td>"
-            f"<td>{escape(rule.why)}</td></tr>"
-            for (id, rule), number in zip(self.rules.items(), self.by_rule().values(), strict=True)
-            if number
+        found = [(self.rules[id], number) for id, number in self.by_rule().items() if number]
+        found.sort(key=lambda one: (SEVERITIES.index(one[0].severity), -one[1], one[0].id))
+        rows = [[rule.severity, rule.id, number, rule.why, self._instance(rule.id)] for rule, number in found]
+        off = ", ".join(self.not_checked)
+        return f"<p><b>{verdict}</b>:{counts}</p>" + html_table(
+            f"Not checked: {off}" if off else "", ["severity", "rule", "findings", "what it is", "for instance"], rows
         )
-        return (
-            f"<p><b>{verdict}</b>:{counts}</p>"
-            f"<table><tr><th>severity</th><th>rule</th><th>findings</th><th>what it is</th></tr>{found}</table>"
-        )
+
+    def _instance(self, rule: str) -> str:
+        """The excerpt of a rule's first finding, cut."""
+        at = pc.index(self.findings.column("rule"), rule).as_py()
+        return " ".join((self.findings.column("excerpt")[at].as_py() or "")[:_INSTANCE].split())
 
 
 def redacted(text: str) -> str:
@@ -270,6 +273,11 @@ def _of_rows(batch: pa.RecordBatch, rows: Index) -> dict[str, pa.Array]:
 
 def _unless_negative(places: Index) -> pa.Array:
     return pa.array(places, mask=places < 0)
+
+
+def place_in_excerpt(offset: int) -> int:
+    """Where in the excerpt of a text the character stands that is at `offset` in the text."""
+    return min(offset, _AROUND)
 
 
 def _excerpt(letters: npt.NDArray[np.uint32], offset: int) -> str:

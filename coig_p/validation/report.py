@@ -1,4 +1,7 @@
-"""A report for people: tables in Markdown, plots in SVG, and every finding in Parquet beside them."""
+"""A report for people: tables in Markdown, plots in SVG, and every finding in Parquet beside them.
+
+What is shown in a browser is made above this room, by `coig_p.report.view.check_page`, and given to `write_report`.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,16 @@ from coig_p.validation.rules import SEVERITIES
 
 EXAMPLES = 3
 _COLOURS = {"error": "#c0392b", "warning": "#d68910", "metric": "#5d6d7e"}
-FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg"}
+PAGE = "report.html"
+FILES = {"findings.parquet", "report.md", "rules.svg", "models.svg", PAGE}
 
 
-def write_report(report: Report, folder: Path, overwrite: bool = False) -> None:
+def write_report(report: Report, folder: Path, overwrite: bool = False, page: str | None = None) -> None:
     """Write findings.parquet, report.md, rules.svg and models.svg into a new folder.
 
     Args:
         overwrite: replace an earlier report.
+        page: written as report.html, where there is one.
 
     Raises:
         UsageError: the folder is a store, lies in one, or holds something else, or a report.
@@ -35,16 +40,35 @@ def write_report(report: Report, folder: Path, overwrite: bool = False) -> None:
     with atomic_directory(folder) as root:
         pq.write_table(report.findings, root / "findings.parquet", compression="zstd")
         (root / "report.md").write_text(as_markdown(report), encoding="utf-8", newline="\n")
-        by_rule = dict(worst_first(report))
-        colours = [_COLOURS[report.rules[id].severity] for id in by_rule]
-        (root / "rules.svg").write_text(bars("Findings by rule", by_rule, colours), encoding="utf-8", newline="\n")
-        models = tally(report.findings, "model", "severity")
-        wrong = {
-            model: sum(models[(model, severity)] for severity in ("error", "warning"))
-            for model in sorted({str(model) for model, _ in models if model is not None})
-        }
-        plot = bars("Errors and warnings by model", {name: number for name, number in wrong.items() if number})
-        (root / "models.svg").write_text(plot, encoding="utf-8", newline="\n")
+        for name, plot in report_plots(report).items():
+            (root / name).write_text(plot, encoding="utf-8", newline="\n")
+        if page is not None:
+            (root / PAGE).write_text(page, encoding="utf-8", newline="\n")
+
+
+def report_plots(
+    report: Report,
+    by_rule: str = "Findings by rule",
+    by_model: str = "Errors and warnings by model",
+    empty: str = "none",
+) -> dict[str, str]:
+    """SVG by file name.
+
+    Args:
+        by_rule, by_model: their titles.
+        empty: what a plot without any bar says.
+    """
+    found = dict(worst_first(report))
+    colours = [_COLOURS[report.rules[id].severity] for id in found]
+    models = tally(report.findings, "model", "severity")
+    wrong = {
+        model: sum(models[(model, severity)] for severity in ("error", "warning"))
+        for model in sorted({str(model) for model, _ in models if model is not None})
+    }
+    return {
+        "rules.svg": bars(by_rule, found, colours, empty=empty),
+        "models.svg": bars(by_model, {name: number for name, number in wrong.items() if number}, empty=empty),
+    }
 
 
 def read_findings(folder: Path) -> pa.Table:
@@ -101,15 +125,16 @@ def as_markdown(report: Report) -> str:
         ]
         lines += [*table(["domain", "query", "model or judge", "field", "excerpt"], rows), ""]
     lines += ["## By rule, model and domain", ""]
-    grouped = sorted(
-        (
-            (rule, model, domain, n)
-            for (rule, model, domain), n in tally(report.findings, "rule", "model", "domain").items()
-        ),
-        key=lambda row: (str(row[0]), -row[3], str(row[1]), str(row[2])),
-    )
-    lines += table(["rule", "model", "domain", "findings"], [[*row[:3], f"{row[3]:,}"] for row in grouped])
+    groups = [[*row[:3], f"{row[3]:,}"] for row in by_rule_model_domain(report)]
+    lines += table(["rule", "model", "domain", "findings"], groups)
     return "\n".join(lines) + "\n"
+
+
+def by_rule_model_domain(report: Report) -> list[tuple[str | None, str | None, str | None, int]]:
+    """How many findings there are of each, the most of a rule first; None where a finding has no model or domain."""
+    counts = tally(report.findings, "rule", "model", "domain")
+    rows = [(rule, model, domain, number) for (rule, model, domain), number in counts.items()]
+    return sorted(rows, key=lambda row: (str(row[0]), -row[3], str(row[1]), str(row[2])))
 
 
 def worst_first(report: Report) -> list[tuple[str, int]]:

@@ -245,7 +245,7 @@ def test_check_and_clean_are_a_gate(tmp_path: Path) -> None:
     assert "; 1 error, " in done.stdout
     assert "coigp clean" in done.stdout
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        *("findings.parquet", "report.md", "rules.svg", "models.svg")
+        *("findings.parquet", "report.md", "report.html", "rules.svg", "models.svg")
     }
     found = json.loads(run("check", store, "--json", code=1).stdout)
     assert (found["passed"], found["error"], found["queries"]) == (False, 1, 12)

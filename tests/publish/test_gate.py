@@ -119,7 +119,7 @@ def test_changed_rules_are_in_the_card_in_both_languages(changed: Store) -> None
     assert "| special-token | metric (error by default) | 5 |" in english
     assert "| special-token | 指标（默认为错误） | 5 |" in chinese
     assert "**Not looked for**: id-card, email." in english
-    assert "**没有查找**：id-card、email。" in chinese
+    assert "**没有查找**：中国大陆身份证号（`id-card`）、电子邮箱（`email`）。" in chinese
 
 
 def test_usual_rules_are_not_told_of(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_usual_rules_are_not_told_of(tmp_path: Path) -> None:
     release = out.manifest.release
     assert (release["rules_changed"], release["not_checked"]) == ([], [])
     for text, words in zip(
-        cards(out), (("by default", "ot checked", "Not looked for"), ("默认", "没有检查")), strict=True
+        cards(out), (("by default", "ot checked", "Not looked for"), ("与默认不同", "默认为", "没有检查")), strict=True
     ):
         assert not [word for word in words if word in text]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -33,14 +34,17 @@ from coig_p.pairs.config import PairConfig
 from coig_p.publish import shards
 from coig_p.publish.plan import read_release
 from coig_p.publish.release import ReleaseConfig, write_release
+from coig_p.report.card import PREVIEWED
 from coig_p.report.card_toml import CARD_TOML, card_template, read_card_info
 from coig_p.schema import RAW_SCHEMA
+from coig_p.stats.results import Statistics
 from coig_p.store.locate import BUNDLED
 from coig_p.store.manifest import Manifest
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, write_store
 from coig_p.validation import check, load_rules
 from coig_p.validation.cleaning import clean_store
+from coig_p.validation.rules import RULES
 
 CARD = """
 pretty_name = "试验用偏好数据"
@@ -213,7 +217,6 @@ def test_every_number_of_the_text_is_what_loading_gives(name: str, released: Sto
             f"{len(own)}",
             f"{len(responses)}",
             f"{sum(len(response['scores']) for response in responses)}",
-            "0",
             f"{len(some)}",
             f"{len(some) / len(own):.2f}",
             longer(some),
@@ -226,7 +229,7 @@ def test_every_number_of_the_text_is_what_loading_gives(name: str, released: Sto
     for judge in ("pan-a", "pan-b"):
         (line,) = re.findall(rf"^\| {judge} \|.*$", text, re.M)
         given = [s["score"] for row in rows for r in row["responses"] for s in r["scores"] if s["judge"] == judge]
-        assert numbers_of(line)[1:] == [f"{len(given)}", "0", f"{sum(given) / len(given):.2f}"]
+        assert numbers_of(line)[1:] == [f"{len(given)}", f"{sum(given) / len(given):.2f}"]
     for kind, lengths in (
         ("chosen", [len(row["chosen"]) for row in every]),
         ("rejected", [len(row["rejected"]) for row in every]),
@@ -288,6 +291,92 @@ def test_a_long_text_is_cut_and_a_short_clean_pair_is_shown(tmp_path: Path) -> N
     blocks = quoted((out.path / "README.md").read_text("utf-8"))
     assert len(blocks) == 3
     assert all(len(block) < 500 for block in blocks)
+
+
+def table_below(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading: its header, its alignments, its rows."""
+    lines = text.partition(heading)[2].partition("\n\n")[2].splitlines()
+    return [re.split(r"(?<!\\) ?\| ?", line)[1:-1] for line in itertools.takewhile(lambda one: one[:1] == "|", lines)]
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "points"),
+    [("README.md", "### {} pairs, cut", "points"), ("README.zh.md", "### {} 个偏好对", "分")],
+)
+def test_a_preview_has_pairs_of_every_domain_with_their_margins(
+    name: str, heading: str, points: str, released: Store
+) -> None:
+    every: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for row in oracle_pairs(twin(), threshold=2):
+        own = every.setdefault((row["domain"], row["prompt"]), [])
+        own.append((row["chosen"], row["rejected"], f"{row['margin']:g}"))
+    wanted = min(len(every), PREVIEWED)
+    header, alignments, *rows = table_below((released.path / name).read_text("utf-8"), heading.format(wanted))
+    assert points in header[-1]
+    assert alignments == ["---:", *["---"] * 4, "---:"]
+    assert [row[0] for row in rows] == [str(at + 1) for at in range(wanted)]
+    assert sorted({row[1] for row in rows}) == ["chat", "math"]
+    assert len({row[2] for row in rows}) == wanted
+    for _, domain, prompt, chosen, rejected, margin in rows:
+        assert (chosen, rejected, margin) in every[(domain, prompt)]
+
+
+def test_models_stand_by_win_rate_and_numbers_at_the_right(released: Store) -> None:
+    counted = Statistics.from_json((released.path / "statistics.json").read_text("utf-8"))
+    rates = {name: one.win_rate.share or 0 for name, one in counted.total.models.items()}
+    for name, first in (("README.md", "model"), ("README.zh.md", "模型")):
+        text = (released.path / name).read_text("utf-8")
+        lines = [line for line in text.splitlines() if re.match(r"\| (lan|mei|zhu|ju) \|", line)]
+        assert [numbers_of(line)[0] for line in lines] == sorted(rates, key=lambda model: -rates[model])
+        header = text[: text.index(lines[0])].splitlines()[-2:]
+        assert numbers_of(header[0])[0] == first
+        assert numbers_of(header[1]) == ["---", *["---:"] * 4]
+        for word in ("comparisons", "成对比较"):  # there are none, so there is no column of them
+            assert f"| {word} |" not in text
+
+
+def test_plots_have_words_in_their_place(released: Store) -> None:
+    counted = Statistics.from_json((released.path / "statistics.json").read_text("utf-8"))
+    for name, end in (("README.md", ".svg"), ("README.zh.md", ".zh.svg")):
+        text = (released.path / name).read_text("utf-8")
+        plots = dict(re.findall(r"^!\[(?P<alt>.*)\]\(plots/([\w-]+)" + re.escape(end) + r"\)$", text, re.M))
+        assert len(plots) == len(list((released.path / "plots").glob(f"*{end}"))) / (2 if end == ".svg" else 1)
+        by_name = {plot: alt for alt, plot in plots.items()}
+        for domain, one in counted.domains.items():
+            assert f"{domain} {one.pairs}" in by_name["domains"]
+        for model, of in counted.total.models.items():
+            assert f"{model} {of.win_rate.share:.1%}" in by_name["models"]
+        assert f"{counted.total.pairs}" in by_name["margins"]
+        assert all(re.search(r"\d", alt) for alt in plots)
+        figures = re.findall(r"\*\*(?:Figure|图) (\d+)\.?\*\*", text)
+        assert figures == [str(at + 1) for at in range(len(plots))]
+
+
+def test_the_chinese_card_has_no_english_words_of_its_own(released: Store) -> None:
+    """But for code, names of the data and what card.toml says."""
+    text = (released.path / "README.zh.md").read_text("utf-8")
+    text = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", "", text, flags=re.S)
+    known = {
+        "English",
+        "COIG",
+        "IPv4",
+        "kB",
+        "SHA",
+        "JSON",
+        "TRL",
+        "beta",
+        "Trying",
+        "releases",
+        "written",
+        "for",
+        "tests",
+        "CC0",
+        "org",
+        "name",
+    }
+    known |= {"br", "blockquote", "train", "chat", "math", "lan", "mei", "zhu", "ju", "pan", "cc", "by"}
+    known |= {*RULES, *(word for rule in RULES for word in rule.split("-"))}
+    assert set(re.findall(r"[A-Za-z][A-Za-z0-9]+", text)) <= known
 
 
 def test_two_runs_give_the_same_bytes(released: Store, tmp_path: Path) -> None:
@@ -445,7 +534,7 @@ def test_an_interval_that_is_not_known_is_not_told(tmp_path: Path) -> None:
     out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0", rules=NO_ERRORS))
     english, chinese = ((out.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
     assert re.search(r"of the pairs that differ in length\. A reward", english)
-    assert "95%" not in chinese
+    assert "（95% 区间" not in chinese
 
 
 def test_responses_dropped_as_alike_are_told(tmp_path: Path) -> None:

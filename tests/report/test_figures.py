@@ -110,15 +110,18 @@ def test_a_card_says_the_same_of_the_same_number_in_both_languages(tmp_path: Pat
     english, chinese = (run("card", store, "--language", language).stdout.splitlines() for language in ("en", "zh"))
     for names in (
         (
-            "| domain | queries | responses | scores | comparisons | pairs | pairs per query | longer one chosen |",
-            "| 领域 | 问题 | 回答 | 评分 | 成对比较 | 偏好对 | 每题对数 | 较长者更优 |",
+            "| domain | queries | responses | scores | pairs | pairs per query | longer one chosen |",
+            "| 领域 | 问题 | 回答 | 评分 | 偏好对 | 每题偏好对 | 较长者更优 |",
         ),
-        ("| model | responses | chosen | rejected | win rate |", "| 模型 | 回答 | 更优 | 更差 | 胜率 |"),
-        ("| judge | scores | comparisons | mean score |", "| 评审模型 | 评分 | 成对比较 | 平均分 |"),
+        (
+            "| model | responses | chosen | rejected | win rate (of its pairs) |",
+            "| 模型 | 回答 | 更优 | 更差 | 胜率（占其偏好对） |",
+        ),
+        ("| judge | scores | mean score (points) |", "| 评审模型 | 评分 | 平均评分（分） |"),
     ):
         rows = [lines[lines.index(name) + 2] for lines, name in zip((english, chinese), names, strict=True)]
         assert rows[0] == rows[1]
-    best = english.index("| model | responses | chosen | rejected | win rate |") + 2
+    best = english.index("| model | responses | chosen | rejected | win rate (of its pairs) |") + 2
     _, _, chosen, rejected, rate = (cell.strip() for cell in english[best].strip("|").split("|"))
     assert int(chosen) / (int(chosen) + int(rejected)) == pytest.approx(float(rate.rstrip("%")) / 100, abs=0.001)
     (line,) = [line for line in english if line.startswith("Lengths in characters")]

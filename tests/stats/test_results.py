@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import FrozenInstanceError, asdict, fields
+from html import unescape
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from make import make_rows, make_store
 
+from coig_p.core.html import html_table
 from coig_p.dedup.queries import read_queries
 from coig_p.dedup.responses import ResponseConfig, find_similar_responses
 from coig_p.pairs.config import PairConfig
@@ -21,6 +24,7 @@ from coig_p.stats.results import Counts, Statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
+from coig_p.validation.gate import check
 
 SHARE = {"n", "share", "low", "high"}
 DISTRIBUTION = {"n", "mean", "min", "p10", "p25", "p50", "p75", "p90", "p99", "max", "bins"}
@@ -163,6 +167,39 @@ def test_names_in_a_notebook_are_text(tmp_path: Path) -> None:
         html = found._repr_html_()
         assert "<script" not in html
         assert "<b>" not in html
-        assert html.count("<td>") == html.count("</td>") > 0
+        assert html.count("<td") == html.count("</td>") > 0
     assert "&lt;script&gt;" in sweep(store)._repr_html_()
     assert "&lt;b&gt;store" in store_info(store)._repr_html_()
+
+
+def test_a_notebook_shows_the_numbers_of_each(tmp_path: Path) -> None:
+    store = Store.open(make_store(tmp_path / "store", make_rows({"math": 30, "chat": 20})))
+
+    def cells(html: str) -> list[list[str]]:
+        rows = re.findall(r"<tr>(.*?)</tr>", html)
+        return [[unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+    counted, swept = statistics(store), sweep(store)
+    shown = cells(counted._repr_html_())
+    for name, one in {**counted.domains, "all": counted.total}.items():
+        assert [name, *(f"{n}" for n in (one.queries, one.responses, one.scores, one.comparisons, one.pairs))] in [
+            row[:6] for row in shown
+        ]
+    for model, of in counted.total.models.items():
+        rate = "–" if of.win_rate.share is None else f"{of.win_rate.share:.1%}"
+        assert [model, f"{of.responses}", f"{of.chosen}", f"{of.rejected}", rate] in shown
+    assert [row[:3] for row in cells(swept._repr_html_())[1:]] == [
+        [f"{row.threshold:g}", f"{row.pairs}", f"{row.queries}"] for row in swept.thresholds
+    ]
+    for row in cells(store._repr_html_())[1:]:
+        one = counted.domains[row[0]]
+        assert row[1:] == [f"{n}" for n in (one.queries, one.responses, one.scores, one.comparisons)]
+    report = check(store)
+    assert {row[1]: row[2] for row in cells(report._repr_html_())[1:]} == {
+        id: f"{number:,}" for id, number in report.by_rule().items() if number
+    }
+    assert html_table("t\u202e", ["a"], [[12345.678], [True], ["\x1b<b>"]]) == (
+        "<table><caption>t\\u202e</caption><tr><th>a</th></tr>"
+        '<tr><td style="text-align:right">12,345.678</td></tr><tr><td>True</td></tr><tr><td>\\u001b&lt;b&gt;</td></tr>'
+        "</table>"
+    )

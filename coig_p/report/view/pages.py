@@ -87,7 +87,7 @@ def render(template: str, view: View, path: str, address: Mapping[str, str], con
         "other_language": f"{view.root}/{path}?{urlencode({**address, 'lang': other})}",
         "domains": list(view.index.statistics["domains"]),
     }
-    return str(_environment().get_template(template).render(**given, **context))
+    return str(environment().get_template(template).render(**given, **context))
 
 
 def error_page(view: View, address: Mapping[str, str], message: str) -> str:
@@ -96,7 +96,8 @@ def error_page(view: View, address: Mapping[str, str], message: str) -> str:
 
 
 @cache
-def _environment() -> Any:
+def environment() -> Any:
+    """Jinja's, with all templates and the filters that they use."""
     import markupsafe
     from jinja2 import DictLoader, Environment, StrictUndefined
 

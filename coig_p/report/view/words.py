@@ -130,6 +130,23 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "none": ("none", "无"),
     "open": ("open", "打开"),
     "what": ("what", "内容"),
+    "check": ("Check of a store", "数据仓库的检查"),
+    "check-rule": ("rule", "规则"),
+    "passed": ("passed", "通过"),
+    "not-passed": ("not to be released", "不应发布"),
+    "not-checked": ("Not checked, since the rule is off:", "规则已关闭、没有检查的："),
+    "compared-with": ("Compared with benchmarks:", "比较过的评测集："),
+    "by-default": ("by default", "默认"),
+    "is-now": ("is", "现为"),
+    "changed-rules": ("Rules that were changed", "与默认不同的规则"),
+    "off": ("off", "关闭"),
+    "examples": ("Examples", "例子"),
+    "by": ("model or judge", "模型或评审模型"),
+    "field": ("field", "字段"),
+    "excerpt": ("excerpt", "摘录"),
+    "by-rule-model-domain": ("By rule, model and domain", "按规则、模型和领域"),
+    "plot-rules": ("Findings by rule", "各规则的检查结果"),
+    "plot-models": ("Errors and warnings by model", "各模型的错误和警告"),
 }
 
 
