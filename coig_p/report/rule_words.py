@@ -13,6 +13,7 @@ WHY_IN_CHINESE: Mapping[str, str] = {
     "private-use": "私用区字符，在各处显示不同",
     "mojibake": "用错误编码读出的中文",
     "special-token": "对话模板的标记漏进了文本",
+    "thinking": "模型作答之前的思考，或它的标记",
     "repetition": "反复说同样的话",
     "truncated": "说到一半停下的回答",
     "no-terminal-punctuation": "结尾没有标点的回答",
