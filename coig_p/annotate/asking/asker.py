@@ -66,7 +66,6 @@ class Asker:
     Attributes:
         endpoints: by their names.
         say: called with a line for people.
-        advance: called with 1 for every request that is concluded.
         heard: called with every answer and what it says.
         connect: makes what sends the requests of an endpoint.
         stopped: why no further request is sent: interrupted, budget or time.
@@ -79,7 +78,6 @@ class Asker:
     ledger: LedgerWriter
     budget: Budget
     say: Callable[[str], None] = lambda line: None
-    advance: Callable[[int], None] = lambda requests: None
     heard: Callable[[Request, Outcome], None] = lambda request, found: None
     stopped: str | None = None
     ports: dict[str, Port] = field(default_factory=dict)
@@ -127,6 +125,12 @@ class Asker:
     def seen(self) -> list[Seen]:
         """What has become of each endpoint so far, in the order of their first use; cheap, at any moment."""
         return [port.seen() for port in self.ports.values()]
+
+    def forgive(self) -> None:
+        """Count no request that failed so far: nothing is missing without it."""
+        self.failed.clear()
+        for port in self.ports.values():
+            port.failed = 0
 
     def wake(self, name: str) -> None:
         """A source of this endpoint may have requests again, or is over."""
@@ -200,7 +204,6 @@ class Asker:
         failed = state in (FAILED, _REFUSED)
         if not again:
             port.done += 1
-            self.advance(1)
         if again != failed:
             port.failed += 1 if failed else -1
             self.failed[port.endpoint.name] = port.failed
