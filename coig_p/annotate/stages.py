@@ -193,7 +193,9 @@ async def _run(
                 sent = asker.asked.total()  # judges that refused are replaced, by some who may refuse in turn
                 await _ask(config, ledger, asker, batches, ("judge",))
             if "store" in stages:
-                ledger.only_first(None)
+                if limit is not None:  # the others may have been collected anew: what was said of them still holds
+                    ledger.only_first(None)
+                    decide(config, ledger)
                 report.stored = _store(config, ledger, report)
     finally:
         if timer is not None:

@@ -139,6 +139,17 @@ def test_a_run_of_the_first_queries_translates_no_more_than_it_needs(tmp_path: P
         assert run_stages(config).queries == {"passed": 3}
 
 
+def test_a_run_of_the_first_queries_leaves_the_store_whole_where_queries_came_in_anew(tmp_path: Path) -> None:
+    with ScriptedServer(Translator()) as server:
+        config = write(tmp_path, server.base_url, ROWS[:2])
+        run_stages(config)
+        assert len(rows_of(config)) == 3
+        rows, more = (tmp_path / "queries.jsonl"), '{"query": "怎样酿酒？", "domain": "chat", "query_id": "z"}\n'
+        rows.write_text(rows.read_text("utf-8") + more, "utf-8")
+        run_stages(load_config(tmp_path / "run.toml"), limit=1)
+        assert len(rows_of(config)) == 3
+
+
 def test_two_queries_with_one_translation_are_one(tmp_path: Path) -> None:
     texts = {CAKE: "怎样烤蛋糕？", "How to make a cake?": "怎样烤蛋糕？"}
     with ScriptedServer(Translator(texts=texts)) as server:
