@@ -81,6 +81,7 @@ async def serve(kind: str, rate: int, says: str) -> None:
 
 def measure(kind: str, rate: int, workers: int, says: str, seconds: float) -> dict[str, float]:
     """What a run had answered after so many seconds, as a share of what the server takes in them."""
+    from coig_p.annotate.asking.ledger import ANSWERED, Ledger
     from coig_p.annotate.config import load_config
     from coig_p.annotate.stages import run_stages
 
@@ -102,18 +103,13 @@ def measure(kind: str, rate: int, workers: int, says: str, seconds: float) -> di
             )
             config = load_config(folder / "run.toml")
             run_stages(config, ("queries",))
-            answers: list[Any] = []
-            report = run_stages(config, ("generate",), max_seconds=seconds, progress=counting(answers))
+            report = run_stages(config, ("generate",), max_seconds=seconds)
+            with Ledger.open(config.folder) as ledger:
+                answers = sum(some.number for some in ledger.requests() if some.state == ANSWERED)
     finally:
         server.communicate("")
     sent = sum(report.sent.values())
-    return {"share": len(answers) / (rate * seconds), "in_vain": (sent - len(answers)) / max(1, len(answers))}
-
-
-def counting(answers: list[Any]) -> Any:
-    from contextlib import nullcontext
-
-    return lambda what, total: nullcontext(answers.append)
+    return {"share": answers / (rate * seconds), "in_vain": (sent - answers) / max(1, answers)}
 
 
 def main() -> None:

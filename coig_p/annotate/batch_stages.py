@@ -31,6 +31,7 @@ def batch_out(
     """
     check_folder_name(folder)
     check_places(config)
+    ledger.count_in(config.currency)
     collect(config, ledger)
     allow(config, ledger, STAGES, None, True)
     decide(config, ledger)
@@ -47,5 +48,10 @@ def batch_out(
 
 
 def batch_in(config: RunConfig, ledger: LedgerWriter, paths: Sequence[Path]) -> Read:
-    """Take in the answers of batch files; a bad line is named and takes nothing from the others."""
+    """Take in the answers of batch files; a bad line is named and takes nothing from the others.
+
+    Raises:
+        UsageError: the costs of the folder are in another currency.
+    """
+    ledger.count_in(config.currency)
     return read_batches(ledger, config.by_name, paths, partial(read_answer, config, ledger))

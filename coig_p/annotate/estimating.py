@@ -101,7 +101,7 @@ def forecast(
     for name, number in numbers.items():
         found[name].requests = round(number)
     listed = [PaidAgain(kind, number, costs[kind, why], why) for (kind, why), number in again.most_common()]
-    return Forecast(dict(found), listed)
+    return Forecast({name: found[name] for name in config.by_name if name in found}, listed)
 
 
 class _Averages:
@@ -138,7 +138,8 @@ class _Averages:
         ratio = self._ratio.get(endpoint.name, _TOKENS_A_CHARACTER)
         once = endpoint.cost(Tokens(round(characters * ratio), self.answer_tokens(endpoint, kind)))
         expected = round(once * one.weight * self.asks(endpoint.name, kind))
-        return expected, endpoint.cost(request.most_in_all(_BYTES_OF_UTF8 * extra))
+        most = endpoint.cost(request.most_in_all(_BYTES_OF_UTF8 * extra))
+        return expected, max(expected, most)  # a server may have billed more than it should
 
     def answer_tokens(self, endpoint: EndpointConfig, kind: str) -> int:
         """What an answer takes."""

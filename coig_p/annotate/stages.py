@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,9 +29,6 @@ from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import RemoteError
 
 STAGES = ("queries", "generate", "judge", "store")
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Called with what is asked and how many requests that is; gives what counts them."""
 
 
 @dataclass
@@ -105,7 +102,6 @@ def run_stages(
     max_cost: int | None = None,
     max_seconds: float | None = None,
     say: Callable[[str], None] = lambda line: None,
-    progress: Progress = lambda what, total: nullcontext(lambda requests: None),
     watch: Watch | None = None,
     limit: int | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
@@ -119,7 +115,6 @@ def run_stages(
         max_cost: in place of the file's, in 1/MONEY (10**-12 of the currency), over all runs of its folder.
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
-        progress: called once a stage; once for "generate" and "judge", where both are asked.
         watch: called once a second with how the run is doing.
         limit: ask only for the first so many queries. The store still gets all that there is.
         loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
@@ -153,7 +148,7 @@ def run_stages(
         allow(config, ledger, stages, limit, before)
         ledger.only_first(limit)
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, progress, watch))
+            runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, watch))
         report.cost = ledger.spent()
         return report
 
@@ -167,12 +162,13 @@ async def _run(
     max_seconds: float | None,
     limit: int | None,
     say: Callable[[str], None],
-    progress: Progress,
     watch: Watch | None,
 ) -> None:
     asker = Asker(config.by_name, ledger, Budget(most, ledger.spent().most), say=say, most_invalid=config.most_invalid)
     batches = Batches(ledger, asker, partial(read_answer, config, ledger))
-    watching = None if watch is None else asyncio.create_task(_watch(Watcher(config, ledger, asker, stages), watch))
+    watching = None
+    if watch is not None:
+        watching = asyncio.create_task(_watch(Watcher(config, ledger, asker, stages, limit), watch))
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
@@ -180,24 +176,26 @@ async def _run(
         with _signals(asker):
             if requests_of(config, ledger, "probe") and not {"queries", "judge"}.isdisjoint(stages):
                 await asker.ask_all(requests_of(config, ledger, "probe"))
-                asker.failed.clear()  # who has no structured output is asked without; nothing is missing
+                asker.forgive()  # who has no structured output is asked without; nothing is missing
             if "queries" in stages:
                 if config.translate is not None:
-                    await _ask(config, ledger, asker, batches, ("translate",), progress, limit)
+                    await _ask(config, ledger, asker, batches, ("translate",), limit)
                     collect(config, ledger)
                     ledger.only_first(limit)
-                await _ask(config, ledger, asker, batches, ("queries",), progress)
+                await _ask(config, ledger, asker, batches, ("queries",))
             report.queries = decide(config, ledger)
             judged = tuple(one for one in ("generate", "judge") if one in stages)
-            await _ask(config, ledger, asker, batches, judged, progress)
+            await _ask(config, ledger, asker, batches, judged)
             if len(judged) > 1 and any(endpoint.batch for endpoint in config.endpoints):
-                await _ask(config, ledger, asker, batches, ("judge",), progress)
+                await _ask(config, ledger, asker, batches, ("judge",))
             sent = -1
             while "judge" in stages and config.judging.replace and sent != asker.asked.total():
                 sent = asker.asked.total()  # judges that refused are replaced, by some who may refuse in turn
-                await _ask(config, ledger, asker, batches, ("judge",), progress)
+                await _ask(config, ledger, asker, batches, ("judge",))
             if "store" in stages:
-                ledger.only_first(None)
+                if limit is not None:  # the others may have been collected anew: what was said of them still holds
+                    ledger.only_first(None)
+                    decide(config, ledger)
                 report.stored = _store(config, ledger, report)
     finally:
         if timer is not None:
@@ -208,7 +206,7 @@ async def _run(
         await batches.close()
         await asker.close()
         report.abandoned = ledger.recover("abandoned", "stopped")
-        report.sent, report.failed, report.stopped = dict(asker.asked), dict(asker.failed), asker.stopped
+        report.sent, report.failed, report.stopped = dict(asker.asked), dict(+asker.failed), asker.stopped
         kinds = dict.fromkeys(kind for kind, _ in asker.answers)
         report.unread = [kind for kind in kinds if kind != PROBE and not asker.answers[kind, ANSWERED]]
         report.left = {name: port.gate.left for name, port in asker.ports.items() if port.gate.left is not None}
@@ -228,26 +226,22 @@ async def _ask(
     asker: Asker,
     batches: Batches,
     stages: tuple[str, ...],
-    progress: Progress,
     limit: int | None = None,
 ) -> None:
     """Ask for one stage, or for responses and their judgements at once; of batches for the first one."""
     if asker.stopped is not None or not stages:
         return
-    total = sum(count_of(config, ledger, stage, marks(config).values()) for stage in stages)
-    with progress(", ".join(stages), total) as advance:
-        asker.advance = advance
-        out = asyncio.create_task(batches.ask_all(partial(requests_of, config, ledger, stages[0], limit)))
-        try:
-            if len(stages) > 1:
-                await asker.ask_sources(flowing(config, ledger, asker.wake))
-            else:
-                wanted = requests_of(config, ledger, stages[0], limit)
-                await asker.ask_all({name: some for name, some in wanted.items() if not config.by_name[name].batch})
-            await out
-        finally:
-            out.cancel()
-            await asyncio.gather(out, return_exceptions=True)
+    out = asyncio.create_task(batches.ask_all(partial(requests_of, config, ledger, stages[0], limit)))
+    try:
+        if len(stages) > 1:
+            await asker.ask_sources(flowing(config, ledger, asker.wake))
+        else:
+            wanted = requests_of(config, ledger, stages[0], limit)
+            await asker.ask_all({name: some for name, some in wanted.items() if not config.by_name[name].batch})
+        await out
+    finally:
+        out.cancel()
+        await asyncio.gather(out, return_exceptions=True)
 
 
 async def _watch(watcher: Watcher, watch: Watch) -> None:

@@ -157,7 +157,7 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
         may_cost=spent.may_be_paid / MONEY,
         max_cost=None if config.max_cost is None else config.max_cost / MONEY,
         per_minute=round(rate, 1),
-        minutes_left=round(left / rate, 1) if rate and left else 0.0 if not left else None,
+        minutes_left=max(0.1, round(left / rate, 1)) if rate and left else 0.0 if not left else None,
         paid_again=again,
         paid_again_exact=exact,
     )

@@ -90,6 +90,9 @@ def _write(config: RunConfig, ledger: Ledger) -> Stored:
             if query.passed is not None and _unfinished(missing) == before:
                 through[query.query_id] = made[query.domain]
     if not counts["queries"]:
+        if ledger.any_answered(GENERATE):
+            why = "no model has answered any of the queries that pass now; dropped.jsonl says why others do not"
+            raise DataError(f"{config.folder}: {why}. A store that was written before is as it was")
         raise DataError(f"{config.folder}: no model has answered yet. `coigp annotate run` asks them")
     thinking = ("responses.thinking",) if config.keep_thinking else ()
     settings = ImportConfig(

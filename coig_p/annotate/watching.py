@@ -13,6 +13,8 @@ from coig_p.annotate.asking.request import Outcome, Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.judge import JUDGE
+from coig_p.annotate.tasks.structured import probes
+from coig_p.annotate.tasks.translate import translations
 
 _PACE = 60  # views over which a pace is measured, a second each
 _PLANS = 10  # views after which it is counted anew how much there is to do: it goes over all queries
@@ -108,8 +110,11 @@ class Agreement:
 class Watcher:
     """Makes views of a run, each a second after the last one."""
 
-    def __init__(self, config: RunConfig, ledger: Ledger, asker: Asker, stages: tuple[str, ...]) -> None:
+    def __init__(
+        self, config: RunConfig, ledger: Ledger, asker: Asker, stages: tuple[str, ...], limit: int | None = None
+    ) -> None:
         self.config, self.ledger, self.asker, self.stages = config, ledger, asker, stages
+        self._first = asked_first(config, ledger, stages, limit)
         self.agreement = Agreement(config.judging.judges_per_response)
         self._seconds = 0
         self._planned: Counter[str] = Counter()
@@ -126,7 +131,7 @@ class Watcher:
         self._seconds += 1
         done, asked = self._remember()
         if self._seconds % _PLANS == 1:
-            self._planned = planned_of(self.config, self.ledger, self.stages)
+            self._planned = self._first + planned_of(self.config, self.ledger, self.stages)
         planned = self._planned
         long_ago, minutes = self._past[0], (len(self._past) - 1) / 60
         endpoints = []
@@ -157,6 +162,20 @@ class Watcher:
         now = Counter({one.name: one.done for one in self.asker.seen()}), Counter(self.asker.asked)
         self._past.append(now)
         return now
+
+
+def asked_first(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limit: int | None = None) -> Counter[str]:
+    """How many requests come before those of the queries: which judges have structured output, and translations.
+
+    Args:
+        limit: of the first so many rows alone.
+    """
+    found: Counter[str] = Counter()
+    if not {"queries", "judge"}.isdisjoint(stages):
+        found.update(request.endpoint.name for request in probes(config, ledger))
+    if config.translate is not None and "queries" in stages:
+        found[config.translate.endpoint] += sum(1 for _ in translations(config, limit))
+    return found
 
 
 def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...]) -> Counter[str]:

@@ -31,6 +31,14 @@ _CLOSES = re.compile(
 # It stands at an end: of a sentence or a line, or before a new line.
 _ENDS = re.compile(r"[\n。．.!！?？…~”」』）)]\s?\Z|\A\s?\Z")
 _GOES_ON = re.compile(r"[ \t]*(?:\n|\Z)")
+# Or what is said begins behind it; where the words at either side speak of a tag, they go on in one sentence.
+_LED_TO = re.compile(
+    r"(?:[用以由写在把将被给叫和与或加、，,：:（(=<]|(?i:\b(?:the|an?|this|that|of|with|by|and|or|in|is)))\s*\Z"
+)
+_SPOKEN = re.compile(
+    r"\s*(?:标签|标记|符号|字样|这[个种类]?标|结束|结尾|表示|代表|来[结关表包标]|之[后前间]|等|和|与|或|的|后面|前面|里面|中的"
+    r"|是[一闭结用表]|[、，。；：）,.;:)/<|]|(?i:(?:tag|token|mark|element|end|mean|close)s?\b|(?:is|are|and|or|in|at|as|to)\b))"
+)
 _LOOKED_AT = 8  # closing tags, from the last
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 
@@ -64,7 +72,7 @@ def told(text: str) -> Told:
         rest = rest[opening.end() + closing.end() :].lstrip()
     for closing in reversed(list(_CLOSES.finditer(rest))[-_LOOKED_AT:]):
         before, after = rest[: closing.start()], rest[closing.end() :]
-        if not _ENDS.search(before[-2:]) and not _GOES_ON.match(after):
+        if not _ENDS.search(before[-2:]) and not _GOES_ON.match(after) and not _ends_midway(rest, closing):
             continue
         if len(_FENCE.findall(before)) % 2 or (closing[1] and _opened(before, closing[1])):
             continue
@@ -72,6 +80,15 @@ def told(text: str) -> Told:
             return Told("\n".join(thoughts), before.rstrip())
         return Told("\n".join(filter(None, [*thoughts, before.strip()])), after.lstrip())
     return Told("\n".join(thoughts), rest if thoughts else text)
+
+
+def _ends_midway(text: str, closing: re.Match[str]) -> bool:
+    """Whether thinking ends in the midst of a line: the words at either side do not speak of a tag."""
+    if re.search(rf"<{closing[1] or 'think'}>", text, re.IGNORECASE):
+        return False
+    before, after = text[max(0, closing.start() - 16) : closing.start()], text[closing.end() : closing.end() + 16]
+    begins = not before[-1:].isspace() or re.match(r"\s+(?:[A-Z#*\d]|[^\x00-\x7f])", after)
+    return bool(begins) and not _LED_TO.search(before) and not _SPOKEN.match(after)
 
 
 def thinking_at(text: str) -> int | None:

@@ -157,6 +157,30 @@ def test_no_limit_is_passed_as_the_server_sees_it_also_across_runs(seconds: floa
     assert now < 60 * 30, "and it does not wait much longer than it has to"
 
 
+@dataclass
+class Refusing(Models):
+    """It refuses the first so many requests whenever they come."""
+
+    refused: int = 0
+
+    async def ask(self, messages: Any, parameters: Any) -> Reply:
+        if int(messages[-1]["content"].split()[0]) < self.refused:
+            self.replies["refused"] += 1
+            return Reply("refused", detail="400: not this one")
+        return await super().ask(messages, parameters)
+
+
+def test_what_is_refused_for_ever_comes_after_what_was_never_asked(tmp_path: Path) -> None:
+    endpoint = Endpoint("e", "m", "http://h/v1", concurrency=2)
+    models = Refusing(refused=30)
+    first, now = ask(tmp_path, models, endpoint, 30)
+    assert first.ports["e"].gate.left is not None, "nothing else came"
+    ask(tmp_path, models, endpoint, 60, start=now)
+    assert models.replies["good"] == 30
+    assert all(models.came[content] == 1 for content in models.came)
+    assert models.replies["refused"] >= 20 + 30, "these are asked again, too"
+
+
 def test_as_many_are_in_flight_as_may_be_and_each_is_asked_once(tmp_path: Path) -> None:
     models = Models(slowest=5.0)
     endpoint = Endpoint("e", "m", "http://h/v1", concurrency=7)

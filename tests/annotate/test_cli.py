@@ -209,6 +209,11 @@ def test_the_filter_drops_what_scores_low(tmp_path: Path) -> None:
         run("annotate", "generate", config.path)
         run("annotate", "judge", config.path)
         assert "1 query, 3 responses, 6 scores" in run("annotate", "store", config.path).stdout
+        stored = (config.folder / "store" / "manifest.json").read_bytes()
+        write_run(tmp_path, pool(server.base_url, 3, 3), queries={"filter": "m-0", "pass_score": 9.5})
+        said = run("annotate", "run", config.path, code=1).stderr
+        assert "no model has answered any of the queries that pass now; dropped.jsonl says why" in said
+        assert (config.folder / "store" / "manifest.json").read_bytes() == stored
 
 
 def test_the_demo_runs_offline_and_pairs(tmp_path: Path) -> None:

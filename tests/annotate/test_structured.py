@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from annotating import check_accounts, endpoint, rows_of, select, write_run
 
+from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.message import Message
 from coig_p.annotate.config import RunConfig, load_config
 from coig_p.annotate.stages import exit_code, run_stages
@@ -27,6 +28,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, kind: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.kind = kind
+        self.fails_once = False
         self.judged: list[dict[str, Any]] = []
 
     def __enter__(self) -> Server:
@@ -47,7 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         status, text = 200, "好茶。"
-        if request["model"] == "j":
+        if request["model"] == "m" and self.server.fails_once:
+            self.server.fails_once, status = False, 403
+        elif request["model"] == "j":
             self.server.judged.append(request)
             text = "分析：好。\n总体评分：[7]"
             if "response_format" in request:
@@ -105,6 +109,23 @@ def test_it_is_used_where_it_is_there(tmp_path: Path, kind: str, structured: Any
         run_stages(config)
         assert len(server.judged) == before
     check_accounts(config)
+
+
+def test_a_judge_without_it_is_none_of_which_a_request_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last: dict[str, int] = {}
+    close = Asker.close
+
+    async def closing(asker: Asker) -> None:
+        last.update({one.name: one.failed for one in asker.seen()})
+        await close(asker)
+
+    monkeypatch.setattr(Asker, "close", closing)
+    with Server("refuses") as server:
+        server.fails_once = True
+        report = run_stages(config_of(tmp_path, server, "auto"))
+    assert last == {"m": 0, "j": 0}
+    assert report.failed == {}, "a request that was answered at the second attempt has not failed, either"
+    assert exit_code(report) == 0
 
 
 def test_the_analysis_comes_first_and_only_scores_of_the_domain_are_allowed(tmp_path: Path) -> None:

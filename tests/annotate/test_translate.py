@@ -14,8 +14,9 @@ from coig_p.annotate.asking.ledger import LedgerWriter
 from coig_p.annotate.batch_stages import batch_in, batch_out
 from coig_p.annotate.config import RunConfig, load_config
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
-from coig_p.annotate.stages import run_stages
+from coig_p.annotate.stages import STAGES, run_stages
 from coig_p.annotate.tasks.queries import collect, decide
+from coig_p.annotate.watching import asked_first
 from coig_p.errors import DataError, UsageError
 
 EGGS = "Janet has 16 eggs and eats 3. How many are left?"
@@ -129,9 +130,24 @@ def test_a_run_of_the_first_queries_translates_no_more_than_it_needs(tmp_path: P
     translator = Translator()
     with ScriptedServer(translator) as server:
         config = write(tmp_path, server.base_url, ROWS[:2])
+        with LedgerWriter.open(config.folder) as ledger:
+            assert asked_first(config, ledger, STAGES, 2) == {"t": 1}
+            assert asked_first(config, ledger, STAGES) == {"t": 2}
+            assert asked_first(config, ledger, ("generate",)) == {}
         run_stages(config, limit=2)
         assert len(translator.sent) == 1
         assert run_stages(config).queries == {"passed": 3}
+
+
+def test_a_run_of_the_first_queries_leaves_the_store_whole_where_queries_came_in_anew(tmp_path: Path) -> None:
+    with ScriptedServer(Translator()) as server:
+        config = write(tmp_path, server.base_url, ROWS[:2])
+        run_stages(config)
+        assert len(rows_of(config)) == 3
+        rows, more = (tmp_path / "queries.jsonl"), '{"query": "怎样酿酒？", "domain": "chat", "query_id": "z"}\n'
+        rows.write_text(rows.read_text("utf-8") + more, "utf-8")
+        run_stages(load_config(tmp_path / "run.toml"), limit=1)
+        assert len(rows_of(config)) == 3
 
 
 def test_two_queries_with_one_translation_are_one(tmp_path: Path) -> None:
@@ -158,6 +174,17 @@ def test_translations_go_through_batch_files_too(tmp_path: Path) -> None:
         stage, _ = batch_out(config, ledger, tmp_path / "out")
         assert stage == "generate"
         assert {query.query for query in ledger.queries()} == {"怎样泡茶？", *CHINESE.values()}
+
+
+def test_batch_files_count_in_the_currency_of_the_folder(tmp_path: Path) -> None:
+    with LedgerWriter.open(write(tmp_path, "http://h/v1", ROWS, run={"currency": "CNY"}).folder) as ledger:
+        ledger.count_in("CNY")
+        other = write(tmp_path, "http://h/v1", ROWS, run={"currency": "USD"})
+        (tmp_path / "in.jsonl").write_text("{}\n", "utf-8")
+        with pytest.raises(UsageError, match=r"its costs are in CNY, and run\.currency is USD"):
+            batch_in(other, ledger, [tmp_path / "in.jsonl"])
+        with pytest.raises(UsageError, match="its costs are in CNY"):
+            batch_out(other, ledger, tmp_path / "out")
 
 
 def test_a_conversation_in_a_source_that_is_translated_is_named(tmp_path: Path) -> None:

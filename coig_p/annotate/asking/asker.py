@@ -38,6 +38,7 @@ from coig_p.annotate.asking.source import Source
 
 _THROTTLES = 50  # times that one request may be turned away for its rate
 _REFUSED = "refused"  # failed, and it would be again
+_LATER = "later"  # it is put off
 _BREATH = 64  # requests that are done already, between two looks at the loop
 
 
@@ -66,7 +67,6 @@ class Asker:
     Attributes:
         endpoints: by their names.
         say: called with a line for people.
-        advance: called with 1 for every request that is concluded.
         heard: called with every answer and what it says.
         connect: makes what sends the requests of an endpoint.
         stopped: why no further request is sent: interrupted, budget or time.
@@ -79,7 +79,6 @@ class Asker:
     ledger: LedgerWriter
     budget: Budget
     say: Callable[[str], None] = lambda line: None
-    advance: Callable[[int], None] = lambda requests: None
     heard: Callable[[Request, Outcome], None] = lambda request, found: None
     stopped: str | None = None
     ports: dict[str, Port] = field(default_factory=dict)
@@ -93,6 +92,7 @@ class Asker:
     _workers: set[asyncio.Task[None]] = field(default_factory=set)
     _flying: dict[bytes, asyncio.Future[None]] = field(default_factory=dict)
     _failed: set[bytes] = field(default_factory=set)
+    _late: set[bytes] = field(default_factory=set)  # failed in an earlier run: asked after all others
     _busy: int = 0  # workers that are at a request, or may take one
     _quiet: bool = False  # nobody is, and nothing is to be expected from those who rest
 
@@ -127,6 +127,12 @@ class Asker:
     def seen(self) -> list[Seen]:
         """What has become of each endpoint so far, in the order of their first use; cheap, at any moment."""
         return [port.seen() for port in self.ports.values()]
+
+    def forgive(self) -> None:
+        """Count no request that failed so far: nothing is missing without it."""
+        self.failed.clear()
+        for port in self.ports.values():
+            port.failed = 0
 
     def wake(self, name: str) -> None:
         """A source of this endpoint may have requests again, or is over."""
@@ -197,10 +203,12 @@ class Asker:
         except BaseException:
             source.give_back(request, again)
             raise
+        if state == _LATER:
+            source.put_off(request)
+            return
         failed = state in (FAILED, _REFUSED)
         if not again:
             port.done += 1
-            self.advance(1)
         if again != failed:
             port.failed += 1 if failed else -1
             self.failed[port.endpoint.name] = port.failed
@@ -243,7 +251,10 @@ class Asker:
                 port.more.set()
 
     async def _conclude(self, port: Port, request: Request, again: bool) -> str:
-        """The state of a request once it has an outcome: answered, invalid, failed (or refused), or batched."""
+        """The state of a request once it has an outcome: answered, invalid, failed (or refused), or batched.
+
+        One that failed in an earlier run is put off: an endpoint that refuses many for ever would never get to others.
+        """
         state = INVALID
         for ask, asked in asks(self.ledger, request):
             key = asked.key(ask)
@@ -256,6 +267,9 @@ class Asker:
                 return known
             if key in self._failed and not again:
                 return FAILED
+            if known == FAILED and not again and key not in self._late:
+                self._late.add(key)
+                return _LATER
             landed = self._flying[key] = asyncio.get_running_loop().create_future()
             try:
                 state = await self._ask(port, asked, ask, key)

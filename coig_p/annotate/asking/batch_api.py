@@ -22,7 +22,7 @@ from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.batch import BatchFile, read_batches, with_due
 from coig_p.annotate.asking.batch_client import BatchClient, BatchTrouble
 from coig_p.annotate.asking.endpoint import Endpoint
-from coig_p.annotate.asking.ledger import ANSWERED, Batch, Entered, LedgerWriter
+from coig_p.annotate.asking.ledger import Batch, Entered, LedgerWriter
 from coig_p.annotate.asking.message import Message, encodable
 from coig_p.annotate.asking.request import Outcome, Request
 
@@ -201,7 +201,6 @@ class Batches:
             self.asker.failed[batch.endpoint] += len(failed)
         after = self.ledger.spent()
         self.asker.budget.settle(0, after.most - before.most)
-        self.asker.advance(result.counts.get(ANSWERED, 0) + len(failed))
         counts = {**result.counts, "failed": len(failed)}
         self._say(batch, f"batch {batch.id} is {status}: {', '.join(f'{key} {n:,}' for key, n in counts.items())}")
         for problem in result.problems[:3]:

@@ -11,7 +11,7 @@ _MOST_AGAIN = 10_000  # failed requests that are kept in memory; the next run as
 
 
 class Source:
-    """Requests to one endpoint: each once, and at the end once more those that failed.
+    """Requests to one endpoint: each once, at the end those that were put off, and once more those that failed.
 
     Attributes:
         over: whether no request is left, and none is on its way.
@@ -35,6 +35,7 @@ class Source:
         self.over = False
         self._requests, self._landed, self._ended = requests, landed, ended
         self._first: deque[tuple[Request, bool]] = deque()
+        self._later: deque[Request] = deque()
         self._again: deque[Request] = deque()
         self._exhausted = False
         self._flying = 0
@@ -52,6 +53,14 @@ class Source:
         """A request that was taken was not brought to an outcome: it is the next one."""
         self._flying -= 1
         self._first.append((request, again))
+
+    def put_off(self, request: Request) -> None:
+        """A request that was taken comes after all others; where too many wait for that, it is the next one."""
+        self._flying -= 1
+        if len(self._later) < _MOST_AGAIN:
+            self._later.append(request)
+        else:
+            self._first.append((request, False))
 
     def land(self, request: Request, state: str, *, once_more: bool) -> None:
         """A request that was taken has an outcome, and is asked once more at the end or not."""
@@ -71,9 +80,11 @@ class Source:
                 self._exhausted = True
             else:
                 return None if request is None else (request, False)
+        if self._later:
+            return self._later.popleft(), False
         return (self._again.popleft(), True) if self._again else None
 
     def _settle(self) -> None:
-        if self._exhausted and not (self.over or self._first or self._again or self._flying):
+        if self._exhausted and not (self.over or self._first or self._later or self._again or self._flying):
             self.over = True
             self._ended()
