@@ -52,15 +52,15 @@ _SYNC = 0.1  # seconds between two times that what was committed is brought to t
 
 _PUT = """
 INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state, recipe)
-VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state, :recipe)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET state = excluded.state, recipe = excluded.recipe"""
 _RECIPE = "INSERT OR IGNORE INTO recipes (id, kind, domain, endpoint, text) VALUES (?, ?, ?, ?, ?)"
 _BEGIN = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
 _END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHERE id = ?"
 _TAKE = """
-UPDATE requests SET state = :state, reason = :reason, score = :score, prompt_tokens = :prompt_tokens,
-    completion_tokens = :completion_tokens, cost = :cost, finish = :finish, body = :body, at = :at
-WHERE key = :key"""
+UPDATE requests SET state = ?, reason = ?, score = ?, prompt_tokens = ?, completion_tokens = ?, cost = ?, finish = ?,
+    body = ?, at = ?
+WHERE key = ?"""
 _FAIL = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
 _IN_BATCH = """
 INSERT INTO attempts (id, key, endpoint, at, tokens, bound, outcome, detail)
@@ -377,14 +377,15 @@ class LedgerWriter(Ledger):
         if number is None:
             number = self._recipes[recipe] = 1 + max(self._recipes.values(), default=0)
             work.append((_RECIPE, (number, *recipe)))
-        return [*work, (_PUT, entry._asdict() | {"state": state, "recipe": number})]
+        work.append((_PUT, (*entry[:-1], state, number)))
+        return work
 
     def _known_recipes(self) -> dict[tuple[str, str, str, str], int]:
         found = self._each("SELECT id, kind, domain, endpoint, text FROM recipes")
         return {(kind, domain, endpoint, text): number for number, kind, domain, endpoint, text in found}
 
     def _take(self, key: bytes, answer: Taken) -> _Work:
-        return _TAKE, answer._asdict() | {"key": key, "at": self.now(), "body": packed(answer.body)}
+        return _TAKE, (*answer[:-1], packed(answer.body), self.now(), key)
 
     def _commit(self, work: Iterable[_Work]) -> None:
         """Several changes at once, and what was written before: all of them or none, and they outlive this process."""
@@ -438,9 +439,11 @@ class LedgerWriter(Ledger):
 
     def _row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, also of what is not committed yet."""
-        with self._whole():
+        try:
             row: tuple[Any, ...] | None = self._write.execute(sql, values).fetchone()
-            return row
+        except sqlite3.DatabaseError as error:
+            raise damaged(self.folder / LEDGER, error) from None
+        return row
 
     def _each(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query one by one; what was written is committed before."""
