@@ -428,7 +428,11 @@ class LedgerWriter(Ledger):
                 raise
         except sqlite3.DatabaseError as error:
             known = isinstance(error, sqlite3.OperationalError)
-            said = DataError(f"{self.folder / LEDGER}: {error}. {_KEPT}") if known else damaged(self.folder / LEDGER, error)
+            said = (
+                DataError(f"{self.folder / LEDGER}: {error}. {_KEPT}")
+                if known
+                else damaged(self.folder / LEDGER, error)
+            )
             if others:  # whose changes are lost with it
                 self._lost = said
             raise said from None
