@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from turning import turned
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.client import Client, RateHints, Reply
 from coig_p.annotate.asking.endpoint import Endpoint
-from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LedgerWriter
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LEDGER, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.message import Message
 from coig_p.annotate.asking.pace import Pace
 from coig_p.annotate.asking.request import Outcome, Request, user_message
+from coig_p.errors import DataError
 
 Limit = Callable[[float], float | None]
 """From a time to None, the request is taken, or to the seconds until one would be."""
@@ -143,6 +146,11 @@ def ask(
 
 class Forgetful:
     """A ledger that keeps nothing, where only the pace matters: the real one takes most of the time."""
+
+    commits = 0
+
+    def in_groups(self, soon: Any) -> Any:
+        return nullcontext()
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: [] if name == "recent" else None
@@ -320,3 +328,47 @@ def test_the_share_of_invalid_answers_is_of_the_last_hundred(share: float, sent:
             return asker.ports["e"].sent
 
     assert turned(go()) == sent
+
+
+# Commits in groups
+
+
+def test_what_comes_in_one_turn_is_committed_together_before_any_of_it_is_sent(tmp_path: Path) -> None:
+    """Another connection, as after a kill, sees each attempt before it is sent, and each answer before the next."""
+    seen: list[tuple[int, int]] = []
+
+    def reply(content: str, times: int, now: float) -> Reply | None:
+        with closing(sqlite3.connect(tmp_path / LEDGER)) as other:
+            begun, answered = other.execute("SELECT COUNT(*), SUM(outcome IS NOT NULL) FROM attempts").fetchone()
+        seen.append((begun, answered or 0))
+        return None
+
+    server = Server(reply=reply)
+    endpoint = Endpoint("e", "m", "http://h/v1", concurrency=8)
+
+    async def go() -> int:
+        with LedgerWriter.open(tmp_path, now=asyncio.get_running_loop().time) as ledger:
+            asker = Asker({"e": endpoint}, ledger, Budget(None, 0), connect=lambda one: server)
+            before = ledger.commits
+            await asker.ask_all({"e": requests(endpoint, 64)})
+            return ledger.commits - before
+
+    assert turned(go()) <= 2 * 64 / 8 + 2
+    assert seen == [(8 * turn + 8, 8 * turn) for turn in range(8) for _ in range(8)]
+
+
+def test_a_group_that_the_disk_does_not_take_ends_the_run_with_one_error(tmp_path: Path) -> None:
+    server = Server()
+    endpoint = Endpoint("e", "m", "http://h/v1", concurrency=8)
+
+    async def go() -> None:
+        with LedgerWriter.open(tmp_path, now=asyncio.get_running_loop().time) as ledger:
+            ledger._write.execute("PRAGMA max_page_count = 40")
+            asker = Asker({"e": endpoint}, ledger, Budget(None, 0), connect=lambda one: server)
+            await asker.ask_all({"e": requests(endpoint, 10**4)})
+
+    with pytest.raises(DataError, match="full"):
+        turned(go())
+    with LedgerWriter.open(tmp_path) as ledger:
+        answered = sum(one.number for one in ledger.requests() if one.state == ANSWERED)
+    assert len(server.taken) - 16 <= answered < len(server.taken) < 10**4

@@ -159,11 +159,12 @@ class Asker:
         self._busy = len(self._workers)
         try:
             waiting = set(self._workers)
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
-                for worker in done:
-                    if not worker.cancelled():
-                        worker.result()
+            with self.ledger.in_groups(asyncio.get_running_loop().call_soon):
+                while waiting:
+                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+                    for worker in done:
+                        if not worker.cancelled():
+                            worker.result()
         finally:
             for worker in self._workers:
                 worker.cancel()
@@ -297,9 +298,10 @@ class Asker:
             port.limit.sent(slot)
             port.sent += 1
             number = port.sent
-            began = clock()
             port.in_flight += 1
             try:
+                await self._committed()
+                began = clock()
                 reply = await port.client.ask(request.messages, request.parameters)
             except BaseException:  # abandoned: it may be paid
                 port.done_with(slot, None)
@@ -341,6 +343,13 @@ class Asker:
             port.check_up()
             with self._interruptible():
                 await asyncio.sleep(wait)
+
+    async def _committed(self) -> None:
+        """Wait until what was written in this turn of the loop is committed, with all else that came in it."""
+        before = self.ledger.commits
+        await asyncio.sleep(0)
+        if self.ledger.commits == before:
+            self.ledger.flush()
 
     async def _admitted(self, port: Port, tokens: int, bound: int) -> Slot:
         """A place within the endpoint's limits, its breaker and the budget."""

@@ -224,7 +224,7 @@ async def _read(response: ClientResponse) -> bytes:
     """
     parts, size = [], 0
     last = b"\n"
-    async for part in response.content.iter_any():
+    while part := await response.content.readany():
         parts.append(part)
         size += len(part)
         if size > _MOST_BYTES:

@@ -188,9 +188,12 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
+
+
 def json_bytes(value: object) -> bytes:
     """A value as JSON in UTF-8; where it has half a surrogate pair, that and all beyond ASCII is escaped."""
     try:
-        return json.dumps(value, ensure_ascii=False).encode()
+        return _JSON.encode(value).encode()
     except UnicodeEncodeError:
         return json.dumps(value).encode()

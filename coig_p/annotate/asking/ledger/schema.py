@@ -366,13 +366,15 @@ class StateTotals(NamedTuple):
     number: int
 
 
+_JSON = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+
+
 def request_key(
     endpoint: str, model: str, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], ask: int
 ) -> bytes:
     """The 32 bytes by which a request is known."""
     content = [endpoint, model, list(messages), parameters, ask]
-    text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(_JSON.encode(content).encode()).digest()
 
 
 def parts(money: int) -> tuple[int, int]:

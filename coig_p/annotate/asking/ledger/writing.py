@@ -1,9 +1,11 @@
 """A ledger that is written: what is committed outlives the process.
 
-Before a request is sent, its attempt is committed; before its place in the queue is free again, its
-answer is. So a process killed at any moment loses at most what was in flight, and the next run knows
-what that was. A commit is written to the write-ahead log at once, which outlives the process, and a
-thread brings the log to the disk ten times a second: a power cut may forget that long.
+Before a request is sent, its attempt is committed; before its place in the queue is taken by another
+one that is sent, its answer is. So a process killed at any moment loses at most what was in flight, and
+the next run knows what that was. Attempts and answers may be committed together, all that came in one
+turn of an event loop (see `LedgerWriter.in_groups`): an answer is in flight until its turn is over.
+A commit is written to the write-ahead log at once, which outlives the process, and a thread brings the
+log to the disk ten times a second: a power cut may forget that long.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -50,15 +52,15 @@ _SYNC = 0.1  # seconds between two times that what was committed is brought to t
 
 _PUT = """
 INSERT INTO requests (key, endpoint, kind, domain, query_id, author, ask, characters, state, recipe)
-VALUES (:key, :endpoint, :kind, :domain, :query_id, :author, :ask, :characters, :state, :recipe)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET state = excluded.state, recipe = excluded.recipe"""
 _RECIPE = "INSERT OR IGNORE INTO recipes (id, kind, domain, endpoint, text) VALUES (?, ?, ?, ?, ?)"
 _BEGIN = "INSERT INTO attempts (id, key, endpoint, at, tokens, bound) VALUES (?, ?, ?, ?, ?, ?)"
 _END = "UPDATE attempts SET outcome = ?, seconds = ?, tokens = ?, detail = ? WHERE id = ?"
 _TAKE = """
-UPDATE requests SET state = :state, reason = :reason, score = :score, prompt_tokens = :prompt_tokens,
-    completion_tokens = :completion_tokens, cost = :cost, finish = :finish, body = :body, at = :at
-WHERE key = :key"""
+UPDATE requests SET state = ?, reason = ?, score = ?, prompt_tokens = ?, completion_tokens = ?, cost = ?, finish = ?,
+    body = ?, at = ?
+WHERE key = ?"""
 _FAIL = "UPDATE requests SET state = 'failed', reason = ?, at = ? WHERE key = ?"
 _IN_BATCH = """
 INSERT INTO attempts (id, key, endpoint, at, tokens, bound, outcome, detail)
@@ -82,6 +84,7 @@ class LedgerWriter(Ledger):
 
     Attributes:
         upgraded_from: the version that the file had, where it was brought to this one.
+        commits: how many there were so far; what was written before it last rose is committed.
     """
 
     def __init__(
@@ -89,6 +92,9 @@ class LedgerWriter(Ledger):
     ) -> None:
         super().__init__(folder, connection, now)
         self.upgraded_from: int | None = None
+        self.commits = 0
+        self._soon: Callable[[Callable[[], None]], object] | None = None
+        self._lost: DataError | None = None  # why a group was not committed
         self._lock = lock
         self._write = sqlite3.connect(folder / LEDGER, isolation_level=None)
         self._write.execute("PRAGMA busy_timeout = 60000")
@@ -132,6 +138,8 @@ class LedgerWriter(Ledger):
 
     def close(self) -> None:
         """Close both connections and give the lock back."""
+        with suppress(DataError):  # whoever wrote was told
+            self.flush()
         self._closed.set()
         self._syncing.join()
         super().close()
@@ -150,6 +158,31 @@ class LedgerWriter(Ledger):
                 "or use another folder"
             )
         self._commit([("INSERT INTO meta VALUES ('currency', ?)", (currency,))])
+
+    @contextmanager
+    def in_groups(self, soon: Callable[[Callable[[], None]], object]) -> Iterator[None]:
+        """Within it, attempts and answers are committed together, and this object alone knows of them before.
+
+        Args:
+            soon: calls what it is given once all that came at the same time is written: `loop.call_soon`.
+        """
+        self._soon = soon
+        try:
+            yield
+        finally:
+            self._soon = None
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what was written; raise DataError where it could not be, also where that was tried before."""
+        if self._lost is not None:
+            raise self._lost
+        if self._write.in_transaction:
+            self._change((), end=True)
+
+    def _flush_soon(self) -> None:
+        with suppress(DataError):  # for the next one who writes, or waits for it
+            self.flush()
 
     # Attempts
 
@@ -171,7 +204,7 @@ class LedgerWriter(Ledger):
         return found
 
     def begin(self, entry: Entry, tokens: int, bound: int) -> int:
-        """Commit an attempt, and the request that it is at, before it is sent; its number.
+        """Write an attempt down, and the request that it is at; its number. It may be sent once that is committed.
 
         Args:
             tokens, bound: the most tokens it may take, and the most it may cost.
@@ -179,20 +212,20 @@ class LedgerWriter(Ledger):
         number = self._next_attempt
         self._next_attempt += 1
         values = (number, entry.key, entry.endpoint, self.now(), min(tokens, _LARGEST), min(bound, _LARGEST))
-        self._commit([*self._put(entry, OPEN), (_BEGIN, values)])
+        self._note_down([*self._put(entry, OPEN), (_BEGIN, values)])
         return number
 
     def answered(self, attempt: int, key: bytes, answer: Taken, seconds: float, tokens: int) -> None:
         """An attempt brought an answer, which took so many tokens."""
-        self._commit([(_END, ("answered", seconds, tokens, None, attempt)), self._take(key, answer)])
+        self._note_down([(_END, ("answered", seconds, tokens, None, attempt)), self._take(key, answer)])
 
     def unanswered(self, attempt: int, outcome: str, seconds: float, tokens: int, detail: str | None = None) -> None:
         """An attempt brought none; its request stays open."""
-        self._commit([(_END, (outcome, seconds, tokens, detail, attempt))])
+        self._note_down([(_END, (outcome, seconds, tokens, detail, attempt))])
 
     def fail(self, key: bytes, reason: str) -> None:
         """A request is given up; the next run asks it again."""
-        self._commit([(_FAIL, (reason, self.now(), key))])
+        self._note_down([(_FAIL, (reason, self.now(), key))])
 
     # Batches
 
@@ -344,37 +377,82 @@ class LedgerWriter(Ledger):
         if number is None:
             number = self._recipes[recipe] = 1 + max(self._recipes.values(), default=0)
             work.append((_RECIPE, (number, *recipe)))
-        return [*work, (_PUT, entry._asdict() | {"state": state, "recipe": number})]
+        work.append((_PUT, (*entry[:-1], state, number)))
+        return work
 
     def _known_recipes(self) -> dict[tuple[str, str, str, str], int]:
         found = self._each("SELECT id, kind, domain, endpoint, text FROM recipes")
         return {(kind, domain, endpoint, text): number for number, kind, domain, endpoint, text in found}
 
     def _take(self, key: bytes, answer: Taken) -> _Work:
-        return _TAKE, answer._asdict() | {"key": key, "at": self.now(), "body": packed(answer.body)}
+        return _TAKE, (*answer[:-1], packed(answer.body), self.now(), key)
 
     def _commit(self, work: Iterable[_Work]) -> None:
-        """Several changes at once: all of them or none, and they outlive this process."""
+        """Several changes at once, and what was written before: all of them or none, and they outlive this process."""
+        if self._lost is not None:
+            raise self._lost
+        self._change(work, end=True)
+
+    def _note_down(self, work: Iterable[_Work]) -> None:
+        """The same, together with what else comes in this turn where commits are in groups."""
+        if self._soon is None:
+            self._commit(work)
+            return
+        if self._lost is not None:
+            raise self._lost
+        first = not self._write.in_transaction
+        self._change(work, end=False)
+        if first:
+            self._soon(self._flush_soon)
+
+    def _change(self, work: Iterable[_Work], *, end: bool) -> None:
+        """Changes in the open transaction, or a new one; `end`: it is committed."""
         if self._trouble is not None:
             raise DataError(f"{self.folder / LEDGER}: the disk took nothing more: {self._trouble}. {_KEPT}")
+        execute = self._write.execute
+        others = self._write.in_transaction
         try:
-            self._write.execute("BEGIN IMMEDIATE")
             try:
-                if self._has_stored:
-                    self._write.execute("DELETE FROM meta WHERE name = 'stored'")
+                if not others:
+                    execute("BEGIN IMMEDIATE")
+                    if self._has_stored:
+                        execute("DELETE FROM meta WHERE name = 'stored'")
                 for sql, values in work:
-                    self._write.execute(sql, values)
+                    execute(sql, values)
+                if end:
+                    execute("COMMIT")
             except BaseException:
-                self._write.execute("ROLLBACK")
+                if self._write.in_transaction:  # SQLite may have ended it
+                    execute("ROLLBACK")
                 self._recipes = self._known_recipes()
                 raise
-            self._write.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise DataError(f"{self.folder / LEDGER}: {error}. {_KEPT}") from None
+        except sqlite3.DatabaseError as error:
+            known = isinstance(error, sqlite3.OperationalError)
+            said = (
+                DataError(f"{self.folder / LEDGER}: {error}. {_KEPT}")
+                if known
+                else damaged(self.folder / LEDGER, error)
+            )
+            if others:  # whose changes are lost with it
+                self._lost = said
+            raise said from None
+        if end:
+            self.commits += 1
+            self._has_stored = False
+            self._unsynced = True
+
+    def _row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, also of what is not committed yet."""
+        try:
+            row: tuple[Any, ...] | None = self._write.execute(sql, values).fetchone()
         except sqlite3.DatabaseError as error:
             raise damaged(self.folder / LEDGER, error) from None
-        self._has_stored = False
-        self._unsynced = True
+        return row
+
+    def _each(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query one by one; what was written is committed before."""
+        self.flush()
+        yield from super()._each(sql, values)
 
     def _sync(self, path: Path) -> None:
         """Bring what was committed to the disk, again and again, and the log's content into the database."""
