@@ -15,7 +15,7 @@ from coig_p.core.normalize import comparison_form
 from coig_p.core.text import printable
 
 PAGE = 50
-_NAMED = ("domain", "source", "model", "judge", "rule")  # names, of which every space counts
+_NAMED = ("domain", "source", "model", "model_too", "judge", "judge_too", "rule")  # names, of which every space counts
 ORDERS = {"margin": "margin", "disagreement": "disagreement", "length": "length_difference", "responses": "responses"}
 
 
@@ -25,6 +25,7 @@ class Look:
 
     Attributes:
         q: in the comparison form of what was asked, or in a query_id as it stands.
+        model_too, judge_too: beside the first, so that both answered, or both judged.
         rule: of a check, that found something in the query.
         margin, disagreement, length, responses: at least this.
         sort: a key of ORDERS, the largest first; "" for the store's order.
@@ -35,7 +36,9 @@ class Look:
     domain: str = ""
     source: str = ""
     model: str = ""
+    model_too: str = ""
     judge: str = ""
+    judge_too: str = ""
     rule: str = ""
     margin: float | None = None
     disagreement: float | None = None
@@ -104,7 +107,8 @@ def found_places(queries: pa.Table, look: Look, findings: pa.Table | None = None
     for name, value in (("domain", look.domain), ("source", look.source)):
         if value:
             kept &= _mask(pc.is_in(queries.column(name), _named(queries.column(name), value)))
-    for name, value in (("models", look.model), ("judges", look.judge)):
+    both = {"models": (look.model, look.model_too), "judges": (look.judge, look.judge_too)}
+    for name, value in ((name, value) for name, values in both.items() for value in values):
         if value:
             kept &= _holding(queries.column(name), _named(pc.list_flatten(queries.column(name)), value))
     if look.rule:

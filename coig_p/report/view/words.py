@@ -20,6 +20,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "source": ("source", "来源"),
     "model": ("model", "模型"),
     "judge": ("judge", "评审模型"),
+    "model-too": ("and model", "以及模型"),
+    "judge-too": ("and judge", "以及评审模型"),
     "rule": ("finding of rule", "检查规则"),
     "responses": ("responses", "回答"),
     "scores": ("scores", "评分"),

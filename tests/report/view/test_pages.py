@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -176,6 +177,22 @@ def test_the_ten_queries_on_which_judges_disagree_most_lead_to_their_pairs(index
     table = index.queries.to_pylist()
     best = max(table, key=lambda row: (row["disagreement"] or -1, -row["row"]))
     assert f">{best['disagreement']:g}<" in (page(View(index), "queries", {"sort": "disagreement"}) or "")
+
+
+def test_cells_of_a_matrix_lead_to_the_queries_behind_them(index: Index) -> None:
+    table = index.queries.to_pylist()
+    for path, column in (("judges", "judges"), ("models", "models")):
+        found = shown(View(index), path)
+        links = [
+            attrs["href"] or "" for tag, attrs in found.tags if tag == "a" and "_too=" in (attrs.get("href") or "")
+        ]
+        assert len(links) >= 6
+        for link in links:
+            address = dict(parse_qsl(link.partition("?")[2]))
+            both = {address[column[:-1]], address[f"{column[:-1]}_too"]}
+            listing = page(View(index), "queries", address)
+            assert listing is not None
+            assert f"<b>{sum(both <= set(row[column]) for row in table)}</b>" in listing
 
 
 def test_findings_lead_to_queries_and_are_marked_where_they_stand(tmp_path: Path) -> None:

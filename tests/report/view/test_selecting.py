@@ -44,6 +44,8 @@ def is_looked_for(row: dict[str, Any], look: Look) -> bool:
         and look.source in ("", row["source"])
         and (not look.model or look.model in row["models"])
         and (not look.judge or look.judge in row["judges"])
+        and (not look.model_too or look.model_too in row["models"])
+        and (not look.judge_too or look.judge_too in row["judges"])
         and (not look.rule or row["query_id"] in found_by)
         and least(row["margin"], look.margin)
         and least(row["disagreement"], look.disagreement)
@@ -60,6 +62,8 @@ LOOKS = st.builds(
     source=st.sampled_from(["", "甲", "丙"]),
     model=st.sampled_from(["", "model-1", "nobody"]),
     judge=st.sampled_from(["", "judge-a", "nobody"]),
+    model_too=st.sampled_from(["", "model-4"]),
+    judge_too=st.sampled_from(["", "judge-b"]),
     rule=st.sampled_from(["", "", "email", "files"]),
     margin=st.sampled_from([None, 2.0, 4.5]),
     disagreement=st.sampled_from([None, 0.0, 1.5]),
