@@ -54,7 +54,7 @@ def verdicts(
     if not compared and not _some_scored_twice(responses):
         return
     shape = batch.num_rows, len(thresholds), len(VERDICTS)
-    judges = _judges(responses, batch, config)
+    judges = judges_of(responses, batch, config)
     for judge in judges:
         others = tuple(name for name in judges if name != judge)
         if not others:
@@ -74,7 +74,7 @@ def verdicts(
 
 def offsets(responses: Responses, config: PairConfig) -> Iterator[Offsets]:
     """Each judge's values in a batch beside the others'. Comparisons take no part."""
-    judges = _judges(responses, None, config)
+    judges = judges_of(responses, None, config)
     shared = _some_scored_twice(responses)
     for judge in judges:
         values, scale, scored = response_values(responses, replace(config, judges=(judge,)))
@@ -87,13 +87,13 @@ def offsets(responses: Responses, config: PairConfig) -> Iterator[Offsets]:
             both = scored & known
             common = math.lcm(scale, mean_scale)
             query = responses.query[both]
-            offset = _times(values[both], common // scale) - _times(mean[both], common // mean_scale)
+            offset = times(values[both], common // scale) - times(mean[both], common // mean_scale)
         yield Offsets(judge, values[scored], scale, query, offset, common)
 
 
-def _times(values: Ints, factor: int) -> Ints:
-    """`values * factor`, in Python's whole numbers where a difference of two such could overflow."""
-    if len(values) and values.dtype != object and int(np.abs(values).max()) * factor >= 2**52:
+def times(values: Ints, factor: int, terms: int = 2) -> Ints:
+    """`values * factor`, in Python's whole numbers where a sum of so many such would be no exact float64."""
+    if len(values) and values.dtype != object and int(np.abs(values).max()) * factor * terms >= 2**53:
         values = values.astype(object)
     return values * factor
 
@@ -150,7 +150,7 @@ def _comparison_judges(batch: pa.RecordBatch) -> list[str]:
     return [name for name in pc.struct_field(column.flatten(), "judge").unique().to_pylist() if name]
 
 
-def _judges(responses: Responses, batch: pa.RecordBatch | None, config: PairConfig) -> list[str]:
+def judges_of(responses: Responses, batch: pa.RecordBatch | None, config: PairConfig) -> list[str]:
     """The judges of a batch that the config admits, sorted; those of comparisons where a batch is given."""
     names = {name for name in responses.judge.names if name}
     if batch is not None:

@@ -16,13 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, Ints, group_sizes, group_starts
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.labels import Labelled, Names, Responses, compared_pairs, response_values
-
-_EXACT = 2**52  # integers below it convert to float64 without error
+from coig_p.pairs.labels import Labelled, Responses, compared_pairs, response_values
+from coig_p.stats.agreement import judges_of, times
 
 
 class Disagreements(NamedTuple):
@@ -55,7 +53,7 @@ def disagreements(responses: Responses, batch: pa.RecordBatch, config: PairConfi
             model gave its own response.
     """
     config = config or PairConfig()
-    names = sorted(judges_of(responses, batch, config))
+    names = judges_of(responses, batch, config)
     first, second, of_judge, of_other = (np.full(batch.num_rows, -1, np.int64) for _ in range(4))
     found = Disagreements(np.full(batch.num_rows, np.nan), first, second, of_judge, of_other, names)
     for way in (_by_scores, _by_comparisons):
@@ -76,7 +74,7 @@ def _by_scores(responses: Responses, batch: pa.RecordBatch, config: PairConfig, 
         return
     each = [response_values(responses, replace(config, judges=(name,))) for name in names]
     common = math.lcm(*(scale for _, scale, _ in each)) if each else 1
-    values = [_times(values, common // scale) for values, scale, _ in each]
+    values = [times(values, common // scale, 4) for values, scale, _ in each]
     for judge, other in combinations(range(len(names)), 2):
         both = np.flatnonzero(each[judge][2] & each[other][2])
         if not len(both):
@@ -122,22 +120,7 @@ def _by_comparisons(responses: Responses, batch: pa.RecordBatch, config: PairCon
 
 
 def _margins(labelled: Labelled, at: Index, common: int) -> Ints:
-    return _times(labelled.low_value[at] - labelled.high_value[at], common // labelled.scale)
-
-
-def _times(values: Ints, factor: int) -> Ints:
-    """`values * factor`, in Python's whole numbers where a difference of two such could overflow."""
-    if len(values) and values.dtype != object and int(np.abs(values).max()) * factor * 4 >= _EXACT:
-        values = values.astype(object)
-    return values * factor
-
-
-def judges_of(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> set[str]:
-    """Every judge that said something in a batch, of those that count."""
-    told = set(responses.judge.names)
-    if _comparing(batch):
-        told |= set(Names.of(pc.struct_field(batch.column("comparisons").flatten(), "judge")).names)
-    return told if config.judges is None else told & set(config.judges)
+    return times(labelled.low_value[at] - labelled.high_value[at], common // labelled.scale)
 
 
 def _comparing(batch: pa.RecordBatch) -> bool:

@@ -19,7 +19,7 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import combinations_within, find_pairs_of
 from coig_p.pairs.labels import Responses, compared_pairs, response_values
 from coig_p.schema import PAIRING_SCHEMA
-from coig_p.stats.disagreement import judges_of
+from coig_p.stats.agreement import judges_of
 from coig_p.store.manifest import StoreFile
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -149,7 +149,7 @@ _Verdicts = list[tuple[tuple[str, str], Agreement]]
 
 
 def _verdicts(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> _Verdicts:
-    names = sorted(judges_of(responses, batch, config))
+    names = judges_of(responses, batch, config)
     alone = [replace(config, judges=(name,)) for name in names]
     found: _Verdicts = []
     if config.labels != "comparisons":
