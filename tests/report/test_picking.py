@@ -16,8 +16,10 @@ from coig_p.errors import StoreError, UnknownNameError
 from coig_p.pairs.config import PairConfig
 from coig_p.report import picking
 from coig_p.report.one_query import Place, one_query, place_of, read_query
+from coig_p.report.view.compared import compare_configs
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.store import Store
+from coig_p.store.writing import ROWS_PER_GROUP
 from coig_p.validation.gate import check
 
 
@@ -145,3 +147,20 @@ def test_why_two_samples_of_one_model_are_told_apart(tmp_path: Path) -> None:
     store = Store.open(make_store(tmp_path / "store", rows))
     (found,) = picking.disagreeing(store, 1, (), PairConfig(), quiet)
     assert found.why == "a and b are 4 apart on 3. m and 1. m"
+
+
+def test_places_count_on_over_the_batches_of_a_shard(tmp_path: Path) -> None:
+    rows = make_rows({"math": 2 * ROWS_PER_GROUP + 30})
+    made = make_store(tmp_path / "store", rows, rows_per_shard=1000, rows_per_group=ROWS_PER_GROUP)
+    store = Store.open(made)
+    last = rows[-1]["query_id"]
+    assert place_of(store, last) == Place(0, len(rows) - 1)
+    assert read_query(store, Place(0, len(rows) - 1), PairConfig()).raw == rows[-1]
+    assert ids(store, picking.first(store, len(rows), (), quiet)) == [row["query_id"] for row in rows]
+    apart = [oracle_disagreement(row) for row in rows]
+    wanted = sorted((-value, at) for at, value in enumerate(apart) if value is not None)[:5]
+    found = picking.disagreeing(store, 5, (), PairConfig(), quiet)
+    assert [one.place.row for one in found] == [at for _, at in wanted]
+    compared = compare_configs(store, PairConfig(threshold=1), PairConfig(threshold=4), first=len(rows))
+    assert all(rows[place.row]["query_id"] == query_id for place, query_id in compared.first["lost"])
+    assert compared.first["lost"][-1][0].row > ROWS_PER_GROUP

@@ -19,6 +19,7 @@ from coig_p.errors import UnknownNameError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.queries import QUERIES, query_rows, query_table
 from coig_p.store.store import Store
+from coig_p.store.writing import ROWS_PER_GROUP
 
 
 def check(rows: Rows, found: Rows) -> None:
@@ -69,3 +70,11 @@ def test_of_a_store_says_where_each_query_stands(tmp_path: Path) -> None:
     assert query_table(store, domains=["chat"]).equals(table.slice(25))
     with pytest.raises(UnknownNameError):
         query_table(store, domains=["poems"])
+
+
+def test_a_shard_of_several_batches_says_where_each_query_stands(tmp_path: Path) -> None:
+    rows = make_rows({"math": 2 * ROWS_PER_GROUP + 30})
+    store = Store.open(make_store(tmp_path / "store", rows, rows_per_shard=1000, rows_per_group=ROWS_PER_GROUP))
+    table = query_table(store)
+    assert table.column("row").to_pylist() == list(range(len(rows)))
+    assert table.column("query_id").to_pylist() == [row["query_id"] for row in rows]
