@@ -167,6 +167,9 @@ def draw(
             advance=advance,
         )
     lines = [*_yields(by, made, sum(drawn.pairs.values()), found), *([why_not] if why_not else []), ELSEWHERE[by]]
+    if findings is not None:
+        number = sum(map(len, findings.values()))
+        lines.insert(0, f"rules found something in {counted(number, 'response')} of {len(findings):,} queries")
     _show(
         made,
         lines,
