@@ -130,7 +130,7 @@ def make_review(
             domain: {"pairs": found.pairs[domain], "queries": found.queries[domain], "drawn": counted[domain]}
             for domain in found.queries
         },
-        options=dict(options or {}),
+        options=dict(options or {}) | ({"strata_pairs": found.strata} if found.strata else {}),
         tool=f"coig-p {__version__}",
     )
     key, tasks = tasks_for(review, given)
