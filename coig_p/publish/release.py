@@ -135,7 +135,7 @@ def write_release(
         pairs = check_reachable(config.pairs, store.manifest)
         check_judges(pairs, store.manifest.judges)
     with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        counted_as = pairs or PairConfig(threshold=store.manifest.default_threshold)
+        counted_as = pairs or PairConfig().with_defaults(store.manifest)
         observed = observe_store(store, counted_as, config.rules, config.num_proc, advance)
     counted, swept = observed.statistics, observed.sweep
     report = _compared(store, config, observed.report, bar)
@@ -242,7 +242,7 @@ def _pass_gate(
             problems.append(_about_files(report))
     if pairs is not None and not counted.total.pairs:
         problems.append(
-            f"no two responses make a pair at threshold {pairs.threshold:g} with these options. See what others would "
+            f"no two responses make a pair at threshold {pairs.margin} with these options. See what others would "
             "give: coigp sweep. Then pass coigp-publish a lower --threshold, or --no-pairs to publish the observations "
             "alone"
         )
