@@ -28,6 +28,8 @@ from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import SCORE_GRID
+from coig_p.store.locate import Location, download
+from coig_p.store.store import CALIBRATION
 
 FORMAT = "coig_p.calibration"
 VERSION = 1
@@ -96,6 +98,20 @@ class Calibration:
         """All that pairs depend on: with it they can be made again where the file is not at hand."""
         judges = {name: [one.offset, one.scale, one.responses] for name, one in sorted(self.judges.items())}
         return self.to_dict() | {"reference": [self.reference.offset, self.reference.scale], "judges": judges}
+
+    def content(self) -> bytes:
+        """The file's bytes, read again.
+
+        Raises:
+            DataError: it is not there any more, or another.
+        """
+        try:
+            found = Path(self.name).read_bytes() if self.name else b""
+        except OSError as error:
+            raise DataError(f"{self.name}: the calibration file cannot be read: {error.strerror}") from None
+        if hashlib.sha256(found).hexdigest() != self.sha256:
+            raise DataError(f"{self.name or CALIBRATION}: it is not the calibration file that was read: run it again")
+        return found
 
     def check_judges(self, names: Iterable[str | None]) -> None:
         """Raise UsageError where the file does not name one of these judges, whose scores would be used."""
@@ -203,6 +219,25 @@ def read_calibration(path: Path) -> Calibration:
         reference=_scale(name, "reference", found.get("reference"), counted=False),
         score_range=_range(name, found.get("range")),
     )
+
+
+def find_calibration(value: Any, location: Location, token: str | bool | None = None) -> Any:
+    """A value of the option, where it is a path that lies in the store, and not here: the file there.
+
+    Raises:
+        DataError: see `read_calibration`.
+        RemoteError: the file of a repository is not to be had.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        return value
+    path = Path(os.fsdecode(os.fspath(value)))
+    if path.is_absolute() or path.exists():
+        return value
+    listed = [file for file in location.manifest.files if file.path == path.as_posix()]
+    if listed:
+        return read_calibration(Path(download(location, listed, token)[0]))
+    beside = Path(location.root) / path
+    return read_calibration(beside) if not location.is_remote and beside.is_file() else value
 
 
 def write_calibration(
