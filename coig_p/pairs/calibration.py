@@ -213,9 +213,7 @@ def read_calibration(path: Path) -> Calibration:
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         name=name,
         method=found["method"],
-        judges={
-            judge: _scale(name, f"judges[{_shown(judge)}]", one, counted=True) for judge, one in judges.items()
-        },
+        judges={judge: _scale(name, f"judges[{_shown(judge)}]", one, counted=True) for judge, one in judges.items()},
         reference=_scale(name, "reference", found.get("reference"), counted=False),
         score_range=_range(name, found.get("range")),
     )
@@ -309,7 +307,9 @@ def _range(name: str, found: Any) -> tuple[float, float] | None:
 def _of_record(told: Mapping[str, Any]) -> Calibration:
     """What `to_dict` or `record` gave."""
     try:
-        judges = {str(name): JudgeScale(float(a), float(b), int(n)) for name, (a, b, n) in told.get("judges", {}).items()}
+        judges = {
+            str(name): JudgeScale(float(a), float(b), int(n)) for name, (a, b, n) in told.get("judges", {}).items()
+        }
         offset, scale = told.get("reference", (0, 1))
         reference = JudgeScale(float(offset), float(scale))
         for one in (*judges.values(), reference):
