@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -290,7 +290,7 @@ def _scale(name: str, where: str, found: Any, *, counted: bool) -> JudgeScale:
         raise _problem(name, f"{where}.offset", offset, "a finite number")
     if not _is_number(scale) or scale <= 0:
         raise _problem(name, f"{where}.scale", scale, "a finite number above 0")
-    responses = found.get("responses", None if counted else 0)
+    responses: Any = found.get("responses", None if counted else 0)
     if type(responses) is not int or responses < 0:
         raise _problem(name, f"{where}.responses", responses, "a whole number of 0 or more")
     return JudgeScale(float(offset), float(scale), responses)
@@ -320,7 +320,7 @@ def _of_record(told: Mapping[str, Any]) -> Calibration:
     return Calibration(str(told["sha256"]), "", str(told.get("method", "")), judges, reference)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and math.isfinite(value)
 
 

@@ -172,8 +172,11 @@ class PairConfig:
                 f"same_judges=True: format {self.format} orders all responses of a query, and those of other judges "
                 'have no place among them. Leave it out, or use a format of pairs, as format="dpo"'
             )
-        given = [("strategy", self.strategy, "all"), ("max_pairs_per_query", self.max_pairs_per_query, None)]
-        given.append(("comparison_threshold", self.comparison_threshold, None))
+        given: list[tuple[str, Any, Any]] = [
+            ("strategy", self.strategy, "all"),
+            ("max_pairs_per_query", self.max_pairs_per_query, None),
+            ("comparison_threshold", self.comparison_threshold, None),
+        ]
         named = ", ".join(f"{name}={value!r}" for name, value, default in given if value != default)
         if named:
             raise UsageError(

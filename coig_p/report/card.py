@@ -296,7 +296,7 @@ def _shown_list(names: Sequence[str]) -> str:
 
 
 def _asked(facts: CardFacts, domain: str) -> str:
-    """What a call must say to load other pairs of a domain: how responses are compared, what is given of conversations."""
+    """What a call must say to load other pairs of a domain: what compares responses, and shows conversations."""
     config = facts.statistics.config
     asked = f', calibrate="{CALIBRATION}"' if config.calibrate is not None else ""
     for name in LATER:
