@@ -186,12 +186,19 @@ def read_calibration(path: Path) -> Calibration:
     name = str(path)
     try:
         text = read_small(path)
-        found = strict_json(text)
     except OSError as error:
         raise DataError(f"{name}: the calibration file cannot be read: {error.strerror}. {_FIT}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: it is no calibration file, which is JSON: {error}. {_FIT}") from None
+    return _parsed(name, text)
+
+
+def _parsed(name: str, text: str) -> Calibration:
+    try:
+        found = strict_json(text)
     except RecursionError:
         raise DataError(f"{name}: it is no calibration file: it is nested too deep. {_FIT}") from None
-    except ValueError as error:  # also of UTF-8
+    except ValueError as error:
         raise DataError(f"{name}: it is no calibration file, which is JSON: {error}. {_FIT}") from None
     if not isinstance(found, dict):
         raise _problem(name, "", found, "a JSON object")
@@ -255,7 +262,7 @@ def write_calibration(
         options: how.
 
     Returns:
-        The file, read back.
+        The same as `read_calibration` gives.
 
     Raises:
         UsageError: the file cannot be replaced.
@@ -275,11 +282,11 @@ def write_calibration(
         "options": dict(options or {}),
         "tool": f"coig-p {__version__}",
     }
+    text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
+    found = _parsed(str(out), text)
     with atomic_file(out) as stream:
-        stream.write((json.dumps(fields, ensure_ascii=False, indent=2) + "\n").encode())
-        stream.flush()
-        found = read_calibration(Path(stream.name))
-    return Calibration(**{**vars(found), "name": str(out)})
+        stream.write(text.encode())
+    return found
 
 
 def _scale(name: str, where: str, found: Any, *, counted: bool) -> JudgeScale:

@@ -122,7 +122,7 @@ class PairConfig:
             taken[name] = flag(name, getattr(self, name))
         taken["min_judges"] = whole_number("min_judges", self.min_judges, 1)
         if self.calibrate is not None:
-            taken["calibrate"] = Calibration.of(self.calibrate)
+            taken["calibrate"] = Calibration.of(text(self.calibrate) or self.calibrate)
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)
             if choices and (value is not None or option.default is not None):
