@@ -155,7 +155,7 @@ def draw(
     if by is None:
         _show(made, [], json_, {})
         return
-    with progress("Looking what it finds", queries, "queries") as advance:
+    with progress("Counting what it finds", queries, "queries") as advance:
         found, why_not = yields(
             opened,
             by,
