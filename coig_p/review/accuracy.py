@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coig_p.review.folder import Review
-from coig_p.review.items import Item, is_right, said
+from coig_p.review.majority import Voted, is_right, said
 from coig_p.review.votes import Vote
 from coig_p.stats.intervals import draws_needed, moments, share, wilson
 
@@ -66,7 +66,7 @@ class Weighted:
     n: int
 
 
-def accuracies(items: Sequence[Item], criteria: Sequence[str], columns: Sequence[str]) -> dict[str, Accuracy]:
+def accuracies(items: Sequence[Voted], criteria: Sequence[str], columns: Sequence[str]) -> dict[str, Accuracy]:
     """Of items by their majorities: each column is a criterion, or RIGHT."""
     known = [item for item in items if item.votes]
     return {
@@ -134,7 +134,7 @@ def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int]) -> Weighted
     return Weighted(middle, variance**0.5, *wilson(middle, min(n, draws)), n)
 
 
-def margin_bins(items: Sequence[Item]) -> dict[str, list[Item]]:
+def margin_bins(items: Sequence[Voted]) -> dict[str, list[Voted]]:
     """Items by margin, in quarters as far as equal margins allow, named by the least and the largest of each."""
     known = [(item.row.margin, item) for item in items if item.row.margin is not None]
     if not known:

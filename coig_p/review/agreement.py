@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from coig_p.core.arrays import Floats
 from coig_p.review.folder import Review
-from coig_p.review.items import Item, Response, relation, said
-from coig_p.review.joining import Unit, judge_verdicts
+from coig_p.review.majority import Response, Voted, relation, said
+from coig_p.review.verdicts import Unit, judge_verdicts
 from coig_p.review.votes import Vote
 from coig_p.stats.reliability import Reliability, reliability, row_means
 from coig_p.store.store import Store
 
-Units = Mapping[tuple[Unit, str], tuple[Item, Mapping[str, float]]]
+Units = Mapping[tuple[Unit, str], tuple[Voted, Mapping[str, float]]]
 """What each annotator said, by query and two responses, and by item, since triples may share two responses. Of form
 query both responses are nobody's."""
 _PART_DRAWS = 300  # of a bootstrap over a part
@@ -81,9 +81,9 @@ class Repeats:
     others_same: int
 
 
-def units_of(review: Review, items: Iterable[Item]) -> Units:
+def units_of(review: Review, items: Iterable[Voted]) -> Units:
     """What was said in the first round."""
-    found: dict[tuple[Unit, str], tuple[Item, Mapping[str, float]]] = {}
+    found: dict[tuple[Unit, str], tuple[Voted, Mapping[str, float]]] = {}
     for item in items:
         for one, other in list(combinations(item.responses, 2)) or [_NOBODY]:
             told: dict[str, float] = {}
@@ -96,7 +96,7 @@ def units_of(review: Review, items: Iterable[Item]) -> Units:
     return found
 
 
-def agreement(review: Review, units: Units, bins: Mapping[str, Sequence[Item]]) -> Iterable[Part]:
+def agreement(review: Review, units: Units, bins: Mapping[str, Sequence[Voted]]) -> Iterable[Part]:
     """Of people: on all items, and where there are several people, by domain and by margin.
 
     Args:
@@ -108,7 +108,7 @@ def agreement(review: Review, units: Units, bins: Mapping[str, Sequence[Item]]) 
             yield Part(kind, name, _reliability(review, own, review.annotators, _PART_DRAWS))
 
 
-def with_judges(review: Review, store: Store, units: Units, bins: Mapping[str, Sequence[Item]]) -> WithJudges | None:
+def with_judges(review: Review, store: Store, units: Units, bins: Mapping[str, Sequence[Voted]]) -> WithJudges | None:
     """People beside the store's judges; None where no judge has a view of anything that people answered."""
     verdicts = judge_verdicts(store, {unit for unit, _ in units}, bool(review.pairs.get("include_self_judged")))
     judges = sorted({name for told in verdicts.values() for name in told})
@@ -134,7 +134,7 @@ def with_judges(review: Review, store: Store, units: Units, bins: Mapping[str, S
     )
 
 
-def repeats(items: Iterable[Item], audits: Iterable[Vote]) -> Repeats:
+def repeats(items: Iterable[Voted], audits: Iterable[Vote]) -> Repeats:
     """Audits beside the first answers on the same query and the same responses."""
     first: dict[tuple[str, frozenset[Response]], dict[str, Vote]] = {}
     for item in items:
@@ -169,8 +169,8 @@ def _verdict(vote: Vote) -> object:
     return relation(vote, responses[0], responses[1]) if len(responses) == 2 else None
 
 
-def _parts(units: Units, bins: Mapping[str, Sequence[Item]]) -> Iterable[tuple[str, str, Units]]:
-    domains: dict[str, dict[tuple[Unit, str], tuple[Item, Mapping[str, float]]]] = {}
+def _parts(units: Units, bins: Mapping[str, Sequence[Voted]]) -> Iterable[tuple[str, str, Units]]:
+    domains: dict[str, dict[tuple[Unit, str], tuple[Voted, Mapping[str, float]]]] = {}
     for unit, one in units.items():
         domains.setdefault(one[0].row.domain, {})[unit] = one
     for name, of_domain in domains.items():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coig_p.review.items import Response
+from coig_p.review.majority import Response
 
 Relation = tuple[Response, Response, float]
 """Two responses: 1 where the first is better, 0 where the other is, .5 where they are equal."""

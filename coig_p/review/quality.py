@@ -21,7 +21,7 @@ from statistics import median
 
 from coig_p.review.answers import Answer, time_of
 from coig_p.review.folder import Review, read_tasks
-from coig_p.review.items import Item, majority, said
+from coig_p.review.majority import Voted, majority, said
 from coig_p.review.votes import Vote
 
 GOLD_LEAST = 0.8
@@ -72,7 +72,7 @@ class Quality:
 
 def qualities(
     review: Review,
-    items: Sequence[Item],
+    items: Sequence[Voted],
     votes: Sequence[Vote],
     given: Mapping[str, int],
     answers: Sequence[Answer],
@@ -100,7 +100,7 @@ def clopper_pearson_most(right: int, number: int) -> float:
 def _counts(
     review: Review,
     name: str,
-    items: Sequence[Item],
+    items: Sequence[Voted],
     votes: Sequence[Vote],
     given: Mapping[str, int],
     answers: Sequence[Answer],

@@ -14,9 +14,9 @@ from coig_p.review.accuracy import RIGHT, Accuracy, Weighted, accuracies, margin
 from coig_p.review.agreement import Part, Repeats, WithJudges, agreement, repeats, units_of, with_judges
 from coig_p.review.answers import read_log
 from coig_p.review.folder import Review, open_review, read_key
-from coig_p.review.items import Item, Response, criteria_of, majority, read_items, relation
-from coig_p.review.joining import check_texts, is_same_store
+from coig_p.review.joining import check_store
 from coig_p.review.layers import Relation, find_layers
+from coig_p.review.majority import Response, Voted, criteria_of, majority, read_voted, relation
 from coig_p.review.quality import Quality, qualities
 from coig_p.review.votes import Vote, read_votes
 from coig_p.store.store import Store
@@ -103,7 +103,7 @@ def review_report(folder: str | Path, store: Store | None = None) -> ReviewRepor
     review = open_review(folder)
     rows, votes, log = read_key(review), read_votes(folder), read_log(folder)
     criteria = criteria_of(review, votes)
-    items = read_items(rows, votes)
+    items = read_voted(rows, votes)
     known = [item for item in items if item.votes]
     columns = (*criteria, *((RIGHT,) if len(criteria) > 1 else ()))
     domains = list(dict.fromkeys([*review.domains, *(item.row.domain for item in items)]))
@@ -117,9 +117,7 @@ def review_report(folder: str | Path, store: Store | None = None) -> ReviewRepor
     units = units_of(review, items)
     notes = _notes(review, votes, items, criteria)
     if store is not None:
-        check_texts(store, rows)
-        if not is_same_store(review, store):
-            notes.append("other-store")
+        notes += [] if check_store(review, rows, store).same_store else ["other-store"]
     main = next((criterion for criterion in ("preferred", "feasible") if criterion in criteria), "")
     given = {name: sum(row.annotator == name for row in rows) for name in review.annotators}
     return ReviewReport(
@@ -153,9 +151,9 @@ def review_report(folder: str | Path, store: Store | None = None) -> ReviewRepor
     )
 
 
-def _ranked(items: Sequence[Item]) -> Iterable[Ranked]:
+def _ranked(items: Sequence[Voted]) -> Iterable[Ranked]:
     """Of each query the layers of what the majority said of every two responses."""
-    queries: dict[str, list[Item]] = {}
+    queries: dict[str, list[Voted]] = {}
     for item in items:
         queries.setdefault(item.row.query_id, []).append(item)
     for query_id, own in queries.items():
@@ -172,7 +170,7 @@ def _ranked(items: Sequence[Item]) -> Iterable[Ranked]:
         yield Ranked(query_id, own[0].row.domain, ranks, layers.relations, layers.kept, len(layers.better))
 
 
-def _notes(review: Review, votes: Sequence[Vote], items: Sequence[Item], criteria: Sequence[str]) -> list[str]:
+def _notes(review: Review, votes: Sequence[Vote], items: Sequence[Voted], criteria: Sequence[str]) -> list[str]:
     return [
         *(["no-boxes"] if review.form == "pair" and "correct" not in criteria and votes else []),
         *(["no-answers"] if not votes else []),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import permutations
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from coig_p.core.arrays import hash64
-from coig_p.errors import DataError
-from coig_p.review.folder import KeyRow, Tasks, add_round, check_annotator_names, open_review, read_key, read_tasks
-from coig_p.review.items import criteria_of, read_items
+from coig_p.review.folder import add_round, check_annotator_names, open_review, read_key
+from coig_p.review.majority import criteria_of, read_voted
+from coig_p.review.tasks import Item, items_of, tasks_for
 from coig_p.review.votes import read_votes
 
 
@@ -54,7 +51,7 @@ def resolve(folder: str | Path, annotators: Sequence[str] = ()) -> Resolved:
     review = open_review(folder)
     rows, votes = read_key(review), read_votes(folder)
     criteria = criteria_of(review, votes)
-    items = read_items(rows, votes)
+    items = read_voted(rows, votes)
     waiting = [item for item in items if item.is_waiting]
     opened = [item for item in items if not item.is_waiting and item.is_open(criteria)]
     again = [item for item in opened if all(round_ == 1 for _, round_ in item.asked)]
@@ -63,33 +60,11 @@ def resolve(folder: str | Path, annotators: Sequence[str] = ()) -> Resolved:
         return Resolved(None, (), (), still, len(waiting))
     named = check_annotator_names(annotators) if annotators else ()
     round_ = review.rounds + 1
-    shown = {name: {task["item"]: task for task in read_tasks(review, name)} for name in review.annotators}
-    by_identity = {row.identity: row for row in rows}
-    new, tasks = [], dict[str, Tasks]()
-    for item in again:
-        for name in named or tuple(sorted(annotator for annotator, _ in item.asked)):
-            before = name if (item.row.item, name, 1) in by_identity else item.row.annotator
-            if item.row.item not in shown[before]:
-                raise DataError(
-                    f"{review.path}: the tasks of {before} have no {item.row.item}, which must be shown again"
-                )
-            row, task = by_identity[item.row.item, before, 1], shown[before][item.row.item]
-            if before != name:  # who saw it already sees the same sides again
-                row, task = _shuffled(row, task, hash64(json.dumps([review.seed, item.row.item, name])))
-            new.append(replace(row, annotator=name, round=round_))
-            tasks.setdefault(name, []).append({"data": task | {"annotator": name, "round": round_}})
-    for name, own in tasks.items():
-        own.sort(key=lambda task: hash64(json.dumps([review.seed, round_, task["data"]["item"], name])))
+    shown = items_of(review, [row for row in rows if row.kind == "drawn" and row.round == 1])
+    given: dict[str, list[Item]] = {}
+    for voted in again:
+        for name in named or sorted(annotator for annotator, _ in voted.asked):
+            given.setdefault(name, []).append(shown[voted.row.item])
+    new, tasks = tasks_for(review, given, round_)
     add_round(review, new, tasks)
     return Resolved(round_, tuple(item.row.item for item in again), tuple(tasks), still, len(waiting))
-
-
-def _shuffled(row: KeyRow, task: dict[str, Any], draw: int) -> tuple[KeyRow, dict[str, Any]]:
-    """The same item with its responses on sides of their own, which a number draws."""
-    orders = list(permutations(row.sides))
-    sides = orders[draw % len(orders)]
-    letters = [side.side for side in row.sides]
-    moved = {side.side: letter for side, letter in zip(sides, letters, strict=True)}
-    texts = {f"response_{moved[letter]}": task[f"response_{letter}"] for letter in letters}
-    placed = tuple(replace(side, side=letter) for side, letter in zip(sides, letters, strict=True))
-    return replace(row, sides=placed, chosen=moved.get(row.chosen or "")), task | texts

@@ -22,7 +22,7 @@ CRITERIA = {"pair": ("preferred", "correct"), "accept": ("query_ok", "correct", 
 
 
 @dataclass(frozen=True)
-class Item:
+class Voted:
     """One item and what its annotators said.
 
     Attributes:
@@ -81,7 +81,7 @@ class Item:
         return [vote for vote in self.votes.values() if not vote.skipped]
 
 
-def read_items(rows: Iterable[KeyRow], votes: Iterable[Vote], kinds: Sequence[str] = ("drawn",)) -> list[Item]:
+def read_voted(rows: Iterable[KeyRow], votes: Iterable[Vote], kinds: Sequence[str] = ("drawn",)) -> list[Voted]:
     """Items of some kinds in the key's order, with the votes on them."""
     by_item: dict[str, list[KeyRow]] = {}
     for row in rows:
@@ -89,13 +89,14 @@ def read_items(rows: Iterable[KeyRow], votes: Iterable[Vote], kinds: Sequence[st
             by_item.setdefault(row.item, []).append(row)
     given: dict[str, list[Vote]] = {}
     for vote in votes:
-        given.setdefault(vote.item, []).append(vote)
-    return [_item(own, given.get(name, [])) for name, own in by_item.items()]
+        if vote.kind in kinds:  # an audit asks about the same item
+            given.setdefault(vote.item, []).append(vote)
+    return [_voted(own, given.get(name, [])) for name, own in by_item.items()]
 
 
-def _item(rows: Sequence[KeyRow], votes: Sequence[Vote]) -> Item:
+def _voted(rows: Sequence[KeyRow], votes: Sequence[Vote]) -> Voted:
     in_order = sorted(votes, key=lambda vote: vote.round)
-    return Item(
+    return Voted(
         row=rows[0],
         asked=frozenset((row.annotator, row.round) for row in rows),
         votes={vote.annotator: vote for vote in in_order},
