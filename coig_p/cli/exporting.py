@@ -86,7 +86,7 @@ def pairs(
         click.echo(json_text(found if left_out is None else found | {"queries_left_out": left_out}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
-        click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.threshold:g} ({shown})")
+        click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.margin} ({shown})")
         if left_out is not None:
             click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
 

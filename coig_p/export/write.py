@@ -232,7 +232,7 @@ class _Source:
                 way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
                 if self.left_out[name]:
                     way += f", or export --for {self.form.whole} --conversational, which shows every turn"
-                raise DataError(f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. {way}")
+                raise DataError(f"no rows for the split {name} at threshold {self.selection.pairs.margin}{why}. {way}")
         return spilled
 
     def _clusters_to_find(self) -> Mapping[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Collection
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.labels import Responses, compared_pairs, response_values
+from coig_p.pairs.labels import Responses
 from coig_p.review.majority import Response
 from coig_p.schema import PAIRING_SCHEMA
-from coig_p.stats.agreement import judges_of
+from coig_p.stats.agreement import judges_of, preferences
 from coig_p.store.store import Store
 
 HUMAN = "human:"
@@ -44,32 +44,17 @@ def judge_verdicts(store: Store, units: Collection[Unit], include_self_judged: b
                 zip(responses.query.tolist(), responses.model.code.tolist(), responses.sample.tolist(), strict=True)
             )
         }
-        pairs = {
-            unit: (places[unit[0], *unit[1]], places[unit[0], *unit[2]])
+        pairs = [
+            (unit, places[unit[0], *unit[1]], places[unit[0], *unit[2]])
             for query_id in ids
             for unit in wanted[query_id]
             if (unit[0], *unit[1]) in places and (unit[0], *unit[2]) in places
-        }
+        ]
+        one, other = (np.array([pair[side] for pair in pairs], np.int64) for side in (1, 2))
         for judge in judges_of(responses, batch, config):
             if not judge.startswith(HUMAN):
-                for unit, verdict in _verdicts(responses, batch, replace(config, judges=(judge,)), pairs):
-                    found[unit][judge] = verdict
+                known, sign = preferences(responses, batch, config.of_one_judge(judge), one, other)
+                for at, (unit, _, _) in enumerate(pairs):
+                    if known[at]:
+                        found[unit][judge] = (1 + int(sign[at])) / 2
     return found
-
-
-def _verdicts(
-    responses: Responses, batch: pa.RecordBatch, config: PairConfig, pairs: Mapping[Unit, tuple[int, int]]
-) -> Iterator[tuple[Unit, float]]:
-    values, _, scored = response_values(responses, config)
-    compared = compared_pairs(responses, batch, config)
-    sides = zip(compared.low.tolist(), compared.high.tolist(), strict=True)
-    margins = dict(zip(sides, (compared.low_value - compared.high_value).tolist(), strict=True))
-    for unit, (one, other) in pairs.items():
-        if scored[one] and scored[other]:
-            yield unit, _sign(int(values[one]) - int(values[other]))
-        elif (margin := margins.get((min(one, other), max(one, other)))) is not None:
-            yield unit, _sign(margin if one < other else -margin)
-
-
-def _sign(margin: int) -> float:
-    return 0.5 if not margin else float(margin > 0)
