@@ -23,6 +23,14 @@ Identity = tuple[int, str]
 OPEN, ANSWERED, SKIPPED = "open", "answered", "skipped"
 
 
+class NoTask(Exception):
+    """A round and item that this annotator was not given."""
+
+
+class Stale(Exception):
+    """Something else was said of a task since its page was shown; what is said now must be said knowing that."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One item as one annotator is shown it.
@@ -58,9 +66,14 @@ class Sheet:
     words: Mapping[Identity, Answer]
 
     @cached_property
-    def places(self) -> dict[Identity, int]:
-        """Where each task stands."""
+    def _places(self) -> dict[Identity, int]:
         return {task.identity: at for at, task in enumerate(self.tasks)}
+
+    def place(self, identity: Identity) -> int:
+        """Where a task stands; NoTask where there is none of that name."""
+        if identity not in self._places:
+            raise NoTask(identity)
+        return self._places[identity]
 
     def given(self, identity: Identity) -> Answer | None:
         """What counts of a task: an answer, or that it was skipped."""
@@ -94,10 +107,6 @@ class Sheet:
             of = found.setdefault(task.domain, {ANSWERED: 0, SKIPPED: 0, OPEN: 0})
             of[self.state(task.identity)] += 1
         return found
-
-
-class Stale(Exception):
-    """Something else was said of a task since its page was shown; what is said now must be said knowing that."""
 
 
 class Desk:
@@ -146,17 +155,14 @@ class Desk:
 
         Raises:
             Stale: something else was said of the task since.
-            KeyError: there is no such task.
+            NoTask: there is no such task.
             DataError: the answer is not of the review's form, or a file is damaged.
             OSError: it cannot be written.
         """
         with self._saving:
             sheet = self.look()
-            place = sheet.places[identity]
-            task = sheet.tasks[place]
-            said = replace(
-                make(sheet), item=task.item, annotator=self.annotator, round=task.round, at=now(), by="page"
-            )
+            task = sheet.tasks[sheet.place(identity)]
+            said = replace(make(sheet), item=task.item, annotator=self.annotator, round=task.round, at=now(), by="page")
             word = sheet.given(identity)
             is_said = word is not None or sheet.stamp(identity) != stamp
             if is_said and _content(said) == _content(word):

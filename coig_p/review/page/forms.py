@@ -1,8 +1,8 @@
 """Fields of a form, as a browser sends them, made into an answer; what does not fit is refused in words of the page.
 
-    pair, accept   preference=A|tie|B  correct=a  correct=b  query_ok=yes|no|
-    triple         place_a=1..3  place_b=1..3  place_c=1..3; responses of one place are tied
-    query          feasible=yes|no
+pair, accept   preference=A|tie|B  correct=a  correct=b  query_ok=yes|no|
+triple         place_a=1..3  place_b=1..3  place_c=1..3; responses of one place are tied
+query          feasible=yes|no
 """
 
 from __future__ import annotations
