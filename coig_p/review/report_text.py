@@ -90,16 +90,7 @@ def _main(report: ReviewReport) -> str:
 def _right(report: ReviewReport, w: _Words) -> Section:
     main = _main(report)
     others = [criterion for criterion in report.criteria if criterion != main]
-    header = [
-        "",
-        w["items"],
-        w[main],
-        w["share"],
-        w["interval"],
-        w["open"],
-        w["open-wrong"],
-        *(w[one] for one in others),
-    ]
+    header = ("", w["items"], w[main], w["share"], w["interval"], w["open"], w["open-wrong"])
     rows = []
     for name, columns in [*report.domains.items(), (w["all"], report.all)]:
         one = columns[main]

@@ -9,6 +9,7 @@ from coig_p.cli.reviewing.draw import draw
 from coig_p.cli.reviewing.importing import import_
 from coig_p.cli.reviewing.report import report
 from coig_p.cli.reviewing.resolve import resolve
+from coig_p.cli.reviewing.serving import serve
 from coig_p.cli.tree import Group
 
 
@@ -18,6 +19,7 @@ def review() -> None:
 
     \b
     coigp review draw store --out review --annotators a,b,c
+    coigp review serve review --annotator a
     coigp review import review export-a.json export-b.json export-c.json
     coigp review resolve review
     coigp review report review --store store
@@ -25,5 +27,5 @@ def review() -> None:
     """
 
 
-for _command in (draw, import_, resolve, report, apply):
+for _command in (draw, serve, import_, resolve, report, apply):
     review.add_command(_command)
