@@ -64,9 +64,15 @@ class Voted:
         return None if label is None else label == 1
 
     def right(self, criteria: Iterable[str]) -> bool | None:
-        """Whether all criteria hold: False where one does not, whatever of others; None where the item is open."""
-        found = [self.holds(criterion) for criterion in criteria]
-        return False if False in found else None if None in found else True
+        """Whether all criteria hold; None where the item is open.
+
+        It is open where no response has a majority, whatever else is said; of other criteria one that does not hold
+        decides.
+        """
+        found = {criterion: self.holds(criterion) for criterion in criteria}
+        if found.get("preferred", True) is None:
+            return None
+        return False if False in found.values() else None if None in found.values() else True
 
     def is_open(self, criteria: Sequence[str]) -> bool:
         """Whether the majority leaves open what the item is about."""
@@ -75,7 +81,7 @@ class Voted:
             number = len(self._told())
             of_pairs = [said_of[at : at + number] for at in range(0, len(said_of), number)] if number else [[]]
             return any(majority(values) is None for values in of_pairs)
-        return self.right(criteria) is None or ("preferred" in criteria and self.label("preferred") is None)
+        return self.right(criteria) is None
 
     def _told(self) -> list[Vote]:
         return [vote for vote in self.votes.values() if not vote.skipped]

@@ -143,7 +143,9 @@ def _agreement(report: ReviewReport, w: _Words) -> Iterator[Section]:
     rows = tuple((_part(one.kind, one.name, w), *_numbers(one.found)) for one in report.agreement)
     whole = report.agreement[0].found
     lines = [w["agreement-is"]]
-    lines += [f"{name}: {estimate.why}" for name, estimate in _estimates(whole) if estimate.why]
+    for name, estimate in _estimates(whole):
+        if estimate.why is not None:
+            lines.append(f"{name}: {w[estimate.why]}")
     yield Section(w["agreement-title"], tuple(lines), ("", w["units"], w["percent"], "alpha", "AC1", "Fleiss"), rows)
     pairs = tuple(
         (f"{pair.one} – {pair.two}", str(pair.units), percent(pair.percent), _number(pair.kappa))

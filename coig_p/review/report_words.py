@@ -83,6 +83,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "取第一轮：每两位评审员都判断过的条目中意见相同的比例，以及扣除偶然后的一致性（95% 区间）。"
         "几乎所有意见都相同时 alpha 会很低，哪怕分歧很少；AC1 则不会。",
     ),
+    "no overlap": ("no item has two verdicts", "没有条目有两个判断"),
+    "one category": ("all verdicts are alike", "所有判断都相同"),
+    "uneven": (
+        "items have different numbers of verdicts, and it needs as many of each",
+        "各条目的判断数不同，而它要求相同",
+    ),
     "pairs-title": ("Every two people", "每两位评审员"),
     "units": ("verdicts", "判断"),
     "percent": ("equal", "相同"),

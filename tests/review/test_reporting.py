@@ -72,7 +72,10 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
             ("math", {"a": "right", "b": "right", "c": "right"}),
             ("math", {"a": "right", "b": "better", "c": "better"}),  # preferred, but not correct
             ("math", {"a": "both", "b": "worse", "c": "worse"}),
-            ("chat", {"a": "right", "b": "tie", "c": "worse"}),  # no majority of what is preferred, and not correct
+            (
+                "chat",
+                {"a": "right", "b": "tie", "c": "worse"},
+            ),  # no majority of what is preferred: open, though not correct
             ("chat", {"a": "right", "b": "right", "c": "skip"}),
             ("chat", {"a": "right", "b": "worse", "c": "skip"}),  # open in both
             ("chat", {"a": "right", "b": None, "c": None}),
@@ -87,7 +90,7 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
     }
     assert counts == {
         "math": {"preferred": (2, 3, 0, 0), "correct": (1, 3, 0, 0), "right": (1, 3, 0, 0)},
-        "chat": {"preferred": (2, 2, 2, 1), "correct": (2, 3, 1, 1), "right": (2, 3, 1, 1)},
+        "chat": {"preferred": (2, 2, 2, 1), "correct": (2, 3, 1, 1), "right": (2, 2, 2, 1)},
     }
     assert found.all["preferred"].open_wrong == 4 / 7
     assert {name: one.shares["right"].share for name, one in found.annotators.items()} == {
@@ -98,7 +101,7 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
     assert (found.mean["right"].right, found.mean["right"].n) == (10, 17)
     quality = found.annotators["c"].quality
     assert (quality.given, quality.answered, quality.skipped) == (8, 4, 2)
-    assert found.weighted["right"]["macro"].share == pytest.approx((1 / 3 + 2 / 3) / 2)
+    assert found.weighted["right"]["macro"].share == pytest.approx((1 / 3 + 1) / 2)
     assert "pairs" not in found.weighted["right"]  # how many pairs the domains have is not known here
     json.dumps(found.to_dict(), allow_nan=False)
 
