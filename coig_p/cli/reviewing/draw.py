@@ -157,9 +157,19 @@ def draw(
         return
     with progress("Looking what it finds", queries, "queries") as advance:
         found, why_not = yields(
-            opened, by, drawn.pair_config, made.items, findings=findings, domains=domains, split=split, advance=advance
+            opened,
+            by,
+            drawn.pair_config,
+            made.items if budget is not None else made.domains,
+            findings=findings,
+            domains=domains,
+            split=split,
+            advance=advance,
         )
     lines = [*_yields(by, made, sum(drawn.pairs.values()), found), *([why_not] if why_not else []), ELSEWHERE[by]]
+    if findings is not None:
+        number = sum(map(len, findings.values()))
+        lines.insert(0, f"rules found something in {counted(number, 'response')} of {len(findings):,} queries")
     _show(
         made,
         lines,
@@ -197,8 +207,9 @@ def _show(made: Made, more: Sequence[str], json_: bool, fields: dict[str, Any]) 
         click.echo(json_text(made.to_dict() | fields))
         return
     review = made.review
-    for domain, (has, wanted) in made.short.items():
-        click.echo(one_line(f"{domain} has {has:,} of the {wanted:,} queries that were wanted: all of them are drawn"))
+    if made.short:
+        named = ", ".join(f"{domain} {has:,} of {wanted:,}" for domain, (has, wanted) in made.short.items())
+        click.echo(one_line(f"fewer queries than were wanted, all of them are drawn: {named}"))
     rows = [[name, number, made.gold[name]] for name, number in made.tasks.items()]
     click.echo(table(["annotator", "tasks", "gold"], rows))
     for line in more:
