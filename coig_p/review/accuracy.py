@@ -139,12 +139,16 @@ def margin_bins(items: Sequence[Voted]) -> dict[str, list[Voted]]:
     known = [(item.row.margin, item) for item in items if item.row.margin is not None]
     if not known:
         return {}
-    margins = np.array([margin for margin, _ in known])
+    margins = np.round([margin for margin, _ in known], 4)  # as they are named, so that no two have one name
     edges = np.unique(np.quantile(margins, np.arange(1, _BINS) / _BINS, method="lower"))
     of = np.searchsorted(edges, margins, side="left")
     found = {}
     for at in np.unique(of):
         low, high = margins[of == at].min(), margins[of == at].max()
-        name = f"{low:g}" if low == high else f"{low:g} – {high:g}"
+        name = _told(low) if low == high else f"{_told(low)} – {_told(high)}"
         found[name] = [item for (_, item), own in zip(known, of, strict=True) if own == at]
     return found
+
+
+def _told(margin: float) -> str:
+    return f"{margin:.4f}".rstrip("0").rstrip(".")

@@ -23,8 +23,8 @@ from coig_p.review.accuracy import RIGHT
 from coig_p.review.folder import KeyRow, open_review, read_key
 from coig_p.review.joining import check_store
 from coig_p.review.majority import Response, relation
+from coig_p.review.ranking import HUMAN
 from coig_p.review.reporting import ReviewReport, review_report
-from coig_p.review.verdicts import HUMAN
 from coig_p.review.votes import Vote, read_votes
 from coig_p.store.rewrite import Change, check_rewrite, rewrite_store
 from coig_p.store.store import Store

@@ -11,12 +11,11 @@ import pyarrow.compute as pc
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import Responses
 from coig_p.review.majority import Response
+from coig_p.review.ranking import HUMAN
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of, preferences
 from coig_p.store.store import Store
 
-HUMAN = "human:"
-"""What stands before the name of a person in the name of a judge."""
 Unit = tuple[str, Response, Response]
 """A query and two of its responses."""
 
