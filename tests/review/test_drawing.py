@@ -147,7 +147,14 @@ def test_strata_hold_as_many_of_each_whole_point_of_margin(stores: list[Store]) 
     """Scores go from 1 to 10, so that a ninth of their range is a point."""
     pairs = PairConfig(threshold=0.5)
     everyone = draw(stores[0], DrawConfig(per_domain=1000), pairs).drawn
-    found = draw(stores[0], DrawConfig(per_domain=12, strata="margin"), pairs).drawn
+    margins: dict[str, Counter[str]] = {}
+    for batch in stores[0].batches():
+        for pair in oracle_pairs(batch.to_pylist(), threshold=0.5):
+            margins.setdefault(pair["domain"], Counter())[f"{int(pair['margin'])}"] += 1
+    made = draw(stores[0], DrawConfig(per_domain=12, strata="margin"), pairs)
+    assert made.strata == margins
+    assert draw(stores[0], DrawConfig(per_domain=12), pairs).strata == {}
+    found = made.drawn
     for domain in ("math", "chat"):
         there = Counter(int(one.margin or 0) for one in everyone if one.domain == domain)
         taken = Counter(int(one.margin or 0) for one in found if one.domain == domain)
