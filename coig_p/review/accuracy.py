@@ -9,7 +9,7 @@ Wilson's at as many draws as have this variance, never more than there were item
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,13 +57,18 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Weighted:
-    """A mean over domains, with its standard error and interval; `n` items in all."""
+    """A mean over domains, with its standard error and interval; `n` items in all.
+
+    Attributes:
+        covered: of strata, the share of the store's pairs that lie in those with a majority.
+    """
 
     share: float
     se: float
     low: float
     high: float
     n: int
+    covered: float = 1.0
 
 
 def accuracies(items: Sequence[Voted], criteria: Sequence[str], columns: Sequence[str]) -> dict[str, Accuracy]:
@@ -109,17 +114,33 @@ def mean_of_votes(votes: Sequence[Vote], criteria: Sequence[str], columns: Seque
     return found
 
 
-def weighted(review: Review, domains: Mapping[str, Accuracy]) -> dict[str, Weighted]:
-    """The three means over domains; none where a domain has no majority, and so no share."""
-    known = {name: one for name, one in domains.items() if one.share is not None}
-    if not known or len(known) < len(domains):
+def weighted(review: Review, items: Sequence[Voted], criteria: Sequence[str], column: str) -> dict[str, Weighted]:
+    """The three means over domains; none where a domain has no majority, and so no share.
+
+    Of a draw by strata there is one, "strata": each domain and bin of margins weighs as the pairs that the store has in
+    it, those without a majority left out. Of pairs that are likely wrong there is none: they stand for nothing else.
+    """
+    if review.options.get("by"):
         return {}
-    found = {"macro": weigh(known, dict.fromkeys(known, 1))}
+    if review.options.get("strata_pairs"):
+        cells = _strata(review, items)
+        shares = {cell: accuracies(own, criteria, [column])[column] for cell, (own, _) in cells.items()}
+        told = {cell: one for cell, one in shares.items() if one.share is not None}
+        covered = sum(cells[cell][1] for cell in told) / sum(number for _, number in cells.values())
+        found = weigh(told, {cell: cells[cell][1] for cell in told}) if told else None
+        return {"strata": replace(found, covered=covered)} if found else {}
+    domains: dict[str, Accuracy] = {}
+    for name in dict.fromkeys(item.row.domain for item in items):
+        own = [item for item in items if item.row.domain == name]
+        domains[name] = accuracies(own, criteria, [column])[column]
+    if not domains or any(one.share is None for one in domains.values()):
+        return {}
+    means = {"macro": weigh(domains, dict.fromkeys(domains, 1))}
     for unit in ("pairs", "queries"):
-        sizes = {name: review.domains.get(name, {}).get(unit, 0) for name in known}
+        sizes = {name: review.domains.get(name, {}).get(unit, 0) for name in domains}
         if all(sizes.values()):
-            found[unit] = weigh(known, sizes)
-    return found
+            means[unit] = weigh(domains, sizes)
+    return means
 
 
 def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int]) -> Weighted:
@@ -132,6 +153,21 @@ def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int]) -> Weighted
     # Where no domain varies nothing can be estimated: as many draws as the weights leave of all items.
     draws = middle * (1 - middle) / variance if variance else 1 / sum(weight**2 / number for weight, _, number in parts)
     return Weighted(middle, variance**0.5, *wilson(middle, min(n, draws)), n)
+
+
+def _strata(review: Review, items: Sequence[Voted]) -> dict[str, tuple[list[Voted], int]]:
+    """The items of each domain and bin of margins, and how many pairs the store has there."""
+    found: dict[str, tuple[list[Voted], int]] = {}
+    for domain, bins in review.options["strata_pairs"].items():
+        begins = sorted(bins, key=float)
+        cells: dict[str, list[Voted]] = {begin: [] for begin in begins}
+        for item in items:
+            if item.row.domain == domain and item.row.margin is not None:
+                # A bin is named by six digits of where it begins, and a margin may lie there but for rounding.
+                below = [begin for begin in begins if float(begin) <= item.row.margin + 1e-4]
+                cells[below[-1] if below else begins[0]].append(item)
+        found |= {f"{domain} {begin}": (own, bins[begin]) for begin, own in cells.items()}
+    return found
 
 
 def margin_bins(items: Sequence[Voted]) -> dict[str, list[Voted]]:

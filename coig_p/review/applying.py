@@ -20,9 +20,9 @@ from coig_p._version import __version__
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.review.accuracy import RIGHT
-from coig_p.review.folder import KeyRow, open_review, read_key
+from coig_p.review.folder import KeyRow, open_review, read_key, response_sha256
 from coig_p.review.joining import check_store
-from coig_p.review.majority import Response, relation
+from coig_p.review.majority import Response, relation, response_of
 from coig_p.review.ranking import HUMAN
 from coig_p.review.reporting import ReviewReport, review_report
 from coig_p.review.votes import Vote, read_votes
@@ -85,7 +85,9 @@ def apply_review(
     people: Counter[str] = Counter()
     for vote in _that_count(votes):
         responses = joined.rows[vote.query_id]["responses"]
-        place = {(one["model"] or "", int(one["sample"] or 0)): at for at, one in enumerate(responses)}
+        place = {
+            (one["model"] or "", int(one["sample"] or 0), response_sha256(one)): at for at, one in enumerate(responses)
+        }
         for comparison in _comparisons(vote, place):
             changes.setdefault(vote.query_id, Change()).compared.append(comparison)
             people[vote.annotator] += 1
@@ -127,6 +129,7 @@ def summary(report: ReviewReport) -> dict[str, Any]:
         "overlap": report.overlap,
         "skipped": report.skipped,
         "criteria": list(report.criteria),
+        "likely_wrong": "by" in report.notes,
         "shared": people.units,
         "percent": people.percent.value,
         "alpha": people.alpha.value,
@@ -183,7 +186,7 @@ def _that_count(votes: Sequence[Vote]) -> Iterator[Vote]:
 
 
 def _comparisons(vote: Vote, place: Mapping[Response, int]) -> Iterator[dict[str, Any]]:
-    for first, second in combinations([side.response for side in vote.sides], 2):
+    for first, second in combinations(map(response_of, vote.sides), 2):
         said = relation(vote, first, second)
         if said is not None:
             yield {

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from coig_p.review.folder import KeyRow, Review
+from coig_p.review.folder import KeyRow, Review, Side
 from coig_p.review.votes import Vote
 
-Response = tuple[str, int]
-"""Model and sample."""
+Response = tuple[str, int, str]
+"""Model, sample and hash of the text: in a store of an older version two answers of a model may have one name."""
 CRITERIA = {"pair": ("preferred", "correct"), "accept": ("query_ok", "correct", "preferred"), "query": ("feasible",)}
 """What must hold for an item to be right, by form. A triple has no right answer."""
 
@@ -47,12 +47,12 @@ class Voted:
     def chosen(self) -> Response | None:
         """The response that the store prefers."""
         side = self.row.side(self.row.chosen)
-        return None if side is None else side.response
+        return None if side is None else response_of(side)
 
     @property
     def responses(self) -> tuple[Response, ...]:
         """Those that were shown: the chosen one first where there is one, else in the order of their names."""
-        return tuple(sorted((side.response for side in self.row.sides), key=lambda one: (one != self.chosen, one)))
+        return tuple(sorted(map(response_of, self.row.sides), key=lambda one: (one != self.chosen, one)))
 
     def label(self, criterion: str) -> Any:
         """What the majority says: 1, .5 or 0 for "preferred", true or false for others; None where there is none."""
@@ -119,6 +119,11 @@ def criteria_of(review: Review, votes: Iterable[Vote]) -> tuple[str, ...]:
     return criteria
 
 
+def response_of(side: Side) -> Response:
+    """Which response stood on a side."""
+    return side.model, side.sample, side.text_sha256
+
+
 def said(vote: Vote, criterion: str) -> float | bool | None:
     """What one vote says of a criterion; None where nothing."""
     if vote.skipped:
@@ -137,10 +142,12 @@ def relation(vote: Vote, one: Response, other: Response) -> float | None:
     """1 where a vote prefers `one`, 0 where the other, .5 where neither, None where it says nothing of both."""
     if vote.ranking is not None:
         levels = {response: level for level, tied in enumerate(vote.ranking) for response in tied}
-        return 0.5 if levels[one] == levels[other] else float(levels[one] < levels[other])
-    if vote.shown_first is None or {side.response for side in vote.sides} != {one, other}:
+        first, second = levels[one[:2]], levels[other[:2]]
+        return 0.5 if first == second else float(first < second)
+    shown = [response_of(side) for side in vote.sides]
+    if vote.shown_first is None or set(shown) != {one, other}:
         return None
-    return vote.shown_first if vote.sides[0].response == one else 1 - vote.shown_first
+    return vote.shown_first if shown[0] == one else 1 - vote.shown_first
 
 
 def majority(values: Iterable[Any]) -> Any:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from coig_p.core.markdown import cell
 from coig_p.core.markdown import table as markdown_table
-from coig_p.report.view.pages import environment
+from coig_p.report.templating import environment
 from coig_p.review.accuracy import RIGHT, Accuracy, Weighted
 from coig_p.review.quality import Quality
 from coig_p.review.report_words import words
@@ -100,8 +100,9 @@ def _right(report: ReviewReport, w: _Words) -> Section:
         rows.append((name, *own, str(one.open), percent(one.open_wrong), *shares, needed))
     lines = [w["right-is"].format(criteria=w["and"].join(w[one] for one in report.criteria))]
     for kind, mean in report.weighted[main].items():
-        lines.append(f"{w[kind]}: {percent(mean.share)} ({_interval(mean)}; {w['se']} {100 * mean.se:.1f})")
-    if not report.weighted[main]:
+        what = w[f"by-{kind}"].format(covered=percent(mean.covered))
+        lines.append(f"{what}: {percent(mean.share)} ({_interval(mean)}; {w['se']} {100 * mean.se:.1f})")
+    if not report.weighted[main] and "by" not in report.notes:
         lines.append(w["no-weights"])
     lines.append(w["how-needed"])
     return Section(w["right-title"], tuple(lines), (*header, *(w[one] for one in others), w["needed"]), tuple(rows))

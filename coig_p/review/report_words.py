@@ -29,6 +29,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Items that one annotator alone was shown tell nothing of agreement.",
         "只给一位评审员看的条目无法说明一致性。",
     ),
+    "by": (
+        "Pairs that are most likely wrong were drawn, so the share that is right says nothing of the store as a whole.",
+        "抽取的是最可能有错的偏好对，因此对的比例不能代表整个数据仓库。",
+    ),
+    "strata": (
+        "Items were drawn evenly by margin: shares of domains are of this draw, and the mean by strata of the store.",
+        "条目按分差均匀抽取：各领域的比例只是这次抽样的，分层平均才是数据仓库的。",
+    ),
     "other-store": (
         "The store is another than the review was drawn from; all that was shown is still there, unchanged.",
         "这个数据仓库不是当初抽样的那个；但展示过的内容都还在，没有改动。",
@@ -52,9 +60,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "open-wrong": ("open as wrong", "未决算错"),
     "needed": ("items for ±5", "±5 所需条目"),
     "all": ("all", "全部"),
-    "macro": ("Mean over domains", "各领域平均"),
-    "pairs": ("Weighted by pairs of the store", "按偏好对数加权"),
-    "queries": ("Weighted by queries of the store", "按问题数加权"),
+    "by-macro": ("Mean over domains", "各领域平均"),
+    "by-pairs": ("Weighted by pairs of the store", "按偏好对数加权"),
+    "by-queries": ("Weighted by queries of the store", "按问题数加权"),
+    "by-strata": (
+        "Weighted by the store's pairs of each domain and margin ({covered} of them)",
+        "按各领域、各分差段的偏好对数加权（覆盖其中 {covered}）",
+    ),
+    "strata-mean": ("", ""),
     "se": ("standard error", "标准误"),
     "no-weights": (
         "A domain has no majority on any item yet, so no mean over domains is told.",

@@ -8,7 +8,7 @@ from itertools import combinations
 from coig_p.review.layers import find_layers
 from coig_p.review.majority import majority
 
-Name = tuple[str, int]
+Name = tuple[str, int, str]
 
 
 def slow(relations: list[tuple[Name, Name, float]]) -> tuple[dict[Name, int], set[tuple[Name, Name]]]:
@@ -48,7 +48,7 @@ def test_layers_are_those_of_circles_merged_one_by_one() -> None:
     rng = random.Random(1)
     conflicts = 0
     for _ in range(300):
-        names = [(f"m{at}", 0) for at in range(rng.randint(2, 6))]
+        names = [(f"m{at}", 0, "") for at in range(rng.randint(2, 6))]
         pairs = rng.sample(list(combinations(names, 2)), rng.randint(1, len(names) * (len(names) - 1) // 2))
         relations = [(*pair, rng.choice([0.0, 0.5, 1.0])) for pair in pairs]
         found = find_layers(relations)
@@ -69,7 +69,7 @@ def test_layers_are_those_of_circles_merged_one_by_one() -> None:
 
 
 def test_a_circle_is_one_rank_and_without_a_path_there_is_no_pair() -> None:
-    a, b, c, d = (("a", 0), ("b", 0), ("c", 0), ("d", 0))
+    a, b, c, d = (("a", 0, ""), ("b", 0, ""), ("c", 0, ""), ("d", 0, ""))
     assert find_layers([(a, b, 1), (b, c, 1), (a, c, 0)]).ranks == {a: 0, b: 0, c: 0}
     found = find_layers([(a, b, 1), (c, d, 1)])
     assert found.ranks == {a: 0, b: 1, c: 0, d: 1}

@@ -176,3 +176,24 @@ def test_triples_give_ranks_and_say_what_does_not_fit(tmp_path: Path) -> None:
     assert second.ranks == (("good", 0, 0), ("other", 0, 1))
     assert found.agreement[0].found.units == 6
     assert found.all == {}
+
+
+def test_strata_weigh_as_the_pairs_that_the_store_has_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "review"
+    said = [{"a": "right" if at % 4 else "worse"} for at in range(12)]
+    make_votes(folder, [("math" if at < 8 else "chat", one) for at, one in enumerate(said)], margins=(2.0, 5.0))
+    told = json.loads((folder / "review.json").read_text("utf-8"))
+    told["options"] = {
+        "strata": "margin",
+        "strata_pairs": {"math": {"2": 60, "3": 7, "5": 20}, "chat": {"2": 10, "5": 3}},
+    }
+    (folder / "review.json").write_text(json.dumps(told), "utf-8")
+    found = review_report(folder)
+    # Items 0, 4 and 8 are wrong, which lie at margin 2: there half are right in math and in chat, at 5 all.
+    (mean,) = found.weighted["preferred"].values()
+    assert mean.share == pytest.approx((60 * 0.5 + 20 + 10 * 0.5 + 3) / 93)
+    assert mean.covered == pytest.approx(93 / 100)
+    assert "strata" in found.notes
+    told["options"] = {"by": "margin"}
+    (folder / "review.json").write_text(json.dumps(told), "utf-8")
+    assert review_report(folder).weighted["preferred"] == {}
