@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from coig_p.review.folder import Review
+from coig_p.errors import DataError
+from coig_p.review.folder import REVIEW, Review
 from coig_p.review.majority import Voted, is_right, said
 from coig_p.review.votes import Vote
 from coig_p.stats.intervals import draws_needed, moments, share, wilson
@@ -158,7 +159,15 @@ def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int]) -> Weighted
 def _strata(review: Review, items: Sequence[Voted]) -> dict[str, tuple[list[Voted], int]]:
     """The items of each domain and bin of margins, and how many pairs the store has there."""
     found: dict[str, tuple[list[Voted], int]] = {}
-    for domain, bins in review.options["strata_pairs"].items():
+    told = review.options["strata_pairs"]
+    try:
+        counts = [(float(begin), number) for bins in told.values() for begin, number in bins.items()]
+        right = all(begin >= 0 and type(number) is int and number >= 0 for begin, number in counts)
+    except (AttributeError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise DataError(f"{review.path / REVIEW}: options.strata_pairs is not an object of counts by domain and margin")
+    for domain, bins in told.items():
         begins = sorted(bins, key=float)
         cells: dict[str, list[Voted]] = {begin: [] for begin in begins}
         for item in items:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from voting import make_votes
 
+from coig_p.errors import DataError
 from coig_p.review.reporting import review_report
 
 # Table 2 of COIG-P: pairs and queries by domain; and the answers that were right of 40 in each (section 3.4).
@@ -183,10 +184,8 @@ def test_strata_weigh_as_the_pairs_that_the_store_has_in_them(tmp_path: Path) ->
     said = [{"a": "right" if at % 4 else "worse"} for at in range(12)]
     make_votes(folder, [("math" if at < 8 else "chat", one) for at, one in enumerate(said)], margins=(2.0, 5.0))
     told = json.loads((folder / "review.json").read_text("utf-8"))
-    told["options"] = {
-        "strata": "margin",
-        "strata_pairs": {"math": {"2": 60, "3": 7, "5": 20}, "chat": {"2": 10, "5": 3}},
-    }
+    strata = {"math": {"2": 60, "3": 7, "5": 20}, "chat": {"2": 10, "5": 3}}
+    told["options"] = {"strata": "margin", "strata_pairs": strata}
     (folder / "review.json").write_text(json.dumps(told), "utf-8")
     found = review_report(folder)
     # Items 0, 4 and 8 are wrong, which lie at margin 2: there half are right in math and in chat, at 5 all.
@@ -194,6 +193,11 @@ def test_strata_weigh_as_the_pairs_that_the_store_has_in_them(tmp_path: Path) ->
     assert mean.share == pytest.approx((60 * 0.5 + 20 + 10 * 0.5 + 3) / 93)
     assert mean.covered == pytest.approx(93 / 100)
     assert "strata" in found.notes
+    for wrong in ([1], {"math": 3}, {"math": {"x": 1}}, {"math": {"2": -1}}, {"math": {"2": "1"}}):
+        told["options"] = {"strata_pairs": wrong}
+        (folder / "review.json").write_text(json.dumps(told), "utf-8")
+        with pytest.raises(DataError, match="options.strata_pairs is not"):
+            review_report(folder)
     told["options"] = {"by": "margin"}
     (folder / "review.json").write_text(json.dumps(told), "utf-8")
     assert review_report(folder).weighted["preferred"] == {}
