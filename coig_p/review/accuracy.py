@@ -126,10 +126,11 @@ def weighted(review: Review, items: Sequence[Voted], criteria: Sequence[str], co
     if review.options.get("strata_pairs"):
         cells = _strata(review, items)
         shares = {cell: accuracies(own, criteria, [column])[column] for cell, (own, _) in cells.items()}
-        told = {cell: one for cell, one in shares.items() if one.share is not None}
+        told = {cell: one for cell, one in shares.items() if one.share is not None and cells[cell][1]}
+        if not told:
+            return {}
         covered = sum(cells[cell][1] for cell in told) / sum(number for _, number in cells.values())
-        found = weigh(told, {cell: cells[cell][1] for cell in told}) if told else None
-        return {"strata": replace(found, covered=covered)} if found else {}
+        return {"strata": replace(weigh(told, {cell: cells[cell][1] for cell in told}, few=True), covered=covered)}
     domains: dict[str, Accuracy] = {}
     for name in dict.fromkeys(item.row.domain for item in items):
         own = [item for item in items if item.row.domain == name]
@@ -144,15 +145,22 @@ def weighted(review: Review, items: Sequence[Voted], criteria: Sequence[str], co
     return means
 
 
-def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int]) -> Weighted:
-    """The mean of the domains' shares, each weighing as its size; every domain needs a share."""
+def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int], *, few: bool = False) -> Weighted:
+    """The mean of the domains' shares, each weighing as its size; every domain needs a share.
+
+    Args:
+        few: there are too few items in each to say how much they vary: all of them together do.
+    """
     total = sum(sizes.values())
     parts = [(sizes[name] / total, one.share or 0.0, one.n) for name, one in domains.items()]
     middle = min(1.0, sum(weight * p for weight, p, _ in parts))
     variance = sum(weight**2 * p * (1 - p) / n for weight, p, n in parts)
     n = sum(number for _, _, number in parts)
     # Where no domain varies nothing can be estimated: as many draws as the weights leave of all items.
-    draws = middle * (1 - middle) / variance if variance else 1 / sum(weight**2 / number for weight, _, number in parts)
+    left = 1 / sum(weight**2 / number for weight, _, number in parts)
+    if few:
+        variance = middle * (1 - middle) / left
+    draws = middle * (1 - middle) / variance if variance else left
     return Weighted(middle, variance**0.5, *wilson(middle, min(n, draws)), n)
 
 

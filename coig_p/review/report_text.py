@@ -67,7 +67,7 @@ _Words = Mapping[str, str]
 def _head(report: ReviewReport, w: _Words) -> Section:
     opened = report.all[_main(report)].open if report.criteria else 0
     facts = w["facts"].format(
-        form=w[report.form],
+        form=w[f"form-{report.form}"],
         items=report.items,
         answered=report.answered,
         waiting=report.waiting,
@@ -105,7 +105,8 @@ def _right(report: ReviewReport, w: _Words) -> Section:
     if not report.weighted[main] and "by" not in report.notes:
         lines.append(w["no-weights"])
     lines.append(w["how-needed"])
-    return Section(w["right-title"], tuple(lines), (*header, *(w[one] for one in others), w["needed"]), tuple(rows))
+    title = w["feasible-title" if report.form == "query" else "right-title"]
+    return Section(title, tuple(lines), (*header, *(w[one] for one in others), w["needed"]), tuple(rows))
 
 
 def _margins(report: ReviewReport, w: _Words) -> Iterator[Section]:
@@ -143,6 +144,9 @@ def _agreement(report: ReviewReport, w: _Words) -> Iterator[Section]:
         return
     rows = tuple((_part(one.kind, one.name, w), *_numbers(one.found)) for one in report.agreement)
     whole = report.agreement[0].found
+    if not whole.units:
+        yield Section(w["agreement-title"], (w["no overlap"],))
+        return
     lines = [w["agreement-is"]]
     for name, estimate in _estimates(whole):
         if estimate.why is not None:

@@ -12,10 +12,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "{form}：共 {items} 条，已有答案 {answered} 条，尚待作答 {waiting} 条，没有多数意见 {open} 条。"
         "评审员 {people} 人，每条 {overlap} 人；轮数 {rounds}；跳过 {skipped}；附言 {comments}。",
     ),
-    "pair": ("Form pair", "两两评审"),
-    "accept": ("Form accept", "验收"),
-    "triple": ("Form triple", "三个回答排序"),
-    "query": ("Form query", "问题可行性"),
+    "form-pair": ("Form pair", "两两评审"),
+    "form-accept": ("Form accept", "验收"),
+    "form-triple": ("Form triple", "三个回答排序"),
+    "form-query": ("Form query", "问题可行性"),
+    "query": ("query", "问题"),
     "torn": (
         "Lines of answers that a kill cut short, and that count for nothing: {torn}.",
         "因程序中断而不完整、不计入的答案：{torn} 行。",
@@ -42,6 +43,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "这个数据仓库不是当初抽样的那个；但展示过的内容都还在，没有改动。",
     ),
     "right-title": ("How often the store is right", "数据仓库有多少是对的"),
+    "feasible-title": ("How many queries are feasible", "有多少问题可行"),
     "right-is": (
         "An item is right where, by the majority, all of this holds: {criteria}. "
         "An open item has no majority; it is left out, and counts as wrong in a column of its own.",

@@ -192,11 +192,12 @@ def test_strata_weigh_as_the_pairs_that_the_store_has_in_them(tmp_path: Path) ->
     (mean,) = found.weighted["preferred"].values()
     assert mean.share == pytest.approx((60 * 0.5 + 20 + 10 * 0.5 + 3) / 93)
     assert mean.covered == pytest.approx(93 / 100)
+    assert mean.se > 0.1  # also where each of a stratum's few items says the same
     assert "strata" in found.notes
     for wrong in ([1], {"math": 3}, {"math": {"x": 1}}, {"math": {"2": -1}}, {"math": {"2": "1"}}):
         told["options"] = {"strata_pairs": wrong}
         (folder / "review.json").write_text(json.dumps(told), "utf-8")
-        with pytest.raises(DataError, match="options.strata_pairs is not"):
+        with pytest.raises(DataError, match=r"options\.strata_pairs is not"):
             review_report(folder)
     told["options"] = {"by": "margin"}
     (folder / "review.json").write_text(json.dumps(told), "utf-8")
