@@ -53,7 +53,7 @@ def key_of(folder: Path) -> list[KeyRow]:
 
 def test_verdicts_are_comparisons_as_shown_and_nothing_else_changes(store: Store, tmp_path: Path) -> None:
     folder = drawn(store, tmp_path / "review")
-    answers = [{"preference": one, "correct": []} for one in ("A", "tie", "B")]
+    answers: list[dict[str, Any]] = [{"preference": one, "correct": []} for one in ("A", "tie", "B")]
     said = {row.identity: answers[at % 3] for at, row in enumerate(key_of(folder)) if row.annotator != "c"}
     say(folder, said, comment="想了一会儿")
     say(folder, {row.identity: None for row in key_of(folder) if row.annotator == "c"})
@@ -67,12 +67,12 @@ def test_verdicts_are_comparisons_as_shown_and_nothing_else_changes(store: Store
         if row.identity in said:
             place = {(one["model"], one["sample"]): at for at, one in enumerate(before[row.query_id]["responses"])}
             first = {"A": 1.0, "tie": 0.5, "B": 0.0}[said[row.identity]["preference"]]
-            one = {"first": place[row.sides[0].response], "second": place[row.sides[1].response]}
+            one: dict[str, Any] = {"first": place[row.sides[0].response], "second": place[row.sides[1].response]}
             one |= {"judge": f"human:{row.annotator}", "dimension": "overall", "rationale": "想了一会儿"}
             by_query.setdefault(row.query_id, []).append(one | {"first_score": first, "second_score": 1 - first})
-    for query_id, row in after.items():
-        assert in_order(row["comparisons"] or []) == in_order(by_query.get(query_id, []))
-        assert {**row, "comparisons": None} == {**before[query_id], "comparisons": None}
+    for query_id, raw in after.items():
+        assert in_order(raw["comparisons"] or []) == in_order(by_query.get(query_id, []))
+        assert {**raw, "comparisons": None} == {**before[query_id], "comparisons": None}
 
 
 def in_order(comparisons: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def test_pairs_of_verdicts_are_those_on_which_all_agree(store: Store, tmp_path: 
     for row in key:
         at = items.index(row.item) % 3
         if at < 2:
-            good, bad = row.side(row.chosen), row.side("b" if row.chosen == "a" else "a")
+            good, bad = sorted(row.sides, key=lambda side: side.side != row.chosen)
             winner, loser = (good, bad) if at == 0 else (bad, good)
             wanted.add((row.query_id, winner.model, loser.model))
     pairs = coig_p.load_dataset(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scipy.stats import beta, binom
-from voting import make_votes
+from voting import Said, make_votes
 
 from coig_p.review.answers import append_all, read_log
 from coig_p.review.folder import open_review, read_key, write_key
@@ -52,10 +53,10 @@ def test_gold_items_flag_who_guesses(tmp_path: Path) -> None:
 
 def test_who_leans_to_a_side_or_says_one_thing_again_and_again_is_flagged(tmp_path: Path) -> None:
     rng = random.Random(4)
-    items = []
+    items: list[tuple[str, dict[str, Said]]] = []
     for _ in range(60):
         says = "right" if rng.random() < 0.9 else "worse"
-        first = {"preference": "A", "correct": [], "query_ok": None}
+        first: dict[str, Any] = {"preference": "A", "correct": [], "query_ok": None}
         items.append(("math", {"a": says, "b": says if rng.random() < 0.9 else "tie", "c": first}))
     make_votes(tmp_path / "review", items)
     assert flags(tmp_path / "review") == {"a": [], "b": [], "c": ["others", "side", "run"]}

@@ -123,14 +123,14 @@ def test_judges_beside_people_are_as_counted_from_the_rows(reviewed: Path) -> No
     assert set(found.names) == set(said)
     assert found.names[: found.people] == ("a", "b", "c")
     means: dict[str, list[float]] = defaultdict(list)
-    for one, other in combinations(range(len(found.names)), 2):
-        left, right = said[found.names[one]], said[found.names[other]]
+    for row_at, at in combinations(range(len(found.names)), 2):
+        left, right = said[found.names[row_at]], said[found.names[at]]
         both = left.keys() & right.keys()
-        assert found.units[one][other] == found.units[other][one] == len(both)
+        assert found.units[row_at][at] == found.units[at][row_at] == len(both)
         if both:
             share = sum(left[item] == right[item] for item in both) / len(both)
-            assert found.cells[one][other] == found.cells[other][one] == pytest.approx(share)
-            means[("people", "both", "judges")[(one >= found.people) + (other >= found.people)]].append(share)
+            assert found.cells[row_at][at] == found.cells[at][row_at] == pytest.approx(share)
+            means[("people", "both", "judges")[(row_at >= found.people) + (at >= found.people)]].append(share)
     whole = found.parts[0]
     assert (whole.kind, whole.people) == ("all", pytest.approx(sum(means["people"]) / 3))
     assert whole.people_judges == pytest.approx(sum(means["both"]) / len(means["both"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,9 @@ def test_agreement_of_people_by_domain_and_margin(check: Path) -> None:
         ("b", "c", 240),
     ]
     assert whole.fleiss.value is not None
+    assert whole.alpha.value is not None
     assert whole.alpha.low is not None
+    assert whole.ac1.value is not None
     assert whole.ac1.value > whole.alpha.value
     assert sum(parts["domain", name].units for name in COIG_P) == 240
     assert sum(one.units for (kind, _), one in parts.items() if kind == "margin") == 240
@@ -147,7 +150,7 @@ def test_form_query_tells_how_many_are_feasible(tmp_path: Path) -> None:
 
 
 def test_form_accept_asks_three_things(tmp_path: Path) -> None:
-    good = {"preference": "A", "correct": ["a"], "query_ok": True}
+    good: dict[str, Any] = {"preference": "A", "correct": ["a"], "query_ok": True}
     said = [good, good | {"query_ok": False}, good | {"correct": []}, good | {"preference": "B"}]
     # The sides of every second item are exchanged: there A is the worse response.
     other = [

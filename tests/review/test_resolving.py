@@ -9,6 +9,7 @@ import pytest
 from voting import an_answer, make_votes, say
 
 from coig_p.errors import DataError, UsageError
+from coig_p.review.answers import Answer
 from coig_p.review.folder import open_review, read_key, tasks_path
 from coig_p.review.reporting import review_report
 from coig_p.review.resolving import resolve
@@ -47,7 +48,9 @@ def test_items_without_a_majority_are_asked_again_and_no_others(tmp_path: Path) 
     for row in again:
         old = before[row.item, row.annotator, 1]
         assert (row.query_id, row.kind, row.margin, row.query_sha256) == (old.query_id, "drawn", 2.0, old.query_sha256)
-        assert row.side(row.chosen).model == "good"  # whatever side it stands on now
+        chosen = row.side(row.chosen)
+        assert chosen is not None
+        assert chosen.model == "good"  # whatever side it stands on now
     for name in "abc":
         tasks = json.loads(tasks_path(folder, name, 2).read_text("utf-8"))
         assert {task["data"]["item"] for task in tasks} == set(found.items)
@@ -75,7 +78,7 @@ def test_what_the_second_round_says_counts_and_what_stays_open_is_told_apart(tmp
     folder = tmp_path / "review"
     open_review_of(folder)
     resolve(folder)
-    answers = []
+    answers: list[Answer] = []
     for row in read_key(open_review(folder)):
         if row.round == 2:
             says = {"r-000001": "right", "r-000002": {"a": "right", "b": "worse", "c": "tie"}[row.annotator]}[row.item]
@@ -121,8 +124,8 @@ def test_triples_and_queries(tmp_path: Path) -> None:
     items = [("math", {"a": ranking, "b": ranking}), ("math", {"a": ranking, "b": other})]
     make_votes(tmp_path / "triples", items, "triple", ["a", "b"])
     assert resolve(tmp_path / "triples").items == ("r-000001",)
-    items = [("math", {"a": {"feasible": True}, "b": {"feasible": at > 0}}) for at in range(2)]
-    make_votes(tmp_path / "queries", items, "query", ["a", "b"])
+    asked = [("math", {"a": {"feasible": True}, "b": {"feasible": at > 0}}) for at in range(2)]
+    make_votes(tmp_path / "queries", asked, "query", ["a", "b"])
     assert resolve(tmp_path / "queries").items == ("r-000000",)
 
 

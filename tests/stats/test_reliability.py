@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from coig_p.stats.reliability import (
+    Level,
     cohen_kappa,
     fleiss_kappa,
     gwet_ac1,
@@ -24,7 +25,7 @@ from coig_p.stats.reliability import (
 
 TABLES = 1_000
 Table = list[list[int | None]]  # units of raters
-LEVELS = ("nominal", "ordinal", "interval")
+LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
 
 
 def random_tables() -> list[Table]:
@@ -179,8 +180,8 @@ def test_kappa_is_that_of_scikit_learn_on_random_tables() -> None:
 # Krippendorff's example of 12 units, 4 observers and 5 categories: alpha nominal .743, ordinal .815, interval .849
 # (Computing Krippendorff's Alpha-Reliability, 2011). Gwet's package irrCAC gives AC1 .77544 and percent .81818 for it,
 # the mean over units; ours is the mean over every two raters.
-_ = None
-KRIPPENDORFF = [
+_: None = None
+KRIPPENDORFF: Table = [
     [1, 1, _, 1],
     [2, 2, 3, 2],
     [3, 3, 3, 3],
