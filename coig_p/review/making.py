@@ -178,7 +178,7 @@ def make_audit(
     round_ = review.rounds + 1
     by_name = items_of(review, [row for row in key if row.item in answered and row.kind == "drawn"])
     chosen: list[Item] = []
-    for domain in sorted({item.domain for item in by_name.values()}):
+    for domain in dict.fromkeys([*review.domains, *sorted({item.domain for item in by_name.values()})]):
         own = [item for item in by_name.values() if item.domain == domain]
         ranked = sorted(own, key=lambda item: hash64(f"audit {review.seed} {round_} {item.item}"))
         chosen += ranked[: -(-len(own) * round(share * 10_000) // 10_000)]
