@@ -302,7 +302,12 @@ def test_an_answer_whose_page_never_came_is_there_once(review: Path, monkeypatch
 def test_every_answer_is_on_the_disk_before_the_next_page(review: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     whole = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), whole(descriptor))[1])
+
+    def sync(descriptor: int) -> None:
+        synced.append(descriptor)
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
     a, _ = people(review)
     a.say("r-000001", FIELDS["pair"])
     assert synced
