@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import CHROMIUM, HOSTILE, SIZES, browser, serious, watched
+from looking import CHROMIUM, HOSTILE, SIZES, serious, watched
 from playwright.sync_api import Browser, Page
 from reviewed import make_review
 
 from coig_p.review.folder import FORMS, KEY, read_key, sides_of, tasks_path, write_review
 
-assert browser is not None  # the fixture, which this file has too
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 
 MODELS = ("model-0", "model-1", "model-2")  # of the key
@@ -41,8 +40,9 @@ class Server:
         self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
         count = self.words.count("--annotator")
-        said = [self.process.stdout.readline().split() for _ in range(count)]
-        self.addresses = {name: address for name, address in said}
+        said = [self.process.stdout.readline().split(maxsplit=1) for _ in range(count)]
+        assert all(len(one) == 2 for one in said), said
+        self.addresses = {name: address.strip() for name, address in said}
 
     def kill(self) -> None:
         """As a machine that loses its power does: nothing of the process runs any more."""
@@ -142,9 +142,10 @@ def test_every_form_is_answered_by_keys_alone(browser: Browser, form: str, tmp_p
         page.wait_for_url("**/r-000002")
         press(page, "s")
         page.wait_for_url("**/r-000003")
-        press(page, "k", "k")
-        page.wait_for_url("**/r-00000[12]")
-        page.goto(f"{server.addresses['a']}tasks/1/r-000003")
+        press(page, "k")
+        page.wait_for_url("**/r-000002")
+        press(page, "j")
+        page.wait_for_url("**/r-000003")
         press(page, "u")  # the skip
         page.wait_for_url("**/r-000002")
         press(page, *keys, "Enter")
@@ -222,17 +223,14 @@ def test_two_annotators_at_once_with_kills_in_between(browser: Browser, tmp_path
     wanted: dict[str, dict[str, str]] = {"a": {}, "b": {}}
     with served(folder, "a", "b") as server:
         before = dict(server.addresses)
-        people = {}
-        for name, address in before.items():
-            people[name] = browser.new_context().new_page()
-            sent = [*sent, *[]]
-        bodies = {name: listened(page) for name, page in people.items()}
+        people = {name: browser.new_context().new_page() for name in before}
+        bodies = [listened(page) for page in people.values()]
         for name, page in people.items():
             page.goto(before[name])
         for number in range(1, items + 1):
             item = f"r-{number:06d}"
             for name, page in people.items():
-                key = "123"[(number + len(name + name * (name == "b"))) % 3]
+                key = "123"[(number + (name == "b")) % 3]
                 page.wait_for_url(f"**/{item}")
                 sent.append(page.content())
                 if number % 4 == 2 + (name == "b"):  # killed while the page is open, and nothing saved yet
@@ -252,14 +250,14 @@ def test_two_annotators_at_once_with_kills_in_between(browser: Browser, tmp_path
             if number % 5 == 0:  # killed behind an answer
                 server.kill()
                 server.start()
-        for name, page in people.items():
+        for page in people.values():
             assert page.locator("#progress").inner_text() == f"{items} of {items}"
             sent.append(page.content())
             page.reload()
             page.go_back()
             page.go_forward()
             page.context.close()
-        for name, texts in bodies.items():
+        for texts in bodies:
             nothing_told(texts, folder)
     nothing_told(sent, folder)
     for name, said in wanted.items():
@@ -286,7 +284,8 @@ def test_an_annotator_finds_no_page_of_another(browser: Browser, tmp_path: Path)
         said = evil.evaluate(
             """async (address) => {
               const body = new URLSearchParams({action: "answer", stamp: "0", preference: "A"});
-              try { return (await fetch(address, {method: "POST", body, mode: "no-cors"})).type; } catch { return "refused"; }
+              try { return (await fetch(address, {method: "POST", body, mode: "no-cors"})).type; }
+              catch { return "refused"; }
             }""",
             f"{server.addresses['b']}tasks/1/r-000001",
         )

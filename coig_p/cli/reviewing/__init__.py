@@ -6,6 +6,7 @@ import click
 
 from coig_p.cli.reviewing.draw import draw
 from coig_p.cli.reviewing.importing import import_
+from coig_p.cli.reviewing.serving import serve
 from coig_p.cli.tree import Group
 
 
@@ -15,9 +16,10 @@ def review() -> None:
 
     \b
     coigp review draw store --out review --annotators a,b,c
+    coigp review serve review
     coigp review import review export-a.json export-b.json export-c.json
     """
 
 
-for _command in (draw, import_):
+for _command in (draw, serve, import_):
     review.add_command(_command)
