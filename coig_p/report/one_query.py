@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import count_combinations, find_pairs_of
-from coig_p.pairs.labels import Responses, response_values, usable_scores
+from coig_p.pairs.labels import Responses, judge_sets, response_values, usable_scores
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.reading import open_shard, part_of, read_batches
 from coig_p.store.store import Store, shard_batches
@@ -101,7 +101,7 @@ def read_query(store: Store, place: Place, config: PairConfig, *, most_pairs: in
     Raises:
         StoreError: nothing is there, or it cannot be read.
     """
-    config = config.with_default_threshold(store.manifest.default_threshold)
+    config = config.with_defaults(store.manifest)
     files = store.data_files()
     if not 0 <= place.file < len(files):
         raise StoreError(str(store.path), f"has {len(files):,} shards, not a number {place.file + 1:,}")
@@ -128,6 +128,7 @@ def one_query(
     counted = tuple(tuple(map(bool, usable[responses.score_of == at])) for at in range(len(responses.query)))
     values: list[float | None] = [None] * len(responses.query)
     scored = np.zeros(len(responses.query), bool)
+    judges = judge_sets(responses, config) if config.same_judges else scored
     if config.labels != "comparisons":
         whole, scale, scored = response_values(responses, config)
         values = [float(value / scale) if known else None for value, known in zip(whole, scored, strict=True)]
@@ -136,7 +137,14 @@ def one_query(
     both = zip(found.chosen[told], found.rejected[told], strict=True)
     scores = zip(found.chosen_score[told], found.rejected_score[told], found.margin[told], strict=True)
     pairs = tuple(
-        OnePair(int(one), int(two), float(high), float(low), float(margin), compared=not (scored[one] and scored[two]))
+        OnePair(
+            int(one),
+            int(two),
+            float(high),
+            float(low),
+            float(margin),
+            compared=not (scored[one] and scored[two] and judges[one] == judges[two]),
+        )
         for (one, two), (high, low, margin) in zip(both, scores, strict=True)
     )
     counts = count_combinations(responses, batch, config)

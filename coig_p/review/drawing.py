@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Floats, hash64
+from coig_p.core.arrays import Floats, Index, hash64
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.kernel import Pairs, find_pairs_of, row_keys
@@ -91,12 +91,14 @@ class Drawn(NamedTuple):
     Attributes:
         responses: (model, sample), of a pair the chosen one first; of a triple's query, and in form query, none.
         margin: of the pair.
+        places: of the responses, in the row: a model may have several of one name in a store of an older version.
     """
 
     query_id: str
     domain: str
     responses: tuple[tuple[str, int], ...] = ()
     margin: float | None = None
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Draw:
         drawn: by domain in the store's order, and in each as they were drawn.
         pairs, queries: of each domain how many could be drawn; pairs are 0 in forms that have none.
         wanted: of each domain how many queries; empty where a budget goes over all domains.
+        strata: with strata, of each domain how many pairs there are in each bin of margins, named by where it begins.
         pair_config: the pair options, the threshold set.
     """
 
@@ -114,6 +117,7 @@ class Draw:
     pairs: Mapping[str, int]
     queries: Mapping[str, int]
     wanted: Mapping[str, int]
+    strata: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pair_config: PairConfig = field(default_factory=PairConfig)
 
     @property
@@ -153,13 +157,16 @@ def draw(
         given = check_reachable(given, store.manifest)
         check_judges(given, store.manifest.judges)
     elif replace(given, seed=0) != PairConfig() or order is not None:
-        raise UsageError(f"form {config.form} asks about no pairs: pair options have no effect. Leave them out")
+        raise UsageError(
+            f"form {config.form} asks about no pairs: options of pairs, and an order, have no effect. Leave them out"
+        )
     wanted = config.wanted(domains)
     most = config.budget or max(wanted.values(), default=0)
     low, high = store.manifest.score_range
     step = (high - low) / _BINS or 1.0
     kept: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
     counts: dict[str, Counter[str]] = {"pairs": Counter(), "queries": Counter()}
+    strata: dict[str, Counter[int]] = {domain: Counter() for domain in domains}
     excluded = pa.array(sorted(leave_out), pa.string())
     for file in files:
         domain = str(file.domain)
@@ -169,12 +176,11 @@ def draw(
                 outside = pc.invert(pc.is_in(batch.column("query_id"), value_set=excluded))
                 batch = batch.filter(outside)
             found = _of_queries(batch, config) if config.form not in PAIR_FORMS else _of_pairs(batch, given, order)
-            counts["pairs"][domain] += found.pairs
+            counts["pairs"][domain] += len(found.margins)
+            strata[domain].update(_bin(found.margins, step).tolist())
             counts["queries"][domain] += len(found.ranked)
             for rank, one in found.ranked:
-                bin_ = 0
-                if config.strata is not None and one.margin is not None:
-                    bin_ = min(int(one.margin / step + 1e-9), _BINS)
+                bin_ = 0 if config.strata is None else int(_bin(np.array([one.margin]), step)[0])
                 group = ("", 0) if config.budget is not None else (domain, bin_)
                 heap = kept.setdefault(group, [])
                 heap.append((rank, one))
@@ -192,7 +198,17 @@ def draw(
         what = "pair" if config.form in PAIR_FORMS else "query with three different responses"
         raise UsageError(f"{store.path}: no {what if config.form != 'query' else 'query'} to draw with these options")
     each = {name: {domain: of[domain] for domain in domains} for name, of in counts.items()}
-    return Draw(drawn, each["pairs"], each["queries"], wanted, given)
+    told = {
+        domain: {f"{at * step:g}": number for at, number in sorted(of.items())}
+        for domain, of in strata.items()
+        if config.strata is not None
+    }
+    return Draw(drawn, each["pairs"], each["queries"], wanted, told, given)
+
+
+def _bin(margins: Floats, step: float) -> Index:
+    """Which bin each margin lies in; one that lies at a bin's beginning, but for rounding, is in it."""
+    return np.asarray(np.minimum(np.floor(margins / step + 1e-9), _BINS), np.int64)
 
 
 def _first(heap: list[tuple[Any, ...]], number: int) -> list[Drawn]:
@@ -210,17 +226,17 @@ def _dealt(kept: Mapping[tuple[str, int], list[tuple[Any, ...]]], domain: str, n
 
 
 class _Found(NamedTuple):
-    """Of a batch: what could be drawn of each query, with its rank, and how many pairs there are."""
+    """Of a batch: what could be drawn of each query, with its rank, and the margins of all its pairs."""
 
     ranked: list[tuple[tuple[Any, ...], Drawn]]
-    pairs: int
+    margins: Floats
 
 
 def _of_pairs(batch: pa.RecordBatch, config: PairConfig, order: Order | None) -> _Found:
     responses = Responses.of(batch)
     pairs = find_pairs_of(responses, batch, config)
     if not len(pairs.query):
-        return _Found([], 0)
+        return _Found([], pairs.margin)
     key = pair_keys(responses, batch, pairs, config.seed)
     columns = list(order(responses, batch, pairs)) if order is not None else []
     ranked = np.lexsort((key, *reversed(columns), pairs.query))
@@ -230,9 +246,11 @@ def _of_pairs(batch: pa.RecordBatch, config: PairConfig, order: Order | None) ->
         row = int(pairs.query[at])
         sides = tuple(_response(responses, int(side[at])) for side in (pairs.chosen, pairs.rejected))
         query_id = batch.column("query_id")[row].as_py()
-        one = Drawn(query_id, batch.column("domain")[row].as_py(), sides, float(pairs.margin[at]))
+        begin = int(np.searchsorted(responses.query, row))
+        places = int(pairs.chosen[at]) - begin, int(pairs.rejected[at]) - begin
+        one = Drawn(query_id, batch.column("domain")[row].as_py(), sides, float(pairs.margin[at]), places)
         found.append(((*(float(column[at]) for column in columns), int(key[at]), query_id), one))
-    return _Found(found, len(pairs.query))
+    return _Found(found, pairs.margin)
 
 
 def pair_keys(responses: Responses, batch: pa.RecordBatch, pairs: Pairs, seed: int) -> Any:
@@ -256,7 +274,7 @@ def _of_queries(batch: pa.RecordBatch, config: DrawConfig) -> _Found:
         ((hash64(f"review {config.seed} {ids[at]}"), ids[at]), Drawn(ids[at], domains[at]))
         for at in np.flatnonzero(enough).tolist()
     ]
-    return _Found(ranked, 0)
+    return _Found(ranked, np.zeros(0))
 
 
 def different(responses: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -297,8 +315,7 @@ def _items(row: Mapping[str, Any], one: Drawn, config: DrawConfig) -> Iterator[I
         for three in triples(one.query_id, row["responses"], config.seed):
             yield replace(base, responses=tuple(shown(response) for response in three))
     else:
-        by_name = {(response["model"] or "", int(response["sample"] or 0)): response for response in row["responses"]}
-        sides = tuple(shown(by_name[name]) for name in one.responses)
+        sides = tuple(shown(row["responses"][place]) for place in one.places)
         yield replace(base, responses=sides, chosen=SIDES[0], margin=one.margin)
 
 

@@ -106,7 +106,7 @@ def _opposition(responses: Responses, batch: pa.RecordBatch, pairs: Pairs, confi
     """Of the judges who have a view of each pair, the share that prefers the other response; a tie is half of one."""
     against, known = np.zeros(len(pairs.query)), np.zeros(len(pairs.query))
     for judge in judges_of(responses, batch, config):
-        knows, sign = preferences(responses, batch, replace(config, judges=(judge,)), pairs.chosen, pairs.rejected)
+        knows, sign = preferences(responses, batch, config.of_one_judge(judge), pairs.chosen, pairs.rejected)
         against += np.where(knows, (1 - sign) / 2, 0)
         known += knows
     return np.asarray(against / np.maximum(known, 1))
@@ -208,9 +208,7 @@ def yields(
             for name in bases:
                 others = replace(config, judges=tuple(labelling[name]))
                 pairs = find_pairs_of(responses, batch, others)
-                known, sign = preferences(
-                    responses, batch, replace(config, judges=(name,)), pairs.chosen, pairs.rejected
-                )
+                known, sign = preferences(responses, batch, config.of_one_judge(name), pairs.chosen, pairs.rejected)
                 columns = [
                     *ranking(by, others, findings)(responses, batch, pairs),
                     np.asarray(pair_keys(responses, batch, pairs, config.seed), np.float64),

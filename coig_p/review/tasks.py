@@ -67,7 +67,7 @@ def dialogue_of(row: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
     turns = [
         {"role": turn["role"], "content": _whole(turn["content"], turn.get("extra"))} for turn in row["messages"] or ()
     ]
-    turns = turns or [{"role": "user", "content": row["query"]}]
+    turns = turns or [{"role": "user", "content": row["query"] or ""}]
     return (*([{"role": "tools", "content": row["tools"]}] if row.get("tools") else []), *turns)
 
 

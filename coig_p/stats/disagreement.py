@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -72,7 +71,7 @@ _Found = Iterator[tuple[tuple[int, int], Index, Floats, Index, Index]]
 def _by_scores(responses: Responses, batch: pa.RecordBatch, config: PairConfig, names: list[str]) -> _Found:
     if config.labels == "comparisons":
         return
-    each = [response_values(responses, replace(config, judges=(name,))) for name in names]
+    each = [response_values(responses, config.of_one_judge(name)) for name in names]
     common = math.lcm(*(scale for _, scale, _ in each)) if each else 1
     values = [times(values, common // scale, 4) for values, scale, _ in each]
     for judge, other in combinations(range(len(names)), 2):
@@ -101,7 +100,7 @@ def _ordered(query: Index, more: Ints) -> Index:
 def _by_comparisons(responses: Responses, batch: pa.RecordBatch, config: PairConfig, names: list[str]) -> _Found:
     if config.labels == "scores" or not _comparing(batch):
         return
-    each = [compared_pairs(responses, batch, replace(config, judges=(name,))) for name in names]
+    each = [compared_pairs(responses, batch, config.of_one_judge(name)) for name in names]
     count = max(len(responses.query), 1)
     keys = [one.low * count + one.high for one in each]
     for judge, other in combinations(range(len(names)), 2):

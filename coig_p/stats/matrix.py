@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -128,7 +128,7 @@ def matrices(
         UnknownNameError: the store has no such domain.
         StoreError: a shard that cannot be read.
     """
-    config = (config or PairConfig()).with_default_threshold(store.manifest.default_threshold)
+    config = (config or PairConfig()).with_defaults(store.manifest)
     files = store.selected_files(domains)
     found = Matrices()
     work = partial(_of_shard, store.path, config)
@@ -150,7 +150,7 @@ _Verdicts = list[tuple[tuple[str, str], Agreement]]
 
 def _verdicts(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> _Verdicts:
     names = judges_of(responses, batch, config)
-    alone = [replace(config, judges=(name,)) for name in names]
+    alone = [config.of_one_judge(name) for name in names]
     found: _Verdicts = []
     if config.labels != "comparisons":
         values = [response_values(responses, one) for one in alone]

@@ -200,6 +200,12 @@ def test_votes_say_the_same_of_a_response_on_either_side(folder: Path) -> None:
     assert (fourth.skipped, fourth.comment, fourth.query_id) == (True, "不懂", "q-2")
 
 
+def test_what_was_not_asked_is_not_said(folder: Path) -> None:
+    append(folder, "a", an_answer(answer={"preference": "A"}))
+    (vote,) = read_votes(folder)
+    assert (vote.preferred, vote.correct, vote.chosen_correct, vote.query_ok) == (1, set(), None, None)
+
+
 def test_a_ranking_and_a_feasible_query(tmp_path: Path) -> None:
     make_review(tmp_path / "triple", "triple")
     append(tmp_path / "triple", "a", an_answer("triple"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from hashlib import blake2b
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make import make_rows, make_store
 from oracle import oracle_pairs
+from reviewed import slow_hash, slow_key
 from strategies import examples, raw_rows
 
 from coig_p.errors import UsageError
@@ -23,25 +23,6 @@ from coig_p.review.tasks import Item
 from coig_p.store.store import Store
 
 Row = dict[str, Any]
-_BITS = 2**64 - 1
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def _mixed(x: int) -> int:
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & _BITS
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & _BITS
-    return x ^ (x >> 31)
-
-
-def slow_key(seed: int, query_id: str, *models: str) -> int:
-    """The hash of (seed, query_id, models)."""
-    key = _mixed(_hash(query_id) ^ _hash(f"review {seed}"))
-    for model in models:
-        key = _mixed(key ^ _hash(model))
-    return key
 
 
 def slow_draw(rows: list[Row], number: int, seed: int, **options: Any) -> list[tuple[str, str, str]]:
@@ -166,7 +147,14 @@ def test_strata_hold_as_many_of_each_whole_point_of_margin(stores: list[Store]) 
     """Scores go from 1 to 10, so that a ninth of their range is a point."""
     pairs = PairConfig(threshold=0.5)
     everyone = draw(stores[0], DrawConfig(per_domain=1000), pairs).drawn
-    found = draw(stores[0], DrawConfig(per_domain=12, strata="margin"), pairs).drawn
+    margins: dict[str, Counter[str]] = {}
+    for batch in stores[0].batches():
+        for pair in oracle_pairs(batch.to_pylist(), threshold=0.5):
+            margins.setdefault(pair["domain"], Counter())[f"{int(pair['margin'])}"] += 1
+    made = draw(stores[0], DrawConfig(per_domain=12, strata="margin"), pairs)
+    assert made.strata == margins
+    assert draw(stores[0], DrawConfig(per_domain=12), pairs).strata == {}
+    found = made.drawn
     for domain in ("math", "chat"):
         there = Counter(int(one.margin or 0) for one in everyone if one.domain == domain)
         taken = Counter(int(one.margin or 0) for one in found if one.domain == domain)
@@ -249,7 +237,7 @@ def test_other_numbers_of_responses(responses: int, made: int, pairs: int) -> No
 def test_of_two_responses_that_say_the_same_one_is_ranked() -> None:
     responses = [*_responses(3), {"model": "twin", "sample": 0, "text": "回答0", "extra": None}]
     assert [[one["model"] for one in three] for three in triples("q", responses, 0)] == [
-        sorted(["m0", "m1", "m2"], key=lambda name: _hash(f"ring 0 q {name} 0"))
+        sorted(["m0", "m1", "m2"], key=lambda name: slow_hash(f"ring 0 q {name} 0"))
     ]
 
 

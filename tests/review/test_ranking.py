@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from make import Rows, make_rows, make_store
 from oracle import is_valid, judge_margins, query_pairs, response_values
-from test_drawing import slow_key
+from reviewed import slow_key
 
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig

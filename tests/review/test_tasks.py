@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from conversations import conversation_rows
 from hypothesis import given
-from make import completed, make_rows, make_store
+from make import completed, make_old_store, make_rows, make_store
 from oracle import oracle_pairs
 from strategies import examples
 
@@ -22,6 +22,7 @@ from coig_p.pairs.config import PairConfig
 from coig_p.review.drawing import DrawConfig
 from coig_p.review.folder import FORMS, KEY, open_review, prompt_sha256, read_key, read_tasks, response_sha256, sides_of
 from coig_p.review.gold import identity
+from coig_p.review.joining import check_store
 from coig_p.review.making import make_review
 from coig_p.review.tasks import Item, Shown, config_xml, items_of, named, task_of, turned
 from coig_p.store.store import Store
@@ -153,6 +154,23 @@ def test_all_of_a_conversation_is_shown(rows: list[Row], tmp_path_factory: pytes
             assert held.get("reasoning_content", "") in text
             assert all(call["function"]["name"] in text for call in held.get("tool_calls", ()))
             assert "temperature" not in text, "what an import was told to keep is not the answer's"
+
+
+def test_answers_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """A store of schema version 1 has no samples, and so a model's answers have one name."""
+    rows = make_rows({"math": 30}, seed=2)
+    for raw in rows:
+        for response in raw["responses"]:
+            response["model"] = "one"
+    store = Store.open(make_old_store(tmp_path / "store", rows))
+    made, _ = make_review(store, tmp_path / "review", DrawConfig(per_domain=30), ["a"])
+    key = read_key(made.review)
+    pairs = {(one["query_id"], one["chosen"], one["rejected"]) for one in oracle_pairs(rows, threshold=2)}
+    assert check_store(made.review, key, store).same_store
+    for row in key:
+        (task,) = (one for one in read_tasks(made.review, "a") if one["item"] == row.item)
+        texts = (task["response_a"], task["response_b"])
+        assert (row.query_id, *(texts if row.chosen == "a" else reversed(texts))) in pairs
 
 
 # Items and names.
