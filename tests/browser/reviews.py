@@ -162,7 +162,30 @@ def test_every_form_is_answered_by_keys_alone(browser: Browser, form: str, tmp_p
     ]  # fmt: skip
     assert [one["answer"] for one in found] == [wanted, None, None, wanted, wanted]
     assert found[0]["comment"] == "12 好j"
-    assert all(one["seconds"] is not None and 0 < one["seconds"] < 60 for one in found if one["answer"])
+
+
+def test_the_time_that_a_page_was_in_view_is_kept(browser: Browser, tmp_path: Path) -> None:
+    folder = make_review(tmp_path / "review").path
+    with served(folder, "a") as server:
+        page = browser.new_context().new_page()
+        page.clock.install()
+        page.goto(server.addresses["a"])
+        page.clock.fast_forward(40_000)
+        page.evaluate(
+            """() => {
+              Object.defineProperty(document, "hidden", {configurable: true, get: () => window.away});
+              window.away = true;
+              document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+        page.clock.fast_forward(5_000_000)  # a night
+        page.evaluate("() => { window.away = false; document.dispatchEvent(new Event('visibilitychange')); }")
+        page.clock.fast_forward(2_000)
+        press(page, "1", "Enter")
+        page.wait_for_url("**/r-000002")
+        page.context.close()
+    (line,) = lines(folder, "a")
+    assert 42 <= line["seconds"] < 400
 
 
 def test_without_scripts_all_but_the_keys_works(browser: Browser, tmp_path: Path) -> None:
