@@ -101,6 +101,9 @@ class Drawn(NamedTuple):
     places: tuple[int, ...] = ()
 
 
+_Ranked = tuple[tuple[Any, ...], Drawn]  # with what it is ranked by, the smallest first
+
+
 @dataclass(frozen=True)
 class Draw:
     """What was drawn, and out of how many.
@@ -160,75 +163,106 @@ def draw(
         raise UsageError(
             f"form {config.form} asks about no pairs: options of pairs, and an order, have no effect. Leave them out"
         )
-    wanted = config.wanted(domains)
-    most = config.budget or max(wanted.values(), default=0)
     low, high = store.manifest.score_range
-    step = (high - low) / _BINS or 1.0
-    kept: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
-    counts: dict[str, Counter[str]] = {"pairs": Counter(), "queries": Counter()}
-    strata: dict[str, Counter[int]] = {domain: Counter() for domain in domains}
+    kept = _Kept(config, config.wanted(domains), (high - low) / _BINS or 1.0)
     excluded = pa.array(sorted(leave_out), pa.string())
     for file in files:
-        domain = str(file.domain)
         for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ):
             advance(batch.num_rows)
             if len(excluded):
-                outside = pc.invert(pc.is_in(batch.column("query_id"), value_set=excluded))
-                batch = batch.filter(outside)
-            found = _of_queries(batch, config) if config.form not in PAIR_FORMS else _of_pairs(batch, given, order)
-            counts["pairs"][domain] += len(found.margins)
-            strata[domain].update(_bin(found.margins, step).tolist())
-            counts["queries"][domain] += len(found.ranked)
-            for rank, one in found.ranked:
-                bin_ = 0 if config.strata is None else int(_bin(np.array([one.margin]), step)[0])
-                group = ("", 0) if config.budget is not None else (domain, bin_)
-                heap = kept.setdefault(group, [])
-                heap.append((rank, one))
-            for group, heap in kept.items():
-                if len(heap) > 2 * most + ROWS_PER_GROUP:
-                    kept[group] = heapq.nsmallest(most, heap, key=lambda one: one[0])
-    if config.budget is not None:
-        taken = _first(kept.get(("", 0), []), config.budget)
-        by_domain = {domain: [one for one in taken if one.domain == domain] for domain in domains}
-        wanted = {}
-    else:
-        by_domain = {domain: _dealt(kept, domain, wanted[domain]) for domain in domains}
-    drawn = [one for domain in domains for one in by_domain[domain]]
+                batch = batch.filter(pc.invert(pc.is_in(batch.column("query_id"), value_set=excluded)))
+            found = _of_pairs(batch, given, order) if config.form in PAIR_FORMS else _of_queries(batch, config)
+            kept.add(str(file.domain), found)
+    drawn = kept.drawn()
     if not drawn:
         what = "pair" if config.form in PAIR_FORMS else "query with three different responses"
         raise UsageError(f"{store.path}: no {what if config.form != 'query' else 'query'} to draw with these options")
-    each = {name: {domain: of[domain] for domain in domains} for name, of in counts.items()}
-    told = {
-        domain: {f"{at * step:g}": number for at, number in sorted(of.items())}
-        for domain, of in strata.items()
-        if config.strata is not None
-    }
-    return Draw(drawn, each["pairs"], each["queries"], wanted, told, given)
+    return Draw(
+        drawn=drawn,
+        pairs={domain: sum(kept.bins[domain].values()) for domain in domains},
+        queries={domain: kept.queries[domain] for domain in domains},
+        wanted={} if config.budget is not None else kept.wanted,
+        strata={domain: kept.told_bins(domain) for domain in domains if config.strata is not None},
+        pair_config=given,
+    )
 
 
-def _bin(margins: Floats, step: float) -> Index:
-    """Which bin each margin lies in; one that lies at a bin's beginning, but for rounding, is in it."""
-    return np.asarray(np.minimum(np.floor(margins / step + 1e-9), _BINS), np.int64)
+@dataclass
+class _Kept:
+    """What comes first so far, in groups: all together under a budget, else by domain and, with strata, by margin.
+
+    Attributes:
+        wanted: how many queries of each domain.
+        step: how wide a bin of margins is.
+        groups: by domain ("" under a budget) and bin, each with its rank.
+        bins: of each domain how many pairs there are in each bin of margins.
+        queries: of each domain how many could be drawn.
+    """
+
+    config: DrawConfig
+    wanted: dict[str, int]
+    step: float
+    groups: dict[tuple[str, int], list[_Ranked]] = field(default_factory=dict)
+    bins: dict[str, Counter[int]] = field(default_factory=dict)
+    queries: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.bins = {domain: Counter() for domain in self.wanted}
+
+    def add(self, domain: str, found: _Found) -> None:
+        """Take in what a batch of a domain has."""
+        self.bins[domain].update(self._bin(found.margins).tolist())
+        self.queries[domain] += len(found.ranked)
+        for one in found.ranked:
+            group = self._group(domain, one[1])
+            own = self.groups.setdefault(group, [])
+            own.append(one)
+            most = self.config.budget or self.wanted[domain]
+            if len(own) > 2 * most + ROWS_PER_GROUP:
+                self.groups[group] = heapq.nsmallest(most, own, key=_rank)
+
+    def drawn(self) -> list[Drawn]:
+        """What was drawn: by domain in the store's order, and in each by margin's bin and rank."""
+        if self.config.budget is not None:
+            first = _first(self.groups.get(("", 0), []), self.config.budget)
+            return [one for domain in self.wanted for one in first if one.domain == domain]
+        return [one for domain, number in self.wanted.items() for one in self._dealt(domain, number)]
+
+    def told_bins(self, domain: str) -> dict[str, int]:
+        """How many pairs lie in each bin of margins, named by where it begins."""
+        return {f"{at * self.step:g}": number for at, number in sorted(self.bins[domain].items())}
+
+    def _group(self, domain: str, one: Drawn) -> tuple[str, int]:
+        if self.config.budget is not None:
+            return "", 0
+        return domain, 0 if self.config.strata is None else int(self._bin(np.array([one.margin]))[0])
+
+    def _bin(self, margins: Floats) -> Index:
+        """Which bin each margin lies in; one at a bin's beginning, but for rounding, is in it."""
+        return np.asarray(np.minimum(np.floor(margins / self.step + 1e-9), _BINS), np.int64)
+
+    def _dealt(self, domain: str, number: int) -> list[Drawn]:
+        """The first of each bin, as many of each as there are, evenly; the smallest margins first."""
+        bins = [_first(self.groups[group], number) for group in sorted(self.groups) if group[0] == domain]
+        shares = [0] * len(bins)
+        while sum(shares) < min(number, sum(map(len, bins))):
+            open_ = [at for at, own in enumerate(bins) if shares[at] < len(own)]
+            shares[min(open_, key=lambda at: shares[at])] += 1
+        return [one for own, share in zip(bins, shares, strict=True) for one in own[:share]]
 
 
-def _first(heap: list[tuple[Any, ...]], number: int) -> list[Drawn]:
-    return [one for _, one in heapq.nsmallest(number, heap, key=lambda one: one[0])]
+def _rank(one: _Ranked) -> tuple[Any, ...]:
+    return one[0]
 
 
-def _dealt(kept: Mapping[tuple[str, int], list[tuple[Any, ...]]], domain: str, number: int) -> list[Drawn]:
-    """The first of each bin of a domain, as many of each as there are, evenly; the smallest margins first."""
-    bins = [_first(kept[group], number) for group in sorted(kept) if group[0] == domain]
-    shares = [0] * len(bins)
-    while sum(shares) < min(number, sum(map(len, bins))):
-        open_ = [at for at, own in enumerate(bins) if shares[at] < len(own)]
-        shares[min(open_, key=lambda at: shares[at])] += 1
-    return [one for own, share in zip(bins, shares, strict=True) for one in own[:share]]
+def _first(ranked: list[_Ranked], number: int) -> list[Drawn]:
+    return [one for _, one in heapq.nsmallest(number, ranked, key=_rank)]
 
 
 class _Found(NamedTuple):
     """Of a batch: what could be drawn of each query, with its rank, and the margins of all its pairs."""
 
-    ranked: list[tuple[tuple[Any, ...], Drawn]]
+    ranked: list[_Ranked]
     margins: Floats
 
 

@@ -341,4 +341,4 @@ class _Tasks:
 
 
 def _texts_of(data: Mapping[str, Any]) -> Iterator[str]:
-    return (name for name in data if name == "dialogue" or name.startswith("response_"))
+    return (name for name in data if name == "dialogue" or name.startswith("response"))

@@ -53,9 +53,22 @@ PAIR_OPTIONS = st.fixed_dictionaries(
 
 
 @examples(60)
-@given(rows=raw_rows(most_queries=6), number=st.integers(1, 4), seed=st.integers(-1, 3), options=PAIR_OPTIONS)
-def test_a_draw_is_what_a_slow_draw_takes(
-    rows: list[Row], number: int, seed: int, options: Row, tmp_path_factory: pytest.TempPathFactory
+@given(
+    data=st.data(),
+    rows=raw_rows(most_queries=6),
+    number=st.integers(1, 4),
+    seed=st.integers(-1, 3),
+    options=PAIR_OPTIONS,
+    size=st.integers(1, 7),
+)
+def test_a_draw_is_what_a_slow_draw_takes_whatever_the_order_and_the_shards(
+    data: st.DataObject,
+    rows: list[Row],
+    number: int,
+    seed: int,
+    options: Row,
+    size: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     rows.sort(key=lambda row: row["domain"])
     # Models of one name in a query are told apart by sample, which this oracle does not know.
@@ -63,7 +76,9 @@ def test_a_draw_is_what_a_slow_draw_takes(
     expected = slow_draw(rows, number, seed, **options)
     if not rows:
         return
-    store = Store.open(make_store(tmp_path_factory.mktemp("drawn") / "store", rows, rows_per_shard=2))
+    shuffled = sorted(data.draw(st.permutations(rows)), key=lambda row: row["domain"])
+    path = tmp_path_factory.mktemp("drawn") / "store"
+    store = Store.open(make_store(path, shuffled, rows_per_shard=size, rows_per_group=size))
     config = DrawConfig(per_domain=number, seed=seed)
     if not expected:
         with pytest.raises(UsageError, match="no pair to draw with these options"):
