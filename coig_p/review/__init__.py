@@ -1,0 +1,1 @@
+"""People judge what a store says: a review is drawn, asked, read back and applied."""
