@@ -184,9 +184,7 @@ class Statistics:
     total: DomainStatistics
 
     def __repr__(self) -> str:
-        return (
-            f"Statistics({len(self.domains):,} domains, {numbers(self.total)} at threshold {self.config.margin})"
-        )
+        return f"Statistics({len(self.domains):,} domains, {numbers(self.total)} at threshold {self.config.margin})"
 
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: what statistics.json holds, its floats not rounded."""
