@@ -82,7 +82,7 @@ def pairs(
         return
     left_out = _conversations(store, counts, split) if config.multi_turn == "skip" else None
     if json_:
-        found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}
+        found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold, **config.later}
         click.echo(json_text(found if left_out is None else found | {"queries_left_out": left_out}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())

@@ -141,6 +141,8 @@ def export_store(
             trainer=form.trainer,
             columns={column.name: str(column.type) for column in form.schema},
             threshold=selection.threshold,
+            pairs=selection.pairs.later,
+            margin=selection.pairs.margin,
             shuffle_seed=selection.order.shuffle_seed or 0,
             world_size=selection.order.world_size or 1,
             workers=selection.order.workers or 0,

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -186,12 +186,19 @@ def read_calibration(path: Path) -> Calibration:
     name = str(path)
     try:
         text = read_small(path)
-        found = strict_json(text)
     except OSError as error:
         raise DataError(f"{name}: the calibration file cannot be read: {error.strerror}. {_FIT}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: it is no calibration file, which is JSON: {error}. {_FIT}") from None
+    return _parsed(name, text)
+
+
+def _parsed(name: str, text: str) -> Calibration:
+    try:
+        found = strict_json(text)
     except RecursionError:
         raise DataError(f"{name}: it is no calibration file: it is nested too deep. {_FIT}") from None
-    except ValueError as error:  # also of UTF-8
+    except ValueError as error:
         raise DataError(f"{name}: it is no calibration file, which is JSON: {error}. {_FIT}") from None
     if not isinstance(found, dict):
         raise _problem(name, "", found, "a JSON object")
@@ -213,9 +220,7 @@ def read_calibration(path: Path) -> Calibration:
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         name=name,
         method=found["method"],
-        judges={
-            judge: _scale(name, f"judges[{_shown(judge)}]", one, counted=True) for judge, one in judges.items()
-        },
+        judges={judge: _scale(name, f"judges[{_shown(judge)}]", one, counted=True) for judge, one in judges.items()},
         reference=_scale(name, "reference", found.get("reference"), counted=False),
         score_range=_range(name, found.get("range")),
     )
@@ -257,7 +262,7 @@ def write_calibration(
         options: how.
 
     Returns:
-        The file, read back.
+        The same as `read_calibration` gives.
 
     Raises:
         UsageError: the file cannot be replaced.
@@ -277,11 +282,11 @@ def write_calibration(
         "options": dict(options or {}),
         "tool": f"coig-p {__version__}",
     }
+    text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
+    found = _parsed(str(out), text)
     with atomic_file(out) as stream:
-        stream.write((json.dumps(fields, ensure_ascii=False, indent=2) + "\n").encode())
-        stream.flush()
-        found = read_calibration(Path(stream.name))
-    return Calibration(**{**vars(found), "name": str(out)})
+        stream.write(text.encode())
+    return found
 
 
 def _scale(name: str, where: str, found: Any, *, counted: bool) -> JudgeScale:
@@ -292,7 +297,7 @@ def _scale(name: str, where: str, found: Any, *, counted: bool) -> JudgeScale:
         raise _problem(name, f"{where}.offset", offset, "a finite number")
     if not _is_number(scale) or scale <= 0:
         raise _problem(name, f"{where}.scale", scale, "a finite number above 0")
-    responses = found.get("responses", None if counted else 0)
+    responses: Any = found.get("responses", None if counted else 0)
     if type(responses) is not int or responses < 0:
         raise _problem(name, f"{where}.responses", responses, "a whole number of 0 or more")
     return JudgeScale(float(offset), float(scale), responses)
@@ -309,7 +314,9 @@ def _range(name: str, found: Any) -> tuple[float, float] | None:
 def _of_record(told: Mapping[str, Any]) -> Calibration:
     """What `to_dict` or `record` gave."""
     try:
-        judges = {str(name): JudgeScale(float(a), float(b), int(n)) for name, (a, b, n) in told.get("judges", {}).items()}
+        judges = {
+            str(name): JudgeScale(float(a), float(b), int(n)) for name, (a, b, n) in told.get("judges", {}).items()
+        }
         offset, scale = told.get("reference", (0, 1))
         reference = JudgeScale(float(offset), float(scale))
         for one in (*judges.values(), reference):
@@ -320,7 +327,7 @@ def _of_record(told: Mapping[str, Any]) -> Calibration:
     return Calibration(str(told["sha256"]), "", str(told.get("method", "")), judges, reference)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and math.isfinite(value)
 
 

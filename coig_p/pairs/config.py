@@ -100,7 +100,9 @@ class PairConfig:
     )
     comparison_threshold: float | None = field(
         default=None,
-        metadata={"help": "Smallest margin of a pair by comparisons. Default: --threshold where given, else the store's."},
+        metadata={
+            "help": "Smallest margin of a pair by comparisons. Default: --threshold where given, else the store's."
+        },
     )
     calibrate: Calibration | None = field(
         default=None,
@@ -120,7 +122,7 @@ class PairConfig:
             taken[name] = flag(name, getattr(self, name))
         taken["min_judges"] = whole_number("min_judges", self.min_judges, 1)
         if self.calibrate is not None:
-            taken["calibrate"] = Calibration.of(self.calibrate)
+            taken["calibrate"] = Calibration.of(text(self.calibrate) or self.calibrate)
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)
             if choices and (value is not None or option.default is not None):
@@ -170,8 +172,11 @@ class PairConfig:
                 f"same_judges=True: format {self.format} orders all responses of a query, and those of other judges "
                 'have no place among them. Leave it out, or use a format of pairs, as format="dpo"'
             )
-        given = [("strategy", self.strategy, "all"), ("max_pairs_per_query", self.max_pairs_per_query, None)]
-        given.append(("comparison_threshold", self.comparison_threshold, None))
+        given: list[tuple[str, Any, Any]] = [
+            ("strategy", self.strategy, "all"),
+            ("max_pairs_per_query", self.max_pairs_per_query, None),
+            ("comparison_threshold", self.comparison_threshold, None),
+        ]
         named = ", ".join(f"{name}={value!r}" for name, value, default in given if value != default)
         if named:
             raise UsageError(
@@ -200,9 +205,23 @@ class PairConfig:
 
     @property
     def margin(self) -> str:
-        """The thresholds in effect as people read them: 2, or "2, by comparisons 1"."""
-        apart = "" if self.comparison_threshold is None else f", by comparisons {self.comparison_threshold:g}"
-        return f"{self.threshold:g}{apart}"
+        """The threshold in effect as people read it, with what else says which responses are compared: 2, or
+        "2, by comparisons 1, of responses with scores of 2 judges or more"."""
+        said = [f"{self.threshold:g}"]
+        if self.comparison_threshold is not None:
+            said.append(f"by comparisons {self.comparison_threshold:g}")
+        if self.calibrate is not None:
+            said.append(f"scores calibrated by the file with sha256 {self.calibrate.sha256[:12]}")
+        if self.min_judges > 1:
+            said.append(f"of responses with scores of {self.min_judges} judges or more")
+        if self.same_judges:
+            said.append("between responses of the same judges")
+        return ", ".join(said)
+
+    @property
+    def later(self) -> dict[str, Any]:
+        """Of `to_dict` those of LATER that are in effect."""
+        return {name: value for name, value in self.to_dict().items() if name in LATER}
 
     def store_threshold(self, manifest: Manifest) -> float:
         """The store's threshold where none is given: that of scores, or of comparisons where they alone decide."""
@@ -232,7 +251,9 @@ class PairConfig:
         Of a store with comparisons the manifest does not say who scored: there the scores themselves are looked at.
         """
         if not by_scores:
-            raise UsageError("calibrate= brings scores to one scale, and this store has comparisons alone: leave it out")
+            raise UsageError(
+                "calibrate= brings scores to one scale, and this store has comparisons alone: leave it out"
+            )
         if not any(one.comparisons != 0 for one in manifest.data_files()):
             file.check_judges(name for name in manifest.judges if self.judges is None or name in self.judges)
 

@@ -86,7 +86,9 @@ def find_pairs_of(
     """
     if config.threshold is None:
         raise UsageError("the threshold is not set: use PairConfig.with_default_threshold")
-    return _pairs_at(config.threshold, responses, batch, config, candidates or find_candidates(responses, batch, config))
+    return _pairs_at(
+        config.threshold, responses, batch, config, candidates or find_candidates(responses, batch, config)
+    )
 
 
 def _pairs_at(

@@ -410,5 +410,11 @@ def _recorded(pairs: PairConfig) -> dict[str, Any]:
 def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
-    roles = {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", **ROLES, CALIBRATION: "calibration"}
+    roles = {
+        "README.md": "readme",
+        "README.zh.md": "readme",
+        "findings.json": "findings",
+        **ROLES,
+        CALIBRATION: "calibration",
+    }
     return roles.get(name, "statistics")

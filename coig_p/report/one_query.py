@@ -137,7 +137,14 @@ def one_query(
     both = zip(found.chosen[told], found.rejected[told], strict=True)
     scores = zip(found.chosen_score[told], found.rejected_score[told], found.margin[told], strict=True)
     pairs = tuple(
-        OnePair(int(one), int(two), float(high), float(low), float(margin), compared=not (scored[one] and scored[two] and judges[one] == judges[two]))
+        OnePair(
+            int(one),
+            int(two),
+            float(high),
+            float(low),
+            float(margin),
+            compared=not (scored[one] and scored[two] and judges[one] == judges[two]),
+        )
         for (one, two), (high, low, margin) in zip(both, scores, strict=True)
     )
     counts = count_combinations(responses, batch, config)

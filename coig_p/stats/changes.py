@@ -185,6 +185,9 @@ class StoreDiff:
         if before is None or after is None:
             return {} if before is after else {"pairs": (before is not None, after is not None)}
         usual = PairConfig()
+        for said in (before, after):
+            if "calibrate" in said:
+                said["calibrate"] = f"sha256 {said['calibrate']['sha256']}"
         both = {
             name: (before.get(name, getattr(usual, name)), after.get(name, getattr(usual, name)))
             for name in dict.fromkeys([*before, *after])

@@ -78,7 +78,7 @@ class StoreFile:
     Attributes:
         path: relative to the store, with forward slashes.
         role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings,
-            license, citation, croissant.
+            license, citation, croissant, calibration.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CALIBRATION = "calibration.json"
-"""What a calibration file is called beside a store, and in a release whose pairs it made (`coig_p.pairs.calibration`)."""
+"""What a calibration file is called beside a store, and in a release whose pairs it made."""
 OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes", CALIBRATION})
 """Files that an owner puts beside a store, and that a store made of it takes along."""
 MAY_STAND_BESIDE = OF_ITS_OWNER | {MANIFEST, SIGNATURE}

@@ -236,7 +236,9 @@ def config_of(address: Mapping[str, str], prefix: str = "", calibration: Path | 
             given[option] = True
     if address.get(f"{prefix}calibrate"):
         if calibration is None or not calibration.is_file():
-            raise UsageError(f"calibrate: there is no {CALIBRATION} beside the store. Fit one: coigp judges --calibrate")
+            raise UsageError(
+                f"calibrate: there is no {CALIBRATION} beside the store. Fit one: coigp judges --calibrate"
+            )
         given["calibrate"] = calibration
     judges = tuple(name.strip() for name in address.get(f"{prefix}judges", "").split(",") if name.strip())
     if judges:
@@ -265,7 +267,10 @@ def _said(config: PairConfig) -> dict[str, Any]:
     """A config as an address says it; what is not said is None."""
     said: dict[str, Any] = {name: getattr(config, name) for name in (*_NUMBERS, "strategy")}
     said |= {name: "1" if getattr(config, name) else None for name in (*_FLAGS, "calibrate")}
-    return said | {"judges": ",".join(config.judges or ()), "min_judges": config.min_judges if config.min_judges > 1 else None}
+    return said | {
+        "judges": ",".join(config.judges or ()),
+        "min_judges": config.min_judges if config.min_judges > 1 else None,
+    }
 
 
 def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
