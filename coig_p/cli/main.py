@@ -30,6 +30,7 @@ COMMANDS = {
     "Make a store": [
         ("import", "coig_p.cli.importing", "Import answers and scores that are files, or on the Hub."),
         ("annotate", "coig_p.cli.annotate", "From queries to scored responses: models answer, judges score."),
+        ("review", "coig_p.cli.reviewing", "Ask people about a store, and apply what they say."),
     ],
     "Look": [
         ("info", "coig_p.cli.looking", "What a store holds: queries, responses, scores, pairs; models; judges."),

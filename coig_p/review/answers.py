@@ -292,28 +292,45 @@ def last_words(review: Review, annotator: str) -> dict[tuple[str, str, int], Ans
 def _read(review: Review, annotator: str, torn: Counter[str]) -> list[Answer]:
     path = answers_path(review.path, annotator)
     try:
-        data = path.read_bytes()
+        found, cut_short = parse_file(review.form, path)
     except FileNotFoundError:
         return []
+    if cut_short:
+        torn[annotator] = cut_short
+    for answer in found:
+        if answer.annotator != annotator:
+            where = f"{path} line {answer.line} .annotator"
+            raise DataError(f"{where}: {_shown(answer.annotator)}, expected {annotator!r}")
+    return found
+
+
+def parse_file(form: str, path: Path) -> tuple[list[Answer], int]:
+    """The lines of a file of answers, and how many were cut short.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DataError: it cannot be read, or a line is no answer; names file, line and field.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     *lines, last = data.split(b"\n")
+    torn = 0
     if last:
         if _is_whole(last):
             lines.append(last)
         else:
-            torn[annotator] += 1
+            torn += 1
     found = []
     for number, line in enumerate(lines, 1):
         if line.endswith(_TORN):
-            torn[annotator] += 1
+            torn += 1
         elif line.strip():
-            found.append(parse_line(review.form, line, path, number))
-            if found[-1].annotator != annotator:
-                raise DataError(
-                    f"{path} line {number} .annotator: {_shown(found[-1].annotator)}, expected {annotator!r}"
-                )
-    return found
+            found.append(parse_line(form, line, path, number))
+    return found, torn
 
 
 def parse_line(form: str, line: bytes, path: Path, number: int) -> Answer:

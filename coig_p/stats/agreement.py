@@ -65,7 +65,7 @@ def verdicts(
                 responses, judge
             )  # the same pairs among those the judge has a view of, and few others
         pairs = sweep_pairs_of(labelling, batch, replace(config, judges=others), thresholds)
-        known, sign = _preferences(responses, batch, config.of_one_judge(judge), pairs.chosen, pairs.rejected)
+        known, sign = preferences(responses, batch, config.of_one_judge(judge), pairs.chosen, pairs.rejected)
         if known.any():
             cell = pairs.query[known] * len(thresholds) + (pairs.level[known] - 1)
             counts = np.bincount(cell * len(VERDICTS) + 1 - sign[known], minlength=math.prod(shape)).reshape(shape)
@@ -99,7 +99,7 @@ def times(values: Ints, factor: int, terms: int = 2) -> Ints:
     return values * factor
 
 
-def _preferences(
+def preferences(
     responses: Responses, batch: pa.RecordBatch, config: PairConfig, chosen: Index, rejected: Index
 ) -> tuple[Mask, Index]:
     """Which pairs the judge of `config` has a view of, and 1, 0 or -1 for chosen better, equal or worse."""

@@ -1,0 +1,368 @@
+"""Which items of a store people are asked about: drawn by hash, so that neither order nor shards change the draw."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.core.arrays import Floats, hash64
+from coig_p.errors import UsageError
+from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.kernel import Pairs, find_pairs_of, row_keys
+from coig_p.pairs.labels import Responses
+from coig_p.pairs.reach import check_reachable
+from coig_p.review.folder import FORMS, SIDES, prompt_sha256, response_sha256
+from coig_p.review.tasks import Item, dialogue_of, shown
+from coig_p.schema import RAW_SCHEMA, without
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
+
+PER_DOMAIN = 40
+"""COIG-P's number, section 3.4."""
+
+READ = without(RAW_SCHEMA, {"meta", "rationale", "source"})
+"""What is read to draw and to show."""
+
+_SHOWN_COLUMNS = without(READ, {"scores", "comparisons"})
+_RING = 5  # responses of a query in triples: five neighbours on a ring hold all ten pairs
+_BINS = 9  # of margins, over the range of scores: whole points from 1 to 10
+Advance = Callable[[int], None]
+Order = Callable[[Responses, pa.RecordBatch, Pairs], Sequence[Floats]]
+"""Columns by which pairs are ranked, the smallest first, an element for each pair."""
+
+
+@dataclass(frozen=True)
+class DrawConfig:
+    """What is drawn.
+
+    Attributes:
+        form: one of FORMS.
+        per_domain: queries of each domain; a smaller domain gives all it has.
+        total: queries in all, evenly by domain, in place of `per_domain`.
+        budget: pairs in all, whatever their domain: those that `order` ranks first.
+        strata: "margin" takes as many of each whole point of margin as there are, evenly.
+        domains, split: of the store; all where none is named.
+        seed: of every draw.
+    """
+
+    form: str = "pair"
+    per_domain: int | None = None
+    total: int | None = None
+    budget: int | None = None
+    strata: str | None = None
+    domains: tuple[str, ...] = ()
+    split: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise UsageError(f"form {self.form!r} is none of {', '.join(FORMS)}")
+        said = [name for name in ("per_domain", "total", "budget") if getattr(self, name) is not None]
+        if len(said) > 1:
+            raise UsageError(f"{' and '.join(said)}: give one of them")
+        for name in said:
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}: use a whole number of 1 or more")
+        if self.strata is not None and (self.form not in PAIR_FORMS or self.budget is not None):
+            raise UsageError("strata: of pairs alone, and not beside a budget, which takes them as they are ranked")
+
+    def wanted(self, domains: Sequence[str]) -> dict[str, int]:
+        """How many queries are wanted of each domain."""
+        if self.total is None:
+            return dict.fromkeys(domains, self.per_domain or PER_DOMAIN)
+        each, more = divmod(self.total, max(1, len(domains)))
+        return {domain: each + (at < more) for at, domain in enumerate(domains)}
+
+
+PAIR_FORMS = ("pair", "accept")
+
+
+class Drawn(NamedTuple):
+    """One query, or one pair of its responses, as it was drawn.
+
+    Attributes:
+        responses: (model, sample), of a pair the chosen one first; of a triple's query, and in form query, none.
+        margin: of the pair.
+    """
+
+    query_id: str
+    domain: str
+    responses: tuple[tuple[str, int], ...] = ()
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn, and out of how many.
+
+    Attributes:
+        drawn: by domain in the store's order, and in each as they were drawn.
+        pairs, queries: of each domain how many could be drawn; pairs are 0 in forms that have none.
+        wanted: of each domain how many queries; empty where a budget goes over all domains.
+        pair_config: the pair options, the threshold set.
+    """
+
+    drawn: list[Drawn]
+    pairs: Mapping[str, int]
+    queries: Mapping[str, int]
+    wanted: Mapping[str, int]
+    pair_config: PairConfig = field(default_factory=PairConfig)
+
+    @property
+    def short(self) -> dict[str, tuple[int, int]]:
+        """Domains that have fewer than were wanted: how many were drawn, and wanted."""
+        found = Counter(one.domain for one in self.drawn)
+        return {domain: (found[domain], most) for domain, most in self.wanted.items() if found[domain] < most}
+
+
+def draw(
+    store: Store,
+    config: DrawConfig,
+    pairs: PairConfig | None = None,
+    *,
+    order: Order | None = None,
+    leave_out: Collection[str] = (),
+    advance: Advance = lambda queries: None,
+) -> Draw:
+    """Draw queries of a store, and one pair of each in forms of pairs.
+
+    Of the pairs of a query the one with the smallest hash of (seed, query_id, models) stands for it, and of a domain
+    the n queries whose hash is smallest. With `order` pairs are ranked by its columns first, by hash where these are
+    equal.
+
+    Args:
+        pairs: which pairs there are, in forms pair and accept.
+        order: how pairs are ranked (see `coig_p.review.ranking`).
+        leave_out: query_ids that are not drawn, as of gold items.
+
+    Raises:
+        UsageError: options that cannot be, or a store that has nothing to draw.
+    """
+    given = replace(pairs or PairConfig(), seed=config.seed)
+    files = store.selected_files(config.domains, config.split)
+    domains = list(dict.fromkeys(str(file.domain) for file in files))
+    if config.form in PAIR_FORMS:
+        given = check_reachable(given, store.manifest)
+        check_judges(given, store.manifest.judges)
+    elif replace(given, seed=0) != PairConfig() or order is not None:
+        raise UsageError(f"form {config.form} asks about no pairs: pair options have no effect. Leave them out")
+    wanted = config.wanted(domains)
+    most = config.budget or max(wanted.values(), default=0)
+    low, high = store.manifest.score_range
+    step = (high - low) / _BINS or 1.0
+    kept: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
+    counts: dict[str, Counter[str]] = {"pairs": Counter(), "queries": Counter()}
+    excluded = pa.array(sorted(leave_out), pa.string())
+    for file in files:
+        domain = str(file.domain)
+        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ):
+            advance(batch.num_rows)
+            if len(excluded):
+                outside = pc.invert(pc.is_in(batch.column("query_id"), value_set=excluded))
+                batch = batch.filter(outside)
+            found = _of_queries(batch, config) if config.form not in PAIR_FORMS else _of_pairs(batch, given, order)
+            counts["pairs"][domain] += found.pairs
+            counts["queries"][domain] += len(found.ranked)
+            for rank, one in found.ranked:
+                bin_ = 0
+                if config.strata is not None and one.margin is not None:
+                    bin_ = min(int(one.margin / step + 1e-9), _BINS)
+                group = ("", 0) if config.budget is not None else (domain, bin_)
+                heap = kept.setdefault(group, [])
+                heap.append((rank, one))
+            for group, heap in kept.items():
+                if len(heap) > 2 * most + ROWS_PER_GROUP:
+                    kept[group] = heapq.nsmallest(most, heap, key=lambda one: one[0])
+    if config.budget is not None:
+        taken = _first(kept.get(("", 0), []), config.budget)
+        by_domain = {domain: [one for one in taken if one.domain == domain] for domain in domains}
+        wanted = {}
+    else:
+        by_domain = {domain: _dealt(kept, domain, wanted[domain]) for domain in domains}
+    drawn = [one for domain in domains for one in by_domain[domain]]
+    if not drawn:
+        what = "pair" if config.form in PAIR_FORMS else "query with three different responses"
+        raise UsageError(f"{store.path}: no {what if config.form != 'query' else 'query'} to draw with these options")
+    each = {name: {domain: of[domain] for domain in domains} for name, of in counts.items()}
+    return Draw(drawn, each["pairs"], each["queries"], wanted, given)
+
+
+def _first(heap: list[tuple[Any, ...]], number: int) -> list[Drawn]:
+    return [one for _, one in heapq.nsmallest(number, heap, key=lambda one: one[0])]
+
+
+def _dealt(kept: Mapping[tuple[str, int], list[tuple[Any, ...]]], domain: str, number: int) -> list[Drawn]:
+    """The first of each bin of a domain, as many of each as there are, evenly; the smallest margins first."""
+    bins = [_first(kept[group], number) for group in sorted(kept) if group[0] == domain]
+    shares = [0] * len(bins)
+    while sum(shares) < min(number, sum(map(len, bins))):
+        open_ = [at for at, own in enumerate(bins) if shares[at] < len(own)]
+        shares[min(open_, key=lambda at: shares[at])] += 1
+    return [one for own, share in zip(bins, shares, strict=True) for one in own[:share]]
+
+
+class _Found(NamedTuple):
+    """Of a batch: what could be drawn of each query, with its rank, and how many pairs there are."""
+
+    ranked: list[tuple[tuple[Any, ...], Drawn]]
+    pairs: int
+
+
+def _of_pairs(batch: pa.RecordBatch, config: PairConfig, order: Order | None) -> _Found:
+    responses = Responses.of(batch)
+    pairs = find_pairs_of(responses, batch, config)
+    if not len(pairs.query):
+        return _Found([], 0)
+    key = pair_keys(responses, batch, pairs, config.seed)
+    columns = list(order(responses, batch, pairs)) if order is not None else []
+    ranked = np.lexsort((key, *reversed(columns), pairs.query))
+    first = ranked[np.unique(pairs.query[ranked], return_index=True)[1]]
+    found = []
+    for at in first.tolist():
+        row = int(pairs.query[at])
+        sides = tuple(_response(responses, int(side[at])) for side in (pairs.chosen, pairs.rejected))
+        query_id = batch.column("query_id")[row].as_py()
+        one = Drawn(query_id, batch.column("domain")[row].as_py(), sides, float(pairs.margin[at]))
+        found.append(((*(float(column[at]) for column in columns), int(key[at]), query_id), one))
+    return _Found(found, len(pairs.query))
+
+
+def pair_keys(responses: Responses, batch: pa.RecordBatch, pairs: Pairs, seed: int) -> Any:
+    """The hash of each pair: of (seed, query_id, chosen and rejected model and sample), and of nothing else."""
+    return row_keys(batch, responses, f"review {seed}", pairs.query, pairs.chosen, pairs.rejected)
+
+
+def _response(responses: Responses, at: int) -> tuple[str, int]:
+    code = int(responses.model.code[at])
+    return ("" if code < 0 else responses.model.names[code]), int(responses.sample[at])
+
+
+def _of_queries(batch: pa.RecordBatch, config: DrawConfig) -> _Found:
+    ids, domains = batch.column("query_id").to_pylist(), batch.column("domain").to_pylist()
+    enough = np.ones(len(ids), bool)
+    if config.form == "triple":
+        enough = np.array(
+            [len(different(row or ())) >= len(SIDES) for row in batch.column("responses").to_pylist()], bool
+        )
+    ranked = [
+        ((hash64(f"review {config.seed} {ids[at]}"), ids[at]), Drawn(ids[at], domains[at]))
+        for at in np.flatnonzero(enough).tolist()
+    ]
+    return _Found(ranked, 0)
+
+
+def different(responses: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Responses of a query that do not say the same as one before them."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for one in responses:
+        found.setdefault(response_sha256(one), one)
+    return list(found.values())
+
+
+def triples(query_id: str, responses: Sequence[Mapping[str, Any]], seed: int) -> list[tuple[Mapping[str, Any], ...]]:
+    """The triples of a query: three responses are one, four or five are neighbours on a ring, of more five are drawn.
+
+    Five neighbours on a ring of five hold all ten pairs, five of them twice.
+    """
+    key = lambda one: hash64(f"ring {seed} {query_id} {one['model']} {one['sample']}")  # noqa: E731
+    ring = sorted(different(responses), key=key)[:_RING]
+    if len(ring) <= len(SIDES):
+        return [tuple(ring)]
+    return [tuple(ring[(at + step) % len(ring)] for step in range(len(SIDES))) for at in range(len(ring))]
+
+
+def items_for(store: Store, config: DrawConfig, found: Draw) -> list[Item]:
+    """The items of a draw, without names yet, in its order; their texts are read from the store.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    rows = rows_of(store, [one.query_id for one in found.drawn], config.domains, config.split)
+    return [item for one in found.drawn for item in _items(rows[one.query_id], one, config)]
+
+
+def _items(row: Mapping[str, Any], one: Drawn, config: DrawConfig) -> Iterator[Item]:
+    base = Item("", "drawn", one.query_id, one.domain, prompt_sha256(row), dialogue_of(row))
+    if config.form == "query":
+        yield base
+    elif config.form == "triple":
+        for three in triples(one.query_id, row["responses"], config.seed):
+            yield replace(base, responses=tuple(shown(response) for response in three))
+    else:
+        by_name = {(response["model"] or "", int(response["sample"] or 0)): response for response in row["responses"]}
+        sides = tuple(shown(by_name[name]) for name in one.responses)
+        yield replace(base, responses=sides, chosen=SIDES[0], margin=one.margin)
+
+
+def rows_of(
+    store: Store, query_ids: Collection[str], domains: Collection[str] = (), split: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """The rows of queries by id, without scores; those that the store does not have are left out."""
+    wanted = pa.array(sorted(set(query_ids)), pa.string())
+    found: dict[str, dict[str, Any]] = {}
+    for file in store.selected_files(domains, split):
+        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, _SHOWN_COLUMNS):
+            for row in batch.filter(pc.is_in(batch.column("query_id"), value_set=wanted)).to_pylist():
+                found[row["query_id"]] = row
+    return found
+
+
+# Who is asked about which item.
+
+
+def deal(
+    items: Sequence[Item], annotators: Sequence[str], overlap: int, seed: int, *, by_domain: bool = False
+) -> dict[str, list[Item]]:
+    """Deal items to annotators, each item to `overlap` of them, each annotator as many as the others, to within one.
+
+    Where several have as few, those are asked together who were together least, so that any two can be compared.
+
+    Args:
+        by_domain: all items of a domain go to the same annotators.
+
+    Raises:
+        UsageError: more are to be asked about an item than there are, or somebody would be asked nothing.
+    """
+    if not 1 <= overlap <= len(annotators):
+        raise UsageError(
+            f"overlap={overlap}: use a number from 1 to {len(annotators)}, as many as there are annotators"
+        )
+    given: dict[str, list[Item]] = {name: [] for name in annotators}
+    together: Counter[tuple[str, ...]] = Counter()
+    if by_domain:
+        domains = list(dict.fromkeys(item.domain for item in items))
+        if len(domains) * overlap < len(annotators):
+            raise UsageError(f"{len(domains)} domains cannot be split among {len(annotators)} annotators: ask fewer")
+        names = list(annotators)
+        for at, domain in enumerate(domains):
+            for step in range(overlap):
+                given[names[(at * overlap + step) % len(names)]] += [one for one in items if one.domain == domain]
+        return given
+    for item in items:
+        chosen: list[str] = []
+        while len(chosen) < overlap:
+            name = min(
+                (one for one in annotators if one not in chosen),
+                key=lambda one: (
+                    len(given[one]),
+                    sum(together[_two(one, other)] for other in chosen),
+                    hash64(f"deal {seed} {item.item} {one}"),
+                ),
+            )
+            chosen.append(name)
+        together.update(_two(*two) for two in combinations(chosen, 2))
+        for name in chosen:
+            given[name].append(item)
+    return given
+
+
+def _two(one: str, other: str) -> tuple[str, ...]:
+    return tuple(sorted((one, other)))

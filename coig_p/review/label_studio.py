@@ -1,0 +1,339 @@
+"""Answers out of Label Studio's JSON export, as lines of ours.
+
+Joined on `data.item`, never on `id`, which Label Studio gives anew. Who answered is `data.annotator`, since tasks are
+one file an annotator, and only where that is missing `completed_by`, a number or an object with an email. Of several
+annotations by one annotator the one that was changed last counts; drafts and predictions are no answers.
+
+JSON_MIN is refused: it drops tasks that were skipped, and has rows without an annotator.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from coig_p.review.answers import Answer, answer_problem, time_of
+from coig_p.review.folder import SIDES, KeyRow, Review, read_tasks, tasks_path
+
+_CORRECT = {"a_correct": "a", "b_correct": "b"}
+_YES = {"yes": True, "no": False}
+_SIDES = {"left": "A", "right": "B"}  # of Pairwise, where somebody has it in place of our choices
+_ASKED = {
+    "pair": ("preference", "correct", "query_ok", "comment"),
+    "accept": ("preference", "correct", "query_ok", "comment"),
+    "triple": ("ranking", "comment"),
+    "query": ("feasible", "comment"),
+}
+_SHOWN = 60
+_MINIMAL = ("annotation_id", "annotator", "lead_time", "created_at")  # beside the data's own names, in every row
+
+
+class Problem(Exception):
+    """Why a task of an export cannot be taken in: where it stands in the file, and what is wrong."""
+
+    def __init__(self, at: str, said: str) -> None:
+        super().__init__(f"{at}: {said}")
+        self.at, self.said = at, said
+
+
+@dataclass
+class Export:
+    """What an export holds.
+
+    Attributes:
+        answers: one a task and annotator, as in the file; `line` is the task's place, from 1.
+        problems: one line each, with the place in the file.
+        drafts: how many were begun and never submitted.
+        superseded: annotations that the same annotator changed later.
+        unread: of each field that no form of ours asks, how often it was answered.
+    """
+
+    answers: list[Answer] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    drafts: int = 0
+    superseded: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
+
+
+def read_export(review: Review, key: Sequence[KeyRow], told: Any, who: Mapping[str, str] | None = None) -> Export:
+    """Read what a file of Label Studio holds.
+
+    Args:
+        key: of the review.
+        told: the file's JSON.
+        who: from what Label Studio calls a user, a number or an email, to the annotator of the review; read where a
+            task does not say whose it is.
+    """
+    found = Export()
+    wrong = _not_an_export(told)
+    if wrong:
+        found.problems.append(wrong)
+        return found
+    given = {row.identity for row in key}
+    tasks = _Tasks(review)
+    latest: dict[tuple[str, str, int], Answer] = {}
+    for number, task in enumerate(told, 1):
+        at = f"task {number}"
+        try:
+            data = _object(task, "data", at)
+            found.drafts += len(task.get("drafts") or ()) if isinstance(task.get("drafts"), list) else 0
+            annotations = task.get("annotations")
+            if not isinstance(annotations, list):
+                raise Problem(f"{at} .annotations", "missing or not a list: export as JSON")
+        except Problem as problem:
+            found.problems.append(str(problem))
+            continue
+        for place, annotation in enumerate(annotations):
+            try:
+                answer = _answer(
+                    review, data, annotation, f"{at} .annotations[{place}]", at, number, who or {}, found.unread
+                )
+                if answer.identity not in given:
+                    said = f"{answer.item!r} is no item that {answer.annotator} was given in round {answer.round}"
+                    raise Problem(f"{at} .data.item", said)
+                tasks.check(data, answer, at)
+            except Problem as problem:
+                found.problems.append(str(problem))
+                continue
+            before = latest.get(answer.identity)
+            found.superseded += before is not None
+            if before is None or _when(answer) >= _when(before):
+                latest[answer.identity] = answer
+    found.answers = list(latest.values())
+    return found
+
+
+def _not_an_export(told: Any) -> str:
+    """Why this is no JSON export; "" where it is one."""
+    if isinstance(told, dict) and isinstance(told.get("tasks"), list):
+        return "an answer of Label Studio's API, not an export: export the project as JSON"
+    if not isinstance(told, list):
+        return "not a list of tasks: export the project as JSON"
+    for task in told:
+        if isinstance(task, dict) and "data" not in task and "item" in task and set(_MINIMAL) & set(task):
+            return (
+                "this is JSON_MIN, which drops tasks that were skipped and has rows without an annotator: "
+                "export the project as JSON"
+            )
+    return ""
+
+
+def _answer(
+    review: Review,
+    data: Mapping[str, Any],
+    annotation: Any,
+    at: str,
+    task_at: str,
+    number: int,
+    who: Mapping[str, str],
+    unread: Counter[str],
+) -> Answer:
+    if not isinstance(annotation, dict):
+        raise Problem(at, "not an object")
+    item = data.get("item")
+    if not isinstance(item, str) or not item:
+        raise Problem(f"{task_at} .data.item", "missing: not a task of a review")
+    round_ = data.get("round", 1)
+    if type(round_) is not int or round_ < 1:
+        raise Problem(f"{task_at} .data.round", f"{_short(round_)} is not a round")
+    form = data.get("form", review.form)
+    if form != review.form:
+        raise Problem(f"{task_at} .data.form", f"{_short(form)}, and the review is of form {review.form}")
+    cancelled = annotation.get("was_cancelled", False)
+    if not isinstance(cancelled, bool):
+        raise Problem(f"{at} .was_cancelled", f"{_short(cancelled)} is not true or false")
+    seconds = annotation.get("lead_time")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0):
+        raise Problem(f"{at} .lead_time", f"{_short(seconds)} is not a number of seconds")
+    said, comment = _said(review.form, annotation.get("result", []), f"{at} .result", unread, skipped=cancelled)
+    return Answer(
+        item=item,
+        annotator=_annotator(review, data, annotation, at, task_at, who),
+        round=round_,
+        answer=None if cancelled else said,
+        comment=comment,
+        seconds=None if seconds is None else float(seconds),
+        at=_time(annotation, at),
+        by="label-studio",
+        skipped=cancelled,
+        line=number,
+    )
+
+
+def _annotator(
+    review: Review,
+    data: Mapping[str, Any],
+    annotation: Mapping[str, Any],
+    at: str,
+    task_at: str,
+    who: Mapping[str, str],
+) -> str:
+    named = data.get("annotator")
+    if named is not None:
+        if not isinstance(named, str) or named not in review.annotators:
+            raise Problem(f"{task_at} .data.annotator", f"{_short(named)} is none of {', '.join(review.annotators)}")
+        return named
+    by = annotation.get("completed_by")
+    names = [by.get("email"), by.get("id")] if isinstance(by, dict) else [by]
+    for name in (str(one) for one in names if isinstance(one, str | int) and not isinstance(one, bool)):
+        for found in (who.get(name), name):
+            if found in review.annotators:
+                return str(found)
+    known = next((str(one) for one in names if one is not None), None)
+    raise Problem(
+        f"{at} .completed_by",
+        f"{_short(known)} is none of {', '.join(review.annotators)}, and the task does not say whose it is: pass "
+        f"--who {known or 'USER'}=ANNOTATOR",
+    )
+
+
+def _time(annotation: Mapping[str, Any], at: str) -> str:
+    for name in ("updated_at", "created_at"):
+        value = annotation.get(name)
+        if value is not None:
+            when = time_of(value) if isinstance(value, str) else None
+            if when is None:
+                raise Problem(f"{at} .{name}", f"{_short(value)} is not a time with an offset from UTC")
+            return when.isoformat(timespec="microseconds")
+    raise Problem(f"{at} .updated_at", "missing: which of two answers is the last cannot be told")
+
+
+def _when(answer: Answer) -> Any:
+    return time_of(answer.at)
+
+
+def _said(
+    form: str, results: Any, at: str, unread: Counter[str], *, skipped: bool
+) -> tuple[dict[str, Any], str | None]:
+    """The answer and the comment that the results of an annotation hold."""
+    if not isinstance(results, list):
+        raise Problem(at, "not a list")
+    said: dict[str, Any] = {}
+    comment = None
+    for place, result in enumerate(results):
+        where = f"{at}[{place}]"
+        if not isinstance(result, dict):
+            raise Problem(where, "not an object")
+        name = result.get("from_name")
+        if name not in _ASKED[form]:
+            unread[str(name)[:_SHOWN]] += 1
+            continue
+        value = _object(result, "value", where)
+        if name in said or (name == "comment" and comment is not None):
+            raise Problem(where, f"{name} is answered twice")
+        if name == "comment":
+            comment = "\n".join(_texts(value, "text", f"{where} .value.text")) or None
+        else:
+            said[name] = _READ[name](value, f"{where} .value")
+    if skipped:
+        return {}, comment
+    if "preference" in said:
+        said = {"preference": said["preference"], "correct": said.get("correct", []), "query_ok": said.get("query_ok")}
+    problem = answer_problem(form, said)
+    if problem is not None:
+        raise Problem(at, f"{problem[0]}: {problem[1]}")
+    return said, comment
+
+
+def _preference(value: Mapping[str, Any], at: str) -> str:
+    if "selected" in value:
+        chosen = value["selected"]
+        if not isinstance(chosen, str) or chosen not in _SIDES:
+            raise Problem(f"{at}.selected", f"{_short(chosen)} is none of left, right")
+        return _SIDES[chosen]
+    return _one(value, ("A", "tie", "B"), at)
+
+
+def _correct(value: Mapping[str, Any], at: str) -> list[str]:
+    found = _texts(value, "choices", f"{at}.choices")
+    for one in found:
+        if one not in _CORRECT:
+            raise Problem(f"{at}.choices", f"{_short(one)} is none of {', '.join(_CORRECT)}")
+    return sorted({_CORRECT[one] for one in found})
+
+
+def _yes(value: Mapping[str, Any], at: str) -> bool:
+    return _YES[_one(value, tuple(_YES), at)]
+
+
+def _ranking(value: Mapping[str, Any], at: str) -> list[list[str]]:
+    """Sides in levels: of buckets those of one are tied, of a list none are."""
+    ranker = value.get("ranker")
+    if isinstance(ranker, dict) and set(ranker) == {"ranking"}:
+        ranker = ranker["ranking"]
+    if isinstance(ranker, list):
+        ranker = {str(place): [one] for place, one in enumerate(ranker, 1)}
+    if not isinstance(ranker, dict) or not all(isinstance(level, list) for level in ranker.values()):
+        raise Problem(f"{at}.ranker", "not a list, and not lists of answers by rank")
+    ranks = [str(place) for place in range(1, len(SIDES) + 1)]
+    for rank, level in ranker.items():
+        if rank == "_":
+            if level:
+                raise Problem(f"{at}.ranker", f"{', '.join(map(_short, level))} stands at no rank")
+        elif rank not in ranks:
+            raise Problem(f"{at}.ranker", f"{_short(rank)} is none of the ranks {', '.join(ranks)}")
+        for one in level:
+            if one not in SIDES:
+                raise Problem(f"{at}.ranker", f"{_short(one)} is none of {', '.join(SIDES)}")
+    return [sorted(ranker[rank]) for rank in ranks if ranker.get(rank)]
+
+
+_READ: Mapping[str, Callable[[Mapping[str, Any], str], Any]] = {
+    "preference": _preference,
+    "correct": _correct,
+    "query_ok": _yes,
+    "feasible": _yes,
+    "ranking": _ranking,
+}
+
+
+def _one(value: Mapping[str, Any], valid: Sequence[str], at: str) -> str:
+    found = _texts(value, "choices", f"{at}.choices")
+    if len(found) != 1 or found[0] not in valid:
+        raise Problem(f"{at}.choices", f"{_short(found)} is not one of {', '.join(valid)}")
+    return found[0]
+
+
+def _texts(value: Mapping[str, Any], name: str, at: str) -> list[str]:
+    found = value.get(name)
+    found = [found] if isinstance(found, str) else found
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise Problem(at, f"{_short(found)} is not a list of texts")
+    return found
+
+
+def _object(value: Any, name: str, at: str) -> dict[str, Any]:
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, dict):
+        raise Problem(f"{at} .{name}", "missing or not an object")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+class _Tasks:
+    """The tasks of a review, to see that people were shown the texts that the key is about."""
+
+    def __init__(self, review: Review) -> None:
+        self.review = review
+        self.known: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+
+    def check(self, data: Mapping[str, Any], answer: Answer, at: str) -> None:
+        """Raise Problem where a task shows another text than the review's has, as that of an earlier draw would."""
+        whose = answer.annotator, answer.round
+        if whose not in self.known:
+            self.known[whose] = {task["item"]: task for task in read_tasks(self.review, *whose)}
+        own = self.known[whose].get(answer.item)
+        for name in _texts_of(own or {}):
+            if own is not None and name in data and data[name] != own[name]:
+                path = tasks_path(self.review.path, *whose)
+                raise Problem(f"{at} .data.{name}", f"another text than {path} has for {answer.item}: of another draw?")
+
+
+def _texts_of(data: Mapping[str, Any]) -> Iterator[str]:
+    return (name for name in data if name == "dialogue" or name.startswith("response_"))

@@ -1,0 +1,60 @@
+"""What the judges of a store say of the responses that people were shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.labels import Responses
+from coig_p.review.majority import Response
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.stats.agreement import judges_of, preferences
+from coig_p.store.store import Store
+
+HUMAN = "human:"
+"""What stands before the name of a person in the name of a judge."""
+Unit = tuple[str, Response, Response]
+"""A query and two of its responses."""
+
+
+def judge_verdicts(store: Store, units: Collection[Unit], include_self_judged: bool) -> dict[Unit, dict[str, float]]:
+    """What each judge of a store says of two responses: 1 where it prefers the first, 0 the other, .5 neither.
+
+    Scores come before comparisons. People, whose judgements were applied, are none of these judges.
+    """
+    wanted: dict[str, list[Unit]] = {}
+    for unit in units:
+        wanted.setdefault(unit[0], []).append(unit)
+    config = PairConfig(include_self_judged=include_self_judged)
+    found: dict[Unit, dict[str, float]] = {unit: {} for unit in units}
+    query_ids = pa.array(list(wanted), pa.string())
+    for batch in store.batches(schema=PAIRING_SCHEMA):
+        batch = batch.filter(pc.is_in(batch.column("query_id"), query_ids))
+        if not batch.num_rows:
+            continue
+        responses = Responses.of(batch)
+        models, ids = responses.model.names, batch.column("query_id").to_pylist()
+        places = {
+            (ids[row], models[code] if code >= 0 else "", sample): at
+            for at, (row, code, sample) in enumerate(
+                zip(responses.query.tolist(), responses.model.code.tolist(), responses.sample.tolist(), strict=True)
+            )
+        }
+        pairs = [
+            (unit, places[unit[0], *unit[1]], places[unit[0], *unit[2]])
+            for query_id in ids
+            for unit in wanted[query_id]
+            if (unit[0], *unit[1]) in places and (unit[0], *unit[2]) in places
+        ]
+        one, other = (np.array([pair[side] for pair in pairs], np.int64) for side in (1, 2))
+        for judge in judges_of(responses, batch, config):
+            if not judge.startswith(HUMAN):
+                known, sign = preferences(responses, batch, config.of_one_judge(judge), one, other)
+                for at, (unit, _, _) in enumerate(pairs):
+                    if known[at]:
+                        found[unit][judge] = (1 + int(sign[at])) / 2
+    return found
