@@ -71,7 +71,8 @@ PLANS = {
         seen=0.5,
     ),
     "three judges, whole points": Plan(
-        (6.6, 6.0, 5.4), (1.5, 1.2, 0.9), (0.5, 0.0, 0.3), (0.6, 0.7, 0.8), (0, 1, 2), (0.8, 0.3, 0.0, -0.3, -0.8), step=1.0
+        (6.6, 6.0, 5.4), (1.5, 1.2, 0.9), (0.5, 0.0, 0.3), (0.6, 0.7, 0.8), (0, 1, 2), (0.8, 0.3, 0.0, -0.3, -0.8),
+        step=1.0,
     ),
     "noisy judges, few queries": Plan(
         (6.6, 6.0, 5.4, 6.0), (1.0, 1.2, 0.9, 1.1), (0.5, 0.0, 0.3, 0.0), (1.0, 1.1, 0.9, 1.2), (0, 1, 2, -1),
@@ -287,9 +288,8 @@ def main() -> None:
             print("differences, mean error of self-preference:", np.round(gaps - favour, 3))
     if given.part != "intervals":
         with tempfile.TemporaryDirectory() as folder:
-            print(
-                "\n| judges | leniency | right pairs, even judges | lenient | calibrated | won back |\n|---|---|---|---|---|---|"
-            )
+            print("\n| judges | leniency | right pairs, even judges | lenient | calibrated | won back |")
+            print("|---|---|---|---|---|---|")
             for judges in (2, 3):
                 for leniency in (0.0, 1.0, 2.0):
                     won = [

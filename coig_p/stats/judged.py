@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -137,6 +137,7 @@ def judge_sums(
     *,
     domains: Collection[str] = (),
     people: Collection[str] = (),
+    added: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     num_proc: int = 1,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> Judged:
@@ -145,6 +146,7 @@ def judge_sums(
     Args:
         domains: these alone; default all.
         people: judges that are people.
+        added: comparisons that the store does not hold, by query_id, as those of a review.
         num_proc: processes that share the shards.
         advance: called with the number of queries read since the last call.
 
@@ -154,18 +156,36 @@ def judge_sums(
     """
     files = store.selected_files(domains)
     found = Judged()
-    work = partial(_of_shard, store.path, tuple(people))
+    work = partial(_of_shard, store.path, tuple(people), added or {})
     for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
         found.merge(part)
         advance(file.rows or 0)
     return found
 
 
-def _of_shard(root: Path, people: tuple[str, ...], file: StoreFile) -> Judged:
+def _of_shard(
+    root: Path, people: tuple[str, ...], added: Mapping[str, Sequence[Mapping[str, Any]]], file: StoreFile
+) -> Judged:
     found = Judged()
     for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False):
-        found.add(batch, people)
+        found.add(_with_more(batch, added) if added else batch, people)
     return found
+
+
+def _with_more(batch: pa.RecordBatch, added: Mapping[str, Sequence[Mapping[str, Any]]]) -> pa.RecordBatch:
+    """A batch with more comparisons behind its own."""
+    more = [added.get(one, ()) for one in batch.column("query_id").to_pylist()]
+    if not any(more):
+        return batch
+    at = batch.schema.get_field_index("comparisons")
+    kind = batch.schema.field(at).type
+    names = [one.name for one in kind.value_type]
+    own = batch.column(at).to_pylist()
+    rows = [
+        [*(old or ()), *({name: one[name] for name in names} for one in new)]
+        for old, new in zip(own, more, strict=True)
+    ]
+    return batch.set_column(at, "comparisons", pa.array(rows, kind))
 
 
 def _tables(key: Index, names: Sequence[str], values: Ints, seen: Mask) -> dict[tuple[str, ...], Sums]:
