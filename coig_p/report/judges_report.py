@@ -198,7 +198,7 @@ def as_markdown(found: JudgesExamined, store: str, language: str = "en") -> str:
 
 def judges_page(found: JudgesExamined, store: str, language: str = "en") -> str:
     """judges.html: one file that anyone can open. No script is in it."""
-    from coig_p.report.view.templating import environment
+    from coig_p.report.templating import environment
 
     w = _words(language)
     alts = {f"{name}.svg": w[name] for name in PLOTS}

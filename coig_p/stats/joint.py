@@ -70,7 +70,7 @@ class Fitted(NamedTuple):
         offset, spread, favour, noise: (B, J) c, s, beta, and the variance of what is left.
         mean, variance: (B, G) of theta within each group.
         steps: how many it took.
-        moved: the last step's largest change.
+        moved: B, the last step's largest change.
     """
 
     offset: Floats
@@ -80,10 +80,10 @@ class Fitted(NamedTuple):
     mean: Floats
     variance: Floats
     steps: int
-    moved: float
+    moved: Floats
 
 
-class _Sums(NamedTuple):
+class UnitSums(NamedTuple):
     """Sums by unit: (B, U), (B, U, J), (B, U, J, J)."""
 
     number: Floats
@@ -136,6 +136,7 @@ class JointFit:
         blocks: independent draws behind the intervals: queries, or groups of them by hash where they are many.
         steps: of the alternation.
         converged: whether it had come to rest.
+        unsettled: resamples that had not, of which there are some where the scores can hardly tell.
     """
 
     judges: dict[str, JudgeFit]
@@ -144,6 +145,7 @@ class JointFit:
     blocks: int
     steps: int
     converged: bool
+    unsettled: int
 
 
 def fit_joint(units: Units, *, self_preference: bool = True, resamples: int = _RESAMPLES, seed: int = 0) -> JointFit:
@@ -160,7 +162,7 @@ def fit_joint(units: Units, *, self_preference: bool = True, resamples: int = _R
     """
     favours: Mask = np.asarray((units.own[units.group] & units.seen).any(0) & self_preference)
     blocks, block = np.unique(units.block, return_inverse=True)
-    whole = fit(_sums(units, np.ones((1, len(blocks))), block), units, favours)
+    whole = fit(sums_of(units, np.ones((1, len(blocks))), block), units, favours)
     rng = np.random.default_rng(seed)
     found: list[Fitted] = []
     size = units.seen.shape[0] * (len(units.judges) ** 2 + len(units.judges) + 1)
@@ -168,7 +170,7 @@ def fit_joint(units: Units, *, self_preference: bool = True, resamples: int = _R
     for start in range(0, resamples, chunk):
         number = min(chunk, resamples - start)
         weights = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=number)
-        sums = _sums(units, weights.astype(np.float64), block)
+        sums = sums_of(units, weights.astype(np.float64), block)
         found.append(fit(sums, units, favours, whole, _RESAMPLED))
     drawn = {name: np.concatenate([getattr(one, name) for one in found]) for name in ("offset", "spread", "favour")}
     drawn["noise"] = np.sqrt(np.concatenate([one.noise for one in found]))
@@ -206,11 +208,14 @@ def fit_joint(units: Units, *, self_preference: bool = True, resamples: int = _R
         queries=units.queries,
         blocks=len(blocks),
         steps=whole.steps,
-        converged=whole.moved <= TOLERANCE and all(one.moved <= _RESAMPLED for one in found),
+        converged=bool(whole.moved[0] <= TOLERANCE),
+        unsettled=int(sum((one.moved > _RESAMPLED).sum() for one in found)),
     )
 
 
-def fit(sums: _Sums, units: Units, favours: Mask, start: Fitted | None = None, tolerance: float = TOLERANCE) -> Fitted:
+def fit(
+    sums: UnitSums, units: Units, favours: Mask, start: Fitted | None = None, tolerance: float = TOLERANCE
+) -> Fitted:
     """Climb the likelihood of B sets of sums side by side, from `start` or from each judge's mean and deviation.
 
     Args:
@@ -241,9 +246,9 @@ def fit(sums: _Sums, units: Units, favours: Mask, start: Fitted | None = None, t
             for whole, part in zip(every, now, strict=True):
                 whole[left] = part
             left, of = left[going], of[going]
-            now, own = [part[going] for part in now], _Sums(*(part[going] for part in own))
+            now, own = [part[going] for part in now], UnitSums(*(part[going] for part in own))
     offset, spread, favour, noise, mean, variance = every
-    return Fitted(offset, spread, favour, noise, mean, variance, steps, float(moved.max(initial=0)))
+    return Fitted(offset, spread, favour, noise, mean, variance, steps, moved)
 
 
 class _Design(NamedTuple):
@@ -263,7 +268,7 @@ class _Design(NamedTuple):
         return cls(seen, units.own[units.group] * seen * favours, favours, members, units.group)
 
 
-def _step(now: list[Floats], sums: _Sums, design: _Design, scale: Floats) -> list[Floats]:
+def _step(now: list[Floats], sums: UnitSums, design: _Design, scale: Floats) -> list[Floats]:
     offset, slope, favour, noise, mean, variance = now
     seen, own, favours, members, at = design
     # What is expected of theta in each unit, given the judges.
@@ -306,11 +311,11 @@ def _step(now: list[Floats], sums: _Sums, design: _Design, scale: Floats) -> lis
     ]
 
 
-def _sums(units: Units, weights: Floats, block: Index) -> _Sums:
+def sums_of(units: Units, weights: Floats, block: Index) -> UnitSums:
     """The sums of units where each block of queries counts as often as its weight says, (B, blocks)."""
     starts = np.flatnonzero(np.diff(units.unit, prepend=-1))
     weight = weights[:, block]  # (B, N)
-    return _Sums(
+    return UnitSums(
         np.add.reduceat(weight * units.count, starts, 1),
         np.add.reduceat(weight[..., None] * units.total, starts, 1),
         np.add.reduceat(weight[..., None, None] * units.products, starts, 1),
