@@ -32,6 +32,8 @@ OWN_SHARE = 0.95
 _SAME = 0.99999  # correlation of two judges' scores
 _GROUP = 50  # responses of a model in a domain that are a group of their own in the joint model
 _MOST_UNITS = 1_500
+_MOST_ROWS = 200_000  # of units by blocks: of more units blocks are put together
+_FEWEST_BLOCKS = 64
 _NAMED = 6
 
 
@@ -152,12 +154,15 @@ def units_of(judged: Judged, families: Mapping[str, str] = DEFAULT, *, without: 
     total: list[Floats] = []
     products: list[Floats] = []
     scale = float(judged.scale)
+    blocks_kept = BLOCKS
+    while len(tables) * len(groups) * blocks_kept > _MOST_ROWS and blocks_kept > _FEWEST_BLOCKS:
+        blocks_kept //= 2
     for judges, sums in sorted(tables.items()):
         places = [names.index(judge) for judge in judges]
         own_group = number_of[sums.key // BLOCKS]
         for one in np.unique(own_group).tolist():
             rows = np.flatnonzero(own_group == one)
-            blocks, at = np.unique(sums.key[rows] % BLOCKS, return_inverse=True)
+            blocks, at = np.unique(sums.key[rows] % blocks_kept, return_inverse=True)
             wide = np.zeros((len(blocks), len(names)))
             square = np.zeros((len(blocks), len(names), len(names)))
             n = np.zeros(len(blocks))

@@ -14,9 +14,9 @@ from coig_p.errors import DataError
 from coig_p.stats.by_margin import ByMargin, by_margin
 from coig_p.stats.design import Refusal, refusals_of, units_of
 from coig_p.stats.families import DEFAULT, family_of
-from coig_p.stats.interval_alpha import interval_alpha
+from coig_p.stats.interval_alpha import NO_TWO, interval_alpha
 from coig_p.stats.intervals import Mean, Share, mean, share
-from coig_p.stats.joint import JointFit, JudgeFit, fit_joint
+from coig_p.stats.joint import JointFit, JudgeFit, Units, fit_joint
 from coig_p.stats.judged import Judged, judge_sums
 from coig_p.stats.position import PositionStatistics
 from coig_p.stats.reliability import Estimate
@@ -241,8 +241,8 @@ def examined(
         judges=every,
         joint=joint,
         refusals=refusals,
-        alpha=interval_alpha(units, seed=seed) if units is not None else Estimate(why="no response has two scores"),
-        agreement=tuple(_agreed(judged, pair, seed) for pair in sorted(opinions.verdicts)),
+        alpha=interval_alpha(units, seed=seed) if units is not None else Estimate(why=NO_TWO),
+        agreement=tuple(_agreed(judged, units, pair, seed) for pair in sorted(opinions.verdicts)),
     )
 
 
@@ -279,17 +279,14 @@ def _invalid(missing: int, scored: int) -> Invalid:
     return Invalid(missing, asked, missing / asked if asked else None)
 
 
-def _agreed(judged: Judged, pair: tuple[str, str], seed: int) -> Agreed:
+def _agreed(judged: Judged, units: Units | None, pair: tuple[str, str], seed: int) -> Agreed:
     opinions = judged.opinions
-    verdicts = opinions.verdicts[pair]
-    tau = opinions.tau.get(pair)
-    tables = {judges: sums for judges, sums in judged.tables.items() if set(pair) <= set(judges)}
-    alpha = Estimate(why="no response has two scores")
-    if tables:
-        alpha = interval_alpha(units_of(Judged(judged.groups, tables, judged.scale)), pair, seed=seed)
-    agrees, ties, opposes = (share(verdicts[:, at]) for at in range(3))
-    of_tau = mean(tau) if tau is not None else Mean(0)
-    return Agreed(pair[0], pair[1], agrees, ties, opposes, share(opinions.same[pair]), alpha, of_tau)
+    agrees, ties, opposes = (share(opinions.verdicts[pair][:, at]) for at in range(3))
+    alpha = Estimate(why=NO_TWO)
+    if units is not None and set(pair) <= set(units.judges):
+        alpha = interval_alpha(units, pair, seed=seed)
+    tau = mean(opinions.tau[pair]) if pair in opinions.tau else Mean(0)
+    return Agreed(pair[0], pair[1], agrees, ties, opposes, share(opinions.same[pair]), alpha, tau)
 
 
 def _fitted(fit: JudgeFit | None) -> list[float | None]:

@@ -17,6 +17,7 @@ from coig_p.core.arrays import Floats
 from coig_p.stats.joint import Units
 from coig_p.stats.reliability import Estimate
 
+NO_TWO = "no response has two scores"
 _DRAWS = 1_000
 
 
@@ -32,7 +33,7 @@ def interval_alpha(
     several = units.seen[:, at].sum(1)[units.unit]
     rows = np.flatnonzero(several >= 2)
     if not len(rows):
-        return Estimate(why="no response has two scores")
+        return Estimate(why=NO_TWO)
     m = several[rows].astype(np.float64)
     blocks, block = np.unique(units.block[rows], return_inverse=True)
     products = units.products[rows][:, at][:, :, at]

@@ -312,14 +312,23 @@ def _step(now: list[Floats], sums: UnitSums, design: _Design, scale: Floats) -> 
 
 
 def sums_of(units: Units, weights: Floats, block: Index) -> UnitSums:
-    """The sums of units where each block of queries counts as often as its weight says, (B, blocks)."""
-    starts = np.flatnonzero(np.diff(units.unit, prepend=-1))
-    weight = weights[:, block]  # (B, N)
-    return UnitSums(
-        np.add.reduceat(weight * units.count, starts, 1),
-        np.add.reduceat(weight[..., None] * units.total, starts, 1),
-        np.add.reduceat(weight[..., None, None] * units.products, starts, 1),
-    )
+    """The sums of units where each block of queries counts as often as its weight says.
+
+    Args:
+        weights: (B, blocks).
+        block: N, the place of each row's block in `weights`.
+    """
+    from scipy.sparse import csr_array
+
+    rows, judges = len(units.unit), len(units.judges)
+    # A row a response would be too many numbers to lay out once for each set of weights: they are multiplied instead.
+    parts = np.concatenate([units.count[:, None], units.total, units.products.reshape(rows, -1)], 1)
+    found = np.empty((len(weights), len(units.group), parts.shape[1]))
+    for at, weight in enumerate(weights):
+        adds = csr_array((weight[block], (units.unit, np.arange(rows))), shape=(len(units.group), rows))
+        found[at] = adds @ parts
+    square = found[..., 1 + judges :].reshape(*found.shape[:2], judges, judges)
+    return UnitSums(found[..., 0], found[..., 1 : 1 + judges], np.ascontiguousarray(square))
 
 
 def _centred(offset: Floats) -> Floats:
