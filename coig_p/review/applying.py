@@ -117,6 +117,27 @@ def apply_review(
     return Applied(written.store.path, dict(sorted(people.items())), len(changes), joined.same_store, threshold, was)
 
 
+def comparisons_of_review(folder: str | Path, store: Store) -> dict[str, list[dict[str, Any]]]:
+    """What `apply_review` would add to each query, by query_id; nothing is written.
+
+    Raises:
+        UsageError: the form says nothing of responses.
+        DataError: the review cannot be read, or the store has changed since.
+        StoreError: a shard cannot be read.
+    """
+    review = open_review(folder)
+    if review.form == "query":
+        raise UsageError(f"{review.path}: form query says nothing of responses")
+    joined = check_store(review, read_key(review), store)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for vote in _that_count(read_votes(folder)):
+        responses = joined.rows[vote.query_id]["responses"]
+        place = {(one["model"] or "", int(one["sample"] or 0)): at for at, one in enumerate(responses)}
+        for comparison in _comparisons(vote, place):
+            found.setdefault(vote.query_id, []).append(comparison)
+    return found
+
+
 def summary(report: ReviewReport) -> dict[str, Any]:
     """What a manifest, and so a card, says of a review."""
     main = RIGHT if RIGHT in report.all else next(iter(report.all), None)

@@ -48,6 +48,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "export": ("FOLDER/store --for trl-dpo --out NEW", 0),
     "import": ("FOLDER/rows-é.jsonl --out NEW", 0),
     "info": ("FOLDER/store", 0),
+    "judges": ("FOLDER/store --out NEW", 1),
     "keygen": ("NEW.key --no-password", 0),
     "pairs": ("FOLDER/store --out NEW.jsonl", 0),
     "plan": ("FOLDER/store --epochs 2 --batch-size 1", 0),
