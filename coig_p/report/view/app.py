@@ -1,19 +1,15 @@
-"""A server on loopback for one reader: pages, plots and two static files, behind a random token in the address.
-
-Texts of models are hostile. Nothing but this server's own script and style may run or load (Content-Security-Policy),
-no other site may frame or read a page, and no request is answered that does not name this machine.
-"""
+"""A server on loopback for one reader: pages, plots and static files, behind a random token in the address."""
 
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coig_p.errors import CoigPError, StoreError, UsageError
+from coig_p.report.serving import HEADERS, PAGE_POLICY, OnlyHere, check_extra, listen, origin_of, run
 from coig_p.report.view.pages import View, error_page, page
 from coig_p.report.view.words import words
 from coig_p.store.manifest import MANIFEST
@@ -24,36 +20,23 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-HOST = "127.0.0.1"
-_NAMES = ("127.0.0.1", "localhost")
 _STATIC = {"view.css": "text/css", "view.js": "text/javascript", "icon.svg": "image/svg+xml"}
-_PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
 _PLOT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+_LONGEST = 2000  # characters of a value in an address
 
 
 def make_app(view: View, token: str) -> Starlette:
     """The application that shows a view; everything stands behind /TOKEN/.
 
     Raises:
-        UsageError: starlette is not installed.
+        UsageError: the extra [view] is not installed.
     """
-    try:
-        from starlette.applications import Starlette
-        from starlette.concurrency import run_in_threadpool
-        from starlette.responses import HTMLResponse, Response
-        from starlette.routing import Route
-    except ImportError:
-        raise _missing() from None
+    check_extra()
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import HTMLResponse, Response
+    from starlette.routing import Route
+
     view = replace(view, root=f"/{token}")
     manifest = view.index.store.path / MANIFEST
     known = sha256_of(manifest)
@@ -61,9 +44,9 @@ def make_app(view: View, token: str) -> Starlette:
     static = {name: (folder / name).read_bytes() for name in _STATIC}
 
     def response(
-        content: str | bytes, status: int = 200, kind: str = "text/html", policy: str = _PAGE_POLICY
+        content: str | bytes, status: int = 200, kind: str = "text/html", policy: str = PAGE_POLICY
     ) -> Response:
-        headers = {**_HEADERS, "Content-Security-Policy": policy}
+        headers = {**HEADERS, "Content-Security-Policy": policy}
         made = HTMLResponse if kind == "text/html" else Response
         return made(content, status_code=status, media_type=kind, headers=headers)
 
@@ -103,27 +86,8 @@ def make_app(view: View, token: str) -> Starlette:
             Route(f"/{token}/", show),
         ]
     )
-    app.add_middleware(_OnlyHere)
+    app.add_middleware(OnlyHere)
     return app
-
-
-_LONGEST = 2000  # characters of a value in an address
-
-
-class _OnlyHere:
-    """Answers nobody who took another name for this machine, as a page of another site would."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or hosts[0].partition(":")[0] not in _NAMES:
-                await send({"type": "http.response.start", "status": 403, "headers": []})
-                await send({"type": "http.response.body", "body": b""})
-                return
-        await self.app(scope, receive, send)
 
 
 def serve(view: View, port: int, ready: Callable[[str], None], token: str | None = None) -> None:
@@ -135,29 +99,10 @@ def serve(view: View, port: int, ready: Callable[[str], None], token: str | None
         token: default: a new one.
 
     Raises:
-        UsageError: uvicorn is not installed, or the port is taken.
+        UsageError: the extra [view] is not installed, or the port is taken.
     """
-    try:
-        import uvicorn
-    except ImportError:
-        raise _missing() from None
     token = token or secrets.token_urlsafe(16)
     app = make_app(view, token)
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((HOST, port))
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise UsageError(f"port {port}: {getattr(error, 'strerror', None) or error}. Choose another: --port") from None
-    listening.listen()  # so that whoever opens the address at once is answered
-    ready(f"http://{HOST}:{listening.getsockname()[1]}/{token}/")
-    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off")
-    try:
-        uvicorn.Server(config).run(sockets=[listening])
-    finally:
-        listening.close()
-
-
-def _missing() -> UsageError:
-    return UsageError("looking in the browser needs the extra: pip install 'coig-p[view]'")
+    listening = listen(port)
+    ready(f"{origin_of(listening)}/{token}/")
+    run(app, listening)

@@ -7,7 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from coig_p.report.rule_words import WHY_IN_CHINESE
-from coig_p.report.view.pages import cut, environment
+from coig_p.report.templating import environment
+from coig_p.report.view.pages import cut
 from coig_p.report.view.words import words
 from coig_p.validation.findings import Report, place_in_excerpt, tally
 from coig_p.validation.report import by_rule_model_domain, examples, report_plots, worst_first

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,13 +11,14 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.svg import signed
 from coig_p.core.text import printable
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
 from coig_p.report.one_query import OneQuery, Place, place_of, read_query
+from coig_p.report.templating import environment
 from coig_p.report.view.difference import differences
 from coig_p.report.view.index import Index
+from coig_p.report.view.judged import judges_tables
 from coig_p.report.view.selecting import ORDERS, Look, found_places, listed
 from coig_p.report.view.words import LANGUAGES, words
 from coig_p.store.store import CALIBRATION
@@ -101,40 +100,6 @@ def render(template: str, view: View, path: str, address: Mapping[str, str], con
 def error_page(view: View, address: Mapping[str, str], message: str) -> str:
     """A page that says what cannot be shown."""
     return render("error.html.jinja", view, "", address, {"message": message})
-
-
-@cache
-def environment() -> Any:
-    """Jinja's, with all templates and the filters that they use."""
-    import markupsafe
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    folder = files("coig_p.report.view") / "templates"
-    found = {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.name.endswith(".jinja")}
-    environment = Environment(
-        loader=DictLoader(found), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
-    )
-    environment.filters |= {
-        "safe_text": printable,
-        "trusted": markupsafe.Markup,  # our own style sheet, and nothing else
-        "number": _number,
-        "percent": lambda value: "–" if value is None else f"{value:.1%}",
-        "score": lambda value: "–" if value is None else f"{value:g}",
-        "interval": _interval,
-        "mean": lambda of: "–" if of["mean"] is None else signed(of["mean"]),
-        "mean_interval": lambda of: "–" if of["low"] is None else f"{signed(of['low'])} – {signed(of['high'])}",
-    }
-    return environment
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
-def _interval(share: Mapping[str, Any]) -> str:
-    return "–" if share["low"] is None else f"{100 * share['low']:.1f} – {100 * share['high']:.1f}"
 
 
 # The pages.
@@ -379,8 +344,14 @@ def _text_at(found: OneQuery, field: str) -> str:
 
 
 def _judges(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    examined = judges_tables(view.index.store, "zh" if address.get("lang") == "zh" else "en")
     names = sorted(view.index.statistics["total"]["judges"])
-    return {"statistics": view.index.statistics["total"]["judges"], "names": names, "matrices": view.index.matrices}
+    return {
+        "statistics": view.index.statistics["total"]["judges"],
+        "names": names,
+        "matrices": view.index.matrices,
+        "examined": examined,
+    }
 
 
 def _models(view: View, address: Mapping[str, str]) -> dict[str, Any]:
