@@ -58,7 +58,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "此任务已评。再次保存会替换原来的判断。",
     ),
     "is-skipped": ("This task was skipped.", "此任务已跳过。"),
-    "not-saved": ("Not saved", "未保存"),
+    "not-saved": ("Not saved:", "未保存："),
     "say-preference": ("Which response is better: choose A, tie or B.", "哪个回答更好：请选择 A、平局或 B。"),
     "say-query-ok": ("Is the query fit: choose yes or no.", "问题是否合适：请选择是或否。"),
     "say-feasible": ("Can a language model answer it: choose yes or no.", "语言模型能否回答：请选择是或否。"),

@@ -39,12 +39,12 @@ const send = async (event) => {
       return; // stays locked until the next page is here
     }
     const said = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("message");
-    const text = said ? said.textContent : message.dataset.words + " (" + answer.status + ")";
+    const text = said ? said.textContent : message.dataset.words + " " + answer.status;
     const stamp = said && said.ownerDocument.querySelector("#answer [name=stamp]");
     if (stamp && event.target === form) form.elements.stamp.value = stamp.value;
     say(text);
   } catch {
-    say(message.dataset.words + ": " + message.dataset.noServer);
+    say(message.dataset.words + " " + message.dataset.noServer);
   }
   sending = false;
 };
