@@ -13,6 +13,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from accelerate import PartialState
 from datasets import load_dataset
 from tiny import make_tiny
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -85,3 +86,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # Gloo's threads end with the group of processes, and that once nothing else holds it: the trainer did. One that is
+    # left may come to Python while the interpreter ends, which aborts this rank, and the launcher says that it failed.
+    PartialState().destroy_process_group()

@@ -42,7 +42,7 @@ class BatchServer:
 
     def __enter__(self) -> BatchServer:
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(300)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -55,7 +55,7 @@ def test_nothing_half_written_is_left(
         env={**os.environ, "LATE": str(late)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == (130 if number == signal.SIGINT else -number), done.stderr

@@ -80,7 +80,7 @@ def test_processes_end_with_their_parent_whatever_they_are_at(number: signal.Sig
             assert started.stdout is not None
             assert [started.stdout.readline(), started.stdout.readline()] == ["at work\n"] * 2
             started.send_signal(number)
-            started.communicate(timeout=120)  # until nobody holds its output any more
+            started.communicate(timeout=300)  # until nobody holds its output any more
         finally:
             started.kill()
 

@@ -72,7 +72,7 @@ print(json.dumps([here, len(map_style), map_style[1999]["text"]]))
                 capture_output=True,
                 text=True,
                 env=os.environ | given,
-                timeout=120,
+                timeout=300,
                 check=False,
             )
             assert done.returncode == 0, done.stderr

@@ -119,31 +119,39 @@ def train(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The server's URL, and what it calls the one model that it serves."""
-    folder = tmp_path_factory.mktemp("model")
-    train(folder)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
     command = shutil.which("transformers", path=str(Path(sys.executable).parent))
     if command is None:
         pytest.skip("the command `transformers` is not beside this Python")
-    log = (folder / "server.log").open("w")
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen([command, "serve", str(folder), *options], stdout=log, stderr=log, env=environment)
-    try:
-        for _ in range(600):
-            assert server.poll() is None, (folder / "server.log").read_text()
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
+    folder = tmp_path_factory.mktemp("model")
+    train(folder)
+    with socket.socket() as held, (folder / "server.log").open("w") as log:
+        # Held, not listened at: the server may bind the same port, and the system gives it to nobody else.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        server = subprocess.Popen([command, "serve", str(folder), *options], stdout=log, stderr=log, env=environment)
+        try:
+            for _ in range(1500):
+                assert server.poll() is None, (folder / "server.log").read_text()
+                if healthy(port):
+                    break
                 time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
+            else:
+                pytest.fail("the server does not answer:\n" + (folder / "server.log").read_text())
+            yield f"http://127.0.0.1:{port}/v1", str(folder)
+        finally:
+            server.kill()
+            server.wait()
+
+
+def healthy(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_sixty_queries_fifteen_models_and_eight_judges(served: tuple[str, str], tmp_path: Path, cache: str) -> None:
