@@ -267,8 +267,8 @@ def test_what_would_be_added_can_be_had_without_a_store(store: Store, tmp_path: 
 def test_two_answers_of_one_name_in_an_older_store_are_told_apart(tmp_path: Path) -> None:
     """As stores of version 1 have them: no samples, so the text alone says which is which."""
     rows = make_rows({"math": 4}, seed=3)
-    for row in rows:
-        for response in row["responses"]:
+    for raw in rows:
+        for response in raw["responses"]:
             response["model"] = "one-name"
     store = Store.open(make_store(tmp_path / "store", rows))
     folder = tmp_path / "review"
