@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
 from make import make_rows, make_store
 from people import answer_in_browser
 
@@ -184,6 +185,12 @@ def test_the_manifest_and_the_card_say_what_people_found(store: Store, tmp_path:
     assert told["report"]["share"] == told["report"]["right"] / told["report"]["of"]
     assert check(checked).passed
     assert checked.verify() == []
+    shutil.copy(BUNDLED.parent / "card.toml", checked.path)
+    share = f"{told['report']['share']:.1%}"
+    for language, heading in (("en", "## Checked by people\n"), ("zh", "## 人工检查\n")):
+        card = run("card", checked.path, "--language", language).stdout
+        assert share in card.split(heading)[1].split("\n## ")[0]
+    (checked.path / "card.toml").unlink()
     # A second review comes behind the first.
     other = tmp_path / "other"
     make_review(checked, other, DrawConfig(per_domain=2, seed=7), ["d"])
@@ -235,8 +242,6 @@ def test_a_store_that_changed_is_one_located_error_and_one_that_grew_is_taken(st
 
 
 def imported(rows: list[dict[str, Any]], out: Path) -> Store:
-    from commands import run
-
     path = out.with_suffix(".jsonl")
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     run("import", path, "--out", out, "--license", "MIT")
