@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
+from make import make_rows, make_store
 from people import answer_in_browser
 
 import coig_p
 from coig_p.errors import DataError, UsageError
+from coig_p.pairs.config import PairConfig
 from coig_p.review.answers import Answer, append_all
-from coig_p.review.applying import apply_review
+from coig_p.review.applying import apply_review, comparisons_of_review
 from coig_p.review.drawing import DrawConfig
-from coig_p.review.folder import KeyRow, open_review, read_key
+from coig_p.review.folder import KeyRow, open_review, read_key, response_sha256
 from coig_p.review.making import make_audit, make_review
+from coig_p.review.reporting import review_report
 from coig_p.review.resolving import resolve
 from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
@@ -181,6 +185,12 @@ def test_the_manifest_and_the_card_say_what_people_found(store: Store, tmp_path:
     assert told["report"]["share"] == told["report"]["right"] / told["report"]["of"]
     assert check(checked).passed
     assert checked.verify() == []
+    shutil.copy(BUNDLED.parent / "card.toml", checked.path)
+    share = f"{told['report']['share']:.1%}"
+    for language, heading in (("en", "## Checked by people\n"), ("zh", "## 人工检查\n")):
+        card = run("card", checked.path, "--language", language).stdout
+        assert share in card.split(heading)[1].split("\n## ")[0]
+    (checked.path / "card.toml").unlink()
     # A second review comes behind the first.
     other = tmp_path / "other"
     make_review(checked, other, DrawConfig(per_domain=2, seed=7), ["d"])
@@ -232,8 +242,6 @@ def test_a_store_that_changed_is_one_located_error_and_one_that_grew_is_taken(st
 
 
 def imported(rows: list[dict[str, Any]], out: Path) -> Store:
-    from commands import run
-
     path = out.with_suffix(".jsonl")
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     run("import", path, "--out", out, "--license", "MIT")
@@ -247,3 +255,36 @@ def test_a_threshold_of_its_own_stays(store: Store, tmp_path: Path) -> None:
     (store.path / "manifest.json").write_text(own.manifest.to_json(), "utf-8")
     found = apply_review(folder, Store.open(store.path), tmp_path / "checked")
     assert (found.comparison_threshold, found.was, found.same_store) == (0, 0, False)
+
+
+def test_what_would_be_added_can_be_had_without_a_store(store: Store, tmp_path: Path) -> None:
+    folder = drawn(store, tmp_path / "review", per_domain=2)
+    for name in "abc":
+        answer_in_browser(folder, name)
+    told = comparisons_of_review(folder, store)
+    apply_review(folder, store, tmp_path / "checked")
+    after = rows_of(Store.open(tmp_path / "checked"))
+    assert told == {query_id: row["comparisons"] for query_id, row in after.items() if row["comparisons"]}
+    with pytest.raises(UsageError, match="form query says nothing"):
+        comparisons_of_review(drawn(store, tmp_path / "queries", "query", 1), store)
+
+
+def test_two_answers_of_one_name_in_an_older_store_are_told_apart(tmp_path: Path) -> None:
+    """As stores of version 1 have them: no samples, so the text alone says which is which."""
+    rows = make_rows({"math": 4}, seed=3)
+    for raw in rows:
+        for response in raw["responses"]:
+            response["model"] = "one-name"
+    store = Store.open(make_store(tmp_path / "store", rows))
+    folder = tmp_path / "review"
+    make_review(store, folder, DrawConfig(per_domain=4), ["a"], pairs=PairConfig(threshold=0.5))
+    said = {row.identity: {"preference": str(row.chosen).upper(), "correct": []} for row in key_of(folder)}
+    say(folder, said)
+    assert review_report(folder, store).all["preferred"].share == 1
+    apply_review(folder, store, tmp_path / "checked")
+    after = rows_of(Store.open(tmp_path / "checked"))
+    for row in key_of(folder):
+        (one,) = after[row.query_id]["comparisons"]
+        texts = [response_sha256(after[row.query_id]["responses"][one[side]]) for side in ("first", "second")]
+        assert texts == [side.text_sha256 for side in row.sides]
+        assert one["first_score"] == (row.chosen == "a")
