@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     "--method",
     type=click.Choice(["joint", "zscore"]),
     default=None,
-    help="Of --calibrate. joint (default): of responses that judges share. zscore: for one judge a response, at random.",
+    help="Of --calibrate. joint (default): of responses that judges share. zscore: one judge a response, at random.",
 )
 @click.option(
     "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the words at DIR."
