@@ -67,8 +67,8 @@ def batch_of(rows: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(list(rows), schema=PAIRING_SCHEMA)
 
 
-def judged_of(rows: Sequence[dict[str, Any]], people: Sequence[str] = ()) -> Judged:
+def judged_of(rows: Sequence[dict[str, Any]]) -> Judged:
     """Sums of rows."""
     found = Judged()
-    found.add(batch_of(rows), people)
+    found.add(batch_of(rows))
     return found

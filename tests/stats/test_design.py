@@ -181,6 +181,14 @@ CASES = [
         queries=700,
     ),
     Case(
+        "all judges of one family",
+        "own",
+        without((ALL, ALL, 3)),
+        nothing,
+        judges=4,
+        families={"judge-[012]": "x", "model-[34]": "x"},
+    ),
+    Case(
         "a family by its file",
         "own",
         without((ALL, 3, 0), (ALL, 4, 0)),

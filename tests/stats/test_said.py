@@ -58,7 +58,7 @@ def opinion(row: dict[str, Any], judge: str, i: int, j: int) -> float | None:
 @pytest.mark.parametrize("seed", range(3))
 def test_agreement_and_tau(seed: int) -> None:
     rows = random_rows(seed)
-    found = judged_of(rows, ["human:x"]).opinions
+    found = judged_of(rows).opinions
     for one, two in combinations(["a", "b", "c", "human:x", "p"], 2):
         verdicts: Counter[int] = Counter()
         taus = []
@@ -169,7 +169,7 @@ def test_alpha_of_one_value_is_not_defined() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_margins_against_people_and_others(seed: int) -> None:
     rows = random_rows(seed)
-    margins = judged_of(rows, ["human:x"]).opinions.margins
+    margins = judged_of(rows).opinions.margins
     for judge in ("a", "p"):
         people: Counter[tuple[float, int]] = Counter()
         for row in rows:
