@@ -359,7 +359,7 @@ def _cells(judged: Judged, names: list[str], families: Mapping[str, str]) -> lis
                     (name,),
                     f"judge {name!r} scored {own} responses of its own family ({_listed(tuple(models))}) that a judge "
                     "of another family scored too, so how much it prefers them cannot be told",
-                    f"scores of {name!r} and of judges of other families for {FEWEST_RESPONSES - own} or more responses "
+                    f"scores of {name!r} and of judges of other families for {FEWEST_RESPONSES - own} more responses "
                     f"of {_listed(tuple(models))}; or leave self-preference out: --no-self-preference",
                 )
             )
