@@ -188,10 +188,10 @@ def differences(plan: Plan, seed: int) -> Floats:
         if m < 0:
             continue
         rest = [k for k in range(len(plan.offset)) if k != j]
-        others = np.where(seen[..., rest], scores[..., rest], np.nan)
-        with np.errstate(invalid="ignore"):
-            gap = scores[..., j] - np.nanmean(others, -1) if others.size else scores[..., j]
-        gap = np.where(seen[..., j], gap, np.nan)
+        given = seen[..., rest]
+        both = seen[..., j] & given.any(-1)
+        others = (scores[..., rest] * given).sum(-1) / np.maximum(given.sum(-1), 1)
+        gap = np.where(both, scores[..., j] - others, np.nan)
         found.append(float(np.nanmean(gap[:, m]) - np.nanmean(np.delete(gap, m, 1))))
     return np.array(found)
 

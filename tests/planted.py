@@ -55,7 +55,7 @@ def rows_of(scores: Floats, seen: Any, names: Sequence[str], domain: str = "chat
         for m in range(scores.shape[1]):
             given = [
                 {"judge": names[j], "dimension": "overall", "score": float(scores[q, m, j])}
-                for j in np.flatnonzero(seen[q, m])
+                for j in np.flatnonzero(seen[q, m]).tolist()
             ]
             responses.append({"model": f"model-{m}", "sample": 0, "text": f"{q} {m}", "scores": given})
         rows.append({"query_id": f"q-{q}", "domain": domain, "query": "?", "responses": responses, "comparisons": None})
@@ -67,8 +67,8 @@ def batch_of(rows: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(list(rows), schema=PAIRING_SCHEMA)
 
 
-def judged_of(rows: Sequence[dict[str, Any]], people: Sequence[str] = ()) -> Judged:
+def judged_of(rows: Sequence[dict[str, Any]]) -> Judged:
     """Sums of rows."""
     found = Judged()
-    found.add(batch_of(rows), people)
+    found.add(batch_of(rows))
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import as_json, domains_option, num_proc_option, overwrite_option, store_argument
-from coig_p.cli.screen import check_apart, harmless_json, progress, say, table
+from coig_p.cli.screen import check_apart, harmless_json, pasted, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     "--method",
     type=click.Choice(["joint", "zscore"]),
     default=None,
-    help="Of --calibrate. joint (default): of responses that judges share. zscore: for one judge a response, at random.",
+    help="Of --calibrate. joint (default): of responses that judges share. zscore: one judge a response, at random.",
 )
 @click.option(
     "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of the words at DIR."
@@ -106,36 +106,37 @@ def judges(
         check_apart(calibrate, [families_file])
     opened = Store.open(store)
     added, person = _people(human, opened)
-    told = {str(one["judge"]) for several in added.values() for one in several}
-    people = tuple(sorted({name for name in opened.manifest.judges if name.startswith(person)} | told))
     files = opened.selected_files(domains)
     with progress("Examining", sum(file.rows or 0 for file in files), "queries") as advance:
-        sums = judge_sums(opened, domains=domains, people=people, added=added, num_proc=num_proc, advance=advance)
+        sums = judge_sums(opened, domains=domains, person=person, added=added, num_proc=num_proc, advance=advance)
     found = examined(
         sums,
         opened,
         families=families,
-        people=people,
+        person=person,
         self_preference=not no_self_preference,
         missing=missing_of_run(opened, domains),
     )
     if out is not None:
         _write(out, found, store.resolve().name, language)
+    scales = None
+    if calibrate is not None:
+        scales = _calibrate(calibrate, opened, sums, method or "joint", families, domains)
     if json_:
         click.echo(harmless_json(found.to_json()), nl=False)
     else:
         _print(found)
-    if out is not None:
-        say(f"wrote {printable(str(out))}")
-    if calibrate is not None:
-        _calibrate(calibrate, opened, sums, method or "joint", families, domains)
-    elif found.refusals:
+        if out is not None:
+            click.echo(f"\nwrote {printable(str(out))}")
+        if scales is not None:
+            _print_scales(calibrate, scales)
+    if found.refusals and calibrate is None:
         raise SystemExit(1)
 
 
 def _people(human: str, store: Store) -> tuple[dict[str, list[dict[str, Any]]], str]:
     """What people said in a review, by query_id, and how the names of judges begin who are people."""
-    from coig_p.stats.examined import PERSON
+    from coig_p.stats.said import PERSON
 
     folder = Path(human)
     if (folder / "review.json").is_file():
@@ -197,7 +198,7 @@ def _calibrate(
     method: Method,
     families: Mapping[str, str],
     domains: Sequence[str],
-) -> None:
+) -> Scales:
     from coig_p.pairs.calibration import write_calibration
     from coig_p.stats.calibrating import fit_scales
     from coig_p.store.manifest import MANIFEST
@@ -213,13 +214,16 @@ def _calibrate(
         store={"manifest_sha256": sha256_of(store.path / MANIFEST), "name": store.path.resolve().name},
         options={"domains": list(domains), "families": dict(families)},
     )
-    _say_scales(out, scales)
+    return scales
 
 
-def _say_scales(out: Path, scales: Scales) -> None:
+def _print_scales(out: Path | None, scales: Scales) -> None:
     rows = [
         [name, one.responses, f"{one.offset:.3f}", f"{one.scale:.3f}"]
         for name, one in [*scales.judges.items(), ("(brought to)", scales.reference)]
     ]
-    say(table(["judge", "responses", "offset", "scale"], rows))
-    say(f"wrote {out}. Use it with a threshold above 0: coigp pairs STORE --calibrate {out} --threshold 2")
+    click.echo()
+    click.echo(table(["judge", "responses", "offset", "scale"], rows))
+    click.echo(
+        f"wrote {pasted(out)}. Use it: coigp pairs STORE --calibrate {pasted(out)} --threshold 2 --out pairs.parquet"
+    )

@@ -33,7 +33,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "fit-note": (
         "score = offset + spread × quality + self-preference for its own family. Leniency is the offset minus the "
         "mean of all judges' offsets. With 95% intervals over queries.",
-        "评分 = 基准分 + 展幅 × 质量 + 对自家模型的偏好。宽严是基准分与全体评审模型基准分均值之差。括号内是按问题计算的95%区间。",
+        "评分 = 基准分 + 展幅 × 质量 + 对自家模型的偏好。宽严是基准分与全体评审模型基准分均值之差。"
+        "括号内是按问题计算的95%区间。",
     ),
     "refused": ("What these scores cannot tell", "这些评分说明不了什么"),
     "why": ("why", "原因"),
@@ -62,7 +63,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "agreement-note": (
         "On the pairs of responses that both judged; alpha is Krippendorff's with squared differences, tau-b within a "
         "query. Of all judges together alpha is",
-        "基于两者都评过的回答；alpha 为 Krippendorff 的 alpha（差的平方），tau-b 在同一问题内计算。全体评审模型的 alpha 为",
+        "基于两者都评过的回答；alpha 为 Krippendorff 的 alpha（差的平方），tau-b 在问题内计算。全体的 alpha 为",
     ),
     "same": ("same preference", "偏好相同"),
     "ties": ("ties", "平局"),

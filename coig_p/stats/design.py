@@ -348,17 +348,19 @@ def _cells(judged: Judged, names: list[str], families: Mapping[str, str]) -> lis
         for judges, sums in judged.tables.items():
             if name in judges and len(judges) > 1:
                 mine = is_own[sums.key // BLOCKS]
-                own += int(sums.number[mine].sum())
+                # Where all who scored an answer are of its family, its quality and their liking are one number.
+                if any(family_of(one, families) != own_family for one in judges):
+                    own += int(sums.number[mine].sum())
                 other += int(sums.number[~mine].sum())
         if own < FEWEST_RESPONSES:
             found.append(
                 Refusal(
                     "own",
                     (name,),
-                    f"judge {name!r} scored {own} responses of its own family ({_listed(tuple(models))}) that another "
-                    "judge scored too, so how much it prefers them cannot be told",
-                    f"scores of {name!r} and of two other judges for {FEWEST_RESPONSES - own} or more responses of "
-                    f"{_listed(tuple(models))}; or leave self-preference out: --no-self-preference",
+                    f"judge {name!r} scored {own} responses of its own family ({_listed(tuple(models))}) that a judge "
+                    "of another family scored too, so how much it prefers them cannot be told",
+                    f"scores of {name!r} and of judges of other families for {FEWEST_RESPONSES - own} more responses "
+                    f"of {_listed(tuple(models))}; or leave self-preference out: --no-self-preference",
                 )
             )
         elif other < FEWEST_RESPONSES or own > OWN_SHARE * (own + other):

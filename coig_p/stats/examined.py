@@ -21,14 +21,11 @@ from coig_p.stats.judged import Judged, judge_sums
 from coig_p.stats.position import PositionStatistics
 from coig_p.stats.reliability import Estimate
 from coig_p.stats.results import as_json_text, flat_frame, plain
-from coig_p.stats.said import OTHERS, PEOPLE
+from coig_p.stats.said import OTHERS, PEOPLE, PERSON
 from coig_p.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PERSON = "human:"
-"""How the name of a judge begins who is a person."""
 
 _MISSING = "missing.jsonl"
 _MOST_BYTES = 1 << 30
@@ -171,13 +168,12 @@ def examine_judges(
         StoreError: a shard that cannot be read.
         DataError: the list of what a run is missing, beside the store, is damaged.
     """
-    people = tuple(name for name in store.manifest.judges if name.startswith(person))
-    judged = judge_sums(store, domains=domains, people=people, num_proc=num_proc, advance=advance)
+    judged = judge_sums(store, domains=domains, person=person, num_proc=num_proc, advance=advance)
     return examined(
         judged,
         store,
         families=families,
-        people=people,
+        person=person,
         self_preference=self_preference,
         missing=missing_of_run(store, domains),
         seed=seed,
@@ -189,7 +185,7 @@ def examined(
     store: Store,
     *,
     families: Mapping[str, str] = DEFAULT,
-    people: Collection[str] = (),
+    person: str = PERSON,
     self_preference: bool = True,
     missing: Mapping[str, int] | None = None,
     seed: int = 0,
@@ -201,9 +197,9 @@ def examined(
     """
     opinions = judged.opinions
     scoring = {name for judges in judged.tables for name in judges}
-    names = sorted(
-        scoring | set(opinions.position) | {name for pair in opinions.verdicts for name in pair} | set(missing or ())
-    )
+    lost = Counter(missing or {}) + judged.missing
+    told = {name for pair in opinions.verdicts for name in pair}
+    names = sorted((scoring | set(opinions.position) | told | set(lost)) - {""})
     refusals = refusals_of(judged, families, self_preference=self_preference) if scoring else ()
     shared = any(len(judges) > 1 for judges in judged.tables)
     units = units_of(judged, families) if shared else None
@@ -217,12 +213,11 @@ def examined(
     for (name, kind, block, margin, verdict), number in opinions.margins.items():
         margins.setdefault((name, kind), {})[block, margin, verdict] = number
     score_range = store.manifest.score_range
-    lost = Counter(missing or {}) + judged.missing
     recorded = missing is not None or bool(judged.missing)
     every = {
         name: JudgeExamined(
             family=family_of(name, families),
-            person=name in people,
+            person=name.startswith(person),
             responses=scored[name],
             fit=joint.judges.get(name) if joint else None,
             position=opinions.position[name].result() if name in opinions.position else None,

@@ -23,7 +23,7 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import Responses, response_values
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of, times
-from coig_p.stats.said import Opinions
+from coig_p.stats.said import PERSON, Opinions
 from coig_p.store.manifest import StoreFile
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -69,11 +69,11 @@ class Judged:
     missing: Counter[str] = field(default_factory=Counter)
     opinions: Opinions = field(default_factory=Opinions)
 
-    def add(self, batch: pa.RecordBatch, people: Collection[str] = ()) -> None:
+    def add(self, batch: pa.RecordBatch, person: str = PERSON) -> None:
         """Count a batch of raw rows.
 
         Args:
-            people: judges that are people.
+            person: how the name of a judge begins who is a person.
         """
         responses = Responses.of(batch)
         names = judges_of(responses, None, ALL)
@@ -81,7 +81,7 @@ class Judged:
         codes, numbers = np.unique(responses.judge.code[~np.isfinite(responses.score)], return_counts=True)
         for code, number in zip(codes.tolist(), numbers.tolist(), strict=True):
             self.missing[responses.judge.names[code] if code >= 0 else ""] += number
-        self.opinions.add(responses, batch, block, people)
+        self.opinions.add(responses, batch, block, person)
         if not names:
             return
         each = [response_values(responses, ALL.of_one_judge(name)) for name in names]
@@ -136,7 +136,7 @@ def judge_sums(
     store: Store,
     *,
     domains: Collection[str] = (),
-    people: Collection[str] = (),
+    person: str = PERSON,
     added: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     num_proc: int = 1,
     advance: Callable[[int], None] = lambda queries: None,
@@ -145,7 +145,7 @@ def judge_sums(
 
     Args:
         domains: these alone; default all.
-        people: judges that are people.
+        person: how the name of a judge begins who is a person.
         added: comparisons that the store does not hold, by query_id, as those of a review.
         num_proc: processes that share the shards.
         advance: called with the number of queries read since the last call.
@@ -156,19 +156,17 @@ def judge_sums(
     """
     files = store.selected_files(domains)
     found = Judged()
-    work = partial(_of_shard, store.path, tuple(people), added or {})
+    work = partial(_of_shard, store.path, person, added or {})
     for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
         found.merge(part)
         advance(file.rows or 0)
     return found
 
 
-def _of_shard(
-    root: Path, people: tuple[str, ...], added: Mapping[str, Sequence[Mapping[str, Any]]], file: StoreFile
-) -> Judged:
+def _of_shard(root: Path, person: str, added: Mapping[str, Sequence[Mapping[str, Any]]], file: StoreFile) -> Judged:
     found = Judged()
     for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False):
-        found.add(_with_more(batch, added) if added else batch, people)
+        found.add(_with_more(batch, added) if added else batch, person)
     return found
 
 

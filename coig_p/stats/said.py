@@ -6,7 +6,7 @@ A judge says something of two responses where it scored both, else where it was 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -26,6 +26,8 @@ VERDICTS = 3  # agrees, ties, opposes
 TAU_SCALE = 10**9
 ALL = PairConfig(include_self_judged=True)
 PEOPLE, OTHERS = "people", "others"
+PERSON = "human:"
+"""How the name of a judge begins who is a person."""
 
 
 class Said(NamedTuple):
@@ -64,12 +66,12 @@ class Opinions:
     margins: Counter[tuple[str, str, int, float, int]] = field(default_factory=Counter)
     position: dict[str, Position] = field(default_factory=dict)
 
-    def add(self, responses: Responses, batch: pa.RecordBatch, block: Index, people: Collection[str]) -> None:
+    def add(self, responses: Responses, batch: pa.RecordBatch, block: Index, person: str) -> None:
         """Count a batch.
 
         Args:
             block: of each query.
-            people: judges that are people.
+            person: how the name of a judge begins who is a person.
         """
         names = judges_of(responses, batch, ALL)
         if not names:
@@ -77,9 +79,9 @@ class Opinions:
         said = {name: said_by(responses, batch, (name,)) for name in names}
         for one, two in combinations(names, 2):
             self._agree(one, two, said[one], said[two], batch.num_rows)
+        people = tuple(name for name in names if name.startswith(person))
         machines = [name for name in names if name not in people]
-        person = tuple(name for name in names if name in people)
-        judged = said_by(responses, batch, person) if person else None
+        judged = said_by(responses, batch, people) if people else None
         for name in machines:
             others = tuple(other for other in machines if other != name)
             if judged is not None:

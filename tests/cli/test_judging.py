@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,8 @@ def test_json_is_what_the_library_finds(store: Path) -> None:
     told = json.loads(run("judges", store, "--json").stdout)
     found = examine_judges(Store.open(store))
     assert told == json.loads(found.to_json())
-    assert told["refusals"] == [] and told["joint"]["converged"]
+    assert told["refusals"] == []
+    assert told["joint"]["converged"]
     for name, offset in zip(Judges().names, (6.6, 6.0, 5.4), strict=True):
         fit = told["judges"][name]["fit"]
         assert fit["offset"]["low"] < offset < fit["offset"]["high"]
@@ -60,9 +60,8 @@ def test_num_proc_changes_nothing(store: Path) -> None:
 
 def test_a_table_for_people(store: Path) -> None:
     shown = run("judges", store).stdout
-    assert (
-        "Leniency, spread and self-preference" in shown and "the joint model: 300 shared responses, 60 queries" in shown
-    )
+    assert "Leniency, spread and self-preference" in shown
+    assert "the joint model: 300 shared responses, 60 queries" in shown
     assert "not recorded" in shown
 
 
@@ -74,7 +73,8 @@ def test_files(store: Path, tmp_path: Path) -> None:
         path.name for path in out.iterdir()
     }
     assert (out / "judges.json").read_text() == run("judges", store, "--json").stdout
-    assert "自我偏好" in (out / "judges.md").read_text() and "自我偏好" in (out / "judges.html").read_text()
+    assert "自我偏好" in (out / "judges.md").read_text()
+    assert "自我偏好" in (out / "judges.html").read_text()
     assert "exists" in run("judges", store, "--out", out, code=2).stderr
     run("judges", store, "--out", out, "--overwrite")
     assert "self-preference" in (out / "judges.md").read_text()
@@ -85,7 +85,8 @@ def test_what_cannot_be_told_is_shown_with_what_can_and_exits_1(single: Path, tm
     done = run("judges", single, "--out", out, code=1)
     assert "Collect: scores of" in done.stdout
     told = json.loads((out / "judges.json").read_text())
-    assert [one["kind"] for one in told["refusals"]] == ["judges"] and told["joint"] is None
+    assert [one["kind"] for one in told["refusals"]] == ["judges"]
+    assert told["joint"] is None
     assert "Collect" not in run("judges", single, code=1).stderr
 
 
@@ -93,12 +94,14 @@ def test_calibrated_pairs(single: Path, tmp_path: Path) -> None:
     """The file brings two judges to one scale, and pairs are then made with it."""
     out = tmp_path / "calibration.json"
     done = run("judges", single, "--calibrate", out, "--method", "zscore")
-    assert "coigp pairs STORE --calibrate" in done.stderr
+    assert "coigp pairs STORE --calibrate" in done.stdout
     held = json.loads(out.read_text())
     offsets = [held["judges"][name]["offset"] for name in ("judge-0", "judge-1")]
     assert 1.4 < offsets[0] - offsets[1] < 2.6
-    assert held["store"]["name"] == "store" and len(held["store"]["manifest_sha256"]) == 64
-    assert held["range"] == [1, 10] and held["options"]["domains"] == []
+    assert held["store"]["name"] == "store"
+    assert len(held["store"]["manifest_sha256"]) == 64
+    assert held["range"] == [1, 10]
+    assert held["options"]["domains"] == []
     run("pairs", single, "--out", tmp_path / "raw.jsonl", "--threshold", 2)
     run("pairs", single, "--out", tmp_path / "even.jsonl", "--threshold", 2, "--calibrate", out)
     raw, even = (_lenient(tmp_path / name, single) for name in ("raw.jsonl", "even.jsonl"))
@@ -133,7 +136,8 @@ def test_joint_calibration_of_judges_that_share(store: Path, tmp_path: Path) -> 
 
 def test_a_calibration_that_cannot_be_is_refused_and_nothing_is_written(single: Path, tmp_path: Path) -> None:
     done = run("judges", single, "--calibrate", tmp_path / "c.json", code=1)
-    assert "--method zscore" in done.stderr and not (tmp_path / "c.json").exists()
+    assert "--method zscore" in done.stderr
+    assert not (tmp_path / "c.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -156,10 +160,10 @@ def test_one_error_each(
 
 
 def test_families_of_a_file(store: Path, tmp_path: Path) -> None:
-    (tmp_path / "f.toml").write_text('[families]\n"model-[012]" = "all"\n')
+    (tmp_path / "f.toml").write_text('[families]\n"model-[01]" = "all"\n')
     told = json.loads(run("judges", store, "--families", tmp_path / "f.toml", "--json").stdout)
-    assert {one["family"] for one in told["judges"].values()} == {"all"}
-    assert told["judges"]["model-0"]["fit"]["own"] == 180
+    assert {one["family"] for one in told["judges"].values()} == {"all", "model-2"}
+    assert told["judges"]["model-0"]["fit"]["own"] == 120
 
 
 def test_no_self_preference(store: Path) -> None:
@@ -228,17 +232,18 @@ def test_people_of_a_review(store: Path, tmp_path: Path) -> None:
     assert sum(part["pairs"] for one in people for part in one["bins"]) > 10
     # The store is as it was.
     again = json.loads(run("judges", store, "--json").stdout)["judges"]
-    assert "human:a" not in again and not any(one["against"] == "people" for one in again["model-0"]["by_margin"])
+    assert "human:a" not in again
+    assert not any(one["against"] == "people" for one in again["model-0"]["by_margin"])
 
 
 @pytest.fixture
-def hostile(tmp_path: Path) -> Iterator[Path]:
+def hostile(tmp_path: Path) -> Path:
     rows = planted_rows(Judges())
     for row in rows:
         for response in row["responses"]:
             for score in response["scores"]:
                 score["judge"] = score["judge"].replace("model-2", HOSTILE)
-    yield make_store(tmp_path / "hostile", rows)
+    return make_store(tmp_path / "hostile", rows)
 
 
 class _Tags(HTMLParser):
@@ -252,12 +257,16 @@ class _Tags(HTMLParser):
 
 def test_names_cannot_harm_a_page_a_document_or_a_terminal(hostile: Path, tmp_path: Path) -> None:
     done = run("judges", hostile, "--out", tmp_path / "out")
-    assert "\x1b" not in done.stdout and "\u202e" not in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
     page, document = ((tmp_path / "out" / name).read_text() for name in ("judges.html", "judges.md"))
     read = _Tags()
     read.feed(page)
-    assert "script" not in read.tags and "\x1b" not in page
-    assert "<script" not in document and "\x1b" not in document and "\\|" in document
+    assert "script" not in read.tags
+    assert "\x1b" not in page
+    assert "<script" not in document
+    assert "\x1b" not in document
+    assert "\\|" in document
     for path in (tmp_path / "out").glob("*.svg"):
         assert "<script" not in path.read_text()
 

@@ -117,11 +117,26 @@ CASES = [
         ),
         judges=6,
     ),
-    Case("one judge apart", "connected", without((FIRST, ALL, 2), (LAST, ALL, 0), (LAST, ALL, 1)), without((FIRST, ALL, 2))),
-    Case("a judge of answers nobody else scored", "connected", without((ALL, slice(1, 5), 2), (ALL, 0, 0), (ALL, 0, 1)),
-         without((ALL, slice(1, 5), 2))),
+    Case(
+        "one judge apart",
+        "connected",
+        without((FIRST, ALL, 2), (LAST, ALL, 0), (LAST, ALL, 1)),
+        without((FIRST, ALL, 2)),
+    ),
+    Case(
+        "a judge of answers nobody else scored",
+        "connected",
+        without((ALL, slice(1, 5), 2), (ALL, 0, 0), (ALL, 0, 1)),
+        without((ALL, slice(1, 5), 2)),
+    ),
     Case("a chain", "spread", pairs((0, 1), (1, 2)), pairs((0, 1), (1, 2), (0, 2))),
-    Case("a square", "spread", pairs((0, 1), (1, 2), (2, 3), (3, 0)), pairs((0, 1), (1, 2), (2, 3), (3, 0), (0, 2)), judges=4),
+    Case(
+        "a square",
+        "spread",
+        pairs((0, 1), (1, 2), (2, 3), (3, 0)),
+        pairs((0, 1), (1, 2), (2, 3), (3, 0), (0, 2)),
+        judges=4,
+    ),
     Case("a star", "spread", pairs((0, 1), (0, 2), (0, 3)), pairs((0, 1), (0, 2), (0, 3), (2, 3)), judges=4),
     Case(
         "29 shared",
@@ -141,9 +156,21 @@ CASES = [
     Case("one judge under two names", "same", copied(0), copied(0.1)),
     Case("one judge under two names, on another scale", "same", copied(0, 2, 1), copied(0.1, 2, 1)),
     Case("own answers not scored", "own", without((ALL, 0, 0)), nothing, no_own=False),
-    Case("nobody scores its own, as in COIG-P", "own", without(*((ALL, at, at) for at in range(3))), nothing, no_own=False),
+    Case(
+        "nobody scores its own, as in COIG-P",
+        "own",
+        without(*((ALL, at, at) for at in range(3))),
+        nothing,
+        no_own=False,
+    ),
     Case("few own answers", "own", without((slice(10, None), 0, 0)), without((slice(40, None), 0, 0)), no_own=False),
-    Case("own answers that nobody else scored", "own", without((ALL, 0, 1), (ALL, 0, 2)), without((ALL, 0, 1)), no_own=False),
+    Case(
+        "own answers that nobody else scored",
+        "own",
+        without((ALL, 0, 1), (ALL, 0, 2)),
+        without((ALL, 0, 1)),
+        no_own=False,
+    ),
     Case("own answers alone", "others", without((ALL, slice(1, 5), 0)), without((FIRST, slice(1, 5), 0)), no_own=False),
     Case(
         "nearly own answers alone",
@@ -154,13 +181,21 @@ CASES = [
         queries=700,
     ),
     Case(
+        "all judges of one family",
+        "own",
+        without((ALL, ALL, 3)),
+        nothing,
+        judges=4,
+        families={"judge-[012]": "x", "model-[34]": "x"},
+    ),
+    Case(
         "a family by its file",
         "own",
         without((ALL, 3, 0), (ALL, 4, 0)),
         without((ALL, 3, 0)),
         families={"judge-0": "x", "model-[34]": "x"},
     ),
-]  # fmt: skip
+]
 
 
 def refusals(case: Case, change: Change, self_preference: bool = True) -> tuple[Refusal, ...]:
@@ -192,7 +227,8 @@ def test_refused(case: Case) -> None:
     found = refusals(case, case.refused)
     assert case.kind in {one.kind for one in found}, found
     for one in found:
-        assert one.why and one.collect
+        assert one.why
+        assert one.collect
         assert all(repr(name) in one.why or one.kind == "spread" for name in one.judges), one
     assert all(str(one) in str(DesignError(found)) for one in found)
 
@@ -223,4 +259,5 @@ def test_an_error_can_be_pickled() -> None:
 
     error = DesignError((Refusal("own", ("a",), "why", "what"),))
     again = pickle.loads(pickle.dumps(error))
-    assert str(again) == str(error) and again.refusals == error.refusals
+    assert str(again) == str(error)
+    assert again.refusals == error.refusals

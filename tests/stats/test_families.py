@@ -31,8 +31,19 @@ def test_of_one_family(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ["Abab6.5", "Baichuan4", "Claude3.5", "DeepSeek-V2", "Doubao-Pro", "Gemini1.5-Pro", "GPT-4o", "Qwen2-72B"]
-        + ["Yi-1.5-34B", "GLM-4", "Moonshot"]
+        [
+            "Abab6.5",
+            "Baichuan4",
+            "Claude3.5",
+            "DeepSeek-V2",
+            "Doubao-Pro",
+            "Gemini1.5-Pro",
+            "GPT-4o",
+            "Qwen2-72B",
+            "Yi-1.5-34B",
+            "GLM-4",
+            "Moonshot",
+        ]
     ],
 )
 def test_coig_p_has_eleven_makers(names: list[str]) -> None:
@@ -70,7 +81,8 @@ def test_a_file_that_is_none_is_one_located_error(text: str, said: str, tmp_path
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError) as error:
         read_families(path)
-    assert str(path) in str(error.value) and said in str(error.value)
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
 
 
 def test_bytes_and_absence(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def opinion(row: dict[str, Any], judge: str, i: int, j: int) -> float | None:
 @pytest.mark.parametrize("seed", range(3))
 def test_agreement_and_tau(seed: int) -> None:
     rows = random_rows(seed)
-    found = judged_of(rows, ["human:x"]).opinions
+    found = judged_of(rows).opinions
     for one, two in combinations(["a", "b", "c", "human:x", "p"], 2):
         verdicts: Counter[int] = Counter()
         taus = []
@@ -117,7 +117,8 @@ def test_position(seed: int, judge: str) -> None:
             deltas.append(sum(d) / 2)
     assert told.pairs == pairs
     assert told.comparisons == sum(one["judge"] == judge for row in rows for one in row["comparisons"])
-    assert told.first_shown.share == first / decided and told.first_shown.n == decided
+    assert told.first_shown.share == first / decided
+    assert told.first_shown.n == decided
     assert told.consistent.share == same / pairs
     assert (told.first_twice.share, told.second_twice.share) == (twice / pairs, again / pairs)
     assert told.delta.mean == pytest.approx(np.mean(deltas), abs=1e-12)
@@ -150,7 +151,10 @@ def test_alpha_is_that_of_the_table_of_ratings(seed: int) -> None:
     units = units_of(judged_of(rows_of(scores, seen, judges.names)))
     found = interval_alpha(units)
     assert found.value == pytest.approx(krippendorff_alpha(table, "interval"), abs=1e-9)
-    assert found.low is not None and found.high is not None and found.low < found.value < found.high
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
     for one, two in combinations(range(3), 2):
         told = interval_alpha(units, [judges.names[one], judges.names[two]]).value
         assert told == pytest.approx(krippendorff_alpha(table[:, [one, two]], "interval"), abs=1e-9)
@@ -158,13 +162,14 @@ def test_alpha_is_that_of_the_table_of_ratings(seed: int) -> None:
 
 def test_alpha_of_one_value_is_not_defined() -> None:
     units = units_of(judged_of(rows_of(np.full((5, 3, 2), 7.0), True, ["a", "b"])))
-    assert interval_alpha(units).value is None and interval_alpha(units).why == "all scores are equal"
+    assert interval_alpha(units).value is None
+    assert interval_alpha(units).why == "all scores are equal"
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_margins_against_people_and_others(seed: int) -> None:
     rows = random_rows(seed)
-    margins = judged_of(rows, ["human:x"]).opinions.margins
+    margins = judged_of(rows).opinions.margins
     for judge in ("a", "p"):
         people: Counter[tuple[float, int]] = Counter()
         for row in rows:
@@ -195,7 +200,8 @@ def test_the_slope_is_that_of_a_logistic_regression() -> None:
 
     best = minimize_scalar(loss, bounds=(0, 5), method="bounded", options={"xatol": 1e-9}).x
     assert found.slope.value == pytest.approx(best, abs=1e-5)
-    assert found.slope.low is not None and found.slope.high is not None
+    assert found.slope.low is not None
+    assert found.slope.high is not None
     assert found.slope.low < 0.8 < found.slope.high
     assert [(one.low, one.high) for one in found.bins] == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
     for one in found.bins:
@@ -208,4 +214,5 @@ def test_the_slope_is_that_of_a_logistic_regression() -> None:
 @pytest.mark.parametrize(("verdict", "why"), [(1, "they never differ"), (-1, "they never agree")])
 def test_no_slope_where_all_are_alike(verdict: int, why: str) -> None:
     found = by_margin({(0, 1.0, verdict): 3, (1, 2.0, verdict): 3}, "j", "others", (1, 10))
-    assert found.slope.value is None and found.slope.why == why
+    assert found.slope.value is None
+    assert found.slope.why == why
