@@ -544,7 +544,6 @@ def test_hostile_texts_are_texts(tmp_path: Path) -> None:
         assert [attrs["src"] for attrs in scripts] == [f"{a.root}/static/review.js"]
         assert not [tag for tag, _ in page.tags if tag in ("img", "svg", "iframe", "object")]
         assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
-        assert "49" not in page.text.replace("0149", "")
     assert printable(HOSTILE) in Read(a.get("tasks/1/r-000002").text).text
     assert lines(tmp_path / "review")[0]["comment"] == HOSTILE.strip()
 
