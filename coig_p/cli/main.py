@@ -38,6 +38,7 @@ COMMANDS = {
         ("show", "coig_p.cli.showing", "Show queries: responses, scores, and the pairs they give."),
         ("stats", "coig_p.cli.looking", "Count a store and its pairs, and plot them."),
         ("sweep", "coig_p.cli.looking", "Show what each threshold would give."),
+        ("judges", "coig_p.cli.judging", "Examine the judges: leniency, self-preference, position, agreement."),
         ("diff", "coig_p.cli.comparing", "Show what differs between two stores, or two ways to make pairs."),
     ],
     "Check": [

@@ -18,6 +18,7 @@ from coig_p.report.one_query import OneQuery, Place, place_of, read_query
 from coig_p.report.templating import environment
 from coig_p.report.view.difference import differences
 from coig_p.report.view.index import Index
+from coig_p.report.view.judged import judges_tables
 from coig_p.report.view.selecting import ORDERS, Look, found_places, listed
 from coig_p.report.view.words import LANGUAGES, words
 from coig_p.store.store import CALIBRATION
@@ -343,8 +344,14 @@ def _text_at(found: OneQuery, field: str) -> str:
 
 
 def _judges(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    examined = judges_tables(view.index.store, "zh" if address.get("lang") == "zh" else "en")
     names = sorted(view.index.statistics["total"]["judges"])
-    return {"statistics": view.index.statistics["total"]["judges"], "names": names, "matrices": view.index.matrices}
+    return {
+        "statistics": view.index.statistics["total"]["judges"],
+        "names": names,
+        "matrices": view.index.matrices,
+        "examined": examined,
+    }
 
 
 def _models(view: View, address: Mapping[str, str]) -> dict[str, Any]:

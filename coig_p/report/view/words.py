@@ -151,6 +151,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "excerpt": ("excerpt", "摘录"),
     "by-rule-model-domain": ("By rule, model and domain", "按规则、模型和领域"),
     "plot-rules": ("Findings by rule", "各规则的检查结果"),
+    "examined": ("As coigp judges examines them", "coigp judges 的分析"),
+    "examined-large": (
+        "Of a store of this size they are not examined while you wait. Run:",
+        "数据仓库较大，不在打开页面时分析。请运行：",
+    ),
     "plot-models": ("Errors and warnings by model", "各模型的错误和警告"),
 }
 
