@@ -17,8 +17,8 @@ SCALE = 10
 """Scores are given out of so many points."""
 
 # Characters as their plain forms, one for one.
-_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應"  # noqa: RUF001
-_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应"
+_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應點滿•●▪◦"  # noqa: RUF001
+_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应点满****"
 _SPACES = "\u3000\xa0\t\u2002\u2003\u2009"
 _PLAIN = str.maketrans(_FROM + _SPACES, _TO + " " * len(_SPACES))
 # What is not seen, and pictures: emoji, dingbats, stars.
@@ -33,21 +33,29 @@ _TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
 _BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200})\}")
 _TEXT_LABEL = re.compile(r"\\(?:text|mathbf|textbf|mathrm) {0,3}\{([^{}\n0-9]{0,40}: {0,3}|分|points?)\}")
 _FRACTION = re.compile(r"\\[dt]?frac\{([0-9.]{1,9})\}\{([0-9]{1,9})\}")
-_ESCAPED = re.compile(r"(?<=:) {0,3}\\\[([0-9./ ]{1,9})\\\]")
+
 _OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
 _RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
 
+_QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判)的?)?"
 OVERALL = (
-    r"(?:(?:总体|综合|最终|最后|整体|总的?)的?(?:评分|得分|分数|打分|给分|评价|评级|成绩|分)(?:结果)?|总评|"
-    r"(?:overall|final|total|aggregate|composite)[ _-](?:score|rating|grade|mark|assessment|evaluation|verdict)|"
-    r"(?<![^\n\[(*# |-])(?:overall|final|total|总体|综合|最终|合计)(?=[*_\])]{0,6} {0,6}[:=|]))"
+    r"(?:(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
+    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|评价|评级|评定|成绩|分)(?:结果|数)?|总评(?:评分|得分|分数|分)?(?=[^\w]|[\d_为是]|\Z)|"
+    r"(?:overall|final|total|aggregate|composite|weighted|combined)"
+    r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
+    r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
+    r"(?<![^\n\[(*# |-])(?:overall|final|total|总体|综合|最终|合计)"
+    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n)[\s*_\[]{0,8}[0-9.]{1,4} {0,3}(?:[\]分/]|out of))))"
 )
 LABEL = (
-    r"(?:(?:得分|评分|分数|打分|给分)(?:结果)?|平均分?|均分|总计|(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
+    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分)(?:结果)?|平均分?|均分|总计|"
+    r"(?:(?:quality|response|answer|evaluation|assessment|assigned)[ _-])?"
+    r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
     r"(?:最终|(?:最终|评估|评价)结果|结论|评价|评级|评定|最终评估|得(?=[:*_]))"
     r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10)))"
 )
+_ESCAPED = re.compile(rf"((?:{OVERALL}|{LABEL}|:)[\s*_:]{{0,9}})\\\[([0-9./ ]{{1,9}})\\\]", re.IGNORECASE)
 # A label behind such a word is not that of the judgement.
 _OTHER = re.compile(
     r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
@@ -59,22 +67,26 @@ _OTHER = re.compile(
     re.IGNORECASE,
 )
 _LINK = (
-    r"[ *_`\]\)>”\"'|]{0,12}(?: {0,3}\([^()\n]{0,20}\))?[ *_`|]{0,12}"
+    r"(?:[ *_`\]\)>”」』\"'|]{0,12}(?: {0,3}\([^()\n]{0,24}\))?){0,2}[ *_`|\]\)>”」』]{0,12}"
     r"(?:[=-]>|[:=|]|→|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
     r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|of|as|would be|should be)?[ *_`|$:]{0,12}"
 )
+_FOR = r"(?: (?:for|of) th(?:e|is) (?:ai |given |model'?s? |provided )?[a-z]{4,10})?"
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
 _NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|:-]{0,20})?"
 _OVERALL_LABEL = re.compile(
-    rf"(?P<label>{OVERALL})(?: (?:for|of) th(?:e|is) [a-z]{{4,10}})?{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
+    rf"(?P<label>{OVERALL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
 )
+_MARKS = r"[ *_#>`|\[({<“「『\"-]{0,12}"
+_NUMBERED = r"(?:\(?(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3}|[a-zA-Z])[.、)] {0,3})?"
 _BEGINS = (
-    r"(?:^|(?<=[\n。；;!！?？,，(]))[ *_#>`|\[-]{0,12}(?:\d{1,2}[.、] {0,3})?"
-    r"(?:因此|所以|综上(?:所述)?|故|最后|最终)?[,，: ]{0,3}(?:我|本人)?(?:最[终后]|建议)?(?:的|给出的|"
-    r"对[^\n，。]{0,12}的|[该这此本]?个?(?:回答|答案|回复)的?)?"
+    rf"(?:^|(?<=[\n。；;!！?？,，(:])){_MARKS}{_NUMBERED}{_MARKS}"
+    r"(?:(?:因此|所以|综上(?:所述)?|故|最后|最终|(?:so|thus|therefore|hence|finally|in conclusion|in summary)\b)"
+    r"[,，: ]{0,3})?(?:我|本人)?(?:最[终后]|建议)?"
+    r"(?:的|给出的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|对?)(?:回答|答案|回复)?的?)?"
     r"(?:my |the |this |a )?"
 )
-_PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
+_PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
     r"(?P<label>满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?|"
     r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|值|(?:最终|最后|应|可以)得到?)"
@@ -129,17 +141,17 @@ _NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:�
 _VALUE = re.compile(
     r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
     rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
-    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分(?P<and_half>半)?|points?)?",
+    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分(?P<and_half>半)?|points?|pts)?",
     re.IGNORECASE,
 )
 _OUT_OF = re.compile(
-    r"(?P<before>[ *_`$\])}>]{0,12})(?:/|out of|of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
-    r"[ *_`$]{0,12}(?:分|points?)?",
+    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|out of|of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    r"[ *_`$]{0,12}(?:分|points?|pts)?",
     re.IGNORECASE,
 )
 _CLOSE = re.compile(r"[ *_`$\"']{0,12}[\])}>](?:[ *_`$\])}>]{0,12}[\])}>])?")
 _REMARK = re.compile(r" {0,6}(?:[,，、;；:—(]|-(?= ))[^\[\]\n0-9]{0,40}?(?=[\]}>])")
-_POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?)")
+_POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?|pts)")
 _GLUED = re.compile(r"\.?[0-9]|\[[0-9]{1,2}(?:\.5)?\]")
 _VAGUE = re.compile(
     r"[ *_]{0,6}分? {0,6}(?:[?？]|左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
@@ -164,6 +176,9 @@ _REASONS = re.compile(
     r"[ *_。.]{0,9}\s{0,9}[*_#(]{0,6}(?:理由|原因|说明|解释|分析|评语|reason|explanation|justification|rationale)", re.I
 )
 _LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
+_LINE_ENDS_REMARKED = re.compile(
+    r"[ *_`|]{0,40}(?:\([^()\n]{1,40}\)|[,，、;；—–-][^\n0-9]{1,24}(?:10 {0,3}分?)?)?[ *_`|。.)]{0,40}(?:\n|\Z)"
+)
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
@@ -195,7 +210,7 @@ def plain(text: str) -> str:
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     text = _TOKENS.sub("", _UNSEEN.sub("", _TEN.sub("10", text).translate(_PLAIN)))
     text = _TAGS.sub("", _SCORE_TAG.sub("score: ", text))
-    text = _ESCAPED.sub(r"[\1]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
+    text = _ESCAPED.sub(r"\1[\2]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
     for _ in range(2):
         text = _BOXED.sub(r"[\1]", text)
     return _RUNS.sub(lambda run: run[1] * 40, _OVER_LINES.sub(r"[\1]", text)).strip()
@@ -211,7 +226,7 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
         found = value(said, label.end(), bare=not broken)
         if (found is None and broken) or (found is not None and "|" in (label["line"] or "")):
             found = value(said, label.end(), bare=True)  # without brackets it must fill the next line; so in a table
-            if found is not None and not _LINE_ENDS.match(said, found.end):
+            if found is not None and not _LINE_ENDS_REMARKED.match(said, found.end):
                 found = None
         if (row := _row(said, start)) is not None:
             found = row
