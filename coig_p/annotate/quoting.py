@@ -14,7 +14,10 @@ _VALUE_ALONE = re.compile(
 )
 _FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
-_BLOCK_QUOTE = re.compile(r"^[ \t]*>[^\n]*$", re.MULTILINE)
+_BLOCK_QUOTE = re.compile(
+    r"(?P<label>(?:评分|得分|总分|分数|score|rating)[ *_]*[:：][ *_]*\n+)?^[ \t]*>(?P<line>[^\n]*)$",
+    re.MULTILINE | re.IGNORECASE,
+)
 _CODE = re.compile(r"(`+)([^`\n]+?)\1(?!`)")
 # An opening mark without its partner quotes to the end of its line.
 _QUOTES = re.compile(
@@ -120,7 +123,7 @@ def unquoted(text: str) -> str:
     text = _SHOWN.sub(_blank, text)
     text = _HEADED.sub(_blank, text)
     text = _disowned(text)
-    text = _BLOCK_QUOTE.sub(_blank, text)
+    text = _BLOCK_QUOTE.sub(_block, text)
     text = _TITLE.sub(_title, text)
     text = _REPORTED.sub(_blank, text)
     text = _CODE.sub(_code, text)
@@ -183,6 +186,12 @@ def _fence(found: re.Match[str]) -> str:
         return _blank(found)
     start = found.start(2) - found.start()
     return re.sub(r"[^\n]", " ", found[0][:start]) + found[2] + " " * (len(found[0]) - start - len(found[2]))
+
+
+def _block(found: re.Match[str]) -> str:
+    if found["label"] and _VALUE_ALONE.fullmatch(found["line"].strip(" *_`")):
+        return found[0].replace(">", " ", 1)
+    return (found["label"] or "") + re.sub(r"[^\n]", " ", found[0][len(found["label"] or "") :])
 
 
 def _code(found: re.Match[str]) -> str:

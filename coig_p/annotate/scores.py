@@ -17,8 +17,8 @@ SCALE = 10
 """Scores are given out of so many points."""
 
 # Characters as their plain forms, one for one.
-_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應點滿•●▪◦"  # noqa: RUF001
-_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应点满****"
+_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應點滿為結質獲後這個該審價級認•●▪◦"  # noqa: RUF001
+_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应点满为结质获后这个该审价级认****"
 _SPACES = "\u3000\xa0\t\u2002\u2003\u2009"
 _PLAIN = str.maketrans(_FROM + _SPACES, _TO + " " * len(_SPACES))
 # What is not seen, and pictures: emoji, dingbats, stars.
@@ -26,7 +26,18 @@ _UNSEEN = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200b-\u200f\u2060\ufeff\ufe0f\u202a-\u202e\u2066-\u2069]"
 )
 _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
-_SCORE_TAG = re.compile(r"<(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade)>(?=\s{0,9}\[?\d)", re.IGNORECASE)
+_SCORE_TAG = re.compile(
+    r"<(?:overall|final|total|(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade)(?: [^<>\n]{0,40})?)>"
+    r"(?=\s{0,9}\[?\d)",
+    re.IGNORECASE,
+)
+_SCORE_VALUE = re.compile(
+    r"<(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade) value=[\"']([0-9.]{1,4})[\"'] ?/?>", re.IGNORECASE
+)
+_IN_WORDS = re.compile(
+    r"\b(one|two|three|four|five|six|seven|eight|nine|ten) {0,3}(?:out of|/) {0,3}(?:ten|10)\b", re.IGNORECASE
+)
+_WORDS = {word: at for at, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
 _TEN = re.compile("\U0001f51f")
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
 _TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
@@ -40,7 +51,7 @@ _RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
 _QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判)的?)?"
 OVERALL = (
     r"(?:(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
-    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|评价|评级|评定|成绩|分)(?:结果|数)?|总评(?:评分|得分|分数|分)?(?=[^\w]|[\d_为是]|\Z)|"
+    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|分)(?:结果|数|值)?|总评(?:评分|得分|分数|分)?(?=[^\w]|[\d_为是]|\Z)|"
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"
     r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
@@ -48,12 +59,16 @@ OVERALL = (
     r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n)[\s*_\[]{0,8}[0-9.]{1,4} {0,3}(?:[\]分/]|out of))))"
 )
 LABEL = (
-    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分)(?:结果)?|平均分?|均分|总计|"
+    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值)(?:结果)?|平均分?|均分|总计|"
     r"(?:(?:quality|response|answer|evaluation|assessment|assigned)[ _-])?"
     r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
-    r"(?:最终|(?:最终|评估|评价)结果|结论|评价|评级|评定|最终评估|得(?=[:*_]))"
-    r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10)))"
+    r"(?:最终|(?:(?:最终|评估|评价|评审|评判|总体|整体|综合)的?)?(?:结果|结论)|评价|评级|评定|"
+    r"(?:最终|总体|整体|综合|回答|答案)的?(?:评估|表现|质量|水平)|得(?=[:*_])|"
+    r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment)"
+    r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
+    r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))|"
+    r"(?<=\[)result(?=\]))"
 )
 _ESCAPED = re.compile(rf"((?:{OVERALL}|{LABEL}|:)[\s*_:]{{0,9}})\\\[([0-9./ ]{{1,9}})\\\]", re.IGNORECASE)
 # A label behind such a word is not that of the judgement.
@@ -67,33 +82,44 @@ _OTHER = re.compile(
     re.IGNORECASE,
 )
 _LINK = (
-    r"(?:[ *_`\]\)>”」』\"'|]{0,12}(?: {0,3}\([^()\n]{0,24}\))?){0,2}[ *_`|\]\)>”」』]{0,12}"
+    r"(?:[ *_`\]\)>”」』\"'|#]{0,12}(?: {0,3}(?!\([0-9.]{1,4} {0,3}(?:分|/ ?10)?\)(?!分?[*_]{0,3} {0,3}[:=为是]))"
+    r"\([^()\n]{0,24}\))?){0,2}[ *_`|\]\)>”」』\"'#]{0,12}"
     r"(?:[=-]>|[:=|]|→|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
     r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|of|as|would be|should be)?[ *_`|$:]{0,12}"
 )
-_FOR = r"(?: (?:for|of) th(?:e|is) (?:ai |given |model'?s? |provided )?[a-z]{4,10})?"
+_FOR = (
+    r"(?: (?:given|assigned|awarded)(?= {0,3}:)| (?:that )?I (?:would |will |'d )?(?:give|assign|award)(?: it| this)?(?= is))?"
+    r"(?: (?:for|of) th(?:e|is) (?:ai |given |model'?s? |provided )?[a-z]{4,10})?"
+)
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
 _NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|:-]{0,20})?"
 _OVERALL_LABEL = re.compile(
     rf"(?P<label>{OVERALL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
 )
-_MARKS = r"[ *_#>`|\[({<“「『\"-]{0,12}"
+_MARKS = r"[ *_#>`|\[({<“「『\"'-]{0,12}"
 _NUMBERED = r"(?:\(?(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3}|[a-zA-Z])[.、)] {0,3})?"
 _BEGINS = (
     rf"(?:^|(?<=[\n。；;!！?？,，(:])){_MARKS}{_NUMBERED}{_MARKS}"
     r"(?:(?:因此|所以|综上(?:所述)?|故|最后|最终|(?:so|thus|therefore|hence|finally|in conclusion|in summary)\b)"
     r"[,，: ]{0,3})?(?:我|本人)?(?:最[终后]|建议)?"
-    r"(?:的|给出的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|对?)(?:回答|答案|回复)?的?)?"
+    r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|对?)(?:回答|答案|回复)?的?)?"
     r"(?:my |the |this |a )?"
 )
 _PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
     r"(?P<label>满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?|"
-    r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|评为?|定为|值|(?:最终|最后|应|可以)得到?)"
+    r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|(?<![自初互点影短好差测])评为?|定为|值|"
+    r"(?:最终|最后|应|可以?)得到?|我打|"
+    r"(?:回答|答案|回复)(?:在?按?(?:10|十)分制[下中里]?)?(?:最终|最后|综合|应|可以?|能够?|共|总共)?"
+    r"(?:获得|得到?|拿到)|(?<![^\n,，])得)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
-    r"\b(?<!overall )(?<!final )(?<!total )(?:give|rate|score|assign|award|grade)s?"
+    r"\b(?<!overall )(?<!final )(?<!total )(?:giv(?:e|es|ing)|gave|rat(?:e|es|ing)|scor(?:e|es|ing)|"
+    r"assign(?:s|ing)?|award(?:s|ing)?|grad(?:e|es|ing))"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"
-    r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits)(?: an?)?|"
+    r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits|scores)(?: an?)?|"
+    r"\bI(?: would| will|['’]d|['’]ll)? (?:say|go with|put (?:it|this)(?: (?:answer|response))? at|land (?:on|at)|"
+    r"settle (?:on|for|at)|stick with|call (?:it|this))(?: an?)?|"
+    r"\b(?:this|it|response|answer)(?: is|['’]s| would be| sits at)(?: an?)?(?: (?:solid|strong|good|clear|decent|fair|weak|poor))?|"
     r"\b(?:score|rating) of)[ *_:]{0,6}",
     re.IGNORECASE,
 )
@@ -104,6 +130,7 @@ _SUPPOSED = re.compile(
     r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
     re.IGNORECASE,
 )
+_OF_FULL_MARKS = re.compile(r"(?:如果|若|假设)?(?:以|按)?满分[为是]? {0,3}10 {0,3}分[,，]")
 _CLAUSE_LENGTH = 200
 # What a judge may say between an overall label and the score: full marks, a grade, what it took off.
 _LEAD = re.compile(
@@ -121,7 +148,7 @@ _ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *
 # Behind such words a score is spoken of.
 _SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一?[句行段]|的(?:格式|指令|要求|说法|字))")
 _SUMS_UP = re.compile(
-    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|overall)"
+    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|overall|(?<![^\n.])(?:so|thus|hence|therefore))"
     r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
 )
@@ -131,6 +158,11 @@ _TABLE = re.compile(
 _OVERALL_CELL = re.compile(rf"[ *_]{{0,6}}{OVERALL}[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE)
 _LABEL_CELL = re.compile(
     rf"[ *_]{{0,6}}(?:{OVERALL}|{LABEL})[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE
+)
+_REASON_CELL = re.compile(
+    r"[ *_]{0,6}(?:(?:评分|打分)?(?:理由|原因|说明|依据|解释)|评语|备注|分析|"
+    r"reasons?|reasoning|comments?|explanation|justification|rationale|feedback|analysis|notes?)?[ *_]{0,6}",
+    re.IGNORECASE,
 )
 _NUMBER_CELL = re.compile(r"[\[( *_]{0,6}[0-9][0-9./ ]{0,9}(?:分|%)?[\]) *_]{0,6}")
 _ROW_LENGTH = 2000
@@ -169,9 +201,16 @@ _FULL_MARKS = re.compile(
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
-    r"的(?:总体)?(?:评价|评分|分数|得分|成绩)|吧)"
+    r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧|"
+    r" (?:to (?=th)|for|from|because|since|as|due to|stars?|here|overall)\b)"
 )
-_RATES = re.compile(r"rate\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z", re.IGNORECASE)
+_RATES = re.compile(
+    r"rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
+    r"(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits|scores) an? *\Z|"
+    r"I\b[^\n]{0,20} (?:go with|settle|stick with)\b",
+    re.IGNORECASE,
+)
+_I = re.compile(r"\bI(?: (?:would|will|am|have|only|can|therefore|thus)|['’](?:d|ll|m|ve))* *\Z", re.IGNORECASE)
 _REASONS = re.compile(
     r"[ *_。.]{0,9}\s{0,9}[*_#(]{0,6}(?:理由|原因|说明|解释|分析|评语|reason|explanation|justification|rationale)", re.I
 )
@@ -179,10 +218,17 @@ _LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
 _LINE_ENDS_REMARKED = re.compile(
     r"[ *_`|]{0,40}(?:\([^()\n]{1,40}\)|[,，、;；—–-][^\n0-9]{1,24}(?:10 {0,3}分?)?)?[ *_`|。.)]{0,40}(?:\n|\Z)"
 )
+_FITTING = re.compile(
+    r"[ *_]{0,6}(?:(?:比较|较为?|更为?|是|应该|算)?(?:合适|合理|恰当|公允|妥当)的?(?:评分|分数)?)?[ *_`|。.]{0,40}(?:\n|\Z)"
+)
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
 _ALONE = re.compile(r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/))")
+# The last line may be a bare number where a paragraph ends before it that announces nothing.
+_BARE_AT_LAST = re.compile(r"[ *_#>`:→=-]{0,12}(?=[0-9一二三四五六七八九十])")
+_CONCLUDED = re.compile(r"(?:[。.!！?？)\]|]|\n-{3,}|\n\*{3,})[ *_]{0,6}\n\s*\Z")
+_FIRST = re.compile(r"[ *_`]{0,6}(?:。(?=[^\n])|[。.]?\n{2,}(?=[^\n]))")
 _BARE = re.compile(r"[0-9]")
 _OPENED, _CLOSED = re.compile(r"[^0-9一-十]*[\[({<]"), re.compile(r"[\])}>]")
 _RULE = re.compile(r"^ {0,6}(?:```\w{0,20}|~~~\w{0,20}|-{3,}|\*{3,}|_{3,}|={3,}) {0,6}$", re.MULTILINE)
@@ -209,7 +255,8 @@ def plain(text: str) -> str:
     """The text with one form for all of a kind: digits, brackets, spaces; without tags, tokens and pictures."""
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     text = _TOKENS.sub("", _UNSEEN.sub("", _TEN.sub("10", text).translate(_PLAIN)))
-    text = _TAGS.sub("", _SCORE_TAG.sub("score: ", text))
+    text = _TAGS.sub("", _SCORE_TAG.sub("score: ", _SCORE_VALUE.sub(r"score: \1", text)))
+    text = _IN_WORDS.sub(lambda words: f"{_WORDS[words[1].lower()]}/10", text)
     text = _ESCAPED.sub(r"\1[\2]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
     for _ in range(2):
         text = _BOXED.sub(r"[\1]", text)
@@ -230,7 +277,7 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
                 found = None
         if (row := _row(said, start)) is not None:
             found = row
-        if found is None and overall and not broken:
+        if found is None and not broken:
             found = _led(said, label.end())
         if found is not None and not _SPOKEN_OF.match(said, found.end):
             yield found._replace(start=start, phrase=said[start : found.end])
@@ -262,6 +309,8 @@ def tabled(said: str) -> Iterator[Found]:
     for table in _TABLE.finditer(said):
         names, cells = table[1].split("|"), table[2].split("|")
         at = [place for place, name in enumerate(names) if _OVERALL_CELL.fullmatch(name)]
+        if not at and all(_LABEL_CELL.fullmatch(name) or _REASON_CELL.fullmatch(name) for name in names):
+            at = [place for place, name in enumerate(names) if _LABEL_CELL.fullmatch(name)]
         if len(at) != 1 or len(names) != len(cells) or len([name for name in names if name.strip()]) < 2:
             continue
         if any(value(name.strip(" *_"), 0, bare=True, strict=True) for name in names):
@@ -290,18 +339,20 @@ def given(said: str) -> Iterator[Found]:
         if not _BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if _SUPPOSED.search(CLAUSE.split(before)[-1]) or told_of(before):
+        if _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1])) or told_of(before):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
             found = value(said, verb.end(), bare=True)
-            if found is not None and not _WITH_POINTS.search(found.phrase) and not _RATES.match(verb[0]):
+            if found is not None and not (
+                _WITH_POINTS.search(found.phrase) or _RATES.match(verb[0]) or _I.search(before)
+            ):
                 found = None
         if found is not None:
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
     for verb in _SUMS_UP.finditer(said, _last_line(said)):
         found = value(said, verb.end(), bare=True, strict=True)
-        if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
+        if found is None or not _WITH_POINTS.search(found.phrase) or not _FITTING.match(said, found.end):
             continue
         if not _SUPPOSED.search(verb[0]) and not told_of(said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
@@ -312,9 +363,13 @@ def alone(said: str) -> Iterator[Found]:
     text = said.rstrip()
     opening = _ALONE.match(text)
     found = value(text, opening.end(), bare=True, strict=True) if opening is not None else None
-    if found is not None and _REASONS.match(text, found.end):
+    if found is not None and (
+        _REASONS.match(text, found.end)
+        or (_WITH_POINTS.search(found.phrase) and _FIRST.match(text, found.end))
+    ):
         yield found
-    opening = _ALONE.match(text, _last_line(said))
+    last = _last_line(said)
+    opening = _ALONE.match(text, last) or (_BARE_AT_LAST.match(text, last) if _CONCLUDED.search(text, 0, last) else None)
     if opening is None:
         return
     found = value(text, opening.end(), bare=_BARE.match(text, opening.end()) is not None, strict=True)
@@ -356,7 +411,7 @@ def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | No
         return gave("malformed")
     if (bracket := _CLOSE.match(said, end)) is not None:
         closed, end = True, bracket.end()
-    elif found["open"] and not closed and not _OPEN_ENDED.match(said, end):
+    elif found["open"] and not closed and (found["open"].endswith("<") or not _OPEN_ENDED.match(said, end)):
         inside = _CLOSED.split(_line(said, end))[0]
         return gave("range" if _BARE.search(inside) else "malformed")
     if closed and _GLUED.match(said, end):
