@@ -14,6 +14,7 @@ _VALUE_ALONE = re.compile(
 )
 _FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
+_LABEL = re.compile(r"评分|得分|总分|分数|打分|score|rating", re.IGNORECASE)
 _BLOCK_QUOTE = re.compile(
     r"(?P<label>(?:评分|得分|总分|分数|score|rating)[ *_]*[:：][ *_]*\n+)?^[ \t]*>(?P<line>[^\n]*)$",
     re.MULTILINE | re.IGNORECASE,
@@ -168,7 +169,7 @@ def _disowned(text: str) -> str:
 
 
 def _displayed(found: re.Match[str]) -> str:
-    return found[0] if "评分" in found[0] else _blank(found)
+    return found[0] if _LABEL.search(found[0]) else _blank(found)
 
 
 def _title(found: re.Match[str]) -> str:

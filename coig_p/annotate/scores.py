@@ -37,12 +37,16 @@ _SCORE_VALUE = re.compile(
 _IN_WORDS = re.compile(
     r"\b(one|two|three|four|five|six|seven|eight|nine|ten) {0,3}(?:out of|/) {0,3}(?:ten|10)\b", re.IGNORECASE
 )
+_WORD_BEHIND = re.compile(
+    r"((?:score|rating|grade)[*_]{0,3} {0,3}(?::|=|is)[ *_\[]{0,6})(one|two|three|four|five|six|seven|eight|nine|ten)"
+    r"(?=[\]*_ ]{0,6}(?:[.\n]|points?|\Z))",
+    re.IGNORECASE,
+)
 _WORDS = {word: at for at, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
 _TEN = re.compile("\U0001f51f")
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
 _TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
 _BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200})\}")
-_TEXT_LABEL = re.compile(r"\\(?:text|mathbf|textbf|mathrm) {0,3}\{([^{}\n0-9]{0,40}: {0,3}|分|points?)\}")
 _FRACTION = re.compile(r"\\[dt]?frac\{([0-9.]{1,9})\}\{([0-9]{1,9})\}")
 
 _OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
@@ -55,8 +59,8 @@ OVERALL = (
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"
     r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
-    r"(?<![^\n\[(*# |-])(?:overall|final|total|总体|综合|最终|合计)"
-    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n)[\s*_\[]{0,8}[0-9.]{1,4} {0,3}(?:[\]分/]|out of))))"
+    r"(?<![^\n\[(*# |.,，。;；、-])(?:overall|final|total|总体|综合|最终|整体|合计)"
+    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4} {0,3}(?:[\]分/]|out of))))"
 )
 LABEL = (
     rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值)(?:结果)?|平均分?|均分|总计|"
@@ -69,6 +73,11 @@ LABEL = (
     r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
     r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))|"
     r"(?<=\[)result(?=\]))"
+)
+_TEXT_LABEL = re.compile(
+    rf"\\(?:text|mathbf|textbf|mathrm|section\*?|subsection\*?) {{0,3}}"
+    rf"\{{([^{{}}\n0-9]{{0,40}}: {{0,3}}| ?分|[^{{}}\n0-9]{{0,9}}(?:{OVERALL}|{LABEL})|points?)\}}",
+    re.IGNORECASE,
 )
 _ESCAPED = re.compile(rf"((?:{OVERALL}|{LABEL}|:)[\s*_:]{{0,9}})\\\[([0-9./ ]{{1,9}})\\\]", re.IGNORECASE)
 # A label behind such a word is not that of the judgement.
@@ -111,7 +120,7 @@ _GIVES = re.compile(
     r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|(?<![自初互点影短好差测])评为?|定为|值|"
     r"(?:最终|最后|应|可以?)得到?|我打|"
     r"(?:回答|答案|回复)(?:在?按?(?:10|十)分制[下中里]?)?(?:最终|最后|综合|应|可以?|能够?|共|总共)?"
-    r"(?:获得|得到?|拿到)|(?<![^\n,，])得)"
+    r"(?:获得|得到?|拿到)|(?<![^\n])得)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
     r"\b(?<!overall )(?<!final )(?<!total )(?:giv(?:e|es|ing)|gave|rat(?:e|es|ing)|scor(?:e|es|ing)|"
     r"assign(?:s|ing)?|award(?:s|ing)?|grad(?:e|es|ing))"
@@ -130,6 +139,7 @@ _SUPPOSED = re.compile(
     r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
     re.IGNORECASE,
 )
+_OF_A_TASK = re.compile(r"(?:本|该|此|每)题(?:总分|满分|共|[^\n。；;，,]{0,4}分值)[^\n。；;]{0,40}\Z")
 _OF_FULL_MARKS = re.compile(r"(?:如果|若|假设)?(?:以|按)?满分[为是]? {0,3}10 {0,3}分[,，]")
 _CLAUSE_LENGTH = 200
 # What a judge may say between an overall label and the score: full marks, a grade, what it took off.
@@ -166,6 +176,7 @@ _REASON_CELL = re.compile(
 )
 _NUMBER_CELL = re.compile(r"[\[( *_]{0,6}[0-9][0-9./ ]{0,9}(?:分|%)?[\]) *_]{0,6}")
 _ROW_LENGTH = 2000
+_SENTENCE = re.compile(r"(?:[。!！]|\.(?= ))[ *_`]{0,12}")
 _SUM = re.compile(r" {0,3}[-+*×÷][0-9+*×÷/(). 分-]{1,60}=")
 
 _CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
@@ -195,14 +206,20 @@ _ANOTHER = re.compile(
     r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|[。.,，;；)\n])",
     re.IGNORECASE,
 )
+_INTO_TEN = re.compile(
+    r"[^\n0-9]{0,8}(?:(?:折合|换算|折算|转换|转化|相当于|按)[成为到]?)[^\n0-9]{0,6}(?:(?:10|十)分制)[^\n0-9]{0,10}?"
+    r"[ *_为是得即:=,，]{0,6}|[^\n0-9]{0,12}\b(?:converted|scaled|equivalent)(?: to)?[^\n0-9]{0,20}[: ]",
+    re.IGNORECASE,
+)
 _FULL_MARKS = re.compile(
     r"(?:满分|总分|共)[为是]? {0,6}([0-9]{1,9})|out of {0,6}([0-9]{1,9})|([0-9]{1,9}) {0,6}分制", re.IGNORECASE
 )
+_PARTS_OF_IT = re.compile(r"其中|包括|包含|由|各|分别|准确|\b(?:with|includ|where|consist|for)")
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
     r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧|"
-    r" (?:to (?=th)|for|from|because|since|as|due to|stars?|here|overall)\b)"
+    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|stars?|here|overall|response|answer|reply)\b|比较|较))"
 )
 _RATES = re.compile(
     r"rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
@@ -219,17 +236,17 @@ _LINE_ENDS_REMARKED = re.compile(
     r"[ *_`|]{0,40}(?:\([^()\n]{1,40}\)|[,，、;；—–-][^\n0-9]{1,24}(?:10 {0,3}分?)?)?[ *_`|。.)]{0,40}(?:\n|\Z)"
 )
 _FITTING = re.compile(
-    r"[ *_]{0,6}(?:(?:比较|较为?|更为?|是|应该|算)?(?:合适|合理|恰当|公允|妥当)的?(?:评分|分数)?)?[ *_`|。.]{0,40}(?:\n|\Z)"
+    r"[ *_]{0,6}(?:(?:比较|较为?|更为?|是|应该|算){0,2}(?:合适|合理|恰当|公允|妥当)的?(?:评分|分数)?)?[ *_`|。.]{0,40}(?:\n|\Z)"
 )
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
-_ALONE = re.compile(r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/))")
+_ALONE = re.compile(r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/)|[一二三四五六七八九十](?:点五)? ?分)")
 # The last line may be a bare number where a paragraph ends before it that announces nothing.
 _BARE_AT_LAST = re.compile(r"[ *_#>`:→=-]{0,12}(?=[0-9一二三四五六七八九十])")
 _CONCLUDED = re.compile(r"(?:[。.!！?？)\]|]|\n-{3,}|\n\*{3,})[ *_]{0,6}\n\s*\Z")
 _FIRST = re.compile(r"[ *_`]{0,6}(?:。(?=[^\n])|[。.]?\n{2,}(?=[^\n]))")
-_BARE = re.compile(r"[0-9]")
+_BARE = re.compile(r"[0-9]|[一二三四五六七八九十](?:点五|分半)? ?(?:分|\Z)")
 _OPENED, _CLOSED = re.compile(r"[^0-9一-十]*[\[({<]"), re.compile(r"[\])}>]")
 _RULE = re.compile(r"^ {0,6}(?:```\w{0,20}|~~~\w{0,20}|-{3,}|\*{3,}|_{3,}|={3,}) {0,6}$", re.MULTILINE)
 _WORD = re.compile(r"\w|[\[(]")
@@ -257,6 +274,7 @@ def plain(text: str) -> str:
     text = _TOKENS.sub("", _UNSEEN.sub("", _TEN.sub("10", text).translate(_PLAIN)))
     text = _TAGS.sub("", _SCORE_TAG.sub("score: ", _SCORE_VALUE.sub(r"score: \1", text)))
     text = _IN_WORDS.sub(lambda words: f"{_WORDS[words[1].lower()]}/10", text)
+    text = _WORD_BEHIND.sub(lambda words: f"{words[1]}{_WORDS[words[2].lower()]}", text)
     text = _ESCAPED.sub(r"\1[\2]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
     for _ in range(2):
         text = _BOXED.sub(r"[\1]", text)
@@ -277,6 +295,8 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
                 found = None
         if (row := _row(said, start)) is not None:
             found = row
+        if found is not None and found.reason == "other-scale" and (into := _INTO_TEN.match(said, found.end)) is not None:
+            found = value(said, into.end(), bare=True) or found
         if found is None and not broken:
             found = _led(said, label.end())
         if found is not None and not _SPOKEN_OF.match(said, found.end):
@@ -339,7 +359,7 @@ def given(said: str) -> Iterator[Found]:
         if not _BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1])) or told_of(before):
+        if _OF_A_TASK.search(before) or _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1])) or told_of(before):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
@@ -350,12 +370,28 @@ def given(said: str) -> Iterator[Found]:
                 found = None
         if found is not None:
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
+    yield from _at_last(said)
     for verb in _SUMS_UP.finditer(said, _last_line(said)):
         found = value(said, verb.end(), bare=True, strict=True)
         if found is None or not _WITH_POINTS.search(found.phrase) or not _FITTING.match(said, found.end):
             continue
         if not _SUPPOSED.search(verb[0]) and not told_of(said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
+
+
+def _at_last(said: str) -> Iterator[Found]:
+    """A score with its points that is all of the last sentence: "Clear and complete. 8/10", 回答完整。8分。"""
+    line = _last_line(said)
+    end = len(said.rstrip(" *_`\n。.!！"))
+    starts = [mark.end() for mark in _SENTENCE.finditer(said, line, end)]
+    if not starts or not said[line : starts[-1]].strip(" !！。.*_"):
+        return
+    found = value(said, starts[-1], bare=True, strict=True)
+    if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
+        return
+    before = said[max(line, starts[-1] - _CLAUSE_LENGTH) : starts[-1]].rstrip("。.!！ *_`")
+    if before[-1:].strip() and not told_of(before):
+        yield found
 
 
 def alone(said: str) -> Iterator[Found]:
@@ -369,16 +405,18 @@ def alone(said: str) -> Iterator[Found]:
     ):
         yield found
     last = _last_line(said)
-    opening = _ALONE.match(text, last) or (_BARE_AT_LAST.match(text, last) if _CONCLUDED.search(text, 0, last) else None)
-    if opening is None:
+    for begins in (_ALONE, _BARE_AT_LAST) if _CONCLUDED.search(text, 0, last) else (_ALONE,):
+        opening = begins.match(text, last)
+        if opening is None:
+            continue
+        found = value(text, opening.end(), bare=_BARE.match(text, opening.end()) is not None, strict=True)
+        if found is None or bool(_OPENED.match(found.phrase)) != bool(_CLOSED.search(found.phrase)):
+            continue
+        if _GLUED.match(text, found.end):
+            yield found._replace(number=None, reason="glued")
+        elif not _WORD.search(_RULE.sub("", text[found.end :])):
+            yield found
         return
-    found = value(text, opening.end(), bare=_BARE.match(text, opening.end()) is not None, strict=True)
-    if found is None or bool(_OPENED.match(found.phrase)) != bool(_CLOSED.search(found.phrase)):
-        return
-    if _GLUED.match(text, found.end):
-        yield found._replace(number=None, reason="glued")
-    elif not _WORD.search(_RULE.sub("", text[found.end :])):
-        yield found
 
 
 def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | None:
@@ -423,7 +461,7 @@ def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | No
     if scale is None and (scale := _OUT_OF.match(said, end)) is not None:
         end = scale.end()
     line = _line(said, end)
-    marks = _FULL_MARKS.search(line)
+    marks = _FULL_MARKS.search(_PARTS_OF_IT.split(line)[0])
     scales = [scale["scale"]] if scale else []
     scales += [next(filter(None, marks.groups()))] if marks else []
     if any(float(other) != SCALE for other in scales) or _OTHER_SCALE.match(line):
