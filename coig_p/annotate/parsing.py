@@ -43,6 +43,13 @@ _THINKS_AGAIN = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS = re.compile(r"[\[:为是 ]([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=[\]分 。.]|$)")
+# Scores of several responses.
+_EACH_ITS_OWN = re.compile(
+    r"(?:回答|答案|回复|模型|助手|选项|\b(?:response|assistant|answer|model|candidate) ?)"
+    r"([A-D甲乙丙]|[1-4](?![0-9.]| ?分| ?/)|[一二三四](?!分))"
+    r"(?:[的'’s ]{0,3}(?:总体|综合|最终|overall |final )?(?:评分|得分|总分|分数|score|rating))?[ *_:为是]{1,6}\[{0,2}[0-9]",
+    re.IGNORECASE,
+)
 _BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,200}\](?![(:])")
 _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
 _FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
@@ -121,6 +128,8 @@ def _read(said: str, response: _Response) -> Parsed:
     if unfenced is not None and "```" not in unfenced[1]:
         said = unfenced[1]
     said = unquoted(said)
+    if len({one[1].lower() for one in _EACH_ITS_OWN.finditer(said)}) > 1:
+        return Parsed(None, "several")
     ways = _ways(said)
     found = _first(ways, response)
     if found is None:

@@ -16,7 +16,7 @@ _FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)
 _DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
 _LABEL = re.compile(r"评分|得分|总分|分数|打分|score|rating", re.IGNORECASE)
 _BLOCK_QUOTE = re.compile(
-    r"(?P<label>(?:评分|得分|总分|分数|score|rating)[ *_]*[:：][ *_]*\n+)?^[ \t]*>(?P<line>[^\n]*)$",
+    r"(?P<label>(?:评分|得分|总分|分数|score|rating)[ *_]*[:：]?[ *_]*\n+)?^[ \t]*>(?P<line>[^\n]*)$",
     re.MULTILINE | re.IGNORECASE,
 )
 _CODE = re.compile(r"(`+)([^`\n]+?)\1(?!`)")
@@ -26,6 +26,7 @@ _QUOTES = re.compile(
 )
 _QUOTING_TAGS = re.compile(r"<(blockquote|response|quote|q|cite|del)>.{0,2000}?</\1>", re.IGNORECASE | re.DOTALL)
 _STRUCK = re.compile(r"(?<!~)~~(?!~)[^~\n]{1,200}~~(?!~)")
+_OF_TEN = re.compile(r"\((?:(?:满分|out of )?10 ?分?制?|[01] ?[-~–到至] ?10 ?分?)\)")
 _TITLE = re.compile(
     r"<[^<>\n]{0,20}(?:总体评分|综合评分|最终评分|总分|overall score)[^<>\n]{0,20}[0-9][^<>\n]{0,20}>", re.IGNORECASE
 )
@@ -43,6 +44,7 @@ _TELLS = (
 _REPORTED = re.compile(
     rf"{_WHO}[^，。；！？,;!?\n:：]{{0,16}}?{_TELLS}(?:(?!\bbut I\b)[^，。；！？;!?\n.]|\.(?!\s))*", re.IGNORECASE
 )
+_TELLING = re.compile(rf"{_TELLS}|注入|指令|输出|给我|inject|output", re.IGNORECASE)
 _ANSWER = r"(?:回答|答案|答复|回复|原文|\b(?:response|answer|reply)\b)"
 # "the answer's last line is:" and the next line.
 _SHOWN = re.compile(
@@ -152,6 +154,11 @@ def told_of(before: str) -> bool:
     return not (_OF_IT.fullmatch(between) or (_JUDGE.search(between) and not _ASKS.search(between)))
 
 
+def tells(sentence: str) -> bool:
+    """Whether a sentence tells what somebody says or wants."""
+    return _TELLING.search(sentence) is not None
+
+
 def _disowned(text: str) -> str:
     """The text with blanks in place of what the judge says it did not give itself."""
     kept, end = [], 0
@@ -204,7 +211,7 @@ def _code(found: re.Match[str]) -> str:
 
 def _quote(found: re.Match[str]) -> str:
     inner = next((part for part in found.groups() if part is not None), "")
-    if not _DIGIT.search(inner):
+    if not _DIGIT.search(_OF_TEN.sub("", inner)):
         return found[0]
     if found[6] is None and _VALUE_ALONE.fullmatch(inner):
         return "[" + found[0][1:-1] + "]"

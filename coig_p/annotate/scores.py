@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from coig_p.annotate.quoting import CLAUSE, told_of
+from coig_p.annotate.quoting import CLAUSE, tells, told_of
 
 SCALE = 10
 """Scores are given out of so many points."""
 
 # Characters as their plain forms, one for one.
-_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應點滿為結質獲後這個該審價級認•●▪◦"  # noqa: RUF001
-_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应点满为结质获后这个该审价级认****"
+_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應點滿為結質獲後這個該審價級認覆對較無沒優從換轉約讓寫輸請題據確說內標準參試稱聲著來實際•●▪◦"  # noqa: RUF001
+_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应点满为结质获后这个该审价级认复对较无没优从换转约让写输请题据确说内标准参试称声着来实际****"
 _SPACES = "\u3000\xa0\t\u2002\u2003\u2009"
 _PLAIN = str.maketrans(_FROM + _SPACES, _TO + " " * len(_SPACES))
 # What is not seen, and pictures: emoji, dingbats, stars.
@@ -60,7 +60,7 @@ OVERALL = (
     r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
     r"(?<![^\n\[(*# |.,，。;；、-])(?:overall|final|total|总体|综合|最终|整体|合计)"
-    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4} {0,3}(?:[\]分/]|out of))))"
+    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?: {0,3}(?:[\]分/]|out of)|[.。]?\s{0,3}(?:\n|\Z)))))"
 )
 LABEL = (
     rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值)(?:结果)?|平均分?|均分|总计|"
@@ -68,10 +68,10 @@ LABEL = (
     r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
     r"(?:最终|(?:(?:最终|评估|评价|评审|评判|总体|整体|综合)的?)?(?:结果|结论)|评价|评级|评定|"
-    r"(?:最终|总体|整体|综合|回答|答案)的?(?:评估|表现|质量|水平)|得(?=[:*_])|"
-    r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment)"
+    r"(?:最终|总体|整体|综合|回答|答案)的?(?:评估|表现|质量|水平)|(?:评审|评分)?(?:总结|小结)|得(?=[:*_])|"
+    r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment|points)"
     r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
-    r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))|"
+    r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?(?:[优良中差较好一般合及格]{1,3}[ ,，(]{1,3})?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))|"
     r"(?<=\[)result(?=\]))"
 )
 _TEXT_LABEL = re.compile(
@@ -79,7 +79,14 @@ _TEXT_LABEL = re.compile(
     rf"\{{([^{{}}\n0-9]{{0,40}}: {{0,3}}| ?分|[^{{}}\n0-9]{{0,9}}(?:{OVERALL}|{LABEL})|points?)\}}",
     re.IGNORECASE,
 )
-_ESCAPED = re.compile(rf"((?:{OVERALL}|{LABEL}|:)[\s*_:]{{0,9}})\\\[([0-9./ ]{{1,9}})\\\]", re.IGNORECASE)
+# Behind such words somebody is asked for a score.
+_WANTED = re.compile(
+    r"(?:(?:(?<!指令)(?<!评分)(?<!题目)要求|[让请叫使]|(?<!指)令|诱导|迫使|企图|试图)(?:我|评委|评审|裁判|模型)?[^\n。；;，,]{0,4}|"
+    r"(?:按照?|依照?|遵照|照)(?:它|其|他|她|回答|答案|指令|注入|对方|文中|里面)[^\n。；;]{0,8}(?:要求|指[令示]|说法|意思)"
+    r"[^\n。；;]{0,6})(?:输出|给出?|打|写|回复|评)?\Z|"
+    r"\bto (?:output|print|write|respond with|reply with|answer with|say|return)[^\n.;:]{0,16}:? {0,3}\Z",
+    re.IGNORECASE,
+)
 # A label behind such a word is not that of the judgement.
 _OTHER = re.compile(
     r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
@@ -90,45 +97,55 @@ _OTHER = re.compile(
     r"[^\n。；;，,]{0,12}\Z",
     re.IGNORECASE,
 )
+_ASIDE = (
+    r"(?:(?!\([0-9.]{1,4} {0,3}(?:分|/ ?10)?\)(?!分?[*_]{0,3} {0,3}[:=为是]))\([^()\n]{0,24}\)|"
+    r"\[[01] ?[-~–—至到] ?10 ?分?\]| ?/ ?10(?= {0,3}[*_]{0,3}[:=]))"
+)
 _LINK = (
-    r"(?:[ *_`\]\)>”」』\"'|#]{0,12}(?: {0,3}(?!\([0-9.]{1,4} {0,3}(?:分|/ ?10)?\)(?!分?[*_]{0,3} {0,3}[:=为是]))"
-    r"\([^()\n]{0,24}\))?){0,2}[ *_`|\]\)>”」』\"'#]{0,12}"
-    r"(?:[=-]>|[:=|]|→|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|定为|评为|记为|给出|给到|给|"
-    r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|of|as|would be|should be)?[ *_`|$:]{0,12}"
+    rf"(?:[ *_`\]\)>”」』\"'|#]{{0,12}}(?: {{0,3}}{_ASIDE})?){{0,2}}[ *_`|\]\)>”」』\"'#]{{0,12}}"
+    r"(?:如下(?:所示)?(?= {0,3}:)|结果(?= {0,3}:))?"
+    r"(?:[=-]>|[:=|]|→|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|(?:确?定|评定|评|记)为|给出|给到|给|"
+    r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|(?:comes|amounts) (?:out )?(?:to|at)|of|as|would be|should be)?"
+    r"[ *_`|$:]{0,12}"
+)
+_ESCAPED = re.compile(
+    rf"((?:{OVERALL}|{LABEL}|:)[ *_\])>」]{{0,6}}{_ASIDE}?[^0-9\n]{{0,8}}\s{{0,4}})\\\[([0-9./ ]{{1,9}})\\\]", re.IGNORECASE
 )
 _FOR = (
     r"(?: (?:given|assigned|awarded)(?= {0,3}:)| (?:that )?I (?:would |will |'d )?(?:give|assign|award)(?: it| this)?(?= is))?"
+    r"(?: (?:on|using) an? (?:scale )?(?:of |from )?[01] ?(?:-|to|–) ?10(?: scale)?)?"
     r"(?: (?:for|of) th(?:e|is) (?:ai |given |model'?s? |provided )?[a-z]{4,10})?"
 )
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
-_NEW_LINE = r"(?P<line>[ ]{0,12}\n[\s*#_>|:-]{0,20})?"
+_NEW_LINE = r"(?P<line>[ ]{0,12}\n(?:={3,40}\n)?[\s*#_>|:-]{0,20})?"
 _OVERALL_LABEL = re.compile(
     rf"(?P<label>{OVERALL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
 )
 _MARKS = r"[ *_#>`|\[({<“「『\"'-]{0,12}"
-_NUMBERED = r"(?:\(?(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3}|[a-zA-Z])[.、)] {0,3})?"
+_NUMBERED = r"(?:[①-⑳] {0,3}|\(?(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3}|[a-zA-Z])[.、)] {0,3})?"
 _BEGINS = (
     rf"(?:^|(?<=[\n。；;!！?？,，(:])){_MARKS}{_NUMBERED}{_MARKS}"
     r"(?:(?:因此|所以|综上(?:所述)?|故|最后|最终|(?:so|thus|therefore|hence|finally|in conclusion|in summary)\b)"
-    r"[,，: ]{0,3})?(?:我|本人)?(?:最[终后]|建议)?"
-    r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|对?)(?:回答|答案|回复)?的?)?"
+    r"[,，: ]{0,3})?(?:我|本人|个人)?(?:最[终后]|建议|据此|给出|得出|(?:10|十)分制下?的?)?"
+    r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|对?)(?:回答|答案|回复|回应)?的?)?"
     r"(?:my |the |this |a )?"
 )
 _PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
     r"(?P<label>满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?|"
-    r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|(?<![自初互点影短好差测])评为?|定为|值|"
+    r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|(?<![自总初互点影短好差测])评为?|定为|值|"
     r"(?:最终|最后|应|可以?)得到?|我打|"
     r"(?:回答|答案|回复)(?:在?按?(?:10|十)分制[下中里]?)?(?:最终|最后|综合|应|可以?|能够?|共|总共)?"
     r"(?:获得|得到?|拿到)|(?<![^\n])得)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
-    r"\b(?<!overall )(?<!final )(?<!total )(?:giv(?:e|es|ing)|gave|rat(?:e|es|ing)|scor(?:e|es|ing)|"
-    r"assign(?:s|ing)?|award(?:s|ing)?|grad(?:e|es|ing))"
-    r"(?: (?:it|this|that|the|answer|response|reply|solution|a|an|as|at|score|rating|grade|of|be|to)\b){0,8}|"
+    r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)s?|gave|"
+    r"(?:(?<=I am )|(?<=I['’]m ))(?:giv|rat|scor|assign|award|grad)ing)"
+    r"(?: (?:it|this|that|the|answer|response|reply|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
+    r"perfect|full|fair)\b){0,8}|"
     r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits|scores)(?: an?)?|"
     r"\bI(?: would| will|['’]d|['’]ll)? (?:say|go with|put (?:it|this)(?: (?:answer|response))? at|land (?:on|at)|"
     r"settle (?:on|for|at)|stick with|call (?:it|this))(?: an?)?|"
-    r"\b(?:this|it|response|answer)(?: is|['’]s| would be| sits at)(?: an?)?(?: (?:solid|strong|good|clear|decent|fair|weak|poor))?|"
+    r"\b(?:this|it|response|answer)(?: is|['’]s| sits at)(?: an?)?(?: (?:solid|strong|good|clear|decent|fair|weak|poor))?|"
     r"\b(?:score|rating) of)[ *_:]{0,6}",
     re.IGNORECASE,
 )
@@ -136,7 +153,12 @@ _GIVES = re.compile(
 _SUPPOSED = re.compile(
     r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|拒绝|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
     r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
-    r"\b(?:if|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
+    r"\b(?:if|had|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
+    re.IGNORECASE,
+)
+_ASKED_TO = re.compile(
+    r"(?:让|使得?|要求|逼|诱导|[叫请求]|命令|迫使|希望|企图|试图|\b(?:want|ask|tell|get|make|force)(?:s|ed|ing)?)"
+    r" ?(?:我|评委|评审|裁判|me|the judge)?(?:必须|应该?|要|会|能|来|去| to)? {0,3}\Z",
     re.IGNORECASE,
 )
 _OF_A_TASK = re.compile(r"(?:本|该|此|每)题(?:总分|满分|共|[^\n。；;，,]{0,4}分值)[^\n。；;]{0,40}\Z")
@@ -145,9 +167,9 @@ _CLAUSE_LENGTH = 200
 # What a judge may say between an overall label and the score: full marks, a grade, what it took off.
 _LEAD = re.compile(
     r"[ *_(\[]{0,6}(?:满分[为是]? {0,3}10 {0,3}分?[,，; ]{0,3}|10 {0,3}分(?:[中里]的?|满分[,，; ]{1,3})|"
-    r"(?:优秀?|良好?|中等?(?:偏[上下])?|一般|较[好差高低]|很?[好差]|不错|合格|及格|[A-F][+-]?|"
+    r"(?:优秀?|良好?|中等?(?:偏?[上下])?|一般|较[好差高低]|很?[好差]|不错|合格|及格|[A-F][+-]?|"
     r"excellent|very good|good|fair|poor)"
-    r"[ *_级]{0,4}[\],，(: —-]{1,2} {0,3}|从 {0,3}[0-9.]{1,4} {0,3}分?[降减调改升提][^\n0-9,，。]{0,3}|"
+    r"[ *_级]{0,4}(?:[\],，(: —-]{1,2}| ?(?=\[)) {0,3}|从 {0,3}[0-9.]{1,4} {0,3}分?[降减调改升提][^\n0-9,，。]{0,3}|"
     r"(?:没有|无)[^\n0-9,，。]{0,8}扣分[^\n0-9,，。]{0,4}[,，] {0,3}|"
     r"(?:(?:基础分?|起评分?|满分) {0,3}10 {0,3}分?[,，、] {0,3})?"
     r"(?:[^\n0-9。；;]{0,20}扣[除去掉了]{0,2} {0,3}[0-9.]{1,4} {0,3}分[,，、;； ]{1,3}){1,4})"
@@ -157,8 +179,10 @@ _LEAD = re.compile(
 _ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *_`)\]]{0,12}(?=$|[\n。.!！])")
 # Behind such words a score is spoken of.
 _SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一?[句行段]|的(?:格式|指令|要求|说法|字))")
+_OF_ALL = re.compile(r"总分 ?10 ?分")  # of how many points, not how many
 _SUMS_UP = re.compile(
-    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|overall|(?<![^\n.])(?:so|thus|hence|therefore))"
+    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|综合考虑|据此|鉴于此|overall|all in all|all things considered|given (?:the above|all (?:this|that|of this))|"
+    r"in (?:summary|conclusion|short)|(?<![^\n.])(?:so|thus|hence|therefore))"
     r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
 )
@@ -188,7 +212,7 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF = re.compile(
-    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|out of|of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|out of(?: a)?(?: possible| total| maximum)?(?: of)?|of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
     r"[ *_`$]{0,12}(?:分|points?|pts)?",
     re.IGNORECASE,
 )
@@ -203,7 +227,7 @@ _VAGUE = re.compile(
 _ANOTHER = re.compile(
     r"[ *_`$\"'分]{0,12}"
     r"(?:(?:[-–—~～/]|至|到|或者?|和|与|、|,|→|>|=|or\b|to\b|and\b|改为|应为|修正为)[ *_`$]{0,6}){1,3}"
-    r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|[。.,，;；)\n])",
+    r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|[。.,，;；)\n]|/ ?10|out of|points?)",
     re.IGNORECASE,
 )
 _INTO_TEN = re.compile(
@@ -219,7 +243,7 @@ _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
     r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧|"
-    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|stars?|here|overall|response|answer|reply)\b|比较|较))"
+    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|on an?|stars?|here|overall|response|answer|reply)\b|比较|较))"
 )
 _RATES = re.compile(
     r"rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
@@ -243,12 +267,23 @@ _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
 _ALONE = re.compile(r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/)|[一二三四五六七八九十](?:点五)? ?分)")
 # The last line may be a bare number where a paragraph ends before it that announces nothing.
+_ANOTHER_ANSWER = re.compile(
+    r"(?:[是为]|(?<![=\n])=|(?:答案|概率|结果|值|比例|answer|probability|result|value|ratio)[^\n]{0,8}:)[ *_]{0,6}\n\s*\Z",
+    re.IGNORECASE,
+)
 _BARE_AT_LAST = re.compile(r"[ *_#>`:→=-]{0,12}(?=[0-9一二三四五六七八九十])")
 _CONCLUDED = re.compile(r"(?:[。.!！?？)\]|]|\n-{3,}|\n\*{3,})[ *_]{0,6}\n\s*\Z")
-_FIRST = re.compile(r"[ *_`]{0,6}(?:。(?=[^\n])|[。.]?\n{2,}(?=[^\n]))")
+_FIRST = re.compile(r"[ *_`]{0,6}(?:[。:,，;；](?=[^\n])| ?[-–—]{1,2} |[。.]?\n{2,}(?=[^\n]))")
+_POINTED = re.compile(r"[0-9] {0,3}(?:分|/ ?[0-9])")
 _BARE = re.compile(r"[0-9]|[一二三四五六七八九十](?:点五|分半)? ?(?:分|\Z)")
 _OPENED, _CLOSED = re.compile(r"[^0-9一-十]*[\[({<]"), re.compile(r"[\])}>]")
 _RULE = re.compile(r"^ {0,6}(?:```\w{0,20}|~~~\w{0,20}|-{3,}|\*{3,}|_{3,}|={3,}) {0,6}$", re.MULTILINE)
+# Words with which a judge takes its leave.
+_CLOSING = re.compile(
+    r"^[ *_>(]{0,6}(?:以上|希望|如有|如需|如果您|感谢|谢谢|欢迎|完毕|评[审价分估](?:完毕|结束)|仅供参考|"
+    r"(?:I )?hope\b|let me know|feel free|please let|thank)[^\n0-9]{0,80}$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _WORD = re.compile(r"\w|[\[(]")
 
 
@@ -285,7 +320,7 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
     """Scores behind a label: of the overall score, wherever it stands; or a plain one where a clause begins."""
     for label in (_OVERALL_LABEL if overall else _PLAIN_LABEL).finditer(said):
         start = label.start("label")
-        if _OTHER.search(said[max(0, start - 32) : start]) or told_of(said[max(0, start - _CLAUSE_LENGTH) : start]):
+        if _of_another(said, start) or _of_another(said, label.start()):
             continue
         broken = bool(label["line"])
         found = value(said, label.end(), bare=not broken)
@@ -299,8 +334,16 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
             found = value(said, into.end(), bare=True) or found
         if found is None and not broken:
             found = _led(said, label.end())
+        if found is not None and found.number == SCALE and _OF_ALL.fullmatch(said[start : found.end]):
+            continue
         if found is not None and not _SPOKEN_OF.match(said, found.end):
             yield found._replace(start=start, phrase=said[start : found.end])
+
+
+def _of_another(said: str, at: int) -> bool:
+    """Whether what stands before a place makes a score there another's, or none that is given."""
+    near = said[max(0, at - 48) : at]
+    return bool(_OTHER.search(near) or _WANTED.search(near)) or told_of(said[max(0, at - _CLAUSE_LENGTH) : at])
 
 
 def _row(said: str, at: int) -> Found | None:
@@ -350,7 +393,7 @@ def _led(said: str, at: int) -> Found | None:
     if lead is None or _SUPPOSED.search(lead[0].replace("满分", "")):
         return None
     found = value(said, lead.end(), bare=True, strict=True)
-    return found if found is not None and _WITH_POINTS.search(found.phrase) else None
+    return found if found is not None and (_WITH_POINTS.search(found.phrase) or _CLOSED.search(found.phrase)) else None
 
 
 def given(said: str) -> Iterator[Found]:
@@ -359,7 +402,7 @@ def given(said: str) -> Iterator[Found]:
         if not _BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if _OF_A_TASK.search(before) or _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1])) or told_of(before):
+        if _WANTED.search(before[-48:]) or _ASKED_TO.search(before) or _OF_A_TASK.search(before) or _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1])) or told_of(before):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
@@ -375,7 +418,7 @@ def given(said: str) -> Iterator[Found]:
         found = value(said, verb.end(), bare=True, strict=True)
         if found is None or not _WITH_POINTS.search(found.phrase) or not _FITTING.match(said, found.end):
             continue
-        if not _SUPPOSED.search(verb[0]) and not told_of(said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]):
+        if not _SUPPOSED.search(verb[0]) and not _of_another(said, verb.start()):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
 
 
@@ -390,7 +433,7 @@ def _at_last(said: str) -> Iterator[Found]:
     if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
         return
     before = said[max(line, starts[-1] - _CLAUSE_LENGTH) : starts[-1]].rstrip("。.!！ *_`")
-    if before[-1:].strip() and not told_of(before):
+    if before[-1:].strip() and not tells(before):
         yield found
 
 
@@ -399,17 +442,19 @@ def alone(said: str) -> Iterator[Found]:
     text = said.rstrip()
     opening = _ALONE.match(text)
     found = value(text, opening.end(), bare=True, strict=True) if opening is not None else None
-    if found is not None and (
-        _REASONS.match(text, found.end)
-        or (_WITH_POINTS.search(found.phrase) and _FIRST.match(text, found.end))
-    ):
+    if found is not None and (_REASONS.match(text, found.end) or _begins(text, found)):
         yield found
     last = _last_line(said)
+    if _ANOTHER_ANSWER.search(text, 0, last):
+        return
     for begins in (_ALONE, _BARE_AT_LAST) if _CONCLUDED.search(text, 0, last) else (_ALONE,):
         opening = begins.match(text, last)
         if opening is None:
             continue
         found = value(text, opening.end(), bare=_BARE.match(text, opening.end()) is not None, strict=True)
+        if found is None:  # **8**/10
+            found = value(text, opening.end(), bare=True, strict=True)
+            found = found if found is not None and _WITH_POINTS.search(found.phrase) else None
         if found is None or bool(_OPENED.match(found.phrase)) != bool(_CLOSED.search(found.phrase)):
             continue
         if _GLUED.match(text, found.end):
@@ -417,6 +462,12 @@ def alone(said: str) -> Iterator[Found]:
         elif not _WORD.search(_RULE.sub("", text[found.end :])):
             yield found
         return
+
+
+def _begins(text: str, found: Found) -> bool:
+    """Whether a score with its points begins a text that goes on in prose and has no other one."""
+    points = _WITH_POINTS.search(found.phrase) is not None and _FIRST.match(text, found.end) is not None
+    return points and not _POINTED.search(text, found.end)
 
 
 def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | None:
@@ -492,7 +543,7 @@ def _number(found: re.Match[str]) -> float:
 
 def _last_line(said: str) -> int:
     """Where the last line begins that is no fence and no rule."""
-    text = _RULE.sub(lambda rule: " " * len(rule[0]), said).rstrip()
+    text = _CLOSING.sub(lambda line: " " * len(line[0]), _RULE.sub(lambda rule: " " * len(rule[0]), said)).rstrip()
     return text.rfind("\n") + 1
 
 
