@@ -25,8 +25,10 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
+from coig_p.annotate.labels import LABEL, OVERALL
+from coig_p.annotate.plain import plain
 from coig_p.annotate.quoting import unmarked, unquoted
-from coig_p.annotate.scores import LABEL, OVERALL, Found, alone, given, labelled, plain, tabled, value
+from coig_p.annotate.scores import Found, alone, given, labelled, tabled, value
 from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10
@@ -47,7 +49,8 @@ _NUMBERS = re.compile(r"[\[:为是 ]([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=[\]分 。.]
 _EACH_ITS_OWN = re.compile(
     r"(?:回答|答案|回复|模型|助手|选项|\b(?:response|assistant|answer|model|candidate) ?)"
     r"([A-D甲乙丙]|[1-4](?![0-9.]| ?分| ?/)|[一二三四](?!分))"
-    r"(?:[的'’s ]{0,3}(?:总体|综合|最终|overall |final )?(?:评分|得分|总分|分数|score|rating))?[ *_:为是]{1,6}\[{0,2}[0-9]",
+    r"(?:[的'’s ]{0,3}(?:总体|综合|最终|overall |final )?(?:评分|得分|总分|分数|score|"
+    r"rating))?[ *_:为是]{1,6}\[{0,2}[0-9]",
     re.IGNORECASE,
 )
 _BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,200}\](?![(:])")
@@ -56,7 +59,8 @@ _FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re
 _KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final|total|总体|综合)", re.IGNORECASE)
 _PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
 _WRAPS = re.compile(
-    r"(?:evaluation|assessment|judge?ment|result|results|output|response|review|scores|ratings|评审|评价|评估|结果|评审结果|评分结果)",
+    r"(?:evaluation|assessment|judge?ment|result|results|output|response|review|scores|ratings|评审|评价|评估|"
+    r"结果|评审结果|评分结果)",
     re.IGNORECASE,
 )
 _MOST_DEEP = 3

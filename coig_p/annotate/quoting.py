@@ -35,7 +35,8 @@ _WHO = (
     r"\b(?:response|answer|reply|text|author|model|user|it)\b)"
 )
 _TELLS = (
-    r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|要求|请求|索要|索取|命令|诱导|暗示|试图|企图|"
+    r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|"
+    r"要求|请求|索要|索取|命令|诱导|暗示|试图|企图|"
     r"\b(?:claim(?:s|ed|ing)?|ask(?:s|ed|ing)?|demand(?:s|ed|ing)?|request(?:s|ed|ing)?|say(?:s|ing)?|said|"
     r"read(?:s|ing)?|state(?:s|d)|contain(?:s|ed|ing)?|insert(?:s|ed)|end(?:s|ed) with|tell(?:s|ing)?|told|"
     r"tr(?:y|ies|ied)|instruct(?:s|ed)?)\b)"

@@ -6,83 +6,22 @@ What may stand between a label and its score is bounded, so that reading takes t
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_LABEL, PLAIN_LABEL
 from coig_p.annotate.quoting import CLAUSE, tells, told_of
 
 SCALE = 10
 """Scores are given out of so many points."""
 
-# Characters as their plain forms, one for one.
-_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞總體綜終評數給爲應點滿為結質獲後這個該審價級認覆對較無沒優從換轉約讓寫輸請題據確說內標準參試稱聲著來實際•●▪◦"  # noqa: RUF001
-_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>总体综终评数给为应点满为结质获后这个该审价级认复对较无没优从换转约让写输请题据确说内标准参试称声着来实际****"
-_SPACES = "\u3000\xa0\t\u2002\u2003\u2009"
-_PLAIN = str.maketrans(_FROM + _SPACES, _TO + " " * len(_SPACES))
-# What is not seen, and pictures: emoji, dingbats, stars.
-_UNSEEN = re.compile(
-    "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200b-\u200f\u2060\ufeff\ufe0f\u202a-\u202e\u2066-\u2069]"
-)
-_TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
-_SCORE_TAG = re.compile(
-    r"<(?:overall|final|total|(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade)(?: [^<>\n]{0,40})?)>"
-    r"(?=\s{0,9}\[?\d)",
-    re.IGNORECASE,
-)
-_SCORE_VALUE = re.compile(
-    r"<(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade) value=[\"']([0-9.]{1,4})[\"'] ?/?>", re.IGNORECASE
-)
-_IN_WORDS = re.compile(
-    r"\b(one|two|three|four|five|six|seven|eight|nine|ten) {0,3}(?:out of|/) {0,3}(?:ten|10)\b", re.IGNORECASE
-)
-_WORD_BEHIND = re.compile(
-    r"((?:score|rating|grade)[*_]{0,3} {0,3}(?::|=|is)[ *_\[]{0,6})(one|two|three|four|five|six|seven|eight|nine|ten)"
-    r"(?=[\]*_ ]{0,6}(?:[.\n]|points?|\Z))",
-    re.IGNORECASE,
-)
-_WORDS = {word: at for at, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
-_TEN = re.compile("\U0001f51f")
-_ENTITY = re.compile(r"&(?:[a-z]{2,8}|#[0-9]{2,5});")
-_TAGS = re.compile(r"</?[A-Za-z][\w-]{0,15} {0,3}/?>")
-_BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200})\}")
-_FRACTION = re.compile(r"\\[dt]?frac\{([0-9.]{1,9})\}\{([0-9]{1,9})\}")
-
-_OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
-_RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
-
-_QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判)的?)?"
-OVERALL = (
-    r"(?:(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
-    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|分)(?:结果|数|值)?|总评(?:评分|得分|分数|分)?(?=[^\w]|[\d_为是]|\Z)|"
-    r"(?:overall|final|total|aggregate|composite|weighted|combined)"
-    r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
-    r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
-    r"(?<![^\n\[(*# |.,，。;；、-])(?:overall|final|total|总体|综合|最终|整体|合计)"
-    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?: {0,3}(?:[\]分/]|out of)|[.。]?\s{0,3}(?:\n|\Z)))))"
-)
-LABEL = (
-    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值)(?:结果)?|平均分?|均分|总计|"
-    r"(?:(?:quality|response|answer|evaluation|assessment|assigned)[ _-])?"
-    r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
-    # Words that name a score only where one follows, with its points.
-    r"(?:最终|(?:(?:最终|评估|评价|评审|评判|总体|整体|综合)的?)?(?:结果|结论)|评价|评级|评定|"
-    r"(?:最终|总体|整体|综合|回答|答案)的?(?:评估|表现|质量|水平)|(?:评审|评分)?(?:总结|小结)|得(?=[:*_])|"
-    r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment|points)"
-    r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
-    r"(?=[*_ ]{0,4}(?::|—{1,2}|->) ?(?:[优良中差较好一般合及格]{1,3}[ ,，(]{1,3})?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))|"
-    r"(?<=\[)result(?=\]))"
-)
-_TEXT_LABEL = re.compile(
-    rf"\\(?:text|mathbf|textbf|mathrm|section\*?|subsection\*?) {{0,3}}"
-    rf"\{{([^{{}}\n0-9]{{0,40}}: {{0,3}}| ?分|[^{{}}\n0-9]{{0,9}}(?:{OVERALL}|{LABEL})|points?)\}}",
-    re.IGNORECASE,
-)
 # Behind such words somebody is asked for a score.
 _WANTED = re.compile(
-    r"(?:(?:(?<!指令)(?<!评分)(?<!题目)要求|[让请叫使]|(?<!指)令|诱导|迫使|企图|试图)(?:我|评委|评审|裁判|模型)?[^\n。；;，,]{0,4}|"
-    r"(?:按照?|依照?|遵照|照)(?:它|其|他|她|回答|答案|指令|注入|对方|文中|里面)[^\n。；;]{0,8}(?:要求|指[令示]|说法|意思)"
+    r"(?:(?:(?:(?<!指令)(?<!评分)(?<!题目)要求|诱导|迫使|企图|试图)(?:我|评委|评审|裁判|模型)?|"
+    r"[让请叫使令](?:我|评委|评审|裁判))[^\n。；;，,]{0,4}|"
+    r"(?:按照?|依照?|遵照|照)(?:它|其|他|她|回答|答案|指令|注入|对方|文中|里面)[^\n。；;]{0,8}(?:要求|指[令示]|"
+    r"说法|意思)"
     r"[^\n。；;]{0,6})(?:输出|给出?|打|写|回复|评)?\Z|"
     r"\bto (?:output|print|write|respond with|reply with|answer with|say|return)[^\n.;:]{0,16}:? {0,3}\Z",
     re.IGNORECASE,
@@ -97,40 +36,6 @@ _OTHER = re.compile(
     r"[^\n。；;，,]{0,12}\Z",
     re.IGNORECASE,
 )
-_ASIDE = (
-    r"(?:(?!\([0-9.]{1,4} {0,3}(?:分|/ ?10)?\)(?!分?[*_]{0,3} {0,3}[:=为是]))\([^()\n]{0,24}\)|"
-    r"\[[01] ?[-~–—至到] ?10 ?分?\]| ?/ ?10(?= {0,3}[*_]{0,3}[:=]))"
-)
-_LINK = (
-    rf"(?:[ *_`\]\)>”」』\"'|#]{{0,12}}(?: {{0,3}}{_ASIDE})?){{0,2}}[ *_`|\]\)>”」』\"'#]{{0,12}}"
-    r"(?:如下(?:所示)?(?= {0,3}:)|结果(?= {0,3}:))?"
-    r"(?:[=-]>|[:=|]|→|—{1,4}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|(?:确?定|评定|评|记)为|给出|给到|给|"
-    r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|(?:comes|amounts) (?:out )?(?:to|at)|of|as|would be|should be)?"
-    r"[ *_`|$:]{0,12}"
-)
-_ESCAPED = re.compile(
-    rf"((?:{OVERALL}|{LABEL}|:)[ *_\])>」]{{0,6}}{_ASIDE}?[^0-9\n]{{0,8}}\s{{0,4}})\\\[([0-9./ ]{{1,9}})\\\]", re.IGNORECASE
-)
-_FOR = (
-    r"(?: (?:given|assigned|awarded)(?= {0,3}:)| (?:that )?I (?:would |will |'d )?(?:give|assign|award)(?: it| this)?(?= is))?"
-    r"(?: (?:on|using) an? (?:scale )?(?:of |from )?[01] ?(?:-|to|–) ?10(?: scale)?)?"
-    r"(?: (?:for|of) th(?:e|is) (?:ai |given |model'?s? |provided )?[a-z]{4,10})?"
-)
-_EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
-_NEW_LINE = r"(?P<line>[ ]{0,12}\n(?:={3,40}\n)?[\s*#_>|:-]{0,20})?"
-_OVERALL_LABEL = re.compile(
-    rf"(?P<label>{OVERALL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
-)
-_MARKS = r"[ *_#>`|\[({<“「『\"'-]{0,12}"
-_NUMBERED = r"(?:[①-⑳] {0,3}|\(?(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3}|[a-zA-Z])[.、)] {0,3})?"
-_BEGINS = (
-    rf"(?:^|(?<=[\n。；;!！?？,，(:])){_MARKS}{_NUMBERED}{_MARKS}"
-    r"(?:(?:因此|所以|综上(?:所述)?|故|最后|最终|(?:so|thus|therefore|hence|finally|in conclusion|in summary)\b)"
-    r"[,，: ]{0,3})?(?:我|本人|个人)?(?:最[终后]|建议|据此|给出|得出|(?:10|十)分制下?的?)?"
-    r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|对?)(?:回答|答案|回复|回应)?的?)?"
-    r"(?:my |the |this |a )?"
-)
-_PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
 _GIVES = re.compile(
     r"(?P<label>满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?|"
     r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|(?<![自总初互点影短好差测])评为?|定为|值|"
@@ -145,13 +50,15 @@ _GIVES = re.compile(
     r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits|scores)(?: an?)?|"
     r"\bI(?: would| will|['’]d|['’]ll)? (?:say|go with|put (?:it|this)(?: (?:answer|response))? at|land (?:on|at)|"
     r"settle (?:on|for|at)|stick with|call (?:it|this))(?: an?)?|"
-    r"\b(?:this|it|response|answer)(?: is|['’]s| sits at)(?: an?)?(?: (?:solid|strong|good|clear|decent|fair|weak|poor))?|"
+    r"\b(?:this|it|response|answer)(?: is|['’]s| sits at)(?: an?)?(?: (?:solid|strong|good|clear|decent|fair|"
+    r"weak|poor))?|"
     r"\b(?:score|rating) of)[ *_:]{0,6}",
     re.IGNORECASE,
 )
 # In a clause with such a word, a score is not given but thought of.
 _SUPPOSED = re.compile(
-    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|拒绝|不应|不该|不会|不宜|无法|最多|最高|至多|至少|"
+    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|拒绝|不应|不该|不会|不宜|无法|"
+    r"最多|最高|至多|至少|"
     r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
     r"\b(?:if|had|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
     re.IGNORECASE,
@@ -181,7 +88,8 @@ _ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *
 _SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一?[句行段]|的(?:格式|指令|要求|说法|字))")
 _OF_ALL = re.compile(r"总分 ?10 ?分")  # of how many points, not how many
 _SUMS_UP = re.compile(
-    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|综合考虑|据此|鉴于此|overall|all in all|all things considered|given (?:the above|all (?:this|that|of this))|"
+    r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|综合考虑|据此|鉴于此|"
+    r"overall|all in all|all things considered|given (?:the above|all (?:this|that|of this))|"
     r"in (?:summary|conclusion|short)|(?<![^\n.])(?:so|thus|hence|therefore))"
     r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
@@ -212,7 +120,8 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF = re.compile(
-    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|out of(?: a)?(?: possible| total| maximum)?(?: of)?|of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|out of(?: a)?(?: possible| total| maximum)?(?: of)?|"
+    r"of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
     r"[ *_`$]{0,12}(?:分|points?|pts)?",
     re.IGNORECASE,
 )
@@ -227,7 +136,8 @@ _VAGUE = re.compile(
 _ANOTHER = re.compile(
     r"[ *_`$\"'分]{0,12}"
     r"(?:(?:[-–—~～/]|至|到|或者?|和|与|、|,|→|>|=|or\b|to\b|and\b|改为|应为|修正为)[ *_`$]{0,6}){1,3}"
-    r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|[。.,，;；)\n]|/ ?10|out of|points?)",
+    r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|"
+    r"[。.,，;；)\n]|/ ?10|out of|points?)",
     re.IGNORECASE,
 )
 _INTO_TEN = re.compile(
@@ -243,7 +153,8 @@ _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
     r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧|"
-    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|on an?|stars?|here|overall|response|answer|reply)\b|比较|较))"
+    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|on an?|stars?|here|overall|response|answer|"
+    r"reply)\b|比较|较))"
 )
 _RATES = re.compile(
     r"rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
@@ -260,15 +171,19 @@ _LINE_ENDS_REMARKED = re.compile(
     r"[ *_`|]{0,40}(?:\([^()\n]{1,40}\)|[,，、;；—–-][^\n0-9]{1,24}(?:10 {0,3}分?)?)?[ *_`|。.)]{0,40}(?:\n|\Z)"
 )
 _FITTING = re.compile(
-    r"[ *_]{0,6}(?:(?:比较|较为?|更为?|是|应该|算){0,2}(?:合适|合理|恰当|公允|妥当)的?(?:评分|分数)?)?[ *_`|。.]{0,40}(?:\n|\Z)"
+    r"[ *_]{0,6}(?:(?:比较|较为?|更为?|是|应该|算){0,2}(?:合适|合理|恰当|公允|妥当)的?(?:评分|"
+    r"分数)?)?[ *_`|。.]{0,40}(?:\n|\Z)"
 )
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
-_ALONE = re.compile(r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/)|[一二三四五六七八九十](?:点五)? ?分)")
+_ALONE = re.compile(
+    r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/)|[一二三四五六七八九十](?:点五)? ?分)"
+)
 # The last line may be a bare number where a paragraph ends before it that announces nothing.
 _ANOTHER_ANSWER = re.compile(
-    r"(?:[是为]|(?<![=\n])=|(?:答案|概率|结果|值|比例|answer|probability|result|value|ratio)[^\n]{0,8}:)[ *_]{0,6}\n\s*\Z",
+    r"(?:[是为]|(?<![=\n])=|(?:答案|概率|结果|值|比例|answer|probability|result|value|"
+    r"ratio)[^\n]{0,8}:)[ *_]{0,6}\n\s*\Z",
     re.IGNORECASE,
 )
 _BARE_AT_LAST = re.compile(r"[ *_#>`:→=-]{0,12}(?=[0-9一二三四五六七八九十])")
@@ -303,25 +218,10 @@ class Found(NamedTuple):
     phrase: str
 
 
-def plain(text: str) -> str:
-    """The text with one form for all of a kind: digits, brackets, spaces; without tags, tokens and pictures."""
-    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    text = _TOKENS.sub("", _UNSEEN.sub("", _TEN.sub("10", text).translate(_PLAIN)))
-    text = _TAGS.sub("", _SCORE_TAG.sub("score: ", _SCORE_VALUE.sub(r"score: \1", text)))
-    text = _IN_WORDS.sub(lambda words: f"{_WORDS[words[1].lower()]}/10", text)
-    text = _WORD_BEHIND.sub(lambda words: f"{words[1]}{_WORDS[words[2].lower()]}", text)
-    text = _ESCAPED.sub(r"\1[\2]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
-    for _ in range(2):
-        text = _BOXED.sub(r"[\1]", text)
-    return _RUNS.sub(lambda run: run[1] * 40, _OVER_LINES.sub(r"[\1]", text)).strip()
-
-
 def labelled(said: str, *, overall: bool) -> Iterator[Found]:
     """Scores behind a label: of the overall score, wherever it stands; or a plain one where a clause begins."""
-    for label in (_OVERALL_LABEL if overall else _PLAIN_LABEL).finditer(said):
+    for label in (OVERALL_LABEL if overall else PLAIN_LABEL).finditer(said):
         start = label.start("label")
-        if _of_another(said, start) or _of_another(said, label.start()):
-            continue
         broken = bool(label["line"])
         found = value(said, label.end(), bare=not broken)
         if (found is None and broken) or (found is not None and "|" in (label["line"] or "")):
@@ -330,13 +230,17 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
                 found = None
         if (row := _row(said, start)) is not None:
             found = row
-        if found is not None and found.reason == "other-scale" and (into := _INTO_TEN.match(said, found.end)) is not None:
+        if (
+            found is not None
+            and found.reason == "other-scale"
+            and (into := _INTO_TEN.match(said, found.end)) is not None
+        ):
             found = value(said, into.end(), bare=True) or found
         if found is None and not broken:
             found = _led(said, label.end())
-        if found is not None and found.number == SCALE and _OF_ALL.fullmatch(said[start : found.end]):
+        if found is None or (found.number == SCALE and _OF_ALL.fullmatch(said[start : found.end])):
             continue
-        if found is not None and not _SPOKEN_OF.match(said, found.end):
+        if not _SPOKEN_OF.match(said, found.end) and not any(_of_another(said, at) for at in {start, label.start()}):
             yield found._replace(start=start, phrase=said[start : found.end])
 
 
@@ -402,7 +306,13 @@ def given(said: str) -> Iterator[Found]:
         if not _BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if _WANTED.search(before[-48:]) or _ASKED_TO.search(before) or _OF_A_TASK.search(before) or _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1])) or told_of(before):
+        if (
+            _WANTED.search(before[-48:])
+            or _ASKED_TO.search(before)
+            or _OF_A_TASK.search(before)
+            or _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1]))
+            or told_of(before)
+        ):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
@@ -445,9 +355,11 @@ def alone(said: str) -> Iterator[Found]:
     if found is not None and (_REASONS.match(text, found.end) or _begins(text, found)):
         yield found
     last = _last_line(said)
-    if _ANOTHER_ANSWER.search(text, 0, last):
+    if _ANOTHER_ANSWER.search(text, max(0, last - _CLAUSE_LENGTH), last):
         return
-    for begins in (_ALONE, _BARE_AT_LAST) if _CONCLUDED.search(text, 0, last) else (_ALONE,):
+    for begins in (
+        (_ALONE, _BARE_AT_LAST) if _CONCLUDED.search(text, max(0, last - _CLAUSE_LENGTH), last) else (_ALONE,)
+    ):
         opening = begins.match(text, last)
         if opening is None:
             continue
@@ -459,7 +371,7 @@ def alone(said: str) -> Iterator[Found]:
             continue
         if _GLUED.match(text, found.end):
             yield found._replace(number=None, reason="glued")
-        elif not _WORD.search(_RULE.sub("", text[found.end :])):
+        elif not _WORD.search(_RULE.sub("", text[found.end :].removeprefix("吧"))):
             yield found
         return
 
