@@ -7,7 +7,7 @@ import re
 _QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判)的?)?"
 # Of the whole response.
 OVERALL = (
-    r"(?:(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
+    r"(?:(?<=\[)result(?=\])|(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
     rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|分)(?:结果|数|值)?|总评(?:评分|得分|分数|"
     rf"分)?(?=[^\w]|[\d_为是]|\Z)|"
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"
@@ -19,17 +19,18 @@ OVERALL = (
 )
 # Of anything: of the response, where a clause begins with it.
 LABEL = (
-    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值)(?:结果)?|平均分?|均分|总计|"
+    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值|成绩)(?:结果)?|平均分?|均分|总计|"
     r"(?:(?:quality|response|answer|evaluation|assessment|assigned)[ _-])?"
     r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
-    r"(?:最终|(?:(?:最终|评估|评价|评审|评判|总体|整体|综合)的?)?(?:结果|结论)|评价|评级|评定|"
+    r"(?:最终|(?:(?:最终|评估|评价|评审|评判|总体|整体|综合)的?)?(?:结果|结论)|评价|评级|评定|(?:最终|综合)?判定|"
     r"(?:最终|总体|整体|综合|回答|答案)的?(?:评估|表现|质量|水平)|(?:评审|评分)?(?:总结|小结)|得(?=[:*_])|"
     r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment|points)"
     r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
     r"(?=[*_ ]{0,4}(?::|—{1,2}|"
-    r"->) ?(?:[优良中差较好一般合及格]{1,3}[ ,，(]{1,3})?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))|"
-    r"(?<=\[)result(?=\]))"
+    r"->) ?(?:[优良中差较好一般合及格]{1,3}[ ,，(]{1,3}(?:得|给|打|"
+    r"评)?)?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))"
+    r")"
 )
 # Behind a label: the scale, another name.
 ASIDE = (
@@ -60,7 +61,8 @@ _BEGINS = (
     rf"(?:^|(?<=[\n。；;!！?？,，(:])){_MARKS}{_NUMBERED}{_MARKS}"
     r"(?:(?:因此|所以|综上(?:所述)?|故|最后|最终|(?:so|thus|therefore|hence|finally|in conclusion|in summary)\b)"
     r"[,，: ]{0,3})?(?:我|本人|个人)?(?:最[终后]|建议|据此|给出|得出|(?:10|十)分制下?的?)?"
-    r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|对?)(?:回答|答案|回复|回应)?的?)?"
+    r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|模型|对?)(?:回答|答案|回复|"
+    r"回应|答复|作答)?的?)?"
     r"(?:my |the |this |a )?"
 )
 PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)

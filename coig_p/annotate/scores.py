@@ -80,7 +80,8 @@ _LEAD = re.compile(
     r"(?:没有|无)[^\n0-9,，。]{0,8}扣分[^\n0-9,，。]{0,4}[,，] {0,3}|"
     r"(?:(?:基础分?|起评分?|满分) {0,3}10 {0,3}分?[,，、] {0,3})?"
     r"(?:[^\n0-9。；;]{0,20}扣[除去掉了]{0,2} {0,3}[0-9.]{1,4} {0,3}分[,，、;； ]{1,3}){1,4})"
-    r"(?:最终|最后|共|故|因此|所以|我|[本该](?:回答|答案))?(?:得|给|打|评为?|为)?[到了]? {0,3}[*_]{0,4}",
+    r"(?:最终|最后|共|故|因此|所以|我|[本该](?:回答|答案))?(?:(?:对应|相当于|即)(?:的?(?:分数|得分|评分))?(?:为|"
+    r"是)?|得|给|打|评为?|为)?[到了]? {0,3}[*_]{0,4}",
     re.IGNORECASE,
 )
 _ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *_`)\]]{0,12}(?=$|[\n。.!！])")
@@ -108,6 +109,12 @@ _REASON_CELL = re.compile(
 )
 _NUMBER_CELL = re.compile(r"[\[( *_]{0,6}[0-9][0-9./ ]{0,9}(?:分|%)?[\]) *_]{0,6}")
 _ROW_LENGTH = 2000
+_LAST_CLAUSE = re.compile(r"[，,] ?(?=[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)")
+_A_SHARE = re.compile(
+    r"率|概率|通过|答对|正确|题|样例|用例|票|人|性[^，,]{0,8}[，,]|度[^，,]{0,8}[，,]|"
+    r"\b(?:tests?|cases?|correct|passed|passes|users?|probability|questions?)\b",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?:[。!！]|\.(?= ))[ *_`]{0,12}")
 _SUM = re.compile(r" {0,3}[-+*×÷][0-9+*×÷/(). 分-]{1,60}=")
 
@@ -138,6 +145,11 @@ _ANOTHER = re.compile(
     r"(?:(?:[-–—~～/]|至|到|或者?|和|与|、|,|→|>|=|or\b|to\b|and\b|改为|应为|修正为)[ *_`$]{0,6}){1,3}"
     r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|"
     r"[。.,，;；)\n]|/ ?10|out of|points?)",
+    re.IGNORECASE,
+)
+_ROUNDED = re.compile(
+    r"[,，;； (]{1,3}(?:四舍五入|取整|约等于|近似|rounded|rounds|rounding)"
+    r"(?:取整)?(?:后|得|到|为|是|计为|记为| up| down| to| as|:| ){0,4}",
     re.IGNORECASE,
 )
 _INTO_TEN = re.compile(
@@ -189,6 +201,7 @@ _ANOTHER_ANSWER = re.compile(
 _BARE_AT_LAST = re.compile(r"[ *_#>`:→=-]{0,12}(?=[0-9一二三四五六七八九十])")
 _CONCLUDED = re.compile(r"(?:[。.!！?？)\]|]|\n-{3,}|\n\*{3,})[ *_]{0,6}\n\s*\Z")
 _FIRST = re.compile(r"[ *_`]{0,6}(?:[。:,，;；](?=[^\n])| ?[-–—]{1,2} |[。.]?\n{2,}(?=[^\n]))")
+_EMPHASIZED = re.compile(r" {0,3}(?:\*\*|#{1,4} )\[?[0-9]{1,2}(?:\.[0-9])?\]?(?:\*\*)? {0,3}\n")
 _POINTED = re.compile(r"[0-9] {0,3}(?:分|/ ?[0-9])")
 _BARE = re.compile(r"[0-9]|[一二三四五六七八九十](?:点五|分半)? ?(?:分|\Z)")
 _OPENED, _CLOSED = re.compile(r"[^0-9一-十]*[\[({<]"), re.compile(r"[\])}>]")
@@ -236,6 +249,8 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
             and (into := _INTO_TEN.match(said, found.end)) is not None
         ):
             found = value(said, into.end(), bare=True) or found
+        if found is not None and (rounded := _ROUNDED.match(said, found.end)) is not None:
+            found = value(said, rounded.end(), bare=True) or found
         if found is None and not broken:
             found = _led(said, label.end())
         if found is None or (found.number == SCALE and _OF_ALL.fullmatch(said[start : found.end])):
@@ -337,13 +352,16 @@ def _at_last(said: str) -> Iterator[Found]:
     line = _last_line(said)
     end = len(said.rstrip(" *_`\n。.!！"))
     starts = [mark.end() for mark in _SENTENCE.finditer(said, line, end)]
+    clause = _LAST_CLAUSE.search(said, line, end)
+    if clause is not None and not _POINTED.search(said[: clause.start()]) and not _A_SHARE.search(said[line:end]):
+        starts.append(clause.end())  # nothing else there has points
     if not starts or not said[line : starts[-1]].strip(" !！。.*_"):
         return
     found = value(said, starts[-1], bare=True, strict=True)
     if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
         return
-    before = said[max(line, starts[-1] - _CLAUSE_LENGTH) : starts[-1]].rstrip("。.!！ *_`")
-    if before[-1:].strip() and not tells(before):
+    before = said[max(line, starts[-1] - _CLAUSE_LENGTH) : starts[-1]].rstrip("。.!！，, *_`")
+    if before[-1:].strip() and not tells(before) and not _SUPPOSED.search(CLAUSE.split(before)[-1]):
         yield found
 
 
@@ -378,8 +396,9 @@ def alone(said: str) -> Iterator[Found]:
 
 def _begins(text: str, found: Found) -> bool:
     """Whether a score with its points begins a text that goes on in prose and has no other one."""
-    points = _WITH_POINTS.search(found.phrase) is not None and _FIRST.match(text, found.end) is not None
-    return points and not _POINTED.search(text, found.end)
+    if _EMPHASIZED.match(text) is None and _WITH_POINTS.search(found.phrase) is None:
+        return False
+    return _FIRST.match(text, found.end) is not None and not _POINTED.search(text, found.end)
 
 
 def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | None:
