@@ -353,15 +353,16 @@ def _at_last(said: str) -> Iterator[Found]:
     end = len(said.rstrip(" *_`\n。.!！"))
     starts = [mark.end() for mark in _SENTENCE.finditer(said, line, end)]
     clause = _LAST_CLAUSE.search(said, line, end)
-    if clause is not None and not _POINTED.search(said[: clause.start()]) and not _A_SHARE.search(said[line:end]):
-        starts.append(clause.end())  # nothing else there has points
+    at_comma = clause is not None and not _POINTED.search(said[: clause.start()])  # nothing else there has points
+    if clause is not None and at_comma and not _A_SHARE.search(said[line:end]):
+        starts.append(clause.end())
     if not starts or not said[line : starts[-1]].strip(" !！。.*_"):
         return
     found = value(said, starts[-1], bare=True, strict=True)
     if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
         return
     before = said[max(line, starts[-1] - _CLAUSE_LENGTH) : starts[-1]].rstrip("。.!！，, *_`")
-    if before[-1:].strip() and not tells(before) and not _SUPPOSED.search(CLAUSE.split(before)[-1]):
+    if before[-1:].strip() and not tells(before) and not (at_comma and _SUPPOSED.search(CLAUSE.split(before)[-1])):
         yield found
 
 
