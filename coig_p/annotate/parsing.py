@@ -25,8 +25,10 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
+from coig_p.annotate.labels import LABEL, OVERALL
+from coig_p.annotate.plain import plain
 from coig_p.annotate.quoting import unmarked, unquoted
-from coig_p.annotate.scores import LABEL, OVERALL, Found, alone, given, labelled, plain, tabled, value
+from coig_p.annotate.scores import Found, alone, given, labelled, tabled, value
 from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10
@@ -36,12 +38,32 @@ _MOST = 64  # scores in one judgement; more are no judgement of one response
 _CORRECTS = re.compile(
     r"修正|更正|订正|改为|改成|应为|应该是|不对|重新|更新|correction|corrected|revis|instead|update", re.IGNORECASE
 )
+# Words that correct only where a score is given behind them.
+_THINKS_AGAIN = re.compile(
+    r"(?:等等|等一下|再想|再考虑|转念|\b(?:wait|hmm|actually|on second thought|on reflection)\b)[^\n]{0,60}?"
+    r"(?:[为是给打到]|\b(?:be|is|to|it|an?)\b) {0,3}\[?([0-9]{1,2}(?:\.[0-9])?)(?=\]|分| ?/ ?10|[。.!！]?(?:\s|\Z))",
+    re.IGNORECASE,
+)
 _NUMBERS = re.compile(r"[\[:为是 ]([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=[\]分 。.]|$)")
+# Scores of several responses.
+_EACH_ITS_OWN = re.compile(
+    r"(?:回答|答案|回复|模型|助手|选项|\b(?:response|assistant|answer|model|candidate) ?)"
+    r"([A-D甲乙丙]|[1-4](?![0-9.]| ?分| ?/)|[一二三四](?!分))"
+    r"(?:[的'’s ]{0,3}(?:总体|综合|最终|overall |final )?(?:评分|得分|总分|分数|score|"
+    r"rating))?[ *_:为是]{1,6}\[{0,2}[0-9]",
+    re.IGNORECASE,
+)
 _BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,200}\](?![(:])")
 _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
 _FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
-_KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final)", re.IGNORECASE)
+_KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final|total|总体|综合)", re.IGNORECASE)
 _PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
+_WRAPS = re.compile(
+    r"(?:evaluation|assessment|judge?ment|result|results|output|response|review|scores|ratings|评审|评价|评估|"
+    r"结果|评审结果|评分结果)",
+    re.IGNORECASE,
+)
+_MOST_DEEP = 3
 _MARKS = re.compile(r"[\s*_`>]+")  # they make no other phrase
 _BEGINS_BARE = re.compile(r"[\[({<*$ 0-9]")
 
@@ -110,6 +132,8 @@ def _read(said: str, response: _Response) -> Parsed:
     if unfenced is not None and "```" not in unfenced[1]:
         said = unfenced[1]
     said = unquoted(said)
+    if len({one[1].lower() for one in _EACH_ITS_OWN.finditer(said)}) > 1:
+        return Parsed(None, "several")
     ways = _ways(said)
     found = _first(ways, response)
     if found is None:
@@ -165,10 +189,10 @@ def _first(ways: list[list[Found]], response: _Response) -> Parsed | None:
 def _corrected(said: str, end: int, number: float) -> bool:
     """Whether a word of correction follows, and behind it in its line another number."""
     for word in islice(_CORRECTS.finditer(said, end), _MOST):
-        line = said[word.end() : word.end() + 200].partition("\n")[0]
+        line = said[word.end() - 1 : word.end() + 200].partition("\n")[0]
         if any(float(other) != number for other in _NUMBERS.findall(line)):
             return True
-    return False
+    return any(float(again[1]) != number for again in islice(_THINKS_AGAIN.finditer(said, end), _MOST))
 
 
 def _as_json(said: str) -> dict[str, Any] | None:
@@ -181,9 +205,20 @@ def _as_json(said: str) -> dict[str, Any] | None:
             value = json.loads(text, object_pairs_hook=_unique)
         except (ValueError, RecursionError):
             continue
-        if any(_KEY.fullmatch(key.strip("_ ")) for key in value):
-            return dict(value)
+        found = _with_score(value)
+        if found is not None:
+            return found
     return None
+
+
+def _with_score(value: Any, depth: int = 0) -> dict[str, Any] | None:
+    """The object with a key of a score: itself, one that it wraps, or one of which a key names the overall score."""
+    if not isinstance(value, dict) or depth > _MOST_DEEP:
+        return None
+    if any(_KEY.fullmatch(key.strip("_ ")) for key in value):
+        return dict(value)
+    wrapped = [item for key, item in value.items() if isinstance(item, dict) and _WRAPS.fullmatch(key.strip("_ "))]
+    return _with_score(wrapped[0], depth + 1) if len(wrapped) == 1 else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -199,6 +234,8 @@ def _of_json(found: dict[str, Any]) -> list[list[Found]]:
         name = key.strip("_ ")
         if not _KEY.fullmatch(name):
             continue
+        if isinstance(item, dict) and len(inner := [one for name, one in item.items() if _KEY.fullmatch(name)]) == 1:
+            item = inner[0]
         text = (item if isinstance(item, str) else json.dumps(item)).strip()
         score = None if isinstance(item, bool | list | dict | None) else value(text, 0, bare=True)
         if score is None or text[score.end :].strip():

@@ -78,7 +78,7 @@ def planned(
             yield Planned(request, found, why=paid.why(request, found))
             if found.state == ANSWERED and found.score is not None:
                 weight = float(found.score >= config.queries.pass_score)
-            elif found.state in (INVALID, BATCHED):
+            elif found.state in (INVALID, BATCHED) or found.is_refused:
                 weight = 0.0
             else:
                 score = paid.score(query.query_id)
@@ -111,7 +111,7 @@ def _of_query(
         request = generate_request(config, author, query)
         answer = outcome(ledger, request)
         yield Planned(request, answer, weight=weight, why=paid.why(request, answer))
-        if answer.state in (INVALID, BATCHED):
+        if answer.state in (INVALID, BATCHED) or answer.is_refused:  # nothing of it is to be judged
             continue
         pending = answer.text is None
         each = weight * shares.usable(author.name) if pending else weight

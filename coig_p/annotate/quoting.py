@@ -14,7 +14,11 @@ _VALUE_ALONE = re.compile(
 )
 _FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
-_BLOCK_QUOTE = re.compile(r"^[ \t]*>[^\n]*$", re.MULTILINE)
+_LABEL = re.compile(r"评分|得分|总分|分数|打分|score|rating", re.IGNORECASE)
+_BLOCK_QUOTE = re.compile(
+    r"(?P<label>(?:评分|得分|总分|分数|score|rating)[ *_]*[:：]?[ *_]*\n+)?^[ \t]*>(?P<line>[^\n]*)$",
+    re.MULTILINE | re.IGNORECASE,
+)
 _CODE = re.compile(r"(`+)([^`\n]+?)\1(?!`)")
 # An opening mark without its partner quotes to the end of its line.
 _QUOTES = re.compile(
@@ -22,6 +26,7 @@ _QUOTES = re.compile(
 )
 _QUOTING_TAGS = re.compile(r"<(blockquote|response|quote|q|cite|del)>.{0,2000}?</\1>", re.IGNORECASE | re.DOTALL)
 _STRUCK = re.compile(r"(?<!~)~~(?!~)[^~\n]{1,200}~~(?!~)")
+_OF_TEN = re.compile(r"\((?:(?:满分|out of )?10 ?分?制?|[01] ?[-~–到至] ?10 ?分?)\)")
 _TITLE = re.compile(
     r"<[^<>\n]{0,20}(?:总体评分|综合评分|最终评分|总分|overall score)[^<>\n]{0,20}[0-9][^<>\n]{0,20}>", re.IGNORECASE
 )
@@ -30,7 +35,8 @@ _WHO = (
     r"\b(?:response|answer|reply|text|author|model|user|it)\b)"
 )
 _TELLS = (
-    r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|要求|请求|索要|索取|命令|诱导|暗示|试图|企图|"
+    r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|"
+    r"要求|请求|索要|索取|命令|诱导|暗示|试图|企图|"
     r"\b(?:claim(?:s|ed|ing)?|ask(?:s|ed|ing)?|demand(?:s|ed|ing)?|request(?:s|ed|ing)?|say(?:s|ing)?|said|"
     r"read(?:s|ing)?|state(?:s|d)|contain(?:s|ed|ing)?|insert(?:s|ed)|end(?:s|ed) with|tell(?:s|ing)?|told|"
     r"tr(?:y|ies|ied)|instruct(?:s|ed)?)\b)"
@@ -39,6 +45,7 @@ _TELLS = (
 _REPORTED = re.compile(
     rf"{_WHO}[^，。；！？,;!?\n:：]{{0,16}}?{_TELLS}(?:(?!\bbut I\b)[^，。；！？;!?\n.]|\.(?!\s))*", re.IGNORECASE
 )
+_TELLING = re.compile(rf"{_TELLS}|注入|指令|输出|给我|inject|output", re.IGNORECASE)
 _ANSWER = r"(?:回答|答案|答复|回复|原文|\b(?:response|answer|reply)\b)"
 # "the answer's last line is:" and the next line.
 _SHOWN = re.compile(
@@ -120,7 +127,7 @@ def unquoted(text: str) -> str:
     text = _SHOWN.sub(_blank, text)
     text = _HEADED.sub(_blank, text)
     text = _disowned(text)
-    text = _BLOCK_QUOTE.sub(_blank, text)
+    text = _BLOCK_QUOTE.sub(_block, text)
     text = _TITLE.sub(_title, text)
     text = _REPORTED.sub(_blank, text)
     text = _CODE.sub(_code, text)
@@ -148,6 +155,11 @@ def told_of(before: str) -> bool:
     return not (_OF_IT.fullmatch(between) or (_JUDGE.search(between) and not _ASKS.search(between)))
 
 
+def tells(sentence: str) -> bool:
+    """Whether a sentence tells what somebody says or wants."""
+    return _TELLING.search(sentence) is not None
+
+
 def _disowned(text: str) -> str:
     """The text with blanks in place of what the judge says it did not give itself."""
     kept, end = [], 0
@@ -165,7 +177,7 @@ def _disowned(text: str) -> str:
 
 
 def _displayed(found: re.Match[str]) -> str:
-    return found[0] if "评分" in found[0] else _blank(found)
+    return found[0] if _LABEL.search(found[0]) else _blank(found)
 
 
 def _title(found: re.Match[str]) -> str:
@@ -185,6 +197,12 @@ def _fence(found: re.Match[str]) -> str:
     return re.sub(r"[^\n]", " ", found[0][:start]) + found[2] + " " * (len(found[0]) - start - len(found[2]))
 
 
+def _block(found: re.Match[str]) -> str:
+    if found["label"] and _VALUE_ALONE.fullmatch(found["line"].strip(" *_`")):
+        return found[0].replace(">", " ", 1)
+    return (found["label"] or "") + re.sub(r"[^\n]", " ", found[0][len(found["label"] or "") :])
+
+
 def _code(found: re.Match[str]) -> str:
     before, after = _around(found)
     if _VALUE_ALONE.fullmatch(found[2]) or not (before or after):
@@ -194,7 +212,7 @@ def _code(found: re.Match[str]) -> str:
 
 def _quote(found: re.Match[str]) -> str:
     inner = next((part for part in found.groups() if part is not None), "")
-    if not _DIGIT.search(inner):
+    if not _DIGIT.search(_OF_TEN.sub("", inner)):
         return found[0]
     if found[6] is None and _VALUE_ALONE.fullmatch(inner):
         return "[" + found[0][1:-1] + "]"

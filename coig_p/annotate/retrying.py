@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from coig_p.annotate.asking.costs import overbilling
 from coig_p.annotate.asking.ledger import FAILED, INVALID, Ledger, LedgerWriter
 from coig_p.annotate.asking.request import Request, asks
 from coig_p.annotate.config import RunConfig
@@ -30,7 +31,8 @@ class Retried(NamedTuple):
 def retry(config: RunConfig, ledger: LedgerWriter, states: Collection[str], endpoints: Collection[str] = ()) -> Retried:
     """Have the next run ask once more what failed, or what was invalid at every ask. Nothing is asked here.
 
-    What failed is asked again by every run. Of what was invalid the ledger keeps all that it brought and cost, as
+    What failed is asked again by every run, but for endpoints that billed more than they may: those only once they
+    are told to be here. Of what was invalid the ledger keeps all that it brought and cost, as
     asks below 0. What has a usable answer is never asked again, nor what the run no longer needs; and what was
     told to be asked again twice is asked again once.
 
@@ -45,6 +47,9 @@ def retry(config: RunConfig, ledger: LedgerWriter, states: Collection[str], endp
     for name in endpoints:
         if name not in config.by_name:
             raise UnknownNameError("endpoint", name, config.by_name)
+    for name in endpoints or config.by_name:
+        if FAILED in states and ledger.noted(overbilling(name)):
+            ledger.note(overbilling(name), "")
     counts: Counter[tuple[str, str, str]] = Counter()
     keys: list[bytes] = []
     for one in planned(config, ledger):

@@ -7,43 +7,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from coig_p.annotate.asking.asker import Asker
-from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.asking.asker import Asker, Seen
+from coig_p.annotate.asking.ledger import FAILED, Ledger
 from coig_p.annotate.asking.request import Outcome, Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tasks.judge import JUDGE
+from coig_p.annotate.tasks.queries import NOT_TRANSLATED_YET
 from coig_p.annotate.tasks.structured import probes
-from coig_p.annotate.tasks.translate import translations
+from coig_p.annotate.tasks.translate import TRANSLATE, translations
 
 _PACE = 60  # views over which a pace is measured, a second each
 _PLANS = 10  # views after which it is counted anew how much there is to do: it goes over all queries
 
 
 class EndpointView(NamedTuple):
-    """An endpoint now.
+    """An endpoint now: what has become of it, and what is still to come.
 
     Attributes:
-        done, planned: requests that have an outcome, of those that the run has for it; `planned` is what draws
-            give on average, and takes queries that the filter has yet to judge to pass.
-        rate: requests a minute in effect; None where nothing limits them.
-        invalid, failed: answers of this run that cannot be used, and requests that failed.
-        last: the server's last words about a request that it did not answer.
-        cost: of this run, in 1/MONEY.
-        left: why it is asked nothing more, or is paused.
+        planned: requests that the run has for it, of which `seen.done` have an outcome; what draws give on average,
+            and takes queries that the filter has yet to judge to pass.
         minutes: until it is done at the pace of the last minute; None where nothing moves.
     """
 
-    name: str
-    done: int
+    seen: Seen
     planned: int
-    in_flight: int
-    rate: float | None
-    invalid: int
-    failed: int
-    last: str | None
-    cost: int
-    left: str | None
     minutes: float | None
 
 
@@ -58,7 +46,7 @@ class View(NamedTuple):
     @property
     def minutes(self) -> float | None:
         """Until the slowest endpoint that is asked is done; None where one does not move."""
-        left = [one.minutes for one in self.endpoints if one.left is None]
+        left = [one.minutes for one in self.endpoints if one.seen.left is None]
         known = [minutes for minutes in left if minutes is not None]
         return max(known, default=0.0) if len(known) == len(left) else None
 
@@ -114,6 +102,7 @@ class Watcher:
         self, config: RunConfig, ledger: Ledger, asker: Asker, stages: tuple[str, ...], limit: int | None = None
     ) -> None:
         self.config, self.ledger, self.asker, self.stages = config, ledger, asker, stages
+        self._limit = limit
         self._first = asked_first(config, ledger, stages, limit)
         self.agreement = Agreement(config.judging.judges_per_response)
         self._seconds = 0
@@ -131,7 +120,7 @@ class Watcher:
         self._seconds += 1
         done, asked = self._remember()
         if self._seconds % _PLANS == 1:
-            self._planned = self._first + planned_of(self.config, self.ledger, self.stages)
+            self._planned = self._first + planned_of(self.config, self.ledger, self.stages, self._limit)
         planned = self._planned
         long_ago, minutes = self._past[0], (len(self._past) - 1) / 60
         endpoints = []
@@ -141,22 +130,8 @@ class Watcher:
             total = max(planned[one.name], one.done)
             left = total - one.done
             time = 0.0 if not left else left * minutes / some if some > 0 else None
-            endpoints.append(
-                EndpointView(
-                    one.name,
-                    one.done,
-                    total,
-                    one.in_flight,
-                    one.rate,
-                    one.invalid,
-                    one.failed,
-                    one.last,
-                    one.cost,
-                    one.left,
-                    time,
-                )
-            )
-        return View(self._seconds, endpoints, self.agreement, sum(one.cost for one in endpoints))
+            endpoints.append(EndpointView(one, total, time))
+        return View(self._seconds, endpoints, self.agreement, sum(one.seen.cost for one in endpoints))
 
     def _remember(self) -> tuple[Counter[str], Counter[str]]:
         now = Counter({one.name: one.done for one in self.asker.seen()}), Counter(self.asker.asked)
@@ -178,16 +153,20 @@ def asked_first(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limi
     return found
 
 
-def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...]) -> Counter[str]:
+def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limit: int | None = None) -> Counter[str]:
     """How many requests stages have for each endpoint, without queries that are through.
 
-    A judge gets its share of the draws.
+    A judge gets its share of the draws. Queries whose translation is still to come count with the others.
+
+    Args:
+        limit: of the first so many queries alone.
     """
     through = marks(config).values()
     planned: Counter[str] = Counter()
+    translating = _translating(config, ledger, limit) if "queries" in stages else 0
     if config.queries.filter is not None and "queries" in stages:
-        planned[config.queries.filter] += ledger.count_queries(passed=False, unless=through)
-    queries = ledger.count_possible(unless=through)
+        planned[config.queries.filter] += ledger.count_queries(passed=False, unless=through) + translating
+    queries = ledger.count_possible(unless=through) + translating
     drawn: dict[str, float] = {}
     for author in config.generators:
         if "generate" in stages:
@@ -197,3 +176,13 @@ def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...]) -> Co
             drawn[judge] = drawn.get(judge, 0.0) + queries * config.judging.judges_per_response / len(pool)
     planned.update({name: round(number) for name, number in drawn.items()})
     return planned
+
+
+def _translating(config: RunConfig, ledger: Ledger, limit: int | None) -> int:
+    """How many queries come in once their translations are there; those whose request failed do not."""
+    if config.translate is None:
+        return 0
+    waiting = sum(1 for one in ledger.dropped() if one.reason == NOT_TRANSLATED_YET)
+    failed = sum(some.number for some in ledger.requests() if some.kind == TRANSLATE and some.state == FAILED)
+    room = waiting if limit is None else limit - ledger.count_queries(passed=False)
+    return max(0, min(waiting - failed, room))

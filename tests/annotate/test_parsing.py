@@ -212,7 +212,8 @@ def test_the_reason_is_told_where_there_is_no_score(text: str, reason: str) -> N
 
 @pytest.mark.parametrize("case", json.loads(OURS.read_text(encoding="utf-8")), ids=lambda case: case["text"][-24:])
 def test_more_judgements_are_read_as_a_careful_reader_reads_them(case: dict[str, Any]) -> None:
-    assert parse_score(case["text"], response=case.get("response", "")).score == case["score"]
+    half_points, response = case.get("half_points", True), case.get("response", "")
+    assert parse_score(case["text"], half_points=half_points, response=response).score == case["score"]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the judgements written by hand are not here")

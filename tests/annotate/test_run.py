@@ -24,6 +24,7 @@ pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
 from coig_p.annotate.asking.ledger import LEDGER, LedgerWriter
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.retrying import retry
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import exit_code, run_stages
 from coig_p.annotate.tasks.judge import drawn_judges
@@ -426,6 +427,29 @@ def test_a_server_that_bills_too_much_is_stopped_at_its_first_answer(
     assert select(config, "SELECT COUNT(*) FROM requests WHERE state = 'answered'") == [(3,)]
     if cost is not None:
         assert report.cost.paid == 3 * (5 + cost) * 10 * 10**6, "what is billed is counted"
+
+
+def test_a_server_that_billed_too_much_is_asked_again_only_once_that_is_told(tmp_path: Path) -> None:
+    server, seen = answering(200, {}, json.dumps({**GOOD, "usage": {"prompt_tokens": 5, "completion_tokens": 100}}))
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        prices = {"input_price": 10, "output_price": 10, "concurrency": 1}
+        config = write_run(tmp_path, pool(url, 3, 3, **prices))
+        run_stages(config, ("generate",))
+        again = run_stages(config, ("generate",))
+        assert len(seen) == 3, "the next run asks none of them"
+        assert all("in an earlier run: it bills 100 tokens" in why for why in again.left.values())
+        with LedgerWriter.open(config.folder) as ledger:
+            retry(config, ledger, ("failed",), ("m-0",))
+        run_stages(config, ("generate",))
+        assert len(seen) == 4, "one of them was told to be asked"
+        raised = write_run(tmp_path, pool(url, 3, 3, parameters={"max_tokens": 200}, **prices))
+        report = run_stages(raised, ("generate",), say=print)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert report.left == {}
+    check_accounts(config)
 
 
 def test_what_is_free_is_not_overbilled(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,20 @@ def test_the_estimate_is_what_the_next_run_sends(name: str, tmp_path: Path) -> N
         with Ledger.open(config.folder) as ledger:
             assert forecast(config, ledger).endpoints == {}
     check_accounts(config)
+
+
+def test_an_estimate_has_no_judges_of_what_a_server_refuses_for_ever(tmp_path: Path) -> None:
+    with ScriptedServer() as server:
+        config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))
+        run_stages(config)
+    with closing(sqlite3.connect(config.folder / "ledger.sqlite")) as ledger, ledger:
+        ledger.execute("DELETE FROM concluded")
+        ledger.execute(
+            "UPDATE requests SET state = 'failed', reason = 'refused: 400: flagged' WHERE key = "
+            "(SELECT key FROM requests WHERE kind = 'generate' AND endpoint = 'm-1' LIMIT 1)"
+        )
+    with Ledger.open(config.folder) as ledger:
+        assert {name: one.requests for name, one in forecast(config, ledger).endpoints.items()} == {"m-1": 1}
 
 
 def test_a_run_asks_before_it_pays_again_and_names_what_changed(tmp_path: Path) -> None:

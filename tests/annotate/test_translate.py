@@ -16,7 +16,7 @@ from coig_p.annotate.config import RunConfig, load_config
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.annotate.stages import STAGES, run_stages
 from coig_p.annotate.tasks.queries import collect, decide
-from coig_p.annotate.watching import asked_first
+from coig_p.annotate.watching import asked_first, planned_of
 from coig_p.errors import DataError, UsageError
 
 EGGS = "Janet has 16 eggs and eats 3. How many are left?"
@@ -203,3 +203,18 @@ def test_a_budget_needs_a_bound_for_translations(tmp_path: Path) -> None:
         load_config(path)
     path.write_text(path.read_text("utf-8").replace("[translate]", "[translate]\nparameters = { max_tokens = 9 }"))
     assert load_config(path).translate is not None
+
+
+def test_what_follows_a_translation_is_planned_before_it_is_there(tmp_path: Path) -> None:
+    rows = [{"query_id": "e", "query": EGGS}, {"query_id": "c", "query": CAKE}]
+    with ScriptedServer(Translator()) as server:
+        config = write(tmp_path, server.base_url, rows)
+        with LedgerWriter.open(config.folder) as ledger:
+            collect(config, ledger)
+            before = planned_of(config, ledger, STAGES)
+            assert (before["m"], before["j"]) == (3, 3)
+            assert planned_of(config, ledger, STAGES, 2)["m"] == 2
+        run_stages(config)
+        with LedgerWriter.open(config.folder) as ledger:
+            assert planned_of(config, ledger, ("generate",))["m"] == 0, "all of them are through"
+            assert len(list(ledger.queries())) == before["m"]

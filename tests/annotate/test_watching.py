@@ -17,6 +17,7 @@ from turning import Turned
 
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
+from coig_p.annotate.asking.asker import Seen
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
 from coig_p.annotate.watching import Agreement, EndpointView, View
@@ -45,13 +46,14 @@ def test_agreement_one_by_one_is_agreement_over_all(scores: list[tuple[int, int,
     assert shares["close"] == (found.close / len(several) if several else None)
 
 
-def view(**settings: Any) -> View:
-    one = EndpointView("m-0", 30, 120, 4, 60.0, 2, 1, "throttled: 429: slow down", 2 * 10**11, None, 1.5)
-    other = one._replace(name="m-1", done=120, rate=None, invalid=0, failed=0, last=None, left=None, minutes=0.0)
+def view(minutes: float | None = 1.5, **settings: Any) -> View:
+    one = Seen("m-0", 30, 4, 60.0, 2, 1, "throttled: 429: slow down", 2 * 10**11, None)
+    other = Seen("m-1", 120, 4, None, 0, 0, None, 2 * 10**11, None)
     agreement = Agreement(2)
     for author, score in (("m-0", 8), ("m-0", 7.5), ("m-1", 9), ("m-1", 4)):
         agreement.add("q-1", author, score)
-    return View(60, [one._replace(**settings), other], agreement, 4 * 10**11)
+    endpoints = [EndpointView(one._replace(**settings), 120, minutes), EndpointView(other, 120, 0.0)]
+    return View(60, endpoints, agreement, 4 * 10**11)
 
 
 def drawn(shown: View, width: int = 160) -> str:
@@ -136,10 +138,10 @@ def test_a_run_is_watched_every_second_and_counts_what_is_done(tmp_path: Path, m
         run_stages(config, watch=views.append, loop_factory=clock.loop)
     assert [one.seconds for one in views] == list(range(1, len(views) + 1))
     last = views[-1]
-    assert {one.name for one in last.endpoints} == {"m-0", "m-1", "m-2"}
+    assert {one.seen.name for one in last.endpoints} == {"m-0", "m-1", "m-2"}
     for earlier, later in pairwise(views):
-        before = {one.name: one.done for one in earlier.endpoints}
-        assert all(one.done >= before.get(one.name, 0) for one in later.endpoints)
+        before = {one.seen.name: one.seen.done for one in earlier.endpoints}
+        assert all(one.seen.done >= before.get(one.seen.name, 0) for one in later.endpoints)
     assert all(one.planned == 1 + 12 + 24 for one in last.endpoints), "a third of 36 responses, two judges each"
     assert any(one.minutes for one in views[len(views) // 2].endpoints)
     assert last.agreement.responses > 0

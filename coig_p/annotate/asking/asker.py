@@ -9,6 +9,7 @@ workers give their requests back and rest; one tries it again as long as others 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 from collections import Counter
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from coig_p.annotate.asking.client import Client, Reply
-from coig_p.annotate.asking.costs import Tokens, overbilled, taken_tokens, unanswered
+from coig_p.annotate.asking.costs import Tokens, max_tokens, overbilled, overbilling, taken_tokens, unanswered
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, LedgerWriter, Taken
 from coig_p.annotate.asking.limits import (
@@ -100,6 +101,7 @@ class Asker:
         """The port of an endpoint, made at its first use."""
         if endpoint.name not in self.ports:
             port = self.ports[endpoint.name] = Port(endpoint, self.connect(endpoint))
+            port.overbills = json.loads(self.ledger.noted(overbilling(endpoint.name)) or "{}")
             port.limit.restore(self.ledger.recent(endpoint.name, MINUTE))
         return self.ports[endpoint.name]
 
@@ -288,6 +290,10 @@ class Asker:
         entry = request.entry(ask, key)
         most = request.most()
         bound = port.endpoint.cost(most)
+        if bound and (before := port.overbills.get(str(max_tokens(request.parameters)))) is not None:
+            port.leave(f"in an earlier run: {before}. To ask it all the same: coigp annotate retry --failed", math.inf)
+            self._say_left(port)
+            port.check_up()
         clock = asyncio.get_running_loop().time
         failures = throttles = 0
         taken = 0.0
@@ -384,6 +390,9 @@ class Asker:
         if back:
             self.say(f"{port.endpoint.name} answers again")
         why = overbilled(message, sent.most, request.parameters) if sent.bound else None
+        if why is not None:
+            port.overbills[str(max_tokens(request.parameters))] = why
+            self.ledger.note(overbilling(port.endpoint.name), json.dumps(port.overbills))
         why = why or port.answered(found.state, found.reason, self.most_invalid)
         if why is not None:
             port.leave(why, math.inf)

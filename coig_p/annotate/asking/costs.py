@@ -122,6 +122,11 @@ def overbilled(message: Message, most: Tokens, parameters: Mapping[str, Any]) ->
     return None
 
 
+def overbilling(endpoint: str) -> str:
+    """Under which name a ledger notes that an endpoint did so: JSON of the reasons by max_tokens, as text."""
+    return f"overbilling {endpoint}"
+
+
 def taken_in_batch(message: Message, characters: int) -> Tokens:
     """The same of a batch's answer, of whose request the ledger knows only the length."""
     return taken_tokens(message, Tokens(_BYTES_A_CHARACTER * characters, _bytes(message)))

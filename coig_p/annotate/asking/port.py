@@ -59,6 +59,7 @@ class Port:
     Attributes:
         more: set when there may be something to take, or to do.
         idle: held by the one worker that waits for that.
+        overbills: why it keeps to no budget, by the max_tokens with which that was seen, also in earlier runs.
     """
 
     def __init__(self, endpoint: Endpoint, client: Client) -> None:
@@ -70,6 +71,7 @@ class Port:
         self.sources: Sequence[Source] = ()
         self.in_flight = self.sent = self.done = self.invalid = self.failed = self.cost = 0
         self.last: str | None = None
+        self.overbills: dict[str, str] = {}
         self._turn, self._changed = asyncio.Lock(), asyncio.Event()
         self._usable: deque[bool] = deque(maxlen=_LAST_ANSWERS)
         self._holds = 0  # pauses for headers in a row, each after a single request

@@ -40,6 +40,11 @@ class Outcome(NamedTuple):
     score: float | None = None
     thinking: str = ""
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether its server will never answer it."""
+        return self.state == FAILED and str(self.reason).partition(":")[0] == "refused"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from functools import partial
 
-from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger, Query
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
 from coig_p.annotate.asking.message import Message, usable_text
 from coig_p.annotate.asking.request import Outcome, Request, outcome, user_message
 from coig_p.annotate.config import EndpointConfig, RunConfig
@@ -72,7 +72,7 @@ def judges_of(config: RunConfig, ledger: Ledger, query: Query, author: str, resp
 
 def _refuses(found: Outcome) -> bool:
     """Whether a judge was asked as often as it may be and gave no score, or its server will not have the request."""
-    return found.state == INVALID or (found.state == FAILED and str(found.reason).partition(":")[0] == "refused")
+    return found.state == INVALID or found.is_refused
 
 
 def _order(config: RunConfig, query_id: str, author: str) -> list[str]:

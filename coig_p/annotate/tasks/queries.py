@@ -39,6 +39,7 @@ from coig_p.ingest.values import Rejected, shown
 from coig_p.store.writing import sha256_of
 
 QUERY = "query"
+NOT_TRANSLATED_YET = "not-translated-yet"
 QUERIES, DROPPED = "queries.jsonl", "dropped.jsonl"
 
 Embed = Callable[[Sequence[str]], Any]
@@ -234,7 +235,7 @@ def _translated(
         if became.state == ANSWERED and became.text is not None:
             found.append(query._replace(query=became.text.strip(), original=query.query))
             continue
-        reason = "untranslated" if became.state == INVALID else "not-translated-yet"
+        reason = "untranslated" if became.state == INVALID else NOT_TRANSLATED_YET
         told = {"reason": reason, "query_id": query.query_id, "query": query.query}
         dropped.append(Dropped(reason, _line(told if became.reason is None else told | {"why": became.reason})))
     return found

@@ -57,26 +57,27 @@ def live_table(view: View) -> Table:
 
 def cells(one: EndpointView) -> list[str]:
     """An endpoint's row."""
+    seen = one.seen
     return [
-        one.name,
-        f"{one.done:,}/{one.planned:,}",
-        f"{one.in_flight:,}",
-        "" if one.rate is None else f"{one.rate:,.0f}",
-        f"{one.invalid:,}",
-        f"{one.failed:,}",
-        _money(one.cost),
+        seen.name,
+        f"{seen.done:,}/{one.planned:,}",
+        f"{seen.in_flight:,}",
+        "" if seen.rate is None else f"{seen.rate:,.0f}",
+        f"{seen.invalid:,}",
+        f"{seen.failed:,}",
+        _money(seen.cost),
         _time(one.minutes),
     ]
 
 
 def trouble(one: EndpointView) -> str:
     """Why an endpoint is left or paused, else what its server last said of a request that it did not answer."""
-    return f"left: {one.left}" if one.left is not None else one.last or ""
+    return f"left: {one.seen.left}" if one.seen.left is not None else one.seen.last or ""
 
 
 def summary(view: View) -> str:
     """All endpoints, and how far judges agree, on one line."""
-    done, planned = (sum(getattr(one, name) for one in view.endpoints) for name in ("done", "planned"))
+    done, planned = sum(one.seen.done for one in view.endpoints), sum(one.planned for one in view.endpoints)
     found = view.agreement
     agree = ""
     if found.responses:
@@ -95,8 +96,11 @@ def line(view: View) -> str:
     for one in view.endpoints:
         name, done, flying, rate, invalid, failed, cost, left = cells(one)
         words = [f"{name} {done}", f"{flying} in flight"]
-        words += [f"{rate} a minute"] * bool(rate) + [f"{invalid} invalid"] * bool(one.invalid)
-        words += [f"{failed} failed"] * bool(one.failed) + [f"cost {cost}", f"{left} left" if left else "no pace yet"]
+        words += [f"{rate} a minute"] * bool(rate) + [f"{invalid} invalid"] * bool(one.seen.invalid)
+        words += [f"{failed} failed"] * bool(one.seen.failed) + [
+            f"cost {cost}",
+            f"{left} left" if left else "no pace yet",
+        ]
         parts.append(", ".join(words) + (f" ({trouble(one)})" if trouble(one) else ""))
     return one_line("; ".join([summary(view), *parts]))
 
