@@ -81,9 +81,7 @@ def compared_by_both(
 
 
 def _sides(labelled: Labelled, at: Index, common: int) -> tuple[Ints, Ints]:
-    low, high = (
-        times(value[at], common // labelled.scale, 4) for value in (labelled.low_value, labelled.high_value)
-    )
+    low, high = (times(value[at], common // labelled.scale, 4) for value in (labelled.low_value, labelled.high_value))
     return low, high
 
 

@@ -12,6 +12,7 @@ from coig_p.report.picking import drawn
 from coig_p.report.view.pages import MOST_PAIRS, View, findings_by_rule, marked, render
 
 MOST_BYTES = 5_000_000
+_RESPONSES = 40  # of a query
 
 
 def report_page(
@@ -45,7 +46,7 @@ def report_page(
                 "plots": plots,
                 "statistics": view.index.statistics,
                 "sweep": view.index.sweep,
-                "matrices": view.index.matrices,
+                "most_responses": _RESPONSES,
                 "findings": findings_by_rule(view.findings),
                 "shown": shown,
                 "drawn_of": view.index.queries.num_rows,

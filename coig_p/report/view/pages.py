@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.listing import split_names
 from coig_p.core.text import printable
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
@@ -24,6 +25,8 @@ from coig_p.validation.findings import tally
 
 _OPTIONS = ("threshold", "strategy", "strict", "judges")
 MOST_PAIRS = 200  # of one query that a page lists
+MOST_RESPONSES = 200  # of one query that are on a page
+_MOST_APART = 10  # pairs on the page of judges
 _FIRST = 20  # queries of a list on the page that compares
 
 
@@ -184,15 +187,23 @@ def config_of(address: Mapping[str, str], prefix: str = "") -> PairConfig:
         given["strategy"] = address[f"{prefix}strategy"].strip()
     if address.get(f"{prefix}strict"):
         given["strict"] = True
-    judges = tuple(name.strip() for name in address.get(f"{prefix}judges", "").split(",") if name.strip())
+    judges = tuple(filter(None, split_names(address.get(f"{prefix}judges", ""))))
     if judges:
         given["judges"] = judges
     return PairConfig(**given)
 
 
 def _known(view: View, config: PairConfig) -> PairConfig:
-    """The config; UnknownNameError where it names a judge that the store has not."""
-    check_judges(config, view.index.store.manifest.judges)
+    """The config, its judges those that a form shows like this; UnknownNameError where the store has no such one."""
+    known = view.index.store.manifest.judges
+    if config.judges is not None:
+        sent = {name: name.replace("\r\n", "\n") for name in config.judges}  # as forms send line breaks
+        named = [
+            [name] if name in known else [one for one in known if printable(one) == sent[name]] or [name]
+            for name in config.judges
+        ]
+        config = replace(config, judges=tuple(one for some in named for one in some))
+    check_judges(config, known)
     return config
 
 
@@ -207,6 +218,7 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         except ValueError:
             raise UsageError("file and row: use whole numbers") from None
     found = read_query(store, place, config, most_pairs=MOST_PAIRS)
+    begin = _first_shown(address, len(found.responses))
     # Neighbours in the list that the reader came from, else in the store.
     look = Look.of(address)
     before, after = neighbours(view, look, place)
@@ -215,6 +227,9 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         "found": found,
         "marked": marked(view.findings, found),
         "kept": kept,
+        "begin": begin,
+        "end": begin + MOST_RESPONSES,
+        "step": MOST_RESPONSES,
         "before": before,
         "after": after,
         "config": found.config,
@@ -223,6 +238,15 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         "strategies": STRATEGIES,
         "difference": _difference(found, address),
     }
+
+
+def _first_shown(address: Mapping[str, str], responses: int) -> int:
+    """The place of the first response on a page, of which each has MOST_RESPONSES."""
+    try:
+        at = int(address.get("from", "1")) - 1
+    except ValueError:
+        at = 0
+    return max(0, min(at, responses - 1)) // MOST_RESPONSES * MOST_RESPONSES
 
 
 def neighbours(view: View, look: Look, place: Place) -> tuple[Place | None, Place | None]:
@@ -248,7 +272,8 @@ def _difference(found: OneQuery, address: Mapping[str, str]) -> dict[str, Any] |
     if not (0 <= first < len(found.responses) and 0 <= second < len(found.responses)) or first == second:
         return None
     texts = [printable(found.responses[at]["text"] or "") for at in (first, second)]
-    return {"first": first, "second": second, "runs": differences(*texts)}
+    pairs = [pair for pair in found.pairs if {pair.chosen, pair.rejected} == {first, second}]
+    return {"first": first, "second": second, "found": differences(*texts), "pairs": pairs}
 
 
 @dataclass(frozen=True)
@@ -303,8 +328,23 @@ def _text_at(found: OneQuery, field: str) -> str:
 
 
 def _judges(view: View, address: Mapping[str, str]) -> dict[str, Any]:
-    names = sorted(view.index.statistics["total"]["judges"])
-    return {"statistics": view.index.statistics["total"]["judges"], "names": names, "matrices": view.index.matrices}
+    judges = view.index.statistics["total"]["judges"]
+    return {
+        "statistics": judges,
+        "names": sorted(judges),
+        "matrices": view.index.matrices,
+        "apart": view.index.apart.of()[:_MOST_APART],
+    }
+
+
+def _apart(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    judges = sorted(view.index.statistics["total"]["judges"])
+    look = Look.of(address)
+    named = [
+        next((one for one in judges if name in (one, printable(one))), name) for name in (look.judge, look.judge_too)
+    ]
+    found = view.index.apart.of(*(name or None for name in named))
+    return {"look": look, "judges": judges, "apart": found, "most": view.index.apart.most}
 
 
 def _models(view: View, address: Mapping[str, str]) -> dict[str, Any]:
@@ -346,6 +386,7 @@ _PAGES = {
     "queries": ("queries.html.jinja", _queries),
     "query": ("query.html.jinja", _query),
     "judges": ("judges.html.jinja", _judges),
+    "apart": ("apart.html.jinja", _apart),
     "models": ("models.html.jinja", _models),
     "compare": ("compare.html.jinja", _compare),
 }
