@@ -172,7 +172,7 @@ def _pairs_of(
         for reason, lost in zip(_NO_PAIR, own, strict=True):
             left_out[reason] += lost
         met = counts.labelled - sum(own)
-        if most is not None and told >= most and config.strategy == "all":
+        if parts and most is not None and told >= most and config.strategy == "all":
             found += met  # all of them are pairs, and enough are told
             continue
         pairs = find_pairs_of(responses, batch, config, candidates)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,12 +104,12 @@ class MostApart:
             query = responses.query[low]
             found = []
             for at in np.lexsort((high, low, query, -apart))[: self.most].tolist():
-                swap = sides[0][at] - sides[1][at] < other_sides[0][at] - other_sides[1][at]
-                turn = slice(None, None, -1) if swap else slice(None)
-                first, second = (int(low[at]), int(high[at]))[turn]
-                gave, other_gave = (
-                    tuple(float(side[at] / both.scale) for side in given)[turn] for given in (sides, other_sides)
-                )
+                places = [int(low[at]), int(high[at])]
+                gave, other_gave = ([float(one[at] / both.scale) for one in given] for given in (sides, other_sides))
+                if sides[0][at] - sides[1][at] < other_sides[0][at] - other_sides[1][at]:
+                    for one in (places, gave, other_gave):
+                        one.reverse()
+                first, second = places
                 row = int(query[at])
                 found.append(
                     Apart(
@@ -154,8 +154,9 @@ class MostApart:
     def from_dict(cls, found: Mapping[str, Any]) -> MostApart:
         """Back from `to_dict`."""
         made = cls(most=int(found["most"]))
-        for *told, gave, other_gave, compared, apart in found["pairs"]:
-            one = Apart(*told, (gave[0], gave[1]), (other_gave[0], other_gave[1]), bool(compared), float(apart))
+        for told in found["pairs"]:
+            values: dict[str, Any] = dict(zip((option.name for option in fields(Apart)), told, strict=True))
+            one = Apart(**values | {name: tuple(values[name]) for name in ("gave", "other_gave")})
             made.by_judges.setdefault((one.judge, one.other), []).append(one)
         return made
 

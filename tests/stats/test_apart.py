@@ -43,7 +43,7 @@ def oracle(rows: Rows, judges: set[str] | None = None) -> list[tuple[object, ...
                 sides = [tuple(map(float, side[::turn])) for side in (mine, theirs)]
                 key = (-float(abs(apart)), 0, row_at, low, high, compared, judge, other)
                 found.append((key, first, second, judge, other, *sides, compared, float(abs(apart))))
-    return [one[1:] + (one[0][2],) for one in sorted(found, key=lambda one: one[0])]
+    return [(*one[1:], one[0][2]) for one in sorted(found, key=lambda one: one[0])]
 
 
 def told(found: MostApart, judge: str | None = None, other: str | None = None) -> list[tuple[object, ...]]:
@@ -102,8 +102,10 @@ def test_of_a_query_with_many_responses() -> None:
         {
             "model": f"m{at}",
             "text": str(at),
-            "scores": [{"judge": judge, "dimension": "overall", "score": at * factor % 10 + 1.0}]
-            + [{"judge": f"{judge}2", "dimension": "overall", "score": 5.0}],
+            "scores": [
+                {"judge": judge, "dimension": "overall", "score": at * factor % 10 + 1.0},
+                {"judge": f"{judge}2", "dimension": "overall", "score": 5.0},
+            ],
         }
         for at in range(40)
         for judge, factor in (("a", 7),)

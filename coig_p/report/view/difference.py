@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate
@@ -70,9 +70,9 @@ def _common(one: Sequence[str], two: Sequence[str], steps: int) -> tuple[list[_B
     begin = _alike(zip(one, two, strict=False))
     end = _alike(zip(reversed(one[begin:]), reversed(two[begin:]), strict=False))
     blocks = [(0, 0, begin), (ends[0] - end, ends[1] - end, end)]
-    matcher = SequenceMatcher(None, one, two, autojunk=False)
+    matcher, places = SequenceMatcher(None, one, two, autojunk=False), Counter(two)
     # What a search looks at: of each piece of the one text every place where the other has it.
-    looked = [0, *accumulate(len(matcher.b2j.get(piece, ())) for piece in one)]
+    looked = [0, *accumulate(places[piece] for piece in one)]
     left = deque([(begin, ends[0] - end, begin, ends[1] - end)])
     is_whole = True
     while left:

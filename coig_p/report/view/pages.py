@@ -37,16 +37,18 @@ class View:
     Attributes:
         findings: of a check of the store; None where none was named.
         root: what stands before every path: /TOKEN on a server.
+        called: the store's name, for people; "" for that of its folder.
     """
 
     index: Index
     findings: pa.Table | None = None
     root: str = ""
+    called: str = ""
 
     @property
     def name(self) -> str:
         """Of the store, for people."""
-        return self.index.store.path.resolve().name
+        return self.called or self.index.store.path.resolve().name
 
 
 def page(view: View, path: str, address: Mapping[str, str]) -> str | None:
@@ -271,9 +273,9 @@ def _difference(found: OneQuery, address: Mapping[str, str]) -> dict[str, Any] |
         return None
     if not (0 <= first < len(found.responses) and 0 <= second < len(found.responses)) or first == second:
         return None
-    texts = [printable(found.responses[at]["text"] or "") for at in (first, second)]
+    one, two = (printable(found.responses[at]["text"] or "") for at in (first, second))
     pairs = [pair for pair in found.pairs if {pair.chosen, pair.rejected} == {first, second}]
-    return {"first": first, "second": second, "found": differences(*texts), "pairs": pairs}
+    return {"first": first, "second": second, "found": differences(one, two), "pairs": pairs}
 
 
 @dataclass(frozen=True)

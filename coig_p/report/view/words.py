@@ -43,16 +43,18 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "previous-responses": ("previous responses", "前面的回答"),
     "next-responses": ("next responses", "后面的回答"),
     "why-pair": (
-        "Two responses are a pair where the score of one is at least {} above that of the other, and their texts differ. "
-        "A response's score is the mean over its judges, of each its dimensions averaged first; scores that do not "
-        "count are marked above.",
-        "一个回答的评分比另一个高出至少 {}，且两者文本不同，就成为一个偏好对。回答的评分是各评审模型的平均（每个评审模型先平均其各维度）；不计入的评分已在上面标出。",
+        "Two responses are a pair where the score of one is at least {} above that of the other, and their texts "
+        "differ. A response's score is the mean over its judges, of each its dimensions averaged first; scores that do "
+        "not count are marked above.",
+        "一个回答的评分比另一个高出至少 {}，且两者文本不同，就成为一个偏好对。回答的评分是各评审模型的平均"
+        "（每个评审模型先平均其各维度）；不计入的评分已在上面标出。",
     ),
     "why-pair-strict": (
         "Two responses are a pair where the score of one is more than {} above that of the other, and their texts "
         "differ. A response's score is the mean over its judges, of each its dimensions averaged first; scores that do "
         "not count are marked above.",
-        "一个回答的评分比另一个高出超过 {}，且两者文本不同，就成为一个偏好对。回答的评分是各评审模型的平均（每个评审模型先平均其各维度）；不计入的评分已在上面标出。",
+        "一个回答的评分比另一个高出超过 {}，且两者文本不同，就成为一个偏好对。回答的评分是各评审模型的平均"
+        "（每个评审模型先平均其各维度）；不计入的评分已在上面标出。",
     ),
     "no-pair": ("These two are no pair under the options above.", "在以上选项下，这两个回答不成偏好对。"),
     "not-whole": (
