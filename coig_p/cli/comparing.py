@@ -71,7 +71,7 @@ def diff(
     if json_:
         click.echo(harmless_json(found.to_json()), nl=False)
         return
-    for line in _lines(found):
+    for line in difference_lines(found):
         click.echo(line)
 
 
@@ -109,7 +109,8 @@ def _value(name: str, option: str, value: str, kinds: set[Any]) -> Any:
     return value
 
 
-def _lines(found: StoreDiff) -> Iterator[str]:
+def difference_lines(found: StoreDiff) -> Iterator[str]:
+    """What differs between two stores, A and B, as lines for people."""
     for option, (old, new) in found.options.items():
         yield one_line(f"{option}: {_told(option, old)} in A, {_told(option, new)} in B")
     if found.is_same:

@@ -41,6 +41,7 @@ from coig_p.report.card import LANGUAGES, PREVIEWED, CardFacts, Config, render_c
 from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
 from coig_p.schema import RAW_SUFFIX, SCHEMA_VERSION, row_schema
+from coig_p.stats.changes import StoreDiff
 from coig_p.stats.results import Statistics
 from coig_p.store.benchmarks import added, benchmark_checks, with_checks
 from coig_p.store.conversations import transcript
@@ -109,11 +110,13 @@ def write_release(
     overwrite: bool = False,
     bar: Bar = no_bar,
     find: Find | None = None,
+    compared: Callable[[StoreDiff], None] = lambda changes: None,
 ) -> Store:
     """Write the release of a store to `out`, which appears, or is replaced, whole or not at all.
 
     Args:
         find: gives the release before in place of `config.since`; called once the gate is passed.
+        compared: called with what differs from the release before, where there is one.
 
     Raises:
         UsageError: `out` cannot be used, or options that cannot be.
@@ -142,6 +145,8 @@ def write_release(
     info = _pass_gate(store, config, report, pairs, counted)
     since = find(store) if find else ReleaseBefore.of(config.since) if config.since else None
     changes = compared_with(since, store, pairs, config.version, config.num_proc, bar) if since else None
+    if changes:
+        compared(changes)
     _check_out(store, out, overwrite)  # again: all was read since
     with atomic_directory(out) as root:
         files = copy_shards(store, root, bar)
