@@ -3,7 +3,8 @@
     RELEASE/
       data/<domain>/...      the store's shards, byte for byte
       pairs/<domain>/...     its pairs at the release's threshold
-      README.md, README.zh.md, plots/, statistics.json, findings.json
+      README.md, README.zh.md, plots/, statistics.json, sweep.json, findings.json
+      report.html, report.zh.html   to open in a browser
       LICENSE, CITATION.cff, croissant.json
       manifest.json          every file with role, size and hash
 
@@ -40,6 +41,7 @@ from coig_p.publish.since import Find, ReleaseBefore, compared_with
 from coig_p.report.card import LANGUAGES, PREVIEWED, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
+from coig_p.report.view.one_file import PAGES, release_pages
 from coig_p.schema import RAW_SUFFIX, SCHEMA_VERSION, row_schema
 from coig_p.stats.changes import StoreDiff
 from coig_p.stats.results import Statistics
@@ -161,6 +163,8 @@ def write_release(
         _write(root / "statistics.json", counted.to_json())
         _write(root / "sweep.json", swept.to_json())
         _write(root / "findings.json", _findings_json(report))
+        for name, page in release_pages(store, counted_as, counted, swept, report).items():
+            _write(root / name, page)
         remembered = added(benchmark_checks(store.manifest), report.compared)
         manifest = replace(
             with_checks(store.manifest, remembered),
@@ -408,4 +412,5 @@ def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
     roles = {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", **ROLES}
+    roles |= dict.fromkeys(PAGES.values(), "page")
     return roles.get(name, "statistics")

@@ -47,12 +47,21 @@ def first(store: Store, number: int, domains: Collection[str], advance: Advance)
     return found
 
 
-def drawn(store: Store, number: int, domains: Collection[str], seed: int, advance: Advance) -> list[Picked]:
-    """Queries drawn by a hash of (seed, query_id), so that neither shards nor order change who is drawn."""
-    keys = (
-        (hash64(f"{seed} {batch.column('query_id')[at].as_py()}"), place)
-        for place, batch, at in _rows(store, _BARE, domains, advance)
-    )
+def drawn(
+    store: Store,
+    number: int,
+    domains: Collection[str],
+    seed: int,
+    advance: Advance,
+    without: Collection[str | None] = (),
+) -> list[Picked]:
+    """Queries drawn by a hash of (seed, query_id), so that neither shards nor order change who is drawn.
+
+    Args:
+        without: query_ids that are not drawn.
+    """
+    ids = ((batch.column("query_id")[at].as_py(), place) for place, batch, at in _rows(store, _BARE, domains, advance))
+    keys = ((hash64(f"{seed} {query_id}"), place) for query_id, place in ids if query_id not in without)
     return [Picked(place, "") for _, place in heapq.nsmallest(number, keys, key=lambda one: one[0])]
 
 

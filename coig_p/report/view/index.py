@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from coig_p.core.text import printable
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.report.captions import captions
 from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.apart import MOST, MostApart
@@ -53,6 +54,7 @@ class Index:
         statistics, sweep: as their `to_dict` has them, at the store's default threshold.
         apart: on which pairs every two judges disagree most.
         plots: SVG by language and file name.
+        captions: what is read where a plot cannot be seen, and what stands below it, by language and plot.
     """
 
     store: Store
@@ -62,6 +64,7 @@ class Index:
     matrices: Matrices
     apart: MostApart
     plots: Mapping[str, Mapping[str, str]]
+    captions: Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def default_cache() -> Path:
@@ -122,6 +125,7 @@ def make_index(store: Store, *, num_proc: int = 1, advance: Callable[[int], None
         matrices=won,
         apart=apart,
         plots=plots,
+        captions={language: captions(counted, swept, language) for language in LANGUAGES},
     )
 
 
@@ -162,6 +166,7 @@ def _keep(index: Index, folder: Path) -> None:
             "matrices": index.matrices.to_dict(),
             "apart": index.apart.to_dict(),
             "plots": index.plots,
+            "captions": index.captions,
         }
         (root / _COUNTS).write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
 
@@ -181,6 +186,7 @@ def _kept(store: Store, folder: Path) -> Index | None:
             matrices=Matrices.from_dict(told["matrices"]),
             apart=MostApart.from_dict(told["apart"]),
             plots=told["plots"],
+            captions=told["captions"],
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None

@@ -117,8 +117,9 @@ def _overview(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         "statistics": statistics,
         "sweep": rows,
         "default_threshold": sweep["default_threshold"],
-        "models": _by_win_rate(statistics["total"]["models"]),
+        "models": by_win_rate(statistics["total"]["models"]),
         "plots": list(view.index.plots["en"]),
+        "captions": view.index.captions["zh" if address.get("lang") == "zh" else "en"],
         "findings": findings_by_rule(view.findings),
         "store_path": str(view.index.store.path),
     }
@@ -351,11 +352,11 @@ def _apart(view: View, address: Mapping[str, str]) -> dict[str, Any]:
 
 def _models(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     models = view.index.statistics["total"]["models"]
-    names = [name for name, _ in _by_win_rate(models)]
+    names = [name for name, _ in by_win_rate(models)]
     return {"statistics": models, "names": names, "matrices": view.index.matrices}
 
 
-def _by_win_rate(models: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def by_win_rate(models: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Models with what is known of them, who wins most first; last those that stand in no pair."""
 
     def order(of: tuple[str, Any]) -> tuple[bool, float, str]:

@@ -152,6 +152,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "flipped": ("flipped", "反转"),
     "first-queries": ("the first queries of each", "各自最前面的问题"),
     "same": ("Nothing differs.", "没有差异。"),
+    "release": ("What is in this release", "此发行版的内容"),
     "sample": ("A sample of queries", "问题样例"),
     "keys": (
         "j and k: next and previous · / : search · o or Enter: open · ? : these keys",

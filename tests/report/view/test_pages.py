@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from html.parser import HTMLParser
 from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uvicorn
+from harmless import Read, check_harmless
 from make import Rows, completed, make_rows, make_store
 
 from coig_p.core.listing import join_names
@@ -56,38 +56,6 @@ HOSTILE = (
     "![x](javascript:alert(1)) [y](https://example.invalid/z)",
     "\u202eRTL\u2066 \x1b[31mred\x07 \u0000",
 )
-
-
-class Read(HTMLParser):
-    """What is in a page: its tags with attributes, its text, and the cells of its tables."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.tables: list[list[list[str]]] = []
-        self._cell: list[str] | None = None
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self._cell = []
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th") and self._cell is not None:
-            self.tables[-1][-1].append("".join(self._cell).strip())
-            self._cell = None
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-        if self._cell is not None:
-            self._cell.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -356,27 +324,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> View:
     return View(load_index(store, folder / "cache"), findings)
 
 
-KNOWN = """
-html head meta title link script style body header nav main footer section article a bdi b small br h1 h2 h3 p div span
-ul li table thead tbody tr th td form fieldset legend label input select option datalist button output details summary
-pre code q mark ins del img
-"""
-
-
-def check_harmless(html: str) -> Read:
-    found = Read(html)
-    assert {tag for tag, _ in found.tags} <= {*KNOWN.split()}
-    for tag, attrs in found.tags:
-        assert not any(name.startswith("on") or name in ("style", "srcdoc", "formaction") for name in attrs)
-        for name in ("href", "src", "action"):
-            assert (attrs.get(name) or "/").startswith(("/", "#", "data:image/svg+xml;base64,")), (tag, attrs)
-        if tag == "script":
-            assert attrs["src"] == "/static/view.js"
-    for letter in "\u202e\u2066\x1b\x07\x00":
-        assert letter not in html
-    return found
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_hostile_texts_are_texts(path: str, hostile: View) -> None:
     for at in range(len(HOSTILE) + 1):
@@ -531,7 +478,7 @@ def test_an_index_that_cannot_be_kept_is_shown_all_the_same(
         with keep(target) as root:  # another view's
             pq.write_table(index.queries, root / "queries.parquet")
             told = {"statistics": {}, "sweep": {}, "matrices": index.matrices.to_dict(), "plots": {}}
-            told["apart"] = index.apart.to_dict()
+            told |= {"apart": index.apart.to_dict(), "captions": {}}
             (root / "counts.json").write_text(json.dumps(told), encoding="utf-8")
         raise UsageError(f"{target} is there")
 
