@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -31,7 +32,7 @@ def oracle(rows: Rows, judges: set[str] | None = None) -> list[tuple[object, ...
         for judge, other in combinations(names, 2):
             scores = [response_values(row, "mean", (name,), False) for name in (judge, other)]
             both = sorted(scores[0].keys() & scores[1].keys())
-            given = [
+            given: list[Any] = [
                 (False, pair, *([value[pair[0]], value[pair[1]]] for value in scores)) for pair in combinations(both, 2)
             ]
             shown = [comparison_values(row, (name,), False) for name in (judge, other)]

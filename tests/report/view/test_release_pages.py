@@ -23,10 +23,10 @@ from coig_p.validation.gate import check
 CARD = (BUNDLED.parent / CARD_TOML).read_text("utf-8")
 
 
-def released(folder: Path, rows: Rows, version: str = "1.0.0", card: str = CARD, **pairs: float) -> Store:
+def released(folder: Path, rows: Rows, version: str = "1.0.0", card: str = CARD, threshold: float = 2) -> Store:
     store = make_store(folder / "store", rows)
     (store / CARD_TOML).write_text(card, encoding="utf-8")
-    return write_release(Store.open(store), folder / "release", ReleaseConfig(version, PairConfig(**pairs)))
+    return write_release(Store.open(store), folder / "release", ReleaseConfig(version, PairConfig(threshold=threshold)))
 
 
 @pytest.fixture(scope="module")
