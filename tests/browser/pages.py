@@ -284,7 +284,7 @@ def from_disk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize(("wide", "scheme"), [(1280, "dark"), (390, "light"), *SIZES])
+@pytest.mark.parametrize(("wide", "scheme"), SIZES)
 def test_pages_opened_from_disk_are_accessible(
     browser: Browser, from_disk: dict[str, Path], wide: int, scheme: Any
 ) -> None:
