@@ -176,6 +176,10 @@ class MostApart:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def __repr__(self) -> str:
+        furthest = next((f", the furthest {one.apart:g} apart" for one in self.of()), "")
+        return f"MostApart({len(self.by_judges):,} times two judges, at most {self.most:,} pairs of each{furthest})"
+
     def _repr_html_(self) -> str:
         rows = [
             [
