@@ -102,8 +102,11 @@ class MostApart:
             judges = names[both.judge], names[both.other]
             low, high, apart, sides, other_sides = laid_out
             query = responses.query[low]
+            known = self.by_judges.get(judges, [])
+            worth = np.flatnonzero(apart >= known[-1].apart) if len(known) >= self.most > 0 else np.arange(len(low))
+            order = worth[np.lexsort((high[worth], low[worth], query[worth], -apart[worth]))]
             found = []
-            for at in np.lexsort((high, low, query, -apart))[: self.most].tolist():
+            for at in order[: self.most].tolist():
                 places = [int(low[at]), int(high[at])]
                 gave, other_gave = ([float(one[at] / both.scale) for one in given] for given in (sides, other_sides))
                 if sides[0][at] - sides[1][at] < other_sides[0][at] - other_sides[1][at]:

@@ -117,10 +117,10 @@ def watched(page: Page) -> list[str]:
     return wrong
 
 
-def kept(page: Page, name: str) -> None:
+def kept(page: Page, name: str, whole: bool = True) -> None:
     """A screenshot, where COIGP_SCREENSHOTS names a folder."""
     if os.environ.get("COIGP_SCREENSHOTS"):
-        page.screenshot(path=Path(os.environ["COIGP_SCREENSHOTS"]) / f"{name}.png", full_page=True)
+        page.screenshot(path=Path(os.environ["COIGP_SCREENSHOTS"]) / f"{name}.png", full_page=whole)
 
 
 def serious(page: Page) -> list[tuple[str, str]]:
@@ -300,6 +300,6 @@ def test_pages_opened_from_disk_are_accessible(
         assert serious(page) == [], name
         broken = "[...document.images].filter((image) => !image.complete || image.naturalWidth === 0).length"
         assert page.evaluate(broken) == 0, name
-        kept(page, f"{name}-{wide}-{scheme}")
+        kept(page, f"{name}-{wide}-{scheme}", whole=False)
     assert wrong == []
     context.close()
