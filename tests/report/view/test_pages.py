@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import urllib.error
@@ -20,15 +21,17 @@ import pytest
 import uvicorn
 from harmless import Read, check_harmless
 from make import Rows, completed, make_rows, make_store
+from oracle import oracle_pairs
 
 from coig_p.core.listing import join_names
 from coig_p.core.text import printable
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.report.one_query import Place, read_query
+from coig_p.report.one_query import Place, place_of, read_query
 from coig_p.report.view import app
 from coig_p.report.view import index as index_module
 from coig_p.report.view.app import make_app, serve
+from coig_p.report.view.compared import KINDS, compare_configs
 from coig_p.report.view.index import Index, load_index, place_of_index, queries_to_read
 from coig_p.report.view.one_file import MOST_BYTES, report_page
 from coig_p.report.view.pages import MOST_PAIRS, MOST_RESPONSES, Piece, View, check_findings, config_of, cut, page
@@ -48,6 +51,7 @@ ADDRESSES = {
     "query": {"file": "0", "row": "1", "first": "0", "second": "1"},
     "compare": {"a_threshold": "1", "b_threshold": "3", "b_strategy": "adjacent"},
 }
+MINUS = "\u2212"
 HOSTILE = (
     "<script>window.broken=1</script>",
     '"><img src=x onerror="window.broken=1">',
@@ -115,6 +119,60 @@ def test_numbers_of_the_overview(index: Index) -> None:
     assert {row[0]: row[2] for row in found[2][1:]} == {name: f"{share:.1%}" for name, share in rates.items()}
 
 
+def told(value: float | None, form: str = "g") -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def test_numbers_of_the_list_of_queries(index: Index) -> None:
+    table = index.queries.to_pylist()
+    seen = 0
+    for number in ("1", "2"):
+        for row in shown(View(index), "queries", {"page": number}).tables[0][1:]:
+            one = table[seen]
+            judges = " / ".join(one["disagreeing"] or [])
+            assert row[0] == one["query_id"] + one["said"]
+            assert row[1:4] == [one["domain"], f"{one['responses']:,}", told(one["margin"])]
+            assert row[4:] == [told(one["disagreement"]) + judges, f"{one['length_difference']:,}"]
+            seen += 1
+    assert seen == len(table)
+
+
+@pytest.mark.parametrize("options", [{}, {"threshold": "3"}, {"threshold": "1", "strict": "1", "judges": "judge-a"}])
+def test_numbers_of_a_query(options: dict[str, str], index: Index, rows: Rows) -> None:
+    for at, row in enumerate(rows[:12]):
+        found = read_query(index.store, place_of(index.store, row["query_id"]), config_of(options))
+        html = page(View(index), "query", {"id": row["query_id"], **options}) or ""
+        answers = html.split("<article")[1 : 1 + len(found.responses)]
+        for place, (answer, response) in enumerate(zip(answers, found.responses, strict=True)):
+            value, scores = found.values[place], response["scores"]
+            assert f'<span class="value">{"no score" if value is None else f"{value:g}"}</span>' in answer
+            assert re.findall(r"<b>([^<]*)</b>", answer.partition("</article>")[0]) == [
+                f"{one['score']:g}" for one in scores
+            ]
+            assert answer.count('class="off"') == found.counted[place].count(False)
+        pairs = Read(html).tables[-1][1:]
+        assert [cells[2] for cells in pairs] == [
+            f"{one.chosen_score:g} {MINUS} {one.rejected_score:g} = {one.margin:g} "
+            f"{'>' if 'strict' in options else '≥'} {found.config.threshold:g} (by scores)"
+            for one in found.pairs
+        ]
+        wanted = oracle_pairs([row], threshold=found.config.threshold, strict="strict" in options,
+                              judges=found.config.judges)  # fmt: skip
+        assert [one.margin for one in found.pairs] == [pair["margin"] for pair in wanted], at
+        for why, number in found.left_out.items():
+            assert (f"{number:,} {why}" in html) == (number > 0)
+
+
+def test_numbers_of_a_comparison(index: Index) -> None:
+    rows = shown(View(index), "compare").tables[0][1:]
+    before, after = PairConfig(threshold=1), PairConfig(threshold=3, strategy="adjacent")
+    found = compare_configs(index.store, before, after, first=20)
+    assert [row[:3] for row in rows] == [[kind, f"{found.pairs[kind]:,}", f"{found.queries[kind]:,}"] for kind in KINDS]
+    assert [row[3].split(", ") if row[3] else [] for row in rows] == [
+        [query_id for _, query_id in found.first[kind]] for kind in KINDS
+    ]
+
+
 def test_numbers_of_judges_and_models(index: Index) -> None:
     counted, total = matrices(index.store), statistics(index.store).total
     tables = shown(View(index), "judges").tables
@@ -122,13 +180,19 @@ def test_numbers_of_judges_and_models(index: Index) -> None:
         judge = total.judges[row[0]]
         assert row[1] == f"{judge.scores:,}"
         assert row[6:] == [f"{share.share:.1%}" for share in (judge.agrees, judge.ties, judge.opposes)]
-        assert row[4] == f"{judge.offset.mean:+.2f}"
+        assert row[2:4] == [f"{judge.comparisons:,}", f"{judge.mean_score:,.2f}".rstrip("0").rstrip(".")]
+        assert row[4:6] == [f"{judge.offset.mean:+.2f}", f"{judge.offset.low:+.2f} – {judge.offset.high:+.2f}"]
     names = [row[0] for row in tables[1][1:]]
     for row in tables[1][1:]:
         for other, cell in zip(names, row[1:], strict=True):
             one = counted.agreement(row[0], other)
             assert cell == ("–" if row[0] == other else f"{one.share:.1%}{one.pairs:,}")
     tables = shown(View(index), "models").tables
+    for row in tables[0][1:]:
+        model = total.models[row[0]]
+        rate = model.win_rate
+        assert row[1:4] == [f"{model.responses:,}", f"{model.chosen:,}", f"{model.rejected:,}"]
+        assert row[4:] == [f"{rate.share:.1%}", f"{100 * rate.low:.1f} – {100 * rate.high:.1f}"]
     names = [row[0] for row in tables[1][1:]]
     assert len(names) == 5
     for row in tables[1][1:]:
