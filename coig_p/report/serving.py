@@ -37,6 +37,7 @@ class OnlyHere:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As ASGI has it."""
         if scope["type"] == "http":
             hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or hosts[0].partition(":")[0] not in _NAMES:

@@ -156,7 +156,7 @@ def test_numbers_of_a_query(options: dict[str, str], index: Index, rows: Rows) -
             f"{'>' if 'strict' in options else '≥'} {found.config.threshold:g} (by scores)"
             for one in found.pairs
         ]
-        wanted = oracle_pairs([row], threshold=found.config.threshold, strict="strict" in options,
+        wanted = oracle_pairs([row], threshold=found.config.threshold or 0, strict="strict" in options,
                               judges=found.config.judges)  # fmt: skip
         assert [one.margin for one in found.pairs] == [pair["margin"] for pair in wanted], at
         for why, number in found.left_out.items():
@@ -190,9 +190,11 @@ def test_numbers_of_judges_and_models(index: Index) -> None:
     tables = shown(View(index), "models").tables
     for row in tables[0][1:]:
         model = total.models[row[0]]
-        rate = model.win_rate
+        share, low, high = (
+            float(value or 0) for value in (model.win_rate.share, model.win_rate.low, model.win_rate.high)
+        )
         assert row[1:4] == [f"{model.responses:,}", f"{model.chosen:,}", f"{model.rejected:,}"]
-        assert row[4:] == [f"{rate.share:.1%}", f"{100 * rate.low:.1f} – {100 * rate.high:.1f}"]
+        assert row[4:] == [f"{share:.1%}", f"{100 * low:.1f} – {100 * high:.1f}"]
     names = [row[0] for row in tables[1][1:]]
     assert len(names) == 5
     for row in tables[1][1:]:
