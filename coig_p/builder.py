@@ -29,6 +29,7 @@ from coig_p.core.code_hash import code_hash
 from coig_p.engine.local import ahead
 from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
+from coig_p.pairs.calibration import find_calibration
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.options import flag, text
 from coig_p.pairs.plan import (
@@ -184,6 +185,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         data_dir, found = options.pop("data_dir", None), options.pop(FOUND, None)
         location = found or locate(data_dir, self.token)
         self._send_mirrors_no_token()
+        if options.get("calibrate") is not None:
+            options["calibrate"] = find_calibration(options["calibrate"], location, self.token)
         config = make_config(location, config_name, options)
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)

@@ -29,15 +29,28 @@ def oracle_pairs(
     include_self_judged: bool = False,
     labels: str = "auto",
     strategy: str = "all",
+    comparison_threshold: float | None = None,
+    calibrate: dict[str, Any] | None = None,
+    min_judges: int = 1,
+    same_judges: bool = False,
 ) -> list[Row]:
-    """The dpo rows of `rows`, in order. For "best_random": every pair that the draw may take."""
+    """The dpo rows of `rows`, in order. For "best_random": every pair that the draw may take.
+
+    Args:
+        calibrate: what a calibration file holds.
+    """
     found = []
     for row in rows:
-        values = response_values(row, aggregation, judges, include_self_judged)
-        compared = comparison_values(row, judges, include_self_judged)
-        for (low, high), (low_value, high_value) in query_pairs(row, values, compared, labels, strategy).items():
+        values = response_values(row, aggregation, judges, include_self_judged, calibrate, min_judges)
+        groups = judge_groups(row, values, judges, include_self_judged) if same_judges else [list(values)]
+        compared = comparison_values(row, judges, include_self_judged, min_judges)
+        by_scores = {pair for group in groups for pair in combinations(sorted(group), 2)}
+        sides_of = query_pairs(row, values, compared, labels, strategy, groups)
+        for (low, high), (low_value, high_value) in sides_of.items():
             margin = abs(low_value - high_value)
-            if is_valid(row, low, high, margin, threshold, strict):
+            decides = labels == "comparisons" or (low, high) not in by_scores
+            least = threshold if comparison_threshold is None or not decides else comparison_threshold
+            if is_valid(row, low, high, margin, least, strict):
                 better = low_value > high_value
                 chosen, rejected = (low, high) if better else (high, low)
                 found.append(
@@ -61,7 +74,7 @@ def oracle_ranked(rows: list[Row], *, threshold: float, strict: bool = False, **
     """The rows of format "ranked", in order: of every query with a pair all responses that have a score, best first.
 
     Args:
-        scoring: aggregation, judges, include_self_judged, as `oracle_pairs` takes them.
+        scoring: aggregation, judges, include_self_judged, calibrate, min_judges, as `oracle_pairs` takes them.
     """
     usual = {"aggregation": "mean", "judges": None, "include_self_judged": False}
     found = []
@@ -108,25 +121,59 @@ def same_name(judge: str, model: str) -> bool:
     return judge.strip().lower() == model.strip().lower()
 
 
+def calibrated(score: float, judge: str, file: dict[str, Any]) -> Fraction:
+    """A score on the scale that a calibration file brings judges to, on the grid."""
+    own, reference = file["judges"][judge], file["reference"]
+    value = reference["offset"] + reference["scale"] * (score - own["offset"]) / own["scale"]
+    return Fraction(round(value * 10_000), 10_000)
+
+
+def usable_scores(
+    response: Row, judges: tuple[str, ...] | None, include_self_judged: bool, calibrate: dict[str, Any] | None = None
+) -> dict[str, list[Fraction]]:
+    """The scores of a response that count, by judge."""
+    by_judge = defaultdict(list)
+    for entry in response["scores"] or []:
+        if judges is not None and entry["judge"] not in judges:
+            continue
+        if not include_self_judged and same_name(entry["judge"], response["model"]):
+            continue
+        score = entry["score"]
+        by_judge[entry["judge"]].append(calibrated(score, entry["judge"], calibrate) if calibrate else exact(score))
+    return by_judge
+
+
 def response_values(
-    row: Row, aggregation: str, judges: tuple[str, ...] | None, include_self_judged: bool
+    row: Row,
+    aggregation: str,
+    judges: tuple[str, ...] | None,
+    include_self_judged: bool,
+    calibrate: dict[str, Any] | None = None,
+    min_judges: int = 1,
 ) -> dict[int, Fraction]:
-    """The value of each response that has a usable score."""
+    """The value of each response that has usable scores of enough judges."""
     values = {}
     for index, response in enumerate(row["responses"] or []):
-        by_judge = defaultdict(list)
-        for entry in response["scores"] or []:
-            if judges is not None and entry["judge"] not in judges:
-                continue
-            if not include_self_judged and same_name(entry["judge"], response["model"]):
-                continue
-            by_judge[entry["judge"]].append(exact(entry["score"]))
-        if by_judge:
+        by_judge = usable_scores(response, judges, include_self_judged, calibrate)
+        if len(by_judge) >= min_judges:
             values[index] = AGGREGATE[aggregation]([mean(scores) for scores in by_judge.values()])
     return values
 
 
-def comparison_values(row: Row, judges: tuple[str, ...] | None, include_self_judged: bool) -> Sides:
+def judge_groups(
+    row: Row, values: dict[int, Fraction], judges: tuple[str, ...] | None, include_self_judged: bool
+) -> list[list[int]]:
+    """The responses with a value, those of equal judges together."""
+    groups: dict[frozenset[str], list[int]] = defaultdict(list)
+    for index in values:
+        of = frozenset(usable_scores(row["responses"][index], judges, include_self_judged))
+        groups[of].append(index)
+    return list(groups.values())
+
+
+def comparison_values(
+    row: Row, judges: tuple[str, ...] | None, include_self_judged: bool, min_judges: int = 1
+) -> Sides:
     """Each pair of responses in a usable comparison, with the mean score of either side."""
     by_pair: dict[tuple[int, int], dict[str, list[tuple[Fraction, Fraction]]]] = defaultdict(lambda: defaultdict(list))
     for entry in row["comparisons"] or []:
@@ -143,22 +190,40 @@ def comparison_values(row: Row, judges: tuple[str, ...] | None, include_self_jud
             by_pair[second, first][judge].append((sides[1], sides[0]))
     result = {}
     for pair, by_judge in by_pair.items():
+        if len(by_judge) < min_judges:
+            continue
         low_side = mean([mean([low for low, _ in entries]) for entries in by_judge.values()])
         high_side = mean([mean([high for _, high in entries]) for entries in by_judge.values()])
         result[pair] = low_side, high_side
     return result
 
 
-def query_pairs(row: Row, values: dict[int, Fraction], compared: Sides, labels: str, strategy: str) -> Sides:
-    """The pairs that labels and strategy leave, before threshold and texts, in order of (low, high)."""
-    scored: Sides = {(low, high): (values[low], values[high]) for low, high in combinations(sorted(values), 2)}
+def query_pairs(
+    row: Row,
+    values: dict[int, Fraction],
+    compared: Sides,
+    labels: str,
+    strategy: str,
+    groups: list[list[int]] | None = None,
+) -> Sides:
+    """The pairs that labels and strategy leave, before threshold and texts, in order of (low, high).
+
+    Args:
+        groups: of the responses with a value, which can be compared by it; default all.
+    """
+    groups = [list(values)] if groups is None else groups
+    scored: Sides = {
+        (low, high): (values[low], values[high]) for group in groups for low, high in combinations(sorted(group), 2)
+    }
     if strategy == "all":
         chosen = {"scores": scored, "comparisons": compared, "auto": compared | scored}[labels]
         return dict(sorted(chosen.items()))
-    by_scores = labels == "scores" or (labels == "auto" and len(values) >= 2)
+    by_scores = labels == "scores" or (labels == "auto" and bool(scored))
     sides, value_of = (scored, values) if by_scores else (compared, net_margins(compared))
-    ranking = sorted(value_of, key=lambda index: (-value_of[index], row["responses"][index]["model"]))
-    kept = strategy_pairs(ranking, strategy)
+    kept: set[tuple[int, int]] = set()
+    for group in groups if by_scores else [list(value_of)]:
+        ranking = sorted(group, key=lambda index: (-value_of[index], row["responses"][index]["model"]))
+        kept |= strategy_pairs(ranking, strategy)
     return {pair: sides[pair] for pair in sorted(kept) if pair in sides}
 
 

@@ -52,6 +52,10 @@ def test_the_literal_call_gives_the_oracles_pairs(load: Any, rows: Any) -> None:
         {"strategy": "best_worst"},
         {"strategy": "adjacent", "threshold": 0.5},
         {"labels": "scores"},
+        {"min_judges": 2},
+        {"same_judges": True, "threshold": 1},
+        {"min_judges": 2, "same_judges": True, "strategy": "best_worst", "threshold": 0.5},
+        {"comparison_threshold": 1},
     ],
 )
 def test_every_option_is_a_keyword(load: Any, rows: Any, options: dict[str, Any]) -> None:

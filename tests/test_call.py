@@ -16,6 +16,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pytest
+from calibrating import as_config, calibration
 from datasets import ClassLabel, Features, Value, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -282,6 +283,8 @@ class Named(str):
     __repr__ = __str__
 
 
+CALIBRATED = calibration({"judge-a": (5, 1), "judge-b": (4, 1), "model-0": (3, 2)})
+RECORDED = as_config(CALIBRATED).record()["judges"]
 # For every option: the value as Python has it, and the same as it comes from elsewhere.
 SAME: dict[str, tuple[Any, list[Any]]] = {
     "threshold": (2.5, [Decimal("2.50"), Fraction(5, 2), np.float32(2.5), np.float16(2.5), np.array(2.5)]),
@@ -306,6 +309,10 @@ SAME: dict[str, tuple[Any, list[Any]]] = {
     "seed": (3, [np.int64(3), np.int8(3), np.uint64(3)]),
     "format": ("kto", [np.str_("kto")]),
     "multi_turn": ("skip", [np.str_("skip")]),
+    "comparison_threshold": (0.5, [Decimal("0.50"), Fraction(1, 2), np.float32(0.5), np.array(0.5)]),
+    "calibrate": (as_config(CALIBRATED), [as_config(CALIBRATED).record(), {"sha256": "a" * 64, "judges": RECORDED}]),
+    "min_judges": (2, [np.int64(2), np.uint8(2), np.array(2)]),
+    "same_judges": (True, [np.bool_(True), np.array(True)]),
     "test_size": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1), np.float16(0.1), np.float64(0.1)]),
     "validation_size": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1)]),
     "split_seed": (3, [np.int64(3)]),

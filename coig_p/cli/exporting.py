@@ -82,11 +82,11 @@ def pairs(
         return
     left_out = _conversations(store, counts, split) if config.multi_turn == "skip" else None
     if json_:
-        found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold}
+        found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold, **config.later}
         click.echo(json_text(found if left_out is None else found | {"queries_left_out": left_out}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
-        click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.threshold:g} ({shown})")
+        click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.margin} ({shown})")
         if left_out is not None:
             click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
 

@@ -117,6 +117,12 @@ class _Form(click.Choice[str]):
     "part of another one to one digit (20 of 0 to 100); 1 for labels and for comparisons alone.",
 )
 @click.option(
+    "--comparison-threshold",
+    type=Finite(),
+    help="The same of pairs by comparisons. Default: 1 where all are verdicts, 0 where both sides were scored; "
+    "--default-threshold where that is given and there are comparisons alone.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
@@ -195,7 +201,10 @@ def import_command(
         manifest, domains = store.manifest, ", ".join(store.manifest.domains)
         low, high = manifest.score_range
         scale = "" if (low, high) == (1, 10) else f"scores from {low:g} to {high:g}, "
-        click.echo(f"wrote {printable(str(out))}: {domains}; {scale}default threshold {manifest.default_threshold:g}")
+        apart = manifest.comparison_threshold
+        apart = None if apart == manifest.default_threshold else apart
+        margin = f"{manifest.default_threshold:g}" + ("" if apart is None else f", by comparisons {apart:g}")
+        click.echo(f"wrote {printable(str(out))}: {domains}; {scale}default threshold {margin}")
 
 
 def _print_import(report: ImportReport, json_: bool, written: Path | None) -> None:
@@ -217,6 +226,7 @@ def _print_import(report: ImportReport, json_: bool, written: Path | None) -> No
             "text_scores": report.text_scores,
             "score_range": report.score_range,
             "default_threshold": report.default_threshold,
+            "comparison_threshold": report.comparison_threshold,
             "advice": report.advice(),
         }
         click.echo(json_text(result))

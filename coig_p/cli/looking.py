@@ -50,7 +50,9 @@ def info(store: Path, json_: bool) -> None:
     rows = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in every.items()]
     click.echo(table(["domain", *(name.replace("_", " ") for name in names)], rows))
     splits = one_line(", ".join(found.splits))
-    click.echo(f"pairs at the default threshold of {found.default_threshold:g}; splits: {splits}")
+    by_comparisons = found.comparison_threshold
+    apart = "" if by_comparisons is None else f", by comparisons at {by_comparisons:g}"
+    click.echo(f"pairs at the default threshold of {found.default_threshold:g}{apart}; splits: {splits}")
     for kind, unit, given in (("model", "responses", found.models), ("judge", "judgements", found.judges)):
         click.echo()
         click.echo(table([kind, unit], list(map(list, given.items()))))
@@ -115,7 +117,7 @@ def _print_statistics(found: Statistics) -> None:
     click.echo(table(header, rows))
     total, kinds = found.total, found.total.combinations
     click.echo(
-        f"\npairs at threshold {found.config.threshold:g}. Of {kinds.labelled:,} labelled combinations "
+        f"\npairs at threshold {found.config.margin}. Of {kinds.labelled:,} labelled combinations "
         f"{kinds.same_text:,} hold one text twice, {kinds.ties:,} are ties, {kinds.below_threshold:,} lie "
         f"below, {kinds.left_out:,} are left out by strategy or draw"
     )

@@ -203,6 +203,9 @@ def _option(name: str, option: Any, hint: Any) -> Callable[[_Decorated], _Decora
         )
     if hint is bool:
         return click.option(name, is_flag=True, default=default, help=words)
+    if "metavar" in option.metadata:  # a file, which the config reads
+        path = click.Path(path_type=Path)
+        return click.option(name, type=path, metavar=option.metadata["metavar"], default=default, help=words)
     choices = option.metadata.get("choices")
     kind = click.Choice(choices) if choices else Finite() if hint is float else hint
     return click.option(name, type=kind, default=default, show_default=default is not None, help=words)

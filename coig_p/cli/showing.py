@@ -160,7 +160,7 @@ def _lines(query: OneQuery, why: str, columns: int) -> Iterator[str]:
 
 def _pairs(query: OneQuery) -> Iterator[str]:
     strict = " (strict)" if query.config.strict else ""
-    yield f"{counted(query.pairs_in_all, 'pair')} at threshold {query.config.threshold:g}{strict}"
+    yield f"{counted(query.pairs_in_all, 'pair')} at threshold {query.config.margin}{strict}"
     names = [one_line(str(response["model"])) for response in query.responses]
     rows = [
         [

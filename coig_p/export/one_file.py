@@ -43,7 +43,7 @@ def write_pairs(
         columns: of the rows, these alone, in this order; default all.
 
     Returns:
-        Rows written by domain, and the config with the threshold that was in effect.
+        Rows written by domain, and the config with the thresholds that were in effect.
 
     Raises:
         UsageError: an unknown domain, split, judge, column or file type, or several splits and none named.

@@ -31,7 +31,7 @@ def readme(form: Form, written: Written, out: Path, told: str) -> str:
     return f"""{head}
 # Preference data for {form.trainer}
 
-Written by {written.tool} at threshold {written.threshold:g}. Rows are in an order drawn by seed
+Written by {written.tool} at threshold {written.margin}. Rows are in an order drawn by seed
 {written.shuffle_seed}, so no shuffle buffer is needed, and a stream resumes exactly.
 
 | split | rows | shards | by domain |

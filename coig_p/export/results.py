@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from coig_p.core.lengths import LengthReport
@@ -82,6 +82,9 @@ class Written:
         tool: what wrote it, with its version.
         columns: of the rows, each with its Arrow type.
         threshold: the one in effect.
+        pairs: of the other pair options those of `coig_p.pairs.config.LATER` that are in effect: of a calibration file
+            its hash and method.
+        margin: the threshold and these, for people.
         weights: of the domains for which one was given.
         splits: by name, the one that is trained on first.
         tokens: lengths; None where no tokenizer was given.
@@ -97,6 +100,8 @@ class Written:
     weights: Mapping[str, float]
     splits: Mapping[str, WrittenSplit]
     tokens: LengthReport | None = None
+    pairs: Mapping[str, Any] = field(default_factory=dict)
+    margin: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """What shards.json says."""
@@ -111,4 +116,6 @@ class Written:
             "weights": dict(self.weights),
             "splits": {name: split.to_dict() for name, split in self.splits.items()},
         }
+        if self.pairs:
+            found["pairs"] = dict(self.pairs)
         return found if self.tokens is None else found | {"tokens": self.tokens.to_dict()}

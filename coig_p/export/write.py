@@ -141,6 +141,8 @@ def export_store(
             trainer=form.trainer,
             columns={column.name: str(column.type) for column in form.schema},
             threshold=selection.threshold,
+            pairs=selection.pairs.later,
+            margin=selection.pairs.margin,
             shuffle_seed=selection.order.shuffle_seed or 0,
             world_size=selection.order.world_size or 1,
             workers=selection.order.workers or 0,
@@ -232,7 +234,7 @@ class _Source:
                 way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
                 if self.left_out[name]:
                     way += f", or export --for {self.form.whole} --conversational, which shows every turn"
-                raise DataError(f"no rows for the split {name} at threshold {self.selection.threshold:g}{why}. {way}")
+                raise DataError(f"no rows for the split {name} at threshold {self.selection.pairs.margin}{why}. {way}")
         return spilled
 
     def _clusters_to_find(self) -> Mapping[str, str]:

@@ -106,7 +106,7 @@ class ImportReport:
         kinds: of rows without a domain, fields that may say it, with what they say.
         compared: lowest and highest of scores that were compared with each other, where nobody gave their range.
         verdicts: comparisons that are no such.
-        score_range, default_threshold: of the store.
+        score_range, default_threshold, comparison_threshold: of the store; the last is None without a comparison.
         notes: what else has to be said, for instance what became of ids.
     """
 
@@ -132,6 +132,7 @@ class ImportReport:
     verdicts: int = 0
     score_range: tuple[float, float] | None = None
     default_threshold: float | None = None
+    comparison_threshold: float | None = None
     range_is_given: bool = False  # of scores
     domain_is_given: bool = False  # for all rows; then a row's own kind is unread
     tried: Collection[str] = ()  # fields that the user named; what that did not help is not advised again

@@ -29,6 +29,9 @@ class ImportConfig:
             say, 0 to 1 for labels, otherwise 1 to 10.
         default_threshold: the store's. Default: 1 where it holds comparisons alone or labels, otherwise
             what `scaled_threshold` says of the score range, which is 2 for 1 to 10.
+        comparison_threshold: the store's for comparisons. Default: `default_threshold` where that is given and the
+            store holds comparisons alone; otherwise 1 where all of them are verdicts, and 0 where both sides were
+            scored.
         on_error: "fail" writes nothing if anything is wrong; "skip" leaves out the smallest
             unit that is wrong and lists it in rejects.jsonl.
         license: of the sources, for the manifest.
@@ -49,6 +52,7 @@ class ImportConfig:
     default_domain: str | None = None
     encoding: str = "utf-8"
     judges: Mapping[str, str] = field(default_factory=dict)
+    comparison_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.domain is not None:
@@ -64,6 +68,8 @@ class ImportConfig:
             check_score_range(self.score_range)
         if self.default_threshold is not None:
             check_default_threshold(self.default_threshold, self.score_range or SCORE_RANGE)  # no form's is wider
+        if self.comparison_threshold is not None:
+            check_threshold(self.comparison_threshold, "comparison_threshold")
         if self.on_error not in ("fail", "skip"):
             raise UnknownNameError("on_error", self.on_error, ("fail", "skip"))
 

@@ -119,7 +119,9 @@ def import_files(
         ]
         report.notes += _copies(paths, [sha256.result() for sha256 in hashes])
         report.default_threshold = _default_threshold(config, report)
-        report.notes += _small_margins(spools, report.default_threshold)
+        report.comparison_threshold = _comparison_threshold(config, report, spools)
+        if report.comparison_threshold is not None:
+            report.notes += _small_margins(spools, report.comparison_threshold)
         problems = sum(report.reasons.values())
         if problems and config.on_error == "fail":
             raise ImportFailed(
@@ -141,6 +143,7 @@ def import_files(
             Manifest(
                 score_range=intake.score_range,
                 default_threshold=report.default_threshold,
+                comparison_threshold=report.comparison_threshold,
                 tool=f"coig-p {__version__}",
                 files=tuple(extra),
                 sources=tuple(
@@ -406,6 +409,29 @@ def _small_margins(spools: Sequence[Spool], threshold: float) -> list[str]:
         f"{below:,} of {whole:,} comparisons have a margin below the default threshold of {threshold:g}: they give "
         f"pairs with a threshold of {smallest:g}"
     ]
+
+
+def _comparison_threshold(config: ImportConfig, report: ImportReport, spools: Sequence[Spool]) -> float | None:
+    """The store's for comparisons: what the user gave, 1 where all are verdicts, else 0; None without any."""
+    if not report.counts["comparisons"]["stored"]:
+        return None
+    if config.comparison_threshold is not None:
+        return float(config.comparison_threshold)
+    if config.default_threshold is not None and not report.counts["scores"]["stored"]:
+        return report.default_threshold
+    batches = (batch.column("comparisons").flatten() for spool in spools for batch in spool.batches())
+    return COMPARISONS_THRESHOLD if all(map(_are_verdicts, batches)) else 0.0
+
+
+def _are_verdicts(comparisons: Any) -> bool:
+    """Whether all comparisons say which side is better, or how much, or that none is, and score neither.
+
+    Such are 1 and 0, .8 and .2, .5 and .5, which share one point; 3 and 0, a strength; 0 and 0.
+    """
+    sides = [np.rint(comparisons.field(name).to_numpy() * SCORE_GRID) for name in ("first_score", "second_score")]
+    lower, higher = np.minimum(*sides), np.maximum(*sides)
+    shared = (lower >= 0) & (lower + higher == SCORE_GRID)
+    return bool((shared | ((lower == 0) & ((higher == 0) | (higher >= COMPARISONS_THRESHOLD * SCORE_GRID)))).all())
 
 
 def _are_scored(batch: pa.RecordBatch) -> Any:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.calibration import Calibration
 from coig_p.pairs.options import flag, grid_number, names, text, whole_number
 from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS
+from coig_p.store.manifest import Manifest
 
 AGGREGATIONS = ("mean", "median", "min", "max")
 
@@ -25,6 +27,10 @@ FORMATS = tuple(PAIR_SCHEMAS)
 MULTI_TURN = ("text", "last", "skip")
 
 
+LATER = ("comparison_threshold", "calibrate", "min_judges", "same_judges")
+"""Options that came later: where one has no effect, records and states are as they were before there were any."""
+
+
 @dataclass(frozen=True)
 class PairConfig:
     """Which pairs a store gives. The same names are keywords of load_dataset and CLI options.
@@ -35,6 +41,25 @@ class PairConfig:
     never a pair, nor are two responses with the same text. A response's score is what `aggregation`
     makes of its judges, each judge's dimensions averaged first with equal weight. Every draw hashes
     (seed, query_id, both models), so that neither order nor shards change it.
+
+    A threshold that is given is that of scores and of comparisons. Where none is, scores have the store's default
+    and comparisons the store's own default for them, or `comparison_threshold`; in a store of comparisons alone
+    there is the one for comparisons only.
+
+    A score counts where its judge is in the pool (`judges`) and is not the model that answered
+    (`include_self_judged`). Of the judges with such a score, its judges, a response needs `min_judges` to have a
+    value at all, and a comparison as many judges to count. With `same_judges` two responses are compared by their
+    scores where they have the same set of judges: a query's responses fall into groups, one for each set. `strategy`
+    is followed in each group (best_worst: each group's best and worst; best_random: one pair for each group), and
+    `max_pairs_per_query` draws from the pairs of all groups together. Where labels are "auto", two responses that
+    cannot be compared by scores for either reason are compared by comparisons, whose judges saw both; a query with
+    two responses of one group is ranked by scores alone, as ever. Formats of whole lists have no `same_judges`: a
+    list orders all responses of a query.
+
+    `calibrate` names a file that `coigp judges --calibrate` wrote. Every score is brought to one scale by it (see
+    `coig_p.pairs.calibration`), each dimension for itself, rounded to 1/10000, and then all is as exact as without;
+    scores that rows show are these. Comparisons are not changed. A threshold above 0 is demanded, since calibration
+    makes tiny margins of ties. What was read is in the config, so that workers need no file.
 
     A conversation is a query of more than one user's text. Formats conversational and ranked_conversational give its
     turns; of the others, which are strings, `multi_turn` must say what they give of it.
@@ -73,13 +98,31 @@ class PairConfig:
             "choices": MULTI_TURN,
         },
     )
+    comparison_threshold: float | None = field(
+        default=None,
+        metadata={
+            "help": "Smallest margin of a pair by comparisons. Default: --threshold where given, else the store's."
+        },
+    )
+    calibrate: Calibration | None = field(
+        default=None,
+        metadata={"help": "Bring judges to one scale by a file of `coigp judges --calibrate`.", "metavar": "FILE"},
+    )
+    min_judges: int = field(default=1, metadata={"help": "Use responses with scores of at least so many judges."})
+    same_judges: bool = field(default=False, metadata={"help": "Compare responses scored by the same judges alone."})
 
     def __post_init__(self) -> None:
         taken: dict[str, Any] = {"seed": whole_number("seed", self.seed)}
-        if self.threshold is not None:
-            taken["threshold"] = check_threshold(self.threshold)
-        for name in ("strict", "include_self_judged"):
+        for name in ("threshold", "comparison_threshold"):
+            if getattr(self, name) is not None:
+                taken[name] = check_threshold(getattr(self, name), name)
+        if taken.get("comparison_threshold") is not None and taken["comparison_threshold"] == taken.get("threshold"):
+            taken["comparison_threshold"] = None  # one value, one config
+        for name in ("strict", "include_self_judged", "same_judges"):
             taken[name] = flag(name, getattr(self, name))
+        taken["min_judges"] = whole_number("min_judges", self.min_judges, 1)
+        if self.calibrate is not None:
+            taken["calibrate"] = Calibration.of(text(self.calibrate) or self.calibrate)
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)
             if choices and (value is not None or option.default is not None):
@@ -98,6 +141,24 @@ class PairConfig:
             )
         if self.format in RANKED_FORMATS:
             self._check_ranked()
+        self._check_calibrated()
+        if self.labels == "scores" and self.comparison_threshold is not None:
+            raise UsageError(f"comparison_threshold={self.comparison_threshold:g}: no effect with labels='scores'")
+
+    def _check_calibrated(self) -> None:
+        """Raise UsageError where calibration would have no effect, or make pairs of ties."""
+        if self.calibrate is None:
+            return
+        if self.labels == "comparisons":
+            raise UsageError(
+                "calibrate= has no effect with labels='comparisons': it brings scores to one scale, and comparisons "
+                "are used as they are. Leave one of the two out"
+            )
+        if self.threshold == 0:
+            raise UsageError(
+                "threshold 0 with calibrate: scores that judges meant to be equal differ a little once calibrated, so "
+                "a margin above 0 is needed. Give a threshold, for instance threshold=2 (--threshold 2)"
+            )
 
     def _check_ranked(self) -> None:
         """Raise UsageError for options of pairs alone: a row holds a query's responses in the order of scores."""
@@ -106,7 +167,16 @@ class PairConfig:
                 f"labels='comparisons': format {self.format} orders all responses of a query by their scores, and a "
                 'comparison says of two which is better. Leave it out, or use a format of pairs, as format="dpo"'
             )
-        given = [("strategy", self.strategy, "all"), ("max_pairs_per_query", self.max_pairs_per_query, None)]
+        if self.same_judges:
+            raise UsageError(
+                f"same_judges=True: format {self.format} orders all responses of a query, and those of other judges "
+                'have no place among them. Leave it out, or use a format of pairs, as format="dpo"'
+            )
+        given: list[tuple[str, Any, Any]] = [
+            ("strategy", self.strategy, "all"),
+            ("max_pairs_per_query", self.max_pairs_per_query, None),
+            ("comparison_threshold", self.comparison_threshold, None),
+        ]
         named = ", ".join(f"{name}={value!r}" for name, value, default in given if value != default)
         if named:
             raise UsageError(
@@ -115,15 +185,100 @@ class PairConfig:
             )
 
     def with_default_threshold(self, default: float) -> PairConfig:
-        """This config, with the store's default where no threshold was given."""
+        """This config, with a default where no threshold was given."""
         return self if self.threshold is not None else replace(self, threshold=default)
 
+    def with_defaults(self, manifest: Manifest) -> PairConfig:
+        """This config, with the store's thresholds where none was given. Equal rows are equal configs then.
 
-def check_threshold(value: Any) -> float:
+        Where scores alone or comparisons alone decide, `threshold` is theirs and `comparison_threshold` not set.
+        """
+        by_scores, _ = self._deciding(manifest)
+        if self.calibrate is not None:
+            self._check_calibration(self.calibrate, manifest, by_scores)
+        threshold = self.threshold
+        if not by_scores and self.comparison_threshold is not None:
+            threshold = self.comparison_threshold
+        if threshold is None:
+            threshold = self.store_threshold(manifest)
+        return replace(self, threshold=threshold, comparison_threshold=self.apart(manifest))
+
+    @property
+    def margin(self) -> str:
+        """The threshold in effect as people read it, with what else says which responses are compared: 2, or
+        "2, by comparisons 1, of responses with scores of 2 judges or more"."""
+        said = [f"{self.threshold:g}"]
+        if self.comparison_threshold is not None:
+            said.append(f"by comparisons {self.comparison_threshold:g}")
+        if self.calibrate is not None:
+            said.append(f"scores calibrated by the file with sha256 {self.calibrate.sha256[:12]}")
+        if self.min_judges > 1:
+            said.append(f"of responses with scores of {self.min_judges} judges or more")
+        if self.same_judges:
+            said.append("between responses of the same judges")
+        return ", ".join(said)
+
+    @property
+    def later(self) -> dict[str, Any]:
+        """Of `to_dict` those of LATER that are in effect."""
+        return {name: value for name, value in self.to_dict().items() if name in LATER}
+
+    def store_threshold(self, manifest: Manifest) -> float:
+        """The store's threshold where none is given: that of scores, or of comparisons where they alone decide."""
+        by_scores, _ = self._deciding(manifest)
+        if not by_scores and manifest.comparison_threshold is not None:
+            return manifest.comparison_threshold
+        return manifest.default_threshold
+
+    def apart(self, manifest: Manifest) -> float | None:
+        """The threshold that comparisons have apart from scores; None where both have one, or one kind decides."""
+        if not all(self._deciding(manifest)):
+            return None
+        given = self.threshold is not None or self.comparison_threshold is not None
+        return self.comparison_threshold if given else manifest.comparison_threshold
+
+    def _deciding(self, manifest: Manifest) -> tuple[bool, bool]:
+        """Whether scores, and whether comparisons, may decide. An older manifest may not say what there is: None."""
+        if self.labels != "auto" or self.format in RANKED_FORMATS:
+            return self.labels != "comparisons", self.labels == "comparisons"
+        files = manifest.data_files()
+        by_comparisons = any(file.comparisons != 0 for file in files)
+        return not by_comparisons or any(file.scores != 0 for file in files), by_comparisons
+
+    def _check_calibration(self, file: Calibration, manifest: Manifest, by_scores: bool) -> None:
+        """Raise UsageError where no score would be calibrated, or a judge's that the file does not have.
+
+        Of a store with comparisons the manifest does not say who scored: there the scores themselves are looked at.
+        """
+        if not by_scores:
+            raise UsageError(
+                "calibrate= brings scores to one scale, and this store has comparisons alone: leave it out"
+            )
+        if not any(one.comparisons != 0 for one in manifest.data_files()):
+            file.check_judges(name for name in manifest.judges if self.judges is None or name in self.judges)
+
+    def of_one_judge(self, judge: str) -> PairConfig:
+        """What a judge says for itself, as it said it: its scores are not calibrated, and need no second judge's."""
+        return replace(self, judges=(judge,), calibrate=None, min_judges=1, same_judges=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as JSON has them. Those of LATER are left out where they have no effect."""
+        found = {option.name: getattr(self, option.name) for option in fields(self)}
+        for option in fields(self):
+            if option.name in LATER and found[option.name] == option.default:
+                del found[option.name]
+        if self.judges is not None:
+            found["judges"] = list(self.judges)
+        if self.calibrate is not None:
+            found["calibrate"] = self.calibrate.to_dict()
+        return found
+
+
+def check_threshold(value: Any, name: str = "threshold") -> float:
     """Return `value` as a float; raise UsageError unless finite, at least 0 and on the grid."""
     threshold = grid_number(value)
     if threshold is None:
-        raise UsageError(f"threshold={value!r}: use a finite number of 0 or more with at most 4 decimals")
+        raise UsageError(f"{name}={value!r}: use a finite number of 0 or more with at most 4 decimals")
     return threshold
 
 

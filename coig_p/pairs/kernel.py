@@ -9,7 +9,6 @@ by Arrow's ``take`` (`coig_p.pairs.rows`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,15 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Floats, Index, Mask, dense_ranks, group_sizes, group_starts, hash64, mix
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.labels import Labelled, Names, Responses, compared_pairs, net_margins, response_values
+from coig_p.pairs.labels import (
+    Labelled,
+    Names,
+    Responses,
+    compared_pairs,
+    judge_sets,
+    net_margins,
+    response_values,
+)
 from coig_p.schema import SCORE_GRID, to_grid
 from coig_p.store.conversations import conversation_masks
 
@@ -79,10 +86,18 @@ def find_pairs_of(
     """
     if config.threshold is None:
         raise UsageError("the threshold is not set: use PairConfig.with_default_threshold")
-    candidates = candidates or find_candidates(responses, batch, config)
+    return _pairs_at(
+        config.threshold, responses, batch, config, candidates or find_candidates(responses, batch, config)
+    )
+
+
+def _pairs_at(
+    threshold: float, responses: Responses, batch: pa.RecordBatch, config: PairConfig, candidates: Candidates
+) -> Pairs:
+    """The pairs at a threshold; config.threshold is not read."""
     parts = []
     for labelled in candidates.labelled:
-        kept = labelled.where(_levels(labelled, [config.threshold], config.strict) > 0)
+        kept = labelled.where(_levels(labelled, [threshold], config) > 0)
         parts.append((kept.low, kept.high, *kept.floats()))
     low, high, low_score, high_score, margin = (
         np.concatenate(column) for column in zip(_NO_PAIRS, *parts, strict=True)
@@ -90,9 +105,8 @@ def find_pairs_of(
     select = _select(responses, candidates, config, low, high)
     wins = margin > 0
     chosen, rejected = np.where(wins, low, high), np.where(wins, high, low)
-    limit = _pairs_drawn(config)
-    if limit is not None:
-        select = select[_draw(responses, batch, config.seed, limit, chosen[select], rejected[select])]
+    for limit, unit in _draws(responses, candidates, config):
+        select = select[_draw(responses, batch, config.seed, limit, unit, chosen[select], rejected[select])]
     return Pairs(
         query=responses.query[chosen[select]],
         chosen=chosen[select],
@@ -124,10 +138,13 @@ def sweep_pairs_of(
     thresholds: Sequence[float],
     candidates: Candidates | None = None,
 ) -> Swept:
-    """What `find_pairs_of` gives at each of `thresholds` (ascending), found at once; config.threshold is not read."""
+    """What `find_pairs_of` gives at each of `thresholds` (ascending), found at once; config.threshold is not read.
+
+    Where `comparison_threshold` is set, comparisons meet it or none, at every threshold.
+    """
+    candidates = candidates or find_candidates(responses, batch, config)
     if not is_nested(config):
-        candidates = candidates or find_candidates(responses, batch, config)
-        each = [find_pairs_of(responses, batch, replace(config, threshold=value), candidates) for value in thresholds]
+        each = [_pairs_at(value, responses, batch, config, candidates) for value in thresholds]
         level = np.repeat(np.arange(1, len(each) + 1), [len(pairs.query) for pairs in each])
         return Swept(
             query=np.concatenate([pairs.query for pairs in each]),
@@ -135,10 +152,9 @@ def sweep_pairs_of(
             rejected=np.concatenate([pairs.rejected for pairs in each]),
             level=level,
         )
-    candidates = candidates or find_candidates(responses, batch, config)
     parts = []
     for labelled in candidates.labelled:
-        level = _levels(labelled, thresholds, config.strict)
+        level = _levels(labelled, thresholds, config)
         kept = labelled.where(level > 0)
         parts.append((kept.low, kept.high, np.asarray(kept.low_value > kept.high_value, bool), level[level > 0]))
     if not parts:
@@ -159,7 +175,7 @@ def sweep_pairs_of(
 
 def is_nested(config: PairConfig) -> bool:
     """Whether the pairs at a higher threshold are always among those at a lower one: nothing is drawn."""
-    return _pairs_drawn(config) is None
+    return config.strategy != "best_random" and config.max_pairs_per_query is None
 
 
 def at_each_level(counts: Index, nested: bool) -> Index:
@@ -188,7 +204,7 @@ def count_combinations(
     for labelled in (candidates or find_candidates(responses, batch, config)).labelled:
         same = _same_text(responses, labelled.low, labelled.high)
         tied = ~same & np.asarray(labelled.low_value == labelled.high_value, bool)
-        below = ~same & ~tied & (_levels(labelled, [config.threshold], config.strict) == 0)
+        below = ~same & ~tied & (_levels(labelled, [config.threshold], config) == 0)
         every += len(labelled.low)
         same_text += int(same.sum())
         ties += int(tied.sum())
@@ -202,17 +218,20 @@ class Candidates(NamedTuple):
     Attributes:
         labelled: those with scores, then those with comparisons alone, as config.labels admits them.
         order, takes_part: of each response.
+        unit: of each response those that it is ranked among: its query, or with `same_judges` those of its query
+            with the same judges.
     """
 
     labelled: list[Labelled]
     order: Index
     takes_part: Mask
+    unit: Index
 
 
 def find_candidates(
     responses: Responses, batch: pa.RecordBatch, config: PairConfig, within: slice = slice(None)
 ) -> Candidates:
-    """What pairs are made of at any threshold; threshold, strict and draws are not read.
+    """What pairs are made of at any threshold; thresholds, strict and draws are not read.
 
     Args:
         within: of combinations those whose first response is one of these. All parts of a batch, one after the other,
@@ -220,21 +239,30 @@ def find_candidates(
     """
     labelled, order = [], np.zeros(len(responses.query), dtype=np.int64)
     scored = np.zeros(len(responses.query), dtype=bool)
+    unit = responses.query
     if config.labels != "comparisons":
         values, scale, scored = response_values(responses, config)
+        if config.same_judges:
+            unit = _by_judges(responses, config)
         if config.strategy != "all":
             order = dense_ranks(values)
         usable = np.flatnonzero(scored)
         begin, end, _ = within.indices(len(scored))
         low, high = combinations_within(responses.query[usable], slice(*np.searchsorted(usable, (begin, end))))
         low, high = usable[low], usable[high]
+        if config.same_judges:
+            alike = unit[low] == unit[high]
+            low, high = low[alike], high[alike]
         labelled.append(Labelled(low, high, values[low], values[high], scale))
     if config.labels != "scores" and _has_comparisons(batch):
         compared = compared_pairs(responses, batch, config)
-        compared = compared.where(~(scored[compared.low] & scored[compared.high]))
+        one_unit = unit[compared.low] == unit[compared.high]
+        compared = compared.where(~(scored[compared.low] & scored[compared.high] & one_unit))
         if config.strategy != "all":
-            # One ranking a query: by scores where two responses have any, else by comparisons.
-            by_scores = np.bincount(responses.query[scored], minlength=batch.num_rows) > 1
+            # One ranking a query: by scores where two responses can be compared by them, else by comparisons.
+            by_scores = np.zeros(batch.num_rows, dtype=bool)
+            for scores in labelled:
+                by_scores[responses.query[scores.low]] = True
             compared = compared.where(~by_scores[responses.query[compared.low]])
             net = net_margins(compared, len(responses.query))
             ranked = ~by_scores[responses.query]
@@ -242,6 +270,7 @@ def find_candidates(
             takes_part = np.zeros(len(responses.query), dtype=bool)
             takes_part[compared.low] = takes_part[compared.high] = True
             scored = np.where(ranked, takes_part, scored)
+            unit = np.where(ranked, -1 - responses.query, unit)
         if within != slice(None):
             begin, end, _ = within.indices(len(scored))
             compared = compared.where((compared.low >= begin) & (compared.low < end))
@@ -249,7 +278,13 @@ def find_candidates(
     if config.multi_turn == "skip":
         shown = ~conversation_masks(batch)[0]
         labelled = [one.where(shown[responses.query[one.low]]) for one in labelled]
-    return Candidates(labelled, order, scored)
+    return Candidates(labelled, order, scored, unit)
+
+
+def _by_judges(responses: Responses, config: PairConfig) -> Index:
+    """A number for each response, 0 or more: equal where query and usable judges are."""
+    sets = dense_ranks(judge_sets(responses, config))
+    return np.asarray(responses.query * (sets.max(initial=0) + 1) + sets)
 
 
 def _select(responses: Responses, candidates: Candidates, config: PairConfig, low: Index, high: Index) -> Index:
@@ -259,13 +294,17 @@ def _select(responses: Responses, candidates: Candidates, config: PairConfig, lo
     if len(candidates.labelled) > 1:
         select = select[np.lexsort((high[select], low[select]))]
     if config.strategy != "all":
-        rank, size = _ranks(responses, candidates.order, candidates.takes_part)
+        rank, size = _ranks(responses, candidates)
         select = select[_follows_strategy(config.strategy, rank, size, low[select], high[select])]
     return select
 
 
-def _pairs_drawn(config: PairConfig) -> int | None:
-    return 1 if config.strategy == "best_random" else config.max_pairs_per_query
+def _draws(responses: Responses, candidates: Candidates, config: PairConfig) -> list[tuple[int, Index]]:
+    """How many pairs at most are drawn, one draw after the other, and of each response what they are drawn for."""
+    draws = [(1, candidates.unit)] if config.strategy == "best_random" else []
+    if config.max_pairs_per_query is not None and (config.same_judges or not draws):
+        draws.append((config.max_pairs_per_query, responses.query))
+    return draws
 
 
 def _has_comparisons(batch: pa.RecordBatch) -> bool:
@@ -286,8 +325,14 @@ def combinations_within(query: Index, some: slice = slice(None)) -> tuple[Index,
     return first, first + 1 + nth
 
 
-def _levels(labelled: Labelled, thresholds: Sequence[float], strict: bool) -> Index:
-    """How many of `thresholds`, ascending, each margin meets; 0 for a tie."""
+def _levels(labelled: Labelled, thresholds: Sequence[float], config: PairConfig) -> Index:
+    """How many of `thresholds`, ascending, each margin meets; 0 for a tie. Comparisons may have one of their own."""
+    if labelled.compared and config.comparison_threshold is not None:
+        return len(thresholds) * _met(labelled, [config.comparison_threshold], config.strict)
+    return _met(labelled, thresholds, config.strict)
+
+
+def _met(labelled: Labelled, thresholds: Sequence[float], strict: bool) -> Index:
     # threshold / SCORE_GRID <= |difference| / scale, multiplied out; scale is a multiple of the grid
     bounds = [to_grid(threshold) * (labelled.scale // SCORE_GRID) for threshold in thresholds]
     margin = np.abs(labelled.low_value - labelled.high_value)
@@ -321,20 +366,25 @@ def _same_text(responses: Responses, low: Index, high: Index) -> Mask:
     return np.asarray(same)
 
 
-def best_first(responses: Responses, order: Index, takes_part: Mask) -> Index:
-    """Those that take part, query by query, the highest `order` first, ties by model name and sample."""
+def best_first(responses: Responses, order: Index, takes_part: Mask, unit: Index | None = None) -> Index:
+    """Those that take part, query by query, the highest `order` first, ties by model name and sample.
+
+    Args:
+        unit: where they are ranked in other groups than their queries.
+    """
     by_name = {name: at for at, name in enumerate(sorted(responses.model.names))}
     model = responses.model.each([by_name[name] for name in responses.model.names], -1)
-    ranked = np.lexsort((responses.sample, model, -order, responses.query))
+    ranked = np.lexsort((responses.sample, model, -order, responses.query if unit is None else unit))
     return np.asarray(ranked[takes_part[ranked]])
 
 
-def _ranks(responses: Responses, order: Index, takes_part: Mask) -> tuple[Index, Index]:
-    """Each response's place in its query, 0 the best, ties by model name and sample; and places in its query."""
-    ranked = best_first(responses, order, takes_part)
-    query = responses.query[ranked]
-    starts = group_starts(query)
-    sizes = group_sizes(starts, len(query))
+def _ranks(responses: Responses, candidates: Candidates) -> tuple[Index, Index]:
+    """Each response's place in its unit, 0 the best, ties by model name and sample; and places in its unit."""
+    order = candidates.order
+    ranked = best_first(responses, order, candidates.takes_part, candidates.unit)
+    unit = candidates.unit[ranked]
+    starts = group_starts(unit)
+    sizes = group_sizes(starts, len(unit))
     rank, size = np.full(len(order), -1, dtype=np.int64), np.zeros(len(order), dtype=np.int64)
     rank[ranked] = np.arange(len(ranked)) - np.repeat(starts, sizes)
     size[ranked] = np.repeat(sizes, sizes)
@@ -350,24 +400,28 @@ def _follows_strategy(strategy: str, rank: Index, size: Index, low: Index, high:
     return np.asarray(better == 0)  # best_random: the best against all others, one is drawn later
 
 
-def _draw(responses: Responses, batch: pa.RecordBatch, seed: int, limit: int, chosen: Index, rejected: Index) -> Index:
-    """Positions of at most `limit` pairs a query: those whose hash is smallest, in their old order.
+def _draw(
+    responses: Responses, batch: pa.RecordBatch, seed: int, limit: int, unit: Index, chosen: Index, rejected: Index
+) -> Index:
+    """Positions of at most `limit` pairs a unit of responses: those whose hash is smallest, in their old order.
 
     The hash is of (seed, query_id, chosen and rejected model and sample) and nothing else, so neither
     row order nor shards nor streaming change what is drawn.
     """
-    query = responses.query[chosen]
-    starts = group_starts(query)
-    sizes = group_sizes(starts, len(query))
-    crowded = np.flatnonzero(np.repeat(sizes > limit, sizes))
+    of = unit[chosen]
+    together = np.argsort(of, kind="stable")
+    starts = group_starts(of[together])
+    sizes = group_sizes(starts, len(of))
+    crowded = np.sort(together[np.repeat(sizes > limit, sizes)])
     if not len(crowded):
-        return np.arange(len(query))
-    key = row_keys(batch, responses, str(seed), query[crowded], chosen[crowded], rejected[crowded])
-    ranked = crowded[np.lexsort((key, query[crowded]))]
-    starts = group_starts(query[ranked])
+        return np.arange(len(of))
+    query = responses.query[chosen[crowded]]
+    key = row_keys(batch, responses, str(seed), query, chosen[crowded], rejected[crowded])
+    ranked = crowded[np.lexsort((key, of[crowded]))]
+    starts = group_starts(of[ranked])
     sizes = group_sizes(starts, len(ranked))
     kept = ranked[np.arange(len(ranked)) - np.repeat(starts, sizes) < limit]
-    chosen_few = np.ones(len(query), dtype=bool)
+    chosen_few = np.ones(len(of), dtype=bool)
     chosen_few[crowded] = False
     chosen_few[kept] = True
     return np.flatnonzero(chosen_few)

@@ -91,17 +91,23 @@ class Responses(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """Two-combinations of responses (low < high) and the value of either, in units of 1/scale."""
+    """Two-combinations of responses (low < high) and the value of either, in units of 1/scale.
+
+    Attributes:
+        compared: the values are of comparisons, not of scores.
+    """
 
     low: Index
     high: Index
     low_value: Ints
     high_value: Ints
     scale: int
+    compared: bool = False
 
     def where(self, mask: Mask) -> Labelled:
         """Those that `mask` keeps."""
-        return Labelled(self.low[mask], self.high[mask], self.low_value[mask], self.high_value[mask], self.scale)
+        low_value, high_value = self.low_value[mask], self.high_value[mask]
+        return Labelled(self.low[mask], self.high[mask], low_value, high_value, self.scale, self.compared)
 
     def floats(self) -> tuple[Floats, Floats, Floats]:
         """Low value, high value and their difference, each the nearest float64."""
@@ -115,10 +121,17 @@ def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int
 
     Returns:
         Values (R, 0 where there is none), their scale, and which responses have one (R).
+
+    Raises:
+        UsageError: a judge that the calibration file does not have.
     """
     usable = usable_scores(responses, config)
     of, judge = responses.score_of[usable], responses.judge.code[usable]
-    grid = _to_ints(np.rint(responses.score[usable] * SCORE_GRID))
+    given = responses.score[usable]
+    if config.calibrate is None:
+        grid = _to_ints(np.rint(given * SCORE_GRID))
+    else:
+        grid = _to_ints(config.calibrate.on_grid(given, judge, responses.judge.names))
     values, scale, starts = grid, SCORE_GRID, np.arange(len(of))
     if not (of[1:] > of[:-1]).all():  # else each response has one score, which is its value
         # A judge's dimensions first, with equal weight; then the judges.
@@ -127,6 +140,9 @@ def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int
         starts = group_starts(of, judge)
         values, scale = _group_means(grid, SCORE_GRID, starts)
         of = of[starts]
+        if config.min_judges > 1:
+            enough = _run_lengths(of) >= config.min_judges
+            of, values = of[enough], values[enough]
         starts = group_starts(of)
         if config.aggregation == "mean":
             values, scale = _group_means(values, scale, starts)
@@ -134,6 +150,8 @@ def response_values(responses: Responses, config: PairConfig) -> tuple[Ints, int
             values, scale = _group_medians(values, starts), scale * 2
         elif len(starts):
             values = (np.minimum if config.aggregation == "min" else np.maximum).reduceat(values, starts)
+    elif config.min_judges > 1:
+        of, values, starts = of[:0], values[:0], starts[:0]
     scored = np.zeros(len(responses.query), dtype=bool)
     scored[of[starts]] = True
     spread = np.zeros(len(responses.query), dtype=values.dtype)
@@ -197,10 +215,13 @@ def compared_pairs(responses: Responses, batch: pa.RecordBatch, config: PairConf
     low_value, scale = _group_means(both[0], SCORE_GRID, starts)
     high_value, _ = _group_means(both[1], SCORE_GRID, starts)
     low, high = low[starts], high[starts]
+    if config.min_judges > 1:
+        enough = _run_lengths(low, high) >= config.min_judges
+        low, high, low_value, high_value = low[enough], high[enough], low_value[enough], high_value[enough]
     starts = group_starts(low, high)
     low_value, final = _group_means(low_value, scale, starts)
     high_value, _ = _group_means(high_value, scale, starts)
-    return Labelled(low[starts], high[starts], low_value, high_value, final)
+    return Labelled(low[starts], high[starts], low_value, high_value, final, compared=True)
 
 
 def net_margins(compared: Labelled, responses: int) -> Index:
@@ -279,6 +300,13 @@ def _group_means(values: Ints, scale: int, starts: Index) -> tuple[Ints, int]:
         values, sizes = values.astype(object), sizes.astype(object)  # Python's integers: slower, never too small
     means: Ints = np.add.reduceat(values, starts) * (common // sizes)
     return means, scale * common
+
+
+def _run_lengths(*keys: Index) -> Index:
+    """For each element how many stand in its run of equal keys."""
+    starts = group_starts(*keys)
+    sizes = group_sizes(starts, len(keys[0]))
+    return np.repeat(sizes, sizes)
 
 
 def _group_medians(values: Ints, starts: Index) -> Ints:

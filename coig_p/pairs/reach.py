@@ -23,14 +23,21 @@ def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
         UsageError: no two scores of the store's range are so far apart, and no comparison's; or
             comparisons alone are asked for, or scores alone, and the store has none.
     """
-    found = config.with_default_threshold(manifest.default_threshold)
+    found = config.with_defaults(manifest)
     assert found.threshold is not None
     if all(file.scores == 0 and file.comparisons == 0 for file in manifest.data_files()):
         return found  # nothing says which answer is better, whatever is asked for
     _check_labels(config, manifest)
+    compared_at = found.threshold if found.comparison_threshold is None else found.comparison_threshold
+    compared_meet = not _beyond([compared_at], _largest_compared(manifest), found)
+    if config.comparison_threshold is not None and found.comparison_threshold is not None and not compared_meet:
+        raise UsageError(
+            f"comparison_threshold {compared_at:g}: no two scores of a comparison are so far apart, the largest margin "
+            f"is {_largest_compared(manifest):g} (a verdict is a margin of 1)"
+        )
     said = _unreachable([found.threshold], manifest, found)
-    if said and config.threshold is not None:
-        if _may_compare(manifest, found) and not _beyond([found.threshold], _largest_compared(manifest), found):
+    if said and (config.threshold is not None or found.threshold == config.comparison_threshold):
+        if _may_compare(manifest, found) and compared_meet:
             logger.warning("%s", said)
         else:
             raise UsageError(said)
@@ -66,13 +73,15 @@ def _unreachable(thresholds: Sequence[float], manifest: Manifest, config: PairCo
     compared_alone = config.labels == "comparisons" or not any(file.scores or file.scores is None for file in files)
     compared = _largest_compared(manifest)
     largest = high - low
+    if config.calibrate is not None:
+        largest = config.calibrate.largest_margin(manifest.score_range, config.judges)
     if compared_alone:
         largest = 1.0 if compared is None else compared
     beyond = _beyond(thresholds, largest, config)
     if not beyond:
         return None
     named = f"threshold {', '.join(f'{value:g}' for value in beyond)}"
-    default = f"the default of this store is {manifest.default_threshold:g}"
+    default = f"the default of this store is {config.store_threshold(manifest):g}"
     more = f"more than {largest:g}" if config.strict else "so far"
     if compared_alone and compared is not None:
         return (
@@ -85,12 +94,13 @@ def _unreachable(thresholds: Sequence[float], manifest: Manifest, config: PairCo
             f"pairs; {default}"
         )
     also = ""
+    brought = "" if config.calibrate is None else ", calibrated,"
     if _may_compare(manifest, config):
         also = " but comparisons may be;"
         if _beyond(beyond, compared, config):
             also = f" and no comparison has a margin of more than {compared:g};"
     return (
-        f"{named}: no two scores from {low:g} to {high:g} are {more} apart, the largest margin is {largest:g};"
+        f"{named}: no two scores from {low:g} to {high:g}{brought} are {more} apart, the largest margin is {largest:g};"
         f"{also} {default}"
     )
 

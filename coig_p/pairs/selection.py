@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.pairs.config import PairConfig, check_judges
+from coig_p.pairs.config import LATER, PairConfig, check_judges
 from coig_p.pairs.options import names
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.ranked import check_ranked
@@ -292,8 +292,12 @@ def _columns(asked: Any, schema: pa.Schema) -> tuple[str, ...] | None:
 
 
 def _in_effect(*configs: Config | None) -> dict[str, Any]:
-    given = {name: getattr(config, name) for config in configs if config for name in option_names(type(config))}
-    return {name: value for name, value in given.items() if value is not None}
+    given = [(one, getattr(config, one.name)) for config in configs if config for one in fields(config)]
+    return {
+        one.name: value
+        for one, value in given
+        if value is not None and not (one.name in LATER and value == one.default)
+    }
 
 
 def _files(manifest: Manifest, domains: Sequence[str], split: str) -> list[StoreFile]:

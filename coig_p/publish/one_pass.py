@@ -54,7 +54,7 @@ def observe_store(
         StoreError: a shard that cannot be read.
     """
     files = store.data_files()
-    thresholds = check_thresholds(default_thresholds(store.manifest))
+    thresholds = check_thresholds(default_thresholds(store.manifest, config=pairs))
     seen = _Seen.nothing(store.manifest, rules, pairs, thresholds, files)
     problems = store.verify()
     bare = replace(store.manifest, files=())  # of which every process gets a copy with every shard

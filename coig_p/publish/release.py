@@ -6,6 +6,7 @@
       README.md, README.zh.md, plots/, statistics.json, sweep.json, findings.json
       report.html, report.zh.html   to open in a browser
       LICENSE, CITATION.cff, croissant.json
+      calibration.json       the file that scores were brought to one scale by, where one was
       manifest.json          every file with role, size and hash
 
 A release is a store: whatever loads a store loads it. The same store, options and versions give the
@@ -18,7 +19,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ from coig_p.store.conversations import transcript
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
-from coig_p.store.store import Store
+from coig_p.store.store import CALIBRATION, Store
 from coig_p.store.writing import describe_file, told_of_rows
 from coig_p.validation import Report, Rule, load_rules
 from coig_p.validation.findings import tally
@@ -140,7 +141,7 @@ def write_release(
         pairs = check_reachable(config.pairs, store.manifest)
         check_judges(pairs, store.manifest.judges)
     with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        counted_as = pairs or PairConfig(threshold=store.manifest.default_threshold)
+        counted_as = pairs or PairConfig().with_defaults(store.manifest)
         observed = observe_store(store, counted_as, config.rules, config.num_proc, advance)
     counted, swept = observed.statistics, observed.sweep
     report = _compared(store, config, observed.report, bar)
@@ -158,6 +159,8 @@ def write_release(
                 for file, loaded in write_pairs(store, root, pairs, counted, advance, shape):
                     files.append(file)
                     memory[file.path] = loaded
+            if pairs.calibrate is not None:
+                (root / CALIBRATION).write_bytes(pairs.calibrate.content())
         plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
         _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
         _write(root / "statistics.json", counted.to_json())
@@ -172,7 +175,7 @@ def write_release(
             release={
                 "version": config.version,
                 "inputs": inputs_of(store.path),
-                "pairs": None if pairs is None else {**asdict(pairs), "judges": pairs.judges and list(pairs.judges)},
+                "pairs": None if pairs is None else _recorded(pairs),
                 "findings": {severity: report.count(severity) for severity in ("error", "warning", "metric")},
                 "rules": report.effective_rules(),
                 "rules_changed": [change.to_dict() for change in report.changes],
@@ -251,7 +254,7 @@ def _pass_gate(
             problems.append(_about_files(report))
     if pairs is not None and not counted.total.pairs:
         problems.append(
-            f"no two responses make a pair at threshold {pairs.threshold:g} with these options. See what others would "
+            f"no two responses make a pair at threshold {pairs.margin} with these options. See what others would "
             "give: coigp sweep. Then pass coigp-publish a lower --threshold, or --no-pairs to publish the observations "
             "alone"
         )
@@ -408,9 +411,20 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
+def _recorded(pairs: PairConfig) -> dict[str, Any]:
+    """The options of the pairs; with what a calibration file says, so that the next release can be compared with."""
+    return pairs.to_dict() | ({} if pairs.calibrate is None else {"calibrate": pairs.calibrate.record()})
+
+
 def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
-    roles = {"README.md": "readme", "README.zh.md": "readme", "findings.json": "findings", **ROLES}
-    roles |= dict.fromkeys(PAGES.values(), "page")
+    roles = {
+        "README.md": "readme",
+        "README.zh.md": "readme",
+        "findings.json": "findings",
+        **ROLES,
+        CALIBRATION: "calibration",
+        **dict.fromkeys(PAGES.values(), "page"),
+    }
     return roles.get(name, "statistics")

@@ -22,6 +22,7 @@ from coig_p.core.front_matter import front_matter
 from coig_p.core.markdown import block, cell, code, fenced, markdown
 from coig_p.core.text import counted_as
 from coig_p.errors import UnknownNameError
+from coig_p.pairs.config import LATER
 from coig_p.report.captions import captions
 from coig_p.report.card_tables import cut, domain_rows, figures, judge_rows, model_rows, number, percent
 from coig_p.report.card_toml import CardInfo
@@ -32,6 +33,7 @@ from coig_p.stats.results import Statistics, described
 from coig_p.stats.sweep import Sweep
 from coig_p.store.benchmarks import benchmark_checks
 from coig_p.store.manifest import Manifest
+from coig_p.store.store import CALIBRATION
 from coig_p.validation.rules import RULES, RuleChange
 
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
@@ -214,7 +216,7 @@ def _context(facts: CardFacts, language: str) -> dict[str, Any]:
         "pair_options": {
             name: value
             for name, value in described(statistics.config, "threshold", "format").items()
-            if value not in (None, False)
+            if value not in (None, False) and name not in LATER
         },
         "example": facts.example,
         "models": list(statistics.total.models),
@@ -294,11 +296,19 @@ def _shown_list(names: Sequence[str]) -> str:
 
 
 def _asked(facts: CardFacts, domain: str) -> str:
-    """What a call must say to load other pairs of a domain: what is given of its conversations, if it has any."""
+    """What a call must say to load other pairs of a domain: what compares responses, and shows conversations."""
     config = facts.statistics.config
+    asked = f', calibrate="{CALIBRATION}"' if config.calibrate is not None else ""
+    for name in LATER:
+        if name != "calibrate" and name in config.later:
+            asked += f", {name}={_plain(config.later[name])}"
     if not facts.manifest.conversations(domain):
-        return ""
-    return f', multi_turn="{config.multi_turn}"' if config.multi_turn else ', format="conversational"'
+        return asked
+    return asked + (f', multi_turn="{config.multi_turn}"' if config.multi_turn else ', format="conversational"')
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _other_threshold(facts: CardFacts, domain: str) -> float:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs, count_combinations, find_candidates, find_pairs_of, is_nested
-from coig_p.pairs.labels import Responses, response_values, usable_scores
+from coig_p.pairs.labels import Responses, judge_sets, response_values, usable_scores
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.reading import open_shard, part_of, read_batches
 from coig_p.store.store import Store, shard_batches
@@ -110,7 +110,7 @@ def read_query(store: Store, place: Place, config: PairConfig, *, most_pairs: in
     Raises:
         StoreError: nothing is there, or it cannot be read.
     """
-    config = config.with_default_threshold(store.manifest.default_threshold)
+    config = config.with_defaults(store.manifest)
     files = store.data_files()
     if not 0 <= place.file < len(files):
         raise StoreError(str(store.path), f"has {len(files):,} shards, not a number {place.file + 1:,}")
@@ -140,6 +140,7 @@ def one_query(
     counted = tuple(tuple(islice(flags, size)) for size in sizes.tolist())
     values: list[float | None] = [None] * len(responses.query)
     scored = np.zeros(len(responses.query), bool)
+    judges = judge_sets(responses, config) if config.same_judges else scored
     if config.labels != "comparisons":
         whole, scale, scored = response_values(responses, config)
         values = [float(value / scale) if known else None for value, known in zip(whole, scored, strict=True)]
@@ -147,7 +148,14 @@ def one_query(
     both = zip(pairs.chosen, pairs.rejected, strict=True)
     scores = zip(pairs.chosen_score, pairs.rejected_score, pairs.margin, strict=True)
     told = tuple(
-        OnePair(int(one), int(two), float(high), float(low), float(margin), compared=not (scored[one] and scored[two]))
+        OnePair(
+            int(one),
+            int(two),
+            float(high),
+            float(low),
+            float(margin),
+            compared=not (scored[one] and scored[two] and judges[one] == judges[two]),
+        )
         for (one, two), (high, low, margin) in zip(both, scores, strict=True)
     )
     return OneQuery(raw, split, place, tuple(values), counted, told, pairs_in_all, left_out, config)

@@ -16,7 +16,7 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_pairs_of
 from coig_p.pairs.labels import Responses
 from coig_p.report.one_query import Place
-from coig_p.schema import RAW_SCHEMA, without
+from coig_p.schema import RAW_SCHEMA, SCORE_GRID, without
 from coig_p.stats.apart import Apart, most_apart
 from coig_p.store.reading import part_of
 from coig_p.store.store import Store, shard_batches
@@ -87,7 +87,8 @@ def near(
     store: Store, number: int, domains: Collection[str], config: PairConfig, margin: float, advance: Advance
 ) -> list[Picked]:
     """Where a pair's margin is nearest to one; the threshold of `config` is not read."""
-    config = replace(config, threshold=0)
+    smallest = 0 if config.calibrate is None else 1 / SCORE_GRID
+    config = replace(config, threshold=smallest, comparison_threshold=None)
 
     def look(responses: Responses, batch: pa.RecordBatch) -> tuple[Floats, Callable[[int], str]]:
         pairs = find_pairs_of(responses, batch, config)

@@ -65,7 +65,7 @@ def verdicts(
                 responses, judge
             )  # the same pairs among those the judge has a view of, and few others
         pairs = sweep_pairs_of(labelling, batch, replace(config, judges=others), thresholds)
-        known, sign = _preferences(responses, batch, replace(config, judges=(judge,)), pairs.chosen, pairs.rejected)
+        known, sign = _preferences(responses, batch, config.of_one_judge(judge), pairs.chosen, pairs.rejected)
         if known.any():
             cell = pairs.query[known] * len(thresholds) + (pairs.level[known] - 1)
             counts = np.bincount(cell * len(VERDICTS) + 1 - sign[known], minlength=math.prod(shape)).reshape(shape)
@@ -73,17 +73,18 @@ def verdicts(
 
 
 def offsets(responses: Responses, config: PairConfig) -> Iterator[Offsets]:
-    """Each judge's values in a batch beside the others'. Comparisons take no part."""
+    """Each judge's values in a batch beside the others', as they were given. Comparisons take no part."""
     judges = judges_of(responses, None, config)
     shared = _some_scored_twice(responses)
     for judge in judges:
-        values, scale, scored = response_values(responses, replace(config, judges=(judge,)))
+        alone = config.of_one_judge(judge)
+        values, scale, scored = response_values(responses, alone)
         if not scored.any():
             continue
         query, offset, common = np.zeros(0, np.int64), values[:0], 1
         rest = tuple(name for name in judges if name != judge)
         if rest and shared:
-            mean, mean_scale, known = response_values(responses, replace(config, judges=rest, aggregation="mean"))
+            mean, mean_scale, known = response_values(responses, replace(alone, judges=rest, aggregation="mean"))
             both = scored & known
             common = math.lcm(scale, mean_scale)
             query = responses.query[both]

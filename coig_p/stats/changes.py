@@ -184,7 +184,15 @@ class StoreDiff:
         before, after = (None if side.pairs is None else described(side.pairs) for side in (self.before, self.after))
         if before is None or after is None:
             return {} if before is after else {"pairs": (before is not None, after is not None)}
-        return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+        usual = PairConfig()
+        for said in (before, after):
+            if "calibrate" in said:
+                said["calibrate"] = f"sha256 {said['calibrate']['sha256']}"
+        both = {
+            name: (before.get(name, getattr(usual, name)), after.get(name, getattr(usual, name)))
+            for name in dict.fromkeys([*before, *after])
+        }
+        return {name: values for name, values in both.items() if values[0] != values[1]}
 
     @property
     def is_same(self) -> bool:

@@ -64,7 +64,7 @@ def compare_stores(
         StoreError: a shard that cannot be read.
     """
     old_pairs, new_pairs = pairs = [
-        config and config.with_default_threshold(store.manifest.default_threshold)
+        config and config.with_defaults(store.manifest)
         for config, store in ((before_pairs, before), (after_pairs, after))
     ]
     for config in pairs:

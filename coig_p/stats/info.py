@@ -42,7 +42,9 @@ class StoreInfo:
 
     Attributes:
         store: its directory.
+        default_threshold: of pairs where nobody says another.
         models, judges: how many responses, and how many judgements, each gave.
+        comparison_threshold: the same of pairs by comparisons, where they have one of their own beside that of scores.
     """
 
     store: str
@@ -54,6 +56,7 @@ class StoreInfo:
     total: InfoCounts
     models: Mapping[str, int]
     judges: Mapping[str, int]
+    comparison_threshold: float | None = None
 
     def __repr__(self) -> str:
         return f"StoreInfo({self.store!r}, {len(self.domains):,} domains, {numbers(self.total)})"
@@ -73,6 +76,8 @@ class StoreInfo:
         names = self.shown()
         rows = [[domain, *(getattr(counts, name) for name in names)] for domain, counts in every.items()]
         title = f"{self.store}: pairs at threshold {self.default_threshold:g}"
+        if self.comparison_threshold is not None:
+            title += f", by comparisons at {self.comparison_threshold:g}"
         return html_table(title, ["domain", *names], rows)
 
     def shown(self) -> list[str]:
@@ -91,7 +96,7 @@ def store_info(path: str | Path) -> StoreInfo:
     """
     store = Store.open(path)
     manifest = store.manifest
-    config = PairConfig(threshold=manifest.default_threshold)
+    config = PairConfig().with_defaults(manifest)
     domains = {}
     for domain in manifest.domains:
         files = store.data_files(domain)
@@ -108,7 +113,8 @@ def store_info(path: str | Path) -> StoreInfo:
         store=str(path),
         schema_version=manifest.schema_version,
         score_range=manifest.score_range,
-        default_threshold=manifest.default_threshold,
+        default_threshold=PairConfig().store_threshold(manifest),
+        comparison_threshold=PairConfig().apart(manifest),
         splits=tuple(manifest.splits()),
         domains=domains,
         total=InfoCounts(

@@ -128,7 +128,7 @@ def matrices(
         UnknownNameError: the store has no such domain.
         StoreError: a shard that cannot be read.
     """
-    config = (config or PairConfig()).with_default_threshold(store.manifest.default_threshold)
+    config = (config or PairConfig()).with_defaults(store.manifest)
     files = store.selected_files(domains)
     found = Matrices()
     work = partial(_of_shard, store.path, config)

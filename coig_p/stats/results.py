@@ -184,9 +184,7 @@ class Statistics:
     total: DomainStatistics
 
     def __repr__(self) -> str:
-        return (
-            f"Statistics({len(self.domains):,} domains, {numbers(self.total)} at threshold {self.config.threshold:g})"
-        )
+        return f"Statistics({len(self.domains):,} domains, {numbers(self.total)} at threshold {self.config.margin})"
 
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: what statistics.json holds, its floats not rounded."""
@@ -236,7 +234,7 @@ class Statistics:
             [model, part.responses, part.chosen, part.rejected, as_percent(part.win_rate.share)]
             for model, part in models[:_MODELS]
         ]
-        return html_table(f"Statistics: pairs at threshold {self.config.threshold:g}", header, rows) + html_table(
+        return html_table(f"Statistics: pairs at threshold {self.config.margin}", header, rows) + html_table(
             "Models by win rate", ["model", "responses", "chosen", "rejected", "win rate"], by_model
         )
 
@@ -256,8 +254,7 @@ def numbers(counted: Any) -> str:
 
 def described(config: PairConfig, *without: str) -> dict[str, Any]:
     """A config for a JSON file."""
-    fields = {name: value for name, value in asdict(config).items() if name not in without}
-    return {**fields, "judges": None if config.judges is None else list(config.judges)}
+    return {name: value for name, value in config.to_dict().items() if name not in without}
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,7 +140,8 @@ def sweep(
 
     Args:
         store: a Store, or the directory of one.
-        config: which pairs; its threshold and format are not read.
+        config: which pairs; its threshold and format are not read. Where scores and comparisons both decide,
+            comparisons keep their own threshold, that of the config or else of the store.
         thresholds: default: about 20 even steps over the store's score range, or where comparisons alone are
             counted up to the largest margin of one; and the store's default threshold.
         domains, split: these alone; default all.
@@ -152,15 +153,17 @@ def sweep(
         StoreError: not a store, or a shard that cannot be read.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
-    config = config or PairConfig()
+    config = _swept(config or PairConfig(), opened.manifest)
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains, split)
     if thresholds is None:
         compared_alone = config.labels == "comparisons" or not any(file.scores for file in files)
         largest = max((_largest_margin(opened.path, file) for file in files), default=0.0) if compared_alone else None
-        thresholds = steps = default_thresholds(opened.manifest, largest or None)
+        thresholds = steps = default_thresholds(opened.manifest, largest or None, config)
     else:
         steps = check_thresholds(thresholds)
+        for step in steps:
+            replace(config, threshold=step)  # raises where it cannot be
         warn_unreachable(steps, opened.manifest, config)
     check_counted(files, config.multi_turn)
     seen = SweepCounts.nothing(config, steps)
@@ -170,16 +173,29 @@ def sweep(
     return seen.result(opened.manifest)
 
 
-def default_thresholds(manifest: Manifest, largest: float | None = None) -> list[float]:
+def _swept(config: PairConfig, manifest: Manifest) -> PairConfig:
+    """The config with what holds at every threshold of a sweep."""
+    asked = replace(config, threshold=None)
+    if asked.calibrate is not None:
+        replace(asked, threshold=1).with_defaults(manifest)  # raises where it cannot be
+    return replace(asked, comparison_threshold=asked.apart(manifest))
+
+
+def default_thresholds(
+    manifest: Manifest, largest: float | None = None, config: PairConfig | None = None
+) -> list[float]:
     """Even steps from 0 over the score range, at most 20 of them, and the store's default threshold.
 
     Args:
         largest: the largest margin there is, where that is not a matter of the score range.
+        config: which pairs. With calibration no step is 0.
     """
     low, high = manifest.score_range if largest is None else (0.0, largest)
     step = nice_step(high - low)
     steps = {round(step * at, 4) for at in range(1 + math.floor((high - low) / step + 1e-9))}
-    return sorted(steps | {manifest.default_threshold})
+    config = config or PairConfig()
+    steps |= {config.store_threshold(manifest)}
+    return sorted(steps - ({0.0} if config.calibrate is not None else set()))
 
 
 def _largest_margin(root: Path, file: StoreFile) -> float:
@@ -272,7 +288,7 @@ class SweepCounts:
         return Sweep(
             queries=self.queries,
             models=len(self.chosen),
-            default_threshold=manifest.default_threshold,
+            default_threshold=self.config.store_threshold(manifest),
             paper_optimum=PAPER_OPTIMUM if manifest.score_range == (1.0, 10.0) else None,
             config=self.config,
             thresholds=tuple(self._row(at) for at in range(len(self.thresholds))),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -54,7 +53,7 @@ def scored_by_both(responses: Responses, config: PairConfig, names: Sequence[str
     """For every two of the judges that share a response; nothing where config.labels are comparisons."""
     if config.labels == "comparisons":
         return
-    each = [response_values(responses, replace(config, judges=(name,))) for name in names]
+    each = [response_values(responses, config.of_one_judge(name)) for name in names]
     common = math.lcm(*(scale for _, scale, _ in each)) if each else 1
     values = [times(values, common // scale, 4) for values, scale, _ in each]
     for judge, other in combinations(range(len(names)), 2):
@@ -69,7 +68,7 @@ def compared_by_both(
     """For every two of the judges that were shown the same pair; nothing where config.labels are scores."""
     if config.labels == "scores" or not _comparing(batch):
         return
-    each = [compared_pairs(responses, batch, replace(config, judges=(name,))) for name in names]
+    each = [compared_pairs(responses, batch, config.of_one_judge(name)) for name in names]
     count = max(len(responses.query), 1)
     keys = [one.low * count + one.high for one in each]
     for judge, other in combinations(range(len(names)), 2):

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coig_p.core.small_files import read_small
+from coig_p.core.strict_json import strict_json
 from coig_p.core.text import counted_as, printable
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
@@ -26,8 +27,6 @@ _TOLD_WHERE_ANY = ("comparisons", "conversations")
 _SPECIAL = ("conversations", "with_tools")
 _SHOWN = 8  # domains that a short line names
 _MOST_BYTES = 32 << 20  # a shard takes some 400
-_DEEPEST = 64
-_DIGITS = 18  # of a whole number: what 64 bits hold
 _LONGEST_NAME = 255  # bytes of a part of a path, as file systems have it
 _SPLIT = re.compile(r"\w+(\.\w+)*")  # as the stock library reads one
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -79,7 +78,7 @@ class StoreFile:
     Attributes:
         path: relative to the store, with forward slashes.
         role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings,
-            license, citation, croissant.
+            license, citation, croissant, calibration.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
@@ -110,6 +109,8 @@ class Manifest:
     Attributes:
         score_range: lowest and highest score a judge may give.
         default_threshold: the smallest margin of a pair where a user gives none, on the judges' scale.
+        comparison_threshold: the same for pairs by comparisons: 1 where they are verdicts ("A wins" is 1 and 0), 0
+            where both sides were scored. None in older stores: theirs is default_threshold.
         tool: what wrote the store, with its version.
         domains: in the order in which they are read.
         files: every file of the store but manifest.json.
@@ -132,6 +133,7 @@ class Manifest:
     models: Mapping[str, int] = field(default_factory=dict)
     judges: Mapping[str, int] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
+    comparison_threshold: float | None = None
 
     def __repr__(self) -> str:
         return f"Manifest({self.summary()})"
@@ -182,6 +184,11 @@ class Manifest:
         fields = asdict(self)
         if not fields["release"]:
             del fields["release"]
+        compared = fields.pop("comparison_threshold")
+        if compared is not None:  # beside the other; older packages leave it unread, and use the other for both
+            at = list(fields).index("default_threshold") + 1
+            entries = list(fields.items())
+            fields = dict([*entries[:at], ("comparison_threshold", _plain(compared)), *entries[at:]])
         fields["files"] = [{key: value for key, value in file.items() if value is not None} for file in fields["files"]]
         fields["score_range"] = [_plain(bound) for bound in self.score_range]
         fields["default_threshold"] = _plain(self.default_threshold)
@@ -196,8 +203,7 @@ class Manifest:
                 the store, or a schema version newer than this package reads.
         """
         try:
-            fields = _decoder.decode(text)
-            _check_values(fields)
+            fields = strict_json(text)
         except RecursionError:
             raise StoreError(store, f"{MANIFEST} is nested too deep") from None
         except ValueError as error:
@@ -219,11 +225,8 @@ class Manifest:
             or score_range[0] >= score_range[1]
         ):
             raise StoreError(store, f"{MANIFEST}: score_range is not a lower and a higher number")
-        threshold = _get(fields, "default_threshold", (int, float), store)
-        if not _is_number(threshold) or threshold < 0 or not on_grid(threshold):
-            raise StoreError(
-                store, f"{MANIFEST}: default_threshold {threshold} is not 0 or more with at most 4 decimals"
-            )
+        threshold = _threshold(fields, "default_threshold", store)
+        compared = fields.get("comparison_threshold")
         domains = tuple(_get(fields, "domains", list, store))
         for domain in domains:
             problem = domain_problem(domain) if isinstance(domain, str) else "not a string"
@@ -243,7 +246,8 @@ class Manifest:
             _check_shape(told[name], shape, name, store)
         return cls(
             score_range=(float(score_range[0]), float(score_range[1])),
-            default_threshold=float(threshold),
+            default_threshold=threshold,
+            comparison_threshold=None if compared is None else _threshold(fields, "comparison_threshold", store),
             tool=str(fields.get("tool", "")),
             schema_version=version,
             domains=domains,
@@ -259,54 +263,6 @@ def read_manifest(path: Path) -> str:
         OSError, UnicodeDecodeError: it cannot be read, or is larger than any that this package writes.
     """
     return read_small(path, _MOST_BYTES)
-
-
-def _whole_number(digits: str) -> int:
-    if len(digits) > _DIGITS:
-        raise ValueError(f"a number of {len(digits):,} digits")
-    return int(digits)
-
-
-def _real_number(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(f"the number {digits[:20]} is too large")
-    return number
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
-    return found
-
-
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_int=_whole_number, parse_float=_real_number, parse_constant=_no_number
-)
-
-
-def _check_values(fields: Any) -> None:
-    """Raise ValueError where a text is none that UTF-8 has, RecursionError where objects stand in each other too deep.
-
-    Whoever copies or writes a manifest does so level by level.
-    """
-    waiting = [(fields, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        if depth > _DEEPEST:
-            raise RecursionError
-        if isinstance(value, dict):
-            waiting += [(one, depth + 1) for pair in value.items() for one in pair]
-        elif isinstance(value, list):
-            waiting += [(one, depth + 1) for one in value]
-        elif isinstance(value, str) and not value.isascii():
-            value.encode()  # of half a character: a ValueError
 
 
 def check_domain_name(manifest: Manifest, domain: str) -> None:
@@ -335,6 +291,13 @@ def _get(fields: Mapping[str, Any], name: str, kind: Any, store: object, *, at: 
         wanted = kind.__name__ if isinstance(kind, type) else "number"
         raise StoreError(store, f"{MANIFEST}: {at}{name} is missing or not a {wanted}")
     return value
+
+
+def _threshold(fields: Mapping[str, Any], name: str, store: object) -> float:
+    threshold = _get(fields, name, (int, float), store)
+    if not _is_number(threshold) or threshold < 0 or not on_grid(threshold):
+        raise StoreError(store, f"{MANIFEST}: {name} {threshold} is not 0 or more with at most 4 decimals")
+    return float(threshold)
 
 
 def _check_shape(value: Any, shape: Any, at: str, store: object) -> None:

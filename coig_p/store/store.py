@@ -43,7 +43,9 @@ from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes"})
+CALIBRATION = "calibration.json"
+"""What a calibration file is called beside a store, and in a release whose pairs it made."""
+OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes", CALIBRATION})
 """Files that an owner puts beside a store, and that a store made of it takes along."""
 MAY_STAND_BESIDE = OF_ITS_OWNER | {MANIFEST, SIGNATURE}
 """Files of a store that its manifest need not list."""

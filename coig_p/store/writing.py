@@ -252,6 +252,9 @@ def store_readme(manifest: Manifest) -> str:
         configs.append({"config_name": domain + RAW_SUFFIX, "description": told, "data_files": patterns})
     head = front_matter({"configs": configs, "language": ["zh"]})
     example = manifest.domains[0] if manifest.domains else "chat"
+    by_comparisons = manifest.comparison_threshold
+    one = by_comparisons in (None, manifest.default_threshold)
+    given = f", threshold={manifest.default_threshold:g}" if one else ""  # a threshold that is given is for both
     return f"""{head}
 # A coig_p store
 
@@ -261,7 +264,7 @@ One row per query, with every response and every judge's score. Pairs are made w
 import coig_p
 from datasets import load_dataset
 
-pairs = load_dataset("coig-p", "{example}", data_dir="PATH/OR/REPO", threshold={manifest.default_threshold:g})
+pairs = load_dataset("coig-p", "{example}", data_dir="PATH/OR/REPO"{given})
 ```
 
 The rows themselves need no package but `datasets`: `load_dataset("PATH/OR/REPO", "{example}{RAW_SUFFIX}")`.

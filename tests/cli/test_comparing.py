@@ -36,6 +36,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             {},
             {"max_pairs_per_query": 2, "include_self_judged": True},
         ),
+        (["--b", "min-judges=2,same-judges=true"], {}, {"min_judges": 2, "same_judges": True}),
     ],
 )
 def test_json_is_what_the_library_finds(

@@ -259,6 +259,9 @@ def test_small_margins_are_told_of_pairs_that_scores_do_not_make(tmp_path: Path)
     assert "margin below" not in said
     alone = {"prompt": "又问", **PAIR}
     _, said, _ = run(tmp_path, [*scored, alone], "--score-range", "0", "100")
+    assert "margin below" not in said
+    assert "default threshold 20, by comparisons 1" in said
+    _, said, _ = run(tmp_path, [*scored, alone], "--score-range", "0", "100", "--comparison-threshold", "20")
     assert (
         "1 of 1 comparisons have a margin below the default threshold of 20: they give pairs with a threshold of 1"
         in said

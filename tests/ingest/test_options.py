@@ -123,9 +123,13 @@ def test_comparisons_that_the_default_threshold_leaves_out_are_told(tmp_path: Pa
     words = "3 of 3 comparisons have a margin below the default threshold of 2: they give pairs with a threshold of 1"
     for row in ({}, {"extra_field": "x"}):  # as whole columns, and one by one
         path = lines(tmp_path / "x.jsonl", *(win | row for win in wins))
-        config = ImportConfig(domain="chat", form=FormConfig(drop=tuple(row)))
+        form = FormConfig(drop=tuple(row))
+        config = ImportConfig(domain="chat", form=form, comparison_threshold=2)
         _, report = import_files([path, answer], tmp_path / "s", config, overwrite=True)
         assert report.advice()[:1] == [words]
+        config = ImportConfig(domain="chat", form=form)
+        _, report = import_files([path, answer], tmp_path / "s", config, overwrite=True)
+        assert not any("margin" in line for line in report.advice())
     _, report = import_files([path], tmp_path / "alone", config)
     assert not any("margin" in line for line in report.advice())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from calibrating import as_config, calibration
 from commands import run
 from datasets import load_dataset
 from make import make_rows, make_store
@@ -37,6 +38,10 @@ OTHER: dict[str, Any] = {
     "seed": 1,
     "format": "kto",
     "multi_turn": "last",
+    "comparison_threshold": 1.0,
+    "calibrate": as_config(calibration({"judge-a": (5, 1), "judge-b": (4, 2)})),
+    "min_judges": 2,
+    "same_judges": True,
     "test_size": 0.25,
     "validation_size": 0.125,
     "split_seed": 1,
@@ -47,6 +52,8 @@ OTHER: dict[str, Any] = {
     "workers": 2,
 }
 NEEDS: dict[str, dict[str, Any]] = {"split_seed": {"test_size": 0.25}, "clusters": {"test_size": 0.25}}
+WITH_OTHERS = OTHER | {"labels": "auto"}
+"""All of them at once; labels="scores" would leave the threshold of comparisons without effect."""
 CONFIGS = (PairConfig, SplitConfig, ShardConfig)
 
 
@@ -89,7 +96,7 @@ def nothing_is_none(value: Any) -> bool:
 
 def test_a_selection_holds_no_none() -> None:
     raw = select_raw(manifest(), cut=SplitConfig(test_size=0.1))
-    for selection in (selected(), selected(**OTHER, weights={"math": 2}), raw, RawSelection()):
+    for selection in (selected(), selected(**WITH_OTHERS, weights={"math": 2}), raw, RawSelection()):
         for field in dataclasses.fields(selection):
             assert nothing_is_none(getattr(selection, field.name)), field.name
             assert "None" not in str(get_type_hints(type(selection))[field.name])
@@ -110,9 +117,9 @@ def test_defaults_are_resolved_from_the_manifest() -> None:
 
 
 def test_what_was_given_comes_back() -> None:
-    found = selected(**OTHER)
+    found = selected(**WITH_OTHERS)
     for config, back in zip(CONFIGS, (found.pairs, found.cut, found.order), strict=True):
-        assert back == config(**{name: OTHER[name] for name in option_names(config)})
+        assert back == config(**{name: WITH_OTHERS[name] for name in option_names(config)})
 
 
 def test_the_parts_of_a_store_that_is_cut_and_of_one_that_is_not() -> None:
@@ -166,14 +173,24 @@ def test_every_option_that_can_change_a_row_changes_the_identity() -> None:
 
 
 def test_a_default_and_the_same_value_spelled_out_share_an_identity() -> None:
-    for spelled in ({"threshold": 2}, {"strict": False}, {"seed": 0}, {"format": "dpo"}, {"test_size": None}):
+    for spelled in (
+        {"threshold": 2},
+        {"strict": False},
+        {"seed": 0},
+        {"format": "dpo"},
+        {"test_size": None},
+        {"min_judges": 1},
+        {"same_judges": False},
+        {"calibrate": None},
+        {"comparison_threshold": 2},
+    ):
         assert selected(**spelled).identity() == selected().identity()
     assert selected(weights={"math": 1, "chat": 1.0}).identity() == selected().identity()
     assert selected(judges=["judge-b", "judge-a"]).identity() == selected(judges=("judge-a", "judge-b")).identity()
 
 
 def test_a_selection_can_be_sent_to_another_process() -> None:
-    for selection in (selected(**OTHER), select_raw(manifest())):
+    for selection in (selected(**WITH_OTHERS), select_raw(manifest())):
         assert pickle.loads(pickle.dumps(selection)) == selection
 
 

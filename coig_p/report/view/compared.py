@@ -46,8 +46,7 @@ def compare_configs(store: Store, before: PairConfig, after: PairConfig, *, firs
     Raises:
         StoreError: a shard that cannot be read.
     """
-    default = store.manifest.default_threshold
-    configs = before.with_default_threshold(default), after.with_default_threshold(default)
+    configs = before.with_defaults(store.manifest), after.with_defaults(store.manifest)
     found = Compared()
     files = store.data_files()
     numbers = {file.path: number for number, file in enumerate(files)}

@@ -38,7 +38,7 @@ from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 _TABLE, _COUNTS = "queries.parquet", "counts.json"
 _PASSES = 4  # over the store
-_LAYOUT = 2
+_LAYOUT = 3
 _FEW = 10  # pairs that are kept of every two judges where these are many
 _MANY = 200
 _logger = logging.getLogger("coig_p")
@@ -137,7 +137,7 @@ def _by_two(
     won = Matrices()
     apart = MostApart(MOST if judges * (judges - 1) // 2 <= _MANY else _FEW)
     places = {file.path: at for at, file in enumerate(files)}
-    config = config.with_default_threshold(store.manifest.default_threshold)
+    config = config.with_defaults(store.manifest)
     work = partial(_of_shard, store.path, config, places, apart.most)
     for file, (own, own_apart) in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
         won.merge(own)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.listing import split_names
+from coig_p.core.listing import join_names, split_names
 from coig_p.core.text import printable
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
@@ -21,9 +21,12 @@ from coig_p.report.view.difference import differences
 from coig_p.report.view.index import Index
 from coig_p.report.view.selecting import ORDERS, Look, found_places, listed
 from coig_p.report.view.words import LANGUAGES, words
+from coig_p.store.store import CALIBRATION
 from coig_p.validation.findings import tally
 
-_OPTIONS = ("threshold", "strategy", "strict", "judges")
+_NUMBERS = {"threshold": float, "comparison_threshold": float, "min_judges": int}
+_FLAGS = ("strict", "same_judges")
+_OPTIONS = (*_NUMBERS, "strategy", *_FLAGS, "judges", "calibrate")
 MOST_PAIRS = 200  # of one query that a page lists
 MOST_RESPONSES = 200  # of one query that are on a page
 _MOST_APART = 10  # pairs on the page of judges
@@ -49,6 +52,11 @@ class View:
     def name(self) -> str:
         """Of the store, for people."""
         return self.called or self.index.store.path.resolve().name
+
+    @property
+    def calibration(self) -> Path:
+        """Where the store's calibration file lies, if it has one."""
+        return self.index.store.path / CALIBRATION
 
 
 def page(view: View, path: str, address: Mapping[str, str]) -> str | None:
@@ -177,28 +185,44 @@ def _values(column: pa.ChunkedArray) -> list[str]:
     return [one["values"] for one in sorted(counts, key=lambda one: (-one["counts"], one["values"]))][:_MOST_VALUES]
 
 
-def config_of(address: Mapping[str, str], prefix: str = "") -> PairConfig:
-    """The pair options that an address says; UsageError where they cannot be."""
+def config_of(address: Mapping[str, str], prefix: str = "", calibration: Path | None = None) -> PairConfig:
+    """The pair options that an address says; UsageError where they cannot be.
+
+    Args:
+        calibration: the store's own file; an address names no other.
+    """
     given: dict[str, Any] = {}
-    threshold = address.get(f"{prefix}threshold", "").strip()
-    if threshold:
-        try:
-            given["threshold"] = float(threshold)
-        except ValueError:
-            raise UsageError(f"threshold={threshold!r}: use a number") from None
+    for option, kind in _NUMBERS.items():
+        number = address.get(f"{prefix}{option}", "").strip()
+        if number:
+            try:
+                given[option] = kind(number)
+            except ValueError:
+                raise UsageError(f"{option}={number!r}: use a number") from None
     if address.get(f"{prefix}strategy", "").strip():
         given["strategy"] = address[f"{prefix}strategy"].strip()
-    if address.get(f"{prefix}strict"):
-        given["strict"] = True
+    for option in _FLAGS:
+        if address.get(f"{prefix}{option}"):
+            given[option] = True
+    if address.get(f"{prefix}calibrate"):
+        if calibration is None or not calibration.is_file():
+            raise UsageError(
+                f"calibrate: there is no {CALIBRATION} beside the store. Fit one: coigp judges --calibrate"
+            )
+        given["calibrate"] = calibration
     judges = tuple(filter(None, split_names(address.get(f"{prefix}judges", ""))))
     if judges:
         given["judges"] = judges
     return PairConfig(**given)
 
 
-def _known(view: View, config: PairConfig) -> PairConfig:
-    """The config, its judges those that a form shows like this; UnknownNameError where the store has no such one."""
-    known = view.index.store.manifest.judges
+def _known(view: View, address: Mapping[str, str], prefix: str = "") -> PairConfig:
+    """What an address asks of pairs, judges those that a form shows like this.
+
+    Raises:
+        UnknownNameError: it names a judge that the store has not.
+    """
+    config, known = config_of(address, prefix, view.calibration), view.index.store.manifest.judges
     if config.judges is not None:
         sent = {name: name.replace("\r\n", "\n") for name in config.judges}  # as forms send line breaks
         named = [
@@ -210,9 +234,29 @@ def _known(view: View, config: PairConfig) -> PairConfig:
     return config
 
 
+def _form(view: View) -> dict[str, Any]:
+    """What the form of pair options needs."""
+    return {
+        "judges": sorted(view.index.statistics["total"]["judges"]),
+        "strategies": STRATEGIES,
+        "pair_options": _OPTIONS,
+        "calibration": view.calibration.is_file(),
+    }
+
+
+def _said(config: PairConfig) -> dict[str, Any]:
+    """A config as an address says it; what is not said is None."""
+    said: dict[str, Any] = {name: getattr(config, name) for name in (*_NUMBERS, "strategy")}
+    said |= {name: "1" if getattr(config, name) else None for name in (*_FLAGS, "calibrate")}
+    return said | {
+        "judges": join_names(config.judges or ()),
+        "min_judges": config.min_judges if config.min_judges > 1 else None,
+    }
+
+
 def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     store = view.index.store
-    config = _known(view, config_of(address))
+    config = _known(view, address)
     if address.get("id"):
         place = place_of(store, address["id"])
     else:
@@ -236,9 +280,8 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         "before": before,
         "after": after,
         "config": found.config,
-        "default_threshold": store.manifest.default_threshold,
-        "judges": sorted(view.index.statistics["total"]["judges"]),
-        "strategies": STRATEGIES,
+        "default_threshold": config.store_threshold(store.manifest),
+        **_form(view),
         "difference": _difference(found, address),
     }
 
@@ -369,17 +412,17 @@ def by_win_rate(models: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _compare(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     from coig_p.report.view.compared import compare_configs
 
-    configs = [_known(view, config_of(address, prefix)) for prefix in ("a_", "b_")]
-    default = view.index.store.manifest.default_threshold
+    manifest = view.index.store.manifest
+    configs = [_known(view, address, prefix) for prefix in ("a_", "b_")]
     found = None
     if any(address.get(f"{prefix}{name}") for prefix in ("a_", "b_") for name in _OPTIONS):
         found = compare_configs(view.index.store, configs[0], configs[1], first=_FIRST)
     return {
-        "configs": [config.with_default_threshold(default) for config in configs],
+        "configs": [config.with_defaults(manifest) for config in configs],
         "found": found,
-        "judges": sorted(view.index.statistics["total"]["judges"]),
-        "strategies": STRATEGIES,
-        "default_threshold": default,
+        "asked": _said(configs[1].with_defaults(manifest)),
+        **_form(view),
+        "default_threshold": configs[0].store_threshold(manifest),
         "kept": {name: value for name, value in address.items() if name[:2] in ("a_", "b_")},
     }
 

@@ -62,7 +62,7 @@ class Totals:
                 self.add(Observed(batch.filter(pc.is_in(batch.column("domain"), pa.array([domain], pa.string())))))
             return
         domain, found = str(domains[0]), observed.responses
-        config = PairConfig(threshold=self.manifest.default_threshold)
+        config = PairConfig().with_defaults(self.manifest)
         pairs, size = observed.pairs(config), observed.lengths
         count = self.counts
         self.ids.append(id_hashes(batch.column("query_id")))
@@ -220,7 +220,7 @@ def no_pairs(totals: Totals) -> Iterator[Remark]:
     """Its config would load empty."""
     for domain in totals.domains:
         if not totals.total("pairs", domain):
-            yield Remark(f"none at threshold {totals.manifest.default_threshold:g}", domain=domain)
+            yield Remark(f"none at threshold {PairConfig().with_defaults(totals.manifest).margin}", domain=domain)
 
 
 def judge_sets_differ(totals: Totals) -> Iterator[Remark]:
