@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -18,12 +19,14 @@ import pytest
 from commands import run_each
 from datasets import load_dataset
 from huggingface_hub.errors import LocalEntryNotFoundError
+from make import make_store
 from oracle import oracle_pairs
 from serving import head, serve
 
 from coig_p.core.mirrors import is_mirror
 from coig_p.errors import RemoteError
 from coig_p.publish.local_hub import Account, LocalHub
+from coig_p.stats.diff import changed_shards
 from coig_p.store.locate import is_offline, locate
 from coig_p.store.store import Store
 
@@ -391,6 +394,68 @@ def test_offline_commands_read_the_cache_and_ask_nobody(variable: str, store: Pa
     assert [done.returncode for done in absent] == [3, 3]
     assert all(f"and {variable} is set. Unset it" in done.stderr for done in absent)
     assert all(done.stderr.count("\n") == 1 for done in absent), [done.stderr for done in absent]
+
+
+def test_looking_takes_a_repository_as_a_folder(store: Path, rows: Any, tmp_path: Path) -> None:
+    changed = copy.deepcopy(rows)
+    changed[0]["responses"][0]["text"] += "。"
+    other = make_store(tmp_path / "other", changed)
+    query, cache = rows[0]["query_id"], ["--cache", tmp_path / "cache"]
+
+    def words(named: object) -> list[list[object]]:
+        return [
+            ["show", named, query, "--json"],
+            ["show", named, "--disagree", "-n", "3"],
+            ["diff", named, other, "--json"],
+            ["diff", other, named, "--json"],
+            ["diff", named, "--a", "threshold=2", "--b", "threshold=3", "--json"],
+            ["view", named, "--out", tmp_path / "page.html", "--overwrite", "--sample", "2", *cache],
+        ]
+
+    def answers(named: object, **environment: str) -> list[tuple[int, str]]:
+        found = [(done.returncode, done.stdout) for done in run_each(*words(named), **environment)]
+        return [*found, (0, (tmp_path / "page.html").read_text("utf-8"))]
+
+    *local, page = answers(store)
+    assert [code for code, _ in local] == [0] * 6
+    page = (0, page[1].replace(f"<bdi>{store.name}</bdi>", "<bdi>org/name</bdi>"))
+    page = (0, page[1].replace(f"<title>{store.name}</title>", "<title>org/name</title>"))
+    with serve(store) as hub:
+        environment = at(hub, tmp_path / "home")
+        for named in ("org/name", "org/name@v1.0.0", "hf://datasets/org/name", "hf://datasets/org/name@v1.0.0"):
+            assert answers(named, **environment) == [*local, page], named
+        fetched = {request.path.partition("/resolve/")[2].partition("/")[2] for request in hub.requests}
+        assert fetched - {""} <= {"manifest.json", *(file.path for file in Store.open(store).data_files())}
+        hub.requests.clear()
+        assert answers("org/name", **environment, HF_DATASETS_OFFLINE="1") == [*local, page]
+        absent = run_each(*words("org/absent"), **environment, HF_DATASETS_OFFLINE="1")
+        assert hub.requests == []
+        gone = run_each(*words("org/absent"), **environment)
+    assert [done.returncode for done in absent + gone] == [3] * 12
+    assert all("HF_DATASETS_OFFLINE is set. Unset it" in done.stderr for done in absent)
+    assert all("no such directory here, and no such dataset on the Hub" in done.stderr for done in gone)
+
+
+def test_only_what_two_releases_do_not_share_is_fetched_to_compare(store: Path, rows: Any, tmp_path: Path) -> None:
+    changed = copy.deepcopy(rows)
+    changed[0]["responses"][0]["text"] += "。"
+    other = Store.open(make_store(tmp_path / "other", changed))
+    with serve(store) as hub:
+        (done,) = run_each(["diff", "org/name", other.path], **at(hub, tmp_path / "home"))
+        assert done.returncode == 0, done.stderr
+        fetched = {request.path.partition("/resolve/")[2].partition("/")[2] for request in hub.requests}
+    assert {path for path in fetched if path.endswith(".parquet")} == {
+        file.path for file in changed_shards(Store.open(store).manifest, other.manifest)
+    }
+
+
+def test_a_folder_of_two_names_is_the_folder(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(store, tmp_path / "org" / "name")
+    monkeypatch.chdir(tmp_path)
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    out = ["--out", tmp_path / "page.html", "--cache", tmp_path / "cache"]
+    done = run_each(["show", "org/name"], ["view", "org/name", *out], ["diff", "org/name", "org/name"], **environment)
+    assert [one.returncode for one in done] == [0, 0, 0], [one.stderr for one in done]
 
 
 @pytest.mark.parametrize("place", [huggingface_hub.constants, datasets.config])

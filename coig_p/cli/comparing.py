@@ -47,27 +47,31 @@ def diff(
 ) -> None:
     """Show what store B has gained, lost and changed since A: queries, responses, scores, pairs.
 
-    With one store, what other options would change in its pairs. Rows may stand in any order and shard.
+    With one store, what other options would change in its pairs. Rows may stand in any order and shard. A and B are
+    folders, or org/name on the Hub, org/name@revision, hf://datasets/org/name.
 
     \b
     coigp diff store-1.0 store-1.1
+    coigp diff org/name@v1.0.0 store
     coigp diff store --a threshold=2 --b threshold=3,judges=fictional-zhuxi
     coigp diff store-1.0 store-1.1 --a threshold=3 --b threshold=3 --json | jq .total.pairs.flipped
     """
-    from coig_p.stats.diff import compare_stores
-    from coig_p.store.store import Store
+    from coig_p.stats.diff import changed_shards, compare_stores
+    from coig_p.store.locate import locate, open_located
 
     if b is None and not pairs_a and not pairs_b:
         raise click.UsageError("One store and no options: nothing can differ. Name a second store, or give --a or --b.")
     before, after = (_config(name, given) for name, given in (("--a", pairs_a), ("--b", pairs_b)))
-    stores = [Store.open(a), Store.open(b or a)]
+    locations = [locate(a), locate(b or a)]
+    manifests = [one.manifest for one in locations]
+    stores = [open_located(locations[0], changed_shards(*manifests)), open_located(locations[1])]
     total = sum(file.rows or 0 for store in stores for file in store.data_files())
     with progress("Comparing", total, "queries") as advance:
         found = compare_stores(stores[0], stores[1], before, after, num_proc=num_proc, advance=advance)
     if json_:
         click.echo(harmless_json(found.to_json()), nl=False)
         return
-    for line in _lines(found):
+    for line in difference_lines(found):
         click.echo(line)
 
 
@@ -105,7 +109,8 @@ def _value(name: str, option: str, value: str, kinds: set[Any]) -> Any:
     return value
 
 
-def _lines(found: StoreDiff) -> Iterator[str]:
+def difference_lines(found: StoreDiff) -> Iterator[str]:
+    """What differs between two stores, A and B, as lines for people."""
     for option, (old, new) in found.options.items():
         yield one_line(f"{option}: {_told(option, old)} in A, {_told(option, new)} in B")
     if found.is_same:

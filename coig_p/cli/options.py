@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
 
+from coig_p.core.listing import split_names
 from coig_p.store.locate import STORE_VARIABLE
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
@@ -64,10 +65,6 @@ class Finite(click.FloatRange):
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 
-# One name and what ends it. Possessive, so that a quote behind spaces is never the start of a name without quotes.
-_NAME = re.compile(r"""\s*+(?:"((?:[^"]|"")*+)"\s*+|(?!")([^,]*))(,|\Z)""")
-
-
 def split_list(values: Sequence[str]) -> tuple[str, ...]:
     """The names in options that were repeated, given with commas between, or both.
 
@@ -76,22 +73,10 @@ def split_list(values: Sequence[str]) -> tuple[str, ...]:
     Raises:
         BadParameter: an empty name.
     """
-    names = [name for value in values for name in _names(value)]
+    names = [name for value in values for name in split_names(value)]
     if not all(names):
         raise click.BadParameter("an empty name: give names with commas between")
     return tuple(dict.fromkeys(names))
-
-
-def _names(value: str) -> list[str]:
-    names, at, more = [], 0, ","
-    while more:
-        found = _NAME.match(value, at)
-        if found is None:
-            return [value.strip()]
-        quoted, plain, more = found.groups()
-        names.append(plain.strip() if quoted is None else quoted.replace('""', '"'))
-        at = found.end()
-    return names
 
 
 def list_option(*names: str, help: str, metavar: str = "NAME,...") -> Callable[[_Decorated], _Decorated]:

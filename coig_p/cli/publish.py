@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from coig_p.cli.dry_run import changes_of_release, print_files, print_plan
 from coig_p.cli.main import main as run
 from coig_p.cli.options import (
     Finite,
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from coig_p.publish.plan import Release
     from coig_p.publish.results import Published
     from coig_p.publish.since import ReleaseBefore
+    from coig_p.stats.changes import StoreDiff
     from coig_p.store.signing import Signer
 
-_SHOWN = 20
 _HUB = ("pr", "private", "token", "overwrite", "keep", "adopt", "latest", "restore", "timeout")
 
 
@@ -97,7 +98,11 @@ def main() -> NoReturn:
     help="Seconds to wait for an answer.",
 )
 @sign_option
-@click.option("--dry-run", is_flag=True, help="Print what would be published, and its card, and change nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be published, what differs from the release that is there, and the card. Change nothing.",
+)
 @click.option("--rehearse", is_flag=True, help="Publish to a Hub on this machine that ends with the command.")
 @click.option("--status", "status_of", metavar="ORG/NAME", help="Print where a repository stands, and stop.")
 @click.option("--abort", "abort_of", metavar="ORG/NAME", help="End a release that was begun; main and tags stay.")
@@ -202,11 +207,12 @@ def publish(
         if rehearse:
             publish_rehearsal(release, repo_id or "org/name", hub, json_)
         elif dry_run and place:
-            print_files(release, place, folder, json_)
+            print_files(release, place, folder, made.changes, json_)
         elif dry_run:
-            print_plan(release, str(repo_id), hub, target, json_)
-            if not json_:
-                click.echo(printable((folder / "README.md").read_text("utf-8")))
+            changes = made.changes
+            if looked and folder == store:  # made before
+                changes = changes_of_release(folder, looked, version, hub)
+            print_plan(release, str(repo_id), hub, target, folder, changes, json_)
         elif target == "modelscope":
             publish_to_modelscope(release, str(repo_id), hub, json_)
         else:
@@ -248,6 +254,7 @@ class _Making:
     Attributes:
         looked: the repository where the release before is looked for; None where nowhere.
         signer: of a folder's manifest; None where it goes to a Hub, or is not signed.
+        changes: since the release before, once it is made; None where there is none.
     """
 
     def __init__(
@@ -261,6 +268,7 @@ class _Making:
     ) -> None:
         self.version, self.repo, self.options, self.hub, self.looked = version, repo, dict(options), hub, looked
         self.signer = signer
+        self.changes: StoreDiff | None = None
 
     @contextmanager
     def folder(self, store: Path) -> Iterator[Path]:
@@ -303,8 +311,13 @@ class _Making:
                 return before[-1]
 
             opened = Store.open(store, check_sizes=False)
-            write_release(opened, out, config, overwrite=overwrite, bar=progress, find=remembered)
+            write_release(
+                opened, out, config, overwrite=overwrite, bar=progress, find=remembered, compared=self._remember
+            )
         return before[-1]
+
+    def _remember(self, changes: StoreDiff) -> None:
+        self.changes = changes
 
 
 def is_release(folder: Path) -> bool:
@@ -360,20 +373,6 @@ def print_folder(folder: Path, version: str, json_: bool) -> None:
     )
 
 
-def print_files(release: Release, place: str, folder: Path, json_: bool) -> None:
-    """What a folder would hold, and the card."""
-    if json_:
-        files = [
-            {"path": file.path, "role": file.role, "bytes": file.bytes, "sha256": file.sha256} for file in release.files
-        ]
-        click.echo(json_text({"folder": place, "version": release.version, "add": files}))
-        return
-    for file in release.files:
-        click.echo(printable(f"{file.sha256[:12]}  {file.bytes:>12,}  {file.role:10}  {file.path}"))
-    click.echo(f"{printable(place)}: {counted(len(release.files), 'file')} would be written. Nothing was.\n")
-    click.echo(printable((folder / "README.md").read_text("utf-8")))
-
-
 def read(folder: Path, version: str) -> Release:
     """A release folder, every file compared with its hash."""
     from coig_p.publish.plan import read_release
@@ -406,26 +405,6 @@ def publish_to_modelscope(release: Release, repo_id: str, config: HubConfig, jso
     from coig_p.publish.modelscope import publish_modelscope
 
     print_published(publish_modelscope(release, repo_id, config, progress), json_)
-
-
-def print_plan(release: Release, repo_id: str, config: HubConfig, target: str, json_: bool) -> None:
-    """What would change on main."""
-    from coig_p.publish import plan_modelscope, plan_release
-
-    plan = (plan_modelscope if target == "modelscope" else plan_release)(release, repo_id, config)
-    if json_:
-        click.echo(json_text(plan.to_dict()))
-        return
-    for file in plan.add[:_SHOWN]:
-        click.echo(printable(f"add     {file.path} ({file.bytes:,} bytes)"))
-    if len(plan.add) > _SHOWN:
-        click.echo(f"... and {len(plan.add) - _SHOWN:,} more")
-    for path in plan.delete:
-        click.echo(printable(f"delete  {path}"))
-    click.echo(
-        f"{repo_id} {release.tag}: {len(plan.add):,} of {plan.files:,} files to add ({plan.bytes:,} bytes), "
-        f"{len(plan.delete):,} to delete. Nothing was changed."
-    )
 
 
 def print_published(published: Published, json_: bool) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +18,29 @@ from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
     from coig_p.report.one_query import OneQuery
+    from coig_p.stats.apart import Apart
 
 _WIDEST, _NARROWEST = 100, 40
-_MOST_PAIRS = 200  # of a query, for people; --json has all
+_MOST_PAIRS = 200  # of a query, for people
+_MOST_IN_JSON = 10_000  # for programs; 5,000 responses have 12 million
+_MOST_RESPONSES = 200
 
 
 @command("show")
 @store_argument()
 @click.argument("query_id", required=False, metavar="[QUERY_ID]")
 @click.option("--random", "random_", is_flag=True, help="Queries drawn at random; --seed draws others.")
-@click.option("--disagree", is_flag=True, help="Where two judges' margins for one pair are furthest apart.")
+@click.option("--disagree", is_flag=True, help="The pairs on which two judges disagree most.")
 @click.option("--rule", metavar="ID", help="Where a rule of `coigp check` finds something.")
 @click.option("--near", type=Finite(min=0), metavar="MARGIN", help="Where a pair's margin is nearest to this.")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=1, show_default=True, help="How many queries.")
+@click.option(
+    "-n",
+    "--number",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many queries; with --disagree pairs.",
+)
 @domains_option
 @config_options(PairConfig, ["format"])
 @as_json
@@ -47,18 +58,21 @@ def show(
 ) -> None:
     """Show queries of a STORE: what was asked, each response with its scores, and the pairs they give.
 
-    Without QUERY_ID and options the first query is shown.
+    Without QUERY_ID and options the first query is shown. STORE is a folder, org/name on the Hub, org/name@revision, or
+    hf://datasets/org/name.
 
     \b
     coigp show store math-0001
     coigp show store --disagree -n 10
+    coigp show store --disagree -n 10 --judges fictional-zhuxi,fictional-songbai
     coigp show store --near 2 --domain math
     coigp show store --rule refusal --json | jq .[0].query_id
     """
     from coig_p.pairs.config import check_judges
     from coig_p.report import picking
     from coig_p.report.one_query import place_of, read_query
-    from coig_p.store.store import Store
+    from coig_p.stats.apart import most_apart
+    from coig_p.store.locate import locate, open_located
 
     ways = [query_id is not None, random_, disagree, rule is not None, near is not None]
     if sum(ways) > 1:
@@ -66,30 +80,34 @@ def show(
     if query_id is not None and (number > 1 or domains):
         raise click.UsageError("QUERY_ID names one query: leave out --number and --domain.")
     config = PairConfig(**options)
-    opened = Store.open(store)
+    opened = open_located(locate(store))
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains)
+    apart: list[Apart] = []
     with progress("Looking", sum(file.rows or 0 for file in files), "queries") as advance:
         if query_id is not None:
             found = [picking.Picked(place_of(opened, query_id), "")]
         elif random_:
             found = picking.drawn(opened, number, domains, config.seed, advance)
         elif disagree:
-            found = picking.disagreeing(opened, number, domains, config, advance)
+            apart = most_apart(opened, number, config, domains=domains, advance=advance).of()
+            found = picking.where_apart(apart)
         elif rule is not None:
             found = picking.found_by(opened, number, domains, rule, advance)
         elif near is not None:
             found = picking.near(opened, number, domains, config, near, advance)
         else:
             found = picking.first(opened, number, domains, advance)
-    most = None if json_ else _MOST_PAIRS
+    most = _MOST_IN_JSON if json_ else _MOST_PAIRS
     shown = [(one.why, read_query(opened, one.place, config, most_pairs=most)) for one in found]
     if json_:
         click.echo(json_text([query.to_dict() | {"why": why or None} for why, query in shown]))
         return
     columns = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
+    if apart:
+        click.echo(_apart_table(apart))
     for at, (why, query) in enumerate(shown):
-        if at:
+        if at or apart:
             click.echo("\n" + "=" * columns + "\n")
         for line in _lines(query, why, columns):
             click.echo(line)
@@ -101,14 +119,15 @@ def _lines(query: OneQuery, why: str, columns: int) -> Iterator[str]:
     raw = query.raw
     source = f"   source: {one_line(raw['source'])}" if raw["source"] else ""
     yield f"{one_line(raw['query_id'])}   {raw['domain']}/{query.split}{source}"
-    if why:
-        yield one_line(why)
+    for line in why.splitlines():
+        yield one_line(line)
     for turn in query.messages:
         yield ""
         yield f"{one_line(turn['role'])}:"
         yield from wrapped(printable(turn["content"] or ""), columns, "    ")
         yield from _beside(turn["extra"], columns)
-    for at, (response, value) in enumerate(zip(query.responses, query.values, strict=True), 1):
+    both = zip(query.responses, query.values, strict=True)
+    for at, (response, value) in enumerate(islice(both, _MOST_RESPONSES), 1):
         yield ""
         sample = f" #{response['sample']}" if response["sample"] else ""
         scores = ", ".join(
@@ -122,10 +141,16 @@ def _lines(query: OneQuery, why: str, columns: int) -> Iterator[str]:
         for score in response["scores"] or []:
             if score["rationale"]:
                 yield from wrapped(f"{_judge(score)}: {printable(score['rationale'])}", columns, "      | ")
-    if query.comparisons:
+    if len(query.responses) > _MOST_RESPONSES:
         yield ""
-        yield table(["judge", "shown", "said"], [[_judge(one), *_both(one)] for one in query.comparisons])
-        for one in query.comparisons:
+        yield f"the first {_MOST_RESPONSES:,} of {len(query.responses):,} responses; --json has all"
+    if query.comparisons:
+        few = query.comparisons[:_MOST_RESPONSES]
+        yield ""
+        yield table(["judge", "shown", "said"], [[_judge(one), *_both(one)] for one in few])
+        if len(few) < len(query.comparisons):
+            yield f"the first {len(few):,} of {len(query.comparisons):,} comparisons; --json has all"
+        for one in few:
             if one["rationale"]:
                 said = f"{_judge(one)} on {_both(one)[0]}: {printable(one['rationale'])}"
                 yield from wrapped(said, columns, "      | ")
@@ -150,7 +175,7 @@ def _pairs(query: OneQuery) -> Iterator[str]:
     if rows:
         yield table(["pair", "margin", "chosen", "rejected", "by"], rows)
     if len(rows) < query.pairs_in_all:
-        yield f"the first {len(rows):,} of them; --json has all"
+        yield f"the first {len(rows):,} of them; --json has {'all' if query.pairs_in_all <= _MOST_IN_JSON else 'more'}"
     left = query.left_out
     words = [
         f"{number:,} {'tie' if (reason, number) == ('ties', 1) else reason}"
@@ -159,6 +184,22 @@ def _pairs(query: OneQuery) -> Iterator[str]:
     ]
     if words:
         yield "no pairs: " + ", ".join(words)
+
+
+def _apart_table(apart: Sequence[Apart]) -> str:
+    """The pairs on which judges disagree most, and what either gave the two."""
+    rows = [
+        [
+            f"{one.apart:g}",
+            one.query_id,
+            f"{one.first + 1}. {one.first_model}",
+            f"{one.second + 1}. {one.second_model}",
+            f"{one.judge} {one.gave[0]:g} : {one.gave[1]:g}",
+            f"{one.other} {one.other_gave[0]:g} : {one.other_gave[1]:g}",
+        ]
+        for one in apart
+    ]
+    return table(["apart", "query", "one response", "another", "a judge gave them", "another judge"], rows)
 
 
 def _beside(extra: str | None, columns: int) -> Iterator[str]:

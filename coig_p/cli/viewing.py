@@ -15,8 +15,6 @@ from coig_p.core.text import counted, printable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from coig_p.store.store import Store
-
 
 @command("view")
 @store_argument()
@@ -47,6 +45,8 @@ def view(
 ) -> None:
     """Look at a STORE in the browser: queries, responses, pairs, judges, models. Ctrl-C ends it.
 
+    STORE is a folder, org/name on the Hub, org/name@revision, or hf://datasets/org/name.
+
     The server answers this machine alone, and only who knows the address. With --out: one HTML file that
     anyone can open. No --json: the numbers are those of coigp stats, sweep and show, which have it.
 
@@ -57,18 +57,20 @@ def view(
     """
     from coig_p.report.view.index import default_cache, load_index, queries_to_read
     from coig_p.report.view.pages import View, check_findings
+    from coig_p.store.locate import locate, open_located
     from coig_p.store.places import check_file
 
     if out is not None:
         check_file(out, "a page", overwrite)
-    opened = _opened(store)
+    location = locate(store)
+    opened = open_located(location)
     findings = _findings(report)
     kept_at = cache or default_cache()
     with progress("Counting", queries_to_read(opened, kept_at), "queries") as advance:
         index = load_index(opened, kept_at, num_proc=num_proc, advance=advance)
     if report is not None:
         check_findings(findings, index.queries, report)
-    shown = View(index, findings)
+    shown = View(index, findings, called=location.called)
     if out is not None:
         from coig_p.core.atomic import atomic_file
         from coig_p.report.view.one_file import report_page
@@ -91,13 +93,6 @@ def view(
             webbrowser.open(address)
 
     serve(shown, port, ready)
-
-
-def _opened(store: Path) -> Store:
-    from coig_p.store.locate import download_repository
-    from coig_p.store.store import Store
-
-    return Store.open(download_repository(str(store)) or store)
 
 
 def _findings(report: Path | None) -> pa.Table | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Floats, Index, Mask, byte_slices, dense_ranks, group_sizes, group_starts, hash64, mix
+from coig_p.core.arrays import Floats, Index, Mask, dense_ranks, group_sizes, group_starts, hash64, mix
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import (
@@ -228,8 +228,15 @@ class Candidates(NamedTuple):
     unit: Index
 
 
-def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Candidates:
-    """What pairs are made of at any threshold; thresholds, strict and draws are not read."""
+def find_candidates(
+    responses: Responses, batch: pa.RecordBatch, config: PairConfig, within: slice = slice(None)
+) -> Candidates:
+    """What pairs are made of at any threshold; thresholds, strict and draws are not read.
+
+    Args:
+        within: of combinations those whose first response is one of these. All parts of a batch, one after the other,
+            are the whole, and take less memory.
+    """
     labelled, order = [], np.zeros(len(responses.query), dtype=np.int64)
     scored = np.zeros(len(responses.query), dtype=bool)
     unit = responses.query
@@ -239,8 +246,9 @@ def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairCon
             unit = _by_judges(responses, config)
         if config.strategy != "all":
             order = dense_ranks(values)
-        low, high = combinations_within(responses.query[scored])
         usable = np.flatnonzero(scored)
+        begin, end, _ = within.indices(len(scored))
+        low, high = combinations_within(responses.query[usable], slice(*np.searchsorted(usable, (begin, end))))
         low, high = usable[low], usable[high]
         if config.same_judges:
             alike = unit[low] == unit[high]
@@ -263,6 +271,9 @@ def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairCon
             takes_part[compared.low] = takes_part[compared.high] = True
             scored = np.where(ranked, takes_part, scored)
             unit = np.where(ranked, -1 - responses.query, unit)
+        if within != slice(None):
+            begin, end, _ = within.indices(len(scored))
+            compared = compared.where((compared.low >= begin) & (compared.low < end))
         labelled.append(compared)
     if config.multi_turn == "skip":
         shown = ~conversation_masks(batch)[0]
@@ -301,10 +312,14 @@ def _has_comparisons(batch: pa.RecordBatch) -> bool:
     return column is not None and column.null_count < len(column)
 
 
-def combinations_within(query: Index) -> tuple[Index, Index]:
-    """All (i, j), i < j, of positions with equal `query`, in order of i and then j."""
-    position = np.arange(len(query))
-    following = np.searchsorted(query, query, side="right") - position - 1
+def combinations_within(query: Index, some: slice = slice(None)) -> tuple[Index, Index]:
+    """All (i, j), i < j, of positions with equal `query`, in order of i and then j.
+
+    Args:
+        some: every i is one of these positions.
+    """
+    position = np.arange(len(query))[some]
+    following = np.searchsorted(query, query[some], side="right") - position - 1
     first = np.repeat(position, following)
     nth = np.arange(len(first)) - np.repeat(np.cumsum(following) - following, following)
     return first, first + 1 + nth
@@ -340,10 +355,14 @@ def _same_text(responses: Responses, low: Index, high: Index) -> Mask:
     if responses.calls is not None:
         same &= responses.calls[low] == responses.calls[high]
     suspects = np.flatnonzero(same)
-    for some in byte_slices([length[low[suspects]]]):
-        part = suspects[some]
-        left, right = pc.take(text, pa.array(low[part])), pc.take(text, pa.array(high[part]))
-        same[part] = pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False)
+    if len(suspects):  # each text is read once, in however many combinations it stands
+        read = np.zeros(len(text), dtype=bool)
+        read[low[suspects]] = read[high[suspects]] = True
+        which = np.flatnonzero(read)
+        code = np.full(len(text), -1, dtype=np.int64)
+        code[which] = pc.fill_null(pc.dictionary_encode(pc.take(text, pa.array(which))).indices, -1).to_numpy()
+        one, other = code[low[suspects]], code[high[suspects]]
+        same[suspects] = (one == other) & (one >= 0)
     return np.asarray(same)
 
 

@@ -3,7 +3,8 @@
     RELEASE/
       data/<domain>/...      the store's shards, byte for byte
       pairs/<domain>/...     its pairs at the release's threshold
-      README.md, README.zh.md, plots/, statistics.json, findings.json
+      README.md, README.zh.md, plots/, statistics.json, sweep.json, findings.json
+      report.html, report.zh.html   to open in a browser
       LICENSE, CITATION.cff, croissant.json
       calibration.json       the file that scores were brought to one scale by, where one was
       manifest.json          every file with role, size and hash
@@ -41,7 +42,9 @@ from coig_p.publish.since import Find, ReleaseBefore, compared_with
 from coig_p.report.card import LANGUAGES, PREVIEWED, CardFacts, Config, render_card
 from coig_p.report.card_toml import CardInfo, read_card_info
 from coig_p.report.figures import statistics_plots, sweep_plots
+from coig_p.report.view.one_file import PAGES, release_pages
 from coig_p.schema import RAW_SUFFIX, SCHEMA_VERSION, row_schema
+from coig_p.stats.changes import StoreDiff
 from coig_p.stats.results import Statistics
 from coig_p.store.benchmarks import added, benchmark_checks, with_checks
 from coig_p.store.conversations import transcript
@@ -110,11 +113,13 @@ def write_release(
     overwrite: bool = False,
     bar: Bar = no_bar,
     find: Find | None = None,
+    compared: Callable[[StoreDiff], None] = lambda changes: None,
 ) -> Store:
     """Write the release of a store to `out`, which appears, or is replaced, whole or not at all.
 
     Args:
         find: gives the release before in place of `config.since`; called once the gate is passed.
+        compared: called with what differs from the release before, where there is one.
 
     Raises:
         UsageError: `out` cannot be used, or options that cannot be.
@@ -143,6 +148,8 @@ def write_release(
     info = _pass_gate(store, config, report, pairs, counted)
     since = find(store) if find else ReleaseBefore.of(config.since) if config.since else None
     changes = compared_with(since, store, pairs, config.version, config.num_proc, bar) if since else None
+    if changes:
+        compared(changes)
     _check_out(store, out, overwrite)  # again: all was read since
     with atomic_directory(out) as root:
         files = copy_shards(store, root, bar)
@@ -159,6 +166,8 @@ def write_release(
         _write(root / "statistics.json", counted.to_json())
         _write(root / "sweep.json", swept.to_json())
         _write(root / "findings.json", _findings_json(report))
+        for name, page in release_pages(store, counted_as, counted, swept, report).items():
+            _write(root / name, page)
         remembered = added(benchmark_checks(store.manifest), report.compared)
         manifest = replace(
             with_checks(store.manifest, remembered),
@@ -416,5 +425,6 @@ def _role(name: str) -> str:
         "findings.json": "findings",
         **ROLES,
         CALIBRATION: "calibration",
+        **dict.fromkeys(PAGES.values(), "page"),
     }
     return roles.get(name, "statistics")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.kernel import count_combinations, find_pairs_of
+from coig_p.pairs.kernel import Pairs, count_combinations, find_candidates, find_pairs_of, is_nested
 from coig_p.pairs.labels import Responses, judge_sets, response_values, usable_scores
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.reading import open_shard, part_of, read_batches
@@ -20,6 +21,8 @@ from coig_p.store.writing import ROWS_PER_GROUP
 
 _IDS = part_of(RAW_SCHEMA, "query_id")
 _COMPARED_NAMES = 20_000  # ids that one which is not there is compared with
+_AT_ONCE = 500_000  # combinations that are laid out together
+_NO_PAIR = ("of one text twice", "ties", "below the threshold")
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,14 @@ class OneQuery:
 
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: the row, its split, values and pairs."""
-        pairs = [asdict(pair) for pair in self.pairs]
-        return {**self.raw, "split": self.split, "values": list(self.values), "pairs": pairs, "left_out": self.left_out}
+        return {
+            **self.raw,
+            "split": self.split,
+            "values": list(self.values),
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "pairs_in_all": self.pairs_in_all,
+            "left_out": self.left_out,
+        }
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -122,21 +131,23 @@ def one_query(
     batch: pa.RecordBatch, place: Place, split: str, config: PairConfig, most_pairs: int | None = None
 ) -> OneQuery:
     """A batch of one raw row as people look at it. The threshold of `config` must be set."""
-    batch = pa.RecordBatch.from_pylist(batch.to_pylist(), schema=RAW_SCHEMA)  # so that places count from its own row
+    (raw,) = batch.to_pylist()
+    batch = pa.RecordBatch.from_pylist([raw], schema=RAW_SCHEMA)  # so that places count from its own row
     responses = Responses.of(batch)
     usable = usable_scores(responses, config)
-    counted = tuple(tuple(map(bool, usable[responses.score_of == at])) for at in range(len(responses.query)))
+    sizes = np.bincount(responses.score_of, minlength=len(responses.query))
+    flags = iter(usable.tolist())
+    counted = tuple(tuple(islice(flags, size)) for size in sizes.tolist())
     values: list[float | None] = [None] * len(responses.query)
     scored = np.zeros(len(responses.query), bool)
     judges = judge_sets(responses, config) if config.same_judges else scored
     if config.labels != "comparisons":
         whole, scale, scored = response_values(responses, config)
         values = [float(value / scale) if known else None for value, known in zip(whole, scored, strict=True)]
-    found = find_pairs_of(responses, batch, config)
-    told = slice(most_pairs)
-    both = zip(found.chosen[told], found.rejected[told], strict=True)
-    scores = zip(found.chosen_score[told], found.rejected_score[told], found.margin[told], strict=True)
-    pairs = tuple(
+    pairs, pairs_in_all, left_out = _pairs_of(responses, batch, config, most_pairs)
+    both = zip(pairs.chosen, pairs.rejected, strict=True)
+    scores = zip(pairs.chosen_score, pairs.rejected_score, pairs.margin, strict=True)
+    told = tuple(
         OnePair(
             int(one),
             int(two),
@@ -147,16 +158,37 @@ def one_query(
         )
         for (one, two), (high, low, margin) in zip(both, scores, strict=True)
     )
-    counts = count_combinations(responses, batch, config)
-    left_out = {
-        "of one text twice": counts.same_text,
-        "ties": counts.ties,
-        "below the threshold": counts.below_threshold,
-    }
-    left_out["left out by strategy or draw"] = counts.labelled - sum(left_out.values()) - len(found.chosen)
-    return OneQuery(
-        batch.to_pylist()[0], split, place, tuple(values), counted, pairs, len(found.chosen), left_out, config
-    )
+    return OneQuery(raw, split, place, tuple(values), counted, told, pairs_in_all, left_out, config)
+
+
+def _pairs_of(
+    responses: Responses, batch: pa.RecordBatch, config: PairConfig, most: int | None
+) -> tuple[Pairs, int, dict[str, int]]:
+    """The first pairs of a query, how many there are, and how many combinations are none, by why.
+
+    Of many responses the combinations are laid out part by part: those of 5,000 would take 2 GB.
+    """
+    number = len(responses.query)
+    rows = max(1, _AT_ONCE // max(number, 1)) if is_nested(config) else max(number, 1)
+    parts: list[Pairs] = []
+    told = found = 0
+    left_out = dict.fromkeys((*_NO_PAIR, "left out by strategy or draw"), 0)
+    for begin in range(0, max(number, 1), rows):
+        candidates = find_candidates(responses, batch, config, slice(begin, begin + rows))
+        counts = count_combinations(responses, batch, config, candidates)
+        own = (counts.same_text, counts.ties, counts.below_threshold)
+        for reason, lost in zip(_NO_PAIR, own, strict=True):
+            left_out[reason] += lost
+        met = counts.labelled - sum(own)
+        if parts and most is not None and told >= most and config.strategy == "all":
+            found += met  # all of them are pairs, and enough are told
+            continue
+        pairs = find_pairs_of(responses, batch, config, candidates)
+        left_out["left out by strategy or draw"] += met - len(pairs.chosen)
+        found += len(pairs.chosen)
+        parts.append(pairs if most is None else pairs.take(slice(max(0, most - told))))
+        told += len(parts[-1].chosen)
+    return Pairs(*map(np.concatenate, zip(*parts, strict=True))), found, left_out
 
 
 def place_of(store: Store, query_id: str) -> Place:

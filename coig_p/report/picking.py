@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from coig_p.pairs.kernel import find_pairs_of
 from coig_p.pairs.labels import Responses
 from coig_p.report.one_query import Place
 from coig_p.schema import RAW_SCHEMA, SCORE_GRID, without
-from coig_p.stats.disagreement import disagreements
+from coig_p.stats.apart import Apart, most_apart
 from coig_p.store.reading import part_of
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -31,7 +31,7 @@ Advance = Callable[[int], None]
 
 
 class Picked(NamedTuple):
-    """A query, and why it was picked, for people."""
+    """A query, and why it was picked, for people: a line, or several."""
 
     place: Place
     why: str
@@ -47,35 +47,40 @@ def first(store: Store, number: int, domains: Collection[str], advance: Advance)
     return found
 
 
-def drawn(store: Store, number: int, domains: Collection[str], seed: int, advance: Advance) -> list[Picked]:
-    """Queries drawn by a hash of (seed, query_id), so that neither shards nor order change who is drawn."""
-    keys = (
-        (hash64(f"{seed} {batch.column('query_id')[at].as_py()}"), place)
-        for place, batch, at in _rows(store, _BARE, domains, advance)
-    )
+def drawn(
+    store: Store,
+    number: int,
+    domains: Collection[str],
+    seed: int,
+    advance: Advance,
+    without: Collection[str | None] = (),
+) -> list[Picked]:
+    """Queries drawn by a hash of (seed, query_id), so that neither shards nor order change who is drawn.
+
+    Args:
+        without: query_ids that are not drawn.
+    """
+    ids = ((batch.column("query_id")[at].as_py(), place) for place, batch, at in _rows(store, _BARE, domains, advance))
+    keys = ((hash64(f"{seed} {query_id}"), place) for query_id, place in ids if query_id not in without)
     return [Picked(place, "") for _, place in heapq.nsmallest(number, keys, key=lambda one: one[0])]
 
 
 def disagreeing(
     store: Store, number: int, domains: Collection[str], config: PairConfig, advance: Advance
 ) -> list[Picked]:
-    """Where two judges' margins for one pair are furthest apart, the furthest first."""
+    """Where the pairs are on which two judges disagree most: a query once, however many of the pairs are its."""
+    return where_apart(most_apart(store, number, config, domains=domains, advance=advance).of())
 
-    def look(responses: Responses, batch: pa.RecordBatch) -> tuple[Floats, Callable[[int], str]]:
-        found = disagreements(responses, batch, config)
 
-        def why(at: int) -> str:
-            begin = int(np.searchsorted(responses.query, at))
-            first, second = (
-                f"{side[at] - begin + 1}. {responses.model.names[responses.model.code[side[at]]]}"
-                for side in (found.first, found.second)
-            )
-            judges = f"{found.names[found.judge[at]]} and {found.names[found.other[at]]}"
-            return f"{judges} are {found.value[at]:g} apart on {first} and {second}"
-
-        return -found.value, why
-
-    return _best(store, number, domains, look, advance)
+def where_apart(apart: Iterable[Apart]) -> list[Picked]:
+    """The queries of pairs on which judges disagree, each once."""
+    found: dict[Place, list[str]] = {}
+    for one in apart:
+        found.setdefault(Place(one.file, one.row), []).append(
+            f"{one.judge} and {one.other} are {one.apart:g} apart on {one.first + 1}. {one.first_model} and "
+            f"{one.second + 1}. {one.second_model}"
+        )
+    return [Picked(place, "\n".join(why)) for place, why in found.items()]
 
 
 def near(

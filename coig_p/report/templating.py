@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from coig_p.core.listing import join_names
 from coig_p.core.svg import signed
 from coig_p.core.text import printable
 
@@ -32,6 +33,7 @@ def environment(*packages: str) -> Any:
     environment.filters |= {
         "safe_text": printable,
         "trusted": markupsafe.Markup,  # our own style sheet, and nothing else
+        "names": join_names,
         "number": _number,
         "percent": lambda value: "–" if value is None else f"{value:.1%}",
         "score": lambda value: "–" if value is None else f"{value:g}",

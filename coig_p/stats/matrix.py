@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,10 @@ from coig_p.core.arrays import Index, Ints
 from coig_p.engine.local import in_order
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import combinations_within, find_pairs_of
-from coig_p.pairs.labels import Responses, compared_pairs, response_values
+from coig_p.pairs.labels import Responses
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of
+from coig_p.stats.two_judges import compared_by_both, scored_by_both
 from coig_p.store.manifest import StoreFile
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
@@ -150,26 +150,14 @@ _Verdicts = list[tuple[tuple[str, str], Agreement]]
 
 def _verdicts(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> _Verdicts:
     names = judges_of(responses, batch, config)
-    alone = [config.of_one_judge(name) for name in names]
     found: _Verdicts = []
-    if config.labels != "comparisons":
-        values = [response_values(responses, one) for one in alone]
-        for one, two in combinations(range(len(names)), 2):
-            both = np.flatnonzero(values[one][2] & values[two][2])
-            low, high = combinations_within(responses.query[both])
-            signs = [_sign(value[both][low], value[both][high]) for value, _, _ in (values[one], values[two])]
-            found.append(((names[one], names[two]), _agreement(*signs)))
-    if config.labels != "scores" and batch.column("comparisons").null_count < batch.num_rows:
-        count = max(len(responses.query), 1)
-        compared = [compared_pairs(responses, batch, one) for one in alone]
-        for one, two in combinations(range(len(names)), 2):
-            first, second = (compared[at].low * count + compared[at].high for at in (one, two))
-            _, here, there = np.intersect1d(first, second, assume_unique=True, return_indices=True)
-            signs = [
-                _sign(compared[at].low_value[some], compared[at].high_value[some])
-                for at, some in ((one, here), (two, there))
-            ]
-            found.append(((names[one], names[two]), _agreement(*signs)))
+    for scored in scored_by_both(responses, config, names):
+        low, high = combinations_within(responses.query[scored.at])
+        signs = [_sign(value[low], value[high]) for value in (scored.value, scored.other_value)]
+        found.append(((names[scored.judge], names[scored.other]), _agreement(*signs)))
+    for compared in compared_by_both(responses, batch, config, names):
+        signs = [_sign(*sides) for sides in (compared.sides, compared.other_sides)]
+        found.append(((names[compared.judge], names[compared.other]), _agreement(*signs)))
     return [(judges, verdict) for judges, verdict in found if verdict.pairs]
 
 

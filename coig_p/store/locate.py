@@ -51,6 +51,11 @@ class Location:
         """Whether it is on the Hub."""
         return self.root.startswith(_HUB)
 
+    @property
+    def called(self) -> str:
+        """Its name, for people: the folder's, or org/name."""
+        return self.root.removeprefix(_HUB).rpartition("@")[0] if self.is_remote else Path(self.root).name
+
     def url(self, file: StoreFile) -> str:
         """Where to open a file of the store."""
         return f"{self.root}/{file.path}"
@@ -128,6 +133,28 @@ def download(location: Location, files: Sequence[StoreFile], token: str | bool |
     for file, path in zip(files, paths, strict=True):
         _check_size(location.root, file, path.stat().st_size)
     return [str(path) for path in paths]
+
+
+def open_located(
+    location: Location, files: Sequence[StoreFile] | None = None, token: str | bool | None = None
+) -> Store:
+    """The store at a location. Of a repository its manifest and shards are fetched into the Hub's cache once.
+
+    Args:
+        files: of a repository these alone; default all shards.
+
+    Raises:
+        StoreError: a file that is missing, or not as long as the manifest says.
+        RemoteError: a file is neither in the cache nor to be had.
+    """
+    if not location.is_remote:
+        return Store.open(location.root)
+    repo, _, commit = location.root.removeprefix(_HUB).partition("@")
+    wanted = location.manifest.data_files() if files is None else files
+    manifest, *paths = _fetched(repo, unquote(commit), [MANIFEST, *(file.path for file in wanted)], token)
+    for file, path in zip(wanted, paths, strict=True):
+        _check_size(location.root, file, path.stat().st_size)
+    return Store(manifest.parent, location.manifest)
 
 
 def _check_size(root: str, file: StoreFile, size: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,12 +20,15 @@ from looking import CHROMIUM, HOSTILE, SIZES, serious, watched
 from make import completed, make_rows, make_store
 from playwright.sync_api import Browser, Page
 
+from coig_p.store.locate import BUNDLED
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 PATHS = (
     "",
     "queries",
     "query?file=0&row=0&first=0&second=1",
     "judges",
+    "apart?judge=judge-a&judge_too=judge-b",
     "models",
     "compare?a_threshold=1&b_threshold=3",
 )
@@ -81,6 +85,12 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
+def kept(page: Page, name: str, whole: bool = True) -> None:
+    """A screenshot, where COIGP_SCREENSHOTS names a folder."""
+    if os.environ.get("COIGP_SCREENSHOTS"):
+        page.screenshot(path=Path(os.environ["COIGP_SCREENSHOTS"]) / f"{name}.png", full_page=whole)
+
+
 @pytest.mark.parametrize(("wide", "scheme"), SIZES)
 def test_every_page_opens_and_is_accessible(browser: Browser, address: str, wide: int, scheme: Any) -> None:
     context = browser.new_context(viewport={"width": wide, "height": 900}, color_scheme=scheme)
@@ -95,10 +105,8 @@ def test_every_page_opens_and_is_accessible(browser: Browser, address: str, wide
             assert not page.evaluate(f"{root}.scrollWidth > {root}.clientWidth"), path
             if not language:
                 assert serious(page) == [], path
-            if os.environ.get("COIGP_SCREENSHOTS"):
-                name = re.sub(r"\W+", "-", path) or "overview"
-                folder = Path(os.environ["COIGP_SCREENSHOTS"])
-                page.screenshot(path=folder / f"{name}-{language or 'en'}-{wide}-{scheme}.png", full_page=True)
+            name = re.sub(r"\W+", "-", path) or "overview"
+            kept(page, f"{name}-{language or 'en'}-{wide}-{scheme}")
     assert wrong == []
     context.close()
 
@@ -212,13 +220,48 @@ def test_nothing_of_a_hostile_text_runs(browser: Browser, hostile: tuple[str, Pa
     context.close()
 
 
-def test_the_report_is_accessible(page: Page, hostile: tuple[str, Path], tmp_path: Path) -> None:
-    store = make_store(tmp_path / "store", make_rows({"math": 12}))
-    out = tmp_path / "report.html"
-    subprocess.run(
-        [sys.executable, "-m", "coig_p", "view", store, "--cache", tmp_path / "cache", "--out", out, "--sample", "5"],
-        check=True,
-        capture_output=True,
-    )
-    page.goto(out.as_uri())
-    assert serious(page) == []
+@pytest.fixture(scope="session")
+def from_disk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every page that is opened from disk, by name: of a store, of its check, and of a release."""
+    folder = tmp_path_factory.mktemp("disk")
+    store = make_store(folder / "store", make_rows({"math": 12, "chat": 30}))
+    found = {}
+
+    def coigp(*words: object) -> None:
+        done = subprocess.run([sys.executable, "-m", "coig_p", *map(str, words)], check=False, capture_output=True)
+        assert done.returncode in (0, 1), done.stderr
+
+    for language in ("en", "zh"):
+        found[f"report-{language}"] = out = folder / f"{language}.html"
+        coigp("view", store, "--cache", folder / "cache", "--out", out, "--sample", 5, "--language", language)
+        coigp("check", store, "--report", folder / language, "--language", language)
+        found[f"check-{language}"] = folder / language / "report.html"
+    bundled = folder / "bundled"
+    shutil.copytree(BUNDLED, bundled)
+    shutil.copy(BUNDLED.parent / "card.toml", bundled)
+    coigp("publish", bundled, "--version", "1.0.0", "--target", f"dir:{folder / 'release'}")
+    return found | {
+        "release-en": folder / "release" / "report.html",
+        "release-zh": folder / "release" / "report.zh.html",
+    }
+
+
+@pytest.mark.parametrize(("wide", "scheme"), SIZES)
+def test_pages_opened_from_disk_are_accessible(
+    browser: Browser, from_disk: dict[str, Path], wide: int, scheme: Any
+) -> None:
+    context = browser.new_context(viewport={"width": wide, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    wrong = watched(page)
+    for name, path in from_disk.items():
+        assert path.stat().st_size < 5_000_000
+        page.goto(path.as_uri())
+        assert page.locator("h1").inner_text()
+        root = "document.documentElement"
+        assert not page.evaluate(f"{root}.scrollWidth > {root}.clientWidth"), name
+        assert serious(page) == [], name
+        broken = "[...document.images].filter((image) => !image.complete || image.naturalWidth === 0).length"
+        assert page.evaluate(broken) == 0, name
+        kept(page, f"{name}-{wide}-{scheme}", whole=False)
+    assert wrong == []
+    context.close()

@@ -197,6 +197,41 @@ def test_found_by_itself_and_the_same_when_run_again(hub: LocalHub, stores: tupl
         assert "published already" in run_publish(store, REPO, "--version", version, **where(hub)).stdout
 
 
+def test_a_dry_run_shows_what_differs_from_the_release_that_is_there(
+    hub: LocalHub, stores: tuple[Path, Path], before: Store, tmp_path: Path
+) -> None:
+    asked = (stores[1], REPO, "--version", "1.1.0", "--threshold", "3", "--dry-run")
+    planned = run_publish(*asked, **where(hub))
+    assert "No release was compared with." in planned.stdout
+    run_publish(stores[0], REPO, "--version", "1.0.0", **where(hub))
+    wanted = compare_stores(before, Store.open(stores[1]), PairConfig(threshold=2), PairConfig(threshold=3))
+    assert min(wanted.total.pairs.gained, wanted.total.pairs.lost, wanted.total.pairs.flipped) > 0
+    planned = run_publish(*asked, **where(hub))
+    shown = planned.stdout.partition("A is 1.0.0, B is 1.1.0, this release:\n")[2].partition("\n\n---\n")[0]
+    assert "threshold: 2 in A, 3 in B" in shown
+    lines = [line.split() for line in shown.splitlines()]
+    total = wanted.total
+    for kind in ("queries", "responses", "scores", "pairs"):
+        one = getattr(total, kind)
+        other = getattr(one, "changed", getattr(one, "flipped", None))
+        numbers = [one.before, one.after, one.gained, one.lost, *([] if other is None else [other])]
+        assert [kind, *map(str, numbers)] in lines
+    for name, one in wanted.domains.items():
+        if not one.is_same:
+            numbers = [one.queries.gained, one.queries.lost, one.queries.changed]
+            numbers += [one.pairs.gained, one.pairs.lost, one.pairs.flipped]
+            assert [name, *map(str, numbers)] in lines
+    told = json.loads(run_publish(*asked, "--json", **where(hub)).stdout)
+    assert told["changes"]["total"] == wanted.to_dict()["total"]
+    assert told["changes"]["domains"] == wanted.to_dict()["domains"]
+    # A release that is made already says nothing of another: it is compared now.
+    made = tmp_path / "made"
+    run_publish(stores[1], "--version", "1.1.0", "--threshold", "3", "--target", f"dir:{made}")
+    again = json.loads(run_publish(made, REPO, "--version", "1.1.0", "--dry-run", "--json", **where(hub)).stdout)
+    assert again["changes"]["total"] == told["changes"]["total"]
+    assert hub.repositories[REPO].refs.keys() == {"refs/heads/main", "refs/tags/v1.0.0"}
+
+
 def test_a_withdrawn_release_and_a_foreign_tag_are_passed_over(hub: LocalHub, stores: tuple[Path, Path]) -> None:
     for version in ("1.0.0", "1.0.1"):
         run_publish(stores[0], REPO, "--version", version, **where(hub))

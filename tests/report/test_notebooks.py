@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from coig_p.stats.apart import most_apart
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.locate import BUNDLED
+from coig_p.store.store import Store
 from coig_p.validation.gate import check
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.ipynb"))
@@ -43,5 +45,6 @@ def test_tables_of_the_notebook_are_what_the_library_shows() -> None:
     assert shown == [
         statistics(BUNDLED)._repr_html_(),
         sweep(BUNDLED, thresholds=[0, 1, 2, 3, 4, 6, 8])._repr_html_(),
+        most_apart(Store.open(BUNDLED), 10)._repr_html_(),
         check(BUNDLED)._repr_html_(),
     ]

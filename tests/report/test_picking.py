@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make import Rows, make_rows, make_store
 from oracle import oracle_disagreement, oracle_pairs, response_values
-from strategies import examples, raw_rows
+from strategies import examples, pair_options, raw_rows
 
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import count_combinations, find_pairs
+from coig_p.pairs.labels import Responses
+from coig_p.report import one_query as one_query_module
 from coig_p.report import picking
 from coig_p.report.one_query import Place, one_query, place_of, read_query
 from coig_p.report.view.compared import compare_configs
@@ -68,6 +72,28 @@ def test_one_query_has_its_values_and_pairs(rows: Rows, threshold: float) -> Non
         assert all(number >= 0 for number in found.left_out.values())
 
 
+@examples(100)
+@given(
+    raw_rows(),
+    pair_options(("all", "adjacent", "best_worst", "best_random")),
+    st.sampled_from([None, 0, 1, 3]),
+    st.sampled_from([1, 4, 10]),
+)
+def test_a_query_in_parts_is_the_query(rows: Rows, options: dict[str, Any], most: int | None, at_once: int) -> None:
+    config = PairConfig(**options)
+    for row in rows:
+        batch = pa.RecordBatch.from_pylist([row], schema=RAW_SCHEMA)
+        whole = one_query(batch, Place(0, 0), "train", config)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(one_query_module, "_AT_ONCE", at_once)
+            found = one_query(batch, Place(0, 0), "train", config, most)
+        assert found.pairs == whole.pairs[:most]
+        assert (found.pairs_in_all, found.left_out) == (len(whole.pairs), whole.left_out)
+        counts = count_combinations(Responses.of(batch), batch, config)
+        assert sum(found.left_out.values()) + found.pairs_in_all == counts.labelled
+        assert len(whole.pairs) == len(find_pairs(batch, config).chosen)
+
+
 def test_what_is_not_counted_is_the_judges_own_answer(store: Store) -> None:
     for number, file in enumerate(store.data_files()):
         for row in range(file.rows or 0):
@@ -104,8 +130,10 @@ def test_where_judges_disagree_most(store: Store, rows: Rows) -> None:
     apart = {row["query_id"]: oracle_disagreement(row) for row in rows}
     wanted = sorted((-value, at) for at, value in enumerate(apart.values()) if value is not None)
     found = picking.disagreeing(store, 10, (), PairConfig(), quiet)
-    assert ids(store, found) == [list(apart)[at] for _, at in wanted[:10]]
+    assert ids(store, found) == [list(apart)[at] for _, at in wanted[: len(found)]]
     assert f" are {float(-wanted[0][0]):g} apart on " in found[0].why
+    assert sum(len(one.why.splitlines()) for one in found) == 10
+    assert len(found) < 10  # some query has several of these pairs, and stands once
 
 
 def test_pairs_near_a_margin(store: Store, rows: Rows) -> None:

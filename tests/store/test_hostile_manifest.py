@@ -134,7 +134,7 @@ def check_card(facts: CardFacts, manifest: Manifest) -> None:
     for language in ("en", "zh"):
         body = render_card(changed, language).rpartition("\n---\n")[2]
         html = MarkdownIt("commonmark").enable("table").render(body)
-        known = re.findall(r'<(?:a href|img src)="(?:README|plots/|https://example)', html)
+        known = re.findall(r'<(?:a href|img src)="(?:README|report\.|plots/|https://example)', html)
         assert len(re.findall(r"<(?:a|img) ", html)) == len(known), html
         assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", html)
 

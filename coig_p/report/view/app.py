@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _STATIC = {"view.css": "text/css", "view.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _PLOT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 _LONGEST = 2000  # characters of a value in an address
+_LISTS = ("judges", "a_judges", "b_judges")
 
 
 def make_app(view: View, token: str) -> Starlette:
@@ -65,7 +66,10 @@ def make_app(view: View, token: str) -> Starlette:
         return response(html)
 
     async def show(request: Request) -> Response:
-        address = {name: value for name, value in request.query_params.items() if len(value) <= _LONGEST}
+        address: dict[str, str] = {}
+        for name, value in request.query_params.multi_items():
+            if len(value) <= _LONGEST:  # several of one name: the names of a list
+                address[name] = f"{address[name]},{value}" if name in address and name in _LISTS else value
         return await run_in_threadpool(answer, request.path_params.get("path", ""), address)
 
     async def plot(request: Request) -> Response:

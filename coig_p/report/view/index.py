@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,26 @@ import pyarrow.parquet as pq
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.text import printable
+from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.report.captions import captions
 from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
+from coig_p.schema import PAIRING_SCHEMA
+from coig_p.stats.apart import MOST, MostApart
 from coig_p.stats.counts import statistics
-from coig_p.stats.matrix import Matrices, matrices
+from coig_p.stats.matrix import Matrices
 from coig_p.stats.queries import QUERIES, query_table
 from coig_p.stats.sweep import sweep
-from coig_p.store.manifest import MANIFEST
-from coig_p.store.store import Store
-from coig_p.store.writing import sha256_of
+from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 _TABLE, _COUNTS = "queries.parquet", "counts.json"
 _PASSES = 4  # over the store
-_LAYOUT = 1
+_LAYOUT = 3
+_FEW = 10  # pairs that are kept of every two judges where these are many
+_MANY = 200
 _logger = logging.getLogger("coig_p")
 
 
@@ -45,7 +52,9 @@ class Index:
         store: what it is of.
         queries: a row a query, as `coig_p.stats.queries` has it.
         statistics, sweep: as their `to_dict` has them, at the store's default threshold.
+        apart: on which pairs every two judges disagree most.
         plots: SVG by language and file name.
+        captions: what is read where a plot cannot be seen, and what stands below it, by language and plot.
     """
 
     store: Store
@@ -53,7 +62,9 @@ class Index:
     statistics: Mapping[str, Any]
     sweep: Mapping[str, Any]
     matrices: Matrices
+    apart: MostApart
     plots: Mapping[str, Mapping[str, str]]
+    captions: Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def default_cache() -> Path:
@@ -105,14 +116,45 @@ def make_index(store: Store, *, num_proc: int = 1, advance: Callable[[int], None
     plots = {
         language: {**statistics_plots(counted, language), **sweep_plots(swept, language)} for language in LANGUAGES
     }
+    won, apart = _by_two(store, config, num_proc, advance)
     return Index(
         store=store,
         queries=query_table(store, num_proc=num_proc, advance=advance),
         statistics=counted.to_dict(),
         sweep=swept.to_dict(),
-        matrices=matrices(store, config, num_proc=num_proc, advance=advance),
+        matrices=won,
+        apart=apart,
         plots=plots,
+        captions={language: captions(counted, swept, language) for language in LANGUAGES},
     )
+
+
+def _by_two(
+    store: Store, config: PairConfig, num_proc: int, advance: Callable[[int], None]
+) -> tuple[Matrices, MostApart]:
+    """What is known of every two models and every two judges, in one pass."""
+    files, judges = store.data_files(), len(store.manifest.judges)
+    won = Matrices()
+    apart = MostApart(MOST if judges * (judges - 1) // 2 <= _MANY else _FEW)
+    places = {file.path: at for at, file in enumerate(files)}
+    config = config.with_defaults(store.manifest)
+    work = partial(_of_shard, store.path, config, places, apart.most)
+    for file, (own, own_apart) in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+        won.merge(own)
+        apart.merge(own_apart)
+        advance(file.rows or 0)
+    return won, apart
+
+
+def _of_shard(
+    root: Path, config: PairConfig, places: Mapping[str, int], most: int, file: StoreFile
+) -> tuple[Matrices, MostApart]:
+    won, apart, begin = Matrices(), MostApart(most), 0
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False):
+        won.add(batch, config)
+        apart.add(batch, places[file.path], begin, config)
+        begin += batch.num_rows
+    return won, apart
 
 
 def _keep(index: Index, folder: Path) -> None:
@@ -122,7 +164,9 @@ def _keep(index: Index, folder: Path) -> None:
             "statistics": index.statistics,
             "sweep": index.sweep,
             "matrices": index.matrices.to_dict(),
+            "apart": index.apart.to_dict(),
             "plots": index.plots,
+            "captions": index.captions,
         }
         (root / _COUNTS).write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
 
@@ -135,7 +179,14 @@ def _kept(store: Store, folder: Path) -> Index | None:
         if not table.schema.remove_metadata().equals(QUERIES):
             return None
         return Index(
-            store, table, told["statistics"], told["sweep"], Matrices.from_dict(told["matrices"]), told["plots"]
+            store=store,
+            queries=table,
+            statistics=told["statistics"],
+            sweep=told["sweep"],
+            matrices=Matrices.from_dict(told["matrices"]),
+            apart=MostApart.from_dict(told["apart"]),
+            plots=told["plots"],
+            captions=told["captions"],
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None

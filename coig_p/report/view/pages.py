@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from coig_p.core.listing import join_names, split_names
 from coig_p.core.text import printable
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
@@ -28,6 +29,8 @@ _NUMBERS = {"threshold": float, "comparison_threshold": float, "min_judges": int
 _FLAGS = ("strict", "same_judges")
 _OPTIONS = (*_NUMBERS, "strategy", *_FLAGS, "judges", "calibrate")
 MOST_PAIRS = 200  # of one query that a page lists
+MOST_RESPONSES = 200  # of one query that are on a page
+_MOST_APART = 10  # pairs on the page of judges
 _FIRST = 20  # queries of a list on the page that compares
 
 
@@ -38,16 +41,18 @@ class View:
     Attributes:
         findings: of a check of the store; None where none was named.
         root: what stands before every path: /TOKEN on a server.
+        called: the store's name, for people; "" for that of its folder.
     """
 
     index: Index
     findings: pa.Table | None = None
     root: str = ""
+    called: str = ""
 
     @property
     def name(self) -> str:
         """Of the store, for people."""
-        return self.index.store.path.resolve().name
+        return self.called or self.index.store.path.resolve().name
 
     @property
     def calibration(self) -> Path:
@@ -121,8 +126,9 @@ def _overview(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         "statistics": statistics,
         "sweep": rows,
         "default_threshold": sweep["default_threshold"],
-        "models": _by_win_rate(statistics["total"]["models"]),
+        "models": by_win_rate(statistics["total"]["models"]),
         "plots": list(view.index.plots["en"]),
+        "captions": view.index.captions["zh" if address.get("lang") == "zh" else "en"],
         "findings": findings_by_rule(view.findings),
         "store_path": str(view.index.store.path),
     }
@@ -205,16 +211,27 @@ def config_of(address: Mapping[str, str], prefix: str = "", calibration: Path | 
                 f"calibrate: there is no {CALIBRATION} beside the store. Fit one: coigp judges --calibrate"
             )
         given["calibrate"] = calibration
-    judges = tuple(name.strip() for name in address.get(f"{prefix}judges", "").split(",") if name.strip())
+    judges = tuple(filter(None, split_names(address.get(f"{prefix}judges", ""))))
     if judges:
         given["judges"] = judges
     return PairConfig(**given)
 
 
 def _known(view: View, address: Mapping[str, str], prefix: str = "") -> PairConfig:
-    """What an address asks of pairs; UnknownNameError where it names a judge that the store has not."""
-    config = config_of(address, prefix, view.calibration)
-    check_judges(config, view.index.store.manifest.judges)
+    """What an address asks of pairs, judges those that a form shows like this.
+
+    Raises:
+        UnknownNameError: it names a judge that the store has not.
+    """
+    config, known = config_of(address, prefix, view.calibration), view.index.store.manifest.judges
+    if config.judges is not None:
+        sent = {name: name.replace("\r\n", "\n") for name in config.judges}  # as forms send line breaks
+        named = [
+            [name] if name in known else [one for one in known if printable(one) == sent[name]] or [name]
+            for name in config.judges
+        ]
+        config = replace(config, judges=tuple(one for some in named for one in some))
+    check_judges(config, known)
     return config
 
 
@@ -233,7 +250,7 @@ def _said(config: PairConfig) -> dict[str, Any]:
     said: dict[str, Any] = {name: getattr(config, name) for name in (*_NUMBERS, "strategy")}
     said |= {name: "1" if getattr(config, name) else None for name in (*_FLAGS, "calibrate")}
     return said | {
-        "judges": ",".join(config.judges or ()),
+        "judges": join_names(config.judges or ()),
         "min_judges": config.min_judges if config.min_judges > 1 else None,
     }
 
@@ -249,6 +266,7 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         except ValueError:
             raise UsageError("file and row: use whole numbers") from None
     found = read_query(store, place, config, most_pairs=MOST_PAIRS)
+    begin = _first_shown(address, len(found.responses))
     # Neighbours in the list that the reader came from, else in the store.
     look = Look.of(address)
     before, after = neighbours(view, look, place)
@@ -257,6 +275,9 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         "found": found,
         "marked": marked(view.findings, found),
         "kept": kept,
+        "begin": begin,
+        "end": begin + MOST_RESPONSES,
+        "step": MOST_RESPONSES,
         "before": before,
         "after": after,
         "config": found.config,
@@ -264,6 +285,15 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         **_form(view),
         "difference": _difference(found, address),
     }
+
+
+def _first_shown(address: Mapping[str, str], responses: int) -> int:
+    """The place of the first response on a page, of which each has MOST_RESPONSES."""
+    try:
+        at = int(address.get("from", "1")) - 1
+    except ValueError:
+        at = 0
+    return max(0, min(at, responses - 1)) // MOST_RESPONSES * MOST_RESPONSES
 
 
 def neighbours(view: View, look: Look, place: Place) -> tuple[Place | None, Place | None]:
@@ -288,8 +318,9 @@ def _difference(found: OneQuery, address: Mapping[str, str]) -> dict[str, Any] |
         return None
     if not (0 <= first < len(found.responses) and 0 <= second < len(found.responses)) or first == second:
         return None
-    texts = [printable(found.responses[at]["text"] or "") for at in (first, second)]
-    return {"first": first, "second": second, "runs": differences(*texts)}
+    one, two = (printable(found.responses[at]["text"] or "") for at in (first, second))
+    pairs = [pair for pair in found.pairs if {pair.chosen, pair.rejected} == {first, second}]
+    return {"first": first, "second": second, "found": differences(one, two), "pairs": pairs}
 
 
 @dataclass(frozen=True)
@@ -344,23 +375,33 @@ def _text_at(found: OneQuery, field: str) -> str:
 
 
 def _judges(view: View, address: Mapping[str, str]) -> dict[str, Any]:
-    examined = judges_tables(view.index.store, "zh" if address.get("lang") == "zh" else "en")
-    names = sorted(view.index.statistics["total"]["judges"])
+    judges = view.index.statistics["total"]["judges"]
     return {
-        "statistics": view.index.statistics["total"]["judges"],
-        "names": names,
+        "statistics": judges,
+        "names": sorted(judges),
         "matrices": view.index.matrices,
-        "examined": examined,
+        "apart": view.index.apart.of()[:_MOST_APART],
+        "examined": judges_tables(view.index.store, "zh" if address.get("lang") == "zh" else "en"),
     }
+
+
+def _apart(view: View, address: Mapping[str, str]) -> dict[str, Any]:
+    judges = sorted(view.index.statistics["total"]["judges"])
+    look = Look.of(address)
+    named = [
+        next((one for one in judges if name in (one, printable(one))), name) for name in (look.judge, look.judge_too)
+    ]
+    found = view.index.apart.of(*(name or None for name in named))
+    return {"look": look, "judges": judges, "apart": found, "most": view.index.apart.most}
 
 
 def _models(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     models = view.index.statistics["total"]["models"]
-    names = [name for name, _ in _by_win_rate(models)]
+    names = [name for name, _ in by_win_rate(models)]
     return {"statistics": models, "names": names, "matrices": view.index.matrices}
 
 
-def _by_win_rate(models: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def by_win_rate(models: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Models with what is known of them, who wins most first; last those that stand in no pair."""
 
     def order(of: tuple[str, Any]) -> tuple[bool, float, str]:
@@ -393,6 +434,7 @@ _PAGES = {
     "queries": ("queries.html.jinja", _queries),
     "query": ("query.html.jinja", _query),
     "judges": ("judges.html.jinja", _judges),
+    "apart": ("apart.html.jinja", _apart),
     "models": ("models.html.jinja", _models),
     "compare": ("compare.html.jinja", _compare),
 }

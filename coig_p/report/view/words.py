@@ -27,6 +27,40 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "scores": ("scores", "评分"),
     "comparisons": ("comparisons", "成对比较"),
     "pairs": ("pairs", "偏好对"),
+    "first-comparisons": ("the first comparisons", "最前面的成对比较"),
+    "first-apart": ("the first pairs", "最前面的"),
+    "most-apart": ("Where judges disagree most", "评审模型分歧最大之处"),
+    "apart-hint": (
+        "Pairs of responses that two judges both judged. Each judge has a margin for the two; apart is how far the two "
+        "margins are from each other.",
+        "两个评审模型都评过的一对回答。每个评审模型对这两个回答有一个分差；“相差”是两个分差之间的距离。",
+    ),
+    "apart": ("apart", "相差"),
+    "two-responses": ("two responses", "两个回答"),
+    "judges-gave": ("what two judges gave them", "两个评审模型各给的评分"),
+    "more-apart": ("more of them, and of two judges alone", "更多，以及只看两个评审模型"),
+    "behind": ("the queries behind them, by their largest disagreement", "相关的问题，按最大分歧排列"),
+    "previous-responses": ("previous responses", "前面的回答"),
+    "next-responses": ("next responses", "后面的回答"),
+    "why-pair": (
+        "Two responses are a pair where the score of one is at least {} above that of the other, and their texts "
+        "differ. A response's score is the mean over its judges, of each its dimensions averaged first; scores that do "
+        "not count are marked above.",
+        "一个回答的评分比另一个高出至少 {}，且两者文本不同，就成为一个偏好对。回答的评分是各评审模型的平均"
+        "（每个评审模型先平均其各维度）；不计入的评分已在上面标出。",
+    ),
+    "why-pair-strict": (
+        "Two responses are a pair where the score of one is more than {} above that of the other, and their texts "
+        "differ. A response's score is the mean over its judges, of each its dimensions averaged first; scores that do "
+        "not count are marked above.",
+        "一个回答的评分比另一个高出超过 {}，且两者文本不同，就成为一个偏好对。回答的评分是各评审模型的平均"
+        "（每个评审模型先平均其各维度）；不计入的评分已在上面标出。",
+    ),
+    "no-pair": ("These two are no pair under the options above.", "在以上选项下，这两个回答不成偏好对。"),
+    "not-whole": (
+        "These two are so much alike in so many ways that what they have in common was not looked for to the end.",
+        "这两个回答重复的片段太多，没有找全相同之处。",
+    ),
     "first-pairs": ("the first pairs", "最前面的偏好对"),
     "with-pairs": ("queries with pairs", "有偏好对的问题"),
     "all": ("all", "全部"),
@@ -121,6 +155,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "flipped": ("flipped", "反转"),
     "first-queries": ("the first queries of each", "各自最前面的问题"),
     "same": ("Nothing differs.", "没有差异。"),
+    "release": ("What is in this release", "此发行版的内容"),
     "sample": ("A sample of queries", "问题样例"),
     "keys": (
         "j and k: next and previous · / : search · o or Enter: open · ? : these keys",

@@ -12,6 +12,7 @@ from oracle import oracle_pairs
 from coig_p.pairs.config import PairConfig
 from coig_p.report.one_query import read_query
 from coig_p.report.view.compared import KINDS, compare_configs
+from coig_p.stats.diff import compare_stores
 from coig_p.store.store import Store
 
 
@@ -39,6 +40,13 @@ def test_equals_all_pairs_of_both(before: dict[str, Any], after: dict[str, Any],
     assert found.pairs == {kind: len(wanted[kind]) for kind in KINDS}
     assert found.queries == {kind: len({pair[0] for pair in wanted[kind]}) for kind in KINDS}
     assert "judges" not in before or found.pairs["flipped"]
+    counts = compare_stores(store, store, PairConfig(**before), PairConfig(**after)).total.pairs  # counts as diff does
+    assert found.pairs == {
+        "shared": counts.kept,
+        "gained": counts.gained,
+        "lost": counts.lost,
+        "flipped": counts.flipped,
+    }
     for kind in KINDS:
         ids = [row["query_id"] for row in rows if row["query_id"] in {pair[0] for pair in wanted[kind]}]
         assert [query_id for _, query_id in found.first[kind]] == ids[:5]

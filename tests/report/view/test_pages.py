@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from html.parser import HTMLParser
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uvicorn
+from harmless import Read, check_harmless
 from make import Rows, completed, make_rows, make_store
+from oracle import oracle_pairs
 
+from coig_p.core.listing import join_names
 from coig_p.core.text import printable
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.report.one_query import Place, read_query
+from coig_p.report.one_query import Place, place_of, read_query
 from coig_p.report.view import app
 from coig_p.report.view import index as index_module
 from coig_p.report.view.app import make_app, serve
+from coig_p.report.view.compared import KINDS, compare_configs
 from coig_p.report.view.index import Index, load_index, place_of_index, queries_to_read
 from coig_p.report.view.one_file import MOST_BYTES, report_page
-from coig_p.report.view.pages import MOST_PAIRS, Piece, View, check_findings, config_of, cut, page
+from coig_p.report.view.pages import MOST_PAIRS, MOST_RESPONSES, Piece, View, check_findings, config_of, cut, page
 from coig_p.report.view.words import LANGUAGES, words
+from coig_p.stats.apart import MOST, Apart, most_apart
 from coig_p.stats.counts import statistics
 from coig_p.stats.matrix import matrices
 from coig_p.stats.queries import query_table
@@ -39,12 +45,13 @@ from coig_p.store.store import Store
 from coig_p.validation.findings import FINDINGS
 from coig_p.validation.gate import check
 
-PATHS = ("", "queries", "query", "judges", "models", "compare")
+PATHS = ("", "queries", "query", "judges", "apart", "models", "compare")
 ADDRESSES = {
     "queries": {"sort": "disagreement", "margin": "1"},
     "query": {"file": "0", "row": "1", "first": "0", "second": "1"},
     "compare": {"a_threshold": "1", "b_threshold": "3", "b_strategy": "adjacent"},
 }
+MINUS = "\u2212"
 HOSTILE = (
     "<script>window.broken=1</script>",
     '"><img src=x onerror="window.broken=1">',
@@ -53,38 +60,6 @@ HOSTILE = (
     "![x](javascript:alert(1)) [y](https://example.invalid/z)",
     "\u202eRTL\u2066 \x1b[31mred\x07 \u0000",
 )
-
-
-class Read(HTMLParser):
-    """What is in a page: its tags with attributes, its text, and the cells of its tables."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.tables: list[list[list[str]]] = []
-        self._cell: list[str] | None = None
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self._cell = []
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th") and self._cell is not None:
-            self.tables[-1][-1].append("".join(self._cell).strip())
-            self._cell = None
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-        if self._cell is not None:
-            self._cell.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +91,7 @@ def test_the_index_is_made_once_and_is_what_the_library_gives(index: Index, tmp_
         assert found.statistics == statistics(store).to_dict()
         assert found.sweep == sweep(store).to_dict()
         assert found.matrices == matrices(store)
+        assert found.apart == most_apart(store)
         assert found.plots == index.plots
     assert sum(seen) == 4 * 81
     (place_of_index(store, tmp_path) / "counts.json").write_text("{", encoding="utf-8")  # damaged: made anew
@@ -143,6 +119,60 @@ def test_numbers_of_the_overview(index: Index) -> None:
     assert {row[0]: row[2] for row in found[2][1:]} == {name: f"{share:.1%}" for name, share in rates.items()}
 
 
+def told(value: float | None, form: str = "g") -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def test_numbers_of_the_list_of_queries(index: Index) -> None:
+    table = index.queries.to_pylist()
+    seen = 0
+    for number in ("1", "2"):
+        for row in shown(View(index), "queries", {"page": number}).tables[0][1:]:
+            one = table[seen]
+            judges = " / ".join(one["disagreeing"] or [])
+            assert row[0] == one["query_id"] + one["said"]
+            assert row[1:4] == [one["domain"], f"{one['responses']:,}", told(one["margin"])]
+            assert row[4:] == [told(one["disagreement"]) + judges, f"{one['length_difference']:,}"]
+            seen += 1
+    assert seen == len(table)
+
+
+@pytest.mark.parametrize("options", [{}, {"threshold": "3"}, {"threshold": "1", "strict": "1", "judges": "judge-a"}])
+def test_numbers_of_a_query(options: dict[str, str], index: Index, rows: Rows) -> None:
+    for at, row in enumerate(rows[:12]):
+        found = read_query(index.store, place_of(index.store, row["query_id"]), config_of(options))
+        html = page(View(index), "query", {"id": row["query_id"], **options}) or ""
+        answers = html.split("<article")[1 : 1 + len(found.responses)]
+        for place, (answer, response) in enumerate(zip(answers, found.responses, strict=True)):
+            value, scores = found.values[place], response["scores"]
+            assert f'<span class="value">{"no score" if value is None else f"{value:g}"}</span>' in answer
+            assert re.findall(r"<b>([^<]*)</b>", answer.partition("</article>")[0]) == [
+                f"{one['score']:g}" for one in scores
+            ]
+            assert answer.count('class="off"') == found.counted[place].count(False)
+        pairs = Read(html).tables[-1][1:]
+        assert [cells[2] for cells in pairs] == [
+            f"{one.chosen_score:g} {MINUS} {one.rejected_score:g} = {one.margin:g} "
+            f"{'>' if 'strict' in options else '≥'} {found.config.threshold:g} (by scores)"
+            for one in found.pairs
+        ]
+        wanted = oracle_pairs([row], threshold=found.config.threshold or 0, strict="strict" in options,
+                              judges=found.config.judges)  # fmt: skip
+        assert [one.margin for one in found.pairs] == [pair["margin"] for pair in wanted], at
+        for why, number in found.left_out.items():
+            assert (f"{number:,} {why}" in html) == (number > 0)
+
+
+def test_numbers_of_a_comparison(index: Index) -> None:
+    rows = shown(View(index), "compare").tables[0][1:]
+    before, after = PairConfig(threshold=1), PairConfig(threshold=3, strategy="adjacent")
+    found = compare_configs(index.store, before, after, first=20)
+    assert [row[:3] for row in rows] == [[kind, f"{found.pairs[kind]:,}", f"{found.queries[kind]:,}"] for kind in KINDS]
+    assert [row[3].split(", ") if row[3] else [] for row in rows] == [
+        [query_id for _, query_id in found.first[kind]] for kind in KINDS
+    ]
+
+
 def test_numbers_of_judges_and_models(index: Index) -> None:
     counted, total = matrices(index.store), statistics(index.store).total
     tables = shown(View(index), "judges").tables
@@ -150,13 +180,21 @@ def test_numbers_of_judges_and_models(index: Index) -> None:
         judge = total.judges[row[0]]
         assert row[1] == f"{judge.scores:,}"
         assert row[6:] == [f"{share.share:.1%}" for share in (judge.agrees, judge.ties, judge.opposes)]
-        assert row[4] == f"{judge.offset.mean:+.2f}"
+        assert row[2:4] == [f"{judge.comparisons:,}", f"{judge.mean_score:,.2f}".rstrip("0").rstrip(".")]
+        assert row[4:6] == [f"{judge.offset.mean:+.2f}", f"{judge.offset.low:+.2f} – {judge.offset.high:+.2f}"]
     names = [row[0] for row in tables[1][1:]]
     for row in tables[1][1:]:
         for other, cell in zip(names, row[1:], strict=True):
             one = counted.agreement(row[0], other)
             assert cell == ("–" if row[0] == other else f"{one.share:.1%}{one.pairs:,}")
     tables = shown(View(index), "models").tables
+    for row in tables[0][1:]:
+        model = total.models[row[0]]
+        share, low, high = (
+            float(value or 0) for value in (model.win_rate.share, model.win_rate.low, model.win_rate.high)
+        )
+        assert row[1:4] == [f"{model.responses:,}", f"{model.chosen:,}", f"{model.rejected:,}"]
+        assert row[4:] == [f"{share:.1%}", f"{100 * low:.1f} – {100 * high:.1f}"]
     names = [row[0] for row in tables[1][1:]]
     assert len(names) == 5
     for row in tables[1][1:]:
@@ -179,10 +217,61 @@ def test_the_ten_queries_on_which_judges_disagree_most_lead_to_their_pairs(index
     assert f">{best['disagreement']:g}<" in (page(View(index), "queries", {"sort": "disagreement"}) or "")
 
 
+def cells_of(pairs: list[Apart]) -> list[list[str]]:
+    return [
+        [
+            f"{one.apart:g}",
+            one.query_id,
+            f"{one.first + 1}. {one.first_model}{one.second + 1}. {one.second_model}",
+            f"{one.judge}: {one.gave[0]:g} : {one.gave[1]:g}{one.other}: {one.other_gave[0]:g} : {one.other_gave[1]:g}",
+        ]
+        for one in pairs
+    ]
+
+
+def test_the_pairs_on_which_judges_disagree_most(index: Index) -> None:
+    wanted = most_apart(index.store)
+    assert shown(View(index), "judges").tables[2][1:] == cells_of(wanted.of()[:10])
+    assert shown(View(index), "apart", {}).tables[0][1:] == cells_of(wanted.of())
+    links = [attrs["href"] or "" for tag, attrs in shown(View(index), "judges").tags if tag == "a"]
+    cells = [dict(parse_qsl(link.partition("?")[2])) for link in links if "_too=" in link]
+    assert len(cells) >= 6
+    for address in cells:  # of the heat map
+        own = wanted.of(address["judge"], address["judge_too"])
+        found = shown(View(index), "apart", address)
+        assert found.tables[0][1:] == cells_of(own)
+        assert len(own) == MOST or len(own) == matrices(index.store).agreement(*address.values()).pairs
+        first = next(attrs["href"] or "" for tag, attrs in found.tags if attrs.get("class") == "go")
+        one = page(View(index), "query", dict(parse_qsl(first.partition("?")[2].partition("#")[0]))) or ""
+        for place, model in ((own[0].first, own[0].first_model), (own[0].second, own[0].second_model)):
+            assert f"<h3>{place + 1}. <bdi>{model}</bdi></h3>" in one
+
+
+def test_two_responses_beside_each_other_say_whether_they_are_a_pair(index: Index) -> None:
+    for row in range(index.store.data_files()[0].rows or 0):
+        found = read_query(index.store, Place(0, row), PairConfig())
+        pairs = {frozenset((pair.chosen, pair.rejected)): pair for pair in found.pairs}
+        for first, second in combinations(range(len(found.responses)), 2):
+            html = page(View(index), "query", {"row": str(row), "first": str(first), "second": str(second)}) or ""
+            said = html.partition('<p class="is-pair">')[2].partition("</p>")[0]
+            pair = pairs.get(frozenset((first, second)))
+            if pair is None:
+                assert said == words("en")["no-pair"]
+            else:
+                assert said.startswith(f"chosen: {pair.chosen + 1}. ")
+                assert f"= <b>{pair.margin:g}</b> ≥ 2" in said
+
+
 def test_cells_of_a_matrix_lead_to_the_queries_behind_them(index: Index) -> None:
     table = index.queries.to_pylist()
-    for path, column in (("judges", "judges"), ("models", "models")):
-        found = shown(View(index), path)
+    for path, column in (("apart", "judges"), ("models", "models")):
+        tables = [shown(View(index), path)]
+        if path == "apart":
+            names = sorted(index.statistics["total"]["judges"])
+            tables = [shown(View(index), path, {"judge": one, "judge_too": two}) for one, two in permutations(names, 2)]
+        found = Read("")
+        for one in tables:
+            found.tags += one.tags
         links = [
             attrs["href"] or "" for tag, attrs in found.tags if tag == "a" and "_too=" in (attrs.get("href") or "")
         ]
@@ -301,27 +390,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> View:
     return View(load_index(store, folder / "cache"), findings)
 
 
-KNOWN = """
-html head meta title link script style body header nav main footer section article a bdi b small br h1 h2 h3 p div span
-ul li table thead tbody tr th td form fieldset legend label input select option datalist button output details summary
-pre code q mark ins del img
-"""
-
-
-def check_harmless(html: str) -> Read:
-    found = Read(html)
-    assert {tag for tag, _ in found.tags} <= {*KNOWN.split()}
-    for tag, attrs in found.tags:
-        assert not any(name.startswith("on") or name in ("style", "srcdoc", "formaction") for name in attrs)
-        for name in ("href", "src", "action"):
-            assert (attrs.get(name) or "/").startswith(("/", "#", "data:image/svg+xml;base64,")), (tag, attrs)
-        if tag == "script":
-            assert attrs["src"] == "/static/view.js"
-    for letter in "\u202e\u2066\x1b\x07\x00":
-        assert letter not in html
-    return found
-
-
 @pytest.mark.parametrize("path", PATHS)
 def test_hostile_texts_are_texts(path: str, hostile: View) -> None:
     for at in range(len(HOSTILE) + 1):
@@ -393,6 +461,32 @@ def test_any_name_is_filtered_by_from_a_link_and_from_a_form(name: str, tmp_path
             assert len([tag for tag, attrs in Read(html).tags if tag == "option" and "selected" in attrs]) == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["a,b", 'say "x", y', "two\nlines", " spaces ", "\x1b[31m", "a&b=c", ',"', "\u202eRTL"]
+)
+def test_any_judge_is_chosen_from_a_form(name: str, tmp_path: Path) -> None:
+    view = of_rows(
+        [a_query("own", answered("m", 1, name), answered("n", 9, name), answered("o", 5, "other"))], tmp_path
+    )
+    with served(view) as address:
+        for path, field, config in (
+            ("query", "judges", lambda html: html),
+            ("compare", "b_judges", lambda html: html.partition("<legend>B")[2]),
+        ):
+            form = Read(config(page(view, path, {}) or "")).tags
+            sent = [attrs["value"] or "" for tag, attrs in form if attrs.get("name") == field]
+            assert len(sent) == 2
+            (own,) = [value for value in sent if value != "other"]
+            for values in ([own], [own, "other"]):
+                query = urlencode([(field, value.replace("\n", "\r\n")) for value in values])
+                status, _, html = fetched(f"{address}/a-token/{path}?{query}")
+                assert status == 200, html
+                chosen = [attrs for tag, attrs in Read(config(html)).tags if attrs.get("name") == field]
+                assert [attrs["value"] for attrs in chosen if "checked" in attrs] == sorted(values, key=sent.index)
+    given = PairConfig(judges=(name, "other"))
+    assert config_of({"judges": join_names(given.judges or ())}).judges == given.judges
+
+
 def test_a_query_with_many_pairs_lists_the_first_and_says_so(tmp_path: Path) -> None:
     many = [answered(f"m{at:02d}", at % 10 + 1, text=f"text {at}") for at in range(40)]
     view = of_rows([a_query("one", *many)], tmp_path)
@@ -404,6 +498,28 @@ def test_a_query_with_many_pairs_lists_the_first_and_says_so(tmp_path: Path) -> 
     found = shown(view, "query", {})
     assert len(found.tables[-1]) == 1 + MOST_PAIRS
     assert f"the first pairs: {MOST_PAIRS} / {whole.pairs_in_all}" in "".join(found.text)
+
+
+def test_a_query_with_many_responses_is_read_page_by_page(tmp_path: Path) -> None:
+    number = 2 * MOST_RESPONSES + 30
+    many = [answered(f"m{at:03d}", at % 10 + 1, text=f"text {at}") for at in range(number)]
+    view = of_rows([a_query("one", *many)], tmp_path)
+    address, seen = {"file": "0", "row": "0"}, []
+    for _ in range(3):
+        found = shown(view, "query", address)
+        ids = [attrs["id"] or "" for tag, attrs in found.tags if (attrs.get("id") or "").startswith("response-")]
+        seen += ids
+        said = f"responses {ids[0].partition('-')[2]} – {ids[-1].partition('-')[2]} / {number}"
+        assert said in "".join(found.text)
+        links = [attrs["href"] or "" for tag, attrs in found.tags if "from=" in (attrs.get("href") or "")]
+        address = dict(parse_qsl(links[-1].partition("?")[2]))
+    assert seen == [f"response-{at + 1}" for at in range(number)]
+    assert address["from"] == str(MOST_RESPONSES + 1)
+    for value in ("x", "0", "-5", "99999"):
+        assert shown(view, "query", {"from": value}).tags
+    html, _ = report_page(view, sample=1)
+    assert f"40 / {number}" in html
+    assert html.count("<article") == 40
 
 
 def test_one_query_that_is_too_large_takes_no_other_from_a_report(tmp_path: Path) -> None:
@@ -428,6 +544,7 @@ def test_an_index_that_cannot_be_kept_is_shown_all_the_same(
         with keep(target) as root:  # another view's
             pq.write_table(index.queries, root / "queries.parquet")
             told = {"statistics": {}, "sweep": {}, "matrices": index.matrices.to_dict(), "plots": {}}
+            told |= {"apart": index.apart.to_dict(), "captions": {}}
             (root / "counts.json").write_text(json.dumps(told), encoding="utf-8")
         raise UsageError(f"{target} is there")
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make import make_rows
-from strategies import examples
+from strategies import examples, raw_rows
 
 from coig_p.core.normalize import comparison_form
 from coig_p.report.view.selecting import PAGE, Look, found_places, listed
 from coig_p.schema import RAW_SCHEMA
+from coig_p.stats.queries import QUERIES as QUERY_COLUMNS
 from coig_p.stats.queries import query_rows
 from coig_p.validation.findings import FINDINGS
 
@@ -32,11 +33,11 @@ FOUND = pa.Table.from_pylist(
 )
 
 
-def is_looked_for(row: dict[str, Any], look: Look) -> bool:
+def is_looked_for(row: dict[str, Any], look: Look, findings: pa.Table = FOUND) -> bool:
     def least(value: float | None, bound: float | None) -> bool:
         return bound is None or (value is not None and value >= bound)
 
-    found_by = {one["query_id"] for one in FOUND.to_pylist() if one["rule"] == look.rule}
+    found_by = {one["query_id"] for one in findings.to_pylist() if one["rule"] == look.rule}
     form = comparison_form(look.q)
     return (
         (not look.q or look.q in row["query_id"] or (form != "" and form in row["form"]))
@@ -88,6 +89,54 @@ def test_equals_a_look_at_each_query(look: Look) -> None:
     assert [row["query_id"] for row in found.rows] == [
         QUERIES[at]["query_id"] for at in wanted[(page - 1) * PAGE : page * PAGE]
     ]
+
+
+@examples(100)
+@given(raw_rows(), st.data())
+def test_every_filter_and_order_of_any_store(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+    batch = pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
+    parts = [query_rows(batch.slice(at, 2), 0, at, "train") for at in range(0, len(rows), 2)]
+    table = pa.Table.from_batches(parts, QUERY_COLUMNS)
+    every = table.to_pylist()
+    findings = pa.Table.from_pylist(
+        [
+            {"rule": rule, "severity": "warning", "domain": row["domain"], "query_id": row["query_id"]}
+            for row in every
+            for rule in data.draw(st.sets(st.sampled_from(["email", "ties"])))
+        ],
+        schema=FINDINGS,
+    )
+
+    def one_of(values: Any) -> Any:
+        return data.draw(st.sampled_from(["", *values]))
+
+    def least(name: str) -> Any:
+        return data.draw(st.sampled_from([None, *(row[name] for row in every if row[name] is not None)]))
+
+    models, judges = ([name for row in every for name in row[kind]] for kind in ("models", "judges"))
+    number = data.draw(st.integers(0, 3))
+    filters = {
+        "q": one_of(row["said"][:3].strip() for row in every),
+        "domain": one_of(row["domain"] for row in every),
+        "source": one_of(row["source"] for row in every if row["source"]),
+        "model": one_of(models),
+        "model_too": one_of(models),
+        "judge": one_of(judges),
+        "judge_too": one_of(judges),
+        "rule": one_of(["email", "ties"]),
+        "margin": least("margin"),
+        "disagreement": least("disagreement"),
+        "length": least("length_difference"),
+        "responses": least("responses"),
+    }
+    chosen = data.draw(st.permutations(list(filters)))[:number]
+    for sort in ("", *KEYS):
+        look = Look(**{name: filters[name] for name in chosen}, sort=sort)
+        wanted = [at for at, row in enumerate(every) if is_looked_for(row, look, findings)]
+        if sort:
+            value = {at: every[at][KEYS[sort]] for at in wanted}
+            wanted.sort(key=lambda at: (value[at] is None, -(value[at] or 0), at))
+        assert found_places(table, look, findings).tolist() == wanted
 
 
 def test_without_a_check_no_rule_finds_anything() -> None:
