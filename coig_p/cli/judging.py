@@ -169,10 +169,9 @@ def _print(found: JudgesExamined) -> None:
         click.echo("no judge said anything")
     if found.joint is not None:
         joint = found.joint
-        rest = "at rest" if joint.converged else "not at rest: read its numbers with care"
         click.echo(
             f"\nthe joint model: {counted(joint.responses, 'shared response')}, "
-            f"{counted(joint.queries, 'query', 'queries')}, {counted(joint.steps, 'step')}, {rest}"
+            f"{counted(joint.queries, 'query', 'queries')}, at rest after {counted(joint.steps, 'step')}"
         )
 
 

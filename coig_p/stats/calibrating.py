@@ -15,7 +15,7 @@ import numpy as np
 
 from coig_p.core.arrays import Floats, Index
 from coig_p.pairs.calibration import JudgeScale
-from coig_p.stats.design import FEWEST_RESPONSES, DesignError, Refusal, refusals_of, units_of
+from coig_p.stats.design import FEWEST_RESPONSES, DesignError, Refusal, hardly_told, refusals_of, units_of
 from coig_p.stats.families import DEFAULT
 from coig_p.stats.joint import JointFit, fit_joint
 from coig_p.stats.judged import BLOCKS, Judged
@@ -59,6 +59,8 @@ def fit_scales(judged: Judged, method: Method = "joint", families: Mapping[str, 
     # What a judge's own family gets beyond the rest is not its leniency, where that can be told apart.
     unknown = [name for one in refusals_of(judged, families) for name in one.judges]
     fit = fit_joint(units_of(judged, families, without=unknown))
+    if not fit.settled:
+        raise DesignError((hardly_told(fit),))
     lost = [name for name, one in fit.judges.items() if one.spread.low <= 0]
     if lost:
         raise DesignError(

@@ -17,7 +17,7 @@ import numpy as np
 from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.errors import DataError
 from coig_p.stats.families import DEFAULT, family_of
-from coig_p.stats.joint import Units
+from coig_p.stats.joint import JointFit, Units
 from coig_p.stats.judged import BLOCKS, Judged
 
 FEWEST_RESPONSES = 30
@@ -42,7 +42,7 @@ class Refusal:
     """What cannot be told.
 
     Attributes:
-        kind: judges, connected, spread, few, constant, same, own, others or collinear.
+        kind: judges, connected, spread, few, constant, same, own, others, flat or collinear.
         judges: whom it is about.
         why: what is missing.
         collect: what to collect.
@@ -190,6 +190,17 @@ def units_of(judged: Judged, families: Mapping[str, str] = DEFAULT, *, without: 
         total=np.concatenate(total),
         products=np.concatenate(products),
         queries=sum(judged.blocks.values()),
+    )
+
+
+def hardly_told(fit: JointFit) -> Refusal:
+    """Of a fit that is not settled."""
+    lost = tuple(name for name, one in fit.judges.items() if one.spread.low <= 0) or tuple(fit.judges)
+    return Refusal(
+        "flat",
+        lost,
+        f"of the scores of {_listed(lost)} hardly anything follows: many spreads and noises explain them as well",
+        f"more responses that these and other judges score, or leave {_listed(lost)} out",
     )
 
 

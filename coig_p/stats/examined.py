@@ -12,7 +12,7 @@ from coig_p.core.html import html_table
 from coig_p.core.small_files import read_small
 from coig_p.errors import DataError
 from coig_p.stats.by_margin import ByMargin, by_margin
-from coig_p.stats.design import Refusal, refusals_of, units_of
+from coig_p.stats.design import Refusal, hardly_told, refusals_of, units_of
 from coig_p.stats.families import DEFAULT, family_of
 from coig_p.stats.interval_alpha import NO_TWO, interval_alpha
 from coig_p.stats.intervals import Mean, Share, mean, share
@@ -206,6 +206,8 @@ def examined(
     joint = None
     if units is not None and not refusals:
         joint = fit_joint(units, self_preference=self_preference, seed=seed)
+        if not joint.settled:
+            refusals, joint = (hardly_told(joint),), None
     scored: Counter[str] = Counter()
     for judges, sums in judged.tables.items():
         scored.update(dict.fromkeys(judges, int(sums.number.sum())))

@@ -24,11 +24,13 @@ import numpy as np
 from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.stats.intervals import LEVEL
 
-MOST_STEPS = 5_000
+MOST_STEPS = 1_500
 TOLERANCE = 1e-7  # of a step, as a share of a judge's standard deviation
 _RESAMPLED = 1e-6  # the same for resamples, which begin where all scores ended
 _RESAMPLES = 200
-_ASIDE = 10  # steps
+_MOST_UNSETTLED = 0.1
+_ASIDE = 12  # steps
+_FARTHEST = 200  # times a step that is leapt
 _AT_ONCE = 1 << 22  # numbers of a bootstrap's sums that are held together
 _SMALLEST = 1e-4  # of a variance, as a share of that of the scores
 
@@ -136,7 +138,7 @@ class JointFit:
         blocks: independent draws behind the intervals: queries, or groups of them by hash where they are many.
         steps: of the alternation.
         converged: whether it had come to rest.
-        unsettled: resamples that had not, of which there are some where the scores can hardly tell.
+        unsettled: resamples that had not, of `resamples`.
     """
 
     judges: dict[str, JudgeFit]
@@ -146,6 +148,12 @@ class JointFit:
     steps: int
     converged: bool
     unsettled: int
+    resamples: int
+
+    @property
+    def settled(self) -> bool:
+        """False where the likelihood is so flat that the scores can hardly tell."""
+        return self.converged and self.unsettled <= _MOST_UNSETTLED * self.resamples
 
 
 def fit_joint(units: Units, *, self_preference: bool = True, resamples: int = _RESAMPLES, seed: int = 0) -> JointFit:
@@ -210,6 +218,7 @@ def fit_joint(units: Units, *, self_preference: bool = True, resamples: int = _R
         steps=whole.steps,
         converged=bool(whole.moved[0] <= TOLERANCE),
         unsettled=int(sum((one.moved > _RESAMPLED).sum() for one in found)),
+        resamples=resamples,
     )
 
 
@@ -236,19 +245,51 @@ def fit(
     left, steps, moved = np.arange(sets), 0, np.zeros(sets)
     now, own, of = [part.copy() for part in every], sums, scale
     while len(left) and steps < MOST_STEPS:
-        new = _step(now, own, design, of)
-        change = np.max([np.abs(one - two) for one, two in zip(new[:3], now[:3], strict=True)], 0)
-        now, steps = new, steps + 1
+        one = _step(now, own, design, of)
+        two = _step(one, own, design, of)
+        now = _further(now, one, two, own, design, of)
+        change = np.max([np.abs(new - old) for new, old in zip(two[:3], one[:3], strict=True)], 0)
+        steps += 3
         moved[left] = (change / of).max(-1)
         going = moved[left] > tolerance
         # Few sets need most of the steps: the others are put aside, not at each step, since that copies.
-        if not going.any() or (steps % _ASIDE == 0 and not going.all()) or steps == MOST_STEPS:
+        if not going.any() or (steps % _ASIDE == 0 and not going.all()) or steps >= MOST_STEPS:
             for whole, part in zip(every, now, strict=True):
                 whole[left] = part
             left, of = left[going], of[going]
             now, own = [part[going] for part in now], UnitSums(*(part[going] for part in own))
     offset, spread, favour, noise, mean, variance = every
     return Fitted(offset, spread, favour, noise, mean, variance, steps, moved)
+
+
+def _further(
+    start: list[Floats], one: list[Floats], two: list[Floats], sums: UnitSums, design: _Design, scale: Floats
+) -> list[Floats]:
+    """From where two steps lead, to where many would (SQUAREM: Varadhan and Roland 2008), and a step from there.
+
+    A set for which that is no nearer to rest stays where the two steps led.
+    """
+    x0, x1, x2 = (_flat(part) for part in (start, one, two))
+    pace, bend = x1 - x0, x2 - 2 * x1 + x0
+    length = np.sqrt((pace**2).sum(-1) / np.maximum((bend**2).sum(-1), 1e-300))
+    reach = np.clip(length, 1, _FARTHEST)[:, None]
+    ahead = _unflat(x0 + 2 * reach * pace + reach**2 * bend, two)
+    with np.errstate(all="ignore"):
+        led = _step(ahead, sums, design, scale)
+        far = np.sqrt(((_flat(led) - _flat(ahead)) ** 2).sum(-1))
+        better = far <= np.sqrt((pace**2).sum(-1))  # False also where it is no number
+    return [np.where(better[:, None], new, old) for new, old in zip(led, two, strict=True)]
+
+
+def _flat(parts: list[Floats]) -> Floats:
+    """(B, all numbers): variances as logarithms, which no step takes below 0."""
+    return np.concatenate([*parts[:3], np.log(parts[3]), parts[4], np.log(parts[5])], -1)
+
+
+def _unflat(flat: Floats, like: list[Floats]) -> list[Floats]:
+    ends = np.cumsum([part.shape[-1] for part in like])[:-1]
+    parts = np.split(flat, ends, -1)
+    return [*parts[:3], np.exp(np.clip(parts[3], -60, 60)), parts[4], np.exp(np.clip(parts[5], -60, 60))]
 
 
 class _Design(NamedTuple):

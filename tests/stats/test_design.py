@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from planted import Judges, judged_of, rows_of, scores_of
 
-from coig_p.stats.design import FEWEST_RESPONSES, DesignError, Refusal, refusals_of, units_of
+from coig_p.stats.calibrating import fit_scales
+from coig_p.stats.design import FEWEST_RESPONSES, DesignError, Refusal, hardly_told, refusals_of, units_of
 from coig_p.stats.families import DEFAULT
 from coig_p.stats.joint import fit_joint
 
@@ -261,3 +262,20 @@ def test_an_error_can_be_pickled() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert again.refusals == error.refusals
+
+
+def test_what_noise_hides_is_refused_once_it_is_fitted() -> None:
+    """Two of three judges say nothing of quality: no number of the third's spread and noise is better than others."""
+    rng = np.random.default_rng(5)
+    judges = Judges((6, 6, 6), (1.0, 0.0, 0.0), (0, 0, 0), (0.5, 1.0, 1.0), (-1, -1, -1))
+    scores = scores_of(judges, 40, 3, 5)
+    scores[..., 0] = np.round(6 + rng.normal(size=scores.shape[:2]), 4)
+    found = judged_of(rows_of(scores, True, judges.names))
+    assert refusals_of(found) == ()
+    fit = fit_joint(units_of(found), resamples=60)
+    said = hardly_told(fit)
+    assert not fit.settled or any(one.spread.low <= 0 for one in fit.judges.values())
+    assert said.kind == "flat"
+    assert said.collect
+    with pytest.raises(DesignError):
+        fit_scales(found, "joint")
