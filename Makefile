@@ -5,8 +5,9 @@
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
 # make test-packages  the wheel in bare environments of every Python here, how programs end there, and the tests that the
 #             sdist carries
-# make test-browser  looks at the pages of `coigp view` with the system's chromium (asked of apt where there is none),
-#             and runs the notebooks of docs/
+# make test-browser  looks at the pages of `coigp view` and `coigp review serve` with the system's chromium (asked of
+#             apt where there is none), and runs the notebooks of docs/
+# make test-review  a review goes through a live Label Studio and back; it is skipped, and says why, where pip has none
 # make docs   builds the site from docs/ into build/site, in an environment of its own, and checks every link
 # make check  lint, layers and types        make bench  the benchmarks        make clean
 
@@ -15,7 +16,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test test-matrix test-train test-browser test-packages check format docs bench clean
+.PHONY: demo test test-matrix test-train test-browser test-review test-packages check format docs bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo --overwrite
@@ -60,8 +61,8 @@ test-train: .train-venv/.installed
 test-browser: .browser-venv/.installed
 	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; } \
 	  >/dev/null 2>&1 || echo "no chromium, and apt could not install one: skipped"
-	@HF_HUB_OFFLINE=1 PYTHONPATH=tests .browser-venv/bin/python -m pytest -q -rs -p no:cacheprovider --confcutdir tests \
-	  tests/browser/pages.py
+	@HF_HUB_OFFLINE=1 PYTHONPATH=tests:tests/browser:tests/review .browser-venv/bin/python -m pytest -q -rs -p no:cacheprovider \
+	  --confcutdir tests tests/browser/pages.py tests/browser/reviews.py
 	@HF_HUB_OFFLINE=1 .browser-venv/bin/python -m pytest -q -p no:cacheprovider -W default --nbmake docs/notebooks
 
 .browser-venv/.installed: tests/browser/requirements.txt pyproject.toml
@@ -69,6 +70,20 @@ test-browser: .browser-venv/.installed
 	@$(PYTHON) -m venv --clear .browser-venv
 	@.browser-venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $< -e '.[view]' \
 	  'pytest>=8.3' 'hypothesis>=6.100'
+	@touch $@
+
+# Label Studio has an environment of its own, since it pins what this package also needs; its first start makes a
+# database, which takes minutes.
+test-review: $(DEVELOP)
+	@$(MAKE) --no-print-directory .review-venv/.installed 2>/dev/null || echo "no Label Studio here: skipped"
+	@if test -e .review-venv/.installed; then export COIGP_LABEL_STUDIO="$$PWD/.review-venv/bin/label-studio"; \
+	  else export COIGP_WHY_NOT="$$(tail -n 1 .review-venv/why 2>/dev/null)"; fi; \
+	  HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -rs -p no:cacheprovider tests/review/live.py
+
+.review-venv/.installed: tests/review/requirements.txt
+	@echo "Setting up .review-venv (once, some minutes) ..."
+	@$(PYTHON) -m venv --clear .review-venv
+	@.review-venv/bin/python -m pip install --quiet --disable-pip-version-check -r $< 2>.review-venv/why
 	@touch $@
 
 .matrix/%/.installed: tests/matrix/%.txt pyproject.toml
@@ -133,4 +148,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .coverage* .venv .matrix .train-venv .docs-venv .browser-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage* .venv .matrix .train-venv .docs-venv .browser-venv .review-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

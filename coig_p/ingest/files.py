@@ -424,12 +424,14 @@ def _comparison_threshold(config: ImportConfig, report: ImportReport, spools: Se
 
 
 def _are_verdicts(comparisons: Any) -> bool:
-    """Whether all comparisons say which side is better, or how much, or that none is, and score neither: 1 and 0, 3
-    and 0, .5 and .5."""
-    sides = [comparisons.field(name).to_numpy() for name in ("first_score", "second_score")]
+    """Whether all comparisons say which side is better, or how much, or that none is, and score neither.
+
+    Such are 1 and 0, .8 and .2, .5 and .5, which share one point; 3 and 0, a strength; 0 and 0.
+    """
+    sides = [np.rint(comparisons.field(name).to_numpy() * SCORE_GRID) for name in ("first_score", "second_score")]
     lower, higher = np.minimum(*sides), np.maximum(*sides)
-    tied = (lower == higher) & np.isin(lower, (0, 0.5))
-    return bool((tied | ((lower == 0) & (higher >= COMPARISONS_THRESHOLD))).all())
+    shared = (lower >= 0) & (lower + higher == SCORE_GRID)
+    return bool((shared | ((lower == 0) & ((higher == 0) | (higher >= COMPARISONS_THRESHOLD * SCORE_GRID)))).all())
 
 
 def _are_scored(batch: pa.RecordBatch) -> Any:

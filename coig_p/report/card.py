@@ -333,7 +333,7 @@ def _steps(manifest: Manifest) -> Mapping[str, Any]:
         "dedup_responses": options.get("dedup_responses"),
         "clean": options.get("clean"),
         "benchmarks": benchmark_checks(manifest),
-        "reviews": options.get("review", {}).get("applied", []),
+        "reviews": (options.get("review") or {}).get("applied", []),
     }
 
 

@@ -9,11 +9,12 @@ Wilson's at as many draws as have this variance, never more than there were item
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from coig_p.review.folder import Review
+from coig_p.errors import DataError
+from coig_p.review.folder import REVIEW, Review
 from coig_p.review.majority import Voted, is_right, said
 from coig_p.review.votes import Vote
 from coig_p.stats.intervals import draws_needed, moments, share, wilson
@@ -57,13 +58,18 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Weighted:
-    """A mean over domains, with its standard error and interval; `n` items in all."""
+    """A mean over domains, with its standard error and interval; `n` items in all.
+
+    Attributes:
+        covered: of strata, the share of the store's pairs that lie in those with a majority.
+    """
 
     share: float
     se: float
     low: float
     high: float
     n: int
+    covered: float = 1.0
 
 
 def accuracies(items: Sequence[Voted], criteria: Sequence[str], columns: Sequence[str]) -> dict[str, Accuracy]:
@@ -109,29 +115,76 @@ def mean_of_votes(votes: Sequence[Vote], criteria: Sequence[str], columns: Seque
     return found
 
 
-def weighted(review: Review, domains: Mapping[str, Accuracy]) -> dict[str, Weighted]:
-    """The three means over domains; none where a domain has no majority, and so no share."""
-    known = {name: one for name, one in domains.items() if one.share is not None}
-    if not known or len(known) < len(domains):
+def weighted(review: Review, items: Sequence[Voted], criteria: Sequence[str], column: str) -> dict[str, Weighted]:
+    """The three means over domains; none where a domain has no majority, and so no share.
+
+    Of a draw by strata there is one, "strata": each domain and bin of margins weighs as the pairs that the store has in
+    it, those without a majority left out. Of pairs that are likely wrong there is none: they stand for nothing else.
+    """
+    if review.options.get("by"):
         return {}
-    found = {"macro": weigh(known, dict.fromkeys(known, 1))}
+    if review.options.get("strata_pairs"):
+        cells = _strata(review, items)
+        shares = {cell: accuracies(own, criteria, [column])[column] for cell, (own, _) in cells.items()}
+        told = {cell: one for cell, one in shares.items() if one.share is not None and cells[cell][1]}
+        if not told:
+            return {}
+        covered = sum(cells[cell][1] for cell in told) / sum(number for _, number in cells.values())
+        return {"strata": replace(weigh(told, {cell: cells[cell][1] for cell in told}, few=True), covered=covered)}
+    domains: dict[str, Accuracy] = {}
+    for name in dict.fromkeys(item.row.domain for item in items):
+        own = [item for item in items if item.row.domain == name]
+        domains[name] = accuracies(own, criteria, [column])[column]
+    if not domains or any(one.share is None for one in domains.values()):
+        return {}
+    means = {"macro": weigh(domains, dict.fromkeys(domains, 1))}
     for unit in ("pairs", "queries"):
-        sizes = {name: review.domains.get(name, {}).get(unit, 0) for name in known}
+        sizes = {name: review.domains.get(name, {}).get(unit, 0) for name in domains}
         if all(sizes.values()):
-            found[unit] = weigh(known, sizes)
-    return found
+            means[unit] = weigh(domains, sizes)
+    return means
 
 
-def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int]) -> Weighted:
-    """The mean of the domains' shares, each weighing as its size; every domain needs a share."""
+def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int], *, few: bool = False) -> Weighted:
+    """The mean of the domains' shares, each weighing as its size; every domain needs a share.
+
+    Args:
+        few: there are too few items in each to say how much they vary: all of them together do.
+    """
     total = sum(sizes.values())
     parts = [(sizes[name] / total, one.share or 0.0, one.n) for name, one in domains.items()]
     middle = min(1.0, sum(weight * p for weight, p, _ in parts))
     variance = sum(weight**2 * p * (1 - p) / n for weight, p, n in parts)
     n = sum(number for _, _, number in parts)
     # Where no domain varies nothing can be estimated: as many draws as the weights leave of all items.
-    draws = middle * (1 - middle) / variance if variance else 1 / sum(weight**2 / number for weight, _, number in parts)
+    left = 1 / sum(weight**2 / number for weight, _, number in parts)
+    if few:
+        variance = middle * (1 - middle) / left
+    draws = middle * (1 - middle) / variance if variance else left
     return Weighted(middle, variance**0.5, *wilson(middle, min(n, draws)), n)
+
+
+def _strata(review: Review, items: Sequence[Voted]) -> dict[str, tuple[list[Voted], int]]:
+    """The items of each domain and bin of margins, and how many pairs the store has there."""
+    found: dict[str, tuple[list[Voted], int]] = {}
+    told = review.options["strata_pairs"]
+    try:
+        counts = [(float(begin), number) for bins in told.values() for begin, number in bins.items()]
+        right = all(begin >= 0 and type(number) is int and number >= 0 for begin, number in counts)
+    except (AttributeError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise DataError(f"{review.path / REVIEW}: options.strata_pairs is not an object of counts by domain and margin")
+    for domain, bins in told.items():
+        begins = sorted(bins, key=float)
+        cells: dict[str, list[Voted]] = {begin: [] for begin in begins}
+        for item in items:
+            if item.row.domain == domain and item.row.margin is not None:
+                # A bin is named by six digits of where it begins, and a margin may lie there but for rounding.
+                below = [begin for begin in begins if float(begin) <= item.row.margin + 1e-4]
+                cells[below[-1] if below else begins[0]].append(item)
+        found |= {f"{domain} {begin}": (own, bins[begin]) for begin, own in cells.items()}
+    return found
 
 
 def margin_bins(items: Sequence[Voted]) -> dict[str, list[Voted]]:
@@ -139,12 +192,16 @@ def margin_bins(items: Sequence[Voted]) -> dict[str, list[Voted]]:
     known = [(item.row.margin, item) for item in items if item.row.margin is not None]
     if not known:
         return {}
-    margins = np.array([margin for margin, _ in known])
+    margins = np.round([margin for margin, _ in known], 4)  # as they are named, so that no two have one name
     edges = np.unique(np.quantile(margins, np.arange(1, _BINS) / _BINS, method="lower"))
     of = np.searchsorted(edges, margins, side="left")
     found = {}
     for at in np.unique(of):
         low, high = margins[of == at].min(), margins[of == at].max()
-        name = f"{low:g}" if low == high else f"{low:g} – {high:g}"
+        name = _told(low) if low == high else f"{_told(low)} – {_told(high)}"
         found[name] = [item for (_, item), own in zip(known, of, strict=True) if own == at]
     return found
+
+
+def _told(margin: float) -> str:
+    return f"{margin:.4f}".rstrip("0").rstrip(".")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from coig_p.core.arrays import Floats
 from coig_p.review.folder import Review
-from coig_p.review.majority import Response, Voted, relation, said
+from coig_p.review.majority import Response, Voted, relation, response_of, said
 from coig_p.review.verdicts import Unit, judge_verdicts
 from coig_p.review.votes import Vote
 from coig_p.stats.reliability import Reliability, reliability, row_means
@@ -25,7 +25,7 @@ Units = Mapping[tuple[Unit, str], tuple[Voted, Mapping[str, float]]]
 """What each annotator said, by query and two responses, and by item, since triples may share two responses. Of form
 query both responses are nobody's."""
 _PART_DRAWS = 300  # of a bootstrap over a part
-_NOBODY: tuple[Response, Response] = (("", 0), ("", 1))
+_NOBODY: tuple[Response, Response] = (("", 0, ""), ("", 1, ""))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def repeats(items: Iterable[Voted], audits: Iterable[Vote]) -> Repeats:
     counts = {True: [0, 0], False: [0, 0]}
     for vote in audits:
         again = _verdict(vote)
-        before = first.get((vote.query_id, frozenset(side.response for side in vote.sides)), {})
+        before = first.get((vote.query_id, frozenset(map(response_of, vote.sides))), {})
         for name, earlier in before.items():
             if again is not None and (verdict := _verdict(earlier)) is not None:
                 counts[name == vote.annotator][0] += 1
@@ -165,7 +165,7 @@ def _verdict(vote: Vote) -> object:
     """What was said of the responses, whatever side they stood on; None where nothing."""
     if vote.skipped or vote.ranking is not None or vote.feasible is not None:
         return None if vote.skipped else vote.ranking if vote.ranking is not None else vote.feasible
-    responses = sorted(side.response for side in vote.sides)
+    responses = sorted(map(response_of, vote.sides))
     return relation(vote, responses[0], responses[1]) if len(responses) == 2 else None
 
 

@@ -15,7 +15,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,10 @@ class Answer:
     def identity(self) -> tuple[str, str, int]:
         """Which row of the key it belongs to."""
         return self.item, self.annotator, self.round
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a line has it."""
+        return {name: getattr(self, name) for name in _FIELDS}
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,7 @@ def append_all(review: Review, annotator: str, answers: Sequence[Answer]) -> Non
     review.check_annotator(annotator)
     lines = []
     for answer in answers:
-        told = {name: value for name, value in asdict(answer).items() if name != "line"}
+        told = answer.to_dict()
         found = problem(review.form, told)
         if answer.annotator != annotator:
             found = "annotator", f"{_shown(answer.annotator)} among the answers of {annotator}"

@@ -20,11 +20,11 @@ from coig_p._version import __version__
 from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.review.accuracy import RIGHT
-from coig_p.review.folder import KeyRow, open_review, read_key
-from coig_p.review.joining import check_store
-from coig_p.review.majority import Response, relation
+from coig_p.review.folder import KeyRow, open_review, read_key, response_sha256
+from coig_p.review.joining import Joined, check_store
+from coig_p.review.majority import Response, relation, response_of
+from coig_p.review.ranking import HUMAN
 from coig_p.review.reporting import ReviewReport, review_report
-from coig_p.review.verdicts import HUMAN
 from coig_p.review.votes import Vote, read_votes
 from coig_p.store.rewrite import Change, check_rewrite, rewrite_store
 from coig_p.store.store import Store
@@ -83,12 +83,9 @@ def apply_review(
     joined = check_store(review, rows, store)
     changes: dict[str, Change] = {}
     people: Counter[str] = Counter()
-    for vote in _that_count(votes):
-        responses = joined.rows[vote.query_id]["responses"]
-        place = {(one["model"] or "", int(one["sample"] or 0)): at for at, one in enumerate(responses)}
-        for comparison in _comparisons(vote, place):
-            changes.setdefault(vote.query_id, Change()).compared.append(comparison)
-            people[vote.annotator] += 1
+    for vote, comparison in _all_comparisons(votes, joined):
+        changes.setdefault(vote.query_id, Change()).compared.append(comparison)
+        people[vote.annotator] += 1
     if not changes:
         raise UsageError(
             f"{review.path}: nobody has said anything of these responses yet, so there is nothing to apply"
@@ -126,13 +123,10 @@ def comparisons_of_review(folder: str | Path, store: Store) -> dict[str, list[di
     review = open_review(folder)
     if review.form == "query":
         raise UsageError(f"{review.path}: form query says nothing of responses")
-    joined = check_store(review, read_key(review), store)
     found: dict[str, list[dict[str, Any]]] = {}
-    for vote in _that_count(read_votes(folder)):
-        responses = joined.rows[vote.query_id]["responses"]
-        place = {(one["model"] or "", int(one["sample"] or 0)): at for at, one in enumerate(responses)}
-        for comparison in _comparisons(vote, place):
-            found.setdefault(vote.query_id, []).append(comparison)
+    joined = check_store(review, read_key(review), store)
+    for vote, comparison in _all_comparisons(read_votes(folder), joined):
+        found.setdefault(vote.query_id, []).append(comparison)
     return found
 
 
@@ -148,6 +142,7 @@ def summary(report: ReviewReport) -> dict[str, Any]:
         "overlap": report.overlap,
         "skipped": report.skipped,
         "criteria": list(report.criteria),
+        "likely_wrong": "by" in report.notes,
         "shared": people.units,
         "percent": people.percent.value,
         "alpha": people.alpha.value,
@@ -203,8 +198,19 @@ def _that_count(votes: Sequence[Vote]) -> Iterator[Vote]:
             yield vote
 
 
+def _all_comparisons(votes: Sequence[Vote], joined: Joined) -> Iterator[tuple[Vote, dict[str, Any]]]:
+    """Every comparison that is to be added, and the vote that it is."""
+    for vote in _that_count(votes):
+        place = {
+            (one["model"] or "", int(one["sample"] or 0), response_sha256(one)): at
+            for at, one in enumerate(joined.rows[vote.query_id]["responses"])
+        }
+        for comparison in _comparisons(vote, place):
+            yield vote, comparison
+
+
 def _comparisons(vote: Vote, place: Mapping[Response, int]) -> Iterator[dict[str, Any]]:
-    for first, second in combinations([side.response for side in vote.sides], 2):
+    for first, second in combinations(map(response_of, vote.sides), 2):
         said = relation(vote, first, second)
         if said is not None:
             yield {

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.core.arrays import Floats, hash64
+from coig_p.core.arrays import Floats, Index, hash64
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.kernel import Pairs, find_pairs_of, row_keys
@@ -91,12 +91,17 @@ class Drawn(NamedTuple):
     Attributes:
         responses: (model, sample), of a pair the chosen one first; of a triple's query, and in form query, none.
         margin: of the pair.
+        places: of the responses, in the row: a model may have several of one name in a store of an older version.
     """
 
     query_id: str
     domain: str
     responses: tuple[tuple[str, int], ...] = ()
     margin: float | None = None
+    places: tuple[int, ...] = ()
+
+
+_Ranked = tuple[tuple[Any, ...], Drawn]  # with what it is ranked by, the smallest first
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class Draw:
         drawn: by domain in the store's order, and in each as they were drawn.
         pairs, queries: of each domain how many could be drawn; pairs are 0 in forms that have none.
         wanted: of each domain how many queries; empty where a budget goes over all domains.
+        strata: with strata, of each domain how many pairs there are in each bin of margins, named by where it begins.
         pair_config: the pair options, the threshold set.
     """
 
@@ -114,6 +120,7 @@ class Draw:
     pairs: Mapping[str, int]
     queries: Mapping[str, int]
     wanted: Mapping[str, int]
+    strata: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pair_config: PairConfig = field(default_factory=PairConfig)
 
     @property
@@ -153,74 +160,117 @@ def draw(
         given = check_reachable(given, store.manifest)
         check_judges(given, store.manifest.judges)
     elif replace(given, seed=0) != PairConfig() or order is not None:
-        raise UsageError(f"form {config.form} asks about no pairs: pair options have no effect. Leave them out")
-    wanted = config.wanted(domains)
-    most = config.budget or max(wanted.values(), default=0)
+        raise UsageError(
+            f"form {config.form} asks about no pairs: options of pairs, and an order, have no effect. Leave them out"
+        )
     low, high = store.manifest.score_range
-    step = (high - low) / _BINS or 1.0
-    kept: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
-    counts: dict[str, Counter[str]] = {"pairs": Counter(), "queries": Counter()}
+    kept = _Kept(config, config.wanted(domains), (high - low) / _BINS or 1.0)
     excluded = pa.array(sorted(leave_out), pa.string())
     for file in files:
-        domain = str(file.domain)
         for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ):
             advance(batch.num_rows)
             if len(excluded):
-                outside = pc.invert(pc.is_in(batch.column("query_id"), value_set=excluded))
-                batch = batch.filter(outside)
-            found = _of_queries(batch, config) if config.form not in PAIR_FORMS else _of_pairs(batch, given, order)
-            counts["pairs"][domain] += found.pairs
-            counts["queries"][domain] += len(found.ranked)
-            for rank, one in found.ranked:
-                bin_ = 0
-                if config.strata is not None and one.margin is not None:
-                    bin_ = min(int(one.margin / step + 1e-9), _BINS)
-                group = ("", 0) if config.budget is not None else (domain, bin_)
-                heap = kept.setdefault(group, [])
-                heap.append((rank, one))
-            for group, heap in kept.items():
-                if len(heap) > 2 * most + ROWS_PER_GROUP:
-                    kept[group] = heapq.nsmallest(most, heap, key=lambda one: one[0])
-    if config.budget is not None:
-        taken = _first(kept.get(("", 0), []), config.budget)
-        by_domain = {domain: [one for one in taken if one.domain == domain] for domain in domains}
-        wanted = {}
-    else:
-        by_domain = {domain: _dealt(kept, domain, wanted[domain]) for domain in domains}
-    drawn = [one for domain in domains for one in by_domain[domain]]
+                batch = batch.filter(pc.invert(pc.is_in(batch.column("query_id"), value_set=excluded)))
+            found = _of_pairs(batch, given, order) if config.form in PAIR_FORMS else _of_queries(batch, config)
+            kept.add(str(file.domain), found)
+    drawn = kept.drawn()
     if not drawn:
         what = "pair" if config.form in PAIR_FORMS else "query with three different responses"
         raise UsageError(f"{store.path}: no {what if config.form != 'query' else 'query'} to draw with these options")
-    each = {name: {domain: of[domain] for domain in domains} for name, of in counts.items()}
-    return Draw(drawn, each["pairs"], each["queries"], wanted, given)
+    return Draw(
+        drawn=drawn,
+        pairs={domain: sum(kept.bins[domain].values()) for domain in domains},
+        queries={domain: kept.queries[domain] for domain in domains},
+        wanted={} if config.budget is not None else kept.wanted,
+        strata={domain: kept.told_bins(domain) for domain in domains if config.strata is not None},
+        pair_config=given,
+    )
 
 
-def _first(heap: list[tuple[Any, ...]], number: int) -> list[Drawn]:
-    return [one for _, one in heapq.nsmallest(number, heap, key=lambda one: one[0])]
+@dataclass
+class _Kept:
+    """What comes first so far, in groups: all together under a budget, else by domain and, with strata, by margin.
+
+    Attributes:
+        wanted: how many queries of each domain.
+        step: how wide a bin of margins is.
+        groups: by domain ("" under a budget) and bin, each with its rank.
+        bins: of each domain how many pairs there are in each bin of margins.
+        queries: of each domain how many could be drawn.
+    """
+
+    config: DrawConfig
+    wanted: dict[str, int]
+    step: float
+    groups: dict[tuple[str, int], list[_Ranked]] = field(default_factory=dict)
+    bins: dict[str, Counter[int]] = field(default_factory=dict)
+    queries: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.bins = {domain: Counter() for domain in self.wanted}
+
+    def add(self, domain: str, found: _Found) -> None:
+        """Take in what a batch of a domain has."""
+        self.bins[domain].update(self._bin(found.margins).tolist())
+        self.queries[domain] += len(found.ranked)
+        for one in found.ranked:
+            group = self._group(domain, one[1])
+            own = self.groups.setdefault(group, [])
+            own.append(one)
+            most = self.config.budget or self.wanted[domain]
+            if len(own) > 2 * most + ROWS_PER_GROUP:
+                self.groups[group] = heapq.nsmallest(most, own, key=_rank)
+
+    def drawn(self) -> list[Drawn]:
+        """What was drawn: by domain in the store's order, and in each by margin's bin and rank."""
+        if self.config.budget is not None:
+            first = _first(self.groups.get(("", 0), []), self.config.budget)
+            return [one for domain in self.wanted for one in first if one.domain == domain]
+        return [one for domain, number in self.wanted.items() for one in self._dealt(domain, number)]
+
+    def told_bins(self, domain: str) -> dict[str, int]:
+        """How many pairs lie in each bin of margins, named by where it begins."""
+        return {f"{at * self.step:g}": number for at, number in sorted(self.bins[domain].items())}
+
+    def _group(self, domain: str, one: Drawn) -> tuple[str, int]:
+        if self.config.budget is not None:
+            return "", 0
+        return domain, 0 if self.config.strata is None else int(self._bin(np.array([one.margin]))[0])
+
+    def _bin(self, margins: Floats) -> Index:
+        """Which bin each margin lies in; one at a bin's beginning, but for rounding, is in it."""
+        return np.asarray(np.minimum(np.floor(margins / self.step + 1e-9), _BINS), np.int64)
+
+    def _dealt(self, domain: str, number: int) -> list[Drawn]:
+        """The first of each bin, as many of each as there are, evenly; the smallest margins first."""
+        bins = [_first(self.groups[group], number) for group in sorted(self.groups) if group[0] == domain]
+        shares = [0] * len(bins)
+        while sum(shares) < min(number, sum(map(len, bins))):
+            open_ = [at for at, own in enumerate(bins) if shares[at] < len(own)]
+            shares[min(open_, key=lambda at: shares[at])] += 1
+        return [one for own, share in zip(bins, shares, strict=True) for one in own[:share]]
 
 
-def _dealt(kept: Mapping[tuple[str, int], list[tuple[Any, ...]]], domain: str, number: int) -> list[Drawn]:
-    """The first of each bin of a domain, as many of each as there are, evenly; the smallest margins first."""
-    bins = [_first(kept[group], number) for group in sorted(kept) if group[0] == domain]
-    shares = [0] * len(bins)
-    while sum(shares) < min(number, sum(map(len, bins))):
-        open_ = [at for at, own in enumerate(bins) if shares[at] < len(own)]
-        shares[min(open_, key=lambda at: shares[at])] += 1
-    return [one for own, share in zip(bins, shares, strict=True) for one in own[:share]]
+def _rank(one: _Ranked) -> tuple[Any, ...]:
+    return one[0]
+
+
+def _first(ranked: list[_Ranked], number: int) -> list[Drawn]:
+    return [one for _, one in heapq.nsmallest(number, ranked, key=_rank)]
 
 
 class _Found(NamedTuple):
-    """Of a batch: what could be drawn of each query, with its rank, and how many pairs there are."""
+    """Of a batch: what could be drawn of each query, with its rank, and the margins of all its pairs."""
 
-    ranked: list[tuple[tuple[Any, ...], Drawn]]
-    pairs: int
+    ranked: list[_Ranked]
+    margins: Floats
 
 
 def _of_pairs(batch: pa.RecordBatch, config: PairConfig, order: Order | None) -> _Found:
     responses = Responses.of(batch)
     pairs = find_pairs_of(responses, batch, config)
     if not len(pairs.query):
-        return _Found([], 0)
+        return _Found([], pairs.margin)
     key = pair_keys(responses, batch, pairs, config.seed)
     columns = list(order(responses, batch, pairs)) if order is not None else []
     ranked = np.lexsort((key, *reversed(columns), pairs.query))
@@ -230,9 +280,11 @@ def _of_pairs(batch: pa.RecordBatch, config: PairConfig, order: Order | None) ->
         row = int(pairs.query[at])
         sides = tuple(_response(responses, int(side[at])) for side in (pairs.chosen, pairs.rejected))
         query_id = batch.column("query_id")[row].as_py()
-        one = Drawn(query_id, batch.column("domain")[row].as_py(), sides, float(pairs.margin[at]))
+        begin = int(np.searchsorted(responses.query, row))
+        places = int(pairs.chosen[at]) - begin, int(pairs.rejected[at]) - begin
+        one = Drawn(query_id, batch.column("domain")[row].as_py(), sides, float(pairs.margin[at]), places)
         found.append(((*(float(column[at]) for column in columns), int(key[at]), query_id), one))
-    return _Found(found, len(pairs.query))
+    return _Found(found, pairs.margin)
 
 
 def pair_keys(responses: Responses, batch: pa.RecordBatch, pairs: Pairs, seed: int) -> Any:
@@ -256,7 +308,7 @@ def _of_queries(batch: pa.RecordBatch, config: DrawConfig) -> _Found:
         ((hash64(f"review {config.seed} {ids[at]}"), ids[at]), Drawn(ids[at], domains[at]))
         for at in np.flatnonzero(enough).tolist()
     ]
-    return _Found(ranked, 0)
+    return _Found(ranked, np.zeros(0))
 
 
 def different(responses: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -297,8 +349,7 @@ def _items(row: Mapping[str, Any], one: Drawn, config: DrawConfig) -> Iterator[I
         for three in triples(one.query_id, row["responses"], config.seed):
             yield replace(base, responses=tuple(shown(response) for response in three))
     else:
-        by_name = {(response["model"] or "", int(response["sample"] or 0)): response for response in row["responses"]}
-        sides = tuple(shown(by_name[name]) for name in one.responses)
+        sides = tuple(shown(row["responses"][place]) for place in one.places)
         yield replace(base, responses=sides, chosen=SIDES[0], margin=one.margin)
 
 

@@ -196,14 +196,14 @@ def tasks_path(folder: Path, annotator: str, round_: int = 1) -> Path:
 def response_sha256(response: Mapping[str, Any]) -> str:
     """The hash of what a response says: its text and, where it has them, its calls of tools and its reasoning."""
     beside = said_beside(response.get("extra"))
-    return _sha256(response["text"] + (f"\0{beside}" if beside else ""))
+    return _sha256((response["text"] or "") + (f"\0{beside}" if beside else ""))
 
 
 def prompt_sha256(row: Mapping[str, Any]) -> str:
     """The hash of what a raw row asks: its query, or its turns and tools."""
     turns = [[turn["role"], turn["content"], said_beside(turn.get("extra"))] for turn in row.get("messages") or ()]
     if not turns and not row.get("tools"):
-        return _sha256(row["query"])
+        return _sha256(row["query"] or "")
     return _sha256(canonical([row["query"], turns, row.get("tools")]))
 
 

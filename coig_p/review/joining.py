@@ -37,24 +37,24 @@ def check_store(review: Review, key: Sequence[KeyRow], store: Store) -> Joined:
     asked = [row for row in key if row.query_id]
     rows = rows_of(store, {row.query_id for row in asked})
     again = "The store has changed since the review was drawn: name the store of then, or draw anew: coigp review draw"
-    responses: dict[tuple[str, str, int], str] = {
-        (query_id, one["model"] or "", int(one["sample"] or 0)): response_sha256(one)
-        for query_id, row in rows.items()
-        for one in row["responses"] or ()
-    }
+    # A store of an older version has no samples: one model may have several answers of one name.
+    texts: dict[tuple[str, str, int], set[str]] = {}
+    for query_id, found in rows.items():
+        for one in found["responses"] or ():
+            name = query_id, one["model"] or "", int(one["sample"] or 0)
+            texts.setdefault(name, set()).add(response_sha256(one))
     for row in asked:
         where = f"{review.path / KEY} item {row.item}, query {row.query_id!r}"
-        found = rows.get(row.query_id)
-        if found is None:
+        if row.query_id not in rows:
             raise DataError(f"{where}: not in {store.path}. {again}")
-        if prompt_sha256(found) != row.query_sha256:
+        if prompt_sha256(rows[row.query_id]) != row.query_sha256:
             raise DataError(f"{where}: its text is another in {store.path}. {again}")
         for side in row.sides:
-            text = responses.get((row.query_id, side.model, side.sample))
+            said = texts.get((row.query_id, side.model, side.sample))
             named = f"{side.model!r}" + (f", sample {side.sample}" if side.sample else "")
-            if text is None:
+            if said is None:
                 raise DataError(f"{where}: no response of {named} in {store.path}. {again}")
-            if text != side.text_sha256:
+            if side.text_sha256 not in said:
                 raise DataError(f"{where}: the response of {named} has another text in {store.path}. {again}")
     return Joined(rows, manifest_sha256(store) == review.store["manifest_sha256"])
 

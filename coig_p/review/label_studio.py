@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coig_p.review.answers import Answer, answer_problem, time_of
+from coig_p.review.answers import Answer, answer_problem, problem, time_of
 from coig_p.review.folder import SIDES, KeyRow, Review, read_tasks, tasks_path
 
 _CORRECT = {"a_correct": "a", "b_correct": "b"}
@@ -26,6 +26,7 @@ _ASKED = {
     "triple": ("ranking", "comment"),
     "query": ("feasible", "comment"),
 }
+_THEIRS = {"seconds": "lead_time", "comment": "result"}  # where of an annotation a field of an answer stands
 _SHOWN = 60
 _MINIMAL = ("annotation_id", "annotator", "lead_time", "created_at")  # beside the data's own names, in every row
 
@@ -145,10 +146,10 @@ def _answer(
     if not isinstance(cancelled, bool):
         raise Problem(f"{at} .was_cancelled", f"{_short(cancelled)} is not true or false")
     seconds = annotation.get("lead_time")
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0):
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
         raise Problem(f"{at} .lead_time", f"{_short(seconds)} is not a number of seconds")
     said, comment = _said(review.form, annotation.get("result", []), f"{at} .result", unread, skipped=cancelled)
-    return Answer(
+    answer = Answer(
         item=item,
         annotator=_annotator(review, data, annotation, at, task_at, who),
         round=round_,
@@ -160,6 +161,10 @@ def _answer(
         skipped=cancelled,
         line=number,
     )
+    wrong = problem(review.form, answer.to_dict())
+    if wrong is not None:
+        raise Problem(f"{at} .{_THEIRS.get(wrong[0], wrong[0])}", wrong[1])
+    return answer
 
 
 def _annotator(
@@ -336,4 +341,4 @@ class _Tasks:
 
 
 def _texts_of(data: Mapping[str, Any]) -> Iterator[str]:
-    return (name for name in data if name == "dialogue" or name.startswith("response_"))
+    return (name for name in data if name == "dialogue" or name.startswith("response"))

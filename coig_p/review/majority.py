@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from coig_p.review.folder import KeyRow, Review
+from coig_p.review.folder import KeyRow, Review, Side
 from coig_p.review.votes import Vote
 
-Response = tuple[str, int]
-"""Model and sample."""
+Response = tuple[str, int, str]
+"""Model, sample and hash of the text: in a store of an older version two answers of a model may have one name."""
 CRITERIA = {"pair": ("preferred", "correct"), "accept": ("query_ok", "correct", "preferred"), "query": ("feasible",)}
 """What must hold for an item to be right, by form. A triple has no right answer."""
 
@@ -47,12 +47,12 @@ class Voted:
     def chosen(self) -> Response | None:
         """The response that the store prefers."""
         side = self.row.side(self.row.chosen)
-        return None if side is None else side.response
+        return None if side is None else response_of(side)
 
     @property
     def responses(self) -> tuple[Response, ...]:
         """Those that were shown: the chosen one first where there is one, else in the order of their names."""
-        return tuple(sorted((side.response for side in self.row.sides), key=lambda one: (one != self.chosen, one)))
+        return tuple(sorted(map(response_of, self.row.sides), key=lambda one: (one != self.chosen, one)))
 
     def label(self, criterion: str) -> Any:
         """What the majority says: 1, .5 or 0 for "preferred", true or false for others; None where there is none."""
@@ -64,9 +64,15 @@ class Voted:
         return None if label is None else label == 1
 
     def right(self, criteria: Iterable[str]) -> bool | None:
-        """Whether all criteria hold: False where one does not, whatever of others; None where the item is open."""
-        found = [self.holds(criterion) for criterion in criteria]
-        return False if False in found else None if None in found else True
+        """Whether all criteria hold; None where the item is open.
+
+        It is open where no response has a majority, whatever else is said; of other criteria one that does not hold
+        decides.
+        """
+        found = {criterion: self.holds(criterion) for criterion in criteria}
+        if found.get("preferred", True) is None:
+            return None
+        return False if False in found.values() else None if None in found.values() else True
 
     def is_open(self, criteria: Sequence[str]) -> bool:
         """Whether the majority leaves open what the item is about."""
@@ -75,7 +81,7 @@ class Voted:
             number = len(self._told())
             of_pairs = [said_of[at : at + number] for at in range(0, len(said_of), number)] if number else [[]]
             return any(majority(values) is None for values in of_pairs)
-        return self.right(criteria) is None or ("preferred" in criteria and self.label("preferred") is None)
+        return self.right(criteria) is None
 
     def _told(self) -> list[Vote]:
         return [vote for vote in self.votes.values() if not vote.skipped]
@@ -113,6 +119,11 @@ def criteria_of(review: Review, votes: Iterable[Vote]) -> tuple[str, ...]:
     return criteria
 
 
+def response_of(side: Side) -> Response:
+    """Which response stood on a side."""
+    return side.model, side.sample, side.text_sha256
+
+
 def said(vote: Vote, criterion: str) -> float | bool | None:
     """What one vote says of a criterion; None where nothing."""
     if vote.skipped:
@@ -131,10 +142,12 @@ def relation(vote: Vote, one: Response, other: Response) -> float | None:
     """1 where a vote prefers `one`, 0 where the other, .5 where neither, None where it says nothing of both."""
     if vote.ranking is not None:
         levels = {response: level for level, tied in enumerate(vote.ranking) for response in tied}
-        return 0.5 if levels[one] == levels[other] else float(levels[one] < levels[other])
-    if vote.shown_first is None or {side.response for side in vote.sides} != {one, other}:
+        first, second = levels[one[:2]], levels[other[:2]]
+        return 0.5 if first == second else float(first < second)
+    shown = [response_of(side) for side in vote.sides]
+    if vote.shown_first is None or set(shown) != {one, other}:
         return None
-    return vote.shown_first if vote.sides[0].response == one else 1 - vote.shown_first
+    return vote.shown_first if shown[0] == one else 1 - vote.shown_first
 
 
 def majority(values: Iterable[Any]) -> Any:

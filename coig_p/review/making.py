@@ -130,7 +130,7 @@ def make_review(
             domain: {"pairs": found.pairs[domain], "queries": found.queries[domain], "drawn": counted[domain]}
             for domain in found.queries
         },
-        options=dict(options or {}),
+        options=dict(options or {}) | ({"strata_pairs": found.strata} if found.strata else {}),
         tool=f"coig-p {__version__}",
     )
     key, tasks = tasks_for(review, given)
@@ -178,7 +178,7 @@ def make_audit(
     round_ = review.rounds + 1
     by_name = items_of(review, [row for row in key if row.item in answered and row.kind == "drawn"])
     chosen: list[Item] = []
-    for domain in sorted({item.domain for item in by_name.values()}):
+    for domain in dict.fromkeys([*review.domains, *sorted({item.domain for item in by_name.values()})]):
         own = [item for item in by_name.values() if item.domain == domain]
         ranked = sorted(own, key=lambda item: hash64(f"audit {review.seed} {round_} {item.item}"))
         chosen += ranked[: -(-len(own) * round(share * 10_000) // 10_000)]
@@ -224,13 +224,14 @@ def _planted(review: Review, key: Sequence[KeyRow], known: Sequence[Item]) -> li
 
 
 def _told(config: PairConfig) -> dict[str, Any]:
-    """The pair options that are in effect, those that differ from their defaults, and the threshold."""
-    told: dict[str, Any] = {"threshold": config.threshold}
-    for name, option in PairConfig.__dataclass_fields__.items():
-        value = getattr(config, name)
-        if name not in ("threshold", "seed", "format") and value != option.default:
-            told[name] = list(value) if isinstance(value, tuple) else value
-    return told
+    """The pair options in effect: the threshold, those that differ from their defaults, and of a file what it says."""
+    told = config.to_dict() | ({} if config.calibrate is None else {"calibrate": config.calibrate.record()})
+    plain = PairConfig().to_dict()
+    return {
+        name: value
+        for name, value in told.items()
+        if name == "threshold" or (name not in ("seed", "format") and value != plain.get(name))
+    }
 
 
 def _made(

@@ -2,20 +2,20 @@
 
     gold       the one-sided 95% Clopper-Pearson upper bound of the share that is right lies below .8: at most 12 of 20,
                which finds who guesses among two in 87 of 100, and accuses one who is right in .9 in 1 of 2,500
-    others     agrees with the majority of the others less often than they do with theirs (Fisher's exact test)
-    ties       says tie more, or less, often than the others (Fisher's exact test)
+    others     agrees with the majority of the others less often than each of them with theirs (Fisher's exact test)
+    ties       says tie more, or less, often than each of the others (Fisher's exact test)
     side       prefers one side though sides were drawn (exact binomial test)
     speed      answers faster than 50 characters a second in the middle of all times
     run        gives one answer more often in a row than by chance, in the order of time
 
-Tests flag below a probability of .01, so of a hundred good annotators each flags one.
+Tests flag below a probability of .01: of a hundred good annotators each flags one at most. Of two who differ none can
+say which is odd, and both are flagged.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from statistics import median
 
@@ -157,28 +157,30 @@ def _longest_run(name: str, answers: Sequence[Answer]) -> int:
     return max((len(list(run)) for kind, run in groupby(kinds) if kind is not None), default=0)
 
 
-def _flagged(one: Quality, others: Sequence[Quality]) -> Quality:
-    from dataclasses import replace
+def _pairs(others: Sequence[Quality], part: str, whole: str) -> list[tuple[int, int]]:
+    return [(getattr(other, part), getattr(other, whole)) for other in others if getattr(other, whole)]
 
+
+def _yes_no(part: int, whole: int) -> list[int]:
+    return [part, whole - part]
+
+
+def _flagged(one: Quality, others: Sequence[Quality]) -> Quality:
     from scipy.stats import binomtest, fisher_exact
 
     flags = []
     if one.gold_most is not None and one.gold_most < GOLD_LEAST:
         flags.append(Flag("gold", {"right": one.gold_right, "of": one.gold, "at most": one.gold_most}))
-    rest = Counter[str]()
-    for other in others:
-        for number in ("others", "with_others", "answers", "ties"):
-            rest[number] += getattr(other, number)
     for sign, part, whole, side in (
         ("others", "with_others", "others", "less"),
         ("ties", "ties", "answers", "two-sided"),
     ):
-        mine, theirs = (getattr(one, part), getattr(one, whole)), (rest[part], rest[whole])
-        if mine[1] and theirs[1]:
-            table = [[mine[0], mine[1] - mine[0]], [theirs[0], theirs[1] - theirs[0]]]
-            p = float(fisher_exact(table, side).pvalue)
+        mine, theirs = (getattr(one, part), getattr(one, whole)), _pairs(others, part, whole)
+        if mine[1] and theirs:
+            p = max(float(fisher_exact([_yes_no(*mine), _yes_no(*each)], side).pvalue) for each in theirs)
             if p < _P:
-                seen = {"share": mine[0] / mine[1], "of the others": theirs[0] / theirs[1], "p": p}
+                shares = [number / of for number, of in theirs]
+                seen = {"share": mine[0] / mine[1], "of the others": sum(shares) / len(shares), "p": p}
                 flags.append(Flag(sign, seen))
     if one.decided:
         p = float(binomtest(one.first, one.decided, 0.5).pvalue)
@@ -189,7 +191,7 @@ def _flagged(one: Quality, others: Sequence[Quality]) -> Quality:
     if one.answers:
         # A run of k begins at any of n places: at most n * share^k, the share of its side among answers that lean to
         # neither, or of ties among those of the others.
-        share = max(0.5, rest["ties"] / rest["answers"] if rest["answers"] else 0)
+        share = max([0.5, *(number / of for number, of in _pairs(others, "ties", "answers"))])
         if share < 1 and one.answers * share**one.run < _P:
             flags.append(Flag("run", {"in a row": one.run, "p": one.answers * share**one.run}))
     return replace(one, flags=tuple(flags))

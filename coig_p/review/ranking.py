@@ -106,7 +106,7 @@ def _opposition(responses: Responses, batch: pa.RecordBatch, pairs: Pairs, confi
     """Of the judges who have a view of each pair, the share that prefers the other response; a tie is half of one."""
     against, known = np.zeros(len(pairs.query)), np.zeros(len(pairs.query))
     for judge in judges_of(responses, batch, config):
-        knows, sign = preferences(responses, batch, replace(config, judges=(judge,)), pairs.chosen, pairs.rejected)
+        knows, sign = preferences(responses, batch, config.of_one_judge(judge), pairs.chosen, pairs.rejected)
         against += np.where(knows, (1 - sign) / 2, 0)
         known += knows
     return np.asarray(against / np.maximum(known, 1))
@@ -157,9 +157,10 @@ def findings_of(
 
 @dataclass
 class _Views:
-    """Of pairs that a judge has a view of: columns of the order, the query of each, and whether it is opposed."""
+    """Of pairs that a judge has a view of: columns of the order, their domains and queries, and which are opposed."""
 
     columns: list[list[Floats]]
+    domain: list[Index]
     query: list[Index]
     opposed: list[Mask]
 
@@ -168,7 +169,7 @@ def yields(
     store: Store,
     by: str,
     config: PairConfig,
-    budget: int,
+    budget: int | Mapping[str, int],
     *,
     findings: Mapping[str, Counter[int]] | None = None,
     domains: Sequence[str] = (),
@@ -179,7 +180,7 @@ def yields(
 
     Args:
         config: its threshold is set.
-        budget: how many pairs are looked at.
+        budget: how many pairs are looked at, in all or of each domain; of a query one, as `draw` takes them.
 
     Returns:
         One for each judge who has a view of pairs that the others label, and why there is none where there is none.
@@ -194,45 +195,55 @@ def yields(
     if not bases:
         more = "three judges, or two and people" if need == 2 else "two judges, or one and people"
         return [], f"this store cannot say it: that takes {more}, who judged the same responses"
-    views = {name: _Views([], [], []) for name in bases}
-    total = seen = 0
-    for file in store.selected_files(domains, split):
+    views = {name: _Views([], [], [], []) for name in bases}
+    files = store.selected_files(domains, split)
+    groups = list(dict.fromkeys(str(file.domain) for file in files)) if isinstance(budget, Mapping) else []
+    totals = np.zeros(max(1, len(groups)), np.int64)
+    seen = 0
+    for file in files:
+        group = groups.index(str(file.domain)) if groups else 0
         for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ):
             responses = Responses.of(batch)
-            total += len(find_pairs_of(responses, batch, config).query)
+            totals[group] += len(find_pairs_of(responses, batch, config).query)
             for name in bases:
                 others = replace(config, judges=tuple(labelling[name]))
                 pairs = find_pairs_of(responses, batch, others)
-                known, sign = preferences(
-                    responses, batch, replace(config, judges=(name,)), pairs.chosen, pairs.rejected
-                )
+                known, sign = preferences(responses, batch, config.of_one_judge(name), pairs.chosen, pairs.rejected)
                 columns = [
                     *ranking(by, others, findings)(responses, batch, pairs),
                     np.asarray(pair_keys(responses, batch, pairs, config.seed), np.float64),
                 ]
                 views[name].columns.append([column[known] for column in columns])
+                views[name].domain.append(np.full(int(known.sum()), group))
                 views[name].query.append(pairs.query[known] + seen)
                 views[name].opposed.append(sign[known] < 0)
             seen += batch.num_rows
             advance(batch.num_rows)
-    found = [_yield(name, view, budget, total) for name, view in views.items()]
+    budgets = [budget.get(name, 0) for name in groups] if isinstance(budget, Mapping) else [budget]
+    found = [_yield(name, view, budgets, totals.tolist()) for name, view in views.items()]
     told = [one for one in found if one.pairs]
     return told, "" if told else "this store cannot say it: no judge has a view of pairs that the others label"
 
 
-def _yield(judge: str, view: _Views, budget: int, total: int) -> Yield:
-    query = np.concatenate(view.query) if view.query else np.zeros(0, np.int64)
-    opposed = np.concatenate(view.opposed) if view.opposed else np.zeros(0, bool)
+def _yield(judge: str, view: _Views, budgets: Sequence[int], totals: Sequence[int]) -> Yield:
+    domain, query = (np.concatenate([np.zeros(0, np.int64), *parts]) for parts in (view.domain, view.query))
+    opposed = np.concatenate([np.zeros(0, bool), *view.opposed])
     columns = [np.concatenate(parts) for parts in zip(*view.columns, strict=True)]
-    looked = min(len(query), -(-len(query) * budget // max(total, 1)))
+    every = np.ones(len(query), bool)
     first = np.zeros(len(query), bool)
     if len(query):
-        first[np.lexsort(list(reversed(columns)))[:looked]] = True
+        ranked = np.lexsort(list(reversed(columns)))
+        # Of each query the pair that comes first, and no other, as it is drawn.
+        ranked = ranked[np.sort(np.unique(query[ranked], return_index=True)[1])]
+        for group, (budget, total) in enumerate(zip(budgets, totals, strict=True)):
+            # As large a share of the pairs that this judge has a view of as the budget is of all.
+            size = -(-int((domain == group).sum()) * budget // max(total, 1))
+            first[ranked[domain[ranked] == group][:size]] = True
     return Yield(
         judge=judge,
         pairs=len(query),
-        budget=looked,
-        opposed=_share(query, opposed, np.ones(len(query), bool)),
+        budget=int(first.sum()),
+        opposed=_share(query, opposed, every),
         in_budget=_share(query, opposed & first, first),
         found=_share(query, opposed & first, opposed),
     )

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from coig_p.core.markdown import cell
 from coig_p.core.markdown import table as markdown_table
-from coig_p.report.view.pages import environment
+from coig_p.report.templating import environment
 from coig_p.review.accuracy import RIGHT, Accuracy, Weighted
 from coig_p.review.quality import Quality
 from coig_p.review.report_words import words
@@ -67,7 +67,7 @@ _Words = Mapping[str, str]
 def _head(report: ReviewReport, w: _Words) -> Section:
     opened = report.all[_main(report)].open if report.criteria else 0
     facts = w["facts"].format(
-        form=w[report.form],
+        form=w[f"form-{report.form}"],
         items=report.items,
         answered=report.answered,
         waiting=report.waiting,
@@ -100,11 +100,13 @@ def _right(report: ReviewReport, w: _Words) -> Section:
         rows.append((name, *own, str(one.open), percent(one.open_wrong), *shares, needed))
     lines = [w["right-is"].format(criteria=w["and"].join(w[one] for one in report.criteria))]
     for kind, mean in report.weighted[main].items():
-        lines.append(f"{w[kind]}: {percent(mean.share)} ({_interval(mean)}; {w['se']} {100 * mean.se:.1f})")
-    if not report.weighted[main]:
+        what = w[f"by-{kind}"].format(covered=percent(mean.covered))
+        lines.append(f"{what}: {percent(mean.share)} ({_interval(mean)}; {w['se']} {100 * mean.se:.1f})")
+    if not report.weighted[main] and "by" not in report.notes:
         lines.append(w["no-weights"])
     lines.append(w["how-needed"])
-    return Section(w["right-title"], tuple(lines), (*header, *(w[one] for one in others), w["needed"]), tuple(rows))
+    title = w["feasible-title" if report.form == "query" else "right-title"]
+    return Section(title, tuple(lines), (*header, *(w[one] for one in others), w["needed"]), tuple(rows))
 
 
 def _margins(report: ReviewReport, w: _Words) -> Iterator[Section]:
@@ -142,8 +144,13 @@ def _agreement(report: ReviewReport, w: _Words) -> Iterator[Section]:
         return
     rows = tuple((_part(one.kind, one.name, w), *_numbers(one.found)) for one in report.agreement)
     whole = report.agreement[0].found
+    if not whole.units:
+        yield Section(w["agreement-title"], (w["no overlap"],))
+        return
     lines = [w["agreement-is"]]
-    lines += [f"{name}: {estimate.why}" for name, estimate in _estimates(whole) if estimate.why]
+    for name, estimate in _estimates(whole):
+        if estimate.why is not None:
+            lines.append(f"{name}: {w[estimate.why]}")
     yield Section(w["agreement-title"], tuple(lines), ("", w["units"], w["percent"], "alpha", "AC1", "Fleiss"), rows)
     pairs = tuple(
         (f"{pair.one} – {pair.two}", str(pair.units), percent(pair.percent), _number(pair.kappa))

@@ -12,10 +12,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "{form}：共 {items} 条，已有答案 {answered} 条，尚待作答 {waiting} 条，没有多数意见 {open} 条。"
         "评审员 {people} 人，每条 {overlap} 人；轮数 {rounds}；跳过 {skipped}；附言 {comments}。",
     ),
-    "pair": ("Form pair", "两两评审"),
-    "accept": ("Form accept", "验收"),
-    "triple": ("Form triple", "三个回答排序"),
-    "query": ("Form query", "问题可行性"),
+    "form-pair": ("Form pair", "两两评审"),
+    "form-accept": ("Form accept", "验收"),
+    "form-triple": ("Form triple", "三个回答排序"),
+    "form-query": ("Form query", "问题可行性"),
+    "query": ("query", "问题"),
     "torn": (
         "Lines of answers that a kill cut short, and that count for nothing: {torn}.",
         "因程序中断而不完整、不计入的答案：{torn} 行。",
@@ -29,11 +30,20 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Items that one annotator alone was shown tell nothing of agreement.",
         "只给一位评审员看的条目无法说明一致性。",
     ),
+    "by": (
+        "Pairs that are most likely wrong were drawn, so the share that is right says nothing of the store as a whole.",
+        "抽取的是最可能有错的偏好对，因此对的比例不能代表整个数据仓库。",
+    ),
+    "strata": (
+        "Items were drawn evenly by margin: shares of domains are of this draw, and the mean by strata of the store.",
+        "条目按分差均匀抽取：各领域的比例只是这次抽样的，分层平均才是数据仓库的。",
+    ),
     "other-store": (
         "The store is another than the review was drawn from; all that was shown is still there, unchanged.",
         "这个数据仓库不是当初抽样的那个；但展示过的内容都还在，没有改动。",
     ),
     "right-title": ("How often the store is right", "数据仓库有多少是对的"),
+    "feasible-title": ("How many queries are feasible", "有多少问题可行"),
     "right-is": (
         "An item is right where, by the majority, all of this holds: {criteria}. "
         "An open item has no majority; it is left out, and counts as wrong in a column of its own.",
@@ -52,9 +62,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "open-wrong": ("open as wrong", "未决算错"),
     "needed": ("items for ±5", "±5 所需条目"),
     "all": ("all", "全部"),
-    "macro": ("Mean over domains", "各领域平均"),
-    "pairs": ("Weighted by pairs of the store", "按偏好对数加权"),
-    "queries": ("Weighted by queries of the store", "按问题数加权"),
+    "by-macro": ("Mean over domains", "各领域平均"),
+    "by-pairs": ("Weighted by pairs of the store", "按偏好对数加权"),
+    "by-queries": ("Weighted by queries of the store", "按问题数加权"),
+    "by-strata": (
+        "Weighted by the store's pairs of each domain and margin ({covered} of them)",
+        "按各领域、各分差段的偏好对数加权（覆盖其中 {covered}）",
+    ),
+    "strata-mean": ("", ""),
     "se": ("standard error", "标准误"),
     "no-weights": (
         "A domain has no majority on any item yet, so no mean over domains is told.",
@@ -82,6 +97,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "AC1 is not.",
         "取第一轮：每两位评审员都判断过的条目中意见相同的比例，以及扣除偶然后的一致性（95% 区间）。"
         "几乎所有意见都相同时 alpha 会很低，哪怕分歧很少；AC1 则不会。",
+    ),
+    "no overlap": ("no item has two verdicts", "没有条目有两个判断"),
+    "one category": ("all verdicts are alike", "所有判断都相同"),
+    "uneven": (
+        "items have different numbers of verdicts, and it needs as many of each",
+        "各条目的判断数不同，而它要求相同",
     ),
     "pairs-title": ("Every two people", "每两位评审员"),
     "units": ("verdicts", "判断"),

@@ -51,12 +51,13 @@ class ReviewReport:
         criteria: what must hold for an item to be right.
         all: by criterion, and RIGHT, over all items.
         domains: the same in each domain.
-        weighted: by criterion: "macro", "pairs", "queries", where every domain has a majority somewhere.
+        weighted: by criterion: "macro", "pairs", "queries", where every domain has a majority somewhere; or "strata".
         annotators: by name; mean: their shares together.
         agreement: of people, on all items, by domain and by margin.
         margins: by margins from and to: how often the store is right.
         notes: what must be known beside the numbers: "no-boxes" (nobody called a response correct, so right is
-            preferred alone), "no-answers", "alone" (items that one annotator saw), "other-store" (it is another than
+            preferred alone), "no-answers", "by" (pairs that are likely wrong were drawn),
+            "strata" (evenly by margin), "alone" (items that one annotator saw), "other-store" (it is another than
             the review was drawn from, but all that was shown is there unchanged).
     """
 
@@ -136,7 +137,7 @@ def review_report(folder: str | Path, store: Store | None = None) -> ReviewRepor
         criteria=criteria,
         all=accuracies(items, criteria, columns),
         domains=table,
-        weighted={column: weighted(review, {name: one[column] for name, one in table.items()}) for column in columns},
+        weighted={column: weighted(review, items, criteria, column) for column in columns},
         margins={name: accuracies(own, criteria, columns) for name, own in bins.items()} if criteria else {},
         annotators={
             quality.annotator: Annotator(of_votes(own_votes[quality.annotator], criteria, columns), quality)
@@ -166,7 +167,7 @@ def _ranked(items: Sequence[Voted]) -> Iterable[Ranked]:
         relations: list[Relation] = [(one, other, each) for (one, other), all_ in said_of.items() for each in all_]
         layers = find_layers(relations)
         in_order = sorted(layers.ranks.items(), key=lambda pair: (pair[1], pair[0]))
-        ranks = tuple((*response, rank) for response, rank in in_order)
+        ranks = tuple((*response[:2], rank) for response, rank in in_order)
         yield Ranked(query_id, own[0].row.domain, ranks, layers.relations, layers.kept, len(layers.better))
 
 
@@ -174,6 +175,8 @@ def _notes(review: Review, votes: Sequence[Vote], items: Sequence[Voted], criter
     return [
         *(["no-boxes"] if review.form == "pair" and "correct" not in criteria and votes else []),
         *(["no-answers"] if not votes else []),
+        *(["by"] if review.options.get("by") else []),
+        *(["strata"] if review.options.get("strata_pairs") else []),
         *(["alone"] if votes and any(len(item.asked) == 1 for item in items) else []),
     ]
 

@@ -7,6 +7,7 @@ nobody knows who sees a task.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 from coig_p.core.arrays import hash64
 from coig_p.errors import DataError
 from coig_p.review.folder import SIDES, KeyRow, Review, Side, Tasks, read_tasks, response_sha256, sides_of
-from coig_p.store.conversations import said_beside
+from coig_p.store.conversations import canonical, said_beside
 
 _TURNED = {"A": "a", "B": "b"}
 
@@ -66,7 +67,7 @@ def dialogue_of(row: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
     turns = [
         {"role": turn["role"], "content": _whole(turn["content"], turn.get("extra"))} for turn in row["messages"] or ()
     ]
-    turns = turns or [{"role": "user", "content": row["query"]}]
+    turns = turns or [{"role": "user", "content": row["query"] or ""}]
     return (*([{"role": "tools", "content": row["tools"]}] if row.get("tools") else []), *turns)
 
 
@@ -77,8 +78,20 @@ def shown(response: Mapping[str, Any]) -> Shown:
 
 
 def _whole(text: str | None, extra: str | None) -> str:
-    """All that is said: calls of tools and reasoning stand below the text."""
-    return "\n\n".join(part for part in (text or "", said_beside(extra)) if part)
+    """All that is said: reasoning and calls of tools, which no other column holds, stand below the text."""
+    said = said_beside(extra)
+    if not said:
+        return text or ""
+    try:
+        told = json.loads(said)
+        below = [f"{name}:\n{_readable(value)}" for name, value in sorted(told.items(), reverse=True)]
+    except (ValueError, AttributeError):  # not as a store has it
+        below = [said]
+    return "\n\n".join(part for part in (text or "", *below) if part)
+
+
+def _readable(value: Any) -> str:
+    return value if isinstance(value, str) else "\n".join(canonical(one) for one in value)
 
 
 def item_name(number: int) -> str:

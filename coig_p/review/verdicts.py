@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import Responses
+from coig_p.review.folder import response_sha256
 from coig_p.review.majority import Response
+from coig_p.review.ranking import HUMAN
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of, preferences
 from coig_p.store.store import Store
 
-HUMAN = "human:"
-"""What stands before the name of a person in the name of a judge."""
 Unit = tuple[str, Response, Response]
 """A query and two of its responses."""
 
@@ -37,12 +37,11 @@ def judge_verdicts(store: Store, units: Collection[Unit], include_self_judged: b
         if not batch.num_rows:
             continue
         responses = Responses.of(batch)
-        models, ids = responses.model.names, batch.column("query_id").to_pylist()
+        ids = batch.column("query_id").to_pylist()
+        answers = batch.column("responses").flatten().to_pylist()
         places = {
-            (ids[row], models[code] if code >= 0 else "", sample): at
-            for at, (row, code, sample) in enumerate(
-                zip(responses.query.tolist(), responses.model.code.tolist(), responses.sample.tolist(), strict=True)
-            )
+            (ids[row], one["model"] or "", int(one["sample"] or 0), response_sha256(one)): at
+            for at, (row, one) in enumerate(zip(responses.query.tolist(), answers, strict=True))
         }
         pairs = [
             (unit, places[unit[0], *unit[1]], places[unit[0], *unit[2]])

@@ -26,7 +26,7 @@ class Vote:
             prefers none.
         shown_first: the same for the side that was shown first.
         correct: the sides as shown that were called correct; `correct_responses` says whose they are.
-        chosen_correct: whether the response that the store prefers was called correct.
+        chosen_correct: whether the response that the store prefers was called correct; None where nobody said.
         query_ok: whether the query was called fit.
         ranking: (model, sample) of the sides in levels, the best first.
         feasible: whether the query can be answered.
@@ -97,7 +97,7 @@ def vote_of(row: KeyRow, answer: Answer) -> Vote:
         if row.chosen is not None:
             mine = _PREFERRED.get(said["preference"])
             facts["preferred"] = 0.5 if mine is None else float(mine == row.chosen)
-            facts["chosen_correct"] = row.chosen in facts["correct"]
+            facts["chosen_correct"] = row.chosen in facts["correct"] if "correct" in said else None
     if "ranking" in said:
         by_side = {side.side: side.response for side in row.sides}
         facts["ranking"] = tuple(tuple(sorted(by_side[side] for side in level)) for level in said["ranking"])

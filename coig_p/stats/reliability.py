@@ -42,7 +42,8 @@ class Estimate:
     Attributes:
         value: None where it is not defined.
         low, high: None where no interval can be told: below two groups, or not defined in a tenth of the draws.
-        why: why there is no value.
+        why: why there is no value: "no overlap" (no unit has two ratings), "one category" (all ratings are alike), or
+            "uneven" (of Fleiss' kappa: units have different numbers of ratings).
     """
 
     value: float | None = None
@@ -118,7 +119,7 @@ def reliability(
     if why is None:
         numbers["fleiss"] = _fleiss(table)
     found = estimates(numbers, len(table), groups, seed=seed, draws=draws)
-    none = "all ratings are of one category" if several.any() else "no unit has two ratings"
+    none = "one category" if several.any() else "no overlap"
     told = {name: Estimate(why=none) if one.value is None else one for name, one in found.items()}
     return Reliability(
         units=int(several.sum()),
@@ -158,12 +159,13 @@ def fleiss_kappa(ratings: npt.ArrayLike) -> float | None:
 
 
 def uneven(ratings: npt.ArrayLike) -> str | None:
-    """Why Fleiss' kappa has no meaning here; None where it has."""
+    """Why Fleiss' kappa has no meaning here, as `Estimate.why` has it; None where it has.
+
+    It needs as many ratings of each unit. Units without any are left out.
+    """
     sizes = np.unique(_counts(_table(ratings)).sum(1))
     sizes = sizes[sizes > 0]
-    if len(sizes) > 1:
-        return f"units have from {int(sizes[0])} to {int(sizes[-1])} ratings, and it needs as many of each"
-    return None if len(sizes) and sizes[0] >= 2 else "no unit has two ratings"
+    return "no overlap" if not (sizes > 1).any() else "uneven" if len(sizes) > 1 else None
 
 
 def gwet_ac1(ratings: npt.ArrayLike, categories: int | None = None) -> float | None:

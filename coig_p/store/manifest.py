@@ -39,7 +39,8 @@ _HELD = {"queries": _COUNT, "responses": _COUNT}
 _BENCHMARKS = {"against": [{"name": _TEXT, "sha256": _TEXT}], "prompts": _COUNT, "answers": _COUNT}
 _REVIEWED = {
     **{"form": _TEXT, "items": _COUNT, "answered": _COUNT, "people": _COUNT, "shared": _COUNT, "criteria": [_TEXT]},
-    **dict.fromkeys(("percent?", "alpha?", "ac1?", "share?", "low?", "high?", "macro?", "pairs?", "queries?"), _NUMBER),
+    **dict.fromkeys(("percent?", "alpha?", "ac1?", "share?", "low?", "high?"), _NUMBER),
+    **dict.fromkeys(("macro?", "pairs?", "queries?", "strata?"), _NUMBER),
     **dict.fromkeys(("right?", "of?", "open?"), _COUNT),
 }
 # What the parts of a manifest look like that others read without asking again. A name with "?" may be left out or

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,17 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from looking import CHROMIUM, HOSTILE, SIZES, serious, watched
 from make import completed, make_rows, make_store
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
-SIZES = ((1280, "light"), (390, "dark"))
 PATHS = (
     "",
     "queries",
@@ -35,18 +28,6 @@ PATHS = (
     "models",
     "compare?a_threshold=1&b_threshold=3",
 )
-HOSTILE = (
-    "<script>document.title='broken'</script><img src=https://example.invalid/x onerror=\"document.title='broken'\">"
-    "<svg onload=\"document.title='broken'\"></svg>\u202eRTL \x1b[31m \"quotes\" 'and'\nline breaks {{ 7*7 }}"
-)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
 
 
 @contextmanager
@@ -98,26 +79,6 @@ def page(browser: Browser) -> Iterator[Page]:
     yield made
     assert wrong == []
     context.close()
-
-
-def watched(page: Page) -> list[str]:
-    """What a page says to the console, and what it asks of anybody else."""
-    wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "request",
-        lambda asked: (
-            None if asked.url.startswith(("http://127.0.0.1:", "file:", "data:")) else wrong.append(asked.url)
-        ),
-    )
-    return wrong
-
-
-def serious(page: Page) -> list[tuple[str, str]]:
-    """What axe-core finds that keeps people out."""
-    found = Axe().run(page).response["violations"]
-    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
 
 
 @pytest.mark.parametrize(("wide", "scheme"), SIZES)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 import pytest
+import uvicorn
 from commands import TREE, run
 
 from coig_p.cli.main import main
@@ -52,6 +53,12 @@ RUNS: dict[str, tuple[str, int]] = {
     "pairs": ("FOLDER/store --out NEW.jsonl", 0),
     "plan": ("FOLDER/store --epochs 2 --batch-size 1", 0),
     "publish": ("FOLDER/store --version 1.0.0 --target dir:NEW", 0),
+    "review draw": ("FOLDER/store --out NEW --annotators 甲,b --by margin", 0),
+    "review apply": ("FOLDER/review FOLDER/store --out NEW", 0),
+    "review report": ("FOLDER/review --store FOLDER/store --html NEW.html", 0),
+    "review resolve": ("FOLDER/review", 0),
+    "review import": ("FOLDER/review FOLDER/export-é.json", 0),
+    "review serve": ("FOLDER/review --annotator b", 0),
     "show": ("FOLDER/store --near 2", 0),
     "stats": ("FOLDER/store --out NEW", 0),
     "sweep": ("FOLDER/store --thresholds 1,2 --out NEW", 0),
@@ -84,7 +91,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")
+    run("review", "draw", folder / "store", "--out", folder / "review", "--annotators", "甲,b")
+    (folder / "export-é.json").write_text(json.dumps(an_export(folder / "review"), ensure_ascii=False), "utf-8")
+    run("review", "import", folder / "review", folder / "export-é.json")  # a second one says so
     return folder
+
+
+def an_export(review: Path) -> list[dict[str, object]]:
+    """What Label Studio exports of the first annotator's tasks."""
+    results = [{"from_name": "preference", "type": "choices", "value": {"choices": ["tie"]}},
+               {"from_name": "é😀", "type": "rating", "value": {"rating": 3}}]  # fmt: skip
+    said = {"completed_by": 1, "result": results, "lead_time": 3.5, "updated_at": "2026-11-26T10:00:00Z"}
+    tasks = json.loads((review / "tasks-甲.json").read_text("utf-8"))
+    return [{"id": at, **task, "annotations": [said]} for at, task in enumerate(tasks)]
+
+
+@pytest.fixture(autouse=True)
+def _no_server_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server ends as soon as it was begun."""
+
+    class Ended:
+        def __init__(self, config: object) -> None:
+            pass
+
+        def run(self, sockets: object) -> None:
+            pass
+
+    monkeypatch.setattr(uvicorn, "Server", Ended)
 
 
 CARD = """

@@ -82,6 +82,7 @@ COMMANDS = [
     "export STORE --for trl-dpo --out NEW",
     "card STORE --init",
     "import ROWS --out NEW",
+    "review draw STORE --out NEW --annotators a,b --by disagreement",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,25 @@ SAID: dict[str, dict[str, Any]] = {
 
 def an_answer(form: str = "pair", item: str = "r-000001", annotator: str = "a", **changes: Any) -> Answer:
     return replace(Answer(item, annotator, 1, SAID[form], seconds=3.5, at=AT), **changes)
+
+
+_BITS = 2**64 - 1
+
+
+def slow_hash(text: str) -> int:
+    """64 bits of a text."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _mixed(x: int) -> int:
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & _BITS
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & _BITS
+    return x ^ (x >> 31)
+
+
+def slow_key(seed: int, query_id: str, *models: str) -> int:
+    """The hash of (seed, query_id, models)."""
+    key = _mixed(slow_hash(query_id) ^ slow_hash(f"review {seed}"))
+    for model in models:
+        key = _mixed(key ^ slow_hash(model))
+    return key

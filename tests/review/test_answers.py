@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,28 @@ def test_several_writers_at_once_lose_and_mix_nothing(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert {one.item for one in read_answers(folder)} == {f"r-{writer}-{at}" for writer in range(4) for at in range(10)}
+
+
+def test_nobody_else_writes_between_the_look_at_the_last_line_and_the_new_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page and an import may write the answers of one annotator at the same time."""
+    fcntl = pytest.importorskip("fcntl")
+    append(folder, "a", an_answer())
+    refused = []
+
+    def write(descriptor: int, data: Any) -> int:
+        with (folder / "answers" / "a.jsonl").open("ab") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused.append(descriptor)
+        return real(descriptor, data)
+
+    real = os.write
+    monkeypatch.setattr("coig_p.review.answers.os.write", write)
+    append(folder, "a", an_answer(item="r-000002"))
+    assert len(refused) == 1
+    monkeypatch.undo()
+    assert len(read_answers(folder)) == 2
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -198,6 +221,12 @@ def test_votes_say_the_same_of_a_response_on_either_side(folder: Path) -> None:
     assert (first.chosen_correct, third.chosen_correct, fourth.chosen_correct) == (True, False, None)
     assert (first.query_ok, second.query_ok) == (True, None)
     assert (fourth.skipped, fourth.comment, fourth.query_id) == (True, "不懂", "q-2")
+
+
+def test_what_was_not_asked_is_not_said(folder: Path) -> None:
+    append(folder, "a", an_answer(answer={"preference": "A"}))
+    (vote,) = read_votes(folder)
+    assert (vote.preferred, vote.correct, vote.chosen_correct, vote.query_ok) == (1, set(), None, None)
 
 
 def test_a_ranking_and_a_feasible_query(tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -28,6 +32,7 @@ from coig_p.review import answers as answers_module
 from coig_p.review.answers import Answer, answer_problem, answers_path, append, read_answers, read_log
 from coig_p.review.folder import FORMS, KEY, REVIEW, open_review, read_key, tasks_path, write_review
 from coig_p.review.page import app as app_module
+from coig_p.review.page import desk as desk_module
 from coig_p.review.page.addresses import SERVING, hold
 from coig_p.review.page.app import make_app, serve
 from coig_p.review.page.desk import Desk
@@ -302,7 +307,12 @@ def test_an_answer_whose_page_never_came_is_there_once(review: Path, monkeypatch
 def test_every_answer_is_on_the_disk_before_the_next_page(review: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     whole = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), whole(descriptor))[1])
+
+    def sync(descriptor: int) -> None:
+        synced.append(descriptor)
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
     a, _ = people(review)
     a.say("r-000001", FIELDS["pair"])
     assert synced
@@ -625,6 +635,47 @@ def test_a_full_disk_is_no_answer(review: Path, monkeypatch: pytest.MonkeyPatch)
     assert read_answers(review) == []
     assert a.post("tasks/1/r-000001", stamp | FIELDS["pair"]).status_code == 200
     assert len(read_answers(review)) == 1
+
+
+def test_a_file_is_read_anew_where_it_changed_and_only_there(review: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(review, "a")
+    read: list[str] = []
+    for name in ("read_tasks", "last_words"):
+        whole = getattr(desk_module, name)
+
+        def counted(*given: Any, whole: Any = whole, name: str = name) -> Any:
+            read.append(name)
+            return whole(*given)
+
+        monkeypatch.setattr(desk_module, name, counted)
+    for _ in range(3):
+        desk.look()
+    assert sorted(read) == ["last_words", "read_tasks"]
+    append(review, "a", an_answer())
+    assert [desk.look().state((1, item)) for item in ITEMS[:2]] == ["answered", "open"]
+    assert read[2:] == ["last_words"]
+
+
+def test_a_process_that_is_killed_and_one_that_is_interrupted(review: Path) -> None:
+    """The whole command: addresses on standard output, answers on the disk, and Ctrl-C its end."""
+    words_ = [sys.executable, "-m", "coig_p", "review", "serve", str(review), "--annotator", "a"]
+    said = set()
+    for item, ends_with in zip(ITEMS, (signal.SIGKILL, signal.SIGKILL, signal.SIGINT), strict=True):
+        with subprocess.Popen(words_, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            name, address = process.stdout.readline().split()
+            said.add((name, address))
+            origin = address.rsplit("/", 2)[0]
+            body = b"action=answer&stamp=0&preference=tie"
+            request = urllib.request.Request(f"{address}tasks/1/{item}", data=body, headers={"Origin": origin})
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert answer.status == 200
+            process.send_signal(ends_with)
+            errors = process.communicate()[1]
+        assert process.returncode == (130 if ends_with == signal.SIGINT else -ends_with)
+    assert len(said) == 1, "the same address each time"
+    assert errors.splitlines() == ["Ctrl-C ends it", "interrupted"]
+    assert [line["item"] for line in lines(review)] == list(ITEMS)
 
 
 # The addresses, and the server.

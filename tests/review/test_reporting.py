@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from voting import make_votes
 
+from coig_p.errors import DataError
 from coig_p.review.reporting import review_report
 
 # Table 2 of COIG-P: pairs and queries by domain; and the answers that were right of 40 in each (section 3.4).
@@ -72,7 +74,10 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
             ("math", {"a": "right", "b": "right", "c": "right"}),
             ("math", {"a": "right", "b": "better", "c": "better"}),  # preferred, but not correct
             ("math", {"a": "both", "b": "worse", "c": "worse"}),
-            ("chat", {"a": "right", "b": "tie", "c": "worse"}),  # no majority of what is preferred, and not correct
+            (
+                "chat",
+                {"a": "right", "b": "tie", "c": "worse"},
+            ),  # no majority of what is preferred: open, though not correct
             ("chat", {"a": "right", "b": "right", "c": "skip"}),
             ("chat", {"a": "right", "b": "worse", "c": "skip"}),  # open in both
             ("chat", {"a": "right", "b": None, "c": None}),
@@ -87,7 +92,7 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
     }
     assert counts == {
         "math": {"preferred": (2, 3, 0, 0), "correct": (1, 3, 0, 0), "right": (1, 3, 0, 0)},
-        "chat": {"preferred": (2, 2, 2, 1), "correct": (2, 3, 1, 1), "right": (2, 3, 1, 1)},
+        "chat": {"preferred": (2, 2, 2, 1), "correct": (2, 3, 1, 1), "right": (2, 2, 2, 1)},
     }
     assert found.all["preferred"].open_wrong == 4 / 7
     assert {name: one.shares["right"].share for name, one in found.annotators.items()} == {
@@ -98,7 +103,7 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
     assert (found.mean["right"].right, found.mean["right"].n) == (10, 17)
     quality = found.annotators["c"].quality
     assert (quality.given, quality.answered, quality.skipped) == (8, 4, 2)
-    assert found.weighted["right"]["macro"].share == pytest.approx((1 / 3 + 2 / 3) / 2)
+    assert found.weighted["right"]["macro"].share == pytest.approx((1 / 3 + 1) / 2)
     assert "pairs" not in found.weighted["right"]  # how many pairs the domains have is not known here
     json.dumps(found.to_dict(), allow_nan=False)
 
@@ -128,7 +133,9 @@ def test_agreement_of_people_by_domain_and_margin(check: Path) -> None:
         ("b", "c", 240),
     ]
     assert whole.fleiss.value is not None
+    assert whole.alpha.value is not None
     assert whole.alpha.low is not None
+    assert whole.ac1.value is not None
     assert whole.ac1.value > whole.alpha.value
     assert sum(parts["domain", name].units for name in COIG_P) == 240
     assert sum(one.units for (kind, _), one in parts.items() if kind == "margin") == 240
@@ -143,7 +150,7 @@ def test_form_query_tells_how_many_are_feasible(tmp_path: Path) -> None:
 
 
 def test_form_accept_asks_three_things(tmp_path: Path) -> None:
-    good = {"preference": "A", "correct": ["a"], "query_ok": True}
+    good: dict[str, Any] = {"preference": "A", "correct": ["a"], "query_ok": True}
     said = [good, good | {"query_ok": False}, good | {"correct": []}, good | {"preference": "B"}]
     # The sides of every second item are exchanged: there A is the worse response.
     other = [
@@ -173,3 +180,28 @@ def test_triples_give_ranks_and_say_what_does_not_fit(tmp_path: Path) -> None:
     assert second.ranks == (("good", 0, 0), ("other", 0, 1))
     assert found.agreement[0].found.units == 6
     assert found.all == {}
+
+
+def test_strata_weigh_as_the_pairs_that_the_store_has_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "review"
+    said = [{"a": "right" if at % 4 else "worse"} for at in range(12)]
+    make_votes(folder, [("math" if at < 8 else "chat", one) for at, one in enumerate(said)], margins=(2.0, 5.0))
+    told = json.loads((folder / "review.json").read_text("utf-8"))
+    strata = {"math": {"2": 60, "3": 7, "5": 20}, "chat": {"2": 10, "5": 3}}
+    told["options"] = {"strata": "margin", "strata_pairs": strata}
+    (folder / "review.json").write_text(json.dumps(told), "utf-8")
+    found = review_report(folder)
+    # Items 0, 4 and 8 are wrong, which lie at margin 2: there half are right in math and in chat, at 5 all.
+    (mean,) = found.weighted["preferred"].values()
+    assert mean.share == pytest.approx((60 * 0.5 + 20 + 10 * 0.5 + 3) / 93)
+    assert mean.covered == pytest.approx(93 / 100)
+    assert mean.se > 0.1  # also where each of a stratum's few items says the same
+    assert "strata" in found.notes
+    for wrong in ([1], {"math": 3}, {"math": {"x": 1}}, {"math": {"2": -1}}, {"math": {"2": "1"}}):
+        told["options"] = {"strata_pairs": wrong}
+        (folder / "review.json").write_text(json.dumps(told), "utf-8")
+        with pytest.raises(DataError, match=r"options\.strata_pairs is not"):
+            review_report(folder)
+    told["options"] = {"by": "margin"}
+    (folder / "review.json").write_text(json.dumps(told), "utf-8")
+    assert review_report(folder).weighted["preferred"] == {}

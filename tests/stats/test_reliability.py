@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from coig_p.stats.reliability import (
+    Level,
     cohen_kappa,
     fleiss_kappa,
     gwet_ac1,
@@ -24,7 +25,7 @@ from coig_p.stats.reliability import (
 
 TABLES = 1_000
 Table = list[list[int | None]]  # units of raters
-LEVELS = ("nominal", "ordinal", "interval")
+LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
 
 
 def random_tables() -> list[Table]:
@@ -179,8 +180,8 @@ def test_kappa_is_that_of_scikit_learn_on_random_tables() -> None:
 # Krippendorff's example of 12 units, 4 observers and 5 categories: alpha nominal .743, ordinal .815, interval .849
 # (Computing Krippendorff's Alpha-Reliability, 2011). Gwet's package irrCAC gives AC1 .77544 and percent .81818 for it,
 # the mean over units; ours is the mean over every two raters.
-_ = None
-KRIPPENDORFF = [
+_: None = None
+KRIPPENDORFF: Table = [
     [1, 1, _, 1],
     [2, 2, 3, 2],
     [3, 3, 3, 3],
@@ -225,7 +226,7 @@ def test_printed_examples() -> None:
     alphas = [krippendorff_alpha(table, level) for level in LEVELS]
     assert alphas == pytest.approx([0.743, 0.815, 0.849], abs=5e-4)
     assert gwet_ac1(table) == pytest.approx(0.77544, abs=5e-6)
-    assert uneven(table) == "units have from 1 to 4 ratings, and it needs as many of each"
+    assert uneven(table) == "uneven"
     assert fleiss_kappa(table) is None
     rows = [[kind for kind, times in enumerate(unit) for _ in range(times)] for unit in FLEISS]
     assert fleiss_kappa(rows) == pytest.approx(0.210, abs=5e-4)
@@ -264,12 +265,12 @@ def test_where_nearly_all_is_alike_alpha_is_low_and_ac1_high() -> None:
 def test_what_is_not_defined_is_none_and_says_why() -> None:
     alike = reliability(np.ones((5, 3)), ["a", "b", "c"])
     assert (alike.percent.value, alike.alpha.value, alike.fleiss.value, alike.ac1.value) == (1, None, None, None)
-    assert alike.alpha.why == "all ratings are of one category"
+    assert alike.alpha.why == "one category"
     assert alike.pairs[0].kappa is None
     assert reliability(np.ones((5, 3)), ["a", "b", "c"], categories=3).ac1.value == 1
     alone = reliability([[1, np.nan], [np.nan, 2]], ["a", "b"])
     assert (alone.units, alone.ratings, alone.pairs) == (0, 0, ())
-    assert alone.alpha.why == alone.fleiss.why == "no unit has two ratings"
+    assert alone.alpha.why == alone.fleiss.why == "no overlap"
     empty = reliability(np.zeros((0, 2)), ["a", "b"])
     assert empty.percent.value is None
     assert cohen_kappa([], []) is None

@@ -19,7 +19,7 @@ def review() -> None:
 
     \b
     coigp review draw store --out review --annotators a,b,c
-    coigp review serve review --annotator a
+    coigp review serve review
     coigp review import review export-a.json export-b.json export-c.json
     coigp review resolve review
     coigp review report review --store store

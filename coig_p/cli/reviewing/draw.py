@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,15 @@ from coig_p.core.text import counted, printable
 from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
+    from coig_p.review.drawing import DrawConfig, Order
     from coig_p.review.making import Made
-    from coig_p.review.ranking import Yield
     from coig_p.stats.intervals import Share
+    from coig_p.store.store import Store
 
 _FORMS = ("pair", "triple", "accept", "query")
 _WAYS = ("disagreement", "margin", "length", "rule")
 _OF_AUDITS = {"store", "out", "audit", "annotators", "overlap", "gold", "json_"}
+_OPPOSED = "a pair is opposed where the judge, or person, who took no part in it prefers the other response"
 _ITEMS = {"pair": "pair", "triple": "triple", "accept": "pair", "query": "query"}
 
 
@@ -120,6 +122,8 @@ def draw(
         raise click.UsageError("Missing option '--annotators': name those who are asked, as --annotators a,b,c.")
     if by is None and budget is not None:
         raise click.UsageError("--budget: say by what pairs are ranked, as --by margin.")
+    if by is not None and form not in ("pair", "accept"):
+        raise click.UsageError(f"--by {by}: form {form} asks about no pairs.")
     if by != "rule" and rules:
         raise click.UsageError("--rule: only with --by rule.")
     config = DrawConfig(form, per_domain, total, budget, strata, domains, split, options["seed"])
@@ -127,18 +131,13 @@ def draw(
     check_place(out, overwrite)
     opened = Store.open(store)
     queries = sum(file.rows or 0 for file in opened.selected_files(domains, split))
-    order, findings = None, None
-    if by is not None:
-        from coig_p.review.ranking import ELSEWHERE, findings_of, ranking, yields
-
-        if by == "rule":
-            with progress("Checking", queries, "queries") as advance:
-                findings = findings_of(opened, rules, domains, advance)
-        order = ranking(by, pairs, findings)
     told = {"per_domain": per_domain, "total": total, "budget": budget, "by": by, "rules": list(rules)}
     told |= {"strata": strata, "split_domains": split_domains, "domains": list(domains), "split": split}
+    order, said, fields = None, list[str](), dict[str, Any]()
+    if by is not None:
+        order, said, fields = _ranked(opened, by, rules, config, pairs, queries)
     with progress("Drawing", queries, "queries") as advance:
-        made, drawn = make_review(
+        made, _ = make_review(
             opened,
             out,
             config,
@@ -152,37 +151,56 @@ def draw(
             options={name: value for name, value in told.items() if value},
             advance=advance,
         )
-    if by is None:
-        _show(made, [], json_, {})
-        return
-    with progress("Looking what it finds", queries, "queries") as advance:
+    _show(made, said, json_, fields)
+
+
+def _ranked(
+    store: Store, by: str, rules: Sequence[str], config: DrawConfig, pairs: PairConfig, queries: int
+) -> tuple[Order, list[str], dict[str, Any]]:
+    """The order of pairs, and what is said of it: for people, and as fields of JSON."""
+    from coig_p.pairs.reach import check_reachable
+    from coig_p.review.ranking import ELSEWHERE, findings_of, ranking, yields
+
+    resolved = check_reachable(pairs, store.manifest)
+    findings, said = None, []
+    if by == "rule":
+        with progress("Checking", queries, "queries") as advance:
+            findings = findings_of(store, rules, config.domains, advance)
+        number = sum(map(len, findings.values()))
+        said.append(f"rules found something in {counted(number, 'response')} of {len(findings):,} queries")
+    domains = list(dict.fromkeys(str(file.domain) for file in store.selected_files(config.domains, config.split)))
+    with progress("Counting what it finds", queries, "queries") as advance:
         found, why_not = yields(
-            opened, by, drawn.pair_config, made.items, findings=findings, domains=domains, split=split, advance=advance
+            store,
+            by,
+            resolved,
+            config.budget or config.wanted(domains),
+            findings=findings,
+            domains=config.domains,
+            split=config.split,
+            advance=advance,
         )
-    lines = [*_yields(by, made, sum(drawn.pairs.values()), found), *([why_not] if why_not else []), ELSEWHERE[by]]
-    _show(
-        made,
-        lines,
-        json_,
-        {"by": by, "yield": [one.to_dict() for one in found], "why_not": why_not or None, "elsewhere": ELSEWHERE[by]},
-    )
+    if found:
+        rows = [
+            [one.judge, one.pairs, one.budget, _told(one.opposed), _told(one.in_budget), _told(one.found)]
+            for one in found
+        ]
+        header = ["left out", "pairs", f"first by {by}", "opposed", "among the first", "of all opposed"]
+        said += [table(header, rows), _OPPOSED]
+    said += [*([why_not] if why_not else []), ELSEWHERE[by]]
+    fields = {
+        "by": by,
+        "yield": [one.to_dict() for one in found],
+        "why_not": why_not or None,
+        "elsewhere": ELSEWHERE[by],
+    }
+    return ranking(by, pairs, findings), said, fields
 
 
 def _check_alone(others: set[str]) -> None:
     if others:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(others))
         raise click.UsageError(f"{named}: no effect beside --audit, which asks about what was drawn before.")
-
-
-def _yields(by: str, made: Made, pairs: int, found: Sequence[Yield]) -> Iterator[str]:
-    yield f"the first {made.items:,} of {counted(pairs, 'pair')} by {by}"
-    if found:
-        rows = [
-            [one.judge, one.pairs, one.budget, _told(one.opposed), _told(one.in_budget), _told(one.found)]
-            for one in found
-        ]
-        yield table(["left out", "pairs", "of these first", "opposed", "among the first", "of all opposed"], rows)
-        yield "a pair is opposed where the judge, or person, who took no part in it prefers the other response"
 
 
 def _told(share: Share) -> str:
@@ -197,11 +215,12 @@ def _show(made: Made, more: Sequence[str], json_: bool, fields: dict[str, Any]) 
         click.echo(json_text(made.to_dict() | fields))
         return
     review = made.review
-    for domain, (has, wanted) in made.short.items():
-        click.echo(one_line(f"{domain} has {has:,} of the {wanted:,} queries that were wanted: all of them are drawn"))
+    if made.short:
+        named = ", ".join(f"{domain} {has:,} of {wanted:,}" for domain, (has, wanted) in made.short.items())
+        click.echo(one_line(f"fewer queries than were wanted, all of them are drawn: {named}"))
     rows = [[name, number, made.gold[name]] for name, number in made.tasks.items()]
     click.echo(table(["annotator", "tasks", "gold"], rows))
-    for line in more:
+    for line in ["", *more, ""] if more else []:
         click.echo(printable(line))
     by_domain = ", ".join(f"{domain} {number:,}" for domain, number in made.domains.items())
     what = counted(made.items, _ITEMS[review.form], {"query": "queries"}.get(_ITEMS[review.form]))

@@ -60,14 +60,15 @@ def report(
             with atomic_file(path) as stream:
                 stream.write(text(found, language).encode())
     if json_:
-        click.echo(json_text({"review": str(review), **found.to_dict()}))
-    else:
-        for at, section in enumerate(sections(found, language)):
-            click.echo(("\n" if at else "") + one_line(section.title))
-            for line in section.lines:
-                click.echo(one_line(line))
-            if section.rows:
-                click.echo(table(section.header, section.rows))
+        files = {name: str(path) for name, path in (("html", html), ("markdown", markdown)) if path is not None}
+        click.echo(json_text({"review": str(review), **files, **found.to_dict()}))
+        return
+    for at, section in enumerate(sections(found, language)):
+        click.echo(("\n" if at else "") + one_line(section.title))
+        for line in section.lines:
+            click.echo(one_line(line))
+        if section.rows:
+            click.echo(table(section.header, section.rows))
     for path in (html, markdown):
         if path is not None:
             say(f"wrote {printable(str(path))}")

@@ -121,14 +121,13 @@ def _routes(desk: Desk, token: str, static: dict[str, tuple[bytes, str]], say: S
             message = words(language)[word].format(**given)
             return page(task_page(desk.look(), identity, root, language, time.time(), fields, message), status)
 
-        at = desk.look().place(identity)
         try:
             sheet = desk.save(identity, _stamp(fields), lambda sheet: _answer(sheet.review.form, fields))
         except Unfit as unfit:
             return refused(unfit.word, 422, **unfit.given)
         except Stale:
             return refused("stale", 409)
-        return onward(sheet, at, language)
+        return onward(sheet, sheet.place(identity), language)
 
     def undo(identity: Identity, fields: Fields, language: str) -> Response:
         """Take back the answer that was the last one when the page was shown; a second time does nothing."""

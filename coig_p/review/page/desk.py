@@ -1,7 +1,8 @@
 """What lies before one annotator: tasks in their order, what was said of each, and the next that is open.
 
-All of it is read from the folder at every look, so that a server that was killed goes on where its answers end, and a
-second round appears once it is drawn. Read are review.json, this annotator's tasks and answers; never the key.
+What stands in the folder counts at every look, and a file that changed is read anew: a server that was killed goes on
+where its answers end, and a second round appears once it is drawn. Read are review.json, this annotator's tasks and
+answers; never the key.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from coig_p.review.answers import Answer, append_all, last_words, now
+from coig_p.review.answers import Answer, answers_path, append_all, last_words, now
 from coig_p.review.folder import Review, open_review, read_tasks, tasks_path
 
 Identity = tuple[int, str]
@@ -117,6 +118,7 @@ class Desk:
         self.annotator = open_review(folder).check_annotator(annotator)
         self._saving = Lock()
         self._tasks: dict[int, tuple[object, tuple[Task, ...]]] = {}
+        self._words: tuple[object, dict[Identity, Answer]] = (None, {})
 
     def look(self) -> Sheet:
         """Everything as it stands in the folder now.
@@ -126,21 +128,24 @@ class Desk:
         """
         review = open_review(self.folder)
         tasks = tuple(task for round_ in range(1, review.rounds + 1) for task in self._round(review, round_))
-        words = {(one.round, one.item): one for one in last_words(review, self.annotator).values()}
-        return Sheet(review, self.annotator, tasks, words)
+        return Sheet(review, self.annotator, tasks, self._said(review))
 
     def _round(self, review: Review, round_: int) -> tuple[Task, ...]:
-        try:
-            status = os.stat(tasks_path(self.folder, self.annotator, round_))
-        except OSError:
-            read_tasks(review, self.annotator, round_)  # says what is wrong; nothing where there is no such file
-            return ()
-        mark = (status.st_ino, status.st_mtime_ns, status.st_size, review.form)
+        mark = review.form, _mark(tasks_path(self.folder, self.annotator, round_))
         kept = self._tasks.get(round_)
         if kept is None or kept[0] != mark:
             sides = review.letters
             kept = mark, tuple(_task(data, sides) for data in read_tasks(review, self.annotator, round_))
             self._tasks[round_] = kept
+        return kept[1]
+
+    def _said(self, review: Review) -> dict[Identity, Answer]:
+        mark = review.form, _mark(answers_path(self.folder, self.annotator))  # before it is read: it only grows
+        kept = self._words
+        if kept[0] != mark:
+            found = last_words(review, self.annotator)
+            kept = mark, {(one.round, one.item): one for one in found.values()}
+            self._words = kept
         return kept[1]
 
     def save(self, identity: Identity, stamp: int, make: Callable[[Sheet], Answer]) -> Sheet:
@@ -171,6 +176,15 @@ class Desk:
                 raise Stale
             append_all(sheet.review, self.annotator, [said])
             return self.look()
+
+
+def _mark(path: Path) -> tuple[int, ...] | None:
+    """Tells a file from what it was before; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _task(data: Mapping[str, Any], sides: tuple[str, ...]) -> Task:

@@ -33,7 +33,7 @@ const send = async (event) => {
   const fields = new URLSearchParams(new FormData(event.target, event.submitter));
   if (fields.has("seconds")) fields.set("seconds", seconds());
   try {
-    const answer = await fetch(event.target.action, { method: "POST", body: fields });
+    const answer = await fetch(event.target.getAttribute("action"), { method: "POST", body: fields });
     if (answer.ok) {
       location.assign(answer.url);
       return; // stays locked until the next page is here

@@ -1,0 +1,440 @@
+"""Label Studio's JSON export, as version 1.23 writes it: what it says is taken, and nothing that it does not say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import run
+from reviewed import AT, SAID, an_answer, make_review
+
+from coig_p.errors import DataError, UsageError
+from coig_p.review.answers import Answer, append, read_answers
+from coig_p.review.folder import FORMS, Review, open_review, read_tasks
+from coig_p.review.importing import Imported, import_answers
+
+Row = dict[str, Any]
+EARLY, LATE, LATER = (f"2026-11-26T1{hour}:00:00.123456Z" for hour in (1, 2, 3))
+
+
+def choices(name: str, *values: str) -> Row:
+    return {"id": "x1", "from_name": name, "to_name": "dialogue", "type": "choices", "value": {"choices": list(values)},
+            "origin": "manual"}  # fmt: skip
+
+
+def comment(*texts: str) -> Row:
+    value = {"text": list(texts)}
+    return {"id": "x2", "from_name": "comment", "to_name": "dialogue", "type": "textarea", "value": value}
+
+
+def ranker(value: Any) -> Row:
+    value = {"ranker": value}
+    return {"id": "x3", "from_name": "ranking", "to_name": "responses", "type": "ranker", "value": value}
+
+
+RESULTS: dict[str, list[Row]] = {
+    "pair": [choices("preference", "A"), choices("correct", "a_correct")],
+    "accept": [choices("preference", "B"), choices("query_ok", "yes")],
+    "triple": [ranker({"1": ["b"], "2": ["c", "a"], "3": [], "_": []})],
+    "query": [choices("feasible", "no")],
+}
+"""What each form's annotation holds that says SAID."""
+
+
+def annotation(results: list[Row], **changes: Any) -> Row:
+    return {
+        "id": 1,
+        "completed_by": 1,
+        "result": [*results],
+        "was_cancelled": False,
+        "ground_truth": False,
+        "created_at": EARLY,
+        "updated_at": LATE,
+        "draft_created_at": None,
+        "lead_time": 31.2,
+        "prediction": {},
+        "result_count": len(results),
+        "unique_id": "5f0e",
+        "import_id": None,
+        "last_action": None,
+        "bulk_created": False,
+        "task": 1,
+        "project": 1,
+        "updated_by": 1,
+        "parent_prediction": None,
+        "parent_annotation": None,
+        "last_created_by": None,
+    } | changes
+
+
+def task(review: Review, number: int, *annotations: Row, annotator: str = "a", **data: Any) -> Row:
+    """The task of an annotator's n-th item, as an export has it."""
+    own = next(one for one in read_tasks(review, annotator) if one["item"] == f"r-{number:06d}")
+    return {
+        "id": 100 + number,
+        "annotations": list(annotations),
+        "file_upload": "6d7-tasks-a.json",
+        "drafts": [],
+        "predictions": [],
+        "data": own | data,
+        "meta": {},
+        "created_at": EARLY,
+        "updated_at": LATE,
+        "inner_id": number,
+        "total_annotations": len(annotations),
+        "cancelled_annotations": 0,
+        "total_predictions": 0,
+        "comment_count": 0,
+        "unresolved_comment_count": 0,
+        "last_comment_updated_at": None,
+        "project": 1,
+        "updated_by": 1,
+        "comment_authors": [],
+    }
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Review:
+    return make_review(tmp_path / "review")
+
+
+def take(review: Review, *exports: Any, **options: Any) -> Imported:
+    paths = []
+    for at, export in enumerate(exports):
+        paths.append(review.path.parent / f"export-{at}.json")
+        paths[-1].write_text(export if isinstance(export, str) else json.dumps(export), encoding="utf-8")
+    return import_answers(review.path, paths, **options)
+
+
+def problem(review: Review, export: Any, **options: Any) -> str:
+    """What an import that is refused says; nothing is written."""
+    before = {path.name: path.read_bytes() for path in (review.path / "answers").iterdir()}
+    with pytest.raises(DataError) as refused:
+        take(review, export, **options)
+    assert {path.name: path.read_bytes() for path in (review.path / "answers").iterdir()} == before
+    said = str(refused.value.args[0])
+    assert said.endswith("\nnothing was imported")
+    assert str(review.path.parent / "export-0.json") in said
+    return said
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_answer_of_each_form(form: str, tmp_path: Path) -> None:
+    review = make_review(tmp_path / "review", form)
+    found = take(review, [task(review, 1, annotation([*RESULTS[form], comment("第一行", "第二行")]))])
+    assert (found.new, dict(found.by_annotator)) == (1, {"a": 1})
+    (answer,) = read_answers(review.path)
+    expected = an_answer(form, comment="第一行\n第二行", seconds=31.2, by="label-studio")
+    assert answer == Answer(**{**vars(expected), "at": "2026-11-26T12:00:00.123456+00:00"})
+    assert answer.answer == SAID[form]
+
+
+def test_two_annotators_in_two_files_and_in_one(review: Review) -> None:
+    first = [task(review, at, annotation(RESULTS["pair"])) for at in (1, 2, 3)]
+    second = [task(review, at, annotation([choices("preference", "tie")]), annotator="b") for at in (1, 3)]
+    assert dict(take(review, first, second).by_annotator) == {"a": 3, "b": 2}
+    assert len(read_answers(review.path)) == 5
+    assert take(review, [*first, *second]).same == 5
+
+
+def test_an_import_twice_changes_nothing_and_it_is_said(review: Review) -> None:
+    export = [task(review, at, annotation(RESULTS["pair"])) for at in (1, 2)]
+    take(review, export)
+    before = (review.path / "answers" / "a.jsonl").read_bytes()
+    found = take(review, export)
+    assert (found.new, found.changed, found.same) == (0, 0, 2)
+    assert (review.path / "answers" / "a.jsonl").read_bytes() == before
+    assert take(review, export, export).same == 2
+    done = run("review", "import", review.path, review.path.parent / "export-0.json")
+    assert done.stdout == "imported 0 answers\n2 answers there already, not taken twice\n"
+
+
+def test_the_last_change_of_an_annotator_counts_wherever_it_stands(review: Review) -> None:
+    old, new = (
+        annotation([choices("preference", said)], updated_at=when) for said, when in (("B", EARLY), ("tie", LATER))
+    )
+    for both in ([old, new], [new, old]):
+        found = take(review, [task(review, 1, *both), task(review, 2, new), task(review, 2, old)])
+        assert found.superseded == 2
+        assert {str((one.answer or {})["preference"]) for one in read_answers(review.path)} == {"tie"}
+    assert take(review, [task(review, 1, old)]).older == 1
+    assert len(read_answers(review.path)) == 2
+
+
+def test_two_accounts_at_the_tasks_of_one_annotator_are_that_annotator(review: Review) -> None:
+    """Whose tasks they are is in the data; who pressed the key is not asked."""
+    other = annotation([choices("preference", "B")], completed_by={"id": 9, "email": "b"}, updated_at=LATER)
+    found = take(review, [task(review, 1, annotation(RESULTS["pair"]), other)])
+    assert found.superseded == 1
+    (answer,) = read_answers(review.path)
+    assert (answer.annotator, (answer.answer or {})["preference"]) == ("a", "B")
+
+
+def test_newer_answers_of_the_page_stay(review: Review) -> None:
+    append(review.path, "a", an_answer(at="2026-11-26T13:30:00+00:00", answer={"preference": "B", "correct": []}))
+    append(review.path, "a", an_answer(item="r-000002", at="2026-11-26T13:30:00+00:00", answer=None))
+    append(review.path, "a", an_answer(item="r-000003", at="2026-11-26T09:00:00+00:00"))
+    export = [task(review, at, annotation([choices("preference", "tie")])) for at in (1, 2, 3)]
+    found = take(review, export)
+    assert (found.older, found.changed) == (2, 1)
+    assert {one.item: (one.answer or {})["preference"] for one in read_answers(review.path)} == {
+        "r-000001": "B",
+        "r-000003": "tie",
+    }, "an answer that was taken back stays so"
+
+
+def test_skipped_tasks_drafts_and_predictions(review: Review) -> None:
+    skipped = task(review, 1, annotation([], was_cancelled=True, lead_time=2.5))
+    half = task(review, 2, annotation([choices("preference", "B"), comment("不懂")], was_cancelled=True))
+    drafted = task(review, 3) | {"drafts": [{"result": RESULTS["pair"]}], "predictions": [{"result": RESULTS["pair"]}]}
+    found = take(review, [skipped, half, drafted])
+    assert (found.new, found.skipped, found.drafts) == (2, 2, 1)
+    assert [(one.item, one.answer, one.skipped, one.comment) for one in read_answers(review.path)] == [
+        ("r-000001", None, True, None),
+        ("r-000002", None, True, "不懂"),
+    ]
+
+
+# Who answered, where the task does not say it.
+
+
+@pytest.mark.parametrize(
+    ("by", "who"),
+    [
+        ({"id": 7, "email": "b", "first_name": "", "last_name": ""}, {}),
+        ("b", {}),
+        (7, {"7": "b"}),
+        ({"id": 7, "email": "b@example.org"}, {"b@example.org": "b"}),
+        ({"id": 7, "email": "c@example.org"}, {"7": "b"}),
+    ],
+)
+def test_completed_by_is_asked_where_the_data_do_not_say_it(by: Any, who: dict[str, str], review: Review) -> None:
+    export = [task(review, 1, annotation(RESULTS["pair"], completed_by=by), annotator="b")]
+    del export[0]["data"]["annotator"]
+    assert dict(take(review, export, who=who).by_annotator) == {"b": 1}
+
+
+@pytest.mark.parametrize(
+    ("by", "named"), [(7, "7"), ({"id": 7, "email": "z@example.org"}, "z@example.org"), (None, "USER"), (True, "True")]
+)
+def test_an_unknown_user_is_a_located_problem_that_says_what_to_do(by: Any, named: str, review: Review) -> None:
+    export = [task(review, 1, annotation(RESULTS["pair"], completed_by=by))]
+    del export[0]["data"]["annotator"]
+    said = problem(review, export)
+    assert "task 1 .annotations[0] .completed_by: " in said
+    assert f"pass --who {named}=ANNOTATOR" in said
+
+
+def test_who_names_annotators_of_the_review(review: Review) -> None:
+    with pytest.raises(UsageError, match="unknown annotator 'z'"):
+        take(review, [], who={"7": "z"})
+
+
+# What is refused.
+
+
+def minimal(review: Review) -> list[Row]:
+    """Rows of JSON_MIN."""
+    own = read_tasks(review, "a")[0]
+    return [own | {"id": 1, "preference": "A", "annotator": 1, "annotation_id": 1, "created_at": EARLY,
+                   "updated_at": LATE, "lead_time": 3.1}]  # fmt: skip
+
+
+def test_json_min_is_refused_with_the_reason(review: Review) -> None:
+    said = problem(review, minimal(review))
+    assert "this is JSON_MIN, which drops tasks that were skipped and has rows without an annotator" in said
+    assert "export the project as JSON" in said
+    done = run("review", "import", review.path, review.path.parent / "export-0.json", code=1)
+    assert "this is JSON_MIN" in done.stderr
+
+
+Changed = Callable[[Row], Any]
+WRONG: list[tuple[Changed, str]] = [
+    (lambda one: one["data"].update(item="r-999999"), "task 2 .data.item: 'r-999999' is no item that a was given"),
+    (lambda one: one["data"].update(item=17), "task 2 .data.item: missing"),
+    (lambda one: one["data"].pop("item"), "task 2 .data.item: missing"),
+    (lambda one: one["data"].update(round=2), "task 2 .data.item: 'r-000002' is no item that a was given in round 2"),
+    (lambda one: one["data"].update(round="1"), "task 2 .data.round: '1' is not a round"),
+    (lambda one: one["data"].update(form="triple"), "task 2 .data.form: 'triple', and the review is of form pair"),
+    (lambda one: one["data"].update(annotator="z"), "task 2 .data.annotator: 'z' is none of a, b"),
+    (lambda one: one["data"].update(annotator=3), "task 2 .data.annotator: 3 is none of a, b"),
+    (lambda one: one["data"].update(response_a="别的"), "task 2 .data.response_a: another text than"),
+    (lambda one: one["data"].update(dialogue=[]), "task 2 .data.dialogue: another text than"),
+    (lambda one: one.pop("data"), "task 2 .data: missing or not an object"),
+    (lambda one: one.update(annotations=None), "task 2 .annotations: missing or not a list"),
+    (lambda one: one.update(annotations=[3]), "task 2 .annotations[0]: not an object"),
+    (lambda one: one["annotations"][0].update(result=None), "task 2 .annotations[0] .result: not a list"),
+    (lambda one: one["annotations"][0].update(result=[]), "annotations[0] .result: preference: missing"),
+    (lambda one: one["annotations"][0].update(result=["A"]), "annotations[0] .result[0]: not an object"),
+    (lambda one: one["annotations"][0].update(was_cancelled="no"), ".was_cancelled: 'no' is not true or false"),
+    (lambda one: one["annotations"][0].update(lead_time=-3), ".lead_time: -3.0 is not a number of 0 or more"),
+    (lambda one: one["annotations"][0].update(lead_time="3"), ".lead_time: '3' is not a number of seconds"),
+    (lambda one: one["annotations"][0].update(lead_time=float("inf")), ".lead_time: inf is not a number of 0 or more"),
+    (lambda one: one["annotations"][0]["result"].append(comment("\ud800")), ".result: '\\ud800' is not text"),
+    (lambda one: one["annotations"][0].update(updated_at="gestern"), ".updated_at: 'gestern' is not a time"),
+    (lambda one: one["annotations"][0].update(updated_at=None, created_at=None), ".updated_at: missing"),
+    (lambda one: one["annotations"][0].update(result=[choices("preference", "C")]),
+     ".result[0] .value.choices: ['C'] is not one of A, tie, B"),
+    (lambda one: one["annotations"][0].update(result=[choices("preference", "A", "B")]), "is not one of A, tie, B"),
+    (lambda one: one["annotations"][0].update(result=[choices("preference", "A")] * 2), "preference is answered twice"),
+    (lambda one: one["annotations"][0].update(result=[choices("preference", "A"), choices("correct", "both")]),
+     "'both' is none of a_correct, b_correct"),
+    (lambda one: one["annotations"][0].update(result=[choices("preference", "A"), choices("query_ok", "maybe")]),
+     "['maybe'] is not one of yes, no"),
+    (lambda one: one["annotations"][0].update(result=[{"from_name": "preference", "value": {"text": ["A"]}}]),
+     ".result[0] .value.choices: None is not a list of texts"),
+    (lambda one: one["annotations"][0].update(result=[{"from_name": "preference"}]),
+     ".result[0] .value: missing or not an object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG)
+def test_what_is_wrong_is_one_located_error_and_nothing_is_written(change: Changed, said: str, review: Review) -> None:
+    export = [task(review, at, annotation(RESULTS["pair"])) for at in (1, 2, 3)]
+    change(export[1])
+    found = problem(review, export)
+    assert said in found
+    assert len(found.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"1": ["b"], "2": ["a"], "_": ["c"]}, "'c' stands at no rank"),
+        ({"1": ["b"], "2": ["a"]}, "ranking: [['b'], ['a']] is not each of a, b and c once"),
+        ({"1": ["b"], "2": ["a", "b", "c"]}, "is not each of a, b and c once"),
+        ({"1": ["b"], "best": ["a", "c"]}, "'best' is none of the ranks 1, 2, 3"),
+        ({"1": ["x"]}, "'x' is none of a, b, c"),
+        ({"1": "abc"}, "not a list, and not lists of answers by rank"),
+        ("abc", "not a list, and not lists of answers by rank"),
+        (None, "not a list, and not lists of answers by rank"),
+    ],
+)
+def test_rankings_that_are_none(value: Any, said: str, tmp_path: Path) -> None:
+    review = make_review(tmp_path / "review", "triple")
+    assert said in problem(review, [task(review, 1, annotation([ranker(value)]))])
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"),
+    [
+        (["c", "a", "b"], [["c"], ["a"], ["b"]]),
+        ({"ranking": ["c", "a", "b"]}, [["c"], ["a"], ["b"]]),
+        ({"3": ["c"], "1": ["b", "a"]}, [["a", "b"], ["c"]]),
+        ({"1": [], "2": ["a", "c", "b"], "_": []}, [["a", "b", "c"]]),
+    ],
+)
+def test_rankings_in_buckets_and_in_a_list(value: Any, levels: list[list[str]], tmp_path: Path) -> None:
+    review = make_review(tmp_path / "review", "triple")
+    take(review, [task(review, 1, annotation([ranker(value)]))])
+    assert [dict(one.answer or {}) for one in read_answers(review.path)] == [{"ranking": levels}]
+
+
+@pytest.mark.parametrize(("selected", "preference"), [("left", "A"), ("right", "B")])
+def test_a_pairwise_of_somebodys_own_config(selected: str, preference: str, review: Review) -> None:
+    result = {"from_name": "preference", "to_name": "x", "type": "pairwise", "value": {"selected": selected}}
+    take(review, [task(review, 1, annotation([result]))])
+    assert (read_answers(review.path)[0].answer or {})["preference"] == preference
+    result["value"] = {"selected": "both"}
+    assert "'both' is none of left, right" in problem(review, [task(review, 2, annotation([result]))])
+
+
+def test_what_no_form_asks_is_told_and_not_read(review: Review) -> None:
+    rating = {"from_name": "style", "to_name": "dialogue", "type": "rating", "value": {"rating": 4}}
+    found = take(review, [task(review, at, annotation([*RESULTS["pair"], rating])) for at in (1, 2)])
+    assert dict(found.unread) == {"style": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not JSON, or cut short"),
+        ("[{", "not JSON, or cut short"),
+        ("\udcff", "not JSON"),
+        ("[" * 100_000, "not JSON, or cut short"),
+        ('{"tasks": [], "total": 0}', "an answer of Label Studio's API"),
+        ('{"id": 1}', "not a list of tasks"),
+        ("3", "not a list of tasks"),
+        ("[3]", "task 1 .data: missing or not an object"),
+        ("id,item\n1,r-000001\n", "not JSON"),
+    ],
+)
+def test_files_that_are_no_export(text: str, said: str, review: Review) -> None:
+    path = review.path.parent / "export-0.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DataError) as refused:
+        import_answers(review.path, [path])
+    assert f"{path}: " in refused.value.args[0]
+    assert said in refused.value.args[0]
+
+
+def test_a_truncated_file_beside_a_whole_one_imports_nothing(review: Review) -> None:
+    whole = [task(review, at, annotation(RESULTS["pair"])) for at in (1, 2, 3)]
+    text = json.dumps([task(review, 1, annotation(RESULTS["pair"]), annotator="b")])
+    with pytest.raises(DataError, match=r"export-1\.json: not JSON, or cut short"):
+        take(review, whole, text[: len(text) // 2])
+    assert read_answers(review.path) == []
+
+
+def test_many_problems_are_counted(review: Review) -> None:
+    export = [task(review, 1, annotation([choices("preference", "C")])) for _ in range(25)]
+    said = problem(review, export).splitlines()
+    assert len(said) == 22
+    assert said[20] == "and 5 more problems"
+
+
+# Answers of our own, from another machine.
+
+
+def test_answers_of_another_machine(review: Review, tmp_path: Path) -> None:
+    other = make_review(tmp_path / "other")
+    append(other.path, "b", an_answer(annotator="b", answer={"preference": "B", "correct": []}))
+    append(other.path, "b", an_answer(annotator="b", at="2026-11-26T11:00:00+00:00"))
+    append(other.path, "b", an_answer(annotator="b", item="r-000002"))
+    file = other.path / "answers" / "b.jsonl"
+    with file.open("ab") as stream:
+        stream.write(b'{"item": "r-0000')
+    found = import_answers(review.path, [file])
+    assert (found.new, found.torn) == (2, 1)
+    assert read_answers(review.path) == read_answers(other.path)
+    assert import_answers(review.path, [file]).same == 2
+    append(other.path, "b", an_answer(annotator="b", item="r-000002", answer=None, at="2026-11-26T12:00:00+00:00"))
+    assert import_answers(review.path, [file]).changed == 1
+    assert [one.item for one in read_answers(review.path)] == ["r-000001"], "taken back there, and so here"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"annotator": "z"}, "line 2 .annotator: 'z' is none of a, b"),
+        ({"item": "r-9"}, "line 2 .item: 'r-9' is no item that b was given in round 1"),
+        ({"answer": {"preference": "left"}}, "line 2 .answer.preference: 'left' is not one of"),
+        ({"at": ""}, "line 2 .at: '' is not a time"),
+    ],
+)
+def test_a_wrong_line_of_theirs_is_one_located_error(changes: Row, said: str, review: Review, tmp_path: Path) -> None:
+    lines = [vars(an_answer(annotator="b")), vars(an_answer(annotator="b", item="r-000002")) | changes]
+    file = tmp_path / "theirs.jsonl"
+    text = "".join(json.dumps({k: v for k, v in line.items() if k != "line"}) + "\n" for line in lines)
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as refused:
+        import_answers(review.path, [file])
+    assert f"{file} {said}" in refused.value.args[0]
+    assert read_answers(review.path) == []
+    assert AT
+
+
+def test_files_that_are_not_there(review: Review, tmp_path: Path) -> None:
+    for name in ("none.json", "none.jsonl"):
+        with pytest.raises(UsageError, match=f"{name}: no such file"):
+            import_answers(review.path, [tmp_path / name])
+    for name in ("folder.json", "folder.jsonl"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(DataError, match="cannot be read"):
+            import_answers(review.path, [tmp_path / name])
+    with pytest.raises(DataError, match="not a review"):
+        import_answers(tmp_path, [tmp_path / "none.json"])
+    assert open_review(review.path).form == "pair"
