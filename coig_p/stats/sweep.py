@@ -175,10 +175,9 @@ def sweep(
 
 def _swept(config: PairConfig, manifest: Manifest) -> PairConfig:
     """The config with what holds at every threshold of a sweep."""
-    asked = replace(config, threshold=None)
-    if asked.calibrate is not None:
-        replace(asked, threshold=1).with_defaults(manifest)  # raises where it cannot be
-    return replace(asked, comparison_threshold=asked.apart(manifest))
+    if config.calibrate is not None:
+        replace(config, threshold=1).with_defaults(manifest)  # raises where it cannot be
+    return replace(config, comparison_threshold=config.apart(manifest))
 
 
 def default_thresholds(
