@@ -265,7 +265,7 @@ def test_an_error_can_be_pickled() -> None:
 
 
 def test_what_noise_hides_is_refused_once_it_is_fitted() -> None:
-    """Two of three judges say nothing of quality: no number of the third's spread and noise is better than others."""
+    """No judge follows what another sees, so hardly anything follows of their spreads."""
     rng = np.random.default_rng(5)
     judges = Judges((6, 6, 6), (1.0, 0.0, 0.0), (0, 0, 0), (0.5, 1.0, 1.0), (-1, -1, -1))
     scores = scores_of(judges, 40, 3, 5)
