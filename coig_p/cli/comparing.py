@@ -22,7 +22,6 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _OPTIONS = tuple(option.name for option in fields(PairConfig) if option.name != "format")
 _KINDS = ("queries", "responses", "scores", "comparisons", "rationales", "pairs")
 _NONE = {"judges": "all", "max_pairs_per_query": "all", "multi_turn": "not said", "threshold": "the store's"}
-_NONE |= {"comparison_threshold": "that of scores"}
 _MANY = "judges"  # the one option that takes several names
 
 

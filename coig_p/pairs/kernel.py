@@ -232,7 +232,7 @@ def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairCon
     """What pairs are made of at any threshold; thresholds, strict and draws are not read."""
     labelled, order = [], np.zeros(len(responses.query), dtype=np.int64)
     scored = np.zeros(len(responses.query), dtype=bool)
-    unit, by_scores = responses.query, np.zeros(batch.num_rows, dtype=bool)
+    unit = responses.query
     if config.labels != "comparisons":
         values, scale, scored = response_values(responses, config)
         if config.same_judges:
@@ -245,7 +245,6 @@ def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairCon
         if config.same_judges:
             alike = unit[low] == unit[high]
             low, high = low[alike], high[alike]
-        by_scores[responses.query[low]] = True
         labelled.append(Labelled(low, high, values[low], values[high], scale))
     if config.labels != "scores" and _has_comparisons(batch):
         compared = compared_pairs(responses, batch, config)
@@ -253,6 +252,9 @@ def find_candidates(responses: Responses, batch: pa.RecordBatch, config: PairCon
         compared = compared.where(~(scored[compared.low] & scored[compared.high] & one_unit))
         if config.strategy != "all":
             # One ranking a query: by scores where two responses can be compared by them, else by comparisons.
+            by_scores = np.zeros(batch.num_rows, dtype=bool)
+            for scores in labelled:
+                by_scores[responses.query[scores.low]] = True
             compared = compared.where(~by_scores[responses.query[compared.low]])
             net = net_margins(compared, len(responses.query))
             ranked = ~by_scores[responses.query]

@@ -333,6 +333,7 @@ def _steps(manifest: Manifest) -> Mapping[str, Any]:
         "dedup_responses": options.get("dedup_responses"),
         "clean": options.get("clean"),
         "benchmarks": benchmark_checks(manifest),
+        "reviews": (options.get("review") or {}).get("applied", []),
     }
 
 

@@ -28,6 +28,7 @@ Moments = npt.NDArray[Any]
 """(6, ...): queries with n > 0, and the sums of n, a, n*n, a*n and a*a. int64, or Fractions. They add up exactly."""
 
 LEVEL = 0.95
+_NORMAL = 1.959963984540054  # its quantile on both sides of a normal distribution
 _INT64 = 2**63
 
 
@@ -109,6 +110,22 @@ def share(moment: Moments) -> Share:
     # Within 0 and 1, and around p, also when a sum was rounded.
     low = min(p, max(0.0, (middle - spread) / (1 + z * z / draws)))
     return Share(n, p, low, max(p, min(1.0, (middle + spread) / (1 + z * z / draws))))
+
+
+def wilson(share: float, draws: float) -> tuple[float, float]:
+    """Wilson's interval of a share of so many independent draws, which need not be a whole number; above 0."""
+    z = _NORMAL
+    middle, spread = share + z * z / (2 * draws), z * math.sqrt(share * (1 - share) / draws + (z / (2 * draws)) ** 2)
+    low, high = (middle - spread) / (1 + z * z / draws), (middle + spread) / (1 + z * z / draws)
+    return min(share, max(0.0, low)), max(share, min(1.0, high))
+
+
+def draws_needed(share: float, half: float = 0.05) -> int:
+    """How many independent draws give an interval of +- `half` around a share: z^2 p (1 - p) / half^2, rounded.
+
+    Near 0 and 1, where this would promise too much, as many as Wilson's interval takes at 0 and 1 themselves.
+    """
+    return round(_NORMAL**2 * max(share * (1 - share) / half**2, (1 - 2 * half) / (2 * half)))
 
 
 def mean(moment: Moments) -> Mean:

@@ -37,6 +37,12 @@ _NUMBER = "a number"
 _LOST = {"rows": _COUNT, "responses": _COUNT, "scores": _COUNT}
 _HELD = {"queries": _COUNT, "responses": _COUNT}
 _BENCHMARKS = {"against": [{"name": _TEXT, "sha256": _TEXT}], "prompts": _COUNT, "answers": _COUNT}
+_REVIEWED = {
+    **{"form": _TEXT, "items": _COUNT, "answered": _COUNT, "people": _COUNT, "shared": _COUNT, "criteria": [_TEXT]},
+    **dict.fromkeys(("percent?", "alpha?", "ac1?", "share?", "low?", "high?"), _NUMBER),
+    **dict.fromkeys(("macro?", "pairs?", "queries?", "strata?"), _NUMBER),
+    **dict.fromkeys(("right?", "of?", "open?"), _COUNT),
+}
 # What the parts of a manifest look like that others read without asking again. A name with "?" may be left out or
 # null, and "*" is every name there is.
 _SHAPES: Mapping[str, Any] = {
@@ -53,6 +59,7 @@ _SHAPES: Mapping[str, Any] = {
         },
         "dedup_responses?": {"dropped": {_EACH: _LOST}, "rules": {_EACH: {"threshold": _NUMBER}}},
         "clean?": {"dropped": {_EACH: _LOST}},
+        "review?": {"applied": [{"name": _TEXT, "key_sha256": _TEXT, "comparisons": _COUNT, "report": _REVIEWED}]},
         "contamination?": {
             "rows": _TEXT,
             "checks": [{**_BENCHMARKS, "options": {}, "left": _HELD, "dropped": _HELD, "tool": _TEXT}],

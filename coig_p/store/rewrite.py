@@ -79,6 +79,7 @@ class Change:
             comparisons[2].rationale. What they stand beside stays.
         taken_in: queries whose responses are appended, with the comparisons among them. A model that has
             answered already, with the same sample number, keeps its answer.
+        compared: comparisons that come behind those there, naming responses by their places before.
     """
 
     row: str | None = None
@@ -88,6 +89,7 @@ class Change:
     comparisons: dict[int, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     taken_in: list[TakenIn] = field(default_factory=list)
+    compared: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,7 @@ def _edited(row: Row, change: Change, counted: dict[str, Counter[str]]) -> Row:
             nowhere += missing
             comparison = without(comparison, "rationale", f"comparisons[{at}].rationale")
             comparisons.append(_moved(comparison, place))
+    comparisons += [_moved(comparison, place) for comparison in change.compared]
     for taken in change.taken_in:
         answered = {(response["model"], response["sample"]) for response in responses}
         there: dict[int, int] = {}

@@ -141,7 +141,7 @@ def test_a_file_with_anything_in_it_is_read_or_one_error(value: Any, field: str)
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "method": "zscore",
-        "judges": {"b": JudgeScale(0.1 + 0.2, 1 / 3, 12), "a": JudgeScale(np.float64(2), np.float64(1.5), np.int64(3))},
+        "judges": {"b": JudgeScale(0.1 + 0.2, 1 / 3, 12), "a": JudgeScale(np.float64(2), np.float64(1.5), 3)},
         "reference": JudgeScale(5, 2),
         "score_range": (1, 10),
         "store": {"manifest_sha256": "0" * 64, "name": "store"},
@@ -157,12 +157,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "file.json").read_text("utf-8"))
     assert content["store"] == values["store"]
     assert content["judges"]["a"] == {"offset": 2.0, "scale": 1.5, "responses": 3}
-    for bad in (
+    bads: list[dict[str, Any]] = [
         {"reference": JudgeScale(5, 0)},
         {"method": "x"},
         {"judges": {}},
         {"judges": {"a": JudgeScale(float("nan"), 1)}},
-    ):
+    ]
+    for bad in bads:
         with pytest.raises(CoigPError):
             write_calibration(tmp_path / "bad.json", **values | bad)
         assert not (tmp_path / "bad.json").exists()
@@ -183,6 +184,7 @@ def test_the_content_goes_with_the_config(tmp_path: Path) -> None:
     config = PairConfig(threshold=2, calibrate=path)  # type: ignore[arg-type]
     path.unlink()
     for found in (pickle.loads(pickle.dumps(config)), replace(config, threshold=3)):
+        assert found.calibrate is not None
         assert found.calibrate.judges == read_calibration(written(path, GOOD)).judges
     path.unlink()
     assert config.calibrate is not None

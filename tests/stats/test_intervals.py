@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
-from coig_p.stats.intervals import Mean, Share, mean, moments, moments_by, moments_of_values, share
+from coig_p.stats.intervals import (
+    Mean,
+    Share,
+    draws_needed,
+    mean,
+    moments,
+    moments_by,
+    moments_of_values,
+    share,
+    wilson,
+)
 
 
 def clustered(rng: np.random.Generator, queries: int, p: float) -> tuple[np.ndarray, np.ndarray]:
@@ -112,3 +122,16 @@ def test_values_are_summed_without_rounding_however_large() -> None:
         wanted += [sum(one * many for one, many in zip(exact, counts, strict=True)), sum(one * one for one in exact)]
         assert moments_of_values(a, n, 7).tolist() == wanted
         assert moments_of_values(a.astype(object), n, 7).tolist() == wanted
+
+
+def test_wilson_of_independent_draws_and_how_many_are_needed() -> None:
+    low, high = wilson(218 / 240, 240)
+    assert (round(100 * low, 1), round(100 * high, 1)) == (86.5, 93.9)
+    assert wilson(1.0, 40) == (pytest.approx(0.9124, abs=5e-5), 1.0)
+    assert wilson(0.0, 40) == (0.0, pytest.approx(0.0876, abs=5e-5))
+    for p in (0.0, 0.3, 0.5, 0.9, 1.0):
+        low, high = wilson(p, draws_needed(p))
+        assert 0.049 < max(high - p, p - low) < 0.101  # at 0 and 1 all of it lies on one side
+        assert (high - low) / 2 == pytest.approx(0.05, abs=0.0015)
+    assert draws_needed(0.9) == 138
+    assert draws_needed(0.5) == 384
