@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import uvicorn
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reviewed import SAID, an_answer, make_review
 from starlette.testclient import TestClient
@@ -125,7 +126,8 @@ def review(tmp_path: Path) -> Path:
 
 def lines(folder: Path, annotator: str = "a") -> list[dict[str, Any]]:
     path = answers_path(folder, annotator)
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    whole = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in whole if line.endswith("}")]
 
 
 ITEMS = ("r-000001", "r-000002", "r-000003")
@@ -302,6 +304,46 @@ def test_an_answer_whose_page_never_came_is_there_once(review: Path, monkeypatch
     after = a.post("tasks/1/r-000001", {"action": "answer", "stamp": "0", **FIELDS["pair"]})
     assert str(after.url).endswith("/r-000002")
     assert len(lines(review)) == 1
+
+
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(("A", "tie", "B", "skip")), st.sampled_from(ITEMS)),
+    st.sampled_from((("undo", ""), ("again", ""), ("kill", ""), ("torn", ""))),
+)
+
+
+@given(st.lists(STEPS, max_size=12))
+@settings(max_examples=40)
+def test_any_course_of_a_day_ends_as_a_slow_account_of_it(steps: list[tuple[str, str]]) -> None:
+    """Answers, skips, second clicks, ways back and kills in any order; undo takes back what was said last."""
+    account: list[tuple[str, str]] = []  # what counts, in the order it was said
+    with TemporaryDirectory() as folder:
+        review = make_review(Path(folder) / "review").path
+        a, _ = people(review)
+        sent: tuple[str, dict[str, Any]] | None = None
+        for step, item in steps:
+            if step in ("kill", "torn"):
+                if step == "torn" and lines(review):
+                    with open(answers_path(review, "a"), "ab") as file:
+                        file.write(b'{"item": "r-')
+                a, _ = people(review)
+            elif step == "undo":
+                if account:
+                    a.undo()
+                    account.pop()
+                sent = None  # its stamp is an old one
+            elif step == "again":
+                if sent is not None:
+                    assert a.post(*sent).status_code == 200
+            else:
+                stamp = Read(a.get(f"tasks/1/{item}").text).values("stamp")[-1]
+                said = {"action": "skip"} if step == "skip" else {"action": "answer", "preference": step}
+                sent = f"tasks/1/{item}", said | {"stamp": stamp}
+                assert a.post(*sent).status_code == 200
+                if (item, step) not in account:
+                    account = [*(one for one in account if one[0] != item), (item, step)]
+        found = [(one.item, "skip" if one.answer is None else one.answer["preference"]) for one in read_answers(review)]
+        assert found == account
 
 
 def test_every_answer_is_on_the_disk_before_the_next_page(review: Path, monkeypatch: pytest.MonkeyPatch) -> None:
