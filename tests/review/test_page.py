@@ -793,6 +793,9 @@ def test_what_cannot_be_served_is_one_error(review: Path, tmp_path: Path) -> Non
     tasks_path(review, "b").write_text("[1]", encoding="utf-8")
     with pytest.raises(CoigPError, match=r"tasks-b\.json task 1"):
         addresses(review)
+    tasks_path(review, "b").unlink()
+    with pytest.raises(DataError, match=r"tasks-b\.json: missing"):
+        addresses(review, "b")
     assert list(addresses(review, "a")) == ["a"]
     (review / SERVING / "a.json").unlink()
     (review / SERVING / "a.json").symlink_to(tmp_path / "elsewhere")

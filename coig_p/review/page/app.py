@@ -250,7 +250,7 @@ def serve(
     names = list(dict.fromkeys(annotators)) or list(open_review(folder).annotators)
     desks = [Desk(folder, name) for name in names]
     for desk in desks:
-        desk.look()  # so that a damaged file is told here, not to an annotator
+        desk.check()  # here, not before an annotator
     with ExitStack() as held:
         addresses = []
         for name in names:

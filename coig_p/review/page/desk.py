@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from coig_p.errors import DataError
 from coig_p.review.answers import Answer, answers_path, append_all, last_words, now
 from coig_p.review.folder import Review, open_review, read_tasks, tasks_path
 
@@ -119,6 +120,13 @@ class Desk:
         self._saving = Lock()
         self._tasks: dict[int, tuple[object, tuple[Task, ...]]] = {}
         self._words: tuple[object, dict[Identity, Answer]] = (None, {})
+
+    def check(self) -> None:
+        """Raise DataError where what this annotator is to be shown is damaged or missing."""
+        sheet = self.look()
+        paths = [tasks_path(self.folder, self.annotator, round_ + 1) for round_ in range(sheet.review.rounds)]
+        if not any(path.exists() for path in paths):
+            raise DataError(f"{paths[-1]}: missing: copy it from where the review was drawn")
 
     def look(self) -> Sheet:
         """Everything as it stands in the folder now.
