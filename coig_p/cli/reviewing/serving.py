@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from coig_p.cli.options import list_option
 from coig_p.cli.screen import say
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -13,7 +14,7 @@ from coig_p.core.text import printable
 
 @command("serve")
 @click.argument("review", type=click.Path(path_type=Path))
-@click.option("--annotator", "annotators", multiple=True, metavar="NAME", help="Again for each. Default: all of them.")
+@list_option("--annotator", "annotators", help="Whose pages; repeatable. Default: everybody who is asked.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: that of the last time, or a free one.")
 @click.option("--browser/--no-browser", default=False, help="Open the first address in the browser.")
 def serve(review: Path, annotators: tuple[str, ...], port: int, browser: bool) -> None:
@@ -22,12 +23,12 @@ def serve(review: Path, annotators: tuple[str, ...], port: int, browser: bool) -
     Prints a line for each annotator: the name, and the address to open. The server answers this machine alone; an
     address shows its annotator's tasks and no other's, and neither models nor scores nor what the store prefers.
     Every answer is on the disk before the next task is shown: end the server, or the machine, at any time, and
-    start it again, at the same addresses.
+    start it again, at the same addresses. No --json: its lines are few, and answers are coigp review report's.
 
     \b
     coigp review serve review
     coigp review serve review --annotator a
-    coigp review serve review --annotator a --annotator b --port 8000
+    coigp review serve review --annotator a,b --port 8000
     """
     from coig_p.review.page.app import serve
 
