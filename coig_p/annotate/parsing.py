@@ -14,8 +14,8 @@
    may a word of correction follow with another, nor may two responses have a score each: "several".
 6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
    are a "range"; "about", "or more" and what is no number are "malformed"; a scale other than ten is "other-scale",
-   unless it is converted to ten at once;
-   a digit that touches the bracket is "glued". Numbers that nothing makes a score of are "not-final".
+   unless it is converted to ten at once; a digit that touches the bracket is "glued". Numbers that nothing makes a
+   score of are "not-final".
 7. It must lie from 1 to 10, else "out-of-range", and be whole, or half where half points are allowed, else
    "off-step".
 """
