@@ -7,13 +7,15 @@
 4. Else scores are looked for in three ways (`scores`), and the first that finds one is believed: behind a label of
    the overall score (总体评分, overall score), wherever it stands, full marks, a grade or deductions told before it,
    or below it in a table; behind a plain label where a line or clause begins (评分, score), or in a sentence that
-   gives it; alone on the last line, or on the first before reasons. A clause that tells what the response says or
-   wants gives none (`quoting.told_of`), nor does one that supposes or refuses.
+   gives it; alone on the last line, a bare number where a paragraph ends before it, or on the first before reasons.
+   A clause that tells what the response says or wants gives none (`quoting.told_of`), nor does one that supposes or
+   refuses. What they are called stands in `labels`, and `plain` brings a text into one form first.
 5. All that this way finds must be the same number, and none that a later way finds behind it may be another, nor
-   may a word of correction follow with another: "several".
+   may a word of correction follow with another, nor may two responses have a score each: "several".
 6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
-   are a "range"; "about", "or more" and what is no number are "malformed"; a scale other than ten is "other-scale";
-   a digit that touches the bracket is "glued". Numbers that nothing makes a score of are "not-final".
+   are a "range"; "about", "or more" and what is no number are "malformed"; a scale other than ten is "other-scale",
+   unless it is converted to ten at once; a digit that touches the bracket is "glued". Numbers that nothing makes a
+   score of are "not-final".
 7. It must lie from 1 to 10, else "out-of-range", and be whole, or half where half points are allowed, else
    "off-step".
 """

@@ -11,6 +11,7 @@ from functools import partial
 
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.batch_api import Batches
+from coig_p.annotate.asking.client import check_extra
 from coig_p.annotate.asking.costs import Spent
 from coig_p.annotate.asking.ledger import ANSWERED, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
@@ -134,6 +135,7 @@ def run_stages(
     of_queries = config.queries.filter is not None or config.translate is not None
     asks = any(stage in ("generate", "judge") or (stage == "queries" and of_queries) for stage in stages)
     if asks:
+        check_extra()  # before time counts
         for endpoint in config.endpoints:
             endpoint.secrets()  # before the first request, not at the first of this endpoint
     with LedgerWriter.open(config.folder) as ledger:

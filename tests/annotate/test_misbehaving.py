@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from misbehaving import ALL, TEXT, MisbehavingServer, Misbehaviour, misbehaving
+from misbehaving import ALL, MisbehavingServer, misbehaving
+from refusing import TEXT, Misbehaviour
 from turning import TurnedLoop
 
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")

@@ -54,6 +54,14 @@ class Reply(NamedTuple):
     hints: RateHints | None = None
 
 
+def check_extra() -> None:
+    """Import what sends requests, which takes a while; raise UsageError where it is not installed."""
+    try:
+        import aiohttp  # noqa: F401
+    except ImportError:
+        raise UsageError("asking models needs the extra: pip install 'coig-p[annotate]'") from None
+
+
 class Client:
     """One endpoint's connections: as many as it has requests in flight, kept open between them.
 
@@ -68,11 +76,10 @@ class Client:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        try:
-            import aiohttp
-            from yarl import URL
-        except ImportError:
-            raise UsageError("asking models needs the extra: pip install 'coig-p[annotate]'") from None
+        check_extra()
+        import aiohttp
+        from yarl import URL
+
         self.endpoint = endpoint
         ours = {
             "Accept": "text/event-stream, application/json" if endpoint.stream else "application/json",

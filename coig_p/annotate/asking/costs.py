@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal, localcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coig_p.annotate.asking.message import Message
@@ -60,8 +61,16 @@ class Spent(NamedTuple):
 def price(tokens: Tokens, input_price: Decimal, output_price: Decimal, cached_price: Decimal | None = None) -> int:
     """What tokens cost at prices for a million of them, in 1/MONEY."""
     cached = tokens.cached if cached_price is not None else 0
-    read = input_price * (tokens.prompt - cached) + (cached_price or 0) * cached
-    return int((read + output_price * tokens.answer) * _PER_TOKEN)
+    read = _a_token(input_price) * (tokens.prompt - cached)
+    if cached_price is not None:
+        read += _a_token(cached_price) * cached
+    return read + _a_token(output_price) * tokens.answer
+
+
+@lru_cache(maxsize=256)
+def _a_token(price: Decimal) -> int:
+    """A price for a million tokens as that of one, in 1/MONEY: a whole number, as `check_price` has seen to."""
+    return int(price * _PER_TOKEN)
 
 
 def converted(one: Decimal, rate: Decimal) -> Decimal:
@@ -95,9 +104,10 @@ def most_tokens(messages: Sequence[Mapping[str, str]], parameters: Mapping[str, 
 
 def taken_tokens(message: Message, most: Tokens) -> Tokens:
     """What an answer took: what it says, or else the most that it can have been."""
-    written = _bytes(message)
     prompt = most.prompt if message.prompt_tokens is None else message.prompt_tokens
-    answer = min(written, most.answer) if message.completion_tokens is None else message.completion_tokens
+    answer = message.completion_tokens
+    if answer is None:
+        answer = min(_bytes(message), most.answer)
     return Tokens(prompt, answer, message.cached_tokens)
 
 

@@ -48,9 +48,10 @@ def rate_hints(headers: Iterable[tuple[str, str]]) -> RateHints | None:
 
     Where there are several of a kind, the one of the shorter window counts.
     """
-    named = {name.lower(): value.strip() for name, value in headers}
-    if not any("ratelimit-" in name for name in named):
+    given = list(headers)
+    if not any("ratelimit-" in name.lower() for name, _ in given):
         return None
+    named = {name.lower(): value.strip() for name, value in given}
     limits = [(place, name) for name in named if (place := _place(name)) is not None]
     found: dict[str, float] = {}
     # Those of a day first, so that those of a minute, or of no named window, take their place.

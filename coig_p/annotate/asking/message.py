@@ -157,6 +157,8 @@ def _count(usage: Mapping[str, Any], *names: str) -> int | None:
     """The first of some names that holds a number of tokens."""
     for name in names:
         number = usage.get(name)
+        if type(number) is int and number >= 0:  # as nearly all are
+            return number
         if isinstance(number, (int, float)) and not isinstance(number, bool) and number >= 0 and number == number // 1:
             return int(number)
     return None

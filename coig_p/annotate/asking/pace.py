@@ -19,8 +19,10 @@ _HORIZON = 10.0  # seconds over which it is counted what the server takes
 _LESS = 0.9  # of the pace, once a request is turned away
 _TOLERATED = 0.03  # share of requests turned away that slows nothing down: clocks are not exact
 _DOUBLES = 0.5  # seconds in which a guess doubles
+_CAREFUL = 4.0  # seconds more for each second of pause that the server asks for
 _SURE, _SURE_DOUBLES = 20.0, 20.0  # requests a second at first from which a guess is a good one, and doubles slowly
 _MORE = 0.01  # of the limit that was found, each second
+_BACK_TO = 0.7  # share of what was taken from the limit that comes back
 _BACK = 3.0  # seconds in which it comes back half way to that limit
 _LONG = 10.0  # seconds without any turned away after which that grows
 _HOLD, _HOLD_FACTOR = 1.0, 20.0  # seconds without an increase after a decrease; for each second of pause
@@ -101,13 +103,13 @@ class Pace:
         asked = 0.0 if wait is None else wait
         if self.rate is None:
             self.rate = max(_LESS * kept, 0.1)
-            self._doubles = _DOUBLES + asked if kept < _SURE else _SURE_DOUBLES
+            self._doubles = _DOUBLES + _CAREFUL * asked if kept < _SURE else _SURE_DOUBLES
             self._slow(now, asked)
             return True
         if sent <= self._paused:  # sent before we knew
             if self._guessed:
                 self.rate = max(min(self.rate, _LESS * kept), 0.1)
-                self._doubles = _DOUBLES + asked if kept < _SURE else _SURE_DOUBLES
+                self._doubles = _DOUBLES + _CAREFUL * asked if kept < _SURE else _SURE_DOUBLES
             self._next = max(self._next, now + asked)
             return True
         if not self._takes(now):
@@ -120,7 +122,7 @@ class Pace:
         self._limit = self.rate
         took = max(0, self._cycle) / max(_BUCKET, now - self._slowed)
         self.rate = max(min(_LESS * self.rate, (took * self.rate) ** 0.5), 0.1)
-        self._middle = (self.rate + self._limit) / 2
+        self._middle = self.rate + _BACK_TO * (self._limit - self.rate)
         self._guessed = False
         self._hold = now + max(_HOLD, _HOLD_FACTOR * asked)
         self._slow(now, asked)

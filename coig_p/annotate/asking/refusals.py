@@ -90,12 +90,18 @@ def read_trouble(body: str) -> Trouble:
     return Trouble(frozenset(), words, _wait_in(words, {}))
 
 
+_PLACES = frozenset({"error", "Error", "Response", "base_resp"})  # of errors in a body that has an answer
+
+
 def error_in(value: Any) -> Trouble | None:
     """The error that JSON holds, None where it holds none, as in an answer with `error` null."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, dict):
         return None
+    choices = value.get("choices")
+    if type(choices) is list and choices and type(choices[0]) is dict and _PLACES.isdisjoint((*value, *choices[0])):
+        return None  # nothing to look through, as in nearly all answers
     error = next(_errors(value), None)
     if error is None:
         return None

@@ -76,7 +76,8 @@ _STILL_CONCLUDED = f"""
 DELETE FROM concluded WHERE query_id NOT IN (
     SELECT queries.query_id FROM queries JOIN earlier ON earlier.query_id = queries.query_id AND {_SAME})"""
 
-_Work = tuple[str, Sequence[Any] | Mapping[str, Any]]
+_Work = tuple[str, Sequence[Any] | Mapping[str, Any] | Iterator[Any]]
+"""A statement with its values; with an iterator of values it is run for each."""
 
 
 class LedgerWriter(Ledger):
@@ -287,7 +288,7 @@ class LedgerWriter(Ledger):
     def read_again(self, readings: Iterable[Reading]) -> None:
         """What is read in stored answers from now on."""
         update = "UPDATE requests SET state = :state, reason = :reason, score = :score WHERE key = :key"
-        self._commit([*((update, reading._asdict()) for reading in readings), _NONE_CONCLUDED])
+        self._commit([(update, (reading._asdict() for reading in readings)), _NONE_CONCLUDED])
 
     def set_aside(self, keys: Iterable[bytes]) -> int:
         """Keep what requests brought, but no longer as theirs: they are asked anew. How many there were.
@@ -298,7 +299,7 @@ class LedgerWriter(Ledger):
         self._commit(
             [
                 ("CREATE TEMP TABLE aside (old BLOB PRIMARY KEY, new BLOB NOT NULL)", ()),
-                *(("INSERT INTO aside VALUES (?, ?)", pair) for pair in moved),
+                ("INSERT INTO aside VALUES (?, ?)", iter(moved)),
                 (
                     "UPDATE requests SET ask = -1 - ask, key = (SELECT new FROM aside WHERE old = key) "
                     "WHERE key IN (SELECT old FROM aside)",
@@ -340,8 +341,8 @@ class LedgerWriter(Ledger):
                 ("CREATE INDEX temp.earlier_ids ON earlier (query_id)", ()),
                 ("DELETE FROM queries", ()),
                 ("DELETE FROM dropped", ()),
-                *((put, query._asdict()) for query in queries),
-                *(("INSERT INTO dropped (reason, line) VALUES (:reason, :line)", drop._asdict()) for drop in dropped),
+                (put, (query._asdict() for query in queries)),
+                ("INSERT INTO dropped (reason, line) VALUES (:reason, :line)", (drop._asdict() for drop in dropped)),
                 ("INSERT OR REPLACE INTO meta VALUES ('queries', ?)", (made_from,)),
                 (_STILL_CONCLUDED, ()),
                 ("DROP TABLE earlier", ()),
@@ -352,7 +353,8 @@ class LedgerWriter(Ledger):
         """Whether queries passed (1, 0, or None: not known yet), by their places."""
         if not passed:
             return
-        self._commit(("UPDATE queries SET passed = ? WHERE place = ?", (now, place)) for place, now in passed.items())
+        those = ((now, place) for place, now in passed.items())
+        self._commit([("UPDATE queries SET passed = ? WHERE place = ?", those)])
 
     def conclude(self, queries: Mapping[str, str], stored: str) -> None:
         """All requests of some queries have an outcome that stays, and a store was made of what there is.
@@ -363,7 +365,7 @@ class LedgerWriter(Ledger):
         """
         self._commit(
             [
-                *(("INSERT OR REPLACE INTO concluded VALUES (?, ?)", one) for one in queries.items()),
+                ("INSERT OR REPLACE INTO concluded VALUES (?, ?)", iter(queries.items())),
                 ("INSERT OR REPLACE INTO meta VALUES ('stored', ?)", (stored,)),
             ]
         )
@@ -418,7 +420,10 @@ class LedgerWriter(Ledger):
                     if self._has_stored:
                         execute("DELETE FROM meta WHERE name = 'stored'")
                 for sql, values in work:
-                    execute(sql, values)
+                    if isinstance(values, (tuple, dict)):
+                        execute(sql, values)
+                    else:
+                        self._write.executemany(sql, values)
                 if end:
                     execute("COMMIT")
             except BaseException:
