@@ -223,18 +223,19 @@ def _apart(sides: tuple[Ints, Ints], others: tuple[Ints, Ints], scale: int) -> F
 def _furthest(query: Index, more: Ints, most: int) -> Index:
     """Places among which are those of the `most` pairs whose two values of `more` are furthest apart; `query` ascends.
 
-    They are in the `most` queries with the largest differences, and in each of these one of two is among the `most`
-    with the least, the other among the `most` with the largest value. Of equal ones the first are taken.
+    They are in the `most` queries of two or more with the largest differences. In each of these one of two is among
+    those with the least, the other among those with the largest value: `most` of them, and one more, since where
+    values are equal one response can be among both. Of equal ones the first are taken.
     """
     starts = group_starts(query)
     sizes = group_sizes(starts, len(query))
     reach = np.maximum.reduceat(more, starts) - np.minimum.reduceat(more, starts)
+    several = np.flatnonzero(sizes > 1)
     kept = np.zeros(len(query), bool)
-    for at in np.argsort(-reach, kind="stable")[:most].tolist():
-        if sizes[at] > 1:
-            own = more[starts[at] : starts[at] + sizes[at]]
-            for values in (own, -own):
-                kept[starts[at] + np.argsort(values, kind="stable")[:most]] = True
+    for at in several[np.argsort(-reach[several], kind="stable")[:most]].tolist():
+        own = more[starts[at] : starts[at] + sizes[at]]
+        for values in (own, -own):
+            kept[starts[at] + np.argsort(values, kind="stable")[: most + 1]] = True
     return np.flatnonzero(kept)
 
 

@@ -78,6 +78,19 @@ def test_equals_every_pair_laid_out(rows: Rows, most: int, size: int) -> None:
     )
 
 
+def test_responses_that_both_judges_scored_alike() -> None:
+    """The least and the largest value are then of one response, and a query of one response has no pair."""
+    scores = [{"judge": judge, "dimension": "overall", "score": 5.0, "rationale": None} for judge in ("a", "b")]
+    rows = make_rows({"math": 3})
+    for row, count in zip(rows, (1, 3, 2), strict=True):
+        row["responses"] = [row["responses"][0] | {"model": f"m{at}", "scores": scores} for at in range(count)]
+    batch = pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
+    for most in (1, 2, 3, 4, 9):
+        found = MostApart(most)
+        found.add(batch, 0, 0, PairConfig())
+        assert told(found) == oracle(rows)[:most]
+
+
 def test_of_a_store(tmp_path: Path) -> None:
     rows = make_rows({"math": 60, "chat": 21})
     store = Store.open(make_store(tmp_path / "store", rows))
