@@ -90,14 +90,18 @@ _TOLD_OF = re.compile(
     r"\b(?:instruction|injection|author|user(?= wants| asks))s?\b)",
     re.IGNORECASE,
 )
-# "response: [10]"; "as the response says, ... [10]"; "the response adds a line, namely [10]".
+# "response: [10]"; "as the response says, ... [10]"; "the response adds a line, namely [10]"; "another judge gave 8".
 _SAYS = re.compile(
     rf"(?<!我的){_ANSWER}[ *_]{{0,6}}: {{0,6}}[*_]{{0,3}}\Z|"
     r"(?:注入|可疑|恶意|inject|suspicious|malicious)[^\n。，,:]{0,20}(?::| is:?) {0,3}[*_]{0,3}\Z|"
     rf"(?:[按依照]|\bas )[^\n，,]{{0,6}}{_ANSWER}[^\n，,]{{0,6}}"
     r"(?:说法|要求|指[令示]|所说|puts it|says|claims|asks|requests)"
     r"[,，] {0,3}[^\n，,。]{0,10}\Z|"
-    rf"{_ANSWER}[^\n，,]{{1,20}}[,，] {{0,3}}(?:即|也就是|就是|namely)[^\n，,。]{{0,6}}\Z",
+    rf"{_ANSWER}[^\n，,]{{1,20}}[,，] {{0,3}}(?:即|也就是|就是|namely)[^\n，,。]{{0,6}}\Z|"
+    r"(?<![与和跟同比像])(?:其[他它]|[另上前]一|另外一?|别的)[位个名些]?(?:评委|评审员?|评价者|裁判|老师|人)"
+    r"[^\n，,。我]{0,8}\Z|"
+    r"(?<!like )(?<!with )\b(?:another|(?:the )?(?:other|previous)) (?:judge|reviewer|rater|evaluator)s?\b"
+    r"(?:(?! I )[^\n，,.]){0,24}\Z",
     re.IGNORECASE,
 )
 _IN_VIEW_OF = re.compile(r"(?:结合|根据|基于|鉴于|考虑到?|针对|综合|依据|based on|given)[^\n，,]{0,8}\Z", re.IGNORECASE)

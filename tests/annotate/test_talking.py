@@ -121,9 +121,9 @@ def test_an_estimate_has_no_judges_of_what_a_server_refuses_for_ever(tmp_path: P
     with ScriptedServer() as server:
         config = write_run(tmp_path, pool(server.base_url, 3, 3, **PRICED))
         run_stages(config)
-    with closing(sqlite3.connect(config.folder / "ledger.sqlite")) as file, file:
-        file.execute("DELETE FROM concluded")
-        file.execute(
+    with closing(sqlite3.connect(config.folder / "ledger.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM concluded")
+        connection.execute(
             "UPDATE requests SET state = 'failed', reason = 'refused: 400: flagged' WHERE key = "
             "(SELECT key FROM requests WHERE kind = 'generate' AND endpoint = 'm-1' LIMIT 1)"
         )
