@@ -5,6 +5,7 @@
         UnknownNameError      a name outside a known set
       DataError               input that cannot be read or does not fit the schema
         ImportFailed          nothing was imported; carries the report (coig_p.ingest.accounting)
+        DesignError           scores cannot tell this; says what to collect (coig_p.stats.design)
       StoreError              not a whole, readable store
       RemoteError             exit 3: the network, the Hub or its permissions
         Absent                a repository that is not there, or not to be seen (coig_p.publish.client)
