@@ -6,15 +6,18 @@ import gzip
 import json
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.reward.bench.convert import SOURCES, ConvertConfig, convert
-from coig_p.reward.bench.form import PRESETS, Bench, Item, Response, pairs_of, read_bench
+from coig_p.reward.bench.form import PRESETS, Bench, Item, Response, item_problem, pairs_of, read_bench
 from coig_p.reward.bench.published import PUBLISHED, REWARDBENCH_SECTIONS
 
 Row = dict[str, Any]
@@ -276,6 +279,36 @@ def test_what_is_not_known_is_one_located_error(
         convert(source, [path], tmp_path / "b")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "b").exists()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(data=st.data())
+def test_whatever_a_row_holds_it_is_an_item_or_one_error(data: st.DataObject) -> None:
+    source = data.draw(st.sampled_from(sorted(ROWS)))
+    known = PUBLISHED[source]
+    row = dict(ROWS[source])
+    for name in data.draw(st.lists(st.sampled_from((*known.required, *known.optional, "more")), max_size=3)):
+        row[name] = data.draw(VALUES)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "human.jsonl"
+        path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        said = None
+        try:
+            convert(source, [path], Path(folder) / "b")
+        except DataError as error:
+            said = str(error)
+        if said is None:
+            (item,) = read_bench(Path(folder) / "b").items
+            assert item_problem(item.to_dict()) is None
+        else:
+            assert said.startswith(f"{path} line 1")
+            assert [one.name for one in Path(folder).iterdir()] == ["human.jsonl"]
 
 
 def test_an_id_that_stands_twice_names_both_places(tmp_path: Path) -> None:
