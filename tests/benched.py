@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.reward.bench.form import Bench, Item, Response, read_bench, write_bench
+from coig_p.reward.bench.metrics import Estimate
 from coig_p.reward.bench.results import Result, Results, Verdict, lengths, write_results
 
 Said = Sequence[tuple[str, str | None]]
@@ -76,3 +77,12 @@ def written(folder: Path, bench: Bench, results: Sequence[Result], scorer: Mappi
 def right_or_wrong(items: Sequence[Item], right: Sequence[bool]) -> list[Result]:
     """Rewards of 1 and 0 of items with two responses."""
     return [result(one, (1.0, 0.0) if yes else (0.0, 1.0)) for one, yes in zip(items, right, strict=True)]
+
+
+def numbers(of: Estimate) -> tuple[float, float, float]:
+    """A value with the ends of its interval, which are there."""
+    assert of.value is not None
+    assert of.low is not None
+    assert of.high is not None
+    assert of.low <= of.value <= of.high
+    return of.value, of.low, of.high

@@ -89,7 +89,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "why-alike": ("lengths alike", "长度没有差别"),
     "position": ("Both orders, and four rules", "两种顺序与四种规则"),
     "position-is": (
-        "Mean: of the orders. Net: more right than wrong (JudgeBench). Both: right in both. First: the one asked first.",
+        "Mean: of the orders. Net: more right than wrong (JudgeBench). Both: right in both. First: asked first.",
         "平均：两种顺序取平均。净胜：对的顺序多于错的（JudgeBench）。都对：两种顺序都对。首次：只看先问的顺序。",
     ),
     "verdicts": ("verdicts", "判定"),
@@ -100,22 +100,22 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "rule-net": ("net", "净胜"),
     "rule-both": ("both", "都对"),
     "rule-first": ("first", "首次"),
-    "compared": ("Compared", "两两比较"),
+    "compared": ("Compared", "评分方之间"),
     "compared-is": (
         "On pairs that both scored. Difference with a paired bootstrap over items; McNemar: exact, on whole items. "
         "p adjusted by Holm for {number} comparisons.",
-        "只看双方都评了的偏好对。差值用按条目配对的自助法；McNemar 为精确检验，按整条。"
+        "只看双方都评了的偏好对。差用按条目配对的自助法；McNemar 为精确检验，按整条。"
         "p 已按 {number} 次比较做 Holm 校正。",
     ),
     "against": ("against", "对照"),
-    "difference": ("difference", "差值"),
+    "difference": ("difference", "差"),
     "p": ("p", "p"),
     "only": ("only one right", "仅一方对"),
     "mcnemar": ("McNemar p", "McNemar p"),
     "power": ("Power", "功效"),
     "power-is": (
         "The chance that McNemar's test at 5% sees a difference such as the one seen, and items for 80%.",
-        "McNemar 检验在5%水平上发现这样大的差值的机会，以及达到80%需要的条数。",
+        "McNemar 检验在5%水平上发现这样大的差的机会，以及达到80%需要的条数。",
     ),
     "items": ("items", "条目"),
     "chance": ("power", "功效"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coig_p.errors import UsageError
+from coig_p.reward.bench.baselines import BASELINES, baseline
 from coig_p.reward.bench.comparing import Comparison, compare_all
 from coig_p.reward.bench.form import Bench
 from coig_p.reward.bench.metrics import (
@@ -38,11 +40,13 @@ class ReportConfig:
     Attributes:
         tie: what equal rewards count: "wrong", nothing, or "half".
         official: the benchmark's aggregates with the faults of its own code.
-        seed: of the bootstrap.
+        baselines: also show what the longer response and a guess would give, which needs no results.
+        seed: of the bootstrap, and of the guess.
     """
 
     tie: Tie = "wrong"
     official: bool = False
+    baselines: bool = True
     seed: int = 0
 
 
@@ -51,6 +55,7 @@ class Scored:
     """What a scorer makes of a benchmark.
 
     Attributes:
+        path: of its results; None of a baseline that none were named for.
         micro: of all pairs.
         macro: the mean of the domains.
         exact: items of which all pairs are right.
@@ -60,7 +65,7 @@ class Scored:
 
     name: str
     kind: str
-    path: str
+    path: str | None
     micro: Accuracy
     domains: dict[str, Accuracy]
     macro: Estimate
@@ -97,6 +102,7 @@ class BenchReport:
 
     Attributes:
         items, pairs: of the benchmark.
+        scorers: baselines that no results were named for are last.
         compared: comparisons, p adjusted for all of them.
     """
 
@@ -132,7 +138,7 @@ def bench_report(
 
     Raises:
         DataError: results cannot be read; names file, line and field.
-        UsageError: no results, results of two benchmarks, a folder that is named twice, or two scorers of one name.
+        UsageError: no results, results of two benchmarks, or a folder that is named twice.
     """
     config = config or ReportConfig()
     paths = [Path(folder) for folder in folders]
@@ -148,6 +154,7 @@ def bench_report(
         paths.append(Path(against))
     read = [read_results(path) for path in paths]
     _check_alike(read)
+    read = _told_apart(read)
     outcomes = [outcomes_of(one, config.tie) for one in read]
     first = next((at for at, path in enumerate(paths) if path.resolve() == base), None)
     compared = compare_all(
@@ -156,12 +163,18 @@ def bench_report(
         seed=config.seed,
     )
     bench = read[0].bench
+    shown = [scored(one, official=config.official) for one in outcomes]
+    for name in BASELINES if config.baselines else ():
+        if name not in (one.name for one in shown):
+            rewards = tuple(baseline(bench, name, config.seed))
+            own = Results(bench.path, bench, {"kind": "baseline", "name": name}, rewards)
+            shown.append(replace(scored(outcomes_of(own, config.tie), official=config.official), path=None))
     return BenchReport(
         bench,
         config,
         len(bench.items),
         len(outcomes[0].item),
-        tuple(scored(one, official=config.official) for one in outcomes),
+        tuple(shown),
         tuple(compared),
     )
 
@@ -197,14 +210,17 @@ def _check_alike(read: Sequence[Results]) -> None:
                 f"{one.path} is of the benchmark {one.bench.name!r}, and {read[0].path} of {read[0].bench.name!r}, or "
                 "of another version of it: a report is of one benchmark"
             )
-    names: dict[str, Path] = {}
-    for one in read:
-        name = str(one.scorer["name"])
-        if name in names:
-            raise UsageError(
-                f"{names[name]} and {one.path} are both of the scorer {name!r}: a report shows one of each"
-            )
-        names[name] = one.path
+
+
+def _told_apart(read: Sequence[Results]) -> list[Results]:
+    """Scorers of one name, as two runs of one model, by their folders, too."""
+    times = Counter(str(one.scorer["name"]) for one in read)
+    return [
+        replace(one, scorer={**one.scorer, "name": f"{name} ({one.path})"})
+        if times[name := str(one.scorer["name"])] > 1
+        else one
+        for one in read
+    ]
 
 
 def _plain(value: Any) -> Any:
