@@ -37,7 +37,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "micro": ("all pairs", "全部偏好对"),
     "macro": ("mean of domains", "各领域平均"),
     "exact": ("whole items", "整条全对"),
-    "best": ("best of n", "n 中选优"),
+    "best": ("best of n", "n 个取优"),
     "ties": ("ties", "平局"),
     "invalid": ("invalid", "无效"),
     "missing": ("missing", "缺失"),
