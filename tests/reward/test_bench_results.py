@@ -130,7 +130,10 @@ def test_results_that_do_not_fit_are_not_written(bench: Bench, tmp_path: Path) -
         (given[:2], "item 'i-2' has no result"),
         ([*given, given[0]], "item 'i-0' has two results"),
         ([*given[:2], replace(given[2], item="i-9")], "item 'i-9' is no item"),
-        ([*given[:2], replace(given[2], rewards=(float("inf"), 0.0))], "cannot be written"),
+        (
+            [*given[:2], replace(given[2], rewards=(float("inf"), 0.0))],
+            r"result of item 'i-2' \.rewards: .* is not a list of finite",
+        ),
         ([*given[:2], replace(given[2], rewards=(1.0,))], r"result of item 'i-2' \.rewards: 1 of them for 2"),
     ):
         with pytest.raises(DataError, match=words):

@@ -13,7 +13,7 @@ from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.readers import check_input
 from coig_p.pairs.config import PairConfig
 from coig_p.review.joining import manifest_sha256
-from coig_p.reward.bench.form import Item, check_bench_place, item_problem, pairs_of, shown, write_bench
+from coig_p.reward.bench.form import Item, check_bench_place, checked_line, item_problem, pairs_of, shown, write_bench
 from coig_p.reward.bench.from_store import items_of, select_items
 from coig_p.reward.bench.published import PUBLISHED, Published
 from coig_p.reward.bench.rows import rows_of
@@ -112,9 +112,7 @@ def _items(known: Published, files: Sequence[Path], keep: Collection[str]) -> It
         for row in rows_of(path):
             row.check_columns(known.required, known.optional, keep)
             item = known.item(row, keep)
-            found = item_problem(item.to_dict())
-            if found is not None:
-                raise row.wrong(*found)
+            checked_line(item.to_dict(), row.where, item_problem)
             if item.id in seen:
                 raise row.wrong("", f"item {shown(item.id)} stands in {seen[item.id]}, too: an id names one item")
             seen[item.id] = row.where

@@ -200,6 +200,9 @@ def _cheems_prompt(row: Row) -> str | tuple[Mapping[str, str], ...]:
     asked, system = row.get(name), row.optional_text("sys_prompt")
     if not isinstance(asked, str | list):
         raise row.wrong(name, not_as(row.values, name, "text, or a list of turns"))
+    for at, turn in enumerate(asked if isinstance(asked, list) else ()):
+        if not isinstance(turn, dict):
+            raise row.wrong(f"{name}[{at}]", f"{shown(turn)} is not a turn, an object with role and content")
     if system is None:
         return asked if isinstance(asked, str) else tuple(asked)
     turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked

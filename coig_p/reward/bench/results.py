@@ -11,6 +11,7 @@ RESULTS/
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -137,9 +138,9 @@ def result_problem(told: Any, item: Item | None = None) -> Problem | None:
     if reason is not None and (not isinstance(reason, str) or not reason):
         return "reason", not_as(told, "reason", "text that is not empty, or null")
     if rewards is not None and (
-        not isinstance(rewards, list) or not all(one is None or type(one) in (int, float) for one in rewards)
+        not isinstance(rewards, list) or not all(one is None or _is_finite(one) for one in rewards)
     ):
-        return "rewards", not_as(told, "rewards", "a list of numbers and nulls, or null")
+        return "rewards", not_as(told, "rewards", "a list of finite numbers and nulls, or null")
     length = told["length"]
     if not isinstance(length, list) or not all(type(one) is int and one >= 0 for one in length):
         return "length", not_as(told, "length", "a list of whole numbers of 0 or more")
@@ -151,6 +152,13 @@ def result_problem(told: Any, item: Item | None = None) -> Problem | None:
     if reason is None and verdicts is None and (rewards is None or None in rewards):
         return "reason", "null, where a reward is missing: say why"
     return None if item is None else _problem_with(item, told)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _verdicts_problem(told: dict[str, Any]) -> Problem | None:
