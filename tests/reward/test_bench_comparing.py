@@ -16,6 +16,7 @@ from coig_p.reward.bench.comparing import (
     Comparison,
     compare,
     compare_all,
+    couples,
     exact_mcnemar,
     holm,
     paired_bootstrap,
@@ -148,13 +149,13 @@ def test_a_comparison_counts_what_both_scored() -> None:
 def test_p_is_adjusted_for_every_comparison_of_a_report() -> None:
     random = np.random.default_rng(4)
     every = [scorer(str(at), (random.random(60) < share).tolist()) for at, share in enumerate((0.9, 0.6, 0.5))]
-    found = compare_all(every)
+    found = compare_all(couples(every))
     assert [(one.name, one.against) for one in found] == [("1", "0"), ("2", "0"), ("2", "1")]
     assert [one.mcnemar_holm for one in found] == holm([one.mcnemar for one in found])
     assert [one.p_holm for one in found] == holm([one.p for one in found])
-    against = compare_all(every[1:], every[0])
+    against = compare_all(couples(every[1:], every[0]))
     assert [(one.name, one.against) for one in against] == [("1", "0"), ("2", "0")]
-    assert compare_all(every[:1]) == []
+    assert compare_all(couples(every[:1])) == []
     assert isinstance(against[0], Comparison)
     assert against[0].to_dict()["mcnemar_holm"] == against[0].mcnemar_holm
 

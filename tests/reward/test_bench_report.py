@@ -86,6 +86,29 @@ def test_runs_of_one_scorer_are_told_apart_by_their_folders(folder: Path, tmp_pa
     assert [one.name for one in found.scorers[:2]] == [f"good ({folder / 'good'})", f"good ({again})"]
 
 
+def test_a_scorer_that_scored_nothing_is_shown_and_not_compared(folder: Path, tmp_path: Path) -> None:
+    bench = bench_report([folder / "good"]).bench
+    none = written(tmp_path / "none", bench, [result(one, None, reason="too-long") for one in bench.items])
+    found = bench_report([folder / "good", folder / "poor", none])
+    assert found.apart == (("none", "good"), ("none", "poor"))
+    assert [(one.name, one.against) for one in found.compared] == [("poor", "good")]
+    assert found.to_dict()["not_compared"] == [["none", "good"], ["none", "poor"]]
+    assert found.scorers[2].micro.share.value is None
+    for language, said in (("en", "none and good scored no pair in common"), ("zh", "none 与 good 没有共同评过")):
+        assert said in as_page(found, language)
+
+
+def test_a_benchmark_of_ties_alone_has_no_pair_and_a_report_all_the_same(tmp_path: Path) -> None:
+    for preset in ("pairs", "crbench", "cheems", "rewardbench", "rewardbench2", "judgebench"):
+        items = [item("x", ranks=(0, 0)), item("y", ranks=(1, 1))]
+        bench = written_bench(tmp_path / preset, items, preset=preset)
+        results = written(tmp_path / f"of-{preset}", bench, right_or_wrong(items, [True, True]))
+        found = bench_report([results], ReportConfig(official=True))
+        assert (found.pairs, found.scorers[0].micro.pairs, found.scorers[0].exact.n) == (0, 0, 0)
+        assert "Scorers" in as_markdown(found, power=True)
+        assert as_page(found, "zh").startswith("<!doctype html>")
+
+
 def test_results_of_two_benchmarks_are_refused(folder: Path, tmp_path: Path) -> None:
     other: Bench = written_bench(tmp_path / "other", [item("x")], name="other")
     written(tmp_path / "results", other, right_or_wrong(other.items, [True]))

@@ -72,7 +72,7 @@ def compare(one: Outcomes, other: Outcomes, *, seed: int = 0, resamples: int = R
             f"{one.results.path} and {other.results.path} are results of two benchmarks, {one.results.bench.name!r} "
             f"and {other.results.bench.name!r}: compare scorers on one"
         )
-    kept = np.flatnonzero(one.scored & other.scored)
+    kept = common_pairs(one, other)
     if not len(kept):
         raise UsageError(f"{one.results.path} and {other.results.path}: no pair that both scored, nothing to compare")
     credit, against = one.credit[kept], other.credit[kept]
@@ -102,16 +102,25 @@ def compare(one: Outcomes, other: Outcomes, *, seed: int = 0, resamples: int = R
     )
 
 
-def compare_all(every: Sequence[Outcomes], against: Outcomes | None = None, *, seed: int = 0) -> list[Comparison]:
-    """Every scorer against one, or every two of them; p adjusted for all.
+def common_pairs(one: Outcomes, other: Outcomes) -> Index:
+    """Places of the pairs that two scorers of one benchmark both scored."""
+    return np.flatnonzero(one.scored & other.scored)
+
+
+def couples(every: Sequence[Outcomes], against: Outcomes | None = None) -> list[tuple[Outcomes, Outcomes]]:
+    """Every scorer with one, or every two of them, the one named first as the second."""
+    if against is not None:
+        return [(one, against) for one in every]
+    return [(one, other) for at, other in enumerate(every) for one in every[at + 1 :]]
+
+
+def compare_all(two: Sequence[tuple[Outcomes, Outcomes]], *, seed: int = 0) -> list[Comparison]:
+    """Each two; p adjusted for all.
 
     Raises:
         UsageError: as `compare`.
     """
-    if against is None:
-        found = [compare(one, other, seed=seed) for at, other in enumerate(every) for one in every[at + 1 :]]
-    else:
-        found = [compare(one, against, seed=seed) for one in every]
+    found = [compare(one, other, seed=seed) for one, other in two]
     p, mcnemar = (holm([getattr(one, name) for one in found]) for name in ("p", "mcnemar"))
     return [
         replace(one, p_holm=adjusted, mcnemar_holm=exact)

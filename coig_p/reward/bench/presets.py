@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from coig_p.core.arrays import Floats, Index
 from coig_p.errors import DataError
-from coig_p.reward.bench.form import Item
+from coig_p.reward.bench.form import ITEMS, Item, shown
 from coig_p.reward.bench.metrics import (
     Estimate,
     Ratio,
@@ -276,7 +277,7 @@ def _rm_bench(outcomes: Outcomes, official: bool) -> Aggregates:
     same. A domain is the mean of the three, the rest are means over the four domains."""
     cells: dict[str, dict[str, list[int]]] = {name: {"hard": [], "normal": [], "easy": []} for name in RM_BENCH}
     items = outcomes.results.bench.items
-    styles = [_styles(item) for item in items]
+    styles = [_styles(item, outcomes.results.bench.path) for item in items]
     for at in range(len(outcomes.item)):
         place = outcomes.item[at]
         better, worse = styles[place][outcomes.winner[at]], styles[place][outcomes.loser[at]]
@@ -300,14 +301,14 @@ def _rm_bench(outcomes: Outcomes, official: bool) -> Aggregates:
     return Aggregates(values, ("missing-wrong",) if official else ())
 
 
-def _styles(item: Item) -> Sequence[int]:
+def _styles(item: Item, bench: Path) -> Sequence[int]:
     """How rich each response's style is."""
     told = item.meta.get("style")
     if isinstance(told, list) and len(told) == len(item.responses) and all(one in RM_BENCH_STYLES for one in told):
         return [RM_BENCH_STYLES.index(one) for one in told]
     raise DataError(
-        f"item {item.id!r} .meta.style: {told!r} is not one of {', '.join(RM_BENCH_STYLES)} for each response, as "
-        "RM-Bench's are: convert the benchmark anew, or as --from pairs"
+        f"{bench / ITEMS}: item {shown(item.id)} .meta.style: {shown(told)} is not one of {', '.join(RM_BENCH_STYLES)} "
+        "for each response, as RM-Bench has them: convert it anew with --from rm-bench"
     )
 
 

@@ -185,7 +185,7 @@ def _position(report: BenchReport, w: _Words) -> Iterator[Section]:
 
 
 def _compared(report: BenchReport, w: _Words) -> Iterator[Section]:
-    if not report.compared:
+    if not report.compared and not report.apart:
         return
     rows = tuple(
         (
@@ -198,7 +198,9 @@ def _compared(report: BenchReport, w: _Words) -> Iterator[Section]:
         for one in report.compared
     )
     header = tuple(w[name] for name in ("scorer", "against", "pairs", "difference", "p", "only", "mcnemar"))
-    yield Section(w["compared"], (w["compared-is"].format(number=len(rows)),), header, rows)
+    lines = [w["compared-is"].format(number=len(rows))] if rows else []
+    lines += [w["apart"].format(one=one, other=other) for one, other in report.apart]
+    yield Section(w["compared"], tuple(lines), header, rows)
 
 
 def _power(report: BenchReport, w: _Words) -> Iterator[Section]:

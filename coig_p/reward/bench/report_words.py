@@ -107,6 +107,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "只看双方都评了的偏好对。差用按条目配对的自助法；McNemar 为精确检验，按整条。"
         "p 已按 {number} 次比较做 Holm 校正。",
     ),
+    "apart": (
+        "{one} and {other} scored no pair in common, and are not compared.",
+        "{one} 与 {other} 没有共同评过的偏好对，不作比较。",
+    ),
     "against": ("against", "对照"),
     "difference": ("difference", "差"),
     "p": ("p", "p"),

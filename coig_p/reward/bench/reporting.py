@@ -10,7 +10,7 @@ from typing import Any
 
 from coig_p.errors import UsageError
 from coig_p.reward.bench.baselines import BASELINES, baseline
-from coig_p.reward.bench.comparing import Comparison, compare_all
+from coig_p.reward.bench.comparing import Comparison, common_pairs, compare_all, couples
 from coig_p.reward.bench.form import Bench
 from coig_p.reward.bench.metrics import (
     Accuracy,
@@ -104,6 +104,7 @@ class BenchReport:
         items, pairs: of the benchmark.
         scorers: baselines that no results were named for are last.
         compared: comparisons, p adjusted for all of them.
+        apart: two scorers each that scored no pair in common, and are not compared.
     """
 
     bench: Bench
@@ -112,6 +113,7 @@ class BenchReport:
     pairs: int
     scorers: tuple[Scored, ...]
     compared: tuple[Comparison, ...]
+    apart: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -124,6 +126,7 @@ class BenchReport:
             "official": self.config.official,
             "scorers": [one.to_dict() for one in self.scorers],
             "comparisons": [one.to_dict() for one in self.compared],
+            "not_compared": [list(names) for names in self.apart],
         }
 
 
@@ -157,11 +160,9 @@ def bench_report(
     read = _told_apart(read)
     outcomes = [outcomes_of(one, config.tie) for one in read]
     first = next((at for at, path in enumerate(paths) if path.resolve() == base), None)
-    compared = compare_all(
-        [one for at, one in enumerate(outcomes) if at != first],
-        None if first is None else outcomes[first],
-        seed=config.seed,
-    )
+    others = [one for at, one in enumerate(outcomes) if at != first]
+    two = couples(others, None if first is None else outcomes[first])
+    alike = [both for both in two if len(common_pairs(*both))]
     bench = read[0].bench
     shown = [scored(one, official=config.official) for one in outcomes]
     for name in BASELINES if config.baselines else ():
@@ -175,7 +176,8 @@ def bench_report(
         len(bench.items),
         len(outcomes[0].item),
         tuple(shown),
-        tuple(compared),
+        tuple(compare_all(alike, seed=config.seed)),
+        tuple((one.name, other.name) for one, other in two if not len(common_pairs(one, other))),
     )
 
 
