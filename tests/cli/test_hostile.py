@@ -86,6 +86,7 @@ COMMANDS = [
     "bench convert --from pairs STORE --out NEW",
     "bench convert --from crbench ROWS --out NEW",
     "bench run NAMED --baseline length --out NEW",
+    "bench report NAMED --against NAMED --html NEW",
 ]
 
 

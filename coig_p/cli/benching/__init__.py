@@ -6,6 +6,7 @@ import click
 
 from coig_p.cli.benching.convert import convert
 from coig_p.cli.benching.importing import import_
+from coig_p.cli.benching.report import report
 from coig_p.cli.benching.run import run
 from coig_p.cli.tree import Group
 
@@ -19,8 +20,9 @@ def bench() -> None:
     coigp bench convert --from pairs store --out bench
     coigp bench run bench --baseline length --out results
     coigp bench import bench rewards.jsonl --name my-model --out results
+    coigp bench report results --html report.html
     """
 
 
-for _command in (convert, run, import_):
+for _command in (convert, run, import_, report):
     bench.add_command(_command)
