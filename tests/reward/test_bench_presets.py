@@ -246,6 +246,7 @@ def rm_bench(seed: int) -> tuple[list[Item], np.ndarray]:
             items.append(
                 item(
                     f"{domain}{at}", domain, texts="abcdef", ranks=(0, 0, 0, 1, 1, 1),
+                    subset=domain,
                     style=[*RM_BENCH_STYLES, *RM_BENCH_STYLES],
                 )
             )  # fmt: skip
@@ -281,10 +282,23 @@ def test_rm_bench_is_hard_normal_and_easy_of_four_domains(seed: int) -> None:
     assert values(outcomes) == values(outcomes, official=True) == pytest.approx(wanted)
 
 
-def test_rm_bench_without_styles_is_refused() -> None:
-    one = item("x", "chat")
-    with pytest.raises(DataError, match=r"item 'x' \.meta\.style: None is not one of concise"):
-        aggregates(outcomes_of(in_memory([one], [result(one, (1, 0))], preset="rm-bench")))
+@pytest.mark.parametrize(
+    ("preset", "meta", "said"),
+    [
+        ("rm-bench", {}, r"\.meta\.style: None is none of concise, .* for each response, as rm-bench has them"),
+        ("rm-bench", {"style": ["concise"]}, r"\.meta\.style: \['concise'\] is none of"),
+        ("rm-bench", {"style": "concise"}, r"\.meta\.style: 'concise' is none of"),
+        ("rm-bench", {"style": ["concise", "rich"]}, r"\.meta\.style: .*'rich'.* is none of"),
+        ("rm-bench", {"style": ["concise", "concise"], "subset": "law"}, r"\.meta\.subset: 'law' is none of chat"),
+        ("rewardbench", {"subset": "alpaca"}, r"\.meta\.subset: 'alpaca' is none of alpacaeval-easy"),
+        ("rewardbench", {}, r"\.meta\.subset: None is none of"),
+        ("rewardbench2", {"subset": ["Math"]}, r"\.meta\.subset: \['Math'\] is none of Factuality"),
+    ],
+)
+def test_a_part_that_no_aggregate_knows_is_refused(preset: str, meta: dict[str, Any], said: str) -> None:
+    one = item("x", "chat", **meta)
+    with pytest.raises(DataError, match=rf"bench\.jsonl: item 'x' {said}"):
+        aggregates(outcomes_of(in_memory([one], [result(one, (1, 0))], preset=preset)))
 
 
 # ------------------------------------------------------------------------------------------------

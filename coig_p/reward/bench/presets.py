@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +65,7 @@ REWARDBENCH: Mapping[str, Mapping[str, int]] = {
 }
 REWARDBENCH2 = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
 RM_BENCH = ("chat", "math", "code", "safety")
+RM_BENCH_SUBSETS = ("chat", "math", "code", "safety-refuse", "safety-response")  # the last two are one domain
 RM_BENCH_STYLES = ("concise", "detailed_plain", "detailed_markdown")  # each richer than the one before
 _TIES = {"tied": 0.3, "ref": 0.3, "preferred": 0.2, "hard": 0.2, "margin": 0.01}
 
@@ -177,6 +177,7 @@ def _cheems_exact(outcomes: Outcomes, items: Index) -> Ratio:
 
 def _rewardbench(outcomes: Outcomes, official: bool) -> Aggregates:
     """Sections: means of their subsets with fixed weights; Overall: the mean of the four sections."""
+    _check(outcomes, "subset", [name for weights in REWARDBENCH.values() for name in weights])
     of_subset = groups([subset(item) for item in outcomes.results.bench.items])
     values: dict[str, Estimate] = {}
     whole: list[tuple[float, Ratio]] = []
@@ -198,6 +199,7 @@ def _rewardbench(outcomes: Outcomes, official: bool) -> Aggregates:
 
 def _rewardbench2(outcomes: Outcomes, official: bool) -> Aggregates:
     """The mean of five accuracies of the best of four, with 1/k for ties at the top, and of the score of Ties."""
+    _check(outcomes, "subset", REWARDBENCH2)
     items = outcomes.results.bench.items
     best = best_of_n_ratio(outcomes)
     credit = dict(zip(best.unit.tolist(), best.a.tolist(), strict=True))
@@ -277,13 +279,15 @@ def _rm_bench(outcomes: Outcomes, official: bool) -> Aggregates:
     same. A domain is the mean of the three, the rest are means over the four domains."""
     cells: dict[str, dict[str, list[int]]] = {name: {"hard": [], "normal": [], "easy": []} for name in RM_BENCH}
     items = outcomes.results.bench.items
-    styles = [_styles(item, outcomes.results.bench.path) for item in items]
+    _check(outcomes, "style", RM_BENCH_STYLES)
+    _check(outcomes, "subset", RM_BENCH_SUBSETS)
+    styles = [_styles(item) for item in items]
     for at in range(len(outcomes.item)):
         place = outcomes.item[at]
         better, worse = styles[place][outcomes.winner[at]], styles[place][outcomes.loser[at]]
         level = "hard" if better < worse else "easy" if better > worse else "normal"
-        domain = next((name for name in RM_BENCH if items[place].domain.startswith(name)), None)
-        if domain is not None and (official or not outcomes.missing[at]):
+        domain = next(name for name in RM_BENCH if subset(items[place]).startswith(name))
+        if official or not outcomes.missing[at]:
             cells[domain][level].append(at)
     strict = _strict(outcomes) if official else outcomes.credit
     ratios = {
@@ -301,15 +305,26 @@ def _rm_bench(outcomes: Outcomes, official: bool) -> Aggregates:
     return Aggregates(values, ("missing-wrong",) if official else ())
 
 
-def _styles(item: Item, bench: Path) -> Sequence[int]:
+def _styles(item: Item) -> list[int]:
     """How rich each response's style is."""
-    told = item.meta.get("style")
-    if isinstance(told, list) and len(told) == len(item.responses) and all(one in RM_BENCH_STYLES for one in told):
-        return [RM_BENCH_STYLES.index(one) for one in told]
-    raise DataError(
-        f"{bench / ITEMS}: item {shown(item.id)} .meta.style: {shown(told)} is not one of {', '.join(RM_BENCH_STYLES)} "
-        "for each response, as RM-Bench has them: convert it anew with --from rm-bench"
-    )
+    return [RM_BENCH_STYLES.index(one) for one in item.meta["style"]]
+
+
+def _check(outcomes: Outcomes, name: str, known: Sequence[str]) -> None:
+    """Raise DataError where an item's `meta` does not say one of the known names, as RM-Bench's style of each response.
+
+    A part that no aggregate knows would be left out of all of them.
+    """
+    bench = outcomes.results.bench
+    for item in bench.items:
+        told = item.meta.get(name)
+        each = told if name == "style" and isinstance(told, list) and len(told) == len(item.responses) else [told]
+        if not all(one in known for one in each) or (name == "style") != isinstance(told, list):
+            of_each = " for each response" if name == "style" else ""
+            raise DataError(
+                f"{bench.path / ITEMS}: item {shown(item.id)} .meta.{name}: {shown(told)} is none of "
+                f"{', '.join(known)}{of_each}, as {bench.preset} has them: convert it anew with --from {bench.preset}"
+            )
 
 
 _PRESETS: Mapping[str, Callable[[Outcomes, bool], Aggregates]] = {
