@@ -235,6 +235,15 @@ def test_ties_of_equal_right_answers_do_not_divide_by_nothing() -> None:
         assert found == {"Ties": pytest.approx(float(gap > 0) + 0.01 * term)}
 
 
+def test_the_overall_of_rewardbench_2_is_as_low_as_ties_makes_it() -> None:
+    items = [item(name, name, subset=name) for name in ("Factuality", "Precise IF", "Math", "Safety", "Focus")]
+    for kind in ("ref", "tied"):
+        items.append(item(kind, "Ties", texts="abc", ranks=(0, 0, 1), subset="Ties", ties=kind, ties_prompt=1))
+    results = [result(one, (0, 1) if len(one.responses) == 2 else (0, 0, 1)) for one in items]
+    found = values(outcomes_of(in_memory(items, results, preset="rewardbench2")))
+    assert (found["Ties"], found[OVERALL]) == pytest.approx((-0.01, -0.01 / 6))
+
+
 # ------------------------------------------------------------------------------------------------
 
 

@@ -218,7 +218,7 @@ def _rewardbench2(outcomes: Outcomes, official: bool) -> Aggregates:
             whole += [(weight / len(REWARDBENCH2), one) for weight, one in terms]
     ordered = {name: values[name] for name in (*REWARDBENCH2, *values) if name in values}
     if set(REWARDBENCH2) == set(values):
-        ordered[OVERALL] = estimate(whole)
+        ordered[OVERALL] = estimate(whole, share=False)
     return Aggregates(ordered, ("missing-wrong", "ties-margin") if official else ("ties-margin",))
 
 
