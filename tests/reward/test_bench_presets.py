@@ -41,8 +41,8 @@ def test_crbench_officially_counts_what_is_missing_as_wrong_and_one_order() -> N
         result(items[3], None, reason="too-long"),
     ]
     outcomes = outcomes_of(in_memory(items, results, preset="crbench"), "half")
-    assert values(outcomes) == {OVERALL: 0.5}
-    assert values(outcomes, official=True) == {OVERALL: 0.25}
+    assert values(outcomes) == {"math": 0.5, OVERALL: 0.5}
+    assert values(outcomes, official=True) == {"math": 0.25, OVERALL: 0.25}
     assert aggregates(outcomes, official=True).faults == ("missing-wrong",)
     said: list[list[tuple[str, str | None]]] = [
         [("ab", "first"), ("ba", "first")],
@@ -52,8 +52,8 @@ def test_crbench_officially_counts_what_is_missing_as_wrong_and_one_order() -> N
     ]
     judged = [result(one, said=of) for one, of in zip(items, said, strict=True)]
     outcomes = outcomes_of(in_memory(items, judged, preset="crbench", kind="judge"))
-    assert values(outcomes) == {OVERALL: (0.5 + 0.5 + 0.5 + 0.75) / 4}
-    assert values(outcomes, official=True) == {OVERALL: 0.25}  # only the first, shown better one first
+    assert values(outcomes)[OVERALL] == (0.5 + 0.5 + 0.5 + 0.75) / 4
+    assert values(outcomes, official=True)[OVERALL] == 0.25  # only the first, shown better one first
     assert aggregates(outcomes, official=True).faults == ("missing-wrong", "chosen-first")
 
 
@@ -325,7 +325,7 @@ def judgebench_code(said: list[tuple[str | None, str | None]]) -> float:
 def test_judgebench_counts_more_orders_right_than_wrong() -> None:
     each = ("right", "wrong", "tie", None)
     said = [(one, other) for one in each for other in each]
-    items = [item(f"i{at}") for at in range(len(said))]
+    items = [item(f"i{at}", "math" if at < 6 else "coding") for at in range(len(said))]
     first = {"right": "first", "wrong": "second", "tie": "tie"}
     second = {"right": "second", "wrong": "first", "tie": "tie"}
     results = [
@@ -333,9 +333,10 @@ def test_judgebench_counts_more_orders_right_than_wrong() -> None:
         for one, both in zip(items, said, strict=True)
     ]
     outcomes = outcomes_of(in_memory(items, results, preset="judgebench", kind="judge"))
-    assert values(outcomes) == values(outcomes, official=True) == {OVERALL: pytest.approx(judgebench_code(said))}
+    wanted = {"math": judgebench_code(said[:6]), "coding": judgebench_code(said[6:]), OVERALL: judgebench_code(said)}
+    assert values(outcomes) == values(outcomes, official=True) == pytest.approx(wanted)
     assert not math.isclose(judgebench_code(said), float(outcomes.credit.mean()))
     assert aggregates(outcomes, official=True).faults == ("missing-wrong", "invalid-no-vote")
     rewards = [result(one, (1, 1) if at % 2 else (2, 1)) for at, one in enumerate(items)]
     outcomes = outcomes_of(in_memory(items, rewards, preset="judgebench"))
-    assert values(outcomes) == values(outcomes, official=True) == {OVERALL: 0.5}
+    assert values(outcomes) == values(outcomes, official=True) == {"math": 0.5, "coding": 0.5, OVERALL: 0.5}

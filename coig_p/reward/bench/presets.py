@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from coig_p.core.arrays import Floats, Index
+from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.errors import DataError
 from coig_p.reward.bench.form import ITEMS, Item, shown
 from coig_p.reward.bench.metrics import (
@@ -23,6 +23,7 @@ from coig_p.reward.bench.metrics import (
     exact_ratio,
     mean_of,
     pair_ratio,
+    pairs_by_domain,
     ratio,
 )
 from coig_p.reward.bench.outcomes import Outcomes, by_rule, groups
@@ -104,15 +105,20 @@ def subset(item: Item) -> str:
 def _crbench(outcomes: Outcomes, official: bool) -> Aggregates:
     """Right of all. Officially what is missing or invalid is wrong, and the better response is always shown first."""
     if not official:
-        return Aggregates({OVERALL: estimate([(1.0, pair_ratio(outcomes))])})
-    credit = _strict(outcomes)
-    faults = ["missing-wrong"]
+        return Aggregates(_with_domains(outcomes, outcomes.credit, outcomes.scored))
+    credit, faults = _strict(outcomes), ["missing-wrong"]
     if outcomes.orders is not None:
         faults.append("chosen-first")
-        credit = np.array(
-            [_chosen_first(outcomes, at) for at in range(len(outcomes.item))],
-        )
-    return Aggregates({OVERALL: estimate([(1.0, ratio(outcomes.item, credit))])}, tuple(faults))
+        credit = np.array([_chosen_first(outcomes, at) for at in range(len(outcomes.item))], float)
+    return Aggregates(_with_domains(outcomes, credit, np.ones(len(credit), bool)), tuple(faults))
+
+
+def _with_domains(outcomes: Outcomes, credit: Floats, counted: Mask) -> dict[str, Estimate]:
+    """Of each domain, and OVERALL of all pairs."""
+    places = {name: at[counted[at]] for name, at in pairs_by_domain(outcomes).items()}
+    parts = {name: ratio(outcomes.item[at], credit[at]) for name, at in places.items()}
+    values = {name: estimate([(1.0, one)]) for name, one in parts.items() if len(one.n)}
+    return values | {OVERALL: estimate([(1.0, ratio(outcomes.item[counted], credit[counted]))])}
 
 
 def _chosen_first(outcomes: Outcomes, at: int) -> float:
@@ -131,13 +137,13 @@ def _strict(outcomes: Outcomes) -> Floats:
 
 def _judgebench(outcomes: Outcomes, official: bool) -> Aggregates:
     """More orders right than wrong; a reward model's tie is wrong. An invalid order is no vote."""
+    counted = outcomes.scored | official
     if outcomes.orders is None:
-        one = ratio(outcomes.item, _strict(outcomes)) if official else pair_ratio(outcomes)
-        return Aggregates({OVERALL: estimate([(1.0, one)])}, ("missing-wrong",) if official else ())
-    kept = np.flatnonzero(outcomes.scored | official)
-    net = np.array([by_rule(outcomes.orders[at], "net") for at in kept])
+        credit = _strict(outcomes) if official else outcomes.credit
+        return Aggregates(_with_domains(outcomes, credit, counted), ("missing-wrong",) if official else ())
+    net = np.array([by_rule(orders, "net") for orders in outcomes.orders], float)
     faults = ("missing-wrong", "invalid-no-vote") if official else ()
-    return Aggregates({OVERALL: estimate([(1.0, ratio(outcomes.item[kept], net))])}, faults)
+    return Aggregates(_with_domains(outcomes, net, counted), faults)
 
 
 def _cheems(outcomes: Outcomes, official: bool) -> Aggregates:
