@@ -96,8 +96,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")
     run("bench", "convert", "--from", "pairs", folder / "store", "--out", folder / "bench")
-    lines = ({"item": id_, "rewards": {"甲é😀": 1, "乙": 0}} for id_ in ("m-é😀", "m-2"))
-    (folder / "rewards-é.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    scored = "".join(json.dumps({"item": name, "rewards": {"甲é😀": 1, "乙": 0}}) + "\n" for name in ("m-é😀", "m-2"))
+    (folder / "rewards-é.jsonl").write_text(scored, encoding="utf-8")
     run(
         *("bench", "import", folder / "bench", folder / "rewards-é.jsonl"),
         *("--name", "模é😀", "--out", folder / "results"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from commands import run
 from make import make_rows, make_store
 
-from coig_p.reward.bench.form import read_bench
-from coig_p.reward.bench.results import read_results
+from coig_p.reward.bench.form import item_of, item_problem, read_bench, write_bench
+from coig_p.reward.bench.results import read_results, result_problem
+from coig_p.store.locate import BUNDLED
 
 ROW = {"prompt": "一加一？", "chosen": "二。", "rejected": "三三。", "domain": "数学", "level": 3}
 
@@ -104,3 +106,28 @@ def test_what_is_refused(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("page", ["bench-files.md", "bench-files.zh.md"])
+def test_what_the_page_shows_is_so(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lines are an item and results of it, its Python holds, its commands print what it says."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text("utf-8")
+    item, *results = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    assert item_problem(item) is None
+    assert [result_problem(result, item_of(item)) for result in results] == [None, None]
+    (python,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(python, {})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").symlink_to(BUNDLED)
+    commands, *_, taken_in = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    said = "".join(run(*command.split()[1:]).stdout for command in commands.splitlines())
+    assert f"```text\n{said}```" in text
+    run(*re.findall(r"^coigp (bench convert .*--domain math.*)$", text, re.MULTILINE)[0].split())
+    assert {one.domain for one in read_bench(tmp_path / "math").items} == {"math"}
+    source = {"name": "", "sha256": ""}
+    write_bench(tmp_path / "bench", [item_of(item)], name="x", preset="pairs", source=source, overwrite=True)
+    printed, imported = taken_in.splitlines()
+    (row,) = re.findall(r"'(\{.*\})\\n'", printed)
+    (tmp_path / "rewards.jsonl").write_text(row, encoding="utf-8")
+    run(*imported.split()[1:])
+    assert read_results(tmp_path / "results").results[0].rewards == (1.25, -0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,27 @@ def test_results_that_do_not_fit_are_not_written(bench: Bench, tmp_path: Path) -
     with pytest.raises(UsageError, match="--overwrite"):
         write_results(tmp_path / "r", bench, given, scorer=SCORER)
     write_results(tmp_path / "r", bench, given[::-1], scorer=SCORER, overwrite=True)
+    with pytest.raises(UsageError, match="is inside the benchmark"):
+        write_results(tmp_path / "b" / "r", bench, given, scorer=SCORER)
+
+
+def test_a_benchmark_that_changed_while_it_was_run(bench: Bench, tmp_path: Path) -> None:
+    changed = [replace(one, prompt="另一个") for one in bench.items]
+    source = {"name": "", "sha256": ""}
+    write_bench(tmp_path / "b", changed, name="x", preset="pairs", source=source, overwrite=True)
+    with pytest.raises(DataError, match="another benchmark since it was read"):
+        write_results(tmp_path / "r", bench, baseline(bench, "length"), scorer=SCORER)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_a_pipe_is_not_waited_for(bench: Bench, tmp_path: Path) -> None:
+    write_results(tmp_path / "r", bench, baseline(bench, "length"), scorer=SCORER)
+    for path, read in ((tmp_path / "r" / "results.jsonl", read_results), (tmp_path / "b" / "bench.jsonl", read_bench)):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(DataError, match="not a file"):
+            read(path.parent)
 
 
 def test_the_longer_response_wins_and_equal_ones_tie(bench: Bench) -> None:

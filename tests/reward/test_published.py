@@ -163,12 +163,12 @@ def test_rewardbench(tmp_path: Path) -> None:
 
 def test_rewardbench_2(tmp_path: Path) -> None:
     found = one(tmp_path, "rewardbench2", REWARDBENCH2)
-    assert (found.id, found.domain, found.ranks) == ("214", "Factuality", (0, 1, 1, 1))
+    assert (found.id, found.domain, found.ranks) == ("Factuality/214", "Factuality", (0, 1, 1, 1))
     assert [response.model for response in found.responses] == ["m0", "m1", "m2", "m3"]
     assert [response.id for response in found.responses] == ["chosen-1", "rejected-1", "rejected-2", "rejected-3"]
     assert found.meta == {"subset": "Factuality", "additional_metadata": {"method": "natural"}}
     found = one(tmp_path, "rewardbench2", TIES)
-    assert (found.id, found.domain, found.ranks) == ("tied:12", "Ties", (0, 0, 1))
+    assert (found.id, found.domain, found.ranks) == ("Ties/tied:12", "Ties", (0, 0, 1))
     assert found.meta == {"subset": "Ties", "ties": "tied", "ties_prompt": 12, "models": ["m0"]}
     assert {response.model for response in found.responses} == {None}
     assert pairs_of(found) == [(0, 2), (1, 2)]
@@ -176,7 +176,7 @@ def test_rewardbench_2(tmp_path: Path) -> None:
 
 def test_rm_bench(tmp_path: Path) -> None:
     found = one(tmp_path, "rm-bench", RM_BENCH)
-    assert (found.id, found.domain, found.ranks) == ("4", "safety-refuse", (0, 0, 0, 1, 1, 1))
+    assert (found.id, found.domain, found.ranks) == ("safety-refuse/4", "safety-refuse", (0, 0, 0, 1, 1, 1))
     assert [response.text for response in found.responses] == ["c0", "c1", "c2", "w0", "w1", "w2"]
     assert found.meta["style"] == ["concise", "detailed_plain", "detailed_markdown"] * 2
     assert len(pairs_of(found)) == 9

@@ -169,14 +169,15 @@ def convert_store(
     licence = config.licence or (next(iter(licences)) if len(licences) == 1 else None)
     in_effect = {name: value for name, value in selection.pairs.to_dict().items() if name != "format"}
     options = {"from": PAIRS, "pairs": in_effect, "domains": list(selection.domains), "split": source}
-    name = config.name or opened.path.name
+    store_name = opened.path.resolve().name
+    name = config.name or store_name
     write_bench(
         out,
         _some(counted(items_of(opened, selection, source)), opened),
         name=name,
         preset=PAIRS,
         licence=licence,
-        source={"name": opened.path.name, "sha256": manifest_sha256(opened)},
+        source={"name": store_name, "sha256": manifest_sha256(opened)},
         options=options,
         overwrite=overwrite,
     )

@@ -372,6 +372,8 @@ def read_lines(path: Path, digest: Any) -> Iterator[tuple[int, Any]]:
         DataError: the file cannot be read, or a line is no JSON.
     """
     try:
+        if path.exists() and not path.is_file():  # to read a pipe would not end
+            raise DataError(f"{path}: not a file")
         with path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 digest.update(line)

@@ -1,6 +1,7 @@
 """Published benchmarks, each in the form of its own public files, as items of ours.
 
-A column or a value that is not known is an error: what it means is never guessed.
+A column or a value that is not known is an error: what it means is never guessed. Where an id may be unique in its
+subset alone, an item's is subset/id.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def _rewardbench2(row: Row, keep: Collection[str]) -> Item:
     texts += [(f"rejected-{at}", text) for at, text in enumerate(rejected, 1)]
     responses = tuple(Response(name, text, model) for (name, text), model in zip(texts, models, strict=True))
     ranks = (0,) * len(chosen) + (1,) * len(rejected)
-    return Item(id_, subset, row.text("prompt"), responses, ranks, meta=meta | _kept(row, keep))
+    return Item(f"{subset}/{id_}", subset, row.text("prompt"), responses, ranks, meta=meta | _kept(row, keep))
 
 
 def _rm_bench(row: Row, keep: Collection[str]) -> Item:
@@ -158,7 +159,8 @@ def _rm_bench(row: Row, keep: Collection[str]) -> Item:
             raise row.wrong(side, f"{len(texts)} responses, and there are three: {', '.join(RM_BENCH_STYLES)}")
         responses += [Response(f"{side}-{style}", text) for style, text in zip(RM_BENCH_STYLES, texts, strict=True)]
     meta = {"subset": domain, "style": [*RM_BENCH_STYLES, *RM_BENCH_STYLES]} | _kept(row, keep)
-    return Item(row.name("id"), domain, row.text("prompt"), tuple(responses), (0, 0, 0, 1, 1, 1), meta=meta)
+    id_ = f"{domain}/{row.name('id')}"
+    return Item(id_, domain, row.text("prompt"), tuple(responses), (0, 0, 0, 1, 1, 1), meta=meta)
 
 
 def _judgebench(row: Row, keep: Collection[str]) -> Item:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.core.atomic import atomic_directory
-from coig_p.errors import DataError
+from coig_p.errors import DataError, UsageError
 from coig_p.reward.bench.form import (
     BENCH,
     ITEMS,
@@ -39,6 +39,7 @@ from coig_p.reward.bench.form import (
     shown,
     write_header,
 )
+from coig_p.reward.bench.form import MARKER as BENCH_MARKER
 from coig_p.store.places import Marker, check_directory, check_outside
 
 LINES, RESULTS, COPY = "results.jsonl", "results.json", "bench"
@@ -264,6 +265,9 @@ def read_results(folder: str | Path, bench: Bench | None = None) -> Results:
 def check_results_place(folder: Path, overwrite: bool) -> None:
     """Raise UsageError where results cannot be written to `folder`."""
     check_outside(folder, "results")
+    for parent in folder.resolve().parents:
+        if BENCH_MARKER.marks(parent):  # which is replaced as a whole
+            raise UsageError(f"{folder} is inside the benchmark {parent}: choose a place outside of it")
     check_directory(folder, MARKER, "results", overwrite)
 
 
@@ -311,6 +315,8 @@ def write_results(
         (place / COPY).mkdir()
         for name in (ITEMS, BENCH):
             shutil.copyfile(bench.path / name, place / COPY / name)
+        if read_bench(place / COPY).sha256 != bench.sha256:
+            raise DataError(f"{bench.path}: another benchmark since it was read: run it anew")
         of = {"name": bench.name, "sha256": bench.sha256, "preset": bench.preset}
         told: dict[str, Any] = {"format": FORMAT, "version": VERSION, "bench": of, "scorer": dict(scorer)}
         told |= {"options": dict(options or {}), "sha256": digest.hexdigest(), "tool": TOOL}
