@@ -41,8 +41,8 @@ def test_crbench_officially_counts_what_is_missing_as_wrong_and_one_order() -> N
         result(items[3], None, reason="too-long"),
     ]
     outcomes = outcomes_of(in_memory(items, results, preset="crbench"), "half")
-    assert values(outcomes) == {OVERALL: 0.5}
-    assert values(outcomes, official=True) == {OVERALL: 0.25}
+    assert values(outcomes) == {"math": 0.5, OVERALL: 0.5}
+    assert values(outcomes, official=True) == {"math": 0.25, OVERALL: 0.25}
     assert aggregates(outcomes, official=True).faults == ("missing-wrong",)
     said: list[list[tuple[str, str | None]]] = [
         [("ab", "first"), ("ba", "first")],
@@ -52,8 +52,8 @@ def test_crbench_officially_counts_what_is_missing_as_wrong_and_one_order() -> N
     ]
     judged = [result(one, said=of) for one, of in zip(items, said, strict=True)]
     outcomes = outcomes_of(in_memory(items, judged, preset="crbench", kind="judge"))
-    assert values(outcomes) == {OVERALL: (0.5 + 0.5 + 0.5 + 0.75) / 4}
-    assert values(outcomes, official=True) == {OVERALL: 0.25}  # only the first, shown better one first
+    assert values(outcomes)[OVERALL] == (0.5 + 0.5 + 0.5 + 0.75) / 4
+    assert values(outcomes, official=True)[OVERALL] == 0.25  # only the first, shown better one first
     assert aggregates(outcomes, official=True).faults == ("missing-wrong", "chosen-first")
 
 
@@ -235,6 +235,15 @@ def test_ties_of_equal_right_answers_do_not_divide_by_nothing() -> None:
         assert found == {"Ties": pytest.approx(float(gap > 0) + 0.01 * term)}
 
 
+def test_the_overall_of_rewardbench_2_is_as_low_as_ties_makes_it() -> None:
+    items = [item(name, name, subset=name) for name in ("Factuality", "Precise IF", "Math", "Safety", "Focus")]
+    for kind in ("ref", "tied"):
+        items.append(item(kind, "Ties", texts="abc", ranks=(0, 0, 1), subset="Ties", ties=kind, ties_prompt=1))
+    results = [result(one, (0, 1) if len(one.responses) == 2 else (0, 0, 1)) for one in items]
+    found = values(outcomes_of(in_memory(items, results, preset="rewardbench2")))
+    assert (found["Ties"], found[OVERALL]) == pytest.approx((-0.01, -0.01 / 6))
+
+
 # ------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +255,7 @@ def rm_bench(seed: int) -> tuple[list[Item], np.ndarray]:
             items.append(
                 item(
                     f"{domain}{at}", domain, texts="abcdef", ranks=(0, 0, 0, 1, 1, 1),
+                    subset=domain,
                     style=[*RM_BENCH_STYLES, *RM_BENCH_STYLES],
                 )
             )  # fmt: skip
@@ -281,10 +291,23 @@ def test_rm_bench_is_hard_normal_and_easy_of_four_domains(seed: int) -> None:
     assert values(outcomes) == values(outcomes, official=True) == pytest.approx(wanted)
 
 
-def test_rm_bench_without_styles_is_refused() -> None:
-    one = item("x", "chat")
-    with pytest.raises(DataError, match=r"item 'x' \.meta\.style: None is not one of concise"):
-        aggregates(outcomes_of(in_memory([one], [result(one, (1, 0))], preset="rm-bench")))
+@pytest.mark.parametrize(
+    ("preset", "meta", "said"),
+    [
+        ("rm-bench", {}, r"\.meta\.style: None is none of concise, .* for each response, as rm-bench has them"),
+        ("rm-bench", {"style": ["concise"]}, r"\.meta\.style: \['concise'\] is none of"),
+        ("rm-bench", {"style": "concise"}, r"\.meta\.style: 'concise' is none of"),
+        ("rm-bench", {"style": ["concise", "rich"]}, r"\.meta\.style: .*'rich'.* is none of"),
+        ("rm-bench", {"style": ["concise", "concise"], "subset": "law"}, r"\.meta\.subset: 'law' is none of chat"),
+        ("rewardbench", {"subset": "alpaca"}, r"\.meta\.subset: 'alpaca' is none of alpacaeval-easy"),
+        ("rewardbench", {}, r"\.meta\.subset: None is none of"),
+        ("rewardbench2", {"subset": ["Math"]}, r"\.meta\.subset: \['Math'\] is none of Factuality"),
+    ],
+)
+def test_a_part_that_no_aggregate_knows_is_refused(preset: str, meta: dict[str, Any], said: str) -> None:
+    one = item("x", "chat", **meta)
+    with pytest.raises(DataError, match=rf"bench\.jsonl: item 'x' {said}"):
+        aggregates(outcomes_of(in_memory([one], [result(one, (1, 0))], preset=preset)))
 
 
 # ------------------------------------------------------------------------------------------------
@@ -302,7 +325,7 @@ def judgebench_code(said: list[tuple[str | None, str | None]]) -> float:
 def test_judgebench_counts_more_orders_right_than_wrong() -> None:
     each = ("right", "wrong", "tie", None)
     said = [(one, other) for one in each for other in each]
-    items = [item(f"i{at}") for at in range(len(said))]
+    items = [item(f"i{at}", "math" if at < 6 else "coding") for at in range(len(said))]
     first = {"right": "first", "wrong": "second", "tie": "tie"}
     second = {"right": "second", "wrong": "first", "tie": "tie"}
     results = [
@@ -310,9 +333,10 @@ def test_judgebench_counts_more_orders_right_than_wrong() -> None:
         for one, both in zip(items, said, strict=True)
     ]
     outcomes = outcomes_of(in_memory(items, results, preset="judgebench", kind="judge"))
-    assert values(outcomes) == values(outcomes, official=True) == {OVERALL: pytest.approx(judgebench_code(said))}
+    wanted = {"math": judgebench_code(said[:6]), "coding": judgebench_code(said[6:]), OVERALL: judgebench_code(said)}
+    assert values(outcomes) == values(outcomes, official=True) == pytest.approx(wanted)
     assert not math.isclose(judgebench_code(said), float(outcomes.credit.mean()))
     assert aggregates(outcomes, official=True).faults == ("missing-wrong", "invalid-no-vote")
     rewards = [result(one, (1, 1) if at % 2 else (2, 1)) for at, one in enumerate(items)]
     outcomes = outcomes_of(in_memory(items, rewards, preset="judgebench"))
-    assert values(outcomes) == values(outcomes, official=True) == {OVERALL: 0.5}
+    assert values(outcomes) == values(outcomes, official=True) == {"math": 0.5, "coding": 0.5, OVERALL: 0.5}

@@ -99,8 +99,10 @@ def test_a_scorer_that_scored_nothing_is_shown_and_not_compared(folder: Path, tm
 
 
 def test_a_benchmark_of_ties_alone_has_no_pair_and_a_report_all_the_same(tmp_path: Path) -> None:
-    for preset in ("pairs", "crbench", "cheems", "rewardbench", "rewardbench2", "judgebench"):
-        items = [item("x", ranks=(0, 0)), item("y", ranks=(1, 1))]
+    subsets = {"rewardbench": "donotanswer", "rewardbench2": "Ties", "rm-bench": "chat"}
+    for preset in ("pairs", "crbench", "cheems", "rewardbench", "rewardbench2", "judgebench", "rm-bench"):
+        meta: dict[str, Any] = {"subset": subsets.get(preset, "open"), "style": ["concise", "concise"]}
+        items = [item("x", ranks=(0, 0), **meta), item("y", ranks=(1, 1), **meta)]
         bench = written_bench(tmp_path / preset, items, preset=preset)
         results = written(tmp_path / f"of-{preset}", bench, right_or_wrong(items, [True, True]))
         found = bench_report([results], ReportConfig(official=True))

@@ -106,7 +106,7 @@ def estimate(terms: Terms, *, share: bool = True) -> Estimate:
     if not share:
         half = z * math.sqrt(variance)
         return Estimate(n, value, value - half, value + half)
-    value = min(1.0, max(0.0, value))
+    value = min(1.0, max(0.0, value))  # sums of floats
     # Where no item differs nothing can be estimated: each counts once. Never more draws than there are pairs.
     exact = variance <= 1e-18
     draws = 1 / correlated if exact else min(1 / most, value * (1 - value) / variance)

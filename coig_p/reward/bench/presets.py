@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coig_p.core.arrays import Floats, Index
+from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.errors import DataError
 from coig_p.reward.bench.form import ITEMS, Item, shown
 from coig_p.reward.bench.metrics import (
@@ -24,6 +23,7 @@ from coig_p.reward.bench.metrics import (
     exact_ratio,
     mean_of,
     pair_ratio,
+    pairs_by_domain,
     ratio,
 )
 from coig_p.reward.bench.outcomes import Outcomes, by_rule, groups
@@ -66,6 +66,7 @@ REWARDBENCH: Mapping[str, Mapping[str, int]] = {
 }
 REWARDBENCH2 = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
 RM_BENCH = ("chat", "math", "code", "safety")
+RM_BENCH_SUBSETS = ("chat", "math", "code", "safety-refuse", "safety-response")  # the last two are one domain
 RM_BENCH_STYLES = ("concise", "detailed_plain", "detailed_markdown")  # each richer than the one before
 _TIES = {"tied": 0.3, "ref": 0.3, "preferred": 0.2, "hard": 0.2, "margin": 0.01}
 
@@ -104,15 +105,20 @@ def subset(item: Item) -> str:
 def _crbench(outcomes: Outcomes, official: bool) -> Aggregates:
     """Right of all. Officially what is missing or invalid is wrong, and the better response is always shown first."""
     if not official:
-        return Aggregates({OVERALL: estimate([(1.0, pair_ratio(outcomes))])})
-    credit = _strict(outcomes)
-    faults = ["missing-wrong"]
+        return Aggregates(_with_domains(outcomes, outcomes.credit, outcomes.scored))
+    credit, faults = _strict(outcomes), ["missing-wrong"]
     if outcomes.orders is not None:
         faults.append("chosen-first")
-        credit = np.array(
-            [_chosen_first(outcomes, at) for at in range(len(outcomes.item))],
-        )
-    return Aggregates({OVERALL: estimate([(1.0, ratio(outcomes.item, credit))])}, tuple(faults))
+        credit = np.array([_chosen_first(outcomes, at) for at in range(len(outcomes.item))], float)
+    return Aggregates(_with_domains(outcomes, credit, np.ones(len(credit), bool)), tuple(faults))
+
+
+def _with_domains(outcomes: Outcomes, credit: Floats, counted: Mask) -> dict[str, Estimate]:
+    """Of each domain, and OVERALL of all pairs."""
+    places = {name: at[counted[at]] for name, at in pairs_by_domain(outcomes).items()}
+    parts = {name: ratio(outcomes.item[at], credit[at]) for name, at in places.items()}
+    values = {name: estimate([(1.0, one)]) for name, one in parts.items() if len(one.n)}
+    return values | {OVERALL: estimate([(1.0, ratio(outcomes.item[counted], credit[counted]))])}
 
 
 def _chosen_first(outcomes: Outcomes, at: int) -> float:
@@ -131,13 +137,13 @@ def _strict(outcomes: Outcomes) -> Floats:
 
 def _judgebench(outcomes: Outcomes, official: bool) -> Aggregates:
     """More orders right than wrong; a reward model's tie is wrong. An invalid order is no vote."""
+    counted = outcomes.scored | official
     if outcomes.orders is None:
-        one = ratio(outcomes.item, _strict(outcomes)) if official else pair_ratio(outcomes)
-        return Aggregates({OVERALL: estimate([(1.0, one)])}, ("missing-wrong",) if official else ())
-    kept = np.flatnonzero(outcomes.scored | official)
-    net = np.array([by_rule(outcomes.orders[at], "net") for at in kept])
+        credit = _strict(outcomes) if official else outcomes.credit
+        return Aggregates(_with_domains(outcomes, credit, counted), ("missing-wrong",) if official else ())
+    net = np.array([by_rule(orders, "net") for orders in outcomes.orders], float)
     faults = ("missing-wrong", "invalid-no-vote") if official else ()
-    return Aggregates({OVERALL: estimate([(1.0, ratio(outcomes.item[kept], net))])}, faults)
+    return Aggregates(_with_domains(outcomes, net, counted), faults)
 
 
 def _cheems(outcomes: Outcomes, official: bool) -> Aggregates:
@@ -177,6 +183,7 @@ def _cheems_exact(outcomes: Outcomes, items: Index) -> Ratio:
 
 def _rewardbench(outcomes: Outcomes, official: bool) -> Aggregates:
     """Sections: means of their subsets with fixed weights; Overall: the mean of the four sections."""
+    _check(outcomes, "subset", [name for weights in REWARDBENCH.values() for name in weights])
     of_subset = groups([subset(item) for item in outcomes.results.bench.items])
     values: dict[str, Estimate] = {}
     whole: list[tuple[float, Ratio]] = []
@@ -198,6 +205,7 @@ def _rewardbench(outcomes: Outcomes, official: bool) -> Aggregates:
 
 def _rewardbench2(outcomes: Outcomes, official: bool) -> Aggregates:
     """The mean of five accuracies of the best of four, with 1/k for ties at the top, and of the score of Ties."""
+    _check(outcomes, "subset", REWARDBENCH2)
     items = outcomes.results.bench.items
     best = best_of_n_ratio(outcomes)
     credit = dict(zip(best.unit.tolist(), best.a.tolist(), strict=True))
@@ -216,7 +224,7 @@ def _rewardbench2(outcomes: Outcomes, official: bool) -> Aggregates:
             whole += [(weight / len(REWARDBENCH2), one) for weight, one in terms]
     ordered = {name: values[name] for name in (*REWARDBENCH2, *values) if name in values}
     if set(REWARDBENCH2) == set(values):
-        ordered[OVERALL] = estimate(whole)
+        ordered[OVERALL] = estimate(whole, share=False)
     return Aggregates(ordered, ("missing-wrong", "ties-margin") if official else ("ties-margin",))
 
 
@@ -277,13 +285,15 @@ def _rm_bench(outcomes: Outcomes, official: bool) -> Aggregates:
     same. A domain is the mean of the three, the rest are means over the four domains."""
     cells: dict[str, dict[str, list[int]]] = {name: {"hard": [], "normal": [], "easy": []} for name in RM_BENCH}
     items = outcomes.results.bench.items
-    styles = [_styles(item, outcomes.results.bench.path) for item in items]
+    _check(outcomes, "style", RM_BENCH_STYLES)
+    _check(outcomes, "subset", RM_BENCH_SUBSETS)
+    styles = [_styles(item) for item in items]
     for at in range(len(outcomes.item)):
         place = outcomes.item[at]
         better, worse = styles[place][outcomes.winner[at]], styles[place][outcomes.loser[at]]
         level = "hard" if better < worse else "easy" if better > worse else "normal"
-        domain = next((name for name in RM_BENCH if items[place].domain.startswith(name)), None)
-        if domain is not None and (official or not outcomes.missing[at]):
+        domain = next(name for name in RM_BENCH if subset(items[place]).startswith(name))
+        if official or not outcomes.missing[at]:
             cells[domain][level].append(at)
     strict = _strict(outcomes) if official else outcomes.credit
     ratios = {
@@ -301,15 +311,26 @@ def _rm_bench(outcomes: Outcomes, official: bool) -> Aggregates:
     return Aggregates(values, ("missing-wrong",) if official else ())
 
 
-def _styles(item: Item, bench: Path) -> Sequence[int]:
+def _styles(item: Item) -> list[int]:
     """How rich each response's style is."""
-    told = item.meta.get("style")
-    if isinstance(told, list) and len(told) == len(item.responses) and all(one in RM_BENCH_STYLES for one in told):
-        return [RM_BENCH_STYLES.index(one) for one in told]
-    raise DataError(
-        f"{bench / ITEMS}: item {shown(item.id)} .meta.style: {shown(told)} is not one of {', '.join(RM_BENCH_STYLES)} "
-        "for each response, as RM-Bench has them: convert it anew with --from rm-bench"
-    )
+    return [RM_BENCH_STYLES.index(one) for one in item.meta["style"]]
+
+
+def _check(outcomes: Outcomes, name: str, known: Sequence[str]) -> None:
+    """Raise DataError where an item's `meta` does not say one of the known names, as RM-Bench's style of each response.
+
+    A part that no aggregate knows would be left out of all of them.
+    """
+    bench = outcomes.results.bench
+    for item in bench.items:
+        told = item.meta.get(name)
+        each = told if name == "style" and isinstance(told, list) and len(told) == len(item.responses) else [told]
+        if not all(one in known for one in each) or (name == "style") != isinstance(told, list):
+            of_each = " for each response" if name == "style" else ""
+            raise DataError(
+                f"{bench.path / ITEMS}: item {shown(item.id)} .meta.{name}: {shown(told)} is none of "
+                f"{', '.join(known)}{of_each}, as {bench.preset} has them: convert it anew with --from {bench.preset}"
+            )
 
 
 _PRESETS: Mapping[str, Callable[[Outcomes, bool], Aggregates]] = {
