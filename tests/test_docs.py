@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from coig_p.cli.main import cli
 from coig_p.ingest.forms import FORMS
 from coig_p.report.figures import LANGUAGES, statistics_plots, sweep_plots
+from coig_p.reward.bench.report_words import words
 from coig_p.stats.counts import statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.locate import BUNDLED
@@ -77,6 +78,10 @@ def test_chinese_plots_keep_to_the_glossary() -> None:
     assert len(plots) == 9
     for name, plot in plots.items():
         assert misused("\n".join(re.findall(r"<(?:text|title)[^>]*>([^<]*)", plot))) == [], name
+
+
+def test_chinese_words_of_the_report_of_a_benchmark_keep_to_the_glossary() -> None:
+    assert misused("\n".join(words("zh").values())) == []
 
 
 def test_the_glossary_finds_what_it_forbids() -> None:

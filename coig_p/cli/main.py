@@ -54,6 +54,9 @@ COMMANDS = {
         ("plan", "coig_p.cli.exporting", "Count the rows, shards and steps of a stream."),
         ("run", "coig_p.cli.running", "Run another tool's command, which then knows the name coig-p."),
     ],
+    "Measure": [
+        ("bench", "coig_p.cli.benching", "Benchmarks of reward models, published or of a store, and scorers on them."),
+    ],
     "Release": [
         ("card", "coig_p.cli.card", "Print the dataset card of a release, or write the card.toml it needs."),
         ("keygen", "coig_p.cli.signing", "Make a key to sign releases with."),

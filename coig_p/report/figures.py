@@ -171,6 +171,11 @@ def sweep_plots(sweep: Sweep, language: str = "en") -> dict[str, str]:
     }
 
 
+def accuracy_plot(title: str, rows: Sequence[Dot], *, axis: str, empty: str) -> str:
+    """SVG: the accuracy of scorers on a benchmark, from 0 to 100%, chance at the middle line."""
+    return dots(title, rows, low=0, high=1, percent=True, axis=axis, empty=empty)
+
+
 def _words(language: str) -> Mapping[str, str]:
     if language not in _WORDS:
         raise UnknownNameError("language", language, LANGUAGES)

@@ -37,6 +37,10 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate run": ("FOLDER/run/run.toml", 0),
     "annotate status": ("FOLDER/run/run.toml", 0),
     "annotate store": ("FOLDER/run/run.toml", 0),
+    "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
+    "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
+    "bench report": ("FOLDER/results --html NEW.html", 0),
+    "bench run": ("FOLDER/bench --baseline length --out NEW", 0),
     "card": ("FOLDER/store", 0),
     "check": ("FOLDER/store --report NEW", 0),
     "clean": ("FOLDER/store --out NEW", 0),
@@ -91,6 +95,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")
+    run("bench", "convert", "--from", "pairs", folder / "store", "--out", folder / "bench")
+    scored = "".join(json.dumps({"item": name, "rewards": {"甲é😀": 1, "乙": 0}}) + "\n" for name in ("m-é😀", "m-2"))
+    (folder / "rewards-é.jsonl").write_text(scored, encoding="utf-8")
+    run(
+        *("bench", "import", folder / "bench", folder / "rewards-é.jsonl"),
+        *("--name", "模é😀", "--out", folder / "results"),
+    )
     run("review", "draw", folder / "store", "--out", folder / "review", "--annotators", "甲,b")
     (folder / "export-é.json").write_text(json.dumps(an_export(folder / "review"), ensure_ascii=False), "utf-8")
     run("review", "import", folder / "review", folder / "export-é.json")  # a second one says so

@@ -83,6 +83,10 @@ COMMANDS = [
     "card STORE --init",
     "import ROWS --out NEW",
     "review draw STORE --out NEW --annotators a,b --by disagreement",
+    "bench convert --from pairs STORE --out NEW",
+    "bench convert --from crbench ROWS --out NEW",
+    "bench run NAMED --baseline length --out NEW",
+    "bench report NAMED --against NAMED --html NEW",
 ]
 
 
@@ -92,11 +96,14 @@ def test_no_command_prints_what_moves_the_cursor(hostile: Path, tmp_path: Path, 
     bench, rows = tmp_path / "bench.jsonl", tmp_path / f"rows{EVIL[:4]}.jsonl"
     bench.write_text(json.dumps({named("question"): 1, "question": named("同一个问题，要怎样才能算出来呢？1")}))
     rows.write_text(json.dumps({named("field"): named("value"), "score": named("x")}) + "\n{" + EVIL)
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "bench.json").write_text(json.dumps({"format": named("f"), named("x"): 1}))
     names = {
         "STORE": hostile,
         "NEW": tmp_path / "new",
         "BENCH": bench,
         "ROWS": rows,
+        "NAMED": tmp_path / "bench",
         "NEW.parquet": tmp_path / "n.parquet",
     }
     arguments = [names.get(word, word) for word in words.split()]

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 COMMANDS = {
     "pairs": ["pairs", "STORE", "--out", "OUT/pairs.parquet"],
     "export": ["export", "STORE", "--for", "trl-dpo", "--out", "OUT/export"],
+    "bench": ["bench", "convert", "--from", "pairs", "STORE", "--out", "OUT/bench"],
     "review": ["review", "draw", "STORE", "--annotators", "a,b", "--out", "OUT/review"],
 }
 # Sends the signal from within what writes, at its first row, or from within an import that comes meanwhile.
