@@ -119,7 +119,7 @@ def test_what_the_page_shows_is_so(page: str, tmp_path: Path, monkeypatch: pytes
     exec(python, {})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "store").symlink_to(BUNDLED)
-    commands, *_, taken_in = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    commands, *_, taken_in, _ = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     said = "".join(run(*command.split()[1:]).stdout for command in commands.splitlines())
     assert f"```text\n{said}```" in text
     run(*re.findall(r"^coigp (bench convert .*--domain math.*)$", text, re.MULTILINE)[0].split())

@@ -11,19 +11,33 @@ from coig_p.cli.screen import json_text, one_line
 from coig_p.cli.tree import command
 from coig_p.core.text import counted
 
+_FORMS = ("judgebench", "rewardbench", "rewardbench2", "rm-bench")
 _KINDS = ("model", "server", "judge")
 
 
 @command("import")
 @click.argument("bench", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "--from",
+    "form",
+    type=click.Choice(_FORMS),
+    help="Whose own code wrote FILE. Default: rows as this command has them.",
+)
 @click.option("--name", required=True, metavar="TEXT", help="Who scored.")
 @click.option("--kind", type=click.Choice(_KINDS), help="What it is. Default: judge of verdicts, model of rewards.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the results there.")
 @overwrite_option("results at DIR")
 @as_json
 def import_(
-    bench: Path, files: tuple[Path, ...], name: str, kind: str | None, out: Path, overwrite: bool, json_: bool
+    bench: Path,
+    files: tuple[Path, ...],
+    form: str | None,
+    name: str,
+    kind: str | None,
+    out: Path,
+    overwrite: bool,
+    json_: bool,
 ) -> None:
     """Take in what a scorer said of each item of a BENCH elsewhere: rewards, or verdicts.
 
@@ -32,6 +46,7 @@ def import_(
 
     \b
     coigp bench import bench rewards.jsonl --name my-model --out results
+    coigp bench import judgebench o1-mini.jsonl --from judgebench --name o1-mini --out results
     """
     from coig_p.ingest.readers import find_inputs
     from coig_p.reward.bench.form import read_bench
@@ -41,7 +56,7 @@ def import_(
     check_results_place(out, overwrite)
     paths = find_inputs(files)
     found = read_bench(bench)
-    results = import_results(found, paths)
+    results = import_results(found, paths, form)
     judged = any(one.verdicts is not None for one in results)
     scorer = {"kind": kind or ("judge" if judged else "model"), "name": name}
     number = write_results(out, found, results, scorer=scorer, overwrite=overwrite)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.errors import DataError
+from coig_p.reward.bench.elsewhere import rows_as
 from coig_p.reward.bench.form import Bench, Item, checked_line, not_as, shown
 from coig_p.reward.bench.results import Result, lengths, result_of, result_problem
 from coig_p.reward.bench.rows import Row, rows_of
@@ -22,11 +23,12 @@ from coig_p.reward.bench.rows import Row, rows_of
 _FIELDS = ("item", "rewards", "verdicts", "reason", "domain", "length")
 
 
-def import_results(bench: Bench, files: Sequence[Path]) -> list[Result]:
+def import_results(bench: Bench, files: Sequence[Path], form: str | None = None) -> list[Result]:
     """Results that stand in files, in the order of the benchmark's items.
 
     Args:
         files: JSON, JSON Lines or Parquet, one row an item.
+        form: whose own code wrote them, one of `elsewhere.FORMS`; default they are as above.
 
     Raises:
         DataError: a row is no result or does not fit its item, an item is unknown, stands twice or has none; names
@@ -36,7 +38,7 @@ def import_results(bench: Bench, files: Sequence[Path]) -> list[Result]:
     found: dict[str, Result] = {}
     seen: dict[str, str] = {}
     for path in files:
-        for row in rows_of(path):
+        for row in rows_of(path) if form is None else rows_as(form, bench, path):
             name = row.name("item")
             if name not in items:
                 raise row.wrong("item", f"{shown(name)} is no item of {bench.path}")
