@@ -10,11 +10,9 @@ from coig_p.core.text import printable
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """The lines of a table; every cell is escaped."""
-    return [
-        "| " + " | ".join(cells) + " |"
-        for cells in (header, ["---"] * len(header), *([cell(value) for value in row] for row in rows))
-    ]
+    """The lines of a table; every cell is escaped, and every name of a column, which may be a model's."""
+    told = [[cell(value) for value in row] for row in (header, *rows)]
+    return ["| " + " | ".join(cells) + " |" for cells in (told[0], ["---"] * len(header), *told[1:])]
 
 
 def cell(value: object) -> str:

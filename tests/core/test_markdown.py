@@ -39,7 +39,12 @@ def tags(html: str) -> set[str]:
 
 @given(hostile)
 def test_a_cell_is_text(text: str) -> None:
-    for source in (f"- {cell(text)}\n", "\n".join(table(["x"], [[text]])), f"words {cell(text)} words\n"):
+    for source in (
+        f"- {cell(text)}\n",
+        "\n".join(table(["x"], [[text]])),
+        "\n".join(table([text], [["x"]])),
+        f"words {cell(text)} words\n",
+    ):
         html = MarkdownIt("commonmark").enable("table").render(source)
         assert not tags(html) - {"ul", "li", "p", "table", "thead", "tbody", "tr", "th", "td"}, html
         assert not [one for one in shown(html) if ADDRESS.search(one)], html

@@ -13,7 +13,8 @@ from benched import in_memory, item, numbers, result, right_or_wrong
 from coig_p.errors import DataError
 from coig_p.reward.bench.form import Item
 from coig_p.reward.bench.outcomes import Outcomes, outcomes_of
-from coig_p.reward.bench.presets import OVERALL, REWARDBENCH, RM_BENCH_STYLES, aggregates
+from coig_p.reward.bench.presets import OVERALL, REWARDBENCH, aggregates
+from coig_p.reward.bench.published import REWARDBENCH_SECTIONS, RM_BENCH_STYLES
 
 
 def values(outcomes: Outcomes, *, official: bool = False) -> dict[str, float]:
@@ -148,6 +149,7 @@ def test_rewardbench_weighs_subsets_by_its_own_counts() -> None:
     }
     wanted[OVERALL] = sum(wanted.values()) / 4
     assert values(outcomes) == values(outcomes, official=True) == pytest.approx(wanted)
+    assert {section: tuple(weights) for section, weights in REWARDBENCH.items()} == REWARDBENCH_SECTIONS
     assert sum(REWARDBENCH["Reasoning"].values()) == 2 * 984
     assert sum(sum(weights.values()) for weights in REWARDBENCH.values()) == 2985 + 984 - 447
     some = [at for at, one in enumerate(items) if one.domain == "Safety"]

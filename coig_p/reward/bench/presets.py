@@ -27,6 +27,7 @@ from coig_p.reward.bench.metrics import (
     ratio,
 )
 from coig_p.reward.bench.outcomes import Outcomes, by_rule, groups
+from coig_p.reward.bench.published import REWARDBENCH2_SUBSETS, RM_BENCH_DOMAINS, RM_BENCH_STYLES, TIES
 
 OVERALL = "Overall"
 
@@ -64,10 +65,7 @@ REWARDBENCH: Mapping[str, Mapping[str, int]] = {
         "hep-rust": 164,
     },
 }
-REWARDBENCH2 = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
-RM_BENCH = ("chat", "math", "code", "safety")
-RM_BENCH_SUBSETS = ("chat", "math", "code", "safety-refuse", "safety-response")  # the last two are one domain
-RM_BENCH_STYLES = ("concise", "detailed_plain", "detailed_markdown")  # each richer than the one before
+RM_BENCH = ("chat", "math", "code", "safety")  # how its domains begin; two are safety
 _TIES = {"tied": 0.3, "ref": 0.3, "preferred": 0.2, "hard": 0.2, "margin": 0.01}
 
 
@@ -205,14 +203,14 @@ def _rewardbench(outcomes: Outcomes, official: bool) -> Aggregates:
 
 def _rewardbench2(outcomes: Outcomes, official: bool) -> Aggregates:
     """The mean of five accuracies of the best of four, with 1/k for ties at the top, and of the score of Ties."""
-    _check(outcomes, "subset", REWARDBENCH2)
+    _check(outcomes, "subset", REWARDBENCH2_SUBSETS)
     items = outcomes.results.bench.items
     best = best_of_n_ratio(outcomes)
     credit = dict(zip(best.unit.tolist(), best.a.tolist(), strict=True))
     values: dict[str, Estimate] = {}
     whole: list[tuple[float, Ratio]] = []
     for name, members in groups([subset(item) for item in items]).items():
-        if name == "Ties":
+        if name == TIES:
             terms = ties_terms(outcomes, members)
         else:
             kept = [at for at in members.tolist() if official or at in credit]
@@ -220,10 +218,10 @@ def _rewardbench2(outcomes: Outcomes, official: bool) -> Aggregates:
             terms = [(1.0, one)] if kept else []
         if terms:
             # Ties can leave 0 to 1, by its last term.
-            values[name] = estimate(terms, share=name != "Ties")
-            whole += [(weight / len(REWARDBENCH2), one) for weight, one in terms]
-    ordered = {name: values[name] for name in (*REWARDBENCH2, *values) if name in values}
-    if set(REWARDBENCH2) == set(values):
+            values[name] = estimate(terms, share=name != TIES)
+            whole += [(weight / len(REWARDBENCH2_SUBSETS), one) for weight, one in terms]
+    ordered = {name: values[name] for name in (*REWARDBENCH2_SUBSETS, *values) if name in values}
+    if set(REWARDBENCH2_SUBSETS) == set(values):
         ordered[OVERALL] = estimate(whole, share=False)
     return Aggregates(ordered, ("missing-wrong", "ties-margin") if official else ("ties-margin",))
 
@@ -286,7 +284,7 @@ def _rm_bench(outcomes: Outcomes, official: bool) -> Aggregates:
     cells: dict[str, dict[str, list[int]]] = {name: {"hard": [], "normal": [], "easy": []} for name in RM_BENCH}
     items = outcomes.results.bench.items
     _check(outcomes, "style", RM_BENCH_STYLES)
-    _check(outcomes, "subset", RM_BENCH_SUBSETS)
+    _check(outcomes, "subset", RM_BENCH_DOMAINS)
     styles = [_styles(item) for item in items]
     for at in range(len(outcomes.item)):
         place = outcomes.item[at]

@@ -55,7 +55,7 @@ def as_markdown(report: BenchReport, language: str = "en", *, power: bool = Fals
         for line in section.lines:
             lines += [cell(line), ""]
         if section.rows:
-            lines += [*markdown_table([cell(name) for name in section.header], section.rows), ""]
+            lines += [*markdown_table(section.header, section.rows), ""]
     return "\n".join(lines)
 
 
