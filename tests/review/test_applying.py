@@ -13,6 +13,7 @@ import pytest
 from commands import run
 from make import make_rows, make_store
 from people import answer_in_browser
+from reviewed import tell
 
 import coig_p
 from coig_p.errors import DataError, UsageError
@@ -318,10 +319,8 @@ def test_what_chooses_among_pairs_says_nothing_of_a_pair_and_the_draws_options_h
         scores = [{"judge": "fictional-songbai", "dimension": "overall", "score": 10}]
         row["responses"].append({"model": "new", "text": "后来的回答。", "scores": scores})
     assert review_report(folder, imported(rows, tmp_path / "grown")).notes == ("other-store",)
-    path = folder / "review.json"
-    told = json.loads(path.read_text("utf-8"))
     for pairs in ({}, {"threshold": 2, "aggregation": "no"}, {"threshold": 1, "other": 3}):
-        rewrite(folder, told | {"pairs": pairs})
+        tell(folder, pairs=pairs)
         with pytest.raises(DataError, match=r"review\.json: pairs does not hold the pair options of the draw"):
             review_report(folder, store)
 
@@ -347,11 +346,6 @@ def test_verdicts_of_people_change_no_label_that_was_judged(tmp_path: Path) -> N
     rows[3]["comparisons"][0] |= {"first_score": 0.1, "second_score": 0.9}
     with pytest.raises(DataError, match="the store preferred"):
         review_report(second, Store.open(make_store(tmp_path / "flipped", rows)))
-
-
-def rewrite(folder: Path, told: dict[str, Any]) -> None:
-    """Write review.json anew."""
-    (folder / "review.json").write_text(json.dumps(told), "utf-8")
 
 
 def imported(rows: list[dict[str, Any]], out: Path) -> Store:
