@@ -365,11 +365,11 @@ def _key_row(review: Review, path: Path, number: int, row: dict[str, Any]) -> Ke
 
 
 def write_key(path: Path, rows: Iterable[KeyRow]) -> None:
-    """Write key.parquet."""
+    """Write key.parquet, which who is asked on the same machine cannot read."""
     told = [
         asdict(row) | {"gold": None if row.gold is None else json.dumps(row.gold, ensure_ascii=False)} for row in rows
     ]
-    with atomic_file(path) as stream:
+    with atomic_file(path, private=True) as stream:
         pq.write_table(
             pa.Table.from_pylist(told, schema=KEY_SCHEMA), stream, compression="zstd", write_page_checksum=True
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -125,3 +127,17 @@ def test_tasks_that_are_not_as_they_were_written_are_neither_shown_nor_counted(
             work()
     assert not (tmp_path / "checked").exists()
     Desk(folder, "b").check()  # who may lack the files of others
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no mode there")
+def test_the_key_is_its_owners_alone(store: Store, tmp_path: Path) -> None:
+    """Who answers may have an account on the same machine."""
+    umask = os.umask(0o022)
+    try:
+        folder = drawn(store, tmp_path / "review")
+        assert stat.S_IMODE((folder / KEY).stat().st_mode) == 0o600
+        make_audit(folder, store, 1)
+        assert stat.S_IMODE((folder / KEY).stat().st_mode) == 0o600
+        assert stat.S_IMODE(tasks_path(folder, "a").stat().st_mode) == 0o644
+    finally:
+        os.umask(umask)

@@ -641,11 +641,27 @@ def test_a_request_that_is_no_form_is_refused(review: Path) -> None:
     kind = "application/x-www-form-urlencoded"
     for content, sent_as, status in (
         (b'{"action": "answer"}', "application/json", 415), (b"", "", 415), (b"a=1" + b"&a=1" * 99, kind, 400),
-        (b"action=answer&comment=%ff", kind, 400), (b"action=\xff", kind, 400), (b"a" * (1 << 21), kind, 413),
+        (b"action=answer&comment=%ff", kind, 400), (b"action=\xff", kind, 400), (b"a" * (17 << 20), kind, 413),
         (b"action=answer&stamp=0&preference=A&comment=%ED%A0%80", kind, 400),
     ):  # fmt: skip
         headers = {"Origin": ORIGIN, "Content-Type": sent_as}
         assert a.client.post(f"{a.root}/tasks/1/r-000001", content=content, headers=headers).status_code == status
+    assert lines(review) == []
+
+
+@pytest.mark.parametrize("length", [20_001, 200_000, 1_000_000])
+def test_a_comment_that_is_too_long_is_told_so_however_long_it_is(length: int, review: Path) -> None:
+    a, _ = people(review)
+    answer = a.say("r-000001", {"preference": "A", "comment": "长" * length})
+    assert answer.status_code == 422
+    assert words("en")["too-long-comment"].format(number=f"{length:,}", most="20,000") in answer.text
+    assert "长" * length in answer.text, "what was written is not lost"
+    headers = {"Origin": ORIGIN, "Content-Type": "application/x-www-form-urlencoded"}
+    for language in LANGUAGES:
+        path = f"{a.root}/tasks/1/r-000001?lang={language}"
+        answer = a.client.post(path, content=b"comment=" + b"a" * (17 << 20), headers=headers)
+        assert answer.status_code == 413
+        assert words(language)["too-much"] in answer.text
     assert lines(review) == []
 
 
