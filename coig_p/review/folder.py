@@ -420,8 +420,8 @@ def add_round(review: Review, rows: Sequence[KeyRow], tasks: Mapping[str, Tasks]
         files[path.name] = _write_tasks(path, own)
     write_key(review.path / KEY, key)
     names = check_annotator_names([*review.annotators, *(row.annotator for row in rows)])
-    written = {"files": files, "key_sha256": _rows_sha256(key)}
-    found = replace(review, rounds=round_, annotators=names, **written, **changes)
+    changes |= {"files": files, "key_sha256": _rows_sha256(key)}
+    found = replace(review, rounds=round_, annotators=names, **changes)
     with atomic_file(review.path / REVIEW) as stream:
         stream.write(found.to_json().encode())
     return found

@@ -196,10 +196,8 @@ def _annotator(
     named = data.get("annotator")
     if named is not None:
         if not isinstance(named, str) or named not in review.annotators:
-            known = ", ".join(review.annotators)
-            raise Problem(
-                f"{task_at} .data.annotator", f"{_short(named)} is none of {known}: name the review that asks them"
-            )
+            said = f"{_short(named)} is none of {', '.join(review.annotators)}: name the review that asks them"
+            raise Problem(f"{task_at} .data.annotator", said)
         return named
     names = _names(annotation)
     found = _annotator_of(review, names, who)
@@ -236,29 +234,38 @@ class _Owners:
 
     def __init__(self, review: Review, told: Sequence[Any], who: Mapping[str, str]) -> None:
         self.review, self.who = review, who
-        self.users: dict[str, dict[str, tuple[str, ...]]] = {}  # by annotator and number
+        self.names: dict[str, tuple[str, ...]] = {}  # of each user, by the last of them, the number
+        self.users: dict[str, Counter[str]] = {}  # of each annotator
         for task in told:
             data = task.get("data") if isinstance(task, dict) else None
             annotations = task.get("annotations") if isinstance(task, dict) else None
             if isinstance(data, dict) and isinstance(annotations, list) and isinstance(data.get("annotator"), str):
-                own = self.users.setdefault(data["annotator"], {})
                 for names in (_names(one) for one in annotations if isinstance(one, dict)):
                     if names:
-                        own.setdefault(names[-1], names)
+                        self.names.setdefault(names[-1], names)
+                        self.users.setdefault(data["annotator"], Counter())[names[-1]] += 1
 
     def counts(self, data: Mapping[str, Any], annotation: Any, at: str) -> bool:
-        """Whether an annotation is by the annotator whose task it is; raise Problem where that cannot be told."""
+        """Whether an annotation is by the annotator whose task it is.
+
+        Raises:
+            Problem: that cannot be told, of an annotation by another user than made most of them.
+        """
         annotator = data.get("annotator")
-        users = list(self.users.get(annotator, {}).values()) if isinstance(annotator, str) else []
-        if len(users) < 2 or annotator not in self.review.annotators or not isinstance(annotation, dict):
+        if annotator not in self.review.annotators or not isinstance(annotation, dict):
             return True
-        if any(_annotator_of(self.review, names, self.who) == annotator for names in users):
-            return _annotator_of(self.review, _names(annotation), self.who) == annotator
-        shown = [names[0] for names in users[:_USERS]] + (["..."] if len(users) > _USERS else [])
+        users = [user for user, _ in self.users.get(annotator, Counter[str]()).most_common()]
+        if len(users) < 2:
+            return True
+        if any(_annotator_of(self.review, self.names[user], self.who) == annotator for user in users):
+            return bool(_annotator_of(self.review, _names(annotation), self.who) == annotator)
+        if _names(annotation)[-1:] in ((), (users[0],)):
+            return True
+        shown = [self.names[user][0] for user in users[:_USERS]] + (["..."] if len(users) > _USERS else [])
         raise Problem(
             at,
             f"{', '.join(shown)} annotated tasks of {annotator}, and one of these alone can be {annotator}: say which, "
-            f"as --who {users[0][0]}={annotator}, and what others said there is left out",
+            f"as --who {shown[0]}={annotator}, and what others said there is left out",
         )
 
 
