@@ -17,6 +17,7 @@ from reviewed import tell
 
 import coig_p
 from coig_p.errors import DataError, UsageError
+from coig_p.pairs.calibration import Calibration
 from coig_p.pairs.config import PairConfig
 from coig_p.review.answers import Answer, append_all
 from coig_p.review.applying import apply_review, comparisons_of_review
@@ -322,6 +323,26 @@ def test_what_chooses_among_pairs_says_nothing_of_a_pair_and_the_draws_options_h
     for pairs in ({}, {"threshold": 2, "aggregation": "no"}, {"threshold": 1, "other": 3}):
         tell(folder, pairs=pairs)
         with pytest.raises(DataError, match=r"review\.json: pairs does not hold the pair options of the draw"):
+            review_report(folder, store)
+
+
+def test_the_options_of_the_draw_say_what_a_store_prefers(store: Store, tmp_path: Path) -> None:
+    """Calibrated scores, one judge alone, another mean: as they were when it was drawn, and no others."""
+    run("judges", store.path, "--calibrate", tmp_path / "cal.json")
+    calibrate = Calibration.of(tmp_path / "cal.json")
+    for at, config in enumerate(
+        [
+            PairConfig(calibrate=calibrate, threshold=1),
+            PairConfig(judges=("fictional-songbai",), strict=True),
+            PairConfig(aggregation="min", same_judges=True, max_pairs_per_query=1),
+        ]
+    ):
+        folder = drawn(store, tmp_path / f"review-{at}", per_domain=3, pairs=config)
+        answer_in_browser(folder, "a")
+        review_report(folder, store)
+        pairs = open_review(folder).pairs
+        tell(folder, pairs={name: one for name, one in pairs.items() if name in ("threshold", "strategy")})
+        with pytest.raises(DataError, match="the store preferred"):
             review_report(folder, store)
 
 
