@@ -35,8 +35,11 @@ _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path) -> Iterator[IO[bytes]]:
+def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """Open `target` for writing; it appears, or is replaced, when the block ends without error.
+
+    Args:
+        private: nobody but its owner may read it, at any moment.
 
     Raises:
         UsageError: `target` is a link, a device or a pipe: it would be replaced, and nothing come out of it;
@@ -59,7 +62,7 @@ def atomic_file(target: Path) -> Iterator[IO[bytes]]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
+            os.chmod(temporary, (0o600 if private else 0o666) & ~_umask())
             if was_there:
                 _check_replaceable(target, directory=False)
                 os.replace(temporary, target)

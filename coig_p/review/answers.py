@@ -274,11 +274,17 @@ def read_log(folder: str | Path) -> Log:
 
     Raises:
         DataError: a line is no answer of the review's form, or not of the annotator whose file it is in; names file,
-            line and field. A line that a kill cut short is none of these.
+            line and field. A line that a kill cut short is none of these. Or a file is nobody's who is asked.
     """
     review = open_review(folder)
     last: dict[tuple[str, str, int], Answer] = {}
     lines, torn = 0, Counter[str]()
+    for path in sorted((review.path / ANSWERS).glob("*.jsonl")):
+        if path.stem not in review.annotators and path.stat().st_size:
+            raise DataError(
+                f"{path}: nobody of that name is asked, who are {', '.join(review.annotators)}: give the file the name "
+                "of whose answers it holds, or take it out of the review"
+            )
     for annotator in review.annotators:
         for answer in _read(review, annotator, torn):
             lines += 1

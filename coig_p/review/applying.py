@@ -21,7 +21,7 @@ from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.review.accuracy import RIGHT
 from coig_p.review.folder import KeyRow, open_review, read_key, response_sha256
-from coig_p.review.joining import Joined, check_store
+from coig_p.review.joining import Joined, check_preferred, check_store
 from coig_p.review.majority import Response, relation, response_of
 from coig_p.review.ranking import HUMAN
 from coig_p.review.reporting import ReviewReport, review_report
@@ -66,7 +66,8 @@ def apply_review(
 
     Raises:
         UsageError: the form says nothing of responses, nobody has answered, or `out` cannot be used.
-        DataError: the review cannot be read, was applied to this store before, or the store has changed since.
+        DataError: the review cannot be read, was applied to this store before, or the store has changed since:
+            its texts, or which response it prefers.
         StoreError: a shard cannot be read.
     """
     check_rewrite(store, out, overwrite)
@@ -81,6 +82,7 @@ def apply_review(
             f"{store.path}: {review.path} was applied to it before. To apply newer answers, name the store without them"
         )
     joined = check_store(review, rows, store)
+    check_preferred(review, rows, store)
     changes: dict[str, Change] = {}
     people: Counter[str] = Counter()
     for vote, comparison in _all_comparisons(votes, joined):

@@ -8,6 +8,9 @@
       answers/<annotator>.jsonl   see `coig_p.review.answers`
 
 Nobody who answers needs review.json's neighbour key.parquet, and nothing that shows tasks reads it.
+
+An answer says "A", and counts for what stood there: so review.json holds the sha256 of each file of tasks, of the key's
+rows, and of itself, and what is not as it was written is an error before anybody is shown it, or counted.
 """
 
 from __future__ import annotations
@@ -136,6 +139,8 @@ class Review:
         domains: of each domain "pairs" and "queries" that could be drawn in the store, and "drawn" items.
         options: other options of the draw.
         tool: what wrote it, with its version.
+        files: of each file of tasks its sha256.
+        key_sha256: of the key's rows, up to the last round.
     """
 
     path: Path
@@ -149,6 +154,8 @@ class Review:
     domains: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     tool: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    key_sha256: str = ""
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -163,8 +170,19 @@ class Review:
 
     def to_json(self) -> str:
         """As review.json has it."""
-        told = {name: value for name, value in asdict(self).items() if name != "path"}
-        return json.dumps({"format": FORMAT, "version": VERSION, **told}, ensure_ascii=False, indent=2) + "\n"
+        told = {"format": FORMAT, "version": VERSION}
+        told |= {name: value for name, value in asdict(self).items() if name != "path"}
+        return (
+            json.dumps(
+                told | {"sha256": {name: seal(value) for name, value in told.items()}}, ensure_ascii=False, indent=2
+            )
+            + "\n"
+        )
+
+
+def seal(told: Any) -> str:
+    """The hash of what JSON says, however it is laid out; review.json holds one of each of its other fields."""
+    return _sha256(json.dumps(told, sort_keys=True, separators=(",", ":")))
 
 
 def sides_of(form: str) -> tuple[str, ...]:
@@ -255,7 +273,8 @@ def open_review(folder: str | Path) -> Review:
     domains = get("domains", dict, {})
     if not all(isinstance(of, dict) and all(type(one) is int for one in of.values()) for of in domains.values()):
         raise DataError(f"{path}: domains is not an object of counts")
-    return Review(
+    files = get("files", dict)
+    found = Review(
         path=root,
         form=form,
         seed=get("seed", int),
@@ -267,7 +286,17 @@ def open_review(folder: str | Path) -> Review:
         domains=domains,
         options=get("options", dict, {}),
         tool=get("tool", str, ""),
+        files=files,
+        key_sha256=get("key_sha256", str),
     )
+    sealed = get("sha256", dict)
+    for name in sorted({*told, *sealed} - {"sha256"}):
+        if sealed.get(name) != seal(told.get(name)):
+            raise DataError(
+                f"{path}: {name} is not as it was written, by its sha256: copy {REVIEW} from where the review was "
+                "drawn. Who is asked, and about what, is changed by draw and resolve alone"
+            )
+    return found
 
 
 def read_key(review: Review) -> list[KeyRow]:
@@ -297,7 +326,17 @@ def read_key(review: Review) -> list[KeyRow]:
             )
         known.add(one.identity)
     # Rows of a round whose writing was cut short are no part of the review.
-    return [one for one in found if one.round <= review.rounds]
+    found = [one for one in found if one.round <= review.rounds]
+    if _rows_sha256(found) != review.key_sha256:
+        raise DataError(
+            f"{path}: not the key that {REVIEW} was written with: answers would count for other sides. Copy both from "
+            "where the review was drawn"
+        )
+    return found
+
+
+def _rows_sha256(rows: Iterable[KeyRow]) -> str:
+    return seal([asdict(row) for row in rows])
 
 
 def _key_row(review: Review, path: Path, number: int, row: dict[str, Any]) -> KeyRow:
@@ -326,11 +365,11 @@ def _key_row(review: Review, path: Path, number: int, row: dict[str, Any]) -> Ke
 
 
 def write_key(path: Path, rows: Iterable[KeyRow]) -> None:
-    """Write key.parquet."""
+    """Write key.parquet, which who is asked on the same machine cannot read."""
     told = [
         asdict(row) | {"gold": None if row.gold is None else json.dumps(row.gold, ensure_ascii=False)} for row in rows
     ]
-    with atomic_file(path) as stream:
+    with atomic_file(path, private=True) as stream:
         pq.write_table(
             pa.Table.from_pylist(told, schema=KEY_SCHEMA), stream, compression="zstd", write_page_checksum=True
         )
@@ -339,20 +378,26 @@ def write_key(path: Path, rows: Iterable[KeyRow]) -> None:
 Tasks = list[dict[str, Any]]
 
 
-def write_review(target: Path, review: Review, key: Sequence[KeyRow], tasks: Mapping[str, Tasks], config: str) -> None:
+def write_review(
+    target: Path, review: Review, key: Sequence[KeyRow], tasks: Mapping[str, Tasks], config: str
+) -> Review:
     """Write a new review, whole or not at all; it replaces a review that stands there.
 
     Args:
         tasks: of each annotator, as the file has them.
         config: the text of config.xml.
+
+    Returns:
+        The review as it was written.
     """
     with atomic_directory(target) as root:
         (root / ANSWERS).mkdir()
-        for annotator, own in tasks.items():
-            _write_tasks(tasks_path(root, annotator), own)
+        files = {tasks_path(root, name).name: _write_tasks(tasks_path(root, name), own) for name, own in tasks.items()}
+        review = replace(review, path=target, files=files, key_sha256=_rows_sha256(key))
         (root / CONFIG).write_text(config, encoding="utf-8", newline="\n")
         write_key(root / KEY, key)
         (root / REVIEW).write_text(review.to_json(), encoding="utf-8", newline="\n")
+    return review
 
 
 def add_round(review: Review, rows: Sequence[KeyRow], tasks: Mapping[str, Tasks], **changes: Any) -> Review:
@@ -368,36 +413,46 @@ def add_round(review: Review, rows: Sequence[KeyRow], tasks: Mapping[str, Tasks]
     """
     round_ = review.rounds + 1
     assert all(row.round == round_ for row in rows)
+    key = [*read_key(review), *rows]
+    files = dict(review.files)
     for annotator, own in tasks.items():
-        _write_tasks(tasks_path(review.path, annotator, round_), own)
-    write_key(review.path / KEY, [*read_key(review), *rows])
+        path = tasks_path(review.path, annotator, round_)
+        files[path.name] = _write_tasks(path, own)
+    write_key(review.path / KEY, key)
     names = check_annotator_names([*review.annotators, *(row.annotator for row in rows)])
+    changes |= {"files": files, "key_sha256": _rows_sha256(key)}
     found = replace(review, rounds=round_, annotators=names, **changes)
     with atomic_file(review.path / REVIEW) as stream:
         stream.write(found.to_json().encode())
     return found
 
 
-def _write_tasks(path: Path, tasks: Tasks) -> None:
+def _write_tasks(path: Path, tasks: Tasks) -> str:
+    """Write a file of tasks; return its sha256."""
+    text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
     with atomic_file(path) as stream:
-        stream.write((json.dumps(tasks, ensure_ascii=False, indent=1) + "\n").encode())
+        stream.write(text.encode())
+    return _sha256(text)
 
 
 def read_tasks(review: Review, annotator: str, round_: int = 1) -> list[dict[str, Any]]:
-    """The `data` of each task of an annotator and round, in the order of the file; none where there is no such file.
+    """The `data` of each task of an annotator and round, in the order of the file; none where none were given.
 
     Each has item, annotator, round, form, domain, dialogue ([{"role", "content"}, ...]) and, by form, response_a,
     response_b, response_c.
 
     Raises:
         UnknownNameError: nobody of that name is asked.
-        DataError: the file is damaged; names task and field.
+        DataError: the file is missing, damaged, or not as it was written; names task and field where it can.
     """
     path = tasks_path(review.path, review.check_annotator(annotator), round_)
-    try:
-        told = json.loads(read_small(path, _MOST_BYTES))
-    except FileNotFoundError:
+    if path.name not in review.files:
         return []
+    try:
+        text = read_small(path, _MOST_BYTES)
+        told = json.loads(text)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing: copy it from where the review was drawn") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
@@ -423,4 +478,16 @@ def read_tasks(review: Review, annotator: str, round_: int = 1) -> list[dict[str
             if data.get(name) != wanted:
                 raise DataError(f"{path} task {number} .data.{name}: {data.get(name)!r}, expected {wanted!r}")
         found.append(data)
+    if _sha256(text) != review.files[path.name]:
+        raise DataError(
+            f"{path}: not as it was written, by its sha256: a task or a text has changed, and answers would count for "
+            "what the key says in its place. Copy it from where the review was drawn"
+        )
     return found
+
+
+def check_tasks(review: Review) -> None:
+    """See that all files of tasks are as they were written; raise DataError as `read_tasks` does."""
+    for annotator in review.annotators:
+        for round_ in range(1, review.rounds + 1):
+            read_tasks(review, annotator, round_)

@@ -1,8 +1,10 @@
 """Answers out of Label Studio's JSON export, as lines of ours.
 
 Joined on `data.item`, never on `id`, which Label Studio gives anew. Who answered is `data.annotator`, since tasks are
-one file an annotator, and only where that is missing `completed_by`, a number or an object with an email. Of several
-annotations by one annotator the one that was changed last counts; drafts and predictions are no answers.
+one file an annotator, and only where that is missing `completed_by`, a number or an object with an email. Where several
+users annotated the tasks of one annotator, those of the user count whom `who` or the user's name calls by that
+annotator's name; without one whose they are cannot be told. Of several annotations by one annotator the one that was
+changed last counts; drafts and predictions are no answers.
 
 JSON_MIN is refused: it drops tasks that were skipped, and has rows without an annotator.
 """
@@ -28,6 +30,7 @@ _ASKED = {
 }
 _THEIRS = {"seconds": "lead_time", "comment": "result"}  # where of an annotation a field of an answer stands
 _SHOWN = 60
+_USERS = 5  # that a message names
 _MINIMAL = ("annotation_id", "annotator", "lead_time", "created_at")  # beside the data's own names, in every row
 
 
@@ -35,7 +38,7 @@ class Problem(Exception):
     """Why a task of an export cannot be taken in: where it stands in the file, and what is wrong."""
 
     def __init__(self, at: str, said: str) -> None:
-        super().__init__(f"{at}: {said}")
+        super().__init__(f"{at}: {said}" if at else said)
         self.at, self.said = at, said
 
 
@@ -45,16 +48,18 @@ class Export:
 
     Attributes:
         answers: one a task and annotator, as in the file; `line` is the task's place, from 1.
-        problems: one line each, with the place in the file.
+        problems: each with its place in the file.
         drafts: how many were begun and never submitted.
         superseded: annotations that the same annotator changed later.
+        by_others: annotations by another user than the annotator whose tasks they are of.
         unread: of each field that no form of ours asks, how often it was answered.
     """
 
     answers: list[Answer] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     drafts: int = 0
     superseded: int = 0
+    by_others: int = 0
     unread: Counter[str] = field(default_factory=Counter)
 
 
@@ -65,16 +70,17 @@ def read_export(review: Review, key: Sequence[KeyRow], told: Any, who: Mapping[s
         key: of the review.
         told: the file's JSON.
         who: from what Label Studio calls a user, a number or an email, to the annotator of the review; read where a
-            task does not say whose it is.
+            task does not say whose it is, or several users annotated one annotator's tasks.
     """
     found = Export()
     wrong = _not_an_export(told)
     if wrong:
-        found.problems.append(wrong)
+        found.problems.append(Problem("", wrong))
         return found
     given = {row.identity for row in key}
     tasks = _Tasks(review)
     latest: dict[tuple[str, str, int], Answer] = {}
+    owners = _Owners(review, told, who or {})
     for number, task in enumerate(told, 1):
         at = f"task {number}"
         try:
@@ -82,21 +88,26 @@ def read_export(review: Review, key: Sequence[KeyRow], told: Any, who: Mapping[s
             found.drafts += len(task.get("drafts") or ()) if isinstance(task.get("drafts"), list) else 0
             annotations = task.get("annotations")
             if not isinstance(annotations, list):
-                raise Problem(f"{at} .annotations", "missing or not a list: export as JSON")
+                raise Problem(
+                    f"{at} .annotations", "missing or not a list: export the project from Label Studio as JSON"
+                )
         except Problem as problem:
-            found.problems.append(str(problem))
+            found.problems.append(problem)
             continue
         for place, annotation in enumerate(annotations):
             try:
+                if not owners.counts(data, annotation, f"{at} .annotations[{place}] .completed_by"):
+                    found.by_others += 1
+                    continue
                 answer = _answer(
                     review, data, annotation, f"{at} .annotations[{place}]", at, number, who or {}, found.unread
                 )
                 if answer.identity not in given:
                     said = f"{answer.item!r} is no item that {answer.annotator} was given in round {answer.round}"
-                    raise Problem(f"{at} .data.item", said)
+                    raise Problem(f"{at} .data.item", f"{said}: of another review?")
                 tasks.check(data, answer, at)
             except Problem as problem:
-                found.problems.append(str(problem))
+                found.problems.append(problem)
                 continue
             before = latest.get(answer.identity)
             found.superseded += before is not None
@@ -111,9 +122,13 @@ def _not_an_export(told: Any) -> str:
     if isinstance(told, dict) and isinstance(told.get("tasks"), list):
         return "an answer of Label Studio's API, not an export: export the project as JSON"
     if not isinstance(told, list):
-        return "not a list of tasks: export the project as JSON"
-    for task in told:
-        if isinstance(task, dict) and "data" not in task and "item" in task and set(_MINIMAL) & set(task):
+        is_task = isinstance(told, dict) and ("annotations" in told or "item" in told)
+        return f"{'one task' if is_task else _short(told)}, not a list of tasks: export the project as JSON"
+    if told and all(isinstance(one, dict) and "data" not in one and "result" in one for one in told):
+        return "a list of annotations, without the tasks that they are of: export the project as JSON"
+    rows = [task for task in told if isinstance(task, dict) and "data" not in task and "item" in task]
+    for task in rows if len(rows) == len(told) else []:
+        if set(_MINIMAL) & set(task):
             return (
                 "this is JSON_MIN, which drops tasks that were skipped and has rows without an annotator: "
                 "export the project as JSON"
@@ -141,7 +156,10 @@ def _answer(
         raise Problem(f"{task_at} .data.round", f"{_short(round_)} is not a round")
     form = data.get("form", review.form)
     if form != review.form:
-        raise Problem(f"{task_at} .data.form", f"{_short(form)}, and the review is of form {review.form}")
+        raise Problem(
+            f"{task_at} .data.form",
+            f"{_short(form)}, and the review is of form {review.form}: name the review that was asked in it",
+        )
     cancelled = annotation.get("was_cancelled", False)
     if not isinstance(cancelled, bool):
         raise Problem(f"{at} .was_cancelled", f"{_short(cancelled)} is not true or false")
@@ -178,20 +196,77 @@ def _annotator(
     named = data.get("annotator")
     if named is not None:
         if not isinstance(named, str) or named not in review.annotators:
-            raise Problem(f"{task_at} .data.annotator", f"{_short(named)} is none of {', '.join(review.annotators)}")
+            said = f"{_short(named)} is none of {', '.join(review.annotators)}: name the review that asks them"
+            raise Problem(f"{task_at} .data.annotator", said)
         return named
+    names = _names(annotation)
+    found = _annotator_of(review, names, who)
+    if found is not None:
+        return found
     by = annotation.get("completed_by")
-    names = [by.get("email"), by.get("id")] if isinstance(by, dict) else [by]
-    for name in (str(one) for one in names if isinstance(one, str | int) and not isinstance(one, bool)):
-        for found in (who.get(name), name):
-            if found in review.annotators:
-                return str(found)
-    known = next((str(one) for one in names if one is not None), None)
+    known = names[0] if names else None if isinstance(by, dict) or by is None else str(by)
     raise Problem(
         f"{at} .completed_by",
         f"{_short(known)} is none of {', '.join(review.annotators)}, and the task does not say whose it is: pass "
         f"--who {known or 'USER'}=ANNOTATOR",
     )
+
+
+def _names(annotation: Mapping[str, Any]) -> tuple[str, ...]:
+    """What Label Studio calls who made an annotation: the email, where it says that, and the number."""
+    by = annotation.get("completed_by")
+    names = [by.get("email"), by.get("id")] if isinstance(by, dict) else [by]
+    return tuple(str(one) for one in names if isinstance(one, str | int) and not isinstance(one, bool))
+
+
+def _annotator_of(review: Review, names: Sequence[str], who: Mapping[str, str]) -> str | None:
+    """The annotator of the review that a user is; None where nothing says it."""
+    told = (found for name in names for found in (who.get(name), name))
+    return next((found for found in told if found in review.annotators), None)
+
+
+class _Owners:
+    """Which users annotated whose tasks, where tasks say whose they are.
+
+    An annotator has one account in an export, so a second user is somebody else, as a colleague who looked in: what
+    that one says must not stand for what the annotator does.
+    """
+
+    def __init__(self, review: Review, told: Sequence[Any], who: Mapping[str, str]) -> None:
+        self.review, self.who = review, who
+        self.names: dict[str, tuple[str, ...]] = {}  # of each user, by the last of them, the number
+        self.users: dict[str, Counter[str]] = {}  # of each annotator
+        for task in told:
+            data = task.get("data") if isinstance(task, dict) else None
+            annotations = task.get("annotations") if isinstance(task, dict) else None
+            if isinstance(data, dict) and isinstance(annotations, list) and isinstance(data.get("annotator"), str):
+                for names in (_names(one) for one in annotations if isinstance(one, dict)):
+                    if names:
+                        self.names.setdefault(names[-1], names)
+                        self.users.setdefault(data["annotator"], Counter())[names[-1]] += 1
+
+    def counts(self, data: Mapping[str, Any], annotation: Any, at: str) -> bool:
+        """Whether an annotation is by the annotator whose task it is.
+
+        Raises:
+            Problem: that cannot be told, of an annotation by another user than made most of them.
+        """
+        annotator = data.get("annotator")
+        if annotator not in self.review.annotators or not isinstance(annotation, dict):
+            return True
+        users = [user for user, _ in self.users.get(annotator, Counter[str]()).most_common()]
+        if len(users) < 2:
+            return True
+        if any(_annotator_of(self.review, self.names[user], self.who) == annotator for user in users):
+            return bool(_annotator_of(self.review, _names(annotation), self.who) == annotator)
+        if _names(annotation)[-1:] in ((), (users[0],)):
+            return True
+        shown = [self.names[user][0] for user in users[:_USERS]] + (["..."] if len(users) > _USERS else [])
+        raise Problem(
+            at,
+            f"{', '.join(shown)} annotated tasks of {annotator}, and one of these alone can be {annotator}: say which, "
+            f"as --who {shown[0]}={annotator}, and what others said there is left out",
+        )
 
 
 def _time(annotation: Mapping[str, Any], at: str) -> str:

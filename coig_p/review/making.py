@@ -134,7 +134,7 @@ def make_review(
         tool=f"coig-p {__version__}",
     )
     key, tasks = tasks_for(review, given)
-    write_review(folder, review, key, tasks, config_xml(config.form))
+    review = write_review(folder, review, key, tasks, config_xml(config.form))
     return _made(review, items, given, len(known), counted, found.short), found
 
 

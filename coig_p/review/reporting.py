@@ -14,7 +14,7 @@ from coig_p.review.accuracy import RIGHT, Accuracy, Weighted, accuracies, margin
 from coig_p.review.agreement import Part, Repeats, WithJudges, agreement, repeats, units_of, with_judges
 from coig_p.review.answers import read_log
 from coig_p.review.folder import Review, open_review, read_key
-from coig_p.review.joining import check_store
+from coig_p.review.joining import check_preferred, check_store
 from coig_p.review.layers import Relation, find_layers
 from coig_p.review.majority import Response, Voted, criteria_of, majority, read_voted, relation
 from coig_p.review.quality import Quality, qualities
@@ -98,7 +98,8 @@ def review_report(folder: str | Path, store: Store | None = None) -> ReviewRepor
         store: that it was drawn from, for the verdicts of its judges; default: people alone.
 
     Raises:
-        DataError: the review cannot be read, or the store holds other texts than were shown.
+        DataError: the review cannot be read, or the store holds other texts than were shown, or prefers
+            other responses than when it was drawn.
         StoreError: the store cannot be read.
     """
     review = open_review(folder)
@@ -119,6 +120,7 @@ def review_report(folder: str | Path, store: Store | None = None) -> ReviewRepor
     notes = _notes(review, votes, items, criteria)
     if store is not None:
         notes += [] if check_store(review, rows, store).same_store else ["other-store"]
+        check_preferred(review, rows, store)
     main = next((criterion for criterion in ("preferred", "feasible") if criterion in criteria), "")
     given = {name: sum(row.annotator == name for row in rows) for name in review.annotators}
     return ReviewReport(

@@ -9,7 +9,7 @@ from typing import Any
 
 from coig_p.errors import DataError
 from coig_p.review.answers import Answer, answers_path, read_answers
-from coig_p.review.folder import KeyRow, Side, open_review, read_key
+from coig_p.review.folder import KeyRow, Side, check_tasks, open_review, read_key
 
 _FIRST = {"A": 1.0, "tie": 0.5, "B": 0.0}
 _PREFERRED = {"A": "a", "B": "b"}
@@ -65,11 +65,12 @@ def read_votes(folder: str | Path) -> list[Vote]:
 
     Raises:
         DataError: an answer to an item that its annotator was not given; names file, line and item. Or what
-            `read_answers` and `read_key` raise.
+            `read_answers`, `read_key` and `check_tasks` raise.
     """
     review = open_review(folder)
     answers = {answer.identity: answer for answer in read_answers(folder)}
     rows = read_key(review)
+    check_tasks(review)
     given = {row.identity for row in rows}
     for answer in answers.values():
         if answer.identity not in given:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from coig_p.review.answers import Answer
-from coig_p.review.folder import KeyRow, Review, Side, Tasks, sides_of, write_review
+from coig_p.review.folder import REVIEW, KeyRow, Review, Side, Tasks, seal, sides_of, write_review
 
 AT = "2026-11-26T10:00:00+00:00"
 
@@ -40,8 +41,22 @@ def make_review(folder: Path, form: str = "pair", items: int = 3, annotators: tu
             data["dialogue"] = [{"role": "user", "content": f"问题{number}？"}]
             data |= {f"response_{side.side}": f"回答 {side.side}" for side in sides}
             tasks[name].append({"data": data})
-    write_review(folder, review, key, tasks, "<View/>\n")
+    review = write_review(folder, review, key, tasks, "<View/>\n")
     return review
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """What review.json says."""
+    found: dict[str, Any] = json.loads((folder / REVIEW).read_text("utf-8"))
+    return found
+
+
+def tell(folder: Path, **changes: Any) -> None:
+    """Let review.json say something else, as if it had been written so."""
+    said = {name: value for name, value in (told(folder) | changes).items() if name != "sha256"}
+    (folder / REVIEW).write_text(
+        json.dumps(said | {"sha256": {name: seal(value) for name, value in said.items()}}), encoding="utf-8"
+    )
 
 
 SAID: dict[str, dict[str, Any]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from commands import run
 from make import make_rows, make_store
 from people import answer_in_browser
+from reviewed import tell
 
 import coig_p
 from coig_p.errors import DataError, UsageError
+from coig_p.pairs.calibration import Calibration
 from coig_p.pairs.config import PairConfig
 from coig_p.review.answers import Answer, append_all
 from coig_p.review.applying import apply_review, comparisons_of_review
@@ -239,6 +242,131 @@ def test_a_store_that_changed_is_one_located_error_and_one_that_grew_is_taken(st
     with pytest.raises(DataError, match=f"item {row.item}, query '{row.query_id}'.*another text"):
         apply_review(folder, imported(edited, tmp_path / "edited"), tmp_path / "twice")
     assert not (tmp_path / "twice").exists()
+
+
+def bundled_rows() -> list[dict[str, Any]]:
+    raw = sorted((BUNDLED.parent / "raw").glob("*.jsonl"))
+    return [json.loads(line) for path in raw for line in path.read_text("utf-8").splitlines()]
+
+
+def scored(rows: list[dict[str, Any]], change: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+    """The same texts, every score changed."""
+    for row in rows:
+        for response in row["responses"]:
+            for score in response["scores"]:
+                change(score)
+    return rows
+
+
+@pytest.mark.parametrize("form", ["pair", "accept"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda score: score.update(score=11 - score["score"]), r"prefers '.*' by \d"),
+        (lambda score: score.update(score=1 + (score["score"] - 1) / 2), "by [1-4]|makes no pair of them"),
+        (lambda score: score.update(score=5), "makes no pair of them at threshold 2"),
+    ],
+)
+def test_a_store_that_prefers_others_is_never_called_right(
+    change: Callable[[dict[str, Any]], None], says: str, form: str, store: Store, tmp_path: Path
+) -> None:
+    folder = drawn(store, tmp_path / "review", form, 1)
+    full = {"correct": ["a", "b"], "query_ok": True}
+    say(folder, {row.identity: full | {"preference": str(row.chosen).upper()} for row in key_of(folder)})
+    assert review_report(folder, store).all["right"].share == 1
+    other = imported(scored(bundled_rows(), change), tmp_path / "other")
+    first = key_of(folder)[0]
+    named = f"item {first.item}, query '{first.query_id}': the store preferred '.*' to '.*' by .*other ({says})"
+    with pytest.raises(DataError, match=named):
+        apply_review(folder, other, tmp_path / "checked")
+    with pytest.raises(DataError, match=named):
+        review_report(folder, other)
+    assert not (tmp_path / "checked").exists()
+    assert sum(map(len, comparisons_of_review(folder, other).values())) == 18, "what people said stands all the same"
+
+
+def test_one_margin_that_changed_is_found_and_other_scores_are_none_of_the_review(store: Store, tmp_path: Path) -> None:
+    folder = drawn(store, tmp_path / "review", per_domain=1)
+    answer_in_browser(folder, "a")
+    key = key_of(folder)
+    asked = {row.query_id for row in key}
+    rows = bundled_rows()
+    scored([row for row in rows if row["query_id"] not in asked], lambda score: score.update(score=11 - score["score"]))
+    assert review_report(folder, imported(rows, tmp_path / "others")).notes == ("other-store",)
+    last = key[5]
+    chosen = last.side(last.chosen)
+    assert chosen is not None
+    for row in rows:
+        for response in row["responses"]:
+            if (row["query_id"], response["model"]) == (last.query_id, chosen.model):
+                response["scores"][0]["score"] -= 0.5
+    with pytest.raises(DataError, match=f"item {last.item}, .* by "):
+        review_report(folder, imported(rows, tmp_path / "one"))
+
+
+def test_what_chooses_among_pairs_says_nothing_of_a_pair_and_the_draws_options_hold(
+    store: Store, tmp_path: Path
+) -> None:
+    """A better response that came later ends the best pair of old; the pair itself is as it was."""
+    folder = drawn(
+        store,
+        tmp_path / "review",
+        per_domain=1,
+        pairs=PairConfig(strategy="best_worst", aggregation="max", threshold=1),
+    )
+    answer_in_browser(folder, "a")
+    rows = bundled_rows()
+    for row in rows:
+        scores = [{"judge": "fictional-songbai", "dimension": "overall", "score": 10}]
+        row["responses"].append({"model": "new", "text": "后来的回答。", "scores": scores})
+    assert review_report(folder, imported(rows, tmp_path / "grown")).notes == ("other-store",)
+    for pairs in ({}, {"threshold": 2, "aggregation": "no"}, {"threshold": 1, "other": 3}):
+        tell(folder, pairs=pairs)
+        with pytest.raises(DataError, match=r"review\.json: pairs does not hold the pair options of the draw"):
+            review_report(folder, store)
+
+
+def test_the_options_of_the_draw_say_what_a_store_prefers(store: Store, tmp_path: Path) -> None:
+    """Calibrated scores, one judge alone, another mean: as they were when it was drawn, and no others."""
+    run("judges", store.path, "--calibrate", tmp_path / "cal.json")
+    calibrate = Calibration.of(tmp_path / "cal.json")
+    for at, config in enumerate(
+        [
+            PairConfig(calibrate=calibrate, threshold=1),
+            PairConfig(judges=("fictional-songbai",), strict=True),
+            PairConfig(aggregation="min", same_judges=True, max_pairs_per_query=1),
+        ]
+    ):
+        folder = drawn(store, tmp_path / f"review-{at}", per_domain=3, pairs=config)
+        answer_in_browser(folder, "a")
+        review_report(folder, store)
+        pairs = open_review(folder).pairs
+        tell(folder, pairs={name: one for name, one in pairs.items() if name in ("threshold", "strategy")})
+        with pytest.raises(DataError, match="the store preferred"):
+            review_report(folder, store)
+
+
+def test_verdicts_of_people_change_no_label_that_was_judged(tmp_path: Path) -> None:
+    """In a store of comparisons what a first review put there has a say in later pairs."""
+    rows = make_rows({"math": 4}, seed=3)
+    for row in rows:
+        for response in row["responses"]:
+            response["scores"] = []
+        row["comparisons"] = [
+            {"first": 0, "second": 1, "judge": "j", "first_score": 0.9, "second_score": 0.1, "dimension": "overall"}
+        ]
+    store = Store.open(make_store(tmp_path / "store", rows))
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        make_review(store, folder, DrawConfig(per_domain=4), ["a"], pairs=PairConfig(threshold=0.5))
+    for folder in (first, second):
+        say(folder, {row.identity: {"preference": "tie", "correct": []} for row in key_of(folder)})
+    apply_review(first, store, tmp_path / "checked")
+    checked = Store.open(tmp_path / "checked")
+    assert review_report(second, checked).notes[-1] == "other-store"
+    rows[3]["comparisons"][0] |= {"first_score": 0.1, "second_score": 0.9}
+    with pytest.raises(DataError, match="the store preferred"):
+        review_report(second, Store.open(make_store(tmp_path / "flipped", rows)))
 
 
 def imported(rows: list[dict[str, Any]], out: Path) -> Store:

@@ -164,13 +164,60 @@ def test_the_last_change_of_an_annotator_counts_wherever_it_stands(review: Revie
     assert len(read_answers(review.path)) == 2
 
 
-def test_two_accounts_at_the_tasks_of_one_annotator_are_that_annotator(review: Review) -> None:
-    """Whose tasks they are is in the data; who pressed the key is not asked."""
+def test_what_a_colleague_says_in_the_tasks_of_an_annotator_is_not_the_annotators(review: Review) -> None:
+    """A colleague who looked in, changed an answer, skipped one, or answered one that was open."""
+    mine = [task(review, at, annotation(RESULTS["pair"], completed_by=2)) for at in (1, 2, 3)]
+    later = annotation([choices("preference", "B")], completed_by=3, updated_at=LATER)
+    skip = annotation([], completed_by={"id": 3, "email": "boss@example.org"}, was_cancelled=True, updated_at=LATER)
+    for number, other in ((1, later), (2, skip), (3, annotation([], completed_by=3, was_cancelled=True))):
+        export = json.loads(json.dumps(mine))
+        if number == 3:
+            export[2]["annotations"] = [other]
+        else:
+            export[number - 1]["annotations"].append(other)
+        said = problem(review, export)
+        assert "annotated tasks of a, and one of these alone can be a: say which, as --who 2=a" in said
+        place = 0 if number == 3 else 1
+        assert f": task {number} .annotations[{place}] .completed_by: 2, " in said
+        assert len(said.splitlines()) == 2
+        assert problem(review, export, who={"7": "a"}) == said, "who names neither"
+        assert "which, as --who 2=a" in problem(review, export, who={"3": "b"}), "3 is b, and 2 may be anybody"
+        for who in ({"2": "a"}, {"2": "a", "3": "b"}, {"2": "a", "boss@example.org": "b"}):
+            (review.path / "answers" / "a.jsonl").unlink(missing_ok=True)
+            found = take(review, export, who=who)
+            assert (found.new, found.by_others, found.superseded, found.skipped) == (3 - (number == 3), 1, 0, 0)
+            answers = read_answers(review.path)
+            assert {(one.answer or {})["preference"] for one in answers} == {"A"}
+        (review.path / "answers" / "a.jsonl").unlink()
+    done = run("review", "import", review.path, review.path.parent / "export-0.json", "--who", "2=a")
+    assert "1 annotation by others than whose tasks they are of, left out" in done.stdout
+
+
+def test_two_accounts_of_one_annotator_are_one_where_it_is_said(review: Review) -> None:
+    first = annotation(RESULTS["pair"], completed_by={"id": 2, "email": "a@example.org"})
+    second = annotation([choices("preference", "B")], completed_by=9, updated_at=LATER)
+    export = [task(review, 1, first, second), task(review, 1, annotation(RESULTS["pair"]), annotator="b")]
+    found = take(review, export, who={"a@example.org": "a", "9": "a"})
+    assert (found.superseded, found.by_others) == (1, 0)
+    assert [(one.annotator, (one.answer or {})["preference"]) for one in read_answers(review.path)] == [
+        ("a", "B"),
+        ("b", "A"),
+    ]
+
+
+def test_a_user_who_is_called_as_the_annotator_needs_no_who(review: Review) -> None:
+    own = annotation(RESULTS["pair"], completed_by={"id": 2, "email": "a"})
     other = annotation([choices("preference", "B")], completed_by={"id": 9, "email": "b"}, updated_at=LATER)
-    found = take(review, [task(review, 1, annotation(RESULTS["pair"]), other)])
-    assert found.superseded == 1
+    found = take(review, [task(review, 1, own, other)])
+    assert (found.by_others, found.superseded) == (1, 0)
     (answer,) = read_answers(review.path)
-    assert (answer.annotator, (answer.answer or {})["preference"]) == ("a", "B")
+    assert (answer.annotator, (answer.answer or {})["preference"]) == ("a", "A")
+
+
+def test_users_of_another_file_are_another_label_studios(review: Review) -> None:
+    """Numbers of users are of one server: a second round may be asked on another."""
+    exports = [[task(review, at, annotation(RESULTS["pair"], completed_by=at))] for at in (1, 2)]
+    assert take(review, *exports).new == 2
 
 
 def test_newer_answers_of_the_page_stay(review: Review) -> None:
@@ -356,8 +403,11 @@ def test_what_no_form_asks_is_told_and_not_read(review: Review) -> None:
         ("\udcff", "not JSON"),
         ("[" * 100_000, "not JSON, or cut short"),
         ('{"tasks": [], "total": 0}', "an answer of Label Studio's API"),
-        ('{"id": 1}', "not a list of tasks"),
-        ("3", "not a list of tasks"),
+        ('{"id": 1}', "{'id': 1}, not a list of tasks: export the project as JSON"),
+        ('{"item": "r-000001", "form": "pair"}', "one task, not a list of tasks: export the project as JSON"),
+        ('[{"id": 1, "completed_by": 1, "result": []}]', "a list of annotations, without the tasks that they are of"),
+        ('"r-000001"', "'r-000001', not a list of tasks"),
+        ("3", "3, not a list of tasks"),
         ("[3]", "task 1 .data: missing or not an object"),
         ("id,item\n1,r-000001\n", "not JSON"),
     ],
@@ -380,10 +430,69 @@ def test_a_truncated_file_beside_a_whole_one_imports_nothing(review: Review) -> 
 
 
 def test_many_problems_are_counted(review: Review) -> None:
-    export = [task(review, 1, annotation([choices("preference", "C")])) for _ in range(25)]
-    said = problem(review, export).splitlines()
+    values = [f"C{chr(97 + at)}" for at in range(25)]
+    said = problem(review, [task(review, 1, annotation([choices("preference", one)])) for one in values]).splitlines()
     assert len(said) == 22
     assert said[20] == "and 5 more problems"
+
+
+def without(name: str) -> Changed:
+    return lambda one: one["data"].pop(name)
+
+
+ALIKE: list[tuple[Changed, str]] = [
+    (
+        lambda one: one["data"].update(form="triple"),
+        "task 1 .data.form: 'triple', and the review is of form pair: name ",
+    ),
+    (lambda one: one["data"].update(annotator="z"), "task 1 .data.annotator: 'z' is none of a, b: name the review"),
+    (without("annotator"), "task 1 .annotations[0] .completed_by: '1' is none of a, b, and the task does not"),
+    (lambda one: one["data"].update(item=f"r-1{one['data']['item'][2:]}"), "task 1 .data.item: 'r-1000001' is no item"),
+    (lambda one: one["data"].update(response_a="别的"), "task 1 .data.response_a: another text than"),
+    (lambda one: one.pop("annotations"), "task 1 .annotations: missing or not a list: export the project from Label"),
+    (lambda one: one.pop("data"), "task 1 .data: missing or not an object"),
+    (without("item"), "task 1 .data.item: missing: not a task of a review"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), ALIKE)
+def test_one_cause_in_many_tasks_is_one_line_with_a_count(change: Changed, said: str, tmp_path: Path) -> None:
+    review = make_review(tmp_path / "review", items=30)
+    export = [task(review, at, annotation(RESULTS["pair"])) for at in range(1, 31)]
+    for one in export:
+        change(one)
+    path = tmp_path / "export-0.json"
+    first, last = problem(review, export).splitlines()
+    assert first.startswith(f"{path}: {said}")
+    assert first.endswith(" (and 29 more like it)")
+    assert last == "nothing was imported"
+    some = [task(review, at, annotation(RESULTS["pair"])) for at in range(1, 31)]
+    for one in some[4:6]:
+        change(one)
+    first, _ = problem(review, some).splitlines()
+    assert first.startswith(f"{path}: task 5 .")
+    assert first.endswith(" (and 1 more like it)")
+
+
+def test_one_cause_in_many_lines_of_ours_is_one_line(review: Review, tmp_path: Path) -> None:
+    file = tmp_path / "theirs.jsonl"
+    lines = [an_answer(annotator="z", item=f"r-{at:06d}").to_dict() for at in range(30)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(DataError) as refused:
+        import_answers(review.path, [file])
+    assert refused.value.args[0] == (
+        f"{file} line 1 .annotator: 'z' is none of a, b: name the review that asks them (and 29 more like it)\n"
+        "nothing was imported"
+    )
+
+
+def test_a_mark_of_byte_order_before_an_export_is_no_text(review: Review, tmp_path: Path) -> None:
+    """Editors and PowerShell on Windows write one."""
+    export = json.dumps([task(review, 1, annotation(RESULTS["pair"]))])
+    assert take(review, "\ufeff" + export).new == 1
+    file = tmp_path / "theirs.jsonl"
+    file.write_text("\ufeff" + json.dumps(an_answer(annotator="b").to_dict()) + "\n", encoding="utf-8")
+    assert import_answers(review.path, [file]).new == 1
 
 
 # Answers of our own, from another machine.

@@ -31,7 +31,7 @@ from coig_p.errors import CoigPError, DataError, UnknownNameError, UsageError
 from coig_p.report.view.words import LANGUAGES
 from coig_p.review import answers as answers_module
 from coig_p.review.answers import Answer, answer_problem, answers_path, append, read_answers, read_log
-from coig_p.review.folder import FORMS, KEY, REVIEW, open_review, read_key, tasks_path, write_review
+from coig_p.review.folder import FORMS, KEY, REVIEW, add_round, open_review, read_key, tasks_path, write_review
 from coig_p.review.page import app as app_module
 from coig_p.review.page import desk as desk_module
 from coig_p.review.page.addresses import SERVING, hold
@@ -406,9 +406,12 @@ def test_a_second_round_follows_the_first_and_its_answers_are_its_own(tmp_path: 
     a.say("r-000002", FIELDS["pair"])
     first = json.loads(tasks_path(folder, "a").read_text("utf-8"))
     second = [{"data": one["data"] | {"round": 2}} for one in first[1:2]]
-    tasks_path(folder, "a", 2).write_text(json.dumps(second), encoding="utf-8")
+    text = (folder / REVIEW).read_bytes()
+    rows = [replace(row, round=2) for row in read_key(review) if (row.annotator, row.item) == ("a", ITEMS[1])]
+    now = add_round(review, rows, {"a": second})
+    (folder / REVIEW).write_bytes(text)
     assert "1 of 3" in a.get("tasks").text, "not before it counts"
-    (folder / REVIEW).write_text(replace(review, rounds=2).to_json(), encoding="utf-8")
+    (folder / REVIEW).write_text(now.to_json(), encoding="utf-8")
     assert "1 of 4" in a.get("tasks").text, "without a restart"
     assert a.get("tasks/2/r-000001").status_code == 404
     assert a.say("r-000002", FIELDS["pair"] | {"preference": "B"}, round_=2).status_code == 200
@@ -638,11 +641,27 @@ def test_a_request_that_is_no_form_is_refused(review: Path) -> None:
     kind = "application/x-www-form-urlencoded"
     for content, sent_as, status in (
         (b'{"action": "answer"}', "application/json", 415), (b"", "", 415), (b"a=1" + b"&a=1" * 99, kind, 400),
-        (b"action=answer&comment=%ff", kind, 400), (b"action=\xff", kind, 400), (b"a" * (1 << 21), kind, 413),
+        (b"action=answer&comment=%ff", kind, 400), (b"action=\xff", kind, 400), (b"a" * (17 << 20), kind, 413),
         (b"action=answer&stamp=0&preference=A&comment=%ED%A0%80", kind, 400),
     ):  # fmt: skip
         headers = {"Origin": ORIGIN, "Content-Type": sent_as}
         assert a.client.post(f"{a.root}/tasks/1/r-000001", content=content, headers=headers).status_code == status
+    assert lines(review) == []
+
+
+@pytest.mark.parametrize("length", [20_001, 200_000, 1_000_000])
+def test_a_comment_that_is_too_long_is_told_so_however_long_it_is(length: int, review: Path) -> None:
+    a, _ = people(review)
+    answer = a.say("r-000001", {"preference": "A", "comment": "长" * length})
+    assert answer.status_code == 422
+    assert words("en")["too-long-comment"].format(number=f"{length:,}", most="20,000") in answer.text
+    assert "长" * length in answer.text, "what was written is not lost"
+    headers = {"Origin": ORIGIN, "Content-Type": "application/x-www-form-urlencoded"}
+    for language in LANGUAGES:
+        path = f"{a.root}/tasks/1/r-000001?lang={language}"
+        answer = a.client.post(path, content=b"comment=" + b"a" * (17 << 20), headers=headers)
+        assert answer.status_code == 413
+        assert words(language)["too-much"] in answer.text
     assert lines(review) == []
 
 

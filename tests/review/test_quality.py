@@ -12,7 +12,7 @@ from scipy.stats import beta, binom
 from voting import Said, make_votes
 
 from coig_p.review.answers import append_all, read_log
-from coig_p.review.folder import open_review, read_key, write_key
+from coig_p.review.folder import open_review, read_key, read_tasks, write_review
 from coig_p.review.quality import GOLD_LEAST, clopper_pearson_most
 from coig_p.review.reporting import review_report
 
@@ -42,7 +42,11 @@ def test_gold_items_flag_who_guesses(tmp_path: Path) -> None:
         replace(row, kind="gold", gold={"preference": str(row.chosen).upper(), "correct": [row.chosen]})
         for row in read_key(review)
     ]
-    write_key(folder / "key.parquet", rows)
+    tasks = {name: [{"data": data} for data in read_tasks(review, name)] for name in "abc"}
+    answers = {path.name: path.read_bytes() for path in (folder / "answers").iterdir()}
+    write_review(folder, review, rows, tasks, "<View/>\n")
+    for name, lines in answers.items():
+        (folder / "answers" / name).write_bytes(lines)
     found = review_report(folder)
     assert found.items == 0
     quality = {name: one.quality for name, one in found.annotators.items()}

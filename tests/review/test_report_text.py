@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from commands import run
 from people import answer_in_browser
+from reviewed import tell, told
 from voting import make_votes
 
 from coig_p.review.drawing import DrawConfig
@@ -140,9 +141,8 @@ def test_judges_beside_people_are_as_counted_from_the_rows(reviewed: Path) -> No
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     said = [{"a": {"ranking": [["good"], ["bad"], ["other"]]}}]
     make_votes(tmp_path / "review", [("math", one) for one in said], "triple", ["a"])
-    told = json.loads((tmp_path / "review" / "review.json").read_text("utf-8"))
-    told["store"]["name"] = "x\x1b[31m<script>alert(1)</script>|**"
-    (tmp_path / "review" / "review.json").write_text(json.dumps(told), "utf-8")
+    store = told(tmp_path / "review")["store"]
+    tell(tmp_path / "review", store=store | {"name": "x\x1b[31m<script>alert(1)</script>|**"})
     found = review_report(tmp_path / "review")
     page, text = as_page(found), as_markdown(found)
     for shown in (page, text, run("review", "report", tmp_path / "review").stdout):

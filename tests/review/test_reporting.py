@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reviewed import tell
 from voting import make_votes
 
 from coig_p.errors import DataError
@@ -186,10 +187,8 @@ def test_strata_weigh_as_the_pairs_that_the_store_has_in_them(tmp_path: Path) ->
     folder = tmp_path / "review"
     said = [{"a": "right" if at % 4 else "worse"} for at in range(12)]
     make_votes(folder, [("math" if at < 8 else "chat", one) for at, one in enumerate(said)], margins=(2.0, 5.0))
-    told = json.loads((folder / "review.json").read_text("utf-8"))
     strata = {"math": {"2": 60, "3": 7, "5": 20}, "chat": {"2": 10, "5": 3}}
-    told["options"] = {"strata": "margin", "strata_pairs": strata}
-    (folder / "review.json").write_text(json.dumps(told), "utf-8")
+    tell(folder, options={"strata": "margin", "strata_pairs": strata})
     found = review_report(folder)
     # Items 0, 4 and 8 are wrong, which lie at margin 2: there half are right in math and in chat, at 5 all.
     (mean,) = found.weighted["preferred"].values()
@@ -198,10 +197,8 @@ def test_strata_weigh_as_the_pairs_that_the_store_has_in_them(tmp_path: Path) ->
     assert mean.se > 0.1  # also where each of a stratum's few items says the same
     assert "strata" in found.notes
     for wrong in ([1], {"math": 3}, {"math": {"x": 1}}, {"math": {"2": -1}}, {"math": {"2": "1"}}):
-        told["options"] = {"strata_pairs": wrong}
-        (folder / "review.json").write_text(json.dumps(told), "utf-8")
+        tell(folder, options={"strata_pairs": wrong})
         with pytest.raises(DataError, match=r"options\.strata_pairs is not"):
             review_report(folder)
-    told["options"] = {"by": "margin"}
-    (folder / "review.json").write_text(json.dumps(told), "utf-8")
+    tell(folder, options={"by": "margin"})
     assert review_report(folder).weighted["preferred"] == {}

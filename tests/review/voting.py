@@ -50,7 +50,7 @@ def make_votes(
             tasks[name].append({"data": data | {f"response_{side.side}": f"回答{side.model}" for side in sides}})
             if said[name] is not None:
                 answers.append(an_answer(item, name, said[name], side_of, len(answers)))
-    write_review(folder, review, key, tasks, "<View/>\n")
+    review = write_review(folder, review, key, tasks, "<View/>\n")
     say(folder, answers)
     return review
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="USER=NAME,...",
     callback=renames,
-    help="Which annotator a user of Label Studio is, by number or email, where tasks do not say it. Repeatable.",
+    help="Which annotator a user of Label Studio is, by number or email: where tasks do not say it, or where others "
+    "annotated them too. Repeatable.",
 )
 @as_json
 def import_(review: Path, exports: tuple[Path, ...], who: dict[str, str], json_: bool) -> None:
@@ -62,6 +63,8 @@ def _lines(found: Imported) -> Iterator[str]:
         yield f"{counted(found.older, 'answer')} no newer than what is there, left out"
     if found.superseded:
         yield f"{counted(found.superseded, 'annotation')} that the annotator changed later, left out"
+    if found.by_others:
+        yield f"{counted(found.by_others, 'annotation')} by others than whose tasks they are of, left out"
     if found.drafts:
         yield f"{counted(found.drafts, 'draft')} begun and never submitted, left out"
     if found.torn:

@@ -43,7 +43,7 @@ _HEADERS = {
     "Content-Security-Policy": f"{PAGE_POLICY}; connect-src 'self'",
     "Referrer-Policy": "same-origin",
 }
-_MOST_BYTES = 1 << 20  # of a form that is sent
+_MOST_BYTES = 16 << 20  # of a form that is sent: a comment of more than a million characters is told its length
 _MOST_FIELDS = 64
 
 Say = Callable[[str], None]
@@ -202,7 +202,7 @@ async def _fields(request: Request) -> Fields | _Refused:
     async for part in request.stream():
         body += part
         if len(body) > _MOST_BYTES:
-            return _Refused("unreadable", 413)
+            return _Refused("too-much", 413)
     try:
         return parse_qs(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS, separator="&"

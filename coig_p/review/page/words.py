@@ -83,6 +83,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "not-there": ("There is no such page.", "没有这个页面。"),
     "not-from-here": ("Answers are taken from this page alone.", "只接受从本页提交的判断。"),
+    "too-much": (
+        "More was sent than this page reads, and nothing was saved. Go back in the browser, and shorten the comment.",
+        "提交的内容太长，未保存。请在浏览器中返回，缩短备注。",
+    ),
     "unreadable": ("This form cannot be read.", "无法读取提交的表单。"),
     "no-server": (
         "The server does not answer, and nothing was saved. Your answer still stands here: save it again once the "
