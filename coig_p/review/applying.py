@@ -45,6 +45,7 @@ class Applied:
         queries: that have any of them.
         same_store: whether the store is the one that the review was drawn from; else it holds more, and all of that.
         comparison_threshold: of the new store; was: of the old one.
+        conversations: how many of its queries are more than one user's text.
     """
 
     store: Path
@@ -53,6 +54,7 @@ class Applied:
     same_store: bool
     comparison_threshold: float
     was: float | None
+    conversations: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As plain names and numbers."""
@@ -109,7 +111,9 @@ def apply_review(
         overwrite=overwrite,
         advance=advance,
     )
-    return Applied(written.store.path, dict(sorted(people.items())), len(changes), joined.same_store, threshold, was)
+    talks = sum(file.conversations or 0 for file in written.store.data_files())
+    by = dict(sorted(people.items()))
+    return Applied(written.store.path, by, len(changes), joined.same_store, threshold, was, talks)
 
 
 def comparisons_of_review(folder: str | Path, store: Store) -> dict[str, list[dict[str, Any]]]:

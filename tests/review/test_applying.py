@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from commands import run
-from make import make_rows, make_store
+from make import completed, make_rows, make_store
 from people import answer_in_browser
 
 import coig_p
@@ -123,6 +123,29 @@ def test_pairs_of_verdicts_are_those_on_which_all_agree(store: Store, tmp_path: 
         for path in (store.path, checked.path)
     )
     assert one.to_list() == two.to_list()
+
+
+@pytest.mark.parametrize("talks", [False, True])
+def test_the_next_command_that_is_named_runs_as_it_stands(
+    talks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows({"math": 12}, seed=6)
+    for row in rows if talks else ():
+        turns = [("user", "甲"), ("assistant", "乙"), ("user", row["query"])]
+        row["messages"] = [{"role": role, "content": text, "extra": None} for role, text in turns]
+        row["query"] = ""
+    store = Store.open(make_store(tmp_path / "store", completed(rows)))
+    folder = drawn(store, tmp_path / "review", per_domain=10)
+    for name in "abc":
+        answer_in_browser(folder, name)
+    monkeypatch.chdir(tmp_path)
+    *_, last = run("review", "apply", folder, store.path, "--out", "checked").stdout.splitlines()
+    assert last.startswith("next: coigp pairs checked --labels comparisons")
+    done = run(*last.removeprefix("next: coigp ").split())
+    assert "wrote verdicts.jsonl: " in done.stdout
+    written = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text("utf-8").splitlines()]
+    assert written
+    assert all((len(row["prompt"]) == 3 if talks else isinstance(row["prompt"], str)) for row in written)
 
 
 def test_triples_are_comparisons_of_every_two(store: Store, tmp_path: Path) -> None:

@@ -49,4 +49,5 @@ def apply(review: Path, store: Path, out: Path, overwrite: bool, json_: bool) ->
         )
     )
     click.echo(f"wrote {printable(str(found.store))}")
-    click.echo(f"next: coigp pairs {pasted(found.store)} --labels comparisons")
+    turns = " --format conversational" if found.conversations else ""  # which strings could not show
+    click.echo(f"next: coigp pairs {pasted(found.store)} --labels comparisons{turns} --out verdicts.jsonl")
