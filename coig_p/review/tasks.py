@@ -238,7 +238,7 @@ def _in_order(item: Item) -> Item:
 
 
 # Label Studio's config. Texts come from the tasks and are shown as text; only Paragraphs, Text and List are used, none
-# of which renders HTML. It has no languages, so every label is in both; values stay as they are, since exports hold them.
+# of which renders HTML. It knows no languages, so every label is in both; values are in neither: exports hold them.
 
 _BETTER = "Which answer is better? 哪个回答更好？（tie：一样好）"
 _CORRECT = "Which answers are correct? 哪些回答是正确的？（a_correct：A 正确，b_correct：B 正确）"

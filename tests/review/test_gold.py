@@ -148,7 +148,7 @@ def test_gold_of_every_form(form: str, line: Row, answer: Row, store: Store, kno
     file = write(tmp_path / "gold.jsonl", [line | {"answer": answer}])
     if form == "pair":
         asked_not = write(tmp_path / "unasked.jsonl", [line | {"answer": answer | {"query_ok": True}}])
-        with pytest.raises(DataError, match="line 1 .answer.query_ok: form pair does not ask it"):
+        with pytest.raises(DataError, match=r"line 1 \.answer\.query_ok: form pair does not ask it"):
             read_gold(asked_not, form, store)
     (item,) = read_gold(file, form, store)
     assert (item.kind, item.gold, len(item.responses)) == ("gold", answer, sides)
