@@ -46,7 +46,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "feasible-title": ("How many queries are feasible", "有多少问题可行"),
     "right-is": (
         "An item is right where, by the majority, all of this holds: {criteria}. "
-        "It is wrong where one of this fails, and open where none fails and one has no majority: an open item is left "
+        "It is wrong where one of these fails, and open where none fails but one has no majority: an open item is left "
         "out, and counts as wrong in a column of its own.",
         "按多数意见，以下各项都成立才算对：{criteria}。有一项不成立就是错；没有不成立的、但有一项没有多数意见，则为未决。"
         "未决的条目不计入；另有一列把它们算作错。",

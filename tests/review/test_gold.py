@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from coig_p.review.gold import read_gold
 from coig_p.review.joining import check_store
 from coig_p.review.making import Made, make_audit, make_review
 from coig_p.review.votes import read_votes
+from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
 
 Row = dict[str, Any]
@@ -409,3 +411,21 @@ def test_tasks_of_another_annotator_are_found_out(store: Store, tmp_path: Path) 
     with pytest.raises(DataError, match=r"task 1 \.data\.annotator: 'b', expected 'a'"):
         read_tasks(made.review, "a")
     assert read_tasks(made.review, "b") == []
+
+
+# The page on reviews.
+
+
+@pytest.mark.parametrize("page", ["review.md", "review.zh.md"])
+def test_gold_as_the_page_shows_it_is_taken(page: str, tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / page).read_text("utf-8")
+    (block,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "gold.jsonl").write_text(block, encoding="utf-8")
+    named, own, talk = read_gold(tmp_path / "gold.jsonl", "pair", Store.open(BUNDLED))
+    assert (named.query_id, own.query_id, talk.query_id) == ("math-001", "", "")
+    assert [one.text for one in own.responses] == ["2", "3"]
+    assert [turn["role"] for turn in talk.dialogue] == ["user", "assistant", "user"]
+    made, _ = make_review(
+        Store.open(BUNDLED), tmp_path / "review", DrawConfig(per_domain=8), ["a"], gold=tmp_path / "gold.jsonl"
+    )
+    assert made.gold == {"a": 3}
