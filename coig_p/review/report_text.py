@@ -102,7 +102,9 @@ def _right(report: ReviewReport, w: _Words) -> Section:
     lines = [w["right-is"].format(criteria=w["and"].join(w[one] for one in report.criteria))]
     for kind, mean in report.weighted[main].items():
         what = w[f"by-{kind}"].format(covered=percent(mean.covered))
-        lines.append(f"{what}: {percent(mean.share)} ({_interval(mean)}; {w['se']} {100 * mean.se:.1f})")
+        # At 0 and 1 the formula gives no error at all, which nobody should read as certainty: the interval tells.
+        error = f"; {w['se']} {100 * mean.se:.1f}" if mean.se else ""
+        lines.append(f"{what}: {percent(mean.share)} ({_interval(mean)}{error})")
     if not report.weighted[main] and "by" not in report.notes:
         lines.append(w["no-weights"])
     few = dict.fromkeys(name for mean in report.weighted[main].values() for name in mean.pooled)

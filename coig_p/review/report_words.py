@@ -7,7 +7,7 @@ from collections.abc import Mapping
 _WORDS: Mapping[str, tuple[str, str]] = {
     "title": ("Review {name} of {store}", "{store} 的人工评审：{name}"),
     "facts": (
-        "{form}: {items} items, {answered} of them answered; {waiting} wait for somebody, {open} are open. "
+        "{form}: {items} items, {answered} of them answered; waiting for somebody: {waiting}; open: {open}. "
         "Annotators: {people}, {overlap} an item; rounds: {rounds}; skipped: {skipped}; comments: {comments}.",
         "{form}：共 {items} 条，已有答案 {answered} 条，尚待作答 {waiting} 条，未决 {open} 条。"
         "评审员 {people} 人，每条 {overlap} 人；轮数 {rounds}；跳过 {skipped}；附言 {comments}。",

@@ -121,6 +121,11 @@ def test_domains_of_a_few_items_do_not_promise_that_nothing_varies(tmp_path: Pat
     english, chinese = (as_markdown(review_report(tmp_path / "few"), language) for language in ("en", "zh"))
     assert "Domains with fewer than 5 items (chat, code, logic) cannot say" in english
     assert "不足 5 条的领域（chat、code、logic）" in chinese
+    assert "standard error" in english
+    # Where all are right the formula gives none.
+    make_votes(tmp_path / "all", [(name, {"a": "right"}) for name in ("math", "chat") * 3], annotators=["a"])
+    told = as_markdown(review_report(tmp_path / "all"))
+    assert "Mean over domains: 100.0% (61.0 – 100.0)\n" in told
     # Five items are enough, and say so themselves.
     said = [("math", "right" if at else "worse") for at in range(5)] + [("chat", "right")] * 5
     make_votes(tmp_path / "enough", [(domain, {"a": one}) for domain, one in said], annotators=["a"])
