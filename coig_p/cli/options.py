@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -65,10 +66,13 @@ class Finite(click.FloatRange):
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 
-def split_list(values: Sequence[str]) -> tuple[str, ...]:
+def split_list(values: Sequence[str], *, once: bool = False) -> tuple[str, ...]:
     """The names in options that were repeated, given with commas between, or both.
 
     Quotes as in CSV keep commas and spaces in a name. A value whose quotes do not fit is one name as it is.
+
+    Args:
+        once: a name that stands twice is refused, as where each is somebody.
 
     Raises:
         BadParameter: an empty name.
@@ -76,16 +80,20 @@ def split_list(values: Sequence[str]) -> tuple[str, ...]:
     names = [name for value in values for name in split_names(value)]
     if not all(names):
         raise click.BadParameter("an empty name: give names with commas between")
+    if once and (twice := [name for name, number in Counter(names).items() if number > 1]):
+        raise click.BadParameter(f"{twice[0]!r} stands twice: give each name once")
     return tuple(dict.fromkeys(names))
 
 
-def list_option(*names: str, help: str, metavar: str = "NAME,...") -> Callable[[_Decorated], _Decorated]:
-    """An option for several names; the command gets a tuple."""
+def list_option(
+    *names: str, help: str, metavar: str = "NAME,...", once: bool = False
+) -> Callable[[_Decorated], _Decorated]:
+    """An option for several names; the command gets a tuple. `once` as in `split_list`."""
     return click.option(
         *names,
         multiple=True,
         metavar=metavar,
-        callback=lambda _context, _option, values: split_list(values),
+        callback=lambda _context, _option, values: split_list(values, once=once),
         help=help,
     )
 

@@ -3,7 +3,8 @@
 Three numbers over domains, since they answer three questions. The mean over domains (the paper's) counts each alike.
 Weighted by pairs, sum of W_d p_d with W_d a domain's share of the store's pairs, says how many pairs are right;
 weighted by queries, how many queries. Their variance is the sum of W_d^2 p_d (1 - p_d) / n_d, and their interval
-Wilson's at as many draws as have this variance, never more than there were items.
+Wilson's at as many draws as have this variance, never more than there were items. A domain of one item would add
+nothing to it, and one of two or three too little, so a domain of fewer than `FEW` takes the share of all items there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from coig_p.stats.intervals import draws_needed, moments, share, wilson
 
 RIGHT = "right"
 """All criteria at once."""
+FEW = 5
+"""Items of a domain: below it they do not say how much they vary."""
 _BINS = 4  # of margins
 
 
@@ -62,6 +65,7 @@ class Weighted:
 
     Attributes:
         covered: of strata, the share of the store's pairs that lie in those with a majority.
+        pooled: domains of fewer than `FEW` items, whose part of the standard error is that of all items.
     """
 
     share: float
@@ -70,6 +74,7 @@ class Weighted:
     high: float
     n: int
     covered: float = 1.0
+    pooled: tuple[str, ...] = ()
 
 
 def accuracies(items: Sequence[Voted], criteria: Sequence[str], columns: Sequence[str]) -> dict[str, Accuracy]:
@@ -154,14 +159,17 @@ def weigh(domains: Mapping[str, Accuracy], sizes: Mapping[str, int], *, few: boo
     total = sum(sizes.values())
     parts = [(sizes[name] / total, one.share or 0.0, one.n) for name, one in domains.items()]
     middle = min(1.0, sum(weight * p for weight, p, _ in parts))
-    variance = sum(weight**2 * p * (1 - p) / n for weight, p, n in parts)
     n = sum(number for _, _, number in parts)
+    of_all = sum(p * number for _, p, number in parts) / n
+    own = [of_all if number < FEW else p for _, p, number in parts]
+    variance = sum(weight**2 * p * (1 - p) / number for p, (weight, _, number) in zip(own, parts, strict=True))
     # Where no domain varies nothing can be estimated: as many draws as the weights leave of all items.
     left = 1 / sum(weight**2 / number for weight, _, number in parts)
     if few:
         variance = middle * (1 - middle) / left
     draws = middle * (1 - middle) / variance if variance else left
-    return Weighted(middle, variance**0.5, *wilson(middle, min(n, draws)), n)
+    pooled = () if few else tuple(name for name, one in domains.items() if one.n < FEW)
+    return Weighted(middle, variance**0.5, *wilson(middle, min(n, draws)), n, pooled=pooled)
 
 
 def _strata(review: Review, items: Sequence[Voted]) -> dict[str, tuple[list[Voted], int]]:

@@ -101,8 +101,8 @@ def answer_problem(form: str, answer: Any) -> tuple[str, str] | None:
     """What is wrong with an answer in a form: the field, and why; None where nothing is.
 
     By form: pair and accept {"preference": "A" | "tie" | "B", "correct": some of ["a", "b"], "query_ok": true, false
-    or null}, of which "correct" and "query_ok" may be left out in form pair; triple {"ranking": [["b"], ["a", "c"]]},
-    the best first and all sides once; query {"feasible": true or false}.
+    or null}, of which "correct" may be left out in form pair, and "query_ok", which it does not ask; triple
+    {"ranking": [["b"], ["a", "c"]]}, the best first and all sides once; query {"feasible": true or false}.
     """
     if not isinstance(answer, Mapping):
         return "", f"{_shown(answer)} is not an object"

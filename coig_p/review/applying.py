@@ -45,6 +45,8 @@ class Applied:
         queries: that have any of them.
         same_store: whether the store is the one that the review was drawn from; else it holds more, and all of that.
         comparison_threshold: of the new store; was: of the old one.
+        conversations: how many of its queries are more than one user's text.
+        split: where it has several, the one that the review is of, else the first.
     """
 
     store: Path
@@ -53,6 +55,8 @@ class Applied:
     same_store: bool
     comparison_threshold: float
     was: float | None
+    conversations: int = 0
+    split: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain names and numbers."""
@@ -111,7 +115,10 @@ def apply_review(
         overwrite=overwrite,
         advance=advance,
     )
-    return Applied(written.store.path, dict(sorted(people.items())), len(changes), joined.same_store, threshold, was)
+    talks = sum(file.conversations or 0 for file in written.store.data_files())
+    by, splits = dict(sorted(people.items())), written.store.manifest.splits()
+    split = str(review.options.get("split") or splits[0]) if len(splits) > 1 else None
+    return Applied(written.store.path, by, len(changes), joined.same_store, threshold, was, talks, split)
 
 
 def comparisons_of_review(folder: str | Path, store: Store) -> dict[str, list[dict[str, Any]]]:

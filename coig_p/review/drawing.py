@@ -46,7 +46,7 @@ class DrawConfig:
     Attributes:
         form: one of FORMS.
         per_domain: queries of each domain; a smaller domain gives all it has.
-        total: queries in all, evenly by domain, in place of `per_domain`.
+        total: queries in all, evenly by domain, in place of `per_domain`; what a domain lacks, others give.
         budget: pairs in all, whatever their domain: those that `order` ranks first.
         strata: "margin" takes as many of each whole point of margin as there are, evenly.
         domains, split: of the store; all where none is named.
@@ -111,7 +111,7 @@ class Draw:
     Attributes:
         drawn: by domain in the store's order, and in each as they were drawn.
         pairs, queries: of each domain how many could be drawn; pairs are 0 in forms that have none.
-        wanted: of each domain how many queries; empty where a budget goes over all domains.
+        wanted: of each domain how many queries, of a total as if all had enough; empty where a budget goes over all.
         strata: with strata, of each domain how many pairs there are in each bin of margins, named by where it begins.
         pair_config: the pair options, the threshold set.
     """
@@ -125,7 +125,7 @@ class Draw:
 
     @property
     def short(self) -> dict[str, tuple[int, int]]:
-        """Domains that have fewer than were wanted: how many were drawn, and wanted."""
+        """Domains that have fewer than were wanted: how many were drawn, all of them, and wanted."""
         found = Counter(one.domain for one in self.drawn)
         return {domain: (found[domain], most) for domain, most in self.wanted.items() if found[domain] < most}
 
@@ -159,6 +159,10 @@ def draw(
     if config.form in PAIR_FORMS:
         given = check_reachable(given, store.manifest)
         check_judges(given, store.manifest.judges)
+        if order is not None and config.strata is not None:
+            raise UsageError(
+                "strata: takes all margins evenly, and an order the pairs it ranks first: give one of them"
+            )
     elif replace(given, seed=0) != PairConfig() or order is not None:
         raise UsageError(
             f"form {config.form} asks about no pairs: options of pairs, and an order, have no effect. Leave them out"
@@ -217,7 +221,7 @@ class _Kept:
             group = self._group(domain, one[1])
             own = self.groups.setdefault(group, [])
             own.append(one)
-            most = self.config.budget or self.wanted[domain]
+            most = self.config.budget or self.config.total or self.wanted[domain]
             if len(own) > 2 * most + ROWS_PER_GROUP:
                 self.groups[group] = heapq.nsmallest(most, own, key=_rank)
 
@@ -226,7 +230,10 @@ class _Kept:
         if self.config.budget is not None:
             first = _first(self.groups.get(("", 0), []), self.config.budget)
             return [one for domain in self.wanted for one in first if one.domain == domain]
-        return [one for domain, number in self.wanted.items() for one in self._dealt(domain, number)]
+        numbers: Sequence[int] = list(self.wanted.values())
+        if self.config.total is not None:
+            numbers = evenly(self.config.total, [self.queries[domain] for domain in self.wanted])
+        return [one for domain, number in zip(self.wanted, numbers, strict=True) for one in self._dealt(domain, number)]
 
     def told_bins(self, domain: str) -> dict[str, int]:
         """How many pairs lie in each bin of margins, named by where it begins."""
@@ -244,11 +251,24 @@ class _Kept:
     def _dealt(self, domain: str, number: int) -> list[Drawn]:
         """The first of each bin, as many of each as there are, evenly; the smallest margins first."""
         bins = [_first(self.groups[group], number) for group in sorted(self.groups) if group[0] == domain]
-        shares = [0] * len(bins)
-        while sum(shares) < min(number, sum(map(len, bins))):
-            open_ = [at for at, own in enumerate(bins) if shares[at] < len(own)]
-            shares[min(open_, key=lambda at: shares[at])] += 1
+        shares = evenly(number, [len(own) for own in bins])
         return [one for own, share in zip(bins, shares, strict=True) for one in own[:share]]
+
+
+def evenly(number: int, sizes: Sequence[int]) -> list[int]:
+    """How many to take of each of several, as evenly as their sizes allow, to make `number` or all there are.
+
+    One more goes to the first ones; what one is short of, the others make up for.
+    """
+    shares = [0] * len(sizes)
+    left = min(number, sum(sizes))
+    while left:
+        open_ = [at for at, size in enumerate(sizes) if shares[at] < size]
+        each = min(left // len(open_), *(sizes[at] - shares[at] for at in open_))
+        for at in open_ if each else open_[:left]:
+            shares[at] += each or 1
+            left -= each or 1
+    return shares
 
 
 def _rank(one: _Ranked) -> tuple[Any, ...]:
@@ -377,7 +397,8 @@ def deal(
     Where several have as few, those are asked together who were together least, so that any two can be compared.
 
     Args:
-        by_domain: all items of a domain go to the same annotators.
+        by_domain: all items of a domain go to the same annotators: the largest domains first, each to those who have
+            the fewest items, so that nobody has more than another by more than the largest domain.
 
     Raises:
         UsageError: more are to be asked about an item than there are, or somebody would be asked nothing.
@@ -392,12 +413,12 @@ def deal(
         domains = list(dict.fromkeys(item.domain for item in items))
         if len(domains) * overlap < len(annotators):
             raise UsageError(f"{len(domains)} domains cannot be split among {len(annotators)} annotators: ask fewer")
-        names = list(annotators)
-        for at, domain in enumerate(domains):
-            for step in range(overlap):
-                given[names[(at * overlap + step) % len(names)]] += [one for one in items if one.domain == domain]
-        return given
-    for item in items:
+        by_size = {domain: [item for item in items if item.domain == domain] for domain in domains}
+        parts = sorted(by_size.values(), key=len, reverse=True)
+    else:
+        parts = [[item] for item in items]
+    for part in parts:
+        what = part[0].domain if by_domain else part[0].item
         chosen: list[str] = []
         while len(chosen) < overlap:
             name = min(
@@ -405,13 +426,13 @@ def deal(
                 key=lambda one: (
                     len(given[one]),
                     sum(together[_two(one, other)] for other in chosen),
-                    hash64(f"deal {seed} {item.item} {one}"),
+                    hash64(f"deal {seed} {what} {one}"),
                 ),
             )
             chosen.append(name)
         together.update(_two(*two) for two in combinations(chosen, 2))
         for name in chosen:
-            given[name].append(item)
+            given[name] += part
     return given
 
 

@@ -198,12 +198,15 @@ def check_annotator_names(names: Sequence[str]) -> tuple[str, ...]:
             raise UsageError(f"annotator {name!r}: use letters, digits, _ . @ + and -, {_LONGEST_NAME} bytes at most")
         if _LIKE_A_ROUND.search(name):
             raise UsageError(f"annotator {name!r}: a name that ends in - and a number is taken for a round: use _")
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
+        other = seen.get(name.casefold())
+        if other == name:
+            raise UsageError(f"annotator {name!r} stands twice: each is one person, name each once")
+        seen[name.casefold()] = name
+        if other is not None:
             raise UsageError(f"annotators {other!r} and {name!r}: not every disk tells their files apart")
     if not seen:
         raise UsageError("no annotator: name those who are asked, as --annotators a,b,c")
-    return tuple(dict.fromkeys(names))
+    return tuple(names)
 
 
 def tasks_path(folder: Path, annotator: str, round_: int = 1) -> Path:
@@ -419,7 +422,7 @@ def add_round(review: Review, rows: Sequence[KeyRow], tasks: Mapping[str, Tasks]
         path = tasks_path(review.path, annotator, round_)
         files[path.name] = _write_tasks(path, own)
     write_key(review.path / KEY, key)
-    names = check_annotator_names([*review.annotators, *(row.annotator for row in rows)])
+    names = check_annotator_names(tuple(dict.fromkeys([*review.annotators, *(row.annotator for row in rows)])))
     changes |= {"files": files, "key_sha256": _rows_sha256(key)}
     found = replace(review, rounds=round_, annotators=names, **changes)
     with atomic_file(review.path / REVIEW) as stream:

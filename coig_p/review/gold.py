@@ -132,6 +132,8 @@ def _item(
     answer = told.get("answer")
     if not isinstance(answer, dict) or not answer:
         raise wrong("answer", "missing: what is known of it, as an object")
+    if form == "pair" and "query_ok" in answer:
+        raise wrong("answer.query_ok", "form pair does not ask it: leave it out, or draw with --form accept")
     problem = answer_problem(form, {**_FILLED.get(form, {}), **answer})
     if problem is not None:
         raise wrong(f"answer.{problem[0]}".rstrip("."), problem[1])

@@ -23,7 +23,7 @@ _CORRECT = {"a_correct": "a", "b_correct": "b"}
 _YES = {"yes": True, "no": False}
 _SIDES = {"left": "A", "right": "B"}  # of Pairwise, where somebody has it in place of our choices
 _ASKED = {
-    "pair": ("preference", "correct", "query_ok", "comment"),
+    "pair": ("preference", "correct", "comment"),
     "accept": ("preference", "correct", "query_ok", "comment"),
     "triple": ("ranking", "comment"),
     "query": ("feasible", "comment"),

@@ -64,15 +64,8 @@ class Voted:
         return None if label is None else label == 1
 
     def right(self, criteria: Iterable[str]) -> bool | None:
-        """Whether all criteria hold; None where the item is open.
-
-        It is open where no response has a majority, whatever else is said; of other criteria one that does not hold
-        decides.
-        """
-        found = {criterion: self.holds(criterion) for criterion in criteria}
-        if found.get("preferred", True) is None:
-            return None
-        return False if False in found.values() else None if None in found.values() else True
+        """Whether all criteria hold; None where the item is open: none of them fails, and one has no majority."""
+        return _all(self.holds(criterion) for criterion in criteria)
 
     def is_open(self, criteria: Sequence[str]) -> bool:
         """Whether the majority leaves open what the item is about."""
@@ -133,9 +126,15 @@ def said(vote: Vote, criterion: str) -> float | bool | None:
 
 
 def is_right(vote: Vote, criteria: Iterable[str]) -> bool | None:
-    """Whether all criteria hold by one vote; None where it leaves one open."""
+    """Whether all criteria hold by one vote; None where it says of none that it fails, and of one nothing."""
     found = [said(vote, criterion) for criterion in criteria]
-    return None if None in found or not found else all(one == 1 for one in found)
+    return _all(None if one is None else one == 1 for one in found) if found else None
+
+
+def _all(found: Iterable[bool | None]) -> bool | None:
+    """Whether all hold: one that fails decides, whatever is not known of others."""
+    known = list(found)
+    return False if False in known else None if None in known else True
 
 
 def relation(vote: Vote, one: Response, other: Response) -> float | None:

@@ -39,25 +39,32 @@ class Made:
     Attributes:
         review: as it is now.
         items: how many different ones were drawn, without gold.
+        queries: of how many queries they are: in form triple one may give several.
         tasks: of each annotator, how many, gold included.
         gold: of each annotator, how many of these.
         gold_in_file: how many there were to choose from.
         domains: of each domain, how many items.
         short: domains with fewer queries than were wanted: how many there are, and were wanted.
+        waiting: of an audit, how many tasks of earlier audits nobody has answered yet.
+        same_store: of an audit, whether the store is the one that the review was drawn from.
     """
 
     review: Review
     items: int
+    queries: int
     tasks: Mapping[str, int]
     gold: Mapping[str, int]
     gold_in_file: int
     domains: Mapping[str, int]
     short: Mapping[str, tuple[int, int]]
+    waiting: int = 0
+    same_store: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         review = self.review
         told = {"review": str(review.path), "form": review.form, "round": review.rounds, "items": self.items}
+        told |= {"queries": self.queries, "audits_waiting": self.waiting, "same_store": self.same_store}
         told |= {"annotators": dict(self.tasks), "overlap": review.overlap, "gold": dict(self.gold)}
         told |= {"gold_in_file": self.gold_in_file, "domains": dict(self.domains)}
         return told | {
@@ -149,11 +156,11 @@ def make_audit(
 ) -> Made:
     """Ask again about a share of the items that were answered, as a round of its own, with gold items planted.
 
-    Of each domain the items whose hash of (seed, round, item) is smallest; each goes to those who did not answer it,
-    where there are any, and to as few items as the others have.
+    Of each domain those first that no audit asked about, and of these the items whose hash of (seed, round, item) is
+    smallest; each goes to those who did not answer it, where there are any, and to as few items as the others have.
 
     Args:
-        share: of the answered items of each domain, rounded up.
+        share: of the answered items, rounded up; of each domain as nearly as whole items allow.
         annotators: who is asked, also people who are new; default those of the review.
         overlap: how many are asked about each item.
 
@@ -168,9 +175,13 @@ def make_audit(
     if not 1 <= overlap <= len(names):
         raise UsageError(f"overlap={overlap}: use a number from 1 to {len(names)}, as many as there are annotators")
     key = read_key(review)
-    check_store(review, key, store)
+    joined = check_store(review, key, store)
     answered: dict[str, set[str]] = {}
-    for vote in read_votes(folder):
+    votes = read_votes(folder)
+    said = {(vote.item, vote.annotator, vote.round) for vote in votes}
+    audits = [row for row in key if row.kind == "audit"]
+    before = Counter(row.item for row in audits)
+    for vote in votes:
         if vote.kind == "drawn" and not vote.skipped:
             answered.setdefault(vote.item, set()).add(vote.annotator)
     if not answered:
@@ -178,10 +189,12 @@ def make_audit(
     round_ = review.rounds + 1
     by_name = items_of(review, [row for row in key if row.item in answered and row.kind == "drawn"])
     chosen: list[Item] = []
-    for domain in dict.fromkeys([*review.domains, *sorted({item.domain for item in by_name.values()})]):
+    sizes = Counter(item.domain for item in by_name.values())
+    numbers = _parts({name: sizes[name] for name in dict.fromkeys([*review.domains, *sorted(sizes)])}, share)
+    for domain, number in numbers.items():
         own = [item for item in by_name.values() if item.domain == domain]
-        ranked = sorted(own, key=lambda item: hash64(f"audit {review.seed} {round_} {item.item}"))
-        chosen += ranked[: -(-len(own) * round(share * 10_000) // 10_000)]
+        own.sort(key=lambda item: (before[item.item], hash64(f"audit {review.seed} {round_} {item.item}")))
+        chosen += own[:number]
     given: dict[str, list[Item]] = {name: [] for name in names}
     for item in chosen:
         who = sorted(
@@ -199,7 +212,19 @@ def make_audit(
     mixed = mix_in(given, known, review.seed + round_)
     rows, tasks = tasks_for(review, mixed, round_)
     now = add_round(review, rows, tasks)
-    return _made(now, chosen, mixed, len(known), Counter(item.domain for item in chosen), {})
+    made = _made(now, chosen, mixed, len(known), Counter(item.domain for item in chosen), {})
+    waiting = sum(row.identity not in said for row in audits)
+    return replace(made, waiting=waiting, same_store=joined.same_store)
+
+
+def _parts(sizes: Mapping[str, int], share: float) -> dict[str, int]:
+    """A share of all, rounded up, in domains as nearly as whole items allow: the largest remainders get one more."""
+    part = round(share * 10_000) or 1
+    found = {name: size * part // 10_000 for name, size in sizes.items()}
+    more = -(-sum(sizes.values()) * part // 10_000) - sum(found.values())
+    for name in sorted(sizes, key=lambda one: -(sizes[one] * part % 10_000))[:more]:
+        found[name] += 1
+    return found
 
 
 def _named(seed: int, items: Sequence[Item], known: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -245,6 +270,7 @@ def _made(
     return Made(
         review=review,
         items=len(items),
+        queries=len({item.query_id for item in items}),
         tasks={name: len(own) for name, own in given.items()},
         gold={name: sum(item.kind == "gold" for item in own) for name, own in given.items()},
         gold_in_file=gold_in_file,

@@ -26,7 +26,7 @@ from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs, find_pairs_of
 from coig_p.pairs.labels import Responses
-from coig_p.review.drawing import READ, Order, pair_keys
+from coig_p.review.drawing import READ, Order, evenly, pair_keys
 from coig_p.stats.agreement import judges_of, preferences
 from coig_p.stats.intervals import Share, moments_by, share
 from coig_p.store.store import Store, shard_batches
@@ -49,6 +49,7 @@ ELSEWHERE: Mapping[str, str] = {
     "rule": "nothing was measured elsewhere for this order",
 }
 """What is known of an order from data other than the store at hand."""
+_UNTOLD = "what share of the wrong pairs the drawn ones hold cannot be told from this store"
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ def yields(
     config: PairConfig,
     budget: int | Mapping[str, int],
     *,
+    refill: bool = False,
     findings: Mapping[str, Counter[int]] | None = None,
     domains: Sequence[str] = (),
     split: str | None = None,
@@ -181,6 +183,7 @@ def yields(
     Args:
         config: its threshold is set.
         budget: how many pairs are looked at, in all or of each domain; of a query one, as `draw` takes them.
+        refill: domains with fewer queries are made up for by the others, as in `draw` of a total.
 
     Returns:
         One for each judge who has a view of pairs that the others label, and why there is none where there is none.
@@ -194,17 +197,20 @@ def yields(
     bases = [name for name in bases if len(labelling[name]) >= need]
     if not bases:
         more = "three judges, or two and people" if need == 2 else "two judges, or one and people"
-        return [], f"this store cannot say it: that takes {more}, who judged the same responses"
+        return [], f"{_UNTOLD}: that takes {more}, who judged the same responses"
     views = {name: _Views([], [], [], []) for name in bases}
     files = store.selected_files(domains, split)
     groups = list(dict.fromkeys(str(file.domain) for file in files)) if isinstance(budget, Mapping) else []
     totals = np.zeros(max(1, len(groups)), np.int64)
+    queries = [0] * len(totals)
     seen = 0
     for file in files:
         group = groups.index(str(file.domain)) if groups else 0
         for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ):
             responses = Responses.of(batch)
-            totals[group] += len(find_pairs_of(responses, batch, config).query)
+            of_all = find_pairs_of(responses, batch, config).query
+            totals[group] += len(of_all)
+            queries[group] += len(np.unique(of_all))
             for name in bases:
                 others = replace(config, judges=tuple(labelling[name]))
                 pairs = find_pairs_of(responses, batch, others)
@@ -220,9 +226,11 @@ def yields(
             seen += batch.num_rows
             advance(batch.num_rows)
     budgets = [budget.get(name, 0) for name in groups] if isinstance(budget, Mapping) else [budget]
+    if refill:
+        budgets = evenly(sum(budgets), queries)
     found = [_yield(name, view, budgets, totals.tolist()) for name, view in views.items()]
     told = [one for one in found if one.pairs]
-    return told, "" if told else "this store cannot say it: no judge has a view of pairs that the others label"
+    return told, "" if told else f"{_UNTOLD}: no judge has a view of pairs that the others label"
 
 
 def _yield(judge: str, view: _Views, budgets: Sequence[int], totals: Sequence[int]) -> Yield:

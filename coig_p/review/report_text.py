@@ -9,10 +9,11 @@ from importlib.resources import files
 from coig_p.core.markdown import cell
 from coig_p.core.markdown import table as markdown_table
 from coig_p.report.templating import environment
-from coig_p.review.accuracy import RIGHT, Accuracy, Weighted
+from coig_p.review.accuracy import FEW, RIGHT, Accuracy, Weighted
 from coig_p.review.quality import Quality
 from coig_p.review.report_words import words
 from coig_p.review.reporting import ReviewReport
+from coig_p.stats.intervals import draws_needed
 from coig_p.stats.reliability import Estimate, Reliability
 
 _MOST_NAMES = 12  # people and judges that a table has a column for
@@ -101,10 +102,15 @@ def _right(report: ReviewReport, w: _Words) -> Section:
     lines = [w["right-is"].format(criteria=w["and"].join(w[one] for one in report.criteria))]
     for kind, mean in report.weighted[main].items():
         what = w[f"by-{kind}"].format(covered=percent(mean.covered))
-        lines.append(f"{what}: {percent(mean.share)} ({_interval(mean)}; {w['se']} {100 * mean.se:.1f})")
+        # At 0 and 1 the formula gives no error at all, which nobody should read as certainty: the interval tells.
+        error = f"; {w['se']} {100 * mean.se:.1f}" if mean.se else ""
+        lines.append(f"{what}: {percent(mean.share)} ({_interval(mean)}{error})")
     if not report.weighted[main] and "by" not in report.notes:
         lines.append(w["no-weights"])
-    lines.append(w["how-needed"])
+    few = dict.fromkeys(name for mean in report.weighted[main].values() for name in mean.pooled)
+    if few:
+        lines.append(w["pooled"].format(few=FEW, domains=w["and"].join(few)))
+    lines.append(w["how-needed"].format(least=draws_needed(1.0)))
     title = w["feasible-title" if report.form == "query" else "right-title"]
     return Section(title, tuple(lines), (*header, *(w[one] for one in others), w["needed"]), tuple(rows))
 

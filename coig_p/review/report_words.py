@@ -7,9 +7,9 @@ from collections.abc import Mapping
 _WORDS: Mapping[str, tuple[str, str]] = {
     "title": ("Review {name} of {store}", "{store} 的人工评审：{name}"),
     "facts": (
-        "{form}: {items} items, {answered} of them answered; {waiting} wait for somebody, {open} have no majority. "
+        "{form}: {items} items, {answered} of them answered; waiting for somebody: {waiting}; open: {open}. "
         "Annotators: {people}, {overlap} an item; rounds: {rounds}; skipped: {skipped}; comments: {comments}.",
-        "{form}：共 {items} 条，已有答案 {answered} 条，尚待作答 {waiting} 条，没有多数意见 {open} 条。"
+        "{form}：共 {items} 条，已有答案 {answered} 条，尚待作答 {waiting} 条，未决 {open} 条。"
         "评审员 {people} 人，每条 {overlap} 人；轮数 {rounds}；跳过 {skipped}；附言 {comments}。",
     ),
     "form-pair": ("Form pair", "两两评审"),
@@ -46,8 +46,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "feasible-title": ("How many queries are feasible", "有多少问题可行"),
     "right-is": (
         "An item is right where, by the majority, all of this holds: {criteria}. "
-        "An open item has no majority; it is left out, and counts as wrong in a column of its own.",
-        "按多数意见，以下各项都成立才算对：{criteria}。没有多数意见的条目不计入；另有一列把它们算作错。",
+        "It is wrong where one of these fails, and open where none fails but one has no majority: an open item is left "
+        "out, and counts as wrong in a column of its own.",
+        "按多数意见，以下各项都成立才算对：{criteria}。有一项不成立就是错；没有不成立的、但有一项没有多数意见，则为未决。"
+        "未决的条目不计入；另有一列把它们算作错。",
     ),
     "and": (", ", "、"),
     "right": ("right", "对"),
@@ -71,13 +73,20 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "strata-mean": ("", ""),
     "se": ("standard error", "标准误"),
+    "pooled": (
+        "Domains with fewer than {few} items ({domains}) cannot say how much their own items differ: standard errors "
+        "take the share of all items there.",
+        "不足 {few} 条的领域（{domains}）无法说明自身条目的差异：标准误在这些领域改用全部条目的比例。",
+    ),
     "no-weights": (
         "A domain has no majority on any item yet, so no mean over domains is told.",
         "有的领域还没有任何多数意见，因此不给出各领域平均。",
     ),
     "how-needed": (
-        "An interval of 5 points to either side takes z² p (1 - p) / .05² items.",
-        "要使区间为上下 5 个百分点，需要 z² p (1 - p) / .05² 条。",
+        "An interval of 5 points to either side takes z² p (1 - p) / .05² items, rounded up, and never fewer than "
+        "{least}: as many as Wilson's interval takes where all of them are right, or none.",
+        "要使区间为上下 5 个百分点，需要 z² p (1 - p) / .05² 条，向上取整，且不少于 {least} 条："
+        "全对或全错时，Wilson 区间也要这么多。",
     ),
     "margins-title": ("By margin", "按分差"),
     "margin": ("margin", "分差"),

@@ -238,16 +238,22 @@ def _in_order(item: Item) -> Item:
 
 
 # Label Studio's config. Texts come from the tasks and are shown as text; only Paragraphs, Text and List are used, none
-# of which renders HTML.
+# of which renders HTML. It knows no languages, so every label is in both; values are in neither: exports hold them.
+
+_BETTER = "Which answer is better? 哪个回答更好？（tie：一样好）"
+_CORRECT = "Which answers are correct? 哪些回答是正确的？（a_correct：A 正确，b_correct：B 正确）"
+_FIT = "Is the query fit? 问题是否合适？（yes：是，no：否）"
+_FEASIBLE = "Can a language model answer the query? 语言模型能否回答这个问题？（yes：能，no：不能）"
+_RANK = "Move every answer to a rank; answers of one rank are tied. 把每个回答移到一个名次，同一名次即为并列。"
 
 
 def config_xml(form: str) -> str:
     """The text of config.xml for a form."""
     answers: dict[str, Callable[[], list[str]]] = {
-        "pair": lambda: [*_pair_choices(), *_choices("query_ok", ["yes", "no"], "Is the query fit?")],
-        "accept": lambda: [*_pair_choices(), *_choices("query_ok", ["yes", "no"], "Is the query fit?", required=True)],
+        "pair": _pair_choices,
+        "accept": lambda: [*_pair_choices(), *_choices("query_ok", ["yes", "no"], _FIT, required=True)],
         "triple": _ranker,
-        "query": lambda: _choices("feasible", ["yes", "no"], "Can the query be answered?", required=True),
+        "query": lambda: _choices("feasible", ["yes", "no"], _FEASIBLE, required=True),
     }
     lines = ['<Paragraphs name="dialogue" value="$dialogue" layout="dialogue" nameKey="role" textKey="content"/>']
     if form != "triple":  # whose List shows the texts
@@ -255,14 +261,16 @@ def config_xml(form: str) -> str:
             lines.append(_tag("Header", value=side.upper()) + "/>")
             lines.append(_tag("Text", name=f"response_{side}", value=f"$response_{side}", valueType="text") + "/>")
     lines += answers[form]()
-    lines.append(_tag("TextArea", name="comment", toName="dialogue", placeholder="Comment", maxSubmissions="1") + "/>")
+    lines.append(
+        _tag("TextArea", name="comment", toName="dialogue", placeholder="Comment 附言", maxSubmissions="1") + "/>"
+    )
     return "\n".join(["<View>", *(f"  {line}" for line in lines), "</View>"]) + "\n"
 
 
 def _pair_choices() -> list[str]:
     return [
-        *_choices("preference", ["A", "tie", "B"], "Which answer is better?", required=True),
-        *_choices("correct", ["a_correct", "b_correct"], "Which answers are correct?", several=True),
+        *_choices("preference", ["A", "tie", "B"], _BETTER, required=True),
+        *_choices("correct", ["a_correct", "b_correct"], _CORRECT, several=True),
     ]
 
 
@@ -280,10 +288,10 @@ def _choices(
 
 
 def _ranker() -> list[str]:
-    buckets = {"1": "1 (best)", "2": "2", "3": "3"}
+    buckets = {"1": "1 (best 最好)", "2": "2", "3": "3"}
     return [
-        _tag("Header", value="Move every answer to a rank; answers of one rank are tied.") + "/>",
-        _tag("List", name="responses", value="$responses", title="Answers") + "/>",
+        _tag("Header", value=_RANK) + "/>",
+        _tag("List", name="responses", value="$responses", title="Answers 回答") + "/>",
         _tag("Ranker", name="ranking", toName="responses") + ">",
         *(f"  {_tag('Bucket', name=name, title=title)}/>" for name, title in buckets.items()),
         "</Ranker>",

@@ -121,11 +121,12 @@ def wilson(share: float, draws: float) -> tuple[float, float]:
 
 
 def draws_needed(share: float, half: float = 0.05) -> int:
-    """How many independent draws give an interval of +- `half` around a share: z^2 p (1 - p) / half^2, rounded.
+    """How many independent draws give an interval of +- `half` around a share: z^2 p (1 - p) / half^2, rounded up.
 
-    Near 0 and 1, where this would promise too much, as many as Wilson's interval takes at 0 and 1 themselves.
+    Near 0 and 1, where this would promise too much, as many as Wilson's interval takes at 0 and 1 themselves: 35 for
+    a half of .05.
     """
-    return round(_NORMAL**2 * max(share * (1 - share) / half**2, (1 - 2 * half) / (2 * half)))
+    return math.ceil(_NORMAL**2 * max(share * (1 - share) / half**2, (1 - 2 * half) / (2 * half)))
 
 
 def mean(moment: Moments) -> Mean:

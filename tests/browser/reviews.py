@@ -123,7 +123,7 @@ def test_every_form_opens_and_is_accessible(
 
 
 KEYS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "pair": (("2", "q", "w", "w", "e"), {"preference": "tie", "correct": ["a"], "query_ok": True}),
+    "pair": (("2", "q", "w", "w", "e"), {"preference": "tie", "correct": ["a"], "query_ok": None}),
     "accept": (("3", "w", "r"), {"preference": "B", "correct": ["b"], "query_ok": False}),
     "triple": (("2", "1", "2"), {"ranking": [["b"], ["a", "c"]]}),
     "query": (("1", "2"), {"feasible": False}),

@@ -121,8 +121,8 @@ def ranked(*levels: str) -> dict[str, Any]:
 # Of each form what an annotator says, and the answer that must come of it; a comment behind the last.
 SAID: dict[str, list[tuple[list[dict[str, Any]], dict[str, Any]]]] = {
     "pair": [
-        ([choices("preference", "A"), choices("correct", "a_correct", "b_correct"), choices("query_ok", "no")],
-         {"preference": "A", "correct": ["a", "b"], "query_ok": False}),
+        ([choices("preference", "A"), choices("correct", "a_correct", "b_correct")],
+         {"preference": "A", "correct": ["a", "b"], "query_ok": None}),
         ([choices("preference", "tie")], {"preference": "tie", "correct": [], "query_ok": None}),
     ],
     "accept": [

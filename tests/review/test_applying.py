@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from commands import run
-from make import make_rows, make_store
+from make import completed, make_rows, make_store
 from people import answer_in_browser
 from reviewed import tell
 
 import coig_p
+from coig_p.core.atomic import atomic_directory
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.calibration import Calibration
 from coig_p.pairs.config import PairConfig
@@ -26,8 +28,11 @@ from coig_p.review.folder import KeyRow, open_review, read_key, response_sha256
 from coig_p.review.making import make_audit, make_review
 from coig_p.review.reporting import review_report
 from coig_p.review.resolving import resolve
+from coig_p.schema import RAW_SCHEMA
 from coig_p.store.locate import BUNDLED
+from coig_p.store.manifest import Manifest
 from coig_p.store.store import Store
+from coig_p.store.writing import Part, write_store
 from coig_p.validation import check
 
 
@@ -126,6 +131,37 @@ def test_pairs_of_verdicts_are_those_on_which_all_agree(store: Store, tmp_path: 
         for path in (store.path, checked.path)
     )
     assert one.to_list() == two.to_list()
+
+
+@pytest.mark.parametrize(("talks", "split"), [(False, False), (True, False), (True, True)])
+def test_the_next_command_that_is_named_runs_as_it_stands(
+    talks: bool, split: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows({"math": 12}, seed=6)
+    for row in rows if talks else ():
+        turns = [("user", "甲"), ("assistant", "乙"), ("user", row["query"])]
+        row["messages"] = [{"role": role, "content": text, "extra": None} for role, text in turns]
+        row["query"] = ""
+    store = Store.open(make_store(tmp_path / "store", completed(rows)))
+    if split:
+        files = {"train": completed(rows[:8]), "test": completed(rows[8:])}
+        parts = [
+            Part("math", name, len(own), [pa.RecordBatch.from_pylist(own, RAW_SCHEMA)]) for name, own in files.items()
+        ]
+        with atomic_directory(tmp_path / "parts") as root:
+            write_store(root, parts, Manifest(score_range=(1, 10), default_threshold=2, tool="test"))
+        store = Store.open(tmp_path / "parts")
+    folder = drawn(store, tmp_path / "review", per_domain=10)
+    for name in "abc":
+        answer_in_browser(folder, name)
+    monkeypatch.chdir(tmp_path)
+    *_, last = run("review", "apply", folder, store.path, "--out", "checked").stdout.splitlines()
+    assert last.startswith("next: coigp pairs checked --labels comparisons")
+    done = run(*last.removeprefix("next: coigp ").split())
+    assert "wrote verdicts.jsonl: " in done.stdout
+    written = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text("utf-8").splitlines()]
+    assert written
+    assert all((len(row["prompt"]) == 3 if talks else isinstance(row["prompt"], str)) for row in written)
 
 
 def test_triples_are_comparisons_of_every_two(store: Store, tmp_path: Path) -> None:

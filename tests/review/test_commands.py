@@ -44,13 +44,28 @@ def test_a_smaller_domain_is_told(store: Path, tmp_path: Path) -> None:
     assert (told["items"], told["annotators"], told["form"]) == (60, {"a": 60}, "query")
 
 
+def test_a_total_is_made_up_for_and_triples_are_counted(tmp_path: Path) -> None:
+    few = make_store(tmp_path / "few", make_rows({"math": 40, "chat": 2}, seed=6))
+    given = ["review", "draw", few, "--annotators", "a", "--form", "triple", "--total", 20]
+    done = run(*given, "--out", tmp_path / "r")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("fewer queries than were wanted, all of them are drawn: chat ")
+    assert lines[0].endswith(" of 10; with what the others have, 20 of 20")
+    assert "a query gives 1 triple of three different responses, 4 of four, 5 of five or more" in lines
+    told = json.loads(run(*given, "--out", tmp_path / "j", "--json").stdout)
+    assert told["queries"] == 20 < told["items"]
+    assert f"wrote {tmp_path / 'r'}, round 1: {told['items']} triples of 20 queries (math" in done.stdout
+    told = " ".join(run("review", "draw", "--help").stdout.split())
+    assert "what a small domain lacks, others give" in told
+    assert "1 of three different responses, 4 of four, 5 of five or more" in told
+
+
 def test_a_ranking_says_what_it_finds_and_on_what_ground(store: Path, tmp_path: Path) -> None:
     given = ["review", "draw", store, "--annotators", "a", "--by", "margin", "--budget", 10, "--threshold", 1]
     done = run(*given, "--out", tmp_path / "r")
-    assert "first by margin" in done.stdout
-    assert (
-        "a pair is opposed where the judge, or person, who took no part in it prefers the other response" in done.stdout
-    )
+    assert "What looking at the first pairs by margin would find" in done.stdout
+    assert "a pair is opposed, so likely wrong, where the one left out prefers the other response" in done.stdout
+    assert "opposed of looked at" in done.stdout
     assert "measured on other data (480 queries, 20 models, people's verdicts)" in done.stdout
     told = json.loads(run(*given, "--out", tmp_path / "j", "--json").stdout)
     assert told["by"] == "margin"
@@ -69,6 +84,13 @@ def test_an_audit_is_a_round_of_the_same_review(store: Path, tmp_path: Path) -> 
         append_all(review, name, answers)
     done = run("review", "draw", store, "--out", folder, "--audit", 0.3)
     assert f"wrote {folder}, round 2: 6 pairs (math 3, chat 3)" in done.stdout
+    done = run("review", "draw", store, "--out", folder, "--audit", 0.25)
+    assert "6 tasks of earlier audits still to be answered; this audit adds to them\n" in done.stdout
+    assert f"wrote {folder}, round 3: 5 pairs (math 3, chat 2)" in done.stdout  # a fourth of 20, not 3 of each 10
+    assert "another than the review was drawn from" not in done.stdout
+    other = make_store(tmp_path / "more", make_rows({"math": 30, "chat": 31}, seed=6))
+    done = run("review", "draw", other, "--out", folder, "--audit", 0.25)
+    assert "the store is another than the review was drawn from; all that was shown is there, unchanged" in done.stdout
     done = run("review", "draw", store, "--out", folder, "--audit", 0.3, "--per-domain", 3, "--by", "margin", code=2)
     assert "--by, --per-domain: no effect beside --audit" in done.stderr
     assert len(read_answers(folder)) == 20
@@ -80,6 +102,9 @@ USAGE: list[tuple[list[Any], str]] = [
     ([], "Missing option '--annotators'"),
     (["--annotators", "a/b"], "annotator 'a/b': use letters"),
     (["--annotators", "a", "--budget", 3], "--budget: say by what pairs are ranked"),
+    (["--annotators", "a,b,a"], "'--annotators': 'a' stands twice: give each name once"),
+    (["--annotators", "a", "--annotators", "a"], "'a' stands twice"),
+    (["--annotators", "a", "--by", "margin", "--strata", "margin"], "--strata beside --by margin: one takes all"),
     (["--annotators", "a", "--rule", "email"], "--rule: only with --by rule"),
     (["--annotators", "a", "--by", "rule", "--rule", "emial"], "unknown rule 'emial'"),
     (["--annotators", "a", "--by", "chance"], "'chance' is not one of"),

@@ -17,7 +17,7 @@ from strategies import examples, raw_rows
 
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.review.drawing import DrawConfig, Drawn, deal, draw, items_for, triples
+from coig_p.review.drawing import DrawConfig, Drawn, deal, draw, evenly, items_for, triples
 from coig_p.review.ranking import ranking
 from coig_p.review.tasks import Item
 from coig_p.store.store import Store
@@ -149,6 +149,41 @@ def test_a_smaller_domain_gives_all_and_it_is_said(stores: list[Store]) -> None:
     assert (queries["math"], queries["chat"]) == (40, 40)
     assert queries["code"] == found.queries["code"] < 40
     assert found.short == {"code": (queries["code"], 40)}
+
+
+@examples(200)
+@given(st.integers(0, 60), st.lists(st.integers(0, 20), max_size=6))
+def test_evenly_is_one_after_the_other_in_turn(number: int, sizes: list[int]) -> None:
+    shares = [0] * len(sizes)
+    for _ in range(min(number, sum(sizes))):
+        shares[min((at for at, size in enumerate(sizes) if shares[at] < size), key=shares.__getitem__)] += 1
+    assert evenly(number, sizes) == shares
+
+
+def test_what_a_domain_lacks_of_a_total_the_others_give(stores: list[Store]) -> None:
+    pairs = PairConfig(threshold=0)
+    has = draw(stores[0], DrawConfig(per_domain=1000), pairs).queries
+    assert has["code"] <= 12
+    for options in ({}, {"strata": "margin"}):
+        found = draw(stores[0], DrawConfig(total=90, **options), pairs)  # type: ignore[arg-type]
+        rest = 90 - has["code"]
+        by_domain = Counter(one.domain for one in found.drawn)
+        assert by_domain == {"math": rest - rest // 2, "chat": rest // 2, "code": has["code"]}
+        assert found.short == {"code": (has["code"], 30)}
+    math = [
+        one for one in draw(stores[0], DrawConfig(per_domain=rest - rest // 2), pairs).drawn if one.domain == "math"
+    ]
+    assert [one for one in draw(stores[0], DrawConfig(total=90), pairs).drawn if one.domain == "math"] == math
+    most = draw(stores[0], DrawConfig(total=1000), pairs)
+    assert len(most.drawn) == sum(has.values())
+    assert set(most.short) == {"math", "chat", "code"}
+    for store in stores[1:]:
+        assert draw(store, DrawConfig(total=90), pairs).drawn == draw(stores[0], DrawConfig(total=90), pairs).drawn
+
+
+def test_an_order_and_strata_exclude_each_other(stores: list[Store]) -> None:
+    with pytest.raises(UsageError, match="strata: takes all margins evenly, and an order the pairs it ranks first"):
+        draw(stores[0], DrawConfig(strata="margin"), order=ranking("margin", PairConfig()))
 
 
 def test_a_total_is_dealt_evenly(stores: list[Store]) -> None:
@@ -296,6 +331,15 @@ def test_domains_split_among_annotators() -> None:
     assert len(set.union(*domains.values())) == 6
     twice = deal(_items(60, domains=6), list("abc"), 2, 0, by_domain=True)
     assert [len(own) for own in twice.values()] == [40, 40, 40]
+    # Domains of different sizes, as of a store that is short of some: whole ones, as evenly as they go.
+    sizes = {"chat": 15, "math": 3, "code": 8, "conv": 6, "hostile": 7, "big": 1}
+    names = [name for name, size in sizes.items() for _ in range(size)]
+    items = [Item(f"r-{at:06d}", "drawn", f"q{at}", name, "", ()) for at, name in enumerate(names)]
+    found = deal(items, list("abc"), 2, 0, by_domain=True)
+    for own in found.values():
+        assert Counter(item.domain for item in own).items() <= sizes.items()  # a domain whole or not at all
+    assert sorted(len(own) for own in found.values()) == [25, 27, 28]  # 80 in all
+    assert Counter(item.domain for own in found.values() for item in own) == {n: 2 * s for n, s in sizes.items()}
     with pytest.raises(UsageError, match="2 domains cannot be split among 3 annotators"):
         deal(_items(10), list("abc"), 1, 0, by_domain=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from coig_p.review.gold import read_gold
 from coig_p.review.joining import check_store
 from coig_p.review.making import Made, make_audit, make_review
 from coig_p.review.votes import read_votes
+from coig_p.store.locate import BUNDLED
 from coig_p.store.store import Store
 
 Row = dict[str, Any]
@@ -146,6 +148,10 @@ def test_gold_of_every_form(form: str, line: Row, answer: Row, store: Store, kno
     if "query_id" in line and sides:
         line = line | {"responses": [{"model": one["model"], "sample": 0} for one in row["responses"][:sides]]}
     file = write(tmp_path / "gold.jsonl", [line | {"answer": answer}])
+    if form == "pair":
+        asked_not = write(tmp_path / "unasked.jsonl", [line | {"answer": answer | {"query_ok": True}}])
+        with pytest.raises(DataError, match=r"line 1 \.answer\.query_ok: form pair does not ask it"):
+            read_gold(asked_not, form, store)
     (item,) = read_gold(file, form, store)
     assert (item.kind, item.gold, len(item.responses)) == ("gold", answer, sides)
     made, _ = make_review(store, tmp_path / "review", DrawConfig(form, per_domain=4), ["a"], gold=file)
@@ -258,7 +264,8 @@ def test_an_audit_asks_others_again_about_a_share_of_what_was_answered(
     assert again.review.rounds == 3
     third = {row.item for row in read_key(again.review) if row.round == 3}
     assert len(third) == 12
-    assert third != {row.item for row in audits}
+    assert not third & {row.item for row in audits}
+    assert again.waiting == 12
 
 
 def test_new_people_audit_and_those_who_answered_where_there_is_nobody_else(store: Store, tmp_path: Path) -> None:
@@ -266,9 +273,11 @@ def test_new_people_audit_and_those_who_answered_where_there_is_nobody_else(stor
     first, _ = make_review(store, folder, DrawConfig(per_domain=5), ["a", "b"])
     answer_all(first, "ab")
     own = make_audit(folder, store, 0.5)
-    assert own.tasks == {"a": 3, "b": 3}
+    assert (own.items, own.domains, own.waiting) == (5, {"math": 3, "chat": 2}, 0)  # half of ten, not of each five
+    assert sorted(own.tasks.values()) == [2, 3]
     made = make_audit(folder, store, 1, annotators=["d", "e"], overlap=2)
     assert made.tasks == {"d": 10, "e": 10}
+    assert made.waiting == 5  # the first audit has not been answered
     assert open_review(folder).annotators == ("a", "b", "d", "e")
     assert len(read_tasks(made.review, "d", 3)) == 10
 
@@ -403,3 +412,21 @@ def test_tasks_of_another_annotator_are_found_out(store: Store, tmp_path: Path) 
         read_tasks(made.review, "a")
     with pytest.raises(DataError, match=r"tasks-b\.json: missing"):
         read_tasks(made.review, "b")
+
+
+# The page on reviews.
+
+
+@pytest.mark.parametrize("page", ["review.md", "review.zh.md"])
+def test_gold_as_the_page_shows_it_is_taken(page: str, tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / page).read_text("utf-8")
+    (block,) = re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "gold.jsonl").write_text(block, encoding="utf-8")
+    named, own, talk = read_gold(tmp_path / "gold.jsonl", "pair", Store.open(BUNDLED))
+    assert (named.query_id, own.query_id, talk.query_id) == ("math-001", "", "")
+    assert [one.text for one in own.responses] == ["2", "3"]
+    assert [turn["role"] for turn in talk.dialogue] == ["user", "assistant", "user"]
+    made, _ = make_review(
+        Store.open(BUNDLED), tmp_path / "review", DrawConfig(per_domain=8), ["a"], gold=tmp_path / "gold.jsonl"
+    )
+    assert made.gold == {"a": 3}

@@ -329,8 +329,6 @@ WRONG: list[tuple[Changed, str]] = [
     (lambda one: one["annotations"][0].update(result=[choices("preference", "A")] * 2), "preference is answered twice"),
     (lambda one: one["annotations"][0].update(result=[choices("preference", "A"), choices("correct", "both")]),
      "'both' is none of a_correct, b_correct"),
-    (lambda one: one["annotations"][0].update(result=[choices("preference", "A"), choices("query_ok", "maybe")]),
-     "['maybe'] is not one of yes, no"),
     (lambda one: one["annotations"][0].update(result=[{"from_name": "preference", "value": {"text": ["A"]}}]),
      ".result[0] .value.choices: None is not a list of texts"),
     (lambda one: one["annotations"][0].update(result=[{"from_name": "preference"}]),
@@ -393,6 +391,16 @@ def test_what_no_form_asks_is_told_and_not_read(review: Review) -> None:
     rating = {"from_name": "style", "to_name": "dialogue", "type": "rating", "value": {"rating": 4}}
     found = take(review, [task(review, at, annotation([*RESULTS["pair"], rating])) for at in (1, 2)])
     assert dict(found.unread) == {"style": 2}
+    # Form pair has two criteria, and asks no third: a config of somebody's own may.
+    found = take(review, [task(review, 3, annotation([*RESULTS["pair"], choices("query_ok", "no")]))])
+    assert dict(found.unread) == {"query_ok": 1}
+
+
+def test_form_accept_asks_whether_the_query_is_fit(tmp_path: Path) -> None:
+    accept = make_review(tmp_path / "accept", "accept")
+    said = [choices("preference", "A"), choices("query_ok", "maybe")]
+    assert "['maybe'] is not one of yes, no" in problem(accept, [task(accept, 1, annotation(said))])
+    assert "query_ok: None is not true or false" in problem(accept, [task(accept, 1, annotation(said[:1]))])
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from coig_p.review.page.words import words
 ORIGIN = "http://127.0.0.1"
 TOKENS = {"a": "token-of-a-0123456789abcd", "b": "token-of-b-0123456789abcd"}
 FIELDS: dict[str, dict[str, Any]] = {
-    "pair": {"preference": "A", "correct": ["a"], "query_ok": ""},
+    "pair": {"preference": "A", "correct": ["a"]},
     "accept": {"preference": "B", "query_ok": "yes"},
     "triple": {"place_a": "2", "place_b": "1", "place_c": "2"},
     "query": {"feasible": "no"},
@@ -428,7 +428,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("pair", {"preference": ["A", "B"]}, "twice"),
     ("pair", {"preference": "A", "correct": ["c"]}, "no-value"),
     ("pair", {"preference": "A", "correct": ["a", "a"]}, "no-value"),
-    ("pair", {"preference": "A", "query_ok": "maybe"}, "no-value"),
+    ("pair", {"preference": "A", "query_ok": "yes"}, "no-field"),
+    ("accept", {"preference": "A", "query_ok": "maybe"}, "no-value"),
     ("pair", {"preference": "A", "model": "m"}, "no-field"),
     ("pair", {"preference": "A", "feasible": "yes"}, "no-field"),
     ("pair", {"preference": "A", "comment": "长" * 20_001}, "too-long-comment"),

@@ -12,6 +12,7 @@ from reviewed import tell
 from voting import make_votes
 
 from coig_p.errors import DataError
+from coig_p.review.report_text import as_markdown
 from coig_p.review.reporting import review_report
 
 # Table 2 of COIG-P: pairs and queries by domain; and the answers that were right of 40 in each (section 3.4).
@@ -61,7 +62,7 @@ def test_the_human_check_of_coig_p(check: Path) -> None:
     p = np.array([right / 40 for _, _, right in COIG_P.values()])
     assert means["pairs"].se == pytest.approx(float(np.sqrt((sizes**2 * p * (1 - p) / 40).sum())))
     assert means["pairs"].low < means["pairs"].share - 1.5 * means["pairs"].se
-    assert found.domains["logic"]["right"].needed == 138
+    assert found.domains["logic"]["right"].needed == 139
 
 
 def rounded(found: object) -> tuple[float, ...]:
@@ -75,10 +76,8 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
             ("math", {"a": "right", "b": "right", "c": "right"}),
             ("math", {"a": "right", "b": "better", "c": "better"}),  # preferred, but not correct
             ("math", {"a": "both", "b": "worse", "c": "worse"}),
-            (
-                "chat",
-                {"a": "right", "b": "tie", "c": "worse"},
-            ),  # no majority of what is preferred: open, though not correct
+            # No majority of what is preferred, and still wrong: a majority says that it is not correct.
+            ("chat", {"a": "right", "b": "tie", "c": "worse"}),
             ("chat", {"a": "right", "b": "right", "c": "skip"}),
             ("chat", {"a": "right", "b": "worse", "c": "skip"}),  # open in both
             ("chat", {"a": "right", "b": None, "c": None}),
@@ -93,7 +92,7 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
     }
     assert counts == {
         "math": {"preferred": (2, 3, 0, 0), "correct": (1, 3, 0, 0), "right": (1, 3, 0, 0)},
-        "chat": {"preferred": (2, 2, 2, 1), "correct": (2, 3, 1, 1), "right": (2, 2, 2, 1)},
+        "chat": {"preferred": (2, 2, 2, 1), "correct": (2, 3, 1, 1), "right": (2, 3, 1, 1)},
     }
     assert found.all["preferred"].open_wrong == 4 / 7
     assert {name: one.shares["right"].share for name, one in found.annotators.items()} == {
@@ -104,9 +103,36 @@ def test_criteria_alone_and_together_and_what_each_annotator_says(tmp_path: Path
     assert (found.mean["right"].right, found.mean["right"].n) == (10, 17)
     quality = found.annotators["c"].quality
     assert (quality.given, quality.answered, quality.skipped) == (8, 4, 2)
-    assert found.weighted["right"]["macro"].share == pytest.approx((1 / 3 + 1) / 2)
+    assert found.weighted["right"]["macro"].share == pytest.approx((1 / 3 + 2 / 3) / 2)
     assert "pairs" not in found.weighted["right"]  # how many pairs the domains have is not known here
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_domains_of_a_few_items_do_not_promise_that_nothing_varies(tmp_path: Path) -> None:
+    """Of a domain of one item p (1 - p) is 0 whatever it says: such domains take the share of all items."""
+    said = [("math", "right" if at % 4 else "worse") for at in range(8)]
+    said += [(name, "right") for name in ("chat", "code", "logic")]
+    make_votes(tmp_path / "few", [(domain, {"a": one}) for domain, one in said], annotators=["a"])
+    mean = review_report(tmp_path / "few").weighted["right"]["macro"]
+    assert mean.share == pytest.approx((0.75 + 3) / 4)
+    of_all = 9 / 11
+    wanted = (0.75 * 0.25 / 8 + 3 * of_all * (1 - of_all)) / 16
+    assert mean.se == pytest.approx(wanted**0.5)
+    assert mean.pooled == ("chat", "code", "logic")
+    english, chinese = (as_markdown(review_report(tmp_path / "few"), language) for language in ("en", "zh"))
+    assert "Domains with fewer than 5 items (chat, code, logic) cannot say" in english
+    assert "不足 5 条的领域（chat、code、logic）" in chinese
+    assert "standard error" in english
+    # Where all are right the formula gives none.
+    make_votes(tmp_path / "all", [(name, {"a": "right"}) for name in ("math", "chat") * 3], annotators=["a"])
+    told = as_markdown(review_report(tmp_path / "all"))
+    assert "Mean over domains: 100.0% (61.0 – 100.0)\n" in told
+    # Five items are enough, and say so themselves.
+    said = [("math", "right" if at else "worse") for at in range(5)] + [("chat", "right")] * 5
+    make_votes(tmp_path / "enough", [(domain, {"a": one}) for domain, one in said], annotators=["a"])
+    mean = review_report(tmp_path / "enough").weighted["right"]["macro"]
+    assert (mean.se, mean.pooled) == (pytest.approx((0.8 * 0.2 / 5 / 4) ** 0.5), ())
+    assert "cannot say how much" not in as_markdown(review_report(tmp_path / "enough"))
 
 
 def test_without_boxes_right_is_preferred_alone(tmp_path: Path) -> None:

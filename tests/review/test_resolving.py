@@ -21,7 +21,7 @@ def open_review_of(folder: Path) -> None:
         folder,
         [
             ("math", {"a": "right", "b": "right", "c": "worse"}),
-            ("math", {"a": "right", "b": "worse", "c": "tie"}),
+            ("math", {"a": "right", "b": "lost", "c": "even"}),
             ("chat", {"a": "right", "b": "worse", "c": "skip"}),
             ("chat", {"a": "right", "b": "worse", "c": None}),
             ("chat", {"a": "skip", "b": "right", "c": "skip"}),
@@ -64,6 +64,25 @@ def test_items_without_a_majority_are_asked_again_and_no_others(tmp_path: Path) 
                 assert task["data"][f"response_{side.side}"] == f"回答{side.model}"
 
 
+def test_what_a_majority_settles_is_not_asked_again(tmp_path: Path) -> None:
+    """Nobody agrees on which is better, and two of three say that the chosen one is not correct: it is wrong."""
+    folder = tmp_path / "review"
+    make_votes(
+        folder,
+        [("math", {"a": "right", "b": "worse", "c": "tie"}), ("math", {"a": "right", "b": "right", "c": "right"})],
+    )
+    assert resolve(folder).items == ()
+    found = review_report(folder)
+    assert (found.all["right"].right, found.all["right"].n, found.all["right"].open) == (1, 2, 0)
+    assert found.all["preferred"].open == 1  # a column of its own still tells it
+    # The same of form accept: a query that two of three call unfit.
+    said = [{"preference": "A", "correct": ["a"], "query_ok": fit} for fit in (True, False, False)]
+    said[2]["preference"] = "tie"
+    make_votes(folder.with_name("accept"), [("math", dict(zip("abc", said, strict=True)))], "accept")
+    assert resolve(folder.with_name("accept")).items == ()
+    assert review_report(folder.with_name("accept")).all["right"].n == 1
+
+
 def test_twice_is_once(tmp_path: Path) -> None:
     folder = tmp_path / "review"
     open_review_of(folder)
@@ -81,7 +100,7 @@ def test_what_the_second_round_says_counts_and_what_stays_open_is_told_apart(tmp
     answers: list[Answer] = []
     for row in read_key(open_review(folder)):
         if row.round == 2:
-            says = {"r-000001": "right", "r-000002": {"a": "right", "b": "worse", "c": "tie"}[row.annotator]}[row.item]
+            says = {"r-000001": "right", "r-000002": {"a": "right", "b": "lost", "c": "even"}[row.annotator]}[row.item]
             side_of = {side.model: side.side for side in row.sides}
             answers.append(an_answer(row.item, row.annotator, says, side_of, len(answers), 2))
     say(folder, answers)

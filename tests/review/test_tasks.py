@@ -252,7 +252,7 @@ def test_the_config_is_xml_that_renders_no_html_and_names_what_tasks_have(form: 
     shown = {"responses"} if form == "triple" else {f"response_{side}" for side in sides_of(form)}
     assert fields == {"dialogue"} | shown
     controls = {one.get("name"): one for one in root.iter() if one.get("toName")}
-    asked = {"pair": ["preference", "correct", "query_ok"], "accept": ["preference", "correct", "query_ok"],
+    asked = {"pair": ["preference", "correct"], "accept": ["preference", "correct", "query_ok"],
              "triple": ["ranking"], "query": ["feasible"]}[form]  # fmt: skip
     assert list(controls) == [*asked, "comment"]
     named_objects = {one.get("name") for one in root.iter() if one.get("value", "").startswith("$")}
@@ -263,6 +263,15 @@ def test_the_config_is_xml_that_renders_no_html_and_names_what_tasks_have(form: 
     if form == "pair":
         assert [one.get("value") for one in controls["preference"]] == ["A", "tie", "B"]
         assert [one.get("value") for one in controls["correct"]] == ["a_correct", "b_correct"]
+    # Labels are in both languages; what an export will hold is in neither.
+    labels = [one.get("value", "") for one in root.iter("Header") if one.get("value") not in ("A", "B")]
+    labels += [one.get(name, "") for one in root.iter() for name in ("title", "placeholder") if one.get(name)]
+    labels = [one for one in labels if one not in ("2", "3")]  # ranks
+    assert len(labels) > len(asked)
+    for label in labels:
+        assert re.search("[a-z]{4}", label), label
+        assert re.search("[\u4e00-\u9fff]{2}", label), label
+    assert all(one.get("value", "").isascii() for one in root.iter("Choice"))
 
 
 # The place.
@@ -297,6 +306,7 @@ def test_a_review_with_answers_is_never_replaced(marked: Store, tmp_path: Path) 
         (["a\nb"], "use letters"),
         (["甲" * 27], "80 bytes at most"),
         (["a-2"], "is taken for a round"),
+        (["a", "b", "a"], "annotator 'a' stands twice: each is one person"),
         (["Anna", "anna"], "not every disk tells their files apart"),
     ],
 )

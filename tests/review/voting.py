@@ -13,8 +13,9 @@ from coig_p.review.answers import Answer, append_all
 from coig_p.review.folder import KeyRow, Review, Side, Tasks, open_review, sides_of, write_review
 
 Said = str | Mapping[str, Any] | None
-"""Of an annotator: right (chosen preferred and correct), better (preferred, not correct), worse, tie, other answers as
-they are in terms of the sides in the key's order of models, "skip", or None for nothing yet."""
+"""Of an annotator: right (chosen preferred and correct), better (preferred, not correct), worse, tie; both, lost and
+even are better, worse and tie of two that are correct; other answers as they are in terms of the sides in the key's
+order of models, "skip", or None for nothing yet."""
 
 
 def make_votes(
@@ -61,8 +62,8 @@ def an_answer(item: str, name: str, said: Said, side_of: Mapping[str, str], seco
         return Answer(item, name, round_, None, at=at, skipped=True)
     if isinstance(said, str):
         good, bad = side_of["good"], side_of["bad"]
-        preference = {"tie": "tie", "worse": bad.upper()}.get(said, good.upper())
-        correct = {"right": [good], "both": [good, bad]}.get(said, [])
+        preference = {"tie": "tie", "even": "tie", "worse": bad.upper(), "lost": bad.upper()}.get(said, good.upper())
+        correct = [good] if said == "right" else [good, bad] if said in ("both", "lost", "even") else []
         return Answer(item, name, round_, {"preference": preference, "correct": correct, "query_ok": None}, at=at)
     if said is not None and "ranking" in said:
         said = {"ranking": [[side_of[model] for model in level] for level in said["ranking"]]}

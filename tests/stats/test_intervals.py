@@ -133,5 +133,9 @@ def test_wilson_of_independent_draws_and_how_many_are_needed() -> None:
         low, high = wilson(p, draws_needed(p))
         assert 0.049 < max(high - p, p - low) < 0.101  # at 0 and 1 all of it lies on one side
         assert (high - low) / 2 == pytest.approx(0.05, abs=0.0015)
-    assert draws_needed(0.9) == 138
-    assert draws_needed(0.5) == 384
+    for p in np.linspace(0, 1, 201):
+        exact = 1.959963984540054**2 * p * (1 - p) / 0.05**2
+        assert max(34.57, exact) <= draws_needed(float(p)) < max(34.58, exact) + 1
+    # 138.3, 384.1 and 379.9: never one too few. At the ends 34.6, where the formula alone would promise 0.
+    assert [draws_needed(p) for p in (0.9, 0.5, 0.4474)] == [139, 385, 380]
+    assert draws_needed(0.0) == draws_needed(1.0) == 35

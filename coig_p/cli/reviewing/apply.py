@@ -49,4 +49,6 @@ def apply(review: Path, store: Path, out: Path, overwrite: bool, json_: bool) ->
         )
     )
     click.echo(f"wrote {printable(str(found.store))}")
-    click.echo(f"next: coigp pairs {pasted(found.store)} --labels comparisons")
+    more = "" if found.split is None else f" --split {pasted(found.split)}"
+    more += " --format conversational" if found.conversations else ""  # which strings could not show
+    click.echo(f"next: coigp pairs {pasted(found.store)} --labels comparisons{more} --out verdicts.jsonl")

@@ -33,14 +33,20 @@ if TYPE_CHECKING:
 _FORMS = ("pair", "triple", "accept", "query")
 _WAYS = ("disagreement", "margin", "length", "rule")
 _OF_AUDITS = {"store", "out", "audit", "annotators", "overlap", "gold", "json_"}
-_OPPOSED = "a pair is opposed where the judge, or person, who took no part in it prefers the other response"
+_YIELD = (
+    "What looking at the first pairs by {by} would find, as large a share of the pairs as is drawn: each judge, or "
+    "person, in turn is left out, the others make the pairs and their order, and a pair is opposed, so likely wrong, "
+    "where the one left out prefers the other response."
+)
+_YIELD_HEADER = ["left out", "pairs", "looked at", "opposed of all", "opposed of looked at", "opposed that are found"]
+_TRIPLES = "a query gives 1 triple of three different responses, 4 of four, 5 of five or more"
 _ITEMS = {"pair": "pair", "triple": "triple", "accept": "pair", "query": "query"}
 
 
 @command("draw")
 @store_argument()
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the review there.")
-@list_option("--annotators", help="Who is asked: a name each, part of the names of their files.")
+@list_option("--annotators", help="Who is asked: a name each, part of the names of their files.", once=True)
 @click.option(
     "--form",
     type=click.Choice(_FORMS),
@@ -50,7 +56,13 @@ _ITEMS = {"pair": "pair", "triple": "triple", "accept": "pair", "query": "query"
     "accepted, its query being fit; whether a query can be answered.",
 )
 @click.option("--per-domain", type=int, metavar="N", help="Queries of each domain. Default: 40; a smaller gives all.")
-@click.option("--total", type=int, metavar="N", help="Queries in all, evenly by domain, in place of --per-domain.")
+@click.option(
+    "--total",
+    type=int,
+    metavar="N",
+    help="Queries in all, evenly by domain, in place of --per-domain; what a small domain lacks, others give. In form "
+    "triple a query gives 1, 4 or 5 tasks: of 3, of 4, of more different responses.",
+)
 @click.option("--overlap", type=int, metavar="N", help="How many annotators see an item. Default: all; 1 in an audit.")
 @click.option("--split-domains", is_flag=True, help="A domain goes to one annotator, or to as many as --overlap says.")
 @click.option(
@@ -63,12 +75,15 @@ _ITEMS = {"pair": "pair", "triple": "triple", "accept": "pair", "query": "query"
     "--audit",
     type=Finite(0, 1, min_open=True),
     metavar="SHARE",
-    help="Ask again about this share of the items of the review at DIR that were answered, as a round of its own.",
+    help="Ask again about this share of all items of the review at DIR that were answered, rounded up, as a round of "
+    "its own.",
 )
 @click.option("--by", type=click.Choice(_WAYS), help="Take the pairs that are most likely wrong, by this, not any.")
 @click.option("--budget", type=int, metavar="N", help="With --by: so many pairs in all, of whatever domain.")
 @list_option("--rule", "rules", help="With --by rule: only what these rules find. Repeatable. Default: all.")
-@click.option("--strata", type=click.Choice(["margin"]), help="As many pairs of each whole point of margin, evenly.")
+@click.option(
+    "--strata", type=click.Choice(["margin"]), help="Pairs of each whole point of margin, evenly. Not with --by."
+)
 @domains_option
 @split_option
 @config_options(PairConfig, ["format", "multi_turn"])
@@ -100,6 +115,9 @@ def draw(
 ) -> None:
     """Draw pairs of a STORE that people judge, blind: per domain, by hash, one pair a query.
 
+    Form triple takes all triples of a query that hold every two of its responses: 1 of three different responses, 4
+    of four, 5 of five or more, whose first five by hash count. So 30 queries may be 150 tasks.
+
     DIR holds each annotator's tasks, also in Label Studio's form, and a key that stays with you.
 
     \b
@@ -116,7 +134,7 @@ def draw(
     if audit is not None:
         _check_alone(given - _OF_AUDITS)
         made = make_audit(out, Store.open(store), audit, annotators=annotators, overlap=overlap or 1, gold=gold)
-        _show(made, [], json_, {})
+        _show(made, None, [], json_, {})
         return
     if not annotators:
         raise click.UsageError("Missing option '--annotators': name those who are asked, as --annotators a,b,c.")
@@ -124,6 +142,11 @@ def draw(
         raise click.UsageError("--budget: say by what pairs are ranked, as --by margin.")
     if by is not None and form not in ("pair", "accept"):
         raise click.UsageError(f"--by {by}: form {form} asks about no pairs.")
+    if by is not None and strata is not None:
+        raise click.UsageError(
+            f"--strata beside --by {by}: one takes all margins evenly, the other the pairs it ranks "
+            "first. Leave one of them out."
+        )
     if by != "rule" and rules:
         raise click.UsageError("--rule: only with --by rule.")
     config = DrawConfig(form, per_domain, total, budget, strata, domains, split, options["seed"])
@@ -151,7 +174,7 @@ def draw(
             options={name: value for name, value in told.items() if value},
             advance=advance,
         )
-    _show(made, said, json_, fields)
+    _show(made, total, said, json_, fields)
 
 
 def _ranked(
@@ -175,6 +198,7 @@ def _ranked(
             by,
             resolved,
             config.budget or config.wanted(domains),
+            refill=config.total is not None,
             findings=findings,
             domains=config.domains,
             split=config.split,
@@ -185,8 +209,7 @@ def _ranked(
             [one.judge, one.pairs, one.budget, _told(one.opposed), _told(one.in_budget), _told(one.found)]
             for one in found
         ]
-        header = ["left out", "pairs", f"first by {by}", "opposed", "among the first", "of all opposed"]
-        said += [table(header, rows), _OPPOSED]
+        said += [_YIELD.format(by=by), table(_YIELD_HEADER, rows)]
     said += [*([why_not] if why_not else []), ELSEWHERE[by]]
     fields = {
         "by": by,
@@ -210,20 +233,28 @@ def _told(share: Share) -> str:
     return f"{share.share:.1%}{between}"
 
 
-def _show(made: Made, more: Sequence[str], json_: bool, fields: dict[str, Any]) -> None:
+def _show(made: Made, total: int | None, more: Sequence[str], json_: bool, fields: dict[str, Any]) -> None:
     if json_:
         click.echo(json_text(made.to_dict() | fields))
         return
     review = made.review
     if made.short:
         named = ", ".join(f"{domain} {has:,} of {wanted:,}" for domain, (has, wanted) in made.short.items())
-        click.echo(one_line(f"fewer queries than were wanted, all of them are drawn: {named}"))
+        in_all = "" if total is None else f"; with what the others have, {made.queries:,} of {total:,}"
+        click.echo(one_line(f"fewer queries than were wanted, all of them are drawn: {named}{in_all}"))
+    if not made.same_store:
+        click.echo("the store is another than the review was drawn from; all that was shown is there, unchanged")
+    if made.waiting:
+        click.echo(f"{counted(made.waiting, 'task')} of earlier audits still to be answered; this audit adds to them")
     rows = [[name, number, made.gold[name]] for name, number in made.tasks.items()]
     click.echo(table(["annotator", "tasks", "gold"], rows))
     for line in ["", *more, ""] if more else []:
         click.echo(printable(line))
     by_domain = ", ".join(f"{domain} {number:,}" for domain, number in made.domains.items())
     what = counted(made.items, _ITEMS[review.form], {"query": "queries"}.get(_ITEMS[review.form]))
+    if review.form == "triple":
+        click.echo(_TRIPLES)
+        what += f" of {counted(made.queries, 'query', 'queries')}"
     click.echo(one_line(f"wrote {review.path}, round {review.rounds}: {what} ({by_domain})"))
     first = next(iter(made.tasks))
     click.echo(f"next: coigp review serve {pasted(review.path)} --annotator {pasted(first)}")

@@ -14,7 +14,9 @@ from coig_p.core.text import counted
 
 @command("resolve")
 @click.argument("review", type=click.Path(path_type=Path), metavar="REVIEW")
-@list_option("--annotators", help="Who is asked, also people who are new. Default: those who were asked first.")
+@list_option(
+    "--annotators", help="Who is asked, also people who are new. Default: those who were asked first.", once=True
+)
 @as_json
 def resolve(review: Path, annotators: tuple[str, ...], json_: bool) -> None:
     """Ask once more about items of a REVIEW without a majority; nobody sees what was said before.

@@ -1,6 +1,7 @@
 """Fields of a form, as a browser sends them, made into an answer; what does not fit is refused in words of the page.
 
-pair, accept   preference=A|tie|B  correct=a  correct=b  query_ok=yes|no|
+pair           preference=A|tie|B  correct=a  correct=b
+accept         the same and query_ok=yes|no
 triple         place_a=1..3  place_b=1..3  place_c=1..3; responses of one place are tied
 query          feasible=yes|no
 """
@@ -41,7 +42,7 @@ def fields_of_form(form: str) -> tuple[str, ...]:
         return ("feasible",)
     if form == "triple":
         return tuple(f"place_{side}" for side in sides_of(form))
-    return ("preference", "correct", "query_ok")
+    return ("preference", "correct", *(("query_ok",) if form == "accept" else ()))
 
 
 def answer_of(form: str, fields: Fields) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def answer_of(form: str, fields: Fields) -> dict[str, Any]:
         if side not in sides or correct.count(side) > 1:
             raise Unfit("no-value", field="correct", value=side, valid=", ".join(sides))
     query_ok = None
-    if form == "accept" or any(fields.get("query_ok", ())):
+    if form == "accept":
         query_ok = _SAID[_one(fields, "query_ok", tuple(_SAID), "say-query-ok")]
     return {"preference": preference, "correct": [side for side in sides if side in correct], "query_ok": query_ok}
 

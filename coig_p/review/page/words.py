@@ -47,7 +47,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "place": ("place", "名次"),
     "yes": ("yes", "是"),
     "no": ("no", "否"),
-    "not-said": ("not said", "不作判断"),
     "comment": ("Comment", "备注"),
     "save": ("Save, and next", "保存并继续"),
     "change": ("Save the change", "保存修改"),
@@ -93,7 +92,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "server runs.",
         "服务器没有响应，未保存。您的判断仍在本页：服务器恢复后请再次保存。",
     ),
-    "keys-pair": (
+    "keys-pair": ("1, 2, 3: A, tie, B · q, w: A or B is correct", "1、2、3：A、平局、B · q、w：A 或 B 正确"),
+    "keys-accept": (
         "1, 2, 3: A, tie, B · q, w: A or B is correct · e, r: the query is fit, or not",
         "1、2、3：A、平局、B · q、w：A 或 B 正确 · e、r：问题合适或不合适",
     ),
