@@ -80,6 +80,29 @@ def test_files(store: Path, tmp_path: Path) -> None:
     assert "self-preference" in (out / "judges.md").read_text()
 
 
+def test_plots_of_more_judges_than_one_plot_can_tell_apart(tmp_path: Path) -> None:
+    """Nine judges, and people: 18 lines, of which none is left out."""
+    judges = Judges((6.0,) * 9, (1.5,) * 9, (0.0,) * 9, (0.5,) * 9, (-1,) * 9)
+    rows = planted_rows(judges)
+    for row in rows:
+        row["comparisons"] = [
+            {"first": one, "second": one + 1, "judge": "human:a", "dimension": "overall", "rationale": None}
+            | {"first_score": 1.0, "second_score": 0.0}
+            for one in range(4)
+        ]
+    out = tmp_path / "out"
+    run("judges", make_store(tmp_path / "store", rows), "--out", out)
+    found = sorted(out.glob("by-margin*.svg"))
+    assert {path.name for path in found} == {"by-margin.svg", *(f"by-margin-{nth}.svg" for nth in range(2, 6))}
+    assert {path.name for path in found} <= FILES
+    drawn = "".join(path.read_text() for path in found)
+    for name in judges.names:
+        assert f"{name} / people: " in drawn
+        assert f"{name} / other judges: " in drawn
+    page = (out / "judges.html").read_text()
+    assert page.count("<img") == len(list(out.glob("*.svg")))
+
+
 def test_what_cannot_be_told_is_shown_with_what_can_and_exits_1(single: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run("judges", single, "--out", out, code=1)
