@@ -196,6 +196,7 @@ class PairConfig:
         by_scores, _ = self._deciding(manifest)
         if self.calibrate is not None:
             self._check_calibration(self.calibrate, manifest, by_scores)
+        self._check_enough_judges(manifest)
         threshold = self.threshold
         if not by_scores and self.comparison_threshold is not None:
             threshold = self.comparison_threshold
@@ -246,7 +247,7 @@ class PairConfig:
         return not by_comparisons or any(file.scores != 0 for file in files), by_comparisons
 
     def _check_calibration(self, file: Calibration, manifest: Manifest, by_scores: bool) -> None:
-        """Raise UsageError where no score would be calibrated, or a judge's that the file does not have.
+        """Raise UsageError where no score would be calibrated, or by a file for others, or not all judges'.
 
         Of a store with comparisons the manifest does not say who scored: there the scores themselves are looked at.
         """
@@ -254,8 +255,29 @@ class PairConfig:
             raise UsageError(
                 "calibrate= brings scores to one scale, and this store has comparisons alone: leave it out"
             )
+        if file.score_range not in (None, manifest.score_range):
+            fitted, own = (f"{low:g} to {high:g}" for low, high in (file.score_range, manifest.score_range))
+            raise UsageError(
+                f"{file.name}: it was fitted on scores from {fitted}, and this store's are from {own}, so its offsets "
+                "are not theirs. Fit one on this store: coigp judges STORE --calibrate FILE"
+            )
         if not any(one.comparisons != 0 for one in manifest.data_files()):
             file.check_judges(name for name in manifest.judges if self.judges is None or name in self.judges)
+
+    def _check_enough_judges(self, manifest: Manifest) -> None:
+        """Raise UsageError where more judges are asked for than there are. An older manifest may name none."""
+        if self.min_judges == 1 or not manifest.judges:
+            return
+        pool = [name for name in manifest.judges if self.judges is None or name in self.judges]
+        given = [count for file in manifest.data_files() for count in (file.scores, file.comparisons)]
+        named = sum(manifest.judges.values()) == sum(count or 0 for count in given) and None not in given
+        most = len(pool) + (self.judges is None and not named)  # those without a name count as one
+        if self.min_judges > most:
+            of = "this store has" if self.judges is None else "of these judges this store has"
+            raise UsageError(
+                f"min_judges={self.min_judges} (--min-judges {self.min_judges}): {of} {most}, so no response has "
+                f"scores of so many: use {most} or fewer"
+            )
 
     def of_one_judge(self, judge: str) -> PairConfig:
         """What a judge says for itself, as it said it: its scores are not calibrated, and need no second judge's."""

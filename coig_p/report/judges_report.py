@@ -191,7 +191,9 @@ def plots(found: JudgesExamined, language: str = "en") -> dict[str, str]:
     for nth, part in enumerate(parts, 1):
         x = sorted({one.low for by in part for one in by.bins})
         if len(x) > 1:
-            file, title = ("by-margin", w["by-margin"]) if nth == 1 else (f"by-margin-{nth}", f"{w['by-margin']} ({nth})")
+            file, title = (
+                ("by-margin", w["by-margin"]) if nth == 1 else (f"by-margin-{nth}", f"{w['by-margin']} ({nth})")
+            )
             made[f"{file}.svg"] = lines(title, x, [_line(by, x, w) for by in part], axis=w["threshold"])
     return made
 
@@ -221,7 +223,10 @@ def judges_page(found: JudgesExamined, store: str, language: str = "en") -> str:
             style=(files("coig_p.report.view") / "static" / "view.css").read_text(encoding="utf-8"),
             sections=sections(found, language),
             plots=[
-                {"alt": next(w[plot] for plot in PLOTS if name.startswith(plot)), "data": b64encode(svg.encode()).decode()}
+                {
+                    "alt": next(w[plot] for plot in PLOTS if name.startswith(plot)),
+                    "data": b64encode(svg.encode()).decode(),
+                }
                 for name, svg in plots(found, language).items()
             ],
         )
