@@ -54,7 +54,8 @@ class PairConfig:
     `max_pairs_per_query` draws from the pairs of all groups together. Where labels are "auto", two responses that
     cannot be compared by scores for either reason are compared by comparisons, whose judges saw both; a query with
     two responses of one group is ranked by scores alone, as ever. Formats of whole lists have no `same_judges`: a
-    list orders all responses of a query.
+    list orders all responses of a query. Comparisons are by the same judges as they are, so that nothing changes by it
+    where they alone count; nor by `aggregation`, since of several judges shown two responses the mean counts.
 
     `calibrate` names a file that `coigp judges --calibrate` wrote. Every score is brought to one scale by it (see
     `coig_p.pairs.calibration`), each dimension for itself, rounded to 1/10000, and then all is as exact as without;
@@ -101,7 +102,7 @@ class PairConfig:
     comparison_threshold: float | None = field(
         default=None,
         metadata={
-            "help": "Smallest margin of a pair by comparisons. Default: --threshold where given, else the store's."
+            "help": "Smallest margin of a pair by comparisons. Default: the store's, unless one is given for both."
         },
     )
     calibrate: Calibration | None = field(
