@@ -23,7 +23,7 @@ def calibration(judges: dict[str, tuple[float, float]], reference: tuple[float, 
             name: {"offset": offset, "scale": scale, "responses": 7} for name, (offset, scale) in judges.items()
         },
         "reference": {"offset": reference[0], "scale": reference[1]},
-        "store": {"manifest_sha256": "0" * 64, "name": "store"},
+        "store": {"name": "store"},
         "options": {},
         "tool": "test",
     }

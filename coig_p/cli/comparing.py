@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from coig_p.cli.options import as_json, num_proc_option, split_list
+from coig_p.cli.options import as_json, calibration_of, num_proc_option, split_list
 from coig_p.cli.screen import harmless_json, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted
@@ -61,7 +61,7 @@ def diff(
 
     if b is None and not pairs_a and not pairs_b:
         raise click.UsageError("One store and no options: nothing can differ. Name a second store, or give --a or --b.")
-    before, after = (_config(name, given) for name, given in (("--a", pairs_a), ("--b", pairs_b)))
+    before, after = _config("--a", pairs_a, a), _config("--b", pairs_b, b or a)
     locations = [locate(a), locate(b or a)]
     manifests = [one.manifest for one in locations]
     stores = [open_located(locations[0], changed_shards(*manifests)), open_located(locations[1])]
@@ -75,7 +75,7 @@ def diff(
         click.echo(line)
 
 
-def _config(name: str, given: Sequence[str]) -> PairConfig:
+def _config(name: str, given: Sequence[str], store: Path) -> PairConfig:
     """The options that were given, each as its field takes it."""
     hints = get_type_hints(PairConfig)
     found: dict[str, Any] = {}
@@ -92,6 +92,8 @@ def _config(name: str, given: Sequence[str]) -> PairConfig:
             raise click.BadParameter(f"{option} is given twice", param_hint=name)
         else:
             found[option] = _value(name, option, value.strip(), {hints[option], *get_args(hints[option])})
+    if "calibrate" in found:
+        found["calibrate"] = calibration_of(found["calibrate"], store)
     return PairConfig(**found)
 
 

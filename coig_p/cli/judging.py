@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.options import as_json, domains_option, num_proc_option, overwrite_option, store_argument
-from coig_p.cli.screen import check_apart, harmless_json, pasted, progress, table
+from coig_p.cli.screen import check_apart, harmless_json, one_line, pasted, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from coig_p.stats.examined import JudgesExamined
     from coig_p.stats.judged import Judged
     from coig_p.store.store import Store
+
+_NAMED = 6  # judges in a message
 
 
 @command("judges")
@@ -102,10 +104,14 @@ def judges(
         check_folder(out, FILES, "a folder of coigp judges", overwrite)
         check_apart(out, [families_file, calibrate])
     if calibrate is not None:
+        if calibrate.suffix.lower() != ".json":
+            raise click.BadParameter(f"{calibrate}: name a file that ends in .json", param_hint="--calibrate")
         check_file(calibrate, "a calibration file", overwrite)
         check_apart(calibrate, [families_file])
     opened = Store.open(store)
     added, person = _people(human, opened)
+    if not added:
+        _check_person(person, opened)
     files = opened.selected_files(domains)
     with progress("Examining", sum(file.rows or 0 for file in files), "queries") as advance:
         sums = judge_sums(opened, domains=domains, person=person, added=added, num_proc=num_proc, advance=advance)
@@ -121,7 +127,9 @@ def judges(
         _write(out, found, store.resolve().name, language)
     scales = None
     if calibrate is not None:
-        scales = _calibrate(calibrate, opened, sums, method or "joint", families, domains)
+        scales = _calibrate(
+            calibrate, opened, sums, method or "joint", families, domains, self_preference=not no_self_preference
+        )
     if json_:
         click.echo(harmless_json(found.to_json()), nl=False)
     else:
@@ -148,6 +156,25 @@ def _people(human: str, store: Store) -> tuple[dict[str, list[dict[str, Any]]], 
     return {}, human
 
 
+def _check_person(person: str, store: Store) -> None:
+    """Refuse a beginning that no judge's name has: a folder that was mistyped, or people who are not there."""
+    from coig_p.stats.said import PERSON
+
+    names = store.manifest.judges  # of an older store they may not be told
+    if person != PERSON and names and not any(name.startswith(person) for name in names):
+        raise click.BadParameter(
+            f"{person!r} is neither the folder of a review nor how a judge's name begins; this store has "
+            f"{_listed(sorted(names))}",
+            param_hint="--human",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names for a message, of many the first."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(repr, names[:_NAMED])) + more
+
+
 def _print(found: JudgesExamined) -> None:
     from coig_p.report.judges_report import sections
 
@@ -167,6 +194,8 @@ def _print(found: JudgesExamined) -> None:
         click.echo(table(section.header, section.rows))
     if first:
         click.echo("no judge said anything")
+    elif not any(one.responses for one in found.judges.values()):
+        click.echo("\nno judge gave scores: leniency, spread and self-preference cannot be told by comparisons alone")
     if found.joint is not None:
         joint = found.joint
         click.echo(
@@ -197,13 +226,15 @@ def _calibrate(
     method: Method,
     families: Mapping[str, str],
     domains: Sequence[str],
+    *,
+    self_preference: bool,
 ) -> Scales:
     from coig_p.pairs.calibration import write_calibration
     from coig_p.stats.calibrating import fit_scales
     from coig_p.store.manifest import MANIFEST
     from coig_p.store.writing import sha256_of
 
-    scales = fit_scales(sums, method, families)
+    scales = fit_scales(sums, method, families, self_preference=self_preference)
     write_calibration(
         out,
         method=method,
@@ -211,8 +242,17 @@ def _calibrate(
         reference=scales.reference,
         score_range=store.manifest.score_range,
         store={"manifest_sha256": sha256_of(store.path / MANIFEST), "name": store.path.resolve().name},
-        options={"domains": list(domains), "families": dict(families)},
+        options={"domains": list(domains), "families": dict(families), "own_in_leniency": list(scales.folded)},
     )
+    if scales.folded:
+        click.echo(
+            one_line(
+                f"note: what {_listed(scales.folded)} may give answers of its own family beyond others' is in its "
+                f"leniency in {out}: it "
+                + ("cannot be told here" if self_preference and method == "joint" else "was not fitted apart")
+            ),
+            err=True,
+        )
     return scales
 
 

@@ -8,9 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import wraps
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import click
 
@@ -184,10 +185,15 @@ def overwrite_option(what: str) -> Callable[[_Decorated], _Decorated]:
 
 
 def config_options(config: type, leave_out: Sequence[str] = ()) -> Callable[[_Decorated], _Decorated]:
-    """Add an option for every field of a config dataclass; the command gets them under the same names."""
+    """Add an option for every field of a config dataclass; the command gets them under the same names.
+
+    A calibration file that is not here is looked for in the command's STORE, as load_dataset does.
+    """
 
     def add(command: _Decorated) -> _Decorated:
         hints = get_type_hints(config)
+        if "calibrate" in hints:
+            command = _with_calibration_of_store(command)
         for option in reversed(fields(config)):
             if option.name not in leave_out:
                 name = f"--{option.name.replace('_', '-')}"
@@ -195,6 +201,26 @@ def config_options(config: type, leave_out: Sequence[str] = ()) -> Callable[[_De
         return command
 
     return add
+
+
+def calibration_of(value: Any, store: Path | None) -> Any:
+    """A path of a calibration file; where there is none here, and one in the store, what that says."""
+    if store is None or value is None or Path(value).exists():
+        return value
+    from coig_p.pairs.calibration import find_calibration
+    from coig_p.store.locate import locate
+
+    return find_calibration(value, locate(store))
+
+
+def _with_calibration_of_store(command: _Decorated) -> _Decorated:
+    @wraps(command)
+    def called(*args: Any, **options: Any) -> Any:
+        if options.get("calibrate") is not None:
+            options["calibrate"] = calibration_of(options["calibrate"], options.get("store"))
+        return command(*args, **options)
+
+    return cast(_Decorated, called)
 
 
 def _option(name: str, option: Any, hint: Any) -> Callable[[_Decorated], _Decorated]:

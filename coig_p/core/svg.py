@@ -23,6 +23,9 @@ _LIGHT = {"bg": "#ffffff", "ink": "#1f2328", "dim": "#59636e", "line": "#d1d9e0"
 _DARK = {"bg": "#0d1117", "ink": "#f0f6fc", "dim": "#b1bac4", "line": "#3d444d"}
 # At least 20 dE (CIE 1976) from each other also as people without red or green cones see them; a test computes it.
 _SERIES = (("#0969da", "#58a6ff"), ("#9a3c00", "#d2691e"), ("#111111", "#f0f6fc"), ("#b98d00", "#f2cc60"))
+MOST_SERIES = len(_SERIES)
+"""Lines, or bars side by side, that one plot can tell apart."""
+
 _NOT_IN_XML = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
 
 

@@ -266,7 +266,7 @@ class ImportReport:
                 said.append(self._about_compared(*self.compared))
         said += [f"{file}: read as {encoding}" for file, encoding in self.encodings.items()]
         if self.missing_scores:
-            said.append(f"missing scores: {self.missing_scores:,}; their responses stay, without a score")
+            said.append(f"missing scores: {self.missing_scores:,}; their responses stay, without these scores")
         if self.text_scores:
             said.append(f"scores that are numbers written as text: {self.text_scores:,}")
         if self.equal_texts:

@@ -15,7 +15,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -34,6 +34,13 @@ from coig_p.store.store import CALIBRATION
 FORMAT = "coig_p.calibration"
 VERSION = 1
 METHODS = ("joint", "zscore")
+FARTHEST = 1e9
+"""An offset is no farther from 0, and no scale is wider."""
+
+NARROWEST = 1e-6
+"""The narrowest scale."""
+
+_FIELDS = ("format", "version", "method", "range", "judges", "reference", "store", "options", "tool")
 _FIT = "Fit one with: coigp judges STORE --calibrate FILE"
 _SHOWN = 80  # characters of a value in a message
 _NAMED = 20  # judges in a message
@@ -65,6 +72,7 @@ class Calibration:
         judges: by name; empty where no more than the hash is known, as records of what was made with a file tell it.
         reference: the scale that scores are brought to.
         score_range: lowest and highest score of the store it was fitted on; None where the file does not say.
+        fitted_on: SHA-256 of that store's manifest; None where the file does not say, or lies in the store itself.
     """
 
     sha256: str
@@ -73,6 +81,7 @@ class Calibration:
     judges: Mapping[str, JudgeScale] = field(default_factory=dict, compare=False, repr=False)
     reference: JudgeScale = field(default=JudgeScale(0, 1), compare=False, repr=False)
     score_range: tuple[float, float] | None = field(default=None, compare=False, repr=False)
+    fitted_on: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, value: Any) -> Calibration:
@@ -195,7 +204,7 @@ def read_calibration(path: Path) -> Calibration:
 
 def _parsed(name: str, text: str) -> Calibration:
     try:
-        found = strict_json(text)
+        found = strict_json(text.removeprefix("\ufeff"))  # which some editors write
     except RecursionError:
         raise DataError(f"{name}: it is no calibration file: it is nested too deep. {_FIT}") from None
     except ValueError as error:
@@ -211,6 +220,7 @@ def _parsed(name: str, text: str) -> Calibration:
         raise _problem(name, "version", version, f"{VERSION}")
     if found.get("method") not in METHODS:
         raise _problem(name, "method", found.get("method"), " or ".join(METHODS))
+    _check_keys(name, "", found, _FIELDS)
     judges = found.get("judges")
     if not isinstance(judges, dict) or not judges:
         raise _problem(name, "judges", judges, "an object with an entry for each judge")
@@ -223,6 +233,7 @@ def _parsed(name: str, text: str) -> Calibration:
         judges={judge: _scale(name, f"judges[{_shown(judge)}]", one, counted=True) for judge, one in judges.items()},
         reference=_scale(name, "reference", found.get("reference"), counted=False),
         score_range=_range(name, found.get("range")),
+        fitted_on=_fitted_on(found.get("store")),
     )
 
 
@@ -239,10 +250,13 @@ def find_calibration(value: Any, location: Location, token: str | bool | None = 
     if path.is_absolute() or path.exists():
         return value
     listed = [file for file in location.manifest.files if file.path == path.as_posix()]
-    if listed:
-        return read_calibration(Path(download(location, listed, token)[0]))
     beside = Path(location.root) / path
-    return read_calibration(beside) if not location.is_remote and beside.is_file() else value
+    if listed:
+        beside = Path(download(location, listed, token)[0])
+    elif location.is_remote or not beside.is_file():
+        return value
+    # What a release brings along was fitted on the store that it was made of.
+    return replace(read_calibration(beside), fitted_on=None)
 
 
 def write_calibration(
@@ -293,10 +307,11 @@ def _scale(name: str, where: str, found: Any, *, counted: bool) -> JudgeScale:
     if not isinstance(found, dict):
         raise _problem(name, where, found, "an object with offset and scale")
     offset, scale = found.get("offset"), found.get("scale")
-    if not _is_number(offset):
-        raise _problem(name, f"{where}.offset", offset, "a finite number")
-    if not _is_number(scale) or scale <= 0:
-        raise _problem(name, f"{where}.scale", scale, "a finite number above 0")
+    if not _is_offset(offset):
+        raise _problem(name, f"{where}.offset", offset, f"a finite number from -{FARTHEST:g} to {FARTHEST:g}")
+    if not _is_scale(scale):
+        raise _problem(name, f"{where}.scale", scale, f"a finite number above 0, from {NARROWEST:g} to {FARTHEST:g}")
+    _check_keys(name, f"{where}.", found, ("offset", "scale", "responses"))
     responses: Any = found.get("responses", None if counted else 0)
     if type(responses) is not int or responses < 0:
         raise _problem(name, f"{where}.responses", responses, "a whole number of 0 or more")
@@ -311,6 +326,12 @@ def _range(name: str, found: Any) -> tuple[float, float] | None:
     return float(found[0]), float(found[1])
 
 
+def _fitted_on(store: Any) -> str | None:
+    """What a file says of its store. It is for people: what is none is not taken for one."""
+    told = store.get("manifest_sha256") if isinstance(store, dict) else None
+    return told if _is_sha256(told) else None
+
+
 def _of_record(told: Mapping[str, Any]) -> Calibration:
     """What `to_dict` or `record` gave."""
     try:
@@ -320,11 +341,28 @@ def _of_record(told: Mapping[str, Any]) -> Calibration:
         offset, scale = told.get("reference", (0, 1))
         reference = JudgeScale(float(offset), float(scale))
         for one in (*judges.values(), reference):
-            if not (math.isfinite(one.offset) and math.isfinite(one.scale) and one.scale > 0):
+            if not (_is_offset(one.offset) and _is_scale(one.scale)):
                 raise ValueError
     except (TypeError, ValueError, AttributeError, OverflowError):
         raise UsageError("calibrate: the record of the calibration file is damaged") from None
     return Calibration(str(told["sha256"]), "", str(told.get("method", "")), judges, reference)
+
+
+def _check_keys(name: str, where: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
+    unknown = sorted(set(found) - set(known))
+    if unknown:
+        raise DataError(
+            f"{name}: {where}{_shown(unknown[0])} is no key of a calibration file; it has {', '.join(known)}. Take it "
+            f"out, or {_FIT[0].lower()}{_FIT[1:]}"
+        )
+
+
+def _is_offset(value: Any) -> TypeGuard[float]:
+    return _is_number(value) and abs(value) <= FARTHEST
+
+
+def _is_scale(value: Any) -> TypeGuard[float]:
+    return _is_number(value) and NARROWEST <= value <= FARTHEST
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

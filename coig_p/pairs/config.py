@@ -54,7 +54,8 @@ class PairConfig:
     `max_pairs_per_query` draws from the pairs of all groups together. Where labels are "auto", two responses that
     cannot be compared by scores for either reason are compared by comparisons, whose judges saw both; a query with
     two responses of one group is ranked by scores alone, as ever. Formats of whole lists have no `same_judges`: a
-    list orders all responses of a query.
+    list orders all responses of a query. Comparisons are by the same judges as they are, so that nothing changes by it
+    where they alone count; nor by `aggregation`, since of several judges shown two responses the mean counts.
 
     `calibrate` names a file that `coigp judges --calibrate` wrote. Every score is brought to one scale by it (see
     `coig_p.pairs.calibration`), each dimension for itself, rounded to 1/10000, and then all is as exact as without;
@@ -101,7 +102,7 @@ class PairConfig:
     comparison_threshold: float | None = field(
         default=None,
         metadata={
-            "help": "Smallest margin of a pair by comparisons. Default: --threshold where given, else the store's."
+            "help": "Smallest margin of a pair by comparisons. Default: the store's, unless one is given for both."
         },
     )
     calibrate: Calibration | None = field(
@@ -196,6 +197,7 @@ class PairConfig:
         by_scores, _ = self._deciding(manifest)
         if self.calibrate is not None:
             self._check_calibration(self.calibrate, manifest, by_scores)
+        self._check_enough_judges(manifest)
         threshold = self.threshold
         if not by_scores and self.comparison_threshold is not None:
             threshold = self.comparison_threshold
@@ -246,7 +248,7 @@ class PairConfig:
         return not by_comparisons or any(file.scores != 0 for file in files), by_comparisons
 
     def _check_calibration(self, file: Calibration, manifest: Manifest, by_scores: bool) -> None:
-        """Raise UsageError where no score would be calibrated, or a judge's that the file does not have.
+        """Raise UsageError where no score would be calibrated, or by a file for others, or not all judges'.
 
         Of a store with comparisons the manifest does not say who scored: there the scores themselves are looked at.
         """
@@ -254,8 +256,29 @@ class PairConfig:
             raise UsageError(
                 "calibrate= brings scores to one scale, and this store has comparisons alone: leave it out"
             )
+        if file.score_range not in (None, manifest.score_range):
+            fitted, own = (f"{low:g} to {high:g}" for low, high in (file.score_range, manifest.score_range))
+            raise UsageError(
+                f"{file.name}: it was fitted on scores from {fitted}, and this store's are from {own}, so its offsets "
+                "are not theirs. Fit one on this store: coigp judges STORE --calibrate FILE"
+            )
         if not any(one.comparisons != 0 for one in manifest.data_files()):
             file.check_judges(name for name in manifest.judges if self.judges is None or name in self.judges)
+
+    def _check_enough_judges(self, manifest: Manifest) -> None:
+        """Raise UsageError where more judges are asked for than there are. An older manifest may name none."""
+        if self.min_judges == 1 or not manifest.judges:
+            return
+        pool = [name for name in manifest.judges if self.judges is None or name in self.judges]
+        given = [count for file in manifest.data_files() for count in (file.scores, file.comparisons)]
+        named = sum(manifest.judges.values()) == sum(count or 0 for count in given) and None not in given
+        most = len(pool) + (self.judges is None and not named)  # those without a name count as one
+        if self.min_judges > most:
+            of = "this store has" if self.judges is None else "of these judges this store has"
+            raise UsageError(
+                f"min_judges={self.min_judges} (--min-judges {self.min_judges}): {of} {most}, so no response has "
+                f"scores of so many: use {most} or fewer"
+            )
 
     def of_one_judge(self, judge: str) -> PairConfig:
         """What a judge says for itself, as it said it: its scores are not calibrated, and need no second judge's."""

@@ -21,9 +21,10 @@ def check_reachable(config: PairConfig, manifest: Manifest) -> PairConfig:
 
     Raises:
         UsageError: no two scores of the store's range are so far apart, and no comparison's; or
-            comparisons alone are asked for, or scores alone, and the store has none.
+            comparisons alone are asked for, or scores alone, and the store has none; or so many judges.
     """
     found = config.with_defaults(manifest)
+    warn_stale(config, manifest)
     assert found.threshold is not None
     if all(file.scores == 0 and file.comparisons == 0 for file in manifest.data_files()):
         return found  # nothing says which answer is better, whatever is asked for
@@ -65,6 +66,17 @@ def warn_unreachable(thresholds: Sequence[float], manifest: Manifest, config: Pa
     said = _unreachable(thresholds, manifest, config)
     if said:
         logger.warning("%s", said)
+
+
+def warn_stale(config: PairConfig, manifest: Manifest) -> None:
+    """Log a warning where the calibration file was fitted on another store, or on this one as it was before."""
+    file = config.calibrate
+    if file is not None and None not in (file.fitted_on, manifest.sha256) and file.fitted_on != manifest.sha256:
+        logger.warning(
+            "%s: it was fitted on another store, or on this one before it changed (the manifest's sha256 was %s, it is "
+            "%s). Where other scores are in it now, fit it anew: coigp judges STORE --calibrate FILE",
+            *(file.name, (file.fitted_on or "")[:12], (manifest.sha256 or "")[:12]),
+        )
 
 
 def _unreachable(thresholds: Sequence[float], manifest: Manifest, config: PairConfig) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from coig_p.core.markdown import cell
 from coig_p.core.markdown import table as markdown_table
-from coig_p.core.svg import Dot, Series, dots, lines, signed
+from coig_p.core.svg import MOST_SERIES, Dot, Series, dots, lines, signed
 from coig_p.errors import UnknownNameError
 from coig_p.stats.intervals import Mean, Share
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 PLOTS = ("leniency", "self-preference", "position", "by-margin")
 PAGE, DOCUMENT, NUMBERS = "judges.html", "judges.md", "judges.json"
-FILES = {PAGE, DOCUMENT, NUMBERS, *(f"{name}.svg" for name in PLOTS)}
+_MOST_PLOTS = 8  # of lines; what they leave out is in the table
+FILES = {
+    *(PAGE, DOCUMENT, NUMBERS, *(f"{name}.svg" for name in PLOTS)),
+    *(f"by-margin-{nth}.svg" for nth in range(2, _MOST_PLOTS + 1)),
+}
 LANGUAGES = ("en", "zh")
 _FEWEST = 20  # pairs behind a point of a line
 _MOST_ROWS = 30
-_MOST_LINES = 8
 
 # Each in English and Chinese, in the glossary's terms.
 _WORDS: Mapping[str, tuple[str, str]] = {
@@ -154,7 +157,10 @@ def sections(found: JudgesExamined, language: str = "en") -> list[Section]:
 
 
 def plots(found: JudgesExamined, language: str = "en") -> dict[str, str]:
-    """SVG by file name: leniency, self-preference, position and by-margin, those that there is anything to draw of."""
+    """SVG by file name: leniency, self-preference, position and by-margin, those that there is anything to draw of.
+
+    More lines by margin than one plot can tell apart are in further plots: by-margin-2.svg and so on.
+    """
     w = _words(language)
     shown = list(found.judges.items())[:_MOST_ROWS]
     fits = [(name, one.fit) for name, one in shown if one.fit is not None]
@@ -180,10 +186,15 @@ def plots(found: JudgesExamined, language: str = "en") -> dict[str, str]:
             made[f"{file}.svg"] = dots(title, rows, low=-reach, high=reach, axis=axis)
     if first:
         made["position.svg"] = dots(w["position"], first, low=0, high=1, percent=True, axis=w["position-axis"])
-    drawn = [by for _, one in shown for by in one.by_margin][:_MOST_LINES]
-    x = sorted({part.low for by in drawn for part in by.bins})
-    if len(x) > 1:
-        made["by-margin.svg"] = lines(w["by-margin"], x, [_line(by, x, w) for by in drawn], axis=w["threshold"])
+    drawn = [by for _, one in shown for by in one.by_margin]
+    parts = [drawn[at : at + MOST_SERIES] for at in range(0, len(drawn), MOST_SERIES)][:_MOST_PLOTS]
+    for nth, part in enumerate(parts, 1):
+        x = sorted({one.low for by in part for one in by.bins})
+        if len(x) > 1:
+            file, title = (
+                ("by-margin", w["by-margin"]) if nth == 1 else (f"by-margin-{nth}", f"{w['by-margin']} ({nth})")
+            )
+            made[f"{file}.svg"] = lines(title, x, [_line(by, x, w) for by in part], axis=w["threshold"])
     return made
 
 
@@ -202,7 +213,6 @@ def judges_page(found: JudgesExamined, store: str, language: str = "en") -> str:
     from coig_p.report.templating import environment
 
     w = _words(language)
-    alts = {f"{name}.svg": w[name] for name in PLOTS}
     return str(
         environment()
         .get_template("judges_report.html.jinja")
@@ -213,7 +223,10 @@ def judges_page(found: JudgesExamined, store: str, language: str = "en") -> str:
             style=(files("coig_p.report.view") / "static" / "view.css").read_text(encoding="utf-8"),
             sections=sections(found, language),
             plots=[
-                {"alt": alts[name], "data": b64encode(svg.encode()).decode()}
+                {
+                    "alt": next(w[plot] for plot in PLOTS if name.startswith(plot)),
+                    "data": b64encode(svg.encode()).decode(),
+                }
                 for name, svg in plots(found, language).items()
             ],
         )

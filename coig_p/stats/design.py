@@ -89,7 +89,7 @@ def refusals_of(
                 f"scores of {len(names)} judge{'s' if len(names) != 1 else ''} ({told}), and with fewer than three a "
                 "wide scale cannot be told from noise",
                 f"scores of {3 - len(names)} more judge{'s' if len(names) < 2 else ''} for {FEWEST_RESPONSES} or more "
-                "responses that these have scored",
+                f"responses, of {FEWEST_QUERIES} or more queries, that these have scored",
             ),
         )
     share, unseen = _shared(judged, names)
@@ -102,7 +102,8 @@ def refusals_of(
                 tuple(names),
                 f"no three judges share {FEWEST_RESPONSES} responses two by two, so a wide scale cannot be told from "
                 "noise",
-                f"scores of a third judge for {FEWEST_RESPONSES} or more responses that two judges have scored",
+                f"scores of a third judge for {FEWEST_RESPONSES} or more responses, of {FEWEST_QUERIES} or more "
+                "queries, that two judges have scored",
             )
         )
     found += [] if found else _few(judged, names)
@@ -235,7 +236,8 @@ def _apart(names: list[str], linked: Mask, share: Index, each: Index) -> list[Re
                 "connected",
                 own,
                 f"{_listed(own)} and {_listed(rest)} share {most} responses, so whose scale is whose cannot be told",
-                f"scores of {_listed(own)} for {FEWEST_RESPONSES - most} or more responses that {_listed(rest)} scored",
+                f"scores of {_listed(own)} for {FEWEST_RESPONSES - most} or more responses that {_listed(rest)} "
+                f"scored, so that what they share comes from {FEWEST_QUERIES} or more queries",
             )
         )
     return found

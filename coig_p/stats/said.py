@@ -5,8 +5,9 @@ A judge says something of two responses where it scored both, else where it was 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import NamedTuple
@@ -14,13 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from coig_p.core.arrays import Floats, Index, Mask
+from coig_p.core.arrays import Floats, Index, Ints, Mask
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import combinations_within
 from coig_p.pairs.labels import Responses, compared_pairs, response_values
-from coig_p.stats.agreement import judges_of
+from coig_p.stats.agreement import judges_of, times
 from coig_p.stats.intervals import Moments, moments, moments_of_values, no_moments
 from coig_p.stats.position import Position
+
+Values = tuple[Ints, int, Mask]
+"""Of each response a value, in units of 1/scale; the scale; and whether it has one."""
 
 VERDICTS = 3  # agrees, ties, opposes
 TAU_SCALE = 10**9
@@ -77,17 +81,18 @@ class Opinions:
         if not names:
             return
         said = {name: said_by(responses, batch, (name,)) for name in names}
+        each = {name: response_values(responses, ALL.of_one_judge(name)) for name in names}
         for one, two in combinations(names, 2):
             self._agree(one, two, said[one], said[two], batch.num_rows)
         people = tuple(name for name in names if name.startswith(person))
         machines = [name for name in names if name not in people]
-        judged = said_by(responses, batch, people) if people else None
+        judged = said_together(responses, batch, {name: each[name] for name in people}) if people else None
         for name in machines:
-            others = tuple(other for other in machines if other != name)
+            others = {other: each[other] for other in machines if other != name}
             if judged is not None:
                 self._by_margin(name, PEOPLE, said[name], judged, block)
             if others:
-                self._by_margin(name, OTHERS, said[name], said_by(responses, batch, others), block)
+                self._by_margin(name, OTHERS, said[name], said_together(responses, batch, others), block)
         for name in names:
             found = Position.of(responses, batch, name)
             if found is not None:
@@ -141,33 +146,69 @@ class Opinions:
 
 def said_by(responses: Responses, batch: pa.RecordBatch, judges: Sequence[str]) -> Said:
     """What judges say, the mean of their scores, or of what they said where two were shown together."""
-    config = replace(ALL, judges=tuple(judges))
-    values, scale, scored = response_values(responses, config)
+    values, scale, scored = response_values(responses, replace(ALL, judges=tuple(judges)))
+    low, high = _within(responses, scored)
+    told = _told(responses, low, high, values[low] - values[high], scale, scored=True)
+    return _with_compared(told, responses, batch, judges)
+
+
+def said_together(responses: Responses, batch: pa.RecordBatch, each: Mapping[str, Values]) -> Said:
+    """What judges say together: the mean over those that scored both responses, else of what they were shown.
+
+    Two responses that different judges scored are not compared by their scores: the more lenient judge would decide.
+
+    Args:
+        each: what `response_values` gives for every one of them, by name.
+    """
+    common = math.lcm(*(scale for _, scale, _ in each.values()))
+    low, high = _within(responses, np.logical_or.reduce([scored for _, _, scored in each.values()]))
+    more: Ints = np.zeros(len(low), np.int64)
+    number = np.zeros(len(low), np.int64)
+    for values, scale, scored in each.values():
+        grid = times(values, common // scale, 4 * len(each))
+        both = scored[low] & scored[high]
+        more = more + np.where(both, grid[low] - grid[high], 0)
+        number += both
+    at = np.flatnonzero(number)
+    told = _told(responses, low[at], high[at], more[at] / number[at], common, scored=True, sign=more[at])
+    return _with_compared(told, responses, batch, list(each))
+
+
+def _within(responses: Responses, scored: Mask) -> tuple[Index, Index]:
+    """Every two responses of a query that are scored."""
     at = np.flatnonzero(scored)
     low, high = combinations_within(responses.query[at])
-    low, high = at[low], at[high]
-    margin = values[low] - values[high]
-    count = max(len(responses.query), 1)
-    told = Said(
-        low * count + high,
+    return at[low], at[high]
+
+
+def _told(
+    responses: Responses,
+    low: Index,
+    high: Index,
+    margin: Ints | Floats,
+    scale: int,
+    *,
+    scored: bool,
+    sign: Ints | None = None,
+) -> Said:
+    exact = margin if sign is None else sign
+    return Said(
+        low * max(len(responses.query), 1) + high,
         np.asarray(margin / scale, np.float64),
-        np.asarray(margin > 0, np.int64) - np.asarray(margin < 0, np.int64),
+        np.asarray(exact > 0, np.int64) - np.asarray(exact < 0, np.int64),
         responses.query[low],
-        np.ones(len(low), bool),
+        np.full(len(low), scored),
     )
+
+
+def _with_compared(told: Said, responses: Responses, batch: pa.RecordBatch, judges: Sequence[str]) -> Said:
+    """What is told by scores, and by comparisons where scores tell nothing."""
     if batch.column("comparisons").null_count == batch.num_rows:
         return told
-    compared = compared_pairs(responses, batch, config)
-    key = compared.low * count + compared.high
-    new = ~np.isin(key, told.key)
+    compared = compared_pairs(responses, batch, replace(ALL, judges=tuple(judges)))
+    new = ~np.isin(compared.low * max(len(responses.query), 1) + compared.high, told.key)
     margin = (compared.low_value - compared.high_value)[new]
-    more = Said(
-        key[new],
-        np.asarray(margin / compared.scale, np.float64),
-        np.asarray(margin > 0, np.int64) - np.asarray(margin < 0, np.int64),
-        responses.query[compared.low[new]],
-        np.zeros(int(new.sum()), bool),
-    )
+    more = _told(responses, compared.low[new], compared.high[new], margin, compared.scale, scored=False)
     order = np.argsort(np.concatenate([told.key, more.key]), kind="stable")
     both = [np.concatenate(parts)[order] for parts in zip(told, more, strict=True)]
     return Said(*both)

@@ -24,7 +24,7 @@ from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import at_each_level, is_nested
-from coig_p.pairs.reach import warn_unreachable
+from coig_p.pairs.reach import warn_stale, warn_unreachable
 from coig_p.pairs.shapes import check_counted
 from coig_p.pairs.turns import SKIP
 from coig_p.schema import PAIRING_SCHEMA
@@ -155,6 +155,7 @@ def sweep(
     opened = store if isinstance(store, Store) else Store.open(store)
     config = _swept(config or PairConfig(), opened.manifest)
     check_judges(config, opened.manifest.judges)
+    warn_stale(config, opened.manifest)
     files = opened.selected_files(domains, split)
     if thresholds is None:
         compared_alone = config.labels == "comparisons" or not any(file.scores for file in files)
@@ -175,8 +176,7 @@ def sweep(
 
 def _swept(config: PairConfig, manifest: Manifest) -> PairConfig:
     """The config with what holds at every threshold of a sweep."""
-    if config.calibrate is not None:
-        replace(config, threshold=1).with_defaults(manifest)  # raises where it cannot be
+    replace(config, threshold=1).with_defaults(manifest)  # raises where it cannot be
     return replace(config, comparison_threshold=config.apart(manifest))
 
 

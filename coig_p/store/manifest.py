@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -126,6 +127,7 @@ class Manifest:
         accounting: for rows, responses, scores and comparisons: read, stored, rejected, merged.
         models, judges: how many responses, and how many scores, each gave.
         release: of a release its version, pair options, what it was made of, and what its check found; else empty.
+        sha256: of the file that it was read from; None where it was made and not read.
     """
 
     score_range: tuple[float, float]
@@ -141,6 +143,7 @@ class Manifest:
     judges: Mapping[str, int] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
     comparison_threshold: float | None = None
+    sha256: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Manifest({self.summary()})"
@@ -189,6 +192,7 @@ class Manifest:
     def to_json(self) -> str:
         """As text, with one key order; unset counts, and a release that is none, are left out."""
         fields = asdict(self)
+        del fields["sha256"]
         if not fields["release"]:
             del fields["release"]
         compared = fields.pop("comparison_threshold")
@@ -260,6 +264,7 @@ class Manifest:
             domains=domains,
             files=files,
             **told | {"sources": tuple(told["sources"])},
+            sha256=hashlib.sha256(text.encode()).hexdigest(),
         )
 
 

@@ -80,6 +80,29 @@ def test_files(store: Path, tmp_path: Path) -> None:
     assert "self-preference" in (out / "judges.md").read_text()
 
 
+def test_plots_of_more_judges_than_one_plot_can_tell_apart(tmp_path: Path) -> None:
+    """Nine judges, and people: 18 lines, of which none is left out."""
+    judges = Judges((6.0,) * 9, (1.5,) * 9, (0.0,) * 9, (0.5,) * 9, (-1,) * 9)
+    rows = planted_rows(judges)
+    for row in rows:
+        row["comparisons"] = [
+            {"first": one, "second": one + 1, "judge": "human:a", "dimension": "overall", "rationale": None}
+            | {"first_score": 1.0, "second_score": 0.0}
+            for one in range(4)
+        ]
+    out = tmp_path / "out"
+    run("judges", make_store(tmp_path / "store", rows), "--out", out)
+    found = sorted(out.glob("by-margin*.svg"))
+    assert {path.name for path in found} == {"by-margin.svg", *(f"by-margin-{nth}.svg" for nth in range(2, 6))}
+    assert {path.name for path in found} <= FILES
+    drawn = "".join(path.read_text() for path in found)
+    for name in judges.names:
+        assert f"{name} / people: " in drawn
+        assert f"{name} / other judges: " in drawn
+    page = (out / "judges.html").read_text()
+    assert page.count("<img") == len(list(out.glob("*.svg")))
+
+
 def test_what_cannot_be_told_is_shown_with_what_can_and_exits_1(single: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run("judges", single, "--out", out, code=1)
@@ -134,6 +157,44 @@ def test_joint_calibration_of_judges_that_share(store: Path, tmp_path: Path) -> 
         assert one["scale"] == found.judges[name].fit.spread.value  # type: ignore[union-attr]
 
 
+def test_the_file_says_what_the_table_says_without_self_preference(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "calibration.json"
+    done = run("judges", store, "--no-self-preference", "--json", "--calibrate", out)
+    held, told = json.loads(out.read_text()), json.loads(done.stdout)["judges"]
+    for name, one in held["judges"].items():
+        assert one["offset"] == pytest.approx(told[name]["fit"]["offset"]["value"], abs=1e-6)
+        assert one["scale"] == pytest.approx(told[name]["fit"]["spread"]["value"], abs=1e-6)
+    assert "what 'model-0', 'model-1', 'model-2' may give" in done.stderr
+    assert "was not fitted apart" in done.stderr
+    assert held["options"]["own_in_leniency"] == ["model-0", "model-1", "model-2"]
+    assert "note:" not in run("judges", store, "--calibrate", out, "--overwrite").stderr
+    assert json.loads(out.read_text())["options"]["own_in_leniency"] == []
+
+
+def test_liking_that_cannot_be_told_is_said_to_be_in_the_leniency(tmp_path: Path) -> None:
+    """Judge model-0 scored answers of its own family alone."""
+    judges = Judges()
+    seen = np.ones((60, 5, 3), bool)
+    seen[:, 1:, 0] = False
+    out = tmp_path / "calibration.json"
+    done = run("judges", make_store(tmp_path / "store", planted_rows(judges, seen)), "--calibrate", out)
+    assert "what 'model-0' may give answers of its own family" in done.stderr
+    assert "cannot be told here" in done.stderr
+    assert json.loads(out.read_text())["options"]["own_in_leniency"] == ["model-0"]
+
+
+@pytest.mark.parametrize("given", ["reveiw", "./reveiw", "reveiw/", "people:"])
+def test_people_who_are_not_there(store: Path, given: str) -> None:
+    done = run("judges", store, "--human", given, code=2)
+    assert f"{given!r} is neither the folder of a review nor how a judge's name begins" in done.stderr
+    assert "'model-0', 'model-1', 'model-2'" in done.stderr
+
+
+def test_people_by_another_beginning(store: Path) -> None:
+    told = json.loads(run("judges", store, "--human", "model-2", "--json").stdout)["judges"]
+    assert [name for name, one in told.items() if one["person"]] == ["model-2"]
+
+
 def test_a_calibration_that_cannot_be_is_refused_and_nothing_is_written(single: Path, tmp_path: Path) -> None:
     done = run("judges", single, "--calibrate", tmp_path / "c.json", code=1)
     assert "--method zscore" in done.stderr
@@ -148,6 +209,8 @@ def test_a_calibration_that_cannot_be_is_refused_and_nothing_is_written(single: 
         (["--human", "tests"], "no review"),
         (["--families", "nowhere.toml"], "cannot be read"),
         (["--domain", "nowhere"], "unknown"),
+        (["--calibrate", "-"], "-: name a file that ends in .json"),
+        (["--calibrate", "calibration.txt"], "calibration.txt: name a file that ends in .json"),
     ],
 )
 def test_one_error_each(
@@ -186,6 +249,7 @@ def test_comparisons_alone(tmp_path: Path) -> None:
             for one in (0, 1)
         ]
     make_store(tmp_path / "store", rows)
+    assert "leniency, spread and self-preference cannot be told" in run("judges", tmp_path / "store").stdout
     told = json.loads(run("judges", tmp_path / "store", "--json").stdout)
     assert told["refusals"] == []
     assert told["judges"]["p"]["position"]["first_shown"]["share"] == 1

@@ -67,6 +67,14 @@ def of_judge(**changes: Any) -> dict[str, Any]:
         (of_judge(offset=True), r'judges\["甲"\]\.offset is true; use'),
         (of_judge(scale=0), r'judges\["甲"\]\.scale is 0; use a finite number above 0'),
         (of_judge(scale=-1.5), r'judges\["甲"\]\.scale is -1\.5; use'),
+        (of_judge(offset=1e308), r'judges\["甲"\]\.offset is 1e\+308; use a finite number from -1e\+09 to 1e\+09'),
+        (of_judge(offset=-1.1e9), r'judges\["甲"\]\.offset is -1100000000\.0; use'),
+        (of_judge(scale=1e-300), r'judges\["甲"\]\.scale is 1e-300; use a finite number above 0, from 1e-06 to'),
+        (of_judge(scale=1e10), r'judges\["甲"\]\.scale is 10000000000\.0; use'),
+        (changed(reference={"offset": 1e10, "scale": 1}), r"reference\.offset is 10000000000\.0; use"),
+        (changed(reference={"offset": 1, "scale": 1e-7}), r"reference\.scale is 1e-07; use"),
+        (changed(extra=1), '"extra" is no key of a calibration file; it has format, version,'),
+        (of_judge(ofset=1), r'judges\["甲"\]\."ofset" is no key of a calibration file; it has offset, scale'),
         (of_judge(responses=None), r'judges\["甲"\]\.responses is missing; use a whole number of 0 or more'),
         (of_judge(responses=2.5), r'judges\["甲"\]\.responses is 2\.5; use'),
         (of_judge(responses=-1), r'judges\["甲"\]\.responses is -1; use'),
@@ -215,3 +223,63 @@ def test_the_largest_margin_is_that_of_the_ends_of_the_range() -> None:
     assert file.largest_margin((1, 10)) == 9
     assert file.largest_margin((1, 10), ["b"]) == 4.5
     assert as_config(calibration({"a": (2, 1), "b": (7, 1)}, (5, 1))).largest_margin((1, 10)) == 14
+
+
+def test_every_file_that_is_read_gives_a_largest_margin_on_the_grid() -> None:
+    """The widest that is allowed: no number is too large to be told."""
+    from calibrating import as_config
+
+    from coig_p.schema import to_grid
+
+    for offset, scale in ((1e9, 1e-6), (-1e9, 1e9)):
+        file = as_config(calibration({"a": (offset, scale), "b": (-offset, scale)}, (1e9, 1e9)))
+        assert to_grid(file.largest_margin((1, 10))) > 0
+
+
+def test_a_mark_at_the_beginning_is_no_part_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())
+    found = read_calibration(path)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.content() == path.read_bytes()
+    assert found.judges == read_calibration(written(tmp_path / "plain.json", GOOD)).judges
+
+
+def test_the_range_of_another_store_is_an_error_and_another_manifest_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from make import completed, make_store
+    from planted import Judges, rows_of, scores_of
+
+    from coig_p.pairs.reach import check_reachable
+    from coig_p.stats.sweep import sweep
+    from coig_p.store.store import Store
+
+    judges = Judges()
+    rows = completed(rows_of(np.round(scores_of(judges, 20, 3, 0), 1), True, judges.names))
+    store = make_store(tmp_path / "store", rows)
+    manifest = Store.open(store).manifest
+    scales: dict[str, Any] = {"method": "joint", "judges": dict.fromkeys(judges.names, JudgeScale(5, 1, 20))}
+    scales["reference"] = JudgeScale(5, 1)
+    own = hashlib.sha256((store / "manifest.json").read_bytes()).hexdigest()
+    assert manifest.sha256 == own
+    wide = write_calibration(tmp_path / "wide.json", **scales, score_range=(0, 100))
+    with pytest.raises(
+        UsageError, match=r"wide\.json: it was fitted on scores from 0 to 100, and this store's are from 1 to"
+    ):
+        check_reachable(PairConfig(threshold=2, calibrate=wide), manifest)
+    for at, (told, warned) in enumerate([({}, 0), ({"manifest_sha256": own}, 0), ({"manifest_sha256": "1" * 64}, 1)]):
+        file = write_calibration(tmp_path / f"{at}.json", **scales, score_range=manifest.score_range, store=told)
+        for steps in ([], [1.0, 2.0], None):
+            caplog.clear()
+            if steps != []:
+                sweep(store, PairConfig(calibrate=file), thresholds=steps)
+            else:
+                check_reachable(PairConfig(threshold=2, calibrate=file), manifest)
+            said = [one.getMessage() for one in caplog.records]
+            assert len(said) == warned, said
+            assert all(f"{at}.json: it was fitted on another store, or on this one before" in one for one in said)
+        # What a record says holds wherever it is read.
+        caplog.clear()
+        check_reachable(PairConfig(threshold=2, calibrate=Calibration.of(file.record())), manifest)
+        assert not caplog.records

@@ -231,9 +231,9 @@ def test_a_judge_that_the_file_does_not_have_is_named(tmp_path: Path) -> None:
 
 
 def test_a_calibrated_score_that_is_no_number_is_refused() -> None:
-    file = as_config(calibration({"x": (0, 1e-300)}, (0, 1e300)))
-    with pytest.raises(UsageError, match="of the score 9 of judge 'x' no finite number"):
-        kernel_pairs([query(judged("a", x=9), judged("b", x=1))], threshold=1, calibrate=file)
+    file = as_config(calibration({"x": (0, 1e-6)}, (0, 1e9)))
+    with pytest.raises(UsageError, match=r"of the score 1e\+300 of judge 'x' no finite number"):
+        kernel_pairs([query(judged("a", x=1e300), judged("b", x=1))], threshold=1, calibrate=file)
 
 
 @pytest.mark.parametrize(

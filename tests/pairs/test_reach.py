@@ -127,3 +127,65 @@ def test_scores_of_a_store_without_any_are_refused() -> None:
 @pytest.mark.parametrize("manifest", [MIXED, COMPARED, replace(SCORED, files=(replace(DATA, comparisons=None),))])
 def test_comparisons_that_a_store_has_or_may_have_are_not_refused(manifest: Manifest) -> None:
     assert check_reachable(PairConfig(labels="comparisons"), manifest).labels == "comparisons"
+
+
+@pytest.mark.parametrize(
+    ("judges", "options", "most"),
+    [
+        ({"a": 3, "b": 1}, {"min_judges": 2}, None),
+        ({"a": 3, "b": 1}, {"min_judges": 3}, 2),
+        ({"a": 3, "b": 1}, {"min_judges": 2, "judges": ("a",)}, 1),
+        ({"a": 3}, {"min_judges": 2}, None),  # the fourth score has no judge's name, and counts as another's
+        ({"a": 3}, {"min_judges": 3}, 2),
+        ({"a": 3}, {"min_judges": 2, "judges": ("a",)}, 1),
+        ({}, {"min_judges": 9}, None),  # an older manifest
+    ],
+)
+def test_more_judges_than_there_are(judges: dict[str, int], options: dict[str, Any], most: int | None) -> None:
+    manifest, config = replace(SCORED, judges=judges), PairConfig(**options)
+    if most is None:
+        check_reachable(config, manifest)
+        return
+    with pytest.raises(UsageError, match=rf"min_judges={config.min_judges} .* {most}, so no .*: use {most} or fewer"):
+        check_reachable(config, manifest)
+
+
+def test_more_judges_than_there_are_on_the_command_line(tmp_path: Path) -> None:
+    from make import completed, make_store
+    from planted import Judges, rows_of, scores_of
+
+    judges = Judges()
+    store = make_store(tmp_path / "s", completed(rows_of(scores_of(judges, 4, 2, 0), True, judges.names)))
+    for command in (
+        ["pairs", "--out", tmp_path / "x.jsonl"],
+        ["sweep"],
+        ["stats"],
+        ["export", "--for", "trl-dpo", "--out", tmp_path / "x"],
+    ):
+        assert "use 3 or fewer" in run(command[0], store, *command[1:], "--min-judges", 4, code=2).stderr
+        assert not list(tmp_path.glob("x*"))
+
+
+def test_a_calibration_file_is_looked_for_in_the_store_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from calibrating import calibration, written
+    from make import completed, make_store
+    from planted import Judges, rows_of, scores_of
+
+    judges = Judges()
+    rows = completed(rows_of(scores_of(judges, 4, 2, 0), True, judges.names))
+    store = make_store(tmp_path / "s", rows)
+    written(store / "calibration.json", calibration(dict.fromkeys(judges.names, (5.0, 1.0))))
+    monkeypatch.chdir(tmp_path)
+    option = ["--calibrate", "calibration.json"]
+    run("pairs", store, "--out", "x.jsonl", "--threshold", 1, *option)
+    run("export", store, "--for", "trl-dpo", "--out", "x", "--threshold", 1, *option)
+    run("stats", store, "--threshold", 1, *option)
+    run("sweep", store, "--thresholds", "1,2", *option)
+    run("show", store, *option)
+    run("plan", store, "--threshold", 1, *option)
+    told = run("diff", store, "--a", "threshold=1,calibrate=calibration.json", "--b", "threshold=1").stdout
+    assert "calibrate" in told
+    done = run("pairs", store, "--out", "y.jsonl", "--threshold", 1, "--calibrate", "other.json", code=1)
+    assert "other.json: the calibration file cannot be read" in done.stderr

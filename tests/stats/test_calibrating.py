@@ -166,3 +166,44 @@ def _right(pairs: Any, theta: Any, number: int) -> float:
     edge = np.sort(pairs.margin)[::-1][number - 1]
     above, on = pairs.margin > edge, pairs.margin == edge
     return float((is_right[above].sum() + is_right[on].mean() * (number - above.sum())) / number)
+
+
+REVERSED = Judges((6.0, 6.0, 5.0), (1.5, 1.2, -1.2), (0.0,) * 3, (0.6,) * 3, (-1,) * 3)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_judge_whose_scores_run_the_other_way_is_refused_by_zscore(shared: bool, seed: int) -> None:
+    seen = True if shared else one_judge_a_response(seed, 3)
+    rows = rows_of(scores_of(REVERSED, Q, M, seed), seen, REVERSED.names)
+    with pytest.raises(DesignError, match="'judge-2' fall where those of others rise") as error:
+        fit_scales(judged_of(rows), "zscore")
+    assert [(one.kind, one.judges) for one in error.value.refusals] == [("reversed", ("judge-2",))]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_judges_that_see_nothing_do_not_run_the_other_way(shared: bool) -> None:
+    judges = Judges((6.0, 5.0), (1e-9, 1.5), (0.0,) * 2, (1.0, 0.6), (-1,) * 2)
+    for seed in range(10):
+        seen = True if shared else one_judge_a_response(seed, 2)[:60]
+        fit_scales(judged_of(rows_of(scores_of(judges, 60, M, seed), seen, judges.names)), "zscore")
+
+
+@pytest.mark.parametrize("kind", ["twins", "constant", "queries"])
+def test_joint_does_not_recommend_zscore_where_judges_share(kind: str) -> None:
+    judges = Judges((7.0, 6.0, 5.0), (1.5, 1.2, 1.0), (0.0,) * 3, (0.5,) * 3, (-1,) * 3)
+    scores = scores_of(judges, 14 if kind == "queries" else Q, M, 0)
+    if kind == "twins":
+        scores[..., 2] = scores[..., 0]
+    if kind == "constant":
+        scores[..., 2] = 6
+    with pytest.raises(DesignError) as error:
+        fit_scales(judged_of(rows_of(scores, True, judges.names)))
+    assert "zscore" not in str(error.value)
+
+
+def test_joint_does_not_recommend_zscore_where_that_is_refused() -> None:
+    rows = rows_of(scores_of(EVEN, Q, M, 2), one_judge_a_response(2, 2, nearly(1.0)), EVEN.names)
+    with pytest.raises(DesignError) as error:
+        fit_scales(judged_of(rows))
+    assert "zscore" not in str(error.value)

@@ -279,3 +279,19 @@ def test_what_noise_hides_is_refused_once_it_is_fitted() -> None:
     assert said.collect
     with pytest.raises(DesignError):
         fit_scales(found, "joint")
+
+
+@pytest.mark.parametrize("seen", ["few queries", "two judges", "no three"])
+def test_advice_names_queries_as_well_as_responses(seen: str) -> None:
+    """Who collects what is asked for is not refused for another reason that was known before."""
+    judges = Judges((6.0,) * 3, (1.2,) * 3, (0.0,) * 3, (0.6,) * 3, (-1,) * 3)
+    mask = np.ones((3 if seen == "few queries" else 60, 5, 3), bool)
+    if seen == "two judges":
+        mask[..., 2] = False
+    if seen == "no three":
+        mask[:30, :, 2] = mask[30:, :, 0] = False
+    rows = rows_of(scores_of(judges, len(mask), 5, 0), mask, judges.names)
+    found = refusals_of(judged_of(rows), self_preference=False)
+    assert found
+    for one in found:
+        assert "15 or more queries" in one.collect

@@ -185,6 +185,57 @@ def test_margins_against_people_and_others(seed: int) -> None:
     assert not any(name == "human:x" for name, *_ in margins)
 
 
+def together(row: dict[str, Any], judges: list[str], i: int, j: int) -> float | None:
+    """What judges give response i more than j: the mean over those that scored both, else over their comparisons."""
+    given = [{s["judge"]: s["score"] for s in row["responses"][at]["scores"]} for at in (i, j)]
+    both = [given[0][name] - given[1][name] for name in judges if name in given[0] and name in given[1]]
+    if not both:
+        told = [
+            [one["first_score"] - one["second_score"] if one["first"] == i else one["second_score"] - one["first_score"]
+             for one in row["comparisons"] if one["judge"] == name and {one["first"], one["second"]} == {i, j}]
+            for name in judges
+        ]  # fmt: skip
+        both = [sum(one) / len(one) for one in told if one]
+    return sum(both) / len(both) if both else None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_others_together_are_compared_by_those_that_scored_both(seed: int) -> None:
+    rows = random_rows(seed)
+    machines = ["a", "b", "c", "p"]
+    margins = judged_of(rows).opinions.margins
+    for judge in machines:
+        expected: Counter[tuple[float, int]] = Counter()
+        for row in rows:
+            for i, j in combinations(range(4), 2):
+                own = opinion(row, judge, i, j)
+                theirs = together(row, [name for name in machines if name != judge], i, j)
+                if own and theirs is not None:
+                    expected[abs(own), int(np.sign(own) * np.sign(theirs))] += 1
+        told: Counter[tuple[float, int]] = Counter()
+        for (name, kind, _block, margin, verdict), number in margins.items():
+            if (name, kind) == (judge, "others"):
+                told[margin, verdict] += number
+        assert told == expected
+
+
+def test_a_judge_is_not_blamed_for_the_leniency_of_the_others() -> None:
+    """One judge scores all; of two others one at random scores each response too, and may be 3 points sterner."""
+    found = []
+    for sterner in (0.0, 3.0):
+        judges = Judges((6.0, 6.0, 6.0 - sterner), (1.0,) * 3, (0.0,) * 3, (0.3,) * 3, (-1, -1, -1))
+        scores = scores_of(judges, 150, 6, 0)
+        who = np.random.default_rng(1).integers(1, 3, (150, 6))
+        seen = (who[..., None] == np.arange(3)) | (np.arange(3) == 0)
+        told: Counter[int] = Counter()
+        for (name, kind, _, _, verdict), n in judged_of(rows_of(scores, seen, judges.names)).opinions.margins.items():
+            if (name, kind) == ("judge-0", "others"):
+                told[verdict] += n
+        found.append(told)
+    assert found[0] == found[1]
+    assert found[0][1] / (found[0][1] + found[0][-1]) > 0.8
+
+
 def test_the_slope_is_that_of_a_logistic_regression() -> None:
     rng = np.random.default_rng(0)
     counted: Counter[tuple[int, float, int]] = Counter()
