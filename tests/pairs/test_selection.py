@@ -52,8 +52,8 @@ OTHER: dict[str, Any] = {
     "workers": 2,
 }
 NEEDS: dict[str, dict[str, Any]] = {"split_seed": {"test_size": 0.25}, "clusters": {"test_size": 0.25}}
-WITH_OTHERS = OTHER | {"labels": "auto"}
-"""All of them at once; labels="scores" would leave the threshold of comparisons without effect."""
+WITH_OTHERS = OTHER | {"labels": "auto", "judges": ("judge-a", "judge-b")}
+"""All of them at once; labels="scores" would leave the threshold of comparisons without effect, and one judge is no two."""
 CONFIGS = (PairConfig, SplitConfig, ShardConfig)
 
 
