@@ -53,7 +53,7 @@ OTHER: dict[str, Any] = {
 }
 NEEDS: dict[str, dict[str, Any]] = {"split_seed": {"test_size": 0.25}, "clusters": {"test_size": 0.25}}
 WITH_OTHERS = OTHER | {"labels": "auto", "judges": ("judge-a", "judge-b")}
-"""All at once; labels="scores" would leave the threshold of comparisons without effect, and two judges must be there."""
+"""All at once; labels="scores" would leave the threshold of comparisons without effect; two judges must be there."""
 CONFIGS = (PairConfig, SplitConfig, ShardConfig)
 
 
