@@ -167,6 +167,7 @@ def _verdicts_problem(told: dict[str, Any]) -> Problem | None:
         return None
     if not isinstance(told["verdicts"], list):
         return "verdicts", not_as(told, "verdicts", "a list of verdicts, or null")
+    seen: dict[tuple[str, str], int] = {}
     for at, one in enumerate(told["verdicts"]):
         where = f"verdicts[{at}]"
         if not isinstance(one, dict) or set(one) != {"shown", "verdict", "raw"}:
@@ -176,6 +177,9 @@ def _verdicts_problem(told: dict[str, Any]) -> Problem | None:
             return f"{where}.shown", not_as(one, "shown", "two ids of responses")
         if sides[0] == sides[1]:
             return f"{where}.shown", f"{shown(sides[0])} beside itself"
+        before = seen.setdefault((sides[0], sides[1]), at)
+        if before != at:  # which would count as the other order
+            return f"{where}.shown", f"{shown(sides)} is the order of verdicts[{before}], too: each order once at most"
         if one["verdict"] not in (*VERDICTS, None):
             return f"{where}.verdict", f"{shown(one['verdict'])} is none of {', '.join(VERDICTS)} and null"
         if not isinstance(one["raw"], str | None):
