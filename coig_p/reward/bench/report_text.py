@@ -181,7 +181,9 @@ def _position(report: BenchReport, w: _Words) -> Iterator[Section]:
     if rows:
         header = ["scorer", "verdicts", "ties", "invalid", "first-shown", "both-orders", "consistent"]
         header += [f"rule-{rule}" for rule in RULES]
-        yield Section(w["position"], (w["position-is"],), tuple(w[name] for name in header), tuple(rows))
+        once = {one.name: one.position.once for one in report.scorers if one.position is not None and one.position.once}
+        lines = (w["position-is"], *(w["once"].format(name=name, pairs=f"{n:,}") for name, n in once.items()))
+        yield Section(w["position"], lines, tuple(w[name] for name in header), tuple(rows))
 
 
 def _compared(report: BenchReport, w: _Words) -> Iterator[Section]:

@@ -92,6 +92,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Mean: of the orders. Net: more right than wrong (JudgeBench). Both: right in both. First: asked first.",
         "平均：两种顺序取平均。净胜：对的顺序多于错的（JudgeBench）。都对：两种顺序都对。首次：只看先问的顺序。",
     ),
+    "once": (
+        "Pairs that {name} saw in one order only: {pairs}. Net, both and whole items leave them out.",
+        "{name} 只看过一种顺序的偏好对：{pairs} 个。净胜、都对和整条全对都不计它们。",
+    ),
     "verdicts": ("verdicts", "判定"),
     "first-shown": ("first-shown share", "先出现者占比"),
     "both-orders": ("in both orders", "两种顺序"),
