@@ -106,10 +106,15 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "rule-first": ("first", "首次"),
     "compared": ("Compared", "评分方之间"),
     "compared-is": (
-        "On pairs that both scored. Difference with a paired bootstrap over items; McNemar: exact, on whole items. "
-        "p adjusted by Holm for {number} comparisons.",
-        "只看双方都评了的偏好对。差用按条目配对的自助法；McNemar 为精确检验，按整条。"
-        "p 已按 {number} 次比较做 Holm 校正。",
+        "On pairs that both scored. Difference with a paired bootstrap over items; McNemar: exact, on whole items.",
+        "只看双方都评了的偏好对。差用按条目配对的自助法；McNemar 为精确检验，按整条。",
+    ),
+    "holm": (" p adjusted by Holm for {number} comparisons.", "p 已按 {number} 次比较做 Holm 校正。"),
+    "unlike": (
+        "No McNemar, and no power, between a judge asked in two orders and a scorer that was not: a judge's whole item "
+        "needs both orders; nor where no item is wholly scored by both.",
+        "按两种顺序询问的评审模型与其他评分方之间不做 McNemar 检验，也没有功效：前者的整条要求两种顺序都对。"
+        "双方没有共同评全的条目时也不做。",
     ),
     "apart": (
         "{one} and {other} scored no pair in common, and are not compared.",
