@@ -100,6 +100,7 @@ def test_parquet_and_several_files(bench: Bench, tmp_path: Path) -> None:
         ({"item": "0", "verdicts": [{"shown": ["a", "c"], "verdict": "tie"}]}, "line 2 .verdicts[0].shown: 'c'"),
         ({"item": "0", "verdicts": [AB, AB]}, "line 2 .verdicts[1].shown: ['a', 'b'] is the order of verdicts[0], too"),
         ({"item": "0", "verdicts": [AB, BA, AB]}, "line 2 .verdicts[2].shown: ['a', 'b'] is the order of verdicts[0]"),
+        ({"item": "0", "verdicts": [AB]}, "rewards.jsonl line 1 has rewards: results are all rewards or all verdicts"),
         ({"item": "0", "verdicts": ["A"]}, "line 2 .verdicts[0]: 'A' is not an object"),
         ({"item": "0", "verdicts": "A"}, "line 2 .verdicts: 'A' is not a list"),
         ({"item": "0", "rewards": [1, 2], "length": [2, 2]}, "line 2 .length: [2, 2], and the responses have [2, 3]"),
