@@ -29,7 +29,7 @@ from coig_p.reward.bench.metrics import (
     position,
     ratio,
 )
-from coig_p.reward.bench.outcomes import Outcomes, outcomes_of
+from coig_p.reward.bench.outcomes import Outcomes, Tie, outcomes_of
 from coig_p.reward.bench.presets import OVERALL, aggregates
 from coig_p.stats.intervals import moments, wilson
 from coig_p.stats.intervals import share as interval_of
@@ -261,6 +261,14 @@ def test_nll_and_brier_are_those_of_scikit_learn() -> None:
     inside = np.abs(delta) < 30  # beyond, scikit-learn cuts probabilities off
     wanted = metrics.log_loss(label[inside], p[inside])
     assert np.mean(np.logaddexp(0, -delta[inside])) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("tie", ["wrong", "half"])
+def test_ece_takes_equal_rewards_as_right_by_one_half_whatever_they_count(tie: Tie) -> None:
+    one = item("x")
+    found = calibration(outcomes_of(in_memory([one], [result(one, (1.0, 1.0))]), tie))
+    assert found is not None
+    assert found.ece == 0
 
 
 def test_baselines_and_judges_have_no_calibration() -> None:

@@ -252,7 +252,8 @@ class Calibration:
     Attributes:
         nll: mean of -log sigma(r_w - r_l).
         brier: mean of (1 - sigma(r_w - r_l))^2.
-        ece: mean distance of confidence and accuracy over bins of equal width from .5 to 1, by their pairs.
+        ece: mean distance of confidence and accuracy over bins of equal width from .5 to 1, by their pairs. Equal
+            rewards have confidence .5 and are right by one half, whatever a tie counts elsewhere.
     """
 
     nll: Estimate

@@ -70,20 +70,24 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "calibration": ("Rewards as probabilities", "把奖励当作概率"),
     "calibration-is": (
-        "Of sigma(better - worse). NLL of a guesser is .693, Brier .25; ECE: mean gap of confidence and accuracy.",
-        "按 sigma(更优 - 更差)。乱猜的 NLL 为 .693，Brier 为 .25；ECE 是把握与准确率之差的平均。",
+        "Of sigma(better - worse). NLL of a guesser is .693, Brier .25; ECE: mean gap of confidence and accuracy. "
+        "Equal rewards are right by one half there, whatever they count elsewhere.",
+        "按 sigma(更优 - 更差)。乱猜的 NLL 为 .693，Brier 为 .25；ECE 是把握与准确率之差的平均。"
+        "这里奖励相等总算对一半，与别处如何计分无关。",
     ),
     "length": ("Length", "长度"),
     "length-is": (
-        "At equal length: of a logistic regression on the log of the lengths' ratio.",
-        "长度相等时：对长度之比的对数做逻辑回归。",
+        "At equal length: of a logistic regression on the log of the lengths' ratio. "
+        "Slope: change of the log odds per standard deviation of that log.",
+        "长度相等时：对长度之比的对数做逻辑回归。"
+        "斜率：该对数每变一个标准差，对数几率变多少。",
     ),
     "chosen-longer": ("better is longer", "更优的较长"),
     "chosen-shorter": ("better is shorter", "更优的较短"),
     "balanced": ("mean of both", "两者平均"),
     "same": ("equal", "等长"),
     "at-equal": ("at equal length", "长度相等时"),
-    "slope": ("slope", "斜率"),
+    "slope": ("slope per SD", "每标准差斜率"),
     "why-separated": ("length alone tells", "仅凭长度即可分开"),
     "why-constant": ("all alike", "全对或全错"),
     "why-alike": ("lengths alike", "长度没有差别"),
