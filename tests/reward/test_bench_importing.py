@@ -51,7 +51,8 @@ def test_rewards_by_place_and_by_id_in_any_order(bench: Bench, tmp_path: Path) -
 
 def test_verdicts_and_nothing_at_all(bench: Bench, tmp_path: Path) -> None:
     said, other = ({"shown": shown, "verdict": "second"} for shown in (["b", "a"], ["a", "b"]))
-    rows = [{"item": "0", "verdicts": [said, other | {"raw": "B"}]}, {"item": "1", "rewards": None, "reason": "refused"}]
+    rows = [{"item": "0", "verdicts": [said, other | {"raw": "B"}]}]
+    rows.append({"item": "1", "rewards": None, "reason": "refused"})
     rows.append({"item": "2", "verdicts": [said | {"verdict": None}]})
     found = import_results(bench, [lines(tmp_path, *rows)])
     assert found[0].verdicts == (Verdict(("b", "a"), "second"), Verdict(("a", "b"), "second", "B"))
@@ -131,3 +132,17 @@ def test_a_text_that_is_none(bench: Bench, tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8") + '{"item": "1", "rewards": null, "reason": "\\ud800"}\n', encoding="utf-8")
     done = run("bench", "import", bench.path, path, "--name", "m", "--out", tmp_path / "r", code=1)
     assert "rewards.jsonl line 3: cannot be written as JSON" in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_told_what_this_command_takes(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "wide.jsonl"
+    path.write_bytes(json.dumps(GOOD[0]).encode("utf-16"))
+    out = ("--name", "m", "--out", tmp_path / "r")
+    done = run("bench", "import", bench.path, path, *out, code=1)
+    assert done.stderr.endswith("wide.jsonl is not UTF-8; it looks like UTF-16: save it as UTF-8\n")
+    for name in ("rewards", "rewards.csv"):
+        (tmp_path / name).write_text("item,rewards\n", encoding="utf-8")
+        for given in (("import", bench.path, tmp_path / name, *out), ("convert", "--from", "crbench", tmp_path / name)):
+            more = () if given[0] == "import" else ("--out", tmp_path / "c")
+            done = run("bench", *given, *more, code=2)
+            assert "Valid: .jsonl, .ndjson, .json, .parquet, also with .gz" in done.stderr

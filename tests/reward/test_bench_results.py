@@ -62,7 +62,7 @@ def test_verdicts_are_read_as_written_and_never_beside_rewards(bench: Bench, tmp
     with pytest.raises(DataError, match=r"results\.jsonl line 3 \.rewards: line 2 has verdicts: results are all"):
         read_results(tmp_path / "r")
     mixed = [results_of(bench)[0], *others]
-    with pytest.raises(DataError, match="result of item 'i-1' .verdicts: that of item 'i-0' has rewards"):
+    with pytest.raises(DataError, match=r"result of item 'i-1' \.verdicts: that of item 'i-0' has rewards"):
         write_results(tmp_path / "s", bench, mixed, scorer=SCORER)
     assert not (tmp_path / "s").exists()
 

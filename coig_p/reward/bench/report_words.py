@@ -79,8 +79,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "length-is": (
         "At equal length: of a logistic regression on the log of the lengths' ratio. "
         "Slope: change of the log odds per standard deviation of that log.",
-        "长度相等时：对长度之比的对数做逻辑回归。"
-        "斜率：该对数每变一个标准差，对数几率变多少。",
+        "长度相等时：对长度之比的对数做逻辑回归。斜率：该对数每变一个标准差，对数几率变多少。",
     ),
     "chosen-longer": ("better is longer", "更优的较长"),
     "chosen-shorter": ("better is shorter", "更优的较短"),
