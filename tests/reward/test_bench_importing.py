@@ -51,7 +51,7 @@ def test_rewards_by_place_and_by_id_in_any_order(bench: Bench, tmp_path: Path) -
 
 def test_verdicts_and_nothing_at_all(bench: Bench, tmp_path: Path) -> None:
     said, other = ({"shown": shown, "verdict": "second"} for shown in (["b", "a"], ["a", "b"]))
-    rows = [{"item": "0", "verdicts": [said, other | {"raw": "B"}]}]
+    rows: list[Any] = [{"item": "0", "verdicts": [said, other | {"raw": "B"}]}]
     rows.append({"item": "1", "rewards": None, "reason": "refused"})
     rows.append({"item": "2", "verdicts": [said | {"verdict": None}]})
     found = import_results(bench, [lines(tmp_path, *rows)])
