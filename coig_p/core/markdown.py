@@ -19,6 +19,7 @@ def cell(value: object) -> str:
     """Hostile text as part of a line: no break, no markup, no link, no control characters."""
     text = printable("" if value is None else str(value)).replace("\n", " ").replace("\t", " ")
     text = "".join(f"\\{letter}" if letter in _MARKUP else letter for letter in escape(text, quote=False))
+    text = _COLON.sub(":", text)
     return _linked_by_itself(_BEGINS_A_BLOCK.sub(r"\g<0>\\", text))
 
 
@@ -55,7 +56,8 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://[^\s<>]*>)")
 _ADDRESS = re.compile(r"(?i:www)(?=\.)|:(?=/)|(?i:mailto|xmpp)\\?:|@(?=.)|/(?=/)")
 _DOT = re.compile(r"(?<!\\)\.(?=[^\W\d])")
 # What begins a heading, a quotation or a list where it stands first in a line.
-_BEGINS_A_BLOCK = re.compile(r"^\s*(?=[#+=-])|^\s*\d+(?=[.)])")
+_BEGINS_A_BLOCK = re.compile(r"^\s*(?=[#+=-])|^\s*\d+(?=[.)](?:\s|$))")
+_COLON = re.compile(r"(?<=\S)\\:(?= )")  # after a word and before a space it is nothing but a colon
 _MARKUP = frozenset("\\`*_{}[]|~!:@$")
 
 

@@ -13,7 +13,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
@@ -81,8 +81,8 @@ class Lines(NamedTuple):
                 yield _parse_line(self.file, self.line + at, raw, encoding)
 
 
-def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
-    """Every named file, with patterns such as data/*.jsonl filled in and hf:// files downloaded.
+def find_inputs(inputs: Sequence[str | Path], valid: Collection[str] | None = None) -> list[Path]:
+    """Every named file, of a `valid` suffix, with patterns as data/*.jsonl filled in and hf:// files downloaded.
 
     Raises:
         UsageError: no such file, a directory, or an unknown suffix.
@@ -101,7 +101,7 @@ def find_inputs(inputs: Sequence[str | Path]) -> list[Path]:
             found += matches
         else:
             found.append(Path(name))
-    return [check_input(path) for path in found]
+    return [check_input(path, valid) for path in found]
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -109,7 +109,7 @@ def data_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and _suffixes(path)[0] in _READERS)
 
 
-def check_input(path: Path) -> Path:
+def check_input(path: Path, valid: Collection[str] | None = None) -> Path:
     """Return `path` where it names a readable file of a known format.
 
     Raises:
@@ -125,8 +125,8 @@ def check_input(path: Path) -> Path:
     if not path.is_file():  # it is read more than once
         raise UsageError(f"{path} is not a regular file: write what it gives to a file first, and name that")
     suffix, packing = _suffixes(path)
-    if suffix not in _READERS:
-        raise UsageError(f"{path}: unknown format {suffix!r}. Valid: {', '.join(_READERS)}, also with .gz or .zst")
+    if suffix not in (valid := valid or _READERS):
+        raise UsageError(f"{path}: unknown format {suffix!r}. Valid: {', '.join(valid)}, also with .gz or .zst")
     if packing and suffix == ".parquet":
         raise UsageError(f"{path}: Parquet is compressed inside; unpack it first")
     return path
@@ -153,12 +153,14 @@ def check_encoding(name: str) -> str:
     return name
 
 
-def file_encoding(path: Path, encoding: str) -> str:
-    """The encoding to read a text file in: the one asked for, or UTF-8 where the file plainly is that.
+def file_encoding(path: Path, encoding: str | None) -> str:
+    """The encoding to read a text file in: the one asked for (None: UTF-8, and no choice), or UTF-8 if it is.
 
     Raises:
         DataError: it is another one; the message names it.
     """
+    hint = "" if encoding is None else "pass --encoding {}, or "
+    encoding = encoding or "utf-8"
     if _suffixes(path)[0] == ".parquet":
         return encoding
     found = found_encoding(next(_whole(path, _beginning(path))), encoding)
@@ -170,7 +172,7 @@ def file_encoding(path: Path, encoding: str) -> str:
     if found == "utf-8":
         return found
     was = "is not UTF-8" if asked == "utf-8" else f"is not {encoding.upper()}"
-    raise DataError(f"{path} {was}; it looks like {found.upper()}: pass --encoding {found}, or save it as UTF-8")
+    raise DataError(f"{path} {was}; it looks like {found.upper()}: {hint.format(found)}save it as UTF-8")
 
 
 def _beginning(path: Path) -> Iterator[bytes]:

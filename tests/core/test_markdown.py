@@ -89,3 +89,9 @@ def test_markdown_of_an_owner_is_markdown() -> None:
     assert tags(html) == {"p", "strong", "a", "ul", "li"}
     assert html.count("<a ") == 2
     assert "\\u202e" in html
+
+
+def test_numbers_and_colons_of_a_sentence_stay_as_they_are() -> None:
+    for text in ("0.0% (0.0–3.7)", "Aggregates: crbench.", "1.5"):
+        assert cell(text) == text
+    assert [cell(text) for text in ("1. x", "2)", ": x", ":x: y")] == ["1\\. x", "2\\)", "\\: x", "\\:x: y"]

@@ -110,9 +110,9 @@ def test_what_is_refused(
 
 @pytest.mark.parametrize("page", ["bench-files.md", "bench-files.zh.md"])
 def test_what_the_page_shows_is_so(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its lines are an item and results of it, its Python holds, its commands print what it says."""
+    """Its lines are an item, a published row, and results of it, its Python holds, its commands print what it says."""
     text = (Path(__file__).parents[2] / "docs" / page).read_text("utf-8")
-    item, *results = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    item, _, *results = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
     assert item_problem(item) is None
     assert [result_problem(result, item_of(item)) for result in results] == [None, None]
     (python,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

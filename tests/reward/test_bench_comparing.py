@@ -151,13 +151,30 @@ def test_p_is_adjusted_for_every_comparison_of_a_report() -> None:
     every = [scorer(str(at), (random.random(60) < share).tolist()) for at, share in enumerate((0.9, 0.6, 0.5))]
     found = compare_all(couples(every))
     assert [(one.name, one.against) for one in found] == [("1", "0"), ("2", "0"), ("2", "1")]
-    assert [one.mcnemar_holm for one in found] == holm([one.mcnemar for one in found])
+    assert [one.mcnemar_holm for one in found] == holm([one.mcnemar for one in found if one.mcnemar is not None])
     assert [one.p_holm for one in found] == holm([one.p for one in found])
     against = compare_all(couples(every[1:], every[0]))
     assert [(one.name, one.against) for one in against] == [("1", "0"), ("2", "0")]
     assert compare_all(couples(every[:1])) == []
     assert isinstance(against[0], Comparison)
     assert against[0].to_dict()["mcnemar_holm"] == against[0].mcnemar_holm
+
+
+def test_a_judge_of_two_orders_is_not_tested_against_whole_items_of_a_model() -> None:
+    """A guesser's whole item is right in a quarter of cases as a judge, and in half of them as a model."""
+    random = np.random.default_rng(0)
+    model, other = (scorer(name, (random.random(400) < 0.5).tolist()) for name in ("model", "other"))
+    items = model.results.bench.items
+    say = [[(sides, str(random.choice(["first", "second"]))) for sides in ("ab", "ba")] for _ in items]
+    asked = [result(of, said=said) for of, said in zip(items, say, strict=True)]
+    judge = outcomes_of(in_memory(items, asked, kind="judge", name="judge"))
+    found = compare_all(couples([model, judge, other]))
+    assert [(one.name, one.against) for one in found] == [("judge", "model"), ("other", "model"), ("other", "judge")]
+    assert found[0].p > 0.05
+    for one in (found[0], found[2]):
+        assert (one.mcnemar, one.mcnemar_holm, one.power, one.needed) == (None, None, None, None)
+    assert found[1].mcnemar_holm == found[1].mcnemar  # of one test
+    assert compare(judge, judge).mcnemar == 1
 
 
 def test_scorers_that_share_nothing_cannot_be_compared() -> None:

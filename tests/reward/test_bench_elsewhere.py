@@ -94,7 +94,7 @@ COLUMNS = {"id": [17], "subset": ["hep-python"], "scores_chosen": [1.0], "scores
 @pytest.mark.parametrize(
     ("source", "told", "said"),
     [
-        ("judgebench", [JUDGEBENCH], ".judgments: missing: a list of one judgment or two"),
+        ("judgebench", [JUDGEBENCH], ".judgments: missing, where it must be a list of one judgment or two"),
         ("judgebench", [JUDGEBENCH | {"judgments": [judged("A")]}], ".judgments[0].decision: 'A' is none of"),
         ("judgebench", [JUDGEBENCH | {"judgments": ["A>B", 3]}], ".judgments[0]: 'A>B' is not an object"),
         ("judgebench", [JUDGEBENCH | {"judgments": [judged("A>B")], "response_A": "x"}], "has other responses than in"),
@@ -102,7 +102,7 @@ COLUMNS = {"id": [17], "subset": ["hep-python"], "scores_chosen": [1.0], "scores
         ("rm-bench", [RM_BENCH | {"score_chosen": 1}], ".score_chosen: 1 is not a list of numbers"),
         ("rm-bench", [RM_BENCH | {"score_chosen": [1, 2, 3], "score_rejected": [1]}], ".rewards: 4 of them for 6"),
         ("rewardbench", [], "is not an object of columns"),
-        ("rewardbench", {"id": [17]}, ".subset: missing: a list, a value for each item"),
+        ("rewardbench", {"id": [17]}, ".subset: missing, where it must be a list, a value for each item"),
         ("rewardbench", COLUMNS | {"subset": []}, ".subset: 0 values, and id has 1"),
         ("rewardbench", COLUMNS | {"id": [18]}, "row 1 .item: 'hep-python/18' is no item"),
         ("rewardbench", COLUMNS | {"scores_chosen": ["x"]}, "row 1 .rewards: ['x', 0.0] is not a list of finite"),

@@ -38,6 +38,9 @@ GOOD: list[dict[str, Any]] = [
 ]
 
 
+AB, BA = ({"shown": shown, "verdict": "first"} for shown in (["a", "b"], ["b", "a"]))
+
+
 def test_rewards_by_place_and_by_id_in_any_order(bench: Bench, tmp_path: Path) -> None:
     found = import_results(bench, [lines(tmp_path, *GOOD)])
     assert [one.item for one in found] == ["0", "1", "2"]
@@ -47,11 +50,12 @@ def test_rewards_by_place_and_by_id_in_any_order(bench: Bench, tmp_path: Path) -
 
 
 def test_verdicts_and_nothing_at_all(bench: Bench, tmp_path: Path) -> None:
-    said = {"shown": ["b", "a"], "verdict": "second"}
-    rows = [{"item": "0", "verdicts": [said, said | {"raw": "B"}]}, {"item": "1", "rewards": None, "reason": "refused"}]
+    said, other = ({"shown": shown, "verdict": "second"} for shown in (["b", "a"], ["a", "b"]))
+    rows: list[Any] = [{"item": "0", "verdicts": [said, other | {"raw": "B"}]}]
+    rows.append({"item": "1", "rewards": None, "reason": "refused"})
     rows.append({"item": "2", "verdicts": [said | {"verdict": None}]})
     found = import_results(bench, [lines(tmp_path, *rows)])
-    assert found[0].verdicts == (Verdict(("b", "a"), "second"), Verdict(("b", "a"), "second", "B"))
+    assert found[0].verdicts == (Verdict(("b", "a"), "second"), Verdict(("a", "b"), "second", "B"))
     assert (found[1].rewards, found[1].verdicts, found[1].reason) == (None, None, "refused")
 
 
@@ -95,6 +99,9 @@ def test_parquet_and_several_files(bench: Bench, tmp_path: Path) -> None:
         ({"item": "0", "rewards": None}, "line 2 .reason: null, where a reward is missing"),
         ({"item": "0", "score": 3}, "line 2 .score: no field of a result"),
         ({"item": "0", "verdicts": [{"shown": ["a", "c"], "verdict": "tie"}]}, "line 2 .verdicts[0].shown: 'c'"),
+        ({"item": "0", "verdicts": [AB, AB]}, "line 2 .verdicts[1].shown: ['a', 'b'] is the order of verdicts[0], too"),
+        ({"item": "0", "verdicts": [AB, BA, AB]}, "line 2 .verdicts[2].shown: ['a', 'b'] is the order of verdicts[0]"),
+        ({"item": "0", "verdicts": [AB]}, "rewards.jsonl line 1 has rewards: results are all rewards or all verdicts"),
         ({"item": "0", "verdicts": ["A"]}, "line 2 .verdicts[0]: 'A' is not an object"),
         ({"item": "0", "verdicts": "A"}, "line 2 .verdicts: 'A' is not a list"),
         ({"item": "0", "rewards": [1, 2], "length": [2, 2]}, "line 2 .length: [2, 2], and the responses have [2, 3]"),
@@ -125,3 +132,17 @@ def test_a_text_that_is_none(bench: Bench, tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8") + '{"item": "1", "rewards": null, "reason": "\\ud800"}\n', encoding="utf-8")
     done = run("bench", "import", bench.path, path, "--name", "m", "--out", tmp_path / "r", code=1)
     assert "rewards.jsonl line 3: cannot be written as JSON" in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_told_what_this_command_takes(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "wide.jsonl"
+    path.write_bytes(json.dumps(GOOD[0]).encode("utf-16"))
+    out = ("--name", "m", "--out", tmp_path / "r")
+    done = run("bench", "import", bench.path, path, *out, code=1)
+    assert done.stderr.endswith("wide.jsonl is not UTF-8; it looks like UTF-16: save it as UTF-8\n")
+    for name in ("rewards", "rewards.csv"):
+        (tmp_path / name).write_text("item,rewards\n", encoding="utf-8")
+        for given in (("import", bench.path, tmp_path / name, *out), ("convert", "--from", "crbench", tmp_path / name)):
+            more = () if given[0] == "import" else ("--out", tmp_path / "c")
+            done = run("bench", *given, *more, code=2)
+            assert "Valid: .jsonl, .ndjson, .json, .parquet, also with .gz" in done.stderr

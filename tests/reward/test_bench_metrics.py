@@ -29,7 +29,7 @@ from coig_p.reward.bench.metrics import (
     position,
     ratio,
 )
-from coig_p.reward.bench.outcomes import Outcomes, outcomes_of
+from coig_p.reward.bench.outcomes import Outcomes, Tie, outcomes_of
 from coig_p.reward.bench.presets import OVERALL, aggregates
 from coig_p.stats.intervals import moments, wilson
 from coig_p.stats.intervals import share as interval_of
@@ -263,6 +263,14 @@ def test_nll_and_brier_are_those_of_scikit_learn() -> None:
     assert np.mean(np.logaddexp(0, -delta[inside])) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("tie", ["wrong", "half"])
+def test_ece_takes_equal_rewards_as_right_by_one_half_whatever_they_count(tie: Tie) -> None:
+    one = item("x")
+    found = calibration(outcomes_of(in_memory([one], [result(one, (1.0, 1.0))]), tie))
+    assert found is not None
+    assert found.ece == 0
+
+
 def test_baselines_and_judges_have_no_calibration() -> None:
     outcomes, _ = calibrated()
     results = outcomes.results
@@ -390,6 +398,28 @@ def test_a_judge_that_always_says_a_gets_one_half_and_is_never_consistent() -> N
     assert accuracy(outcomes).share.value == 0.5
     assert (found.consistent.value, found.first_shown.value) == (0, 1)
     assert {rule: one.value for rule, one in found.rules.items()} == {"mean": 0.5, "net": 0, "both": 0, "first": 1}
+
+
+def test_one_order_alone_says_nothing_of_both() -> None:
+    """Net, both and whole items are of pairs that were shown in both orders; here two of five."""
+    said: list[list[tuple[str, str | None]]] = [
+        [("ab", "first")], [("ba", "first")], [("ab", None)],
+        [("ab", "first"), ("ba", "second")], [("ab", "first"), ("ba", "first")],
+    ]  # fmt: skip
+    items = [item(f"i{at}") for at in range(5)]
+    results = [result(one, said=of) for one, of in zip(items, said, strict=True)]
+    outcomes = outcomes_of(in_memory(items, results, kind="judge"))
+    found = position(outcomes)
+    assert found is not None
+    assert (found.once, found.both) == (3, 2)
+    rules = {rule: (one.n, one.value) for rule, one in found.rules.items()}
+    assert rules == {"mean": (5, 2.5 / 5), "net": (2, 0.5), "both": (2, 0.5), "first": (5, 3 / 5)}
+    assert (exact_ratio(outcomes).unit.tolist(), exact_ratio(outcomes).a.tolist()) == ([3, 4], [1, 0])
+    alone = outcomes_of(in_memory(items[:3], results[:3], kind="judge"))
+    found = position(alone)
+    assert found is not None
+    assert [one.value for one in found.rules.values()] == [1 / 3, None, None, 1 / 3]
+    assert estimate([(1.0, exact_ratio(alone))]).value is None
 
 
 def test_a_pair_that_a_judge_was_not_asked_about_is_missing() -> None:

@@ -119,6 +119,16 @@ def test_cheems_of_one_set_has_no_overall() -> None:
     assert list(found) == ["open: accuracy", "open: exact match"]
 
 
+def test_cheems_of_a_judge_of_one_order_has_accuracies_and_no_overall() -> None:
+    items = [item(f"{name}-{at}", subset=name) for name in ("human", "open") for at in range(3)]
+    results = [result(one, said=[("ab", "first")]) for one in items]
+    outcomes = outcomes_of(in_memory(items, results, preset="cheems", kind="judge"))
+    found = aggregates(outcomes).values
+    assert {name: one.value for name, one in found.items()} == {
+        "human: accuracy": 1, "human: exact match": None, "open: accuracy": 1, "open: exact match": None, OVERALL: None,
+    }  # fmt: skip
+
+
 def test_equal_rewards_and_items_without_pairs_pass_cheems_own_exact_match_only() -> None:
     items = [
         item(name, "math", texts="ab", ranks=ranks, subset="open") for name, ranks in (("x", (0, 1)), ("y", (0, 0)))

@@ -193,3 +193,20 @@ def test_both_languages_say_the_same_and_know_every_word(folder: Path) -> None:
         assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", words("zh")[key])), key
     with pytest.raises(UnknownNameError, match="unknown language 'de'"):
         sections(found, "de")
+
+
+def test_what_is_compared_is_said_as_it_is(folder: Path) -> None:
+    two = next(one for one in sections(report_of(folder, "good", "poor")) if one.title == "Compared")
+    assert "Holm" not in two.lines[0]
+    assert len(two.lines) == 1
+    three = next(one for one in sections(report_of(folder, "good", "poor", "judge")) if one.title == "Compared")
+    assert three.lines[0].endswith("p adjusted by Holm for 3 comparisons.")
+    assert three.lines[1].startswith("No McNemar, and no power, between a judge")
+    assert [row[-2:] for row in three.rows][1:] == [("–", "–"), ("–", "–")]
+
+
+def test_what_ece_and_the_slope_are_is_said_beside_them(folder: Path) -> None:
+    found = {one.title: one for one in sections(report_of(folder, "good"))}
+    assert "Equal rewards are right by one half there" in found["Rewards as probabilities"].lines[0]
+    assert found["Length"].header[-1] == "slope per SD"
+    assert "per standard deviation" in found["Length"].lines[0]

@@ -28,10 +28,9 @@ def bench(tmp_path: Path) -> Bench:
 
 def results_of(bench: Bench) -> list[Result]:
     first, second, third = bench.items
-    both = (Verdict(("a", "b"), "first", "[[A]]"), Verdict(("b", "a"), None))
     return [
         Result(first.id, "math", (1.5, -0.25), None, None, lengths(first)),
-        Result(second.id, "math", None, both, None, lengths(second)),
+        Result(second.id, "math", None, None, "refused", lengths(second)),
         Result(third.id, "math", (None, 2.0), None, "too-long", lengths(third)),
     ]
 
@@ -51,6 +50,21 @@ def test_what_is_written_is_read_in_the_order_of_the_benchmark(bench: Bench, tmp
     assert (found.scorer, found.options) == (SCORER, {"seed": 3})
     assert found.bench == replace(bench, path=tmp_path / "r" / "bench")
     assert read_results(tmp_path / "r", bench).bench is bench
+
+
+def test_verdicts_are_read_as_written_and_never_beside_rewards(bench: Bench, tmp_path: Path) -> None:
+    both = (Verdict(("a", "b"), "first", "[[A]]"), Verdict(("b", "a"), None))
+    nothing, *others = [replace(one, rewards=None, verdicts=both, reason=None) for one in results_of(bench)]
+    given = [replace(nothing, verdicts=None, reason="too-long"), *others]
+    write_results(tmp_path / "r", bench, given, scorer=SCORER | {"kind": "judge"})
+    assert read_results(tmp_path / "r").results == tuple(given)
+    changed(tmp_path / "r", 2, verdicts=None, rewards=[1, 2])
+    with pytest.raises(DataError, match=r"results\.jsonl line 3 \.rewards: line 2 has verdicts: results are all"):
+        read_results(tmp_path / "r")
+    mixed = [results_of(bench)[0], *others]
+    with pytest.raises(DataError, match=r"result of item 'i-1' \.verdicts: that of item 'i-0' has rewards"):
+        write_results(tmp_path / "s", bench, mixed, scorer=SCORER)
+    assert not (tmp_path / "s").exists()
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bench_rows import CHEEMS, CRBENCH, JUDGEBENCH, REWARDBENCH, REWARDBENCH2, RM_BENCH, TIES, Row, rows_in
+from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -164,7 +165,7 @@ WRONG: list[tuple[str, Row, str, str]] = [
     ("cheemsbench", {"rank": None}, "rank", "missing"),
     ("cheemsbench", {"rank": [0, 1]}, "rank", "not an object with a rank"),
     ("cheemsbench", {"rank": CHEEMS["rank"] | {"r9": 1}}, r"rank\.r9", "no response has this id"),
-    ("cheemsbench", {"rank": {"r0": 1}}, r"rank\.r1", "missing: a whole number"),
+    ("cheemsbench", {"rank": {"r0": 1}}, r"rank\.r1", "missing, where it must be a whole number"),
     ("cheemsbench", {"rank": CHEEMS["rank"] | {"r2": "first"}}, r"rank\.r2", "'first' is not a whole number"),
     ("cheemsbench", {"rank": CHEEMS["rank"] | {"r2": 1.5}}, r"rank\.r2", "1.5 is not a whole number"),
     ("cheemsbench", {"rank": CHEEMS["rank"] | {"r2": -1}}, r"rank\.r2", "-1 is not a whole number"),
@@ -322,3 +323,12 @@ def test_a_source_or_a_file_that_is_not_there(tmp_path: Path) -> None:
         convert("crbench", [], tmp_path / "b")
     with pytest.raises(UsageError, match="no such file"):
         convert("crbench", [tmp_path / "no.jsonl"], tmp_path / "b")
+
+
+def test_the_row_of_cheemsbench_in_the_documents_is_taken(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bench-files.md").read_text("utf-8")
+    row = next(line for line in text.splitlines() if '"rank": {' in line)
+    (tmp_path / "human.jsonl").write_text(row + "\n", encoding="utf-8")
+    run("bench", "convert", "--from", "cheemsbench", tmp_path / "human.jsonl", "--out", tmp_path / "b")
+    (one,) = read_bench(tmp_path / "b").items
+    assert (one.id, one.domain, one.ranks) == ("human-1", "数学", (0, 1))

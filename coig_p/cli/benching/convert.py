@@ -103,5 +103,6 @@ def _one_store(given: tuple[Path, ...]) -> Path:
 
 def _files(given: tuple[Path, ...]) -> list[Path]:
     from coig_p.ingest.readers import find_inputs
+    from coig_p.reward.bench.rows import FORMATS
 
-    return find_inputs(given)
+    return find_inputs(given, FORMATS)

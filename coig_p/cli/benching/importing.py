@@ -52,9 +52,10 @@ def import_(
     from coig_p.reward.bench.form import read_bench
     from coig_p.reward.bench.importing import import_results
     from coig_p.reward.bench.results import check_results_place, write_results
+    from coig_p.reward.bench.rows import FORMATS
 
     check_results_place(out, overwrite)
-    paths = find_inputs(files)
+    paths = find_inputs(files, FORMATS)
     found = read_bench(bench)
     results = import_results(found, paths, form)
     judged = any(one.verdicts is not None for one in results)

@@ -30,7 +30,9 @@ class Comparison:
         difference: the first less the second, with its 95% interval by a paired bootstrap over items.
         p: of no difference, by the same bootstrap.
         both, only, only_against, neither: items that are wholly right for both, one, or neither scorer.
-        mcnemar: p of the exact test that `only` and `only_against` are equally likely.
+        mcnemar: p of the exact test that `only` and `only_against` are equally likely. None, and no power, where one
+            was asked in two orders and the other was not: a guesser's whole item of one pair is right in 1/4 and in
+            1/2 of all cases. None, too, where no item is wholly scored by both.
         p_holm, mcnemar_holm: the same, adjusted for all comparisons of a report.
         power: the chance to see a difference as large as this one, with as many items, at 5%.
         needed: items that would give a chance of 80%; None where both are right equally often.
@@ -50,11 +52,11 @@ class Comparison:
     only: int
     only_against: int
     neither: int
-    mcnemar: float
+    mcnemar: float | None
     power: float | None
     needed: int | None
     p_holm: float = 1.0
-    mcnemar_holm: float = 1.0
+    mcnemar_holm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -83,7 +85,8 @@ def compare(one: Outcomes, other: Outcomes, *, seed: int = 0, resamples: int = R
     for at in common:
         table[right[at]][right_against[at]] += 1
     only, only_against = table[1][0], table[0][1]
-    power, needed = power_of(only, only_against, len(common))
+    alike = bool(common) and (one.orders is None) == (other.orders is None)
+    power, needed = power_of(only, only_against, len(common)) if alike else (None, None)
     return Comparison(
         one.name,
         other.name,
@@ -96,7 +99,7 @@ def compare(one: Outcomes, other: Outcomes, *, seed: int = 0, resamples: int = R
         high,
         p,
         *(table[1][1], only, only_against, table[0][0]),
-        exact_mcnemar(only, only_against),
+        exact_mcnemar(only, only_against) if alike else None,
         power,
         needed,
     )
@@ -121,11 +124,10 @@ def compare_all(two: Sequence[tuple[Outcomes, Outcomes]], *, seed: int = 0) -> l
         UsageError: as `compare`.
     """
     found = [compare(one, other, seed=seed) for one, other in two]
-    p, mcnemar = (holm([getattr(one, name) for one in found]) for name in ("p", "mcnemar"))
-    return [
-        replace(one, p_holm=adjusted, mcnemar_holm=exact)
-        for one, adjusted, exact in zip(found, p, mcnemar, strict=True)
-    ]
+    p = holm([one.p for one in found])
+    tested = [at for at, one in enumerate(found) if one.mcnemar is not None]
+    mcnemar = dict(zip(tested, holm([one.mcnemar for one in found if one.mcnemar is not None]), strict=True))
+    return [replace(one, p_holm=p[at], mcnemar_holm=mcnemar.get(at)) for at, one in enumerate(found)]
 
 
 def exact_mcnemar(only: int, only_against: int) -> float:

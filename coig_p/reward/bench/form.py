@@ -244,7 +244,7 @@ def shown(value: Any) -> str:
 
 def not_as(told: Mapping[str, Any], name: str, wanted: str) -> str:
     """What to say of a field that is missing, or is not what is wanted."""
-    return f"{shown(told[name])} is not {wanted}" if name in told else f"missing: {wanted}"
+    return f"{shown(told[name])} is not {wanted}" if name in told else f"missing, where it must be {wanted}"
 
 
 def item_of(told: dict[str, Any]) -> Item:

@@ -17,7 +17,7 @@ from typing import Any
 from coig_p.errors import DataError
 from coig_p.reward.bench.elsewhere import rows_as
 from coig_p.reward.bench.form import Bench, Item, checked_line, not_as, shown
-from coig_p.reward.bench.results import Result, lengths, result_of, result_problem
+from coig_p.reward.bench.results import Result, lengths, mixed, result_of, result_problem, says
 from coig_p.reward.bench.rows import Row, rows_of
 
 _FIELDS = ("item", "rewards", "verdicts", "reason", "domain", "length")
@@ -31,12 +31,13 @@ def import_results(bench: Bench, files: Sequence[Path], form: str | None = None)
         form: whose own code wrote them, one of `elsewhere.FORMS`; default they are as above.
 
     Raises:
-        DataError: a row is no result or does not fit its item, an item is unknown, stands twice or has none; names
-            file, line and field.
+        DataError: a row is no result or does not fit its item, an item is unknown, stands twice or has none, or some
+            rows have rewards and some verdicts; names file, line and field.
     """
     items = {item.id: item for item in bench.items}
     found: dict[str, Result] = {}
     seen: dict[str, str] = {}
+    first: Result | None = None
     for path in files:
         for row in rows_of(path) if form is None else rows_as(form, bench, path):
             name = row.name("item")
@@ -45,7 +46,11 @@ def import_results(bench: Bench, files: Sequence[Path], form: str | None = None)
             if name in seen:
                 raise row.wrong("item", f"{shown(name)} stands in {seen[name]}, too")
             seen[name] = row.where
-            found[name] = _result(row, items[name])
+            result = found[name] = _result(row, items[name])
+            problem = mixed(result, first, "" if first is None else seen[first.item])
+            if problem is not None:
+                raise row.wrong(*problem)
+            first = first or (result if says(result) else None)
     missing = next((name for name in items if name not in found), None)
     if missing is not None:
         raise DataError(

@@ -208,11 +208,14 @@ def _places(at: Index | Mask, length: int) -> Index:
 
 
 def exact_ratio(outcomes: Outcomes, items: Index | None = None) -> Ratio:
-    """Items of which all pairs are right; those without a pair, or with one that is missing, are left out."""
+    """Items of which all pairs are right.
+
+    Left out are those without a pair, with one that is missing, or with one that a judge saw in one order only.
+    """
     right = np.ones(outcomes.items)
     np.minimum.at(right, outcomes.item, np.where(outcomes.tie, 0.0, outcomes.credit) >= 1)
     counted = np.bincount(outcomes.item, minlength=outcomes.items) > 0
-    counted &= np.bincount(outcomes.item, outcomes.missing, outcomes.items) == 0
+    counted &= np.bincount(outcomes.item, outcomes.missing | outcomes.once, outcomes.items) == 0
     kept = np.flatnonzero(counted) if items is None else items[counted[items]]
     return ratio(kept, right[kept])
 
@@ -249,7 +252,8 @@ class Calibration:
     Attributes:
         nll: mean of -log sigma(r_w - r_l).
         brier: mean of (1 - sigma(r_w - r_l))^2.
-        ece: mean distance of confidence and accuracy over bins of equal width from .5 to 1, by their pairs.
+        ece: mean distance of confidence and accuracy over bins of equal width from .5 to 1, by their pairs. Equal
+            rewards have confidence .5 and are right by one half, whatever a tie counts elsewhere.
     """
 
     nll: Estimate
@@ -370,6 +374,7 @@ class Position:
         first_shown: of verdicts that are no tie, those for the response shown first.
         both: pairs with a verdict in both orders.
         consistent: of these, those with the same verdict in both.
+        once: pairs that were asked in one order only: no part of the rules net and both.
         rules: accuracy by each of four rules.
     """
 
@@ -379,6 +384,7 @@ class Position:
     first_shown: Estimate
     both: int
     consistent: Estimate
+    once: int
     rules: dict[str, Estimate]
 
 
@@ -392,9 +398,11 @@ def position(outcomes: Outcomes) -> Position | None:
     for at, orders in zip(outcomes.item, outcomes.orders, strict=True):
         if len(orders) > 1 and None not in orders:
             both.append((int(at), len(set(orders)) == 1))
-    kept = np.flatnonzero(outcomes.scored)
-    unit = outcomes.item[kept]
-    rules = {rule: np.array([by_rule(outcomes.orders[at], rule) for at in kept]) for rule in RULES}
+    once = outcomes.scored & outcomes.once
+    rules: dict[str, Ratio] = {}
+    for rule in RULES:
+        kept = np.flatnonzero(outcomes.scored & ~once if rule in ("net", "both") else outcomes.scored)
+        rules[rule] = ratio(outcomes.item[kept], np.array([by_rule(outcomes.orders[at], rule) for at in kept], float))
     return Position(
         len(said),
         sum(verdict == "tie" for _, verdict in said),
@@ -402,7 +410,8 @@ def position(outcomes: Outcomes) -> Position | None:
         estimate([(1.0, _of(decided))]),
         len(both),
         estimate([(1.0, _of(both))]),
-        {rule: estimate([(1.0, ratio(unit, credit))]) for rule, credit in rules.items()},
+        int(once.sum()),
+        {rule: estimate([(1.0, one)]) for rule, one in rules.items()},
     )
 
 

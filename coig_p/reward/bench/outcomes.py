@@ -61,6 +61,11 @@ class Outcomes:
         return ~self.missing
 
     @property
+    def once(self) -> Mask:
+        """(P,) whether a judge was asked in one order only, which says nothing of what it says in both."""
+        return np.array([len(orders) == 1 for orders in self.orders or [()] * len(self.item)], bool)
+
+    @property
     def items(self) -> int:
         """How many items the benchmark has."""
         return len(self.results.bench.items)
@@ -128,7 +133,7 @@ def outcomes_of(results: Results, tie: Tie = "wrong") -> Outcomes:
 
 
 def by_rule(orders: Orders, rule: str) -> float:
-    """A pair's credit by one of RULES; 0 where nothing was said.
+    """A pair's credit by one of RULES; 0 where nothing was said. `net` and `both` mean little of one order.
 
     mean: the mean over orders. net: 1 where more orders are right than wrong, as JudgeBench has it. both: 1 where all
     orders are right. first: 1 where the order that was asked first is right.

@@ -162,8 +162,8 @@ def _cheems(outcomes: Outcomes, official: bool) -> Aggregates:
             values[f"{name}: {what}"] = estimate(terms)
             parts.append(terms)
     whole = [(weight / len(parts), one) for terms in parts for weight, one in terms]
-    if len(place) == 2:
-        values[OVERALL] = estimate(whole)
+    if len(place) == 2:  # and none where a part says nothing, as whole items of one order
+        values[OVERALL] = estimate(whole if all(parts) else [])
     return Aggregates(values, ("equal-is-exact", "no-pairs-exact") if official else ())
 
 

@@ -181,7 +181,9 @@ def _position(report: BenchReport, w: _Words) -> Iterator[Section]:
     if rows:
         header = ["scorer", "verdicts", "ties", "invalid", "first-shown", "both-orders", "consistent"]
         header += [f"rule-{rule}" for rule in RULES]
-        yield Section(w["position"], (w["position-is"],), tuple(w[name] for name in header), tuple(rows))
+        once = {one.name: one.position.once for one in report.scorers if one.position is not None and one.position.once}
+        lines = (w["position-is"], *(w["once"].format(name=name, pairs=f"{n:,}") for name, n in once.items()))
+        yield Section(w["position"], lines, tuple(w[name] for name in header), tuple(rows))
 
 
 def _compared(report: BenchReport, w: _Words) -> Iterator[Section]:
@@ -192,13 +194,14 @@ def _compared(report: BenchReport, w: _Words) -> Iterator[Section]:
             *(one.name, one.against, f"{one.pairs:,}"),
             f"{signed(100 * one.difference, 1)} ({signed(100 * one.low, 1)} – {signed(100 * one.high, 1)})",
             _p(one.p_holm),
-            f"{one.only} / {one.only_against}",
+            "–" if one.mcnemar is None else f"{one.only} / {one.only_against}",
             _p(one.mcnemar_holm),
         )
         for one in report.compared
     )
     header = tuple(w[name] for name in ("scorer", "against", "pairs", "difference", "p", "only", "mcnemar"))
-    lines = [w["compared-is"].format(number=len(rows))] if rows else []
+    lines = [w["compared-is"] + (w["holm"].format(number=len(rows)) if len(rows) > 1 else "")] if rows else []
+    lines += [w["unlike"]] if any(one.mcnemar is None for one in report.compared) else []
     lines += [w["apart"].format(one=one, other=other) for one, other in report.apart]
     yield Section(w["compared"], tuple(lines), header, rows)
 
@@ -245,5 +248,7 @@ def _number(one: Estimate) -> str:
     return f"{one.value:.3f}{span}"
 
 
-def _p(value: float) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
     return f"{value:.3f}" if value >= 0.001 else "< .001"

@@ -70,20 +70,23 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "calibration": ("Rewards as probabilities", "把奖励当作概率"),
     "calibration-is": (
-        "Of sigma(better - worse). NLL of a guesser is .693, Brier .25; ECE: mean gap of confidence and accuracy.",
-        "按 sigma(更优 - 更差)。乱猜的 NLL 为 .693，Brier 为 .25；ECE 是把握与准确率之差的平均。",
+        "Of sigma(better - worse). NLL of a guesser is .693, Brier .25; ECE: mean gap of confidence and accuracy. "
+        "Equal rewards are right by one half there, whatever they count elsewhere.",
+        "按 sigma(更优 - 更差)。乱猜的 NLL 为 .693，Brier 为 .25；ECE 是把握与准确率之差的平均。"
+        "这里奖励相等总算对一半，与别处如何计分无关。",
     ),
     "length": ("Length", "长度"),
     "length-is": (
-        "At equal length: of a logistic regression on the log of the lengths' ratio.",
-        "长度相等时：对长度之比的对数做逻辑回归。",
+        "At equal length: of a logistic regression on the log of the lengths' ratio. "
+        "Slope: change of the log odds per standard deviation of that log.",
+        "长度相等时：对长度之比的对数做逻辑回归。斜率：该对数每变一个标准差，对数几率变多少。",
     ),
     "chosen-longer": ("better is longer", "更优的较长"),
     "chosen-shorter": ("better is shorter", "更优的较短"),
     "balanced": ("mean of both", "两者平均"),
     "same": ("equal", "等长"),
     "at-equal": ("at equal length", "长度相等时"),
-    "slope": ("slope", "斜率"),
+    "slope": ("slope per SD", "每标准差斜率"),
     "why-separated": ("length alone tells", "仅凭长度即可分开"),
     "why-constant": ("all alike", "全对或全错"),
     "why-alike": ("lengths alike", "长度没有差别"),
@@ -91,6 +94,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "position-is": (
         "Mean: of the orders. Net: more right than wrong (JudgeBench). Both: right in both. First: asked first.",
         "平均：两种顺序取平均。净胜：对的顺序多于错的（JudgeBench）。都对：两种顺序都对。首次：只看先问的顺序。",
+    ),
+    "once": (
+        "Pairs that {name} saw in one order only: {pairs}. Net, both and whole items leave them out.",
+        "{name} 只看过一种顺序的偏好对：{pairs} 个。净胜、都对和整条全对都不计它们。",
     ),
     "verdicts": ("verdicts", "判定"),
     "first-shown": ("first-shown share", "先出现者占比"),
@@ -102,10 +109,15 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "rule-first": ("first", "首次"),
     "compared": ("Compared", "评分方之间"),
     "compared-is": (
-        "On pairs that both scored. Difference with a paired bootstrap over items; McNemar: exact, on whole items. "
-        "p adjusted by Holm for {number} comparisons.",
-        "只看双方都评了的偏好对。差用按条目配对的自助法；McNemar 为精确检验，按整条。"
-        "p 已按 {number} 次比较做 Holm 校正。",
+        "On pairs that both scored. Difference with a paired bootstrap over items; McNemar: exact, on whole items.",
+        "只看双方都评了的偏好对。差用按条目配对的自助法；McNemar 为精确检验，按整条。",
+    ),
+    "holm": (" p adjusted by Holm for {number} comparisons.", "p 已按 {number} 次比较做 Holm 校正。"),
+    "unlike": (
+        "No McNemar, and no power, between a judge asked in two orders and a scorer that was not: a judge's whole item "
+        "needs both orders; nor where no item is wholly scored by both.",
+        "按两种顺序询问的评审模型与其他评分方之间不做 McNemar 检验，也没有功效：前者的整条要求两种顺序都对。"
+        "双方没有共同评全的条目时也不做。",
     ),
     "apart": (
         "{one} and {other} scored no pair in common, and are not compared.",

@@ -167,6 +167,7 @@ def _verdicts_problem(told: dict[str, Any]) -> Problem | None:
         return None
     if not isinstance(told["verdicts"], list):
         return "verdicts", not_as(told, "verdicts", "a list of verdicts, or null")
+    seen: dict[tuple[str, str], int] = {}
     for at, one in enumerate(told["verdicts"]):
         where = f"verdicts[{at}]"
         if not isinstance(one, dict) or set(one) != {"shown", "verdict", "raw"}:
@@ -176,6 +177,9 @@ def _verdicts_problem(told: dict[str, Any]) -> Problem | None:
             return f"{where}.shown", not_as(one, "shown", "two ids of responses")
         if sides[0] == sides[1]:
             return f"{where}.shown", f"{shown(sides[0])} beside itself"
+        before = seen.setdefault((sides[0], sides[1]), at)
+        if before != at:  # which would count as the other order
+            return f"{where}.shown", f"{shown(sides)} is the order of verdicts[{before}], too: each order once at most"
         if one["verdict"] not in (*VERDICTS, None):
             return f"{where}.verdict", f"{shown(one['verdict'])} is none of {', '.join(VERDICTS)} and null"
         if not isinstance(one["raw"], str | None):
@@ -198,6 +202,23 @@ def _problem_with(item: Item, told: dict[str, Any]) -> Problem | None:
             if side not in ids:
                 return f"verdicts[{at}].shown", f"{shown(side)} is no response of the item"
     return None
+
+
+def mixed(one: Result, other: Result | None, where: str) -> Problem | None:
+    """What is wrong with verdicts in a file of rewards, or rewards in one of verdicts; None where nothing is.
+
+    Args:
+        other: the first result of the file that has either, which stands at `where`; None where there is none yet.
+    """
+    if other is None or says(one) in (None, says(other)):
+        return None
+    name = str(says(one))
+    return name, f"{where} has {says(other)}: results are all rewards or all verdicts"
+
+
+def says(one: Result) -> str | None:
+    """ "rewards" or "verdicts"; None where a result has neither."""
+    return "rewards" if one.rewards is not None else "verdicts" if one.verdicts is not None else None
 
 
 def result_of(told: dict[str, Any]) -> Result:
@@ -240,6 +261,7 @@ def read_results(folder: str | Path, bench: Bench | None = None) -> Results:
     items = {item.id: item for item in bench.items}
     found: dict[str, Result] = {}
     lines: dict[str, int] = {}
+    first: Result | None = None
     digest, number = sha256(), 0
     for number, row in read_lines(root / LINES, digest):
         problem = result_problem(row)
@@ -248,10 +270,14 @@ def read_results(folder: str | Path, bench: Bench | None = None) -> Results:
         if problem is None and row["item"] in lines:
             problem = "item", f"{shown(row['item'])} stands in line {lines[row['item']]}, too"
         problem = problem or result_problem(row, items[row["item"]])
+        if problem is None:
+            result = result_of(row)
+            problem = mixed(result, first, "" if first is None else f"line {lines[first.item]}")
         if problem is not None:
             raise located(root / LINES, number, problem)
         lines[row["item"]] = number
-        found[row["item"]] = result_of(row)
+        found[row["item"]] = result
+        first = first or (result if says(result) else None)
     missing = next((name for name in items if name not in found), None)
     if missing is not None:
         said = f"({number:,} lines, {len(items):,} items)"
@@ -298,6 +324,7 @@ def write_results(
     assert scorer["kind"] in KINDS
     waiting = {item.id: item for item in bench.items}
     known = set(waiting)
+    first: Result | None = None
     with atomic_directory(root) as place:
         digest = sha256()
         with (place / LINES).open("wb") as stream:
@@ -308,6 +335,10 @@ def write_results(
                     raise DataError(f"item {shown(result.item)} {said}")
                 said_of = f"result of item {shown(result.item)}"
                 data = checked_line(result.to_dict(), said_of, lambda told, item=item: result_problem(told, item))
+                problem = mixed(result, first, "" if first is None else f"that of item {shown(first.item)}")
+                if problem is not None:
+                    raise DataError(f"{said_of} .{problem[0]}: {problem[1]}")
+                first = first or (result if says(result) else None)
                 digest.update(data)
                 stream.write(data)
         if waiting:

@@ -11,6 +11,8 @@ from coig_p.errors import DataError
 from coig_p.ingest.readers import file_encoding, read_rows
 from coig_p.reward.bench.form import not_as, shown
 
+FORMATS = (".jsonl", ".ndjson", ".json", ".parquet")  # a cell of CSV has no type, and a list no place in it
+
 
 @dataclass(frozen=True)
 class Row:
@@ -95,7 +97,7 @@ def rows_of(path: Path) -> Iterator[Row]:
     """
     word = "row" if path.name.lower().endswith(".parquet") else "line"
     any_ = False
-    for number, raw in enumerate(read_rows(path, file_encoding(path, "utf-8")), 1):
+    for number, raw in enumerate(read_rows(path, file_encoding(path, None)), 1):
         where = f"{path} {word} {raw.line}"
         if raw.problem is not None:
             raise DataError(f"{where}: {raw.problem[1]}")
