@@ -261,10 +261,7 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     if address.get("id"):
         place = place_of(store, address["id"])
     else:
-        try:
-            place = Place(int(address.get("file", "0")), int(address.get("row", "0")))
-        except ValueError:
-            raise UsageError("file and row: use whole numbers") from None
+        place = _place(view, address)
     found = read_query(store, place, config, most_pairs=MOST_PAIRS)
     begin = _first_shown(address, len(found.responses))
     # Neighbours in the list that the reader came from, else in the store.
@@ -285,6 +282,25 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         **_form(view),
         "difference": _difference(found, address),
     }
+
+
+def _place(view: View, address: Mapping[str, str]) -> Place:
+    """The place that an address names by numbers; UsageError, in these numbers, where no query is there."""
+    try:
+        place = Place(int(address.get("file", "0")), int(address.get("row", "0")))
+    except ValueError:
+        raise UsageError("file and row: use whole numbers") from None
+    files = view.index.store.data_files()
+    if not 0 <= place.file < len(files):
+        raise UsageError(f"file={place.file}: {_numbers_of(len(files), 'shard')}")
+    rows = files[place.file].rows or 0
+    if not 0 <= place.row < rows:
+        raise UsageError(f"row={place.row}: {_numbers_of(rows, 'row')} of file={place.file}")
+    return place
+
+
+def _numbers_of(number: int, what: str) -> str:
+    return f"there is none. Use 0 to {number - 1}, the {what}s" if number > 1 else f"there is none. Use 0, the one {what}"
 
 
 def _first_shown(address: Mapping[str, str], responses: int) -> int:
