@@ -115,7 +115,9 @@ def test_of_a_store(tmp_path: Path) -> None:
     assert html.count("<tr>") == 11
     assert f"<td>{found.of()[0].query_id}</td>" in html
     two = most_apart(store, 3, PairConfig(judges=("judge-a", "judge-b")), domains=["chat"])
-    assert [one[:-1] for one in told(two)] == [one[:-1] for one in once_each(oracle(rows[60:], {"judge-a", "judge-b"}), 3)]
+    assert [one[:-1] for one in told(two)] == [
+        one[:-1] for one in once_each(oracle(rows[60:], {"judge-a", "judge-b"}), 3)
+    ]
     with pytest.raises(UnknownNameError, match="unknown judge"):
         most_apart(store, 3, PairConfig(judges=("nobody",)))
 

@@ -300,7 +300,9 @@ def _place(view: View, address: Mapping[str, str]) -> Place:
 
 
 def _numbers_of(number: int, what: str) -> str:
-    return f"there is none. Use 0 to {number - 1}, the {what}s" if number > 1 else f"there is none. Use 0, the one {what}"
+    return (
+        f"there is none. Use 0 to {number - 1}, the {what}s" if number > 1 else f"there is none. Use 0, the one {what}"
+    )
 
 
 def _first_shown(address: Mapping[str, str], responses: int) -> int:
