@@ -34,7 +34,17 @@ from coig_p.report.view.app import make_app, serve
 from coig_p.report.view.compared import KINDS, compare_configs
 from coig_p.report.view.index import Index, load_index, place_of_index, queries_to_read
 from coig_p.report.view.one_file import MOST_BYTES, report_page
-from coig_p.report.view.pages import MOST_PAIRS, MOST_RESPONSES, Piece, View, check_findings, config_of, cut, page
+from coig_p.report.view.pages import (
+    MOST_PAIRS,
+    MOST_RESPONSES,
+    Piece,
+    View,
+    check_findings,
+    config_of,
+    cut,
+    error_page,
+    page,
+)
 from coig_p.report.view.words import LANGUAGES, words
 from coig_p.stats.apart import MOST, Apart, most_apart
 from coig_p.stats.counts import statistics
@@ -337,6 +347,30 @@ def test_options_that_cannot_be(address: dict[str, str], said: str) -> None:
         config_of(address)
 
 
+@pytest.mark.parametrize(
+    ("path", "address", "said"),
+    [
+        ("queries", {"domain": "nosuch"}, "unknown domain 'nosuch'. Valid: chat, math"),
+        ("queries", {"source": "nosuch"}, "unknown source"),
+        ("queries", {"model_too": "zz"}, "unknown model 'zz'"),
+        ("queries", {"judge": "zz"}, "unknown judge 'zz'.* Valid: judge-a"),
+        ("apart", {"judge": "zz"}, "unknown judge 'zz'"),
+        ("apart", {"judge": "judge-a", "judge_too": "judge-a"}, "name two judges"),
+        ("query", {"first": "0", "second": "99"}, "first=0&second=99: name two responses of this query, from 0 to"),
+        ("query", {"first": "0"}, "first=0&second=: name two"),
+        ("query", {"strict": "maybe"}, "strict='maybe': use 1 or 0"),
+        ("query", {"query_id": "nobody"}, "unknown query_id 'nobody'"),
+    ],
+)
+def test_names_and_numbers_that_are_not_there_are_refused(
+    path: str, address: dict[str, str], said: str, index: Index
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        page(View(index), path, address)
+    assert config_of({"strict": "0"}) == PairConfig()
+    assert "<h1><bdi>chat-0003" in (page(View(index), "query", {"query_id": "chat-0003"}) or "")
+
+
 # Hostile texts.
 
 
@@ -408,8 +442,12 @@ def test_hostile_texts_are_texts(path: str, hostile: View) -> None:
 
 def test_what_an_address_says_is_text(hostile: View) -> None:
     for text in HOSTILE:
-        names = ("q", "domain", "source", "model", "judge", "rule", "margin", "sort", "page", "lang", "a_threshold")
+        names = ("q", "source", "judge", "rule", "lang", "a_threshold")  # what stands in the store, or may be anything
         check_harmless(page(hostile, "queries", dict.fromkeys(names, text)) or "")
+        for name in ("domain", "model", "margin", "sort", "page"):  # what is refused
+            with pytest.raises(UsageError) as refused:
+                page(hostile, "queries", {name: text})
+            check_harmless(error_page(hostile, {name: text}, str(refused.value)))
 
 
 def test_a_report_is_one_file_without_scripts(hostile: View, index: Index) -> None:
