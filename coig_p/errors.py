@@ -73,17 +73,18 @@ class UnknownNameError(UsageError):
         self.within = str(within)
         self.kind, self.name, self.valid = kind, name, sorted(valid)
         close = get_close_matches(str(name), self.valid, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = " A quote in it is not closed." if str(name).count('"') % 2 else ""
+        hint += f" Did you mean {close[0]!r}?" if close else ""
         many = len(self.valid) > _SHOWN
         shown = [*get_close_matches(str(name), self.valid, n=5), *self.valid] if many else self.valid
         shown = list(dict.fromkeys(shown))[:_SHOWN]
-        valid_names = ", ".join(map(_named, shown)) or "(none)"
+        valid_names = ", ".join(map(named, shown)) or "(none)"
         valid_names += f" and {len(self.valid) - len(shown):,} more" if len(shown) < len(self.valid) else ""
         where = f"{self.within}: " if self.within else ""
         super().__init__(f"{where}unknown {kind} {name!r}.{hint} Valid: {valid_names}")
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
     """A name as a message shows it: in quotes where it could be taken for something else."""
     plain = name == name.strip() and name.isprintable() and ", " not in name and name
     return name if plain else repr(name)
@@ -102,7 +103,7 @@ class StoreError(CoigPError):
 
     def __init__(self, store: object, problem: str) -> None:
         self.store = str(store)
-        super().__init__(f"{_named(self.store)}: {problem}")
+        super().__init__(f"{named(self.store)}: {problem}")
 
 
 class RemoteError(CoigPError):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from coig_p.cli.options import as_json, calibration_of, num_proc_option, split_list
+from coig_p.cli.options import as_json, calibration_of, num_proc_option
 from coig_p.cli.screen import harmless_json, one_line, progress, table
 from coig_p.cli.tree import command
+from coig_p.core.listing import split_names
 from coig_p.core.text import counted
 from coig_p.pairs.config import PairConfig
 
@@ -54,6 +55,7 @@ def diff(
     coigp diff store-1.0 store-1.1
     coigp diff org/name@v1.0.0 store
     coigp diff store --a threshold=2 --b threshold=3,judges=fictional-zhuxi
+    coigp diff store --b 'judges="a judge, with a comma",judges=another'
     coigp diff store-1.0 store-1.1 --a threshold=3 --b threshold=3 --json | jq .total.pairs.flipped
     """
     from coig_p.stats.diff import changed_shards, compare_stores
@@ -61,7 +63,7 @@ def diff(
 
     if b is None and not pairs_a and not pairs_b:
         raise click.UsageError("One store and no options: nothing can differ. Name a second store, or give --a or --b.")
-    before, after = _config("--a", pairs_a, a), _config("--b", pairs_b, b or a)
+    before, after = config_of("--a", pairs_a, a), config_of("--b", pairs_b, b or a)
     locations = [locate(a), locate(b or a)]
     manifests = [one.manifest for one in locations]
     stores = [open_located(locations[0], changed_shards(*manifests)), open_located(locations[1])]
@@ -75,11 +77,13 @@ def diff(
         click.echo(line)
 
 
-def _config(name: str, given: Sequence[str], store: Path) -> PairConfig:
+def config_of(name: str, given: Sequence[str], store: Path) -> PairConfig:
     """The options that were given, each as its field takes it."""
     hints = get_type_hints(PairConfig)
     found: dict[str, Any] = {}
-    for entry in split_list(given):
+    for entry in dict.fromkeys(entry for value in given for entry in split_names(value, keyed=True)):
+        if not entry:
+            raise click.BadParameter("an empty option: give OPTION=VALUE with commas between", param_hint=name)
         option, equals, value = entry.partition("=")
         option = option.strip().replace("-", "_")
         if not equals or option not in _OPTIONS:
@@ -87,7 +91,7 @@ def _config(name: str, given: Sequence[str], store: Path) -> PairConfig:
                 f"{entry!r}: use OPTION=VALUE, where OPTION is one of {', '.join(_OPTIONS)}", param_hint=name
             )
         if option == _MANY:
-            found[option] = (*found.get(option, ()), value.strip())
+            found[option] = (*found.get(option, ()), value)
         elif option in found:
             raise click.BadParameter(f"{option} is given twice", param_hint=name)
         else:

@@ -14,6 +14,7 @@ from coig_p.cli.options import Finite, as_json, config_options, domains_option, 
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable, wrapped
+from coig_p.errors import named
 from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ def _apart_table(apart: Sequence[Apart]) -> str:
             one.query_id,
             f"{one.first + 1}. {one.first_model}",
             f"{one.second + 1}. {one.second_model}",
-            f"{one.judge} {one.gave[0]:g} : {one.gave[1]:g}",
-            f"{one.other} {one.other_gave[0]:g} : {one.other_gave[1]:g}",
+            f"{named(one.judge)} {one.gave[0]:g} : {one.gave[1]:g}",
+            f"{named(one.other)} {one.other_gave[0]:g} : {one.other_gave[1]:g}",
         ]
         for one in apart
     ]
@@ -210,7 +211,8 @@ def _beside(extra: str | None, columns: int) -> Iterator[str]:
 
 def _judge(said: dict[str, Any]) -> str:
     dimension = said["dimension"]
-    return one_line(said["judge"] if dimension in (None, "overall") else f"{said['judge']}/{dimension}")
+    judge = named(said["judge"])
+    return one_line(judge if dimension in (None, "overall") else f"{judge}/{dimension}")
 
 
 def _both(said: dict[str, Any]) -> list[str]:

@@ -71,6 +71,11 @@ class Apart:
         low, high = sorted((self.first, self.second))
         return (-self.apart, self.file, self.row, low, high, self.compared, self.judge, self.other)
 
+    @property
+    def responses(self) -> tuple[int, int, int, int]:
+        """Which two responses it is of, whoever judged them."""
+        return self.file, self.row, min(self.first, self.second), max(self.first, self.second)
+
     def to_dict(self) -> dict[str, Any]:
         """As strings, numbers and lists."""
         return {**asdict(self), "gave": list(self.gave), "other_gave": list(self.other_gave)}
@@ -82,7 +87,7 @@ class MostApart:
 
     Attributes:
         most: how many pairs are kept of every two judges.
-        by_judges: in order, by judge and other.
+        by_judges: in order, by judge and other; in a list two responses stand once.
     """
 
     most: int = MOST
@@ -141,13 +146,17 @@ class MostApart:
 
     def _take_in(self, judges: tuple[str, str], found: Iterable[Apart]) -> None:
         every = sorted([*self.by_judges.get(judges, []), *found], key=lambda one: one.order)
-        self.by_judges[judges] = every[: self.most]
+        self.by_judges[judges] = _once_each(every, self.most)
 
     def of(self, judge: str | None = None, other: str | None = None) -> list[Apart]:
-        """At most `most` of two judges, in either order; of one judge and any other; of any two."""
+        """At most `most` of two judges, in either order; of one judge and any other; of any two.
+
+        Two responses stand once, with what sets them furthest apart. This is exact though `most` are kept of every two
+        judges: where a pair was cut from their list, `most` pairs of other responses stand before it there.
+        """
         wanted = {name for name in (judge, other) if name is not None}
         lists = [found for judges, found in sorted(self.by_judges.items()) if wanted <= {*judges}]
-        return list(heapq.merge(*lists, key=lambda one: one.order))[: self.most]
+        return _once_each(heapq.merge(*lists, key=lambda one: one.order), self.most)
 
     def to_dict(self) -> dict[str, Any]:
         """As lists of names and numbers, sorted."""
@@ -196,6 +205,16 @@ class MostApart:
         ]
         header = ["query", "two responses", "a judge gave them", "another gave them", "apart"]
         return html_table("Where two judges disagree most", header, rows)
+
+
+def _once_each(pairs: Iterable[Apart], most: int) -> list[Apart]:
+    """The first `most`, of the same two responses the first alone."""
+    first: dict[tuple[int, int, int, int], Apart] = {}
+    for one in pairs:
+        if len(first) >= most:
+            break
+        first.setdefault(one.responses, one)
+    return list(first.values())
 
 
 _LaidOut = tuple[Index, Index, Floats, tuple[Ints, Ints], tuple[Ints, Ints]]

@@ -104,7 +104,7 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
         if directory.exists():
             raise StoreError(named, "a file, not the directory of a store. Make one with: coigp import")
         if not _REPO.fullmatch(named) or named.startswith("."):
-            raise StoreError(named, "no such directory")
+            raise StoreError(named, f"no such directory. A small store to try things out lies in {BUNDLED}")
     match = _REPO.fullmatch(named.removeprefix(_HUB).rstrip("/"))
     if match is None:
         raise UsageError(f"{named}: use {_HUB}org/name or {_HUB}org/name@revision")

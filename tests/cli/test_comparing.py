@@ -10,6 +10,7 @@ import pytest
 from commands import run
 from make import make_rows, make_store
 
+from coig_p.cli.comparing import config_of
 from coig_p.pairs.config import PairConfig
 from coig_p.stats.diff import compare_stores
 from coig_p.store.store import Store
@@ -22,6 +23,21 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     later = [row for at, row in enumerate(rows) if at % 5] + make_rows({"code": 4})
     later[3]["responses"][0]["scores"] = [{"judge": "judge-z", "dimension": "overall", "score": 1.0, "rationale": None}]
     return make_store(folder / "a", rows), make_store(folder / "b", later)
+
+
+@pytest.mark.parametrize(
+    ("given", "judges"),
+    [
+        ('judges="法官,甲"', ("法官,甲",)),
+        ('"judges=法官,甲"', ("法官,甲",)),
+        ('judges = "a ""b"", c" , judges= d ', ('a "b", c', "d")),
+        ('judges=" lead ",judges=x', (" lead ", "x")),
+        ('judges=x,"judges= lead "', (" lead ", "x")),
+        ('judges="a', ('"a',)),
+    ],
+)
+def test_quotes_stand_around_a_value_or_around_an_option_with_it(given: str, judges: tuple[str, ...]) -> None:
+    assert config_of("--a", [given], Path()).judges == judges
 
 
 @pytest.mark.parametrize(
@@ -72,6 +88,7 @@ def test_one_store_with_two_ways(stores: tuple[Path, Path]) -> None:
         (["--b", "strict=1"], "strict=1: use true or false"),
         (["--b", "threshold=1,threshold=2"], "threshold is given twice"),
         (["--b", "strategy=best"], "unknown strategy 'best'"),
+        (["--b", 'judges="judge-a'], "unknown judge '\"judge-a'. A quote in it is not closed."),
         (["--b", "judges=nobody"], "unknown judge 'nobody'"),
         (["--a", "threshold=-1"], "use a finite number of 0 or more"),
     ],

@@ -47,6 +47,15 @@ def oracle(rows: Rows, judges: set[str] | None = None) -> list[tuple[object, ...
     return [(*one[1:], one[0][2]) for one in sorted(found, key=lambda one: one[0])]
 
 
+def once_each(pairs: list[tuple[object, ...]], most: int) -> list[tuple[object, ...]]:
+    """The same two responses of a query once, with what sets them furthest apart."""
+    return [
+        one
+        for at, one in enumerate(pairs)
+        if not any({*one[:2]} == {*before[:2]} and one[-1] == before[-1] for before in pairs[:at])
+    ][:most]
+
+
 def told(found: MostApart, judge: str | None = None, other: str | None = None) -> list[tuple[object, ...]]:
     return [
         (one.first, one.second, one.judge, one.other, one.gave, one.other_gave, one.compared, one.apart, one.row)
@@ -67,12 +76,12 @@ def test_equals_every_pair_laid_out(rows: Rows, most: int, size: int) -> None:
     for part in reversed(parts):
         found.merge(part)
     every = oracle(rows)
-    assert told(found) == every[:most]
+    assert told(found) == once_each(every, most)
     for judges in {(one[2], one[3]) for one in every}:
         own = [one for one in every if (one[2], one[3]) == judges]
-        assert told(found, *map(str, judges)) == told(found, *map(str, reversed(judges))) == own[:most]
+        assert told(found, *map(str, judges)) == told(found, *map(str, reversed(judges))) == once_each(own, most)
     judge = next((str(one[2]) for one in every), "nobody")
-    assert told(found, judge) == [one for one in every if judge in one[2:4]][:most]
+    assert told(found, judge) == once_each([one for one in every if judge in one[2:4]], most)
     assert MostApart.from_dict(json.loads(json.dumps(found.to_dict()))) == MostApart(
         most, {judges: ones for judges, ones in found.by_judges.items() if ones}
     )
@@ -88,14 +97,14 @@ def test_responses_that_both_judges_scored_alike() -> None:
     for most in (1, 2, 3, 4, 9):
         found = MostApart(most)
         found.add(batch, 0, 0, PairConfig())
-        assert told(found) == oracle(rows)[:most]
+        assert told(found) == once_each(oracle(rows), most)
 
 
 def test_of_a_store(tmp_path: Path) -> None:
     rows = make_rows({"math": 60, "chat": 21})
     store = Store.open(make_store(tmp_path / "store", rows))
     found = most_apart(store, 10)
-    every = oracle(rows[:60]) + oracle(rows[60:])
+    every = once_each(oracle(rows[:60]), 60_000) + once_each(oracle(rows[60:]), 60_000)
     assert [one.apart for one in found.of()] == sorted((float(str(one[7])) for one in every), reverse=True)[:10]
     for one in found.of():
         (row,) = [row for row in rows if row["query_id"] == one.query_id]
@@ -106,7 +115,9 @@ def test_of_a_store(tmp_path: Path) -> None:
     assert html.count("<tr>") == 11
     assert f"<td>{found.of()[0].query_id}</td>" in html
     two = most_apart(store, 3, PairConfig(judges=("judge-a", "judge-b")), domains=["chat"])
-    assert [one[:-1] for one in told(two)] == [one[:-1] for one in oracle(rows[60:], {"judge-a", "judge-b"})[:3]]
+    assert [one[:-1] for one in told(two)] == [
+        one[:-1] for one in once_each(oracle(rows[60:], {"judge-a", "judge-b"}), 3)
+    ]
     with pytest.raises(UnknownNameError, match="unknown judge"):
         most_apart(store, 3, PairConfig(judges=("nobody",)))
 
@@ -129,4 +140,27 @@ def test_of_a_query_with_many_responses() -> None:
     )
     found = MostApart(6)
     found.add(pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA), 0, 0, PairConfig())
-    assert told(found) == oracle(rows)[:6]
+    assert told(found) == once_each(oracle(rows), 6)
+
+
+def test_two_responses_stand_once_however_many_judges_say_the_same() -> None:
+    """One of twenty judges says the contrary: nineteen times the same, of each two responses."""
+    answers = [
+        {
+            "model": f"m{at}",
+            "text": str(at),
+            "scores": [
+                {"judge": f"j{judge:02}", "dimension": "overall", "score": float(9 - at if judge == 19 else at + 1)}
+                for judge in range(20)
+            ],
+        }
+        for at in range(6)
+    ]
+    rows = completed(
+        [{"query_id": "q", "domain": "math", "query": "问", "source": None, "comparisons": None, "responses": answers}]
+    )
+    found = MostApart(10)
+    found.add(pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA), 0, 0, PairConfig())
+    assert len({one.responses for one in found.of()}) == 10
+    assert told(found) == once_each(oracle(rows), 10)
+    assert len({one.responses for one in found.of("j03")}) == 10

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from coig_p.errors import CoigPError, StoreError, UsageError
+from coig_p.errors import CoigPError, UsageError
 from coig_p.report.serving import HEADERS, PAGE_POLICY, OnlyHere, check_extra, listen, origin_of, run
 from coig_p.report.view.pages import View, error_page, page
 from coig_p.report.view.words import words
 from coig_p.store.manifest import MANIFEST
+from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
 if TYPE_CHECKING:
@@ -39,8 +41,7 @@ def make_app(view: View, token: str) -> Starlette:
     from starlette.routing import Route
 
     view = replace(view, root=f"/{token}")
-    manifest = view.index.store.path / MANIFEST
-    known = sha256_of(manifest)
+    known = _state(view.index.store)
     folder = files("coig_p.report.view") / "static"
     static = {name: (folder / name).read_bytes() for name in _STATIC}
 
@@ -52,17 +53,18 @@ def make_app(view: View, token: str) -> Starlette:
         return made(content, status_code=status, media_type=kind, headers=headers)
 
     def answer(path: str, address: dict[str, str]) -> Response:
+        said = words(address.get("lang", "en"))
         try:
-            if sha256_of(manifest) != known:
-                raise StoreError(str(view.index.store.path), "has changed since this view began. Start it again")
+            if _state(view.index.store) != known:
+                return response(error_page(view, address, said["store-changed"]), 500)
             html = page(view, path, address)
         except OSError as error:
-            message = f"{manifest}: {error.strerror or error}"
+            message = f"{said['store-gone']}\n{error.filename or ''}: {error.strerror or error}"
             return response(error_page(view, address, message), 500)
         except CoigPError as error:
             return response(error_page(view, address, str(error)), 404 if isinstance(error, UsageError) else 500)
         if html is None:
-            return response(error_page(view, address, words(address.get("lang", "en"))["not-there"]), 404)
+            return response(error_page(view, address, said["not-there"]), 404)
         return response(html)
 
     async def show(request: Request) -> Response:
@@ -92,6 +94,12 @@ def make_app(view: View, token: str) -> Starlette:
     )
     app.add_middleware(OnlyHere)
     return app
+
+
+def _state(store: Store) -> tuple[object, ...]:
+    """What no change of a store leaves as it was, asked at each page, so cheap: of shards their bytes are not read."""
+    stats = (os.stat(store.path / file.path) for file in store.data_files())
+    return sha256_of(store.path / MANIFEST), *((one.st_size, one.st_mtime_ns, one.st_ino) for one in stats)
 
 
 def serve(view: View, port: int, ready: Callable[[str], None], token: str | None = None) -> None:

@@ -38,7 +38,7 @@ from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 _TABLE, _COUNTS = "queries.parquet", "counts.json"
 _PASSES = 4  # over the store
-_LAYOUT = 3
+_LAYOUT = 4
 _FEW = 10  # pairs that are kept of every two judges where these are many
 _MANY = 200
 _logger = logging.getLogger("coig_p")

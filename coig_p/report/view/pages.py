@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.listing import join_names, split_names
 from coig_p.core.text import printable
-from coig_p.errors import DataError, UsageError
+from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.pairs.config import STRATEGIES, PairConfig, check_judges
 from coig_p.report.one_query import OneQuery, Place, place_of, read_query
 from coig_p.report.templating import environment
@@ -27,6 +27,7 @@ from coig_p.validation.findings import tally
 
 _NUMBERS = {"threshold": float, "comparison_threshold": float, "min_judges": int}
 _FLAGS = ("strict", "same_judges")
+_YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no")
 _OPTIONS = (*_NUMBERS, "strategy", *_FLAGS, "judges", "calibrate")
 MOST_PAIRS = 200  # of one query that a page lists
 MOST_RESPONSES = 200  # of one query that are on a page
@@ -159,8 +160,25 @@ def check_findings(findings: pa.Table | None, queries: pa.Table, report: Path) -
         )
 
 
+def _look(view: View, address: Mapping[str, str]) -> Look:
+    """What an address looks for; UnknownNameError where it names what the store has not, shown or as it is."""
+    look, counted = Look.of(address), view.index.statistics
+    known = {
+        "domain": counted["domains"],
+        "source": view.index.queries.column("source").unique().drop_null().to_pylist() if look.source else (),
+        "model": counted["total"]["models"],
+        "judge": {*counted["total"]["judges"], *view.index.store.manifest.judges},
+    }
+    for option in ("domain", "source", "model", "model_too", "judge", "judge_too"):
+        name, kind = getattr(look, option), option.removesuffix("_too")
+        shown = name.replace("\r\n", "\n")  # as forms send line breaks
+        if name and name not in known[kind] and shown not in map(printable, known[kind]):
+            raise UnknownNameError(kind, name, known[kind])
+    return look
+
+
 def _queries(view: View, address: Mapping[str, str]) -> dict[str, Any]:
-    look = Look.of(address)
+    look = _look(view, address)
     found = listed(view.index.queries, look, view.findings)
     kept = {name: value for name, value in address.items() if name in Look.__dataclass_fields__ and value}
     statistics = view.index.statistics["total"]
@@ -203,7 +221,10 @@ def config_of(address: Mapping[str, str], prefix: str = "", calibration: Path | 
     if address.get(f"{prefix}strategy", "").strip():
         given["strategy"] = address[f"{prefix}strategy"].strip()
     for option in _FLAGS:
-        if address.get(f"{prefix}{option}"):
+        said = address.get(f"{prefix}{option}", "").strip().lower()
+        if said not in ("", *_YES, *_NO):
+            raise UsageError(f"{option}={said!r}: use 1 or 0")
+        if said in _YES:
             given[option] = True
     if address.get(f"{prefix}calibrate"):
         if calibration is None or not calibration.is_file():
@@ -258,17 +279,15 @@ def _said(config: PairConfig) -> dict[str, Any]:
 def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     store = view.index.store
     config = _known(view, address)
-    if address.get("id"):
-        place = place_of(store, address["id"])
+    query_id = address.get("id") or address.get("query_id")
+    if query_id:
+        place = place_of(store, query_id)
     else:
-        try:
-            place = Place(int(address.get("file", "0")), int(address.get("row", "0")))
-        except ValueError:
-            raise UsageError("file and row: use whole numbers") from None
+        place = _place(view, address)
     found = read_query(store, place, config, most_pairs=MOST_PAIRS)
     begin = _first_shown(address, len(found.responses))
     # Neighbours in the list that the reader came from, else in the store.
-    look = Look.of(address)
+    look = _look(view, address)
     before, after = neighbours(view, look, place)
     kept = {name: address[name] for name in (*Look.__dataclass_fields__, *_OPTIONS) if address.get(name)}
     return {
@@ -285,6 +304,27 @@ def _query(view: View, address: Mapping[str, str]) -> dict[str, Any]:
         **_form(view),
         "difference": _difference(found, address),
     }
+
+
+def _place(view: View, address: Mapping[str, str]) -> Place:
+    """The place that an address names by numbers; UsageError, in these numbers, where no query is there."""
+    try:
+        place = Place(int(address.get("file", "0")), int(address.get("row", "0")))
+    except ValueError:
+        raise UsageError("file and row: use whole numbers") from None
+    files = view.index.store.data_files()
+    if not 0 <= place.file < len(files):
+        raise UsageError(f"file={place.file}: {_numbers_of(len(files), 'shard')}")
+    rows = files[place.file].rows or 0
+    if not 0 <= place.row < rows:
+        raise UsageError(f"row={place.row}: {_numbers_of(rows, 'row')} of file={place.file}")
+    return place
+
+
+def _numbers_of(number: int, what: str) -> str:
+    return (
+        f"there is none. Use 0 to {number - 1}, the {what}s" if number > 1 else f"there is none. Use 0, the one {what}"
+    )
 
 
 def _first_shown(address: Mapping[str, str], responses: int) -> int:
@@ -312,12 +352,17 @@ def neighbours(view: View, look: Look, place: Place) -> tuple[Place | None, Plac
 
 def _difference(found: OneQuery, address: Mapping[str, str]) -> dict[str, Any] | None:
     """Two responses side by side, where the address names two."""
+    given = [address.get(name, "").strip() for name in ("first", "second")]
+    if not any(given):
+        return None
+    number = len(found.responses)
     try:
-        first, second = int(address.get("first", "")), int(address.get("second", ""))
+        first, second = map(int, given)
     except ValueError:
-        return None
-    if not (0 <= first < len(found.responses) and 0 <= second < len(found.responses)) or first == second:
-        return None
+        first = second = -1
+    if not (0 <= first < number and 0 <= second < number) or first == second:
+        said = "&".join(f"{name}={value}" for name, value in zip(("first", "second"), given, strict=True))
+        raise UsageError(f"{said}: name two responses of this query, from 0 to {number - 1}")
     one, two = (printable(found.responses[at]["text"] or "") for at in (first, second))
     pairs = [pair for pair in found.pairs if {pair.chosen, pair.rejected} == {first, second}]
     return {"first": first, "second": second, "found": differences(one, two), "pairs": pairs}
@@ -387,10 +432,12 @@ def _judges(view: View, address: Mapping[str, str]) -> dict[str, Any]:
 
 def _apart(view: View, address: Mapping[str, str]) -> dict[str, Any]:
     judges = sorted(view.index.statistics["total"]["judges"])
-    look = Look.of(address)
+    look = _look(view, address)
     named = [
         next((one for one in judges if name in (one, printable(one))), name) for name in (look.judge, look.judge_too)
     ]
+    if named[0] and named[0] == named[1]:
+        raise UsageError(f"judge and judge_too are both {named[0]!r}: name two judges, or one")
     found = view.index.apart.of(*(name or None for name in named))
     return {"look": look, "judges": judges, "apart": found, "most": view.index.apart.most}
 

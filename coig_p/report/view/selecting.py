@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Mask
 from coig_p.core.normalize import comparison_form
 from coig_p.core.text import printable
+from coig_p.errors import UnknownNameError, UsageError
 
 PAGE = 50
 _NAMED = ("domain", "source", "model", "model_too", "judge", "judge_too", "rule")  # names, of which every space counts
@@ -49,7 +50,11 @@ class Look:
 
     @classmethod
     def of(cls, address: Mapping[str, str]) -> Look:
-        """What an address says; what cannot be read looks for all."""
+        """What an address says.
+
+        Raises:
+            UsageError: a bound or a page that is no number, or an order that is none.
+        """
         found: dict[str, Any] = {}
         for option in fields(cls):
             value = address.get(option.name, "")
@@ -59,12 +64,17 @@ class Look:
                 continue
             if option.name in ("margin", "disagreement", "length", "responses"):
                 number = _number(value)
-                if number is not None:
-                    found[option.name] = number
+                if number is None or not 0 <= number < 10**9:
+                    raise UsageError(f"{option.name}={value!r}: use a number of 0 or more")
+                found[option.name] = number
             elif option.name == "page":
                 number = _number(value)
-                found["page"] = max(1, int(number)) if number is not None else 1
-            elif option.name != "sort" or value in ORDERS:
+                if number is None:
+                    raise UsageError(f"page={value!r}: use a number")
+                found["page"] = max(1, int(min(number, 10**9)))
+            elif option.name == "sort" and value not in ORDERS:
+                raise UnknownNameError("sort", value, ORDERS)
+            else:
                 found[option.name] = value
         return cls(**found)
 
@@ -170,4 +180,4 @@ def _number(value: str) -> float | None:
         number = float(value)
     except ValueError:
         return None
-    return number if np.isfinite(number) and abs(number) < 10**9 else None
+    return number if np.isfinite(number) else None

@@ -162,6 +162,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "j 和 k：下一条和上一条 · /：搜索 · o 或 Enter：打开 · ?：显示按键",
     ),
     "not-there": ("There is no such page.", "没有这个页面。"),
+    "store-changed": (
+        "The store has changed since this view began. Start it again: coigp view STORE",
+        "启动之后数据仓库已有改动。请重新启动：coigp view STORE",
+    ),
+    "store-gone": (
+        "The store cannot be read any more. Put it back, or start the view again where it lies now: coigp view STORE",
+        "数据仓库已无法读取。请把它放回原处，或按它现在的位置重新启动：coigp view STORE",
+    ),
     "number": ("number", "数量"),
     "longer-chosen": ("longer is chosen", "较长者更优"),
     "error": ("error", "错误"),

@@ -34,7 +34,17 @@ from coig_p.report.view.app import make_app, serve
 from coig_p.report.view.compared import KINDS, compare_configs
 from coig_p.report.view.index import Index, load_index, place_of_index, queries_to_read
 from coig_p.report.view.one_file import MOST_BYTES, report_page
-from coig_p.report.view.pages import MOST_PAIRS, MOST_RESPONSES, Piece, View, check_findings, config_of, cut, page
+from coig_p.report.view.pages import (
+    MOST_PAIRS,
+    MOST_RESPONSES,
+    Piece,
+    View,
+    check_findings,
+    config_of,
+    cut,
+    error_page,
+    page,
+)
 from coig_p.report.view.words import LANGUAGES, words
 from coig_p.stats.apart import MOST, Apart, most_apart
 from coig_p.stats.counts import statistics
@@ -337,6 +347,30 @@ def test_options_that_cannot_be(address: dict[str, str], said: str) -> None:
         config_of(address)
 
 
+@pytest.mark.parametrize(
+    ("path", "address", "said"),
+    [
+        ("queries", {"domain": "nosuch"}, "unknown domain 'nosuch'. Valid: chat, math"),
+        ("queries", {"source": "nosuch"}, "unknown source"),
+        ("queries", {"model_too": "zz"}, "unknown model 'zz'"),
+        ("queries", {"judge": "zz"}, "unknown judge 'zz'.* Valid: judge-a"),
+        ("apart", {"judge": "zz"}, "unknown judge 'zz'"),
+        ("apart", {"judge": "judge-a", "judge_too": "judge-a"}, "name two judges"),
+        ("query", {"first": "0", "second": "99"}, "first=0&second=99: name two responses of this query, from 0 to"),
+        ("query", {"first": "0"}, "first=0&second=: name two"),
+        ("query", {"strict": "maybe"}, "strict='maybe': use 1 or 0"),
+        ("query", {"query_id": "nobody"}, "unknown query_id 'nobody'"),
+    ],
+)
+def test_names_and_numbers_that_are_not_there_are_refused(
+    path: str, address: dict[str, str], said: str, index: Index
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        page(View(index), path, address)
+    assert config_of({"strict": "0"}) == PairConfig()
+    assert "<h1><bdi>chat-0003" in (page(View(index), "query", {"query_id": "chat-0003"}) or "")
+
+
 # Hostile texts.
 
 
@@ -408,8 +442,12 @@ def test_hostile_texts_are_texts(path: str, hostile: View) -> None:
 
 def test_what_an_address_says_is_text(hostile: View) -> None:
     for text in HOSTILE:
-        names = ("q", "domain", "source", "model", "judge", "rule", "margin", "sort", "page", "lang", "a_threshold")
+        names = ("q", "source", "judge", "rule", "lang", "a_threshold")  # what stands in the store, or may be anything
         check_harmless(page(hostile, "queries", dict.fromkeys(names, text)) or "")
+        for name in ("domain", "model", "margin", "sort", "page"):  # what is refused
+            with pytest.raises(UsageError) as refused:
+                page(hostile, "queries", {name: text})
+            check_harmless(error_page(hostile, {name: text}, str(refused.value)))
 
 
 def test_a_report_is_one_file_without_scripts(hostile: View, index: Index) -> None:
@@ -576,16 +614,32 @@ def check_changes(manifest: Path, address: str) -> None:
     assert fetched(f"{address}query")[0] == 200
     text = manifest.read_text(encoding="utf-8")
     manifest.write_text(text + " ", encoding="utf-8")
-    for path in PATHS:
-        status, _, html = fetched(address + path)
-        assert status == 500
-        assert "has changed since this view began" in html
+    check_says("store-changed", address)
     manifest.unlink()
-    status, _, html = fetched(address)
-    assert status == 500
-    assert "manifest.json: No such file" in html
+    check_says("store-gone", address)
+    assert "manifest.json: No such file" in fetched(address)[2]
     manifest.write_text(text, encoding="utf-8")
     assert fetched(address)[0] == 200
+
+
+def check_says(word: str, address: str) -> None:
+    for path in PATHS:
+        for language in LANGUAGES:
+            status, _, html = fetched(f"{address}{path}?lang={language}")
+            assert status == 500
+            assert words(language)[word] in html
+
+
+def test_a_shard_that_is_swapped_is_not_shown_as_what_stood_there(tmp_path: Path) -> None:
+    view = of_rows([a_query(name, answered("m", 1)) for name in ("one", "two")], tmp_path)
+    shard = view.index.store.path / view.index.store.data_files()[0].path
+    table = pq.read_table(shard)
+    with served(view) as address:
+        assert "<h1>one" in fetched(f"{address}/a-token/query?row=0")[2].replace("<bdi>", "")
+        shard.unlink()
+        check_says("store-gone", f"{address}/a-token/")
+        pq.write_table(table.take([1, 0]), shard)
+        check_says("store-changed", f"{address}/a-token/")
 
 
 @pytest.fixture(scope="module")
@@ -648,7 +702,7 @@ def test_only_who_knows_the_address_and_names_this_machine_is_answered(address: 
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("nope", 404), ("query?file=99&row=0", 500), ("query?file=x", 404), ("query?id=nobody", 404),
+        ("nope", 404), ("query?file=99&row=0", 404), ("query?file=x", 404), ("query?id=nobody", 404),
         ("query?threshold=x", 404), ("compare?a_judges=nobody", 404), ("static/app.py", 404), ("plots/en/x.svg", 404),
         ("plots/en/..%2f..%2fpyproject.toml", 404), ("queries?page=999999999999999999", 200),
     ],
@@ -657,6 +711,23 @@ def test_what_is_not_there_is_a_page_that_says_so(address: str, path: str, statu
     found, _, html = fetched(f"{address}/a-token/{path}")
     assert found == status
     assert "Traceback" not in html
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("file=99&row=0", "file=99: there is none. Use 0 to {last_file}, the shards"),
+        ("file=-1", "file=-1: there is none. Use 0 to {last_file}, the shards"),
+        ("row=-1", "row=-1: there is none. Use 0 to {last_row}, the rows of file=0"),
+        ("file=0&row=99", "row=99: there is none. Use 0 to {last_row}, the rows of file=0"),
+    ],
+)
+def test_a_place_that_no_query_has_is_told_in_the_numbers_of_the_address(asked: str, said: str, index: Index) -> None:
+    files = index.store.data_files()
+    with served(View(index)) as address:
+        status, _, html = fetched(f"{address}/a-token/query?{asked}")
+    assert status == 404
+    assert said.format(last_file=len(files) - 1, last_row=(files[0].rows or 0) - 1) in html
 
 
 def test_a_port_that_is_taken(hostile: View) -> None:

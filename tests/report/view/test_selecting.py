@@ -12,6 +12,7 @@ from make import make_rows
 from strategies import examples, raw_rows
 
 from coig_p.core.normalize import comparison_form
+from coig_p.errors import UsageError
 from coig_p.report.view.selecting import PAGE, Look, found_places, listed
 from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.queries import QUERIES as QUERY_COLUMNS
@@ -149,10 +150,26 @@ def test_without_a_check_no_rule_finds_anything() -> None:
         ({}, Look()),
         ({"q": " 湖 ", "domain": "math", "page": "3"}, Look(q="湖", domain="math", page=3)),
         ({"margin": "2", "responses": "4"}, Look(margin=2, responses=4)),
-        ({"margin": "two", "length": "inf", "page": "-1", "sort": "name"}, Look()),
-        ({"page": "1e99"}, Look()),
+        ({"page": "-1"}, Look()),
+        ({"page": "1e99"}, Look(page=10**9)),
         ({"sort": "disagreement", "file": "3"}, Look(sort="disagreement")),
     ],
 )
 def test_an_address_is_a_look(address: dict[str, str], look: Look) -> None:
     assert Look.of(address) == look
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ({"margin": "two"}, "margin='two': use a number of 0 or more"),
+        ({"margin": "-3"}, "margin='-3': use"),
+        ({"disagreement": "nan"}, "disagreement='nan': use"),
+        ({"length": "inf"}, "length='inf': use"),
+        ({"page": "x"}, "page='x': use a number"),
+        ({"sort": "name"}, "unknown sort 'name'. Valid: disagreement, length, margin, responses"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_refused(address: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Look.of(address)
