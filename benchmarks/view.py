@@ -25,11 +25,11 @@ PAGES = {
     "the first page": "",
     "the first 50 queries": "queries",
     "text in the query": "queries?q=%E7%9A%84",
-    "one model, a margin of 3 or more": "queries?model=model-3&margin=3",
+    "one model, a margin of 3 or more": "queries?model=model-03&margin=3",
     "sorted by margin": "queries?sort=margin",
     "sorted by length difference, the last page": "queries?sort=length&page=999999",
     "one query": "query?file=1&row=77",
-    "the query after it in a list": "query?file=1&row=77&sort=margin&model=model-3",
+    "the query after it in a list": "query?file=1&row=77&sort=margin&model=model-03",
 }
 _MEASURE = "--measure"
 
@@ -60,7 +60,7 @@ def resident(process: int) -> int:
 
 
 def by_duckdb(store: Path) -> float:
-    """The first 50 queries with the largest margin that model-3 answered: every score is read, as there is no index."""
+    """The first 50 queries with the largest margin that model-03 answered; every score is read, without an index."""
     import duckdb
 
     begin = time.perf_counter()
@@ -73,7 +73,7 @@ def by_duckdb(store: Path) -> float:
             FROM answers
         )
         SELECT query_id, any_value(query), max(score) - min(score) AS margin FROM valued
-        GROUP BY query_id HAVING bool_or(model = 'model-3') ORDER BY margin DESC LIMIT 50
+        GROUP BY query_id HAVING bool_or(model = 'model-03') ORDER BY margin DESC LIMIT 50
         """
     ).fetchall()
     return time.perf_counter() - begin
