@@ -15,7 +15,7 @@ from coig_p.core.progress import Advance
 from coig_p.errors import DataError
 from coig_p.reward.bench.form import Item, pairs_of
 from coig_p.reward.steps import PairArrays
-from coig_p.reward.template import conversation_text, token_ids
+from coig_p.reward.templates import TemplateRefuses, text_of
 
 _ITEMS_AT_ONCE = 64
 
@@ -62,9 +62,17 @@ class Tokenized:
 
 
 def tokenized(
-    items: Sequence[Item], tokenizer: Any, max_length: int, advance: Advance = lambda queries: None
+    items: Sequence[Item],
+    tokenizer: Any,
+    max_length: int,
+    *,
+    with_begins: bool = False,
+    advance: Advance = lambda queries: None,
 ) -> Tokenized:
     """Tokenize every response once; a pair with a response of more than `max_length` tokens is left out, and counted.
+
+    Args:
+        with_begins: also find where responses begin; else it is said of all that they begin at 1.
 
     Raises:
         DataError: the chat template refuses a conversation; names its query.
@@ -76,17 +84,15 @@ def tokenized(
     rejected: list[int] = []
     for start in range(0, len(items), _ITEMS_AT_ONCE):
         some = items[start : start + _ITEMS_AT_ONCE]
-        texts, asked = [], []
-        for item in some:
-            texts += [_text(tokenizer, item, one.text) for one in item.responses]
-            asked.append(_text(tokenizer, item, None))
-        found, before = token_ids(tokenizer, texts), token_ids(tokenizer, asked)
+        found = _ids(tokenizer, [_text(tokenizer, item, one.text) for item in some for one in item.responses])
+        # What is shared with an empty response is what stands before any.
+        without = _ids(tokenizer, [_text(tokenizer, item, "") for item in some]) if with_begins else []
         at = 0
         for number, item in enumerate(some):
             pairs = sorted((len(ids) + better, len(ids) + worse) for better, worse in pairs_of(item))
             for one in found[at : at + len(item.responses)]:
                 ids.append(np.array(one, np.int32))
-                begins.append(_shared(one, before[number]))
+                begins.append(_shared(one, without[number]) if with_begins else 1)
             at += len(item.responses)
             query += [start + number] * len(pairs)
             chosen += [better for better, _ in pairs]
@@ -107,15 +113,19 @@ def tokenized(
     return Tokenized(arrays.take(short), tokens, int((~short).sum()), int(lengths.max()), digest.hexdigest())
 
 
-def _text(tokenizer: Any, item: Item, response: str | None) -> str:
-    answer = [] if response is None else [{"role": "assistant", "content": response}]
+def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    found: list[list[int]] = tokenizer(texts, add_special_tokens=False, truncation=False, padding=False)["input_ids"]
+    return found
+
+
+def _text(tokenizer: Any, item: Item, response: str) -> str:
     try:
-        return conversation_text(tokenizer, item.messages + answer, answered=response is not None)
-    except Exception as error:  # a template may raise whatever it likes
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return text_of(tokenizer, [*item.messages, {"role": "assistant", "content": response}])
+    except TemplateRefuses as error:
+        said = (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"query_id {item.id!r}: the chat template refuses it: {said}. Leave the query out, or give another template "
-            "with --template FILE"
+            f"query_id {item.id!r}: the chat template refuses it: {said}. Leave the query out, or give another one with "
+            "--template FILE"
         ) from None
 
 

@@ -8,8 +8,11 @@ the end, whole, with coig_p_reward.json (see `coig_p.reward.made`).
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +23,12 @@ from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
 from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
-from coig_p.errors import DataError, UsageError
+from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
-from coig_p.reward.baselines import beside
 from coig_p.reward.bench.from_store import select_items
-from coig_p.reward.losses import Loss
-from coig_p.reward.made import MARKER, TRANSFORMERS, Accuracy, HeldOut, TrainedModel, write_trained
+from coig_p.reward.made import LENGTH, MAJORITY, MARKER, TRANSFORMERS, HeldOut, TrainedModel, write_trained
 from coig_p.reward.steps import PairArrays, Step, steps_of
+from coig_p.reward.templates import hash_of
 from coig_p.reward.tokens import Tokenized, Tokens, tokenized
 from coig_p.reward.training_config import TrainConfig
 from coig_p.reward.training_pairs import read_training_pairs
@@ -40,3 +42,341 @@ if TYPE_CHECKING:
 
 UNFINISHED, RECORD, LOG = ".unfinished", "training.json", "training_log.jsonl"
 _PARTS = 1000  # queries are held out by the thousandth
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What is trained on and what is held out, by the same numbers of responses and queries."""
+
+    found: Tokenized
+    train: PairArrays
+    held: PairArrays
+    models: tuple[str, ...]
+    characters: tuple[int, ...]
+    counts: dict[str, Any]
+
+
+def train_transformer(
+    store: str | Path | Store,
+    out: str | Path,
+    model: str,
+    pairs: PairConfig | None = None,
+    config: TrainConfig | None = None,
+    *,
+    domains: Sequence[str] = (),
+    split: str | None = None,
+    half: int | None = None,
+    max_pairs: int | None = None,
+    overwrite: bool = False,
+    bar: Bar = no_bar,
+) -> TrainedModel | None:
+    """Train a reward model on the pairs of a store, and write it to `out`, whole or not at all.
+
+    Args:
+        model: what it begins with: a folder, or the id of a repository on the Hub. A language model gets a new head, a
+            reward model goes on.
+        half: of the store, 1 or 2 (see `coig_p.reward.halves`).
+        max_pairs: whole queries are drawn up to so many pairs.
+
+    Returns:
+        What coig_p_reward.json says; None in all but the first of several processes.
+
+    Raises:
+        UsageError: the extra [train] is not installed, a model that cannot be loaded, options that do not fit, or
+            another training stands at OUT.unfinished.
+        DataError: a query that cannot be shown, or a loss that is no number.
+    """
+    torch = _torch()
+    from coig_p.reward.transformer import load_base, load_tokenizer
+
+    root = Path(out)
+    check_outside(root, "a reward model")
+    check_directory(root, MARKER, "a reward model", overwrite)
+    config, pairs = (config or TrainConfig()).resolved(), pairs or PairConfig()
+    device, dtype = _where(torch, config)
+    opened = store if isinstance(store, Store) else Store.open(store)
+    selection, source = select_items(opened, pairs, domains, split)
+    tokenizer = load_tokenizer(model, config.revision, config.template)
+    taken = read_training_pairs(opened, selection, source, half=half, max_pairs=max_pairs, seed=pairs.seed)
+    data = _tokenize(taken, tokenizer, config, pairs.seed, bar)
+    steps = _steps(data.train, config, pairs.seed)
+    told = TrainedModel(
+        TRANSFORMERS,
+        base=Path(model).resolve().name if Path(model).is_dir() else model,
+        store={"name": opened.path.resolve().name, "manifest_sha256": sha256_of(opened.path / MANIFEST)},
+        pairs={name: value for name, value in selection.pairs.to_dict().items() if name != "format"}
+        | {"domains": list(selection.domains), "split": source},
+        loss=config.loss_of().to_dict(),
+        training=config.to_dict()
+        | {
+            "seed": pairs.seed, "dtype": dtype, "revision": config.revision, "data": data.counts,
+            "template_sha256": hash_of(tokenizer.chat_template), "tokens_sha256": data.found.sha256,
+            "steps": len(steps), "processes": _world(),
+        },
+        half=half,
+    )  # fmt: skip
+    work = root.with_name(root.name + UNFINISHED)
+    last = _resumed(work, told, overwrite)
+    with _quiet():
+        made, new_head = load_base(
+            model, tokenizer, revision=config.revision, language_model=config.lm_weight > 0, seed=pairs.seed
+        )
+        history = _train(made, tokenizer, steps, data.found.tokens, config, device, dtype, work, last, pairs.seed, bar)
+        if _rank():
+            return None
+        told = replace(
+            told,
+            training={**told.training, "head": "new" if new_head else "kept", **_said(history)},
+        )
+        return _finish(root, work, made, tokenizer, model, told, data, config, history, bar)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+        import transformers  # noqa: F401
+    except ImportError:
+        raise UsageError("training a model needs the extra: pip install 'coig-p[train]'") from None
+    return torch
+
+
+def _where(torch: Any, config: TrainConfig) -> tuple[str, str]:
+    """The device, and what the body computes in."""
+    there = torch.cuda.is_available()
+    if config.device == "cuda" and not there:
+        raise UsageError("--device cuda: torch sees no GPU. Use --device cpu, or look with: nvidia-smi")
+    device = config.device or ("cuda" if there else "cpu")
+    return device, config.dtype or ("bfloat16" if device == "cuda" else "float32")
+
+
+def _tokenize(taken: Any, tokenizer: Any, config: TrainConfig, seed: int, bar: Bar) -> _Data:
+    assert config.max_length is not None
+    items = taken.items
+    with bar("Tokenizing", len(items), "queries") as advance:
+        found = tokenized(items, tokenizer, config.max_length, with_begins=config.lm_weight > 0, advance=advance)
+    if not len(found.pairs):
+        raise UsageError(
+            f"every pair has a response of more than {config.max_length:,} tokens with what is asked, up to "
+            f"{found.longest:,}: raise --max-length"
+        )
+    limit = round(config.held_out * _PARTS)
+    held = np.array([taken.part_of(item.id, _PARTS, seed) < limit for item in items], bool)[found.pairs.query]
+    train = found.pairs.take(~held)
+    if not len(train):
+        raise UsageError("every pair is held out: lower --held-out, or train on more queries")
+    responses = [one for item in items for one in item.responses]
+    counts = {
+        "queries": len(np.unique(train.query)), "pairs": len(train), "of": taken.to_dict(),
+        "held_out_pairs": int(held.sum()), "too_long": found.too_long, "longest": found.longest,
+        "responses": len(np.unique(np.concatenate([train.chosen, train.rejected]))),
+    }  # fmt: skip
+    models = tuple(one.model or "" for one in responses)
+    return _Data(found, train, found.pairs.take(held), models, tuple(len(one.text) for one in responses), counts)
+
+
+def _steps(pairs: PairArrays, config: TrainConfig, seed: int) -> list[Step]:
+    assert config.batch_pairs is not None
+    assert config.epochs is not None
+    steps: list[Step] = []
+    for epoch in range(config.epochs):
+        steps += steps_of(pairs, config.batch, config.batch_pairs, config.forward_tokens, seed, epoch)
+        if config.max_steps is not None and len(steps) >= config.max_steps:
+            return steps[: config.max_steps]
+    return steps
+
+
+def _resumed(work: Path, told: TrainedModel, overwrite: bool) -> Path | None:
+    """The last whole checkpoint of the same training; None where there is none. Another training is refused."""
+    record = json.loads(json.dumps(told.to_dict()))
+    path = work / RECORD
+    if work.exists():
+        try:
+            found = strict_json(read_small(path))
+        except (OSError, ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            if not overwrite:
+                raise UsageError(f"{work} exists and is no training of ours: delete it, or choose another place")
+        elif found == record:
+            return _last_checkpoint(work)
+        elif not overwrite:
+            raise UsageError(
+                f"{work} is another training, not yet at its end: it differs in {_differs(found, record)}. Give the "
+                "same options to go on with it, --overwrite to begin anew, or another place"
+            )
+        if not _rank():
+            shutil.rmtree(work)
+    if not _rank():
+        work.mkdir(parents=True)
+        with atomic_file(path) as stream:
+            stream.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
+    return None
+
+
+def _differs(found: dict[str, Any], record: dict[str, Any]) -> str:
+    names = []
+    for name in sorted(set(found) | set(record)):
+        one, other = found.get(name), record.get(name)
+        if one != other:
+            inner = isinstance(one, dict) and isinstance(other, dict)
+            parts = sorted(key for key in {*one, *other} if one.get(key) != other.get(key)) if inner else []
+            names += [f"{name}.{key}" for key in parts] or [name]
+    return ", ".join(names[:5])
+
+
+def _last_checkpoint(work: Path) -> Path | None:
+    """The newest whose trainer_state.json, which is written last, is there; those that a kill cut short go."""
+    whole = []
+    for path in work.glob("checkpoint-*"):
+        try:
+            state = strict_json(read_small(path / "trainer_state.json", 64 << 20))
+            whole.append((int(state["global_step"]), path))
+        except (OSError, ValueError, TypeError, KeyError):
+            if not _rank():
+                shutil.rmtree(path, ignore_errors=True)
+    return max(whole)[1] if whole else None
+
+
+def _train(
+    model: RewardModel, tokenizer: Any, steps: Sequence[Step], tokens: Tokens, config: TrainConfig, device: str,
+    dtype: str, work: Path, last: Path | None, seed: int, bar: Bar,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Take all steps; what was logged of each."""
+    from transformers import PrinterCallback, TrainingArguments
+
+    from coig_p.reward.trainer import PairTrainer, Progress, StepData
+
+    if config.gradient_checkpointing:
+        model.classifier.gradient_checkpointing_enable({"use_reentrant": False})
+    assert config.warmup is not None
+    assert config.learning_rate is not None
+    assert config.weight_decay is not None
+    options = TrainingArguments(
+        output_dir=str(work),
+        per_device_train_batch_size=1,
+        num_train_epochs=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule if config.schedule != "constant" else "constant_with_warmup",
+        warmup_steps=int(np.ceil(config.warmup * len(steps))),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=dtype == "bfloat16",
+        use_cpu=device == "cpu",
+        save_strategy="steps" if config.save_every else "no",
+        save_steps=config.save_every or 1,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        seed=seed % 2**32,
+    )
+    loss = config.loss_of()
+    data = StepData(steps, tokens, tokenizer.pad_token_id, loss, _world())
+    with bar("Training", len(steps), "steps") as advance:
+        trainer = PairTrainer(model, loss=loss, args=options, train_dataset=data, callbacks=[Progress(advance)])
+        trainer.remove_callback(PrinterCallback)
+        if last is not None:
+            advance(int(last.name.rpartition("-")[2]))
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    trainer.accelerator.wait_for_everyone()
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _said(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean loss of the first and of the last tenth of the steps."""
+    tenth = max(1, len(history) // 10)
+    losses = [entry["loss"] for entry in history]
+    return {"loss_first": float(np.mean(losses[:tenth])), "loss_last": float(np.mean(losses[-tenth:]))}
+
+
+def _finish(
+    root: Path, work: Path, model: RewardModel, tokenizer: Any, base: str, told: TrainedModel, data: _Data,
+    config: TrainConfig, history: Sequence[dict[str, Any]], bar: Bar,
+) -> TrainedModel:  # fmt: skip
+    """Measure what is saved, and save it."""
+    import torch
+
+    from coig_p.reward.transformer import save, to_save
+
+    model = to_save(model, getattr(torch, told.training["dtype"]))
+    held_out = _held_out(model, tokenizer.pad_token_id, data, config, bar) if config.held_out else None
+    with atomic_directory(root) as folder:
+        save(model, tokenizer, folder, base, config.revision)
+        lines = (json.dumps({"step": at, **_numbers(entry)}) + "\n" for at, entry in enumerate(history, 1))
+        (folder / LOG).write_text("".join(lines), encoding="utf-8", newline="\n")
+        for path in folder.rglob("*.safetensors"):  # which are written for their owner alone
+            path.chmod((folder / LOG).stat().st_mode)
+        told = write_trained(folder, replace(told, held_out=held_out))
+    shutil.rmtree(work, ignore_errors=True)
+    return told
+
+
+def _numbers(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: entry[name] for name in ("loss", "accuracy", "learning_rate", "grad_norm") if name in entry}
+
+
+def _held_out(model: RewardModel, pad: int, data: _Data, config: TrainConfig, bar: Bar) -> HeldOut:
+    held = data.held
+    rewards = _rewards(model, pad, data.found.tokens, np.unique([held.chosen, held.rejected]), config, bar)
+    difference = rewards[held.chosen] - rewards[held.rejected]
+    characters, rates = np.array(data.characters, float), _win_rates(data)
+    others = {
+        LENGTH: characters[held.chosen] - characters[held.rejected],
+        MAJORITY: rates[held.chosen] - rates[held.rejected],
+    }
+    return HeldOut.of(held.query, difference, others, f"{config.held_out:.1%} of the queries, by hash")
+
+
+def _win_rates(data: _Data) -> Any:
+    """Of each response how often its model was the better one in pairs that were trained on; NaN of a model unseen."""
+    won, seen = Counter[str](), Counter[str]()
+    for one, other in zip(data.train.chosen.tolist(), data.train.rejected.tolist(), strict=True):
+        won[data.models[one]] += 1
+        seen.update((data.models[one], data.models[other]))
+    return np.array([won[name] / seen[name] if seen[name] and name else np.nan for name in data.models])
+
+
+def _rewards(
+    model: RewardModel, pad: int, tokens: Tokens, wanted: Any, config: TrainConfig, bar: Bar
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Of each response by number; NaN where none is wanted."""
+    import torch
+
+    from coig_p.reward.batching import batches
+    from coig_p.reward.transformer import padded
+
+    found = np.full(len(tokens.starts) - 1, np.nan)
+    model.eval()
+    with torch.no_grad(), bar("Measuring", len(wanted), "responses") as advance:
+        for batch in batches(tokens.lengths[wanted].tolist(), config.forward_tokens):
+            some = wanted[batch]
+            ids, mask = padded([tokens.of(at) for at in some.tolist()], pad, model.device)
+            found[some] = model(ids, mask)[0].double().cpu().numpy()
+            advance(len(some))
+    return found
+
+
+def _world() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and the advice that transformers prints while a model is loaded."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from coig_p.errors import DataError, UsageError
-from coig_p.reward.template import check_template, own_pad
+from coig_p.reward.padding import own_pad
 
 _LOGITS_AT_ONCE = 1024  # tokens: a vocabulary of 150,000 words takes 600 MB for so many
 LANGUAGE_MODEL = "language-model"
@@ -110,7 +110,11 @@ def load_tokenizer(name: str, revision: str | None = None, template: Path | None
             tokenizer.chat_template = template.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{template}: cannot be read as a template: {_first_line(error)}") from None
-    check_template(tokenizer, name)
+    if not tokenizer.chat_template:
+        raise UsageError(
+            f"{name}: its tokenizer has no chat template, so nobody knows how it reads a conversation. Give one with "
+            "--template FILE, as Jinja"
+        )
     tokenizer.padding_side = "right"
     return tokenizer
 
