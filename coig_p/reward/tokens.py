@@ -124,8 +124,8 @@ def _text(tokenizer: Any, item: Item, response: str) -> str:
     except TemplateRefuses as error:
         said = (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"query_id {item.id!r}: the chat template refuses it: {said}. Leave the query out, or give another one with "
-            "--template FILE"
+            f"query_id {item.id!r}: the chat template refuses it: {said}. Leave the query out, or give another "
+            "template with --template FILE"
         ) from None
 
 

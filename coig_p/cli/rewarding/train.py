@@ -34,8 +34,8 @@ BUILTIN = "builtin:ngram"
     "--model",
     required=True,
     metavar="MODEL",
-    help=f"What training begins with: a folder or a Hub id of a language model or a reward model, which needs the extra "
-    f"[train]; or {BUILTIN}, a floor of cheap features and n-grams, which needs no download.",
+    help=f"What training begins with: a folder or a Hub id of a language model or a reward model, which needs the "
+    f"extra [train]; or {BUILTIN}, a floor of cheap features and n-grams, which needs no download.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the model there.")
 @click.option("--half", type=click.IntRange(1, 2), help="Train on this half of the store: see coigp reward halves.")
