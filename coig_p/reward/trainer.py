@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
-from coig_p.reward.losses import Loss, pair_losses
-from coig_p.reward.steps import Forward, Step, split
+from coig_p.errors import DataError
+from coig_p.reward.losses import Loss
+from coig_p.reward.passes import inputs_of, summed_loss
+from coig_p.reward.steps import Step, split
 from coig_p.reward.tokens import Tokens
-from coig_p.reward.transformer import RewardModel, padded
+from coig_p.reward.transformer import RewardModel
 
 
 class StepData(Dataset[dict[str, Any]]):
@@ -34,28 +35,7 @@ class StepData(Dataset[dict[str, Any]]):
     def __getitem__(self, at: int) -> dict[str, Any]:
         step = self.steps[at // self.world]
         forwards = split(step, self.world)[at % self.world]
-        return {"forwards": [self._inputs(one) for one in forwards], "pairs": step.pairs}
-
-    def _inputs(self, forward: Forward) -> dict[str, torch.Tensor]:
-        ids, mask = padded([self.tokens.of(at) for at in forward.responses.tolist()], self.pad)
-        found = {"input_ids": ids, "attention_mask": mask}
-        if self.loss.lm_weight:
-            answers = np.zeros(ids.shape, bool)
-            for row in np.unique(forward.chosen).tolist():
-                at = int(forward.responses[row])
-                answers[row, self.tokens.begins[at] : len(self.tokens.of(at))] = True
-            found["answers"] = torch.from_numpy(answers)
-        return found | {"chosen": torch.from_numpy(forward.chosen), "rejected": torch.from_numpy(forward.rejected)}
-
-
-def summed_loss(model: Any, inputs: dict[str, torch.Tensor], loss: Loss) -> tuple[torch.Tensor, int]:
-    """The loss of a forward pass, summed over its pairs, and how many of them are right."""
-    rewards, foretold = model(inputs["input_ids"], inputs["attention_mask"], inputs.get("answers"))
-    chosen, rejected = rewards[inputs["chosen"]], rewards[inputs["rejected"]]
-    total = pair_losses(chosen, rejected, loss).sum()
-    if foretold is not None:
-        total = total + loss.lm_weight * foretold[inputs["chosen"]].sum()
-    return total, int((chosen > rejected).sum())
+        return {"forwards": [inputs_of(one, self.tokens, self.pad, self.loss) for one in forwards], "pairs": step.pairs}
 
 
 class PairTrainer(Trainer):
@@ -75,6 +55,9 @@ class PairTrainer(Trainer):
 
         Returns:
             The mean loss of the step's pairs that this process saw, a scalar.
+
+        Raises:
+            DataError: it is no number.
         """
         model.train()
         inputs = self._prepare_inputs(inputs)
@@ -89,6 +72,11 @@ class PairTrainer(Trainer):
                 self.accelerator.backward(loss * scale)
             total += loss.detach() * scale
             self.right, self.seen = self.right + right, self.seen + len(one["chosen"])
+        if not torch.isfinite(total):
+            raise DataError(
+                f"step {self.state.global_step + 1}: the loss is {total.item():g}. Lower --learning-rate, or use "
+                "--dtype float32"
+            )
         return total
 
     def log(self, logs: dict[str, float], *more: Any, **options: Any) -> None:

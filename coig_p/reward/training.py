@@ -23,7 +23,7 @@ from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
 from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
-from coig_p.errors import UsageError
+from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.reward.bench.from_store import select_items
 from coig_p.reward.made import LENGTH, MAJORITY, MARKER, TRANSFORMERS, HeldOut, TrainedModel, write_trained
@@ -116,11 +116,14 @@ def train_transformer(
         half=half,
     )  # fmt: skip
     work = root.with_name(root.name + UNFINISHED)
-    last = _resumed(work, told, overwrite)
+    record = json.loads(json.dumps(told.to_dict()))
+    last = _resumed(work, record, overwrite)
     with _quiet():
         made, new_head = load_base(
             model, tokenizer, revision=config.revision, language_model=config.lm_weight > 0, seed=pairs.seed
         )
+        if last is None and not _rank():
+            _begin(work, record)
         history = _train(made, tokenizer, steps, data.found.tokens, config, device, dtype, work, last, pairs.seed, bar)
         if _rank():
             return None
@@ -185,32 +188,33 @@ def _steps(pairs: PairArrays, config: TrainConfig, seed: int) -> list[Step]:
     return steps
 
 
-def _resumed(work: Path, told: TrainedModel, overwrite: bool) -> Path | None:
-    """The last whole checkpoint of the same training; None where there is none. Another training is refused."""
-    record = json.loads(json.dumps(told.to_dict()))
-    path = work / RECORD
-    if work.exists():
-        try:
-            found = strict_json(read_small(path))
-        except (OSError, ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            if not overwrite:
-                raise UsageError(f"{work} exists and is no training of ours: delete it, or choose another place")
-        elif found == record:
-            return _last_checkpoint(work)
-        elif not overwrite:
-            raise UsageError(
-                f"{work} is another training, not yet at its end: it differs in {_differs(found, record)}. Give the "
-                "same options to go on with it, --overwrite to begin anew, or another place"
-            )
-        if not _rank():
-            shutil.rmtree(work)
-    if not _rank():
-        work.mkdir(parents=True)
-        with atomic_file(path) as stream:
-            stream.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
+def _resumed(work: Path, record: dict[str, Any], overwrite: bool) -> Path | None:
+    """The last whole checkpoint of the same training; None where there is none. Another one's is refused."""
+    if not work.exists():
+        return None
+    try:
+        found = strict_json(read_small(work / RECORD))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) and any(work.iterdir()) and not overwrite:
+        raise UsageError(f"{work} exists and is no training of ours: delete it, or choose another place")
+    last = _last_checkpoint(work)
+    if last is None or found == record:
+        return last
+    if not overwrite:
+        raise UsageError(
+            f"{work} is another training, not yet at its end: it differs in {_differs(found or {}, record)}. Give the "
+            "same options to go on with it, --overwrite to begin anew, or another place"
+        )
     return None
+
+
+def _begin(work: Path, record: dict[str, Any]) -> None:
+    """An empty folder with the record of a training alone."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    with atomic_file(work / RECORD) as stream:
+        stream.write(json.dumps(record, ensure_ascii=False, indent=2).encode() + b"\n")
 
 
 def _differs(found: dict[str, Any], record: dict[str, Any]) -> str:
@@ -279,7 +283,12 @@ def _train(
         trainer.remove_callback(PrinterCallback)
         if last is not None:
             advance(int(last.name.rpartition("-")[2]))
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        try:
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        except DataError:
+            if _last_checkpoint(work) is None:
+                shutil.rmtree(work, ignore_errors=True)
+            raise
     trainer.accelerator.wait_for_everyone()
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 

@@ -10,7 +10,7 @@ import random
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,20 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.reward import passes
 from coig_p.reward import trainer as trainers
 from coig_p.reward.bench.form import Item, Response
+from coig_p.reward.bench.from_store import select_items
 from coig_p.reward.losses import GAUSS, LOSSES, TAP, Loss
 from coig_p.reward.made import MADE, TrainedModel, read_trained
 from coig_p.reward.steps import PAIR, QUERY, steps_of
 from coig_p.reward.tokens import Tokenized, tokenized
-from coig_p.reward.trainer import StepData, summed_loss
+from coig_p.reward.trainer import StepData
 from coig_p.reward.training import LOG, UNFINISHED, train_transformer
 from coig_p.reward.training_config import TrainConfig
+from coig_p.reward.training_pairs import read_training_pairs
 from coig_p.reward.transformer import LANGUAGE_MODEL, RewardModel, load_base, load_tokenizer, padded
+from coig_p.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "recipes"))
@@ -103,7 +107,7 @@ def gradient(model: RewardModel, found: Tokenized, batch: str, loss: Loss, token
     assert len(data["forwards"]) > 1
     model.zero_grad()
     for one in data["forwards"]:
-        (summed_loss(model, one, loss)[0] / data["pairs"]).backward()
+        (passes.summed_loss(model, one, loss)[0] / data["pairs"]).backward()
     return [part.grad.clone() for part in model.parameters() if part.grad is not None]
 
 
@@ -141,11 +145,13 @@ def test_queries_and_pairs_have_the_gradient_of_the_formula(tiny: str, name: str
     found = tokenized(items(4), tokenizer, 500, with_begins=lm_weight > 0)
     loss = Loss.of(name, limit=1.0 if name == TAP else None, lm_weight=lm_weight)
     wanted = by_formula(model, found, loss)
-    assert max(float(part.abs().max()) for part in wanted) > 1e-3
+    largest = max(float(part.abs().max()) for part in wanted)
+    assert largest > 1e-3
     for batch in (PAIR, QUERY):
         parts = gradient(model, found, batch, loss, 400)
         for one, other in zip(parts, wanted, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
+            # Norms and softmax are in float32 whatever the model is; tests/reward has one that is not.
+            torch.testing.assert_close(one, other, rtol=0, atol=3e-6 * largest)
 
 
 def test_a_response_begins_where_it_does(tiny: str) -> None:
@@ -174,10 +180,6 @@ def test_a_planted_rule_is_learnt(trained: tuple[Path, TrainedModel]) -> None:
 def test_what_is_saved_is_a_model_of_transformers_with_the_accuracy_that_it_says(
     trained: tuple[Path, TrainedModel], store: Path
 ) -> None:
-    from coig_p.reward.bench.from_store import items_of, select_items
-    from coig_p.reward.training_pairs import read_training_pairs
-    from coig_p.store.store import Store
-
     out, found = trained
     assert read_trained(out) == found
     opened = Store.open(store)
@@ -195,7 +197,6 @@ def test_what_is_saved_is_a_model_of_transformers_with_the_accuracy_that_it_says
         total += len(item.pairs or ())
     assert found.held_out is not None
     assert (total, right / total) == (found.held_out.model.pairs, found.held_out.model.accuracy)
-    assert items_of is not None
     assert not out.with_name(out.name + UNFINISHED).exists()
 
 
@@ -216,7 +217,7 @@ class Stop(Exception):
 
 
 @pytest.fixture
-def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int | None], None]]:
+def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Training ends after so many steps from now on, half way through the next; None: no longer."""
     whole = trainers.PairTrainer.training_step
     left: list[int | None] = [None]
@@ -232,7 +233,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int | None],
         left[0] = steps
 
     monkeypatch.setattr(trainers.PairTrainer, "training_step", stopped)
-    yield after
+    return after
 
 
 def whole_model(folder: Path) -> dict[str, bytes]:
@@ -284,7 +285,7 @@ def test_another_training_does_not_go_on_where_one_stopped(
     with pytest.raises(UsageError, match="exists: pass --overwrite"):
         train_transformer(store, out, tiny, config=config)
     foreign = tmp_path / "mine"
-    foreign.with_name("mine" + UNFINISHED).mkdir()
+    (tmp_path / f"mine{UNFINISHED}" / "papers").mkdir(parents=True)
     with pytest.raises(UsageError, match="no training of ours"):
         train_transformer(store, foreign, tiny, config=config)
 
@@ -321,7 +322,7 @@ def test_the_language_model_stays_one(tiny: str, store: Path, tmp_path: Path) ->
     for folder in (tiny, tmp_path / "out" / LANGUAGE_MODEL):
         model = AutoModelForCausalLM.from_pretrained(folder)
         losses.append(model(input_ids=ids, labels=ids).loss.item())
-    assert losses[1] < losses[0] - 0.5
+    assert losses[1] < losses[0] - 0.3
     body = load_file(tmp_path / "out" / "model.safetensors")["model.norm.weight"]
     assert torch.equal(model.model.norm.weight, body)
 
@@ -344,7 +345,8 @@ def test_a_pad_that_ends_turns_is_replaced_and_changes_no_reward(tiny: str, tmp_
     with torch.no_grad():
         together = model(*padded(every, own.pad_token_id))[0]
         alone = torch.cat([model(*padded([one], own.pad_token_id))[0] for one in every])
-        library = model.classifier(**dict(zip(("input_ids", "attention_mask"), padded(every, own.pad_token_id))))
+        ids, mask = padded(every, own.pad_token_id)
+        library = model.classifier(input_ids=ids, attention_mask=mask)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(together, library.logits[:, 0], rtol=1e-4, atol=1e-6)
 
@@ -395,19 +397,19 @@ def test_what_cannot_be_trained_is_refused(tiny: str, store: Path, tmp_path: Pat
 def test_a_loss_that_is_no_number_ends_the_training(
     tiny: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainers, "pair_losses", lambda chosen, rejected, loss: (chosen - rejected) * float("nan"))
+    monkeypatch.setattr(passes, "pair_losses", lambda chosen, rejected, loss: (chosen - rejected) * float("nan"))
     with pytest.raises(DataError, match="step 1: the loss is nan"):
         train_transformer(store, tmp_path / "out", tiny, config=TrainConfig(**FAST))
-    assert not (tmp_path / "out").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_trains(tiny: str, store: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     own = ("--preset", "cheems", "--max-steps", "2", "--device", "cpu", "--learning-rate", "1e-3", "--half", "1")
     done = run("reward", "train", store, "--model", tiny, "--out", out, *own)
-    assert re.search(r"this model +\d+", done.output)
+    assert re.search(r"this model +\d+", done.stdout)
     found = read_trained(out)
     assert (found.half, found.loss, found.training["preset"]) == (1, {"name": "gauss", "weight": 0.1}, "cheems")
     told = json.loads((out / MADE).read_text("utf-8"))
     again = run("reward", "train", store, "--model", tiny, "--out", out, *own, "--overwrite", "--json")
-    assert json.loads(again.output) == {"model": str(out)} | told
+    assert json.loads(again.stdout) == {"model": str(out)} | told
