@@ -15,6 +15,8 @@ EMPTY = "empty"
 """Nothing of the response is left for the model to read."""
 NOT_FINITE = "not-finite"
 """The model gave no finite number."""
+REFUSED = "refused"
+"""The model's chat template, or its server, does not take such a conversation."""
 
 
 @dataclass(frozen=True)
