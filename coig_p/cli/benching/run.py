@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from coig_p.cli.benching.judging import JudgeOptions, judge_options, run_judge
 from coig_p.cli.options import as_json, overwrite_option
 from coig_p.cli.screen import json_text, one_line
 from coig_p.cli.tree import command
@@ -18,15 +19,25 @@ _BASELINES = ("length", "random")
 @click.argument("bench", type=click.Path(path_type=Path))
 @click.option(
     "--baseline",
-    required=True,
     type=click.Choice(_BASELINES),
     help="Who scores: length, the longer response wins; random, by hash.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the results there.")
-@click.option("--seed", type=int, help="Seed of random. Default: 0.")
+@judge_options
+@click.option("--official", is_flag=True, help="Ask as the benchmark's own code does, and name its faults.")
+@click.option("--seed", type=int, help="Of random, and of the order that a judge is asked first. Default: 0.")
 @overwrite_option("results at DIR")
 @as_json
-def run(bench: Path, baseline: str, out: Path, seed: int | None, overwrite: bool, json_: bool) -> None:
+def run(
+    bench: Path,
+    baseline: str | None,
+    judge: JudgeOptions,
+    out: Path,
+    official: bool,
+    seed: int | None,
+    overwrite: bool,
+    json_: bool,
+) -> None:
     """Score every response of a BENCH, and write what was said, one line an item.
 
     A reward model must beat both baselines to have learnt anything: run them beside it.
@@ -34,11 +45,22 @@ def run(bench: Path, baseline: str, out: Path, seed: int | None, overwrite: bool
     \b
     coigp bench run bench --baseline length --out length
     coigp bench run bench --baseline random --seed 1 --out random
+    coigp bench run bench --judge judge.toml --out judged --estimate
+    coigp bench run bench --judge http://127.0.0.1:8000/v1 --judge-model m --out judged
     """
     from coig_p.reward.bench.baselines import baseline as scored
     from coig_p.reward.bench.form import read_bench
     from coig_p.reward.bench.results import check_results_place, write_results
 
+    if (baseline is None) == (judge.judge is None):
+        raise click.UsageError("Name who scores: one of --baseline and --judge.")
+    if judge.judge is not None:
+        run_judge(bench, judge, out, official=official, seed=seed or 0, overwrite=overwrite, json_=json_)
+        return
+    assert baseline is not None
+    judge.check_unused()
+    if official:
+        raise click.UsageError("--official: no effect on --baseline. Leave it out.")
     if seed is not None and baseline != "random":
         raise click.UsageError(f"--seed: no effect on --baseline {baseline}. Leave it out.")
     check_results_place(out, overwrite)
