@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from coig_p.errors import UsageError
 from coig_p.reward.batching import TOKENS_PER_BATCH
-from coig_p.reward.made import NGRAM, is_trained, read_trained
-from coig_p.reward.scorer import Scorer
+from coig_p.reward.scorer import DTYPES, SERVERS, Scorer
+
+_ENDS = ("left",)
+FAULTS: Mapping[str, str] = {
+    "head-of-body": "the head works in the body's dtype, so that rewards near each other are one",
+    "newline-read": "the reward is read off the newline behind a conversation, where the template has one",
+    "cut-at-2048": "what is beyond 2,048 tokens is cut, which is the end of the response",
+}
+"""Of benchmarks' own code where it runs a reward model, in words."""
+_ALWAYS = ("head-of-body", "newline-read")
+OFFICIAL: Mapping[str, tuple[str, ...]] = {
+    "crbench": _ALWAYS,
+    "cheems": _ALWAYS,
+    "rewardbench": (*_ALWAYS, "cut-at-2048"),
+    "rewardbench2": (*_ALWAYS, "cut-at-2048"),
+    "rm-bench": (*_ALWAYS, "cut-at-2048"),  # whose code is RewardBench's
+}
+"""Which of them the code of a preset has."""
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "head-of-body": {"head": "body"},
+    "newline-read": {"strip": False},
+    "cut-at-2048": {"truncate": "right", "max_length": 2048},
+}
 
 
 @dataclass(frozen=True)
@@ -28,19 +49,34 @@ class ScorerConfig:
         tokens_per_batch: padding counted.
     """
 
-    model: str | None = None
-    revision: str | None = None
-    device: str | None = None
-    dtype: str | None = None
-    truncate: Literal["left"] | None = None
-    server: str | None = None
-    kind: str | None = None
-    served: str | None = None
-    key_env: str | None = None
-    concurrency: int | None = None
-    template: str | None = None
-    max_length: int | None = None
-    tokens_per_batch: int = TOKENS_PER_BATCH
+    model: str | None = field(
+        default=None, metadata={"help": "Who scores: a reward model's folder, or its id on the Hub, as org/name."}
+    )
+    server: str | None = field(default=None, metadata={"help": "Who scores: the address of a server."})
+    kind: str | None = field(default=None, metadata={"help": "What the server is. Default: vllm.", "choices": SERVERS})
+    served: str | None = field(
+        default=None, metadata={"help": "What the server calls its model. Default: the first that it lists."}
+    )
+    key_env: str | None = field(default=None, metadata={"help": "The variable that holds the server's token."})
+    concurrency: int | None = field(default=None, metadata={"help": "Requests in flight. Default: 16."})
+    revision: str | None = field(default=None, metadata={"help": "Of a model on the Hub. Default: its newest."})
+    template: str | None = field(
+        default=None,
+        metadata={"help": "A file with a chat template, or a folder that has one. Default: the model's own."},
+    )
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: a GPU, if there is."})
+    dtype: str | None = field(
+        default=None,
+        metadata={"help": "Of the model's body. Default: bfloat16 on a GPU, else float32.", "choices": DTYPES},
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "Most tokens of a conversation. Default: what the model reads."}
+    )
+    truncate: str | None = field(
+        default=None,
+        metadata={"help": "Cut longer ones at this end. Default: they are not scored, and counted.", "choices": _ENDS},
+    )
+    tokens_per_batch: int = field(default=TOKENS_PER_BATCH, metadata={"help": "Tokens of a batch, padding counted."})
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.server is None):
@@ -57,15 +93,6 @@ class ScorerConfig:
                 raise UsageError(f"{name}={getattr(self, name)!r} {why}. Leave it out.")
 
 
-# How the benchmarks' own code runs a reward model: the head in the body's dtype, the template's text as it is; and
-# RewardBench's, whose code RM-Bench has, too, cuts at the end what is beyond 2,048 tokens.
-_OFFICIAL: dict[str, dict[str, Any]] = {
-    "crbench": {},
-    "cheems": {},
-    "rewardbench": {"truncate": "right", "max_length": 2048},
-    "rewardbench2": {"truncate": "right", "max_length": 2048},
-    "rm-bench": {"truncate": "right", "max_length": 2048},
-}
 _OF_SERVERS = ("kind", "served", "key_env", "concurrency")
 _OF_MODELS = ("revision", "device", "dtype", "truncate")
 
@@ -88,6 +115,8 @@ def open_scorer(config: ScorerConfig, *, official: str | None = None) -> Scorer:
             raise UsageError("official: how a server reads a conversation is not ours to say. Leave it out.")
         return ServerScorer(config.server, ServerConfig(**_given(config, ServerConfig.__dataclass_fields__)))
     assert config.model is not None
+    from coig_p.reward.made import NGRAM, is_trained, read_trained
+
     if is_trained(config.model) and read_trained(config.model, check_files=False).kind == NGRAM:
         from coig_p.reward.ngram import NgramScorer  # type: ignore[import-not-found]
 
@@ -100,10 +129,11 @@ def open_scorer(config: ScorerConfig, *, official: str | None = None) -> Scorer:
 
     options = _given(config, ModelConfig.__dataclass_fields__)
     if official is not None:
-        if official not in _OFFICIAL:
-            raise UsageError(f"official: {official} has no rule of its own for reward models. Leave it out.")
-        config.refuse(("truncate", "max_length"), "is what --official says")
-        options |= _OFFICIAL[official] | {"head": "body", "strip": False}
+        if official not in OFFICIAL:
+            raise UsageError(f"official: {official} has no way of its own with reward models. Leave it out.")
+        config.refuse(("truncate", "max_length"), "beside official, which says it")
+        for fault in OFFICIAL[official]:
+            options |= _OPTIONS[fault]
     return LocalModel(config.model, ModelConfig(**options))
 
 

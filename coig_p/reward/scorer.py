@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 Kind = Literal["model", "server", "ngram"]
 KINDS: tuple[Kind, ...] = ("model", "server", "ngram")
+SERVERS = ("vllm", "sglang", "openrlhf")
+DTYPES = ("auto", "float32", "bfloat16")
 
 TOO_LONG = "too-long"
 """The conversation has more tokens than the model takes, and nothing says to cut it."""

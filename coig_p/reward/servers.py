@@ -27,10 +27,9 @@ from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.limits import backoff
 from coig_p.core.text import printable
 from coig_p.errors import RemoteError, UnknownNameError, UsageError
-from coig_p.reward.scorer import NOT_FINITE, REFUSED, TOO_LONG, Asked, Scored
+from coig_p.reward.scorer import NOT_FINITE, REFUSED, SERVERS, TOO_LONG, Asked, Scored
 from coig_p.reward.templates import TemplateRefuses, read_template
 
-SERVERS = ("vllm", "sglang", "openrlhf")
 _PATHS = re.compile(r"(/v1)?(/classify|/get_reward)?/*$")
 _PER_UNIT = 256  # characters that count as one: batches for a server are many requests
 _TOGETHER = 16  # texts of one request, where a request takes several
