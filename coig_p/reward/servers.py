@@ -41,7 +41,6 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _ABSENT = ("404", "405", "501")
-_ENOUGH = 20  # rewards by which a server is judged
 
 log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
@@ -145,7 +144,7 @@ class ServerScorer:
 
     def length(self, asked: Asked) -> int:
         """Characters, in hundreds: a batch is many requests, which the server puts together by itself."""
-        return 1 + sum(len(turn["content"]) for turn in asked.conversation) // _PER_UNIT
+        return 1 + len(_plain(asked.conversation)) // _PER_UNIT
 
     def score(self, asked: Sequence[Asked]) -> list[Scored]:
         """The reward of each; see `Scorer`.
@@ -209,7 +208,7 @@ class ServerScorer:
         for one in part:
             try:
                 if self._text is None:
-                    text, prompt = "\n".join(turn["content"] for turn in one.conversation), ""
+                    text, prompt = _plain(one.conversation), ""
                 else:
                     text = self._text(one.conversation)
                     prompt = self._text(one.messages, prompt=True) if self.config.kind == "openrlhf" else ""
@@ -282,6 +281,11 @@ class ServerScorer:
             await self.sleep(max(reply.wait or 0.0, backoff(max(failures, throttles), self._rng)))
 
 
+def _plain(turns: Sequence[Mapping[str, str]]) -> str:
+    """What turns say, without their roles."""
+    return "\n".join(turn.get("content") or "" for turn in turns)
+
+
 def _anything(value: Any) -> None:
     """Whatever an answer says is looked at later."""
 
@@ -332,14 +336,6 @@ def _tokens(value: Any) -> int | None:
 
 def _shown(value: Any) -> str:
     return printable(json.dumps(value, ensure_ascii=False)[:200])
-
-
-def looks_squashed(rewards: Sequence[float]) -> bool:
-    """Whether rewards went through a sigmoid, as some servers have it by default: none lies outside of 0 to 1.
-
-    Never said of fewer than 20 different ones.
-    """
-    return len(set(rewards)) >= _ENOUGH and all(0 <= one <= 1 for one in rewards)
 
 
 async def _connected(endpoint: Endpoint) -> Client:
