@@ -76,11 +76,11 @@ def pair_losses(chosen: torch.Tensor, rejected: torch.Tensor, loss: Loss) -> tor
     """
     from torch.nn.functional import logsigmoid
 
-    found = -logsigmoid(chosen - rejected)
+    found, weight = -logsigmoid(chosen - rejected), loss.weight or 0.0
     if loss.name == TAP:
-        found = found + loss.weight * (_beyond(chosen, loss.limit) + _beyond(rejected, loss.limit))
+        found = found + weight * (_beyond(chosen, loss.limit) + _beyond(rejected, loss.limit))
     elif loss.name == GAUSS:
-        found = found + loss.weight * (chosen.square() + rejected.square()) / 2
+        found = found + weight * (chosen.square() + rejected.square()) / 2
     return found
 
 

@@ -89,21 +89,18 @@ def tokenized(
         without = _ids(tokenizer, [_text(tokenizer, item, "") for item in some]) if with_begins else []
         at = 0
         for number, item in enumerate(some):
-            pairs = sorted((len(ids) + better, len(ids) + worse) for better, worse in pairs_of(item))
+            pairs = sorted((len(ids) + winner, len(ids) + loser) for winner, loser in pairs_of(item))
             for one in found[at : at + len(item.responses)]:
                 ids.append(np.array(one, np.int32))
                 begins.append(_shared(one, without[number]) if with_begins else 1)
             at += len(item.responses)
             query += [start + number] * len(pairs)
-            chosen += [better for better, _ in pairs]
-            rejected += [worse for _, worse in pairs]
+            chosen += [winner for winner, _ in pairs]
+            rejected += [loser for _, loser in pairs]
         advance(len(some))
     lengths = np.array([len(one) for one in ids], np.int64)
-    arrays = PairArrays(
-        tuple(item.id for item in items),
-        *(np.array(part, np.int64) for part in (query, chosen, rejected)),
-        lengths=lengths,
-    )
+    of, better, worse = (np.array(part, np.int64) for part in (query, chosen, rejected))
+    arrays = PairArrays(tuple(item.id for item in items), of, better, worse, lengths)
     short = np.maximum(lengths[arrays.chosen], lengths[arrays.rejected]) <= max_length
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     tokens = Tokens(np.concatenate(ids), starts, np.array(begins, np.int64))

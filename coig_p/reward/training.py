@@ -221,10 +221,12 @@ def _differs(found: dict[str, Any], record: dict[str, Any]) -> str:
     names = []
     for name in sorted(set(found) | set(record)):
         one, other = found.get(name), record.get(name)
-        if one != other:
-            inner = isinstance(one, dict) and isinstance(other, dict)
-            parts = sorted(key for key in {*one, *other} if one.get(key) != other.get(key)) if inner else []
-            names += [f"{name}.{key}" for key in parts] or [name]
+        if one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            names += [f"{name}.{key}" for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
+        else:
+            names.append(name)
     return ", ".join(names[:5])
 
 

@@ -1,4 +1,4 @@
-"""Whole queries have the gradient of their pairs as rows, and both that of the formula, in float64 to its last digits."""
+"""Whole queries have the gradient of their pairs as rows, and both that of the formula, in float64."""
 
 from __future__ import annotations
 
