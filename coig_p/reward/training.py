@@ -11,8 +11,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +25,13 @@ from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.reward.bench.from_store import select_items
+from coig_p.reward.local_model import check_extra
 from coig_p.reward.made import LENGTH, MAJORITY, MARKER, TRANSFORMERS, HeldOut, TrainedModel, write_trained
 from coig_p.reward.steps import PairArrays, Step, steps_of
 from coig_p.reward.templates import hash_of
 from coig_p.reward.tokens import Tokenized, Tokens, tokenized
 from coig_p.reward.training_config import TrainConfig
-from coig_p.reward.training_pairs import read_training_pairs
+from coig_p.reward.training_pairs import TrainingPairs, read_training_pairs
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.places import check_directory, check_outside
 from coig_p.store.store import Store
@@ -86,19 +86,21 @@ def train_transformer(
             another training stands at OUT.unfinished.
         DataError: a query that cannot be shown, or a loss that is no number.
     """
-    torch = _torch()
-    from coig_p.reward.transformer import load_base, load_tokenizer
+    check_extra()
+    from coig_p.reward.transformer import load_base, load_tokenizer, longest_read
 
     root = Path(out)
     check_outside(root, "a reward model")
     check_directory(root, MARKER, "a reward model", overwrite)
     config, pairs = (config or TrainConfig()).resolved(), pairs or PairConfig()
-    device, dtype = _where(torch, config)
+    device, dtype = _where(config)
     opened = store if isinstance(store, Store) else Store.open(store)
     selection, source = select_items(opened, pairs, domains, split)
     tokenizer = load_tokenizer(model, config.revision, config.template)
+    assert config.max_length is not None
+    longest = longest_read(model, config.revision, config.max_length)
     taken = read_training_pairs(opened, selection, source, half=half, max_pairs=max_pairs, seed=pairs.seed)
-    data = _tokenize(taken, tokenizer, config, pairs.seed, bar)
+    data = _tokenize(taken, tokenizer, config, longest, pairs.seed, bar)
     steps = _steps(data.train, config, pairs.seed)
     told = TrainedModel(
         TRANSFORMERS,
@@ -118,33 +120,24 @@ def train_transformer(
     work = root.with_name(root.name + UNFINISHED)
     record = json.loads(json.dumps(told.to_dict()))
     last = _resumed(work, record, overwrite)
-    with _quiet():
-        made, new_head = load_base(
-            model, tokenizer, revision=config.revision, language_model=config.lm_weight > 0, seed=pairs.seed
-        )
-        if last is None and not _rank():
-            _begin(work, record)
-        history = _train(made, tokenizer, steps, data.found.tokens, config, device, dtype, work, last, pairs.seed, bar)
-        if _rank():
-            return None
-        told = replace(
-            told,
-            training={**told.training, "head": "new" if new_head else "kept", **_said(history)},
-        )
-        return _finish(root, work, made, tokenizer, model, told, data, config, history, bar)
+    made, is_new = load_base(
+        model, tokenizer, revision=config.revision, language_model=config.lm_weight > 0, seed=pairs.seed
+    )
+    if last is None and not _rank():
+        _begin(work, record)
+    history = _train(made, tokenizer, steps, data.found.tokens, config, device, dtype, work, last, pairs.seed, bar)
+    if _rank():
+        return None
+    commit = getattr(made.classifier.config, "_commit_hash", None)
+    more = {"commit": commit, "head": "new" if is_new else "kept", **_said(history)}
+    told = replace(told, training={**told.training, **more})
+    return _finish(root, work, made, tokenizer, model, told, data, config, history, bar)
 
 
-def _torch() -> Any:
-    try:
-        import torch
-        import transformers  # noqa: F401
-    except ImportError:
-        raise UsageError("training a model needs the extra: pip install 'coig-p[train]'") from None
-    return torch
-
-
-def _where(torch: Any, config: TrainConfig) -> tuple[str, str]:
+def _where(config: TrainConfig) -> tuple[str, str]:
     """The device, and what the body computes in."""
+    import torch
+
     there = torch.cuda.is_available()
     if config.device == "cuda" and not there:
         raise UsageError("--device cuda: torch sees no GPU. Use --device cpu, or look with: nvidia-smi")
@@ -152,15 +145,14 @@ def _where(torch: Any, config: TrainConfig) -> tuple[str, str]:
     return device, config.dtype or ("bfloat16" if device == "cuda" else "float32")
 
 
-def _tokenize(taken: Any, tokenizer: Any, config: TrainConfig, seed: int, bar: Bar) -> _Data:
-    assert config.max_length is not None
+def _tokenize(taken: TrainingPairs, tokenizer: Any, config: TrainConfig, longest: int, seed: int, bar: Bar) -> _Data:
     items = taken.items
     with bar("Tokenizing", len(items), "queries") as advance:
         found = tokenized(items, tokenizer, config.max_length, with_begins=config.lm_weight > 0, advance=advance)
     if not len(found.pairs):
         raise UsageError(
-            f"every pair has a response of more than {config.max_length:,} tokens with what is asked, up to "
-            f"{found.longest:,}: raise --max-length"
+            f"every pair has a response of more than {longest:,} tokens with what is asked, up to {found.longest:,}: "
+            + ("raise --max-length" if longest == config.max_length else "the model reads no more")
         )
     limit = round(config.held_out * _PARTS)
     held = np.array([taken.part_of(item.id, _PARTS, seed) < limit for item in items], bool)[found.pairs.query]
@@ -170,7 +162,7 @@ def _tokenize(taken: Any, tokenizer: Any, config: TrainConfig, seed: int, bar: B
     responses = [one for item in items for one in item.responses]
     counts = {
         "queries": len(np.unique(train.query)), "pairs": len(train), "of": taken.to_dict(),
-        "held_out_pairs": int(held.sum()), "too_long": found.too_long, "longest": found.longest,
+        "held_out_pairs": int(held.sum()), "too_long": found.too_long, "longest": found.longest, "read": longest,
         "responses": len(np.unique(np.concatenate([train.chosen, train.rejected]))),
     }  # fmt: skip
     models = tuple(one.model or "" for one in responses)
@@ -248,6 +240,7 @@ def _train(
     dtype: str, work: Path, last: Path | None, seed: int, bar: Bar,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Take all steps; what was logged of each."""
+    import torch
     from transformers import PrinterCallback, TrainingArguments
 
     from coig_p.reward.trainer import PairTrainer, Progress, StepData
@@ -287,10 +280,15 @@ def _train(
             advance(int(last.name.rpartition("-")[2]))
         try:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        except DataError:
+        except (DataError, torch.OutOfMemoryError) as error:
             if _last_checkpoint(work) is None:
                 shutil.rmtree(work, ignore_errors=True)
-            raise
+            if isinstance(error, DataError):
+                raise
+            raise UsageError(
+                f"memory is not enough for {config.forward_tokens:,} tokens at once: lower --forward-tokens, or use "
+                "--gradient-checkpointing"
+            ) from None
     trainer.accelerator.wait_for_everyone()
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
@@ -375,19 +373,3 @@ def _world() -> int:
 
 def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the bars and the advice that transformers prints while a model is loaded."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

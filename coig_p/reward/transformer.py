@@ -7,7 +7,8 @@ first pad token, which may be what ends a turn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from coig_p.errors import DataError, UsageError
+from coig_p.reward.local_model import _HUB_ID, _loading, _positions
 from coig_p.reward.padding import own_pad
+from coig_p.reward.templates import read_template
 
 _LOGITS_AT_ONCE = 1024  # tokens: a vocabulary of 150,000 words takes 600 MB for so many
 LANGUAGE_MODEL = "language-model"
@@ -94,29 +97,41 @@ def load_tokenizer(name: str, revision: str | None = None, template: Path | None
     """The tokenizer of a model, with a chat template.
 
     Args:
-        template: a file of Jinja, in the place of its own.
+        template: a file of Jinja, or a folder that has one, in the place of its own.
 
     Raises:
-        UsageError: there is none, or it has no chat template.
+        UsageError: there is no such model, or no chat template.
+        DataError: its files are not whole.
+        RemoteError: the Hub cannot be reached.
     """
     from transformers import AutoTokenizer
 
-    try:
+    if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
+        raise UsageError(f"{name}: no such folder, and no name of a model on the Hub, as org/name")
+    with _loading(name):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
-    except Exception as error:  # whatever a broken file brings about
-        raise UsageError(f"{name}: its tokenizer cannot be loaded: {_first_line(error)}") from None
     if template is not None:
-        try:
-            tokenizer.chat_template = template.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{template}: cannot be read as a template: {_first_line(error)}") from None
+        tokenizer.chat_template = read_template(template).text
     if not tokenizer.chat_template:
         raise UsageError(
-            f"{name}: its tokenizer has no chat template, so nobody knows how it reads a conversation. Give one with "
-            "--template FILE, as Jinja"
+            f"{name} has no chat template, so nobody knows how it reads a conversation: name a file that has one with "
+            "--template"
         )
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def longest_read(name: str, revision: str | None, wanted: int) -> int:
+    """How many tokens of a conversation are read: as many as are wanted, or as the model has places for.
+
+    Raises:
+        UsageError, DataError, RemoteError: see `load_tokenizer`.
+    """
+    from transformers import AutoConfig
+
+    with _loading(name):
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    return min(wanted, _positions(config) or wanted)
 
 
 def load_base(
@@ -131,27 +146,30 @@ def load_base(
 
     Raises:
         UsageError: there is no such model, its code would have to run, or its kind has no head that is known.
-        DataError: weights are missing.
+        DataError: its files are not whole.
+        RemoteError: the Hub cannot be reached.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     torch.manual_seed(seed)
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False, "dtype": torch.float32}
-    try:
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    with _loading(name):
+        config = AutoConfig.from_pretrained(name, num_labels=1, **options)
+        if getattr(config.get_text_config(), "attn_logit_softcapping", None):  # as in `local_model`
+            options["attn_implementation"] = "eager"
+        options["dtype"] = torch.float32
         classifier, told = AutoModelForSequenceClassification.from_pretrained(
-            name, num_labels=1, output_loading_info=True, ignore_mismatched_sizes=False, **options
+            name, config=config, output_loading_info=True, **options
         )
-    except Exception as error:  # whatever a broken file brings about
-        raise UsageError(f"{name}: cannot be loaded as a sequence classifier: {_first_line(error)}") from None
     check_head(classifier, name)
-    missing = set(told["missing_keys"]) - {"score.weight"}
+    missing = sorted(set(told["missing_keys"]) - {"score.weight"})
     if missing:
-        raise DataError(f"{name}: weights are missing: {', '.join(sorted(missing)[:5])}. Its files are not whole")
+        raise DataError(f"{name}: weights are missing, as {', '.join(missing[:3])}: its files are not whole")
     model = _with_words(classifier, name, options) if language_model else RewardModel(classifier)
     if own_pad(tokenizer, classifier.get_input_embeddings().weight.shape[0]):
-        classifier.resize_token_embeddings(tokenizer.pad_token_id + 1, mean_resizing=False)
         if model.lm_head is not None:
             raise UsageError(f"{name}: its tokenizer has no pad token, and no row is free for one: give it one first")
+        classifier.resize_token_embeddings(tokenizer.pad_token_id + 1, mean_resizing=False)
     classifier.config.get_text_config().pad_token_id = classifier.config.pad_token_id = tokenizer.pad_token_id
     return model, "score.weight" in told["missing_keys"]
 
@@ -170,10 +188,8 @@ def check_head(classifier: Any, name: str) -> None:
 def _with_words(classifier: Any, name: str, options: dict[str, Any]) -> RewardModel:
     from transformers import AutoModelForCausalLM
 
-    try:
+    with _loading(name):
         language_model, told = AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **options)
-    except Exception as error:  # whatever a broken file brings about
-        raise UsageError(f"{name}: --lm-weight needs a language model: {_first_line(error)}") from None
     head, words = language_model.get_output_embeddings(), language_model.get_input_embeddings()
     if told["missing_keys"] or head is None:
         raise UsageError(f"{name}: --lm-weight needs a language model, and its head is missing. Leave it out")
@@ -201,8 +217,27 @@ def to_save(model: RewardModel, dtype: torch.dtype) -> RewardModel:
     return model
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars that transformers shows for each file."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
 def save(model: RewardModel, tokenizer: Any, folder: Path, base: str, revision: str | None = None) -> None:
     """Write what transformers loads: weights, config, tokenizer with its template; the language model in a folder."""
+    with _quiet():
+        _save(model, tokenizer, folder, base, revision)
+
+
+def _save(model: RewardModel, tokenizer: Any, folder: Path, base: str, revision: str | None) -> None:
     model.classifier.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if model.lm_head is None and not model.tied:
@@ -221,7 +256,3 @@ def save(model: RewardModel, tokenizer: Any, folder: Path, base: str, revision: 
     language_model.config.vocab_size = model.body.get_input_embeddings().weight.shape[0]
     language_model.save_pretrained(folder / LANGUAGE_MODEL)
     tokenizer.save_pretrained(folder / LANGUAGE_MODEL)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

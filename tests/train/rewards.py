@@ -27,10 +27,13 @@ from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.reward import passes
 from coig_p.reward import trainer as trainers
+from coig_p.reward.batching import score_all
 from coig_p.reward.bench.form import Item, Response
 from coig_p.reward.bench.from_store import select_items
 from coig_p.reward.losses import GAUSS, LOSSES, TAP, Loss
 from coig_p.reward.made import MADE, TrainedModel, read_trained
+from coig_p.reward.opening import ScorerConfig, open_scorer
+from coig_p.reward.scorer import Asked
 from coig_p.reward.steps import PAIR, QUERY, steps_of
 from coig_p.reward.tokens import Tokenized, tokenized
 from coig_p.reward.trainer import StepData
@@ -177,27 +180,52 @@ def test_a_planted_rule_is_learnt(trained: tuple[Path, TrainedModel]) -> None:
     assert len(log) == found.training["steps"]
 
 
+def held_out(store: Path) -> list[Item]:
+    opened = Store.open(store)
+    taken = read_training_pairs(opened, *select_items(opened, PairConfig(), (), None))
+    return [item for item in taken.items if taken.part_of(item.id, 1000, 0) < 200]
+
+
+def share_right(some: list[Item], rewards: dict[tuple[str, str], float]) -> tuple[int, float]:
+    right = [rewards[item.id, one] > rewards[item.id, other] for item in some for one, other in item.pairs or ()]
+    return len(right), sum(right) / len(right)
+
+
 def test_what_is_saved_is_a_model_of_transformers_with_the_accuracy_that_it_says(
     trained: tuple[Path, TrainedModel], store: Path
 ) -> None:
     out, found = trained
     assert read_trained(out) == found
-    opened = Store.open(store)
-    taken = read_training_pairs(opened, *select_items(opened, PairConfig(), (), None))
-    held = [item for item in taken.items if taken.part_of(item.id, 1000, 0) < 200]
     tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForSequenceClassification.from_pretrained(out)
-    right = total = 0
-    for item in held:
-        rewards = {}
+    rewards = {}
+    for item in held_out(store):
         for one in item.responses:
             turns = [*item.messages, {"role": "assistant", "content": one.text}]
             ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)["input_ids"]
-            rewards[one.id] = model(input_ids=ids).logits.item()
-        right += sum(rewards[better] > rewards[worse] for better, worse in item.pairs or ())
-        total += len(item.pairs or ())
+            rewards[item.id, one.id] = model(input_ids=ids).logits.item()
     assert found.held_out is not None
-    assert (total, right / total) == (found.held_out.model.pairs, found.held_out.model.accuracy)
+    said = found.held_out.model
+    assert share_right(held_out(store), rewards) == (said.pairs, said.accuracy)
     assert not out.with_name(out.name + UNFINISHED).exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_scorer_gives_the_rewards_that_were_measured(dtype: str, tiny: str, store: Path, tmp_path: Path) -> None:
+    """From the folder alone, and with what is near a tie: after two steps most rewards are."""
+    config = TrainConfig(**FAST | {"max_steps": 2, "dtype": dtype})
+    found = train_transformer(store, tmp_path / "out", tiny, config=config)
+    assert found is not None
+    assert found.held_out is not None
+    scorer = open_scorer(ScorerConfig(model=str(tmp_path / "out"), device="cpu", dtype=dtype))
+    assert scorer.describe()["template_sha256"] == found.training["template_sha256"]
+    asked = [
+        (item.id, one.id, Asked(tuple(item.messages), one.text)) for item in held_out(store) for one in item.responses
+    ]
+    scored = score_all(scorer, [one for _, _, one in asked])
+    rewards = {(item, one): said.reward for (item, one, _), said in zip(asked, scored, strict=True)}
+    pairs, accuracy = share_right(held_out(store), rewards)  # type: ignore[arg-type]
+    assert pairs == found.held_out.model.pairs
+    assert accuracy == pytest.approx(found.held_out.model.accuracy, abs=0.01 if dtype == "bfloat16" else 0)
 
 
 def test_random_labels_teach_nothing(tiny: str, tmp_path: Path) -> None:
@@ -383,13 +411,13 @@ def test_what_cannot_be_trained_is_refused(tiny: str, store: Path, tmp_path: Pat
     picky.write_text("{{ raise_exception('roles must alternate') }}")
     with pytest.raises(DataError, match="query_id 'q0': the chat template refuses it: roles must alternate"):
         train_transformer(store, tmp_path / "out", tiny, config=TrainConfig(**FAST, template=picky))
-    with pytest.raises(UsageError, match="cannot be loaded"):
+    with pytest.raises(UsageError, match="no such folder, and no name of a model"):
         train_transformer(store, tmp_path / "out", str(tmp_path / "nowhere"), config=TrainConfig(**FAST))
     cut = tmp_path / "cut"
     shutil.copytree(tiny, cut)
     weights = (cut / "model.safetensors").read_bytes()
     (cut / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(UsageError, match="cut: cannot be loaded"):
+    with pytest.raises(DataError, match="cut cannot be loaded"):
         train_transformer(store, tmp_path / "out", str(cut), config=TrainConfig(**FAST))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "cut", "picky.jinja"]
 
