@@ -226,6 +226,9 @@ def test_a_scorer_gives_the_rewards_that_were_measured(dtype: str, tiny: str, st
     pairs, accuracy = share_right(held_out(store), rewards)  # type: ignore[arg-type]
     assert pairs == found.held_out.model.pairs
     assert accuracy == pytest.approx(found.held_out.model.accuracy, abs=0.01 if dtype == "bfloat16" else 0)
+    head = load_file(tmp_path / "out" / "model.safetensors")["score.weight"]
+    assert torch.equal(scorer.head.weight, head)  # type: ignore[attr-defined]
+    assert not torch.equal(head, head.bfloat16().float())
 
 
 def test_random_labels_teach_nothing(tiny: str, tmp_path: Path) -> None:
