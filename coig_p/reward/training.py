@@ -148,7 +148,7 @@ def _where(config: TrainConfig) -> tuple[str, str]:
 def _tokenize(taken: TrainingPairs, tokenizer: Any, config: TrainConfig, longest: int, seed: int, bar: Bar) -> _Data:
     items = taken.items
     with bar("Tokenizing", len(items), "queries") as advance:
-        found = tokenized(items, tokenizer, config.max_length, with_begins=config.lm_weight > 0, advance=advance)
+        found = tokenized(items, tokenizer, longest, with_begins=config.lm_weight > 0, advance=advance)
     if not len(found.pairs):
         raise UsageError(
             f"every pair has a response of more than {longest:,} tokens with what is asked, up to {found.longest:,}: "
