@@ -66,7 +66,7 @@ def train_transformer(
     domains: Sequence[str] = (),
     split: str | None = None,
     half: int | None = None,
-    max_pairs: int | None = None,
+    max_responses: int | None = None,
     overwrite: bool = False,
     bar: Bar = no_bar,
 ) -> TrainedModel | None:
@@ -76,7 +76,7 @@ def train_transformer(
         model: what it begins with: a folder, or the id of a repository on the Hub. A language model gets a new head, a
             reward model goes on.
         half: of the store, 1 or 2 (see `coig_p.reward.halves`).
-        max_pairs: whole queries are drawn up to so many pairs.
+        max_responses: whole queries are drawn by hash up to so many responses.
 
     Returns:
         What coig_p_reward.json says; None in all but the first of several processes.
@@ -99,7 +99,7 @@ def train_transformer(
     tokenizer = load_tokenizer(model, config.revision, config.template)
     assert config.max_length is not None
     longest = longest_read(model, config.revision, config.max_length)
-    taken = read_training_pairs(opened, selection, source, half=half, max_pairs=max_pairs, seed=pairs.seed)
+    taken = read_training_pairs(opened, selection, source, half=half, max_responses=max_responses, seed=pairs.seed)
     data = _tokenize(taken, tokenizer, config, longest, pairs.seed, bar)
     steps = _steps(data.train, config, pairs.seed)
     told = TrainedModel(
