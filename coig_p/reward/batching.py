@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from coig_p.core.progress import Advance
@@ -12,6 +12,8 @@ from coig_p.reward.scorer import Asked, Scored, Scorer
 TOKENS_PER_BATCH = 16_384
 RESPONSES_PER_BATCH = 256
 
+Keep = Callable[[Mapping[bytes, Scored]], None]
+
 
 def score_all(
     scorer: Scorer,
@@ -19,6 +21,8 @@ def score_all(
     *,
     tokens_per_batch: int = TOKENS_PER_BATCH,
     progress: Advance | None = None,
+    known: Mapping[bytes, Scored] | None = None,
+    keep: Keep | None = None,
 ) -> list[Scored]:
     """Score all of them, in the order given.
 
@@ -29,15 +33,24 @@ def score_all(
         tokens_per_batch: at most so many in a batch, padding counted: its longest, times how many it has. One that is
             longer goes alone.
         progress: called with how many of `asked` were scored since.
+        known: what an earlier run has said, by `key`. Batches are those of all of `asked`, and one that is not known
+            whole is scored again: so a run that was stopped ends with the very numbers of one that was not.
+        keep: called with each batch that was scored, by `key`.
     """
     waiting: dict[bytes, list[int]] = {}
     for at, one in enumerate(asked):
         waiting.setdefault(key(one), []).append(at)
-    places = list(waiting.values())
+    keys, places = list(waiting), list(waiting.values())
     lengths = [scorer.length(asked[same[0]]) for same in places]
+    known = known or {}
     found: dict[int, Scored] = {}
     for batch in batches(lengths, tokens_per_batch):
-        scored = scorer.score([asked[places[number][0]] for number in batch])
+        if all(keys[number] in known for number in batch):
+            scored = [known[keys[number]] for number in batch]
+        else:
+            scored = scorer.score([asked[places[number][0]] for number in batch])
+            if keep is not None:
+                keep({keys[number]: said for number, said in zip(batch, scored, strict=True)})
         for number, said in zip(batch, scored, strict=True):
             found |= dict.fromkeys(places[number], said)
         if progress is not None:

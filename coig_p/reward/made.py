@@ -1,7 +1,7 @@
 """A trained reward model on disk: what it was made of, how, and how good it is on queries that it never saw.
 
     MODEL/
-      coig_p_reward.json   kind, base, store, pairs, loss, training, held-out accuracy, and every file's hash; written last
+      coig_p_reward.json   kind, base, store, pairs, loss, training, held-out accuracy, hashes of files; written last
       ...                  the model itself: weights.npz of an n-gram model, or what transformers saves
 
 A folder without a whole coig_p_reward.json is none: training stopped half way.

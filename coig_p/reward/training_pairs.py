@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from coig_p.core.arrays import hash64
 from coig_p.errors import DataError, UsageError

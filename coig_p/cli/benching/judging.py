@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import wraps
@@ -43,10 +43,10 @@ class JudgeOptions:
     trust: bool
     allow: tuple[str, ...]
 
-    def check_unused(self) -> None:
+    def check_unused(self, leave_out: Collection[str] = ()) -> None:
         """Raise UsageError where there is no judge, and an option that is for one."""
         for option in fields(self):
-            if getattr(self, option.name):
+            if getattr(self, option.name) and option.name not in leave_out:
                 raise click.UsageError(f"--{option.name.replace('_', '-')}: only with --judge. Leave it out.")
 
 
@@ -71,7 +71,7 @@ _OPTIONS = (
         help="Who judges: a TOML file, or the address of an OpenAI-compatible server, with --judge-model.",
     ),
     click.option("--judge-model", metavar="NAME", help="The model to ask at the address of --judge."),
-    click.option("--key-env", metavar="NAME", help="The variable that holds the key for the address of --judge."),
+    click.option("--key-env", metavar="NAME", help="The variable that holds the key of --judge or --server."),
     click.option("--rating", is_flag=True, help="Have --judge rate each response alone, from 1 to 10."),
     click.option(
         "--ledger",

@@ -35,9 +35,7 @@ BUILTIN = "builtin:ngram"
     help=f"What training begins with. {BUILTIN}: a floor of cheap features and n-grams, which needs no download.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the model there.")
-@click.option(
-    "--half", type=click.IntRange(1, 2), help="Train on this half of the store alone: see coigp reward halves."
-)
+@click.option("--half", type=click.IntRange(1, 2), help="Train on this half of the store: see coigp reward halves.")
 @click.option(
     "--max-pairs", type=click.IntRange(min=1), help=f"Draw whole queries up to so many pairs. {BUILTIN}: 20,000."
 )
