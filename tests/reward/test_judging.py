@@ -497,8 +497,8 @@ def test_a_file_that_cannot_be_right_is_one_error(text: str, said: str, tmp_path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--out NEW", "one of --baseline and --judge"),
-        ("--out NEW --baseline length --judge http://x", "one of --baseline and --judge"),
+        ("--out NEW", "Name who scores: one of"),
+        ("--out NEW --baseline length --judge http://x", "Name who scores: one of"),
         ("--out NEW --judge http://127.0.0.1:1/v1", "--judge-model"),
         ("--out NEW --judge no.toml", "cannot be read"),
         ("--out NEW --judge no.toml --judge-model m", "--judge-model"),
