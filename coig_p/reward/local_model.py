@@ -146,7 +146,8 @@ class LocalModel:
         """The reward of each; see `Scorer`. In bfloat16 a batch's padding moves a reward by that type's noise."""
         read = [self._taken(one) for one in asked]
         rows = [ids for ids, _ in read if ids is not None]
-        rewards = iter(self._rewards(rows) if self.head is not None else [self._rewards([row])[0] for row in rows])
+        together = self.head is not None and bool(rows)  # none of a batch may be for the model to read
+        rewards = iter(self._rewards(rows) if together else [self._rewards([row])[0] for row in rows])
         found = []
         for ids, none in read:
             if ids is None:
@@ -203,8 +204,6 @@ class LocalModel:
 
     def _forward(self, rows: Sequence[Ids]) -> list[float]:
         torch = self._torch
-        if not rows:
-            return []
         longest, largest = max(map(len, rows)), max(int(row.max()) for row in rows)
         if largest >= self._tokens():
             raise DataError(
@@ -360,7 +359,7 @@ def _loading(name: str) -> Iterator[None]:
         yield
     except CoigPError:
         raise
-    except Exception as error:  # of transformers, torch, safetensors, tokenizers, each with errors of its own
+    except Exception as error:  # what a file that is cut short brings about has a class of its own
         words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if "trust_remote_code" in str(error):
             words = "it needs code of its own repository, which is never run"
