@@ -24,6 +24,7 @@ from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.review.joining import manifest_sha256
 from coig_p.reward.bench.from_store import select_items
 from coig_p.reward.local_model import check_extra
 from coig_p.reward.made import LENGTH, MAJORITY, MARKER, TRANSFORMERS, HeldOut, TrainedModel, write_trained
@@ -32,10 +33,8 @@ from coig_p.reward.templates import hash_of
 from coig_p.reward.tokens import Tokenized, Tokens, tokenized
 from coig_p.reward.training_config import TrainConfig
 from coig_p.reward.training_pairs import TrainingPairs, read_training_pairs
-from coig_p.store.manifest import MANIFEST
 from coig_p.store.places import check_directory, check_outside
 from coig_p.store.store import Store
-from coig_p.store.writing import sha256_of
 
 if TYPE_CHECKING:
     from coig_p.reward.transformer import RewardModel
@@ -105,13 +104,12 @@ def train_transformer(
     told = TrainedModel(
         TRANSFORMERS,
         base=Path(model).resolve().name if Path(model).is_dir() else model,
-        store={"name": opened.path.resolve().name, "manifest_sha256": sha256_of(opened.path / MANIFEST)},
-        pairs={name: value for name, value in selection.pairs.to_dict().items() if name != "format"}
-        | {"domains": list(selection.domains), "split": source},
+        store={"name": opened.path.resolve().name, "manifest_sha256": manifest_sha256(opened)},
+        pairs={name: value for name, value in selection.pairs.to_dict().items() if name != "format"},
         loss=config.loss_of().to_dict(),
         training=config.to_dict()
         | {
-            "seed": pairs.seed, "dtype": dtype, "revision": config.revision, "data": data.counts,
+            "domains": list(selection.domains), "split": source, "seed": pairs.seed, "dtype": dtype, "revision": config.revision, "data": data.counts,
             "template_sha256": hash_of(tokenizer.chat_template), "tokens_sha256": data.found.sha256,
             "steps": len(steps), "processes": _world(),
         },
@@ -146,7 +144,7 @@ def _where(config: TrainConfig) -> tuple[str, str]:
 
 
 def _tokenize(taken: TrainingPairs, tokenizer: Any, config: TrainConfig, longest: int, seed: int, bar: Bar) -> _Data:
-    items = taken.items
+    items = sorted(taken.items, key=lambda item: item.id)  # the same numbers however rows lie
     with bar("Tokenizing", len(items), "queries") as advance:
         found = tokenized(items, tokenizer, longest, with_begins=config.lm_weight > 0, advance=advance)
     if not len(found.pairs):
