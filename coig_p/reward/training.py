@@ -107,14 +107,21 @@ def train_transformer(
         store={"name": opened.path.resolve().name, "manifest_sha256": manifest_sha256(opened)},
         pairs={name: value for name, value in selection.pairs.to_dict().items() if name != "format"},
         loss=config.loss_of().to_dict(),
-        training=config.to_dict()
-        | {
-            "domains": list(selection.domains), "split": source, "seed": pairs.seed, "dtype": dtype, "revision": config.revision, "data": data.counts,
-            "template_sha256": hash_of(tokenizer.chat_template), "tokens_sha256": data.found.sha256,
-            "steps": len(steps), "processes": _world(),
+        training={
+            **config.to_dict(),
+            "domains": list(selection.domains),
+            "split": source,
+            "seed": pairs.seed,
+            "dtype": dtype,
+            "revision": config.revision,
+            "data": data.counts,
+            "template_sha256": hash_of(tokenizer.get_chat_template()),
+            "tokens_sha256": data.found.sha256,
+            "steps": len(steps),
+            "processes": _world(),
         },
         half=half,
-    )  # fmt: skip
+    )
     work = root.with_name(root.name + UNFINISHED)
     record = json.loads(json.dumps(told.to_dict()))
     last = _resumed(work, record, overwrite)
