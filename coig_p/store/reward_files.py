@@ -31,22 +31,25 @@ _ROWS_PER_GROUP = 1 << 16
 
 @dataclass
 class Counts:
-    """How many responses have a reward; `without` counts, by reason, those that have none."""
+    """How many responses have a reward, and of those how many were cut; `without` counts, by reason, the others."""
 
     responses: int = 0
     scored: int = 0
+    truncated: int = 0
     without: Counter[str] = field(default_factory=Counter)
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Count rows of REWARD_SCHEMA."""
         self.responses += rows.num_rows
         self.scored += rows.num_rows - rows.column("reward").null_count
+        self.truncated += pc.sum(rows.column("truncated")).as_py() or 0
         reasons = rows.column("reason").filter(pc.is_null(rows.column("reward")))
         self.without.update({one["values"]: one["counts"] for one in pc.value_counts(reasons).to_pylist()})
 
     def told(self) -> dict[str, Any]:
         """As a manifest has it."""
-        return {"responses": self.responses, "scored": self.scored, "without": dict(sorted(self.without.items()))}
+        numbers = {"responses": self.responses, "scored": self.scored, "truncated": self.truncated}
+        return {**numbers, "without": dict(sorted(self.without.items()))}
 
 
 def keys_of(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -75,14 +78,19 @@ def shard_keys(root: Path, shard: StoreFile) -> Iterator[tuple[pa.RecordBatch, p
         yield batch, keys_of(batch)
 
 
-def with_values(keys: pa.RecordBatch, reward: pa.Array, reason: pa.Array) -> pa.RecordBatch:
+def with_values(
+    keys: pa.RecordBatch, reward: pa.Array, reason: pa.Array, truncated: pa.Array | None = None
+) -> pa.RecordBatch:
     """Rows of REWARD_SCHEMA.
 
     Args:
         keys: of KEY_SCHEMA.
         reward: null where there is none; `reason` is null where there is one.
+        truncated: default that nothing was.
     """
-    return pa.RecordBatch.from_arrays([*keys.columns, reward, reason], schema=REWARD_SCHEMA)
+    if truncated is None:
+        truncated = pa.array(np.zeros(keys.num_rows, bool))
+    return pa.RecordBatch.from_arrays([*keys.columns, reward, reason, truncated], schema=REWARD_SCHEMA)
 
 
 def write_rewards(root: Path, name: str, shard: StoreFile, rows: Iterable[pa.RecordBatch]) -> StoreFile:

@@ -37,13 +37,14 @@ REWARD_SCHEMA = pa.schema(
         ("text_sha256", pa.string()),
         ("reward", pa.float64()),
         ("reason", pa.string()),
+        ("truncated", pa.bool_()),
     ]
 )
-"""One row a response: `reward` is null where there is none, and `reason` says why."""
+"""One row a response: `reward` is null where there is none, and `reason` says why. `truncated` says that what was
+scored was cut to fit, so the reward is of a part of it."""
 
-PROMPT_CHANGED = "prompt-changed"
 TEXT_CHANGED = "text-changed"
-"""Why a response that was scored has no reward: it, or what it answers, is another by now."""
+"""Why a response has no reward though one was given: its text, or what it answers, is another by now."""
 
 _PROMPT = ("query", "messages", "tools")
 
