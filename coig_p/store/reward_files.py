@@ -16,15 +16,12 @@ import pyarrow.parquet as pq
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import CHECKSUMS
-from coig_p.store.rewards import REWARD_SCHEMA, REWARDS, prompt_hashes, reward_path, text_hashes
+from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, prompt_hashes, reward_path, text_hashes
 from coig_p.store.store import shard_batches
 from coig_p.store.writing import describe_file
 
 KEY_SCHEMA = pa.schema([REWARD_SCHEMA.field(at) for at in range(5)])
 """What names a response and what was scored of it: the columns of REWARD_SCHEMA before the reward."""
-
-OF_SHARD = "coig_p.shard_sha256"
-"""What the footer of a file of rewards says: the hash of the shard that it is of."""
 
 _ROWS_PER_GROUP = 1 << 16
 

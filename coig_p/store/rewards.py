@@ -43,6 +43,9 @@ REWARD_SCHEMA = pa.schema(
 """One row a response: `reward` is null where there is none, and `reason` says why. `truncated` says that what was
 scored was cut to fit, so the reward is of a part of it."""
 
+OF_SHARD = "coig_p.shard_sha256"
+"""What the footer of a file of rewards says: the hash of the shard that it is of."""
+
 TEXT_CHANGED = "text-changed"
 """Why a response has no reward though one was given: its text, or what it answers, is another by now."""
 
@@ -82,9 +85,23 @@ def reward_files(manifest: Manifest, name: str, shards: Sequence[StoreFile], sto
     return found
 
 
+def listing_problems(manifest: Manifest) -> list[str]:
+    """Files of rewards that a manifest should list and does not, or lists and should not; a line each."""
+    wanted = {reward_path(name, shard) for name in manifest.rewards for shard in manifest.data_files()}
+    listed = {file.path for file in manifest.files if file.role == REWARDS}
+    absent = [f"{path}: not listed in {MANIFEST}, which names its rewards" for path in sorted(wanted - listed)]
+    of_none = sorted(listed - wanted)
+    return absent + [f"{path}: of no shard, or of rewards that {MANIFEST} does not name" for path in of_none]
+
+
 def reward_path(name: str, shard: StoreFile) -> str:
     """Where in a store the rewards of a shard lie."""
     return f"{REWARDS}/{name}/{shard.path.partition('/')[2]}"
+
+
+def reward_shard(file: StoreFile) -> str:
+    """Where in a store the shard of a file of rewards lies."""
+    return f"data/{'/'.join(file.path.split('/')[2:])}"
 
 
 class Matched(NamedTuple):
