@@ -18,10 +18,13 @@ from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import CHECKSUMS
 from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, prompt_hashes, reward_path, text_hashes
 from coig_p.store.store import shard_batches
-from coig_p.store.writing import describe_file
+from coig_p.store.writing import sha256_of
 
 KEY_SCHEMA = pa.schema([REWARD_SCHEMA.field(at) for at in range(5)])
 """What names a response and what was scored of it: the columns of REWARD_SCHEMA before the reward."""
+
+COUNTED = ("responses", "scored", "truncated", "without")
+"""What a manifest counts of rewards; all else that it tells of them is about who gave them."""
 
 _ROWS_PER_GROUP = 1 << 16
 
@@ -90,16 +93,20 @@ def with_values(
     return pa.RecordBatch.from_arrays([*keys.columns, reward, reason, truncated], schema=REWARD_SCHEMA)
 
 
-def write_rewards(root: Path, name: str, shard: StoreFile, rows: Iterable[pa.RecordBatch]) -> StoreFile:
+def write_rewards(
+    root: Path, name: str, shard: StoreFile, rows: Iterable[pa.RecordBatch], folder: Path | None = None
+) -> StoreFile:
     """Write the rewards of a shard into the store at `root`; the same rows and versions give the same bytes.
 
     Args:
         rows: of REWARD_SCHEMA, one for each response, in the shard's order.
+        folder: what is to become rewards/<name> of the store; default: that folder.
 
     Returns:
         The manifest's line for the file.
     """
-    path = root / reward_path(name, shard)
+    named = reward_path(name, shard)
+    path = root / named if folder is None else folder / Path(named).relative_to(f"{REWARDS}/{name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_batches(rows, REWARD_SCHEMA).combine_chunks()
     if table.num_rows != (shard.responses or 0):
@@ -115,8 +122,14 @@ def write_rewards(root: Path, name: str, shard: StoreFile, rows: Iterable[pa.Rec
     ) as writer:
         writer.add_key_value_metadata(CHECKSUMS | {OF_SHARD: shard.sha256})
         writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
-    return describe_file(
-        root, reward_path(name, shard), REWARDS, rows=table.num_rows, domain=shard.domain, split=shard.split
+    return StoreFile(
+        path=named,
+        role=REWARDS,
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        rows=table.num_rows,
+        domain=shard.domain,
+        split=shard.split,
     )
 
 

@@ -259,4 +259,4 @@ def _equal(ours: pa.Array, theirs: pa.Array) -> Mask:
 
 
 def _again(name: str) -> str:
-    return f"Score it again: coigp score STORE --as {name}"
+    return f"Score it again: coigp score STORE --as {name} --overwrite"

@@ -5,6 +5,7 @@ A response that comes to answer another prompt, as one of a near-duplicate does,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.store.reward_files import Counts, shard_keys, with_rewards, with_values, write_rewards
+from coig_p.store.reward_files import Counts, is_of, shard_keys, with_rewards, with_values, write_rewards
 from coig_p.store.rewards import read_rewards, reward_files
 from coig_p.store.store import Store
 
@@ -39,7 +40,19 @@ class KnownRewards:
             UnknownNameError: the store has no rewards of this name.
             StoreError: a file of them is missing or cannot be read.
         """
-        files = reward_files(store.manifest, name, store.data_files(), store.path)
+        return cls._read(store, reward_files(store.manifest, name, store.data_files(), store.path))
+
+    @classmethod
+    def listed(cls, store: Store, name: str) -> KnownRewards:
+        """The same of all files that the manifest lists, whatever shards they are of.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+        return cls._read(store, [file for file in store.manifest.files if is_of(file, name)])
+
+    @classmethod
+    def _read(cls, store: Store, files: Sequence[StoreFile]) -> KnownRewards:
         columns = [
             (_names(rows), *(rows.column(at) for at in ("reward", "reason", "truncated")))
             for rows in (read_rewards(store.path / file.path).rows for file in files)
