@@ -19,11 +19,10 @@ from typing import Any, Literal
 
 from coig_p.core.text import printable
 from coig_p.errors import CoigPError, DataError, RemoteError, UsageError
-from coig_p.reward.scorer import EMPTY, NOT_FINITE, REFUSED, TOO_LONG, Asked, Scored
+from coig_p.reward.scorer import DTYPES, EMPTY, NOT_FINITE, REFUSED, TOO_LONG, Asked, Scored
 from coig_p.reward.templates import TemplateRefuses, hash_of, ids_of
 from coig_p.store.writing import sha256_of
 
-DTYPES = ("auto", "float32", "bfloat16")
 Truncate = Literal["left", "right"]
 _WEIGHTS = ("*.safetensors", "*.bin")
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")

@@ -123,31 +123,32 @@ class Client:
         streaming = self._streaming
         body = {"model": self.endpoint.model, "messages": list(messages), **streaming, **parameters}
         asked = "\n".join(str(message["content"]) for message in messages)
-        reply = await self.post(_CHAT, body, asked, read_value)
+        reply = await self.send(_CHAT, body, asked, read_value)
         if reply.outcome == "refused" and "stream_options" in streaming and "stream_options" in str(reply.detail):
             # It streams, but cannot say what it took: the next attempt is without that.
             self._streaming = {"stream": True}
             reply = reply._replace(outcome="error")
         return reply
 
-    async def post(
-        self, path: str, body: Mapping[str, Any], asked: str, read: Callable[[Any], Message | None]
+    async def send(
+        self, path: str, body: Mapping[str, Any] | None, asked: str, read: Callable[[Any], Message | None]
     ) -> Reply:
         """Send any request once. Raises nothing but cancellation.
 
         Args:
             path: behind base_url.
+            body: None for a GET, which has none.
             asked: the texts of the request: what a server repeats of them means nothing.
             read: what the JSON of an answer says; raises ValueError where it is no answer.
         """
-        content = json_bytes(body)
+        method, content = ("GET", None) if body is None else ("POST", json_bytes(body))
         hints = None
         try:
             async with (
                 asyncio.timeout(self.endpoint.timeout),
                 # A redirect would be another request, which no limit has counted.
-                self._session.post(
-                    self._address_of(path), data=content, allow_redirects=False, proxy=self._proxy
+                self._session.request(
+                    method, self._address_of(path), data=content, allow_redirects=False, proxy=self._proxy
                 ) as response,
             ):
                 hints = rate_hints(response.headers.items())
