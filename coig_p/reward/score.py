@@ -25,7 +25,7 @@ from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import StoreError, UsageError
 from coig_p.reward.batching import TOKENS_PER_BATCH, key, score_all
 from coig_p.reward.journal import Journal, open_journal
-from coig_p.reward.scorer import Asked, Scored, Scorer
+from coig_p.reward.scorer import Asked, Scored, Scorer, looks_squashed
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.benchmarks import rows_digest
 from coig_p.store.conversations import is_more_than_text
@@ -90,6 +90,7 @@ class StoreScored:
         told: as the manifest has it: the scorer, how many responses have a reward, and why others have none.
         asked: how many different responses had no reward yet, and were scored by this run or one that it went on with.
         lowest, mean, highest: of the rewards; None where there is none.
+        squashed: every reward lies from 0 to 1, as if a server's sigmoid had been left on.
     """
 
     store: Store
@@ -99,10 +100,11 @@ class StoreScored:
     lowest: float | None
     mean: float | None
     highest: float | None
+    squashed: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        spread = {"lowest": self.lowest, "mean": self.mean, "highest": self.highest}
+        spread = {"lowest": self.lowest, "mean": self.mean, "highest": self.highest, "squashed": self.squashed}
         return {"store": str(self.store.path), "name": self.name, **self.told, "asked": self.asked, **spread}
 
 
@@ -126,7 +128,7 @@ def check_score(store: Store, out: Path | None, overwrite: bool = False) -> None
 def journal_at(store: Store, name: str, out: Path | None) -> Path:
     """Where what was said lies until all of it is there: beside the store that gets the rewards."""
     target = (out or store.path).resolve()
-    return target.with_name(f"{target.name}.{name}.scoring.jsonl")
+    return target.with_name(f"{target.name}.{name}.scored.jsonl")
 
 
 def score_store(
@@ -171,9 +173,12 @@ def score_store(
         write = _add if out is None else partial(_copy, out=out)
         written, rewards = write(store, config.name, told, said.known)
         journal.remove()
-    spread = (rewards.min(), rewards.mean(), rewards.max()) if len(rewards) else ()
-    lowest, mean, highest = map(float, spread) if len(rewards) else (None, None, None)
-    return StoreScored(written, config.name, written.manifest.rewards[config.name], asked, lowest, mean, highest)
+    counted = written.manifest.rewards[config.name]
+    squashed = described["kind"] == "server" and looks_squashed(rewards.tolist())
+    if not len(rewards):
+        return StoreScored(written, config.name, counted, asked, None, None, None, squashed)
+    spread = float(rewards.min()), float(rewards.mean()), float(rewards.max())
+    return StoreScored(written, config.name, counted, asked, *spread, squashed)
 
 
 class _Said:

@@ -192,8 +192,8 @@ def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
         score_store(store, first, CRM, out=out)
     assert contents(store.path) == untouched
     assert out is None or not out.exists()
-    journal = next(path for path in store.path.parent.iterdir() if path.name.endswith(".crm.scoring.jsonl"))
-    assert journal.name == ("out" if elsewhere else "store") + ".crm.scoring.jsonl"
+    journal = next(path for path in store.path.parent.iterdir() if path.name.endswith(".crm.scored.jsonl"))
+    assert journal.name == ("out" if elsewhere else "store") + ".crm.scored.jsonl"
     with journal.open("ab") as stream:
         stream.write(b'{"scored": [["00')
     second = Fake(noise=1e-6)
@@ -364,7 +364,7 @@ def test_a_run_of_another_scorer_or_store_does_not_go_on(store: Store) -> None:
 
     with pytest.raises(Stopped):
         score_store(store, Fake(before=stop), CRM)
-    with pytest.raises(UsageError, match=r"store\.crm\.scoring\.jsonl is of a run with another"):
+    with pytest.raises(UsageError, match=r"store\.crm\.scored\.jsonl is of a run with another"):
         score_store(store, Fake("other"), CRM)
 
 
