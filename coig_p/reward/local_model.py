@@ -129,7 +129,8 @@ class LocalModel:
         """The reward of each; see `Scorer`. In bfloat16 a batch's padding moves a reward by that type's noise."""
         read = [self._read(one) for one in asked]
         rows = [ids for ids, _ in read if ids is not None]
-        rewards = iter(self._rewards(rows) if self.head is not None else [self._rewards([row])[0] for row in rows])
+        together = self.head is not None and bool(rows)  # none of a batch may be for the model to read
+        rewards = iter(self._rewards(rows) if together else [self._rewards([row])[0] for row in rows])
         found = []
         for ids, none in read:
             if ids is None:

@@ -115,9 +115,9 @@ Check = Callable[[Sequence[tuple[Asked, Scored]]], None]
 def check_score(store: Store, out: Path | None, overwrite: bool = False) -> None:
     """Raise UsageError where rewards could not be written, before a model is loaded."""
     if out is not None:
-        check_target(out, overwrite)
         if out.resolve() == store.path.resolve():
             raise UsageError(f"{out} is the store itself: leave --out out to add the rewards to it")
+        check_target(out, overwrite)
         check_replaced(out)
     elif store.manifest.release:
         raise UsageError(f"{store.path} is a release, to which nothing is added: write a store of it with --out")
