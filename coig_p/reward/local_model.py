@@ -42,6 +42,7 @@ class ModelConfig:
         device: as torch names it; "auto": a GPU where there is one.
         dtype: of the body: one of DTYPES; "auto": bfloat16 on a GPU, float32 elsewhere.
         max_length: tokens of a whole conversation; default: what the model says, if it does.
+        cap: the same where the model reads more.
         truncate: cut what is longer at this end; default: it is not scored.
         template: a file with a chat template, in place of the model's own.
         head: "float32", or "body": in the body's dtype, as some benchmarks' own code has it.
@@ -52,6 +53,7 @@ class ModelConfig:
     device: str = "auto"
     dtype: str = "auto"
     max_length: int | None = None
+    cap: int | None = None
     truncate: Truncate | None = None
     template: str | None = None
     head: Literal["float32", "body"] = "float32"
@@ -165,7 +167,12 @@ class LocalModel:
 
     def _rewards(self, rows: Sequence[list[int]]) -> list[float]:
         torch = self._torch
-        longest = max(map(len, rows))
+        longest, largest = max(map(len, rows)), max(map(max, rows))
+        if largest >= self._tokens():
+            raise DataError(
+                f"{self.name}: its tokenizer writes token {largest:,}, and the model knows {self._tokens():,}: they "
+                "are not of one model"
+            )
         ids = torch.full((len(rows), longest), self._pad, dtype=torch.long)
         mask = torch.zeros((len(rows), longest), dtype=torch.long)
         for at, row in enumerate(rows):
@@ -212,7 +219,12 @@ class LocalModel:
             options["attn_implementation"] = "eager"
         with _loading(self.name):
             model, info = AutoModelForSequenceClassification.from_pretrained(
-                self.name, config=config, dtype=getattr(torch, self.dtype), output_loading_info=True, **options
+                self.name,
+                config=config,
+                dtype=getattr(torch, self.dtype),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # which are told of below
+                **options,
             )
         _check_weights(self.name, info)
         return model.to(self.device).eval(), revision
@@ -230,9 +242,13 @@ class LocalModel:
     def _padding(self) -> int:
         """A token for behind the last one, which nothing looks at."""
         for one in (self.tokenizer.pad_token_id, self.model.config.get_text_config().pad_token_id):
-            if one is not None and one >= 0:
+            if one is not None and 0 <= one < self._tokens():
                 return int(one)
         return 0
+
+    def _tokens(self) -> int:
+        """How many different tokens the model knows."""
+        return int(self.model.get_input_embeddings().num_embeddings)
 
     def _max_length(self) -> int | None:
         most = _positions(self.model.config)
@@ -240,7 +256,7 @@ class LocalModel:
         if given is not None and most is not None and given > most:
             raise UsageError(f"max_length={given:,}: {self.name} reads {most:,} tokens at most")
         known = self.tokenizer.model_max_length
-        said = [one for one in (most, known) if one is not None and one < _NO_LIMIT]
+        said = [one for one in (most, known, self.config.cap) if one is not None and one < _NO_LIMIT]
         return given if given is not None else min(said, default=None)
 
 
@@ -305,7 +321,7 @@ def _loading(name: str) -> Iterator[None]:
         yield
     except CoigPError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError) as error:
+    except Exception as error:  # of transformers, torch, safetensors, tokenizers, each with errors of its own
         words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if "trust_remote_code" in str(error):
             words = "it needs code of its own repository, which is never run"

@@ -30,7 +30,7 @@ OFFICIAL: Mapping[str, tuple[str, ...]] = {
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "head-of-body": {"head": "body"},
     "newline-read": {"strip": False},
-    "cut-at-2048": {"truncate": "right", "max_length": 2048},
+    "cut-at-2048": {"truncate": "right", "cap": 2048},
 }
 
 
