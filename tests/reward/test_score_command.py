@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from commands import run
 from make import make_rows, make_store
+from reward_server import reward_of, serve, text_of
 from scoring import Fake, rule
 
 from coig_p.errors import RemoteError
@@ -130,3 +132,32 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(
     monkeypatch.setattr("coig_p.reward.opening.open_scorer", loaded)
     done = run("score", store, *(str(store) if word == "STORE" else word for word in given), code=2)
     assert said in done.stderr
+
+
+def test_a_server_gives_each_response_its_reward_and_takes_the_rest_after_a_stop(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was answered before it failed is not asked for again, but for the batch that was cut."""
+    monkeypatch.setattr("coig_p.reward.servers.backoff", lambda *_, **__: 0.0)
+    responses = sum(file.responses or 0 for file in Store.open(store).data_files())
+    with serve() as server:
+        given = ("score", store, "--server", server.url, "--as", "crm", "--tokens-per-batch", 10, "--concurrency", 1)
+        server.most, server.after = 60, responses // 2
+        done = run(*given, code=3)
+        assert "run the same command again to go on" in done.stderr
+        before = len(server.requests)
+        server.after = None
+        run(*given)
+    asked = [path for path, _ in server.requests[before:] if path == "/classify"]
+    assert 0 < len(asked) < responses
+    for shard in Store.open(store).data_files():
+        rows = pq.read_table(store / shard.path).to_pylist()
+        said = pq.read_table(store / shard.path.replace("data/", "rewards/crm/")).to_pylist()
+        texts = [
+            text_of([{"role": "user", "content": row["query"]}, {"role": "assistant", "content": one["text"]}])
+            for row in rows
+            for one in row["responses"]
+        ]
+        for text, one in zip(texts, said, strict=True):
+            expected = (None, "too-long") if len(text) > 60 else (pytest.approx(reward_of(text)), None)
+            assert (one["reward"], one["reason"]) == expected

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import torch
 from commands import run
 from make import make_rows, make_store
+from reward_server import serve, text_of
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from coig_p.reward.local_model import LocalModel
@@ -56,11 +58,16 @@ def rows_of(store: Path) -> list[dict[str, Any]]:
     return found
 
 
-def alone(model: str, query: str, text: str, keep: int | None = None) -> float:
-    """As a user of transformers would ask: one conversation, no padding, the last token's reward."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
+@cache
+def loaded(model: str) -> tuple[Any, Any]:
     head = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float32)
     head.config.pad_token_id = None
+    return AutoTokenizer.from_pretrained(model), head
+
+
+def alone(model: str, query: str, text: str, keep: int | None = None) -> float:
+    """As a user of transformers would ask: one conversation, no padding, the last token's reward."""
+    tokenizer, head = loaded(model)
     turns = [{"role": "user", "content": query}, {"role": "assistant", "content": text}]
     ids = tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False)["input_ids"]
     with torch.inference_mode():
@@ -152,3 +159,27 @@ def test_a_command_that_is_killed_goes_on_and_ends_with_the_same_bytes(model: st
         if path.is_file():
             assert (cut / path.relative_to(whole)).read_bytes() == path.read_bytes(), path
     assert [path.name for path in cut.parent.iterdir()] == ["store"]
+
+
+def test_a_server_is_checked_against_the_model_that_it_runs(model: str, store: Path) -> None:
+    """Off by what reading another token gives, it is found; what it said is kept."""
+
+    table = {}
+    for row in ROWS:
+        for one in row["responses"]:
+            turns = [{"role": "user", "content": row["query"]}, {"role": "assistant", "content": one["text"]}]
+            table[text_of(turns)] = (row["query"], one["text"])
+
+    def said(text: str) -> Any:
+        return alone(model, *table[text]) + off
+
+    given = ("--as", "crm", "--check-with", model)
+    with serve() as server:
+        server.reward = said  # type: ignore[method-assign]
+        off = 0.5
+        done = run("score", store, "--server", server.url, *given, code=1)
+        assert "by transformers" in done.stderr
+        Path(f"{store}.crm.scored.jsonl").unlink()
+        off = 0.001
+        done = run("score", store, "--server", server.url, *given, "--json")
+    assert json.loads(done.stdout)["check"]["largest"] == pytest.approx(0.001, abs=1e-4)
