@@ -126,6 +126,8 @@ def _print(scored: StoreScored, compared: list[Compared]) -> None:
             "every reward lies from 0 to 1: a sigmoid seems to be on in the server. The order stays, but what is near "
             "0 or 1 may be one, and differences mean little"
         )
+    if not scored.asked:
+        click.echo("nothing was new: what has no reward has none for a reason that holds")
     spread = ""
     if scored.mean is not None:
         spread = f", from {scored.lowest:.4g} to {scored.highest:.4g}, {scored.mean:.4g} on average"
