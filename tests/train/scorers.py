@@ -303,3 +303,29 @@ def test_as_a_benchmarks_own_code_does(tiny: Path, bench: Path, tmp_path: Path) 
     assert (official.max_length, official.config.truncate, official.head) == (1024, "right", None)
     with pytest.raises(UsageError, match="max_length=9 beside official, which says it"):
         open_scorer(ScorerConfig(model=str(tiny), max_length=9), official="rewardbench")
+
+
+def test_where_memory_is_short_a_batch_is_halved(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = LocalModel(str(tiny))
+    forward, most = scorer._forward, 3
+
+    def little(rows: Any) -> list[float]:
+        if len(rows) > most:
+            raise torch.OutOfMemoryError("no room")
+        return forward(rows)
+
+    monkeypatch.setattr(scorer, "_forward", little)
+    assert rewards(scorer.score(ASKED)) == pytest.approx(one_by_one(tiny, ASKED), abs=2e-6)
+    most = 0
+    with pytest.raises(UsageError, match=r"tokens need more memory than cpu has: lower max_length, or choose another"):
+        scorer.score(ASKED)
+
+
+def test_what_was_read_for_its_length_is_not_read_again(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = LocalModel(str(tiny))
+    wanted = score_all(scorer, ASKED)
+    assert (scorer._kept, scorer._room) == ({}, 50_000_000)
+    for room in (0, 100):
+        scorer._room = room
+        assert score_all(scorer, ASKED) == wanted
+        assert (scorer._kept, scorer._room) == ({}, room)
