@@ -8,6 +8,10 @@ from typing import Any, Literal, Protocol
 
 Kind = Literal["model", "server", "ngram"]
 KINDS: tuple[Kind, ...] = ("model", "server", "ngram")
+SERVERS = ("vllm", "sglang", "openrlhf")
+DTYPES = ("auto", "float32", "bfloat16")
+
+_ENOUGH = 20  # different rewards by which they are judged
 
 TOO_LONG = "too-long"
 """The conversation has more tokens than the model takes, and nothing says to cut it."""
@@ -15,6 +19,8 @@ EMPTY = "empty"
 """Nothing of the response is left for the model to read."""
 NOT_FINITE = "not-finite"
 """The model gave no finite number."""
+REFUSED = "refused"
+"""The model's chat template, or its server, does not take such a conversation."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +80,11 @@ class Scorer(Protocol):
     def close(self) -> None:
         """Give back what it holds: memory, connections. It scores nothing after."""
         ...
+
+
+def looks_squashed(rewards: Sequence[float]) -> bool:
+    """Whether rewards went through a sigmoid, as some servers have it by default: none lies outside of 0 to 1.
+
+    Never said of fewer than 20 different ones.
+    """
+    return len(set(rewards)) >= _ENOUGH and all(0 <= one <= 1 for one in rewards)
