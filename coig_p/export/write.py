@@ -211,7 +211,8 @@ class _Source:
         }
         try:
             for domain in self.selection.domains:
-                for batch in self.store.batches(domain, split, schema=PAIRING_SCHEMA):
+                rewards = self.selection.rewards
+                for batch in self.store.batches(domain, split, schema=PAIRING_SCHEMA, rewards=rewards):
                     for part in self.parts:
                         self._deal(batch, part, domain, spilled[part.name])
                     if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import LATER, PairConfig, check_judges
 from coig_p.pairs.options import names
 from coig_p.pairs.plan import ShardConfig
@@ -69,6 +70,11 @@ class RawSelection:
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: pa.Schema = RAW_SCHEMA
     all_columns: pa.Schema = RAW_SCHEMA
+
+    @property
+    def rewards(self) -> Sequence[str]:
+        """Rows as they are stored need none."""
+        return ()
 
     @cached_property
     def cut(self) -> SplitConfig:
@@ -127,6 +133,11 @@ class Selection:
     def order(self) -> ShardConfig:
         """Whether rows are shuffled, and for how many readers."""
         return ShardConfig(**self._of(ShardConfig))
+
+    @property
+    def rewards(self) -> Sequence[str]:
+        """Names of the rewards that shards must be read with."""
+        return reward_names(self.pairs)
 
     @property
     def threshold(self) -> float:
