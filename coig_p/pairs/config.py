@@ -11,6 +11,7 @@ from coig_p.pairs.calibration import Calibration
 from coig_p.pairs.options import finite_number, flag, grid_number, names, text, whole_number
 from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS
 from coig_p.store.manifest import Manifest
+from coig_p.store.rewards import check_reward_name
 
 AGGREGATIONS = ("mean", "median", "min", "max")
 
@@ -235,8 +236,8 @@ class PairConfig:
         if self.calibrate is not None:
             self._check_calibration(self.calibrate, manifest, by_scores)
         self._check_enough_judges(manifest)
-        if self.agree_with is not None and self.agree_with not in manifest.rewards:
-            raise UnknownNameError("rewards", self.agree_with, manifest.rewards)
+        if self.agree_with is not None:
+            check_reward_name(manifest, self.agree_with)
         threshold = self.threshold
         if not by_scores and self.comparison_threshold is not None:
             threshold = self.comparison_threshold
@@ -336,6 +337,8 @@ class PairConfig:
         for option in fields(self):
             if option.name in LATER and found[option.name] == option.default:
                 del found[option.name]
+        if not self.min_reward_margin:
+            found.pop("min_reward_margin", None)
         if self.judges is not None:
             found["judges"] = list(self.judges)
         if self.calibrate is not None:

@@ -52,7 +52,7 @@ def rewarded(batches: Iterable[pa.RecordBatch], found: dict[str, Rewards]) -> It
     """
     for batch in batches:
         for name, rewards in found.items():
-            batch = _with_column(batch, reward_column(name), rewards.of(batch).reward)
+            batch = add_rewards(batch, name, rewards.of(batch).reward)
         yield batch
 
 
@@ -62,8 +62,9 @@ def with_rewards_of(batch: pa.RecordBatch, other: pa.RecordBatch, names: Iterabl
     return pa.RecordBatch.from_arrays([*batch.columns, *columns.values()], names=[*batch.schema.names, *columns])
 
 
-def _with_column(batch: pa.RecordBatch, name: str, rewards: Floats) -> pa.RecordBatch:
+def add_rewards(batch: pa.RecordBatch, name: str, rewards: Floats) -> pa.RecordBatch:
+    """The same rows with a column for these rewards, one of each response, NaN where there is none."""
     sizes = pc.fill_null(pc.list_value_length(batch.column("responses")), 0).to_numpy(zero_copy_only=False)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(rewards, from_pandas=True))
-    return pa.RecordBatch.from_arrays([*batch.columns, lists], names=[*batch.schema.names, name])
+    return pa.RecordBatch.from_arrays([*batch.columns, lists], names=[*batch.schema.names, reward_column(name)])
