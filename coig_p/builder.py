@@ -106,6 +106,11 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
         raise UnknownNameError("config", asked, names)
     options = {option: value for option, value in options.items() if value is not None}
     for option in options:
+        if option == "balance_length":
+            raise UsageError(
+                "balance_length is of exports alone, since it counts the rows of the whole: coigp export STORE --for "
+                "TRAINER --balance-length"
+            )
         if option not in _OPTIONS:
             raise UnknownNameError("option", option, (*_OPTIONS, "data_dir"))
     raw = flag("raw", options.pop("raw", name.endswith(RAW_SUFFIX)))

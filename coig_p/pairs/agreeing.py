@@ -46,7 +46,11 @@ def verdicts_of(rewards: Floats, chosen: Index, rejected: Index) -> Index:
         rewards: of each response, NaN where there is none.
     """
     return np.select(
-        [rewards[chosen] > rewards[rejected], rewards[chosen] == rewards[rejected], rewards[chosen] < rewards[rejected]],
+        [
+            rewards[chosen] > rewards[rejected],
+            rewards[chosen] == rewards[rejected],
+            rewards[chosen] < rewards[rejected],
+        ],
         [0, 1, 2],
         3,
     )

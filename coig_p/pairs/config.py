@@ -66,8 +66,8 @@ class PairConfig:
     `agree_with` names rewards that the store holds beside its scores (`coigp score`). Of the pairs that all other
     options give, draws among them, those are dropped whose chosen response has the lower reward; never is one turned
     around. Equal rewards stay, and with a `min_reward_margin` above 0 none does whose rewards, as float64, differ by
-    less. A pair with a response that has no reward is dropped too, and counted apart (`coig_p.stats.filtering`). Formats of
-    whole lists have no `agree_with`: a list is in the order of the scores.
+    less. A pair with a response that has no reward is dropped too, and counted apart (`coig_p.stats.filtering`).
+    Formats of whole lists have no `agree_with`: a list is in the order of the scores.
 
     A conversation is a query of more than one user's text. Formats conversational and ranked_conversational give its
     turns; of the others, which are strings, `multi_turn` must say what they give of it.
@@ -208,8 +208,8 @@ class PairConfig:
             )
         if self.agree_with is not None:
             raise UsageError(
-                f"agree_with={self.agree_with!r}: format {self.format} orders all responses of a query by their scores, "
-                'and rewards drop pairs. Leave it out, or use a format of pairs, as format="dpo"'
+                f"agree_with={self.agree_with!r}: format {self.format} orders all responses of a query by scores, and "
+                'rewards drop pairs. Leave it out, or use a format of pairs, as format="dpo"'
             )
         given: list[tuple[str, Any, Any]] = [
             ("strategy", self.strategy, "all"),
@@ -237,6 +237,11 @@ class PairConfig:
             self._check_calibration(self.calibrate, manifest, by_scores)
         self._check_enough_judges(manifest)
         if self.agree_with is not None:
+            if not manifest.rewards:
+                raise UsageError(
+                    f"agree_with={self.agree_with!r} (--agree-with {self.agree_with}): this store has no rewards. Let "
+                    "a reward model give some: coigp score STORE --model M --as NAME"
+                )
             check_reward_name(manifest, self.agree_with)
         threshold = self.threshold
         if not by_scores and self.comparison_threshold is not None:

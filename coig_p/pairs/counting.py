@@ -2,8 +2,8 @@
 
 Equal to counting the stream. What decides is read once for all epochs: ids, models, scores and, since
 two equal answers are no pair, the answers; no prompt, turn or rationale unless conversations are left
-out, or rewards must be those of the prompt. A query counts once for each showing, wherever an epoch puts it. Raw rows are counted by the
-manifest, or by their ids where they are cut.
+out, or rewards must be those of the prompt. A query counts once for each showing, wherever an epoch puts
+it. Raw rows are counted by the manifest, or by their ids where they are cut.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ wherever rows go: through splits, slices, and batches that are joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -44,7 +44,7 @@ def rewards_beside(shard: str, names: Iterable[str], opened: _Opened) -> dict[st
     return found
 
 
-def rewarded(batches: Iterable[pa.RecordBatch], found: dict[str, Rewards]) -> Iterator[pa.RecordBatch]:
+def rewarded(batches: Iterable[pa.RecordBatch], found: Mapping[str, Rewards]) -> Iterator[pa.RecordBatch]:
     """The same rows of a shard with a column for each of its rewards.
 
     Raises:
