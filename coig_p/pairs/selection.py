@@ -20,7 +20,7 @@ from coig_p.pairs.config import LATER, PairConfig, check_judges
 from coig_p.pairs.options import names
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.ranked import check_ranked
-from coig_p.pairs.reach import check_reachable
+from coig_p.pairs.reach import check_reachable, warn_without_rewards
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
 from coig_p.pairs.stream import Shard, raw_tables, shard_tables
@@ -226,6 +226,7 @@ def select(
     given = check_weights({} if weights is None else weights, chosen)
     shape = find_shape(held(manifest, chosen, read), form or RowForm.of(pairs.format), pairs.multi_turn)
     options = _in_effect(check_reachable(pairs, manifest), cut, order)
+    warn_without_rewards(pairs, manifest)
     if shape.as_messages or shape.multi_turn is None:  # what lists leave out is the shape's alone
         options.pop("multi_turn", None)
     shape = replace(shape, columns=_columns(columns, shape.schema(pairs.format)))
