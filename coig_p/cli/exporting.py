@@ -148,6 +148,11 @@ def _conversations(store: Path, domains: Iterable[str], split: str | None) -> in
 @config_options(ShardConfig)
 @click.option("--tokenizer", metavar="PATH", help="A tokenizer.json, or its directory: report lengths in tokens.")
 @click.option("--max-length", type=int, metavar="N", help="Leave out rows of more tokens, and say how many.")
+@click.option(
+    "--balance-length",
+    is_flag=True,
+    help="As many pairs whose chosen response is longer as pairs whose is shorter: leave out some of the larger group.",
+)
 @overwrite_option("an existing export")
 @as_json
 def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: bool, **options: Any) -> None:
@@ -159,6 +164,7 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     \b
     coigp export store --for trl-dpo --out dpo --threshold 2 --world-size 8 --workers 4
     coigp export store --for llama-factory --out lf --test-size 0.02 --system 你是一个有用的助手。
+    coigp export store --for trl-reward --out reward --agree-with crm --balance-length
     coigp export store --for trl-kto --out kto --weights math=2,chat=0.5 --tokenizer MODEL_DIR --max-length 2048
     """
     from coig_p.export.write import ExportConfig, export_store
@@ -199,6 +205,13 @@ def _print(found: dict[str, Any], out: Path) -> None:
     left_out = sum(split.get("queries_left_out", 0) for split in splits.values())
     if left_out:
         click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
+    for name, split in splits.items():
+        if "balanced" in split:
+            one = split["balanced"]
+            click.echo(
+                f"{name}: the chosen response was longer in {counted(one['longer'], 'pair')}, shorter in "
+                f"{one['shorter']:,}, as long in {one['equal']:,}; left out to balance them: {one['left_out']:,}"
+            )
     if "tokens" in found:
         _print_tokens(found["tokens"])
     train = next(iter(splits.values()))
