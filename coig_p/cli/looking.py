@@ -54,7 +54,9 @@ def info(store: Path, json_: bool) -> None:
     by_comparisons = found.comparison_threshold
     apart = "" if by_comparisons is None else f", by comparisons at {by_comparisons:g}"
     click.echo(f"pairs at the default threshold of {found.default_threshold:g}{apart}; splits: {splits}")
-    for kind, unit, given in (("model", "responses", found.models), ("judge", "judgements", found.judges)):
+    kinds = [("model", "responses", found.models), ("judge", "judgements", found.judges)]
+    kinds += [("rewards", "responses", found.rewards)] if found.rewards else []
+    for kind, unit, given in kinds:
         click.echo()
         click.echo(table([kind, unit], list(map(list, given.items()))))
 

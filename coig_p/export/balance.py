@@ -34,8 +34,8 @@ def check_balanced(form: Form) -> None:
     """Raise UsageError where the rows of a form are no pairs."""
     if "rejected" not in PAIR_SCHEMAS[form.rows].names:
         raise UsageError(
-            f"balance_length (--balance-length) is of pairs, some of which it leaves out: rows of {form.trainer} are no "
-            "pairs. Leave it out, or export for a trainer of pairs, as trl-dpo or trl-reward"
+            f"balance_length (--balance-length) is of pairs, some of which it leaves out: rows of {form.trainer} are "
+            "no pairs. Leave it out, or export for a trainer of pairs, as trl-dpo or trl-reward"
         )
 
 

@@ -29,6 +29,7 @@ from coig_p.stats.results import Statistics
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.reading import DAMAGE
 from coig_p.store.rewarded import rewards_beside
+from coig_p.store.rewards import REWARDS
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, describe_file, even_sizes
 
@@ -38,11 +39,11 @@ _PIECE = 1 << 20  # bytes
 
 
 def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
-    """The store's shards, and who its duplicates were.
+    """The store's shards, the rewards of their responses, and who its duplicates were.
 
     The texts of duplicates stay at home, as rejects do: they went, and nobody vouched for them.
     """
-    files = [file for file in store.manifest.files if file.role in ("data", "duplicates")]
+    files = [file for file in store.manifest.files if file.role in ("data", REWARDS, "duplicates")]
     made = []
     with bar("Copying", sum(file.bytes for file in files), "bytes") as advance:
         for file in files:
@@ -52,7 +53,7 @@ def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
                     f"{store.path}: {file.path} is not what {MANIFEST} says. "
                     f"Run: coigp verify {shlex.quote(str(store.path))}"
                 )
-            made.append(file if file.role == "data" else _without_texts(root, file))
+            made.append(_without_texts(root, file) if file.role == "duplicates" else file)
             advance(file.bytes)
     return made
 

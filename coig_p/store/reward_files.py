@@ -16,37 +16,40 @@ import pyarrow.parquet as pq
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import CHECKSUMS
-from coig_p.store.rewards import REWARD_SCHEMA, REWARDS, prompt_hashes, reward_path, text_hashes
+from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, prompt_hashes, reward_path, text_hashes
 from coig_p.store.store import shard_batches
-from coig_p.store.writing import describe_file
+from coig_p.store.writing import sha256_of
 
 KEY_SCHEMA = pa.schema([REWARD_SCHEMA.field(at) for at in range(5)])
 """What names a response and what was scored of it: the columns of REWARD_SCHEMA before the reward."""
 
-OF_SHARD = "coig_p.shard_sha256"
-"""What the footer of a file of rewards says: the hash of the shard that it is of."""
+COUNTED = ("responses", "scored", "truncated", "without")
+"""What a manifest counts of rewards; all else that it tells of them is about who gave them."""
 
 _ROWS_PER_GROUP = 1 << 16
 
 
 @dataclass
 class Counts:
-    """How many responses have a reward; `without` counts, by reason, those that have none."""
+    """How many responses have a reward, and of those how many were cut; `without` counts, by reason, the others."""
 
     responses: int = 0
     scored: int = 0
+    truncated: int = 0
     without: Counter[str] = field(default_factory=Counter)
 
     def add(self, rows: pa.RecordBatch) -> None:
         """Count rows of REWARD_SCHEMA."""
         self.responses += rows.num_rows
         self.scored += rows.num_rows - rows.column("reward").null_count
+        self.truncated += pc.sum(rows.column("truncated")).as_py() or 0
         reasons = rows.column("reason").filter(pc.is_null(rows.column("reward")))
         self.without.update({one["values"]: one["counts"] for one in pc.value_counts(reasons).to_pylist()})
 
     def told(self) -> dict[str, Any]:
         """As a manifest has it."""
-        return {"responses": self.responses, "scored": self.scored, "without": dict(sorted(self.without.items()))}
+        numbers = {"responses": self.responses, "scored": self.scored, "truncated": self.truncated}
+        return {**numbers, "without": dict(sorted(self.without.items()))}
 
 
 def keys_of(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -75,26 +78,35 @@ def shard_keys(root: Path, shard: StoreFile) -> Iterator[tuple[pa.RecordBatch, p
         yield batch, keys_of(batch)
 
 
-def with_values(keys: pa.RecordBatch, reward: pa.Array, reason: pa.Array) -> pa.RecordBatch:
+def with_values(
+    keys: pa.RecordBatch, reward: pa.Array, reason: pa.Array, truncated: pa.Array | None = None
+) -> pa.RecordBatch:
     """Rows of REWARD_SCHEMA.
 
     Args:
         keys: of KEY_SCHEMA.
         reward: null where there is none; `reason` is null where there is one.
+        truncated: default that nothing was.
     """
-    return pa.RecordBatch.from_arrays([*keys.columns, reward, reason], schema=REWARD_SCHEMA)
+    if truncated is None:
+        truncated = pa.array(np.zeros(keys.num_rows, bool))
+    return pa.RecordBatch.from_arrays([*keys.columns, reward, reason, truncated], schema=REWARD_SCHEMA)
 
 
-def write_rewards(root: Path, name: str, shard: StoreFile, rows: Iterable[pa.RecordBatch]) -> StoreFile:
+def write_rewards(
+    root: Path, name: str, shard: StoreFile, rows: Iterable[pa.RecordBatch], folder: Path | None = None
+) -> StoreFile:
     """Write the rewards of a shard into the store at `root`; the same rows and versions give the same bytes.
 
     Args:
         rows: of REWARD_SCHEMA, one for each response, in the shard's order.
+        folder: what is to become rewards/<name> of the store; default: that folder.
 
     Returns:
         The manifest's line for the file.
     """
-    path = root / reward_path(name, shard)
+    named = reward_path(name, shard)
+    path = root / named if folder is None else folder / Path(named).relative_to(f"{REWARDS}/{name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_batches(rows, REWARD_SCHEMA).combine_chunks()
     if table.num_rows != (shard.responses or 0):
@@ -110,8 +122,14 @@ def write_rewards(root: Path, name: str, shard: StoreFile, rows: Iterable[pa.Rec
     ) as writer:
         writer.add_key_value_metadata(CHECKSUMS | {OF_SHARD: shard.sha256})
         writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
-    return describe_file(
-        root, reward_path(name, shard), REWARDS, rows=table.num_rows, domain=shard.domain, split=shard.split
+    return StoreFile(
+        path=named,
+        role=REWARDS,
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        rows=table.num_rows,
+        domain=shard.domain,
+        split=shard.split,
     )
 
 

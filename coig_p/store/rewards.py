@@ -37,13 +37,17 @@ REWARD_SCHEMA = pa.schema(
         ("text_sha256", pa.string()),
         ("reward", pa.float64()),
         ("reason", pa.string()),
+        ("truncated", pa.bool_()),
     ]
 )
-"""One row a response: `reward` is null where there is none, and `reason` says why."""
+"""One row a response: `reward` is null where there is none, and `reason` says why. `truncated` says that what was
+scored was cut to fit, so the reward is of a part of it."""
 
-PROMPT_CHANGED = "prompt-changed"
+OF_SHARD = "coig_p.shard_sha256"
+"""What the footer of a file of rewards says: the hash of the shard that it is of."""
+
 TEXT_CHANGED = "text-changed"
-"""Why a response that was scored has no reward: it, or what it answers, is another by now."""
+"""Why a response has no reward though one was given: its text, or what it answers, is another by now."""
 
 _PROMPT = ("query", "messages", "tools")
 
@@ -81,9 +85,23 @@ def reward_files(manifest: Manifest, name: str, shards: Sequence[StoreFile], sto
     return found
 
 
+def listing_problems(manifest: Manifest) -> list[str]:
+    """Files of rewards that a manifest should list and does not, or lists and should not; a line each."""
+    wanted = {reward_path(name, shard) for name in manifest.rewards for shard in manifest.data_files()}
+    listed = {file.path for file in manifest.files if file.role == REWARDS}
+    absent = [f"{path}: not listed in {MANIFEST}, which names its rewards" for path in sorted(wanted - listed)]
+    of_none = sorted(listed - wanted)
+    return absent + [f"{path}: of no shard, or of rewards that {MANIFEST} does not name" for path in of_none]
+
+
 def reward_path(name: str, shard: StoreFile) -> str:
     """Where in a store the rewards of a shard lie."""
     return f"{REWARDS}/{name}/{shard.path.partition('/')[2]}"
+
+
+def reward_shard(file: StoreFile) -> str:
+    """Where in a store the shard of a file of rewards lies."""
+    return f"data/{'/'.join(file.path.split('/')[2:])}"
 
 
 class Matched(NamedTuple):
@@ -241,4 +259,4 @@ def _equal(ours: pa.Array, theirs: pa.Array) -> Mask:
 
 
 def _again(name: str) -> str:
-    return f"Score it again: coigp score STORE --as {name}"
+    return f"Score it again: coigp score STORE --as {name} --overwrite"

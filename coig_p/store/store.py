@@ -40,7 +40,7 @@ from coig_p.store.manifest import (
 from coig_p.store.places import check_name
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
 from coig_p.store.rewarded import rewarded, rewards_beside
-from coig_p.store.rewards import check_reward_name
+from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, check_reward_name, listing_problems, reward_shard
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 if TYPE_CHECKING:
@@ -239,9 +239,12 @@ class Store:
             One line for each problem, an empty list for a whole store. What other tools leave is none: see
             `leftovers`.
         """
-        problems = []
+        problems = listing_problems(self.manifest)
+        shards = {file.path: file for file in self.data_files()}
         for file in self.manifest.files:
             problem = _file_problem(self.path / file.path, file, self.manifest.schema_version)
+            if problem is None and file.role == REWARDS:
+                problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
@@ -330,7 +333,7 @@ def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | Non
     found = sha256_of(path)
     if found != file.sha256:
         return f"sha256 {found}, {file.sha256} in {MANIFEST}"
-    if file.role in ("data", "pairs"):
+    if file.role in ("data", "pairs", REWARDS):
         try:
             footer = pq.read_metadata(path)
         except DAMAGE as error:
@@ -339,4 +342,14 @@ def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | Non
             return f"{footer.num_rows} rows, {file.rows} in {MANIFEST}"
         if file.role == "data" and not footer.schema.to_arrow_schema().equals(RAW_SCHEMAS[schema_version]):
             return "its columns are not those of a store"
+        if file.role == REWARDS and not footer.schema.to_arrow_schema().equals(REWARD_SCHEMA):
+            return "its columns are not those of rewards"
     return None
+
+
+def _rewards_problem(path: Path, shard: StoreFile | None) -> str | None:
+    """What is wrong with a readable file of rewards, beside the shard that it should be of."""
+    of_shard = (pq.read_metadata(path).metadata or {}).get(OF_SHARD.encode(), b"").decode("utf-8", "replace")
+    if shard is None or of_shard == shard.sha256:
+        return None
+    return f"it is of another {shard.path} than {MANIFEST} lists. Score it again: coigp score"
