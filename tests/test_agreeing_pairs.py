@@ -21,6 +21,8 @@ from coig_p.errors import StoreError, UsageError
 from coig_p.export.one_file import write_pairs
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.config import PairConfig
+from coig_p.publish.release import ReleaseConfig, write_release
+from coig_p.report.card_toml import CARD_TOML
 from coig_p.report.view.index import load_index
 from coig_p.report.view.pages import View, page
 from coig_p.stats.counts import statistics
@@ -29,6 +31,7 @@ from coig_p.stats.filtering import filter_effect
 from coig_p.stats.results import Statistics
 from coig_p.stats.sweep import sweep
 from coig_p.store.store import Store
+from coig_p.validation import load_rules
 
 Row = dict[str, Any]
 TRIED: list[Row] = [
@@ -409,6 +412,51 @@ def test_the_browser_asks_for_them(rewarded: Path, store: Path, tmp_path: Path) 
     assert "与奖励一致" in html
     plain = View(load_index(Store.open(store), cache=tmp_path / "index"))
     assert "agree_with" not in (page(plain, "query", {}) or "")
+
+
+CARD = """
+pretty_name = "试验用偏好数据"
+license = "cc-by-4.0"
+authors = ["甲"]
+citation = "@misc{trial, title={Trial}}"
+intended_use = "Trying releases."
+[[sources]]
+name = "written for tests"
+license = "CC0"
+"""
+
+
+def test_a_release_holds_the_pairs_that_agree_and_says_so(rewarded: Path, rows: Any, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(rewarded, tmp_path / "store"))
+    (path / CARD_TOML).write_text(CARD, encoding="utf-8")
+    rules = {name: rule for name, rule in load_rules().items() if rule.severity != "error"}
+    config = PairConfig(agree_with="crm", min_reward_margin=0.5)
+    first = write_release(Store.open(path), tmp_path / "one", ReleaseConfig("1.0.0", config, rules=rules))
+    assert first.verify() == []
+    wanted = wanted_of(rows, agree_with="crm", min_reward_margin=0.5)
+    assert sum(one.rows or 0 for one in first.manifest.files if one.role == "pairs") == len(wanted)
+    told = first.manifest.release["pairs"]
+    assert (told["agree_with"], told["min_reward_margin"]) == ("crm", 0.5)
+    effect = filter_effect(first, config)
+    asked = 'agree_with="crm", min_reward_margin=0.5'
+    kept = (f"{effect.total.kept:,} of {effect.total.pairs:,} pairs stay", f"留下 {effect.total.kept:,} 个")
+    for name, words in zip(("README.md", "README.zh.md"), kept, strict=True):
+        text = (first.path / name).read_text("utf-8")
+        assert words in text
+        lines = [line.partition(" = ")[2] for line in text.splitlines() if asked in line]
+        assert lines
+        for line in lines:
+            line = line.replace("PATH/OR/REPO", str(first.path))
+            assert next(iter(eval(line, {"load_dataset": load_dataset})), None), line
+    # The next release is compared with it by the rewards that it was made with.
+    with_given(path, "crm", lambda *of: 1.0)
+    again = ReleaseConfig("1.1.0", PairConfig(), rules=rules, since=first)
+    second = write_release(Store.open(path), tmp_path / "two", again)
+    changes = second.manifest.release["changes"]
+    assert changes["total"]["pairs"]["before"] == len(wanted)
+    assert changes["total"]["pairs"]["after"] == len(oracle_pairs(rows, threshold=2))
+    assert changes["options"]["agree_with"] == {"before": "crm", "after": None}
+    assert "agree_with" not in (second.path / "statistics.json").read_text("utf-8")
 
 
 def test_responses_without_a_reward_are_told_once(load: Any, caplog: pytest.LogCaptureFixture) -> None:

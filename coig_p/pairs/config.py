@@ -236,13 +236,7 @@ class PairConfig:
         if self.calibrate is not None:
             self._check_calibration(self.calibrate, manifest, by_scores)
         self._check_enough_judges(manifest)
-        if self.agree_with is not None:
-            if not manifest.rewards:
-                raise UsageError(
-                    f"agree_with={self.agree_with!r} (--agree-with {self.agree_with}): this store has no rewards. Let "
-                    "a reward model give some: coigp score STORE --model M --as NAME"
-                )
-            check_reward_name(manifest, self.agree_with)
+        self._check_rewards(manifest)
         threshold = self.threshold
         if not by_scores and self.comparison_threshold is not None:
             threshold = self.comparison_threshold
@@ -327,6 +321,17 @@ class PairConfig:
                 f"min_judges={self.min_judges} (--min-judges {self.min_judges}): {of} {most}, so no response has "
                 f"scores of so many: use {most} or fewer"
             )
+
+    def _check_rewards(self, manifest: Manifest) -> None:
+        """Raise UsageError where the store does not have the rewards that pairs must agree with."""
+        if self.agree_with is None:
+            return
+        if not manifest.rewards:
+            raise UsageError(
+                f"agree_with={self.agree_with!r} (--agree-with {self.agree_with}): this store has no rewards. Let a "
+                "reward model give some: coigp score STORE --model M --as NAME"
+            )
+        check_reward_name(manifest, self.agree_with)
 
     def of_one_judge(self, judge: str) -> PairConfig:
         """What a judge says for itself, as it said it: its scores are not calibrated, and need no second judge's."""
