@@ -305,15 +305,15 @@ def test_what_a_filter_does_is_printed(rewarded: Path, tmp_path: Path) -> None:
         assert f"left out: {effect.total.opposed:,} opposed, {effect.total.without_reward:,} with a response" in line
     told = json.loads(run("pairs", rewarded, "--out", tmp_path / "y.jsonl", *asked, "--json").stdout)
     assert told["agree_with"] == "crm"
-    assert told["filter"]["total"]["kept"] == told["rows"] == effect.total.kept
+    assert told["filtered"]["total"]["kept"] == told["rows"] == effect.total.kept
     shown = run("export", rewarded, "--for", "trl-dpo", "--out", tmp_path / "x", *asked, "--domain", "math").stdout
     assert f"keep {effect.domains['math'].kept:,} of {effect.domains['math'].pairs:,} pairs" in shown
     cut = ["--for", "trl-dpo", "--out", tmp_path / "z", "--test-size", "0.2", "--json"]
     told = json.loads(run("export", rewarded, *asked, *cut).stdout)
-    assert told["filter"]["total"]["kept"] == sum(split["rows"] for split in told["splits"].values())
+    assert told["filtered"]["total"]["kept"] == sum(split["rows"] for split in told["splits"].values())
     close = run("stats", rewarded, *asked, "--min-reward-margin", "0.5").stdout
     assert "with rewards less than 0.5 apart" in close
-    assert "filter" not in json.loads(run("pairs", rewarded, "--out", tmp_path / "z.jsonl", "--json").stdout)
+    assert "filtered" not in json.loads(run("pairs", rewarded, "--out", tmp_path / "z.jsonl", "--json").stdout)
     planned = json.loads(run("plan", rewarded, *asked, "--json").stdout)
     assert planned["splits"]["train"]["rows"] == effect.total.kept
     refused = run("pairs", rewarded, "--out", tmp_path / "no.jsonl", "--min-reward-margin", "1", code=2).stderr
