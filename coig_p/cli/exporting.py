@@ -70,6 +70,8 @@ def pairs(
     coigp pairs store --out - --domain math --columns prompt,chosen,rejected | head -n 3
     """
     from coig_p.export.one_file import write_pairs
+    from coig_p.pairs.exclusion import count_excluded
+    from coig_p.store.store import Store
 
     kind = row_file(out, json_, "a file of pairs", overwrite)
     config = PairConfig(**options)
@@ -83,6 +85,8 @@ def pairs(
     left_out = _conversations(store, counts, split) if config.multi_turn == "skip" else None
     if json_:
         found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold, **config.later}
+        if config.exclude is not None:
+            found["exclude"] |= count_excluded(Store.open(store), config.exclude, domains, split).to_dict()
         click.echo(json_text(found if left_out is None else found | {"queries_left_out": left_out}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())

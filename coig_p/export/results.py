@@ -52,6 +52,7 @@ class WrittenSplit:
         epoch: None for a split that is not trained on.
         queries_without_pairs: left out; None for forms whose rows are pairs.
         queries_left_out: conversations that the rows cannot show; None where none was to be left out.
+        queries_excluded: of the option `exclude`; None where there was none.
     """
 
     rows: int
@@ -60,6 +61,7 @@ class WrittenSplit:
     epoch: Epoch | None = None
     queries_without_pairs: int | None = None
     queries_left_out: int | None = None
+    queries_excluded: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what does not apply is left out."""
@@ -71,6 +73,8 @@ class WrittenSplit:
             found["queries_without_pairs"] = self.queries_without_pairs
         if self.queries_left_out is not None:
             found["queries_left_out"] = self.queries_left_out
+        if self.queries_excluded is not None:
+            found["queries_excluded"] = self.queries_excluded
         return found
 
 

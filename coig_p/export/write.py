@@ -183,6 +183,7 @@ class _Source:
         self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
         self.without_pairs: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.excluded: Counter[str] = Counter()
         self._before: Counter[tuple[str, str, int]] = Counter()
 
     def _clusters(self) -> dict[str, str]:
@@ -250,6 +251,10 @@ class _Source:
         if part.only is not None:
             batch = part.only.keep(batch)
         shape, name = self.selection.shape, part.name
+        if self.selection.pairs.exclude is not None:
+            excluded = self.selection.pairs.exclude.mask(batch.column("query_id"))
+            self.excluded[name] += int(excluded.sum())
+            batch = batch.filter(pa.array(~excluded))
         left_out = shape.left_out(batch)
         if self.shows is not None:
             not_shown = ~self.shows(batch.column("messages"))
@@ -336,6 +341,7 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: 
         epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
         queries_without_pairs=source.without_pairs[name] if form.rows == "sft" else None,
         queries_left_out=source.left_out[name] if source.skips else None,
+        queries_excluded=source.excluded[name] if source.selection.pairs.exclude is not None else None,
     )
 
 

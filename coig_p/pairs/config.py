@@ -8,6 +8,7 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.calibration import Calibration
+from coig_p.pairs.exclusion import Exclusion
 from coig_p.pairs.options import flag, grid_number, names, text, whole_number
 from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS
 from coig_p.store.manifest import Manifest
@@ -27,7 +28,7 @@ FORMATS = tuple(PAIR_SCHEMAS)
 MULTI_TURN = ("text", "last", "skip")
 
 
-LATER = ("comparison_threshold", "calibrate", "min_judges", "same_judges")
+LATER = ("comparison_threshold", "calibrate", "min_judges", "same_judges", "exclude")
 """Options that came later: where one has no effect, records and states are as they were before there were any."""
 
 
@@ -61,6 +62,9 @@ class PairConfig:
     `coig_p.pairs.calibration`), each dimension for itself, rounded to 1/10000, and then all is as exact as without;
     scores that rows show are these. Comparisons are not changed. A threshold above 0 is demanded, since calibration
     makes tiny margins of ties. What was read is in the config, so that workers need no file.
+
+    `exclude` names a file of query ids, one a line, as `coigp bench build` writes it: these queries give no pairs. What
+    was read is in the config. Ids that a store has not are no error: `count_excluded` counts them.
 
     A conversation is a query of more than one user's text. Formats conversational and ranked_conversational give its
     turns; of the others, which are strings, `multi_turn` must say what they give of it.
@@ -111,6 +115,10 @@ class PairConfig:
     )
     min_judges: int = field(default=1, metadata={"help": "Use responses with scores of at least so many judges."})
     same_judges: bool = field(default=False, metadata={"help": "Compare responses scored by the same judges alone."})
+    exclude: Exclusion | None = field(
+        default=None,
+        metadata={"help": "Leave out the queries in this list, one query_id a line.", "metavar": "FILE"},
+    )
 
     def __post_init__(self) -> None:
         taken: dict[str, Any] = {"seed": whole_number("seed", self.seed)}
@@ -124,6 +132,8 @@ class PairConfig:
         taken["min_judges"] = whole_number("min_judges", self.min_judges, 1)
         if self.calibrate is not None:
             taken["calibrate"] = Calibration.of(text(self.calibrate) or self.calibrate)
+        if self.exclude is not None:
+            taken["exclude"] = Exclusion.of(text(self.exclude) or self.exclude)
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)
             if choices and (value is not None or option.default is not None):
@@ -218,6 +228,10 @@ class PairConfig:
             said.append(f"of responses with scores of {self.min_judges} judges or more")
         if self.same_judges:
             said.append("between responses of the same judges")
+        if self.exclude is not None:
+            said.append(
+                f"without the {self.exclude.count:,} queries of the list with sha256 {self.exclude.sha256[:12]}"
+            )
         return ", ".join(said)
 
     @property
@@ -294,7 +308,14 @@ class PairConfig:
             found["judges"] = list(self.judges)
         if self.calibrate is not None:
             found["calibrate"] = self.calibrate.to_dict()
+        if self.exclude is not None:
+            found["exclude"] = self.exclude.to_dict()
         return found
+
+    def record(self) -> dict[str, Any]:
+        """As `to_dict`, with what files say: with it the same pairs can be made where the files are not at hand."""
+        told = self.to_dict()
+        return told | {name: getattr(self, name).record() for name in ("calibrate", "exclude") if told.get(name)}
 
 
 def check_threshold(value: Any, name: str = "threshold") -> float:

@@ -250,7 +250,7 @@ def _planted(review: Review, key: Sequence[KeyRow], known: Sequence[Item]) -> li
 
 def _told(config: PairConfig) -> dict[str, Any]:
     """The pair options in effect: the threshold, those that differ from their defaults, and of a file what it says."""
-    told = config.to_dict() | ({} if config.calibrate is None else {"calibrate": config.calibrate.record()})
+    told = config.record()
     plain = PairConfig().to_dict()
     return {
         name: value

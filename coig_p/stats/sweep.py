@@ -322,7 +322,7 @@ def _evenness(counts: Sequence[int]) -> float | None:
 def _sweep_shard(root: Path, config: PairConfig, thresholds: Sequence[float], file: StoreFile) -> SweepCounts:
     seen = SweepCounts.nothing(config, thresholds)
     columns = ["responses", "comparisons"]
-    if not is_nested(config):
+    if not is_nested(config) or config.exclude is not None:
         columns.append("query_id")
     if config.multi_turn == SKIP:
         columns += ["messages", "tools"]
