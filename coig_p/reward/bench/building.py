@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coig_p.core.progress import Bar
+from coig_p.core.progress import Bar, no_bar
 from coig_p.dedup.queries import DedupConfig
 from coig_p.errors import DataError
 from coig_p.review.folder import Review, read_key, response_sha256
@@ -94,7 +94,7 @@ def build_bench(
     config: BuildConfig | None = None,
     *,
     overwrite: bool = False,
-    bar: Bar,
+    bar: Bar = no_bar,
 ) -> Built:
     """Write a benchmark of what people accepted, and beside it the queries that must not be trained on.
 
