@@ -234,6 +234,21 @@ def test_statistics_and_diffs_name_them(store: Path, file: Path, rows: Any, left
     assert f"exclude: none in A, {told} in B" in run("diff", store, "--b", f"exclude={file}").stdout
 
 
+def test_halves_are_such_lists_whatever_ids_are(tmp_path: Path) -> None:
+    rows = make_rows({"math": 12}, seed=4)
+    for row, query_id in zip(rows, (" a", '"b', "c\nd", "e\u2028f", "数学 1"), strict=False):
+        row["query_id"] = query_id
+    store = make_store(tmp_path / "store", rows)
+    run("reward", "halves", store, "--out", tmp_path / "halves")
+    found = [read_exclusion(tmp_path / "halves" / f"half-{half}.txt").query_ids for half in (1, 2)]
+    assert sorted([*found[0], *found[1]]) == sorted(row["query_id"] for row in rows)
+    for half, other in ((1, 0), (2, 1)):
+        out = tmp_path / f"{half}.jsonl"
+        run("pairs", store, "--out", out, "--exclude", tmp_path / "halves" / f"half-{half}.txt")
+        ids = {json.loads(line)["query_id"] for line in out.read_text("utf-8").split("\n") if line}
+        assert ids.isdisjoint(found[other])
+
+
 def test_a_benchmark_of_the_rest_has_none_of_them(store: Path, file: Path, left_out: set[str], tmp_path: Path) -> None:
     convert_store(store, tmp_path / "bench", PairConfig(exclude=file))  # type: ignore[arg-type]
     lines = (tmp_path / "bench" / "bench.jsonl").read_text("utf-8").splitlines()

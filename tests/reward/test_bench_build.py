@@ -579,6 +579,10 @@ def test_the_three_steps(store: Store, tmp_path: Path, monkeypatch: pytest.Monke
         (("--name", "x"), "--name: only with --out"),
         (("--pool", "7", "--out", "x"), "--pool: only with --annotators"),
         (("--threshold", "3"), "--threshold: only with --annotators"),
+        (
+            ("--annotators", "a", "--double", "0", "--form", "triple", "--threshold", "3"),
+            "form triple asks about no pairs",
+        ),
         ((), "not a review"),
     ],
 )
