@@ -194,17 +194,16 @@ def test_intervals_of_folds_are_wider_where_something_was_fitted() -> None:
     assert once.model == Accuracy.of(query, difference)
     assert once.beside[LENGTH] == folded.beside[LENGTH] == Accuracy.of(query, longer)
     assert once.beside[MAJORITY].pairs == folded.beside[MAJORITY].pairs == 400
-    wider = [(once.model, folded.model), (once.beside[MAJORITY], folded.beside[MAJORITY])]
-    for one, other in wider:
+    for one, other in [(once.model, folded.model), (once.beside[MAJORITY], folded.beside[MAJORITY])]:
+        assert one.accuracy is not None
         assert one.low is not None
         assert other.low is not None
         assert other.accuracy == one.accuracy
-        assert other.accuracy - other.low == pytest.approx(1.5 * (one.accuracy - one.low))  # sqrt(1 + 5 / 4)
+        assert one.accuracy - other.low == pytest.approx(1.5 * (one.accuracy - one.low))  # sqrt(1 + 5 / 4)
     right = np.bincount(query, (difference > 0) * 1.0 - (longer > 0)) / 4
-    lift = once.over_length
-    assert lift.lift == pytest.approx(right.mean())
-    assert lift.low == pytest.approx(right.mean() - 1.9695 * right.std(ddof=1) / 250**0.5, abs=1e-4)
-    assert folded.over_length.low == pytest.approx(lift.lift - 1.5 * (lift.lift - lift.low))
+    lift, reach = right.mean(), 1.9695 * right.std(ddof=1) / 250**0.5
+    assert (once.over_length.lift, once.over_length.low) == pytest.approx((lift, lift - reach), abs=1e-4)
+    assert folded.over_length.low == pytest.approx(lift - 1.5 * reach, abs=1e-4)
     assert once.verdict == "signal"
     few = query < 150
     assert HeldOut.of(query[few], difference[few], {LENGTH: longer[few]}, "").verdict == "inconclusive"
