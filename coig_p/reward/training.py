@@ -131,6 +131,8 @@ def train_transformer(
     if last is None and not _rank():
         _begin(work, record)
     history = _train(made, tokenizer, steps, data.found.tokens, config, device, dtype, work, last, pairs.seed, bar)
+    if _world() > 1:
+        _end_group()
     if _rank():
         return None
     commit = getattr(made.classifier.config, "_commit_hash", None)
@@ -193,7 +195,8 @@ def _resumed(work: Path, record: dict[str, Any], overwrite: bool) -> Path | None
         found = strict_json(read_small(work / RECORD))
     except (OSError, ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) and any(work.iterdir()) and not overwrite:
+    # Another process may be about to write the record.
+    if not isinstance(found, dict) and any(work.iterdir()) and not overwrite and not _rank():
         raise UsageError(f"{work} exists and is no training of ours: delete it, or choose another place")
     last = _last_checkpoint(work)
     if last is None or found == record:
@@ -274,6 +277,7 @@ def _train(
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=config.lm_weight > 0,  # the words' head, where a pass foretells none
         seed=seed % 2**32,
     )
     loss = config.loss_of()
@@ -294,8 +298,18 @@ def _train(
                 f"memory is not enough for {config.forward_tokens:,} tokens at once: lower --forward-tokens, or use "
                 "--gradient-checkpointing"
             ) from None
-    trainer.accelerator.wait_for_everyone()
     return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _end_group() -> None:
+    """End the group of processes, once nothing else holds it: its threads else may come to Python while the interpreter
+    ends, which aborts a process."""
+    import gc
+
+    from accelerate import PartialState
+
+    gc.collect()  # the trainer, which holds itself
+    PartialState().destroy_process_group()
 
 
 def _said(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
