@@ -100,9 +100,8 @@ def main() -> None:
     start = np.zeros(columns.shape[1])
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-4}).x
     theirs, waited = time.process_time() - begun, time.perf_counter() - wall
-    print(
-        f"one fit, scipy's, on differences     {theirs:.1f} s of the processor, {waited:.1f} s by the clock, peak {peak()}"
-    )
+    took = f"{theirs:.1f} s of the processor, {waited:.1f} s by the clock"
+    print(f"one fit, scipy's, on differences     {took}, peak {peak()}")
     rewards, other = fitted.rewards(examples), columns @ found
     agree = np.corrcoef(rewards[chosen] - rewards[rejected], other[chosen] - other[rejected])[0, 1]
     print(f"their margins and ours correlate     {agree:.5f}")
