@@ -293,7 +293,11 @@ def test_the_folder_scores_as_a_scorer(model: Path) -> None:
     assert found[3] == found[0]
     assert (found[2].reward, found[2].reason) == (None, EMPTY)
     told = scorer.describe()
-    assert (told["kind"], told["name"], told["sha256"]) == ("ngram", "floor", read_trained(model).files[WEIGHTS])
+    assert (told["kind"], told["name"], told["sha256"]) == (
+        "ngram",
+        "floor (an n-gram floor)",
+        read_trained(model).files[WEIGHTS],
+    )
     json.dumps(told)
 
 
