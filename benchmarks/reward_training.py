@@ -4,7 +4,8 @@
 
 All three see the same pairs, in batches of about as many, with one thread on a CPU. The model is made on the spot: two
 layers of width 64. Seconds are processor time of the whole call, reading, tokenizing and training, once libraries are
-imported. Beside it how far the gradient of a step of whole queries is from that of its pairs as rows. Needs the extra [train].
+imported. Beside it how far the gradient of a step of whole queries is from that of its pairs as rows. Needs the extra
+[train].
 """
 
 from __future__ import annotations
