@@ -2,6 +2,7 @@
 
     RELEASE/
       data/<domain>/...      the store's shards, byte for byte
+      rewards/<name>/...     what reward models gave their responses, where any did
       pairs/<domain>/...     its pairs at the release's threshold
       README.md, README.zh.md, plots/, statistics.json, sweep.json, findings.json
       report.html, report.zh.html   to open in a browser

@@ -1,0 +1,103 @@
+"""Rewards taken along where a store is written anew: cut to the new shards, each for the prompt and text it was given.
+
+A response that comes to answer another prompt, as one of a near-duplicate does, has no reward there until it is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.reward_files import Counts, is_of, shard_keys, with_rewards, with_values, write_rewards
+from coig_p.store.rewards import read_rewards, reward_files
+from coig_p.store.store import Store
+
+NOT_SCORED = "not-scored"
+"""Why a response has no reward that nobody asked for one: it came later, or answers another prompt than it did."""
+
+_DIGITS = 16  # of a hash, so that prompt and text together are named by 128 bits
+
+
+@dataclass(frozen=True)
+class KnownRewards:
+    """The rewards of one name of a whole store, by what was scored: columns of equal length."""
+
+    names: pa.StringArray
+    reward: pa.DoubleArray
+    reason: pa.StringArray
+    truncated: pa.BooleanArray
+
+    @classmethod
+    def of(cls, store: Store, name: str) -> KnownRewards:
+        """Read them.
+
+        Raises:
+            UnknownNameError: the store has no rewards of this name.
+            StoreError: a file of them is missing or cannot be read.
+        """
+        return cls._read(store, reward_files(store.manifest, name, store.data_files(), store.path))
+
+    @classmethod
+    def listed(cls, store: Store, name: str) -> KnownRewards:
+        """The same of all files that the manifest lists, whatever shards they are of.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+        return cls._read(store, [file for file in store.manifest.files if is_of(file, name)])
+
+    @classmethod
+    def _read(cls, store: Store, files: Sequence[StoreFile]) -> KnownRewards:
+        columns = [
+            (_names(rows), *(rows.column(at) for at in ("reward", "reason", "truncated")))
+            for rows in (read_rewards(store.path / file.path).rows for file in files)
+        ]
+        kinds = (pa.string(), pa.float64(), pa.string(), pa.bool_())
+        found = zip(*columns, strict=True) if columns else [[]] * len(kinds)
+        return cls(*(pa.concat_arrays([pa.array([], kind), *one]) for kind, one in zip(kinds, found, strict=True)))
+
+    def rows(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of REWARD_SCHEMA for responses, of KEY_SCHEMA; NOT_SCORED where nothing is known of one."""
+        at = pc.index_in(_names(keys), value_set=self.names)
+        reason = pc.if_else(pc.is_null(at), NOT_SCORED, self.reason.take(at))
+        return with_values(keys, self.reward.take(at), reason, pc.fill_null(self.truncated.take(at), False))
+
+
+def with_carried(manifest: Manifest, root: Path, store: Store) -> Manifest:
+    """Write the rewards of `store` for the shards of the store that is being written at `root`.
+
+    Args:
+        manifest: of the new store, its shards known; it names no rewards.
+
+    Returns:
+        The manifest with them.
+
+    Raises:
+        StoreError: rewards of `store` cannot be read.
+    """
+    known = {name: KnownRewards.of(store, name) for name in store.manifest.rewards}
+    if not known:
+        return manifest
+    counts = {name: Counts() for name in known}
+    files: dict[str, list[StoreFile]] = {name: [] for name in known}
+    for shard in manifest.data_files():
+        keys = [own for _, own in shard_keys(root, shard)]
+        for name, rewards in known.items():
+            rows = [rewards.rows(own) for own in keys]
+            files[name].append(write_rewards(root, name, shard, rows))
+            for one in rows:
+                counts[name].add(one)
+    for name, told in store.manifest.rewards.items():
+        manifest = with_rewards(manifest, name, {**told, **counts[name].told()}, files[name])
+    return manifest
+
+
+def _names(keys: pa.RecordBatch) -> pa.StringArray:
+    """What names the prompt and text of each row."""
+    parts = (pc.utf8_slice_codeunits(keys.column(name), 0, _DIGITS) for name in ("prompt_sha256", "text_sha256"))
+    return pc.binary_join_element_wise(*parts, "")
