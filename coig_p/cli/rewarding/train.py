@@ -153,6 +153,8 @@ _WORDS = {
     "length": "the longer response wins",
     "majority_model": "the model that wins more often wins",
     "leave_one_model_out": "this model, on models never seen",
+    "consensus": "the one most like the others wins",
+    "with_consensus": "this model and likeness together",
 }
 _VERDICTS = {
     "signal": "there is signal beyond length",
