@@ -118,7 +118,7 @@ def open_scorer(config: ScorerConfig, *, official: str | None = None) -> Scorer:
     from coig_p.reward.made import NGRAM, is_trained, read_trained
 
     if is_trained(config.model) and read_trained(config.model, check_files=False).kind == NGRAM:
-        from coig_p.reward.ngram import NgramScorer  # type: ignore[import-not-found]
+        from coig_p.reward.ngram import NgramScorer
 
         config.refuse((*_OF_MODELS, "template", "max_length"), "has no effect on a model of n-grams")
         if official is not None:
