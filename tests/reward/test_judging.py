@@ -192,6 +192,26 @@ def test_what_a_server_will_never_answer(said: Said, reason: str, missing: bool,
     assert found.invalid.tolist() == [False, not missing]
 
 
+def test_what_is_too_long_only_when_it_is_asked_again_is_what_it_was_before(tmp_path: Path) -> None:
+    written_bench(tmp_path / "b", items(2))
+    long = Said("maximum context length is 8192 tokens", status=400, code="context_length_exceeded")
+    with serve(lambda shown, turns: long if turns else "都好") as server:
+        told = judged(tmp_path / "b", server, tmp_path / "r")
+    assert (told["without"], told["unsettled"]) == ({"none": 2}, 0)
+    assert outcomes_of(read_results(tmp_path / "r")).invalid.tolist() == [True, True]
+    assert {one.raw for result in lines(tmp_path / "r") for one in result.verdicts or ()} == {"都好"}
+
+
+def test_two_judges_may_share_a_ledger(tmp_path: Path) -> None:
+    written_bench(tmp_path / "b", items(2))
+    with serve(longer) as server:
+        judged(tmp_path / "b", server, tmp_path / "r")
+        words = ("--judge", server.base_url, "--judge-model", "other", "--ledger", tmp_path / "r.ledger")
+        run("bench", "run", tmp_path / "b", *words, "--out", tmp_path / "s")
+        assert server.seen.total() == 8
+    assert [one.scorer["name"] for one in map(read_results, (tmp_path / "r", tmp_path / "s"))] == ["j", "other"]
+
+
 def test_the_same_texts_are_asked_once_for_all_benchmarks_of_a_ledger(tmp_path: Path) -> None:
     one, other = items(3), [Item(f"o-{each.id}", "code", each.prompt, each.responses, each.ranks) for each in items(3)]
     written_bench(tmp_path / "b", [*one, *other])
