@@ -58,6 +58,7 @@ def diff(
     coigp diff store --b 'judges="a judge, with a comma",judges=another'
     coigp diff store-1.0 store-1.1 --a threshold=3 --b threshold=3 --json | jq .total.pairs.flipped
     """
+    from coig_p.pairs.agreeing import reward_names
     from coig_p.stats.diff import changed_shards, compare_stores
     from coig_p.store.locate import locate, open_located
 
@@ -66,7 +67,11 @@ def diff(
     before, after = config_of("--a", pairs_a, a), config_of("--b", pairs_b, b or a)
     locations = [locate(a), locate(b or a)]
     manifests = [one.manifest for one in locations]
-    stores = [open_located(locations[0], changed_shards(*manifests)), open_located(locations[1])]
+    rewards = [name for name in reward_names(before, after) if name in manifests[1].rewards]
+    stores = [
+        open_located(locations[0], changed_shards(manifests[0], manifests[1], before)),
+        open_located(locations[1], rewards=rewards),
+    ]
     total = sum(file.rows or 0 for store in stores for file in store.data_files())
     with progress("Comparing", total, "queries") as advance:
         found = compare_stores(stores[0], stores[1], before, after, num_proc=num_proc, advance=advance)

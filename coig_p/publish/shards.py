@@ -20,6 +20,7 @@ from coig_p.core.bombs import check_bomb
 from coig_p.core.progress import Bar
 from coig_p.engine.local import in_order
 from coig_p.errors import DataError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.stream import Shard, shard_tables
 from coig_p.pairs.turns import Shape
@@ -27,6 +28,7 @@ from coig_p.schema import PAIR_SCHEMAS
 from coig_p.stats.results import Statistics
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.reading import DAMAGE
+from coig_p.store.rewarded import rewards_beside
 from coig_p.store.rewards import REWARDS
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, describe_file, even_sizes
@@ -154,7 +156,11 @@ def write_pairs(
 
 
 def _pair_batches(store: Store, config: PairConfig, domain: str, split: str, shape: Shape) -> Iterator[pa.RecordBatch]:
-    shards = (Shard(partial(nullcontext, store.path / file.path)) for file in store.data_files(domain, split))
+    names = reward_names(config)
+    shards = (
+        Shard(partial(nullcontext, path), rewards=partial(rewards_beside, str(path), names, nullcontext))
+        for path in (store.path / file.path for file in store.data_files(domain, split))
+    )
     for _, table in shard_tables(shards, config, shape=shape):
         yield from table.to_batches()
 

@@ -9,6 +9,7 @@ Numbers come from the data alone. Whatever a query, a response, a model or a jud
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -308,6 +309,8 @@ def _asked(facts: CardFacts, domain: str) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -115,6 +115,7 @@ def check_preferred(review: Review, key: Sequence[KeyRow], store: Store) -> None
 
 def _options_of(review: Review) -> PairConfig:
     told = dict(review.pairs) | {"strategy": "all", "max_pairs_per_query": None}
+    told = {name: value for name, value in told.items() if name not in ("agree_with", "min_reward_margin")}
     try:
         if told.get("calibrate") is not None:
             told["calibrate"] = Calibration.of(told["calibrate"])

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from coig_p.core.text import printable
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
 from coig_p.store.places import check_name
+from coig_p.store.rewards import reward_files
 from coig_p.store.store import Store
 
 STORE_VARIABLE = "COIGP_STORE"
@@ -136,14 +137,20 @@ def download(location: Location, files: Sequence[StoreFile], token: str | bool |
 
 
 def open_located(
-    location: Location, files: Sequence[StoreFile] | None = None, token: str | bool | None = None
+    location: Location,
+    files: Sequence[StoreFile] | None = None,
+    token: str | bool | None = None,
+    *,
+    rewards: Iterable[str] = (),
 ) -> Store:
     """The store at a location. Of a repository its manifest and shards are fetched into the Hub's cache once.
 
     Args:
         files: of a repository these alone; default all shards.
+        rewards: the names of those that are fetched too, of all shards.
 
     Raises:
+        UnknownNameError: a repository has no such rewards.
         StoreError: a file that is missing, or not as long as the manifest says.
         RemoteError: a file is neither in the cache nor to be had.
     """
@@ -151,6 +158,9 @@ def open_located(
         return Store.open(location.root)
     repo, _, commit = location.root.removeprefix(_HUB).partition("@")
     wanted = location.manifest.data_files() if files is None else files
+    shards = location.manifest.data_files()
+    beside = [file for name in rewards for file in reward_files(location.manifest, name, shards, location.root)]
+    wanted = [*wanted, *beside]
     manifest, *paths = _fetched(repo, unquote(commit), [MANIFEST, *(file.path for file in wanted)], token)
     for file, path in zip(wanted, paths, strict=True):
         _check_size(location.root, file, path.stat().st_size)

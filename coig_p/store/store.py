@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -38,7 +39,8 @@ from coig_p.store.manifest import (
 )
 from coig_p.store.places import check_name
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
-from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, listing_problems, reward_shard
+from coig_p.store.rewarded import rewarded, rewards_beside
+from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, check_reward_name, listing_problems, reward_shard
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 if TYPE_CHECKING:
@@ -164,15 +166,21 @@ class Store:
         split: str | None = None,
         batch_size: int = ROWS_PER_GROUP,
         schema: pa.Schema = RAW_SCHEMA,
+        rewards: Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
         """Rows of `schema`, RAW_SCHEMA or a part of it, in the store's order, at most `batch_size` at a time.
 
+        Args:
+            rewards: names of those that rows bring along (see `coig_p.store.rewarded`).
+
         Raises:
-            UnknownNameError: the store has no such domain or split.
+            UnknownNameError: the store has no such domain, split or rewards.
             StoreError: a file cannot be read, or has other columns.
         """
+        for name in rewards:
+            check_reward_name(self.manifest, name)
         for file in self.data_files(domain, split):
-            yield from shard_batches(self.path, file, batch_size, schema)
+            yield from shard_batches(self.path, file, batch_size, schema, rewards=rewards)
 
     def to_pandas(self, domain: str | None = None) -> pd.DataFrame:
         """One row a score, in the store's order.
@@ -269,6 +277,7 @@ def shard_batches(
     schema: pa.Schema = RAW_SCHEMA,
     *,
     threads: bool = True,
+    rewards: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one shard of the store at `root`, none of the batches empty.
 
@@ -277,17 +286,19 @@ def shard_batches(
             the stock library reads.
         schema: RAW_SCHEMA or a part of it (see `coig_p.store.reading`).
         threads: False decodes in the caller's thread, where shards are read side by side already.
+        rewards: names of those that rows bring along, for which `schema` has PAIRING_SCHEMA's columns.
 
     Raises:
         StoreError: the file cannot be read, or has other columns.
     """
+    beside = rewards_beside(f"{root}/{file.path}", rewards, nullcontext)
     with open_shard(root / file.path, f"{root}/{file.path}") as shard:
         groups = list(range(shard.num_row_groups))
         if file.rows is not None and shard.metadata.num_rows != file.rows:
             raise ValueError(f"{shard.metadata.num_rows:,} rows, {file.rows:,} in {MANIFEST}")
         size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
         for some in [groups] if batch_size else [[group] for group in groups]:
-            yield from read_batches(shard, size, some, schema, threads=threads)
+            yield from rewarded(read_batches(shard, size, some, schema, threads=threads), beside)
 
 
 def _no_store(root: Path) -> str:

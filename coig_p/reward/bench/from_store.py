@@ -49,7 +49,7 @@ def items_of(store: Store, selection: Selection, split: str) -> Iterator[Item]:
         DataError: a query or response that is null, or more than text; names the query.
     """
     for domain in selection.domains:
-        for batch in store.batches(domain, split, schema=PAIRING_SCHEMA):
+        for batch in store.batches(domain, split, schema=PAIRING_SCHEMA, rewards=selection.rewards):
             rows = find_rows(batch, selection.pairs, selection.shape)
             if len(rows):
                 yield from _items(rows)
