@@ -12,10 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.errors import StoreError
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.reward_files import Counts, is_of, shard_keys, with_rewards, with_values, write_rewards
-from coig_p.store.rewards import read_rewards, reward_files
+from coig_p.store.rewards import read_rewards, reward_files, score_again
 from coig_p.store.store import Store
+from coig_p.store.writing import sha256_of
 
 NOT_SCORED = "not-scored"
 """Why a response has no reward that nobody asked for one: it came later, or answers another prompt than it did."""
@@ -40,7 +42,7 @@ class KnownRewards:
             UnknownNameError: the store has no rewards of this name.
             StoreError: a file of them is missing or cannot be read.
         """
-        return cls._read(store, reward_files(store.manifest, name, store.data_files(), store.path))
+        return cls._read(store, name, reward_files(store.manifest, name, store.data_files(), store.path))
 
     @classmethod
     def listed(cls, store: Store, name: str) -> KnownRewards:
@@ -49,14 +51,16 @@ class KnownRewards:
         Raises:
             StoreError: one cannot be read.
         """
-        return cls._read(store, [file for file in store.manifest.files if is_of(file, name)])
+        return cls._read(store, name, [file for file in store.manifest.files if is_of(file, name)])
 
     @classmethod
-    def _read(cls, store: Store, files: Sequence[StoreFile]) -> KnownRewards:
-        columns = [
-            (_names(rows), *(rows.column(at) for at in ("reward", "reason", "truncated")))
-            for rows in (read_rewards(store.path / file.path).rows for file in files)
-        ]
+    def _read(cls, store: Store, name: str, files: Sequence[StoreFile]) -> KnownRewards:
+        columns = []
+        for file in files:
+            if sha256_of(store.path / file.path) != file.sha256:  # a page that is damaged need not be found otherwise
+                raise StoreError(store.path, f"{file.path} is not what {MANIFEST} says. {score_again(name)}")
+            rows = read_rewards(store.path / file.path).rows
+            columns.append((_names(rows), *(rows.column(at) for at in ("reward", "reason", "truncated"))))
         kinds = (pa.string(), pa.float64(), pa.string(), pa.bool_())
         found = zip(*columns, strict=True) if columns else [[]] * len(kinds)
         return cls(*(pa.concat_arrays([pa.array([], kind), *one]) for kind, one in zip(kinds, found, strict=True)))

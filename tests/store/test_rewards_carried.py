@@ -125,7 +125,10 @@ def test_rewards_that_cannot_be_read_stop_it_and_nothing_is_written(tmp_path: Pa
     data = bytearray((old.path / file.path).read_bytes())
     data[len(data) // 2] ^= 0xFF
     (old.path / file.path).write_bytes(data)
-    with pytest.raises(StoreError, match=r"rewards/crm/math/train-00000-of-00001\.parquet cannot be read"):
+    with pytest.raises(
+        StoreError,
+        match=r"rewards/crm/math/train-00000-of-00001\.parquet is not what manifest\.json says\. Score it again",
+    ):
         rewrite_store(old, tmp_path / "new", lambda *_: None, step="tests", record=lambda _: {})
     assert not (tmp_path / "new").exists()
 
