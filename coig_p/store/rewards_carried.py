@@ -5,6 +5,8 @@ A response that comes to answer another prompt, as one of a near-duplicate does,
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +14,25 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.errors import StoreError
+from coig_p.errors import CoigPError, StoreError
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
-from coig_p.store.reward_files import Counts, is_of, shard_keys, with_rewards, with_values, write_rewards
-from coig_p.store.rewards import read_rewards, reward_files, score_again
+from coig_p.store.reward_files import (
+    Counts,
+    is_of,
+    shard_keys,
+    with_rewards,
+    with_values,
+    without_rewards,
+    write_rewards,
+)
+from coig_p.store.rewards import REWARDS, read_rewards, reward_files, score_again
 from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
 NOT_SCORED = "not-scored"
 """Why a response has no reward that nobody asked for one: it came later, or answers another prompt than it did."""
 
+_logger = logging.getLogger("coig_p")
 _DIGITS = 16  # of a hash, so that prompt and text together are named by 128 bits
 
 
@@ -98,6 +109,33 @@ def with_carried(manifest: Manifest, root: Path, store: Store) -> Manifest:
                 counts[name].add(one)
     for name, told in store.manifest.rewards.items():
         manifest = with_rewards(manifest, name, {**told, **counts[name].told()}, files[name])
+    return manifest
+
+
+def with_replaced(manifest: Manifest, root: Path, target: Path) -> Manifest:
+    """The manifest with the rewards of the store that the one at `root` is to replace, for what is in both.
+
+    They were paid for. Of a store that cannot be read, and where none is left, nothing is taken, which is logged.
+    """
+    try:
+        old = Store.open(target)
+    except CoigPError:  # none, or damaged: then nobody can tell what belongs to it
+        return manifest
+    names = ", ".join(old.manifest.rewards)
+    if not names:
+        return manifest
+    try:
+        manifest = with_carried(manifest, root, old)
+    except StoreError as error:
+        _logger.warning("the rewards %s of the store that is replaced went with it: %s", names, error)
+        return manifest
+    for name, told in list(manifest.rewards.items()):
+        if not told["scored"]:
+            _logger.warning("the rewards %s went with the store that is replaced: none of its responses is left", name)
+            manifest = without_rewards(manifest, name)
+            shutil.rmtree(root / REWARDS / name)
+    if not manifest.rewards:
+        (root / REWARDS).rmdir()
     return manifest
 
 
