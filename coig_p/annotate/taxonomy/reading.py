@@ -317,12 +317,12 @@ def _field_problem(node: dict[str, Any], name: str, *, needed: bool) -> str | No
 
 
 def _check_parents(rows: _Rows) -> None:
-    """Every parent is there, and none stands below itself."""
-    good: set[str] = set()
+    """Every parent is there, none stands below itself, and none too deep."""
+    depths: dict[str, int] = {}
     for row in rows.by_code.values():
         way: list[_Row] = []
         at: _Row | None = row
-        while at is not None and at.code not in good:
+        while at is not None and at.code not in depths:
             if at in way:
                 circle = " > ".join(printable(one.code) for one in [*way[way.index(at) :], at])
                 rows.wrong(at.where, f"parent {_shown(at.parent)}: the node stands below itself ({circle})")
@@ -330,12 +330,12 @@ def _check_parents(rows: _Rows) -> None:
             way.append(at)
             if at.parent is not None and at.parent not in rows.by_code:
                 rows.wrong(at.where, f"parent {_shown(at.parent)} is no node's code")
-                break
-            at = rows.by_code.get(at.parent) if at.parent is not None else None
-            if len(way) > _DEEPEST:
-                rows.wrong(row.where, f"deeper than {_DEEPEST} levels")
-                break
-        good.update(one.code for one in way)
+            at = None if at.parent is None else rows.by_code.get(at.parent)
+        above = 0 if at is None else depths.get(at.code, 0)
+        for depth, one in enumerate(reversed(way), above + 1):
+            depths[one.code] = depth
+            if depth == _DEEPEST + 1:
+                rows.wrong(one.where, f"deeper than {_DEEPEST} levels")
 
 
 def _grown(rows: _Rows) -> tuple[Node, ...]:
