@@ -94,7 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / "rows-é.jsonl").write_text("".join(lines), encoding="utf-8")
     (folder / "bench-é.jsonl").write_text(json.dumps({"question": ROW["query"]}, ensure_ascii=False), encoding="utf-8")
-    (folder / "subjects-é.tsv").write_text("field\tsubject\né😀\tMechanics\né😀\tOptics\n", encoding="utf-8")
+    (folder / "subjects-é.tsv").write_text("field-é😀\tsubject\né😀\tMechanics\né😀\tOptics\n", encoding="utf-8")
     run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")
