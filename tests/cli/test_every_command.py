@@ -40,6 +40,8 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate status": ("FOLDER/run/run.toml", 0),
     "annotate store": ("FOLDER/run/run.toml", 0),
     "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
+    "annotate taxonomy check": ("FOLDER/subjects-é.tsv", 0),
+    "annotate taxonomy list": ("FOLDER/subjects-é.tsv", 0),
     "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
     "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
     "bench report": ("FOLDER/results --html NEW.html", 0),
@@ -99,6 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / "rows-é.jsonl").write_text("".join(lines), encoding="utf-8")
     (folder / "bench-é.jsonl").write_text(json.dumps({"question": ROW["query"]}, ensure_ascii=False), encoding="utf-8")
+    (folder / "subjects-é.tsv").write_text("field-é😀\tsubject\né😀\tMechanics\né😀\tOptics\n", encoding="utf-8")
     run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")

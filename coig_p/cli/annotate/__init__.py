@@ -8,6 +8,7 @@ from coig_p.cli.annotate.looking import audit, status
 from coig_p.cli.annotate.making import demo, init
 from coig_p.cli.annotate.redoing import judgements, retry
 from coig_p.cli.annotate.running import generate, judge, queries, run, store
+from coig_p.cli.annotate.taxonomy import taxonomy
 from coig_p.cli.tree import Group
 
 
@@ -23,5 +24,5 @@ def annotate() -> None:
     """
 
 
-for _command in (init, run, queries, generate, judge, store, status, retry, judgements, audit, demo):
+for _command in (init, taxonomy, run, queries, generate, judge, store, status, retry, judgements, audit, demo):
     annotate.add_command(_command)

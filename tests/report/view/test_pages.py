@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from itertools import combinations, permutations
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import uvicorn
 from harmless import Read, check_harmless
-from make import Rows, completed, make_rows, make_store
+from make import Rows, make_rows, make_store
 from oracle import oracle_pairs
+from viewed import ADDRESSES, HOSTILE, PATHS, a_query, answered, fetched, hostile_view, of_rows, served
 
 from coig_p.core.listing import join_names
 from coig_p.core.text import printable
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.report.one_query import Place, place_of, read_query
-from coig_p.report.view import app
 from coig_p.report.view import index as index_module
-from coig_p.report.view.app import make_app, serve
 from coig_p.report.view.compared import KINDS, compare_configs
 from coig_p.report.view.index import Index, load_index, place_of_index, queries_to_read
 from coig_p.report.view.one_file import MOST_BYTES, report_page
@@ -42,7 +33,6 @@ from coig_p.report.view.pages import (
     check_findings,
     config_of,
     cut,
-    error_page,
     page,
 )
 from coig_p.report.view.words import LANGUAGES, words
@@ -52,24 +42,7 @@ from coig_p.stats.matrix import matrices
 from coig_p.stats.queries import query_table
 from coig_p.stats.sweep import sweep
 from coig_p.store.store import Store
-from coig_p.validation.findings import FINDINGS
 from coig_p.validation.gate import check
-
-PATHS = ("", "queries", "query", "judges", "apart", "models", "compare")
-ADDRESSES = {
-    "queries": {"sort": "disagreement", "margin": "1"},
-    "query": {"file": "0", "row": "1", "first": "0", "second": "1"},
-    "compare": {"a_threshold": "1", "b_threshold": "3", "b_strategy": "adjacent"},
-}
-MINUS = "\u2212"
-HOSTILE = (
-    "<script>window.broken=1</script>",
-    '"><img src=x onerror="window.broken=1">',
-    "'><svg onload=window.broken=1>",
-    "</textarea></style></title>{{ 7*7 }}{% raw %}",
-    "![x](javascript:alert(1)) [y](https://example.invalid/z)",
-    "\u202eRTL\u2066 \x1b[31mred\x07 \u0000",
-)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +54,14 @@ def rows() -> Rows:
 def index(rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("view")
     return load_index(Store.open(make_store(folder / "store", rows)), folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> View:
+    return hostile_view(tmp_path_factory.mktemp("hostile"))
+
+
+MINUS = "\u2212"
 
 
 def shown(view: View, path: str, address: dict[str, str] | None = None) -> Read:
@@ -371,85 +352,6 @@ def test_names_and_numbers_that_are_not_there_are_refused(
     assert "<h1><bdi>chat-0003" in (page(View(index), "query", {"query_id": "chat-0003"}) or "")
 
 
-# Hostile texts.
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> View:
-    folder = tmp_path_factory.mktemp("hostile")
-    rows: Rows = []
-    for at, text in enumerate(HOSTILE):
-        rows.append(
-            {
-                "query_id": f"q{at} {text}",
-                "domain": "math",
-                "query": text,
-                "source": text,
-                "meta": None,
-                "responses": [
-                    {
-                        "model": f"{name} {text}\n第二行",
-                        "text": text * times,
-                        "scores": [{"judge": f"j {text}", "dimension": text, "score": score, "rationale": text}],
-                    }
-                    for name, times, score in (("a", 1, 9.0), ("b", 20_000, 2.0))
-                ],
-                "comparisons": [
-                    {
-                        "first": 0,
-                        "second": 1,
-                        "judge": text,
-                        "dimension": "overall",
-                        "first_score": 1.0,
-                        "second_score": 0.0,
-                        "rationale": text,
-                    }
-                ],
-            }
-        )
-    rows.append(
-        {
-            "query_id": "turns", "domain": "math", "query": "user: x", "responses": rows[0]["responses"],
-            "messages": [{"role": HOSTILE[0], "content": HOSTILE[1], "extra": '{"name": "<script>"}'}],
-        }
-    )  # fmt: skip
-    store = Store.open(make_store(folder / "<b>store", completed(rows)))
-    findings = pa.Table.from_pylist(
-        [
-            {"rule": "html", "severity": "error", "domain": "math", "query_id": row["query_id"], "field": "query",
-             "offset": 1, "excerpt": text}
-            for row, text in zip(rows, HOSTILE, strict=False)
-        ],
-        schema=FINDINGS,
-    )  # fmt: skip
-    return View(load_index(store, folder / "cache"), findings)
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_hostile_texts_are_texts(path: str, hostile: View) -> None:
-    for at in range(len(HOSTILE) + 1):
-        address = (
-            {"file": "0", "row": str(at), "first": "0", "second": "1"} if path == "query" else ADDRESSES.get(path, {})
-        )
-        html = page(hostile, path, {**address, "q": HOSTILE[0], "lang": HOSTILE[1]} if path == "query" else address)
-        assert html is not None
-        found = check_harmless(html)
-        if path == "query" and at < 5:
-            assert HOSTILE[at] in "".join(found.text)
-        if path != "query":
-            return
-
-
-def test_what_an_address_says_is_text(hostile: View) -> None:
-    for text in HOSTILE:
-        names = ("q", "source", "judge", "rule", "lang", "a_threshold")  # what stands in the store, or may be anything
-        check_harmless(page(hostile, "queries", dict.fromkeys(names, text)) or "")
-        for name in ("domain", "model", "margin", "sort", "page"):  # what is refused
-            with pytest.raises(UsageError) as refused:
-                page(hostile, "queries", {name: text})
-            check_harmless(error_page(hostile, {name: text}, str(refused.value)))
-
-
 def test_a_report_is_one_file_without_scripts(hostile: View, index: Index) -> None:
     for language in LANGUAGES:
         html, number = report_page(hostile, sample=20, language=language)
@@ -462,20 +364,6 @@ def test_a_report_is_one_file_without_scripts(hostile: View, index: Index) -> No
     assert len([tag for tag, attrs in check_harmless(html).tags if tag == "article"]) >= 9 * 3
     assert report_page(View(index), sample=9, domains=["chat"])[0] == html
     assert report_page(View(index), sample=9, seed=1, domains=["chat"])[0] != html
-
-
-def of_rows(rows: Rows, folder: Path) -> View:
-    return View(load_index(Store.open(make_store(folder / "store", completed(rows))), folder / "cache"))
-
-
-def a_query(query_id: str, *responses: dict[str, Any]) -> dict[str, Any]:
-    row = {"query_id": query_id, "domain": "math", "query": f"问{query_id}", "source": None, "comparisons": None}
-    return row | {"responses": list(responses)}
-
-
-def answered(model: str, score: float | None, judge: str = "j", text: str | None = None) -> dict[str, Any]:
-    scores = [] if score is None else [{"judge": judge, "dimension": "overall", "score": score}]
-    return {"model": model, "text": text or f"{model} {score}", "scores": scores}
 
 
 def test_models_in_no_pair_stand_last(tmp_path: Path) -> None:
@@ -599,157 +487,3 @@ def test_findings_of_another_store_are_refused(index: Index, tmp_path: Path) -> 
     check_findings(None, index.queries, Path("report"))
     with pytest.raises(DataError, match=r"'chat-00(2[1-9]|3.)'\. It is the report of another store"):
         check_findings(other, index.queries, Path("report"))
-
-
-# The server.
-
-
-def test_a_store_that_changes_is_not_shown_by_the_index_of_the_old_one(tmp_path: Path) -> None:
-    view = of_rows([a_query("one", answered("m", 1))], tmp_path)
-    with served(view) as address:
-        check_changes(view.index.store.path / "manifest.json", address + "/a-token/")
-
-
-def check_changes(manifest: Path, address: str) -> None:
-    assert fetched(f"{address}query")[0] == 200
-    text = manifest.read_text(encoding="utf-8")
-    manifest.write_text(text + " ", encoding="utf-8")
-    check_says("store-changed", address)
-    manifest.unlink()
-    check_says("store-gone", address)
-    assert "manifest.json: No such file" in fetched(address)[2]
-    manifest.write_text(text, encoding="utf-8")
-    assert fetched(address)[0] == 200
-
-
-def check_says(word: str, address: str) -> None:
-    for path in PATHS:
-        for language in LANGUAGES:
-            status, _, html = fetched(f"{address}{path}?lang={language}")
-            assert status == 500
-            assert words(language)[word] in html
-
-
-def test_a_shard_that_is_swapped_is_not_shown_as_what_stood_there(tmp_path: Path) -> None:
-    view = of_rows([a_query(name, answered("m", 1)) for name in ("one", "two")], tmp_path)
-    shard = view.index.store.path / view.index.store.data_files()[0].path
-    table = pq.read_table(shard)
-    with served(view) as address:
-        assert "<h1>one" in fetched(f"{address}/a-token/query?row=0")[2].replace("<bdi>", "")
-        shard.unlink()
-        check_says("store-gone", f"{address}/a-token/")
-        pq.write_table(table.take([1, 0]), shard)
-        check_says("store-changed", f"{address}/a-token/")
-
-
-@pytest.fixture(scope="module")
-def address(hostile: View) -> Iterator[str]:
-    with served(hostile) as found:
-        yield found
-
-
-@contextmanager
-def served(view: View) -> Iterator[str]:
-    made = make_app(view, "a-token")
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen()
-    server = uvicorn.Server(uvicorn.Config(made, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-
-
-def fetched(url: str, host: str | None = None) -> tuple[int, dict[str, str], str]:
-    request = urllib.request.Request(url, headers={} if host is None else {"Host": host})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, dict(answer.headers.items()), answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, dict(error.headers.items()), error.read().decode()
-
-
-def test_pages_come_with_a_strict_policy(address: str) -> None:
-    for path in PATHS:
-        status, headers, html = fetched(f"{address}/a-token/{path}")
-        assert status == 200
-        policy = headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'")
-        assert "unsafe" not in policy
-        assert headers["referrer-policy"] == "no-referrer"
-        assert headers["x-content-type-options"] == "nosniff"
-        assert 'src="/a-token/static/view.js"' in html
-    for path in ("static/view.css", "static/view.js", "static/icon.svg", "plots/en/domains.svg", "plots/zh/yield.svg"):
-        assert fetched(f"{address}/a-token/{path}")[0] == 200
-
-
-def test_only_who_knows_the_address_and_names_this_machine_is_answered(address: str) -> None:
-    for path in ("", "queries", "a-toke/", "static/view.css", "A-TOKEN/"):
-        assert fetched(f"{address}/{path}")[0] == 404
-    port = address.rpartition(":")[2]
-    assert fetched(f"{address}/a-token/", host=f"localhost:{port}")[0] == 200
-    assert fetched(f"{address}/a-token/", host="127.0.0.1")[0] == 200  # as browsers name port 80
-    for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", ""):
-        assert fetched(f"{address}/a-token/", host=host)[0] in (400, 403)
-
-
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("nope", 404), ("query?file=99&row=0", 404), ("query?file=x", 404), ("query?id=nobody", 404),
-        ("query?threshold=x", 404), ("compare?a_judges=nobody", 404), ("static/app.py", 404), ("plots/en/x.svg", 404),
-        ("plots/en/..%2f..%2fpyproject.toml", 404), ("queries?page=999999999999999999", 200),
-    ],
-)  # fmt: skip
-def test_what_is_not_there_is_a_page_that_says_so(address: str, path: str, status: int) -> None:
-    found, _, html = fetched(f"{address}/a-token/{path}")
-    assert found == status
-    assert "Traceback" not in html
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("file=99&row=0", "file=99: there is none. Use 0 to {last_file}, the shards"),
-        ("file=-1", "file=-1: there is none. Use 0 to {last_file}, the shards"),
-        ("row=-1", "row=-1: there is none. Use 0 to {last_row}, the rows of file=0"),
-        ("file=0&row=99", "row=99: there is none. Use 0 to {last_row}, the rows of file=0"),
-    ],
-)
-def test_a_place_that_no_query_has_is_told_in_the_numbers_of_the_address(asked: str, said: str, index: Index) -> None:
-    files = index.store.data_files()
-    with served(View(index)) as address:
-        status, _, html = fetched(f"{address}/a-token/query?{asked}")
-    assert status == 404
-    assert said.format(last_file=len(files) - 1, last_row=(files[0].rows or 0) - 1) in html
-
-
-def test_a_port_that_is_taken(hostile: View) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(UsageError, match="Choose another: --port"):
-            serve(hostile, taken.getsockname()[1], lambda address: None)
-
-
-def test_the_token_is_new_each_time(hostile: View, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-
-    class Ended:
-        def __init__(self, config: Any) -> None:
-            pass
-
-        def run(self, sockets: list[socket.socket]) -> None:
-            pass
-
-    monkeypatch.setattr(uvicorn, "Server", Ended)
-    for _ in range(2):
-        app.serve(hostile, 0, said.append)
-    assert len({one.rsplit("/", 2)[1] for one in said}) == 2
-    assert all(len(one.rsplit("/", 2)[1]) >= 20 for one in said)
