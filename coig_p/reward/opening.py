@@ -30,7 +30,7 @@ OFFICIAL: Mapping[str, tuple[str, ...]] = {
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "head-of-body": {"head": "body"},
     "newline-read": {"strip": False},
-    "cut-at-2048": {"truncate": "right", "max_length": 2048},
+    "cut-at-2048": {"truncate": "right", "cap": 2048},
 }
 
 
@@ -118,7 +118,7 @@ def open_scorer(config: ScorerConfig, *, official: str | None = None) -> Scorer:
     from coig_p.reward.made import NGRAM, is_trained, read_trained
 
     if is_trained(config.model) and read_trained(config.model, check_files=False).kind == NGRAM:
-        from coig_p.reward.ngram import NgramScorer  # type: ignore[import-not-found]
+        from coig_p.reward.ngram import NgramScorer
 
         config.refuse((*_OF_MODELS, "template", "max_length"), "has no effect on a model of n-grams")
         if official is not None:

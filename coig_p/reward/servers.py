@@ -123,9 +123,13 @@ class ServerScorer:
         self._loop = _Loop()
         try:
             self._client = self._loop.run(_connected(self.endpoint))
-            self.served = self.config.served or self._loop.run(self._listed())
         except BaseException:
             self._loop.close()
+            raise
+        try:
+            self.served = self.config.served or self._loop.run(self._listed())
+        except BaseException:
+            self.close()
             raise
 
     def describe(self) -> dict[str, Any]:

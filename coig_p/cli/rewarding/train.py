@@ -37,7 +37,9 @@ BUILTIN = "builtin:ngram"
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Write the model there.")
 @click.option("--half", type=click.IntRange(1, 2), help="Train on this half of the store: see coigp reward halves.")
 @click.option(
-    "--max-pairs", type=click.IntRange(min=1), help=f"Draw whole queries up to so many pairs. {BUILTIN}: 20,000."
+    "--max-responses",
+    type=click.IntRange(min=2),
+    help=f"Draw whole queries, by hash, up to so many responses. Default for {BUILTIN}: 20,000.",
 )
 @domains_option
 @one_split_option
@@ -49,7 +51,7 @@ def train(
     model: str,
     out: Path,
     half: int | None,
-    max_pairs: int | None,
+    max_responses: int | None,
     domains: tuple[str, ...],
     split: str | None,
     overwrite: bool,
@@ -68,7 +70,7 @@ def train(
     pairs = PairConfig(**options)
     if model != BUILTIN:
         raise click.BadParameter(f"{model!r}: use {BUILTIN}", param_hint="--model")
-    trained = _floor(store, out, pairs, half, max_pairs, domains, split, overwrite)
+    trained = _floor(store, out, pairs, half, max_responses, domains, split, overwrite)
     if json_:
         click.echo(json_text({"model": str(out)} | trained.to_dict()))
         return
@@ -80,15 +82,15 @@ def _floor(
     out: Path,
     pairs: PairConfig,
     half: int | None,
-    max_pairs: int | None,
+    max_responses: int | None,
     domains: tuple[str, ...],
     split: str | None,
     overwrite: bool,
 ) -> TrainedModel:
-    from coig_p.reward.ngram import NgramConfig, train_ngram
+    from coig_p.reward.ngram_training import NgramConfig, train_ngram
     from coig_p.store.store import Store
 
-    config = NgramConfig() if max_pairs is None else NgramConfig(max_pairs=max_pairs)
+    config = NgramConfig() if max_responses is None else NgramConfig(max_responses=max_responses)
     opened = Store.open(store)
     with progress("Training", config.fits, "fits") as advance:
         return train_ngram(
