@@ -31,6 +31,7 @@ from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
 from coig_p.pairs.calibration import find_calibration
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import find_exclusion
 from coig_p.pairs.options import flag, text
 from coig_p.pairs.plan import (
     Block,
@@ -200,6 +201,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         self._send_mirrors_no_token()
         if options.get("calibrate") is not None:
             options["calibrate"] = find_calibration(options["calibrate"], location, self.token)
+        if options.get("exclude") is not None:
+            options["exclude"] = find_exclusion(options["exclude"], location, self.token)
         config = make_config(location, config_name, options)
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)

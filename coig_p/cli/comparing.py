@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from coig_p.cli.options import as_json, calibration_of, num_proc_option
+from coig_p.cli.options import FILES, as_json, file_option, num_proc_option
 from coig_p.cli.screen import harmless_json, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.listing import split_names
@@ -101,8 +101,9 @@ def config_of(name: str, given: Sequence[str], store: Path) -> PairConfig:
             raise click.BadParameter(f"{option} is given twice", param_hint=name)
         else:
             found[option] = _value(name, option, value.strip(), {hints[option], *get_args(hints[option])})
-    if "calibrate" in found:
-        found["calibrate"] = calibration_of(found["calibrate"], store)
+    for option in FILES:
+        if option in found:
+            found[option] = file_option(option, found[option], store)
     return PairConfig(**found)
 
 

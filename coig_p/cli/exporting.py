@@ -76,6 +76,7 @@ def pairs(
     coigp pairs store --out - --domain math --columns prompt,chosen,rejected | head -n 3
     """
     from coig_p.export.one_file import write_pairs
+    from coig_p.pairs.exclusion import count_excluded
     from coig_p.stats.results import rounded
     from coig_p.store.store import Store
 
@@ -92,6 +93,8 @@ def pairs(
     filtered = _filtered(Store.open(store), config, domains, split, SplitConfig())
     if json_:
         found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold, **config.later}
+        if config.exclude is not None:
+            found["exclude"] |= count_excluded(Store.open(store), config.exclude, domains, split).to_dict()
         found |= {} if left_out is None else {"queries_left_out": left_out}
         click.echo(json_text(found if filtered is None else found | {"filtered": rounded(filtered.to_dict())}))
     else:

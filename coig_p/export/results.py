@@ -68,6 +68,7 @@ class WrittenSplit:
         epoch: None for a split that is not trained on.
         queries_without_pairs: left out; None for forms whose rows are pairs.
         queries_left_out: conversations that the rows cannot show; None where none was to be left out.
+        queries_excluded: of the option `exclude`; None where there was none.
         balanced: None where lengths were not to be balanced.
     """
 
@@ -77,6 +78,7 @@ class WrittenSplit:
     epoch: Epoch | None = None
     queries_without_pairs: int | None = None
     queries_left_out: int | None = None
+    queries_excluded: int | None = None
     balanced: Balanced | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,6 +91,8 @@ class WrittenSplit:
             found["queries_without_pairs"] = self.queries_without_pairs
         if self.queries_left_out is not None:
             found["queries_left_out"] = self.queries_left_out
+        if self.queries_excluded is not None:
+            found["queries_excluded"] = self.queries_excluded
         if self.balanced is not None:
             found["balanced"] = asdict(self.balanced)
         return found

@@ -188,6 +188,7 @@ class _Source:
         self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
         self.without_pairs: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.excluded: Counter[str] = Counter()
         seed = selection.pairs.seed
         self.balances = {part.name: Balance(seed) for part in self.parts if config.balance_length}
         self._before: Counter[tuple[str, str, int]] = Counter()
@@ -265,6 +266,10 @@ class _Source:
         if part.only is not None:
             batch = part.only.keep(batch)
         shape, name = self.selection.shape, part.name
+        if self.selection.pairs.exclude is not None:
+            excluded = self.selection.pairs.exclude.mask(batch.column("query_id"))
+            self.excluded[name] += int(excluded.sum())
+            batch = batch.filter(pa.array(~excluded))
         left_out = shape.left_out(batch)
         if self.shows is not None:
             not_shown = ~self.shows(batch.column("messages"))
@@ -353,6 +358,7 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: 
         epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
         queries_without_pairs=source.without_pairs[name] if form.rows == "sft" else None,
         queries_left_out=source.left_out[name] if source.skips else None,
+        queries_excluded=source.excluded[name] if source.selection.pairs.exclude is not None else None,
         balanced=source.balances[name].result() if name in source.balances else None,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.calibration import Calibration
+from coig_p.pairs.exclusion import Exclusion
 from coig_p.pairs.options import finite_number, flag, grid_number, names, text, whole_number
 from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS
 from coig_p.store.manifest import Manifest
@@ -28,7 +29,15 @@ FORMATS = tuple(PAIR_SCHEMAS)
 MULTI_TURN = ("text", "last", "skip")
 
 
-LATER = ("comparison_threshold", "calibrate", "min_judges", "same_judges", "agree_with", "min_reward_margin")
+LATER = (
+    "comparison_threshold",
+    "calibrate",
+    "min_judges",
+    "same_judges",
+    "agree_with",
+    "min_reward_margin",
+    "exclude",
+)
 """Options that came later: where one has no effect, records and states are as they were before there were any."""
 
 
@@ -68,6 +77,9 @@ class PairConfig:
     around. Equal rewards stay, and with a `min_reward_margin` above 0 none does whose rewards, as float64, differ by
     less. A pair with a response that has no reward is dropped too, and counted apart (`coig_p.stats.filtering`).
     Formats of whole lists have no `agree_with`: a list is in the order of the scores.
+
+    `exclude` names a file of query ids, one a line, as `coigp bench build` writes it: these queries give no pairs. What
+    was read is in the config. Ids that a store has not are no error: `count_excluded` counts them.
 
     A conversation is a query of more than one user's text. Formats conversational and ranked_conversational give its
     turns; of the others, which are strings, `multi_turn` must say what they give of it.
@@ -126,6 +138,10 @@ class PairConfig:
         default=None,
         metadata={"help": "With --agree-with: by how much the chosen reward is higher at least. Default: 0."},
     )
+    exclude: Exclusion | None = field(
+        default=None,
+        metadata={"help": "Leave out the queries in this list, one query_id a line.", "metavar": "FILE"},
+    )
 
     def __post_init__(self) -> None:
         taken: dict[str, Any] = {"seed": whole_number("seed", self.seed)}
@@ -139,6 +155,8 @@ class PairConfig:
         taken["min_judges"] = whole_number("min_judges", self.min_judges, 1)
         if self.calibrate is not None:
             taken["calibrate"] = Calibration.of(text(self.calibrate) or self.calibrate)
+        if self.exclude is not None:
+            taken["exclude"] = Exclusion.of(text(self.exclude) or self.exclude)
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)
             if choices and (value is not None or option.default is not None):
@@ -260,6 +278,10 @@ class PairConfig:
         if self.agree_with is not None:
             least = f" by {self.min_reward_margin:g} or more" if self.min_reward_margin else ""
             said.append(f"agreeing with the rewards {self.agree_with}{least}")
+        if self.exclude is not None:
+            said.append(
+                f"without the {self.exclude.count:,} queries of the list with sha256 {self.exclude.sha256[:12]}"
+            )
         return ", ".join(said)
 
     @property
@@ -353,7 +375,14 @@ class PairConfig:
             found["judges"] = list(self.judges)
         if self.calibrate is not None:
             found["calibrate"] = self.calibrate.to_dict()
+        if self.exclude is not None:
+            found["exclude"] = self.exclude.to_dict()
         return found
+
+    def record(self) -> dict[str, Any]:
+        """As `to_dict`, with what files say: with it the same pairs can be made where the files are not at hand."""
+        told = self.to_dict()
+        return told | {name: getattr(self, name).record() for name in ("calibrate", "exclude") if told.get(name)}
 
 
 def check_threshold(value: Any, name: str = "threshold") -> float:

@@ -281,6 +281,9 @@ def find_candidates(
     if config.multi_turn == "skip":
         shown = ~conversation_masks(batch)[0]
         labelled = [one.where(shown[responses.query[one.low]]) for one in labelled]
+    if config.exclude is not None:
+        taken = ~config.exclude.mask(batch.column("query_id"))
+        labelled = [one.where(taken[responses.query[one.low]]) for one in labelled]
     return Candidates(labelled, order, scored, unit)
 
 

@@ -14,6 +14,7 @@ from coig_p.core.arrays import hash64
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
 from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries
+from coig_p.pairs.exclusion import line_of
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.places import check_folder
 from coig_p.store.reading import part_of
@@ -55,7 +56,7 @@ def write_halves(
     lines: list[list[str]] = [[], []]
     for batch in store.batches(schema=part_of(RAW_SCHEMA, "query_id")):
         for one in batch.column("query_id").to_pylist():
-            lines[half_of(one, groups) - 1].append(f"{one}\n")
+            lines[half_of(one, groups) - 1].append(f"{line_of(one)}\n")
     with atomic_directory(out) as root:
         for name, half in zip(FILES, lines, strict=True):
             (root / name).write_text("".join(half), encoding="utf-8", newline="\n")

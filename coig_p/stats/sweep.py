@@ -354,7 +354,7 @@ def _sweep_shard(
     seen = SweepCounts.nothing(config, thresholds, second)
     rewards = tuple(dict.fromkeys([*reward_names(config), *([] if second is None else [second])]))
     columns = ["responses", "comparisons"]
-    if not is_nested(config):
+    if not is_nested(config) or config.exclude is not None:
         columns.append("query_id")
     if config.multi_turn == SKIP:
         columns += ["messages", "tools"]

@@ -136,6 +136,24 @@ def download(location: Location, files: Sequence[StoreFile], token: str | bool |
     return [str(path) for path in paths]
 
 
+def file_in_store(value: Any, location: Location, token: str | bool | None = None) -> Path | None:
+    """A file that an option names by a path, where that is in the store and none is here; else None.
+
+    Raises:
+        RemoteError: the file of a repository is not to be had.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        return None
+    path = Path(os.fsdecode(os.fspath(value)))
+    if path.is_absolute() or path.exists():
+        return None
+    listed = [file for file in location.manifest.files if file.path == path.as_posix()]
+    if listed:
+        return Path(download(location, listed, token)[0])
+    beside = Path(location.root) / path
+    return None if location.is_remote or not beside.is_file() else beside
+
+
 def open_located(
     location: Location,
     files: Sequence[StoreFile] | None = None,

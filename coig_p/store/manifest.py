@@ -94,7 +94,7 @@ class StoreFile:
     Attributes:
         path: relative to the store, with forward slashes.
         role: data, readme, rejects, duplicates or rewards; in a release also pairs, plot, statistics, findings,
-            license, citation, croissant, calibration.
+            license, citation, croissant, calibration, excluded.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.

@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 
 CALIBRATION = "calibration.json"
 """What a calibration file is called beside a store, and in a release whose pairs it made."""
-OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes", CALIBRATION})
+EXCLUDED = "exclude.txt"
+"""What a list of queries that give no pairs is called beside a store, and in a release whose pairs lack them."""
+OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes", CALIBRATION, EXCLUDED})
 """Files that an owner puts beside a store, and that a store made of it takes along."""
 MAY_STAND_BESIDE = OF_ITS_OWNER | {MANIFEST, SIGNATURE}
 """Files of a store that its manifest need not list."""

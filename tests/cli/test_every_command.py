@@ -39,6 +39,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate run": ("FOLDER/run/run.toml", 0),
     "annotate status": ("FOLDER/run/run.toml", 0),
     "annotate store": ("FOLDER/run/run.toml", 0),
+    "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
     "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
     "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
     "bench report": ("FOLDER/results --html NEW.html", 0),
