@@ -204,8 +204,6 @@ class LocalModel:
 
     def _forward(self, rows: Sequence[Ids]) -> list[float]:
         torch = self._torch
-        if not rows:
-            return []
         longest, largest = max(map(len, rows)), max(int(row.max()) for row in rows)
         if largest >= self._tokens():
             raise DataError(
@@ -273,7 +271,11 @@ class LocalModel:
         """What stands above the body, in float32; where it is not a layer of its own, it is told to take float32."""
         body = self.model.base_model
         if _by_last_token(self.model):
-            return self.model.score.float()
+            head = self.model.score.float()
+            stored = None if self.dtype == "float32" else _stored(self.name, self.revision, "score.weight")
+            if stored is not None:  # a head that was saved in float32 beside a body that was not
+                head.weight.data = stored.to(head.weight)
+            return head
         for module in self.model.children():
             if module is not body:
                 module.float().register_forward_pre_hook(lambda _, given: tuple(_in_float(one) for one in given))
@@ -361,7 +363,7 @@ def _loading(name: str) -> Iterator[None]:
         yield
     except CoigPError:
         raise
-    except Exception as error:  # of transformers, torch, safetensors, tokenizers, each with errors of its own
+    except Exception as error:  # what a file that is cut short brings about has a class of its own
         words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if "trust_remote_code" in str(error):
             words = "it needs code of its own repository, which is never run"
@@ -382,14 +384,31 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _stored(name: str, revision: str | None, key: str) -> Any:
+    """One tensor as the files of a model have it, whatever it was loaded as; None where they are not at hand."""
+    from safetensors import safe_open
+
+    folder = _folder(name, revision)
+    for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+        with safe_open(path, framework="pt") as file:
+            if key in file.keys():  # noqa: SIM118  it is no mapping
+                return file.get_tensor(key)
+    return None
+
+
+def _folder(name: str, revision: str | None) -> Path | None:
+    """Where the files of a model are; None where nobody knows."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def _weights_hash(name: str, revision: str | None) -> str | None:
     """SHA-256 over the names and hashes of the files that hold a model's weights; None where they are not at hand."""
-    folder: Path | None = Path(name)
-    if not Path(name).is_dir():
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(name, "config.json", revision=revision)
-        folder = Path(found).parent if isinstance(found, str) else None
+    folder = _folder(name, revision)
     if folder is None:
         return None
     files = next((found for form in _WEIGHTS if (found := sorted(folder.glob(form)))), [])

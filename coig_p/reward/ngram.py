@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from coig_p.core.arrays import Floats, Index
 from coig_p.errors import DataError
+from coig_p.reward.descent import minimise
 from coig_p.reward.made import NGRAM, TrainedModel, read_trained
 from coig_p.reward.scorer import EMPTY, Asked, Scored
 from coig_p.reward.text_features import CHEAP, HEAD, NGRAMS, features
@@ -35,7 +35,8 @@ FEATURES = {"version": 1, "cheap": list(CHEAP), "ngrams": NGRAMS, "head": HEAD}
 
 _STEPS = 200
 _ROWS = 4096
-_AT_REST = 1e-6  # by which share the loss still falls
+AT_REST = 1e-4
+"""Fitting ends where a step makes the loss less by no more than this share of it."""
 _SIZE = 1 + len(CHEAP) + NGRAMS
 
 
@@ -114,8 +115,9 @@ def fit(
     *,
     penalty: float,
     ngram_scale: float,
-    start: npt.NDArray[Any] | None = None,
-) -> tuple[Weights, npt.NDArray[Any]]:
+    at_rest: float = AT_REST,
+    start: Floats | None = None,
+) -> tuple[Weights, Floats]:
     """Fit the weights to pairs.
 
     Args:
@@ -128,8 +130,6 @@ def fit(
     Returns:
         The weights, and what another fit may start from.
     """
-    from scipy.optimize import minimize
-
     used = np.zeros(len(examples.cheap), bool)
     used[chosen] = used[rejected] = True
     middle, spread = examples.cheap[used].mean(0), examples.cheap[used].std(0)
@@ -152,9 +152,7 @@ def fit(
         return value / pairs, (slope + penalty * weights) / pairs
 
     first = np.zeros(columns + grams.shape[1]) if start is None else start
-    found = minimize(
-        loss, first, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "ftol": _AT_REST, "gtol": 1e-7}
-    ).x
+    found = minimise(loss, first, steps=_STEPS, at_rest=at_rest)
     own = found[:columns] / spread
     fitted = Weights(0.0, own, ngram_scale * found[columns:])
     return Weights(-float(fitted.rewards(examples)[used].mean()), own, fitted.grams), found

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.core.atomic import atomic_directory
@@ -32,6 +31,7 @@ from coig_p.reward.training_pairs import TrainingPairs, read_training_pairs
 from coig_p.store.places import check_directory, check_outside
 from coig_p.store.store import Store
 
+_MODEL = "model"
 UNSEEN_MODELS, CONSENSUS, WITH_CONSENSUS = "leave_one_model_out", "consensus", "with_consensus"
 _ENOUGH_SIBLINGS = 3
 
@@ -136,15 +136,8 @@ def train_ngram(
         ["\n".join(turn["content"] for turn in item.messages) for item in items for _ in item.responses],
     )
     part = np.array([found.part_of(item.id, config.folds, seed) for item in items], np.int64)[table.item]
-    held_out, start = _held_out(table, examples, part, config, advance)
-    weights, _ = fit(
-        examples,
-        table.chosen,
-        table.rejected,
-        penalty=config.penalty,
-        ngram_scale=config.ngram_scale,
-        start=start,
-    )
+    held_out = _held_out(table, examples, part, config, advance)
+    weights, _ = fit(examples, table.chosen, table.rejected, penalty=config.penalty, ngram_scale=config.ngram_scale)
     advance(1)
     trained = TrainedModel(
         kind=NGRAM,
@@ -172,12 +165,11 @@ def _training(found: TrainingPairs, config: NgramConfig, domains: Sequence[str],
     }
 
 
-def _held_out(
-    table: _Table, examples: Examples, part: Index, config: NgramConfig, advance: Advance
-) -> tuple[HeldOut | None, npt.NDArray[Any] | None]:
-    """What models say of the pairs whose queries they were not fitted on, and where another fit may start."""
+def _held_out(table: _Table, examples: Examples, part: Index, config: NgramConfig, advance: Advance) -> HeldOut | None:
+    """What models say of the pairs whose queries they were not fitted on; None where there is no such pair."""
     said = {
-        name: np.full(len(part), np.nan) for name in ("", LENGTH, MAJORITY, UNSEEN_MODELS, CONSENSUS, WITH_CONSENSUS)
+        name: np.full(len(part), np.nan)
+        for name in (_MODEL, LENGTH, MAJORITY, UNSEEN_MODELS, CONSENSUS, WITH_CONSENSUS)
     }
     said[LENGTH] = (table.length[table.chosen] - table.length[table.rejected]).astype(float)
     alike = _consensus(table, examples)
@@ -186,10 +178,8 @@ def _held_out(
     said[CONSENSUS][told] = (alike[table.chosen] - alike[table.rejected])[told]
     more = examples.with_column(np.where(known, alike, alike[known].mean() if known.any() else 0.0))
     group = _model_groups(table.model, config.folds)
-    start: npt.NDArray[Any] | None = None
-    other: npt.NDArray[Any] | None = None
 
-    def fitted(of: Examples, train: Mask, start: Any) -> tuple[Weights, npt.NDArray[Any]]:
+    def fitted(of: Examples, train: Mask, start: Floats | None = None) -> tuple[Weights, Floats]:
         found = fit(
             of,
             table.chosen[train],
@@ -209,27 +199,30 @@ def _held_out(
         if not train.any() or not test.any():
             advance(3)
             continue
-        weights, start = fitted(examples, train, start)
-        fill("", test, weights.rewards(examples))
+        # None begins where one ended that has seen what is held out here: short of the least loss, it would remember.
+        weights, own = fitted(examples, train)
+        fill(_MODEL, test, weights.rewards(examples))
         fill(MAJORITY, test, _win_rates(table, train))
         if (told & test).any():
-            weights, other = fitted(more, train, other)
+            weights, _ = fitted(more, train, np.insert(own, examples.cheap.shape[1], 0.0))
             fill(WITH_CONSENSUS, told & test, weights.rewards(more))
         else:
             advance(1)
         away = group == fold % (group.max() + 1)
         touched = away[table.chosen] | away[table.rejected]
         if (train & ~touched).any() and (test & touched).any():
-            weights, _ = fitted(examples, train & ~touched, start)
+            weights, _ = fitted(examples, train & ~touched)
             fill(UNSEEN_MODELS, test & touched, weights.rewards(examples))
         else:
             advance(1)
-    seen = ~np.isnan(said[""])
+    seen = ~np.isnan(said[_MODEL])
     if not seen.any():
-        return None, start
-    beside = {name: values[seen] for name, values in said.items() if name and not np.isnan(values[seen]).all()}
+        return None
+    beside = {
+        name: values[seen] for name, values in said.items() if name != _MODEL and not np.isnan(values[seen]).all()
+    }
     how = f"{config.folds} folds by query, near-duplicates in one"
-    return HeldOut.of(table.item[seen], said[""][seen], beside, how), start
+    return HeldOut.of(table.item[seen], said[_MODEL][seen], beside, how)
 
 
 def _win_rates(table: _Table, train: Mask) -> Floats:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from coig_p.errors import UsageError
@@ -123,8 +122,7 @@ def open_scorer(config: ScorerConfig, *, official: str | None = None) -> Scorer:
         config.refuse((*_OF_MODELS, "template", "max_length"), "has no effect on a model of n-grams")
         if official is not None:
             raise UsageError("official has no effect on a model of n-grams. Leave it out.")
-        scorer: Scorer = NgramScorer(Path(config.model))
-        return scorer
+        return NgramScorer(config.model)
     from coig_p.reward.local_model import LocalModel, ModelConfig
 
     options = _given(config, ModelConfig.__dataclass_fields__)
