@@ -193,7 +193,8 @@ def _resumed(work: Path, record: dict[str, Any], overwrite: bool) -> Path | None
         found = strict_json(read_small(work / RECORD))
     except (OSError, ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) and any(work.iterdir()) and not overwrite:
+    # Another process may be about to write the record.
+    if not isinstance(found, dict) and any(work.iterdir()) and not overwrite and not _rank():
         raise UsageError(f"{work} exists and is no training of ours: delete it, or choose another place")
     last = _last_checkpoint(work)
     if last is None or found == record:
@@ -274,6 +275,7 @@ def _train(
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=config.lm_weight > 0,  # the words' head, where a pass foretells none
         seed=seed % 2**32,
     )
     loss = config.loss_of()
@@ -295,6 +297,8 @@ def _train(
                 "--gradient-checkpointing"
             ) from None
     trainer.accelerator.wait_for_everyone()
+    # Its threads may come to Python while the interpreter ends, which aborts a process.
+    trainer.accelerator.state.destroy_process_group()
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 

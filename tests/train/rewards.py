@@ -6,9 +6,11 @@ Run by `make test-train` in an environment of its own; `make test` does not coll
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -294,6 +296,28 @@ def test_stopped_and_resumed_has_the_same_weights(
     train_transformer(store, out, tiny, config=config)
     assert whole_model(out) == whole_model(tmp_path / "whole")
     assert not work.exists()
+
+
+def test_two_processes_take_the_same_steps(tiny: str, store: Path, tmp_path: Path) -> None:
+    words = (
+        f"reward train {store} --model {tiny} --device cpu --max-steps 4 --batch-pairs 24 --learning-rate 1e-3 "
+        f"--forward-tokens 300 --held-out 0.05 --json --out {tmp_path}/"
+    )
+    one = json.loads(run(*f"{words}one".split()).stdout)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "coig_p"]
+    done = subprocess.run(
+        [*launch, *f"{words}two".split()],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    two = json.loads(done.stdout)  # of one of them alone
+    assert (one["training"]["processes"], two["training"]["processes"]) == (1, 2)
+    wanted, found = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
 
 
 def test_another_training_does_not_go_on_where_one_stopped(
