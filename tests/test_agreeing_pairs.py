@@ -294,6 +294,15 @@ def test_what_a_filter_does_is_counted_as_by_hand(name: str, least: float, rewar
     assert f"{effect.total.kept:,}" in effect._repr_html_()
 
 
+def test_queries_that_are_left_out_are_in_no_count(rewarded: Path, rows: Any, tmp_path: Path) -> None:
+    (tmp_path / "no.txt").write_text("".join(f"{row['query_id']}\n" for row in rows[::3]), encoding="utf-8")
+    config = PairConfig(agree_with="crm", exclude=tmp_path / "no.txt")  # type: ignore[arg-type]
+    left = [row for at, row in enumerate(rows) if at % 3]
+    effect, swept = filter_effect(rewarded, config), sweep(rewarded, config, [2], second="crm")
+    assert effect.total.pairs == len(oracle_pairs(left, threshold=2))
+    assert effect.total.kept == swept.thresholds[0].pairs == len(wanted_of(left, agree_with="crm"))
+
+
 def test_what_a_filter_does_is_printed(rewarded: Path, tmp_path: Path) -> None:
     effect = filter_effect(rewarded, PairConfig(agree_with="crm", threshold=1))
     first = f"the rewards crm keep {effect.total.kept:,} of {effect.total.pairs:,} pairs ("

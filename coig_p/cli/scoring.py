@@ -67,7 +67,7 @@ def score(
     if check_with is not None and config.server is None:
         raise click.UsageError("--check-with: only with --server. With --model pass --check.")
     wanted = ScoreConfig(name, tokens_per_batch=config.tokens_per_batch, again=overwrite)
-    found = Store.open(store)
+    found = Store.open(store, check_rewards=not overwrite)
     check_score(found, out, overwrite)
     kept = journal_at(found, name, out)
     said = opened(config)

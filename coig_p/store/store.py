@@ -40,7 +40,15 @@ from coig_p.store.manifest import (
 from coig_p.store.places import check_name
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
 from coig_p.store.rewarded import rewarded, rewards_beside
-from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, REWARDS, check_reward_name, listing_problems, reward_shard
+from coig_p.store.rewards import (
+    OF_SHARD,
+    REWARD_SCHEMA,
+    REWARDS,
+    check_reward_name,
+    listing_problems,
+    reward_shard,
+    score_again,
+)
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 if TYPE_CHECKING:
@@ -91,11 +99,12 @@ class Store:
         )
 
     @classmethod
-    def open(cls, path: str | Path, *, check_sizes: bool = True) -> Store:
+    def open(cls, path: str | Path, *, check_sizes: bool = True, check_rewards: bool = True) -> Store:
         """Read the manifest and see that every file it lists is there and as long as it says.
 
         Args:
             check_sizes: False accepts files of another size, as `verify` does to name them all.
+            check_rewards: False does not look at files of rewards, as where they are to be written anew.
 
         Raises:
             UsageError: a name that is not UTF-8.
@@ -114,6 +123,8 @@ class Store:
         manifest = Manifest.from_json(text, path)
         inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
         for file in manifest.files:
+            if file.role == REWARDS and not check_rewards:
+                continue
             place = f"{root}/{file.path}"
             try:
                 found = os.lstat(place)
@@ -127,7 +138,8 @@ class Store:
             except (OSError, ValueError):
                 found = None
             if found is None or not stat.S_ISREG(found.st_mode):
-                raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. Import or download it again")
+                mend = score_again(file.path.split("/")[1]) if file.role == REWARDS else "Import or download it again"
+                raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. {mend}")
             if not is_inside:
                 raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
             if check_sizes and found.st_size != file.bytes:

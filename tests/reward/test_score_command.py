@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,25 @@ def test_the_floor_of_n_grams_scores_a_store_without_any_extra(store: Path, tmp_
     before = (store / "manifest.json").read_bytes()
     assert "nothing was new" in run("score", store, "--model", floor, "--as", "floor").stdout
     assert (store / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "all missing"])
+def test_rewards_that_are_damaged_are_mended_as_the_error_says(
+    store: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    scores_by(monkeypatch, Ngram())
+    run("score", store, "--model", "m", "--as", "crm")
+    whole = {path: path.read_bytes() for path in sorted((store / "rewards").rglob("*.parquet"))}
+    if damage == "all missing":
+        shutil.rmtree(store / "rewards")
+    elif damage == "missing":
+        next(iter(whole)).unlink()
+    else:
+        next(iter(whole)).write_bytes(b"PAR1")
+    said = run("info", store, code=1).stderr
+    again = "coigp score STORE --as crm --overwrite"
+    assert ("coigp verify" if damage == "cut" else again) in said
+    assert run("score", store, "--model", "m", "--as", "crm", code=1).stdout == ""
+    run("score", store, "--model", "m", "--as", "crm", "--overwrite")
+    assert {path: path.read_bytes() for path in whole} == whole
+    assert Store.open(store).verify() == []

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -131,7 +132,7 @@ def test_a_model_that_reads_its_padding_is_found(model: str, store: Path, monkey
 
     def padded(self: LocalModel, rows: Any) -> list[float]:
         longest = max(map(len, rows))
-        return real(self, [[*row, *[self._pad] * (longest - len(row))] for row in rows])
+        return real(self, [np.pad(row, (0, longest - len(row)), constant_values=self._pad) for row in rows])
 
     monkeypatch.setattr(LocalModel, "_rewards", padded)
     done = run("score", store, "--model", model, "--as", "crm", "--check", *GIVEN, code=1)
