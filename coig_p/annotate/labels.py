@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判)的?)?"
+OVERALL_WORD = r"(?:overall|final|total|总体|综合|最终|整体|合计)"
+"""Names the overall score where nothing but a score stands with it."""
 # Of the whole response.
 OVERALL = (
     r"(?:(?<=\[)result(?=\])|(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
@@ -13,7 +15,7 @@ OVERALL = (
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"
     r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
-    r"(?<![^\n\[(*# |.,，。;；、-])(?:overall|final|total|总体|综合|最终|整体|合计)"
+    rf"(?<![^\n\[(*# |.,，。;；、-]){OVERALL_WORD}"
     r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?: {0,3}(?:[\]分/]|"
     r"out of)|[.。]?\s{0,3}(?:\n|\Z)))))"
 )
@@ -37,10 +39,16 @@ ASIDE = (
     r"(?:(?!\([0-9.]{1,4} {0,3}(?:分|/ ?10)?\)(?!分?[*_]{0,3} {0,3}[:=为是]))\([^()\n]{0,24}\)|"
     r"\[[01] ?[-~–—至到] ?10 ?分?\]| ?/ ?10(?= {0,3}[*_]{0,3}[:=]))"
 )
+BECOMES = (
+    r"(?:(?:更?改|修改|修[正订]|更正|变更?|调整?|下调|上调|调[高低]|降低?|提高|升|确?定|核定|评定?|给?定|记|计|取|落)"
+    r"(?:[为到至成在]|回))"
+)
+"""What a judge says of a score that it settles."""
 _LINK = (
     rf"(?:[ *_`\]\)>”」』\"'|#]{{0,12}}(?: {{0,3}}{ASIDE})?){{0,2}}[ *_`|\]\)>”」』\"'#]{{0,12}}"
     r"(?:如下(?:所示)?(?= {0,3}:)|结果(?= {0,3}:))?"
-    r"(?:[=-]>|[:=|]|→|—{1,4}|…{1,2}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应为|应是|应给|(?:确?定|评定|评|记)为|"
+    r"(?:[=-]>|[:=|]|→|—{1,4}|…{1,2}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应[为是给]|"
+    rf"(?:应当?|还是|决定|也|被|我){{0,2}}{BECOMES}|"
     r"给出|给到|给|"
     r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|(?:comes|amounts) (?:out )?(?:to|at)|of|as|would be|"
     r"should be)?"

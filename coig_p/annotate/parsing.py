@@ -27,10 +27,12 @@ import re
 from itertools import islice
 from typing import Any, NamedTuple
 
-from coig_p.annotate.labels import LABEL, OVERALL
+from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_WORD
 from coig_p.annotate.plain import plain
 from coig_p.annotate.quoting import unmarked, unquoted
-from coig_p.annotate.scores import Found, alone, given, labelled, tabled, value
+from coig_p.annotate.scores import alone, given, labelled
+from coig_p.annotate.tables import tabled
+from coig_p.annotate.values import Found, value
 from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10
@@ -58,7 +60,7 @@ _EACH_ITS_OWN = re.compile(
 _BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,200}\](?![(:])")
 _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
 _FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
-_KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final|total|总体|综合)", re.IGNORECASE)
+_KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|{OVERALL_WORD})", re.IGNORECASE)
 _PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
 _WRAPS = re.compile(
     r"(?:evaluation|assessment|judge?ment|result|results|output|response|review|scores|ratings|评审|评价|评估|"

@@ -15,6 +15,16 @@ _VALUE_ALONE = re.compile(
 _FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
 _LABEL = re.compile(r"评分|得分|总分|分数|打分|score|rating", re.IGNORECASE)
+# A block quote of one line at the end is the judge's own, where it holds a label and a score, and no line before it
+# leads to a quotation.
+_OWN_LINE = re.compile(
+    r"[ *_#`]{0,6}(?:最终|最后|总体?|综合|整体|overall |final )*(?:的?(?:评分|得分|总分|分数|分)|score|rating)"
+    r"[ *_`]{0,6}[:：= ][ *_`]{0,6}[\[(]?[0-9.]{1,4}",
+    re.IGNORECASE,
+)
+_LEADS_TO = re.compile(
+    r"[:：][ *_]*\Z|一[句行段]|末尾|结尾|最后|开头|原文|以下|下面|\b(?:line|end|last|following)\b", re.IGNORECASE
+)
 _BLOCK_QUOTE = re.compile(
     r"(?P<label>(?:评分|得分|总分|分数|score|rating)[ *_]*[:：]?[ *_]*\n+)?^[ \t]*>(?P<line>[^\n]*)$",
     re.MULTILINE | re.IGNORECASE,
@@ -131,7 +141,7 @@ def unquoted(text: str) -> str:
     text = _SHOWN.sub(_blank, text)
     text = _HEADED.sub(_blank, text)
     text = _disowned(text)
-    text = _BLOCK_QUOTE.sub(_block, text)
+    text = _BLOCK_QUOTE.sub(_block, _own_line(text))
     text = _TITLE.sub(_title, text)
     text = _REPORTED.sub(_blank, text)
     text = _CODE.sub(_code, text)
@@ -199,6 +209,17 @@ def _fence(found: re.Match[str]) -> str:
         return _blank(found)
     start = found.start(2) - found.start()
     return re.sub(r"[^\n]", " ", found[0][:start]) + found[2] + " " * (len(found[0]) - start - len(found[2]))
+
+
+def _own_line(text: str) -> str:
+    """The text without the mark of a block quote of one line at its end that is the judge's own."""
+    above, _, line = text.rstrip(" \n-*_>`").rpartition("\n")
+    before = above.rstrip(" \n-*_").rpartition("\n")[2].lstrip()
+    if not line.lstrip().startswith(">") or not _OWN_LINE.match(line.lstrip(" >")):
+        return text
+    if before.startswith(">") or _LEADS_TO.search(before) or tells(before):
+        return text
+    return text[: len(above)] + text[len(above) :].replace(">", " ", 1)
 
 
 def _block(found: re.Match[str]) -> str:

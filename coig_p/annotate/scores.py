@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_LABEL, PLAIN_LABEL
+from coig_p.annotate.labels import BECOMES, OVERALL_LABEL, PLAIN_LABEL
 from coig_p.annotate.quoting import CLAUSE, tells, told_of
-
-SCALE = 10
-"""Scores are given out of so many points."""
+from coig_p.annotate.tables import in_row
+from coig_p.annotate.values import BARE, CLOSED, GLUED, SCALE, Found, value
 
 # Behind such words somebody is asked for a score.
 _WANTED = re.compile(
@@ -39,7 +37,7 @@ _OTHER = re.compile(
 _GIVES = re.compile(
     r"(?P<label>满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?|"
     r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|(?<![自总初互点影短好差测])评为?|定为|值|"
-    r"(?:最终|最后|应|可以?)得到?|我打|"
+    rf"(?:最终|最后|应|可以?)得到?|我打|(?:最终|最后|遂|故|因此|所以|于是)(?:还是|决定|我|将其?|分数|得分|评分|把?它){{0,3}}{BECOMES}|"
     r"(?:回答|答案|回复)(?:在?按?(?:10|十)分制[下中里]?)?(?:最终|最后|综合|应|可以?|能够?|共|总共)?"
     r"(?:获得|得到?|拿到)|(?<![^\n])得)"
     r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
@@ -95,20 +93,6 @@ _SUMS_UP = re.compile(
     r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
 )
-_TABLE = re.compile(
-    r"^ {0,3}\|([^\n]{1,400})\n {0,3}\|[ :|-]{3,400}\n {0,3}\|([^\n]{1,400})(?=\n(?! {0,3}\|)|\Z)", re.MULTILINE
-)
-_OVERALL_CELL = re.compile(rf"[ *_]{{0,6}}{OVERALL}[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE)
-_LABEL_CELL = re.compile(
-    rf"[ *_]{{0,6}}(?:{OVERALL}|{LABEL})[ *_]{{0,6}}(?:\([^()]{{0,20}}\))?[ *_]{{0,6}}", re.IGNORECASE
-)
-_REASON_CELL = re.compile(
-    r"[ *_]{0,6}(?:(?:评分|打分)?(?:理由|原因|说明|依据|解释)|评语|备注|分析|"
-    r"reasons?|reasoning|comments?|explanation|justification|rationale|feedback|analysis|notes?)?[ *_]{0,6}",
-    re.IGNORECASE,
-)
-_NUMBER_CELL = re.compile(r"[\[( *_]{0,6}[0-9][0-9./ ]{0,9}(?:分|%)?[\]) *_]{0,6}")
-_ROW_LENGTH = 2000
 _LAST_CLAUSE = re.compile(r"[，,] ?(?=[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)")
 _A_SHARE = re.compile(
     r"率|概率|通过|答对|正确|题|样例|用例|票|人|性[^，,]{0,8}[，,]|度[^，,]{0,8}[，,]|"
@@ -116,37 +100,7 @@ _A_SHARE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?:[。!！]|\.(?= ))[ *_`]{0,12}")
-_SUM = re.compile(r" {0,3}[-+*×÷][0-9+*×÷/(). 分-]{1,60}=")
 
-_CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
-_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}(?:分|[\])}。\n]|\Z)))"
-_VALUE = re.compile(
-    r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
-    rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
-    rf"(?P<sign>[+-]?)(?P<number>{_NUMBER})(?P<half>点五|分半)?[*_`$ \"']{{0,12}}(?:分(?P<and_half>半)?|points?|pts)?",
-    re.IGNORECASE,
-)
-_OUT_OF = re.compile(
-    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|out of(?: a)?(?: possible| total| maximum)?(?: of)?|"
-    r"of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
-    r"[ *_`$]{0,12}(?:分|points?|pts)?",
-    re.IGNORECASE,
-)
-_CLOSE = re.compile(r"[ *_`$\"']{0,12}[\])}>](?:[ *_`$\])}>]{0,12}[\])}>])?")
-_REMARK = re.compile(r" {0,6}(?:[,，、;；:—(]|-(?= ))[^\[\]\n0-9]{0,40}?(?=[\]}>])")
-_POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?|pts)")
-_GLUED = re.compile(r"\.?[0-9]|\[[0-9]{1,2}(?:\.5)?\]")
-_VAGUE = re.compile(
-    r"[ *_]{0,6}分? {0,6}(?:[?？]|左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
-    re.IGNORECASE,
-)
-_ANOTHER = re.compile(
-    r"[ *_`$\"'分]{0,12}"
-    r"(?:(?:[-–—~～/]|至|到|或者?|和|与|、|,|→|>|=|or\b|to\b|and\b|改为|应为|修正为)[ *_`$]{0,6}){1,3}"
-    r"(?P<open>\[?)[ *_`$]{0,6}(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)[ *_`$]{0,6}(?P<after>[\]分]|$|"
-    r"[。.,，;；)\n]|/ ?10|out of|points?)",
-    re.IGNORECASE,
-)
 _ROUNDED = re.compile(
     r"[,，;； (]{1,3}(?:四舍五入|取整|约等于|近似|rounded|rounds|rounding)"
     r"(?:取整)?(?:后|得|到|为|是|计为|记为| up| down| to| as|:| ){0,4}",
@@ -156,17 +110,6 @@ _INTO_TEN = re.compile(
     r"[^\n0-9]{0,8}(?:(?:折合|换算|折算|转换|转化|相当于|按)[成为到]?)[^\n0-9]{0,6}(?:(?:10|十)分制)[^\n0-9]{0,10}?"
     r"[ *_为是得即:=,，]{0,6}|[^\n0-9]{0,12}\b(?:converted|scaled|equivalent)(?: to)?[^\n0-9]{0,20}[: ]",
     re.IGNORECASE,
-)
-_FULL_MARKS = re.compile(
-    r"(?:满分|总分|共)[为是]? {0,6}([0-9]{1,9})|out of {0,6}([0-9]{1,9})|([0-9]{1,9}) {0,6}分制", re.IGNORECASE
-)
-_PARTS_OF_IT = re.compile(r"其中|包括|包含|由|各|分别|准确|\b(?:with|includ|where|consist|for)")
-_OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
-_ENDS = re.compile(
-    r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
-    r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧|"
-    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|on an?|stars?|here|overall|response|answer|"
-    r"reply)\b|比较|较))"
 )
 _RATES = re.compile(
     r"rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
@@ -186,11 +129,9 @@ _FITTING = re.compile(
     r"[ *_]{0,6}(?:(?:比较|较为?|更为?|是|应该|算){0,2}(?:合适|合理|恰当|公允|妥当)的?(?:评分|"
     r"分数)?)?[ *_`|。.]{0,40}(?:\n|\Z)"
 )
-_OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
-_NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
 _ALONE = re.compile(
-    r"[ *_#>`~|$-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/)|[一二三四五六七八九十](?:点五)? ?分)"
+    r"[ *_#>`~|$:→=—–-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/)|[一二三四五六七八九十](?:点五)? ?分)"
 )
 # The last line may be a bare number where a paragraph ends before it that announces nothing.
 _ANOTHER_ANSWER = re.compile(
@@ -203,8 +144,7 @@ _CONCLUDED = re.compile(r"(?:[。.!！?？)\]|]|\n-{3,}|\n\*{3,})[ *_]{0,6}\n\s*
 _FIRST = re.compile(r"[ *_`]{0,6}(?:[。:,，;；](?=[^\n])| ?[-–—]{1,2} |[。.]?\n{2,}(?=[^\n]))")
 _EMPHASIZED = re.compile(r" {0,3}(?:\*\*|#{1,4} )\[?[0-9]{1,2}(?:\.[0-9])?\]?(?:\*\*)? {0,3}\n")
 _POINTED = re.compile(r"[0-9] {0,3}(?:分|/ ?[0-9])")
-_BARE = re.compile(r"[0-9]|[一二三四五六七八九十](?:点五|分半)? ?(?:分|\Z)")
-_OPENED, _CLOSED = re.compile(r"[^0-9一-十]*[\[({<]"), re.compile(r"[\])}>]")
+_OPENED = re.compile(r"[^0-9一-十]*[\[({<]")
 _RULE = re.compile(r"^ {0,6}(?:```\w{0,20}|~~~\w{0,20}|-{3,}|\*{3,}|_{3,}|={3,}) {0,6}$", re.MULTILINE)
 # Words with which a judge takes its leave.
 _CLOSING = re.compile(
@@ -213,22 +153,6 @@ _CLOSING = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"\w|[\[(]")
-
-
-class Found(NamedTuple):
-    """A place where a score stands.
-
-    Attributes:
-        number: None where it is no score of ten; then `reason` says why.
-        start, end: in the text, its label included.
-        phrase: its label and the score as they are written.
-    """
-
-    number: float | None
-    reason: str | None
-    start: int
-    end: int
-    phrase: str
 
 
 def labelled(said: str, *, overall: bool) -> Iterator[Found]:
@@ -241,7 +165,7 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
             found = value(said, label.end(), bare=True)  # without brackets it must fill the next line; so in a table
             if found is not None and not _LINE_ENDS_REMARKED.match(said, found.end):
                 found = None
-        if (row := _row(said, start)) is not None:
+        if (row := in_row(said, start)) is not None:
             found = row
         if (
             found is not None
@@ -265,45 +189,6 @@ def _of_another(said: str, at: int) -> bool:
     return bool(_OTHER.search(near) or _WANTED.search(near)) or told_of(said[max(0, at - _CLAUSE_LENGTH) : at])
 
 
-def _row(said: str, at: int) -> Found | None:
-    """The score in a row of a table that holds several numbers: the one below a label, else none that is certain.
-
-    None where the place is in no such row.
-    """
-    start, end = said.rfind("\n", 0, at) + 1, said.find("\n", at)
-    row = said[start : end if end >= 0 else len(said)][:_ROW_LENGTH]
-    if not row.lstrip().startswith("|"):
-        return None
-    cells = [cell.strip(" *_") for cell in row.split("|")]
-    if len([cell for cell in cells if _NUMBER_CELL.fullmatch(cell)]) < 2:
-        return None
-    above = said[max(0, start - _ROW_LENGTH) : start].rstrip().rpartition("\n\n")[2]
-    names = above.partition("\n")[0].split("|")
-    under = [cell for name, cell in zip(names, cells, strict=False) if _LABEL_CELL.fullmatch(name)]
-    found = value(under[0], 0, bare=True, strict=True) if len(under) == 1 and len(names) == len(cells) else None
-    if found is None:
-        return Found(None, "several", at, start + len(row), row)
-    return found._replace(end=start + len(row))
-
-
-def tabled(said: str) -> Iterator[Found]:
-    """Scores in a table of one row, below an overall label."""
-    for table in _TABLE.finditer(said):
-        names, cells = table[1].split("|"), table[2].split("|")
-        at = [place for place, name in enumerate(names) if _OVERALL_CELL.fullmatch(name)]
-        if not at and all(_LABEL_CELL.fullmatch(name) or _REASON_CELL.fullmatch(name) for name in names):
-            at = [place for place, name in enumerate(names) if _LABEL_CELL.fullmatch(name)]
-        if len(at) != 1 or len(names) != len(cells) or len([name for name in names if name.strip()]) < 2:
-            continue
-        if any(value(name.strip(" *_"), 0, bare=True, strict=True) for name in names):
-            continue
-        cell = cells[at[0]].strip(" *_")
-        found = value(cell, 0, bare=True, strict=True)
-        if found is None or cell[found.end :].strip(" *_"):
-            found = Found(None, "malformed", 0, 0, "")
-        yield found._replace(start=table.start(), end=table.end(), phrase=table[0])
-
-
 def _led(said: str, at: int) -> Found | None:
     """A score behind an overall label and a few words more: 满分10分，得8分; 良好（8分）; 扣2分，得8分; 满分."""
     if (full := _ALL_POINTS.match(said, at)) is not None:
@@ -312,13 +197,13 @@ def _led(said: str, at: int) -> Found | None:
     if lead is None or _SUPPOSED.search(lead[0].replace("满分", "")):
         return None
     found = value(said, lead.end(), bare=True, strict=True)
-    return found if found is not None and (_WITH_POINTS.search(found.phrase) or _CLOSED.search(found.phrase)) else None
+    return found if found is not None and (_WITH_POINTS.search(found.phrase) or CLOSED.search(found.phrase)) else None
 
 
 def given(said: str) -> Iterator[Found]:
     """Scores that a sentence of the last line gives: "I rate it [8]", 我给出 [8] 分."""
     for verb in _GIVES.finditer(said, _last_line(said)):
-        if not _BARE.search(said, verb.end(), verb.end() + 40):
+        if not BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
         if (
@@ -382,13 +267,13 @@ def alone(said: str) -> Iterator[Found]:
         opening = begins.match(text, last)
         if opening is None:
             continue
-        found = value(text, opening.end(), bare=_BARE.match(text, opening.end()) is not None, strict=True)
+        found = value(text, opening.end(), bare=BARE.match(text, opening.end()) is not None, strict=True)
         if found is None:  # **8**/10
             found = value(text, opening.end(), bare=True, strict=True)
             found = found if found is not None and _WITH_POINTS.search(found.phrase) else None
-        if found is None or bool(_OPENED.match(found.phrase)) != bool(_CLOSED.search(found.phrase)):
+        if found is None or bool(_OPENED.match(found.phrase)) != bool(CLOSED.search(found.phrase)):
             continue
-        if _GLUED.match(text, found.end):
+        if GLUED.match(text, found.end):
             yield found._replace(number=None, reason="glued")
         elif not _WORD.search(_RULE.sub("", text[found.end :].removeprefix("吧"))):
             yield found
@@ -402,83 +287,7 @@ def _begins(text: str, found: Found) -> bool:
     return _FIRST.match(text, found.end) is not None and not _POINTED.search(text, found.end)
 
 
-def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | None:
-    """The score that begins at a place; None where none does.
-
-    Args:
-        bare: whether it may stand without brackets.
-        strict: whether a bracket without a number is nothing, where it is else a score that cannot be read.
-    """
-    found = _VALUE.match(said, at)
-    if found is None:
-        return None if strict else _no_number(said, at)
-    bracketed = bool(found["open"]) or _CLOSE.match(said, found.end()) is not None
-    if not bracketed and not bare:
-        return None
-    end = found.end()
-
-    def gave(reason: str) -> Found:
-        return Found(None, reason, at, end, said[at:end])
-
-    if found["sign"] == "-" or re.match(r"0[0-9]", found["number"]) or _SUM.match(said, end):
-        return gave("malformed")
-    scale = _OUT_OF.match(said, end)
-    closed = scale is not None and bool(_CLOSED.search(scale["before"]))
-    if scale is not None:
-        end = scale.end()
-    elif bracketed and (remark := _REMARK.match(said, end)):
-        end = remark.end()
-    if _VAGUE.match(said, end) or _VAGUE.match(said, found.end()):
-        return gave("malformed")
-    if (bracket := _CLOSE.match(said, end)) is not None:
-        closed, end = True, bracket.end()
-    elif found["open"] and not closed and (found["open"].endswith("<") or not _OPEN_ENDED.match(said, end)):
-        inside = _CLOSED.split(_line(said, end))[0]
-        return gave("range" if _BARE.search(inside) else "malformed")
-    if closed and _GLUED.match(said, end):
-        return gave("glued")
-    if _VAGUE.match(said, end):
-        return gave("malformed")
-    if (points := _POINTS.match(said, end)) is not None:
-        end = points.end()
-    if scale is None and (scale := _OUT_OF.match(said, end)) is not None:
-        end = scale.end()
-    line = _line(said, end)
-    marks = _FULL_MARKS.search(_PARTS_OF_IT.split(line)[0])
-    scales = [scale["scale"]] if scale else []
-    scales += [next(filter(None, marks.groups()))] if marks else []
-    if any(float(other) != SCALE for other in scales) or _OTHER_SCALE.match(line):
-        return gave("other-scale")
-    number = _number(found)
-    another = _ANOTHER.match(said, end)
-    if another is not None and float(another["number"]) != number and (another["open"] or another["after"] != "\n"):
-        return gave("several" if closed else "range")
-    if not bracketed and not _ENDS.match(said, end):
-        return None
-    return Found(number, None, at, end, said[at:end])
-
-
-def _no_number(said: str, at: int) -> Found | None:
-    found = _NO_NUMBER.match(said, at)
-    if found is None or not _BARE.search(found[1]):
-        return None  # a form left empty
-    return Found(None, "malformed", at, found.end(), found[0])
-
-
-def _number(found: re.Match[str]) -> float:
-    text = found["number"]
-    half = 0.5 if found["half"] or found["and_half"] else 0
-    if text[0] in _CHINESE:
-        return _CHINESE[text[0]] + (0.5 if len(text) > 1 else half)
-    return float(text) + half
-
-
 def _last_line(said: str) -> int:
     """Where the last line begins that is no fence and no rule."""
     text = _CLOSING.sub(lambda line: " " * len(line[0]), _RULE.sub(lambda rule: " " * len(rule[0]), said)).rstrip()
     return text.rfind("\n") + 1
-
-
-def _line(said: str, at: int, most: int = 200) -> str:
-    """The rest of the line."""
-    return said[at : at + most].partition("\n")[0]
