@@ -16,12 +16,12 @@ OVERALL = (
     r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
     rf"(?<![^\n\[(*# |.,，。;；、-]){OVERALL_WORD}"
-    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?: {0,3}(?:[\]分/]|"
-    r"out of)|[.。]?\s{0,3}(?:\n|\Z)))))"
+    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?:[ *_]{0,3}(?:[\]分/(,，—-]|"
+    r"out of|points?|pts)|[.。]?\s{0,3}(?:\n|\Z)))))"
 )
 # Of anything: of the response, where a clause begins with it.
 LABEL = (
-    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值|成绩)(?:结果)?|平均分?|均分|总计|"
+    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值|成绩)(?:结果)?|平均分?|均分|总计|评[定判价审估]的?结果|"
     r"(?:(?:quality|response|answer|evaluation|assessment|assigned)[ _-])?"
     r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
@@ -29,7 +29,7 @@ LABEL = (
     r"(?:最终|总体|整体|综合|回答|答案)的?(?:评估|表现|质量|水平)|(?:评审|评分)?(?:总结|小结)|得(?=[:*_])|"
     r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment|points)"
     r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
-    r"(?=[*_ ]{0,4}(?::|—{1,2}|"
+    r"(?=[*_ ]{0,4}(?::|[为是]|—{1,2}|"
     r"->) ?(?:[优良中差较好一般合及格]{1,3}[ ,，(]{1,3}(?:得|给|打|"
     r"评)?)?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))"
     r")"
@@ -47,7 +47,7 @@ BECOMES = (
 _LINK = (
     rf"(?:[ *_`\]\)>”」』\"'|#]{{0,12}}(?: {{0,3}}{ASIDE})?){{0,2}}[ *_`|\]\)>”」』\"'#]{{0,12}}"
     r"(?:如下(?:所示)?(?= {0,3}:)|结果(?= {0,3}:))?"
-    r"(?:[=-]>|[:=|]|→|—{1,4}|…{1,2}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应[为是给]|"
+    r"(?:[=-]>|[:=|]|→|—{1,4}|…{1,2}|–|-(?=[ *\[])|: {0,3}(?:为|是|is)|为|是|应该?当?[为是给]|"
     rf"(?:应当?|还是|决定|也|被|我){{0,2}}{BECOMES}|"
     r"给出|给到|给|"
     r"可以给|可给|我给|打|is(?: thus| therefore| hence)?|(?:comes|amounts) (?:out )?(?:to|at)|of|as|would be|"
@@ -63,7 +63,10 @@ _FOR = (
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
 _NEW_LINE = r"(?P<line>[ ]{0,12}\n(?:={3,40}\n)?[\s*#_>|:-]{0,20})?"
 OVERALL_LABEL = re.compile(rf"(?P<label>{OVERALL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
-_MARKS = r"[ *_#>`|\[({<“「『\"'-]{0,12}"
+_ANSWER = r"(?:回答|答案|答复|回复|回应|解答|作答|译文|续写)"
+SUBJECT = rf"(?:{_ANSWER}|解法|代码|程序|小说|故事|文章|作品|翻译|方案|文本|内容|它|其)"
+"""What is judged, as a judge calls it."""
+_MARKS = r"[ *_#>`→|\[({<“「『\"'-]{0,12}"
 _NUMBERED = r"(?:[①-⑳] {0,3}|\(?(?:[0-9]{1,2}|[一二三四五六七八九十]{1,3}|[a-zA-Z])[.、)] {0,3})?"
 _BEGINS = (
     rf"(?:^|(?<=[\n。；;!！?？,，(:])|(?<=\. )){_MARKS}{_NUMBERED}{_MARKS}"
@@ -71,6 +74,12 @@ _BEGINS = (
     r"[,，: ]{0,3})?(?:我|本人|个人)?(?:最[终后]|建议|据此|给出|得出|(?:10|十)分制下?的?)?"
     r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|模型|对?)(?:回答|答案|回复|"
     r"回应|答复|作答)?的?)?"
-    r"(?:my |the |this |a )?"
+    r"(?:(?:my|the|this|an?) )?(?:(?:fair|appropriate|suitable|reasonable|proper|deserved) )?"
 )
-PLAIN_LABEL = re.compile(rf"{_BEGINS}(?P<label>{LABEL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
+_OF_THE_ANSWER = (
+    rf"(?:{_ANSWER}|它|(?:[该此本]|这[一-鿿]?){SUBJECT}|"
+    rf"{SUBJECT}(?=的|最终|最后|综合|整体|总体))(?:的|最终|最后|综合|整体|总体){{0,3}}"
+)
+PLAIN_LABEL = re.compile(
+    rf"(?:{_BEGINS}|{_OF_THE_ANSWER})(?P<label>{LABEL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE
+)

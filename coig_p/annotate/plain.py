@@ -8,17 +8,20 @@ import re
 from coig_p.annotate.labels import ASIDE, LABEL, OVERALL
 
 # Characters as their plain forms, one for one.
-_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞•●▪◦"  # noqa: RUF001
+_LETTERS = {at: at - 0xFEE0 for first, last in ((0xFF21, 0xFF3A), (0xFF41, 0xFF5A)) for at in range(first, last + 1)}
+_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞•●▪◦│┃║"  # noqa: RUF001
 _TRADITIONAL = (
     "總體綜終評數給爲應點滿為結質獲後這個該審價級認覆對較無沒優從換轉約讓寫輸請題據確說內標準參試稱聲著來實際"
 )
-_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>****"
+_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>****|||"
 _SIMPLIFIED = "总体综终评数给为应点满为结质获后这个该审价级认复对较无没优从换转约让写输请题据确说内标准参试称声着来实际"
 _SPACES = "\u3000\xa0\t\u2002\u2003\u2009"
-_PLAIN = str.maketrans(_FROM + _TRADITIONAL + _SPACES, _TO + _SIMPLIFIED + " " * len(_SPACES))
+_PLAIN = str.maketrans(_FROM + _TRADITIONAL + _SPACES, _TO + _SIMPLIFIED + " " * len(_SPACES)) | _LETTERS
 # What is not seen, and pictures: emoji, dingbats, stars.
+_DRAWN = re.compile("[\u2500-\u25ff]")  # lines, blocks, triangles
+_ARROW = re.compile("[\u2190-\u21ff\u2794-\u27bf]")
 _UNSEEN = re.compile(
-    "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200b-\u200f\u2060\ufeff\ufe0f\u202a-\u202e\u2066-\u2069]"
+    "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\u200b-\u200f\u2060\ufeff\ufe0f\u20e3\u202a-\u202e\u2066-\u2069]"
 )
 _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
 _SCORE_TAG = re.compile(
@@ -59,7 +62,8 @@ _ESCAPED = re.compile(
 def plain(text: str) -> str:
     """The text with one form for all of a kind: digits, brackets, spaces; without tags, tokens and pictures."""
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    text = _TOKENS.sub("", _UNSEEN.sub("", _TEN.sub("10", text).translate(_PLAIN)))
+    text = _ARROW.sub("→", _DRAWN.sub(" ", _TEN.sub("10", text).translate(_PLAIN)))
+    text = _TOKENS.sub("", _UNSEEN.sub("", text))
     if "<" in text:
         text = _TAGS.sub("", _SCORE_TAG.sub("score: ", _SCORE_VALUE.sub(r"score: \1", text)))
     text = _IN_WORDS.sub(lambda words: f"{_WORDS[words[1].lower()]}/10", text)

@@ -7,6 +7,9 @@ quoted is blanked before scores are looked for. Blanks keep the text's length, s
 from __future__ import annotations
 
 import re
+from itertools import islice
+
+from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_WORD
 
 _DIGIT = re.compile(r"[0-9一二三四五六七八九十]")
 _VALUE_ALONE = re.compile(
@@ -15,13 +18,10 @@ _VALUE_ALONE = re.compile(
 _FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
 _LABEL = re.compile(r"评分|得分|总分|分数|打分|score|rating", re.IGNORECASE)
-# A block quote of one line at the end is the judge's own, where it holds a label and a score, and no line before it
-# leads to a quotation.
-_OWN_LINE = re.compile(
-    r"[ *_#`]{0,6}(?:最终|最后|总体?|综合|整体|overall |final )*(?:的?(?:评分|得分|总分|分数|分)|score|rating)"
-    r"[ *_`]{0,6}[:：= ][ *_`]{0,6}[\[(]?[0-9.]{1,4}",
-    re.IGNORECASE,
-)
+# A block quote of one line is the judge's own, where it holds a label and a score, no line before it leads to a
+# quotation, and nothing behind it speaks of the response.
+_OWN_LINE = re.compile(rf"[ *_#`]{{0,6}}(?:{OVERALL}|{OVERALL_WORD}|{LABEL})[ *_`]{{0,6}}", re.IGNORECASE)
+_QUOTED_LINE = re.compile(r"^[ \t]*(?P<mark>>)[ \t]*(?P<line>[^\n]*)$", re.MULTILINE)
 _LEADS_TO = re.compile(
     r"[:：][ *_]*\Z|一[句行段]|末尾|结尾|最后|开头|原文|以下|下面|\b(?:line|end|last|following)\b", re.IGNORECASE
 )
@@ -86,7 +86,8 @@ _SPEAKS_OF_IT = re.compile(rf"{_ANSWER}|注入|操纵|inject|manipulat", re.IGNO
 _ANNOUNCED = re.compile(
     r"(?:原文|原话|原句|全文|(?<!我的)回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
     r"original (?:text|response|answer)|quot(?:e|ed|ation)|"
-    r"(?:response|answer) (?:is )?as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
+    r"(?:response|answer) is as follows|"
+    r"(?:^|[.,] )(?:the |its )?(?:full )?(?:response|answer) as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
     r"(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]*)|"
     r"(?:写道|写着|写有|说道|声称|自称|says|reads|states|claims)[*_ ]*[:：][*_ ]*\n+(?:[^\n]+(?:\n|\Z))*",
     re.IGNORECASE,
@@ -212,14 +213,15 @@ def _fence(found: re.Match[str]) -> str:
 
 
 def _own_line(text: str) -> str:
-    """The text without the mark of a block quote of one line at its end that is the judge's own."""
-    above, _, line = text.rstrip(" \n-*_>`").rpartition("\n")
-    before = above.rstrip(" \n-*_").rpartition("\n")[2].lstrip()
-    if not line.lstrip().startswith(">") or not _OWN_LINE.match(line.lstrip(" >")):
+    """The text without the mark of its one block quote, where that is the judge's own."""
+    quotes = list(islice(_QUOTED_LINE.finditer(text), 2))
+    if len(quotes) != 1 or not _OWN_LINE.match(quotes[0]["line"]):
         return text
-    if before.startswith(">") or _LEADS_TO.search(before) or tells(before):
+    at = quotes[0].start("mark")
+    before = text[max(0, at - 200) : at].rstrip(" \n-*_").rpartition("\n")[2]
+    if _LEADS_TO.search(before) or tells(before) or _SPEAKS_OF_IT.search(text, quotes[0].end(), quotes[0].end() + 200):
         return text
-    return text[: len(above)] + text[len(above) :].replace(">", " ", 1)
+    return f"{text[:at]} {text[at + 1 :]}"
 
 
 def _block(found: re.Match[str]) -> str:
@@ -230,7 +232,7 @@ def _block(found: re.Match[str]) -> str:
 
 def _code(found: re.Match[str]) -> str:
     before, after = _around(found)
-    if _VALUE_ALONE.fullmatch(found[2]) or not (before or after):
+    if _VALUE_ALONE.fullmatch(found[2]) or not (before or after) or not _DIGIT.search(found[2]):
         return " " * len(found[1]) + found[2] + " " * len(found[1])
     return _blank(found)
 

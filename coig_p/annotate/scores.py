@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from coig_p.annotate.labels import BECOMES, OVERALL_LABEL, PLAIN_LABEL
+from coig_p.annotate.labels import BECOMES, OVERALL_LABEL, PLAIN_LABEL, SUBJECT
 from coig_p.annotate.quoting import CLAUSE, tells, told_of
 from coig_p.annotate.tables import in_row
 from coig_p.annotate.values import BARE, CLOSED, GLUED, SCALE, Found, value
@@ -34,23 +34,39 @@ _OTHER = re.compile(
     r"[^\n。；;，,]{0,12}\Z",
     re.IGNORECASE,
 )
-_GIVES = re.compile(
-    r"(?P<label>满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?|"
-    r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|评定为|(?<![自总初互点影短好差测])评为?|定为|值|"
-    rf"(?:最终|最后|应|可以?)得到?|我打|(?:最终|最后|遂|故|因此|所以|于是)(?:还是|决定|我|将其?|分数|得分|评分|把?它){{0,3}}{BECOMES}|"
-    r"(?:回答|答案|回复)(?:在?按?(?:10|十)分制[下中里]?)?(?:最终|最后|综合|应|可以?|能够?|共|总共)?"
-    r"(?:获得|得到?|拿到)|(?<![^\n])得)"
-    r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
+# A sentence gives a score where a judge gives it, or where the response gets it.
+_DEDUCTED = r"满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?"
+_JUDGE_GIVES = (
+    r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|(?:评定|判定|核定|定|判|记|计)[为成作]|"
+    r"(?<![自总初互点影短好差测])评为?|我打|赋予?|(?:最终|最后|还是|综合|倾向于?)(?:选择?|取|维持|保持))|"
+    rf"(?:最终|最后|遂|故|因此|所以|于是)(?:还是|决定|我|将其?|分数|得分|评分|把?它){{0,3}}{BECOMES}"
+)
+_SURELY = r"(?:最终|最后|理应|应[该当]?|可以?|能够?|足以|只|仅){1,3}"
+_ANSWER_GETS = (
+    rf"(?:{SUBJECT}(?:在?按?(?:10|十)分制[下中里]?|综合|整体|总体|[总一]?共|会|将|也|还是|勉强|{_SURELY}){{0,3}}|"
+    rf"{_SURELY}|(?<![^\n]))(?:配得上|获得?|得到?|拿到?|赢得|达到)|值得?"
+)
+_KIND_EN = r"(?: (?:overall|final|total|solid|strong|good|clear|decent|fair|weak|poor|perfect))?"
+_JUDGE_GIVES_EN = (
     r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)s?|gave|"
     r"(?:(?<=I am )|(?<=I['’]m ))(?:giv|rat|scor|assign|award|grad)ing)"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
     r"perfect|full|fair)\b){0,8}|"
-    r"\b(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits|scores)(?: an?)?|"
-    r"\bI(?: would| will|['’]d|['’]ll)? (?:say|go with|put (?:it|this)(?: (?:answer|response))? at|land (?:on|at)|"
-    r"settle (?:on|for|at)|stick with|call (?:it|this))(?: an?)?|"
-    r"\b(?:this|it|response|answer)(?: is|['’]s| sits at)(?: an?)?(?: (?:solid|strong|good|clear|decent|fair|"
-    r"weak|poor))?|"
-    r"\b(?:score|rating) of)[ *_:]{0,6}",
+    r"\bI(?: would| will| am|['’]d|['’]ll|['’]m)? (?:say|go(?:ing)? with|(?:put|place) (?:it|this)(?: (?:answer|response))? at|"
+    rf"land (?:on|at)|settle (?:on|for|at)|stick with|lean towards?|call (?:it|this))(?: an?)?{_KIND_EN}"
+)
+_ANSWER_GETS_EN = (
+    r"\b(?:response|answer|reply|it|this|solution|code|translation|story|continuation|output|submission)"
+    r"(?: (?:would|should|does|clearly|definitely|certainly|easily|overall|therefore|thus|still|only|just)){0,3}"
+    r" (?:(?:get|receive|deserve|earn|merit|score|warrant|achieve|rate)s?|(?:is|be) (?:rated|scored|graded|worth)|"
+    r"(?:sits|lands|comes(?: in| out)?)(?: at| to)?)"
+    rf"(?: (?:at|as|an?)){{0,2}}{_KIND_EN}(?: (?:score|rating|grade|mark) of)?(?: an?)?|"
+    rf"\b(?:this|it|response|answer)(?: is|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of"
+)
+_GIVES = re.compile(
+    rf"(?P<label>{_DEDUCTED}|(?:{_JUDGE_GIVES}|{_ANSWER_GETS})"
+    r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
+    rf"{_JUDGE_GIVES_EN}|{_ANSWER_GETS_EN})[ *_:]{{0,6}}",
     re.IGNORECASE,
 )
 # In a clause with such a word, a score is not given but thought of.
@@ -88,12 +104,12 @@ _SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一
 _OF_ALL = re.compile(r"总分 ?10 ?分")  # of how many points, not how many
 _SUMS_UP = re.compile(
     r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|综合考虑|据此|鉴于此|"
-    r"overall|all in all|all things considered|given (?:the above|all (?:this|that|of this))|"
+    r"overall|on balance|all in all|all things considered|given (?:the above|all (?:this|that|of this))|"
     r"in (?:summary|conclusion|short)|(?<![^\n.])(?:so|thus|hence|therefore))"
     r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
 )
-_LAST_CLAUSE = re.compile(r"[，,] ?(?=[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)")
+_LAST_CLAUSE = re.compile(r"(?:[，,→]|[-=—]>|——) ?(?=[*_]{0,3}[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)")
 _A_SHARE = re.compile(
     r"率|概率|通过|答对|正确|题|样例|用例|票|人|性[^，,]{0,8}[，,]|度[^，,]{0,8}[，,]|"
     r"\b(?:tests?|cases?|correct|passed|passes|users?|probability|questions?)\b",
@@ -113,8 +129,9 @@ _INTO_TEN = re.compile(
 )
 _RATES = re.compile(
     r"rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
-    r"(?:response|answer|reply|it|this) (?:gets|receives|deserves|earns|merits|scores) an? *\Z|"
-    r"I\b[^\n]{0,20} (?:go with|settle|stick with)\b",
+    r"(?:response|answer|reply|it|this)\b[^\n]{0,40} (?:get|receive|deserve|earn|merit|score|warrant)s? an?\b"
+    r"[^\n]{0,24}\Z|"
+    r"I\b[^\n]{0,20} (?:go with|settle|stick with|land|lean towards?)\b",
     re.IGNORECASE,
 )
 _I = re.compile(r"\bI(?: (?:would|will|am|have|only|can|therefore|thus)|['’](?:d|ll|m|ve))* *\Z", re.IGNORECASE)
@@ -127,7 +144,7 @@ _LINE_ENDS_REMARKED = re.compile(
 )
 _FITTING = re.compile(
     r"[ *_]{0,6}(?:(?:比较|较为?|更为?|是|应该|算){0,2}(?:合适|合理|恰当|公允|妥当)的?(?:评分|"
-    r"分数)?)?[ *_`|。.]{0,40}(?:\n|\Z)"
+    r"分数)?)?[ *_`|。.]{0,40}(?:\n|\Z|(?<=[。.])|(?<=\. ))"
 )
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
 _ALONE = re.compile(

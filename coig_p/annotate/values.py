@@ -18,8 +18,8 @@ _MEAN = re.compile(
     r"[/÷] {0,3}(?P<count>[0-9]{1,2}) {0,3}="
 )
 _DECIMAL = re.compile(r"[0-9]{1,2}(?:\.[0-9])?")
-_CHINESE = {name: number for number, name in enumerate("零一二三四五六七八九十")}
-_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}(?:分|[\])}。\n]|\Z)))"
+_CHINESE = {name: at % 11 for at, name in enumerate("零一二三四五六七八九十*①②③④⑤⑥⑦⑧⑨⑩")}
+_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[①-⑩]|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}(?:分|[\])}。\n]|\Z)))"
 _VALUE = re.compile(
     r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
     rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
@@ -27,7 +27,8 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF = re.compile(
-    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|out of(?: a)?(?: possible| total| maximum)?(?: of)?|"
+    r"(?P<before>[ *_`$\])}>]{0,12})(?:/(?: {0,3}满分)?|\( {0,3}(?:满分|总分|共)[为是]? {0,3}|"
+    r"out of(?: a)?(?: possible| total| maximum)?(?: of)?|"
     r"of(?= 10))[ *_`$\[(]{0,12}(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)"
     r"[ *_`$]{0,12}(?:分|points?|pts)?",
     re.IGNORECASE,
@@ -55,7 +56,7 @@ _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
     r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧|"
-    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|on an?|stars?|here|overall|response|answer|"
+    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|on (?:an?|the|this)|stars?|here|overall|response|answer|"
     r"reply)\b|比较|较))"
 )
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
