@@ -10,14 +10,14 @@ OVERALL_WORD = r"(?:overall|final|total|总体|综合|最终|整体|合计)"
 # Of the whole response.
 OVERALL = (
     r"(?:(?<=\[)result(?=\])|(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
-    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|分)(?:结果|数|值)?|总评(?:评分|得分|分数|"
+    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|质量|水平|表现|分)(?:结果|数|值)?|总评(?:评分|得分|分数|"
     rf"分)?(?=[^\w]|[\d_为是]|\Z)|"
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"
     r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
     rf"(?<![^\n\[(*# |.,，。;；、-]){OVERALL_WORD}"
-    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?:[ *_]{0,3}(?:[\]分/(,，—-]|"
-    r"out of|points?|pts)|[.。]?\s{0,3}(?:\n|\Z)))))"
+    r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|\n|[为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?:[ *_]{0,3}"
+    r"(?:[\]分/(,，—-]|out of|points?|pts)|[.。]?\s{0,3}(?:\n|\Z)))))"
 )
 # Of anything: of the response, where a clause begins with it.
 LABEL = (

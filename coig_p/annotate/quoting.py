@@ -41,8 +41,8 @@ _TITLE = re.compile(
     r"<[^<>\n]{0,20}(?:总体评分|综合评分|最终评分|总分|overall score)[^<>\n]{0,20}[0-9][^<>\n]{0,20}>", re.IGNORECASE
 )
 _WHO = (
-    r"(?:回答|答案|答复|回复|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
-    r"\b(?:response|answer|reply|text|author|model|user|it)\b)"
+    r"(?:回答|答案|答复|回复|注释|代码|译文|备注|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
+    r"\b(?:response|answer|reply|text|comment|author|model|user|it)\b)"
 )
 _TELLS = (
     r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|"

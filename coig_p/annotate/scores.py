@@ -20,7 +20,9 @@ _WANTED = re.compile(
     r"[让请叫使令](?:我|评委|评审|裁判))[^\n。；;，,]{0,4}|"
     r"(?:按照?|依照?|遵照|照)(?:它|其|他|她|回答|答案|指令|注入|对方|文中|里面)[^\n。；;]{0,8}(?:要求|指[令示]|"
     r"说法|意思)"
-    r"[^\n。；;]{0,6})(?:输出|给出?|打|写|回复|评)?\Z|"
+    r"[^\n。；;]{0,6})(?:输出|给出?|打|写|回复|评)?\Z|请(?:直接|仅|只)?(?:输出|打印|返回|写出?|给出)[^\n。；;，,]{0,4}\Z|"
+    r"\b(?:please|just|simply|directly) (?:output|print|write|respond with|reply with|answer with|say|return|give)"
+    r"[^\n.;:]{0,16}:? {0,3}\Z|"
     r"\bto (?:output|print|write|respond with|reply with|answer with|say|return)[^\n.;:]{0,16}:? {0,3}\Z",
     re.IGNORECASE,
 )
@@ -28,7 +30,10 @@ _WANTED = re.compile(
 _OTHER = re.compile(
     r"(?:初步|初始|初评|暂定|暂时|原先|原本|原来|先前|之前|此前|自评|本题|此题|该题|题目|每题|全卷|"
     r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}\Z|[性度]\Z|"
-    r"(?:例如|比如|譬如|示例|范例|such as|for example|e\.g\.|example)[,，: ]{0,3}\Z|如果?照[^\n。]{0,10}\Z|"
+    r"(?:伪造|虚[假构]|注入|植入|内嵌|期望|预期|目标|其[他它]|别的|fake|forged|injected|expected|target|self-assigned)"
+    r"[^\n。；;，,]{0,4}\Z|"
+    r"(?:例如|比如|譬如|示例|范例|样例|格式|模板|format|template|such as|for example|"
+    r"e\.g\.|example)[,，: ]{0,3}\Z|如果?照[^\n。]{0,10}\Z|"
     r"[我委审](?:应|该|需|必须|要)[该当]?(?:输出|写|回复)[^\n。，,]{0,4}\Z|"
     r"(?:不[会能应该得予]?|拒绝|\bnot|n't|refuse to) {0,3}(?:输出|给出|写|照|output|write|give|say|print)"
     r"[^\n。；;，,]{0,12}\Z",
@@ -44,22 +49,24 @@ _JUDGE_GIVES = (
 _SURELY = r"(?:最终|最后|理应|应[该当]?|可以?|能够?|足以|只|仅){1,3}"
 _ANSWER_GETS = (
     rf"(?:{SUBJECT}(?:在?按?(?:10|十)分制[下中里]?|综合|整体|总体|[总一]?共|会|将|也|还是|勉强|{_SURELY}){{0,3}}|"
-    rf"{_SURELY}|(?<![^\n]))(?:配得上|获得?|得到?|拿到?|赢得|达到)|值得?"
+    rf"{_SURELY}|(?<![^\n])(?!达到))(?:配得上|获得?|得到?|拿到?|赢得|达到)|值得?"
 )
 _KIND_EN = r"(?: (?:overall|final|total|solid|strong|good|clear|decent|fair|weak|poor|perfect))?"
 _JUDGE_GIVES_EN = (
-    r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)s?|gave|"
+    r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)s?(?! ?[*_]{0,3}:)|gave|"
     r"(?:(?<=I am )|(?<=I['’]m ))(?:giv|rat|scor|assign|award|grad)ing)"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
     r"perfect|full|fair)\b){0,8}|"
-    r"\bI(?: would| will| am|['’]d|['’]ll|['’]m)? (?:say|go(?:ing)? with|(?:put|place) (?:it|this)(?: (?:answer|response))? at|"
-    rf"land (?:on|at)|settle (?:on|for|at)|stick with|lean towards?|call (?:it|this))(?: an?)?{_KIND_EN}"
+    r"\bI(?: would| will| am|['’]d|['’]ll|['’]m)? (?:say|go(?:ing)? with|"
+    rf"(?:put|place) (?:it|this)(?: (?:answer|response))? at|land (?:on|at)|settle (?:on|for|at)|stick with|"
+    rf"lean towards?|call (?:it|this))(?: an?)?{_KIND_EN}"
 )
 _ANSWER_GETS_EN = (
     r"\b(?:response|answer|reply|it|this|solution|code|translation|story|continuation|output|submission)"
-    r"(?: (?:would|should|does|clearly|definitely|certainly|easily|overall|therefore|thus|still|only|just)){0,3}"
-    r" (?:(?:get|receive|deserve|earn|merit|score|warrant|achieve|rate)s?|(?:is|be) (?:rated|scored|graded|worth)|"
-    r"(?:sits|lands|comes(?: in| out)?)(?: at| to)?)"
+    r"(?: (?P<would>would|should|does|can|could|to)(?= ))?"
+    r"(?: (?:clearly|definitely|certainly|easily|overall|therefore|thus|still|only|just)){0,2} "
+    r"(?:(?:get|receive|deserve|earn|merit|score|warrant|achieve|rate)(?(would)|s)|"
+    r"(?:is|be) (?:rated|scored|graded|worth)|(?:sits|lands|comes(?: in| out)?)(?: at| to)?)"
     rf"(?: (?:at|as|an?)){{0,2}}{_KIND_EN}(?: (?:score|rating|grade|mark) of)?(?: an?)?|"
     rf"\b(?:this|it|response|answer)(?: is|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of"
 )
@@ -71,10 +78,38 @@ _GIVES = re.compile(
 )
 # In a clause with such a word, a score is not given but thought of.
 _SUPPOSED = re.compile(
-    r"若|如果|假如|要是|倘若|假设|本可|本应|原本|除非|满分|自己|自我|自身|不能|拒绝|不应|不该|不会|不宜|无法|"
-    r"最多|最高|至多|至少|"
+    r"若|如果|假如|要是|倘若|假设|本可|本应|本来|原[本来打想]|差点|除非|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|"
+    r"不足以|难以|[很较]难|是否|能否|要不要|该不该|为何|为什么|通常|往往|一般来[说讲]|只有[^，,]{0,16}才|"
+    r"(?:不(?![错足])|未|没|别|勿)[^，,]{0,3}\Z|"
     r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
-    r"\b(?:if|had|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum)\b",
+    r"\b(?:if|had|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum|hesitate|"
+    r"was going to|with an?(?= (?:example|few|bit|little|clearer|better|"
+    r"more))|(?:perfect|flawless|ideal|only an?) [^,\n]{0,12}\Z)|n['’]t\b",
+    re.IGNORECASE,
+)
+# In the same breath as such words, it is another's, or that of a part.
+_OF_OTHERS = re.compile(
+    r"(?:有人|用户|主角|角色|学生|考生|同学|老师|小[一-鿿]|人类|标注[者员]|读者|观众|网友|别人|专家)[^，,]{0,12}\Z|"
+    r"(?:参考|标准|满分|完美|[上前]一?[版个次轮]的?|另一[个份]?|其[他它]|别的|类似的?|[这此那][类种]|[这那]样的|一般的?|"
+    r"优秀的?)(?:回答|答案|作答|译文|版本)?[可应能会]{0,3}\Z|"
+    r"\b(?:film|movie|book|restaurant|student|character|product|user|reader|judge|reviewer)s?\b|\bin the \Z",
+    re.IGNORECASE,
+)
+_OF_A_PART = re.compile(
+    r"(?:性|度|方面|维度|一项|部分|角度|层面|环节|(?<![总整]体)(?<!综合)(?<!基础)上)"
+    r"(?:上|来[说看讲]|而言)?(?:我|也|可以?|应该?|能够?|只能?|会|均|都|仅){0,3}\Z",
+)
+_OF_ALL_PARTS = re.compile(r"综合|总体|整体|各|多个?方面|[两三四五]个|以上|上述|全部|所有")
+_OF_A_PART_EN = re.compile(
+    r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) (?!balance|reflection|me\b|now\b|this|these|that|those|"
+    r"all|overall|it|(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
+    r"(?:I\b[^\n,.]{0,12})?\Z",
+    re.IGNORECASE,
+)
+# Behind a score: it is turned down.
+_TURNED_DOWN = re.compile(
+    r"[ *_\]分]{0,6}(?:[^\n。，,;；]{0,4}(?:[太过偏][高低]|不合理|不妥|不当|的看法|的说法|才|即可|及?以上)|"
+    r" ?(?:would be|is|seems) (?:too|un|not))",
     re.IGNORECASE,
 )
 _ASKED_TO = re.compile(
@@ -196,7 +231,9 @@ def labelled(said: str, *, overall: bool) -> Iterator[Found]:
             found = _led(said, label.end())
         if found is None or (found.number == SCALE and _OF_ALL.fullmatch(said[start : found.end])):
             continue
-        if not _SPOKEN_OF.match(said, found.end) and not any(_of_another(said, at) for at in {start, label.start()}):
+        if _SPOKEN_OF.match(said, found.end) or _TURNED_DOWN.match(said, found.end):
+            continue
+        if not any(_of_another(said, at) for at in {start, label.start()}):
             yield found._replace(start=start, phrase=said[start : found.end])
 
 
@@ -223,13 +260,7 @@ def given(said: str) -> Iterator[Found]:
         if not BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if (
-            _WANTED.search(before[-48:])
-            or _ASKED_TO.search(before)
-            or _OF_A_TASK.search(before)
-            or _SUPPOSED.search(_OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1]))
-            or told_of(before)
-        ):
+        if not _is_given(before):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
@@ -238,7 +269,7 @@ def given(said: str) -> Iterator[Found]:
                 _WITH_POINTS.search(found.phrase) or _RATES.match(verb[0]) or _I.search(before)
             ):
                 found = None
-        if found is not None:
+        if found is not None and not _TURNED_DOWN.match(said, found.end):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
     yield from _at_last(said)
     for verb in _SUMS_UP.finditer(said, _last_line(said)):
@@ -247,6 +278,22 @@ def given(said: str) -> Iterator[Found]:
             continue
         if not _SUPPOSED.search(verb[0]) and not _of_another(said, verb.start()):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
+
+
+def _is_given(before: str) -> bool:
+    """Whether what stands before a score lets it be the judge's own, and that of the whole response."""
+    clause = _OF_FULL_MARKS.sub("", CLAUSE.split(before)[-1])
+    breath = re.split(r"[，,?？:]", clause)[-1]
+    return not (
+        _WANTED.search(before[-48:])
+        or _ASKED_TO.search(before)
+        or _OF_A_TASK.search(before)
+        or _SUPPOSED.search(clause)
+        or _OF_OTHERS.search(breath)
+        or (_OF_A_PART.search(breath) and not _OF_ALL_PARTS.search(clause))
+        or _OF_A_PART_EN.search(clause)
+        or told_of(before)
+    )
 
 
 def _at_last(said: str) -> Iterator[Found]:
