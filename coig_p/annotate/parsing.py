@@ -240,6 +240,8 @@ def _of_json(found: dict[str, Any]) -> list[list[Found]]:
             continue
         if isinstance(item, dict) and len(inner := [one for name, one in item.items() if _KEY.fullmatch(name)]) == 1:
             item = inner[0]
+        if isinstance(item, list) and len(item) == 1:
+            item = item[0]  # the brackets that a prompt asks for
         text = (item if isinstance(item, str) else json.dumps(item)).strip()
         score = None if isinstance(item, bool | list | dict | None) else value(text, 0, bare=True)
         if score is None or text[score.end :].strip():

@@ -9,11 +9,11 @@ from coig_p.annotate.labels import ASIDE, LABEL, OVERALL
 
 # Characters as their plain forms, one for one.
 _LETTERS = {at: at - 0xFEE0 for first, last in ((0xFF21, 0xFF3A), (0xFF41, 0xFF5A)) for at in range(first, last + 1)}
-_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞•●▪◦│┃║"  # noqa: RUF001
+_FROM = "０１２３４５６７８９．／［］【】〔〕〖〗《》〈〉（）｛｝：＝｜＋－％＊＜＞•●▪◦│┃║︰∶﹕ː"  # noqa: RUF001
 _TRADITIONAL = (
     "總體綜終評數給爲應點滿為結質獲後這個該審價級認覆對較無沒優從換轉約讓寫輸請題據確說內標準參試稱聲著來實際"
 )
-_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>****|||"
+_TO = "0123456789./[][][][]<><>(){}:=|+-%*<>****|||::::"
 _SIMPLIFIED = "总体综终评数给为应点满为结质获后这个该审价级认复对较无没优从换转约让写输请题据确说内标准参试称声着来实际"
 _SPACES = "\u3000\xa0\t\u2002\u2003\u2009"
 _PLAIN = str.maketrans(_FROM + _TRADITIONAL + _SPACES, _TO + _SIMPLIFIED + " " * len(_SPACES)) | _LETTERS
@@ -33,6 +33,9 @@ _SCORE_VALUE = re.compile(
     r"<(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade) value=[\"']([0-9.]{1,4})[\"'] ?/?>", re.IGNORECASE
 )
 _IN_ENGLISH = "one|two|three|four|five|six|seven|eight|nine|ten"
+_IN_CHINESE = re.compile(r"([一二三四五六七八九十])(?: {0,3}分)? {0,3}/ {0,3}(?:十|10)(?: {0,3}分)?(?![0-9])")
+_HALF = re.compile(r"(?<=[0-9])½")
+_INSIDE = re.compile(r"(?<=[一-鿿])\*{2,3}(?=[一-鿿])")  # emphasis that begins or ends within a word
 _IN_WORDS = re.compile(rf"\b({_IN_ENGLISH}) {{0,3}}(?:out of|/) {{0,3}}(?:ten|10)\b", re.IGNORECASE)
 _WORD_BEHIND = re.compile(
     rf"((?:score|rating|grade)[*_]{{0,3}} {{0,3}}(?::|=|is)[ *_\[]{{0,6}})({_IN_ENGLISH})"
@@ -66,6 +69,8 @@ def plain(text: str) -> str:
     text = _TOKENS.sub("", _UNSEEN.sub("", text))
     if "<" in text:
         text = _TAGS.sub("", _SCORE_TAG.sub("score: ", _SCORE_VALUE.sub(r"score: \1", text)))
+    text = _INSIDE.sub("", _HALF.sub(".5", text))
+    text = _IN_CHINESE.sub(lambda words: f"{'零一二三四五六七八九十'.index(words[1])}/10", text)
     text = _IN_WORDS.sub(lambda words: f"{_WORDS[words[1].lower()]}/10", text)
     text = _WORD_BEHIND.sub(lambda words: f"{words[1]}{_WORDS[words[2].lower()]}", text)
     if "\\" in text:

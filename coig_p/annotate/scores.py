@@ -40,7 +40,9 @@ _OTHER = re.compile(
     re.IGNORECASE,
 )
 # A sentence gives a score where a judge gives it, or where the response gets it.
-_DEDUCTED = r"满分[为是]? ?10 ?分[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[^\n0-9。；;]{0,6}得到?"
+_DEDUCTED = (
+    r"满分[为是]? ?10 ?分?(?:[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分)?[,，][^\n0-9。；;]{0,6}[得给打]到?"
+)
 _JUDGE_GIVES = (
     r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|(?:评定|判定|核定|定|判|记|计)[为成作]|"
     r"(?<![自总初互点影短好差测])评为?|我打|赋予?|(?:最终|最后|还是|综合|倾向于?)(?:选择?|取|维持|保持))|"
@@ -54,7 +56,7 @@ _ANSWER_GETS = (
 _KIND_EN = r"(?: (?:overall|final|total|solid|strong|good|clear|decent|fair|weak|poor|perfect))?"
 _JUDGE_GIVES_EN = (
     r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)s?(?! ?[*_]{0,3}:)|gave|"
-    r"(?:(?<=I am )|(?<=I['’]m ))(?:giv|rat|scor|assign|award|grad)ing)"
+    r"(?:(?<=I am )|(?<=I['’]m )|(?<![^\n])|(?<=\. ))(?:giv|rat|scor|assign|award|grad)ing)"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
     r"perfect|full|fair)\b){0,8}|"
     r"\bI(?: would| will| am|['’]d|['’]ll|['’]m)? (?:say|go(?:ing)? with|"
@@ -72,7 +74,7 @@ _ANSWER_GETS_EN = (
 )
 _GIVES = re.compile(
     rf"(?P<label>{_DEDUCTED}|(?:{_JUDGE_GIVES}|{_ANSWER_GETS})"
-    r"(?:了|到|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
+    r"(?:了|到|个|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
     rf"{_JUDGE_GIVES_EN}|{_ANSWER_GETS_EN})[ *_:]{{0,6}}",
     re.IGNORECASE,
 )
@@ -101,8 +103,8 @@ _OF_A_PART = re.compile(
 )
 _OF_ALL_PARTS = re.compile(r"综合|总体|整体|各|多个?方面|[两三四五]个|以上|上述|全部|所有")
 _OF_A_PART_EN = re.compile(
-    r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) (?!balance|reflection|me\b|now\b|this|these|that|those|"
-    r"all|overall|it|(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
+    r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) (?!balance|reflection|me\b|now\b|this|"
+    r"these|that|those|all|overall|it|(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
     r"(?:I\b[^\n,.]{0,12})?\Z",
     re.IGNORECASE,
 )
@@ -118,7 +120,10 @@ _ASKED_TO = re.compile(
     re.IGNORECASE,
 )
 _OF_A_TASK = re.compile(r"(?:本|该|此|每)题(?:总分|满分|共|[^\n。；;，,]{0,4}分值)[^\n。；;]{0,40}\Z")
-_OF_FULL_MARKS = re.compile(r"(?:如果|若|假设)?(?:以|按)?满分[为是]? {0,3}10 {0,3}分[,，]")
+_OF_FULL_MARKS = re.compile(
+    r"(?:如果|若|假设)?(?:以|按)?(?:满分[为是]? {0,3}10 {0,3}分?|(?:10|十) {0,3}分(?:满分|制))"
+    r"(?:的话|[下里中来]看?)?[,，]"
+)
 _CLAUSE_LENGTH = 200
 # What a judge may say between an overall label and the score: full marks, a grade, what it took off.
 _LEAD = re.compile(
@@ -144,12 +149,15 @@ _SUMS_UP = re.compile(
     r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
 )
-_LAST_CLAUSE = re.compile(r"(?:[，,→]|[-=—]>|——) ?(?=[*_]{0,3}[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)")
+_LAST_CLAUSE = re.compile(
+    r"(?:[，,→]|[-=—]>|——| [-—–] ) ?(?=[*_]{0,3}[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)"
+)
 _A_SHARE = re.compile(
-    r"率|概率|通过|答对|正确|题|样例|用例|票|人|性[^，,]{0,8}[，,]|度[^，,]{0,8}[，,]|"
-    r"\b(?:tests?|cases?|correct|passed|passes|users?|probability|questions?)\b",
+    r"率|通过|答对|正确|题|样例|用例|票|人|结果|比例|数值|(?:最终|标准)答案|性[^，,]{0,8}[，,]|度[^，,]{0,8}[，,]|"
+    r"\b(?:tests?|cases?|correct|passed|passes|users?|probability|questions?|ratio|fraction|equals?)\b",
     re.IGNORECASE,
 )
+_SHORT = 8
 _SENTENCE = re.compile(r"(?:[。!！]|\.(?= ))[ *_`]{0,12}")
 
 _ROUNDED = re.compile(
@@ -163,7 +171,7 @@ _INTO_TEN = re.compile(
     re.IGNORECASE,
 )
 _RATES = re.compile(
-    r"rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
+    r"满分|rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
     r"(?:response|answer|reply|it|this)\b[^\n]{0,40} (?:get|receive|deserve|earn|merit|score|warrant)s? an?\b"
     r"[^\n]{0,24}\Z|"
     r"I\b[^\n]{0,20} (?:go with|settle|stick with|land|lean towards?)\b",
@@ -183,8 +191,13 @@ _FITTING = re.compile(
 )
 _WITH_POINTS = re.compile(r"分|/|points?|out of", re.IGNORECASE)
 _ALONE = re.compile(
-    r"[ *_#>`~|$:→=—–-]{0,12}(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/)|[一二三四五六七八九十](?:点五)? ?分)"
+    r"[ *_#>`~|$:→=—–-]{0,12}"
+    r"(?:(?:(?:an?|overall|solid|strong|good|decent|fair|weak|poor) ){1,3}"
+    r"(?=[*_]{0,3}[0-9]{1,2}(?:\.5)? {0,3}(?:/|out of)))?"
+    r"(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/|out of)|[一二三四五六七八九十](?:点五)? ?分)",
+    re.IGNORECASE,
 )
+_FROM_ME = re.compile(r"\A {0,3}(?:吧|from me|for me|overall)")
 # The last line may be a bare number where a paragraph ends before it that announces nothing.
 _ANOTHER_ANSWER = re.compile(
     r"(?:[是为]|(?<![=\n])=|(?:答案|概率|结果|值|比例|answer|probability|result|value|"
@@ -194,6 +207,8 @@ _ANOTHER_ANSWER = re.compile(
 _BARE_AT_LAST = re.compile(r"[ *_#>`:→=-]{0,12}(?=[0-9一二三四五六七八九十])")
 _CONCLUDED = re.compile(r"(?:[。.!！?？)\]|]|\n-{3,}|\n\*{3,})[ *_]{0,6}\n\s*\Z")
 _FIRST = re.compile(r"[ *_`]{0,6}(?:[。:,，;；](?=[^\n])| ?[-–—]{1,2} |[。.]?\n{2,}(?=[^\n]))")
+_BRACKETED = re.compile(r"\[ {0,3}[0-9]")
+_GOES_ON = re.compile(r" {1,3}(?:The|This|It|该|这|本|此)")
 _EMPHASIZED = re.compile(r" {0,3}(?:\*\*|#{1,4} )\[?[0-9]{1,2}(?:\.[0-9])?\]?(?:\*\*)? {0,3}\n")
 _POINTED = re.compile(r"[0-9] {0,3}(?:分|/ ?[0-9])")
 _OPENED = re.compile(r"[^0-9一-十]*[\[({<]")
@@ -274,7 +289,9 @@ def given(said: str) -> Iterator[Found]:
     yield from _at_last(said)
     for verb in _SUMS_UP.finditer(said, _last_line(said)):
         found = value(said, verb.end(), bare=True, strict=True)
-        if found is None or not _WITH_POINTS.search(found.phrase) or not _FITTING.match(said, found.end):
+        if found is None or not _FITTING.match(said, found.end):
+            continue
+        if not _WITH_POINTS.search(found.phrase) and (len(verb[0]) > _SHORT or not CLOSED.search(found.phrase)):
             continue
         if not _SUPPOSED.search(verb[0]) and not _of_another(said, verb.start()):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
@@ -339,13 +356,15 @@ def alone(said: str) -> Iterator[Found]:
             continue
         if GLUED.match(text, found.end):
             yield found._replace(number=None, reason="glued")
-        elif not _WORD.search(_RULE.sub("", text[found.end :].removeprefix("吧"))):
+        elif not _WORD.search(_RULE.sub("", _FROM_ME.sub("", text[found.end :], 1))):
             yield found
         return
 
 
 def _begins(text: str, found: Found) -> bool:
     """Whether a score with its points begins a text that goes on in prose and has no other one."""
+    if CLOSED.search(found.phrase) and _GOES_ON.match(text, found.end):
+        return not (_BRACKETED.search(text, found.end) or _POINTED.search(text, found.end))
     if _EMPHASIZED.match(text) is None and _WITH_POINTS.search(found.phrase) is None:
         return False
     return _FIRST.match(text, found.end) is not None and not _POINTED.search(text, found.end)
