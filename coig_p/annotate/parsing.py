@@ -61,6 +61,7 @@ _BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,
 _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
 _FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
 _KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|{OVERALL_WORD})", re.IGNORECASE)
+_LAST_COMMA = re.compile(r",(?=\s{0,40}\}\s{0,40}\Z)")
 _PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
 _WRAPS = re.compile(
     r"(?:evaluation|assessment|judge?ment|result|results|output|response|review|scores|ratings|评审|评价|评估|"
@@ -206,7 +207,7 @@ def _as_json(said: str) -> dict[str, Any] | None:
         if not text.startswith("{") or not text.endswith("}"):
             continue
         try:
-            value = json.loads(text, object_pairs_hook=_unique)
+            value = json.loads(_LAST_COMMA.sub("", text), object_pairs_hook=_unique)
         except (ValueError, RecursionError):
             continue
         found = _with_score(value)

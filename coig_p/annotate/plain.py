@@ -57,7 +57,7 @@ _TEXT_LABEL = re.compile(
     re.IGNORECASE,
 )
 _ESCAPED = re.compile(
-    rf"((?:{OVERALL}|{LABEL}|:)[ *_\])>」]{{0,6}}{ASIDE}?[^0-9\n]{{0,8}}\s{{0,4}})\\\[([0-9./ ]{{1,9}})\\\]",
+    rf"((?:{OVERALL}|{LABEL}|:)[ *_\])>」]{{0,6}}{ASIDE}?[^0-9\n]{{0,8}}\s{{0,4}})\\[\[(]([0-9./ ]{{1,9}})\\[\])]",
     re.IGNORECASE,
 )
 

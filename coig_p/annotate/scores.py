@@ -41,11 +41,12 @@ _OTHER = re.compile(
 )
 # A sentence gives a score where a judge gives it, or where the response gets it.
 _DEDUCTED = (
+    r"(?<![^\n])(?:[总一]?共|合计|累计)?扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分[,，] ?(?:最终|故|因此|所以)?得到?|"
     r"满分[为是]? ?10 ?分?(?:[^\n0-9。；;]{0,12}扣[除去掉了]{0,2} ?[0-9.]{1,4} ?分)?[,，][^\n0-9。；;]{0,6}[得给打]到?"
 )
 _JUDGE_GIVES = (
     r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|(?:评定|判定|核定|定|判|记|计)[为成作]|"
-    r"(?<![自总初互点影短好差测])评为?|我打|赋予?|(?:最终|最后|还是|综合|倾向于?)(?:选择?|取|维持|保持))|"
+    r"(?<![自总初互点影短好差测])评为?|我打|赋予?|(?:最终|最后|还是|综合|倾向于?)(?:选择?|取|维持|保持)|(?<=[,，])取)|"
     rf"(?:最终|最后|遂|故|因此|所以|于是)(?:还是|决定|我|将其?|分数|得分|评分|把?它){{0,3}}{BECOMES}"
 )
 _SURELY = r"(?:最终|最后|理应|应[该当]?|可以?|能够?|足以|只|仅){1,3}"
@@ -70,7 +71,8 @@ _ANSWER_GETS_EN = (
     r"(?:(?:get|receive|deserve|earn|merit|score|warrant|achieve|rate)(?(would)|s)|"
     r"(?:is|be) (?:rated|scored|graded|worth)|(?:sits|lands|comes(?: in| out)?)(?: at| to)?)"
     rf"(?: (?:at|as|an?)){{0,2}}{_KIND_EN}(?: (?:score|rating|grade|mark) of)?(?: an?)?|"
-    rf"\b(?:this|it|response|answer)(?: is|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of"
+    rf"\b(?:this|it|response|answer)(?: is|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of|"
+    rf"\b(?:makes (?:it|this)|brings (?:it|this) to|translates (?:in)?to)(?: an?)?{_KIND_EN}"
 )
 _GIVES = re.compile(
     rf"(?P<label>{_DEDUCTED}|(?:{_JUDGE_GIVES}|{_ANSWER_GETS})"
@@ -171,7 +173,7 @@ _INTO_TEN = re.compile(
     re.IGNORECASE,
 )
 _RATES = re.compile(
-    r"满分|rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
+    r"满分|(?:it|this)(?: is|['’]s) an? *\Z|rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
     r"(?:response|answer|reply|it|this)\b[^\n]{0,40} (?:get|receive|deserve|earn|merit|score|warrant)s? an?\b"
     r"[^\n]{0,24}\Z|"
     r"I\b[^\n]{0,20} (?:go with|settle|stick with|land|lean towards?)\b",

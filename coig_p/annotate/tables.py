@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_WORD
 from coig_p.annotate.values import Found, value
@@ -37,8 +38,9 @@ def in_row(said: str, at: int) -> Found | None:
     cells = [cell.strip(" *_") for cell in row.split("|")]
     if len([cell for cell in cells if _NUMBER_CELL.fullmatch(cell)]) < 2:
         return None
-    above = said[max(0, start - _ROW_LENGTH) : start].rstrip().rpartition("\n\n")[2]
-    names = above.partition("\n")[0].split("|")
+    above = said[max(0, start - _ROW_LENGTH) : start].rstrip("\n").split("\n")
+    table = [row, *takewhile(lambda line: line.lstrip().startswith("|"), reversed(above))]
+    names = table[-1].split("|")
     under = [cell for name, cell in zip(names, cells, strict=False) if _LABEL_CELL.fullmatch(name)]
     found = value(under[0], 0, bare=True, strict=True) if len(under) == 1 and len(names) == len(cells) else None
     if found is None:

@@ -38,7 +38,7 @@ _REMARK = re.compile(r" {0,6}(?:[,，、;；:—(]|-(?= ))[^\[\]\n0-9]{0,40}?(?=
 _POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?|pts)")
 GLUED = re.compile(r"\.?[0-9]|\[[0-9]{1,2}(?:\.5)?\]")
 _VAGUE = re.compile(
-    r"[ *_]{0,6}分? {0,6}(?:[?？]|左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
+    r"[ *_]{0,6}分? {0,6}(?:[?？±]|左右|上下|以上|以下|之间|多分|\+|or (?:more|less|so|above|below|higher)\b|ish\b)",
     re.IGNORECASE,
 )
 _ANOTHER = re.compile(
@@ -55,9 +55,9 @@ _PARTS_OF_IT = re.compile(r"其中|包括|包含|由|各|分别|准确|\b(?:with
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
-    r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧|"
-    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|on (?:an?|the|this)|stars?|here|overall|response|answer|"
-    r"reply)\b|比较|较))"
+    r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧| {1,3}(?=[^\s:]{1,6}:)|"
+    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|in (?:my|total)|on (?:an?|the|this)|stars?|here|"
+    r"overall|response|answer|reply)\b|比较|较))"
 )
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
