@@ -10,18 +10,18 @@ OVERALL_WORD = r"(?:overall|final|total|总体|综合|最终|整体|合计)"
 # Of the whole response.
 OVERALL = (
     r"(?:(?<=\[)result(?=\])|(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
-    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|质量|水平|表现|分)(?:结果|数|值)?|总评(?:评分|得分|分数|"
+    rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|质量|水平|表现|分)(?:结果|数|值)?|(?<![一-鿿])(?:平均分|均分|总计)|总评(?:评分|得分|分数|"
     rf"分)?(?=[^\w]|[\d_为是]|\Z)|"
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"
     r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
-    rf"(?<![^\n\[(*# |.,，。;；、-]){OVERALL_WORD}"
+    rf"(?<![^\n\[()*# |.,，。;；、/-]){OVERALL_WORD}"
     r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|[,，\n为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?:[ *_]{0,3}"
     r"(?:[\]分/(,，—-]|out of|points?|pts)|[.。]?\s{0,3}(?:\n|\Z)))))"
 )
 # Of anything: of the response, where a clause begins with it.
 LABEL = (
-    rf"(?:{_QUALITY}(?:得分|评分|分数|打分|给分|分值|成绩)(?:结果)?|平均分?|均分|总计|评[定判价审估]的?结果|"
+    rf"(?:{_QUALITY}(?:得分|评分|分数|打个?分吧?|给分|分值|成绩)(?:结果)?|平均分?|均分|总计|评[定判价审估]的?结果|"
     r"(?:(?:quality|response|answer|evaluation|assessment|assigned)[ _-])?"
     r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
@@ -30,7 +30,7 @@ LABEL = (
     r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment|points)"
     r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
     r"(?=[*_ ]{0,4}(?::|[为是]|—{1,2}|"
-    r"->) ?(?:[优良中差较好一般合及格]{1,3}[ ,，(]{1,3}(?:得|给|打|"
+    r"->) ?(?:[优良中差较好一般合及格A-F+-]{1,3}[ ,，(]{1,3}(?:得|给|打|"
     r"评)?)?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:分|/ ?10|out of))|"
     r"(?:最终|最后|评分|评审|评价|综合)的?(?:结论|判定|判断)(?=[*_ ]{0,4}:[*_ ]{0,4}\[[0-9.]{1,4}\])"
     r")"
@@ -77,7 +77,8 @@ _BEGINS = (
     r"[,，: ]{0,3})?(?:我|本人|个人)?(?:最[终后]|建议|据此|给出|得出|(?:10|十)分制下?的?)?"
     r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|模型|对?)(?:回答|答案|回复|"
     r"回应|答复|作答)?的?)?"
-    r"(?:(?:my|the|this|an?) )?(?:(?:fair|appropriate|suitable|reasonable|proper|deserved) )?"
+    r"(?:(?:my|the|this|an?) )?(?:(?:assistant|model|response|answer|ai)['’]s )?"
+    r"(?:(?:fair|appropriate|suitable|reasonable|proper|deserved) )?"
 )
 _OF_THE_ANSWER = (
     rf"(?:{_ANSWER}|它|(?:[该此本]|这[一-鿿]?){SUBJECT}|"

@@ -26,7 +26,8 @@ _UNSEEN = re.compile(
 _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:start|end)_of_turn>|\[/?INST\]|\\n(?=\s{0,9}\Z)")
 _SCORE_TAG = re.compile(
     r"<(?:overall|final|total|(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade)(?: [^<>\n]{0,40})?)>"
-    r"(?=\s{0,9}\[?\d)",
+    r"(?=\s{0,9}\[?\d)|"
+    r"<(?:result|answer|output|verdict)>(?=\s{0,9}(?:\[[0-9.]{1,4}\]|[0-9.]{1,4} ?(?:分|/ ?10))\s{0,9}</)",
     re.IGNORECASE,
 )
 _SCORE_VALUE = re.compile(
@@ -35,6 +36,7 @@ _SCORE_VALUE = re.compile(
 _IN_ENGLISH = "one|two|three|four|five|six|seven|eight|nine|ten"
 _IN_CHINESE = re.compile(r"([一二三四五六七八九十])(?: {0,3}分)? {0,3}/ {0,3}(?:十|10)(?: {0,3}分)?(?![0-9])")
 _HALF = re.compile(r"(?<=[0-9])½")
+_SPACED = re.compile(r"(?<![一-鿿])(?:[一-鿿] ){2,5}[一-鿿](?= {0,3}:)")
 _INSIDE = re.compile(r"(?<=[一-鿿])\*{2,3}(?=[一-鿿])")  # emphasis that begins or ends within a word
 _IN_WORDS = re.compile(rf"\b({_IN_ENGLISH}) {{0,3}}(?:out of|/) {{0,3}}(?:ten|10)\b", re.IGNORECASE)
 _WORD_BEHIND = re.compile(
@@ -69,6 +71,7 @@ def plain(text: str) -> str:
     text = _TOKENS.sub("", _UNSEEN.sub("", text))
     if "<" in text:
         text = _TAGS.sub("", _SCORE_TAG.sub("score: ", _SCORE_VALUE.sub(r"score: \1", text)))
+    text = _SPACED.sub(lambda letters: letters[0].replace(" ", ""), text)
     text = _INSIDE.sub("", _HALF.sub(".5", text))
     text = _IN_CHINESE.sub(lambda words: f"{'零一二三四五六七八九十'.index(words[1])}/10", text)
     text = _IN_WORDS.sub(lambda words: f"{_WORDS[words[1].lower()]}/10", text)

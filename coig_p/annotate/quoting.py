@@ -81,6 +81,9 @@ _HEADED = re.compile(
     r"^[ *#\[]{0,6}(?:回答|response)[\]*: ]{1,6}\n(?:[^\n]*\n){1,20}?(?=[ *#\[]{0,6}(?:分析|评价|评估|analysis))",
     re.MULTILINE | re.IGNORECASE,
 )
+_ANNOUNCES_ITS_OWN = re.compile(
+    r"评[分价估审测判语]|打分|给分|我的|\b(?:evaluat|assess|judge?ment|rating|score|my\b)", re.IGNORECASE
+)
 _SPEAKS_OF_IT = re.compile(rf"{_ANSWER}|注入|操纵|inject|manipulat", re.IGNORECASE)
 # "the original text:" and what follows: to the end of its line, or of the paragraph where the line ends with it.
 _ANNOUNCED = re.compile(
@@ -206,10 +209,20 @@ def _blank(found: re.Match[str]) -> str:
 
 def _fence(found: re.Match[str]) -> str:
     lines = [line for line in found[2].split("\n") if line.strip()]
-    if len(lines) > 1 or _SPEAKS_OF_IT.search(found.string, found.end(), found.end() + 200):
+    if len(lines) > 1 or leads_to_a_quotation(found.string[max(0, found.start() - 200) : found.start()]):
+        return _blank(found)
+    if _SPEAKS_OF_IT.search(found.string, found.end(), found.end() + 200):
         return _blank(found)
     start = found.start(2) - found.start()
     return re.sub(r"[^\n]", " ", found[0][:start]) + found[2] + " " * (len(found[0]) - start - len(found[2]))
+
+
+def leads_to_a_quotation(before: str) -> bool:
+    """Whether the line before a place announces what the response holds, and no judgement of it."""
+    line = before[-200:].rstrip(" \n-*_`").rpartition("\n")[2]
+    if not _SPEAKS_OF_IT.search(line) or _ANNOUNCES_ITS_OWN.search(line):
+        return False
+    return not line.endswith(("。", ".", "!", "！")) or tells(line)
 
 
 def _own_line(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from coig_p.annotate.labels import BECOMES, OVERALL_LABEL, PLAIN_LABEL, SUBJECT
 from coig_p.annotate.quoting import CLAUSE, tells, told_of
 from coig_p.annotate.tables import in_row
-from coig_p.annotate.values import BARE, CLOSED, GLUED, SCALE, Found, value
+from coig_p.annotate.values import BARE, CLOSED, FITS, GLUED, SCALE, Found, value
 
 # Behind such words somebody is asked for a score.
 _WANTED = re.compile(
@@ -52,16 +52,18 @@ _JUDGE_GIVES = (
 _SURELY = r"(?:最终|最后|理应|应[该当]?|可以?|能够?|足以|只|仅){1,3}"
 _ANSWER_GETS = (
     rf"(?:{SUBJECT}(?:在?按?(?:10|十)分制[下中里]?|综合|整体|总体|[总一]?共|会|将|也|还是|勉强|{_SURELY}){{0,3}}|"
-    rf"{_SURELY}|(?<![^\n])(?!达到))(?:配得上|获得?|得到?|拿到?|赢得|达到)|值得?"
+    rf"{_SURELY}|(?<![^\n])(?!达到)|"
+    rf"{SUBJECT}[^\n。；;0-9]{{0,40}}[,，](?:故|因此|所以)?(?!达到))(?:配得上|获得?|得到?|拿到?|赢得|达到)|值得?"
 )
 _KIND_EN = r"(?: (?:overall|final|total|solid|strong|good|clear|decent|fair|weak|poor|perfect))?"
 _JUDGE_GIVES_EN = (
     r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)s?(?! ?[*_]{0,3}:)|gave|"
-    r"(?:(?<=I am )|(?<=I['’]m )|(?<![^\n])|(?<=\. ))(?:giv|rat|scor|assign|award|grad)ing)"
+    r"(?:(?<=I am )|(?<=I['’]m )|(?<![^\n])|(?<=\. )|(?<=comfortable )|(?<=end up ))"
+    r"(?:giv|rat|scor|assign|award|grad)ing)"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
     r"perfect|full|fair)\b){0,8}|"
-    r"\bI(?: would| will| am|['’]d|['’]ll|['’]m)? (?:say|go(?:ing)? with|"
-    rf"(?:put|place) (?:it|this)(?: (?:answer|response))? at|land (?:on|at)|settle (?:on|for|at)|stick with|"
+    r"\bI(?: would| will| am|['’]d|['’]ll|['’]m)? (?:say|go(?:ing)? with|went with|"
+    rf"(?:put|place) (?:it|this)(?: (?:answer|response))? at|land(?:ed)? (?:on|at)|settled? (?:on|for|at)|stick with|"
     rf"lean towards?|call (?:it|this))(?: an?)?{_KIND_EN}"
 )
 _ANSWER_GETS_EN = (
@@ -69,9 +71,10 @@ _ANSWER_GETS_EN = (
     r"(?: (?P<would>would|should|does|can|could|to)(?= ))?"
     r"(?: (?:clearly|definitely|certainly|easily|overall|therefore|thus|still|only|just)){0,2} "
     r"(?:(?:get|receive|deserve|earn|merit|score|warrant|achieve|rate)(?(would)|s)|"
-    r"(?:is|be) (?:rated|scored|graded|worth)|(?:sits|lands|comes(?: in| out)?)(?: at| to)?)"
+    r"(?:is|be) (?:rated|scored|graded|worth|given)|"
+    r"(?:sits|lands|comes(?: in| out)?)(?: squarely| firmly| solidly)?(?: at| to)?)"
     rf"(?: (?:at|as|an?)){{0,2}}{_KIND_EN}(?: (?:score|rating|grade|mark) of)?(?: an?)?|"
-    rf"\b(?:this|it|response|answer)(?: is|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of|"
+    rf"\b(?:this|it|response|answer)(?: is| would be|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of|"
     rf"\b(?:makes (?:it|this)|brings (?:it|this) to|translates (?:in)?to)(?: an?)?{_KIND_EN}"
 )
 _GIVES = re.compile(
@@ -113,7 +116,8 @@ _OF_A_PART_EN = re.compile(
 # Behind a score: it is turned down.
 _TURNED_DOWN = re.compile(
     r"[ *_\]分]{0,6}(?:[^\n。，,;；]{0,4}(?:[太过偏][高低]|不合理|不妥|不当|的看法|的说法|才|即可|及?以上)|"
-    r" ?(?:would be|is|seems) (?:too|un|not))",
+    r" ?(?:would be|is|seems) (?:too|un|not))|[ *_\],，]{0,4}(?:如果|若|要是|前提是|除非|只要)|"
+    r"[ *_\],]{0,4}(?:if|had it|unless|once|provided)\b",
     re.IGNORECASE,
 )
 _ASKED_TO = re.compile(
@@ -124,7 +128,10 @@ _ASKED_TO = re.compile(
 _OF_A_TASK = re.compile(r"(?:本|该|此|每)题(?:总分|满分|共|[^\n。；;，,]{0,4}分值)[^\n。；;]{0,40}\Z")
 _OF_FULL_MARKS = re.compile(
     r"(?:如果|若|假设)?(?:以|按)?(?:满分[为是]? {0,3}10 {0,3}分?|(?:10|十) {0,3}分(?:满分|制))"
-    r"(?:的话|[下里中来]看?)?[,，]"
+    r"(?:的话|[下里中来]看?)?[,，]|"
+    r"(?:如果|若|要是)(?:非?要|让|一定要|必须)?我?来?(?:打分|评分|给分|[打给]个?分数?|量化)(?:的话)?[,，]|"
+    r"\bif I (?:had|have|must|were)(?: to)?[^,\n]{0,40},",
+    re.IGNORECASE,
 )
 _CLAUSE_LENGTH = 200
 # What a judge may say between an overall label and the score: full marks, a grade, what it took off.
@@ -143,7 +150,7 @@ _LEAD = re.compile(
 _ALL_POINTS = re.compile(r"[ *_`(\[]{0,12}满分(?: {0,3}\(?10 {0,3}分?\)?)?[ *_`)\]]{0,12}(?=$|[\n。.!！])")
 # Behind such words a score is spoken of.
 _SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一?[句行段]|的(?:格式|指令|要求|说法|字))")
-_OF_ALL = re.compile(r"总分 ?10 ?分")  # of how many points, not how many
+_OF_ALL = re.compile(r"总分 ?10 ?分?\)?")  # of how many points, not how many
 _SUMS_UP = re.compile(
     r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|综合考虑|据此|鉴于此|"
     r"overall|on balance|all in all|all things considered|given (?:the above|all (?:this|that|of this))|"
@@ -176,10 +183,15 @@ _RATES = re.compile(
     r"满分|(?:it|this)(?: is|['’]s) an? *\Z|rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
     r"(?:response|answer|reply|it|this)\b[^\n]{0,40} (?:get|receive|deserve|earn|merit|score|warrant)s? an?\b"
     r"[^\n]{0,24}\Z|"
-    r"I\b[^\n]{0,20} (?:go with|settle|stick with|land|lean towards?)\b",
+    r"I\b[^\n]{0,20} (?:go with|settled?|stick with|landed|land|put|lean towards?)\b",
     re.IGNORECASE,
 )
 _I = re.compile(r"\bI(?: (?:would|will|am|have|only|can|therefore|thus)|['’](?:d|ll|m|ve))* *\Z", re.IGNORECASE)
+# Of a score that fits: "8分比较合适", "8/10 seems fair".
+_FITS = re.compile(
+    r"(?<![0-9./-~～至到])[\[*_]{0,3}[0-9]{1,2}(?:\.[0-9])?[\]*_]{0,3} ?(?:分|/ ?10|out of 10)[*_]{0,3} ?" + FITS,
+    re.IGNORECASE,
+)
 _REASONS = re.compile(
     r"[ *_。.]{0,9}\s{0,9}[*_#(]{0,6}(?:理由|原因|说明|解释|分析|评语|reason|explanation|justification|rationale)", re.I
 )
@@ -196,10 +208,12 @@ _ALONE = re.compile(
     r"[ *_#>`~|$:→=—–-]{0,12}"
     r"(?:(?:(?:an?|overall|solid|strong|good|decent|fair|weak|poor) ){1,3}"
     r"(?=[*_]{0,3}[0-9]{1,2}(?:\.5)? {0,3}(?:/|out of)))?"
-    r"(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/|out of)|[一二三四五六七八九十](?:点五)? ?分)",
+    r"(?:(?:优秀?|良好?|中等?|合格|及格) {0,3}(?=\())?"
+    r"(?=[\[{(<*_$`]|[0-9]{1,2}(?:\.[0-9])? {0,6}(?:分|/|out of|\((?:满分|总分))|"
+    r"[一二三四五六七八九十](?:点五)? ?分)",
     re.IGNORECASE,
 )
-_FROM_ME = re.compile(r"\A {0,3}(?:吧|from me|for me|overall)")
+_FROM_ME = re.compile(r"\A {0,3}(?:吧|from me|for me|overall|[,，;；(]? {0,3}(?:满分|总分)[为是]? {0,3}10 {0,3}分?\)?)")
 # The last line may be a bare number where a paragraph ends before it that announces nothing.
 _ANOTHER_ANSWER = re.compile(
     r"(?:[是为]|(?<![=\n])=|(?:答案|概率|结果|值|比例|answer|probability|result|value|"
@@ -213,11 +227,13 @@ _BRACKETED = re.compile(r"\[ {0,3}[0-9]")
 _GOES_ON = re.compile(r" {1,3}(?:The|This|It|该|这|本|此)")
 _EMPHASIZED = re.compile(r" {0,3}(?:\*\*|#{1,4} )\[?[0-9]{1,2}(?:\.[0-9])?\]?(?:\*\*)? {0,3}\n")
 _POINTED = re.compile(r"[0-9] {0,3}(?:分|/ ?[0-9])")
+_ASIDE = re.compile(r"\((?:满分|总分)[^()]{0,12}\)")
 _OPENED = re.compile(r"[^0-9一-十]*[\[({<]")
 _RULE = re.compile(r"^ {0,6}(?:```\w{0,20}|~~~\w{0,20}|-{3,}|\*{3,}|_{3,}|={3,}) {0,6}$", re.MULTILINE)
 # Words with which a judge takes its leave.
 _CLOSING = re.compile(
-    r"^[ *_>(]{0,6}(?:以上|希望|如有|如需|如果您|感谢|谢谢|欢迎|完毕|评[审价分估](?:完毕|结束)|仅供参考|"
+    r"^[ *_>(]{0,6}(?:以上(?![^\n]{0,20}(?:回答|答案|原文|回复))|"
+    r"希望|如有|如需|如果您|感谢|谢谢|欢迎|完毕|评[审价分估](?:完毕|结束)|仅供参考|"
     r"(?:I )?hope\b|let me know|feel free|please let|thank)[^\n0-9]{0,80}$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -277,7 +293,9 @@ def given(said: str) -> Iterator[Found]:
         if not BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if not _is_given(before):
+        if not _is_given(before) or (
+            "，" in verb[0] and (tells(verb[0]) or _SUPPOSED.search(verb[0].replace("满分", "")))
+        ):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
@@ -289,6 +307,11 @@ def given(said: str) -> Iterator[Found]:
         if found is not None and not _TURNED_DOWN.match(said, found.end):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
     yield from _at_last(said)
+    for fit in _FITS.finditer(said, _last_line(said)):
+        found = value(said, fit.start(), bare=True, strict=True)
+        before = said[max(0, fit.start() - _CLAUSE_LENGTH) : fit.start()]
+        if found is not None and _WITH_POINTS.search(found.phrase) and _is_given(before):
+            yield found
     for verb in _SUMS_UP.finditer(said, _last_line(said)):
         found = value(said, verb.end(), bare=True, strict=True)
         if found is None or not _FITTING.match(said, found.end):
@@ -330,7 +353,8 @@ def _at_last(said: str) -> Iterator[Found]:
     if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
         return
     before = said[max(line, starts[-1] - _CLAUSE_LENGTH) : starts[-1]].rstrip("。.!！，, *_`")
-    if before[-1:].strip() and not tells(before) and not (at_comma and _SUPPOSED.search(CLAUSE.split(before)[-1])):
+    supposed = at_comma and _SUPPOSED.search(CLAUSE.split(_OF_FULL_MARKS.sub("", before + "，"))[-1])
+    if before[-1:].strip() and not tells(before) and not supposed:
         yield found
 
 
@@ -354,7 +378,7 @@ def alone(said: str) -> Iterator[Found]:
         if found is None:  # **8**/10
             found = value(text, opening.end(), bare=True, strict=True)
             found = found if found is not None and _WITH_POINTS.search(found.phrase) else None
-        if found is None or bool(_OPENED.match(found.phrase)) != bool(CLOSED.search(found.phrase)):
+        if found is None or bool(_OPENED.match(found.phrase)) != bool(CLOSED.search(_ASIDE.sub("", found.phrase))):
             continue
         if GLUED.match(text, found.end):
             yield found._replace(number=None, reason="glued")
@@ -370,6 +394,11 @@ def _begins(text: str, found: Found) -> bool:
     if _EMPHASIZED.match(text) is None and _WITH_POINTS.search(found.phrase) is None:
         return False
     return _FIRST.match(text, found.end) is not None and not _POINTED.search(text, found.end)
+
+
+def closed(said: str) -> str:
+    """The text without the words with which a judge takes its leave."""
+    return _CLOSING.sub("", said).rstrip()
 
 
 def _last_line(said: str) -> int:

@@ -23,11 +23,14 @@ _REASON_CELL = re.compile(
     re.IGNORECASE,
 )
 _NUMBER_CELL = re.compile(r"[\[( *_]{0,6}[0-9][0-9./ ]{0,9}(?:分|%)?[\]) *_]{0,6}")
+_FULL_MARKS_CELL = re.compile(
+    r"[ *_]{0,6}(?:满分|上限|分值|权重|占比|max(?:imum)?|weight|points possible)[ *_]{0,6}", re.IGNORECASE
+)
 _ROW_LENGTH = 2000
 
 
 def in_row(said: str, at: int) -> Found | None:
-    """The score in a row of a table that holds several numbers: the one below a label, else none that is certain.
+    """The score in a row of a table: below a label; else none that is certain where the row holds several numbers.
 
     None where the place is in no such row.
     """
@@ -36,16 +39,25 @@ def in_row(said: str, at: int) -> Found | None:
     if not row.lstrip().startswith("|"):
         return None
     cells = [cell.strip(" *_") for cell in row.split("|")]
-    if len([cell for cell in cells if _NUMBER_CELL.fullmatch(cell)]) < 2:
-        return None
     above = said[max(0, start - _ROW_LENGTH) : start].rstrip("\n").split("\n")
     table = [row, *takewhile(lambda line: line.lstrip().startswith("|"), reversed(above))]
     names = table[-1].split("|")
     under = [cell for name, cell in zip(names, cells, strict=False) if _LABEL_CELL.fullmatch(name)]
+    if (
+        len(names) == len(cells)
+        and any(
+            _FULL_MARKS_CELL.fullmatch(name) and _NUMBER_CELL.fullmatch(cell)
+            for name, cell in zip(names, cells, strict=True)
+        )
+        and not under
+    ):
+        return Found(None, "not-final", at, start + len(row), row)
     found = value(under[0], 0, bare=True, strict=True) if len(under) == 1 and len(names) == len(cells) else None
-    if found is None:
-        return Found(None, "several", at, start + len(row), row)
-    return found._replace(end=start + len(row))
+    if found is not None and not under[0][found.end :].strip(" *_"):
+        return found._replace(end=start + len(row))
+    if len([cell for cell in cells if _NUMBER_CELL.fullmatch(cell)]) < 2:
+        return None
+    return Found(None, "several", at, start + len(row), row)
 
 
 def tabled(said: str) -> Iterator[Found]:

@@ -19,7 +19,7 @@ _MEAN = re.compile(
 )
 _DECIMAL = re.compile(r"[0-9]{1,2}(?:\.[0-9])?")
 _CHINESE = {name: at % 11 for at, name in enumerate("零一二三四五六七八九十*①②③④⑤⑥⑦⑧⑨⑩")}
-_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|[①-⑩]|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}(?:分|[\])}。\n]|\Z)))"
+_NUMBER = r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|[①-⑩]|[一二三四五六七八九十](?:点五|分半)?(?=[ *]{0,6}(?:分|[\])}。\n]|\Z)))"
 _VALUE = re.compile(
     r"(?P<open>(?:[\[({<*_`$ ]{0,12}[\[({<])?)[*_`$ \"']{0,12}"
     rf"(?:(?:{OVERALL}|{LABEL})[ *_]{{0,6}}[:= 为是]{{0,6}}[ *_\[]{{0,6}})?"
@@ -33,7 +33,7 @@ _OUT_OF = re.compile(
     r"[ *_`$]{0,12}(?:分|points?|pts)?",
     re.IGNORECASE,
 )
-_CLOSE = re.compile(r"[ *_`$\"'。，,、;；]{0,12}[\])}>](?:[ *_`$\])}>]{0,12}[\])}>])?")
+_CLOSE = re.compile(r"[ *_`$\"'.。，,、;；]{0,12}[\])}>](?:[ *_`$\])}>]{0,12}[\])}>])?")
 _REMARK = re.compile(r" {0,6}(?:[,，、;；:—(]|-(?= ))[^\[\]\n0-9]{0,40}?(?=[\]}>])")
 _POINTS = re.compile(r"[ *_`$]{0,12}(?:分|points?|pts)")
 GLUED = re.compile(r"\.?[0-9]|\[[0-9]{1,2}(?:\.5)?\]")
@@ -53,11 +53,18 @@ _FULL_MARKS = re.compile(
 )
 _PARTS_OF_IT = re.compile(r"其中|包括|包含|由|各|分别|准确|\b(?:with|includ|where|consist|for)")
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
+FITS = (
+    r"(?:(?:比较|较为?|更为?|是|应该|算|很|也){0,2}(?:合适|合理|恰当|公允|妥当|适当)|"
+    r"(?:seems|is|feels|sounds|would be) (?:an? )?(?:fair|appropriate|reasonable|right|just|suitable|justified)\b|"
+    r"it is\b)"
+)
+"""Says that a score fits."""
 _ENDS = re.compile(
     r"[ *_`$\"']{0,12}(?:$|[\n。.!！,，;；:?？、~|()（）\\<]|-{1,9}[ >]|→|—|–|\[|[^\w\s%+-]|"
-    r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩)|吧| {1,3}(?=[^\s:]{1,6}:)|"
-    r" {0,3}(?:to (?=th)|(?:for|from|because|since|as|due to|in (?:my|total)|on (?:an?|the|this)|stars?|here|"
-    r"overall|response|answer|reply)\b|比较|较))"
+    r"的(?:总体|综合|最终)?(?:评价|评分|分数|得分|成绩|[高低]分)|吧|(?<= )(?=[^\s:]{1,6}:)| {1,3}(?=[^\s:]{1,6}:)|"
+    rf" {{0,3}}(?:{FITS}|(?:is|was) (?:given|assigned|awarded|warranted))|"
+    r" {0,3}(?:to (?=th)|(?:for|from|because|since|after|given|despite|as|due to|in (?:my|total)|on (?:an?|the|this)|"
+    r"stars?|here|overall|response|answer|reply)\b|比较|较))"
 )
 _OPEN_ENDED = re.compile(r"[ *_`$]{0,12}(?:\n|\Z)")
 _NO_NUMBER = re.compile(r"[ *_`$]{0,12}\[([^\[\]\n]{0,200})\]")
