@@ -106,6 +106,7 @@ _TOLD_OF = re.compile(
 )
 # "response: [10]"; "as the response says, ... [10]"; "the response adds a line, namely [10]"; "another judge gave 8".
 _SAYS = re.compile(
+    r"(?:写道|写着|说道|声称|自称|[末尾]句是?|最后一句话?是?)[,，:]? {0,3}\Z|"
     rf"(?<!我的){_ANSWER}[ *_]{{0,6}}: {{0,6}}[*_]{{0,3}}\Z|"
     r"(?:注入|可疑|恶意|inject|suspicious|malicious)[^\n。，,:]{0,20}(?::| is:?) {0,3}[*_]{0,3}\Z|"
     rf"(?:[按依照]|\bas )[^\n，,]{{0,6}}{_ANSWER}[^\n，,]{{0,6}}"

@@ -32,8 +32,8 @@ _OTHER = re.compile(
     r"preliminary|initial|previous|earlier|tentative|first)[^\n。；;]{0,6}\Z|[性度]\Z|"
     r"(?:伪造|虚[假构]|注入|植入|内嵌|期望|预期|目标|其[他它]|别的|fake|forged|injected|expected|target|self-assigned)"
     r"[^\n。；;，,]{0,4}\Z|"
-    r"(?:例如|比如|譬如|示例|范例|样例|格式|模板|format|template|such as|for example|"
-    r"e\.g\.|example)[,，: ]{0,3}\Z|如果?照[^\n。]{0,10}\Z|"
+    r"(?:例如|比如|譬如|示例|范例|样例|(?:格式|模板)(?:如下|为|是)?|format|template|such as|for example|"
+    r"e\.g\.|example)[,，:\s]{0,3}\Z|(?:系统|system) {0,3}:[^\n。；;]{0,6}\Z|如果?照[^\n。]{0,10}\Z|"
     r"[我委审](?:应|该|需|必须|要)[该当]?(?:输出|写|回复)[^\n。，,]{0,4}\Z|"
     r"(?:不[会能应该得予]?|拒绝|\bnot|n't|refuse to) {0,3}(?:输出|给出|写|照|output|write|give|say|print)"
     r"[^\n。；;，,]{0,12}\Z",
@@ -57,7 +57,7 @@ _ANSWER_GETS = (
 )
 _KIND_EN = r"(?: (?:overall|final|total|solid|strong|good|clear|decent|fair|weak|poor|perfect))?"
 _JUDGE_GIVES_EN = (
-    r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)s?(?! ?[*_]{0,3}:)|gave|"
+    r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)(?! ?[*_]{0,3}:)|gave|"
     r"(?:(?<=I am )|(?<=I['’]m )|(?<![^\n])|(?<=\. )|(?<=comfortable )|(?<=end up ))"
     r"(?:giv|rat|scor|assign|award|grad)ing)"
     r"(?: (?:it|this|that|the|answer|response|reply|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
@@ -74,7 +74,7 @@ _ANSWER_GETS_EN = (
     r"(?:is|be) (?:rated|scored|graded|worth|given)|"
     r"(?:sits|lands|comes(?: in| out)?)(?: squarely| firmly| solidly)?(?: at| to)?)"
     rf"(?: (?:at|as|an?)){{0,2}}{_KIND_EN}(?: (?:score|rating|grade|mark) of)?(?: an?)?|"
-    rf"\b(?:this|it|response|answer)(?: is| would be|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of|"
+    rf"\b(?:this|it|response)(?: is| would be|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of|"
     rf"\b(?:makes (?:it|this)|brings (?:it|this) to|translates (?:in)?to)(?: an?)?{_KIND_EN}"
 )
 _GIVES = re.compile(
@@ -85,11 +85,13 @@ _GIVES = re.compile(
 )
 # In a clause with such a word, a score is not given but thought of.
 _SUPPOSED = re.compile(
-    r"若|如果|假如|要是|倘若|假设|本可|本应|本来|原[本来打想]|差点|除非|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|"
+    r"若|如果|假如|要是|倘若|假设|本可|本应|本来|原[本来打想]|差[点些]|险些|曾[经想]|一开始|起初|最初|务必|必须|除非|"
+    r"倘|再[^，,]{1,6}[些点下全][^，,]{0,3}[就便可能]|[改修补][进正改全][之以]?后|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|"
     r"不足以|难以|[很较]难|是否|能否|要不要|该不该|为何|为什么|通常|往往|一般来[说讲]|只有[^，,]{0,16}才|"
     r"(?:不(?![错足])|未|没|别|勿)[^，,]{0,3}\Z|"
     r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
     r"\b(?:if|had|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum|hesitate|"
+    r"nearly|almost|might|were it|someone|apart from|except for|aside|you must|please|"
     r"was going to|with an?(?= (?:example|few|bit|little|clearer|better|"
     r"more))|(?:perfect|flawless|ideal|only an?) [^,\n]{0,12}\Z)|n['’]t\b",
     re.IGNORECASE,
@@ -99,14 +101,20 @@ _OF_OTHERS = re.compile(
     r"(?:有人|用户|主角|角色|学生|考生|同学|老师|小[一-鿿]|人类|标注[者员]|读者|观众|网友|别人|专家)[^，,]{0,12}\Z|"
     r"(?:参考|标准|满分|完美|[上前]一?[版个次轮]的?|另一[个份]?|其[他它]|别的|类似的?|[这此那][类种]|[这那]样的|一般的?|"
     r"优秀的?)(?:回答|答案|作答|译文|版本)?[可应能会]{0,3}\Z|"
+    r"(?:[他她]|裁判|(?<!本)(?<!位)评委|比赛|比分|程序)[^，,]{0,6}\Z|"
+    r"\b(?:response|answer|reply|prompt|text|author|user)\b[^,.]{0,30}\b(?:assigns|gives|awards|rates|concludes|ends|claims)"
+    r"[^,.]{0,12}\Z|"
     r"\b(?:film|movie|book|restaurant|student|character|product|user|reader|judge|reviewer)s?\b|\bin the \Z",
     re.IGNORECASE,
 )
 _OF_A_PART = re.compile(
+    r"(?:就[^，,]{1,10}(?:而言|来[说看讲])|从[^，,]{1,8}来?[说看讲]|(?:单|如?只|若只|仅)[看论就从凭][^，,]{1,10}|论[^，,]{1,6}|"
+    r"(?:抛开|撇开|不计|不看|忽略)[^，,]{1,12})(?:[，,][^，,]{0,6}|[^，,]{0,3})\Z|"
+    r"(?:过程|书写|步骤|文笔|格式|排版|语言|逻辑|创意|情节|态度)(?:上|部分)?[可应能会]{0,2}\Z|"
     r"(?:性|度|方面|维度|一项|部分|角度|层面|环节|(?<![总整]体)(?<!综合)(?<!基础)上)"
     r"(?:上|来[说看讲]|而言)?(?:我|也|可以?|应该?|能够?|只能?|会|均|都|仅){0,3}\Z",
 )
-_OF_ALL_PARTS = re.compile(r"综合|总体|整体|各|多个?方面|[两三四五]个|以上|上述|全部|所有")
+_OF_ALL_PARTS = re.compile(r"标准|评分|分析|综合|总体|整体|各|多个?方面|[两三四五]个|以上|上述|全部|所有")
 _OF_A_PART_EN = re.compile(
     r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) (?!balance|reflection|me\b|now\b|this|"
     r"these|that|those|all|overall|it|(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
@@ -332,7 +340,7 @@ def _is_given(before: str) -> bool:
         or _OF_A_TASK.search(before)
         or _SUPPOSED.search(clause)
         or _OF_OTHERS.search(breath)
-        or (_OF_A_PART.search(breath) and not _OF_ALL_PARTS.search(clause))
+        or (_OF_A_PART.search(clause) and not _OF_ALL_PARTS.search(clause))
         or _OF_A_PART_EN.search(clause)
         or told_of(before)
     )
@@ -353,7 +361,8 @@ def _at_last(said: str) -> Iterator[Found]:
     if found is None or not _WITH_POINTS.search(found.phrase) or not _LINE_ENDS.match(said, found.end):
         return
     before = said[max(line, starts[-1] - _CLAUSE_LENGTH) : starts[-1]].rstrip("。.!！，, *_`")
-    supposed = at_comma and _SUPPOSED.search(CLAUSE.split(_OF_FULL_MARKS.sub("", before + "，"))[-1])
+    last = CLAUSE.split(_OF_FULL_MARKS.sub("", before + "，"))[-1]
+    supposed = at_comma and (_SUPPOSED.search(last) or (_OF_A_PART.search(last) and not _OF_ALL_PARTS.search(last)))
     if before[-1:].strip() and not tells(before) and not supposed:
         yield found
 
