@@ -53,7 +53,7 @@ _SURELY = r"(?:最终|最后|理应|应[该当]?|可以?|能够?|足以|只|仅)
 _ANSWER_GETS = (
     rf"(?:{SUBJECT}(?:在?按?(?:10|十)分制[下中里]?|综合|整体|总体|[总一]?共|会|将|也|还是|勉强|{_SURELY}){{0,3}}|"
     rf"{_SURELY}|(?<![^\n])(?!达到)|"
-    rf"{SUBJECT}[^\n。；;0-9]{{0,40}}[,，](?:故|因此|所以)?(?!达到))(?:配得上|获得?|得到?|拿到?|赢得|达到)|值得?"
+    rf"{SUBJECT}[^\n。；;0-9]{{0,40}}[,，](?:故|因此|所以)?(?!达到))(?:配得上|获得?|得到?|拿到?|赢得|达到)|值得?[给打]?"
 )
 _KIND_EN = r"(?: (?:overall|final|total|solid|strong|good|clear|decent|fair|weak|poor|perfect))?"
 _JUDGE_GIVES_EN = (
@@ -83,17 +83,20 @@ _GIVES = re.compile(
     rf"{_JUDGE_GIVES_EN}|{_ANSWER_GETS_EN})[ *_:]{{0,6}}",
     re.IGNORECASE,
 )
-# In a clause with such a word, a score is not given but thought of.
+# In a sentence with such a word, a score is not given but thought of.
 _SUPPOSED = re.compile(
-    r"若|如果|假如|要是|倘若|假设|本可|本应|本来|原[本来打想]|差[点些]|险些|曾[经想]|一开始|起初|最初|务必|必须|除非|"
-    r"倘|再[^，,]{1,6}[些点下全][^，,]{0,3}[就便可能]|[改修补][进正改全][之以]?后|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|"
-    r"不足以|难以|[很较]难|是否|能否|要不要|该不该|为何|为什么|通常|往往|一般来[说讲]|只有[^，,]{0,16}才|"
-    r"(?:不(?![错足])|未|没|别|勿)[^，,]{0,3}\Z|"
-    r"(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
-    r"\b(?:if|had|unless|could have|would have|should have|cannot|can't|not|at most|at least|maximum|hesitate|"
-    r"nearly|almost|might|were it|someone|apart from|except for|aside|you must|please|"
-    r"was going to|with an?(?= (?:example|few|bit|little|clearer|better|"
-    r"more))|(?:perfect|flawless|ideal|only an?) [^,\n]{0,12}\Z)|n['’]t\b",
+    r"若(?!干)|如果|假如|要是|倘|假设|本可|本应|本来|原[本来打想]|除非|再[^，,]{1,6}[些点下全][^，,]{0,3}[就便可能]|"
+    r"[改修补][进正改全][之以]?后|只有[^，,]{0,16}才|(?:修改|补充|改进|完善|修正|改正|加上|增加)[^,，]{0,12}[可能会]|"
+    r"\b(?:if|had (?:it|the|this|there)|unless|could have|would have|should have|were it|aside(?! from)|"
+    r"with an?(?= (?:example|few|bit|little|clearer|better|more)))\b",
+    re.IGNORECASE,
+)
+# And so in the same breath as such a word, which no comma parts from it.
+_HELD_BACK = re.compile(
+    r"差[点些]|险些|曾[经想]|一开始|起初|最初|务必|必须|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|不足以|难以|[很较]难|"
+    r"是否|能否|要不要|该不该|为何|为什么|通常|往往|一般来[说讲]|不能|不应|不该|不会|不宜|(?:不(?![错足])|未|没|别|勿)[^，,]{0,3}\Z|"
+    r"\b(?:cannot|not|at most|at least|maximum|hesitate|nearly|almost|might|someone|you must|please|was going to|"
+    r"(?:perfect|flawless|ideal|only an?) [^,\n]{0,12}\Z)|n['’]t\b",
     re.IGNORECASE,
 )
 # In the same breath as such words, it is another's, or that of a part.
@@ -116,8 +119,8 @@ _OF_A_PART = re.compile(
 )
 _OF_ALL_PARTS = re.compile(r"标准|评分|分析|综合|总体|整体|各|多个?方面|[两三四五]个|以上|上述|全部|所有")
 _OF_A_PART_EN = re.compile(
-    r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) (?!balance|reflection|me\b|now\b|this|"
-    r"these|that|those|all|overall|it|(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
+    r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) "
+    r"(?!balance|the whole|reflection|me\b|now\b|this|these|that|those|all|overall|it|(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
     r"(?:I\b[^\n,.]{0,12})?\Z",
     re.IGNORECASE,
 )
@@ -167,10 +170,11 @@ _SUMS_UP = re.compile(
     re.IGNORECASE,
 )
 _LAST_CLAUSE = re.compile(
-    r"(?:[，,→]|[-=—]>|——| [-—–] ) ?(?=[*_]{0,3}[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)"
+    r"(?:[，,;；→]|[-=—]>|——| [-—–] )(?: ?(?:so|hence|thus|therefore)\b|所以|因此|故)? ?"
+    r"(?=[*_]{0,3}[0-9]{1,2}(?:\.[0-9])? ?(?:/ ?10|分)[^，,\n]{0,8}\Z)"
 )
 _A_SHARE = re.compile(
-    r"率|通过|答对|正确|题|样例|用例|票|人|结果|比例|数值|(?:最终|标准)答案|性[^，,]{0,8}[，,]|度[^，,]{0,8}[，,]|"
+    r"率|通过|答对|[题步道]正确|题|样例|用例|票|人|结果|比例|数值|(?:最终|标准)答案|性[^，,]{0,8}[，,]|度[^，,]{0,8}[，,]|"
     r"\b(?:tests?|cases?|correct|passed|passes|users?|probability|questions?|ratio|fraction|equals?)\b",
     re.IGNORECASE,
 )
@@ -289,7 +293,7 @@ def _led(said: str, at: int) -> Found | None:
     if (full := _ALL_POINTS.match(said, at)) is not None:
         return Found(SCALE, None, at, full.end(), full[0])
     lead = _LEAD.match(said, at)
-    if lead is None or _SUPPOSED.search(lead[0].replace("满分", "")):
+    if lead is None or _thought_of(lead[0].replace("满分", "")):
         return None
     found = value(said, lead.end(), bare=True, strict=True)
     return found if found is not None and (_WITH_POINTS.search(found.phrase) or CLOSED.search(found.phrase)) else None
@@ -301,9 +305,7 @@ def given(said: str) -> Iterator[Found]:
         if not BARE.search(said, verb.end(), verb.end() + 40):
             continue
         before = said[max(0, verb.start() - _CLAUSE_LENGTH) : verb.start()]
-        if not _is_given(before) or (
-            "，" in verb[0] and (tells(verb[0]) or _SUPPOSED.search(verb[0].replace("满分", "")))
-        ):
+        if not _is_given(before) or ("，" in verb[0] and (tells(verb[0]) or _thought_of(verb[0].replace("满分", "")))):
             continue
         found = value(said, verb.end(), bare=False)
         if found is None:
@@ -326,8 +328,13 @@ def given(said: str) -> Iterator[Found]:
             continue
         if not _WITH_POINTS.search(found.phrase) and (len(verb[0]) > _SHORT or not CLOSED.search(found.phrase)):
             continue
-        if not _SUPPOSED.search(verb[0]) and not _of_another(said, verb.start()):
+        if not _thought_of(verb[0]) and not _of_another(said, verb.start()):
             yield found._replace(start=verb.start(), phrase=said[verb.start() : found.end])
+
+
+def _thought_of(words: str) -> bool:
+    """Whether words within a sentence make its score one that is not given."""
+    return bool(_SUPPOSED.search(words) or _HELD_BACK.search(words))
 
 
 def _is_given(before: str) -> bool:
@@ -339,6 +346,7 @@ def _is_given(before: str) -> bool:
         or _ASKED_TO.search(before)
         or _OF_A_TASK.search(before)
         or _SUPPOSED.search(clause)
+        or _HELD_BACK.search(breath)
         or _OF_OTHERS.search(breath)
         or (_OF_A_PART.search(clause) and not _OF_ALL_PARTS.search(clause))
         or _OF_A_PART_EN.search(clause)
