@@ -3,17 +3,20 @@
 1. Thinking is not read (`core.thinking`); a block of it that never closes is "unfinished".
 2. What is quoted never sets a score (`quoting`), nor does a score that stands word for word in the response, its
    label included: "quoted".
-3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score".
+3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score"
+   (`structured`).
 4. Else scores are looked for in three ways (`scores`), and the first that finds one is believed: behind a label of
    the overall score (总体评分, overall score), wherever it stands, full marks, a grade or deductions told before it,
-   or below it in a table; behind a plain label where a line or clause begins (评分, score), or in a sentence that
-   gives it; alone on the last line, a bare number where a paragraph ends before it, or on the first before reasons.
-   A clause that tells what the response says or wants gives none (`quoting.told_of`), nor does one that supposes or
-   refuses. What they are called stands in `labels`, and `plain` brings a text into one form first.
+   or in its row or below it in a table (`tables`); behind a plain label where a line or clause begins (评分, score),
+   or in a sentence that gives it; alone on the last line, a bare number where a paragraph ends before it, or on the
+   first before reasons. A clause that tells what the response says or wants gives none (`quoting.told_of`), nor does
+   one that supposes or refuses, or that speaks of a part or of somebody else's. What they are called stands in
+   `labels`, and `plain` brings a text into one form first.
 5. All that this way finds must be the same number, and none that a later way finds behind it may be another, nor
    may a word of correction follow with another, nor may two responses have a score each: "several".
 6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
-   are a "range"; "about", "or more" and what is no number are "malformed"; a scale other than ten is "other-scale",
+   are a "range"; "about", "or more" what is no number, and sums but a mean that comes
+   out are "malformed"; a scale other than ten is "other-scale",
    unless it is converted to ten at once; a digit that touches the bracket is "glued". Numbers that nothing makes a
    score of are "not-final".
 7. It must lie from 1 to 10, else "out-of-range", and be whole, or half where half points are allowed, else
@@ -58,7 +61,7 @@ _EACH_ITS_OWN = re.compile(
 )
 _BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,200}\](?![(:])")
 _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
-_MARKS = re.compile(r"[\s*_`>]+")  # they make no other phrase
+_MARKS = re.compile(r"[\s*_`>\"']+")  # they make no other phrase
 _BEGINS_BARE = re.compile(r"[\[({<*$ 0-9]")
 
 
@@ -96,7 +99,7 @@ def repeats(text: str, response: str) -> bool:
         return False
     said, of = plain(said), _Response(response)
     value, said = as_json(closed(said))
-    ways = of_json(value) if value is not None else _ways(said)
+    ways = of_json(value, said) if value is not None else _ways(said)
     return any(of.holds(at) for way in ways for at in way)
 
 
@@ -121,7 +124,7 @@ class _Response:
 def _read(said: str, response: _Response) -> Parsed:
     value, said = as_json(closed(said))
     if value is not None:
-        return _first(of_json(value), response) or Parsed(None, "none")
+        return _first(of_json(value, said), response) or Parsed(None, "none")
     unfenced = _FENCE_OF_ALL.fullmatch(said)
     if unfenced is not None and "```" not in unfenced[1]:
         said = unfenced[1]

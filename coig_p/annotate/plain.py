@@ -30,6 +30,7 @@ _SCORE_TAG = re.compile(
     r"<(?:result|answer|output|verdict)>(?=\s{0,9}(?:\[[0-9.]{1,4}\]|[0-9.]{1,4} ?(?:分|/ ?10))\s{0,9}</)",
     re.IGNORECASE,
 )
+_SCORE_ENDS = re.compile(r"</(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade)>(?=\s{0,9}<)", re.IGNORECASE)
 _SCORE_VALUE = re.compile(
     r"<(?:(?:overall|final|total)[_-]?)?(?:score|rating|grade) value=[\"']([0-9.]{1,4})[\"'] ?/?>", re.IGNORECASE
 )
@@ -52,6 +53,7 @@ _BOXED = re.compile(r"\\(?:boxed|text|mathbf|textbf|fbox) {0,3}\{([^{}\n]{0,200}
 _FRACTION = re.compile(r"\\[dt]?frac\{([0-9.]{1,9})\}\{([0-9]{1,9})\}")
 
 _OVER_LINES = re.compile(r"\[[ *$]{0,9}\n[ *$]{0,9}([^\[\]\n]{0,40}?)[ *$]{0,9}\n[ *$]{0,9}\]")
+_ESCAPED_ALONE = re.compile(r"^([ *_]{0,6})\\\[([0-9.]{1,4})\\\](?=[ *_]{0,6}$)", re.MULTILINE)
 _RUNS = re.compile(r"([ *_`=#~-])\1{40,}")
 _TEXT_LABEL = re.compile(
     rf"\\(?:text|mathbf|textbf|mathrm|section\*?|subsection\*?) {{0,3}}"
@@ -70,6 +72,7 @@ def plain(text: str) -> str:
     text = _ARROW.sub("→", _DRAWN.sub(" ", _TEN.sub("10", text).translate(_PLAIN)))
     text = _TOKENS.sub("", _UNSEEN.sub("", text))
     if "<" in text:
+        text = _SCORE_ENDS.sub("\n", text)
         text = _TAGS.sub("", _SCORE_TAG.sub("score: ", _SCORE_VALUE.sub(r"score: \1", text)))
     text = _SPACED.sub(lambda letters: letters[0].replace(" ", ""), text)
     text = _INSIDE.sub("", _HALF.sub(".5", text))
@@ -77,6 +80,7 @@ def plain(text: str) -> str:
     text = _IN_WORDS.sub(lambda words: f"{_WORDS[words[1].lower()]}/10", text)
     text = _WORD_BEHIND.sub(lambda words: f"{words[1]}{_WORDS[words[2].lower()]}", text)
     if "\\" in text:
+        text = _ESCAPED_ALONE.sub(r"\1[\2]", text)
         text = _ESCAPED.sub(r"\1[\2]", _FRACTION.sub(r"\1/\2", _TEXT_LABEL.sub(r"\1", text)))
         for _ in range(2):
             text = _BOXED.sub(r"[\1]", text)

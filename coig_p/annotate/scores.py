@@ -1,6 +1,8 @@
-"""Where a judgement says a score, and in what form.
+"""Where a judgement says a score.
 
 Three ways: behind a label (`labelled`), in a sentence that gives it (`given`), alone on the last line (`alone`).
+In a sentence the judge gives a score or the response gets it; what is supposed, held back, another's or a part's is
+none. The number itself, with its brackets and scale, is read in `values`.
 What may stand between a label and its score is bounded, so that reading takes time in proportion to the text.
 """
 
@@ -46,7 +48,7 @@ _DEDUCTED = (
 )
 _JUDGE_GIVES = (
     r"(?<![扣减加得多少再])(?:给予|给出?|打出?|打个|(?:评定|判定|核定|定|判|记|计)[为成作]|"
-    r"(?<![自总初互点影短好差测])评为?|我打|赋予?|(?:最终|最后|还是|综合|倾向于?)(?:选择?|取|维持|保持)|(?<=[,，])取)|"
+    r"(?<![自总初互点影短好差测])评为?|我打|(?:直接|应)判|赋予?|(?:最终|最后|还是|综合|倾向于?)(?:选择?|取|维持|保持)|(?<=[,，])取)|"
     rf"(?:最终|最后|遂|故|因此|所以|于是)(?:还是|决定|我|将其?|分数|得分|评分|把?它){{0,3}}{BECOMES}"
 )
 _SURELY = r"(?:最终|最后|理应|应[该当]?|可以?|能够?|足以|只|仅){1,3}"
@@ -74,12 +76,13 @@ _ANSWER_GETS_EN = (
     r"(?:is|be) (?:rated|scored|graded|worth|given)|"
     r"(?:sits|lands|comes(?: in| out)?)(?: squarely| firmly| solidly)?(?: at| to)?)"
     rf"(?: (?:at|as|an?)){{0,2}}{_KIND_EN}(?: (?:score|rating|grade|mark) of)?(?: an?)?|"
-    rf"\b(?:this|it|response)(?: is| would be|['’]s)(?: an?)?{_KIND_EN}|\b(?:score|rating) of|"
+    rf"\b(?:this|it|response)(?: is| would be|['’]s)(?: easily| clearly| definitely| certainly)?(?: an?)?{_KIND_EN}|"
+    r"\b(?:score|rating) of|"
     rf"\b(?:makes (?:it|this)|brings (?:it|this) to|translates (?:in)?to)(?: an?)?{_KIND_EN}"
 )
 _GIVES = re.compile(
     rf"(?P<label>{_DEDUCTED}|(?:{_JUDGE_GIVES}|{_ANSWER_GETS})"
-    r"(?:了|到|个|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
+    r"(?:了|到|个|满分|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
     rf"{_JUDGE_GIVES_EN}|{_ANSWER_GETS_EN})[ *_:]{{0,6}}",
     re.IGNORECASE,
 )
@@ -93,7 +96,7 @@ _SUPPOSED = re.compile(
 )
 # And so in the same breath as such a word, which no comma parts from it.
 _HELD_BACK = re.compile(
-    r"差[点些]|险些|曾[经想]|一开始|起初|最初|务必|必须|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|不足以|难以|[很较]难|"
+    r"差[点些]|险些|曾[经想]|一开始|起初|最初|务必|必须|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|顶多|充其量|不足以|难以|[很较]难|"
     r"是否|能否|要不要|该不该|为何|为什么|通常|往往|一般来[说讲]|不能|不应|不该|不会|不宜|(?:不(?![错足])|未|没|别|勿)[^，,]{0,3}\Z|"
     r"\b(?:cannot|not|at most|at least|maximum|hesitate|nearly|almost|might|someone|you must|please|was going to|"
     r"(?:perfect|flawless|ideal|only an?) [^,\n]{0,12}\Z)|n['’]t\b",
@@ -120,7 +123,8 @@ _OF_A_PART = re.compile(
 _OF_ALL_PARTS = re.compile(r"标准|评分|分析|综合|总体|整体|各|多个?方面|[两三四五]个|以上|上述|全部|所有")
 _OF_A_PART_EN = re.compile(
     r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) "
-    r"(?!balance|the whole|reflection|me\b|now\b|this|these|that|those|all|overall|it|(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
+    r"(?!balance|the whole|reflection|me\b|now\b|this|these|that|those|all|overall|it|"
+    r"(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
     r"(?:I\b[^\n,.]{0,12})?\Z",
     re.IGNORECASE,
 )
@@ -164,7 +168,8 @@ _SPOKEN_OF = re.compile(r"[^\n。,，;；]{0,2}(?:这样的|之类|字样|这一
 _OF_ALL = re.compile(r"总分 ?10 ?分?\)?")  # of how many points, not how many
 _SUMS_UP = re.compile(
     r"(?P<label>(?:(?:总体|总的|综合|整体)(?:上|来[说看讲]|而言)|综上(?:所述)?|总之|综合考虑|据此|鉴于此|"
-    r"overall|on balance|all in all|all things considered|given (?:the above|all (?:this|that|of this))|"
+    r"overall|on balance|(?:to sum|summing) up|bottom line|tl;?dr|all in all|all things considered|"
+    r"given (?:the above|all (?:this|that|of this))|"
     r"in (?:summary|conclusion|short)|(?<![^\n.])(?:so|thus|hence|therefore))"
     r"(?![^\n0-9。]{0,60}(?:结果|概率|比例|题))[^\n0-9。]{0,60}(?<![性度])[,，:] {0,3})",
     re.IGNORECASE,
@@ -207,7 +212,7 @@ _FITS = re.compile(
 _REASONS = re.compile(
     r"[ *_。.]{0,9}\s{0,9}[*_#(]{0,6}(?:理由|原因|说明|解释|分析|评语|reason|explanation|justification|rationale)", re.I
 )
-_LINE_ENDS = re.compile(r"[ *_`|。.]{0,40}(?:\n|\Z)")
+_LINE_ENDS = re.compile(r"[ *_`|。.!！]{0,40}(?:\n|\Z)")
 _LINE_ENDS_REMARKED = re.compile(
     r"[ *_`|]{0,40}(?:\([^()\n]{1,40}\)|[,，、;；—–-][^\n0-9]{1,24}(?:10 {0,3}分?)?)?[ *_`|。.)]{0,40}(?:\n|\Z)"
 )
@@ -324,7 +329,7 @@ def given(said: str) -> Iterator[Found]:
             yield found
     for verb in _SUMS_UP.finditer(said, _last_line(said)):
         found = value(said, verb.end(), bare=True, strict=True)
-        if found is None or not _FITTING.match(said, found.end):
+        if found is None or not (_FITTING.match(said, found.end) or _LINE_ENDS_REMARKED.match(said, found.end)):
             continue
         if not _WITH_POINTS.search(found.phrase) and (len(verb[0]) > _SHORT or not CLOSED.search(found.phrase)):
             continue

@@ -36,9 +36,9 @@ _PAIR = re.compile(
 
 
 def as_json(said: str) -> tuple[dict[str, Any] | None, str]:
-    """The JSON object that a judgement is, or ends with, where it has a key of a score; and what is left to be read.
+    """The JSON object that a judgement is, or ends with, where it has a key of a score, and its text.
 
-    Of an object that is quoted from the response, what stands before it is left.
+    Else None and the text to read; where the object is quoted from the response, that ends before it.
     """
     if not said.endswith(("}", "]", "```")):
         return None, said
@@ -53,7 +53,7 @@ def as_json(said: str) -> tuple[dict[str, Any] | None, str]:
         before = said[: place.start()]
         if leads_to_a_quotation(before):
             return None, before
-        return (None, said) if _has_score(before) else (found, "")
+        return (None, said) if _has_score(before) else (found, said[place.start() :])
     return None, said
 
 
@@ -100,15 +100,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def of_json(found: dict[str, Any]) -> list[list[Found]]:
-    """Its scores under a name of the overall score, and under a plain one."""
+def of_json(found: dict[str, Any], text_of: str) -> list[list[Found]]:
+    """Its scores under a name of the overall score, and under a plain one; their phrases are as its text has them."""
     ways: list[list[Found]] = [[], []]
     for key, score in _scores(found):
         text = (score if isinstance(score, str) else json.dumps(score)).strip()
         at = None if isinstance(score, bool | list | dict | None) else value(text, 0, bare=True)
         if at is None or text[at.end :].strip():
             at = Found(None, "malformed", 0, 0, "")
-        phrase = f'"{key}": {json.dumps(score, ensure_ascii=False)}'
+        pairs = re.findall(rf"[\"']{re.escape(key)}[\"']\s*:[^,}}]{{1,80}}", text_of)
+        phrase = pairs[-1] if pairs else f'"{key}": {json.dumps(score, ensure_ascii=False)}'
         ways[_PLAIN_KEY.fullmatch(key.strip("_ ")) is not None].append(at._replace(phrase=phrase))
     return ways
 

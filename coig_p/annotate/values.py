@@ -54,7 +54,7 @@ _FULL_MARKS = re.compile(
 _PARTS_OF_IT = re.compile(r"其中|包括|包含|由|各|分别|准确|\b(?:with|includ|where|consist|for)")
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 FITS = (
-    r"(?:(?:比较|较为?|更为?|是|应该|算|很|也){0,2}(?:合适|合理|恰当|公允|妥当|适当)|(?:没有?|不成)问题|"
+    r"(?:(?:比较|较为?|更为?|是|应该|算|很|也){0,2}(?:合适|合理|恰当|公允|妥当|适当)|(?:没有?|不成)问题|实至名归|当之无愧|名副其实|不为过|"
     r"(?:seems|is|feels|sounds|would be) (?:an? )?(?:fair|appropriate|reasonable|right|just|suitable|justified)\b|"
     r"it is\b)"
 )
