@@ -96,9 +96,10 @@ _SUPPOSED = re.compile(
 )
 # And so in the same breath as such a word, which no comma parts from it.
 _HELD_BACK = re.compile(
-    r"差[点些]|险些|曾[经想]|一开始|起初|最初|务必|必须|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|顶多|充其量|不足以|难以|[很较]难|"
+    r"差[点些]|险些|曾[经想]|一开始|[起最当]初|初步|暂[给定且评]|原先|先前|务必|必须|满分|自己|自我|自身|拒绝|无法|最多|最高|至多|至少|顶多|充其量|不足以|难以|[很较]难|"
     r"是否|能否|要不要|该不该|为何|为什么|通常|往往|一般来[说讲]|不能|不应|不该|不会|不宜|(?:不(?![错足])|未|没|别|勿)[^，,]{0,3}\Z|"
-    r"\b(?:cannot|not|at most|at least|maximum|hesitate|nearly|almost|might|someone|you must|please|was going to|"
+    r"\b(?:cannot|not|at most|at least|maximum|hesitate|initially|at first|"
+    r"nearly|almost|might|someone|you must|please|was going to|"
     r"(?:perfect|flawless|ideal|only an?) [^,\n]{0,12}\Z)|n['’]t\b",
     re.IGNORECASE,
 )
