@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判)的?)?"
+_QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判|评定)的?)?"
 OVERALL_WORD = r"(?:overall|final|total|总体|综合|最终|整体|合计)"
 """Names the overall score where nothing but a score stands with it."""
 # Of the whole response.
