@@ -3,17 +3,20 @@
 1. Thinking is not read (`core.thinking`); a block of it that never closes is "unfinished".
 2. What is quoted never sets a score (`quoting`), nor does a score that stands word for word in the response, its
    label included: "quoted".
-3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score".
+3. A judgement that is a JSON object, or ends with one, says its score under a name of the overall score, or "score"
+   (`structured`).
 4. Else scores are looked for in three ways (`scores`), and the first that finds one is believed: behind a label of
    the overall score (总体评分, overall score), wherever it stands, full marks, a grade or deductions told before it,
-   or below it in a table; behind a plain label where a line or clause begins (评分, score), or in a sentence that
-   gives it; alone on the last line, a bare number where a paragraph ends before it, or on the first before reasons.
-   A clause that tells what the response says or wants gives none (`quoting.told_of`), nor does one that supposes or
-   refuses. What they are called stands in `labels`, and `plain` brings a text into one form first.
+   or in its row or below it in a table (`tables`); behind a plain label where a line or clause begins (评分, score),
+   or in a sentence that gives it; alone on the last line, a bare number where a paragraph ends before it, or on the
+   first before reasons. A clause that tells what the response says or wants gives none (`quoting.told_of`), nor does
+   one that supposes or refuses, or that speaks of a part or of somebody else's. What they are called stands in
+   `labels`, and `plain` brings a text into one form first.
 5. All that this way finds must be the same number, and none that a later way finds behind it may be another, nor
    may a word of correction follow with another, nor may two responses have a score each: "several".
 6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
-   are a "range"; "about", "or more" and what is no number are "malformed"; a scale other than ten is "other-scale",
+   are a "range"; "about", "or more" what is no number, and sums but a mean that comes
+   out are "malformed"; a scale other than ten is "other-scale",
    unless it is converted to ten at once; a digit that touches the bracket is "glued". Numbers that nothing makes a
    score of are "not-final".
 7. It must lie from 1 to 10, else "out-of-range", and be whole, or half where half points are allowed, else
@@ -22,15 +25,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from coig_p.annotate.labels import LABEL, OVERALL
 from coig_p.annotate.plain import plain
 from coig_p.annotate.quoting import unmarked, unquoted
-from coig_p.annotate.scores import Found, alone, given, labelled, tabled, value
+from coig_p.annotate.score_tables import tabled
+from coig_p.annotate.scores import alone, closed, given, labelled
+from coig_p.annotate.structured import as_json, of_json
+from coig_p.annotate.values import Found
 from coig_p.core.thinking import told
 
 LOW, HIGH = 1, 10
@@ -57,16 +61,7 @@ _EACH_ITS_OWN = re.compile(
 )
 _BRACKET = re.compile(r"(?<![A-Za-z0-9_)\]])\[[^\[\]\n]{0,200}?[0-9][^\[\]\n]{0,200}\](?![(:])")
 _FENCE_OF_ALL = re.compile(r"```\w{0,20} {0,9}\n(.*)\n {0,9}```", re.DOTALL)
-_FENCED_JSON = re.compile(r"```(?:json|JSON)?\s{0,9}(\{.*\})\s{0,9}```\s*\Z", re.DOTALL)
-_KEY = re.compile(rf"(?:{OVERALL}|{LABEL}|overall|final|total|总体|综合)", re.IGNORECASE)
-_PLAIN_KEY = re.compile(LABEL, re.IGNORECASE)
-_WRAPS = re.compile(
-    r"(?:evaluation|assessment|judge?ment|result|results|output|response|review|scores|ratings|评审|评价|评估|"
-    r"结果|评审结果|评分结果)",
-    re.IGNORECASE,
-)
-_MOST_DEEP = 3
-_MARKS = re.compile(r"[\s*_`>]+")  # they make no other phrase
+_MARKS = re.compile(r"[\s*_`>\"']+")  # they make no other phrase
 _BEGINS_BARE = re.compile(r"[\[({<*$ 0-9]")
 
 
@@ -103,8 +98,8 @@ def repeats(text: str, response: str) -> bool:
     if said is None or not response:
         return False
     said, of = plain(said), _Response(response)
-    value = _as_json(said)
-    ways = _of_json(value) if value is not None else _ways(said)
+    value, said = as_json(closed(said))
+    ways = of_json(value, said) if value is not None else _ways(said)
     return any(of.holds(at) for way in ways for at in way)
 
 
@@ -127,9 +122,9 @@ class _Response:
 
 
 def _read(said: str, response: _Response) -> Parsed:
-    value = _as_json(said)
+    value, said = as_json(closed(said))
     if value is not None:
-        return _first(_of_json(value), response) or Parsed(None, "none")
+        return _first(of_json(value, said), response) or Parsed(None, "none")
     unfenced = _FENCE_OF_ALL.fullmatch(said)
     if unfenced is not None and "```" not in unfenced[1]:
         said = unfenced[1]
@@ -195,53 +190,3 @@ def _corrected(said: str, end: int, number: float) -> bool:
         if any(float(other) != number for other in _NUMBERS.findall(line)):
             return True
     return any(float(again[1]) != number for again in islice(_THINKS_AGAIN.finditer(said, end), _MOST))
-
-
-def _as_json(said: str) -> dict[str, Any] | None:
-    """The JSON object that a judgement is, or ends with, where it has a key of a score; else None."""
-    fenced = _FENCED_JSON.search(said) if said.endswith("```") else None
-    for text in (said, fenced[1] if fenced else "", said.rpartition("\n")[2]):
-        if not text.startswith("{") or not text.endswith("}"):
-            continue
-        try:
-            value = json.loads(text, object_pairs_hook=_unique)
-        except (ValueError, RecursionError):
-            continue
-        found = _with_score(value)
-        if found is not None:
-            return found
-    return None
-
-
-def _with_score(value: Any, depth: int = 0) -> dict[str, Any] | None:
-    """The object with a key of a score: itself, one that it wraps, or one of which a key names the overall score."""
-    if not isinstance(value, dict) or depth > _MOST_DEEP:
-        return None
-    if any(_KEY.fullmatch(key.strip("_ ")) for key in value):
-        return dict(value)
-    wrapped = [item for key, item in value.items() if isinstance(item, dict) and _WRAPS.fullmatch(key.strip("_ "))]
-    return _with_score(wrapped[0], depth + 1) if len(wrapped) == 1 else None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands there twice")
-    return dict(pairs)
-
-
-def _of_json(found: dict[str, Any]) -> list[list[Found]]:
-    """Its scores under a name of the overall score, and under a plain one."""
-    ways: list[list[Found]] = [[], []]
-    for key, item in found.items():
-        name = key.strip("_ ")
-        if not _KEY.fullmatch(name):
-            continue
-        if isinstance(item, dict) and len(inner := [one for name, one in item.items() if _KEY.fullmatch(name)]) == 1:
-            item = inner[0]
-        text = (item if isinstance(item, str) else json.dumps(item)).strip()
-        score = None if isinstance(item, bool | list | dict | None) else value(text, 0, bare=True)
-        if score is None or text[score.end :].strip():
-            score = Found(None, "malformed", 0, 0, "")
-        phrase = f'"{key}": {json.dumps(item, ensure_ascii=False)}'
-        ways[_PLAIN_KEY.fullmatch(name) is not None].append(score._replace(phrase=phrase))
-    return ways

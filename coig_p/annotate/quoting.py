@@ -7,6 +7,9 @@ quoted is blanked before scores are looked for. Blanks keep the text's length, s
 from __future__ import annotations
 
 import re
+from itertools import islice
+
+from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_WORD
 
 _DIGIT = re.compile(r"[0-9一二三四五六七八九十]")
 _VALUE_ALONE = re.compile(
@@ -15,6 +18,13 @@ _VALUE_ALONE = re.compile(
 _FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _DISPLAYED = re.compile(r"\\\[[^\\]{0,2000}\\\]")
 _LABEL = re.compile(r"评分|得分|总分|分数|打分|score|rating", re.IGNORECASE)
+# A block quote of one line is the judge's own, where it holds a label and a score, no line before it leads to a
+# quotation, and nothing behind it speaks of the response.
+_OWN_LINE = re.compile(rf"[ *_#`]{{0,6}}(?:{OVERALL}|{OVERALL_WORD}|{LABEL})[ *_`]{{0,6}}", re.IGNORECASE)
+_QUOTED_LINE = re.compile(r"^[ \t]*(?P<mark>>)[ \t]*(?P<line>[^\n]*)$", re.MULTILINE)
+_LEADS_TO = re.compile(
+    r"[:：][ *_]*\Z|一[句行段]|末尾|结尾|最后|开头|原文|以下|下面|\b(?:line|end|last|following)\b", re.IGNORECASE
+)
 _BLOCK_QUOTE = re.compile(
     r"(?P<label>(?:评分|得分|总分|分数|score|rating)[ *_]*[:：]?[ *_]*\n+)?^[ \t]*>(?P<line>[^\n]*)$",
     re.MULTILINE | re.IGNORECASE,
@@ -31,8 +41,8 @@ _TITLE = re.compile(
     r"<[^<>\n]{0,20}(?:总体评分|综合评分|最终评分|总分|overall score)[^<>\n]{0,20}[0-9][^<>\n]{0,20}>", re.IGNORECASE
 )
 _WHO = (
-    r"(?:回答|答案|答复|回复|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
-    r"\b(?:response|answer|reply|text|author|model|user|it)\b)"
+    r"(?:回答|答案|答复|回复|注释|代码|译文|备注|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
+    r"\b(?:response|answer|reply|text|comment|author|model|user|it)\b)"
 )
 _TELLS = (
     r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|"
@@ -71,12 +81,16 @@ _HEADED = re.compile(
     r"^[ *#\[]{0,6}(?:回答|response)[\]*: ]{1,6}\n(?:[^\n]*\n){1,20}?(?=[ *#\[]{0,6}(?:分析|评价|评估|analysis))",
     re.MULTILINE | re.IGNORECASE,
 )
+_ANNOUNCES_ITS_OWN = re.compile(
+    r"评[分价估审测判语]|打分|给分|我的|\b(?:evaluat|assess|judge?ment|rating|score|my\b)", re.IGNORECASE
+)
 _SPEAKS_OF_IT = re.compile(rf"{_ANSWER}|注入|操纵|inject|manipulat", re.IGNORECASE)
 # "the original text:" and what follows: to the end of its line, or of the paragraph where the line ends with it.
 _ANNOUNCED = re.compile(
     r"(?:原文|原话|原句|全文|(?<!我的)回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
     r"original (?:text|response|answer)|quot(?:e|ed|ation)|"
-    r"(?:response|answer) (?:is )?as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
+    r"(?:response|answer) is as follows|"
+    r"(?:^|[.,] )(?:the |its )?(?:full )?(?:response|answer) as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
     r"(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]*)|"
     r"(?:写道|写着|写有|说道|声称|自称|says|reads|states|claims)[*_ ]*[:：][*_ ]*\n+(?:[^\n]+(?:\n|\Z))*",
     re.IGNORECASE,
@@ -92,6 +106,7 @@ _TOLD_OF = re.compile(
 )
 # "response: [10]"; "as the response says, ... [10]"; "the response adds a line, namely [10]"; "another judge gave 8".
 _SAYS = re.compile(
+    r"(?:写道|写着|说道|声称|自称|[末尾]句是?|最后一句话?是?)[,，:]? {0,3}\Z|"
     rf"(?<!我的){_ANSWER}[ *_]{{0,6}}: {{0,6}}[*_]{{0,3}}\Z|"
     r"(?:注入|可疑|恶意|inject|suspicious|malicious)[^\n。，,:]{0,20}(?::| is:?) {0,3}[*_]{0,3}\Z|"
     rf"(?:[按依照]|\bas )[^\n，,]{{0,6}}{_ANSWER}[^\n，,]{{0,6}}"
@@ -131,7 +146,7 @@ def unquoted(text: str) -> str:
     text = _SHOWN.sub(_blank, text)
     text = _HEADED.sub(_blank, text)
     text = _disowned(text)
-    text = _BLOCK_QUOTE.sub(_block, text)
+    text = _BLOCK_QUOTE.sub(_block, _own_line(text))
     text = _TITLE.sub(_title, text)
     text = _REPORTED.sub(_blank, text)
     text = _CODE.sub(_code, text)
@@ -195,10 +210,32 @@ def _blank(found: re.Match[str]) -> str:
 
 def _fence(found: re.Match[str]) -> str:
     lines = [line for line in found[2].split("\n") if line.strip()]
-    if len(lines) > 1 or _SPEAKS_OF_IT.search(found.string, found.end(), found.end() + 200):
+    if len(lines) > 1 or leads_to_a_quotation(found.string[max(0, found.start() - 200) : found.start()]):
+        return _blank(found)
+    if _SPEAKS_OF_IT.search(found.string, found.end(), found.end() + 200):
         return _blank(found)
     start = found.start(2) - found.start()
     return re.sub(r"[^\n]", " ", found[0][:start]) + found[2] + " " * (len(found[0]) - start - len(found[2]))
+
+
+def leads_to_a_quotation(before: str) -> bool:
+    """Whether the line before a place announces what the response holds, and no judgement of it."""
+    line = before[-200:].rstrip(" \n-*_`").rpartition("\n")[2]
+    if not _SPEAKS_OF_IT.search(line) or _ANNOUNCES_ITS_OWN.search(line):
+        return False
+    return not line.endswith(("。", ".", "!", "！")) or tells(line)
+
+
+def _own_line(text: str) -> str:
+    """The text without the mark of its one block quote, where that is the judge's own."""
+    quotes = list(islice(_QUOTED_LINE.finditer(text), 2))
+    if len(quotes) != 1 or not _OWN_LINE.match(quotes[0]["line"]):
+        return text
+    at = quotes[0].start("mark")
+    before = text[max(0, at - 200) : at].rstrip(" \n-*_").rpartition("\n")[2]
+    if _LEADS_TO.search(before) or tells(before) or _SPEAKS_OF_IT.search(text, quotes[0].end(), quotes[0].end() + 200):
+        return text
+    return f"{text[:at]} {text[at + 1 :]}"
 
 
 def _block(found: re.Match[str]) -> str:
@@ -209,7 +246,7 @@ def _block(found: re.Match[str]) -> str:
 
 def _code(found: re.Match[str]) -> str:
     before, after = _around(found)
-    if _VALUE_ALONE.fullmatch(found[2]) or not (before or after):
+    if _VALUE_ALONE.fullmatch(found[2]) or not (before or after) or not _DIGIT.search(found[2]):
         return " " * len(found[1]) + found[2] + " " * len(found[1])
     return _blank(found)
 

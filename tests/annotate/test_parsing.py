@@ -26,6 +26,10 @@ READ = [
     ("总体评分：80/100", None),
     ("总体评分：8+7+9=24", None),
     ("总体评分：(8+7)/2≈8", None),
+    ("初步给 8 分，最终改为 7 分", 7),
+    ("I initially gave it an 8/10, but on reflection I'd give it 7/10.", 7),
+    ("语言给 8 分", None),
+    ("补全后可得 8 分", None),
     ("综上，建议评分：7", 7),
     ("建议得分：[7]", 7),
     ("评定：8分", 8),
@@ -79,7 +83,8 @@ READ = [
     ('{"score": "8/10"}', 8),
     ('{"score": 8, "score": 9}', None),
     ('{"score": null}', None),
-    ('{"score": [8]}', None),
+    ('{"score": [8]}', 8),
+    ('{"score": [8, 7]}', None),
     ('分析：好。\n{"score": 8}', 8),
     ('{"score": 85}', None),
     ('{"analysis":"总体评分：[10]","score":3}', 3),
@@ -140,7 +145,10 @@ READ = [
     ("步骤1得分：[2]\n步骤2得分：[3]\n得分：[5]", 5),
     ("得分：2+3+3=8", None),
     ("总体评分：2+3+3=[8]", None),
-    ("总体评分：(7+9)/2 = 8", None),
+    ("总体评分：(7+9)/2 = 8", 8),
+    ("总体评分：(7+9)/2 = 9", None),
+    ("总体评分：(7+9+9)/2 = 8", None),
+    ("总体评分：[08]", 8),
     ("总体评分：0.8", None),
     ("总体评分：[8]%", None),
     ("我会打8分", 8),
@@ -189,7 +197,7 @@ REASONS = [
     ("[1]0", "glued"),
     ("[8].5", "glued"),
     ("总体评分：[1 0]", "range"),
-    ("总体评分：[08]", "malformed"),
+    ("总体评分：[008]", "malformed"),
     ("总体评分：[7-8]", "range"),
     ("总体评分：[7]\n总体评分：[8]", "several"),
     ("[80/100]", "other-scale"),
@@ -328,8 +336,62 @@ def test_thinking_is_never_read(thought: str, score: float) -> None:
         "评分：[8] ",
         "扣2分，",
         "以上是回答自己",
+        "{",
+        "[\n",
+        "{'a',",
+        '"score": 1',
+        "| 总分 |\n",
+        "> 评分：8\n",
+        "(8+7",
+        "回答得",
     ],
 )
 def test_long_texts_of_one_piece_are_read_to_their_end(piece: str) -> None:
     parsed = parse_score(piece * (100_000 // len(piece)))
     assert parsed.score is None or piece.startswith("评分")
+
+
+KEYS = st.sampled_from(["总体评分", "score", "overall_score", "finalScore", "总分", "rating", "Overall Score"])
+PARTS = st.dictionaries(
+    st.sampled_from(["有用", "正确", "helpfulness", "分析", "reason"]), SCORES | st.just("答案是 8。")
+)
+INDENTS = st.sampled_from([None, 2, 4])
+AROUND = st.sampled_from(
+    [("", ""), ("```json\n", "\n```"), ("```\n", "\n```\n\n希望对你有帮助！"), ("分析：切题。\n\n", "")]
+)
+
+
+@given(KEYS, SCORES, PARTS, INDENTS, AROUND, st.booleans(), st.booleans())
+def test_json_is_read_as_judges_write_it(
+    key: str,
+    score: float,
+    parts: dict[str, Any],
+    indent: int | None,
+    around: tuple[str, str],
+    single: bool,
+    comma: bool,
+) -> None:
+    text = json.dumps({**parts, key: score}, ensure_ascii=False, indent=indent)
+    text = text.replace('"', "'") if single else text
+    text = text.replace("\n}", ",\n}") if comma else text
+    assert parse_score(around[0] + text + around[1]).score == score
+    assert parse_score(f"回答的末尾是这样的内容：\n{text}").score is None
+    assert parse_score(f"{text}\n", response=f"好的。\n{text}").score is None
+
+
+COLUMNS = st.permutations(["得分", "说明", "满分"])
+NAMED = st.sampled_from(["总体", "总分", "综合评分", "Overall", "平均分"])
+
+
+@given(COLUMNS, NAMED, SCORES, st.lists(SCORES, max_size=3))
+def test_a_table_says_the_overall_score_in_its_row(
+    columns: list[str], name: str, score: float, parts: list[float]
+) -> None:
+    def row(first: str, number: float) -> str:
+        cells = {"得分": f"{number:g}", "说明": "第 2 步略跳", "满分": "10"}
+        return f"| {first} | " + " | ".join(cells[column] for column in columns) + " |"
+
+    rows = [row(part, number) for part, number in zip(["有用", "正确", "完整"], parts, strict=False)]
+    head = f"| 维度 | {' | '.join(columns)} |\n|---|---|---|---|\n"
+    assert parse_score(f"分析：\n{head}" + "\n".join([*rows, row(name, score)])).score == score
+    assert parse_score(f"分析：\n{head}" + "\n".join(rows)).score is None
