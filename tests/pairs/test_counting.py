@@ -128,8 +128,9 @@ def test_texts_of_prompts_are_not_read(store: Path, monkeypatch: Any) -> None:
     seen: set[str] = set()
     stock = counting.read_group
 
-    def read(group: Any, opened: Any, schema: Any) -> Any:
+    def read(group: Any, opened: Any, schema: Any, rewards: Any) -> Any:
         seen.update(schema.names)
+        assert not rewards
         return stock(group, opened, schema)
 
     monkeypatch.setattr(counting, "read_group", read)
