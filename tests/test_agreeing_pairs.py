@@ -294,6 +294,15 @@ def test_what_a_filter_does_is_counted_as_by_hand(name: str, least: float, rewar
     assert f"{effect.total.kept:,}" in effect._repr_html_()
 
 
+def test_queries_that_are_left_out_are_in_no_count(rewarded: Path, rows: Any, tmp_path: Path) -> None:
+    (tmp_path / "no.txt").write_text("".join(f"{row['query_id']}\n" for row in rows[::3]), encoding="utf-8")
+    config = PairConfig(agree_with="crm", exclude=tmp_path / "no.txt")  # type: ignore[arg-type]
+    left = [row for at, row in enumerate(rows) if at % 3]
+    effect, swept = filter_effect(rewarded, config), sweep(rewarded, config, [2], second="crm")
+    assert effect.total.pairs == len(oracle_pairs(left, threshold=2))
+    assert effect.total.kept == swept.thresholds[0].pairs == len(wanted_of(left, agree_with="crm"))
+
+
 def test_what_a_filter_does_is_printed(rewarded: Path, tmp_path: Path) -> None:
     effect = filter_effect(rewarded, PairConfig(agree_with="crm", threshold=1))
     first = f"the rewards crm keep {effect.total.kept:,} of {effect.total.pairs:,} pairs ("
@@ -305,15 +314,15 @@ def test_what_a_filter_does_is_printed(rewarded: Path, tmp_path: Path) -> None:
         assert f"left out: {effect.total.opposed:,} opposed, {effect.total.without_reward:,} with a response" in line
     told = json.loads(run("pairs", rewarded, "--out", tmp_path / "y.jsonl", *asked, "--json").stdout)
     assert told["agree_with"] == "crm"
-    assert told["filter"]["total"]["kept"] == told["rows"] == effect.total.kept
+    assert told["filtered"]["total"]["kept"] == told["rows"] == effect.total.kept
     shown = run("export", rewarded, "--for", "trl-dpo", "--out", tmp_path / "x", *asked, "--domain", "math").stdout
     assert f"keep {effect.domains['math'].kept:,} of {effect.domains['math'].pairs:,} pairs" in shown
     cut = ["--for", "trl-dpo", "--out", tmp_path / "z", "--test-size", "0.2", "--json"]
     told = json.loads(run("export", rewarded, *asked, *cut).stdout)
-    assert told["filter"]["total"]["kept"] == sum(split["rows"] for split in told["splits"].values())
+    assert told["filtered"]["total"]["kept"] == sum(split["rows"] for split in told["splits"].values())
     close = run("stats", rewarded, *asked, "--min-reward-margin", "0.5").stdout
     assert "with rewards less than 0.5 apart" in close
-    assert "filter" not in json.loads(run("pairs", rewarded, "--out", tmp_path / "z.jsonl", "--json").stdout)
+    assert "filtered" not in json.loads(run("pairs", rewarded, "--out", tmp_path / "z.jsonl", "--json").stdout)
     planned = json.loads(run("plan", rewarded, *asked, "--json").stdout)
     assert planned["splits"]["train"]["rows"] == effect.total.kept
     refused = run("pairs", rewarded, "--out", tmp_path / "no.jsonl", "--min-reward-margin", "1", code=2).stderr

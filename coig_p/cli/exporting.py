@@ -96,7 +96,7 @@ def pairs(
         if config.exclude is not None:
             found["exclude"] |= count_excluded(Store.open(store), config.exclude, domains, split).to_dict()
         found |= {} if left_out is None else {"queries_left_out": left_out}
-        click.echo(json_text(found if filtered is None else found | {"filter": rounded(filtered.to_dict())}))
+        click.echo(json_text(found if filtered is None else found | {"filtered": rounded(filtered.to_dict())}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
         click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.margin} ({shown})")
@@ -189,7 +189,7 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
         found = export_store(opened, out, config, overwrite=overwrite, advance=advance).to_dict()
     filtered = _filtered(opened, config.pairs, config.domains, config.split, config.splits)
     if json_:
-        told = {} if filtered is None else {"filter": rounded(filtered.to_dict())}
+        told = {} if filtered is None else {"filtered": rounded(filtered.to_dict())}
         click.echo(json_text({"directory": str(out), **found, **told}))
     else:
         _print(found, out)

@@ -25,7 +25,7 @@ KEPT = 0
 
 
 def rewards_of(batch: pa.RecordBatch, name: str) -> Floats:
-    """The reward of every response of a batch, laid end to end, NaN where there is none.
+    """The reward of every response of a batch, laid end to end, NaN where there is none, or no finite number.
 
     Raises:
         UsageError: the rows were read without these rewards.
@@ -36,7 +36,8 @@ def rewards_of(batch: pa.RecordBatch, name: str) -> Floats:
             f"agree_with={name!r}: these rows were read without rewards. Read them with Store.batches(..., "
             f"rewards=[{name!r}])"
         )
-    return np.asarray(batch.column(column).flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+    found = np.asarray(batch.column(column).flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def verdicts_of(rewards: Floats, chosen: Index, rejected: Index) -> Index:

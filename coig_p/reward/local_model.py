@@ -17,8 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from coig_p.core.text import printable
 from coig_p.errors import CoigPError, DataError, RemoteError, UsageError
+from coig_p.reward.batching import key
 from coig_p.reward.scorer import DTYPES, EMPTY, NOT_FINITE, REFUSED, TOO_LONG, Asked, Scored
 from coig_p.reward.templates import TemplateRefuses, hash_of, ids_of
 from coig_p.store.writing import sha256_of
@@ -29,6 +33,10 @@ _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _SHOWN = 3  # keys that a message names
 _NO_LIMIT = 10**6  # tokens: what tokenizers write for "none" is far more
 _OFFLINE = ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError", "ConnectTimeout")
+
+_KEPT = 50_000_000  # tokens of what was read and not scored yet
+Ids = npt.NDArray[np.int32]
+_Read = tuple[Ids | None, Scored]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +50,7 @@ class ModelConfig:
         device: as torch names it; "auto": a GPU where there is one.
         dtype: of the body: one of DTYPES; "auto": bfloat16 on a GPU, float32 elsewhere.
         max_length: tokens of a whole conversation; default: what the model says, if it does.
+        cap: the same where the model reads more.
         truncate: cut what is longer at this end; default: it is not scored.
         template: a file with a chat template, in place of the model's own.
         head: "float32", or "body": in the body's dtype, as some benchmarks' own code has it.
@@ -52,6 +61,7 @@ class ModelConfig:
     device: str = "auto"
     dtype: str = "auto"
     max_length: int | None = None
+    cap: int | None = None
     truncate: Truncate | None = None
     template: str | None = None
     head: Literal["float32", "body"] = "float32"
@@ -103,6 +113,8 @@ class LocalModel:
         self._pad = self._padding()
         self._torch = torch
         self._sha256: str | None = None
+        self._kept: dict[bytes, _Read] = {}
+        self._room = _KEPT
 
     def describe(self) -> dict[str, Any]:
         """What it is; see `Scorer`."""
@@ -123,13 +135,19 @@ class LocalModel:
 
     def length(self, asked: Asked) -> int:
         """Tokens that the model reads of one."""
-        return len(self._read(asked)[0] or ())
+        read = self._read(asked)
+        number = 0 if read[0] is None else len(read[0])
+        if self._room >= number:  # until it is scored, so that it is not read twice
+            self._room -= number
+            self._kept[key(asked)] = read
+        return number
 
     def score(self, asked: Sequence[Asked]) -> list[Scored]:
         """The reward of each; see `Scorer`. In bfloat16 a batch's padding moves a reward by that type's noise."""
-        read = [self._read(one) for one in asked]
+        read = [self._taken(one) for one in asked]
         rows = [ids for ids, _ in read if ids is not None]
-        rewards = iter(self._rewards(rows) if self.head is not None else [self._rewards([row])[0] for row in rows])
+        together = self.head is not None and bool(rows)  # none of a batch may be for the model to read
+        rewards = iter(self._rewards(rows) if together else [self._rewards([row])[0] for row in rows])
         found = []
         for ids, none in read:
             if ids is None:
@@ -146,7 +164,15 @@ class LocalModel:
         if self.device.type == "cuda":
             self._torch.cuda.empty_cache()
 
-    def _read(self, asked: Asked) -> tuple[list[int] | None, Scored]:
+    def _taken(self, asked: Asked) -> _Read:
+        """What was kept of one, which then is no longer; or it is read now."""
+        found = self._kept.pop(key(asked), None)
+        if found is None:
+            return self._read(asked)
+        self._room += 0 if found[0] is None else len(found[0])
+        return found
+
+    def _read(self, asked: Asked) -> _Read:
         """What the model reads of one, None where it reads nothing; and what is known of it without a reward."""
         try:
             ids = ids_of(self.tokenizer, asked.conversation, strip=self.config.strip)
@@ -157,26 +183,52 @@ class LocalModel:
             return None, Scored(None, EMPTY, 0)
         most, truncate = self.max_length, self.config.truncate
         if most is None or len(ids) <= most:
-            return ids, Scored(None, None, len(ids))
+            return np.array(ids, np.int32), Scored(None, None, len(ids))
         if truncate is None:
             return None, Scored(None, TOO_LONG, len(ids))
-        return ids[-most:] if truncate == "left" else ids[:most], Scored(None, None, len(ids), truncated=True)
+        cut = ids[-most:] if truncate == "left" else ids[:most]
+        return np.array(cut, np.int32), Scored(None, None, len(ids), truncated=True)
 
-    def _rewards(self, rows: Sequence[list[int]]) -> list[float]:
+    def _rewards(self, rows: Sequence[Ids]) -> list[float]:
+        """Of what is read of each; where there is no room for all at once, of fewer at a time."""
+        try:
+            return self._forward(rows)
+        except CoigPError:
+            raise
+        except self._torch.OutOfMemoryError:
+            if len(rows) == 1:
+                raise UsageError(
+                    f"{self.name}: {len(rows[0]):,} tokens need more memory than {self.device} has: lower max_length, "
+                    "or choose another device or dtype"
+                ) from None
+        except Exception as error:  # of a model's own, as one that knows no bfloat16
+            words = printable(str(error).strip().partition("\n")[0])
+            hint = ": try dtype float32" if self.dtype != "float32" else ""
+            raise DataError(f"{self.name} cannot be run: {type(error).__name__}: {words}{hint}") from error
+        self._torch.cuda.empty_cache()
+        return [*self._rewards(rows[: len(rows) // 2]), *self._rewards(rows[len(rows) // 2 :])]
+
+    def _forward(self, rows: Sequence[Ids]) -> list[float]:
         torch = self._torch
-        longest = max(map(len, rows))
-        ids = torch.full((len(rows), longest), self._pad, dtype=torch.long)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
+        longest, largest = max(map(len, rows)), max(int(row.max()) for row in rows)
+        if largest >= self._tokens():
+            raise DataError(
+                f"{self.name}: its tokenizer writes token {largest:,}, and the model knows {self._tokens():,}: they "
+                "are not of one model"
+            )
+        ids = np.full((len(rows), longest), self._pad, np.int64)
+        mask = np.zeros((len(rows), longest), np.int64)
         for at, row in enumerate(rows):
-            ids[at, : len(row)] = torch.tensor(row)
+            ids[at, : len(row)] = row
             mask[at, : len(row)] = 1
-        ids, mask = ids.to(self.device), mask.to(self.device)
+        given = {"input_ids": torch.from_numpy(ids).to(self.device), "attention_mask": torch.from_numpy(mask)}
+        given["attention_mask"] = given["attention_mask"].to(self.device)
         with torch.inference_mode():
             if self.head is None or self.head is self.model:
-                logits = self.model(input_ids=ids, attention_mask=mask).logits
+                logits = self.model(**given).logits
             else:
-                hidden = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-                last = mask.sum(1) - 1
+                hidden = self.model.base_model(**given, use_cache=False).last_hidden_state
+                last = given["attention_mask"].sum(1) - 1
                 logits = self.head(hidden[torch.arange(len(rows), device=self.device), last].float())
         return [float(one) for one in logits[:, 0].float().cpu()]
 
@@ -201,17 +253,19 @@ class LocalModel:
         with _loading(self.name):
             config = AutoConfig.from_pretrained(self.name, **options)
         revision = getattr(config, "_commit_hash", None)
-        text = config.get_text_config()
         if config.num_labels != 1:
             raise UsageError(
                 f"{self.name} has {config.num_labels} labels, and a reward model has one: "
                 "train one with coigp reward train"
             )
-        if getattr(text, "attn_logit_softcapping", None):  # as Gemma 2: other ways to attend leave the cap out
-            options["attn_implementation"] = "eager"
         with _loading(self.name):
             model, info = AutoModelForSequenceClassification.from_pretrained(
-                self.name, config=config, dtype=getattr(torch, self.dtype), output_loading_info=True, **options
+                self.name,
+                config=config,
+                dtype=getattr(torch, self.dtype),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # which are told of below
+                **options,
             )
         _check_weights(self.name, info)
         return model.to(self.device).eval(), revision
@@ -220,7 +274,11 @@ class LocalModel:
         """What stands above the body, in float32; where it is not a layer of its own, it is told to take float32."""
         body = self.model.base_model
         if _by_last_token(self.model):
-            return self.model.score.float()
+            head = self.model.score.float()
+            stored = None if self.dtype == "float32" else _stored(self.name, self.revision, "score.weight")
+            if stored is not None:  # a head that was saved in float32 beside a body that was not
+                head.weight.data = stored.to(head.weight)
+            return head
         for module in self.model.children():
             if module is not body:
                 module.float().register_forward_pre_hook(lambda _, given: tuple(_in_float(one) for one in given))
@@ -229,9 +287,13 @@ class LocalModel:
     def _padding(self) -> int:
         """A token for behind the last one, which nothing looks at."""
         for one in (self.tokenizer.pad_token_id, self.model.config.get_text_config().pad_token_id):
-            if one is not None and one >= 0:
+            if one is not None and 0 <= one < self._tokens():
                 return int(one)
         return 0
+
+    def _tokens(self) -> int:
+        """How many different tokens the model knows."""
+        return int(self.model.get_input_embeddings().num_embeddings)
 
     def _max_length(self) -> int | None:
         most = _positions(self.model.config)
@@ -239,7 +301,7 @@ class LocalModel:
         if given is not None and most is not None and given > most:
             raise UsageError(f"max_length={given:,}: {self.name} reads {most:,} tokens at most")
         known = self.tokenizer.model_max_length
-        said = [one for one in (most, known) if one is not None and one < _NO_LIMIT]
+        said = [one for one in (most, known, self.config.cap) if one is not None and one < _NO_LIMIT]
         return given if given is not None else min(said, default=None)
 
 
@@ -304,7 +366,7 @@ def _loading(name: str) -> Iterator[None]:
         yield
     except CoigPError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError) as error:
+    except Exception as error:  # what a file that is cut short brings about has a class of its own
         words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if "trust_remote_code" in str(error):
             words = "it needs code of its own repository, which is never run"
@@ -325,14 +387,31 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _stored(name: str, revision: str | None, key: str) -> Any:
+    """One tensor as the files of a model have it, whatever it was loaded as; None where they are not at hand."""
+    from safetensors import safe_open
+
+    folder = _folder(name, revision)
+    for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+        with safe_open(path, framework="pt") as file:
+            if key in file.keys():  # noqa: SIM118  it is no mapping
+                return file.get_tensor(key)
+    return None
+
+
+def _folder(name: str, revision: str | None) -> Path | None:
+    """Where the files of a model are; None where nobody knows."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def _weights_hash(name: str, revision: str | None) -> str | None:
     """SHA-256 over the names and hashes of the files that hold a model's weights; None where they are not at hand."""
-    folder: Path | None = Path(name)
-    if not Path(name).is_dir():
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(name, "config.json", revision=revision)
-        folder = Path(found).parent if isinstance(found, str) else None
+    folder = _folder(name, revision)
     if folder is None:
         return None
     files = next((found for form in _WEIGHTS if (found := sorted(folder.glob(form)))), [])

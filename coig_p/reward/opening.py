@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from coig_p.errors import UsageError
@@ -30,7 +29,7 @@ OFFICIAL: Mapping[str, tuple[str, ...]] = {
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "head-of-body": {"head": "body"},
     "newline-read": {"strip": False},
-    "cut-at-2048": {"truncate": "right", "max_length": 2048},
+    "cut-at-2048": {"truncate": "right", "cap": 2048},
 }
 
 
@@ -81,6 +80,8 @@ class ScorerConfig:
     def __post_init__(self) -> None:
         if (self.model is None) == (self.server is None):
             raise UsageError("name who scores: a model or a server, one of the two")
+        if self.truncate not in (None, *_ENDS):
+            raise UsageError(f"truncate={self.truncate!r}: use left, or leave it out")
         if self.tokens_per_batch < 1:
             raise UsageError(f"tokens_per_batch={self.tokens_per_batch}: use 1 or more")
         of_other, given = (_OF_SERVERS, "model") if self.server is None else (_OF_MODELS, "server")
@@ -118,13 +119,12 @@ def open_scorer(config: ScorerConfig, *, official: str | None = None) -> Scorer:
     from coig_p.reward.made import NGRAM, is_trained, read_trained
 
     if is_trained(config.model) and read_trained(config.model, check_files=False).kind == NGRAM:
-        from coig_p.reward.ngram import NgramScorer  # type: ignore[import-not-found]
+        from coig_p.reward.ngram import NgramScorer
 
         config.refuse((*_OF_MODELS, "template", "max_length"), "has no effect on a model of n-grams")
         if official is not None:
             raise UsageError("official has no effect on a model of n-grams. Leave it out.")
-        scorer: Scorer = NgramScorer(Path(config.model))
-        return scorer
+        return NgramScorer(config.model)
     from coig_p.reward.local_model import LocalModel, ModelConfig
 
     options = _given(config, ModelConfig.__dataclass_fields__)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import StoreError, UsageError
 from coig_p.reward.batching import TOKENS_PER_BATCH, key, score_all
-from coig_p.reward.kept import Kept
-from coig_p.reward.scorer import Asked, Scored, Scorer
+from coig_p.reward.journal import Journal, open_journal
+from coig_p.reward.scorer import Asked, Scored, Scorer, looks_squashed
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.benchmarks import rows_digest
 from coig_p.store.conversations import is_more_than_text
@@ -54,7 +55,7 @@ CHECKED = 20
 
 _ROWS = 256  # queries at once
 _OF_A_STORE = ("data", "rejects", "duplicates", REWARDS)
-_Said = Mapping[bytes, Scored]
+_Known = Mapping[bytes, Scored]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class StoreScored:
         told: as the manifest has it: the scorer, how many responses have a reward, and why others have none.
         asked: how many different responses had no reward yet, and were scored by this run or one that it went on with.
         lowest, mean, highest: of the rewards; None where there is none.
+        squashed: every reward lies from 0 to 1, as if a server's sigmoid had been left on.
     """
 
     store: Store
@@ -98,10 +100,11 @@ class StoreScored:
     lowest: float | None
     mean: float | None
     highest: float | None
+    squashed: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        spread = {"lowest": self.lowest, "mean": self.mean, "highest": self.highest}
+        spread = {"lowest": self.lowest, "mean": self.mean, "highest": self.highest, "squashed": self.squashed}
         return {"store": str(self.store.path), "name": self.name, **self.told, "asked": self.asked, **spread}
 
 
@@ -112,9 +115,9 @@ Check = Callable[[Sequence[tuple[Asked, Scored]]], None]
 def check_score(store: Store, out: Path | None, overwrite: bool = False) -> None:
     """Raise UsageError where rewards could not be written, before a model is loaded."""
     if out is not None:
-        check_target(out, overwrite)
         if out.resolve() == store.path.resolve():
             raise UsageError(f"{out} is the store itself: leave --out out to add the rewards to it")
+        check_target(out, overwrite)
         check_replaced(out)
     elif store.manifest.release:
         raise UsageError(f"{store.path} is a release, to which nothing is added: write a store of it with --out")
@@ -122,10 +125,10 @@ def check_score(store: Store, out: Path | None, overwrite: bool = False) -> None
         raise UsageError(f"{store.path} lies in a cache, to which nothing is added: write a store of it with --out")
 
 
-def kept_at(store: Store, name: str, out: Path | None) -> Path:
+def journal_at(store: Store, name: str, out: Path | None) -> Path:
     """Where what was said lies until all of it is there: beside the store that gets the rewards."""
     target = (out or store.path).resolve()
-    return target.with_name(f"{target.name}.{name}.scoring.jsonl")
+    return target.with_name(f"{target.name}.{name}.scored.jsonl")
 
 
 def score_store(
@@ -148,32 +151,47 @@ def score_store(
         check: called with CHECKED of the responses that have a reward, the same ones every time.
 
     Raises:
-        UsageError: there are rewards of this name by another scorer, or see `check_score` and `Kept`.
+        UsageError: there are rewards of this name by another scorer, or see `check_score` and `open_journal`.
         StoreError: a shard cannot be read, or the store was changed meanwhile.
     """
     check_score(store, out, overwrite)
     described = json.loads(json.dumps(scorer.describe()))
     had = None if config.again else _had(store, config.name, described)
-    about = {
-        "format": "coig_p.scoring",
-        "version": 1,
+    of = {
         "rewards": config.name,
         "store": rows_digest(store.manifest),
         "scorer": described,
         "tokens_per_batch": config.tokens_per_batch,
         "overwrite": config.again,
     }
-    with Kept(kept_at(store, config.name, out), about) as kept:
-        some, asked = _score(store, scorer, config, had, kept, bar)
+    with open_journal(journal_at(store, config.name, out), of) as journal:
+        said = _Said(journal)
+        some, asked = _score(store, scorer, config, had, said, bar)
         if check is not None:
             check(some)
         told = {"model": described["name"], **{name: one for name, one in described.items() if name != "name"}}
         write = _add if out is None else partial(_copy, out=out)
-        written, rewards = write(store, config.name, told, kept.known)
-        kept.remove()
-    spread = (rewards.min(), rewards.mean(), rewards.max()) if len(rewards) else ()
-    lowest, mean, highest = map(float, spread) if len(rewards) else (None, None, None)
-    return StoreScored(written, config.name, written.manifest.rewards[config.name], asked, lowest, mean, highest)
+        written, rewards = write(store, config.name, told, said.known)
+        journal.remove()
+    counted = written.manifest.rewards[config.name]
+    squashed = described["kind"] == "server" and looks_squashed(rewards.tolist())
+    if not len(rewards):
+        return StoreScored(written, config.name, counted, asked, None, None, None, squashed)
+    spread = float(rewards.min()), float(rewards.mean()), float(rewards.max())
+    return StoreScored(written, config.name, counted, asked, *spread, squashed)
+
+
+class _Said:
+    """What was said so far, in memory and in the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.known = dict(journal.known)
+        self._journal = journal
+
+    def keep(self, batch: _Known) -> None:
+        """Add a batch."""
+        self._journal.keep(batch)
+        self.known |= batch
 
 
 def _had(store: Store, name: str, described: Mapping[str, Any]) -> KnownRewards | None:
@@ -192,53 +210,54 @@ def _had(store: Store, name: str, described: Mapping[str, Any]) -> KnownRewards 
 
 
 def _score(
-    store: Store, scorer: Scorer, config: ScoreConfig, had: KnownRewards | None, kept: Kept, bar: Bar
+    store: Store, scorer: Scorer, config: ScoreConfig, had: KnownRewards | None, said: _Said, bar: Bar
 ) -> tuple[list[tuple[Asked, Scored]], int]:
     """Score what is not known; those with a reward that are to be looked at again, and how many were asked for.
 
     Batches are the same whatever an earlier run has kept, so that one which was stopped ends with the same numbers.
     """
     seen: set[bytes] = set()
-    some: list[tuple[bytes, Asked, Scored]] = []
+    some: list[tuple[bytes, Asked]] = []
     number = 0
     with bar("Scoring", sum(file.responses or 0 for file in store.data_files()), "responses") as advance:
         for shard in store.data_files():
-            asked: dict[bytes, Asked] = {}
-            before: dict[bytes, tuple[Asked, Scored]] = {}
-            for batch in shard_batches(store.path, shard, _ROWS, PAIRING_SCHEMA):
-                held = [None] * _responses(batch) if had is None else _decided(had.rows(keys_of(batch)))
-                for one, known in zip(asked_of(batch), held, strict=True):
-                    its = b"" if one is None else key(one)
-                    if one is None or its in seen:
-                        continue
-                    seen.add(its)
-                    if known is None:
-                        asked[its] = one
-                    else:
-                        before[its] = one, known
-            new = {its: said for its, (_, said) in before.items() if its not in kept.known}
-            if new:
-                kept.keep(new)
+            own, before = _different(store, shard, had, seen)
+            if before.keys() - said.known.keys():
+                said.keep(before)
+            asked = [one for its, one in own.items() if its not in before]
             advance((shard.responses or 0) - len(asked))
-            said = score_all(
+            score_all(
                 scorer,
-                list(asked.values()),
+                asked,
                 tokens_per_batch=config.tokens_per_batch,
                 progress=advance,
-                known=kept.known,
-                keep=kept.keep,
+                known=said.known,
+                keep=said.keep,
             )
             number += len(asked)
-            found = [(its, one, what) for (its, one), what in zip(asked.items(), said, strict=True)]
-            found += [(its, *known) for its, known in before.items()]
-            some = sorted([*some, *(one for one in found if one[2].reward is not None)], key=lambda one: one[0])[
-                :CHECKED
-            ]
-    return [(one, said) for _, one, said in some], number
+            some += [(its, one) for its, one in own.items() if said.known[its].reward is not None]
+            some = sorted(some, key=itemgetter(0))[:CHECKED]
+    return [(one, said.known[its]) for its, one in some], number
 
 
-def _responses(batch: pa.RecordBatch) -> int:
-    return len(batch.column("responses").flatten())
+def _different(
+    store: Store, shard: StoreFile, had: KnownRewards | None, seen: set[bytes]
+) -> tuple[dict[bytes, Asked], dict[bytes, Scored]]:
+    """What is asked of a shard and of none before it, each once; and what is known of some of it."""
+    own: dict[bytes, Asked] = {}
+    before: dict[bytes, Scored] = {}
+    for batch in shard_batches(store.path, shard, _ROWS, PAIRING_SCHEMA):
+        every = asked_of(batch)
+        held = [None] * len(every) if had is None else _decided(had.rows(keys_of(batch)))
+        for one, known in zip(every, held, strict=True):
+            its = b"" if one is None else key(one)
+            if one is None or its in seen:
+                continue
+            seen.add(its)
+            own[its] = one
+            if known is not None:
+                before[its] = known
+    return own, before
 
 
 def _decided(rows: pa.RecordBatch) -> list[Scored | None]:
@@ -278,7 +297,7 @@ def _prompt(query: str | None, turns: Sequence[Mapping[str, Any]] | None) -> tup
     return tuple({"role": turn["role"], "content": turn["content"]} for turn in turns)
 
 
-def _rows(root: Path, shard: StoreFile, said: _Said) -> Iterator[pa.RecordBatch]:
+def _rows(root: Path, shard: StoreFile, said: _Known) -> Iterator[pa.RecordBatch]:
     """What was said of a shard's responses, as rows of REWARD_SCHEMA."""
     nothing = Scored(None, NOT_TEXT, None)
     for batch in shard_batches(root, shard, _ROWS, PAIRING_SCHEMA):
@@ -292,7 +311,7 @@ def _rows(root: Path, shard: StoreFile, said: _Said) -> Iterator[pa.RecordBatch]
 
 
 def _write(
-    store: Store, root: Path, manifest: Manifest, name: str, told: Mapping[str, Any], said: _Said, folder: Path | None
+    store: Store, root: Path, manifest: Manifest, name: str, told: Mapping[str, Any], said: _Known, folder: Path | None
 ) -> tuple[Manifest, Floats]:
     """Write the files of rewards; the manifest that names them, and every reward."""
     counts, files, rewards = Counts(), [], []
@@ -306,7 +325,7 @@ def _write(
     return with_rewards(manifest, name, {**told, **counts.told()}, files), np.concatenate([np.zeros(0), *rewards])
 
 
-def _add(store: Store, name: str, told: Mapping[str, Any], said: _Said) -> tuple[Store, Floats]:
+def _add(store: Store, name: str, told: Mapping[str, Any], said: _Known) -> tuple[Store, Floats]:
     """Write rewards into the store in its place.
 
     Old ones of this name are taken from the manifest first, so that none of the moments shows a store with files that
@@ -321,7 +340,7 @@ def _add(store: Store, name: str, told: Mapping[str, Any], said: _Said) -> tuple
     return Store.open(store.path), rewards
 
 
-def _copy(store: Store, name: str, told: Mapping[str, Any], said: _Said, out: Path) -> tuple[Store, Floats]:
+def _copy(store: Store, name: str, told: Mapping[str, Any], said: _Known, out: Path) -> tuple[Store, Floats]:
     """Write a store of the same shards, byte for byte, and the rewards; what is made of a release is a store again."""
     with atomic_directory(out) as root:
         files = [file for file in store.manifest.files if file.role in _OF_A_STORE and not is_of(file, name)]

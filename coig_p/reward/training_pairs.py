@@ -51,15 +51,15 @@ def read_training_pairs(
     split: str,
     *,
     half: int | None = None,
-    max_pairs: int | None = None,
+    max_responses: int | None = None,
     seed: int = 0,
 ) -> TrainingPairs:
     """Read what is trained on.
 
     Args:
         half: of the store, 1 or 2; None for all.
-        max_pairs: whole queries are drawn by hash until they have as many; None for all. No more than these, and one
-            query, are ever in memory.
+        max_responses: whole queries are drawn by hash until they have so many; None for all. No more than these, and
+            one query, are ever in memory.
 
     Raises:
         UsageError: no query has a pair with these options.
@@ -67,7 +67,7 @@ def read_training_pairs(
     """
     groups = query_groups(store)
     found = {"queries": 0, "pairs": 0}
-    kept = list(_drawn(_in_half(items_of(store, selection, split), groups, half), found, max_pairs, seed))
+    kept = list(_drawn(_in_half(items_of(store, selection, split), groups, half), found, max_responses, seed))
     if not kept:
         where = "" if half is None else f" in half {half}"
         raise UsageError(f"{store.path}: no query{where} has a pair with these options: try a lower threshold")
@@ -84,13 +84,16 @@ def _in_half(items: Iterator[Item], groups: Groups, half: int | None) -> Iterato
 
 
 def _drawn(items: Iterator[Item], found: dict[str, int], most: int | None, seed: int) -> list[Item]:
-    """In the store's order, those with the smallest hashes that together reach `most` pairs, or all."""
+    """In the store's order, those with the smallest hashes that together reach `most` responses, or all.
+
+    One whose hash is larger than those of enough others goes, whichever come first: the order changes nothing.
+    """
     heap: list[tuple[int, int, int, Item]] = []  # the largest hash first
     held = 0
     for at, item in enumerate(items):
-        number = len(pairs_of(item))
+        number = len(item.responses)
         found["queries"] += 1
-        found["pairs"] += number
+        found["pairs"] += len(pairs_of(item))
         heapq.heappush(heap, (-hash64(f"draw {seed} {item.id}"), at, number, item))
         held += number
         while most is not None and held - heap[0][2] >= most:

@@ -149,6 +149,11 @@ def test_of_weighted_domains_what_is_shown_is_balanced(tilted_store: tuple[Path,
     assert found["longer"] == found["shorter"] == told["balanced"]["shorter"]
     assert told["rows"] == sum(found.values())
     assert told["balanced"]["left_out"] == sum(told["balanced"]["left_out_by_domain"].values())
+    # Each showing of a row is drawn for itself, so that the counts can be equal.
+    export(tilted_store[0], tmp_path / "thrice", weights={"chat": 3, "math": 3})
+    again = rows_of(tmp_path / "thrice")
+    assert groups(again)["longer"] == groups(again)["shorter"]
+    assert set(keys([row for row in again if len(row["chosen"]) > len(row["rejected"])]).values()) == {1, 2, 3}
 
 
 def test_other_options_come_first(tilted_store: tuple[Path, list[Row]], tmp_path: Path) -> None:

@@ -142,6 +142,11 @@ def test_a_response_without_a_reward_is_in_no_pair() -> None:
     assert of_four({"a": None, "b": None, "c": None, "d": None}) == set()
 
 
+def test_what_is_no_number_is_no_reward() -> None:
+    for bad in (float("inf"), float("-inf"), float("nan")):
+        assert of_four({"a": bad, "b": 3, "c": 2, "d": bad}) == {("b", "c")}
+
+
 def test_the_best_pair_is_not_replaced_by_another() -> None:
     rewards: dict[str, float | None] = {"a": 0, "b": 3, "c": 2, "d": 1}
     assert of_four(rewards, strategy="best_worst") == set()

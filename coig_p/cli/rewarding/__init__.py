@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from coig_p.cli.rewarding.halves import halves
+from coig_p.cli.rewarding.judge_data import judge_data
 from coig_p.cli.rewarding.train import train
 from coig_p.cli.tree import Group
 
@@ -16,8 +17,9 @@ def reward() -> None:
     \b
     coigp reward train store --model builtin:ngram --out floor
     coigp reward halves store --out halves
+    coigp reward judge-data store --out judge-data
     """
 
 
-for _command in (train, halves):
+for _command in (train, halves, judge_data):
     reward.add_command(_command)

@@ -52,10 +52,11 @@ def items_of(store: Store, selection: Selection, split: str) -> Iterator[Item]:
         for batch in store.batches(domain, split, schema=PAIRING_SCHEMA, rewards=selection.rewards):
             rows = find_rows(batch, selection.pairs, selection.shape)
             if len(rows):
-                yield from _items(rows)
+                yield from items_in(rows)
 
 
-def _items(rows: Rows) -> Iterator[Item]:
+def items_in(rows: Rows) -> Iterator[Item]:
+    """The items of a batch; raises as `items_of` does."""
     batch, found = rows.batch, rows.found
     assert isinstance(found, Pairs)
     queries = np.unique(found.query)
