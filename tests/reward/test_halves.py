@@ -74,6 +74,9 @@ def test_training_on_a_half_reads_that_half(tmp_path: Path) -> None:
         found = {item.id for item in read_training_pairs(store, selection, split, half=half).items}
         assert found == every & set(ids)
         assert found
+        other = tmp_path / "halves" / FILES[2 - half]
+        without, _ = select_items(store, PairConfig(exclude=other), (), None)
+        assert {item.id for item in read_training_pairs(store, without, split).items} == found
 
 
 def test_the_half_is_the_groups_whoever_is_asked(tmp_path: Path) -> None:
