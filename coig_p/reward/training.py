@@ -131,6 +131,8 @@ def train_transformer(
     if last is None and not _rank():
         _begin(work, record)
     history = _train(made, tokenizer, steps, data.found.tokens, config, device, dtype, work, last, pairs.seed, bar)
+    if _world() > 1:
+        _end_group()
     if _rank():
         return None
     commit = getattr(made.classifier.config, "_commit_hash", None)
@@ -296,10 +298,18 @@ def _train(
                 f"memory is not enough for {config.forward_tokens:,} tokens at once: lower --forward-tokens, or use "
                 "--gradient-checkpointing"
             ) from None
-    trainer.accelerator.wait_for_everyone()
-    # Its threads may come to Python while the interpreter ends, which aborts a process.
-    trainer.accelerator.state.destroy_process_group()
     return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _end_group() -> None:
+    """End the group of processes, once nothing else holds it: its threads else may come to Python while the interpreter
+    ends, which aborts a process."""
+    import gc
+
+    from accelerate import PartialState
+
+    gc.collect()  # the trainer, which holds itself
+    PartialState().destroy_process_group()
 
 
 def _said(history: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -18,15 +18,15 @@ REWARDS = st.lists(st.tuples(*[st.floats(-12, 12, width=32)] * 2), min_size=1, m
 
 def formula(chosen: torch.Tensor, rejected: torch.Tensor, loss: Loss) -> torch.Tensor:
     """The mean over pairs as it is printed."""
-    total = torch.zeros((), dtype=torch.float64)
+    total, weight, limit = torch.zeros((), dtype=torch.float64), loss.weight or 0.0, loss.limit or 0.0
     for one, other in zip(chosen, rejected, strict=True):
         total = total - torch.log(1 / (1 + torch.exp(other - one)))
         if loss.name == TAP:
             for reward in (one, other):
-                over = torch.maximum(torch.zeros(()), torch.abs(reward) - loss.limit)
-                total = total + loss.weight * over**2
+                over = torch.maximum(torch.zeros(()), torch.abs(reward) - limit)
+                total = total + weight * over**2
         if loss.name == GAUSS:
-            total = total + loss.weight * torch.stack([one, other]).pow(2).mean()
+            total = total + weight * torch.stack([one, other]).pow(2).mean()
     return total / len(chosen)
 
 

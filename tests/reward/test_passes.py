@@ -70,13 +70,13 @@ def data(draw: st.DrawFn) -> tuple[PairArrays, Tokens]:
         rejected += [other for _, other in pairs]
     starts = np.cumsum([0] + [len(one) for one in conversations])
     tokens = Tokens(np.array(sum(conversations, []), np.int32), starts, np.array(begins))  # noqa: RUF017
-    parts = (np.array(part, np.int64) for part in (query, chosen, rejected))
-    return PairArrays(tuple(f"q{at}" for at in range(names)), *parts, lengths=tokens.lengths), tokens
+    parts = (np.array(part, np.int64) for part in (query, chosen, rejected, tokens.lengths))
+    return PairArrays(tuple(f"q{at}" for at in range(names)), *parts), tokens
 
 
 def by_formula(model: RewardModel, pairs: PairArrays, tokens: Tokens, loss: Loss) -> torch.Tensor:
     """Pair by pair, each response by itself, without padding."""
-    total = torch.zeros((), dtype=torch.float64)
+    total, weight, limit = torch.zeros((), dtype=torch.float64), loss.weight or 0.0, loss.limit or 0.0
     words = model.body.embedding.weight if model.lm_head is None else model.lm_head.weight
     for sides in zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True):
         ids = [torch.tensor(tokens.of(at).astype(np.int64)) for at in sides]
@@ -85,9 +85,9 @@ def by_formula(model: RewardModel, pairs: PairArrays, tokens: Tokens, loss: Loss
         total = total - torch.log(torch.sigmoid(chosen - rejected))
         for reward in (chosen, rejected):
             if loss.name == TAP:
-                total = total + loss.weight * torch.clamp(reward.abs() - loss.limit, min=0) ** 2
+                total = total + weight * torch.clamp(reward.abs() - limit, min=0) ** 2
             if loss.name == GAUSS:
-                total = total + loss.weight * reward**2 / 2
+                total = total + weight * reward**2 / 2
         if loss.lm_weight:
             spoken = torch.log_softmax(states[0] @ words.T, -1)
             answer = range(int(tokens.begins[sides[0]]), len(ids[0]))

@@ -27,7 +27,10 @@ def queries(draw: st.DrawFn) -> list[Query]:
 
 
 def arrays(of: list[Query]) -> PairArrays:
-    query, chosen, rejected, lengths = [], [], [], []
+    query: list[int] = []
+    chosen: list[int] = []
+    rejected: list[int] = []
+    lengths: list[int] = []
     for number, (_, own, pairs) in enumerate(of):
         query += [number] * len(pairs)
         chosen += [len(lengths) + better for better, _ in pairs]

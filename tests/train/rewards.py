@@ -53,7 +53,14 @@ torch.set_num_threads(1)  # matrices this small are slower on several
 
 WORDS = "好是的不在有我他这中大来上国个到说们天地人和春夏秋冬山水火土金木日月"
 RIGHT, WRONG = "所以答案成立", "所以答案不成立"
-FAST = {"learning_rate": 3e-3, "batch_pairs": 32, "epochs": 2, "held_out": 0.2, "save_every": 0, "device": "cpu"}
+FAST: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "batch_pairs": 32,
+    "epochs": 2,
+    "held_out": 0.2,
+    "save_every": 0,
+    "device": "cpu",
+}
 
 
 def planted(folder: Path, queries: int, *, random_labels: bool = False) -> Path:
@@ -118,16 +125,16 @@ def gradient(model: RewardModel, found: Tokenized, batch: str, loss: Loss, token
 
 def by_formula(model: RewardModel, found: Tokenized, loss: Loss) -> list[torch.Tensor]:
     """Pair by pair, each response alone, through transformers' own classifier and language model."""
-    total = torch.zeros((), dtype=torch.float64)
+    total, weight, limit = torch.zeros((), dtype=torch.float64), loss.weight or 0.0, loss.limit or 0.0
     for better, worse in zip(found.pairs.chosen.tolist(), found.pairs.rejected.tolist(), strict=True):
         ids = [torch.tensor(found.tokens.of(at)[None].astype(np.int64)) for at in (better, worse)]
         chosen, rejected = (model.classifier(input_ids=one).logits.squeeze() for one in ids)
         total = total - torch.log(torch.sigmoid(chosen - rejected))
         for reward in (chosen, rejected):
             if loss.name == TAP:
-                total = total + loss.weight * torch.clamp(reward.abs() - loss.limit, min=0) ** 2
+                total = total + weight * torch.clamp(reward.abs() - limit, min=0) ** 2
             if loss.name == GAUSS:
-                total = total + loss.weight * reward**2 / 2
+                total = total + weight * reward**2 / 2
         if loss.lm_weight:
             states = model.body(input_ids=ids[0]).last_hidden_state[0]
             spoken = torch.log_softmax(states @ model.body.get_input_embeddings().weight.T, -1)
