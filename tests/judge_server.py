@@ -46,6 +46,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.seen: Counter[str] = Counter()  # whole requests
         self.prompts: list[dict[str, str]] = []
+        self.keys: list[str | None] = []
         self.after: int | None = None  # requests after which every answer is held back
         self.holding, self.released = threading.Event(), threading.Event()
 
@@ -71,6 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.seen[body] += 1
             server.prompts.append(shown(users[0]))
+            server.keys.append(self.headers["Authorization"])
             held = server.after is not None and server.seen.total() > server.after
         if held:
             server.holding.set()

@@ -193,12 +193,18 @@ class LocalModel:
         """Of what is read of each; where there is no room for all at once, of fewer at a time."""
         try:
             return self._forward(rows)
+        except CoigPError:
+            raise
         except self._torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise UsageError(
                     f"{self.name}: {len(rows[0]):,} tokens need more memory than {self.device} has: lower max_length, "
                     "or choose another device or dtype"
                 ) from None
+        except Exception as error:  # of a model's own, as one that knows no bfloat16
+            words = printable(str(error).strip().partition("\n")[0])
+            hint = ": try dtype float32" if self.dtype != "float32" else ""
+            raise DataError(f"{self.name} cannot be run: {type(error).__name__}: {words}{hint}") from error
         self._torch.cuda.empty_cache()
         return [*self._rewards(rows[: len(rows) // 2]), *self._rewards(rows[len(rows) // 2 :])]
 
@@ -247,14 +253,11 @@ class LocalModel:
         with _loading(self.name):
             config = AutoConfig.from_pretrained(self.name, **options)
         revision = getattr(config, "_commit_hash", None)
-        text = config.get_text_config()
         if config.num_labels != 1:
             raise UsageError(
                 f"{self.name} has {config.num_labels} labels, and a reward model has one: "
                 "train one with coigp reward train"
             )
-        if getattr(text, "attn_logit_softcapping", None):  # as Gemma 2: other ways to attend leave the cap out
-            options["attn_implementation"] = "eager"
         with _loading(self.name):
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 self.name,

@@ -9,7 +9,8 @@ A folder without a whole coig_p_reward.json is none: training stopped half way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ class Accuracy:
         ties = int((difference == 0).sum())
         return cls(len(query), len(numbers), ties, found.share, found.low, found.high)
 
+    def stretched(self, by: float) -> Accuracy:
+        """With an interval that reaches so many times as far, within 0 and 1."""
+        if self.accuracy is None or self.low is None or self.high is None:
+            return self
+        low, high = (self.accuracy + by * (end - self.accuracy) for end in (self.low, self.high))
+        return replace(self, low=max(0.0, low), high=min(1.0, high))
+
     def to_dict(self) -> dict[str, Any]:
         """By name."""
         return {
@@ -89,6 +97,13 @@ class Lift:
     low: float | None = None
     high: float | None = None
 
+    def stretched(self, by: float) -> Lift:
+        """With an interval that reaches so many times as far."""
+        if self.lift is None or self.low is None or self.high is None:
+            return self
+        low, high = (self.lift + by * (end - self.lift) for end in (self.low, self.high))
+        return Lift(self.lift, max(-1.0, low), min(1.0, high))
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -113,20 +128,29 @@ class HeldOut:
         difference: npt.NDArray[Any],
         beside: Mapping[str, npt.NDArray[Any]],
         how: str,
+        *,
+        folds: int | None = None,
+        unfitted: Collection[str] = (LENGTH,),
     ) -> HeldOut:
         """From each pair's query, a number, and what chosen has more than rejected by the model and the others.
 
         Args:
             beside: LENGTH and MAJORITY among them; nan where a pair has none, which then is not counted there.
+            folds: of cross-validation; None where some queries were held out once. Models of folds were fitted to
+                nearly the same queries and err together, so that queries tell less than they seem to: the variance
+                is 1 + folds / (folds - 1) times as large (Nadeau and Bengio, 2003).
+            unfitted: of `beside`, those that no fold was fitted for.
         """
+        by = 1.0 if folds is None else math.sqrt(1 + folds / (folds - 1))
         told = {}
         for name, values in beside.items():
             known = ~np.isnan(values)
-            told[name] = Accuracy.of(query[known], values[known])
+            told[name] = Accuracy.of(query[known], values[known]).stretched(1.0 if name in unfitted else by)
         numbers, at = np.unique(query, return_inverse=True)
         more = np.bincount(at, (difference > 0) * 1.0 - (beside[LENGTH] > 0), len(numbers)).astype(np.int64)
         found = mean(moments(more, np.bincount(at, minlength=len(numbers))))
-        return cls(Accuracy.of(query, difference), told, Lift(found.mean, found.low, found.high), how)
+        lift = Lift(found.mean, found.low, found.high).stretched(by)
+        return cls(Accuracy.of(query, difference).stretched(by), told, lift, how)
 
     @property
     def verdict(self) -> str:

@@ -176,7 +176,7 @@ class NgramScorer:
         """What it is, as JSON."""
         return {
             "kind": NGRAM,
-            "name": self.folder.resolve().name,
+            "name": f"{self.folder.resolve().name} (an n-gram floor)",  # whoever shows it says so
             "revision": None,
             "sha256": self.trained.files[WEIGHTS],
             "template_sha256": None,

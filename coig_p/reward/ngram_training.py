@@ -222,7 +222,9 @@ def _held_out(table: _Table, examples: Examples, part: Index, config: NgramConfi
         name: values[seen] for name, values in said.items() if name != _MODEL and not np.isnan(values[seen]).all()
     }
     how = f"{config.folds} folds by query, near-duplicates in one"
-    return HeldOut.of(table.item[seen], said[_MODEL][seen], beside, how)
+    return HeldOut.of(
+        table.item[seen], said[_MODEL][seen], beside, how, folds=config.folds, unfitted=(LENGTH, CONSENSUS)
+    )
 
 
 def _win_rates(table: _Table, train: Mask) -> Floats:

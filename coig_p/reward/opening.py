@@ -80,6 +80,8 @@ class ScorerConfig:
     def __post_init__(self) -> None:
         if (self.model is None) == (self.server is None):
             raise UsageError("name who scores: a model or a server, one of the two")
+        if self.truncate not in (None, *_ENDS):
+            raise UsageError(f"truncate={self.truncate!r}: use left, or leave it out")
         if self.tokens_per_batch < 1:
             raise UsageError(f"tokens_per_batch={self.tokens_per_batch}: use 1 or more")
         of_other, given = (_OF_SERVERS, "model") if self.server is None else (_OF_MODELS, "server")

@@ -229,23 +229,23 @@ class ServerScorer:
 
     async def _ask(self, asked: Sequence[Asked], texts: list[str], prompts: list[str]) -> list[Scored]:
         kind = self.config.kind
+        named: dict[str, Any] = {"model": self.served or "default"}
         if kind == "openrlhf":
             reply = await self._sent("get_reward", {"query": texts, "prompts": prompts}, texts)
             return _read_rewards(reply, len(texts))
         if kind == "vllm":
-            body: dict[str, Any] = {} if self.served is None else {"model": self.served}
+            body = named
             if self._text is None:
                 body["messages"] = asked[0].conversation
             else:
                 body |= {"input": texts[0], "add_special_tokens": False}
             return [self._one(await self._sent("classify", body | {"use_activation": False}, texts))]
-        named = {"model": self.served or "default"}
         if self._native:
             return [self._one(await self._sent("classify", named | {"text": texts[0]}, texts))]
         found = self._one(await self._sent("v1/classify", named | {"input": texts[0]}, texts))
-        if found.reward == 1 and self._native is None:
+        if found.reward == 1 and self._native is not False:  # another request may have found it out meanwhile
             # The softmax of one label, or a reward that is 1: the other path tells which, where there is one.
-            reply = await self._client.send("classify", named | {"text": texts[0]}, texts[0], _anything)
+            reply = await self._sent("classify", named | {"text": texts[0]}, texts, final=("denied",))
             self._native = reply.outcome == "answered" and "embedding" in str(reply.body)
             if self._native:
                 return [self._one(reply)]
@@ -263,8 +263,13 @@ class ServerScorer:
             return Scored(None, TOO_LONG, found.tokens)
         return found
 
-    async def _sent(self, path: str, body: Mapping[str, Any], texts: Sequence[str]) -> Reply:
+    async def _sent(
+        self, path: str, body: Mapping[str, Any], texts: Sequence[str], *, final: tuple[str, ...] = ()
+    ) -> Reply:
         """An answer, or a refusal of this one request; what else comes is tried again, and ends as an error.
+
+        Args:
+            final: outcomes that are not tried again and are no error, either.
 
         Raises:
             RemoteError: no answer comes.
@@ -272,7 +277,7 @@ class ServerScorer:
         failures = throttles = 0
         while True:
             reply = await self._client.send(path, body, "\n".join(texts), _anything)
-            if reply.outcome in ("answered", "refused"):
+            if reply.outcome in ("answered", "refused", *final):
                 return reply
             if reply.outcome in ("denied", "broke"):
                 absent = f": no server of kind {self.config.kind}?" if str(reply.detail)[:3] in _ABSENT else ""

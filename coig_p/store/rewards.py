@@ -76,10 +76,10 @@ def reward_files(manifest: Manifest, name: str, shards: Sequence[StoreFile], sto
         path = reward_path(name, shard)
         file = listed.get(path)
         if file is None:
-            problem = f"{MANIFEST} lists no {path}, though it has rewards called {name}. {_again(name)}"
+            problem = f"{MANIFEST} lists no {path}, though it has rewards called {name}. {score_again(name)}"
             raise StoreError(store, problem)
         if file.rows != shard.responses:
-            problem = f"{path}: {file.rows:,} rows, {shard.responses:,} responses in {shard.path}. {_again(name)}"
+            problem = f"{path}: {file.rows:,} rows, {shard.responses:,} responses in {shard.path}. {score_again(name)}"
             raise StoreError(store, problem)
         found.append(file)
     return found
@@ -183,7 +183,7 @@ class Rewards:
         store, _, path = self.path.rpartition(f"/{REWARDS}/")
         query = batch.column("query_id")[row].as_py()
         name = path.partition("/")[0]
-        return StoreError(store, f"{REWARDS}/{path} is not of this shard: query {query!r}: {said}. {_again(name)}")
+        return StoreError(store, f"{REWARDS}/{path} is not of this shard: query {query!r}: {said}. {score_again(name)}")
 
 
 def read_rewards(source: Any, name: str | None = None) -> Rewards:
@@ -258,5 +258,6 @@ def _equal(ours: pa.Array, theirs: pa.Array) -> Mask:
     return np.asarray(pc.or_kleene(pc.equal(ours, theirs), both_null).fill_null(False).to_numpy(zero_copy_only=False))
 
 
-def _again(name: str) -> str:
+def score_again(name: str) -> str:
+    """What to do where rewards of this name are not as they should be."""
     return f"Score it again: coigp score STORE --as {name} --overwrite"

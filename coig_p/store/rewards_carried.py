@@ -5,6 +5,8 @@ A response that comes to answer another prompt, as one of a near-duplicate does,
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +14,25 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coig_p.store.manifest import Manifest, StoreFile
-from coig_p.store.reward_files import Counts, is_of, shard_keys, with_rewards, with_values, write_rewards
-from coig_p.store.rewards import read_rewards, reward_files
+from coig_p.errors import CoigPError, StoreError
+from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.store.reward_files import (
+    Counts,
+    is_of,
+    shard_keys,
+    with_rewards,
+    with_values,
+    without_rewards,
+    write_rewards,
+)
+from coig_p.store.rewards import REWARDS, read_rewards, reward_files, score_again
 from coig_p.store.store import Store
+from coig_p.store.writing import sha256_of
 
 NOT_SCORED = "not-scored"
 """Why a response has no reward that nobody asked for one: it came later, or answers another prompt than it did."""
 
+_logger = logging.getLogger("coig_p")
 _DIGITS = 16  # of a hash, so that prompt and text together are named by 128 bits
 
 
@@ -40,7 +53,7 @@ class KnownRewards:
             UnknownNameError: the store has no rewards of this name.
             StoreError: a file of them is missing or cannot be read.
         """
-        return cls._read(store, reward_files(store.manifest, name, store.data_files(), store.path))
+        return cls._read(store, name, reward_files(store.manifest, name, store.data_files(), store.path))
 
     @classmethod
     def listed(cls, store: Store, name: str) -> KnownRewards:
@@ -49,14 +62,16 @@ class KnownRewards:
         Raises:
             StoreError: one cannot be read.
         """
-        return cls._read(store, [file for file in store.manifest.files if is_of(file, name)])
+        return cls._read(store, name, [file for file in store.manifest.files if is_of(file, name)])
 
     @classmethod
-    def _read(cls, store: Store, files: Sequence[StoreFile]) -> KnownRewards:
-        columns = [
-            (_names(rows), *(rows.column(at) for at in ("reward", "reason", "truncated")))
-            for rows in (read_rewards(store.path / file.path).rows for file in files)
-        ]
+    def _read(cls, store: Store, name: str, files: Sequence[StoreFile]) -> KnownRewards:
+        columns = []
+        for file in files:
+            if sha256_of(store.path / file.path) != file.sha256:  # a page that is damaged need not be found otherwise
+                raise StoreError(store.path, f"{file.path} is not what {MANIFEST} says. {score_again(name)}")
+            rows = read_rewards(store.path / file.path).rows
+            columns.append((_names(rows), *(rows.column(at) for at in ("reward", "reason", "truncated"))))
         kinds = (pa.string(), pa.float64(), pa.string(), pa.bool_())
         found = zip(*columns, strict=True) if columns else [[]] * len(kinds)
         return cls(*(pa.concat_arrays([pa.array([], kind), *one]) for kind, one in zip(kinds, found, strict=True)))
@@ -94,6 +109,33 @@ def with_carried(manifest: Manifest, root: Path, store: Store) -> Manifest:
                 counts[name].add(one)
     for name, told in store.manifest.rewards.items():
         manifest = with_rewards(manifest, name, {**told, **counts[name].told()}, files[name])
+    return manifest
+
+
+def with_replaced(manifest: Manifest, root: Path, target: Path) -> Manifest:
+    """The manifest with the rewards of the store that the one at `root` is to replace, for what is in both.
+
+    They were paid for. Of a store that cannot be read, and where none is left, nothing is taken, which is logged.
+    """
+    try:
+        old = Store.open(target)
+    except CoigPError:  # none, or damaged: then nobody can tell what belongs to it
+        return manifest
+    names = ", ".join(old.manifest.rewards)
+    if not names:
+        return manifest
+    try:
+        manifest = with_carried(manifest, root, old)
+    except StoreError as error:
+        _logger.warning("the rewards %s of the store that is replaced went with it: %s", names, error)
+        return manifest
+    for name, told in list(manifest.rewards.items()):
+        if not told["scored"]:
+            _logger.warning("the rewards %s went with the store that is replaced: none of its responses is left", name)
+            manifest = without_rewards(manifest, name)
+            shutil.rmtree(root / REWARDS / name)
+    if not manifest.rewards:
+        (root / REWARDS).rmdir()
     return manifest
 
 

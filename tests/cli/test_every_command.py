@@ -66,6 +66,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "review resolve": ("FOLDER/review", 0),
     "review import": ("FOLDER/review FOLDER/export-é.json", 0),
     "review serve": ("FOLDER/review --annotator b", 0),
+    "reward judge-data": ("FOLDER/store --out NEW", 0),
     "reward halves": ("FOLDER/store --out NEW", 0),
     "reward train": ("FOLDER/store --model builtin:ngram --out NEW", 0),
     "score": ("FOLDER/store --model 模 --as crm --out NEW --check", 0),

@@ -13,6 +13,7 @@ from make import Rows, make_rows, make_store
 from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import Exclusion
 from coig_p.reward.bench.from_store import select_items
 from coig_p.reward.halves import FILES, half_of, query_groups, write_halves
 from coig_p.reward.training_pairs import read_training_pairs
@@ -74,6 +75,9 @@ def test_training_on_a_half_reads_that_half(tmp_path: Path) -> None:
         found = {item.id for item in read_training_pairs(store, selection, split, half=half).items}
         assert found == every & set(ids)
         assert found
+        other = tmp_path / "halves" / FILES[2 - half]
+        without, _ = select_items(store, PairConfig(exclude=Exclusion.of(other)), (), None)
+        assert {item.id for item in read_training_pairs(store, without, split).items} == found
 
 
 def test_the_half_is_the_groups_whoever_is_asked(tmp_path: Path) -> None:

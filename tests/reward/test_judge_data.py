@@ -14,6 +14,7 @@ from commands import run
 from conversations import turn
 from judge_server import shown
 from make import completed, make_rows, make_store
+from rewarding import with_given
 
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.export.one_file import write_pairs
@@ -69,6 +70,21 @@ def test_each_pair_is_there_in_both_orders(options: dict[str, Any], seed: int, t
     assert 0 < sum(first) < len(rows) / 2  # neither order always comes first
     assert any(row["judges"] for row in rows)
     assert not all(row["judges"] for row in rows)
+
+
+def test_rewards_filter_the_pairs_and_what_they_leave_out_is_said(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s", make_rows({"math": 12, "chat": 5}))
+    with_given(store, "crm", lambda query_id, model, sample, text: None if model == "model-3" else len(text) % 7)
+    pairs = PairConfig(agree_with="crm")
+    rows = made(store, tmp_path / "o", None, pairs)
+    write_pairs(store, tmp_path / "pairs.jsonl", pairs, file_type="jsonl")
+    wanted = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text("utf-8").splitlines()]
+    assert {texts_of(row) for row in rows} == {(row["prompt"], row["chosen"], row["rejected"]) for row in wanted}
+    assert len(rows) == 2 * len(wanted) > 0
+    words = ("reward", "judge-data", store, "--out", tmp_path / "p", "--agree-with", "crm")
+    assert f"the rewards crm keep {len(wanted)} of " in run(*words).stdout
+    told = json.loads(run(*words, "--overwrite", "--json").stdout)
+    assert told["filtered"]["total"]["kept"] == told["pairs"] == len(wanted)
 
 
 def test_what_judges_wrote_of_scores_stands_before_the_verdict_where_their_scores_agree(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from judge_server import JudgeServer, Said, always, longer, serve
 pytest.importorskip("aiohttp", reason="asking models needs the extra [annotate]")
 
 from coig_p.annotate.asking.costs import MONEY
-from coig_p.annotate.asking.ledger import LEDGER
+from coig_p.annotate.asking.ledger import LEDGER, LedgerWriter
 from coig_p.core.arrays import hash64
 from coig_p.errors import DataError, UsageError
 from coig_p.reward.bench.form import Bench, Item, pairs_of, read_bench, write_bench
@@ -190,6 +190,26 @@ def test_what_a_server_will_never_answer(said: Said, reason: str, missing: bool,
     found = outcomes_of(read_results(tmp_path / "r"))
     assert found.missing.tolist() == [False, missing]
     assert found.invalid.tolist() == [False, not missing]
+
+
+def test_what_is_too_long_only_when_it_is_asked_again_is_what_it_was_before(tmp_path: Path) -> None:
+    written_bench(tmp_path / "b", items(2))
+    long = Said("maximum context length is 8192 tokens", status=400, code="context_length_exceeded")
+    with serve(lambda shown, turns: long if turns else "都好") as server:
+        told = judged(tmp_path / "b", server, tmp_path / "r")
+    assert (told["without"], told["unsettled"]) == ({"none": 2}, 0)
+    assert outcomes_of(read_results(tmp_path / "r")).invalid.tolist() == [True, True]
+    assert {one.raw for result in lines(tmp_path / "r") for one in result.verdicts or ()} == {"都好"}
+
+
+def test_two_judges_may_share_a_ledger(tmp_path: Path) -> None:
+    written_bench(tmp_path / "b", items(2))
+    with serve(longer) as server:
+        judged(tmp_path / "b", server, tmp_path / "r")
+        words = ("--judge", server.base_url, "--judge-model", "other", "--ledger", tmp_path / "r.ledger")
+        run("bench", "run", tmp_path / "b", *words, "--out", tmp_path / "s")
+        assert server.seen.total() == 8
+    assert [one.scorer["name"] for one in map(read_results, (tmp_path / "r", tmp_path / "s"))] == ["j", "other"]
 
 
 def test_the_same_texts_are_asked_once_for_all_benchmarks_of_a_ledger(tmp_path: Path) -> None:
@@ -528,3 +548,84 @@ def test_a_damaged_ledger_is_one_error_and_stays(tmp_path: Path) -> None:
         assert "damaged" in said
         assert server.seen.total() == 2
     assert len(lines(tmp_path / "r")) == 1
+
+
+def test_interrupted_it_waits_for_what_is_in_flight_and_writes_nothing(tmp_path: Path) -> None:
+    written_bench(tmp_path / "b", items(6))
+    with serve(longer) as server:
+        (tmp_path / "judge.toml").write_text(TOML.format(url=server.base_url, most=100), encoding="utf-8")
+        server.after = 4
+        words = ("bench", "run", tmp_path / "b", "--judge", tmp_path / "judge.toml", "--out", tmp_path / "r")
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from coig_p.__main__ import main; main()", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=os.environ,
+        )
+        assert server.holding.wait(60)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "waited for" in process.stderr.readline()
+        server.after = None
+        server.released.set()
+        _, said = process.communicate()
+        assert process.returncode == 130
+        assert "Run again to go on" in said
+        assert not (tmp_path / "r").exists()
+        sent = server.seen.total()
+        assert with_file(tmp_path, server)["sent"] == 12 - sent
+        assert set(server.seen.values()) == {1}
+
+
+def test_a_judge_that_cannot_be_read_is_left_only_where_the_file_says_so(tmp_path: Path) -> None:
+    written_bench(tmp_path / "b", items(60))
+    with serve(always("都好")) as server:
+        toml = TOML.replace("[judge]", "[judge]\nasks = 1\nmost_invalid = 0.5").format(url=server.base_url, most=1000)
+        (tmp_path / "judge.toml").write_text(toml, encoding="utf-8")
+        words = ("bench", "run", tmp_path / "b", "--judge", tmp_path / "judge.toml", "--out", tmp_path / "r")
+        assert "30 of its last 30 answers could not be used" in run(*words, code=3).stderr
+        assert 30 <= server.seen.total() < 120
+        (tmp_path / "judge.toml").write_text(toml.replace("most_invalid = 0.5", ""), encoding="utf-8")
+        run(*words)
+    found = outcomes_of(read_results(tmp_path / "r"))
+    assert (found.credit.sum(), int(found.invalid.sum())) == (0, 60)
+
+
+def test_the_ledger_of_an_annotation_run_is_not_written_to(tmp_path: Path) -> None:
+    written_bench(tmp_path / "b", items(1))
+    with LedgerWriter.open(tmp_path / "run") as ledger:
+        ledger.replace_queries([], [], "something")
+    before = (tmp_path / "run" / LEDGER).read_bytes()
+    with serve(longer) as server:
+        said = judged(tmp_path / "b", server, tmp_path / "r", "--ledger", tmp_path / "run", code=2)
+    assert "a run of coigp annotate" in said
+    assert (tmp_path / "run" / LEDGER).read_bytes() == before
+    assert not server.seen
+
+
+def test_a_key_goes_to_its_server_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written_bench(tmp_path / "b", items(1))
+    monkeypatch.setenv("JUDGE_KEY", "a-secret-of-mine")
+    with serve(lambda shown, turns: Said("no such model", status=404)) as server:
+        words = (
+            "bench",
+            "run",
+            tmp_path / "b",
+            "--judge",
+            server.base_url,
+            "--judge-model",
+            "j",
+            "--out",
+            tmp_path / "r",
+        )
+        done = run(*words, "--key-env", "JUDGE_KEY", code=3)
+        assert set(server.keys) == {"Bearer a-secret-of-mine"}
+        monkeypatch.delenv("JUDGE_KEY")
+        assert "JUDGE_KEY is not set" in run(*words, "--key-env", "JUDGE_KEY", code=2).stderr
+    monkeypatch.setenv("AWS_SECRET_KEY", "x" * 20)
+    other = run(*words, "--key-env", "AWS_SECRET_KEY", code=2).stderr
+    assert "--allow AWS_SECRET_KEY@127.0.0.1" in other
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "r.ledger").iterdir())
+    assert "a-secret-of-mine" not in done.stdout + done.stderr
+    assert b"a-secret-of-mine" not in kept

@@ -28,7 +28,7 @@ from coig_p.reward.batching import score_all
 from coig_p.reward.bench.form import pairs_of
 from coig_p.reward.bench.from_store import select_items
 from coig_p.reward.descent import minimise
-from coig_p.reward.made import LENGTH, MADE, MAJORITY, read_trained
+from coig_p.reward.made import LENGTH, MADE, MAJORITY, Accuracy, HeldOut, read_trained
 from coig_p.reward.ngram import WEIGHTS, Examples, NgramScorer, Weights, fit
 from coig_p.reward.ngram_training import CONSENSUS, UNSEEN_MODELS, WITH_CONSENSUS, NgramConfig, train_ngram
 from coig_p.reward.scorer import EMPTY, Asked
@@ -182,8 +182,31 @@ def test_of_random_labels_nothing_is_concluded(tmp_path: Path) -> None:
         assert held_out.verdict == "none"
         assert held_out.model.low is not None
         assert held_out.model.high is not None
-        assert held_out.model.low < 0.53
-        assert held_out.model.high > 0.47
+        assert held_out.model.low < 0.5 < held_out.model.high
+
+
+def test_intervals_of_folds_are_wider_where_something_was_fitted() -> None:
+    drawn = np.random.default_rng(0)
+    query, difference, longer = np.repeat(np.arange(250), 4), drawn.normal(0.3, 1, 1000), drawn.normal(0, 1, 1000)
+    partly = np.where(query < 100, longer, np.nan)
+    once = HeldOut.of(query, difference, {LENGTH: longer, MAJORITY: partly}, "once")
+    folded = HeldOut.of(query, difference, {LENGTH: longer, MAJORITY: partly}, "folds", folds=5)
+    assert once.model == Accuracy.of(query, difference)
+    assert once.beside[LENGTH] == folded.beside[LENGTH] == Accuracy.of(query, longer)
+    assert once.beside[MAJORITY].pairs == folded.beside[MAJORITY].pairs == 400
+    for one, other in [(once.model, folded.model), (once.beside[MAJORITY], folded.beside[MAJORITY])]:
+        assert one.accuracy is not None
+        assert one.low is not None
+        assert other.low is not None
+        assert other.accuracy == one.accuracy
+        assert one.accuracy - other.low == pytest.approx(1.5 * (one.accuracy - one.low))  # sqrt(1 + 5 / 4)
+    right = np.bincount(query, (difference > 0) * 1.0 - (longer > 0)) / 4
+    lift, reach = right.mean(), 1.9695 * right.std(ddof=1) / 250**0.5
+    assert (once.over_length.lift, once.over_length.low) == pytest.approx((lift, lift - reach), abs=1e-4)
+    assert folded.over_length.low == pytest.approx(lift - 1.5 * reach, abs=1e-4)
+    assert once.verdict == "signal"
+    few = query < 150
+    assert HeldOut.of(query[few], difference[few], {LENGTH: longer[few]}, "").verdict == "inconclusive"
 
 
 def test_below_200_queries_it_is_inconclusive(tmp_path: Path) -> None:
@@ -270,7 +293,11 @@ def test_the_folder_scores_as_a_scorer(model: Path) -> None:
     assert found[3] == found[0]
     assert (found[2].reward, found[2].reason) == (None, EMPTY)
     told = scorer.describe()
-    assert (told["kind"], told["name"], told["sha256"]) == ("ngram", "floor", read_trained(model).files[WEIGHTS])
+    assert (told["kind"], told["name"], told["sha256"]) == (
+        "ngram",
+        "floor (an n-gram floor)",
+        read_trained(model).files[WEIGHTS],
+    )
     json.dumps(told)
 
 

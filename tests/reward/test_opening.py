@@ -103,6 +103,7 @@ def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     [
         ({}, "name who scores: a model or a server"),
         ({"model": "m", "server": "http://x"}, "a model or a server, one of the two"),
+        ({"model": "m", "truncate": "right"}, "truncate='right': use left, or leave it out"),
         ({"model": "m", "tokens_per_batch": 0}, "tokens_per_batch=0: use 1 or more"),
         ({"model": "m", "served": "x"}, "served='x' has no effect on a model"),
         ({"server": "http://x", "revision": "main"}, "revision='main' has no effect on a server"),

@@ -42,7 +42,7 @@ def test_people_train_the_filter_and_what_stays_is_balanced(tmp_path: Path, monk
     make_store(Path("ai"), labelled(150, "ai", 0.25))
     walks = [re.findall(r"```bash\n(.*?)```", page.read_text("utf-8"), re.DOTALL) for page in PAGES]
     assert walks[0] == walks[1]
-    (walk,) = walks[0]
+    (walk,) = [one for one in walks[0] if "--as golden" in one]
     assert walk.count(MODEL) == 2
     for line in walk.replace(MODEL, "--model builtin:ngram").splitlines():
         program, *words = line.split()

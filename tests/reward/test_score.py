@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make import make_rows, make_store, twin
+from make import make_old_store, make_rows, make_store, twin
 from making import CARD
 from rewarding import with_given
 from scoring import Fake, rule
@@ -28,9 +28,9 @@ from coig_p.reward.score import ScoreConfig, asked_of, score_store
 from coig_p.reward.scorer import Asked, Scored
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.manifest import MANIFEST
-from coig_p.store.rewards import reward_files
+from coig_p.store.rewards import read_rewards, reward_files
 from coig_p.store.rewrite import Change, rewrite_store
-from coig_p.store.store import Store
+from coig_p.store.store import Store, shard_batches
 
 CRM = ScoreConfig("crm", tokens_per_batch=400)
 SMALL = {"math": 25, "chat": 7}
@@ -211,7 +211,7 @@ from pathlib import Path
 from unittest import mock
 from scoring import Fake
 from coig_p.reward import score
-from coig_p.store.store import Store
+from coig_p.store.store import Store, shard_batches
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -400,3 +400,34 @@ def test_asked_of_follows_the_rows_of_a_slice() -> None:
     whole = asked_of(batch)
     sizes = [len(row["responses"]) for row in batch.to_pylist()]
     assert asked_of(batch.slice(2, 3)) == whole[sum(sizes[:2]) : sum(sizes[:5])]
+
+
+def test_shards_without_any_response_have_a_file_without_rows(tmp_path: Path) -> None:
+    rows = make_rows({"math": 20})
+    for row in rows[:10]:
+        row["responses"] = []
+    store = Store.open(make_store(tmp_path / "store", rows))
+    scored = score_store(store, Fake(), CRM).store
+    assert next(file.rows for file in scored.manifest.files if file.role == "rewards") == 0
+    assert rewards_of(scored) == slowly(scored, Fake())
+    shards = scored.data_files()
+    for shard, file in zip(shards, reward_files(scored.manifest, "crm", shards, scored.path), strict=True):
+        for batch in shard_batches(scored.path, shard, 100, PAIRING_SCHEMA):
+            assert len(read_rewards(scored.path / file.path).of(batch).reward) == file.rows
+    assert scored.verify() == []
+    gone = {row["query_id"]: Change(row="bad") for row in rows[10:]}
+    left = rewrite_store(scored, tmp_path / "left", lambda _, at: gone.get(at), step="tests", record=lambda _: {}).store
+    assert left.manifest.rewards["crm"]["responses"] == 0
+    none = score_store(left, Fake("other"), ScoreConfig("other"))
+    assert (none.lowest, none.mean, none.highest) == (None, None, None)
+
+
+def test_a_store_of_version_1_is_scored_as_it_is(tmp_path: Path) -> None:
+    rows = make_rows(SMALL)
+    store = Store.open(make_old_store(tmp_path / "store", rows))
+    assert store.manifest.schema_version == 1
+    for out in (tmp_path / "copy", None):
+        scored = score_store(store, Fake(), CRM, out=out).store
+        assert rewards_of(scored) == slowly(scored, Fake())
+        assert scored.manifest.schema_version == 1
+        assert scored.verify() == []

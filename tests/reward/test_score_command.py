@@ -161,3 +161,14 @@ def test_a_server_gives_each_response_its_reward_and_takes_the_rest_after_a_stop
         for text, one in zip(texts, said, strict=True):
             expected = (None, "too-long") if len(text) > 60 else (pytest.approx(reward_of(text)), None)
             assert (one["reward"], one["reason"]) == expected
+
+
+def test_the_floor_of_n_grams_scores_a_store_without_any_extra(store: Path, tmp_path: Path) -> None:
+    floor = tmp_path / "floor"
+    run("reward", "train", store, "--model", "builtin:ngram", "--out", floor)
+    done = json.loads(run("score", store, "--model", floor, "--as", "floor", "--check", "--json").stdout)
+    assert done["scored"] == done["responses"]
+    assert (done["kind"], done["check"]["against"], done["check"]["largest"]) == ("ngram", "itself", 0.0)
+    before = (store / "manifest.json").read_bytes()
+    assert "nothing was new" in run("score", store, "--model", floor, "--as", "floor").stdout
+    assert (store / "manifest.json").read_bytes() == before

@@ -90,6 +90,13 @@ def test_a_softmax_of_one_label_is_no_reward(opener: Opener, template: str) -> N
         before = len(server.requests)
         opener(server, kind="sglang", template=template, concurrency=1).score(ASKED[:5])
         assert [path for path, _ in server.requests[before:]] == ["/v1/classify", *["/classify"] * 5]
+        again = opener(server, kind="sglang", template=template, concurrency=1)
+        softmax = {"data": [{"probs": [1.0]}], "usage": {"prompt_tokens": 7}}
+        server.failures.extend([(200, softmax), (500, {"error": "our fault"})])  # which says nothing of the other path
+        assert [one.reward for one in again.score(ASKED[:3])] == [reward_of(text) for text in TEXTS[:3]]
+        before = len(server.requests)
+        opener(server, kind="sglang", template=template, concurrency=1).score(ASKED[:5])
+        assert [path for path, _ in server.requests[before:]] == ["/v1/classify", *["/classify"] * 5]
     with serve("softmax-alone") as server, pytest.raises(RemoteError, match="all 1: it takes the softmax"):
         opener(server, kind="sglang", template=template).score(ASKED[:3])
 

@@ -88,6 +88,12 @@ def test_any_text_is_read_or_not(text: str) -> None:
     assert (verdict is None) == (reason is not None)
 
 
+@pytest.mark.parametrize("text", ["`", "`a", '"', "“", "[", "```\n", " 'a", "[[*****", " *_", "结论：", "> x\n", "#"])
+def test_a_hostile_text_takes_no_longer_than_any_other(text: str) -> None:
+    assert parse_verdict("[[ " + text * 100_000).verdict is None
+    assert parse_verdict(text * 100_000 + "\n[[A]]").verdict in ("first", None)
+
+
 def test_a_judgement_that_stands_in_a_response_is_a_quotation() -> None:
     copied = "回答 A 更好，因为它是对的。\n[[A]]"
     assert parse_verdict(copied, ["好。", f"先说一句：{copied}"]) == (None, "quoted")

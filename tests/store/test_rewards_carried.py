@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,8 @@ from rewriting import Changes, rewriting
 from strategies import examples
 
 from coig_p.errors import DataError, StoreError
+from coig_p.ingest.config import ImportConfig
+from coig_p.ingest.files import import_files
 from coig_p.store import writing
 from coig_p.store.reward_files import OF_SHARD
 from coig_p.store.rewards import reward_files
@@ -125,7 +128,10 @@ def test_rewards_that_cannot_be_read_stop_it_and_nothing_is_written(tmp_path: Pa
     data = bytearray((old.path / file.path).read_bytes())
     data[len(data) // 2] ^= 0xFF
     (old.path / file.path).write_bytes(data)
-    with pytest.raises(StoreError, match=r"rewards/crm/math/train-00000-of-00001\.parquet cannot be read"):
+    with pytest.raises(
+        StoreError,
+        match=r"rewards/crm/math/train-00000-of-00001\.parquet is not what manifest\.json says\. Score it again",
+    ):
         rewrite_store(old, tmp_path / "new", lambda *_: None, step="tests", record=lambda _: {})
     assert not (tmp_path / "new").exists()
 
@@ -136,3 +142,58 @@ def test_a_store_without_rewards_is_written_as_ever(tmp_path: Path) -> None:
     assert new.manifest.rewards == {}
     assert not (new.path / "rewards").exists()
     assert pa.concat_tables([pq.read_table(new.path / file.path) for file in new.data_files()]).num_rows == 5
+
+
+def rows_file(path: Path, rows: list[dict[str, Any]]) -> Path:
+    plain = [
+        {
+            "query_id": row["query_id"],
+            "query": row["query"],
+            "responses": [{name: one[name] for name in ("model", "text", "scores")} for one in row["responses"]],
+        }
+        for row in rows
+    ]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in plain), encoding="utf-8")
+    return path
+
+
+def test_an_import_over_a_store_keeps_the_rewards_of_what_is_in_both(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = make_rows({"math": 12})
+    config = ImportConfig(domain="math")
+    out = tmp_path / "store"
+    import_files([rows_file(tmp_path / "one.jsonl", rows[:8])], out, config)
+    with_given(out, "crm", reward_of)
+    rows[0]["responses"][0]["text"] = "改过的回答"
+    store, _ = import_files([rows_file(tmp_path / "two.jsonl", rows)], out, config, overwrite=True)
+    assert store.verify() == []
+    found = {(row["query_id"], row["model"]): (row["reward"], row["reason"]) for row in told(store, "crm")}
+    for at, row in enumerate(rows):
+        for nth, one in enumerate(row["responses"]):
+            reward = reward_of(row["query_id"], one["model"], 0, one["text"])
+            known = (reward, None if reward is not None else "too-long")
+            new = at >= 8 or (at, nth) == (0, 0)
+            assert found[row["query_id"], one["model"]] == ((None, "not-scored") if new else known)
+    assert caplog.messages == []
+    other = [row | {"query": f"另一个{row['query']}"} for row in rows]
+    store, _ = import_files([rows_file(tmp_path / "three.jsonl", other)], out, config, overwrite=True)
+    assert store.manifest.rewards == {}
+    assert store.verify() == []
+    assert caplog.messages == ["the rewards crm went with the store that is replaced: none of its responses is left"]
+
+
+def test_an_import_over_a_store_with_damaged_rewards_says_that_they_went(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = make_rows({"math": 5})
+    out = tmp_path / "store"
+    import_files([rows_file(tmp_path / "one.jsonl", rows)], out, ImportConfig(domain="math"))
+    with_given(out, "crm", reward_of)
+    file = next((out / "rewards").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    store, _ = import_files([tmp_path / "one.jsonl"], out, ImportConfig(domain="math"), overwrite=True)
+    assert store.manifest.rewards == {}
+    assert store.verify() == []
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("the rewards crm of the store that is replaced went with it: ")

@@ -5,21 +5,22 @@ Run by `make test-train`, like trainers.py beside it.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from commands import run
 from datasets import load_dataset
-from judge_server import Said, serve, shown
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from judge_server import shown
+from serving_model import serving
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl import SFTConfig, SFTTrainer
 
 from coig_p.pairs.config import PairConfig
 from coig_p.reward.bench.convert import convert_store
-from coig_p.reward.bench.form import read_bench
+from coig_p.reward.bench.form import read_bench, write_bench
 from coig_p.reward.bench.results import read_results
 from coig_p.reward.judging.config import COMPARE, bundled_prompt
 from coig_p.reward.judging.data import JudgeDataConfig, write_judge_data
@@ -82,9 +83,7 @@ def test_sft_takes_the_rows_and_learns_the_verdict(tiny: str, form: str, tmp_pat
 
 
 def test_a_model_that_was_trained_judges_a_benchmark(tiny: str, tmp_path: Path) -> None:
-    """From a store to judge data, from there to a model, whose answers `coigp bench run --judge` reads."""
-    from commands import run
-
+    """From a store to judge data, a model, `transformers serve`, and what it says read by `coigp bench run --judge`."""
     rows = rows_of(tmp_path / "data", "prompt-completion").select(range(2))
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     torch.manual_seed(0)
@@ -100,32 +99,47 @@ def test_a_model_that_was_trained_judges_a_benchmark(tiny: str, tmp_path: Path) 
         bf16=False,
         disable_tqdm=True,
     )
-    model = AutoModelForCausalLM.from_pretrained(tiny)
+    # The server reads what a Qwen says by Qwen's own marks, which the tiny tokenizer does not have.
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=1024,
+            bos_token_id=None,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
     trainer = SFTTrainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
     trainer.train()
-    trained = trainer.model.eval()
-    prompts = {json.dumps(shown(row["prompt"][0]["content"]), sort_keys=True): row["prompt"] for row in rows}
-    wrote: dict[str, str] = {}
+    trainer.save_model(str(tmp_path / "model"))
+    tokenizer.save_pretrained(tmp_path / "model")
 
-    def judge(seen: dict[str, str], turns: int) -> str | Said:
-        prompt = prompts.get(json.dumps(seen, sort_keys=True))
-        if prompt is None:
-            return Said("not one of those that it was trained on", status=400)
-        text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-        ids = tokenizer(text, return_tensors="pt").input_ids
-        made = trained.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        said = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
-        wrote[seen["first"]] = said
-        return str(said)
-
-    convert_store(BUNDLED, tmp_path / "bench", PairConfig(strategy="best_worst"), domains=("math",))
-    with serve(judge) as server:
-        words = ("--judge", server.base_url, "--judge-model", "tiny", "--out", tmp_path / "results")
-        run("bench", "run", tmp_path / "bench", *words)
-    assert len(wrote) == 2
-    found = read_results(tmp_path / "results", read_bench(tmp_path / "bench"))
-    said = [one for result in found.results for one in result.verdicts or () if one.raw is not None]
-    assert len(said) == 2
-    for one in said:
+    pairs = PairConfig(strategy="best_worst")
+    convert_store(BUNDLED, tmp_path / "all", pairs, domains=("math",))
+    found = read_bench(tmp_path / "all")
+    (query,) = set(rows["query_id"])
+    items = [item for item in found.items if item.id == query]
+    write_bench(tmp_path / "bench", items, name="one", preset="pairs", source=found.source)
+    with serving(tmp_path / "model") as url:
+        judge = JUDGE.format(url=url, model=tmp_path / "model")
+        (tmp_path / "judge.toml").write_text(judge, encoding="utf-8")
+        run("bench", "run", tmp_path / "bench", "--judge", tmp_path / "judge.toml", "--out", tmp_path / "results")
+    (result,) = read_results(tmp_path / "results").results
+    assert result.verdicts is not None
+    assert len(result.verdicts) == 2
+    for one in result.verdicts:
         assert one.verdict == parse_verdict(str(one.raw))[0]
-        assert one.verdict in ("first", "second")
+        assert one.verdict in ("first", "second"), one.raw
+
+
+JUDGE = """
+[endpoint]
+name = "tiny"
+model = "{model}"
+base_url = "{url}"
+parameters = {{ temperature = 0, max_tokens = 12 }}
+"""

@@ -17,7 +17,13 @@ from commands import run
 from make import make_rows, make_store
 from reward_server import TEMPLATE
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+)
 
 from coig_p.errors import DataError, RemoteError, UsageError
 from coig_p.reward.batching import score_all
@@ -58,9 +64,10 @@ def copied(tiny: Path, folder: Path, **config: Any) -> Path:
     return folder
 
 
-def one_by_one(folder: Path, asked: list[Asked], strip: bool = True) -> list[float]:
+def one_by_one(folder: Path, asked: list[Asked], strip: bool = True, **options: Any) -> list[float]:
     """As a few lines with transformers do it: no batch, so no padding."""
-    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, **options)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     found = []
     for one in asked:
         text = tokenizer.apply_chat_template(one.conversation, tokenize=False)
@@ -114,6 +121,36 @@ def test_a_head_in_float32_tells_more_apart_than_one_in_bfloat16(tiny: Path) -> 
     assert len(set(one)) > 1.5 * len(set(other))
     assert one == pytest.approx(one_by_one(tiny, asked), abs=0.01)
     assert (exact.describe()["dtype"], exact.describe()["head"]) == ("bfloat16", "float32")
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("llama", {}),
+        ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}),
+        ("gemma2", {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16, "attn_logit_softcapping": 0.01}),
+    ],
+)
+def test_decoders_of_other_families(tiny: Path, tmp_path: Path, kind: str, own: dict[str, Any]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id,
+        **({} if kind == "gpt2" else {**small, "num_key_value_heads": 2, "max_position_embeddings": 512}), **own,
+    )  # fmt: skip
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    # In the plain way to attend, which knows the cap of Gemma's attention.
+    wanted = one_by_one(tmp_path, ASKED, attn_implementation="eager")
+    assert rewards(score_all(LocalModel(str(tmp_path)), ASKED)) == pytest.approx(wanted, abs=2e-6)
+
+
+def test_a_model_that_cannot_be_run_is_said(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = LocalModel(str(tiny), ModelConfig(dtype="bfloat16"))
+    monkeypatch.setattr(scorer.model.model, "forward", lambda **_: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(DataError, match=r"cannot be run: RuntimeError: .*: try dtype float32"):
+        scorer.score(ASKED)
 
 
 def test_an_encoder_is_read_by_its_own_head(tiny: Path, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def run_judge(
     bench: Path, given: JudgeOptions, out: Path, *, official: bool, seed: int, overwrite: bool, json_: bool
 ) -> None:
     """Ask a judge about a benchmark, and write what it said once nothing is left to ask."""
+    from coig_p.annotate.trust import check_named
     from coig_p.reward.bench.form import read_bench
     from coig_p.reward.bench.results import check_results_place
     from coig_p.reward.judging.asked import Questions
@@ -105,7 +106,10 @@ def run_judge(
     from coig_p.reward.judging.running import check_ledger
 
     judge = _judge(given)
-    approve_wishes(Path("--judge") if judge.path is None else judge.path, judge.wishes, given.trust, given.allow)
+    if judge.path is not None:
+        approve_wishes(judge.path, judge.wishes, given.trust, given.allow)
+    else:  # typed by hand, and meant; but for what is meant only where it is named
+        check_named([wish for wish in judge.wishes if wish.name], given.allow, Path("--judge"))
     ledger = given.ledger or out.with_name(f"{out.name}.ledger")
     check_ledger(ledger, out)
     found = read_bench(bench)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from coig_p.cli.filtered import filter_lines
 from coig_p.cli.options import (
     as_json,
     config_options,
@@ -73,31 +74,32 @@ def judge_data(
     coigp reward judge-data store --out judge-data
     coigp reward judge-data store --threshold 3 --rationale only --form prompt-completion --out judge-data
     """
+    from coig_p.pairs.selection import one_split
     from coig_p.reward.judging.data import JudgeDataConfig, write_judge_data
+    from coig_p.stats.filtering import filter_effect
     from coig_p.store.store import Store
 
-    config = JudgeDataConfig(form, rationale, prompt)
+    config, pairs = JudgeDataConfig(form, rationale, prompt), PairConfig(**options)
     opened = Store.open(store)
     with progress("Reading", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
         found = write_judge_data(
-            opened,
-            out,
-            PairConfig(**options),
-            config,
-            domains=domains,
-            split=split,
-            overwrite=overwrite,
-            advance=advance,
+            opened, out, pairs, config, domains=domains, split=split, overwrite=overwrite, advance=advance
         )
+    filtered = None
+    if pairs.agree_with is not None:
+        filtered = filter_effect(opened, pairs, domains=domains, split=one_split(opened.manifest, split))
     if json_:
-        click.echo(json_text({"judge_data": str(out), "form": form, "rationale": rationale, **found.to_dict()}))
+        told = {"judge_data": str(out), "form": form, "rationale": rationale, **found.to_dict()}
+        click.echo(json_text(told if filtered is None else told | {"filtered": filtered.to_dict()}))
         return
-    pairs, rows = counted(found.pairs, "pair"), counted(found.rows, "conversation")
-    click.echo(one_line(f"wrote {out}: {rows} of {pairs}, {found.with_rationale:,} with a rationale"))
+    number, rows = counted(found.pairs, "pair"), counted(found.rows, "conversation")
+    click.echo(one_line(f"wrote {out}: {rows} of {number}, {found.with_rationale:,} with a rationale"))
     if found.left_out:
         click.echo(f"left out without a rationale: {counted(found.left_out, 'conversation')}")
-    for why, number in found.unused.items():
-        click.echo(f"rationales that were not used, {_WHY[why]}: {number:,}")
+    for why, times in found.unused.items():
+        click.echo(f"rationales that were not used, {_WHY[why]}: {times:,}")
+    if filtered is not None:
+        click.echo("\n".join(filter_lines(filtered.config, filtered.domains, filtered.total)))
 
 
 _WHY = {

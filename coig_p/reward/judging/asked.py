@@ -157,7 +157,9 @@ def said_to(ledger: Ledger, request: Request) -> Said:
         if found is None or found.state not in (ANSWERED, INVALID, FAILED):
             return Said(PENDING, None, None, None)
         if found.state == FAILED:
-            return Said(FAILED, found.reason, None, None)
+            failed = Said(FAILED, found.reason, None, None)
+            # Asked again it may be too long, which says nothing of what is judged: what came before it stays.
+            return last if ask and is_refused(failed) else failed
         message = read_body(str(found.body))
         read: Outcome = request.read(message)
         last = Said(read.state, read.reason, read.score, _raw(message, read))

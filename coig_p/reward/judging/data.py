@@ -150,7 +150,7 @@ def write_judge_data(
 
     def rows() -> Iterator[Row]:
         for domain in selection.domains:
-            for batch in store.batches(domain, source, schema=_READ):
+            for batch in store.batches(domain, source, schema=_READ, rewards=selection.rewards):
                 found = find_rows(batch, selection.pairs, selection.shape)
                 if len(found):
                     places = {id_: at for at, id_ in enumerate(batch.column("query_id").to_pylist())}

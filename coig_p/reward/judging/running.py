@@ -108,7 +108,11 @@ def estimate(questions: Questions, ledger: Ledger) -> Estimate:
     guess = min(_ANSWER_TOKENS, max_tokens(endpoint.parameters) or _ANSWER_TOKENS)
     answer = guess if used is None else round(used.completion_tokens / used.number)
     ratio = _TOKENS_A_CHARACTER if used is None else used.prompt_tokens / max(1, used.characters)
-    before = {(one.query_id, one.author): one.recipe for one in ledger.paid() if one.kind == kind}
+    before = {
+        (one.query_id, one.author): one.recipe
+        for one in ledger.paid()
+        if (one.endpoint, one.kind) == (endpoint.name, kind)
+    }
     requests = left = expected = most = again = 0
     for request in different(questions):
         requests += 1

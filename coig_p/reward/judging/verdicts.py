@@ -25,18 +25,16 @@ SCORES = {FIRST: 1.0, SECOND: 0.0, TIE: 0.5}
 """What a verdict gives the response that was shown first: how the ledger keeps it."""
 
 _LETTERS = {"A": FIRST, "B": SECOND, "C": TIE}
-_OPENS, _CLOSES = r"\\?[\[［【]\s*", r"\s*\\?[\]］】]"
-_MARK = re.compile(rf"{_OPENS}{_OPENS}[*_`]{{0,3}}\s*((?i:[ABCＡＢＣ]))\s*[*_`]{{0,3}}{_CLOSES}{_CLOSES}")
+_OPENS, _CLOSES = r"\\?[\[［【]\s{0,4}", r"\s{0,4}\\?[\]］】]"
+_MARK = re.compile(rf"{_OPENS}{_OPENS}[*_`]{{0,3}}((?i:[ABCＡＢＣ]))[*_`]{{0,3}}{_CLOSES}{_CLOSES}")
 _FULL_WIDTH = str.maketrans("ＡＢＣ", "ABC")
-# A last line that holds nothing but a verdict, whatever marks stand around it.
-_AROUND = r"[\s*_`\"'“”‘’「」『』。.!！]*"
-_ALONE = re.compile(
-    rf"{_AROUND}#{{0,6}}{_AROUND}(?:[^\[［【\]］】\n:：]{{0,24}}[:：])?{_AROUND}{_MARK.pattern}{_AROUND}"
-)
+# What may stand around a verdict that is the last line, and before it a label.
+_AROUND = " \t\u3000*_`\"'“”‘’「」『』。.!！"
+_LABEL = re.compile(r"[^\[［【\]］】:：]{0,24}[:：]")
 _FENCE_LINE = re.compile(r"[ \t]*(?:```|~~~)\w*[ \t]*")
 _QUOTED = re.compile(
-    r"^[ \t]*(?:```|~~~)[^\n]*\n.*?(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)|^[ \t]*>[^\n]*$|(`+)[^`\n]+?\1(?!`)|"
-    r"“[^”]{0,2000}”|「[^」]{0,2000}」|『[^』]{0,2000}』|‘[^’\n]{0,500}’|\"[^\"\n]*\"|(?<!\w)'[^'\n]*'(?!\w)",
+    r"^[ \t]*(?:```|~~~)[^\n]*\n.*?(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)|^[ \t]*>[^\n]*$|(`{1,3})[^`\n]+\1(?!`)|"
+    r"“[^“”]{0,2000}”|「[^「」]{0,2000}」|『[^『』]{0,2000}』|‘[^‘’\n]{0,500}’|\"[^\"\n]*\"|(?<!\w)'[^'\n]*'(?!\w)",
     re.MULTILINE | re.DOTALL,
 )
 _LEAST_COPIED = 8  # characters beside the verdict: a bare one may well stand in a response by chance
@@ -70,8 +68,11 @@ def parse_verdict(text: str, responses: Sequence[str] = ()) -> Parsed:
 def _last_line(text: str) -> str | None:
     """The letter of a verdict that is the last line, alone."""
     lines = [line for line in text.splitlines() if line.strip() and not _FENCE_LINE.fullmatch(line)]
-    found = _ALONE.fullmatch(lines[-1]) if lines else None
-    return None if found is None else _letter(found)
+    found = _MARK.search(lines[-1]) if lines else None
+    if found is None or lines[-1][found.end() :].strip(_AROUND):
+        return None
+    before = lines[-1][: found.start()].strip(_AROUND + "#")
+    return _letter(found) if not before or _LABEL.fullmatch(before) else None
 
 
 def _letter(found: re.Match[str]) -> str:
