@@ -70,7 +70,6 @@ RUNS: dict[str, tuple[str, int]] = {
     "review serve": ("FOLDER/review --annotator b", 0),
     "reward judge-data": ("FOLDER/store --out NEW", 0),
     "reward halves": ("FOLDER/store --out NEW", 0),
-    "reward judge-data": ("FOLDER/store --out NEW", 0),
     "reward train": ("FOLDER/store --model builtin:ngram --out NEW", 0),
     "score": ("FOLDER/store --model 模 --as crm --out NEW --check", 0),
     "show": ("FOLDER/store --near 2", 0),
