@@ -85,7 +85,7 @@ def test_a_margin_at_the_threshold_is_kept_unless_strict(data: st.DataObject, ro
 def test_decimal_scores_exactly_at_the_threshold(better: list[float], worse: list[float], threshold: float) -> None:
     rows = [query(response("a", *worse), response("b", *better))]
     for aggregation in AGGREGATIONS:
-        options = {"threshold": threshold, "aggregation": aggregation}
+        options: dict[str, Any] = {"threshold": threshold, "aggregation": aggregation}
         (pair,) = kernel_pairs(rows, **options)
         assert (pair["chosen_model"], pair["rejected_model"], pair["margin"]) == ("b", "a", threshold)
         assert kernel_pairs(rows, **options, strict=True) == []
@@ -114,7 +114,7 @@ def test_no_multiple_of_the_grid_is_rounded(judges: int) -> None:
             | {"query_id": f"q{step}"}
             for step in margins
         ]
-        options = {"threshold": steps / 10_000}
+        options: dict[str, Any] = {"threshold": steps / 10_000}
         assert [pair["query_id"] for pair in kernel_pairs(rows, **options)] == [f"q{steps}", f"q{steps + 1}"]
         assert [pair["query_id"] for pair in kernel_pairs(rows, **options, strict=True)] == [f"q{steps + 1}"]
 
