@@ -8,7 +8,10 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 from faults import FaultyHandler, FaultyHub
+from releasing import release_in
 from trials import ACCOUNTS
+
+from coig_p.store.store import Store
 
 
 @pytest.fixture
@@ -19,3 +22,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyHub]:
     hub = FaultyHub(tmp_path / "hub", ACCOUNTS, handler=FaultyHandler)
     with hub.serving():
         yield hub
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One for all tests of a module."""
+    return release_in(tmp_path_factory.mktemp("release"))

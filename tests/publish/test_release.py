@@ -6,39 +6,33 @@ import itertools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-import commands
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from commands import Done
 from datasets import load_dataset, load_dataset_builder
 from huggingface_hub import DatasetCard
 from make import completed, make_store, twin
 from markdown_it import MarkdownIt
 from oracle import oracle_pairs
+from releasing import CARD, to_release
 
 import coig_p
 from coig_p.core.atomic import atomic_directory
 from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
-from coig_p.errors import CoigPError, DataError, UsageError
+from coig_p.errors import DataError
 from coig_p.pairs.config import PairConfig
-from coig_p.publish import shards
-from coig_p.publish.plan import read_release
 from coig_p.publish.release import ReleaseConfig, write_release
 from coig_p.report.card import PREVIEWED
-from coig_p.report.card_toml import CARD_TOML, card_template, read_card_info
+from coig_p.report.card_toml import CARD_TOML
 from coig_p.schema import RAW_SCHEMA
 from coig_p.stats.results import Statistics
-from coig_p.store.locate import BUNDLED
 from coig_p.store.manifest import Manifest
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, write_store
@@ -46,37 +40,9 @@ from coig_p.validation import check, load_rules
 from coig_p.validation.cleaning import clean_store
 from coig_p.validation.rules import RULES
 
-CARD = """
-pretty_name = "试验用偏好数据"
-license = "cc-by-4.0"
-authors = ["甲", "乙"]
-citation = "@misc{trial, title={Trial}}"
-intended_use = "Trying releases."
-[[sources]]
-name = "written for tests"
-license = "CC0"
-"""
-
-
-def to_release(path: Path, rows: list[dict[str, Any]], **options: Any) -> Store:
-    store = make_store(path, rows, **options)
-    (store / CARD_TOML).write_text(CARD, encoding="utf-8")
-    return Store.open(store)
-
 
 def rows_of(store: Store) -> list[dict[str, Any]]:
     return [row for batch in store.batches() for row in batch.to_pylist()]
-
-
-@pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The release of a store in which pairs are cut into several shards."""
-    folder = tmp_path_factory.mktemp("release")
-    store = to_release(folder / "store", twin(), rows_per_shard=5)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "ROWS_PER_SHARD", 20)
-        patch.setattr(shards, "ROWS_PER_GROUP", 16)
-        return write_release(store, folder / "out", ReleaseConfig("1.0.0"))
 
 
 LOAD = """
@@ -557,321 +523,3 @@ def test_responses_dropped_as_alike_are_told(tmp_path: Path) -> None:
     assert {"text", "survivor_text"} <= set(at_home.column_names)
     assert told.equals(at_home.drop_columns(["text", "survivor_text"]))
     assert out.verify() == []
-
-
-# ---------------------------------------------------------------------------------------------
-# The gate
-
-
-def test_what_keeps_a_release_from_being_written(tmp_path: Path) -> None:
-    store = to_release(tmp_path / "store", twin())
-    out = tmp_path / "out"
-
-    def refused(words: str, config: ReleaseConfig | None = None) -> None:
-        with pytest.raises(CoigPError, match=words):
-            write_release(Store.open(store.path, check_sizes=False), out, config or ReleaseConfig("1.0.0"))
-        assert not out.exists()
-
-    benchmark = tmp_path / "bench.jsonl"
-    benchmark.write_text(json.dumps({"question": twin()[3]["query"]}) + "\n", encoding="utf-8")
-    refused(r"contamination \(1\).*coigp clean .* --against", ReleaseConfig("1.0.0", against=[benchmark]))
-    (store.path / CARD_TOML).write_text(CARD.replace('license = "cc-by-4.0"', ""), encoding="utf-8")
-    refused("license is not filled in")
-    (store.path / CARD_TOML).write_text(card_template(), encoding="utf-8")
-    refused(
-        "pretty_name is not filled in; license is not filled in; authors is .*; citation .*; intended_use .*; sources"
-    )
-    (store.path / CARD_TOML).unlink()
-    refused("coigp card .* --init")
-    (store.path / CARD_TOML).write_text(CARD, encoding="utf-8")
-    shard = store.path / store.data_files()[0].path
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:4] + bytes([whole[4] ^ 1]) + whole[5:])
-    refused(r"files \(1\)|cannot be read")
-    shard.write_bytes(whole)
-    rows = twin()
-    rows[5]["responses"][1]["text"] += "</s>"
-    store = to_release(tmp_path / "wrong", rows)
-    refused(r"special-token \(1\).*coigp check .*coigp clean")
-
-
-def test_places_and_options_that_cannot_be(tmp_path: Path) -> None:
-    store = to_release(tmp_path / "store", twin())
-    with pytest.raises(UsageError, match="is the store itself"):
-        write_release(store, store.path, ReleaseConfig("1.0.0"), overwrite=True)
-    write_release(store, tmp_path / "out", ReleaseConfig("1.0.0"))
-    with pytest.raises(UsageError, match="pass --overwrite"):
-        write_release(store, tmp_path / "out", ReleaseConfig("1.0.0"))
-    write_release(store, tmp_path / "out", ReleaseConfig("1.0.1"), overwrite=True)
-    with pytest.raises(UsageError, match="format dpo"):
-        write_release(store, tmp_path / "kto", ReleaseConfig("1.0.0", pairs=PairConfig(format="kto")))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("extra = 1", "extra is not a field of a card"),
-        ("description = 1", "description must be a string"),
-        ('errata = ["x"]', r"errata must be a list of tables: \[\[errata\]\]"),
-        ('releases = [{version = "1"}]', r"releases \[0\] has no changes"),
-        ("tags = [1]", "tags must be a list of strings"),
-        ('pretty_name = "x"', "is not TOML"),
-        ("tags = ['a\\nb']".replace("'", '"'), "tags must be a list of one line each"),
-        ('tags = ["a", ""]', "tags has an empty string among others"),
-        ('homepage = "javascript:alert(1)"', r"homepage 'javascript:alert\(1\)' is no link: write it as https://"),
-        ('homepage = "https://a.example\\nlicense: mit"', "homepage must be one line"),
-        ("chinese = {intended_use = 3}", r"chinese\.intended_use must be a string"),
-        ('chinese = {sources = "x", errata = ["y"]}', r"chinese\.errata must be a list of tables"),
-        ('chinese = {chinese = "x"}', r"chinese\.chinese is not a field of a card"),
-    ],
-)
-def test_fields_of_a_card_that_cannot_be_are_named(change: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / CARD_TOML).write_text(change + "\n" + CARD, encoding="utf-8")
-    with pytest.raises(DataError, match=words):
-        read_card_info(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("cc-by-4.0", "CC-BY 4.0", "license 'CC-BY 4.0' is not an identifier that the Hub knows, .* 'cc-by-4.0'"),
-        ("cc-by-4.0", "nobody's", 'or "other", best with license_name and license_link'),
-        ("试验用", "试验\\n用", "pretty_name must be one line"),
-        ('license = "CC0"', 'licence = "CC0"', r"sources \[0\] has no license"),
-        (
-            'license = "CC0"',
-            'license = "CC0"\nlink = "x"',
-            r"sources \[0\] has link, which is none of name, license, url",
-        ),
-        ('license = "CC0"', "license = 0", r"sources \[0\] has no license|sources \[0\] license must be a string"),
-        ('license = "CC0"', 'license = "CC0"\nurl = "ftp://x"', r"sources \[0\] url 'ftp://x' is no link"),
-    ],
-)
-def test_values_of_a_card_that_cannot_be_are_named(old: str, new: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / CARD_TOML).write_text(CARD.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(DataError, match=words):
-        read_card_info(tmp_path)
-
-
-def test_a_licence_of_ones_own_and_a_date_as_toml_has_it(tmp_path: Path) -> None:
-    own = 'license = "other"\nlicense_name = "ours"\nlicense_link = "https://example.org/l"'
-    extra = '[[releases]]\nversion = "1.0.0"\nchanges = "First."\ndate = 2026-01-02\n'
-    (tmp_path / CARD_TOML).write_text(CARD.replace('license = "cc-by-4.0"', own) + extra, encoding="utf-8")
-    info = read_card_info(tmp_path)
-    assert (info.license_name, info.license_link) == ("ours", "https://example.org/l")
-    assert info.releases[0]["date"] == "2026-01-02"
-    (tmp_path / CARD_TOML).write_text(CARD.replace("cc-by-4.0", "CC-BY-4.0"), encoding="utf-8")
-    assert read_card_info(tmp_path).license == "cc-by-4.0"
-
-
-OPTIONAL = re.compile(r"# ((?:[a-z_]+ = |\[).*)")
-
-
-def uncommented(template: str) -> str:
-    """The template with every line of TOML that it offers in use where it stands, and what is required filled in."""
-    lines = [OPTIONAL.sub(r"\1", line) if OPTIONAL.fullmatch(line) else line for line in template.split("\n")]
-    text = (
-        "\n".join(lines).replace("https://...", "https://example.org").replace('url = ""', 'url = "https://a.example"')
-    )
-    text = text.replace('authors = [""]', 'authors = ["甲"]').replace('citation = """', 'citation = """\n@misc{a}')
-    return re.sub('= ""(?!")', '= "mit"', text)
-
-
-def test_optional_lines_of_the_template_work_where_they_stand(tmp_path: Path) -> None:
-    text = uncommented(card_template())
-    assert text.count("\n# ") < card_template().count("\n# ") - 20
-    (tmp_path / CARD_TOML).write_text(text, encoding="utf-8")
-    info = read_card_info(tmp_path)
-    assert all(getattr(info, one.name) for one in fields(info))
-    assert info.sources == ({"name": "mit", "license": "mit", "url": "https://a.example"},)
-    assert info.limitations.startswith("What a user should know")
-    assert info.chinese == {"description": "一段中文介绍。", "intended_use": "用途。"}
-    assert [one["version"] for one in info.releases] == ["1.0.0"]
-    assert [one["text"] for one in info.errata] == ["What is known to be wrong, and in which rows."]
-
-
-def test_lines_below_the_sources_of_an_older_template_are_the_cards(tmp_path: Path) -> None:
-    """Where TOML takes them for the source's: the template had them there, to be used by removing a "#"."""
-    below = 'limitations = "查询由模板生成。"\ntags = ["alignment"]\n'
-    (tmp_path / CARD_TOML).write_text(CARD + below, encoding="utf-8")
-    info = read_card_info(tmp_path)
-    assert (info.limitations, info.tags) == ("查询由模板生成。", ("alignment",))
-    assert info.sources == ({"name": "written for tests", "license": "CC0", "url": ""},)
-    (tmp_path / CARD_TOML).write_text('tags = ["a"]\n' + CARD + below, encoding="utf-8")
-    with pytest.raises(DataError, match=r"sources \[0\] has tags, which is none of name, license, url"):
-        read_card_info(tmp_path)
-    (tmp_path / CARD_TOML).write_text(CARD + "contact = 3", encoding="utf-8")
-    with pytest.raises(DataError, match="contact must be a string"):
-        read_card_info(tmp_path)
-
-
-def test_optional_fields_are_shown(tmp_path: Path) -> None:
-    store = to_release(tmp_path / "store", twin())
-    extra = """
-[[releases]]
-version = "1.0.0"
-date = "2026-01-02"
-changes = "First."
-[[errata]]
-text = "Row q-3 is odd."
-[chinese]
-intended_use = "试用。"
-"""
-    text = 'homepage = "https://example.org"\nannotation = "Two judges."\n' + CARD + extra
-    (store.path / CARD_TOML).write_text(text, encoding="utf-8")
-    out = write_release(store, tmp_path / "out", ReleaseConfig("1.0.0"))
-    english, chinese = ((out.path / name).read_text("utf-8") for name in ("README.md", "README.zh.md"))
-    assert "- **1.0.0** (2026-01-02): First." in english
-    assert "- Row q-3 is odd." in english
-    assert "Two judges." in english
-    assert "Trying releases." in english
-    assert "试用。" in chinese
-    assert "Trying releases." not in chinese
-
-
-def test_the_bundled_store_and_halluqa_can_be_released(tmp_path: Path, shared_data: Path) -> None:
-    from coig_p.ingest.files import import_files
-    from coig_p.ingest.intake import ImportConfig
-
-    config = ImportConfig(domain="chat", score_range=(0, 1), default_threshold=1, on_error="skip")
-    store, _ = import_files([shared_data / "halluqa.jsonl"], tmp_path / "halluqa", config)
-    store = clean_store(store, check(store), tmp_path / "clean").store
-    for at, one in enumerate([store, Store.open(BUNDLED)]):
-        path = tmp_path / f"store-{at}"
-        path.mkdir()
-        for file in (*one.manifest.files, None):
-            name = file.path if file else "manifest.json"
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes((one.path / name).read_bytes())
-        (path / CARD_TOML).write_text(CARD, encoding="utf-8")
-        out = write_release(Store.open(path), tmp_path / f"out-{at}", ReleaseConfig("1.0.0"))
-        for domain in out.manifest.domains:
-            streams = (
-                coig_p.load_dataset(domain, data_dir=str(path), streaming=True, split="train"),
-                load_dataset(str(out.path), domain, split="train", streaming=True),
-            )
-            # Tables, since so many rows are slow as dicts.
-            wanted, found = (pa.concat_tables(each.with_format("arrow").iter(10_000)) for each in streams)
-            assert wanted.num_rows > 0
-            assert found.equals(wanted)
-
-
-# ---------------------------------------------------------------------------------------------
-# The commands
-
-
-def run(program: str, *arguments: object, code: int = 0) -> Done:
-    """A command in this process; coigp-publish is coigp publish."""
-    return commands.run(*(["publish"] if program == "coigp-publish" else []), *arguments, code=code)
-
-
-def test_from_a_store_to_a_folder_by_commands(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "store", twin())
-    assert "coigp card" in run("coigp-publish", store, "--version", "1.0.0", "--target", "dir:x", code=1).stderr
-    assert "fill it in" in run("coigp", "card", store, "--init").stdout
-    assert (store / CARD_TOML).read_text("utf-8") == card_template()
-    assert "edit it" in run("coigp", "card", store, "--init", code=2).stderr
-    assert "license is not filled in" in run("coigp", "card", store, code=1).stderr
-    (store / CARD_TOML).write_text(CARD, encoding="utf-8")
-    for wrong in ("v1.0.0", "abc"):
-        assert "three numbers without a v" in run("coigp", "card", store, "--version", wrong, code=2).stderr
-    assert "# 试验用偏好数据" in run("coigp", "card", store).stdout
-    assert "## 怎样加载" in run("coigp", "card", store, "--language", "zh").stdout
-
-    out = tmp_path / "out"
-    target = ("--version", "1.0.0", "--target", f"dir:{out}")
-    planned = run("coigp-publish", store, *target, "--dry-run").stdout
-    assert "Nothing was." in planned
-    assert "# 试验用偏好数据" in planned
-    assert not out.exists()
-    listed = json.loads(run("coigp-publish", store, *target, "--dry-run", "--json").stdout)["add"]
-    assert "its card is" in run("coigp-publish", store, *target, "--threshold", "3").stdout
-    assert Store.open(out).manifest.release["pairs"]["threshold"] == 3
-    assert "pass --overwrite" in run("coigp-publish", store, *target, code=2).stderr
-    done = run("coigp-publish", store, *target, "--overwrite", "--json")
-    assert json.loads(done.stdout)["files"] == len(listed) - 1  # the manifest lists all but itself
-    manifest = Store.open(out).manifest
-    assert {file.path: file.sha256 for file in manifest.files}.items() <= {
-        file["path"]: file["sha256"] for file in listed
-    }.items()
-    for wrong in ("dir", "dir:", "s3:bucket", "hub:x"):
-        assert (
-            "use hub, modelscope or dir:PATH"
-            in run("coigp-publish", store, "--version", "1.0.0", "--target", wrong, code=2).stderr
-        )
-    benchmark = tmp_path / "bench.jsonl"
-    benchmark.write_text(json.dumps({"question": twin()[3]["query"]}) + "\n", encoding="utf-8")
-    done = run("coigp-publish", store, *target, "--overwrite", "--against", benchmark, code=1)
-    assert "contamination (1)" in done.stderr
-    assert Store.open(out).manifest == manifest
-
-
-def test_a_release_is_published_as_it_is_or_not_at_all(released: Store) -> None:
-    """What would have changed it is refused, so that no gate is taken for passed that was not."""
-    rehearsal = (released.path, "--version", "1.0.0", "--rehearse")
-    for given in (
-        ("--against", "bench.jsonl"),
-        ("--rules", "rules.toml"),
-        ("--threshold", "3"),
-        ("--no-pairs",),
-        ("--judges", "pan-a", "--aggregation", "median", "--strict"),
-    ):
-        said = run("coigp-publish", *rehearsal, *given, code=2).stderr
-        assert "is a release already" in said
-        assert "Name the store that it was made of" in said
-        assert all(name in said for name in given if name.startswith("--"))
-    said = run("coigp-publish", released.path, "--version", "1.0.0", "--target", "dir:x", code=2).stderr
-    assert "is a release already" in said
-    assert "card.toml" not in said
-
-
-def test_a_release_has_the_version_that_it_was_made_as(released: Store) -> None:
-    said = run("coigp-publish", released.path, "--version", "2.0.0", "--rehearse", code=2).stderr
-    assert "was made as version 1.0.0" in said
-    assert "not 2.0.0" in said
-    with pytest.raises(UsageError, match=r"--version 1\.0\.0, or make 2\.0\.0 of the store"):
-        read_release(released.path, "2.0.0")
-    assert read_release(released.path, "1.0.0").tag == "v1.0.0"
-
-
-def test_nothing_is_written_into_a_store(tmp_path: Path) -> None:
-    """A file that its manifest does not list is what verify fails for."""
-    store = to_release(tmp_path / "store", twin()).path
-    deep = store / "data" / "new"
-    benchmark = tmp_path / "bench.jsonl"
-    benchmark.write_text(json.dumps({"question": twin()[3]["query"]}) + "\n", encoding="utf-8")
-    (tmp_path / "link").symlink_to(store)
-    for command in (
-        ("pairs", store, "--out", store / "p.parquet"),
-        ("contamination", store, "--against", benchmark, "--out", store / "data" / "x.parquet"),
-        ("clean", store, "--out", deep),
-        ("dedup", store, "--out", deep),
-        ("import", benchmark, "--out", deep),
-        ("stats", store, "--out", deep),
-        ("stats", store, "--out", tmp_path / "link" / "new"),
-    ):
-        assert f"inside the store {store}" in run("coigp", *command, code=2).stderr
-    said = run("coigp-publish", store, "--version", "1.0.0", "--target", f"dir:{store / 'rel'}", code=2).stderr
-    assert f"inside the store {store}" in said
-    assert "is a store" in run("coigp", "stats", store, "--out", store, code=2).stderr
-    assert Store.open(store).verify() == []
-    # Beside it, by a path that passes through it, is outside of it.
-    run("coigp", "pairs", store, "--out", store / ".." / "p.parquet")
-
-
-@pytest.mark.parametrize("command", ["clean", "dedup", "import"])
-def test_a_release_is_not_replaced_by_a_store(command: str, released: Store, tmp_path: Path) -> None:
-    there = Path(shutil.copytree(released.path, tmp_path / "there"))
-    rows = tmp_path / "rows.jsonl"
-    answers = [{"model": name, "text": name, "scores": [{"judge": "j", "score": score}]} for name, score in ROWS_OF_ONE]
-    rows.write_text(json.dumps({"query_id": "1", "query": "问", "responses": answers}), encoding="utf-8")
-    words = [rows, "--domain", "math"] if command == "import" else [released.path]
-    done = commands.run(command, *words, "--out", there, "--overwrite", code=2)
-    assert (
-        f"{there} is a release (1.0.0), which a store without its card, figures and pairs would replace" in done.stderr
-    )
-    assert Store.open(there).manifest == released.manifest
-    assert Store.open(there).verify() == []
-
-
-ROWS_OF_ONE = (("a", 1), ("b", 5))
