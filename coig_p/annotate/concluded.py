@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from coig_p._version import __version__
@@ -45,7 +45,7 @@ def stored_from(config: RunConfig) -> str:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    whole = _without(asdict(config), _RUN | _TAP)
+    whole = _without(asdict(replace(config, tap=None)), _RUN | _TAP)  # a taxonomy would take a second
     whole["queries"] = _without(whole["queries"], _QUERIES)
     whole["endpoints"] = [_without(endpoint, _ENDPOINT | _TAP) for endpoint in whole["endpoints"]]
     return whole

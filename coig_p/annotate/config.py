@@ -19,7 +19,7 @@ from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
 from coig_p.annotate.tables import as_table, as_value, check_keys, read_each, read_table
-from coig_p.annotate.tap.config import TABLES, TapConfig, check_endpoints, checkers, read_tap
+from coig_p.annotate.tap.config import CHECKS, TABLES, TapConfig, check_endpoints, checkers, read_tap
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
@@ -209,6 +209,11 @@ class RunConfig:
         return [endpoint for endpoint in self.endpoints if endpoint.judges]
 
     @cached_property
+    def writers(self) -> list[EndpointConfig]:
+        """Every endpoint that writes types and prompts, in the file's order."""
+        return [endpoint for endpoint in self.endpoints if endpoint.writes]
+
+    @cached_property
     def pools(self) -> dict[str, list[str]]:
         """For each model the names of the judges that may score it."""
         return {
@@ -220,6 +225,12 @@ class RunConfig:
     def recipes(self) -> dict[tuple[str, str, str], str]:
         """With what each kind of request to an endpoint is made, by kind, domain and the endpoint's name."""
         found = {}
+        for domain in self.tap.domains if self.tap is not None else ():
+            for one in self.endpoints:
+                found["generate", domain, one.name] = recipe_of(one, one.parameters, self.system(one, domain))
+                for kind, templates in self.tap.templates.items() if self.tap is not None else ():
+                    sent = one.judge_parameters if kind in CHECKS else one.parameters
+                    found[kind, domain, one.name] = recipe_of(one, sent, *templates)
         for domain, prompt in self.judge_prompts.items():
             for one in self.endpoints:
                 template = self.generate_prompts.get(domain)
@@ -233,8 +244,10 @@ class RunConfig:
         return found
 
     def system(self, author: EndpointConfig, domain: str) -> str | None:
-        """The system message before a query that has none itself: the domain's, else the endpoint's."""
+        """The system message before a query that has none itself: the domain's, else the endpoint's, else TaP's."""
         own = self.domains.get(domain, DomainConfig()).system
+        if own is None and author.system is None and self.tap is not None:
+            return self.tap.texts.respond
         return author.system if own is None else own
 
     def half_points(self, domain: str) -> bool:
@@ -309,7 +322,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
     tap = read_tap(table, beside)
     query = read_table(_PromptTable, table.get("prompts", {}), "prompts").query
     judge_prompts = {}
-    for name in dict.fromkeys((*DOMAINS, *domains)):
+    for name in dict.fromkeys((*DOMAINS, *domains)) if tap is None else ():
         own = domains[name].prompt if name in domains else None
         if own is None and name not in DOMAINS:
             raise UsageError(f"domains.{name}: a domain of your own needs a prompt")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coig_p.annotate.tables import read_table
+from coig_p.annotate.tap.prompts import KINDS, LANGUAGES, TapPrompts, read_prompts
 from coig_p.annotate.taxonomy.reading import NINE, SELECTIONS, read_taxonomy, tap_selection
 from coig_p.annotate.taxonomy.tree import Selection, Subject
 from coig_p.errors import UnknownNameError, UsageError
@@ -19,7 +20,12 @@ TABLES = ("taxonomy", "select", "compare")
 NOT_BESIDE = ("queries", "sources", "translate", "judging", "domains", "prompts")
 """Tables that a TaP run has no use for: its queries come of the taxonomy, and its judges compare."""
 
-LANGUAGES = ("zh", "en")
+TYPES, REFINE, PROMPT, COMPLETE, FEASIBLE, COMPARE = KINDS
+"""What a TaP run asks for, beside responses, as the ledger knows it."""
+
+CHECKS = (FEASIBLE, COMPARE)
+"""Those of them that are judgements, and asked with judge_parameters."""
+
 _EMBEDDINGS = ("ngrams", "sentence-transformers:NAME")
 
 
@@ -39,7 +45,7 @@ class TaxonomyConfig:
         regenerations: of a prompt that was found not feasible.
         ask_infeasible: candidates that were found not feasible are queries of their own that models are asked, too.
         language: of the package's prompts.
-        prompts: a folder of templates in place of them.
+        prompts: a folder of templates in place of some or all of them.
         checker: the endpoint that says whether a prompt is feasible; None: its writer.
     """
 
@@ -71,7 +77,7 @@ class TaxonomyConfig:
         for name in ("dry", "near_duplicates"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} = {getattr(self, name):g}: use a share from 0 to 1")
-        if self.language not in LANGUAGES and self.prompts is None:
+        if self.language not in LANGUAGES:
             raise UnknownNameError("language", self.language, LANGUAGES)
 
     def selection(self) -> Selection:
@@ -150,7 +156,7 @@ class TapConfig:
     Attributes:
         subjects: that are taken, in the taxonomy's order.
         levels: of the taxonomy, the top first; "" where nobody says.
-        prompts: the folder of templates that replaces the package's; None: the package's.
+        texts: what is asked with, and read by.
     """
 
     taxonomy: TaxonomyConfig
@@ -158,7 +164,12 @@ class TapConfig:
     compare: CompareConfig
     subjects: tuple[Subject, ...]
     levels: tuple[str, ...]
-    prompts: Path | None = None
+    texts: TapPrompts
+
+    @property
+    def templates(self) -> dict[str, tuple[str, ...]]:
+        """For each kind of request those that it is made with."""
+        return {kind: self.texts.texts(kind) for kind in KINDS}
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -198,7 +209,7 @@ def read_tap(table: Mapping[str, Any], beside: Path) -> TapConfig | None:
         read_table(CompareConfig, table.get("compare", {}), "compare"),
         subjects,
         tree.levels,
-        None if taxonomy.prompts is None else beside / taxonomy.prompts,
+        read_prompts(taxonomy.language, None if taxonomy.prompts is None else beside / taxonomy.prompts),
     )
 
 
