@@ -1,0 +1,1 @@
+"""Preference data from a taxonomy of subjects, without seed queries (TaP, section 3)."""
