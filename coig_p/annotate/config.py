@@ -263,9 +263,10 @@ def same_family(one: EndpointConfig, other: EndpointConfig) -> bool:
     )
 
 
-def template() -> str:
-    """A commented TOML file to start from."""
-    return files("coig_p.annotate").joinpath("run.toml").read_text(encoding="utf-8")
+def template(recipe: str = "coig-p") -> str:
+    """A commented TOML file to start from: for "coig-p", or with a taxonomy for "tap"."""
+    name = "tap.toml" if recipe == "tap" else "run.toml"
+    return files("coig_p.annotate").joinpath(name).read_text(encoding="utf-8")
 
 
 def load_config(path: str | Path) -> RunConfig:

@@ -22,7 +22,7 @@ from coig_p.annotate.flow import flowing, judging_alone
 from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tap.asking import collect_prompts, converse, waiting_requests
-from coig_p.annotate.tap.walking import CHAINED
+from coig_p.annotate.tap.walking import CHAINED, chained_counts
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, made_from, query_request
@@ -122,6 +122,8 @@ def requests_of(
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
+    if stage in CHAINED:
+        return sum(chained_counts(config, ledger, stage).values())
     if stage == "probe":
         return len(requests_of(config, ledger, stage))
     if stage == "translate":

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from coig_p.annotate.asking.ledger import Ledger, Query
-from coig_p.annotate.asking.request import Request
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
+from coig_p.annotate.asking.request import Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tap.chains import (
     Chain,
@@ -182,3 +182,34 @@ def rounds_of(config: RunConfig, ledger: Ledger) -> dict[str, dict[str, Any]]:
         rounds = [{"listed": listed[at], "new": new[at]} for at in sorted(new)]
         found[writer.name] = {"subjects": through, "dry": dry, "types": sum(new.values()), "rounds": rounds}
     return found
+
+
+def chained_counts(config: RunConfig, ledger: Ledger, stage: str, limit: int | None = None) -> Counter[str]:
+    """How many requests a stage has for each endpoint, as far as anybody can know: conversations that are not over
+    count as many as they have at least."""
+    found: Counter[str] = Counter()
+    for chain in chains_of(config, ledger, stage, limit):
+        found.update(_endpoints(config, ledger, stage, chain))
+    return found
+
+
+def _endpoints(config: RunConfig, ledger: Ledger, stage: str, chain: Chain[Any]) -> Iterator[str]:
+    assert config.tap is not None
+    asked = 0
+    try:
+        request = next(chain)
+        while True:
+            writer = request.author or request.endpoint.name
+            yield request.endpoint.name
+            asked += 1
+            found = outcome(ledger, request)
+            if found.state not in (ANSWERED, INVALID):
+                break
+            request = chain.send(found)
+    except StopIteration:
+        return
+    if stage == "types":
+        yield from [writer] * (config.tap.taxonomy.rounds - asked)
+    elif stage == "prompts":
+        missing = -asked % 3  # a candidate, whether it is whole, and its check
+        yield from ([writer] * (missing - 1) + [config.tap.taxonomy.checker or writer] if missing else [])
