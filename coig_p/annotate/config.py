@@ -19,7 +19,7 @@ from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
 from coig_p.annotate.tables import as_table, check_keys, read_table, read_tables, read_value
-from coig_p.annotate.tap.config import CHECKS, TABLES, TapConfig, check_endpoints, checkers, read_tap
+from coig_p.annotate.taxonomy.config import CHECKS, TABLES, TapConfig, check_endpoints, checkers, read_tap
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
@@ -369,7 +369,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
 
 
 def _judging(table: Mapping[str, Any], tap: TapConfig | None) -> JudgingConfig:
-    """How a run judges. Of it a TaP run, whose judges compare, has the asks and a threshold that no pair stays below."""
+    """How a run judges. Of it a TaP run, whose judges compare, has the asks, and a threshold that keeps every pair."""
     if tap is not None:
         return JudgingConfig(asks=tap.compare.asks, default_threshold=0.0)
     return read_table(JudgingConfig, table.get("judging", {}), "judging")

@@ -12,13 +12,13 @@ from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.planned import Planned, planned
-from coig_p.annotate.tap.config import CHECKS, COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
-from coig_p.annotate.tap.prompts import KINDS
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY
 from coig_p.annotate.tasks.structured import PROBE
 from coig_p.annotate.tasks.translate import TRANSLATE
+from coig_p.annotate.taxonomy.config import CHECKS, COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.taxonomy.prompts import KINDS
 
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
 _ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300, TRANSLATE: 100, PROBE: 50}

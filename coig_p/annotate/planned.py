@@ -17,13 +17,13 @@ import numpy.typing as npt
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query
 from coig_p.annotate.asking.request import PENDING, Outcome, Request, asks, outcome
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.tap.config import CHECKS
 from coig_p.annotate.tap.foreseeing import foreseen
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judges_of
 from coig_p.annotate.tasks.queries import QUERY, gathered, query_request
 from coig_p.annotate.tasks.structured import probes
 from coig_p.annotate.tasks.translate import TRANSLATE, foreign_queries, translations
+from coig_p.annotate.taxonomy.config import CHECKS
 
 _ENOUGH = 20  # outcomes from which a share is taken
 

@@ -16,11 +16,11 @@ from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, LedgerWrite
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.estimating import PaidAgain, forecast
 from coig_p.annotate.planned import changed
-from coig_p.annotate.tap.config import COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY, made_from
 from coig_p.annotate.tasks.translate import TRANSLATE
+from coig_p.annotate.taxonomy.config import COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
 
 _ALLOWED, _PARTLY = "allowed", "partly"
 _KINDS = {"queries": (TRANSLATE, QUERY), "generate": (GENERATE,), "judge": (JUDGE,)}
@@ -59,7 +59,7 @@ def kinds_of(config: RunConfig) -> dict[str, tuple[str, ...]]:
 def paid_again(
     config: RunConfig, ledger: Ledger, stages: Sequence[str] | None = None, limit: int | None = None
 ) -> list[PaidAgain]:
-    """What the next run of some stages (None: all) would pay again, and why; nothing where nothing that matters has changed.
+    """What the next run of some stages (None: all) would pay again, and why; nothing where nothing has changed.
 
     Raises:
         UsageError: an input that cannot be used.

@@ -99,8 +99,8 @@ def requests_of(
     but for queries that are through.
 
     Args:
-        stage: queries, generate, judge; of a TaP run types, refine, prompts, generate; or translate, which comes before the queries are collected; or probe,
-            which finds out which judges have structured output.
+        stage: queries, generate, judge; of a TaP run types, refine, prompts, generate; or translate, which comes before
+            the queries are collected; or probe, which finds out which judges have structured output.
         limit: translate only what is among the first so many rows.
     """
     if stage in CHAINED:
@@ -154,7 +154,7 @@ def run_stages(
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
         watch: called once a second with how the run is doing.
-        limit: ask only for the first so many queries, or of a taxonomy subjects. The store still gets all that there is.
+        limit: ask only for the first so many queries, or subjects. The store still gets all that there is.
         loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
 
     Raises:

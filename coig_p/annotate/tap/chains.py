@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
-from coig_p.annotate.asking.request import Outcome, Request, assistant_message, outcome, user_message
+from coig_p.annotate.asking.request import Messages, Outcome, Request, assistant_message, outcome, user_message
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tap.parsing import (
     QuestionType,
@@ -86,7 +86,7 @@ def types_chain(config: RunConfig, writer: EndpointConfig, subject: Subject) -> 
     settings, texts = config.tap.taxonomy, texts_of(config)
     known: list[QuestionType] = []
     rounds: list[Round] = []
-    messages = (user_message(texts.types(subject)),)
+    messages: Messages = (user_message(texts.types(subject)),)
     for number in range(1, settings.rounds + 1):
         found = yield types_request(config, writer, subject, number, messages)
         if found.state != ANSWERED or found.text is None:
@@ -125,9 +125,7 @@ def _grams(text: str) -> set[str]:
     return {text[at : at + 2] for at in range(max(1, len(text) - 1))}
 
 
-def refine_chain(
-    config: RunConfig, writer: EndpointConfig, subject: Subject, one: QuestionType
-) -> Chain[QuestionType]:
+def refine_chain(config: RunConfig, writer: EndpointConfig, subject: Subject, one: QuestionType) -> Chain[QuestionType]:
     """A type with its description rewritten alone; as it was where no answer could be used."""
     texts = texts_of(config)
     found = yield refine_request(config, writer, subject, one)
@@ -143,11 +141,13 @@ def prompt_chain(
     texts = texts_of(config)
     checker = config.by_name[config.tap.taxonomy.checker or writer.name]
     made: list[Candidate] = []
-    messages = (user_message(texts.prompt(subject, *one)),)
+    messages: Messages = (user_message(texts.prompt(subject, *one)),)
     for number in range(1, config.tap.taxonomy.regenerations + 2):
         found = yield prompt_request(config, writer, subject, one, number, messages)
-        prompt = parse_prompt(found.text, texts.words).prompt if found.state == ANSWERED and found.text is not None else None
-        if prompt is None or found.text is None:
+        if found.state != ANSWERED or found.text is None:
+            break
+        prompt = parse_prompt(found.text, texts.words).prompt
+        if prompt is None:
             break
         messages = (*messages, assistant_message(found.text), user_message(texts.complete))
         whole = yield complete_request(config, writer, subject, one, number, messages)
@@ -158,12 +158,12 @@ def prompt_chain(
         else:
             messages = messages[:-1]
         checked = yield feasible_request(config, checker, writer, subject, one, number, prompt)
-        verdict = parse_feasible(checked.text, texts.words) if checked.state == ANSWERED and checked.text is not None else None
-        if verdict is None or verdict.feasible is None:
+        if checked.state != ANSWERED or checked.text is None:
             made.append(Candidate(number, prompt, None))
             break
+        verdict = parse_feasible(checked.text, texts.words)
         made.append(Candidate(number, prompt, verdict.feasible, verdict.reasons))
-        if verdict.feasible:
+        if verdict.feasible is not False:
             break
         messages = (*messages, user_message(texts.regenerate(verdict.reasons)))
     return tuple(made)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, INVALID, Ledger, Query
 from coig_p.annotate.asking.request import PENDING, Outcome, Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig
-from coig_p.annotate.tap.chains import Chain, SubjectTypes, prompt_chain, refine_chain, types_chain
-from coig_p.annotate.tap.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.tap.chains import Chain, prompt_chain, refine_chain, types_chain
 from coig_p.annotate.tap.parsing import QuestionType
 from coig_p.annotate.tap.requests import texts_of
 from coig_p.annotate.tap.types import Candidate, query_id, source_of
 from coig_p.annotate.tap.walking import subjects_of
+from coig_p.annotate.taxonomy.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
 from coig_p.annotate.taxonomy.tree import Subject
 
 _CHARACTERS = {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 4, FEASIBLE: 250}
@@ -157,10 +157,11 @@ def _of_type(
 
 def _driven(
     usual: _Usual, chain: Chain[Made], times: float, *, real: bool = True
-) -> Iterator[Any]:
-    """Every request of a chain; returns what it makes, with usual answers for those that are missing, and whether none was.
+) -> Generator[Foreseen, None, tuple[Made | None, bool]]:
+    """Every request of a chain; returns what it makes, with usual answers in place of those that are missing.
 
-    What is out in a batch, or refused for good, brings nothing that anybody could foresee: None.
+    Behind it stands whether none was. What is out in a batch, or refused for good,
+    brings nothing that anybody could foresee: None.
     """
     try:
         request = next(chain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from coig_p.annotate.tap.words import WORDS, Words
+from coig_p.annotate.taxonomy.words import WORDS, Words
 
 Four = tuple[float, float, float, float]
 """Relevance, correctness, clarity, completeness."""

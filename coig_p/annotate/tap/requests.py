@@ -9,7 +9,6 @@ from coig_p.annotate.asking.ledger import ANSWERED, INVALID
 from coig_p.annotate.asking.message import Message, usable_text
 from coig_p.annotate.asking.request import Messages, Outcome, Request, user_message
 from coig_p.annotate.config import EndpointConfig, RunConfig
-from coig_p.annotate.tap.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
 from coig_p.annotate.tap.parsing import (
     CompletenessRead,
     FeasibleRead,
@@ -23,10 +22,11 @@ from coig_p.annotate.tap.parsing import (
     parse_refined,
     parse_types,
 )
-from coig_p.annotate.tap.prompts import TapPrompts
 from coig_p.annotate.tap.types import query_id
-from coig_p.annotate.tap.words import Words
+from coig_p.annotate.taxonomy.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.taxonomy.prompts import TapPrompts
 from coig_p.annotate.taxonomy.tree import Subject
+from coig_p.annotate.taxonomy.words import Words
 
 _Parse = Callable[[str, Words], TypesRead | Read | PromptRead | CompletenessRead | FeasibleRead]
 

@@ -19,9 +19,9 @@ from coig_p.annotate.tap.chains import (
     types_chain,
     walk,
 )
-from coig_p.annotate.tap.config import checkers
 from coig_p.annotate.tap.parsing import QuestionType
 from coig_p.annotate.tap.types import Candidate, Prompted, query_id, source_of
+from coig_p.annotate.taxonomy.config import checkers
 from coig_p.annotate.taxonomy.tree import Subject
 
 CHAINED = ("types", "refine", "prompts")
@@ -49,9 +49,7 @@ def subjects_of(config: RunConfig, limit: int | None = None) -> tuple[Subject, .
     return config.tap.subjects[:limit]
 
 
-def typed(
-    config: RunConfig, ledger: Ledger, limit: int | None = None, writer: str | None = None
-) -> Iterator[Typed]:
+def typed(config: RunConfig, ledger: Ledger, limit: int | None = None, writer: str | None = None) -> Iterator[Typed]:
     """The types of every subject whose rounds are over, in the order of subjects and writers.
 
     Args:
@@ -67,9 +65,7 @@ def typed(
                     yield Typed(one, subject, each)
 
 
-def refined(
-    config: RunConfig, ledger: Ledger, limit: int | None = None, writer: str | None = None
-) -> Iterator[Typed]:
+def refined(config: RunConfig, ledger: Ledger, limit: int | None = None, writer: str | None = None) -> Iterator[Typed]:
     """The same types with their descriptions refined, as far as they are."""
     for one in typed(config, ledger, limit, writer):
         found = walk(ledger, refine_chain(config, *one))
@@ -98,9 +94,7 @@ def chains_of(
             yield prompt_chain(config, *each)
 
 
-def waiting_at(
-    config: RunConfig, ledger: Ledger, stage: str, name: str, limit: int | None = None
-) -> Iterator[Request]:
+def waiting_at(config: RunConfig, ledger: Ledger, stage: str, name: str, limit: int | None = None) -> Iterator[Request]:
     """What an endpoint is to be asked now: of each conversation that waits for it, the next request."""
     for chain in chains_of(config, ledger, stage, limit):
         found = walk(ledger, chain)

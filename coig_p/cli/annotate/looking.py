@@ -58,12 +58,8 @@ def status(file: Path, json_: bool) -> None:
     click.echo(table(["stage", "planned", "done"], stages))
     for name, one in now.types.items():
         rounds = ", ".join(f"{each['new']:,} of {each['listed']:,}" for each in one["rounds"])
-        click.echo(
-            one_line(
-                f"{name}: {counted(one['types'], 'type')} of {counted(one['subjects'], 'subject')}, {one['dry']:,} dry; "
-                f"new in each round: {rounds or 'none yet'}"
-            )
-        )
+        made = f"{counted(one['types'], 'type')} of {counted(one['subjects'], 'subject')}, {one['dry']:,} of them dry"
+        click.echo(one_line(f"{name}: {made}; new in each round: {rounds or 'none yet'}"))
     left = found["minutes_left"]
     words = "nothing is left" if left == 0 else "time left unknown" if left is None else f"about {left:g} minutes left"
     most = "" if found["max_cost"] is None else f" of at most {found['max_cost']:g}"

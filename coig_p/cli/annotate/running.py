@@ -119,7 +119,6 @@ def _stage(name: str, does: str) -> Command:
         json_: bool,
     ) -> None:
         from coig_p.annotate.config import load_config
-
         from coig_p.annotate.stages import check_stages
 
         config = load_config(file)
@@ -135,8 +134,10 @@ def _stage(name: str, does: str) -> Command:
 queries = _stage("queries", "Only collect the queries of FILE: import, remove duplicates, have the filter score them.")
 generate = _stage("generate", "Only have the models of FILE answer the queries that passed.")
 types = _stage("types", "Only have the writers of FILE list types of questions for each subject of its [taxonomy].")
-refine = _stage("refine", "Only have the descriptions of the types that there are written anew, in FILE with a [taxonomy].")
-prompts = _stage("prompts", "Only have prompts of the refined types of FILE written and checked, with a [taxonomy].")
+refine = _stage("refine", "Only have the types of FILE, which has a [taxonomy], described anew.")
+prompts = _stage(
+    "prompts", "Only have prompts of the refined types of FILE, which has a [taxonomy], written and checked."
+)
 judge = _stage("judge", "Only have the judges of FILE score the responses that there are.")
 
 

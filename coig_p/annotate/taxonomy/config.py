@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from coig_p.annotate.tables import read_table
-from coig_p.annotate.tap.prompts import KINDS, LANGUAGES, TapPrompts, read_prompts
+from coig_p.annotate.taxonomy.prompts import KINDS, LANGUAGES, TapPrompts, read_prompts
 from coig_p.annotate.taxonomy.reading import NINE, SELECTIONS, read_taxonomy, tap_selection
 from coig_p.annotate.taxonomy.tree import Selection, Subject
 from coig_p.errors import UnknownNameError, UsageError
-
-if TYPE_CHECKING:
-    from coig_p.annotate.config import EndpointConfig
 
 TABLES = ("taxonomy", "select", "compare")
 NOT_BESIDE = ("queries", "sources", "translate", "judging", "domains", "prompts")
@@ -27,6 +24,30 @@ CHECKS = (FEASIBLE, COMPARE)
 """Those of them that are judgements, and asked with judge_parameters."""
 
 _EMBEDDINGS = ("ngrams", "sentence-transformers:NAME")
+
+
+class Does(Protocol):
+    """An endpoint by what it does."""
+
+    @property
+    def name(self) -> str:
+        """By which the run knows it."""
+
+    @property
+    def writes(self) -> bool:
+        """Types and prompts."""
+
+    @property
+    def generates(self) -> bool:
+        """Responses."""
+
+    @property
+    def judges(self) -> bool:
+        """Comparisons."""
+
+    @property
+    def structured(self) -> bool | str:
+        """Whether it has structured output."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +213,7 @@ def read_tap(table: Mapping[str, Any], beside: Path) -> TapConfig | None:
     others = [name for name in NOT_BESIDE if name in table]
     if others:
         named = ", ".join(f"[{name}]" for name in others)
-        raise UsageError(
-            f"[taxonomy] makes the queries of a TaP run, which has no {named}: leave one or the other out"
-        )
+        raise UsageError(f"[taxonomy] makes the queries of a TaP run, which has no {named}: leave one or the other out")
     taxonomy = read_table(TaxonomyConfig, table["taxonomy"], "taxonomy")
     tree = read_taxonomy(None if taxonomy.file is None else beside / taxonomy.file)
     try:
@@ -213,7 +232,7 @@ def read_tap(table: Mapping[str, Any], beside: Path) -> TapConfig | None:
     )
 
 
-def check_endpoints(tap: TapConfig, endpoints: Sequence[EndpointConfig]) -> None:
+def check_endpoints(tap: TapConfig, endpoints: Sequence[Does]) -> None:
     """Raise UsageError where a TaP run cannot work with its endpoints."""
     names = [endpoint.name for endpoint in endpoints]
     used = {"taxonomy.checker": tap.taxonomy.checker, "select.embeddings.endpoint": tap.select.endpoint}
@@ -241,7 +260,7 @@ def check_endpoints(tap: TapConfig, endpoints: Sequence[EndpointConfig]) -> None
         )
 
 
-def checkers(tap: TapConfig, endpoints: Sequence[EndpointConfig]) -> list[str]:
+def checkers(tap: TapConfig, endpoints: Sequence[Does]) -> list[str]:
     """Who says whether prompts are feasible, each once."""
     if tap.taxonomy.checker is not None:
         return [tap.taxonomy.checker]
