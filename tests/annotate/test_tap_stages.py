@@ -62,7 +62,10 @@ def test_counts_follow_by_arithmetic(tmp_path: Path) -> None:
     assert kinds["prompt"] == kinds["complete"] == kinds["feasible"] == sum(len(one.candidates) for one in found)
     asked = [one for one in found if one.feasible]
     assert len(found) == 3 * 2 * len(NAMES)
-    assert report.queries == {"passed": len(asked), **({"infeasible": len(found) - len(asked)} if found != asked else {})}
+    assert report.queries == {
+        "passed": len(asked),
+        **({"infeasible": len(found) - len(asked)} if found != asked else {}),
+    }
     assert kinds["generate"] == 2 * len(asked)
     assert any(len(one.candidates) > 1 for one in found)
     assert all(one.candidates[-1].feasible or len(one.candidates) == 4 for one in found)
