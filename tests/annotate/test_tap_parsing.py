@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.annotate.tap_answers import PROMPTS, TYPES, odd
 
 from coig_p.annotate.tap.parsing import parse_completeness, parse_eight, parse_feasible, parse_types
-from tests.annotate.tap_answers import PROMPTS, TYPES, odd
 
 
 def _types(text: str) -> str:

@@ -123,9 +123,7 @@ def _items(content: str, words: Words) -> Iterator[_Item]:
         yield from map(_item_of, labelled)
     elif len(lines) == 1:
         yield _item(lines[0], words)
-    elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(
-        lines
-    ):
+    elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(lines):
         yield from (_item(line, words) for line in lines)
     else:
         name, told = _split(_unmarked(lines[0]))
@@ -145,9 +143,7 @@ def _item(line: str, words: Words) -> _Item:
     if labelled:
         return _item_of(labelled[0])
     line = _unmarked(line)
-    ordinal = re.match(
-        rf"{either(words.name)}\s*{_ORDINAL}\s*[{COLON}]\s*(?=[^{COLON}]{{1,{_LONGEST_NAME}}}[{COLON}])", line
-    )
+    ordinal = re.match(rf"{either(words.name)}\s*{_ORDINAL}\s*[{COLON}]\s*(?=[^{COLON}]{{1,{_LONGEST_NAME}}}[{COLON}])", line)
     return _checked(*_split(line[ordinal.end() :] if ordinal else line), words)
 
 
@@ -189,9 +185,7 @@ def _split(line: str) -> tuple[str, str]:
     """A name and its description: at the first colon, else at a dash."""
     colon = re.search(f"[{COLON}]", line)
     dash = _DASH.search(line)
-    if colon is not None and (
-        dash is None or dash.start() > colon.start() or not _SENTENCE.search(line[: colon.start()])
-    ):
+    if colon is not None and (dash is None or dash.start() > colon.start() or not _SENTENCE.search(line[: colon.start()])):
         return line[: colon.start()], line[colon.end() :]
     return (line[: dash.start()], line[dash.end() :]) if dash is not None else (line, "")
 
@@ -210,16 +204,14 @@ def _name(text: str) -> str:
         marker = MARKER.match(text)
         text = text[marker.end() :] if marker else text
         if text == before:
-            return text.lstrip('"“') if text.count('"') == 1 or ("“" in text and "”" not in text) else text
+            return text.lstrip("\"“") if text.count('"') == 1 or ("“" in text and "”" not in text) else text
 
 
 def _description(text: str) -> str:
     text = re.sub(r"\A[*_`\s]+(?=\S)|[*`\s|]+\Z", "", text.strip())
     for opens, closes in ("“”", '""', "「」"):
-        if (
-            text.endswith(closes)
-            and text.count(closes) > text.count(opens) * (1 if opens != closes else 0)
-            and (opens != closes or text.count(closes) % 2)
+        if text.endswith(closes) and text.count(closes) > text.count(opens) * (1 if opens != closes else 0) and (
+            opens != closes or text.count(closes) % 2
         ):
             text = text[:-1]
     return text.strip()
@@ -340,7 +332,7 @@ def _listed(lines: list[_Line], words: Words) -> Iterator[_Item]:
     pairs = list(_pairs(lines, words))
     if not marked and len(plain) < 2 and not pairs:
         return
-    if (pairs and not any(line.indent == top for line in marked)) or len(pairs) > len(marked):
+    if pairs and not any(line.indent == top for line in marked) or len(pairs) > len(marked):
         yield from pairs
         return
     parent: int | None = None  # the indent of the item above

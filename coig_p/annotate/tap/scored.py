@@ -70,9 +70,7 @@ class _Names:
         )
         self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
         self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
-        self.begins = re.compile(
-            rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,]|{_OWN})*)?(?={self._unnamed()})", flags
-        )
+        self.begins = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,]|{_OWN})*)?(?={self._unnamed()})", flags)
         self.sided = re.compile(rf"{self.side}{_BETWEEN}{_VALUE}", flags)
         self.any_side = re.compile("|".join(sides), flags)
         self.any_dimension = re.compile("|".join(each), flags)
@@ -140,9 +138,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
     for line in lines:
         if line.lstrip().startswith(">") or is_fence(line):
             continue
-        text = (
-            line.strip().lstrip(_DECORATION.replace("[", "").replace("]", "").replace("(", "").replace("<", "")).strip()
-        )
+        text = line.strip().lstrip(_DECORATION.replace("[", "").replace("]", "").replace("(", "").replace("<", "")).strip()
         text = text.strip("*_` ")
         if not text:
             continue
@@ -190,9 +186,9 @@ def _doubt(text: str, found: _Found, names: _Names) -> None:
     if not found.scores:
         return
     about = names.any_side.search(text) or names.any_dimension.search(text)
-    if (_MARK.search(text) and about and not re.match(r"[^:,。]{1,12}: ?\[", text)) or (
-        _CORRECTS.search(text) and re.search(r"[0-9]", text)
-    ):
+    if _MARK.search(text) and about and not re.match(r"[^:,。]{1,12}: ?\[", text):
+        found.doubt = "several"
+    elif _CORRECTS.search(text) and re.search(r"[0-9]", text):
         found.doubt = "several"
 
 
@@ -258,7 +254,9 @@ def _of_json(value: Any, names: _Names, side: int | None, dimension: int | None,
     if isinstance(value, dict) and depth < 5:
         for key, item in value.items():
             own, its = names.side_of(key, alone=True), names.dimension_of(key)
-            yield from _of_json(item, names, side if own is None else own, dimension if its is None else its, depth + 1)
+            yield from _of_json(
+                item, names, side if own is None else own, dimension if its is None else its, depth + 1
+            )
     elif dimension is not None and side is not None and not isinstance(value, bool | list | dict | None):
         found = re.fullmatch(_VALUE, str(value))
         if found is not None:

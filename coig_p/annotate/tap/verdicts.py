@@ -52,13 +52,11 @@ def parse_refined(text: str, words: Words = WORDS) -> Read:
     found = re.search(
         rf"(?:\A|\n)[#*\s【]*[^\n{COLON}，。]{{0,10}}?{label}[】*]*(?:[{COLON}][*\s]*|\s*\n)", whole, re.IGNORECASE
     )
-    if found is not None and re.fullmatch(
-        rf"(?:[#*\s【]*{name}[^\n]*|[^\n]*[{COLON}])?\s*", whole[: found.start()].strip()
-    ):
+    if found is not None and re.fullmatch(rf"(?:[#*\s【]*{name}[^\n]*|[^\n]*[{COLON}])?\s*", whole[: found.start()].strip()):
         whole = whole[found.end() :]
     elif introduced := _INTRODUCES.match(whole):
         whole = whole[introduced.end() :]
-    whole = whole.strip().strip('"“”＂`').strip()
+    whole = whole.strip().strip("\"“”＂`").strip()
     whole = re.sub(r"\A\*\*(.*)\*\*\Z", r"\1", whole)
     if not whole or _SORRY.match(whole):
         return Read(None, "none")
@@ -213,7 +211,9 @@ def _feasible_line(words: Words) -> re.Pattern[str]:
         r"|(?:最终)?(?:评估|判断)?(?:结果|结论|答案|判断)(?:是|为):?"
         r"|(?:therefore|thus|so|hence|overall|in conclusion|in summary),?)"
     )
-    what = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务|prompt)|(?:the|this) (?:given )?(?:prompt|instruction|task|request))"
+    what = (
+        r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务|prompt)|(?:the|this) (?:given )?(?:prompt|instruction|task|request))"
+    )
     quote = r"[\"'“”‘’「」『』\[\]<>`*_ ]{0,6}"
     return re.compile(
         rf"(?:{lead}{quote}){{0,2}}(?:{what} ?)?(?:(?:是|为|属于|is) ?)?{quote}{verdict}的?{quote}"

@@ -64,9 +64,7 @@ def _read(path: Path) -> list[Odd]:
 def _filled(text: str) -> str:
     for token, (name, told) in TYPES.items():
         text = re.sub(rf"(?<![A-Za-z]){token}(?!\d)", lambda _, name=name: name, text)
-        text = re.sub(
-            rf"(?<![A-Za-z]){token.replace('N', 'D').replace('M', 'C')}(?!\d)", lambda _, told=told: told, text
-        )
+        text = re.sub(rf"(?<![A-Za-z]){token.replace('N', 'D').replace('M', 'C')}(?!\d)", lambda _, told=told: told, text)
     for token, value in (*PROMPTS.items(), *EIGHT.items()):
         text = text.replace(token, value)
     return text
