@@ -186,7 +186,8 @@ def run_stages(
         if config.tap is None and (why := cannot_embed(config)) is not None:
             say(why)
         before = is_allowed(config, ledger)
-        gather(config, ledger, limit)
+        if config.tap is None:  # else that is done once the prompts are there
+            gather(config, ledger, limit)
         allow(config, ledger, stages, limit, before)
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, watch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_near_duplicates_are_out_within_a_subject() -> None:
 @given(st.lists(st.text("甲乙丙丁", min_size=1, max_size=5), max_size=8), st.sampled_from([0.0, 0.5, 0.8, 1.0]))
 def test_new_types_are_those_of_a_brute_oracle(names: list[str], near: float) -> None:
     def grams(text: str) -> set[str]:
-        return {text} if len(text) == 1 else {one + other for one, other in zip(text, text[1:], strict=False)}
+        return {text} if len(text) == 1 else {one + other for one, other in pairwise(text)}
 
     kept: list[str] = []
     for name in names:
