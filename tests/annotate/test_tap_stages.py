@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from importlib.resources import files as files_of
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from coig_p.annotate.asking.ledger import Ledger, LedgerWriter
 from coig_p.annotate.batch_stages import batch_in, batch_out
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.estimating import estimate
+from coig_p.annotate.repaying import paid_again
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
 from coig_p.annotate.status import status_of
@@ -220,3 +222,26 @@ def test_a_stage_that_such_a_run_has_not_is_one_error(tmp_path: Path, stage: str
     config = write_tap(tmp_path, two_writers("http://127.0.0.1:1/v1"))
     with pytest.raises(UsageError, match=f"has no stage {stage}; it has {has}"):
         run_stages(config, (stage,))
+
+
+def test_what_another_prompt_would_pay_again_is_said_before(tmp_path: Path) -> None:
+    with ScriptedServer(tap_answer) as server:
+        config = write_tap(tmp_path, two_writers(server.base_url))
+        run_stages(config, FIRST)
+        with Ledger.open(config.folder) as ledger:
+            assert paid_again(config, ledger) == []
+        (tmp_path / "own").mkdir()
+        text = files_of("coig_p.annotate").joinpath("prompts", "tap", "zh", "types.md").read_text("utf-8")
+        (tmp_path / "own" / "types.md").write_text(text + "请用简体字。\n", encoding="utf-8")
+        changed = write_tap(tmp_path, two_writers(server.base_url), taxonomy={"prompts": "own"})
+        with Ledger.open(config.folder) as ledger:
+            again = paid_again(changed, ledger)
+        assert (again[0].kind, again[0].number, again[0].why) == ("types", 18, "the prompts for types changed")
+        (tmp_path / "own" / "types.md").unlink()
+        text = files_of("coig_p.annotate").joinpath("prompts", "tap", "zh", "feasible.md").read_text("utf-8")
+        (tmp_path / "own" / "feasible.md").write_text(text + "再想想。\n", encoding="utf-8")
+        changed = write_tap(tmp_path, two_writers(server.base_url), taxonomy={"prompts": "own"})
+        with Ledger.open(config.folder) as ledger:
+            assert {(one.kind, one.why) for one in paid_again(changed, ledger)} >= {
+                ("feasible", "the prompts for feasible changed")
+            }
