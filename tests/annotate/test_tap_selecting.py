@@ -180,5 +180,5 @@ def test_sentence_transformers_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> N
     vectors = embedder("sentence-transformers:here")(["bb", "a", "bb"])
     assert (vectors[0] == vectors[2]).all()
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    with pytest.raises(UsageError, match="'gone' cannot be had .*no such model"):
+    with pytest.raises(UsageError, match=r"'gone' cannot be had .*no such model"):
         embedder("sentence-transformers:gone")

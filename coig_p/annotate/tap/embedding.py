@@ -118,7 +118,7 @@ def _sentences(name: str) -> Embed:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         raise UsageError(
-            f"select.embeddings = {_SENTENCES}:{name} needs the extra: pip install 'coig-p[semantic]', or use {NGRAMS!r}"
+            f"select.embeddings: {_SENTENCES} is not installed: pip install 'coig-p[semantic]', or use {NGRAMS!r}"
         ) from None
     try:
         model = SentenceTransformer(name)

@@ -47,6 +47,7 @@ class _Usual:
 
     Attributes:
         types, subjects: how many types came of how many subjects; candidates, chains: candidates of types.
+        asked: prompts that models are asked.
     """
 
     config: RunConfig
@@ -55,6 +56,7 @@ class _Usual:
     subjects: int = 0
     candidates: int = 0
     chains: int = 0
+    asked: set[str] = field(default_factory=set)
     _lengths: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -149,6 +151,9 @@ def _of_type(
     for candidate in made if every else made[-1:]:
         if not (candidate.feasible or every):
             continue
+        if known and candidate.prompt in usual.asked:  # the same request to each model
+            continue
+        usual.asked.add(candidate.prompt)
         query = _query(writer, subject, refined, candidate)
         for author in config.generators:
             request = generate(config, author, query)
