@@ -48,6 +48,8 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate taxonomy list": ("FOLDER/subjects-é.tsv", 0),
     "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
     "annotate types": ("FOLDER/tap/run.toml", 0),
+    "annotate select": ("FOLDER/tap/run.toml", 0),
+    "annotate compare": ("FOLDER/tap/run.toml", 0),
     "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
     "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
     "bench report": ("FOLDER/results --html NEW.html", 0),
