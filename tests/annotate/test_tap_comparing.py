@@ -16,6 +16,7 @@ from tapping import tap_answer, tap_endpoint, write_tap
 
 from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.estimating import estimate
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
 from coig_p.annotate.status import status_of
@@ -157,16 +158,23 @@ def test_a_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     with Ledger.open(parts.folder) as ledger:
         before = sum(some.number for some in ledger.requests())
         planned = status_of(parts, ledger).stages["compare"].planned
+        told = estimate(parts, ledger)
+    assert {name: one.requests for name, one in told.items()} == dict.fromkeys(JUDGES, planned // 2)
     with ScriptedServer(answering()) as again:
         text = parts.path.read_text("utf-8").replace(server.base_url, again.base_url)
         parts.path.write_text(text, encoding="utf-8")
         from coig_p.annotate.config import load_config
 
         parts = load_config(parts.path)
-        for stages in (("select",), ("compare",), ("store",), None, ("select", "compare", "store")):
+        run_stages(parts, ("select",))
+        with Ledger.open(parts.folder) as ledger:
+            told = estimate(parts, ledger)
+        assert {name: one.requests for name, one in told.items()} == dict.fromkeys(JUDGES, planned // 2)
+        for stages in (("compare",), ("store",), None, ("select", "compare", "store")):
             run_stages(parts, stages)
         with Ledger.open(parts.folder) as ledger:
             assert sum(some.number for some in ledger.requests()) == before + planned
+            assert estimate(parts, ledger) == {}
     for name in ("rows.jsonl", "missing.jsonl", "store/manifest.json"):
         assert (parts.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
