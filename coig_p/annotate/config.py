@@ -18,7 +18,7 @@ from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
-from coig_p.annotate.tables import as_table, as_value, check_keys, read_each, read_table
+from coig_p.annotate.tables import as_table, check_keys, read_table, read_tables, read_value
 from coig_p.annotate.taxonomy.config import CHECKS, TABLES, TapConfig, check_endpoints, checkers, read_tap
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
@@ -313,7 +313,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
     run = read_table(_RunTable, table.get("run", {}), "run")
     rates = _rates(as_table(table.get("rates", {}), "rates"), run.currency)
     endpoints = tuple(
-        in_currency(endpoint, run.currency, rates) for endpoint in read_each(EndpointConfig, table, "endpoints")
+        in_currency(endpoint, run.currency, rates) for endpoint in read_tables(EndpointConfig, table, "endpoints")
     )
     domains = {
         check_domain(name): read_table(DomainConfig, entry, f"domains.{name}")
@@ -331,7 +331,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
     generate = {name: domain.generate for name, domain in domains.items() if domain.generate is not None}
     personas = {name: domain.personas for name, domain in domains.items() if domain.personas is not None}
     queries = read_table(QueryConfig, table.get("queries", {}), "queries")
-    sources = read_each(SourceConfig, table, "sources")
+    sources = read_tables(SourceConfig, table, "sources")
     if queries.inputs:
         sources = (SourceConfig(queries.inputs, domain=queries.domain), *sources)
     translate = read_table(TranslateConfig, table["translate"], "translate") if "translate" in table else None
@@ -384,7 +384,7 @@ def _translate_prompt(beside: Path, translate: TranslateConfig | None) -> Prompt
 
 def _rates(table: Mapping[str, Any], currency: str | None) -> dict[str, Decimal]:
     """What one unit of each other currency is worth in the run's."""
-    rates = {name: as_value(Decimal, worth, f"rates.{name}") for name, worth in table.items()}
+    rates = {name: read_value(Decimal, worth, f"rates.{name}") for name, worth in table.items()}
     if rates and currency is None:
         raise UsageError("rates are into the currency of the run: say under [run] which that is, as currency")
     for name, worth in rates.items():

@@ -1,4 +1,4 @@
-"""Tables of a run's TOML file as dataclasses: every key is known, and every value of its field's type."""
+"""Tables of a TOML file as dataclasses, read strictly: every key known, every value of its field's type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coig_p.errors import UnknownNameError, UsageError
 Settings = TypeVar("Settings")
 
 
-def read_each(kind: type[Settings], table: Mapping[str, Any], name: str) -> tuple[Settings, ...]:
+def read_tables(kind: type[Settings], table: Mapping[str, Any], name: str) -> tuple[Settings, ...]:
     """The tables of a list, [[name]]."""
     entries = table.get(name, [])
     if not isinstance(entries, list):
@@ -30,7 +30,7 @@ def as_table(value: Any, where: str) -> dict[str, Any]:
 
 
 def check_keys(table: Mapping[str, Any], valid: tuple[str, ...], where: str) -> None:
-    """Raise UnknownNameError where a table has another key than these."""
+    """Raise UnknownNameError where a table has a key that nothing reads."""
     for key in table:
         if key not in valid:
             raise UnknownNameError(
@@ -47,19 +47,19 @@ def read_table(kind: type[Settings], value: Any, where: str) -> Settings:
     for field_ in known:
         if field_.default is MISSING and field_.default_factory is MISSING and field_.name not in table:
             raise UsageError(f"{where}.{field_.name} is missing")
-    values = {name: as_value(hints[name], given, f"{where}.{name}") for name, given in table.items()}
+    values = {name: read_value(hints[name], given, f"{where}.{name}") for name, given in table.items()}
     try:
         return kind(**values)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
 
-def as_value(hint: Any, given: Any, where: str) -> Any:
+def read_value(hint: Any, given: Any, where: str) -> Any:
     """A TOML value as its field has it; raise UsageError where it is of another type."""
     if hint == bool | str:  # a switch with a third way
-        return given if isinstance(given, str) else as_value(bool, given, where)
+        return given if isinstance(given, str) else read_value(bool, given, where)
     if hint == str | Mapping[str, Any]:
-        return as_value(Mapping[str, Any] if isinstance(given, dict) else str, given, where)
+        return read_value(Mapping[str, Any] if isinstance(given, dict) else str, given, where)
     if get_origin(hint) is UnionType:
         hint = next(part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is tuple:
@@ -68,7 +68,7 @@ def as_value(hint: Any, given: Any, where: str) -> Any:
             raise UsageError(
                 f"{where} = {given!r}: use a list" + ("" if kinds[-1] is Ellipsis else f" of {len(kinds)}")
             )
-        return tuple(as_value(kinds[0], each, f"{where}[{at}]") for at, each in enumerate(given))
+        return tuple(read_value(kinds[0], each, f"{where}[{at}]") for at, each in enumerate(given))
     if get_origin(hint) is Mapping:
         return as_table(given, where)
     wanted = {str: "text", bool: "true or false", int: "a whole number"}.get(hint, "a number")
