@@ -65,7 +65,8 @@ def run(
     allow: tuple[str, ...],
     json_: bool,
 ) -> None:
-    """Run all stages of FILE: queries, generate, judge, store; with a [taxonomy] types, refine, prompts, generate.
+    """Run all stages of FILE: queries, generate, judge, store; with a [taxonomy] types, refine, prompts, generate, select,
+    compare, store.
 
     Run it again to go on where it ended.
 
@@ -138,6 +139,8 @@ refine = _stage("refine", "Only have the types of FILE, which has a [taxonomy], 
 prompts = _stage(
     "prompts", "Only have prompts of the refined types of FILE, which has a [taxonomy], written and checked."
 )
+select = _stage("select", "Only select the responses that are compared, in FILE with a [taxonomy]. Asks no judge.")
+compare = _stage("compare", "Only have the judges of FILE, which has a [taxonomy], compare the selected responses.")
 judge = _stage("judge", "Only have the judges of FILE score the responses that there are.")
 
 
