@@ -169,8 +169,8 @@ def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limit
             planned.update(chained_counts(config, ledger, stage, limit) if stage in stages else {})
         for author in config.generators if "generate" in stages else ():
             planned[author.name] += ledger.count_possible()
-        for judge in config.judges if "compare" in stages else ():
-            planned[judge.name] += count_comparisons(config, ledger, judge)
+        for compares in config.judges if "compare" in stages else ():
+            planned[compares.name] += count_comparisons(config, ledger, compares)
         return planned
     through = marks(config).values()
     translating = _translating(config, ledger, limit) if "queries" in stages else 0

@@ -189,10 +189,10 @@ def _compared(usual: _Usual, query: Query, times: float, *, known: bool) -> Iter
             distinct = {one.text: one for one in answers.responses}
             some = list(distinct.values())[: config.tap.select.clusters]
     for judge in config.judges:
-        shown = list(shown_to(config, judge, query.query_id, some))
-        if shown:
-            request = compare_request(config, judge, query, shown[0])
-            yield Foreseen(request, Outcome(PENDING), True, times * len(shown))
+        every = list(shown_to(config, judge, query.query_id, some))
+        if every:
+            request = compare_request(config, judge, query, every[0])
+            yield Foreseen(request, Outcome(PENDING), True, times * len(every))
 
 
 def _driven(

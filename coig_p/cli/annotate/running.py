@@ -65,9 +65,9 @@ def run(
     allow: tuple[str, ...],
     json_: bool,
 ) -> None:
-    """Run all stages of FILE: queries, generate, judge, store; with a [taxonomy] types, refine, prompts, generate, select,
-    compare, store.
+    """Run all stages of FILE: queries, generate, judge, store.
 
+    With a [taxonomy]: types, refine, prompts, generate, select, compare, store.
     Run it again to go on where it ended.
 
     Ctrl-C waits for what is in flight; a second one abandons it. Where prompts, parameters or queries changed, so that
