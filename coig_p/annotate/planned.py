@@ -17,7 +17,6 @@ import numpy.typing as npt
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query
 from coig_p.annotate.asking.request import PENDING, Outcome, Request, asks, outcome
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.tap.awaiting import with_comparisons
 from coig_p.annotate.tap.foreseeing import foreseen
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judges_of
@@ -68,7 +67,7 @@ def planned(
     """
     paid = PaidBefore(config, ledger)
     if config.tap is not None:
-        for one in with_comparisons(config, ledger, foreseen(config, ledger, generate_request, limit)):
+        for one in foreseen(config, ledger, limit):
             why = paid.why(one.request, one.found, one.made_up)
             yield Planned(one.request, one.found, why=why, times=one.times)
         return

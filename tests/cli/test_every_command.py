@@ -32,6 +32,7 @@ LEAVES = sorted(words for words, command in TREE.items() if not isinstance(comma
 # What is typed behind the command's own words, and the exit code. NEW is a place where nothing is yet.
 RUNS: dict[str, tuple[str, int]] = {
     "annotate audit": ("FOLDER/run/run.toml", 0),
+    "annotate compare": ("FOLDER/tap/run.toml", 0),
     "annotate demo": ("--out NEW", 0),
     "annotate generate": ("FOLDER/run/run.toml", 0),
     "annotate init": ("--out NEW.toml", 0),
@@ -42,14 +43,13 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate refine": ("FOLDER/tap/run.toml", 0),
     "annotate retry": ("FOLDER/run/run.toml --failed --invalid", 0),
     "annotate run": ("FOLDER/run/run.toml", 0),
+    "annotate select": ("FOLDER/tap/run.toml", 0),
     "annotate status": ("FOLDER/run/run.toml", 0),
     "annotate store": ("FOLDER/run/run.toml", 0),
     "annotate taxonomy check": ("FOLDER/subjects-é.tsv", 0),
     "annotate taxonomy list": ("FOLDER/subjects-é.tsv", 0),
     "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
     "annotate types": ("FOLDER/tap/run.toml", 0),
-    "annotate select": ("FOLDER/tap/run.toml", 0),
-    "annotate compare": ("FOLDER/tap/run.toml", 0),
     "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
     "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
     "bench report": ("FOLDER/results --html NEW.html", 0),

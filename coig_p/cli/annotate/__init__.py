@@ -24,6 +24,6 @@ def annotate() -> None:
     """
 
 
-_STAGES = (queries, types, refine, prompts, generate, select, compare, judge, store)
+_STAGES = (queries, types, refine, prompts, generate, judge, select, compare, store)
 for _command in (init, taxonomy, run, *_STAGES, status, retry, judgements, audit, demo):
     annotate.add_command(_command)

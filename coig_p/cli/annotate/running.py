@@ -68,7 +68,6 @@ def run(
     """Run all stages of FILE: queries, generate, judge, store.
 
     With a [taxonomy]: types, refine, prompts, generate, select, compare, store.
-
     Run it again to go on where it ended.
 
     Ctrl-C waits for what is in flight; a second one abandons it. Where prompts, parameters or queries changed, so that
@@ -140,8 +139,8 @@ refine = _stage("refine", "Only have the types of FILE, which has a [taxonomy], 
 prompts = _stage(
     "prompts", "Only have prompts of the refined types of FILE, which has a [taxonomy], written and checked."
 )
-select = _stage("select", "Only select which responses are compared, of the prompts of FILE that all models answered.")
-compare = _stage("compare", "Only have the judges of FILE with a [taxonomy] compare the selected responses.")
+select = _stage("select", "Only select the responses that are compared, in FILE with a [taxonomy]. Asks no judge.")
+compare = _stage("compare", "Only have the judges of FILE, which has a [taxonomy], compare the selected responses.")
 judge = _stage("judge", "Only have the judges of FILE score the responses that there are.")
 
 
