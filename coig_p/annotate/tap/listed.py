@@ -197,7 +197,7 @@ def _name(text: str) -> str:
     text = text.strip()
     while True:
         before = text
-        text = text.strip("*_` \t#")
+        text = re.sub(r'\A"{2,}|"{2,}\Z', "", text.strip("*_` \t#"))
         for opens, closes in _PAIRS:
             if text.startswith(opens) and text.endswith(closes) and len(text) > 2 and closes not in text[1:-1]:
                 text = text[1:-1].strip()
@@ -208,7 +208,7 @@ def _name(text: str) -> str:
 
 
 def _description(text: str) -> str:
-    text = re.sub(r"\A[*_`\s]+(?=\S)|[*`\s|]+\Z", "", text.strip())
+    text = re.sub(r'\A[*_`\s]+(?=\S)|(?:[*`\s|]|"{2,})+\Z', "", text.strip())
     for opens, closes in ("“”", '""', "「」"):
         if text.endswith(closes) and text.count(closes) > text.count(opens) * (1 if opens != closes else 0) and (
             opens != closes or text.count(closes) % 2

@@ -11,6 +11,7 @@ from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead
 from coig_p.annotate.tap.words import WORDS, Words
 
 _LONGEST = 2000  # characters of a description
+_LONGEST_LINE = 400  # of a verdict
 _SORRY = re.compile(r"(?:很?抱歉|对不起|(?:I['’]m |I am )?sorry\b)", re.IGNORECASE)
 _INTRODUCES = re.compile(rf"[^\n]{{0,60}}[{COLON}]\s*\n+")
 # Headings and labels behind a prompt that are no part of it.
@@ -35,6 +36,7 @@ _LACKS_NOT = re.compile(
     r"|nothing is missing|has everything|contains? all|all (?:the )?necessary",
     re.IGNORECASE,
 )
+_NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
 _QUOTES = "\"'“”‘’「」『』【】[]《》〈〉`*_ \t\u3000"
 _OPENS = f"[{re.escape(_QUOTES)}]{{0,6}}"
 _ONLY_MARKS = re.compile(r"[\s`*_#>=~|-]*")
@@ -110,8 +112,8 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
         return FeasibleRead(None, "", "none")
     last = plain(lines.pop()).strip("#> -•*\t").strip()
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
-    found = _feasible_line(words).fullmatch(last)
-    if found is None or _unsure(found["tail"] or ""):
+    found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
+    if found is None or _unsure(found["tail"]) or _NEGATES.search(last[: found.start("verdict")]):
         return FeasibleRead(None, reasons, "none")
     return FeasibleRead(found["no"] is None, reasons, None)
 
@@ -169,8 +171,9 @@ def _goes_on(body: str) -> bool:
 
 def _verdicts(text: str, words: Words) -> Iterator[bool | None]:
     """Of each line that says whether something is lacking, what it says; None where it contradicts itself."""
+    pattern = _verdict_line(words)
     for line in text.split("\n"):
-        found = _verdict_line(words).fullmatch(_bare(line))
+        found = pattern.fullmatch(_bare(line)) if len(line) <= _LONGEST_LINE else None
         if found is None:
             continue
         lacks = found["no"] is None
@@ -186,7 +189,7 @@ def _bare(line: str) -> str:
 
 
 def _verdict_line(words: Words) -> re.Pattern[str]:
-    verdict = rf"(?:(?P<yes>{either(words.yes)})|(?P<no>{either(words.no)}))"
+    verdict = rf"(?:{either(words.yes)}|(?P<no>{either(words.no)}))"
     label = (
         rf"(?:[^，。,{COLON}\n]{{0,30}}(?:[{COLON}]|——)"
         rf"|(?:.{{0,200}}[。.;；，,])?\s*(?:因此|所以|综上|故)?(?:评估|检查|判断|最终)?(?:结果|结论|答案|判断)?(?:是|为)?[{COLON}])"
@@ -204,12 +207,12 @@ def _verdict_line(words: Words) -> re.Pattern[str]:
 
 
 def _feasible_line(words: Words) -> re.Pattern[str]:
-    verdict = f"(?:(?P<no>{_plain(words.infeasible)})|(?P<yes>{_plain(words.feasible)}))"
+    verdict = f"(?P<verdict>(?P<no>{_plain(words.infeasible)})|{_plain(words.feasible)})"
     lead = (
-        r"(?:[^,。;:!?]{0,24}:"
-        r"|(?:因此|所以|综上所述|综上|总之|故|由此|(?:由于|基于|鉴于)(?:以上|上述)[^,。]{0,8}),?"
+        r"(?:[^，,。;；:!?！？]{0,24}:"
+        r"|(?:因此|所以|综上所述|综上|总之|故|由此|(?:由于|基于|鉴于|根据)(?:以上|上述)[^，,。]{0,8})[，,]?"
         r"|(?:最终)?(?:评估|判断)?(?:结果|结论|答案|判断)(?:是|为):?"
-        r"|(?:therefore|thus|so|hence|overall|in conclusion|in summary),?)"
+        r"|(?:therefore|thus|so|hence|overall|in conclusion|in summary),? )"
     )
     what = (
         r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务|prompt)|(?:the|this) (?:given )?(?:prompt|instruction|task|request))"
@@ -217,7 +220,7 @@ def _feasible_line(words: Words) -> re.Pattern[str]:
     quote = r"[\"'“”‘’「」『』\[\]<>`*_ ]{0,6}"
     return re.compile(
         rf"(?:{lead}{quote}){{0,2}}(?:{what} ?)?(?:(?:是|为|属于|is) ?)?{quote}{verdict}的?{quote}"
-        rf"(?P<tail>[。.!;,]? ?\([^()]{{0,200}}\)[。.]?|,? ?(?:因为|because).{{0,300}}|[。.!]?){quote}",
+        rf"(?P<tail>[。.!！;；，,]? ?\([^()]{{0,200}}\)[。.]?|[，,]? ?(?:因为|because).{{0,300}}|[。.!！]?){quote}",
         re.IGNORECASE,
     )
 
