@@ -395,12 +395,12 @@ def _pairs(lines: list[_Line], words: Words) -> Iterator[_Item]:
         below = lines[at + 1]
         if not (line.marked or line.heading) or below.heading or below.item is not None:
             continue
-        if below.marked and below.indent <= line.indent:
+        told = re.sub(rf"\A[*【 ]*{either(words.description)}[*】 ]*[{COLON}]", "", below.text, flags=re.IGNORECASE)
+        if below.marked and below.indent <= line.indent and told == below.text:
             continue
         name = _name(line.text.rstrip(COLON))
         if not name or len(name) > _LONGEST_PLAIN or _SENTENCE.search(name) or re.search(f"[{COLON}]", name):
             continue
-        told = re.sub(rf"\A[*【 ]*{either(words.description)}[*】 ]*[{COLON}]", "", below.text, flags=re.IGNORECASE)
         if _PROSE.fullmatch(name) or len(below.text) < _SHORTEST or re.search(f"[{COLON}]\\s*\\Z", below.text):
             continue
         yield _checked(name, told, words)

@@ -79,8 +79,10 @@ class _Names:
         )
         self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
         self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
-        self.begins = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,]|{_OWN})*)?(?={self._unnamed()})", flags)
-        self.sided = re.compile(rf"{self.side}{_BETWEEN}{_VALUE}", flags)
+        self.begins = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,*]|{_OWN})*)?(?={self._unnamed()})", flags)
+        letters = r"(?P<first_letter>\bA(?=:? ?\[))|(?P<second_letter>\bB(?=:? ?\[))"
+        self.sided = re.compile(rf"(?:{self.side}|{letters}){_BETWEEN}{_VALUE}", flags)
+        self.runs_on = re.compile(rf" +(?={self._unnamed()}{_BETWEEN}[\[0-9])", flags)
         self.any_side = re.compile("|".join(sides), flags)
         self.any_dimension = re.compile("|".join(each), flags)
 
@@ -114,6 +116,7 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     if whole is None:
         return EightRead(None, None, "unfinished")
     whole = plain(whole.replace("\\[", "[").replace("\\]", "]"))
+    whole = re.sub(r"(?<=[0-9]) out of 10\b", "/10", whole)
     names = _Names(words)
     value = _json(whole)
     if value is not None:
@@ -142,6 +145,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
     found = _Found()
     side: int | None = None
     dimension: int | None = None
+    above: int | None = None  # the response below whose header that of a dimension stands
     bare: int = 0  # numbers without a dimension below the header of a response
     columns: list[_Column] = []
     for line in lines:
@@ -162,10 +166,11 @@ def _scan(lines: list[str], names: _Names) -> _Found:
         columns = []
         header_match = names.header.fullmatch(text.strip("[]<> "))
         if header_match is not None:
-            side, dimension, bare = (0 if header_match["first"] else 1), None, 0
+            side, dimension, bare, above = (0 if header_match["first"] else 1), None, 0, None
             continue
         header_match = names.dimension_header.fullmatch(text)
         if header_match is not None:
+            above = above if side is None else side
             side, dimension = None, _dimension(header_match)
             continue
         begins = names.begins.match(text)
@@ -184,8 +189,12 @@ def _scan(lines: list[str], names: _Names) -> _Found:
             found.scores.append(_Score(side, bare, _number(alone)))
             bare += 1
             continue
+        if alone is not None and dimension is not None and above is not None:
+            found.scores.append(_Score(above, dimension, _number(alone)))
+            dimension = None
+            continue
         if line.lstrip().startswith("#") or (text.endswith(":") and len(text) < 40):
-            side, dimension = None, None  # of something else
+            side, dimension, above = None, None, None  # of something else
         _doubt(text, found, names)
     return found
 
@@ -203,6 +212,7 @@ def _doubt(text: str, found: _Found, names: _Names) -> None:
 
 def _entries(text: str, side: int | None, names: _Names) -> Iterator[_Score]:
     """The scores of a line that begins with a dimension."""
+    text = names.runs_on.sub("，", text)
     found = list(names.entry.finditer(text))
     if not found or found[0].start():
         last = _AT_THE_END.fullmatch(text)
@@ -231,7 +241,7 @@ def _sided(text: str, dimension: int | None, names: _Names) -> Iterator[_Score]:
     for at, one in enumerate(found):
         behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
         if not _ANOTHER.match(behind):
-            yield _Score(0 if one["first"] else 1, dimension, _number(one))
+            yield _Score(0 if one["first"] or one["first_letter"] else 1, dimension, _number(one))
 
 
 def _is_score(cell: str) -> bool:
@@ -249,7 +259,7 @@ def _of_row(cells: list[str], own: list[_Column], columns: list[_Column], side: 
             continue
         dimension = row_dimension if column.dimension is None else column.dimension
         its = row_side if column.side is None else column.side
-        if dimension is not None:
+        if dimension is not None and its is not None:
             yield _Score(its, dimension, _number(value))
 
 

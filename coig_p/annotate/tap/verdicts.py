@@ -42,6 +42,7 @@ _CLAUSE = re.compile(r"[，,。.;；!！\n]")
 _NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
 _EITHER_OR = re.compile(r"\(?合理 ?(?:/|或|还是) ?不合理\)?")
 _QUOTES = "\"'“”‘’「」『』【】[]《》〈〉`*_ \t\u3000"
+_TAG = re.compile(r"<([\u4e00-\u9fff\w]{1,12})>([^<>]*)</\1>")
 _STRUCK = re.compile(r"~~[^~\n]{1,40}~~")
 _BETWEEN_CHARACTERS = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 _ONLY_MARKS = re.compile(r"[\s`*_#>=~|-]*")
@@ -212,7 +213,8 @@ def _says_lacking(text: str) -> bool | None:
 
 def _bare(line: str) -> str:
     """A line in one form, without what decorates it."""
-    line = plain(_STRUCK.sub("", line)).strip().lstrip("#>").strip()
+    line = plain(_STRUCK.sub("", _TAG.sub(r"\2", line))).strip().lstrip("#>").strip()
+    line = line[1:-1] if line.startswith("(") and line.endswith(")") and line.count("(") == 1 else line
     marker = MARKER.match(line)
     line = (line[marker.end() :] if marker else line).strip(_QUOTES + "|{}$")
     return _BETWEEN_CHARACTERS.sub("", line)
