@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.annotate.tap_answers import PROMPTS, TYPES, odd
+from tap_odd import PROMPTS, TYPES, odd
 
 from coig_p.annotate.tap.parsing import parse_completeness, parse_eight, parse_feasible, parse_types
 
