@@ -63,11 +63,9 @@ def _read(path: Path) -> list[Odd]:
 
 
 def _filled(text: str) -> str:
-    for token, (name, told) in TYPES.items():
-        text = re.sub(rf"(?<![A-Za-z]){token}(?!\d)", lambda _, name=name: name, text)
-        text = re.sub(
-            rf"(?<![A-Za-z]){token.replace('N', 'D').replace('M', 'C')}(?!\d)", lambda _, told=told: told, text
-        )
+    for token, pair in TYPES.items():
+        for each, value in zip((token, token.replace("N", "D").replace("M", "C")), pair, strict=True):
+            text = re.sub(rf"(?<![A-Za-z]){each}(?!\d)", value, text)
     for token, value in (*PROMPTS.items(), *EIGHT.items()):
         text = text.replace(token, value)
     return text

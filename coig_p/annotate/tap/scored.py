@@ -37,9 +37,12 @@ _BETWEEN = (
     r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|为|是)? {0,3}"
 )
 _LABELS = (r"[A1一甲]", r"[B2二乙]")
-_NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|答案|response|assistant|answer|model|llm)"
+_NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|答案|large language model|response|assistant|answer|model|llm)"
 _OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
 _ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|[^0-9()]{0,20})\)"
+_LETTER = re.compile(
+    r"(?:(?:[Ss]cores?|[Rr]atings?) (?:of|for) )?([AB])(?: ?的?(?:评分|得分|分数)|['’]s (?:scores?|ratings?))?:?"
+)
 _DECORATION = "#*_`>-•+[]<>() \t"
 
 
@@ -85,7 +88,8 @@ class _Names:
         self.dimension = "|".join(f"(?P<{name}>{one})" for name, one in zip(DIMENSIONS, each, strict=True))
         flags = re.IGNORECASE
         self.header = re.compile(
-            rf"(?:[0-9一二]{{1,2}}[.、] ?)?(?:(?:对|對|scores?|ratings?|evaluation) ?(?:of|for)? ?(?:the )?)?{self.side}"
+            rf"(?:[0-9一二]{{1,2}}[.、] ?)?(?:(?:对|對|scores?|ratings?|evaluation) ?(?:of|for)? ?(?:the )?)?"
+            rf"(?:response from )?{self.side}"
             rf"(?:['’]s)? ?(?:{_ASIDE})? ?(?:的?最终)?(?:{_OWN})? ?(?:{_ASIDE})?[: *_\])]*",
             flags,
         )
@@ -187,6 +191,10 @@ def _scan(lines: list[str], names: _Names) -> _Found:
                 columns = header
             continue
         columns = []
+        letter = _LETTER.fullmatch(text.strip("[]<> "))
+        if letter is not None:
+            side, dimension, bare, above = "AB".index(letter[1]), None, 0, None
+            continue
         header_match = names.header.fullmatch(text.strip("[]<> "))
         if header_match is not None:
             side, dimension, bare, above = (0 if header_match["first"] else 1), None, 0, None
@@ -218,7 +226,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
             continue
         if line.lstrip().startswith("#") or (text.endswith(":") and len(text) < 40):
             side, dimension, above = None, None, None  # of something else
-            found.named = found.named or names.any_side.search(text) is not None
+            found.named = found.named or bool(found.scores) or names.any_side.search(text) is not None
         _doubt(text, found, names)
     return found
 
@@ -339,11 +347,7 @@ def _judged(found: _Found) -> EightRead:
         begin = scores.index(sided[0])
         if any(one.side is None for one in scores[begin:]):
             return EightRead(None, None, "unlabelled")
-    elif (
-        not found.named
-        and len(scores) == 8
-        and all([one.dimension for one in part] == [0, 1, 2, 3] for part in (scores[:4], scores[4:]))
-    ):
+    elif not found.named and [one.dimension for one in scores] == [0, 1, 2, 3, 0, 1, 2, 3]:
         sided = [one._replace(side=at // 4) for at, one in enumerate(scores)]
     else:
         return EightRead(None, None, "unlabelled" if len(scores) >= 8 else "missing")
