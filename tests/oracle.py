@@ -17,6 +17,8 @@ from typing import Any
 Row = dict[str, Any]
 Sides = dict[tuple[int, int], tuple[Fraction, Fraction]]
 """For a pair of response indices (low, high): the value of the low one and of the high one."""
+Rewards = dict[tuple[str, int], float | None]
+"""By query_id and the response's place in it."""
 
 
 def oracle_pairs(
@@ -33,17 +35,21 @@ def oracle_pairs(
     calibrate: dict[str, Any] | None = None,
     min_judges: int = 1,
     same_judges: bool = False,
+    both_orders: bool | None = None,
+    rewards: Rewards | None = None,
+    min_reward_margin: float = 0,
 ) -> list[Row]:
     """The dpo rows of `rows`, in order. For "best_random": every pair that the draw may take.
 
     Args:
         calibrate: what a calibration file holds.
+        rewards: those that pairs must agree with.
     """
     found = []
     for row in rows:
         values = response_values(row, aggregation, judges, include_self_judged, calibrate, min_judges)
         groups = judge_groups(row, values, judges, include_self_judged) if same_judges else [list(values)]
-        compared = comparison_values(row, judges, include_self_judged, min_judges)
+        compared = comparison_values(row, judges, include_self_judged, min_judges, both_orders)
         by_scores = {pair for group in groups for pair in combinations(sorted(group), 2)}
         sides_of = query_pairs(row, values, compared, labels, strategy, groups)
         for (low, high), (low_value, high_value) in sides_of.items():
@@ -53,6 +59,8 @@ def oracle_pairs(
             if is_valid(row, low, high, margin, least, strict):
                 better = low_value > high_value
                 chosen, rejected = (low, high) if better else (high, low)
+                if rewards is not None and not is_confirmed(row, chosen, rejected, rewards, min_reward_margin):
+                    continue
                 found.append(
                     {
                         "prompt": row["query"],
@@ -172,7 +180,11 @@ def judge_groups(
 
 
 def comparison_values(
-    row: Row, judges: tuple[str, ...] | None, include_self_judged: bool, min_judges: int = 1
+    row: Row,
+    judges: tuple[str, ...] | None,
+    include_self_judged: bool,
+    min_judges: int = 1,
+    both_orders: bool | None = None,
 ) -> Sides:
     """Each pair of responses in a usable comparison, with the mean score of either side."""
     by_pair: dict[tuple[int, int], dict[str, list[tuple[Fraction, Fraction]]]] = defaultdict(lambda: defaultdict(list))
@@ -190,12 +202,35 @@ def comparison_values(
             by_pair[second, first][judge].append((sides[1], sides[0]))
     result = {}
     for pair, by_judge in by_pair.items():
-        if len(by_judge) < min_judges:
+        if both_orders:
+            by_judge = in_both_orders(row, pair, by_judge)
+        if not by_judge or len(by_judge) < min_judges:
             continue
         low_side = mean([mean([low for low, _ in entries]) for entries in by_judge.values()])
         high_side = mean([mean([high for _, high in entries]) for entries in by_judge.values()])
         result[pair] = low_side, high_side
     return result
+
+
+def in_both_orders(
+    row: Row, pair: tuple[int, int], by_judge: dict[str, list[tuple[Fraction, Fraction]]]
+) -> dict[str, list[tuple[Fraction, Fraction]]]:
+    """Of each judge that saw a pair in both orders two entries: what it said in either, on average."""
+    found = {}
+    for judge in by_judge:
+        orders = []
+        for first, second in (pair, pair[::-1]):
+            said = [
+                (exact(entry["first_score"]), exact(entry["second_score"]))
+                for entry in row["comparisons"]
+                if (entry["first"], entry["second"], entry["judge"]) == (first, second, judge)
+            ]
+            if said:
+                sides = mean([one for one, _ in said]), mean([other for _, other in said])
+                orders.append(sides if first < second else sides[::-1])
+        if len(orders) == 2:
+            found[judge] = orders
+    return found
 
 
 def query_pairs(
@@ -252,6 +287,11 @@ def is_valid(row: Row, low: int, high: int, margin: Fraction, threshold: float, 
     if row["responses"][low]["text"] == row["responses"][high]["text"] or margin == 0:
         return False
     return margin > exact(threshold) if strict else margin >= exact(threshold)
+
+
+def is_confirmed(row: Row, chosen: int, rejected: int, rewards: Rewards, least: float) -> bool:
+    one, other = rewards.get((row["query_id"], chosen)), rewards.get((row["query_id"], rejected))
+    return one is not None and other is not None and one >= other and one - other >= least
 
 
 def judges_of(rows: list[dict[str, Any]]) -> set[str]:

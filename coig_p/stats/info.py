@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,9 @@ class StoreInfo:
         store: its directory.
         default_threshold: of pairs where nobody says another.
         models, judges: how many responses, and how many judgements, each gave.
+        rewards: by name, how many responses have a reward of a model.
         comparison_threshold: the same of pairs by comparisons, where they have one of their own beside that of scores.
+        both_orders: whether of comparisons those alone count that judges made in both orders.
     """
 
     store: str
@@ -57,6 +59,8 @@ class StoreInfo:
     models: Mapping[str, int]
     judges: Mapping[str, int]
     comparison_threshold: float | None = None
+    rewards: Mapping[str, int] = field(default_factory=dict)
+    both_orders: bool = False
 
     def __repr__(self) -> str:
         return f"StoreInfo({self.store!r}, {len(self.domains):,} domains, {numbers(self.total)})"
@@ -78,6 +82,8 @@ class StoreInfo:
         title = f"{self.store}: pairs at threshold {self.default_threshold:g}"
         if self.comparison_threshold is not None:
             title += f", by comparisons at {self.comparison_threshold:g}"
+        if self.both_orders:
+            title += ", of judges that saw both orders"
         return html_table(title, ["domain", *names], rows)
 
     def shown(self) -> list[str]:
@@ -122,4 +128,6 @@ def store_info(path: str | Path) -> StoreInfo:
         ),
         models=dict(manifest.models),
         judges=dict(manifest.judges),
+        rewards={name: told["scored"] for name, told in manifest.rewards.items()},
+        both_orders=manifest.both_orders,
     )

@@ -31,6 +31,7 @@ _MOST_BYTES = 32 << 20  # a shard takes some 400
 _LONGEST_NAME = 255  # bytes of a part of a path, as file systems have it
 _SPLIT = re.compile(r"\w+(\.\w+)*")  # as the stock library reads one
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_REWARDS = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _EACH = "*"
 _TEXT = "a string"
 _COUNT = "a whole number of 0 or more"
@@ -74,19 +75,26 @@ _SHAPES: Mapping[str, Any] = {
         "yanked?": {_EACH: _TEXT},
         "merged?": {_EACH: _TEXT},
     },
+    "rewards": {
+        _EACH: {
+            **{"model": _TEXT, "responses": _COUNT, "scored": _COUNT, "without": {_EACH: _COUNT}},
+            **dict.fromkeys(("kind?", "revision?", "sha256?", "template_sha256?", "dtype?"), _TEXT),
+            **dict.fromkeys(("max_length?", "truncated?"), _COUNT),
+        }
+    },
     "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT, "bytes?": _COUNT}],
 }
 
 
 @dataclass(frozen=True)
 class StoreFile:
-    """One file of a store. Most counts are set for role "data" alone; "pairs" has rows, domain and split.
-    Other counts are None.
+    """One file of a store. Most counts are set for role "data" alone; "pairs" and "rewards" have rows, domain and
+    split. Other counts are None.
 
     Attributes:
         path: relative to the store, with forward slashes.
-        role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings,
-            license, citation, croissant, calibration.
+        role: data, readme, rejects, duplicates or rewards; in a release also pairs, plot, statistics, findings,
+            license, citation, croissant, calibration, excluded.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
@@ -119,6 +127,8 @@ class Manifest:
         default_threshold: the smallest margin of a pair where a user gives none, on the judges' scale.
         comparison_threshold: the same for pairs by comparisons: 1 where they are verdicts ("A wins" is 1 and 0), 0
             where both sides were scored. None in older stores: theirs is default_threshold.
+        both_orders: whether a judge counts for two responses only where it saw them in both orders, where a user does
+            not say. Of comparisons that were asked for in both, as TaP does.
         tool: what wrote the store, with its version.
         domains: in the order in which they are read.
         files: every file of the store but manifest.json.
@@ -126,6 +136,8 @@ class Manifest:
         options: how the store was made.
         accounting: for rows, responses, scores and comparisons: read, stored, rejected, merged.
         models, judges: how many responses, and how many scores, each gave.
+        rewards: by the name under which a reward model's scores of the responses are kept: model and what else is known
+            of it, and how many responses have a reward, or none for which reason.
         release: of a release its version, pair options, what it was made of, and what its check found; else empty.
         sha256: of the file that it was read from; None where it was made and not read.
     """
@@ -141,8 +153,10 @@ class Manifest:
     accounting: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     models: Mapping[str, int] = field(default_factory=dict)
     judges: Mapping[str, int] = field(default_factory=dict)
+    rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
     comparison_threshold: float | None = None
+    both_orders: bool = False
     sha256: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -190,16 +204,19 @@ class Manifest:
         return list(dict.fromkeys(file.split for file in self.data_files() if file.split))
 
     def to_json(self) -> str:
-        """As text, with one key order; unset counts, and a release that is none, are left out."""
+        """As text, with one key order; unset counts, rewards and a release that are none, are left out."""
         fields = asdict(self)
         del fields["sha256"]
-        if not fields["release"]:
-            del fields["release"]
+        for name in ("rewards", "release"):
+            if not fields[name]:
+                del fields[name]
         compared = fields.pop("comparison_threshold")
-        if compared is not None:  # beside the other; older packages leave it unread, and use the other for both
+        both = {"both_orders": True} if fields.pop("both_orders") else {}
+        if compared is not None or both:  # beside the other; older packages leave it unread, and use the other for both
             at = list(fields).index("default_threshold") + 1
             entries = list(fields.items())
-            fields = dict([*entries[:at], ("comparison_threshold", _plain(compared)), *entries[at:]])
+            own = {} if compared is None else {"comparison_threshold": _plain(compared)}
+            fields = dict([*entries[:at], *own.items(), *both.items(), *entries[at:]])
         fields["files"] = [{key: value for key, value in file.items() if value is not None} for file in fields["files"]]
         fields["score_range"] = [_plain(bound) for bound in self.score_range]
         fields["default_threshold"] = _plain(self.default_threshold)
@@ -238,6 +255,9 @@ class Manifest:
             raise StoreError(store, f"{MANIFEST}: score_range is not a lower and a higher number")
         threshold = _threshold(fields, "default_threshold", store)
         compared = fields.get("comparison_threshold")
+        both_orders = fields.get("both_orders", False)
+        if not isinstance(both_orders, bool):
+            raise StoreError(store, f"{MANIFEST}: both_orders {both_orders!r} is not true or false")
         domains = tuple(_get(fields, "domains", list, store))
         for domain in domains:
             problem = domain_problem(domain) if isinstance(domain, str) else "not a string"
@@ -255,10 +275,15 @@ class Manifest:
         told = {name: fields.get(name, [] if isinstance(shape, list) else {}) for name, shape in _SHAPES.items()}
         for name, shape in _SHAPES.items():
             _check_shape(told[name], shape, name, store)
+        for name in told["rewards"]:
+            problem = rewards_problem(name)
+            if problem:
+                raise StoreError(store, f"{MANIFEST}: rewards {name[:80]!r}: {problem}")
         return cls(
             score_range=(float(score_range[0]), float(score_range[1])),
             default_threshold=threshold,
             comparison_threshold=None if compared is None else _threshold(fields, "comparison_threshold", store),
+            both_orders=both_orders,
             tool=str(fields.get("tool", "")),
             schema_version=version,
             domains=domains,
@@ -287,6 +312,13 @@ def check_split_name(manifest: Manifest, split: str) -> None:
     """Raise UnknownNameError where the store has no such split."""
     if split not in manifest.splits():
         raise UnknownNameError("split", split, manifest.splits())
+
+
+def rewards_problem(name: str) -> str | None:
+    """Why `name` cannot be what the rewards of a model are kept as, or None where it can."""
+    if not _REWARDS.fullmatch(name) or name.endswith("."):
+        return "made of a-z, 0-9, _, . and - alone, 64 at most, the first a letter or digit and the last no ."
+    return None
 
 
 def _plain(number: float) -> float:
@@ -358,6 +390,10 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
         counts = {name: get(name, int) for name in ("rows", "queries", "responses", "scores")}
         counts |= {"comparisons": entry.get("comparisons", 0), "domain": domain, "split": split}
         counts |= {name: entry[name] for name in _SPECIAL if entry.get(name) is not None}
+    elif role == "rewards":
+        counts = {"rows": get("rows", int), "domain": get("domain", str), "split": get("split", str)}
+        if parts[:1] != ("rewards",) or len(parts) != 4 or parts[2] != counts["domain"] or rewards_problem(parts[1]):
+            raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is not rewards/<name>/{counts['domain']}/*.parquet")
     elif "rows" in entry:
         counts = {"rows": get("rows", int)}
         counts |= {name: get(name, str) for name in ("domain", "split") if name in entry}

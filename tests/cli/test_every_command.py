@@ -12,12 +12,17 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import uvicorn
 from commands import TREE, run
+from scoring import Fake
+from tapping import tap_answer, two_writers, write_tap
 
+from coig_p.annotate.scripted import ScriptedServer
+from coig_p.annotate.stages import run_stages
 from coig_p.cli.main import main
 from coig_p.core.text import printable
 
@@ -27,18 +32,24 @@ LEAVES = sorted(words for words, command in TREE.items() if not isinstance(comma
 # What is typed behind the command's own words, and the exit code. NEW is a place where nothing is yet.
 RUNS: dict[str, tuple[str, int]] = {
     "annotate audit": ("FOLDER/run/run.toml", 0),
+    "annotate compare": ("FOLDER/tap/run.toml", 0),
     "annotate demo": ("--out NEW", 0),
     "annotate generate": ("FOLDER/run/run.toml", 0),
     "annotate init": ("--out NEW.toml", 0),
     "annotate judgements": ("FOLDER/run/run.toml --out NEW.parquet", 0),
     "annotate judge": ("FOLDER/run/run.toml", 0),
+    "annotate prompts": ("FOLDER/tap/run.toml", 0),
     "annotate queries": ("FOLDER/run/run.toml", 0),
+    "annotate refine": ("FOLDER/tap/run.toml", 0),
     "annotate retry": ("FOLDER/run/run.toml --failed --invalid", 0),
     "annotate run": ("FOLDER/run/run.toml", 0),
+    "annotate select": ("FOLDER/tap/run.toml", 0),
     "annotate status": ("FOLDER/run/run.toml", 0),
     "annotate store": ("FOLDER/run/run.toml", 0),
     "annotate taxonomy check": ("FOLDER/subjects-é.tsv", 0),
     "annotate taxonomy list": ("FOLDER/subjects-é.tsv", 0),
+    "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
+    "annotate types": ("FOLDER/tap/run.toml", 0),
     "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
     "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
     "bench report": ("FOLDER/results --html NEW.html", 0),
@@ -65,6 +76,10 @@ RUNS: dict[str, tuple[str, int]] = {
     "review resolve": ("FOLDER/review", 0),
     "review import": ("FOLDER/review FOLDER/export-é.json", 0),
     "review serve": ("FOLDER/review --annotator b", 0),
+    "reward halves": ("FOLDER/store --out NEW", 0),
+    "reward judge-data": ("FOLDER/store --out NEW", 0),
+    "reward train": ("FOLDER/store --model builtin:ngram --out NEW", 0),
+    "score": ("FOLDER/store --model 模 --as crm --out NEW --check", 0),
     "show": ("FOLDER/store --near 2", 0),
     "stats": ("FOLDER/store --out NEW", 0),
     "sweep": ("FOLDER/store --thresholds 1,2 --out NEW", 0),
@@ -98,6 +113,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")
+    with ScriptedServer(tap_answer) as server:
+        run_stages(write_tap(folder / "tap", two_writers(server.base_url)), ("types", "refine", "prompts"))
     run("bench", "convert", "--from", "pairs", folder / "store", "--out", folder / "bench")
     scored = "".join(json.dumps({"item": name, "rewards": {"甲é😀": 1, "乙": 0}}) + "\n" for name in ("m-é😀", "m-2"))
     (folder / "rewards-é.jsonl").write_text(scored, encoding="utf-8")
@@ -132,6 +149,17 @@ def _no_server_stays(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     monkeypatch.setattr(uvicorn, "Server", Ended)
+
+
+@pytest.fixture(autouse=True)
+def _no_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What scores does so by a rule."""
+
+    class Scorer(Fake):
+        def describe(self) -> dict[str, Any]:
+            return super().describe() | {"kind": "ngram"}
+
+    monkeypatch.setattr("coig_p.reward.opening.open_scorer", lambda config, official=None: Scorer("模é😀"))
 
 
 CARD = """

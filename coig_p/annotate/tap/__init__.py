@@ -1,1 +1,1 @@
-"""Preference data from a taxonomy of subjects, without seed queries (TaP, section 3)."""
+"""Preference data from a taxonomy, with no seed queries (TaP): types, prompts, pairs in both orders."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
 from coig_p.annotate.tap.reads import QuestionType, TypesRead
-from coig_p.annotate.tap.words import WORDS, Words
+from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _QUOTES = '"""'
 _LONGEST_NAME = 80

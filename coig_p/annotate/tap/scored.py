@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from coig_p.annotate.plain import plain
 from coig_p.annotate.tap.lines import either, is_fence, said
 from coig_p.annotate.tap.reads import EightRead, Four
-from coig_p.annotate.tap.words import DIMENSIONS, WORDS, Words
+from coig_p.annotate.taxonomy.words import DIMENSIONS, WORDS, Words
 
 LOW, HIGH = 1, 10
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from coig_p.annotate.plain import plain
 from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
 from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead, Read
-from coig_p.annotate.tap.words import WORDS, Words
+from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _LONGEST = 2000  # characters of a description
 _SHORTEST = 4  # letters of a prompt

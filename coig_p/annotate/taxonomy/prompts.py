@@ -17,8 +17,8 @@ from typing import Any
 from coig_p.annotate.asking.message import Message, usable_text
 from coig_p.annotate.asking.request import Again, Messages, assistant_message, user_message
 from coig_p.annotate.prompts import Markers, Prompt, parse_prompt, read_prompt
-from coig_p.annotate.tap.words import WORDS, Words
 from coig_p.annotate.taxonomy.tree import Subject
+from coig_p.annotate.taxonomy.words import WORDS, Words
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 
