@@ -1,10 +1,12 @@
-"""Question types in an answer: what stands between triple quotes, else a list, a table or JSON of names and descriptions."""
+"""Question types in an answer: between triple quotes, else in a list, a table or JSON of names and descriptions."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
@@ -15,9 +17,10 @@ _QUOTES = '"""'
 _LONGEST_NAME = 80
 _LONGEST_PLAIN = 40  # of a name that nothing marks as one
 _LONGEST = 2000
+_MOST = 2**18  # characters of JSON
 _SHORTEST = 4  # characters of a description that stands on a line of its own
 _ORDINAL = r"[一二三四五六七八九十\d]{0,3}"
-_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+-{1,2}\s+")
+_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+")
 _BREAKS = re.compile(r"<br\s*/?>|</(?:li|p|tr)>", re.IGNORECASE)
 _BULLETS = re.compile(r"<(?:li|p)>", re.IGNORECASE)
 _TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
@@ -26,8 +29,9 @@ _TOLD = frozenset({"一句话的说明", "简要说明", "a description in one s
 # What stands before a colon in prose, and names no type.
 _PROSE = re.compile(
     r"(?:请?注意|注|说明|备注|提示|总结|小结|结语|例如?|示例|举例|例题|如下?|其中|学科(?:领域)?|科目|题目|问题?|答案?|解析|要求|适用.{0,4}"
-    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|希望.*|抱歉.*|对不起.*|Q|A"
-    r"|notes?|examples?|summary|subject|e\.g\.?|for example|question|answer|sure|sorry|difficulty|format|level|purpose)",
+    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|.*(?:的题型|其他题型|包括|包含|如下|更多|建议|谢谢).*|希望.*|抱歉.*|对不起.*|Q|A"
+    r"|notes?|examples?|summary|subject|e\.g\.?|for example|question|answer|sure|sorry|difficulty|format|level"
+    r"|purpose)",
     re.IGNORECASE,
 )
 
@@ -63,9 +67,12 @@ class _Item(NamedTuple):
 
 def _lines(text: str) -> str:
     """The text with one kind of triple quotes, and without fences and tags."""
-    text = text.replace('\\"', '"').replace("＂", '"')
+    text = text.replace('\\"', '"').replace("\uff02", '"')
     text = _TAGS.sub("", _BULLETS.sub("\n- ", _BREAKS.sub("\n", text)))
     text = re.sub(r"[“”„]{3}|[‘’']{3}", _QUOTES, text)
+    text = re.sub(
+        rf'"{{3}}[ \t，,;；|]*"{{3}}(?=\s*(?:简介|描述|说明|description)\s*[{COLON}])', "\n", text, flags=re.IGNORECASE
+    )
     text = re.sub(r'"{4,}', lambda run: _QUOTES * (2 if len(run[0]) >= 6 else 1), text)
     text = re.sub(r"(?m)^([ \t]*)```([^`\n]*[^`\w\n][^`\n]*)```[ \t]*$", rf"\1{_QUOTES}\2{_QUOTES}", text)
     return "\n".join(line for line in text.split("\n") if not is_fence(line))
@@ -95,8 +102,25 @@ def _quoted(text: str) -> Iterator[str]:
             yield text[start:]
             return
         else:
-            yield text[start:end]
             at = end + 3
+            behind = _behind(text, start, end)
+            yield text[start:end] + (behind or "")
+            at = text.find("\n", end) if behind is not None else at
+            if at < 0:
+                return
+
+
+def _behind(text: str, start: int, end: int) -> str | None:
+    """The description behind the quotes, where they stand around a name alone."""
+    content = text[start:end].strip(" *")
+    behind = text[end + 3 :].partition("\n")[0]
+    if "\n" in content or not content:
+        return None
+    if content[-1] in COLON and behind.strip(' *"'):
+        return behind.replace(_QUOTES, "")
+    if re.match(rf"[\s*]*[{COLON}]\s*\S", behind) and not re.search(f"[{COLON}]", content):
+        return behind.replace(_QUOTES, "")
+    return None
 
 
 def _named(before: str) -> bool:
@@ -123,7 +147,9 @@ def _items(content: str, words: Words) -> Iterator[_Item]:
         yield from map(_item_of, labelled)
     elif len(lines) == 1:
         yield _item(lines[0], words)
-    elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(lines):
+    elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(
+        lines
+    ):
         yield from (_item(line, words) for line in lines)
     else:
         name, told = _split(_unmarked(lines[0]))
@@ -142,9 +168,14 @@ def _item(line: str, words: Words) -> _Item:
     labelled = _labelled(line, words)
     if labelled:
         return _item_of(labelled[0])
-    line = _unmarked(line)
-    ordinal = re.match(rf"{either(words.name)}\s*{_ORDINAL}\s*[{COLON}]\s*(?=[^{COLON}]{{1,{_LONGEST_NAME}}}[{COLON}])", line)
-    return _checked(*_split(line[ordinal.end() :] if ordinal else line), words)
+    return _checked(*_split(_unlabelled(_unmarked(line), words)), words)
+
+
+def _unlabelled(line: str, words: Words) -> str:
+    """A line without a label and a number before its name: 题型一：选择题：……"""
+    label = rf"{either(words.name)}\s*{_ORDINAL}\s*[{COLON}]\s*(?=[^{COLON}]{{1,{_LONGEST_NAME}}}[{COLON}])"
+    found = re.match(label, line, re.IGNORECASE)
+    return line[found.end() :] if found else line
 
 
 def _item_of(found: QuestionType) -> _Item:
@@ -157,20 +188,27 @@ def _checked(name: str, description: str, words: Words) -> _Item:
     labels = {word.lower() for word in (*words.name, *words.description)}
     if name.lower() in labels and (description.lower() in labels or description.lower() in _TOLD):
         return _Item(None, echo=True)
+    if re.fullmatch(f"{either((*words.name, *words.description))}\\s?{_ORDINAL}", name, re.IGNORECASE):
+        return _Item(None)
     if not name or not description or len(name) > _LONGEST_NAME or len(description) > _LONGEST or "\n" in name:
         return _Item(None)
     return _Item(QuestionType(name, description))
 
 
-def _labelled(text: str, words: Words) -> list[QuestionType]:
-    """Pairs of a labelled name and a labelled description."""
+@lru_cache(maxsize=8)
+def _pair_pattern(words: Words) -> re.Pattern[str]:
     begins = rf"(?:{MARKER.pattern})?[ \t*【]*"
-    pattern = re.compile(
-        rf"(?:^|(?<=\n)){begins}{either(words.name)}\s?{_ORDINAL}[*】 ]*[{COLON}][ \t*]*(?P<name>[^\n{COLON}]{{1,{_LONGEST_NAME}}}?)"
-        rf"[ \t]*(?:[；;，,|][ \t]*|\s*\n){begins}{either(words.description)}[*】 ]*[{COLON}][ \t*]*(?P<told>[^\n]+)",
+    ends = rf"\s?{_ORDINAL}[*】 ]*[{COLON}][ \t*]*"
+    return re.compile(
+        rf"(?:^|(?<=\n)){begins}{either(words.name)}{ends}(?P<name>[^\n{COLON}]{{1,{_LONGEST_NAME}}}?)"
+        rf"[ \t]*(?:[；;，,。|][ \t]*|\s*\n){begins}{either(words.description)}{ends}(?P<told>[^\n]+)",
         re.IGNORECASE,
     )
-    pairs = [(_name(one["name"]), _description(one["told"])) for one in pattern.finditer(text)]
+
+
+def _labelled(text: str, words: Words) -> list[QuestionType]:
+    """Pairs of a labelled name and a labelled description."""
+    pairs = [(_name(one["name"]), _description(one["told"])) for one in _pair_pattern(words).finditer(text)]
     return [QuestionType(name, told) for name, told in pairs if name and told]
 
 
@@ -178,40 +216,68 @@ def _unmarked(line: str) -> str:
     """A line without what makes it an item of a list."""
     line = line.strip().lstrip(">|").strip()
     marker = MARKER.match(line)
-    return line[marker.end() :] if marker else line
+    return _unwrapped(line[marker.end() :] if marker else line)
+
+
+def _unwrapped(line: str) -> str:
+    """A line without quotes or brackets that stand around all of it."""
+    for opens, closes in _PAIRS:
+        inner = line.strip(" *")
+        if inner.startswith(opens) and inner.endswith(closes) and len(inner) > 2:
+            inner = inner.strip(opens) if opens == closes else inner[1:-1]
+            if opens not in inner and closes not in inner and re.search(f"[{COLON}]", inner):
+                return inner
+    return line
 
 
 def _split(line: str) -> tuple[str, str]:
     """A name and its description: at the first colon, else at a dash."""
+    boxed = _BOXED.match(line)
+    if boxed is not None and not _LABEL_OF_NAME.match(line):
+        return boxed[1], line[boxed.end() :]
     colon = re.search(f"[{COLON}]", line)
     dash = _DASH.search(line)
-    if colon is not None and (dash is None or dash.start() > colon.start() or not _SENTENCE.search(line[: colon.start()])):
+    if colon is not None and (
+        dash is None or dash.start() > colon.start() or not _SENTENCE.search(line[: colon.start()])
+    ):
         return line[: colon.start()], line[colon.end() :]
     return (line[: dash.start()], line[dash.end() :]) if dash is not None else (line, "")
 
 
-_PAIRS = ("【】", "《》", "「」", "『』", "[]", "“”", '""', "``", "''", "〈〉", "<>")
+_BOXED = re.compile(rf"[*]{{0,2}}[【「]([^】」{COLON}]{{1,40}})[】」][*]{{0,2}}\s*(?=[^\s{COLON}—|-])")
+_LABEL_OF_NAME = re.compile(r"\A[【\[](?:题型|题型名称|名称|类型)[】\]]\s*(?=\S)")
+_PAIRS = tuple(
+    (pair[0], pair[1]) for pair in ("【】", "《》", "「」", "『』", "[]", "“”", '""', "``", "''", "〈〉", "<>")
+)
 
 
 def _name(text: str) -> str:
     text = text.strip()
     while True:
         before = text
-        text = text.strip("*_` \t#")
+        text = _LABEL_OF_NAME.sub("", text)
+        text = re.sub(r'\A"{2,}|"{2,}\Z', "", text.strip("*_` \t#"))
         for opens, closes in _PAIRS:
             if text.startswith(opens) and text.endswith(closes) and len(text) > 2 and closes not in text[1:-1]:
                 text = text[1:-1].strip()
         marker = MARKER.match(text)
         text = text[marker.end() :] if marker else text
         if text == before:
-            return text.lstrip("\"“") if text.count('"') == 1 or ("“" in text and "”" not in text) else text
+            return text.lstrip('"“') if text.count('"') == 1 or ("“" in text and "”" not in text) else text
 
 
 def _description(text: str) -> str:
-    text = re.sub(r"\A[*_`\s]+(?=\S)|[*`\s|]+\Z", "", text.strip())
-    for opens, closes in ("“”", '""', "「」"):
-        if text.endswith(closes) and text.count(closes) > text.count(opens) * (1 if opens != closes else 0) and (
-            opens != closes or text.count(closes) % 2
+    text = re.sub(r'\A[*_`\s]+(?=\S)|(?:[*`\s|]|"{2,})+\Z', "", text.strip().lstrip(COLON))
+    text = re.sub(r"[；;]+\Z", "", text)
+    text = re.sub(r"。{2,}\Z", "。", text)
+    for opens, closes in (("【", "】"), ("[", "]"), ("（", "）")):
+        if text.startswith(opens) and text.endswith(closes) and opens not in text[1:] and closes not in text[:-1]:
+            text = text[1:-1]
+    for opens, closes in (("“", "”"), ('"', '"'), ("「", "」")):
+        if (
+            text.endswith(closes)
+            and text.count(closes) > text.count(opens) * (1 if opens != closes else 0)
+            and (opens != closes or text.count(closes) % 2)
         ):
             text = text[:-1]
     return text.strip()
@@ -230,7 +296,8 @@ def _unquoted(whole: str, lines: str, words: Words) -> Iterator[_Item]:
     if labelled:
         yield from map(_item_of, labelled)
         return
-    rows = [line for line in lines.split("\n") if line.strip().startswith("|")]
+    bars = re.search(r"^ *:?-+:? *\|[-:| ]+$", lines, re.MULTILINE) is not None
+    rows = [line for line in lines.split("\n") if line.strip().startswith("|") or (bars and " | " in line)]
     if rows:
         yield from _of_table(rows, words)
         return
@@ -239,12 +306,14 @@ def _unquoted(whole: str, lines: str, words: Words) -> Iterator[_Item]:
 
 def _json(text: str) -> Any:
     begin = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
-    if begin < 0 or text[-1:] not in "]}":
+    if begin < 0 or text[-1:] not in "]}" or len(text) > _MOST:
         return None
-    try:
-        return json.loads(text[begin:])
-    except (ValueError, RecursionError):
-        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text[begin:])
+        except (ValueError, RecursionError, SyntaxError, MemoryError):
+            continue
+    return None
 
 
 def _of_json(value: Any, words: Words) -> Iterator[_Item]:
@@ -258,7 +327,7 @@ def _of_json(value: Any, words: Words) -> Iterator[_Item]:
             found = {str(key).lower().replace("_", " "): item for key, item in one.items()}
             pair = [next((found[key] for key in found if key in keys), None) for keys in (names, told)]
             if all(isinstance(each, str) for each in pair):
-                yield _checked(*map(str, pair), words)
+                yield _checked(str(pair[0]), str(pair[1]), words)
                 continue
         yield _item(one, words) if isinstance(one, str) else _Item(None)
 
@@ -297,6 +366,9 @@ class _Line(NamedTuple):
 
 
 def _of_lines(texts: list[str], words: Words) -> Iterator[_Item]:
+    numbered = [re.match(r"\s*(\d{1,2}) +(?=\D)", text) for text in texts if text.strip()]
+    if len(numbered) > 1 and all(one and int(one[1]) == at for at, one in enumerate(numbered, 1)):
+        texts = [re.sub(r"\A(\s*\d{1,2}) +", r"\1. ", text) for text in texts]
     lines = [_line(text, words) for text in texts if text.strip(" \t-*_=>")]
     yield from _listed(lines, words)
 
@@ -307,18 +379,22 @@ def _line(text: str, words: Words) -> _Line:
     heading = bare.startswith("#")
     bare = bare.lstrip("#").strip()
     marker = MARKER.match(bare)
-    rest = bare[marker.end() :] if marker else bare
-    bold = rest.startswith(("**", "【", '"', "“", "`"))
+    rest = _unwrapped(bare[marker.end() :] if marker else bare)
+    aside = re.fullmatch(rf"([^（()）{COLON}，。]{{1,30}})[（(]([^（()）]{{8,}})[)）]", rest) if marker else None
+    rest = f"{aside[1]}：{aside[2]}" if aside else rest
+    bold = rest != bare or rest.startswith(("**", "【", '"', "“", "`"))
     return _Line(indent, marker is not None or bold, heading, rest, _plain_item(rest, words))
 
 
 def _plain_item(text: str, words: Words) -> _Item | None:
     """A line's name and description, where it has both and they look like that."""
-    name, told = _split(text)
+    name, told = _split(_unlabelled(text, words))
     item = _checked(name, told, words)
     if item.type is None:
         return item if item.echo else None
     found = item.type
+    if found.name.lower() in {word.lower() for word in words.description}:
+        return None
     if len(found.name) > _LONGEST_PLAIN or _SENTENCE.search(found.name) or _PROSE.fullmatch(found.name):
         return None
     return item
@@ -327,23 +403,28 @@ def _plain_item(text: str, words: Words) -> _Item | None:
 def _listed(lines: list[_Line], words: Words) -> Iterator[_Item]:
     marked = [line for line in lines if line.marked and line.item is not None]
     top = min((line.indent for line in marked), default=0)
-    plain = [line for line in lines if line.item is not None and not line.marked and not line.heading]
-    at = 0
+    plain = [line for line in lines if not line.marked and not line.heading and _is_plain(line.item)]
     pairs = list(_pairs(lines, words))
     if not marked and len(plain) < 2 and not pairs:
         return
-    if pairs and not any(line.indent == top for line in marked) or len(pairs) > len(marked):
+    if (pairs and not any(line.indent == top for line in marked)) or len(pairs) > len(marked):
         yield from pairs
         return
     parent: int | None = None  # the indent of the item above
-    for at, line in enumerate(lines):
+    for line in lines:
         if line.item is None or line.heading:
             parent = None if line.indent <= top else parent
         elif parent is not None and line.indent > parent:
             continue  # an example, or more of it
-        elif line.marked or not marked:
+        elif line.marked or (not marked and _is_plain(line.item)):
             parent = line.indent
             yield line.item
+
+
+def _is_plain(item: _Item | None) -> bool:
+    """Whether a line that nothing marks as an item looks like one."""
+    found = None if item is None else item.type
+    return found is not None and len(found.name) > 1 and len(found.description) >= _SHORTEST
 
 
 def _pairs(lines: list[_Line], words: Words) -> Iterator[_Item]:
@@ -352,11 +433,12 @@ def _pairs(lines: list[_Line], words: Words) -> Iterator[_Item]:
         below = lines[at + 1]
         if not (line.marked or line.heading) or below.heading or below.item is not None:
             continue
-        if below.marked and below.indent <= line.indent:
+        told = re.sub(rf"\A[*【 ]*{either(words.description)}[*】 ]*[{COLON}]", "", below.text, flags=re.IGNORECASE)
+        if below.marked and below.indent <= line.indent and told == below.text:
             continue
         name = _name(line.text.rstrip(COLON))
         if not name or len(name) > _LONGEST_PLAIN or _SENTENCE.search(name) or re.search(f"[{COLON}]", name):
             continue
         if _PROSE.fullmatch(name) or len(below.text) < _SHORTEST or re.search(f"[{COLON}]\\s*\\Z", below.text):
             continue
-        yield _checked(name, below.text, words)
+        yield _checked(name, told, words)
