@@ -53,14 +53,16 @@ def main() -> None:
     given = parser.parse_args()
     ways: dict[str, Callable[[Sequence[str]], Vectors]] = {"coig_p": embed_ngrams, "HashingVectorizer": hashing}
     for name, embed in ways.items():
-        spent, kept = 0.0, 0
+        spent, processor, kept = 0.0, 0.0, 0
         for responses in made(given.prompts, given.responses, given.length):
-            before = time.perf_counter()
+            before, busy = time.perf_counter(), time.process_time()
             vectors = embed([one.text for one in responses])
             kept += len(choose(responses, vectors, 5, anchor="model-07"))
             spent += time.perf_counter() - before
+            processor += time.process_time() - busy
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)
-        print(f"{name}: {spent:.1f} s for {given.prompts:,} prompts, {kept:,} responses kept, at most {most:.2f} GB")
+        took = f"{spent:.1f} s ({processor:.1f} s of one processor)"
+        print(f"{name}: {took} for {given.prompts:,} prompts, {kept:,} responses kept, at most {most:.2f} GB")
 
 
 if __name__ == "__main__":

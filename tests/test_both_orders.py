@@ -121,13 +121,14 @@ def test_the_manifest_says_it_and_every_way_to_load_follows(tap: Store, plain: S
     single = oracle_pairs(as_read(tap), threshold=0)
     assert wanted
     assert wanted != single
-    for store, options, rows in (
+    tried: list[tuple[Store, Row, list[Row]]] = [
         (tap, {}, wanted),
         (tap, {"both_orders": True}, wanted),
         (tap, {"both_orders": False}, single),
         (plain, {"both_orders": True}, wanted),
         (plain, {}, single),
-    ):
+    ]
+    for store, options, rows in tried:
         for streaming in (False, True):
             assert load(store, streaming=streaming, **options) == rows
         assert coig_p.plan("math", data_dir=str(store.path), **options).rows == len(rows)

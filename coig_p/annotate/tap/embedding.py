@@ -81,7 +81,8 @@ def embed_ngrams(texts: Sequence[str]) -> Vectors:
 def one_thread() -> AbstractContextManager[Any]:
     """Within it numeric libraries use one thread: a query is too small for more, which wait for each other on a busy
     machine a hundred times as long, and how many there are would change last bits."""
-    return _threads().limit(limits=1)
+    limited: AbstractContextManager[Any] = _threads().limit(limits=1)
+    return limited
 
 
 @cache
