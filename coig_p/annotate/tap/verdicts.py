@@ -127,7 +127,8 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     last = _bare(_last_of_json(lines.pop()))
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
     found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
-    if found is None or _SUPPOSES.search(last) or _NEGATES.search(_EITHER_OR.sub("", last[: found.start("verdict")])):
+    before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
+    if found is None or _SUPPOSES.search(before) or _NEGATES.search(before):
         return FeasibleRead(None, reasons, "none")
     feasible = found["no"] is None
     if _unsure(found["tail"], words, feasible=feasible):
