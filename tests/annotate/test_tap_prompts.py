@@ -176,7 +176,7 @@ def test_reasons_of_a_verdict_are_kept() -> None:
     assert found == (True, "第一，只要文字。\n\n第二，不用联网。", None)
 
 
-_LONG = """### 指令|合理|不合理|[[8]]|[[|相关性|准确性|回答一|回答二|- |1. |```|**|<think>|</think>|/10|Yes|No|题型|简介|名称"""
+_LONG = "### 指令|合理|不合理|[[8]]|[[|相关性|准确性|回答一|回答二|- |1. |```|**|<think>|</think>|/10|Yes|No|题型|简介"
 _PIECES = st.sampled_from([*_LONG.split("|"), *"\n：:是否，。（）{} 8|", '"""'])
 
 
