@@ -227,6 +227,8 @@ def _scan(lines: list[str], names: _Names) -> _Found:
         if line.lstrip().startswith("#") or (text.endswith(":") and len(text) < 40):
             side, dimension, above = None, None, None  # of something else
             found.named = found.named or bool(found.scores) or names.any_side.search(text) is not None
+        elif len(text) < 30 and not re.search(r"[，,。.;；]", text) and names.any_side.search(text):
+            found.named = True
         _doubt(text, found, names)
     return found
 

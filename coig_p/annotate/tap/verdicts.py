@@ -34,13 +34,17 @@ _REMARK = re.compile(
     r"|如(?:果您?|需)(?:需要|有)?(?:调整|修改|其他)|I hope|Let me know|This prompt\b)",
     re.IGNORECASE,
 )
-_LACKS = re.compile(r"缺少|缺乏|缺失|不完整|不足|\black|missing", re.IGNORECASE)
+_LACKS = re.compile(r"缺少|缺乏|缺失|不完整|不足|需要?(?:补充|提供|给出)|\black|missing", re.IGNORECASE)
 _LACKS_NOT = re.compile(
-    r"无需补充|(?<!不)完整(?!版)|所有(?:必要|需要)|齐全|已经?(?:给出|包含|提供)|has everything|contains? all"
+    r"没有?问题|(?:可以|能够?)(?:直接)?(?:完成|遵循|回答)|\bcomplete\b"
+    r"|(?<!不)完整(?!版)|所有(?:必要|需要)|齐全|已经?(?:给出|包含|提供)|has everything|contains? all"
     r"|all (?:the )?necessary",
     re.IGNORECASE,
 )
-_DENIES = re.compile(r"不(?!完整|足)|没|未|无|\b(?:not|no|never|nothing|without)\b|n['’]t\b", re.IGNORECASE)
+_DENIES = re.compile(
+    r"不(?!完整|足|过|仅|但|光|只)|没|未|无|\b(?:not|no|never|nothing|without)\b|n['’]t\b", re.IGNORECASE
+)
+_TAKES_BACK = re.compile(r"但|不过|然而|\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[，,。.;；!！\n]")
 _NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
 _EITHER_OR = re.compile(r"\(?合理 ?(?:/|或|还是) ?不合理\)?")
@@ -127,7 +131,8 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     last = _bare(_last_of_json(lines.pop()))
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
     found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
-    if found is None or _SUPPOSES.search(last) or _NEGATES.search(_EITHER_OR.sub("", last[: found.start("verdict")])):
+    before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
+    if found is None or _SUPPOSES.search(before) or _NEGATES.search(before):
         return FeasibleRead(None, reasons, "none")
     feasible = found["no"] is None
     if _unsure(found["tail"], words, feasible=feasible):
@@ -207,7 +212,8 @@ def _verdicts(text: str, words: Words) -> Iterator[bool | None]:
             continue
         lacks = found["no"] is None
         beside = f"{found['before'] or found['sentence'] or found['clause'] or ''}，{found['tail'] or ''}"
-        yield lacks if _says_lacking(beside) in (None, lacks) else None
+        certain = _says_lacking(beside) in (None, lacks) and not _TAKES_BACK.search(found["tail"] or "")
+        yield lacks if certain else None
 
 
 def _says_lacking(text: str) -> bool | None:
