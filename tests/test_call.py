@@ -320,6 +320,7 @@ SAME: dict[str, tuple[Any, list[Any]]] = {
         Exclusion.of_ids(["math-0001", "chat-0002"]),
         [Exclusion.of_ids(["chat-0002", "math-0001", "math-0001"], "elsewhere.txt").record()],
     ),
+    "both_orders": (True, [np.bool_(True), np.array(True)]),
     "agree_with": ("crm", [np.str_("crm"), np.array("crm"), Named("crm")]),
     "min_reward_margin": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1), np.array(0.1)]),
     "test_size": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1), np.float16(0.1), np.float64(0.1)]),

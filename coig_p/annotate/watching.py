@@ -12,6 +12,8 @@ from coig_p.annotate.asking.ledger import FAILED, Ledger
 from coig_p.annotate.asking.request import Outcome, Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tap.comparing import count_comparisons
+from coig_p.annotate.tap.walking import CHAINED, Counting
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import NOT_TRANSLATED_YET
 from coig_p.annotate.tasks.structured import probes
@@ -103,6 +105,7 @@ class Watcher:
     ) -> None:
         self.config, self.ledger, self.asker, self.stages = config, ledger, asker, stages
         self._limit = limit
+        self._counting = None if config.tap is None else Counting(config, ledger)
         self._first = asked_first(config, ledger, stages, limit)
         self.agreement = Agreement(config.judging.judges_per_response)
         self._seconds = 0
@@ -120,7 +123,7 @@ class Watcher:
         self._seconds += 1
         done, asked = self._remember()
         if self._seconds % _PLANS == 1:
-            self._planned = self._first + planned_of(self.config, self.ledger, self.stages, self._limit)
+            self._planned = self._first + planned_of(self.config, self.ledger, self.stages, self._limit, self._counting)
         planned = self._planned
         long_ago, minutes = self._past[0], (len(self._past) - 1) / 60
         endpoints = []
@@ -153,16 +156,32 @@ def asked_first(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limi
     return found
 
 
-def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limit: int | None = None) -> Counter[str]:
+def planned_of(
+    config: RunConfig,
+    ledger: Ledger,
+    stages: tuple[str, ...],
+    limit: int | None = None,
+    counting: Counting | None = None,
+) -> Counter[str]:
     """How many requests stages have for each endpoint, without queries that are through.
 
     A judge gets its share of the draws. Queries whose translation is still to come count with the others.
 
     Args:
-        limit: of the first so many queries alone.
+        limit: of the first so many queries, or subjects, alone.
+        counting: what was counted of a TaP run before.
     """
-    through = marks(config).values()
     planned: Counter[str] = Counter()
+    if config.tap is not None:
+        counting = Counting(config, ledger) if counting is None else counting
+        for stage in CHAINED:
+            planned.update(counting.requests(stage, limit) if stage in stages else {})
+        for author in config.generators if "generate" in stages else ():
+            planned[author.name] += ledger.count_possible()
+        for compares in config.judges if "compare" in stages else ():
+            planned[compares.name] += count_comparisons(config, ledger, compares)
+        return planned
+    through = marks(config).values()
     translating = _translating(config, ledger, limit) if "queries" in stages else 0
     if config.queries.filter is not None and "queries" in stages:
         planned[config.queries.filter] += ledger.count_queries(passed=False, unless=through) + translating

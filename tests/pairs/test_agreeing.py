@@ -50,7 +50,8 @@ def rewarded_rows(draw: st.DrawFn, **options: Any) -> tuple[list[Row], Rewards]:
 
 
 def fitting(options: Row) -> Row:
-    return options | {"comparison_threshold": None} if options["labels"] == "scores" else options
+    without = {"comparison_threshold": None, "both_orders": None}
+    return options | without if options["labels"] == "scores" else options
 
 
 @examples(300)

@@ -46,6 +46,7 @@ OTHER: dict[str, Any] = {
     "agree_with": "crm",
     "min_reward_margin": 0.5,
     "exclude": Exclusion.of_ids(["math-0001"]),
+    "both_orders": True,
     "test_size": 0.25,
     "validation_size": 0.125,
     "split_seed": 1,
@@ -194,6 +195,8 @@ def test_a_default_and_the_same_value_spelled_out_share_an_identity() -> None:
         {"comparison_threshold": 2},
         {"agree_with": None},
         {"exclude": None},
+        {"both_orders": None},
+        {"both_orders": False},
     ):
         assert selected(**spelled).identity() == selected().identity()
     assert selected(agree_with="crm", min_reward_margin=0).identity() == selected(agree_with="crm").identity()
