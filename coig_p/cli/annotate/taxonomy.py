@@ -36,7 +36,7 @@ def taxonomy() -> None:
 @click.option("--select", type=click.Choice(_SELECTIONS), help="A named selection; tap: 724 of the bundled catalogue.")
 @click.option("--only", multiple=True, metavar="CODE", help="Only what is below this node. May be repeated; no commas.")
 @click.option("--drop", multiple=True, metavar="CODE", help="Not what is below this node. May be repeated; no commas.")
-@click.option("--keep", multiple=True, metavar="CODE", help="What is below this node all the same. May be repeated; no commas.")
+@click.option("--keep", multiple=True, metavar="CODE", help="What is below this node, too. May be repeated; no commas.")
 @as_json
 def list_(
     file: Path | None,
