@@ -31,6 +31,7 @@ from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
 from coig_p.pairs.calibration import find_calibration
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import find_exclusion
 from coig_p.pairs.options import flag, text
 from coig_p.pairs.plan import (
     Block,
@@ -50,6 +51,8 @@ from coig_p.schema import NAME, RAW_SUFFIX
 from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, without_token
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import open_shard
+from coig_p.store.rewarded import rewards_beside
+from coig_p.store.rewards import reward_files
 from coig_p.store.writing import sha256_of
 from coig_p.streams import Tables, with_epochs
 
@@ -104,6 +107,11 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
         raise UnknownNameError("config", asked, names)
     options = {option: value for option, value in options.items() if value is not None}
     for option in options:
+        if option == "balance_length":
+            raise UsageError(
+                "balance_length is of exports alone, since it counts the rows of the whole: coigp export STORE --for "
+                "TRAINER --balance-length"
+            )
         if option not in _OPTIONS:
             raise UnknownNameError("option", option, (*_OPTIONS, "data_dir"))
     raw = flag("raw", options.pop("raw", name.endswith(RAW_SUFFIX)))
@@ -146,10 +154,16 @@ def _taken(options: dict[str, Any], config: type[SplitConfig | ShardConfig]) -> 
 def cache_key(config: CoigPConfig, location: Location) -> tuple[object, ...]:
     """Whatever the rows depend on, beside the code: values in effect, and the content of every file that is read."""
     files = [file for domain in config.selection.domains for file in location.manifest.data_files(domain)]
+    files += rewards_of_shards(location, config.selection.rewards, files)
     content = [location.fingerprint(file) for file in files]
     if config.selection.cut.cuts:
         content.append((_clusters_digest(config.selection.cut, location.manifest),))
     return (config.selection.identity(), content)
+
+
+def rewards_of_shards(location: Location, names: Sequence[str], shards: Sequence[StoreFile]) -> list[StoreFile]:
+    """The files of the rewards of these names that belong to shards."""
+    return [file for name in names for file in reward_files(location.manifest, name, shards, location.root)]
 
 
 def _clusters_digest(cut: SplitConfig, manifest: Manifest) -> str:
@@ -187,6 +201,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         self._send_mirrors_no_token()
         if options.get("calibrate") is not None:
             options["calibrate"] = find_calibration(options["calibrate"], location, self.token)
+        if options.get("exclude") is not None:
+            options["exclude"] = find_exclusion(options["exclude"], location, self.token)
         config = make_config(location, config_name, options)
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)
@@ -248,7 +264,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if streaming and not is_offline():
             paths = [location.url(file) for file in files]
         else:
-            paths = download(location, files, self.token)
+            paths = download(location, [*files, *self._rewards(files)], self.token)[: len(files)]
         found: dict[str, Any]
         if isinstance(selection, Selection) and selection.is_planned(part.name):
             groups = self._groups(paths, files, part)
@@ -280,6 +296,10 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 found += count_rows(shown, self.opened, selection.pairs, part.only) if is_partial(one) else shown
         return found
 
+    def _rewards(self, shards: list[StoreFile]) -> list[StoreFile]:
+        """The files of the rewards that pairs must agree with."""
+        return rewards_of_shards(self.config.location, self.config.selection.rewards, shards)
+
     def _clusters(self) -> dict[str, str]:
         """For each query of a known near-duplicate cluster, the one that stands for it; read where train is cut."""
         cut = self.config.selection.cut
@@ -302,7 +322,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         options = {name: value for name, value in selection.options.items() if name != "clusters"}
         if isinstance(selection, Selection):
             options["weights"] = {name: weight for name, weight in selection.weights.items() if weight != 1}
-        files = [file.sha256 for file in manifest.data_files() if file.domain in selection.domains]
+        read = [file for file in manifest.data_files() if file.domain in selection.domains]
+        files = [file.sha256 for file in (*read, *self._rewards(read))]
         clusters = _clusters_digest(selection.cut, manifest) if selection.cut.cuts else ""
         told = {"config": self.config.name, "split": split, **options, "store": Hasher.hash([files, clusters])}
         return json.dumps(told, ensure_ascii=False, sort_keys=True, default=str)
@@ -329,7 +350,11 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         places: dict[int, int] = {}
         # Where rows are stored, datasets 4.8 and 5.0 count them in a list that bears no shard without any.
         placed: Callable[[int], int] = lambda shard: shard if streaming else places.setdefault(shard, len(places))  # noqa: E731
-        read = (Shard(partial(self.opened, file), groups) for file, groups in zip(files, row_groups, strict=True))
+        names = selection.rewards
+        read = (
+            Shard(partial(self.opened, file), groups, partial(rewards_beside, file, names, self.opened))
+            for file, groups in zip(files, row_groups, strict=True)
+        )
         for number, (shard, table) in enumerate(selection.tables(read, split, streaming=streaming)):
             yield _Key(placed(shard), number), table if table.schema.equals(wanted) else cast(table, wanted)
         for shard, blocks in enumerate(shards):

@@ -17,6 +17,8 @@ from typing import Any
 Row = dict[str, Any]
 Sides = dict[tuple[int, int], tuple[Fraction, Fraction]]
 """For a pair of response indices (low, high): the value of the low one and of the high one."""
+Rewards = dict[tuple[str, int], float | None]
+"""By query_id and the response's place in it."""
 
 
 def oracle_pairs(
@@ -33,11 +35,14 @@ def oracle_pairs(
     calibrate: dict[str, Any] | None = None,
     min_judges: int = 1,
     same_judges: bool = False,
+    rewards: Rewards | None = None,
+    min_reward_margin: float = 0,
 ) -> list[Row]:
     """The dpo rows of `rows`, in order. For "best_random": every pair that the draw may take.
 
     Args:
         calibrate: what a calibration file holds.
+        rewards: those that pairs must agree with.
     """
     found = []
     for row in rows:
@@ -53,6 +58,8 @@ def oracle_pairs(
             if is_valid(row, low, high, margin, least, strict):
                 better = low_value > high_value
                 chosen, rejected = (low, high) if better else (high, low)
+                if rewards is not None and not is_confirmed(row, chosen, rejected, rewards, min_reward_margin):
+                    continue
                 found.append(
                     {
                         "prompt": row["query"],
@@ -252,6 +259,11 @@ def is_valid(row: Row, low: int, high: int, margin: Fraction, threshold: float, 
     if row["responses"][low]["text"] == row["responses"][high]["text"] or margin == 0:
         return False
     return margin > exact(threshold) if strict else margin >= exact(threshold)
+
+
+def is_confirmed(row: Row, chosen: int, rejected: int, rewards: Rewards, least: float) -> bool:
+    one, other = rewards.get((row["query_id"], chosen)), rewards.get((row["query_id"], rejected))
+    return one is not None and other is not None and one >= other and one - other >= least
 
 
 def judges_of(rows: list[dict[str, Any]]) -> set[str]:

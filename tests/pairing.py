@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from oracle import Rewards
 from strategies import pair_options
 
 from coig_p.pairs.config import FORMATS, STRATEGIES, PairConfig
 from coig_p.pairs.rows import pair_tables
 from coig_p.schema import PAIR_SCHEMAS, RANKED_FORMATS, RAW_SCHEMA
+from coig_p.store.rewarded import add_rewards
 
 Row = dict[str, Any]
 
@@ -21,8 +23,16 @@ OPTIONS = pair_options()
 OPTIONS_WITH_DRAWS = pair_options(strategies=STRATEGIES)
 
 
-def as_batch(rows: list[Row]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
+REWARDS = "crm"
+
+
+def as_batch(rows: list[Row], rewards: Rewards | None = None) -> pa.RecordBatch:
+    """Rows as the kernel takes them, with rewards called REWARDS beside them."""
+    batch = pa.RecordBatch.from_pylist(rows, schema=RAW_SCHEMA)
+    if rewards is None:
+        return batch
+    given = [rewards.get((row["query_id"], at)) for row in rows for at in range(len(row["responses"] or []))]
+    return add_rewards(batch, REWARDS, np.array([np.nan if one is None else one for one in given], np.float64))
 
 
 def pairs_of_batch(batch: pa.RecordBatch, **options: Any) -> list[Row]:
@@ -36,8 +46,10 @@ def pairs_of_batch(batch: pa.RecordBatch, **options: Any) -> list[Row]:
     return found
 
 
-def kernel_pairs(rows: list[Row], **options: Any) -> list[Row]:
-    return pairs_of_batch(as_batch(rows), **options)
+def kernel_pairs(rows: list[Row], rewards: Rewards | None = None, **options: Any) -> list[Row]:
+    if rewards is not None:
+        options["agree_with"] = REWARDS
+    return pairs_of_batch(as_batch(rows, rewards), **options)
 
 
 def by_query(found: list[Row]) -> dict[str, list[Row]]:

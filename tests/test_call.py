@@ -25,6 +25,7 @@ import coig_p
 from coig_p.builder import make_config
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import Exclusion
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
 from coig_p.schema import PAIR_SCHEMAS, RAW_SCHEMA, SCORE_GRID, on_grid
@@ -313,6 +314,10 @@ SAME: dict[str, tuple[Any, list[Any]]] = {
     "calibrate": (as_config(CALIBRATED), [as_config(CALIBRATED).record(), {"sha256": "a" * 64, "judges": RECORDED}]),
     "min_judges": (2, [np.int64(2), np.uint8(2), np.array(2)]),
     "same_judges": (True, [np.bool_(True), np.array(True)]),
+    "exclude": (
+        Exclusion.of_ids(["math-0001", "chat-0002"]),
+        [Exclusion.of_ids(["chat-0002", "math-0001", "math-0001"], "elsewhere.txt").record()],
+    ),
     "test_size": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1), np.float16(0.1), np.float64(0.1)]),
     "validation_size": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1)]),
     "split_seed": (3, [np.int64(3)]),

@@ -21,6 +21,7 @@ from datasets import load_dataset
 from huggingface_hub.errors import LocalEntryNotFoundError
 from make import make_store
 from oracle import oracle_pairs
+from rewarding import with_given
 from serving import head, serve
 
 from coig_p.core.mirrors import is_mirror
@@ -131,6 +132,35 @@ def test_a_private_repository_needs_its_token(store: Path, rows: Any, tmp_path: 
     assert refused.startswith("3 ")
     assert "pass token=" in refused
     assert allowed == [math(rows, 2)] * 2
+
+
+def test_of_rewards_those_are_fetched_that_pairs_must_agree_with(store: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(store, tmp_path / "store"))
+    with_given(path, "crm", lambda query_id, model, sample, text: len(text) % 23)
+    with_given(path, "other", lambda query_id, model, sample, text: -len(text) % 23)
+    local = {"data_dir": str(path), "split": "train", "streaming": True}
+    wanted = [list(load_dataset("coig-p", "math", agree_with=name, **local)) for name in ("crm", "other")]
+    plain = list(load_dataset("coig-p", "math", **local))
+    assert 0 < len(wanted[0]) < len(plain) > len(wanted[1]) > 0
+    for name, options in (("streamed", {"streaming": True}), ("whole", {}), ("shuffled", {"shuffle_seed": 1})):
+        with serve(path) as hub:
+            asked = {"data_dir": "org/name", "agree_with": "crm", **options}
+            (found,) = call(tmp_path / name, hub.endpoint, asked)
+            assert sorted(map(str, found)) == sorted(map(str, wanted[0]))
+            fetched = [request.path for request in hub.requests if "/rewards/" in request.path]
+            assert fetched
+            assert all("/rewards/crm/math/" in one for one in fetched), "other rewards, or another domain's"
+            assert call(tmp_path / name, hub.endpoint, {"data_dir": "org/name", "streaming": True}) == [plain]
+            assert len([one for one in hub.requests if "/rewards/" in one.path]) == len(fetched), "asked for by nobody"
+    offline = call(
+        tmp_path / "whole", hub.endpoint, {"data_dir": "org/name", "agree_with": "crm"}, offline="HF_HUB_OFFLINE"
+    )
+    assert offline == [wanted[0]]
+    (refused,) = call(
+        tmp_path / "whole", hub.endpoint, {"data_dir": "org/name", "agree_with": "other"}, offline="HF_HUB_OFFLINE"
+    )
+    assert refused.startswith("3 ")
+    assert "rewards/other/math/" in refused
 
 
 MIRRORED = """

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
 from coig_p.annotate.asking.endpoint import Endpoint, in_currency
@@ -20,6 +18,7 @@ from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
+from coig_p.annotate.tables import as_table, check_keys, read_table, read_tables, read_value
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
@@ -27,8 +26,6 @@ from coig_p.schema import DOMAINS, check_domain
 from coig_p.store.places import check_name
 
 _WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
-
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,20 +290,20 @@ class _PromptTable:
 
 
 def _run(path: Path, table: dict[str, Any]) -> RunConfig:
-    _check_keys(
+    check_keys(
         table, ("run", "queries", "sources", "translate", "judging", "domains", "prompts", "rates", "endpoints"), ""
     )
-    run = _read(_RunTable, table.get("run", {}), "run")
-    rates = _rates(_table(table.get("rates", {}), "rates"), run.currency)
+    run = read_table(_RunTable, table.get("run", {}), "run")
+    rates = _rates(as_table(table.get("rates", {}), "rates"), run.currency)
     endpoints = tuple(
-        in_currency(endpoint, run.currency, rates) for endpoint in _read_each(EndpointConfig, table, "endpoints")
+        in_currency(endpoint, run.currency, rates) for endpoint in read_tables(EndpointConfig, table, "endpoints")
     )
     domains = {
-        check_domain(name): _read(DomainConfig, entry, f"domains.{name}")
-        for name, entry in _table(table.get("domains", {}), "domains").items()
+        check_domain(name): read_table(DomainConfig, entry, f"domains.{name}")
+        for name, entry in as_table(table.get("domains", {}), "domains").items()
     }
     beside = path.parent
-    query = _read(_PromptTable, table.get("prompts", {}), "prompts").query
+    query = read_table(_PromptTable, table.get("prompts", {}), "prompts").query
     judge_prompts = {}
     for name in dict.fromkeys((*DOMAINS, *domains)):
         own = domains[name].prompt if name in domains else None
@@ -315,11 +312,11 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         judge_prompts[name] = bundled_prompt(name) if own is None else read_prompt(beside / own, ("query", "response"))
     generate = {name: domain.generate for name, domain in domains.items() if domain.generate is not None}
     personas = {name: domain.personas for name, domain in domains.items() if domain.personas is not None}
-    queries = _read(QueryConfig, table.get("queries", {}), "queries")
-    sources = _read_each(SourceConfig, table, "sources")
+    queries = read_table(QueryConfig, table.get("queries", {}), "queries")
+    sources = read_tables(SourceConfig, table, "sources")
     if queries.inputs:
         sources = (SourceConfig(queries.inputs, domain=queries.domain), *sources)
-    translate = _read(TranslateConfig, table["translate"], "translate") if "translate" in table else None
+    translate = read_table(TranslateConfig, table["translate"], "translate") if "translate" in table else None
     if run.max_cost is not None and run.max_cost < 0:
         raise UsageError(f"run.max_cost = {run.max_cost}: use 0 or more")
     if not 0 <= run.most_invalid <= 1:
@@ -330,7 +327,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         seed=run.seed,
         max_cost=None if run.max_cost is None else int(run.max_cost * MONEY),
         queries=queries,
-        judging=_read(JudgingConfig, table.get("judging", {}), "judging"),
+        judging=read_table(JudgingConfig, table.get("judging", {}), "judging"),
         endpoints=endpoints,
         domains=domains,
         query_prompt=bundled_prompt("query") if query is None else read_prompt(beside / query, ("query",)),
@@ -361,7 +358,7 @@ def _translate_prompt(beside: Path, translate: TranslateConfig | None) -> Prompt
 
 def _rates(table: Mapping[str, Any], currency: str | None) -> dict[str, Decimal]:
     """What one unit of each other currency is worth in the run's."""
-    rates = {name: _value(Decimal, worth, f"rates.{name}") for name, worth in table.items()}
+    rates = {name: read_value(Decimal, worth, f"rates.{name}") for name, worth in table.items()}
     if rates and currency is None:
         raise UsageError("rates are into the currency of the run: say under [run] which that is, as currency")
     for name, worth in rates.items():
@@ -425,67 +422,3 @@ def translating_parameters(config: RunConfig) -> Mapping[str, Any]:
     """What is sent along when a query is translated."""
     assert config.translate is not None
     return config.translate.parameters or config.by_name[config.translate.endpoint].parameters
-
-
-def _read_each(kind: type[Settings], table: Mapping[str, Any], name: str) -> tuple[Settings, ...]:
-    """The tables of a list, [[name]]."""
-    entries = table.get(name, [])
-    if not isinstance(entries, list):
-        raise UsageError(f"{name}: write each as a table under [[{name}]]")
-    return tuple(_read(kind, entry, f"{name}[{at}]") for at, entry in enumerate(entries))
-
-
-def _table(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where}: {value!r} is not a table")
-    return value
-
-
-def _check_keys(table: Mapping[str, Any], valid: tuple[str, ...], where: str) -> None:
-    for key in table:
-        if key not in valid:
-            raise UnknownNameError(
-                "key", f"{where}.{key}" if where else key, [f"{where}.{v}" if where else v for v in valid]
-            )
-
-
-def _read(kind: type[Settings], value: Any, where: str) -> Settings:
-    """A table as a dataclass: every key known, every value of its field's type."""
-    table = _table(value, where)
-    hints = get_type_hints(kind)
-    known = fields(kind)  # type: ignore[arg-type]
-    _check_keys(table, tuple(field.name for field in known), where)
-    for field_ in known:
-        if field_.default is MISSING and field_.default_factory is MISSING and field_.name not in table:
-            raise UsageError(f"{where}.{field_.name} is missing")
-    values = {name: _value(hints[name], given, f"{where}.{name}") for name, given in table.items()}
-    try:
-        return kind(**values)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _value(hint: Any, given: Any, where: str) -> Any:
-    """A TOML value as its field has it; raise UsageError where it is of another type."""
-    if hint == bool | str:  # a switch with a third way
-        return given if isinstance(given, str) else _value(bool, given, where)
-    if get_origin(hint) is UnionType:
-        hint = next(part for part in get_args(hint) if part is not type(None))
-    if get_origin(hint) is tuple:
-        kinds = get_args(hint)
-        if not isinstance(given, list) or (kinds[-1] is not Ellipsis and len(given) != len(kinds)):
-            raise UsageError(
-                f"{where} = {given!r}: use a list" + ("" if kinds[-1] is Ellipsis else f" of {len(kinds)}")
-            )
-        return tuple(_value(kinds[0], each, f"{where}[{at}]") for at, each in enumerate(given))
-    if get_origin(hint) is Mapping:
-        return _table(given, where)
-    wanted = {str: "text", bool: "true or false", int: "a whole number"}.get(hint, "a number")
-    right = isinstance(given, (int, float) if hint in (float, Decimal) else hint)
-    if not right or (isinstance(given, bool) and hint is not bool) or not _finite(given):
-        raise UsageError(f"{where} = {given!r}: use {wanted}")
-    return Decimal(str(given)) if hint is Decimal else float(given) if hint is float else given
-
-
-def _finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)

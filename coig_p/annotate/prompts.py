@@ -21,7 +21,7 @@ from coig_p.errors import UsageError
 _SLOT = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _LARGEST = 2**20  # characters, and bytes, of a template
-_NAMES = {"query": "问题", "response": "回答"}
+_NAMES = {"query": "问题", "response": "回答", "first": "回答A", "second": "回答B"}
 _SPEAKERS = {"system": "系统", "user": "用户", "assistant": "助手"}
 _SPOKEN = "（下面是一段对话，回答接在最后一轮之后）"
 

@@ -2,8 +2,9 @@
 
 Nothing here is a language model, and its scores say nothing about anything. A scripted model writes
 between one and five numbered steps, how many being drawn from the hash of its name and the query; a
-scripted judge counts the steps of a response and adds a little noise of its own. The same request
-always has the same answer.
+scripted judge counts the steps of a response and adds a little noise of its own; of two responses it
+prefers the one with more sentences, and where they are nearly alike the first. The same request always has
+the same answer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from coig_p.annotate.asking.costs import max_tokens
 from coig_p.errors import UsageError
 
 _RESPONSE = re.compile(r"<<<回答开始 (\w+)>>>\n(.*)\n<<<回答结束 \1>>>", re.DOTALL)
+_TWO = re.compile(
+    r"<<<回答A开始 (\w+)>>>\n(.*)\n<<<回答A结束 \1>>>\s*"
+    r"<<<回答B开始 \1>>>\n(.*)\n<<<回答B结束 \1>>>",
+    re.DOTALL,
+)
 _QUERY = re.compile(r"<<<问题开始 (\w+)>>>\n(.*)\n<<<问题结束 \1>>>", re.DOTALL)
 _HARMFUL = ("炸药", "毒品", "盗号")
 _STEPS = ("先弄清题意", "列出已知的条件", "逐一分析每个条件", "由此得出结论", "最后检查一遍，并说明理由")
@@ -36,6 +42,9 @@ def scripted_answer(request: Mapping[str, Any]) -> str:
     model = str(request["model"])
     said = [str(message["content"]) for message in request["messages"] if message["role"] == "user"]
     prompt = next((text for text in said if _QUERY.search(text)), said[-1])  # a judge may be asked again behind it
+    two = _TWO.search(prompt)
+    if two is not None:
+        return _comparison(model, two[2], two[3])
     response, query = _RESPONSE.search(prompt), _QUERY.search(prompt)
     if response is not None:
         return _judgement(model, response[2])
@@ -50,6 +59,13 @@ def _response(model: str, query: str) -> str:
     steps = 1 + _draw(model, query) % len(_STEPS)
     lines = [f"{number}. {_STEPS[number - 1]}。" for number in range(1, steps + 1)]
     return f"关于“{query.strip()[:20]}”，{model} 这样回答：\n" + "\n".join(lines)
+
+
+def _comparison(judge: str, first: str, second: str) -> str:
+    sentences = [len(re.findall(r"[。；！？\n]", text)) for text in (first, second)]
+    ahead = 2 * (sentences[0] - sentences[1]) + _draw(judge, first, second) % 4
+    verdict = "[[A]]" if ahead > 0 else "[[B]]" if ahead < 0 else "[[C]]"
+    return f"分析：回答 A 有 {sentences[0]} 句，回答 B 有 {sentences[1]} 句。\n{verdict}"
 
 
 def _judgement(judge: str, response: str) -> str:

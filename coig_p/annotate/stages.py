@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +14,7 @@ from coig_p.annotate.asking.costs import Spent
 from coig_p.annotate.asking.ledger import ANSWERED, VERSION, Ledger, LedgerWriter
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request
+from coig_p.annotate.asking.stopping import stopped_by_signals
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
@@ -175,7 +174,7 @@ async def _run(
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
     try:
-        with _signals(asker):
+        with stopped_by_signals(asker):
             if requests_of(config, ledger, "probe") and not {"queries", "judge"}.isdisjoint(stages):
                 await asker.ask_all(requests_of(config, ledger, "probe"))
                 asker.forgive()  # who has no structured output is asked without; nothing is missing
@@ -251,36 +250,6 @@ async def _watch(watcher: Watcher, watch: Watch) -> None:
     while True:
         await asyncio.sleep(1)
         watch(watcher.view())
-
-
-@contextmanager
-def _signals(asker: Asker) -> Iterator[None]:
-    """Ctrl-C sends nothing more and waits for what is in flight; a second one abandons that."""
-    loop = asyncio.get_running_loop()
-
-    def interrupted() -> None:
-        flying = asker.in_flight()
-        words = ", ".join(f"{name} {number}" for name, number in flying.items()) or "none"
-        if asker.stopped != "interrupted":
-            asker.stopped = None
-            asker.stop("interrupted")
-            asker.say(f"stopping; in flight, waited for: {words}. Again Ctrl-C abandons them")
-        else:
-            asker.say(f"abandoned, and perhaps paid: {words}")
-            asker.abandon()
-
-    added = []
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(name, interrupted)
-            added.append(name)
-        except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
-            pass
-    try:
-        yield
-    finally:
-        for name in added:
-            loop.remove_signal_handler(name)
 
 
 def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger) -> Iterator[Request]:

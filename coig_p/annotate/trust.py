@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.config import RunConfig
 from coig_p.core.atomic import atomic_file
 from coig_p.errors import UsageError
@@ -78,9 +79,21 @@ class Wish:
 
 def wishes(config: RunConfig) -> list[Wish]:
     """What the file of a run asks for, each thing once, in the file's order."""
-    file = str(config.path.resolve())
+    files = [(domain.prompt, domain.generate, domain.personas) for domain in config.domains.values()]
+    read = [
+        *(path for source in config.sources for path in source.inputs),
+        *(path for some in files for path in some),
+        config.prompt_file,
+        None if config.translate is None else config.translate.prompt,
+    ]
+    return asked_by(config.path, config.endpoints, {"read": read, "write to": [str(config.folder)]})
+
+
+def asked_by(path: Path, endpoints: Iterable[Endpoint], paths: Mapping[str, Iterable[str | None]]) -> list[Wish]:
+    """What a file asks for that names these endpoints, and these paths by what is done to them; each thing once."""
+    file = str(path.resolve())
     found: list[Wish] = []
-    for endpoint in config.endpoints:
+    for endpoint in endpoints:
         url = urlsplit(endpoint.base_url)
         host = (url.hostname or "").rstrip(".").lower()
         place = host if url.port is None else f"{host}:{url.port}"
@@ -92,23 +105,13 @@ def wishes(config: RunConfig) -> list[Wish]:
         if url.scheme == "http" and host not in _LOOPBACK:
             words = f"send texts{' and a key' if variables else ''} to {place} over a connection that is not encrypted"
             found.append(Wish(words, (file, "http", place), f"http://{place}"))
-    own = config.path.parent.resolve()
-    files = [(domain.prompt, domain.generate, domain.personas) for domain in config.domains.values()]
-    paths: dict[str, list[str | None]] = {
-        "read": [
-            *(path for source in config.sources for path in source.inputs),
-            *(path for some in files for path in some),
-            config.prompt_file,
-            None if config.translate is None else config.translate.prompt,
-        ],
-        "write to": [str(config.folder)],
-    }
+    own = path.parent.resolve()
     for what, named in paths.items():
-        for path in named:
-            if path is None:
+        for one in named:
+            if one is None:
                 continue
-            whole = path if "://" in path else str((own / path).resolve())
-            if "://" in path or not Path(whole).is_relative_to(own):
+            whole = one if "://" in one else str((own / one).resolve())
+            if "://" in one or not Path(whole).is_relative_to(own):
                 found.append(Wish(f"{what} {whole}, which is not in its own folder", (file, what, whole)))
     return list(dict.fromkeys(found))
 
@@ -125,8 +128,13 @@ def _is_anothers(variable: str, host: str) -> bool:
 
 def unknown(config: RunConfig) -> list[Wish]:
     """Those wishes that nobody has granted yet."""
+    return not_granted(wishes(config))
+
+
+def not_granted(found: Iterable[Wish]) -> list[Wish]:
+    """Those of some wishes that nobody has granted yet."""
     granted = _granted()
-    return [wish for wish in wishes(config) if wish.entry not in granted]
+    return [wish for wish in found if wish.entry not in granted]
 
 
 def check_named(left: Collection[Wish], allowed: Collection[str], path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from coig_p.cli.options import as_json, calibration_of, num_proc_option
+from coig_p.cli.options import FILES, as_json, file_option, num_proc_option
 from coig_p.cli.screen import harmless_json, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.listing import split_names
@@ -58,6 +58,7 @@ def diff(
     coigp diff store --b 'judges="a judge, with a comma",judges=another'
     coigp diff store-1.0 store-1.1 --a threshold=3 --b threshold=3 --json | jq .total.pairs.flipped
     """
+    from coig_p.pairs.agreeing import reward_names
     from coig_p.stats.diff import changed_shards, compare_stores
     from coig_p.store.locate import locate, open_located
 
@@ -66,7 +67,11 @@ def diff(
     before, after = config_of("--a", pairs_a, a), config_of("--b", pairs_b, b or a)
     locations = [locate(a), locate(b or a)]
     manifests = [one.manifest for one in locations]
-    stores = [open_located(locations[0], changed_shards(*manifests)), open_located(locations[1])]
+    rewards = [name for name in reward_names(before, after) if name in manifests[1].rewards]
+    stores = [
+        open_located(locations[0], changed_shards(manifests[0], manifests[1], before)),
+        open_located(locations[1], rewards=rewards),
+    ]
     total = sum(file.rows or 0 for store in stores for file in store.data_files())
     with progress("Comparing", total, "queries") as advance:
         found = compare_stores(stores[0], stores[1], before, after, num_proc=num_proc, advance=advance)
@@ -96,8 +101,9 @@ def config_of(name: str, given: Sequence[str], store: Path) -> PairConfig:
             raise click.BadParameter(f"{option} is given twice", param_hint=name)
         else:
             found[option] = _value(name, option, value.strip(), {hints[option], *get_args(hints[option])})
-    if "calibrate" in found:
-        found["calibrate"] = calibration_of(found["calibrate"], store)
+    for option in FILES:
+        if option in found:
+            found[option] = file_option(option, found[option], store)
     return PairConfig(**found)
 
 

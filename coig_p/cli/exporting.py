@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from coig_p.cli.filtered import filter_lines
 from coig_p.cli.options import (
     as_json,
     config_options,
@@ -28,6 +29,10 @@ from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.splits import SplitConfig
 from coig_p.schema import RAW_SUFFIX
+
+if TYPE_CHECKING:
+    from coig_p.stats.filtering import FilterEffect
+    from coig_p.store.store import Store
 
 _weights_option = click.option(
     "--weights", metavar="DOMAIN=N,...", help="How often an epoch shows a domain: math=2,chat=0.5."
@@ -67,9 +72,13 @@ def pairs(
     \b
     coigp pairs store --out pairs.parquet --threshold 3
     coigp pairs store --out math.jsonl --domain math,code --strategy best_worst --format conversational
+    coigp pairs store --out agreed.parquet --agree-with crm
     coigp pairs store --out - --domain math --columns prompt,chosen,rejected | head -n 3
     """
     from coig_p.export.one_file import write_pairs
+    from coig_p.pairs.exclusion import count_excluded
+    from coig_p.stats.results import rounded
+    from coig_p.store.store import Store
 
     kind = row_file(out, json_, "a file of pairs", overwrite)
     config = PairConfig(**options)
@@ -81,14 +90,39 @@ def pairs(
     if out == STDOUT:
         return
     left_out = _conversations(store, counts, split) if config.multi_turn == "skip" else None
+    filtered = _filtered(Store.open(store), config, domains, split, SplitConfig())
     if json_:
         found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold, **config.later}
-        click.echo(json_text(found if left_out is None else found | {"queries_left_out": left_out}))
+        if config.exclude is not None:
+            found["exclude"] |= count_excluded(Store.open(store), config.exclude, domains, split).to_dict()
+        found |= {} if left_out is None else {"queries_left_out": left_out}
+        click.echo(json_text(found if filtered is None else found | {"filtered": rounded(filtered.to_dict())}))
     else:
         shown = ", ".join(f"{domain} {count}" for domain, count in counts.items())
         click.echo(f"wrote {printable(str(out))}: {rows} rows at threshold {config.margin} ({shown})")
         if left_out is not None:
             click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
+        _print_filtered(filtered)
+
+
+def _filtered(
+    store: Store, config: PairConfig, domains: Sequence[str], split: str | None, cut: SplitConfig
+) -> FilterEffect | None:
+    """What rewards did to the pairs of the store that were read, before these are cut, weighted or too long."""
+    if config.agree_with is None:
+        return None
+    from coig_p.pairs.selection import one_split
+    from coig_p.stats.filtering import filter_effect
+
+    source = one_split(store.manifest, split, cut)
+    files = store.selected_files(domains, source)
+    with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
+        return filter_effect(store, config, domains=domains, split=source, advance=advance)
+
+
+def _print_filtered(found: FilterEffect | None) -> None:
+    if found is not None:
+        click.echo("\n".join(filter_lines(found.config, found.domains, found.total)))
 
 
 def _conversations(store: Path, domains: Iterable[str], split: str | None) -> int:
@@ -117,6 +151,11 @@ def _conversations(store: Path, domains: Iterable[str], split: str | None) -> in
 @config_options(ShardConfig)
 @click.option("--tokenizer", metavar="PATH", help="A tokenizer.json, or its directory: report lengths in tokens.")
 @click.option("--max-length", type=int, metavar="N", help="Leave out rows of more tokens, and say how many.")
+@click.option(
+    "--balance-length",
+    is_flag=True,
+    help="As many pairs whose chosen response is longer as pairs whose is shorter: leave out some of the larger group.",
+)
 @overwrite_option("an existing export")
 @as_json
 def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: bool, **options: Any) -> None:
@@ -128,10 +167,12 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     \b
     coigp export store --for trl-dpo --out dpo --threshold 2 --world-size 8 --workers 4
     coigp export store --for llama-factory --out lf --test-size 0.02 --system 你是一个有用的助手。
+    coigp export store --for trl-reward --out reward --agree-with crm --balance-length
     coigp export store --for trl-kto --out kto --weights math=2,chat=0.5 --tokenizer MODEL_DIR --max-length 2048
     """
     from coig_p.export.write import ExportConfig, export_store
     from coig_p.pairs.weights import parse_weights
+    from coig_p.stats.results import rounded
     from coig_p.store.store import Store
 
     config = ExportConfig(
@@ -146,10 +187,13 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     queries = sum(file.rows or 0 for file in files if not config.domains or file.domain in config.domains)
     with progress("Exporting", queries, "queries") as advance:
         found = export_store(opened, out, config, overwrite=overwrite, advance=advance).to_dict()
+    filtered = _filtered(opened, config.pairs, config.domains, config.split, config.splits)
     if json_:
-        click.echo(json_text({"directory": str(out), **found}))
+        told = {} if filtered is None else {"filtered": rounded(filtered.to_dict())}
+        click.echo(json_text({"directory": str(out), **found, **told}))
     else:
         _print(found, out)
+        _print_filtered(filtered)
 
 
 def _print(found: dict[str, Any], out: Path) -> None:
@@ -164,6 +208,13 @@ def _print(found: dict[str, Any], out: Path) -> None:
     left_out = sum(split.get("queries_left_out", 0) for split in splits.values())
     if left_out:
         click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
+    for name, split in splits.items():
+        if "balanced" in split:
+            one = split["balanced"]
+            click.echo(
+                f"{name}: the chosen response was longer in {counted(one['longer'], 'pair')}, shorter in "
+                f"{one['shorter']:,}, as long in {one['equal']:,}; left out to balance them: {one['left_out']:,}"
+            )
     if "tokens" in found:
         _print_tokens(found["tokens"])
     train = next(iter(splits.values()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coig_p.cli.filtered import filter_lines, percent
 from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
 from coig_p.cli.screen import harmless_json, json_text, one_line, progress, table
 from coig_p.cli.tree import command
@@ -16,7 +17,7 @@ from coig_p.core.text import counted, printable
 from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
-    from coig_p.stats.intervals import Mean, Share
+    from coig_p.stats.intervals import Mean
     from coig_p.stats.results import Statistics
     from coig_p.stats.sweep import Sweep
 
@@ -53,7 +54,9 @@ def info(store: Path, json_: bool) -> None:
     by_comparisons = found.comparison_threshold
     apart = "" if by_comparisons is None else f", by comparisons at {by_comparisons:g}"
     click.echo(f"pairs at the default threshold of {found.default_threshold:g}{apart}; splits: {splits}")
-    for kind, unit, given in (("model", "responses", found.models), ("judge", "judgements", found.judges)):
+    kinds = [("model", "responses", found.models), ("judge", "judgements", found.judges)]
+    kinds += [("rewards", "responses", found.rewards)] if found.rewards else []
+    for kind, unit, given in kinds:
         click.echo()
         click.echo(table([kind, unit], list(map(list, given.items()))))
 
@@ -82,6 +85,7 @@ def stats(
     \b
     coigp stats store
     coigp stats store --threshold 3 --domain math
+    coigp stats store --agree-with crm
     coigp stats store --out statistics --json | jq .total.pairs_per_query
     """
     from coig_p.report.figures import statistics_plots
@@ -111,7 +115,12 @@ def _print_statistics(found: Statistics) -> None:
     every = {**found.domains, "all": found.total}
     header = ["domain", *names[:-1], "with pairs", "pairs a query", "longer chosen"]
     rows = [
-        [domain, *(getattr(part, name) for name in names), _number(part.pairs_per_query, 1), _share(part.chosen_longer)]
+        [
+            domain,
+            *(getattr(part, name) for name in names),
+            _number(part.pairs_per_query, 1),
+            percent(part.chosen_longer),
+        ]
         for domain, part in every.items()
     ]
     click.echo(table(header, rows))
@@ -121,6 +130,9 @@ def _print_statistics(found: Statistics) -> None:
         f"{kinds.same_text:,} hold one text twice, {kinds.ties:,} are ties, {kinds.below_threshold:,} lie "
         f"below, {kinds.left_out:,} are left out by strategy or draw"
     )
+    if total.filtered is not None:
+        by_domain = {name: part.filtered for name, part in found.domains.items() if part.filtered is not None}
+        click.echo("\n" + "\n".join(filter_lines(found.config, by_domain, total.filtered)))
     if total.conversations:
         turns = f", with {counted(total.turns, 'turn')} before their answers" if total.turns else ""
         click.echo(
@@ -135,7 +147,7 @@ def _print_statistics(found: Statistics) -> None:
     click.echo(table(["", *quantiles], lines))
     click.echo()
     rows = [
-        [name, model.responses, model.chosen, model.rejected, _share(model.win_rate)]
+        [name, model.responses, model.chosen, model.rejected, percent(model.win_rate)]
         for name, model in sorted(total.models.items(), key=lambda item: -(item[1].win_rate.share or 0))
     ]
     click.echo(table(["model", "responses", "chosen", "rejected", "win rate"], rows))
@@ -148,7 +160,7 @@ def _print_statistics(found: Statistics) -> None:
             judge.comparisons,
             _number(judge.mean_score, 2),
             _mean(judge.offset),
-            *(_share(said) for said in (judge.agrees, judge.ties, judge.opposes)),
+            *(percent(said) for said in (judge.agrees, judge.ties, judge.opposes)),
         ]
         for name, judge in total.judges.items()
     ]
@@ -158,6 +170,7 @@ def _print_statistics(found: Statistics) -> None:
 @command("sweep")
 @store_argument()
 @click.option("--thresholds", metavar="T,T,...", help="Default: about 20 even steps over the score range.")
+@click.option("--second", metavar="NAME", help="Rewards of the store that say of every pair whether they agree.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write sweep.json and plots there.")
 @overwrite_option("a sweep of an earlier run at DIR")
 @domains_option
@@ -168,6 +181,7 @@ def _print_statistics(found: Statistics) -> None:
 def sweep(
     store: Path,
     thresholds: str | None,
+    second: str | None,
     out: Path | None,
     overwrite: bool,
     domains: tuple[str, ...],
@@ -178,9 +192,13 @@ def sweep(
 ) -> None:
     """Show what each threshold would give of a STORE: pairs, queries, length, models, a second judge.
 
+    The second judge is each judge in turn, who sees the pairs of the others; or with --second the rewards of a model
+    (coigp score), on all pairs.
+
     \b
     coigp sweep store
     coigp sweep store --thresholds 0.5,1,2,3 --domain math
+    coigp sweep store --second crm
     coigp sweep store --out sweep --language zh
     """
     from coig_p.report.figures import sweep_plots
@@ -195,7 +213,7 @@ def sweep(
     opened = Store.open(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
-        found = run_sweep(opened, config, steps, domains=domains, split=split, advance=advance)
+        found = run_sweep(opened, config, steps, second=second, domains=domains, split=split, advance=advance)
     if out is not None:
         _write(out, {"sweep.json": found.to_json(), **sweep_plots(found, language)})
     if json_:
@@ -225,14 +243,19 @@ def _print_sweep(found: Sweep) -> None:
         name += " *" if row.threshold == found.paper_optimum else ""
         name += " (default)" if row.threshold == found.default_threshold else ""
         cells: list[object] = [name, row.pairs, row.queries, _percent(row.queries_kept)]
-        cells += [_share(row.chosen_longer), _percent(row.most_chosen_share), _number(row.model_balance, 2)]
-        rows.append(cells + [_share(getattr(row.second_judge, name)) for name in verdicts] * judged)
+        cells += [percent(row.chosen_longer), _percent(row.most_chosen_share), _number(row.model_balance, 2)]
+        rows.append(cells + [percent(getattr(row.second_judge, name)) for name in verdicts] * judged)
     click.echo(table(header + verdicts * judged, rows))
     if any(row.threshold == found.paper_optimum for row in found.thresholds):
         click.echo("* the optimum of COIG-P's authors, on their data")
+    unknown = max((row.without_reward for row in found.thresholds), default=0)
+    if found.second is not None and unknown:
+        click.echo(f"of up to {counted(unknown, 'pair')} the rewards {found.second} say nothing: a response has none")
     if not judged:
         paired = any(row.pairs for row in found.thresholds)
         why = "no judge judged a pair that the others alone make" if paired else "no pair is left"
+        if found.second is not None and paired:
+            why = f"no pair has two responses with rewards {found.second}"
         click.echo(f"{why}: whether another judge would agree is not known")
 
 
@@ -242,12 +265,6 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
     with atomic_directory(folder) as root:
         for name, text in files.items():
             (root / name).write_text(text, encoding="utf-8", newline="\n")
-
-
-def _share(found: Share) -> str:
-    if found.low is None or found.high is None:
-        return _percent(found.share)
-    return f"{found.share:.1%} ({100 * found.low:.1f}-{100 * found.high:.1f})"
 
 
 def _mean(found: Mean) -> str:

@@ -55,6 +55,8 @@ COMMANDS = {
         ("run", "coig_p.cli.running", "Run another tool's command, which then knows the name coig-p."),
     ],
     "Measure": [
+        ("score", "coig_p.cli.scoring", "Give every response of a store a reward, by a model or a server."),
+        ("reward", "coig_p.cli.rewarding", "Train reward models on a store's pairs."),
         ("bench", "coig_p.cli.benching", "Benchmarks of reward models, published or of a store, and scorers on them."),
     ],
     "Release": [

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
@@ -19,6 +19,8 @@ from coig_p.core.listing import split_names
 from coig_p.store.locate import STORE_VARIABLE
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+FILES = ("calibrate", "exclude")
+"""Pair options that name a file."""
 
 
 def need_store(store: Path | None) -> Path:
@@ -187,13 +189,14 @@ def overwrite_option(what: str) -> Callable[[_Decorated], _Decorated]:
 def config_options(config: type, leave_out: Sequence[str] = ()) -> Callable[[_Decorated], _Decorated]:
     """Add an option for every field of a config dataclass; the command gets them under the same names.
 
-    A calibration file that is not here is looked for in the command's STORE, as load_dataset does.
+    A calibration file, or a list of queries, that is not here is looked for in the command's STORE, as load_dataset
+    does.
     """
 
     def add(command: _Decorated) -> _Decorated:
         hints = get_type_hints(config)
-        if "calibrate" in hints:
-            command = _with_calibration_of_store(command)
+        if not hints.keys().isdisjoint(FILES):
+            command = _with_files_of_store(command)
         for option in reversed(fields(config)):
             if option.name not in leave_out:
                 name = f"--{option.name.replace('_', '-')}"
@@ -203,24 +206,41 @@ def config_options(config: type, leave_out: Sequence[str] = ()) -> Callable[[_De
     return add
 
 
-def calibration_of(value: Any, store: Path | None) -> Any:
-    """A path of a calibration file; where there is none here, and one in the store, what that says."""
+def file_option(name: str, value: Any, store: Path | None) -> Any:
+    """A path of a file that a pair option names; where there is none here, and one in the store, what that says."""
     if store is None or value is None or Path(value).exists():
         return value
     from coig_p.pairs.calibration import find_calibration
+    from coig_p.pairs.exclusion import find_exclusion
     from coig_p.store.locate import locate
 
-    return find_calibration(value, locate(store))
+    return {"calibrate": find_calibration, "exclude": find_exclusion}[name](value, locate(store))
 
 
-def _with_calibration_of_store(command: _Decorated) -> _Decorated:
+def _with_files_of_store(command: _Decorated) -> _Decorated:
     @wraps(command)
     def called(*args: Any, **options: Any) -> Any:
-        if options.get("calibrate") is not None:
-            options["calibrate"] = calibration_of(options["calibrate"], options.get("store"))
-        return command(*args, **options)
+        for name in FILES:
+            if options.get(name) is not None:
+                options[name] = file_option(name, options[name], options.get("store"))
+        found = command(*args, **options)
+        if options.get("exclude") is not None:
+            _say_excluded(options["exclude"], options)
+        return found
 
     return cast(_Decorated, called)
+
+
+def _say_excluded(exclude: Any, options: Mapping[str, Any]) -> None:
+    """Say on standard error what a list of queries left out of the STORE, where that is a folder."""
+    from coig_p.cli.screen import say
+    from coig_p.pairs.exclusion import Exclusion, count_excluded
+    from coig_p.store.store import Store
+
+    store = options.get("store") or next(iter(options.get("files") or ()), None)
+    if store is not None and Path(store).is_dir():
+        domains = options.get("domains") or filter(None, [options.get("domain")])
+        say(str(count_excluded(Store.open(store), Exclusion.of(exclude), domains, options.get("split"))))
 
 
 def _option(name: str, option: Any, hint: Any) -> Callable[[_Decorated], _Decorated]:

@@ -69,6 +69,7 @@ def show(
     coigp show store --near 2 --domain math
     coigp show store --rule refusal --json | jq .[0].query_id
     """
+    from coig_p.pairs.agreeing import reward_names
     from coig_p.pairs.config import check_judges
     from coig_p.report import picking
     from coig_p.report.one_query import place_of, read_query
@@ -81,7 +82,7 @@ def show(
     if query_id is not None and (number > 1 or domains):
         raise click.UsageError("QUERY_ID names one query: leave out --number and --domain.")
     config = PairConfig(**options)
-    opened = open_located(locate(store))
+    opened = open_located(locate(store), rewards=reward_names(config))
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains)
     apart: list[Apart] = []

@@ -63,7 +63,7 @@ def view(
     if out is not None:
         check_file(out, "a page", overwrite)
     location = locate(store)
-    opened = open_located(location)
+    opened = open_located(location, rewards=location.manifest.rewards)
     findings = _findings(report)
     kept_at = cache or default_cache()
     with progress("Counting", queries_to_read(opened, kept_at), "queries") as advance:

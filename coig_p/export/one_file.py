@@ -61,7 +61,7 @@ def write_pairs(
     # Closed also where a shard cannot be read: left to itself, Arrow's writer complains that its file is gone.
     with place as stream, closing(kind(stream)) as writer:
         for domain in selection.domains:
-            for batch in opened.batches(domain, source, schema=PAIRING_SCHEMA):
+            for batch in opened.batches(domain, source, schema=PAIRING_SCHEMA, rewards=selection.rewards):
                 for rows in pair_tables(batch, selection.pairs, shape=selection.shape):
                     writer.write(rows)
                     counts[domain] += rows.num_rows

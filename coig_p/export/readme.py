@@ -28,6 +28,12 @@ def readme(form: Form, written: Written, out: Path, told: str) -> str:
     columns = "\n".join(f"- `{name}`: {kind}" for name, kind in written.columns.items())
     left_out = sum(split.queries_left_out or 0 for split in written.splits.values())
     lacking = f"\nLeft out, since the rows cannot show them (`--multi-turn skip`): {left_out:,} queries.\n"
+    balanced = [split.balanced for split in written.splits.values() if split.balanced is not None]
+    if balanced:
+        lacking = (lacking if left_out else "") + (
+            f"\nLeft out, so that the chosen response is the longer one as often as the shorter (`--balance-length`): "
+            f"{sum(one.left_out for one in balanced):,} pairs.\n"
+        )
     return f"""{head}
 # Preference data for {form.trainer}
 
@@ -37,7 +43,7 @@ Written by {written.tool} at threshold {written.margin}. Rows are in an order dr
 | split | rows | shards | by domain |
 |---|---|---|---|
 {rows}
-{lacking if left_out else ""}
+{lacking if left_out or balanced else ""}
 `shards.json` has the rows of each shard, and `max_steps` of an epoch for a batch size on each of
 {written.world_size} ranks with {written.workers} workers.
 

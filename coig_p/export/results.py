@@ -44,6 +44,22 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Balanced:
+    """What `--balance-length` made of a split.
+
+    Attributes:
+        longer, shorter, equal: before, pairs whose chosen response is longer than the rejected one, shorter, as long.
+        left_out: how many of the larger of the first two groups were left out, which is then as large as the other.
+    """
+
+    longer: int
+    shorter: int
+    equal: int
+    left_out: int
+    left_out_by_domain: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class WrittenSplit:
     """One split of an export.
 
@@ -52,6 +68,8 @@ class WrittenSplit:
         epoch: None for a split that is not trained on.
         queries_without_pairs: left out; None for forms whose rows are pairs.
         queries_left_out: conversations that the rows cannot show; None where none was to be left out.
+        queries_excluded: of the option `exclude`; None where there was none.
+        balanced: None where lengths were not to be balanced.
     """
 
     rows: int
@@ -60,6 +78,8 @@ class WrittenSplit:
     epoch: Epoch | None = None
     queries_without_pairs: int | None = None
     queries_left_out: int | None = None
+    queries_excluded: int | None = None
+    balanced: Balanced | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what does not apply is left out."""
@@ -71,6 +91,10 @@ class WrittenSplit:
             found["queries_without_pairs"] = self.queries_without_pairs
         if self.queries_left_out is not None:
             found["queries_left_out"] = self.queries_left_out
+        if self.queries_excluded is not None:
+            found["queries_excluded"] = self.queries_excluded
+        if self.balanced is not None:
+            found["balanced"] = asdict(self.balanced)
         return found
 
 

@@ -7,7 +7,7 @@ other they are all rows in the order of their keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from coig_p.store.writing import cut
 
-_KEY = "__key__"
+_KEY, _MARK = "__key__", "__mark__"
 _BYTES_PER_PART = 64 << 20
 _DECODED = 8  # bytes of rows for each of a store: 6.5 at threshold 2 on the corpus of the benchmarks
 _MOST_PARTS = 128  # files open at a time, for each split and label
@@ -32,17 +32,21 @@ class Spill:
     """Rows of one split and label on their way through the disk.
 
     Attributes:
-        rows: how many were added.
+        rows: how many come back.
+        only: which of them do, by their marks; None for all. To be set with `rows` before `batches`.
     """
 
     def __init__(self, folder: Path, parts: int) -> None:
         self.folder, self.parts, self.rows = folder, parts, 0
+        self.only: Callable[[Any], Any] | None = None
         self._writers: dict[int, Any] = {}
         folder.mkdir(parents=True)
 
-    def add(self, rows: pa.Table, keys: Any) -> None:
-        """Take rows in, each with its key (uint64)."""
+    def add(self, rows: pa.Table, keys: Any, marks: Any = None) -> None:
+        """Take rows in, each with its key (uint64), and where `only` is set later its mark (uint64)."""
         order = np.argsort(keys, kind="stable")
+        if marks is not None:
+            rows = rows.append_column(_MARK, pa.array(marks, pa.uint64()))
         rows = rows.append_column(_KEY, pa.array(keys, pa.uint64())).take(pa.array(order)).combine_chunks()
         part = (keys[order].astype(np.float64) / 2**64 * self.parts).astype(np.int64).clip(0, self.parts - 1)
         for one in np.unique(part):
@@ -67,6 +71,9 @@ class Spill:
             with pa.memory_map(str(path)) as source:
                 rows = pa.ipc.open_stream(source).read_all()
             path.unlink()
+            if self.only is not None:
+                kept = self.only(rows.column(_MARK).to_numpy())
+                rows = rows.drop_columns([_MARK]).filter(pa.array(kept))
             order = pc.array_sort_indices(rows.column(_KEY).combine_chunks()).to_numpy()
             rows = rows.drop_columns([_KEY])
             for begin in range(0, len(order), 4096):

@@ -30,6 +30,7 @@ from coig_p.core.arrays import Index, Mask
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.lengths import Lengths, read_tokenizer
 from coig_p.errors import DataError, UsageError
+from coig_p.export.balance import Balance, check_balanced
 from coig_p.export.readme import readme
 from coig_p.export.results import Epoch, Written, WrittenShard, WrittenSplit
 from coig_p.export.shuffle import Spill, interleaved, parts_for
@@ -67,6 +68,7 @@ class ExportConfig:
         domains: these alone; none for all.
         split: of a store with several; ignored where `splits` cuts train.
         tokenizer, max_length: see `coig_p.core.lengths`.
+        balance_length: see `coig_p.export.balance`.
     """
 
     trainer: str
@@ -80,6 +82,7 @@ class ExportConfig:
     system: str | None = None
     tokenizer: str | None = None
     max_length: int | None = None
+    balance_length: bool = False
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
@@ -118,6 +121,8 @@ def export_store(
     splits = (one_split(manifest, config.split, config.splits),)
     holds = held(manifest, config.domains or manifest.domains, splits)
     form = choose(holds=holds, multi_turn=config.pairs.multi_turn)
+    if config.balance_length:
+        check_balanced(form)
     selection = select(
         manifest,
         replace(config.pairs, format=form.rows),
@@ -183,6 +188,9 @@ class _Source:
         self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
         self.without_pairs: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.excluded: Counter[str] = Counter()
+        seed = selection.pairs.seed
+        self.balances = {part.name: Balance(seed) for part in self.parts if config.balance_length}
         self._before: Counter[tuple[str, str, int]] = Counter()
 
     def _clusters(self) -> dict[str, str]:
@@ -211,7 +219,8 @@ class _Source:
         }
         try:
             for domain in self.selection.domains:
-                for batch in self.store.batches(domain, split, schema=PAIRING_SCHEMA):
+                rewards = self.selection.rewards
+                for batch in self.store.batches(domain, split, schema=PAIRING_SCHEMA, rewards=rewards):
                     for part in self.parts:
                         self._deal(batch, part, domain, spilled[part.name])
                     if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
@@ -225,12 +234,19 @@ class _Source:
                 f"clusters={str(self.selection.cut.clusters)!r}: none of its queries is in {self.store.path}. "
                 "Name the file that coigp dedup wrote for it"
             )
+        for name, balance in self.balances.items():
+            (side,) = spilled[name]
+            left = balance.rows()
+            side.only, side.rows = balance.kept, sum(left.values())
+            self.counts[name] = Counter(left)
         for name, sides in spilled.items():
             if not sum(side.rows for side in sides):
                 too_long = sum(self.lengths.too_long.values()) if self.lengths else 0
                 why = f"; {too_long:,} rows were too long" if too_long else ""
                 if self.left_out[name]:
                     why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
+                if name in self.balances and self.balances[name].result().left_out:
+                    why += f"; {self.balances[name].result().left_out:,} were left out to balance lengths"
                 way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
                 if self.left_out[name]:
                     way += f", or export --for {self.form.whole} --conversational, which shows every turn"
@@ -250,6 +266,10 @@ class _Source:
         if part.only is not None:
             batch = part.only.keep(batch)
         shape, name = self.selection.shape, part.name
+        if self.selection.pairs.exclude is not None:
+            excluded = self.selection.pairs.exclude.mask(batch.column("query_id"))
+            self.excluded[name] += int(excluded.sum())
+            batch = batch.filter(pa.array(~excluded))
         left_out = shape.left_out(batch)
         if self.shows is not None:
             not_shown = ~self.shows(batch.column("messages"))
@@ -283,12 +303,14 @@ class _Source:
         done = 0
         seed = self.selection.order.shuffle_seed or 0
         keys = shuffle_keys(rows, seed, copy)
+        marks = self.balances[name].add(rows, domain, copy) if name in self.balances else None
         for table in rows.tables():
             made = self.form.convert(table, self.system)
             own = keys[done : done + made.num_rows]
+            marked = None if marks is None else marks[done : done + made.num_rows]
             done += made.num_rows
             if len(sides) == 1:
-                sides[0].add(made, own)
+                sides[0].add(made, own, marked)
             else:
                 label = made.column(self.form.label).to_numpy()
                 for side, mask in zip(sides, (label, ~label), strict=True):
@@ -336,6 +358,8 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: 
         epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
         queries_without_pairs=source.without_pairs[name] if form.rows == "sft" else None,
         queries_left_out=source.left_out[name] if source.skips else None,
+        queries_excluded=source.excluded[name] if source.selection.pairs.exclude is not None else None,
+        balanced=source.balances[name].result() if name in source.balances else None,
     )
 
 

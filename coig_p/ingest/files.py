@@ -50,6 +50,7 @@ from coig_p.schema import SCORE_GRID, UNITS
 from coig_p.store.manifest import Manifest
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
+from coig_p.store.rewards_carried import with_replaced
 from coig_p.store.store import Store
 from coig_p.store.writing import Part, describe_file, sha256_of, write_store
 
@@ -67,8 +68,8 @@ def import_files(
     """Import files into a new store at `out`, which appears whole or not at all.
 
     Args:
-        overwrite: replace an existing store, whose card.toml stays; anything else at `out`, or in that store,
-            is refused all the same.
+        overwrite: replace an existing store, whose card.toml stays, and rewards of what is in both; anything else at
+            `out`, or in that store, is refused all the same.
         advance: called with the number of bytes read since the last call.
 
     Raises:
@@ -172,6 +173,7 @@ def import_files(
                 },
                 accounting=report.accounting(),
             ),
+            lambda manifest: with_replaced(manifest, root, target),
         )
         carry_over(root, target)
         shutil.rmtree(spool_folder)

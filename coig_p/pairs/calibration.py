@@ -28,7 +28,7 @@ from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import SCORE_GRID
-from coig_p.store.locate import Location, download
+from coig_p.store.locate import Location, file_in_store
 from coig_p.store.store import CALIBRATION
 
 FORMAT = "coig_p.calibration"
@@ -244,16 +244,8 @@ def find_calibration(value: Any, location: Location, token: str | bool | None = 
         DataError: see `read_calibration`.
         RemoteError: the file of a repository is not to be had.
     """
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        return value
-    path = Path(os.fsdecode(os.fspath(value)))
-    if path.is_absolute() or path.exists():
-        return value
-    listed = [file for file in location.manifest.files if file.path == path.as_posix()]
-    beside = Path(location.root) / path
-    if listed:
-        beside = Path(download(location, listed, token)[0])
-    elif location.is_remote or not beside.is_file():
+    beside = file_in_store(value, location, token)
+    if beside is None:
         return value
     # What a release brings along was fitted on the store that it was made of.
     return replace(read_calibration(beside), fitted_on=None)

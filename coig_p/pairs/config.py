@@ -8,9 +8,11 @@ from typing import Any
 
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.calibration import Calibration
-from coig_p.pairs.options import flag, grid_number, names, text, whole_number
+from coig_p.pairs.exclusion import Exclusion
+from coig_p.pairs.options import finite_number, flag, grid_number, names, text, whole_number
 from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS
 from coig_p.store.manifest import Manifest
+from coig_p.store.rewards import check_reward_name
 
 AGGREGATIONS = ("mean", "median", "min", "max")
 
@@ -27,7 +29,15 @@ FORMATS = tuple(PAIR_SCHEMAS)
 MULTI_TURN = ("text", "last", "skip")
 
 
-LATER = ("comparison_threshold", "calibrate", "min_judges", "same_judges")
+LATER = (
+    "comparison_threshold",
+    "calibrate",
+    "min_judges",
+    "same_judges",
+    "agree_with",
+    "min_reward_margin",
+    "exclude",
+)
 """Options that came later: where one has no effect, records and states are as they were before there were any."""
 
 
@@ -61,6 +71,15 @@ class PairConfig:
     `coig_p.pairs.calibration`), each dimension for itself, rounded to 1/10000, and then all is as exact as without;
     scores that rows show are these. Comparisons are not changed. A threshold above 0 is demanded, since calibration
     makes tiny margins of ties. What was read is in the config, so that workers need no file.
+
+    `agree_with` names rewards that the store holds beside its scores (`coigp score`). Of the pairs that all other
+    options give, draws among them, those are dropped whose chosen response has the lower reward; never is one turned
+    around. Equal rewards stay, and with a `min_reward_margin` above 0 none does whose rewards, as float64, differ by
+    less. A pair with a response that has no reward is dropped too, and counted apart (`coig_p.stats.filtering`).
+    Formats of whole lists have no `agree_with`: a list is in the order of the scores.
+
+    `exclude` names a file of query ids, one a line, as `coigp bench build` writes it: these queries give no pairs. What
+    was read is in the config. Ids that a store has not are no error: `count_excluded` counts them.
 
     A conversation is a query of more than one user's text. Formats conversational and ranked_conversational give its
     turns; of the others, which are strings, `multi_turn` must say what they give of it.
@@ -111,6 +130,18 @@ class PairConfig:
     )
     min_judges: int = field(default=1, metadata={"help": "Use responses with scores of at least so many judges."})
     same_judges: bool = field(default=False, metadata={"help": "Compare responses scored by the same judges alone."})
+    agree_with: str | None = field(
+        default=None,
+        metadata={"help": "Drop pairs whose order these rewards of the store oppose (`coigp score --as NAME`)."},
+    )
+    min_reward_margin: float | None = field(
+        default=None,
+        metadata={"help": "With --agree-with: by how much the chosen reward is higher at least. Default: 0."},
+    )
+    exclude: Exclusion | None = field(
+        default=None,
+        metadata={"help": "Leave out the queries in this list, one query_id a line.", "metavar": "FILE"},
+    )
 
     def __post_init__(self) -> None:
         taken: dict[str, Any] = {"seed": whole_number("seed", self.seed)}
@@ -124,6 +155,8 @@ class PairConfig:
         taken["min_judges"] = whole_number("min_judges", self.min_judges, 1)
         if self.calibrate is not None:
             taken["calibrate"] = Calibration.of(text(self.calibrate) or self.calibrate)
+        if self.exclude is not None:
+            taken["exclude"] = Exclusion.of(text(self.exclude) or self.exclude)
         for option in fields(self):
             choices, value = option.metadata.get("choices"), getattr(self, option.name)
             if choices and (value is not None or option.default is not None):
@@ -134,6 +167,7 @@ class PairConfig:
             taken["judges"] = tuple(sorted(set(names("judges", self.judges))))
         if self.max_pairs_per_query is not None:
             taken["max_pairs_per_query"] = whole_number("max_pairs_per_query", self.max_pairs_per_query, 1)
+        taken |= self._agreeing()
         for name, value in taken.items():
             object.__setattr__(self, name, value)
         if self.format in MESSAGE_FORMATS and self.multi_turn is not None:
@@ -145,6 +179,23 @@ class PairConfig:
         self._check_calibrated()
         if self.labels == "scores" and self.comparison_threshold is not None:
             raise UsageError(f"comparison_threshold={self.comparison_threshold:g}: no effect with labels='scores'")
+
+    def _agreeing(self) -> dict[str, Any]:
+        """The options of rewards as they are kept; raise UsageError where they cannot be."""
+        least = self.min_reward_margin
+        if self.agree_with is None:
+            if least is not None:
+                raise UsageError(
+                    f"min_reward_margin={least!r}: no effect without agree_with= (--agree-with), which names rewards"
+                )
+            return {}
+        name = text(self.agree_with)
+        if not name:
+            raise UsageError(f"agree_with={self.agree_with!r}: use the name of rewards that the store has")
+        found = 0.0 if least is None else finite_number(least)
+        if found is None or found < 0:
+            raise UsageError(f"min_reward_margin={least!r}: use a finite number of 0 or more")
+        return {"agree_with": name, "min_reward_margin": found}
 
     def _check_calibrated(self) -> None:
         """Raise UsageError where calibration would have no effect, or make pairs of ties."""
@@ -173,6 +224,11 @@ class PairConfig:
                 f"same_judges=True: format {self.format} orders all responses of a query, and those of other judges "
                 'have no place among them. Leave it out, or use a format of pairs, as format="dpo"'
             )
+        if self.agree_with is not None:
+            raise UsageError(
+                f"agree_with={self.agree_with!r}: format {self.format} orders all responses of a query by scores, and "
+                'rewards drop pairs. Leave it out, or use a format of pairs, as format="dpo"'
+            )
         given: list[tuple[str, Any, Any]] = [
             ("strategy", self.strategy, "all"),
             ("max_pairs_per_query", self.max_pairs_per_query, None),
@@ -198,6 +254,7 @@ class PairConfig:
         if self.calibrate is not None:
             self._check_calibration(self.calibrate, manifest, by_scores)
         self._check_enough_judges(manifest)
+        self._check_rewards(manifest)
         threshold = self.threshold
         if not by_scores and self.comparison_threshold is not None:
             threshold = self.comparison_threshold
@@ -218,6 +275,13 @@ class PairConfig:
             said.append(f"of responses with scores of {self.min_judges} judges or more")
         if self.same_judges:
             said.append("between responses of the same judges")
+        if self.agree_with is not None:
+            least = f" by {self.min_reward_margin:g} or more" if self.min_reward_margin else ""
+            said.append(f"agreeing with the rewards {self.agree_with}{least}")
+        if self.exclude is not None:
+            said.append(
+                f"without the {self.exclude.count:,} queries of the list with sha256 {self.exclude.sha256[:12]}"
+            )
         return ", ".join(said)
 
     @property
@@ -280,9 +344,24 @@ class PairConfig:
                 f"scores of so many: use {most} or fewer"
             )
 
+    def _check_rewards(self, manifest: Manifest) -> None:
+        """Raise UsageError where the store does not have the rewards that pairs must agree with."""
+        if self.agree_with is None:
+            return
+        if not manifest.rewards:
+            raise UsageError(
+                f"agree_with={self.agree_with!r} (--agree-with {self.agree_with}): this store has no rewards. Let a "
+                "reward model give some: coigp score STORE --model M --as NAME"
+            )
+        check_reward_name(manifest, self.agree_with)
+
     def of_one_judge(self, judge: str) -> PairConfig:
         """What a judge says for itself, as it said it: its scores are not calibrated, and need no second judge's."""
-        return replace(self, judges=(judge,), calibrate=None, min_judges=1, same_judges=False)
+        return replace(self.without_rewards(), judges=(judge,), calibrate=None, min_judges=1, same_judges=False)
+
+    def without_rewards(self) -> PairConfig:
+        """This config without the filter of rewards."""
+        return replace(self, agree_with=None, min_reward_margin=None)
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON has them. Those of LATER are left out where they have no effect."""
@@ -290,11 +369,20 @@ class PairConfig:
         for option in fields(self):
             if option.name in LATER and found[option.name] == option.default:
                 del found[option.name]
+        if not self.min_reward_margin:
+            found.pop("min_reward_margin", None)
         if self.judges is not None:
             found["judges"] = list(self.judges)
         if self.calibrate is not None:
             found["calibrate"] = self.calibrate.to_dict()
+        if self.exclude is not None:
+            found["exclude"] = self.exclude.to_dict()
         return found
+
+    def record(self) -> dict[str, Any]:
+        """As `to_dict`, with what files say: with it the same pairs can be made where the files are not at hand."""
+        told = self.to_dict()
+        return told | {name: getattr(self, name).record() for name in ("calibrate", "exclude") if told.get(name)}
 
 
 def check_threshold(value: Any, name: str = "threshold") -> float:

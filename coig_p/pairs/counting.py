@@ -2,8 +2,8 @@
 
 Equal to counting the stream. What decides is read once for all epochs: ids, models, scores and, since
 two equal answers are no pair, the answers; no prompt, turn or rationale unless conversations are left
-out. A query counts once for each showing, wherever an epoch puts it. Raw rows are counted by the
-manifest, or by their ids where they are cut.
+out, or rewards must be those of the prompt. A query counts once for each showing, wherever an epoch puts
+it. Raw rows are counted by the manifest, or by their ids where they are cut.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from coig_p.core.html import html_table
 from coig_p.core.text import counted
 from coig_p.engine.local import in_order
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import Group, Piece, read_group
 from coig_p.pairs.rows import find_rows
@@ -205,8 +206,10 @@ def _rows_by_query(
     group: Group, *, opened: Callable[[str], Any], pairs: PairConfig, split: OneSplit | None, shape: Shape
 ) -> Index:
     skipped = SKIP in (pairs.multi_turn, shape.multi_turn)
-    columns = without(PAIRING_SCHEMA, {"query"} if skipped else {"query", "messages", "tools"})
-    batch = read_group(group, opened, columns)
+    columns, rewards = PAIRING_SCHEMA, reward_names(pairs)
+    if not rewards:  # which are of a prompt and an answer as they were scored
+        columns = without(PAIRING_SCHEMA, {"query"} if skipped else {"query", "messages", "tools"})
+    batch = read_group(group, opened, columns, rewards)
     if split is not None:
         batch = split.keep(batch)
     rows = find_rows(batch, pairs, shape)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, Mask, dense_ranks, group_sizes, group_starts, hash64, mix
 from coig_p.errors import UsageError
+from coig_p.pairs.agreeing import KEPT, outcomes
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.labels import (
     Labelled,
@@ -67,11 +68,12 @@ def find_pairs(batch: pa.RecordBatch, config: PairConfig) -> Pairs:
     """The pairs of a batch of raw rows, as indices (COIG-P, section 3.3; the rules are told at `PairConfig`).
 
     Args:
-        batch: rows of RAW_SCHEMA; `query` and `source` may be missing.
+        batch: rows of RAW_SCHEMA; `query` and `source` may be missing. With `agree_with` they bring rewards along
+            (see `coig_p.store.rewarded`).
         config: its threshold must be set (see `PairConfig.with_default_threshold`); `format` is not read.
 
     Raises:
-        UsageError: the threshold is not set.
+        UsageError: the threshold is not set, or rows were read without the rewards that are asked for.
     """
     return find_pairs_of(Responses.of(batch), batch, config)
 
@@ -107,6 +109,8 @@ def _pairs_at(
     chosen, rejected = np.where(wins, low, high), np.where(wins, high, low)
     for limit, unit in _draws(responses, candidates, config):
         select = select[_draw(responses, batch, config.seed, limit, unit, chosen[select], rejected[select])]
+    if config.agree_with is not None:  # after the draws, so that it drops of what there is without it, and adds nothing
+        select = select[outcomes(batch, config, chosen[select], rejected[select]) == KEPT]
     return Pairs(
         query=responses.query[chosen[select]],
         chosen=chosen[select],
@@ -165,12 +169,11 @@ def sweep_pairs_of(
     select = _select(responses, candidates, config, low, high)
     if len(parts) > 1 or len(select) < len(low):
         low, high, wins, level = low[select], high[select], wins[select], level[select]
-    return Swept(
-        query=responses.query[low],
-        chosen=np.where(wins, low, high),
-        rejected=np.where(wins, high, low),
-        level=level,
-    )
+    chosen, rejected = np.where(wins, low, high), np.where(wins, high, low)
+    if config.agree_with is not None:
+        kept = outcomes(batch, config, chosen, rejected) == KEPT
+        low, chosen, rejected, level = low[kept], chosen[kept], rejected[kept], level[kept]
+    return Swept(query=responses.query[low], chosen=chosen, rejected=rejected, level=level)
 
 
 def is_nested(config: PairConfig) -> bool:
@@ -278,6 +281,9 @@ def find_candidates(
     if config.multi_turn == "skip":
         shown = ~conversation_masks(batch)[0]
         labelled = [one.where(shown[responses.query[one.low]]) for one in labelled]
+    if config.exclude is not None:
+        taken = ~config.exclude.mask(batch.column("query_id"))
+        labelled = [one.where(taken[responses.query[one.low]]) for one in labelled]
     return Candidates(labelled, order, scored, unit)
 
 

@@ -64,6 +64,15 @@ def grid_number(value: Any) -> float | None:
         return None
 
 
+def finite_number(value: Any) -> float | None:
+    """A finite number as the float nearest to it; None for anything else."""
+    number = exact(value)
+    try:
+        return None if number is None else float(number)
+    except OverflowError:
+        return None
+
+
 def text(value: Any) -> str | None:
     """A string, also numpy's or of another subclass, as a str; None for anything else."""
     plain = _scalar(value)

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from coig_p.core.arrays import hash64, mix
 from coig_p.errors import UsageError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.options import whole_number
 from coig_p.pairs.rows import Rows, find_rows
@@ -32,6 +33,7 @@ from coig_p.pairs.turns import Shape
 from coig_p.pairs.weights import Pass, is_partial, share_of
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.reading import open_shard, read_batches
+from coig_p.store.rewarded import rewarded, rewards_beside
 from coig_p.store.writing import even_sizes
 
 GROUPS_PER_BLOCK = 8  # 2,048 queries, some 30,000 pairs: rows of one query meet as rarely as in a global shuffle
@@ -219,7 +221,7 @@ def block_tables(
     """
     batches, shown, kept_from = [], [], []
     for piece in block:
-        batch = read_group(piece.group, opened)
+        batch = read_group(piece.group, opened, rewards=reward_names(pairs))
         if split is not None:
             batch = split.keep(batch)
         at = np.arange(batch.num_rows)
@@ -276,16 +278,26 @@ def count_rows(
     for group in groups:
         counted.append(group._replace(before=before))
         if group.rows:
-            batch = read_group(group, opened)
+            batch = read_group(group, opened, rewards=reward_names(pairs))
             before += len(find_rows(split.keep(batch) if split else batch, pairs))
     return counted
 
 
-def read_group(group: Group, opened: Callable[[str], Any], schema: pa.Schema = PAIRING_SCHEMA) -> pa.RecordBatch:
-    """All queries of a row group, those of other splits too, in the columns of `schema`, a part of RAW_SCHEMA."""
+def read_group(
+    group: Group,
+    opened: Callable[[str], Any],
+    schema: pa.Schema = PAIRING_SCHEMA,
+    rewards: Sequence[str] = (),
+) -> pa.RecordBatch:
+    """All queries of a row group, those of other splits too, in the columns of `schema`, a part of RAW_SCHEMA.
+
+    Args:
+        rewards: names of those that the rows bring along (see `coig_p.store.rewarded`).
+    """
+    beside = rewards_beside(group.file, rewards, opened)
     with opened(group.file) as stream, open_shard(stream, group.file) as shard:
         rows = shard.metadata.row_group(group.number).num_rows
-        return _joined(read_batches(shard, rows, [group.number], schema))
+        return _joined(rewarded(read_batches(shard, rows, [group.number], schema), beside))
 
 
 def _joined(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:

@@ -79,6 +79,17 @@ def warn_stale(config: PairConfig, manifest: Manifest) -> None:
         )
 
 
+def warn_without_rewards(config: PairConfig, manifest: Manifest) -> None:
+    """Log a warning where responses have none of the rewards that pairs must agree with, so that theirs are dropped."""
+    told = manifest.rewards[config.agree_with] if config.agree_with is not None else {}
+    if told.get("without"):
+        why = ", ".join(f"{reason} {count:,}" for reason, count in told["without"].items())
+        logger.warning(
+            "%s of %s responses have no reward %s (%s): pairs with one of them are left out",
+            *(f"{sum(told['without'].values()):,}", f"{told['responses']:,}", config.agree_with, why),
+        )
+
+
 def _unreachable(thresholds: Sequence[float], manifest: Manifest, config: PairConfig) -> str | None:
     low, high = manifest.score_range
     files = manifest.data_files()

@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import LATER, PairConfig, check_judges
 from coig_p.pairs.options import names
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.ranked import check_ranked
-from coig_p.pairs.reach import check_reachable
+from coig_p.pairs.reach import check_reachable, warn_without_rewards
 from coig_p.pairs.shapes import RowForm, find_shape, held
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
 from coig_p.pairs.stream import Shard, raw_tables, shard_tables
@@ -69,6 +70,11 @@ class RawSelection:
     options: Mapping[str, Any] = field(default_factory=dict)
     schema: pa.Schema = RAW_SCHEMA
     all_columns: pa.Schema = RAW_SCHEMA
+
+    @property
+    def rewards(self) -> Sequence[str]:
+        """Rows as they are stored need none."""
+        return ()
 
     @cached_property
     def cut(self) -> SplitConfig:
@@ -127,6 +133,11 @@ class Selection:
     def order(self) -> ShardConfig:
         """Whether rows are shuffled, and for how many readers."""
         return ShardConfig(**self._of(ShardConfig))
+
+    @property
+    def rewards(self) -> Sequence[str]:
+        """Names of the rewards that shards must be read with."""
+        return reward_names(self.pairs)
 
     @property
     def threshold(self) -> float:
@@ -215,6 +226,7 @@ def select(
     given = check_weights({} if weights is None else weights, chosen)
     shape = find_shape(held(manifest, chosen, read), form or RowForm.of(pairs.format), pairs.multi_turn)
     options = _in_effect(check_reachable(pairs, manifest), cut, order)
+    warn_without_rewards(pairs, manifest)
     if shape.as_messages or shape.multi_turn is None:  # what lists leave out is the shape's alone
         options.pop("multi_turn", None)
     shape = replace(shape, columns=_columns(columns, shape.schema(pairs.format)))

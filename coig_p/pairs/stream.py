@@ -8,7 +8,7 @@ a few batches, whatever the size of a shard.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,8 @@ from coig_p.pairs.splits import OneSplit
 from coig_p.pairs.turns import Shape
 from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA
 from coig_p.store.reading import open_shard, read_batches
+from coig_p.store.rewarded import rewarded
+from coig_p.store.rewards import Rewards
 
 BATCH_SIZE = 256
 _ID = RAW_SCHEMA.field("query_id")
@@ -43,10 +45,12 @@ class Shard:
     Attributes:
         opened: gives a context of a path or a binary file object of the Parquet file; called once.
         row_groups: these alone; None for all.
+        rewards: gives those that its rows bring along, by name (see `coig_p.store.rewarded`).
     """
 
     opened: Callable[[], AbstractContextManager[Any]]
     row_groups: Sequence[int] | None = None
+    rewards: Callable[[], Mapping[str, Rewards]] = dict
 
 
 def shard_tables(
@@ -62,7 +66,7 @@ def shard_tables(
     Each comes with the place of its shard among `shards`.
 
     Args:
-        config: which pairs; its threshold must be set.
+        config: which pairs; its threshold must be set. The rewards that it asks for are those of the shards.
         split: take the queries of this split alone.
         shape: how conversations are shown (see `coig_p.pairs.rows.find_rows`).
         streaming: rows are taken one by one in Python. It changes how they are cut into tables,
@@ -201,12 +205,13 @@ def _batches(
     shards: Iterable[Shard], schema: pa.Schema, first_batch_size: int, split: OneSplit | None
 ) -> Generator[_Numbered, None, None]:
     for number, one in enumerate(shards):
+        beside = one.rewards()
         with one.opened() as stream, open_shard(stream) as shard:
             groups = range(shard.num_row_groups) if one.row_groups is None else one.row_groups
             for at, group in enumerate(groups):
                 size = first_batch_size if at == 0 else BATCH_SIZE
                 # Nearly all bytes are in one column, so that Arrow's threads would only hand it around.
-                for batch in read_batches(shard, size, [group], schema, threads=False):
+                for batch in rewarded(read_batches(shard, size, [group], schema, threads=False), beside):
                     if split is not None:
                         batch = split.keep(batch)
                     if batch.num_rows:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from coig_p.engine.local import in_order
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.schema import RAW_SCHEMAS
 from coig_p.stats.batch import Observed
@@ -16,6 +18,7 @@ from coig_p.stats.results import Statistics
 from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thresholds
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import conformed
+from coig_p.store.rewarded import rewarded, rewards_beside
 from coig_p.store.store import Store, shard_batches
 from coig_p.validation import Report, Rule
 from coig_p.validation.gate import CHECKED, Checked
@@ -116,9 +119,10 @@ def _observe_shard(
     seen = _Seen.nothing(manifest, rules, pairs, thresholds)
     asked = sorted({0.0, *thresholds} | ({pairs.threshold} if pairs.threshold is not None else set()))
     memory = 0
+    beside = rewards_beside(f"{root}/{file.path}", reward_names(pairs), nullcontext)
     for group in shard_batches(root, file, None, RAW_SCHEMAS[manifest.schema_version]):
         memory += group.nbytes  # of the columns that the shard has
-        seen_of = conformed(group, CHECKED)
+        (seen_of,) = rewarded([conformed(group, CHECKED)], beside)
         for begin in range(0, group.num_rows, _ROWS_AT_ONCE):
             batch = Observed(seen_of.slice(begin, _ROWS_AT_ONCE), asked)
             seen.checked.add(batch)

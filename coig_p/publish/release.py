@@ -2,11 +2,13 @@
 
     RELEASE/
       data/<domain>/...      the store's shards, byte for byte
+      rewards/<name>/...     what reward models gave their responses, where any did
       pairs/<domain>/...     its pairs at the release's threshold
       README.md, README.zh.md, plots/, statistics.json, sweep.json, findings.json
       report.html, report.zh.html   to open in a browser
       LICENSE, CITATION.cff, croissant.json
       calibration.json       the file that scores were brought to one scale by, where one was
+      exclude.txt            ids of the queries that were left out of the pairs, where some were
       manifest.json          every file with role, size and hash
 
 A release is a store: whatever loads a store loads it. The same store, options and versions give the
@@ -51,7 +53,7 @@ from coig_p.store.conversations import transcript
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
-from coig_p.store.store import CALIBRATION, Store
+from coig_p.store.store import CALIBRATION, EXCLUDED, Store
 from coig_p.store.writing import describe_file, told_of_rows
 from coig_p.validation import Report, Rule, load_rules
 from coig_p.validation.findings import tally
@@ -161,6 +163,8 @@ def write_release(
                     memory[file.path] = loaded
             if pairs.calibrate is not None:
                 (root / CALIBRATION).write_bytes(pairs.calibrate.content())
+            if pairs.exclude is not None:
+                (root / EXCLUDED).write_bytes(pairs.exclude.content())
         plots = _write_plots(root, {**statistics_plots(counted), **sweep_plots(swept)}, ".svg")
         _write_plots(root, {**statistics_plots(counted, "zh"), **sweep_plots(swept, "zh")}, ".zh.svg")
         _write(root / "statistics.json", counted.to_json())
@@ -175,7 +179,7 @@ def write_release(
             release={
                 "version": config.version,
                 "inputs": inputs_of(store.path),
-                "pairs": None if pairs is None else _recorded(pairs),
+                "pairs": None if pairs is None else pairs.record(),  # so that the next release can be compared with
                 "findings": {severity: report.count(severity) for severity in ("error", "warning", "metric")},
                 "rules": report.effective_rules(),
                 "rules_changed": [change.to_dict() for change in report.changes],
@@ -411,11 +415,6 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _recorded(pairs: PairConfig) -> dict[str, Any]:
-    """The options of the pairs; with what a calibration file says, so that the next release can be compared with."""
-    return pairs.to_dict() | ({} if pairs.calibrate is None else {"calibrate": pairs.calibrate.record()})
-
-
 def _role(name: str) -> str:
     if name.startswith("plots/"):
         return "plot"
@@ -425,6 +424,7 @@ def _role(name: str) -> str:
         "findings.json": "findings",
         **ROLES,
         CALIBRATION: "calibration",
+        EXCLUDED: "excluded",
         **dict.fromkeys(PAGES.values(), "page"),
     }
     return roles.get(name, "statistics")

@@ -20,6 +20,7 @@ from coig_p.core.bombs import check_bomb
 from coig_p.core.progress import Bar
 from coig_p.engine.local import in_order
 from coig_p.errors import DataError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.stream import Shard, shard_tables
 from coig_p.pairs.turns import Shape
@@ -27,6 +28,8 @@ from coig_p.schema import PAIR_SCHEMAS
 from coig_p.stats.results import Statistics
 from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.reading import DAMAGE
+from coig_p.store.rewarded import rewards_beside
+from coig_p.store.rewards import REWARDS
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, describe_file, even_sizes
 
@@ -36,11 +39,11 @@ _PIECE = 1 << 20  # bytes
 
 
 def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
-    """The store's shards, and who its duplicates were.
+    """The store's shards, the rewards of their responses, and who its duplicates were.
 
     The texts of duplicates stay at home, as rejects do: they went, and nobody vouched for them.
     """
-    files = [file for file in store.manifest.files if file.role in ("data", "duplicates")]
+    files = [file for file in store.manifest.files if file.role in ("data", REWARDS, "duplicates")]
     made = []
     with bar("Copying", sum(file.bytes for file in files), "bytes") as advance:
         for file in files:
@@ -50,7 +53,7 @@ def copy_shards(store: Store, root: Path, bar: Bar) -> list[StoreFile]:
                     f"{store.path}: {file.path} is not what {MANIFEST} says. "
                     f"Run: coigp verify {shlex.quote(str(store.path))}"
                 )
-            made.append(file if file.role == "data" else _without_texts(root, file))
+            made.append(_without_texts(root, file) if file.role == "duplicates" else file)
             advance(file.bytes)
     return made
 
@@ -153,7 +156,11 @@ def write_pairs(
 
 
 def _pair_batches(store: Store, config: PairConfig, domain: str, split: str, shape: Shape) -> Iterator[pa.RecordBatch]:
-    shards = (Shard(partial(nullcontext, store.path / file.path)) for file in store.data_files(domain, split))
+    names = reward_names(config)
+    shards = (
+        Shard(partial(nullcontext, path), rewards=partial(rewards_beside, str(path), names, nullcontext))
+        for path in (store.path / file.path for file in store.data_files(domain, split))
+    )
     for _, table in shard_tables(shards, config, shape=shape):
         yield from table.to_batches()
 

@@ -118,7 +118,7 @@ def compared_with(
             f"{before.where} is version {before.version}, which does not come before {version}. {_INSTEAD}"
         )
     old_pairs, manifest = before.pairs, before.store.manifest
-    for file in changed_shards(manifest, store.manifest):
+    for file in changed_shards(manifest, store.manifest, old_pairs):
         path = before.store.path / file.path
         if not path.is_file():
             raise before.problem(f"{file.path} is not there")
@@ -215,7 +215,7 @@ def _fetched(repo: HubRepo, commit: str, revision: str, store: Store, bar: Bar) 
         raise (kind(f"{where}: {told}") if kind is RemoteError else StoreError(where, told)) from None
     before = ReleaseBefore(Store(path.parent, manifest), sha256_of(path), where, is_signed)
     before.check()
-    files = changed_shards(manifest, store.manifest)
+    files = changed_shards(manifest, store.manifest, before.pairs)
     with (
         bar(f"Downloading {revision}", sum(file.bytes for file in files), "bytes") as advance,
         ThreadPoolExecutor(_THREADS) as threads,

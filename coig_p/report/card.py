@@ -9,6 +9,7 @@ Numbers come from the data alone. Whatever a query, a response, a model or a jud
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from coig_p.stats.results import Statistics, described
 from coig_p.stats.sweep import Sweep
 from coig_p.store.benchmarks import benchmark_checks
 from coig_p.store.manifest import Manifest
-from coig_p.store.store import CALIBRATION
+from coig_p.store.store import CALIBRATION, EXCLUDED
 from coig_p.validation.rules import RULES, RuleChange
 
 LANGUAGES = {"en": "README.md", "zh": "README.zh.md"}
@@ -298,9 +299,10 @@ def _shown_list(names: Sequence[str]) -> str:
 def _asked(facts: CardFacts, domain: str) -> str:
     """What a call must say to load other pairs of a domain: what compares responses, and shows conversations."""
     config = facts.statistics.config
-    asked = f', calibrate="{CALIBRATION}"' if config.calibrate is not None else ""
+    files = {"calibrate": CALIBRATION, "exclude": EXCLUDED}
+    asked = "".join(f', {name}="{file}"' for name, file in files.items() if name in config.later)
     for name in LATER:
-        if name != "calibrate" and name in config.later:
+        if name not in files and name in config.later:
             asked += f", {name}={_plain(config.later[name])}"
     if not facts.manifest.conversations(domain):
         return asked
@@ -308,6 +310,8 @@ def _asked(facts: CardFacts, domain: str) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

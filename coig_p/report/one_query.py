@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -11,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.errors import StoreError, UnknownNameError
+from coig_p.pairs.agreeing import KEPT, OUTCOMES, outcomes, reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs, count_combinations, find_candidates, find_pairs_of, is_nested
 from coig_p.pairs.labels import Responses, judge_sets, response_values, usable_scores
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.reading import open_shard, part_of, read_batches
+from coig_p.store.rewarded import rewarded, rewards_beside, with_rewards_of
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -23,6 +26,11 @@ _IDS = part_of(RAW_SCHEMA, "query_id")
 _COMPARED_NAMES = 20_000  # ids that one which is not there is compared with
 _AT_ONCE = 500_000  # combinations that are laid out together
 _NO_PAIR = ("of one text twice", "ties", "below the threshold")
+_DROPPED = {
+    OUTCOMES.index("opposed"): "opposed by rewards",
+    OUTCOMES.index("too_close"): "with rewards too close",
+    OUTCOMES.index("without_reward"): "with a response without a reward",
+}
 
 
 @dataclass(frozen=True)
@@ -116,12 +124,13 @@ def read_query(store: Store, place: Place, config: PairConfig, *, most_pairs: in
         raise StoreError(str(store.path), f"has {len(files):,} shards, not a number {place.file + 1:,}")
     file = files[place.file]
     name = f"{store.path}/{file.path}"
+    beside = rewards_beside(name, reward_names(config), nullcontext)
     with open_shard(store.path / file.path, name) as shard:
         begin = 0
         for group in range(shard.num_row_groups):
             rows = shard.metadata.row_group(group).num_rows
             if 0 <= place.row - begin < rows:
-                (batch,) = read_batches(shard, rows, [group], RAW_SCHEMA)
+                (batch,) = rewarded(read_batches(shard, rows, [group], RAW_SCHEMA), beside)
                 return one_query(batch.slice(place.row - begin, 1), place, str(file.split), config, most_pairs)
             begin += rows
     raise StoreError(name, f"has no row {place.row:,}")
@@ -131,8 +140,9 @@ def one_query(
     batch: pa.RecordBatch, place: Place, split: str, config: PairConfig, most_pairs: int | None = None
 ) -> OneQuery:
     """A batch of one raw row as people look at it. The threshold of `config` must be set."""
-    (raw,) = batch.to_pylist()
-    batch = pa.RecordBatch.from_pylist([raw], schema=RAW_SCHEMA)  # so that places count from its own row
+    (raw,) = batch.select(RAW_SCHEMA.names).to_pylist()
+    alone = pa.RecordBatch.from_pylist([raw], schema=RAW_SCHEMA)  # so that places count from its own row
+    batch = with_rewards_of(alone, batch, reward_names(config))
     responses = Responses.of(batch)
     usable = usable_scores(responses, config)
     sizes = np.bincount(responses.score_of, minlength=len(responses.query))
@@ -173,6 +183,8 @@ def _pairs_of(
     parts: list[Pairs] = []
     told = found = 0
     left_out = dict.fromkeys((*_NO_PAIR, "left out by strategy or draw"), 0)
+    if config.agree_with is not None:
+        left_out |= dict.fromkeys(_DROPPED.values(), 0)
     for begin in range(0, max(number, 1), rows):
         candidates = find_candidates(responses, batch, config, slice(begin, begin + rows))
         counts = count_combinations(responses, batch, config, candidates)
@@ -180,11 +192,16 @@ def _pairs_of(
         for reason, lost in zip(_NO_PAIR, own, strict=True):
             left_out[reason] += lost
         met = counts.labelled - sum(own)
-        if parts and most is not None and told >= most and config.strategy == "all":
+        if parts and most is not None and told >= most and config.strategy == "all" and config.agree_with is None:
             found += met  # all of them are pairs, and enough are told
             continue
-        pairs = find_pairs_of(responses, batch, config, candidates)
+        pairs = find_pairs_of(responses, batch, config.without_rewards(), candidates)
         left_out["left out by strategy or draw"] += met - len(pairs.chosen)
+        if config.agree_with is not None:
+            outcome = outcomes(batch, config, pairs.chosen, pairs.rejected)
+            for at, reason in _DROPPED.items():
+                left_out[reason] += int((outcome == at).sum())
+            pairs = pairs.take(outcome == KEPT)
         found += len(pairs.chosen)
         parts.append(pairs if most is None else pairs.take(slice(max(0, most - told))))
         told += len(parts[-1].chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from coig_p.core.arrays import Floats, hash64
 from coig_p.errors import UnknownNameError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_pairs_of
 from coig_p.pairs.labels import Responses
@@ -102,7 +103,7 @@ def near(
 
         return away, why
 
-    return _best(store, number, domains, look, advance)
+    return _best(store, number, domains, look, advance, reward_names(config))
 
 
 def found_by(store: Store, number: int, domains: Collection[str], rule: str, advance: Advance) -> list[Picked]:
@@ -137,11 +138,13 @@ def _rows(
         advance(batch.num_rows)
 
 
-def _batches(store: Store, schema: pa.Schema, domains: Collection[str]) -> Iterator[tuple[Place, pa.RecordBatch]]:
+def _batches(
+    store: Store, schema: pa.Schema, domains: Collection[str], rewards: Sequence[str] = ()
+) -> Iterator[tuple[Place, pa.RecordBatch]]:
     numbers = {file.path: number for number, file in enumerate(store.data_files())}
     for file in store.selected_files(domains):
         row = 0
-        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, schema):
+        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, schema, rewards=rewards):
             yield Place(numbers[file.path], row), batch
             row += batch.num_rows
 
@@ -152,10 +155,11 @@ def _best(
     domains: Collection[str],
     look: Callable[[Responses, pa.RecordBatch], tuple[Floats, Callable[[int], str]]],
     advance: Advance,
+    rewards: Sequence[str] = (),
 ) -> list[Picked]:
     """The queries with the smallest values, the first of equal ones; those without a value are none."""
     best: list[tuple[float, Picked]] = []
-    for place, batch in _batches(store, _READ, domains):
+    for place, batch in _batches(store, _READ, domains, rewards):
         value, why = look(Responses.of(batch), batch)
         order = np.argsort(value, kind="stable")[:number]
         own = [

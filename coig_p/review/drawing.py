@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, hash64
 from coig_p.errors import UsageError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.kernel import Pairs, find_pairs_of, row_keys
 from coig_p.pairs.labels import Responses
@@ -171,7 +172,7 @@ def draw(
     kept = _Kept(config, config.wanted(domains), (high - low) / _BINS or 1.0)
     excluded = pa.array(sorted(leave_out), pa.string())
     for file in files:
-        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ):
+        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ, rewards=reward_names(given)):
             advance(batch.num_rows)
             if len(excluded):
                 batch = batch.filter(pc.invert(pc.is_in(batch.column("query_id"), value_set=excluded)))

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.errors import CoigPError, DataError
-from coig_p.pairs.calibration import Calibration
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import find_pairs_of
 from coig_p.pairs.labels import Responses
@@ -115,9 +114,8 @@ def check_preferred(review: Review, key: Sequence[KeyRow], store: Store) -> None
 
 def _options_of(review: Review) -> PairConfig:
     told = dict(review.pairs) | {"strategy": "all", "max_pairs_per_query": None}
+    told = {name: value for name, value in told.items() if name not in ("agree_with", "min_reward_margin")}
     try:
-        if told.get("calibrate") is not None:
-            told["calibrate"] = Calibration.of(told["calibrate"])
         if told.get("judges") is not None:
             told["judges"] = tuple(told["judges"])
         config = PairConfig(**told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from coig_p.review.tasks import Item, config_xml, items_of, named, tasks_for
 from coig_p.review.votes import read_votes
 from coig_p.store.places import check_directory, check_outside
 from coig_p.store.store import Store
+
+Dealer = Callable[[Sequence[Item]], dict[str, list[Item]]]
+"""Whose the items are: by annotator."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def make_review(
     gold: Path | None = None,
     split_domains: bool = False,
     order: Order | None = None,
+    dealer: Dealer | None = None,
+    leave_out: Collection[str] = (),
     overwrite: bool = False,
     options: Mapping[str, Any] | None = None,
     advance: Callable[[int], None] = lambda queries: None,
@@ -103,6 +108,8 @@ def make_review(
         overlap: how many of them about each item; default all of them, or one where domains are split among them.
         gold: a file of items whose answer is known (see `coig_p.review.gold`); their queries are not drawn.
         split_domains: all items of a domain go to the same annotators.
+        dealer: says who is asked about which of the items, in place of `overlap` and `split_domains`.
+        leave_out: query_ids that are not drawn, beside those of gold items.
         options: of the draw, to be told in review.json.
 
     Raises:
@@ -115,11 +122,13 @@ def make_review(
     if not 1 <= each <= len(names):
         raise UsageError(f"overlap={each}: use a number from 1 to {len(names)}, as many as there are annotators")
     known = read_gold(gold, config.form, store) if gold is not None else []
-    found = draw(
-        store, config, pairs, order=order, leave_out={item.query_id for item in known if item.query_id}, advance=advance
-    )
+    leave_out = {*leave_out, *(item.query_id for item in known if item.query_id)}
+    found = draw(store, config, pairs, order=order, leave_out=leave_out, advance=advance)
     items, known = _named(config.seed, items_for(store, config, found), known)
-    dealt = deal(items, names, each, config.seed, by_domain=split_domains)
+    if dealer is not None:
+        dealt = dealer(items)
+    else:
+        dealt = deal(items, names, each, config.seed, by_domain=split_domains)
     for name, own in dealt.items():
         if not own:
             raise UsageError(f"{len(items)} items are not enough for {len(names)} annotators: {name} would get none")
@@ -250,7 +259,7 @@ def _planted(review: Review, key: Sequence[KeyRow], known: Sequence[Item]) -> li
 
 def _told(config: PairConfig) -> dict[str, Any]:
     """The pair options in effect: the threshold, those that differ from their defaults, and of a file what it says."""
-    told = config.to_dict() | ({} if config.calibrate is None else {"calibrate": config.calibrate.record()})
+    told = config.record()
     plain = PairConfig().to_dict()
     return {
         name: value

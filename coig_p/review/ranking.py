@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs, find_pairs_of
 from coig_p.pairs.labels import Responses
@@ -206,7 +207,7 @@ def yields(
     seen = 0
     for file in files:
         group = groups.index(str(file.domain)) if groups else 0
-        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ):
+        for batch in shard_batches(store.path, file, ROWS_PER_GROUP, READ, rewards=reward_names(config)):
             responses = Responses.of(batch)
             of_all = find_pairs_of(responses, batch, config).query
             totals[group] += len(of_all)

@@ -1,1 +1,1 @@
-"""Reward models: benchmarks that say how well one tells better answers from worse."""
+"""Reward models: what scores responses, and benchmarks that say how well it tells better ones from worse."""

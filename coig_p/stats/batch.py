@@ -64,7 +64,9 @@ class Observed:
 
     def candidates(self, config: PairConfig) -> Candidates:
         """Two-combinations with a label."""
-        key = replace(config, threshold=None, strict=False, max_pairs_per_query=None, seed=0, format="dpo")
+        key = replace(
+            config.without_rewards(), threshold=None, strict=False, max_pairs_per_query=None, seed=0, format="dpo"
+        )
         key = replace(key, comparison_threshold=None)
         if key not in self._candidates:
             self._candidates[key] = find_candidates(self.responses, self.batch, key)

@@ -186,8 +186,9 @@ class StoreDiff:
             return {} if before is after else {"pairs": (before is not None, after is not None)}
         usual = PairConfig()
         for said in (before, after):
-            if "calibrate" in said:
-                said["calibrate"] = f"sha256 {said['calibrate']['sha256']}"
+            for name in ("calibrate", "exclude"):
+                if name in said:
+                    said[name] = f"sha256 {said[name]['sha256']}"
         both = {
             name: (before.get(name, getattr(usual, name)), after.get(name, getattr(usual, name)))
             for name in dict.fromkeys([*before, *after])

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from coig_p.engine.local import in_order
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.labels import Names
 from coig_p.pairs.reach import check_reachable
@@ -25,6 +26,7 @@ from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import VERDICTS, offsets
 from coig_p.stats.batch import Observed
 from coig_p.stats.distribution import distribution
+from coig_p.stats.filtering import FilterCounts
 from coig_p.stats.intervals import Moments, moments, moments_by, no_moments, share
 from coig_p.stats.judges import JudgeCounts, ModelCounts, verdict_moments, verdict_shares
 from coig_p.stats.results import CombinationCounts, Counts, DomainStatistics, Lengths, Statistics
@@ -96,16 +98,17 @@ class StatisticsCounts:
         total = DomainCounts()
         for part in self.domains.values():
             total.merge(part)
+        filtered = None if self.config.agree_with is None else total.filtered.edges()
         return Statistics(
             config=self.config,
             default_threshold=manifest.default_threshold,
             score_range=manifest.score_range,
             domains={
-                domain: self.domains[domain].result(manifest.splits())
+                domain: self.domains[domain].result(manifest.splits(), filtered)
                 for domain in manifest.domains
                 if domain in self.domains
             },
-            total=total.result(manifest.splits()),
+            total=total.result(manifest.splits(), filtered),
         )
 
 
@@ -123,6 +126,7 @@ class DomainCounts:
     models: dict[str, ModelCounts] = field(default_factory=dict)
     judges: dict[str, JudgeCounts] = field(default_factory=dict)
     second: Moments = field(default_factory=lambda: no_moments(len(VERDICTS)))
+    filtered: FilterCounts = field(default_factory=FilterCounts)
 
     def merge(self, other: DomainCounts) -> None:
         """Take in what was counted elsewhere."""
@@ -140,6 +144,7 @@ class DomainCounts:
         for name, judge in other.judges.items():
             self.judges.setdefault(name, JudgeCounts()).merge(judge)
         self.second = self.second + other.second
+        self.filtered.merge(other.filtered)
 
     def add(self, observed: Observed, config: PairConfig, split: str) -> None:
         """Count a batch."""
@@ -164,6 +169,8 @@ class DomainCounts:
         self._add_lengths(observed, config)
         self._add_models(observed, config)
         self._add_judges(observed, config)
+        if config.agree_with is not None:
+            self.filtered.add(observed, config)
 
     def _add_lengths(self, observed: Observed, config: PairConfig) -> None:
         pairs = observed.pairs(config)
@@ -214,8 +221,13 @@ class DomainCounts:
             given = np.sum([said[:, -1] for said in by_judge.values()], axis=0)
             self.second = self.second + verdict_moments(given)
 
-    def result(self, splits: Sequence[str]) -> DomainStatistics:
-        """What is reported; those of `splits` that were seen, in this order."""
+    def result(self, splits: Sequence[str], filtered: Sequence[float] | None = None) -> DomainStatistics:
+        """What is reported; those of `splits` that were seen, in this order.
+
+        Args:
+            filtered: the edges of the bins of margins that rewards filter; None where they filter none.
+        """
+        after = None if filtered is None else self.filtered.result(filtered)
         total: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
         for counts in self.splits.values():
             total.update(counts)
@@ -236,7 +248,7 @@ class DomainCounts:
                 same_text=kinds["same_text"],
                 ties=kinds["ties"],
                 below_threshold=kinds["below_threshold"],
-                left_out=apart - total["pairs"],
+                left_out=apart - (total["pairs"] if after is None else after.pairs),
                 pairs=total["pairs"],
             ),
             ties_share=kinds["ties"] / different if different > 0 else None,
@@ -250,6 +262,7 @@ class DomainCounts:
             conversations=self.turns["conversations"],
             turns=self.turns["turns"],
             with_tools=self.turns["with_tools"],
+            filtered=after,
         )
 
 
@@ -261,6 +274,6 @@ def _times(names: Names) -> list[tuple[str, int]]:
 
 def _count_shard(root: Path, config: PairConfig, file: StoreFile) -> StatisticsCounts:
     counted = StatisticsCounts(config)
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False, rewards=reward_names(config)):
         counted.add(Observed(batch), str(file.domain), str(file.split))
     return counted

@@ -18,6 +18,7 @@ import numpy as np
 
 from coig_p.core.arrays import Index
 from coig_p.engine.local import in_order
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.kernel import find_pairs_of
 from coig_p.pairs.labels import Names, Responses
@@ -35,6 +36,7 @@ from coig_p.stats.identities import (
 )
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import leaves
+from coig_p.store.rewards import REWARDS, reward_path
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -70,17 +72,19 @@ def compare_stores(
     for config in pairs:
         if config is not None:
             check_judges(config, {*before.manifest.judges, *after.manifest.judges})
-    shared = shared_shards(before.manifest, after.manifest)
+    shared = shared_shards(before.manifest, after.manifest, before_pairs)
     seen = _Seen()
     for side, store in enumerate((before, after)):
         left = Counter(shared)
-        own = [file for file in store.data_files() if not _taken(left, file)]
+        known = _Known(store.manifest, before_pairs)
+        own = [file for file in store.data_files() if not _taken(left, known.of(file))]
         read = partial(_keyed, store.path, pairs[side])
         for file, part in in_order(read, own, processes=max(1, min(num_proc, len(own)))):
             seen.add(side, str(file.domain), part)
             advance(file.rows or 0)
     left = Counter(shared)
-    both = [file for file in after.data_files() if _taken(left, file)]
+    known = _Known(after.manifest, before_pairs)
+    both = [file for file in after.data_files() if _taken(left, known.of(file))]
     read_once = partial(_counted, after.path, old_pairs, new_pairs)
     for file, counted in in_order(read_once, both, processes=max(1, min(num_proc, len(both)))):
         seen.count(str(file.domain), counted)
@@ -91,26 +95,49 @@ def compare_stores(
     return StoreDiff(sides[0], sides[1], found, total)
 
 
-def shared_shards(before: Manifest, after: Manifest) -> Counter[tuple[str, str, str]]:
-    """SHA-256, domain and split of the shards that both have, and how often both have it."""
-    return Counter(map(_known, before.data_files())) & Counter(map(_known, after.data_files()))
+_Key = tuple[str, str, str, str]
+"""A shard's SHA-256, domain and split, and that of the rewards that its pairs must agree with."""
 
 
-def changed_shards(before: Manifest, after: Manifest) -> list[StoreFile]:
-    """The shards of `before` that `compare_stores` reads from it."""
-    left = shared_shards(before, after)
-    return [file for file in before.data_files() if not _taken(left, file)]
+def shared_shards(before: Manifest, after: Manifest, before_pairs: PairConfig | None = None) -> Counter[_Key]:
+    """The shards that both have, with equal rewards as far as the pairs before ask for any, and how often."""
+    one, other = _Known(before, before_pairs), _Known(after, before_pairs)
+    return Counter(map(one.of, before.data_files())) & Counter(map(other.of, after.data_files()))
 
 
-def _known(file: StoreFile) -> tuple[str, str, str]:
-    return file.sha256, str(file.domain), str(file.split)
+def changed_shards(before: Manifest, after: Manifest, before_pairs: PairConfig | None = None) -> list[StoreFile]:
+    """The shards of `before` that `compare_stores` reads from it, and their rewards as far as pairs ask for any."""
+    left, known = shared_shards(before, after, before_pairs), _Known(before, before_pairs)
+    changed = [file for file in before.data_files() if not _taken(left, known.of(file))]
+    return changed + read_beside(before, before_pairs, changed)
 
 
-def _taken(left: Counter[tuple[str, str, str]], file: StoreFile) -> bool:
+def read_beside(manifest: Manifest, pairs: PairConfig | None, shards: Iterable[StoreFile]) -> list[StoreFile]:
+    """The files of the rewards that pairs of these shards must agree with."""
+    known = _Known(manifest, pairs)
+    return [file for file in map(known.rewards, shards) if file is not None]
+
+
+class _Known:
+    """What a manifest says of shards and of the rewards that their pairs must agree with."""
+
+    def __init__(self, manifest: Manifest, pairs: PairConfig | None) -> None:
+        self.name = None if pairs is None else pairs.agree_with
+        self.files = {file.path: file for file in manifest.files if file.role == REWARDS}
+
+    def rewards(self, file: StoreFile) -> StoreFile | None:
+        return None if self.name is None else self.files.get(reward_path(self.name, file))
+
+    def of(self, file: StoreFile) -> _Key:
+        beside = self.rewards(file)
+        return file.sha256, str(file.domain), str(file.split), "" if beside is None else beside.sha256
+
+
+def _taken(left: Counter[_Key], key: _Key) -> bool:
     """Whether a shard is one of those left, which it then is no more."""
-    there = left[_known(file)] > 0
+    there = left[key] > 0
     if there:
-        left[_known(file)] -= 1
+        left[key] -= 1
     return there
 
 
@@ -169,7 +196,7 @@ def _keyed(root: Path, pairs: PairConfig | None, file: StoreFile) -> _Part:
     """All that is in a shard, by key."""
     names: tuple[dict[str, int], dict[str, int]] = ({}, {})
     parts: dict[str, list[Entries]] = {unit: [] for unit in UNITS}
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, threads=False):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, threads=False, rewards=reward_names(pairs)):
         responses = Responses.of(batch)
         found = identities(batch, responses, f"{file.domain}/{file.split}")
         entries = dict(found.entries)
@@ -183,7 +210,8 @@ def _keyed(root: Path, pairs: PairConfig | None, file: StoreFile) -> _Part:
 def _counted(root: Path, before: PairConfig | None, after: PairConfig | None, file: StoreFile) -> _Counts:
     """How many are in a shard, and its pairs."""
     counts, same = _Counts(), _selects(before) == _selects(after)
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, RAW_SCHEMA if not same else _COUNTED, threads=False):
+    columns, rewards = RAW_SCHEMA if not same else _COUNTED, reward_names(before, after)
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, columns, threads=False, rewards=rewards):
         responses = Responses.of(batch)
         counts.queries += batch.num_rows
         counts.rationales += count_rationales(batch)

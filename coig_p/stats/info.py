@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class StoreInfo:
         store: its directory.
         default_threshold: of pairs where nobody says another.
         models, judges: how many responses, and how many judgements, each gave.
+        rewards: by name, how many responses have a reward of a model.
         comparison_threshold: the same of pairs by comparisons, where they have one of their own beside that of scores.
     """
 
@@ -57,6 +58,7 @@ class StoreInfo:
     models: Mapping[str, int]
     judges: Mapping[str, int]
     comparison_threshold: float | None = None
+    rewards: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"StoreInfo({self.store!r}, {len(self.domains):,} domains, {numbers(self.total)})"
@@ -122,4 +124,5 @@ def store_info(path: str | Path) -> StoreInfo:
         ),
         models=dict(manifest.models),
         judges=dict(manifest.judges),
+        rewards={name: told["scored"] for name, told in manifest.rewards.items()},
     )

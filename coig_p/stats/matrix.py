@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from coig_p.core.arrays import Index, Ints
 from coig_p.engine.local import in_order
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import combinations_within, find_pairs_of
 from coig_p.pairs.labels import Responses
@@ -140,7 +141,7 @@ def matrices(
 
 def _of_shard(root: Path, config: PairConfig, file: StoreFile) -> Matrices:
     found = Matrices()
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, threads=False, rewards=reward_names(config)):
         found.add(batch, config)
     return found
 

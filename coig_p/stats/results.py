@@ -34,6 +34,8 @@ class Counts:
 class CombinationCounts:
     """Every two responses of a query that have a label, by why they are no pair; the last four and pairs add up.
 
+    Pairs that rewards drop are in none of them: see `Filtered`.
+
     Attributes:
         left_out: by strategy or draw.
     """
@@ -94,6 +96,39 @@ class SecondJudge:
 
 
 @dataclass(frozen=True)
+class MarginBin:
+    """Pairs whose margin is `low` or more and below `high`, which is None in the last bin."""
+
+    low: float
+    high: float | None
+    kept: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What the filter of rewards (`agree_with`) makes of pairs; the four after `pairs` add up to it.
+
+    Attributes:
+        pairs: that all other options give.
+        opposed: dropped, since the chosen response has the lower reward.
+        too_close: dropped, since its reward is higher by less than `min_reward_margin`, or equal.
+        without_reward: dropped, since a response has none.
+        longer_before, longer_after: among pairs whose texts differ in length, those whose chosen one is longer.
+        margins: of the pairs, on the judges' scale.
+    """
+
+    pairs: int
+    kept: int
+    opposed: int
+    too_close: int
+    without_reward: int
+    longer_before: Share
+    longer_after: Share
+    margins: tuple[MarginBin, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelStatistics:
     """How often a model answered, and how its responses fare in pairs."""
 
@@ -145,6 +180,7 @@ class DomainStatistics(Counts):
         conversations: queries that are more than one user's text: turns before the response, tools or reasoning.
         turns: of all conversations together.
         with_tools: queries with tool definitions, or a turn or an answer with more in it than text.
+        filtered: what rewards make of the pairs that the other options give; None where none are asked for.
     """
 
     pairs_per_query: float | None
@@ -161,6 +197,7 @@ class DomainStatistics(Counts):
     conversations: int = 0
     turns: int = 0
     with_tools: int = 0
+    filtered: Filtered | None = None
 
     def __repr__(self) -> str:
         return f"DomainStatistics({numbers(self)})"
@@ -189,6 +226,9 @@ class Statistics:
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: what statistics.json holds, its floats not rounded."""
         found: dict[str, Any] = plain(asdict(self))
+        for part in (*found["domains"].values(), found["total"]):
+            if part["filtered"] is None:
+                del part["filtered"]
         return found | {"config": described(self.config, "format")}
 
     def to_json(self) -> str:
@@ -216,7 +256,7 @@ class Statistics:
 
         Models, judges, splits and bins are left out: they are in `domains` and `total`.
         """
-        apart = ("splits", "models", "judges")
+        apart = ("splits", "models", "judges", "filtered")
         rows = {domain: _without(plain(asdict(part)), *apart) for domain, part in self._every().items()}
         return flat_frame(rows, "domain")
 
@@ -309,6 +349,7 @@ def _domain_from(found: Mapping[str, Any]) -> DomainStatistics:
             for name, judge in found["judges"].items()
         },
         "second_judge": SecondJudge(**_shares_from(found["second_judge"])),
+        "filtered": _filtered_from(found["filtered"]) if found.get("filtered") else None,
     }
     return DomainStatistics(**{**found, **made})
 
@@ -316,6 +357,11 @@ def _domain_from(found: Mapping[str, Any]) -> DomainStatistics:
 def _distribution_from(found: Mapping[str, Any]) -> Distribution:
     bins = Bins(tuple(found["bins"]["edges"]), tuple(found["bins"]["counts"]))
     return Distribution(**{**found, "bins": bins})
+
+
+def _filtered_from(found: Mapping[str, Any]) -> Filtered:
+    shares = {name: Share(**found[name]) for name in ("longer_before", "longer_after")}
+    return Filtered(**{**found, **shares, "margins": tuple(MarginBin(**one) for one in found["margins"])})
 
 
 def _shares_from(found: Mapping[str, Any]) -> dict[str, Share]:

@@ -22,6 +22,7 @@ from coig_p.core.arrays import Index
 from coig_p.core.html import html_table
 from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
+from coig_p.pairs.agreeing import reward_names, rewards_of, verdicts_of
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
 from coig_p.pairs.kernel import at_each_level, is_nested
 from coig_p.pairs.reach import warn_stale, warn_unreachable
@@ -36,6 +37,7 @@ from coig_p.stats.judges import verdict_moments, verdict_shares
 from coig_p.stats.results import SecondJudge, as_json_text, as_percent, described, flat_frame, plain
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
+from coig_p.store.rewards import check_reward_name
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -59,6 +61,8 @@ class SweepRow:
         queries_kept, pairs_per_query: None where there is none to divide by.
         most_chosen: the model, the first by name of several; None without a pair.
         model_balance: entropy of the chosen models' shares, 1 where all are equal; None below two models.
+        second_judge: what judges say of the others' pairs, or what the rewards say that were named.
+        without_reward: pairs of which those say nothing, since a response has none; not among the verdicts.
     """
 
     threshold: float
@@ -71,6 +75,7 @@ class SweepRow:
     most_chosen_share: float | None
     model_balance: float | None
     second_judge: SecondJudge
+    without_reward: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Sweep:
         paper_optimum: 2 where the store's scores have COIG-P's range of 1 to 10, else None.
         config: which pairs; its threshold and format were not read.
         thresholds: one row each, ascending.
+        second: the rewards that are the second judge; None where each judge in turn is, of the pairs of the others.
     """
 
     queries: int
@@ -92,6 +98,7 @@ class Sweep:
     paper_optimum: float | None
     config: PairConfig
     thresholds: tuple[SweepRow, ...]
+    second: str | None = None
 
     def __repr__(self) -> str:
         steps = self.thresholds
@@ -101,6 +108,10 @@ class Sweep:
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings, numbers and None: what sweep.json holds, its floats not rounded."""
         found: dict[str, Any] = plain(asdict(self))
+        if self.second is None:
+            del found["second"]
+            for row in found["thresholds"]:
+                del row["without_reward"]
         return found | {"config": described(self.config, "threshold", "format")}
 
     def to_json(self) -> str:
@@ -109,7 +120,7 @@ class Sweep:
 
     def to_pandas(self) -> pd.DataFrame:
         """A row a threshold, indexed by it; columns are named by their path, for instance chosen_longer_share."""
-        rows = {row.threshold: asdict(row) for row in self.thresholds}
+        rows = {row["threshold"]: row for row in self.to_dict()["thresholds"]}
         return flat_frame(rows, "threshold").drop(columns="threshold")
 
     def _repr_html_(self) -> str:
@@ -132,6 +143,7 @@ def sweep(
     config: PairConfig | None = None,
     thresholds: Sequence[float] | None = None,
     *,
+    second: str | None = None,
     domains: Collection[str] = (),
     split: str | None = None,
     advance: Callable[[int], None] = lambda queries: None,
@@ -144,16 +156,19 @@ def sweep(
             comparisons keep their own threshold, that of the config or else of the store.
         thresholds: default: about 20 even steps over the store's score range, or where comparisons alone are
             counted up to the largest margin of one; and the store's default threshold.
+        second: rewards that say of every pair whether they agree, in the place of each judge in turn.
         domains, split: these alone; default all.
         advance: called with the number of queries counted since the last call.
 
     Raises:
-        UsageError: an unknown domain, split or judge, or thresholds that cannot be; `multi_turn` of
+        UsageError: an unknown domain, split, judge or rewards, or thresholds that cannot be; `multi_turn` of
             conversations that is not "skip".
         StoreError: not a store, or a shard that cannot be read.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
     config = _swept(config or PairConfig(), opened.manifest)
+    if second is not None:
+        check_reward_name(opened.manifest, second)
     check_judges(config, opened.manifest.judges)
     warn_stale(config, opened.manifest)
     files = opened.selected_files(domains, split)
@@ -167,8 +182,8 @@ def sweep(
             replace(config, threshold=step)  # raises where it cannot be
         warn_unreachable(steps, opened.manifest, config)
     check_counted(files, config.multi_turn)
-    seen = SweepCounts.nothing(config, steps)
-    for file, part in in_order(partial(_sweep_shard, opened.path, config, steps), files):
+    seen = SweepCounts.nothing(config, steps, second)
+    for file, part in in_order(partial(_sweep_shard, opened.path, config, steps, second), files):
         seen.merge(part)
         advance(file.rows or 0)
     return seen.result(opened.manifest)
@@ -226,6 +241,8 @@ class SweepCounts:
         longer: (6, T) moments of pairs of unequal length, `a` where the chosen one is longer.
         verdicts: (6, T, 3) moments of second judges' verdicts.
         chosen: (T) for each model that answered, the pairs it is chosen in.
+        second: the rewards whose verdicts are counted, in the place of judges'.
+        without_reward: (T) pairs of which they say nothing.
     """
 
     config: PairConfig
@@ -236,13 +253,16 @@ class SweepCounts:
     verdicts: Moments
     queries: int = 0
     chosen: dict[str, Index] = field(default_factory=dict)
+    second: str | None = None
+    without_reward: Index = field(default_factory=lambda: np.zeros(1, np.int64))
 
     @classmethod
-    def nothing(cls, config: PairConfig, thresholds: Sequence[float]) -> SweepCounts:
+    def nothing(cls, config: PairConfig, thresholds: Sequence[float], second: str | None = None) -> SweepCounts:
         """Of no batch yet; thresholds ascend."""
         steps = len(thresholds)
         zeros = np.zeros(steps, np.int64)
-        return cls(config, tuple(thresholds), zeros, zeros, no_moments(steps), no_moments(steps, len(VERDICTS)))
+        verdicts = no_moments(steps, len(VERDICTS))
+        return cls(config, tuple(thresholds), zeros, zeros, no_moments(steps), verdicts, 0, {}, second, zeros)
 
     def merge(self, other: SweepCounts) -> None:
         """Take in what was counted elsewhere."""
@@ -251,6 +271,7 @@ class SweepCounts:
         self.longer = self.longer + other.longer
         self.verdicts = self.verdicts + other.verdicts
         self.queries += other.queries
+        self.without_reward = self.without_reward + other.without_reward
         for model, pairs in other.chosen.items():
             self.chosen[model] = self.chosen.get(model, 0) + pairs
 
@@ -278,6 +299,12 @@ class SweepCounts:
         self.queries += rows
         for at, name in enumerate(names):
             self.chosen[name] = self.chosen.get(name, 0) + by_model[at]
+        if self.second is not None:
+            said = verdicts_of(rewards_of(observed.batch, self.second), pairs.chosen, pairs.rejected)
+            by_verdict = counts(responses.query, rows, said, len(VERDICTS) + 1)
+            self.verdicts = self.verdicts + verdict_moments(by_verdict[:, :, :-1])
+            self.without_reward = self.without_reward + by_verdict[:, :, -1].sum(0)
+            return
         by_judge = list(observed.verdicts(self.config, self.thresholds).values())
         if by_judge:
             self.verdicts = self.verdicts + verdict_moments(np.sum(by_judge, axis=0))
@@ -291,6 +318,7 @@ class SweepCounts:
             paper_optimum=PAPER_OPTIMUM if manifest.score_range == (1.0, 10.0) else None,
             config=self.config,
             thresholds=tuple(self._row(at) for at in range(len(self.thresholds))),
+            second=self.second,
         )
 
     def _row(self, at: int) -> SweepRow:
@@ -308,6 +336,7 @@ class SweepCounts:
             most_chosen_share=chosen[first] / pairs if first is not None else None,
             model_balance=_evenness(list(chosen.values())),
             second_judge=verdict_shares(self.verdicts[:, at]),
+            without_reward=int(self.without_reward[at]),
         )
 
 
@@ -319,13 +348,17 @@ def _evenness(counts: Sequence[int]) -> float | None:
     return -sum(n / total * math.log(n / total) for n in counts if n) / math.log(len(counts)) + 0.0
 
 
-def _sweep_shard(root: Path, config: PairConfig, thresholds: Sequence[float], file: StoreFile) -> SweepCounts:
-    seen = SweepCounts.nothing(config, thresholds)
+def _sweep_shard(
+    root: Path, config: PairConfig, thresholds: Sequence[float], second: str | None, file: StoreFile
+) -> SweepCounts:
+    seen = SweepCounts.nothing(config, thresholds, second)
+    rewards = tuple(dict.fromkeys([*reward_names(config), *([] if second is None else [second])]))
     columns = ["responses", "comparisons"]
-    if not is_nested(config):
+    if not is_nested(config) or config.exclude is not None:
         columns.append("query_id")
     if config.multi_turn == SKIP:
         columns += ["messages", "tools"]
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, part_of(PAIRING_SCHEMA, *columns), threads=False):
+    schema = PAIRING_SCHEMA if rewards else part_of(PAIRING_SCHEMA, *columns)
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, schema, threads=False, rewards=rewards):
         seen.add(Observed(batch))
     return seen

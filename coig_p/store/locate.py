@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from coig_p.core.text import printable
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
 from coig_p.store.places import check_name
+from coig_p.store.rewards import reward_files
 from coig_p.store.store import Store
 
 STORE_VARIABLE = "COIGP_STORE"
@@ -135,15 +136,39 @@ def download(location: Location, files: Sequence[StoreFile], token: str | bool |
     return [str(path) for path in paths]
 
 
+def file_in_store(value: Any, location: Location, token: str | bool | None = None) -> Path | None:
+    """A file that an option names by a path, where that is in the store and none is here; else None.
+
+    Raises:
+        RemoteError: the file of a repository is not to be had.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        return None
+    path = Path(os.fsdecode(os.fspath(value)))
+    if path.is_absolute() or path.exists():
+        return None
+    listed = [file for file in location.manifest.files if file.path == path.as_posix()]
+    if listed:
+        return Path(download(location, listed, token)[0])
+    beside = Path(location.root) / path
+    return None if location.is_remote or not beside.is_file() else beside
+
+
 def open_located(
-    location: Location, files: Sequence[StoreFile] | None = None, token: str | bool | None = None
+    location: Location,
+    files: Sequence[StoreFile] | None = None,
+    token: str | bool | None = None,
+    *,
+    rewards: Iterable[str] = (),
 ) -> Store:
     """The store at a location. Of a repository its manifest and shards are fetched into the Hub's cache once.
 
     Args:
         files: of a repository these alone; default all shards.
+        rewards: the names of those that are fetched too, of all shards.
 
     Raises:
+        UnknownNameError: a repository has no such rewards.
         StoreError: a file that is missing, or not as long as the manifest says.
         RemoteError: a file is neither in the cache nor to be had.
     """
@@ -151,6 +176,9 @@ def open_located(
         return Store.open(location.root)
     repo, _, commit = location.root.removeprefix(_HUB).partition("@")
     wanted = location.manifest.data_files() if files is None else files
+    shards = location.manifest.data_files()
+    beside = [file for name in rewards for file in reward_files(location.manifest, name, shards, location.root)]
+    wanted = [*wanted, *beside]
     manifest, *paths = _fetched(repo, unquote(commit), [MANIFEST, *(file.path for file in wanted)], token)
     for file, path in zip(wanted, paths, strict=True):
         _check_size(location.root, file, path.stat().st_size)

@@ -31,6 +31,7 @@ _MOST_BYTES = 32 << 20  # a shard takes some 400
 _LONGEST_NAME = 255  # bytes of a part of a path, as file systems have it
 _SPLIT = re.compile(r"\w+(\.\w+)*")  # as the stock library reads one
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_REWARDS = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _EACH = "*"
 _TEXT = "a string"
 _COUNT = "a whole number of 0 or more"
@@ -74,19 +75,26 @@ _SHAPES: Mapping[str, Any] = {
         "yanked?": {_EACH: _TEXT},
         "merged?": {_EACH: _TEXT},
     },
+    "rewards": {
+        _EACH: {
+            **{"model": _TEXT, "responses": _COUNT, "scored": _COUNT, "without": {_EACH: _COUNT}},
+            **dict.fromkeys(("kind?", "revision?", "sha256?", "template_sha256?", "dtype?"), _TEXT),
+            **dict.fromkeys(("max_length?", "truncated?"), _COUNT),
+        }
+    },
     "sources": [{"name": _TEXT, "sha256": _TEXT, "license?": _TEXT, "bytes?": _COUNT}],
 }
 
 
 @dataclass(frozen=True)
 class StoreFile:
-    """One file of a store. Most counts are set for role "data" alone; "pairs" has rows, domain and split.
-    Other counts are None.
+    """One file of a store. Most counts are set for role "data" alone; "pairs" and "rewards" have rows, domain and
+    split. Other counts are None.
 
     Attributes:
         path: relative to the store, with forward slashes.
-        role: data, readme, rejects or duplicates; in a release also pairs, plot, statistics, findings,
-            license, citation, croissant, calibration.
+        role: data, readme, rejects, duplicates or rewards; in a release also pairs, plot, statistics, findings,
+            license, citation, croissant, calibration, excluded.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
@@ -126,6 +134,8 @@ class Manifest:
         options: how the store was made.
         accounting: for rows, responses, scores and comparisons: read, stored, rejected, merged.
         models, judges: how many responses, and how many scores, each gave.
+        rewards: by the name under which a reward model's scores of the responses are kept: model and what else is known
+            of it, and how many responses have a reward, or none for which reason.
         release: of a release its version, pair options, what it was made of, and what its check found; else empty.
         sha256: of the file that it was read from; None where it was made and not read.
     """
@@ -141,6 +151,7 @@ class Manifest:
     accounting: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     models: Mapping[str, int] = field(default_factory=dict)
     judges: Mapping[str, int] = field(default_factory=dict)
+    rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
     comparison_threshold: float | None = None
     sha256: str | None = field(default=None, compare=False)
@@ -190,11 +201,12 @@ class Manifest:
         return list(dict.fromkeys(file.split for file in self.data_files() if file.split))
 
     def to_json(self) -> str:
-        """As text, with one key order; unset counts, and a release that is none, are left out."""
+        """As text, with one key order; unset counts, rewards and a release that are none, are left out."""
         fields = asdict(self)
         del fields["sha256"]
-        if not fields["release"]:
-            del fields["release"]
+        for name in ("rewards", "release"):
+            if not fields[name]:
+                del fields[name]
         compared = fields.pop("comparison_threshold")
         if compared is not None:  # beside the other; older packages leave it unread, and use the other for both
             at = list(fields).index("default_threshold") + 1
@@ -255,6 +267,10 @@ class Manifest:
         told = {name: fields.get(name, [] if isinstance(shape, list) else {}) for name, shape in _SHAPES.items()}
         for name, shape in _SHAPES.items():
             _check_shape(told[name], shape, name, store)
+        for name in told["rewards"]:
+            problem = rewards_problem(name)
+            if problem:
+                raise StoreError(store, f"{MANIFEST}: rewards {name[:80]!r}: {problem}")
         return cls(
             score_range=(float(score_range[0]), float(score_range[1])),
             default_threshold=threshold,
@@ -287,6 +303,13 @@ def check_split_name(manifest: Manifest, split: str) -> None:
     """Raise UnknownNameError where the store has no such split."""
     if split not in manifest.splits():
         raise UnknownNameError("split", split, manifest.splits())
+
+
+def rewards_problem(name: str) -> str | None:
+    """Why `name` cannot be what the rewards of a model are kept as, or None where it can."""
+    if not _REWARDS.fullmatch(name) or name.endswith("."):
+        return "made of a-z, 0-9, _, . and - alone, 64 at most, the first a letter or digit and the last no ."
+    return None
 
 
 def _plain(number: float) -> float:
@@ -358,6 +381,10 @@ def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) 
         counts = {name: get(name, int) for name in ("rows", "queries", "responses", "scores")}
         counts |= {"comparisons": entry.get("comparisons", 0), "domain": domain, "split": split}
         counts |= {name: entry[name] for name in _SPECIAL if entry.get(name) is not None}
+    elif role == "rewards":
+        counts = {"rows": get("rows", int), "domain": get("domain", str), "split": get("split", str)}
+        if parts[:1] != ("rewards",) or len(parts) != 4 or parts[2] != counts["domain"] or rewards_problem(parts[1]):
+            raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is not rewards/<name>/{counts['domain']}/*.parquet")
     elif "rows" in entry:
         counts = {"rows": get("rows", int)}
         counts |= {name: get(name, str) for name in ("domain", "split") if name in entry}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -42,23 +42,32 @@ _LISTED = ("messages", "responses", "comparisons")  # columns that are lists; in
 
 
 @contextmanager
-def open_shard(source: Any, name: str | None = None, *, rows: bool = True) -> Iterator[pq.ParquetFile]:
+def open_shard(
+    source: Any,
+    name: str | None = None,
+    *,
+    rows: bool = True,
+    schemas: Collection[pa.Schema] = tuple(RAW_SCHEMAS.values()),
+    folder: str = "data",
+) -> Iterator[pq.ParquetFile]:
     """A shard to read in the block, and every error of reading it there as one that names the file.
 
     Args:
         source: a path, or a binary file object.
         name: a path or URL that messages show; default that of `source`.
         rows: False where the block counts rows and row groups alone: it may then look at no column.
+        schemas: what its columns may be.
+        folder: of the store in which it lies.
 
     Raises:
         StoreError: damaged, or not the shard of a store.
         RemoteError: a file object that reads from the Hub did not get an answer.
     """
-    named = name or _name_of(source)
+    named = name or name_of(source)
     try:
         whole = _whole(source)
         with pq.ParquetFile(whole or source, page_checksum_verification=True, pre_buffer=whole is None) as shard:
-            if shard.schema_arrow.remove_metadata() not in RAW_SCHEMAS.values():
+            if shard.schema_arrow.remove_metadata() not in schemas:
                 raise ValueError("its columns are not those of a store")
             groups = (shard.metadata.row_group(at).num_rows for at in range(shard.num_row_groups))
             if sum(groups) != shard.metadata.num_rows:
@@ -67,7 +76,7 @@ def open_shard(source: Any, name: str | None = None, *, rows: bool = True) -> It
                 check_bomb(shard, whole or source, most=_MOST_BYTES)
             yield shard
     except DAMAGE as error:
-        raise _error(named, error) from None
+        raise _error(named, error, folder) from None
 
 
 def _whole(source: Any) -> pa.BufferReader | None:
@@ -77,14 +86,15 @@ def _whole(source: Any) -> pa.BufferReader | None:
     return pa.BufferReader(source.read())
 
 
-def _name_of(source: Any) -> str:
+def name_of(source: Any) -> str:
+    """What messages call a shard that is read from a path or a file object."""
     if hasattr(source, "read"):
         name = str(getattr(source, "name", None) or getattr(source, "path", "the shard"))
         return _HUB + name if name.startswith("datasets/") else name
     return str(source)
 
 
-def _error(name: str, error: BaseException) -> BaseException:
+def _error(name: str, error: BaseException, folder: str) -> BaseException:
     if isinstance(error, CoigPError):
         return error
     remote = name.startswith(_HUB)
@@ -92,11 +102,11 @@ def _error(name: str, error: BaseException) -> BaseException:
     # Arrow's own are of this very class and have no number; those of a connection are of classes below it.
     if remote and isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
         return RemoteError(f"{name}: the Hub could not be reached while it was read ({type(error).__name__}: {said})")
-    store, _, path = name.rpartition("/data/")
+    store, _, path = name.rpartition(f"/{folder}/")
     if not store:
         return StoreError(name, f"cannot be read: {said}")
     where = "a copy of it" if remote else shlex.quote(store)
-    return StoreError(store, f"data/{path} cannot be read: {said}. Run: coigp verify {where}")
+    return StoreError(store, f"{folder}/{path} cannot be read: {said}. Run: coigp verify {where}")
 
 
 def read_batches(

@@ -25,6 +25,7 @@ from coig_p.store.benchmarks import BenchmarkCheck, added, checks_on_disk, with_
 from coig_p.store.places import check_target
 from coig_p.store.reading import part_of
 from coig_p.store.replacing import carry_over, check_replaced
+from coig_p.store.rewards_carried import with_carried
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import Part, describe_file, write_store
 
@@ -131,7 +132,7 @@ def rewrite_store(
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
 ) -> Rewritten:
-    """Write a store of what is left of another. Its owner's card.toml comes along, unless `out` has one.
+    """Write a store of what is left of another, rewards too. Its owner's card.toml comes along, unless `out` has one.
 
     Args:
         becomes: called with domain and query_id of each row; None leaves it as it is. What a change takes in is of
@@ -172,9 +173,11 @@ def rewrite_store(
             pq.write_table(table, root / name, compression="zstd")
             extra.append(describe_file(root, name, Path(name).stem, rows=table.num_rows))
         tool = f"coig-p {__version__}"
-        manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options)
+        manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options, rewards={})
         remembered = added(checks_on_disk(store), checks)
-        write_store(root, parts(), manifest, lambda written: with_checks(written, remembered))
+        write_store(
+            root, parts(), manifest, lambda written: with_checks(with_carried(written, root, store), remembered)
+        )
         carry_over(root, out, store.path)
     return Rewritten(Store.open(out), _added_up(counted, reasons, {}))
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -38,6 +39,16 @@ from coig_p.store.manifest import (
 )
 from coig_p.store.places import check_name
 from coig_p.store.reading import DAMAGE, open_shard, read_batches
+from coig_p.store.rewarded import rewarded, rewards_beside
+from coig_p.store.rewards import (
+    OF_SHARD,
+    REWARD_SCHEMA,
+    REWARDS,
+    check_reward_name,
+    listing_problems,
+    reward_shard,
+    score_again,
+)
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
 if TYPE_CHECKING:
@@ -45,7 +56,9 @@ if TYPE_CHECKING:
 
 CALIBRATION = "calibration.json"
 """What a calibration file is called beside a store, and in a release whose pairs it made."""
-OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes", CALIBRATION})
+EXCLUDED = "exclude.txt"
+"""What a list of queries that give no pairs is called beside a store, and in a release whose pairs lack them."""
+OF_ITS_OWNER = frozenset({"LICENSE", "card.toml", ".gitattributes", CALIBRATION, EXCLUDED})
 """Files that an owner puts beside a store, and that a store made of it takes along."""
 MAY_STAND_BESIDE = OF_ITS_OWNER | {MANIFEST, SIGNATURE}
 """Files of a store that its manifest need not list."""
@@ -86,11 +99,12 @@ class Store:
         )
 
     @classmethod
-    def open(cls, path: str | Path, *, check_sizes: bool = True) -> Store:
+    def open(cls, path: str | Path, *, check_sizes: bool = True, check_rewards: bool = True) -> Store:
         """Read the manifest and see that every file it lists is there and as long as it says.
 
         Args:
             check_sizes: False accepts files of another size, as `verify` does to name them all.
+            check_rewards: False does not look at files of rewards, as where they are to be written anew.
 
         Raises:
             UsageError: a name that is not UTF-8.
@@ -109,6 +123,8 @@ class Store:
         manifest = Manifest.from_json(text, path)
         inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
         for file in manifest.files:
+            if file.role == REWARDS and not check_rewards:
+                continue
             place = f"{root}/{file.path}"
             try:
                 found = os.lstat(place)
@@ -122,7 +138,8 @@ class Store:
             except (OSError, ValueError):
                 found = None
             if found is None or not stat.S_ISREG(found.st_mode):
-                raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. Import or download it again")
+                mend = score_again(file.path.split("/")[1]) if file.role == REWARDS else "Import or download it again"
+                raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. {mend}")
             if not is_inside:
                 raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
             if check_sizes and found.st_size != file.bytes:
@@ -163,15 +180,21 @@ class Store:
         split: str | None = None,
         batch_size: int = ROWS_PER_GROUP,
         schema: pa.Schema = RAW_SCHEMA,
+        rewards: Sequence[str] = (),
     ) -> Iterator[pa.RecordBatch]:
         """Rows of `schema`, RAW_SCHEMA or a part of it, in the store's order, at most `batch_size` at a time.
 
+        Args:
+            rewards: names of those that rows bring along (see `coig_p.store.rewarded`).
+
         Raises:
-            UnknownNameError: the store has no such domain or split.
+            UnknownNameError: the store has no such domain, split or rewards.
             StoreError: a file cannot be read, or has other columns.
         """
+        for name in rewards:
+            check_reward_name(self.manifest, name)
         for file in self.data_files(domain, split):
-            yield from shard_batches(self.path, file, batch_size, schema)
+            yield from shard_batches(self.path, file, batch_size, schema, rewards=rewards)
 
     def to_pandas(self, domain: str | None = None) -> pd.DataFrame:
         """One row a score, in the store's order.
@@ -230,9 +253,12 @@ class Store:
             One line for each problem, an empty list for a whole store. What other tools leave is none: see
             `leftovers`.
         """
-        problems = []
+        problems = listing_problems(self.manifest)
+        shards = {file.path: file for file in self.data_files()}
         for file in self.manifest.files:
             problem = _file_problem(self.path / file.path, file, self.manifest.schema_version)
+            if problem is None and file.role == REWARDS:
+                problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
@@ -265,6 +291,7 @@ def shard_batches(
     schema: pa.Schema = RAW_SCHEMA,
     *,
     threads: bool = True,
+    rewards: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one shard of the store at `root`, none of the batches empty.
 
@@ -273,17 +300,19 @@ def shard_batches(
             the stock library reads.
         schema: RAW_SCHEMA or a part of it (see `coig_p.store.reading`).
         threads: False decodes in the caller's thread, where shards are read side by side already.
+        rewards: names of those that rows bring along, for which `schema` has PAIRING_SCHEMA's columns.
 
     Raises:
         StoreError: the file cannot be read, or has other columns.
     """
+    beside = rewards_beside(f"{root}/{file.path}", rewards, nullcontext)
     with open_shard(root / file.path, f"{root}/{file.path}") as shard:
         groups = list(range(shard.num_row_groups))
         if file.rows is not None and shard.metadata.num_rows != file.rows:
             raise ValueError(f"{shard.metadata.num_rows:,} rows, {file.rows:,} in {MANIFEST}")
         size = batch_size or (shard.metadata.row_group(0).num_rows if groups else 0) or 1
         for some in [groups] if batch_size else [[group] for group in groups]:
-            yield from read_batches(shard, size, some, schema, threads=threads)
+            yield from rewarded(read_batches(shard, size, some, schema, threads=threads), beside)
 
 
 def _no_store(root: Path) -> str:
@@ -318,7 +347,7 @@ def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | Non
     found = sha256_of(path)
     if found != file.sha256:
         return f"sha256 {found}, {file.sha256} in {MANIFEST}"
-    if file.role in ("data", "pairs"):
+    if file.role in ("data", "pairs", REWARDS):
         try:
             footer = pq.read_metadata(path)
         except DAMAGE as error:
@@ -327,4 +356,14 @@ def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | Non
             return f"{footer.num_rows} rows, {file.rows} in {MANIFEST}"
         if file.role == "data" and not footer.schema.to_arrow_schema().equals(RAW_SCHEMAS[schema_version]):
             return "its columns are not those of a store"
+        if file.role == REWARDS and not footer.schema.to_arrow_schema().equals(REWARD_SCHEMA):
+            return "its columns are not those of rewards"
     return None
+
+
+def _rewards_problem(path: Path, shard: StoreFile | None) -> str | None:
+    """What is wrong with a readable file of rewards, beside the shard that it should be of."""
+    of_shard = (pq.read_metadata(path).metadata or {}).get(OF_SHARD.encode(), b"").decode("utf-8", "replace")
+    if shard is None or of_shard == shard.sha256:
+        return None
+    return f"it is of another {shard.path} than {MANIFEST} lists. Score it again: coigp score"

@@ -12,11 +12,13 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import uvicorn
 from commands import TREE, run
+from scoring import Fake
 
 from coig_p.cli.main import main
 from coig_p.core.text import printable
@@ -39,6 +41,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate store": ("FOLDER/run/run.toml", 0),
     "annotate taxonomy check": ("FOLDER/subjects-é.tsv", 0),
     "annotate taxonomy list": ("FOLDER/subjects-é.tsv", 0),
+    "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
     "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
     "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
     "bench report": ("FOLDER/results --html NEW.html", 0),
@@ -65,6 +68,10 @@ RUNS: dict[str, tuple[str, int]] = {
     "review resolve": ("FOLDER/review", 0),
     "review import": ("FOLDER/review FOLDER/export-é.json", 0),
     "review serve": ("FOLDER/review --annotator b", 0),
+    "reward judge-data": ("FOLDER/store --out NEW", 0),
+    "reward halves": ("FOLDER/store --out NEW", 0),
+    "reward train": ("FOLDER/store --model builtin:ngram --out NEW", 0),
+    "score": ("FOLDER/store --model 模 --as crm --out NEW --check", 0),
     "show": ("FOLDER/store --near 2", 0),
     "stats": ("FOLDER/store --out NEW", 0),
     "sweep": ("FOLDER/store --thresholds 1,2 --out NEW", 0),
@@ -132,6 +139,17 @@ def _no_server_stays(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     monkeypatch.setattr(uvicorn, "Server", Ended)
+
+
+@pytest.fixture(autouse=True)
+def _no_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What scores does so by a rule."""
+
+    class Scorer(Fake):
+        def describe(self) -> dict[str, Any]:
+            return super().describe() | {"kind": "ngram"}
+
+    monkeypatch.setattr("coig_p.reward.opening.open_scorer", lambda config, official=None: Scorer("模é😀"))
 
 
 CARD = """

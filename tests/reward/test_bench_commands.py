@@ -88,7 +88,7 @@ def test_the_variable_names_the_store(folder: Path, tmp_path: Path, monkeypatch:
         ("convert --from pairs FILE --out NEW", 1, "test.jsonl"),
         ("run NOTHING --baseline length --out NEW", 1, "it is not a benchmark. Make one with: coigp bench convert"),
         ("run STORE --baseline length --out NEW", 1, "it is not a benchmark"),
-        ("run NOTHING --out NEW", 2, "Missing option '--baseline'"),
+        ("run NOTHING --out NEW", 2, "Name who scores: one of --baseline, --model, --server"),
         ("run NOTHING --baseline length --seed 3 --out NEW", 2, "--seed: no effect"),
     ],
 )

@@ -6,20 +6,14 @@ give a score that fits the word in a response. The server is the real one, and n
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from annotating import SUBJECTS, check_accounts, endpoint, rows_of, write_run
+from serving_model import serving
 
 for _module in ("torch", "transformers", "uvicorn", "fastapi", "aiohttp"):
     pytest.importorskip(_module, reason=f"needs tests/train/requirements.txt: no {_module}")
@@ -119,39 +113,10 @@ def train(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The server's URL, and what it calls the one model that it serves."""
-    command = shutil.which("transformers", path=str(Path(sys.executable).parent))
-    if command is None:
-        pytest.skip("the command `transformers` is not beside this Python")
     folder = tmp_path_factory.mktemp("model")
     train(folder)
-    with socket.socket() as held, (folder / "server.log").open("w") as log:
-        # Held, not listened at: the server may bind the same port, and the system gives it to nobody else.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
-        options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        server = subprocess.Popen([command, "serve", str(folder), *options], stdout=log, stderr=log, env=environment)
-        try:
-            for _ in range(1500):
-                assert server.poll() is None, (folder / "server.log").read_text()
-                if healthy(port):
-                    break
-                time.sleep(0.2)
-            else:
-                pytest.fail("the server does not answer:\n" + (folder / "server.log").read_text())
-            yield f"http://127.0.0.1:{port}/v1", str(folder)
-        finally:
-            server.kill()
-            server.wait()
-
-
-def healthy(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60).close()
-    except OSError:
-        return False
-    return True
+    with serving(folder) as url:
+        yield url, str(folder)
 
 
 def test_sixty_queries_fifteen_models_and_eight_judges(served: tuple[str, str], tmp_path: Path, cache: str) -> None:

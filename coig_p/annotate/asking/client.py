@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "RateHints", "Reply"]
 
+_CHAT = "chat/completions"
 _SHOWN = 300  # characters of a server's message that are kept
 _MOST_BYTES = 2**25  # of an answer
 _LEAST_SECRET = 8  # characters: what is shorter would be found in any answer, and is left in it
@@ -89,10 +91,17 @@ class Client:
         own = endpoint.sent_headers()
         replaced = {name.lower() for name in own}
         self._secrets = _spellings(endpoint.secrets())
+        query = endpoint.sent_query()
+
+        @cache
+        def address(path: str) -> URL:
+            return URL(f"{endpoint.base_url.rstrip('/')}/{path}").update_query(query)
+
         try:
-            self._address = URL(f"{endpoint.base_url.rstrip('/')}/chat/completions").update_query(endpoint.sent_query())
+            self._address = address(_CHAT)
         except ValueError as error:
             raise UsageError(f"endpoint {endpoint.name!r}: base_url {endpoint.base_url!r}: {error}") from None
+        self._address_of = address
         self._proxy = _proxy(endpoint.base_url)
         self._never_sent = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)
         self._session = aiohttp.ClientSession(
@@ -110,32 +119,46 @@ class Client:
         await self._session.close()
 
     async def ask(self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Reply:
-        """Send a request once. Raises nothing but cancellation."""
+        """Send a request for a chat completion once. Raises nothing but cancellation."""
         streaming = self._streaming
-        content = json_bytes({"model": self.endpoint.model, "messages": list(messages), **streaming, **parameters})
+        body = {"model": self.endpoint.model, "messages": list(messages), **streaming, **parameters}
+        asked = "\n".join(str(message["content"]) for message in messages)
+        reply = await self.send(_CHAT, body, asked, read_value)
+        if reply.outcome == "refused" and "stream_options" in streaming and "stream_options" in str(reply.detail):
+            # It streams, but cannot say what it took: the next attempt is without that.
+            self._streaming = {"stream": True}
+            reply = reply._replace(outcome="error")
+        return reply
+
+    async def send(
+        self, path: str, body: Mapping[str, Any] | None, asked: str, read: Callable[[Any], Message | None]
+    ) -> Reply:
+        """Send any request once. Raises nothing but cancellation.
+
+        Args:
+            path: behind base_url.
+            body: None for a GET, which has none.
+            asked: the texts of the request: what a server repeats of them means nothing.
+            read: what the JSON of an answer says; raises ValueError where it is no answer.
+        """
+        method, content = ("GET", None) if body is None else ("POST", json_bytes(body))
         hints = None
         try:
             async with (
                 asyncio.timeout(self.endpoint.timeout),
                 # A redirect would be another request, which no limit has counted.
-                self._session.post(self._address, data=content, allow_redirects=False, proxy=self._proxy) as response,
+                self._session.request(
+                    method, self._address_of(path), data=content, allow_redirects=False, proxy=self._proxy
+                ) as response,
             ):
                 hints = rate_hints(response.headers.items())
-                body = await _read(response)
+                answer = await _read(response)
             if not 200 <= response.status < 300:
-                reply = self._refusal(response, read_trouble(body.decode("utf-8", "replace")), messages)
-                if (
-                    reply.outcome == "refused"
-                    and "stream_options" in streaming
-                    and "stream_options" in str(reply.detail)
-                ):
-                    # It streams, but cannot say what it took: the next attempt is without that.
-                    self._streaming = {"stream": True}
-                    reply = reply._replace(outcome="error")
-            elif len(body) > _MOST_BYTES:
+                reply = self._refusal(response, read_trouble(answer.decode("utf-8", "replace")), asked)
+            elif len(answer) > _MOST_BYTES:
                 reply = Reply("broken", detail=f"an answer of more than {_MOST_BYTES:,} bytes")
             else:
-                reply = self._answer(response, body, messages)
+                reply = self._answer(response, answer, asked, read)
         except self._never_sent as error:
             return Reply("unreachable", detail=self._shown(f"{type(error).__name__}: {error}"))
         except TimeoutError:
@@ -148,7 +171,9 @@ class Client:
             return Reply("reset", detail=self._shown(f"{type(error).__name__}: {error}"), hints=hints)
         return reply._replace(hints=hints)
 
-    def _answer(self, response: ClientResponse, body: bytes, messages: Sequence[Mapping[str, str]]) -> Reply:
+    def _answer(
+        self, response: ClientResponse, body: bytes, asked: str, read: Callable[[Any], Message | None]
+    ) -> Reply:
         """What a body of a good status says; raise ValueError where it cannot be read, StreamEnded where it is cut."""
         if _is_cut(response, body):
             raise StreamEnded(f"the connection ended before its answer did, after {len(body):,} bytes")
@@ -160,15 +185,15 @@ class Client:
             value = read_json(text)
             trouble = error_in(value)
             if trouble is None:
-                return Reply("answered", text.removeprefix("\ufeff"), read_value(value))
+                return Reply("answered", text.removeprefix("\ufeff"), read(value))
         except ValueError as error:
             raise ValueError(f"{error}, in: {text[:_SHOWN]}") from None
-        reply = self._refusal(response, trouble, messages)
+        reply = self._refusal(response, trouble, asked)
         took = usage_of(value) if isinstance(value, dict) else Usage()
         # An error that names tokens may have its price.
         return reply._replace(outcome="broken") if reply.outcome == "error" and (took.answer or took.beyond) else reply
 
-    def _refusal(self, response: ClientResponse, trouble: Trouble, messages: Sequence[Mapping[str, str]]) -> Reply:
+    def _refusal(self, response: ClientResponse, trouble: Trouble, asked: str) -> Reply:
         """What it means that there is no answer."""
         status, words = response.status, trouble.words
         wait = retry_after(response.headers.items()) or trouble.wait
@@ -176,7 +201,6 @@ class Client:
             if "location" in response.headers:
                 words = f"moved to {response.headers['location']}: set base_url to where it is"
             return Reply("denied", detail=self._shown(f"{status}: {words or response.reason}"))
-        asked = "\n".join(str(message["content"]) for message in messages)
         outcome = outcome_of(status, trouble, wait, asked)
         detail = self._shown(f"{status}: {words or response.reason}")
         return Reply(outcome, wait=wait if outcome in ("throttled", "error") else None, detail=detail)

@@ -14,6 +14,7 @@ from coig_p.cli.screen import one_line, say
 
 if TYPE_CHECKING:
     from coig_p.annotate.config import RunConfig
+    from coig_p.annotate.trust import Wish
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -74,14 +75,21 @@ def approve(config: RunConfig, trust: bool, allow: tuple[str, ...]) -> None:
     Raises:
         UsageError: nobody did.
     """
-    from coig_p.annotate.trust import check_named, grant, unknown
+    from coig_p.annotate.trust import wishes
+
+    approve_wishes(config.path, wishes(config), trust, allow)
+
+
+def approve_wishes(path: Path, wishes: Sequence[Wish], trust: bool, allow: tuple[str, ...]) -> None:
+    """The same of what any file asks for; raise UsageError where nobody says yes."""
+    from coig_p.annotate.trust import check_named, grant, not_granted
     from coig_p.errors import UsageError
 
-    left = unknown(config)
-    check_named(left, allow, config.path)
+    left = not_granted(wishes)
+    check_named(left, allow, path)
     asked = [wish for wish in left if not wish.name]
     if asked and not trust:
-        said = one_line(f"{config.path} wants to {'; to '.join(wish.words for wish in asked)}")
+        said = one_line(f"{path} wants to {'; to '.join(wish.words for wish in asked)}")
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(f"{said}. Nothing was sent. If you mean it, say so once with --trust")
         click.echo(said, err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from coig_p.cli.benching.build import build
 from coig_p.cli.benching.convert import convert
 from coig_p.cli.benching.importing import import_
 from coig_p.cli.benching.report import report
@@ -16,6 +17,7 @@ def bench() -> None:
     """Benchmarks of reward models and judges: one form for all of them, and scorers run on it.
 
     \b
+    coigp bench build store --review pool --annotators a,b,c
     coigp bench convert --from rewardbench filtered.parquet --out bench
     coigp bench convert --from pairs store --out bench
     coigp bench run bench --baseline length --out results
@@ -24,5 +26,5 @@ def bench() -> None:
     """
 
 
-for _command in (convert, run, import_, report):
+for _command in (build, convert, run, import_, report):
     bench.add_command(_command)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from coig_p.core.arrays import Index as Places
 from coig_p.engine.local import in_order
+from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.kernel import Pairs, find_candidates, find_pairs_of
 from coig_p.pairs.labels import Responses
@@ -62,7 +63,7 @@ def compare_configs(store: Store, before: PairConfig, after: PairConfig, *, firs
 
 def _of_shard(root: Path, configs: tuple[PairConfig, PairConfig], first: int, file: StoreFile) -> Compared:
     found, row = Compared(), 0
-    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, PAIRING_SCHEMA, rewards=reward_names(*configs)):
         for kind, queries in _kinds(batch, configs).items():
             found.pairs[kind] += len(queries)
             own = np.unique(queries)

@@ -28,7 +28,7 @@ from coig_p.validation.findings import tally
 _NUMBERS = {"threshold": float, "comparison_threshold": float, "min_judges": int}
 _FLAGS = ("strict", "same_judges")
 _YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no")
-_OPTIONS = (*_NUMBERS, "strategy", *_FLAGS, "judges", "calibrate")
+_OPTIONS = (*_NUMBERS, "strategy", *_FLAGS, "judges", "calibrate", "agree_with", "min_reward_margin")
 MOST_PAIRS = 200  # of one query that a page lists
 MOST_RESPONSES = 200  # of one query that are on a page
 _MOST_APART = 10  # pairs on the page of judges
@@ -211,7 +211,11 @@ def config_of(address: Mapping[str, str], prefix: str = "", calibration: Path | 
         calibration: the store's own file; an address names no other.
     """
     given: dict[str, Any] = {}
-    for option, kind in _NUMBERS.items():
+    numbers = dict(_NUMBERS)
+    if address.get(f"{prefix}agree_with", "").strip():
+        given["agree_with"] = address[f"{prefix}agree_with"].strip()
+        numbers["min_reward_margin"] = float
+    for option, kind in numbers.items():
         number = address.get(f"{prefix}{option}", "").strip()
         if number:
             try:
@@ -263,6 +267,7 @@ def _form(view: View) -> dict[str, Any]:
         "strategies": STRATEGIES,
         "pair_options": _OPTIONS,
         "calibration": view.calibration.is_file(),
+        "rewards": sorted(view.index.store.manifest.rewards),
     }
 
 
@@ -273,6 +278,8 @@ def _said(config: PairConfig) -> dict[str, Any]:
     return said | {
         "judges": join_names(config.judges or ()),
         "min_judges": config.min_judges if config.min_judges > 1 else None,
+        "agree_with": config.agree_with,
+        "min_reward_margin": config.min_reward_margin or None,
     }
 
 

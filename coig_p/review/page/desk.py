@@ -17,6 +17,7 @@ from typing import Any
 
 from coig_p.review.answers import Answer, answers_path, append_all, last_words, now
 from coig_p.review.folder import Review, open_review, read_tasks, tasks_path
+from coig_p.review.stopping import is_stopped
 
 Identity = tuple[int, str]
 """Round and item: with the annotator, whose desk it is, what an answer is of."""
@@ -92,9 +93,12 @@ class Sheet:
         return 0 if word is None else word.line
 
     def open_after(self, at: int) -> Task | None:
-        """The first open task behind a place, else the first before it; None where none is open."""
+        """The first open task behind a place, else the first before it; None where none is open, or enough was said."""
         turned = (*self.tasks[at + 1 :], *self.tasks[: at + 1])
-        return next((task for task in turned if self.state(task.identity) == OPEN), None)
+        return next((task for task in turned if self._is_wanted(task)), None)
+
+    def _is_wanted(self, task: Task) -> bool:
+        return self.state(task.identity) == OPEN and not is_stopped(self.review, task.round)
 
     def last_given(self) -> Answer | None:
         """The answer, or the skip, that was given last of all that count."""

@@ -26,6 +26,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "progress": ("Progress", "进度"),
     "to-next": ("Go on", "继续"),
     "done": ("Nothing is left to answer. Thank you!", "全部完成，谢谢！"),
+    "enough": (
+        "Enough was answered, and what is still open is not needed. Thank you!",
+        "回答已经足够，余下的任务无须再答，谢谢！",
+    ),
     "done-skipped": (
         "What was skipped can still be answered: open it in the list.",
         "跳过的任务仍可作答：在列表中打开即可。",

@@ -165,8 +165,7 @@ def convert_store(
     check_bench_place(out, overwrite)
     selection, source = select_items(opened, pairs or PairConfig(), domains, split)
     counted = _Counted()
-    licences = {one.get("license") for one in opened.manifest.sources}
-    licence = config.licence or (next(iter(licences)) if len(licences) == 1 else None)
+    licence = config.licence or licence_of(opened)
     in_effect = {name: value for name, value in selection.pairs.to_dict().items() if name != "format"}
     options = {"from": PAIRS, "pairs": in_effect, "domains": list(selection.domains), "split": source}
     store_name = opened.path.resolve().name
@@ -182,6 +181,12 @@ def convert_store(
         overwrite=overwrite,
     )
     return Converted(out, name, PAIRS, licence, dict(counted.items), dict(counted.pairs), in_effect)
+
+
+def licence_of(store: Store) -> str | None:
+    """The licence that all sources of a store have; None where they have several, or say none."""
+    found = {one.get("license") for one in store.manifest.sources}
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def _some(items: Iterator[Item], store: Store) -> Iterator[Item]:

@@ -3,6 +3,7 @@
     BENCH/
       bench.jsonl   one item a line
       bench.json    name, licence, preset, where it is from, and the hash of the other; written last
+      train-exclude.txt   of one that was built from a store: queries that must not be trained on
 
     {"id": "crb-17", "domain": "math", "prompt": "..." or [{"role": "user", "content": "..."}],
      "responses": [{"id": "a", "text": "...", "model": "..."}, ...], "ranks": [0, 1], "pairs": [["a", "b"]], "meta": {}}
@@ -314,6 +315,7 @@ def write_bench(
     source: Mapping[str, Any],
     licence: str | None = None,
     options: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> int:
     """Write a benchmark, whole or not at all.
@@ -322,6 +324,7 @@ def write_bench(
         items: read once.
         source: "name" and "sha256" of what it was made from.
         options: what it was made with, where anything was chosen.
+        beside: further files, by name.
 
     Returns:
         How many items were written.
@@ -344,6 +347,8 @@ def write_bench(
                 seen.add(item.id)
                 digest.update(data)
                 stream.write(data)
+        for file, content in (beside or {}).items():
+            (place / file).write_bytes(content)
         told: dict[str, Any] = {"format": FORMAT, "version": VERSION, "name": name, "licence": licence}
         told |= {"preset": preset, "source": dict(source), "items": len(seen), "sha256": digest.hexdigest()}
         told |= {"options": dict(options)} if options else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,13 +49,14 @@ def items_of(store: Store, selection: Selection, split: str) -> Iterator[Item]:
         DataError: a query or response that is null, or more than text; names the query.
     """
     for domain in selection.domains:
-        for batch in store.batches(domain, split, schema=PAIRING_SCHEMA):
+        for batch in store.batches(domain, split, schema=PAIRING_SCHEMA, rewards=selection.rewards):
             rows = find_rows(batch, selection.pairs, selection.shape)
             if len(rows):
-                yield from _items(rows)
+                yield from items_in(rows)
 
 
-def _items(rows: Rows) -> Iterator[Item]:
+def items_in(rows: Rows) -> Iterator[Item]:
+    """The items of a batch; raises as `items_of` does."""
     batch, found = rows.batch, rows.found
     assert isinstance(found, Pairs)
     queries = np.unique(found.query)
@@ -81,21 +82,32 @@ def _item(rows: Rows, pairs: Pairs, id_: str, domain: str, prompt: Prompt) -> It
     places = np.unique(np.concatenate([pairs.chosen, pairs.rejected])).tolist()
     models, texts = (column.take(pa.array(places)).to_pylist() for column in (responses.model_column, responses.text))
     samples = responses.sample[places].tolist()
-    found: dict[int, Response] = {}
-    for place, model, sample, text in zip(places, models, samples, texts, strict=True):
+    for model, text in zip(models, texts, strict=True):
         if text is None:
             raise DataError(f"query_id {id_!r}: a response of {model!r} is null. Run: coigp check, then coigp clean")
-        name = (model or "unknown") + (f"#{sample}" if sample else "")
-        while any(name == one.id for one in found.values()):  # a model may be called a#1, and another answer be so
-            name += "'"
-        found[place] = Response(name, text, model)
-    order = sorted(found.values(), key=lambda one: hash64(f"response {len(id_)} {id_} {one.id}"))
-    named = [
-        (found[better].id, found[worse].id)
-        for better, worse in zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)
+    found = dict(zip(places, named(zip(models, samples, texts, strict=True)), strict=True))
+    better = [
+        (found[chosen].id, found[rejected].id)
+        for chosen, rejected in zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)
     ]
     meta: dict[str, Any] = {"margins": pairs.margin.tolist()}
-    return Item(id_, domain, prompt, tuple(order), pairs=tuple(named), meta=meta)
+    return Item(id_, domain, prompt, by_hash(id_, found.values()), pairs=tuple(better), meta=meta)
+
+
+def named(responses: Iterable[tuple[str | None, int, str]]) -> list[Response]:
+    """Responses of one query, as model, sample and text, each with an id of its own: the model's name where it can."""
+    found: list[Response] = []
+    for model, sample, text in responses:
+        name = (model or "unknown") + (f"#{sample}" if sample else "")
+        while any(name == one.id for one in found):  # a model may be called a#1, and another answer be so
+            name += "'"
+        found.append(Response(name, text, model))
+    return found
+
+
+def by_hash(query_id: str, responses: Iterable[Response]) -> tuple[Response, ...]:
+    """Responses in an order in which none is first for being better."""
+    return tuple(sorted(responses, key=lambda one: hash64(f"response {len(query_id)} {query_id} {one.id}")))
 
 
 def _prompts(rows: Rows, queries: Any) -> list[Prompt | None]:

@@ -1,0 +1,259 @@
+"""What people said of a pool so far: what is accepted, why the rest is not, and when enough is.
+
+A query of form accept is accepted where, by the majority of those who judged it, it is fit, its chosen response correct
+and the better one. One of form triple is accepted where what was ranked asserts a pair. Annotators stop once more are
+accepted than was wanted; what somebody has in hand then is finished and counts, so that a benchmark of 1,000 may have
+1,040. What was begun after that moment is left out, whatever was said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coig_p.errors import DataError
+from coig_p.review.answers import Answer, read_answers, time_of
+from coig_p.review.folder import REVIEW, KeyRow, Review, open_review, read_key
+from coig_p.review.majority import Response, Voted, criteria_of, is_right, majority, read_voted, relation
+from coig_p.review.votes import Vote, read_votes
+from coig_p.reward.bench.pool import FORMS, OPTION, STOP_AFTER
+from coig_p.reward.bench.ranks import Ranked, Relation, rank
+from coig_p.stats.reliability import Reliability, reliability
+
+ACCEPTED, REJECTED, OPEN, SKIPPED, WAITING, LATE = "accepted", "rejected", "open", "skipped", "waiting", "late"
+STATES = (ACCEPTED, REJECTED, OPEN, SKIPPED, WAITING, LATE)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query of the pool, and what was said of it.
+
+    Attributes:
+        items: of form accept one, of form triple each triple.
+        state: one of STATES. Open: there is no majority; skipped: all who were asked skipped it; waiting: nobody has
+            judged it yet; late: begun after the stop.
+        failed: of a rejected one the criteria that fail.
+        began, decided: when the first who judged it began, and the last ended; None where nobody has.
+        responses: of form triple, those that were shown, by name.
+        ranked: of form triple, what follows from what was said; None where nothing was.
+        missing: of form triple, how many triples nobody ranked.
+    """
+
+    query_id: str
+    domain: str
+    items: tuple[Voted, ...]
+    state: str
+    failed: tuple[str, ...] = ()
+    began: datetime | None = None
+    decided: datetime | None = None
+    responses: tuple[Response, ...] = ()
+    ranked: Ranked | None = None
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """How many queries of a domain are in each state.
+
+    Attributes:
+        failed: of the rejected ones, how many fail each criterion; one may fail several.
+    """
+
+    drawn: int
+    states: Mapping[str, int]
+    failed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pool as it stands.
+
+    Attributes:
+        queries: by domain, and in each in the review's order.
+        stop_after: how many were wanted.
+        stopped: the moment from which nothing more is begun; None where not enough is accepted yet.
+        doubled: items that two or more were asked about; both: of these, those that two or more judged.
+        agreement: on these, of what each said alone; None where there are none.
+        relations, kept: of form triple, what was said of two responses, and how much of it holds.
+    """
+
+    review: Review
+    queries: tuple[Query, ...]
+    stop_after: int
+    stopped: datetime | None
+    doubled: int
+    agreement: Reliability | None
+    relations: int
+    kept: int
+
+    @property
+    def accepted(self) -> tuple[Query, ...]:
+        """Those that make the benchmark."""
+        return tuple(one for one in self.queries if one.state == ACCEPTED)
+
+    @property
+    def conflict_rate(self) -> float | None:
+        """The share of what was said of two responses that does not hold; None where nothing was."""
+        return None if not self.relations else (self.relations - self.kept) / self.relations
+
+    def domains(self) -> dict[str, Part]:
+        """By domain, in the review's order."""
+        names = list(dict.fromkeys(one.domain for one in self.queries))
+        own = {name: [one for one in self.queries if one.domain == name] for name in names}
+        return {name: part_of(queries) for name, queries in own.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        told: dict[str, Any] = {"form": self.review.form, "stop_after": self.stop_after}
+        told["stopped"] = None if self.stopped is None else self.stopped.isoformat(timespec="milliseconds")
+        told["all"] = asdict(part_of(self.queries))
+        told["domains"] = {name: asdict(one) for name, one in self.domains().items()}
+        told["doubled"] = {"items": self.doubled}
+        if self.agreement is not None:
+            told["doubled"]["judged"] = self.agreement.units
+            told["doubled"] |= {name: asdict(getattr(self.agreement, name)) for name in ("percent", "alpha", "ac1")}
+        if self.review.form == "triple":
+            told |= {"relations": self.relations, "kept": self.kept, "conflict_rate": self.conflict_rate}
+            told["triples_missing"] = sum(one.missing for one in self.accepted)
+        return told
+
+
+def part_of(queries: Sequence[Query]) -> Part:
+    """How many are in each state."""
+    failed = [name for one in queries if one.state == REJECTED for name in one.failed]
+    return Part(
+        drawn=len(queries),
+        states={state: sum(one.state == state for one in queries) for state in STATES},
+        failed={name: failed.count(name) for name in dict.fromkeys(failed)},
+    )
+
+
+def judged(folder: str | Path, stop_after: int | None = None) -> Judged:
+    """Read a review that was drawn for a benchmark, and see what it says so far.
+
+    Args:
+        stop_after: default what the pool was drawn with.
+
+    Raises:
+        DataError: the review cannot be read, or is none that a benchmark can be built from.
+    """
+    review = open_review(folder)
+    if review.form not in FORMS:
+        raise DataError(
+            f"{review.path / REVIEW}: form {review.form}: a benchmark is built from form accept, or triple. Draw one "
+            "with: coigp bench build STORE --review DIR --annotators a,b,c"
+        )
+    votes, answers = read_votes(folder), {answer.identity: answer for answer in read_answers(folder)}
+    items = read_voted(read_key(review), votes)
+    by_query: dict[str, list[Voted]] = {}
+    for item in items:
+        by_query.setdefault(item.row.query_id, []).append(item)
+    criteria = criteria_of(review, votes)
+    found = [_query(review, tuple(own), criteria, answers) for own in by_query.values()]
+    domains = {name: at for at, name in enumerate(dict.fromkeys([*review.domains, *(one.domain for one in found)]))}
+    found.sort(key=lambda one: domains[one.domain])
+    wanted = stop_after if stop_after is not None else _wanted(review)
+    stopped = stop_moment(found, wanted)
+    if stopped is not None:
+        found = [replace(one, state=LATE) if _is_late(one, stopped) else one for one in found]
+    ranked = [one.ranked for one in found if one.ranked is not None and one.state != LATE]
+    several = [item for item in items if len({name for name, _ in item.asked}) > 1]
+    return Judged(
+        review=review,
+        queries=tuple(found),
+        stop_after=wanted,
+        stopped=stopped,
+        doubled=len(several),
+        agreement=_agreement(review, several, criteria),
+        relations=sum(one.relations for one in ranked),
+        kept=sum(one.kept for one in ranked),
+    )
+
+
+def stop_moment(queries: Sequence[Query], stop_after: int) -> datetime | None:
+    """When more were accepted than was wanted; None where not so many are."""
+    decided = sorted(one.decided for one in queries if one.state == ACCEPTED and one.decided is not None)
+    return decided[stop_after] if len(decided) > stop_after else None
+
+
+def _is_late(one: Query, stopped: datetime) -> bool:
+    return one.began is not None and one.began > stopped
+
+
+def _wanted(review: Review) -> int:
+    told = review.options.get(OPTION)
+    number = told.get("stop_after") if isinstance(told, Mapping) else None
+    return number if isinstance(number, int) else STOP_AFTER
+
+
+def _query(
+    review: Review, items: tuple[Voted, ...], criteria: Sequence[str], answers: Mapping[tuple[str, str, int], Answer]
+) -> Query:
+    row: KeyRow = items[0].row
+    said = [(item, vote) for item in items for vote in item.votes.values() if not vote.skipped]
+    times = [_times(answers[item.row.item, vote.annotator, vote.round]) for item, vote in said]
+    began, decided = (None, None) if not times else (min(one for one, _ in times), max(one for _, one in times))
+    base = Query(row.query_id, row.domain, items, WAITING, began=began, decided=decided)
+    if not said:
+        skipped = not any(item.is_waiting for item in items)
+        return replace(base, state=SKIPPED) if skipped else base
+    if review.form == "triple":
+        return _of_triples(base)
+    (item,) = items
+    right = item.right(criteria)
+    if right is None:
+        return replace(base, state=OPEN)
+    failed = tuple(name for name in criteria if item.holds(name) is False)
+    return replace(base, state=ACCEPTED if right else REJECTED, failed=failed)
+
+
+def _times(answer: Answer) -> tuple[datetime, datetime]:
+    """When an answer was begun, as far as is known, and when it was given."""
+    at = time_of(answer.at)
+    assert at is not None  # a line without one is none
+    return at - timedelta(seconds=answer.seconds or 0), at
+
+
+def _of_triples(one: Query) -> Query:
+    """Ranks, and the pairs that a path joins, of what the majority says of every two responses of each triple."""
+    responses = tuple(sorted({response for item in one.items for response in item.responses}))
+    place = {response: at for at, response in enumerate(responses)}
+    relations = []
+    for item in one.items:
+        for left, right in combinations(item.responses, 2):
+            told = majority(relation(vote, left, right) for vote in item.votes.values() if not vote.skipped)
+            if told is not None:
+                better, worse = (left, right) if told else (right, left)
+                relations.append(Relation(place[better], place[worse], tie=told == 0.5))
+    missing = sum(all(vote.skipped for vote in item.votes.values()) for item in one.items)
+    if not relations:
+        return replace(one, state=OPEN, missing=missing)
+    ranked = rank(len(responses), relations)
+    state, failed = (ACCEPTED, ()) if ranked.pairs else (REJECTED, ("tied",))
+    return replace(one, state=state, failed=failed, responses=responses, ranked=ranked, missing=missing)
+
+
+def _agreement(review: Review, items: Sequence[Voted], criteria: Sequence[str]) -> Reliability | None:
+    """Of what each said in the first round, on items that several judged: accepted or not; of triples each relation."""
+    names = review.annotators
+    rows, groups = [], []
+    for item in items:
+        first: Sequence[Vote] = [vote for vote in item.first.values() if not vote.skipped]
+        each: list[dict[str, Any]]
+        if review.form == "triple":
+            each = [{vote.annotator: relation(vote, *two) for vote in first} for two in combinations(item.responses, 2)]
+        else:
+            each = [{vote.annotator: is_right(vote, criteria) for vote in first}]
+        for told in each:
+            rows.append([np.nan if told.get(name) is None else float(told[name]) for name in names])
+            groups.append(item.row.query_id)
+    if not any(sum(not np.isnan(value) for value in row) > 1 for row in rows):
+        return None
+    kinds = 3 if review.form == "triple" else 2
+    return reliability(np.array(rows, np.float64), names, groups, categories=kinds, seed=review.seed)

@@ -1,0 +1,220 @@
+"""What a judge is asked about a benchmark, and what came of it: requests for the ledger, results from it.
+
+A pair is shown in both orders, or in one where a rule says so; the order that is asked first is drawn by hash, so that
+the first response is not the better one more often than not. With ratings each response is shown alone, once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger
+from coig_p.annotate.asking.message import Message, encodable, read_body
+from coig_p.annotate.asking.request import PENDING, Messages, Outcome, Request, asks, recipe_of, user_message
+from coig_p.annotate.prompts import Value
+from coig_p.annotate.tasks.again import judged_again
+from coig_p.annotate.tasks.judge import read_judgement
+from coig_p.core.arrays import hash64
+from coig_p.reward.bench.form import Bench, Item, pairs_of
+from coig_p.reward.bench.results import Result, Verdict, lengths
+from coig_p.reward.judging.config import COMPARE, RATE, Judge
+from coig_p.reward.judging.official import BETTER_FIRST, DRAWN, GIVEN, Rule
+from coig_p.reward.judging.verdicts import asked_again, read_for_a, read_verdict, verdict_of
+
+TOO_LONG, REFUSED, UNANSWERED = "too-long", "refused", "unanswered"
+_GIVEN_ORDER = ("judgebench",)  # presets whose files have the order to be asked first
+_TOO_LONG = ("context_length", "context length", "maximum context", "too long", "too_long", "max_model_len")
+
+
+class Question(NamedTuple):
+    """One thing to ask: places of an item and of its responses in the order shown; `second` is -1 for a rating."""
+
+    item: int
+    first: int
+    second: int
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a judge is asked about a benchmark, in order.
+
+    Attributes:
+        kind: one of `config.SLOTS`.
+    """
+
+    bench: Bench
+    judge: Judge
+    rule: Rule
+    seed: int = 0
+
+    @property
+    def kind(self) -> str:
+        """Whether two responses are compared, or one is rated."""
+        return RATE if self.rule.rating else COMPARE
+
+    @property
+    def asks(self) -> int:
+        """How often a request is asked in all where its answer is unusable."""
+        return self.judge.asks if self.rule.asks is None else self.rule.asks
+
+    def __iter__(self) -> Iterator[Question]:
+        for at in range(len(self.bench.items)):
+            yield from self.of(at)
+
+    def of(self, place: int) -> Iterator[Question]:
+        """The questions of an item."""
+        item = self.bench.items[place]
+        if self.rule.rating:
+            for at in range(len(item.responses)):
+                yield Question(place, at, -1)
+            return
+        for better, worse in pairs_of(item):
+            order = self._order(item, better, worse)
+            yield Question(place, *order)
+            if self.rule.orders not in (BETTER_FIRST, DRAWN, GIVEN):
+                yield Question(place, *order[::-1])
+
+    def _order(self, item: Item, better: int, worse: int) -> tuple[int, int]:
+        """The order that is asked first."""
+        orders = self.rule.orders
+        if orders == BETTER_FIRST:
+            return better, worse
+        low, high = sorted((better, worse))
+        if orders == GIVEN or self.bench.preset in _GIVEN_ORDER:
+            return low, high
+        ids = json.dumps([item.id, item.responses[low].id, item.responses[high].id])
+        return (high, low) if hash64(f"order {self.seed} {ids}") & 1 else (low, high)
+
+    def requests(self) -> Iterator[Request]:
+        """Each as the ledger knows it, made as it is taken."""
+        return map(self.request, self)
+
+    def request(self, question: Question) -> Request:
+        """One question as a request; the same texts are the same request, whatever item they are of."""
+        item = self.bench.items[question.item]
+        shown = [item.responses[at] for at in question[1:] if at >= 0]
+        texts = [one.text for one in shown]
+        query = shown_prompt(item.messages)
+        slots: dict[str, Value] = {"query": query}
+        slots |= {"response": texts[0]} if self.rule.rating else {"first": texts[0], "second": texts[1]}
+        endpoint, prompt = self.judge.endpoint, self.judge.prompt(self.kind)
+        messages: Messages = (user_message(prompt.fill(slots)),)
+        if endpoint.system is not None:
+            messages = ({"role": "system", "content": endpoint.system}, *messages)
+        read: Callable[[Message], Outcome]
+        if self.rule.rating:
+            read = partial(read_judgement, half_points=True, response=texts[0])
+        elif self.rule.looks_for_a:
+            read = read_for_a
+        else:
+            read = partial(read_verdict, responses=texts, several_stay=self.rule.several_stay)
+        return Request(
+            endpoint,
+            kind=self.kind,
+            domain=item.domain,
+            query_id=f"{self.bench.name}: {item.id}",
+            author=json.dumps([one.id for one in shown], ensure_ascii=False),
+            messages=messages,
+            parameters=endpoint.parameters,
+            read=read,
+            asks=self.asks,
+            recipe=recipe_of(endpoint, endpoint.parameters, endpoint.system, prompt.text),
+            again=partial(judged_again, half_points=True) if self.rule.rating else asked_again,
+        )
+
+
+def shown_prompt(messages: list[dict[str, str]]) -> Value:
+    """What a prompt shows of the turns before a response: one user's text as it is, else all turns."""
+    alone = len(messages) == 1 and messages[0]["role"] == "user"
+    return messages[0]["content"] if alone else messages
+
+
+class Said(NamedTuple):
+    """What a judge said over all asks.
+
+    Attributes:
+        state: answered, invalid, failed or pending.
+        reason: why it is not answered, or has no verdict.
+        score: of the verdict, or the rating; None where there is none.
+        raw: the text that counts, or the last one that could not be used.
+    """
+
+    state: str
+    reason: str | None
+    score: float | None
+    raw: str | None
+
+
+def said_to(ledger: Ledger, request: Request) -> Said:
+    """What the ledger has of a request, read as the request reads."""
+    last = Said(PENDING, None, None, None)
+    for ask, asked in asks(ledger, request):
+        found = ledger.get(asked.key(ask))
+        if found is None or found.state not in (ANSWERED, INVALID, FAILED):
+            return Said(PENDING, None, None, None)
+        if found.state == FAILED:
+            return Said(FAILED, found.reason, None, None)
+        message = read_body(str(found.body))
+        read: Outcome = request.read(message)
+        last = Said(read.state, read.reason, read.score, _raw(message, read))
+        if ANSWERED in (found.state, read.state):
+            break
+    return last
+
+
+def _raw(message: Message, read: Outcome) -> str | None:
+    if read.text is not None:
+        return read.text
+    text = message.text if message.text is not None else message.refusal
+    return None if text is None else encodable(text)
+
+
+def is_refused(said: Said) -> bool:
+    """Whether the server said that it will never answer this."""
+    return said.state == FAILED and str(said.reason).partition(":")[0] == "refused"
+
+
+def is_settled(said: Said) -> bool:
+    """Whether nothing more is to be asked."""
+    return said.state in (ANSWERED, INVALID) or is_refused(said)
+
+
+def results_of(questions: Questions, ledger: Ledger) -> Iterator[Result]:
+    """What was said of each item, in the benchmark's order; what is not settled counts as unanswered."""
+    for at, item in enumerate(questions.bench.items):
+        said = [(one, said_to(ledger, questions.request(one))) for one in questions.of(at)]
+        yield (_rated if questions.rule.rating else _compared)(item, said)
+
+
+def _rated(item: Item, said: list[tuple[Question, Said]]) -> Result:
+    rewards = tuple(one.score for _, one in said)
+    reason = next((_why(one) for _, one in said if one.score is None), None)
+    return Result(item.id, item.domain, rewards, None, reason, lengths(item))
+
+
+def _compared(item: Item, said: list[tuple[Question, Said]]) -> Result:
+    verdicts, without = [], []
+    for question, one in said:
+        verdict = None if one.score is None else verdict_of(one.score)
+        why = _why(one) if verdict is None else None
+        if why is not None:
+            without.append(why)
+        if why != TOO_LONG:
+            sides = item.responses[question.first].id, item.responses[question.second].id
+            verdicts.append(Verdict(sides, verdict, one.raw))
+    reason = TOO_LONG if TOO_LONG in without else next(iter(without), None)
+    return Result(item.id, item.domain, None, tuple(verdicts), reason, lengths(item))
+
+
+def _why(said: Said) -> str:
+    """Why there is no verdict, in a word."""
+    if is_refused(said):
+        words = str(said.reason).lower()
+        return TOO_LONG if any(word in words for word in _TOO_LONG) else REFUSED
+    if said.state in (PENDING, FAILED):
+        return UNANSWERED
+    return str(said.reason).partition(":")[0] or "none"

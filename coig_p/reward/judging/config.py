@@ -1,0 +1,185 @@
+"""Who judges, and how it is asked: one TOML file, read strictly, or an address and a model's name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
+from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.prompts import Prompt, parse_prompt, read_prompt
+from coig_p.annotate.sources import check_parameters
+from coig_p.annotate.tables import check_keys, read_table
+from coig_p.annotate.trust import Wish, asked_by
+from coig_p.core.small_files import read_small
+from coig_p.errors import UsageError
+from coig_p.store.places import check_name
+
+COMPARE, RATE = "compare", "rate"
+SLOTS: Mapping[str, tuple[str, ...]] = {COMPARE: ("query", "first", "second"), RATE: ("query", "response")}
+"""What a judge may be asked, and the slots of its prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeEndpoint(Endpoint):
+    """The table [endpoint]: what is asked; see `Endpoint`.
+
+    Attributes:
+        name: also what the results call the judge.
+        system: a system message before each request.
+        parameters: sent along with each.
+    """
+
+    system: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch:
+            raise UsageError("batch = true: a judge is asked online here. Leave it out")
+        check_parameters("parameters", self.parameters)
+        limit = max_tokens(self.parameters)
+        if limit is not None and self.tokens_per_minute is not None and limit >= self.tokens_per_minute:
+            raise UsageError(f"parameters: max_tokens = {limit} does not fit in tokens_per_minute")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A judge, and how it is asked. Make one with `load_judge` or `judge_at`.
+
+    Attributes:
+        path: the TOML file; None where there is none.
+        asks: how often a request whose answer is unusable is asked in all.
+        max_cost: what all runs of a ledger may cost, in 1/MONEY; None: no limit.
+        most_invalid: it is asked nothing more once a larger share of its last 100 answers cannot be used.
+        compare, rate: the prompts.
+        prompt_files: those that the file names, as it names them.
+    """
+
+    endpoint: JudgeEndpoint
+    compare: Prompt
+    rate: Prompt
+    path: Path | None = None
+    asks: int = 3
+    max_cost: int | None = None
+    most_invalid: float = 1.0
+    prompt_files: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_cost is not None:
+            self.check_budget()
+
+    def check_budget(self) -> None:
+        """Raise UsageError where an answer's cost has no upper bound, so that no budget could be kept."""
+        if not bounded(self.endpoint.output_price, self.endpoint.parameters):
+            raise UsageError(
+                f"endpoint {self.endpoint.name!r}: a budget can be kept only where parameters has max_tokens"
+            )
+
+    def prompt(self, kind: str) -> Prompt:
+        """The prompt of one of SLOTS."""
+        return self.compare if kind == COMPARE else self.rate
+
+    def describe(self, kind: str) -> dict[str, Any]:
+        """Who it is, and with what it was asked, as JSON has it: nothing secret, and no address."""
+        return {
+            "kind": "judge",
+            "name": self.endpoint.name,
+            "model": self.endpoint.model,
+            "system": self.endpoint.system,
+            "parameters": dict(self.endpoint.parameters),
+            "prompt_sha256": sha256(self.prompt(kind).text.encode()).hexdigest(),
+        }
+
+    @cached_property
+    def wishes(self) -> list[Wish]:
+        """What the file asks for that its reader may not have meant."""
+        path = Path("--judge") if self.path is None else self.path
+        return asked_by(path, [self.endpoint], {"read": self.prompt_files})
+
+
+@dataclass(frozen=True)
+class _JudgeTable:
+    asks: int = 3
+    max_cost: Decimal | None = None
+    most_invalid: float = 1.0
+    compare: str | None = None
+    rate: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.asks <= 20:
+            raise UsageError(f"asks = {self.asks}: use 1 to 20")
+        if self.max_cost is not None and self.max_cost < 0:
+            raise UsageError(f"max_cost = {self.max_cost}: use 0 or more")
+        if not 0 <= self.most_invalid <= 1:
+            raise UsageError(f"most_invalid = {self.most_invalid:g}: use a share from 0 to 1")
+
+
+def load_judge(path: str | Path) -> Judge:
+    """Read a judge's TOML file; docs/judging.md has every setting.
+
+    Raises:
+        UsageError: no such file, not TOML, an unknown key, or a value that cannot be; names the file and the key.
+    """
+    path = Path(path)
+    check_name(path)
+    try:
+        table = tomllib.loads(read_small(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}. Name a TOML file, or an http(s) address") from None
+    try:
+        return _judge(path, table)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _judge(path: Path, table: dict[str, Any]) -> Judge:
+    check_keys(table, ("judge", "endpoint"), "")
+    if "endpoint" not in table:
+        raise UsageError("no table [endpoint]: it says who is asked, with name, model and base_url")
+    told = read_table(_JudgeTable, table.get("judge", {}), "judge")
+    endpoint = read_table(JudgeEndpoint, table["endpoint"], "endpoint")
+    named = {COMPARE: told.compare, RATE: told.rate}
+    prompts = {
+        kind: bundled_prompt(kind) if file is None else read_prompt(path.parent / file, SLOTS[kind])
+        for kind, file in named.items()
+    }
+    return Judge(
+        endpoint,
+        compare=prompts[COMPARE],
+        rate=prompts[RATE],
+        path=path,
+        asks=told.asks,
+        max_cost=None if told.max_cost is None else int(told.max_cost * MONEY),
+        most_invalid=told.most_invalid,
+        prompt_files=tuple(file for file in named.values() if file is not None),
+    )
+
+
+def judge_at(base_url: str, model: str, key_env: str | None = None) -> Judge:
+    """A judge at an OpenAI-compatible address, asked at temperature 0.
+
+    Args:
+        model: what the server calls it, and what the results call it.
+        key_env: the environment variable that holds its key.
+
+    Raises:
+        UsageError: an address that cannot be.
+    """
+    endpoint = JudgeEndpoint(name=model, model=model, base_url=base_url, key_env=key_env, parameters={"temperature": 0})
+    return Judge(endpoint, compare=bundled_prompt(COMPARE), rate=bundled_prompt(RATE))
+
+
+def bundled_prompt(kind: str) -> Prompt:
+    """The package's prompt of one of SLOTS."""
+    text = files("coig_p.reward.judging").joinpath("prompts", f"{kind}.md").read_text(encoding="utf-8")
+    return parse_prompt(text, SLOTS[kind], f"prompts/{kind}.md")

@@ -1,0 +1,257 @@
+"""A judge on a benchmark: asked within limits and a budget, each request once, gone on with where it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coig_p.annotate.asking.asker import Asker
+from coig_p.annotate.asking.client import check_extra
+from coig_p.annotate.asking.costs import MONEY, Spent, Tokens, max_tokens
+from coig_p.annotate.asking.ledger import Ledger, LedgerWriter
+from coig_p.annotate.asking.limits import Budget
+from coig_p.annotate.asking.request import Request
+from coig_p.annotate.asking.stopping import stopped_by_signals
+from coig_p.annotate.watching import Agreement, EndpointView, View, Watch
+from coig_p.errors import RemoteError, UsageError
+from coig_p.reward.judging.asked import Questions, is_settled, said_to
+
+_TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
+_ANSWER_TOKENS = 300
+_ENOUGH = 20  # answers from which an average is taken
+_PACE = 60  # seconds over which a pace is measured
+
+
+@dataclass
+class Asked:
+    """What asking a judge came to.
+
+    Attributes:
+        requests: different ones that there are; unsettled: those that have no outcome that stays.
+        sent, failed: attempts, and requests that failed, in this run.
+        abandoned: requests that were in flight and not waited for.
+        left: why the endpoint was left; None where it was not.
+        stopped: interrupted, budget, time, or None.
+        cost: what all runs of the ledger cost so far.
+    """
+
+    requests: int = 0
+    unsettled: int = 0
+    sent: int = 0
+    failed: int = 0
+    abandoned: int = 0
+    left: str | None = None
+    stopped: str | None = None
+    cost: Spent = field(default_factory=Spent)
+
+    @property
+    def exit_code(self) -> int:
+        """130 interrupted. Where something is unsettled 1 for money or time that ended it, else 3. Else 0."""
+        if self.stopped == "interrupted":
+            return 130
+        if not self.unsettled:
+            return 0
+        return 1 if self.stopped else RemoteError.exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        told = {name: getattr(self, name) for name in ("requests", "unsettled", "sent", "failed", "abandoned")}
+        told |= {"left": self.left, "stopped": self.stopped}
+        return told | {"cost": self.cost.paid / MONEY, "may_cost": self.cost.may_be_paid / MONEY}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to ask.
+
+    Attributes:
+        requests: different ones that there are; left: those that are to be sent.
+        expected, most: what these cost, about and with every answer at its max_tokens and every ask used, in 1/MONEY.
+        spent: what all runs of the ledger cost so far, in 1/MONEY.
+        paid_again: of those left, how many were answered before in other words than today's.
+    """
+
+    requests: int = 0
+    left: int = 0
+    expected: int = 0
+    most: int = 0
+    spent: int = 0
+    paid_again: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, costs in the currency of the prices."""
+        money = {name: getattr(self, name) / MONEY for name in ("expected", "most", "spent")}
+        return {"requests": self.requests, "left": self.left, "paid_again": self.paid_again} | money
+
+
+def different(questions: Questions) -> Iterator[Request]:
+    """Each request once, though several questions may be the same one."""
+    seen: set[bytes] = set()
+    for request in questions.requests():
+        key = request.key(0)
+        if key not in seen:
+            seen.add(key)
+            yield request
+
+
+def estimate(questions: Questions, ledger: Ledger) -> Estimate:
+    """What is left to ask, and what that costs; nothing is asked, and nothing is written."""
+    endpoint, kind = questions.judge.endpoint, questions.kind
+    used = next(
+        (one for one in ledger.usage() if (one.endpoint, one.kind) == (endpoint.name, kind) and one.number >= _ENOUGH),
+        None,
+    )
+    guess = min(_ANSWER_TOKENS, max_tokens(endpoint.parameters) or _ANSWER_TOKENS)
+    answer = guess if used is None else round(used.completion_tokens / used.number)
+    ratio = _TOKENS_A_CHARACTER if used is None else used.prompt_tokens / max(1, used.characters)
+    before = {(one.query_id, one.author): one.recipe for one in ledger.paid() if one.kind == kind}
+    requests = left = expected = most = again = 0
+    for request in different(questions):
+        requests += 1
+        if is_settled(said_to(ledger, request)):
+            continue
+        left += 1
+        once = endpoint.cost(Tokens(round(_characters(request) * ratio), answer))
+        expected += once
+        most += max(once, endpoint.cost(request.most_in_all()))
+        again += before.get((request.query_id, request.author), request.recipe) != request.recipe
+    return Estimate(requests, left, expected, most, ledger.spent().paid, again)
+
+
+def estimate_anew(questions: Questions) -> Estimate:
+    """The same where nothing was asked yet."""
+    endpoint = questions.judge.endpoint
+    answer = min(_ANSWER_TOKENS, max_tokens(endpoint.parameters) or _ANSWER_TOKENS)
+    requests = expected = most = 0
+    for request in different(questions):
+        requests += 1
+        once = endpoint.cost(Tokens(round(_characters(request) * _TOKENS_A_CHARACTER), answer))
+        expected += once
+        most += max(once, endpoint.cost(request.most_in_all()))
+    return Estimate(requests, requests, expected, most)
+
+
+def _characters(request: Request) -> int:
+    return sum(len(message["content"]) for message in request.messages)
+
+
+def options_of(questions: Questions, official: bool) -> dict[str, Any]:
+    """With what a judge was asked, as results have it."""
+    rule = questions.rule
+    told: dict[str, Any] = {"asks": questions.asks, "rating": rule.rating}
+    if not rule.rating:
+        told |= {"orders": rule.orders, "seed": questions.seed}
+    if official:
+        told |= {"official": {"faults": list(rule.faults), "not_repeated": list(rule.not_repeated)}}
+    return told
+
+
+def check_ledger(folder: Path, out: Path | None = None) -> None:
+    """Raise UsageError where a judge's ledger cannot be kept in a folder.
+
+    Args:
+        out: what is written, which is replaced as a whole.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: the ledger needs a folder. Name another with --ledger")
+    if out is not None and (folder.resolve() == out.resolve() or out.resolve() in folder.resolve().parents):
+        raise UsageError(
+            f"{folder} is inside {out}, which is replaced as a whole: choose a place outside for the ledger"
+        )
+
+
+def ask(
+    questions: Questions,
+    folder: Path,
+    *,
+    max_cost: int | None = None,
+    max_seconds: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    watch: Watch | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> Asked:
+    """Ask a judge all that its ledger has no outcome of.
+
+    Args:
+        folder: of the ledger, which is made where there is none.
+        max_cost: in place of the file's, in 1/MONEY, over all runs of the ledger.
+        max_seconds: after which nothing more is sent.
+        say: called with lines for people.
+        watch: called once a second with how it is going.
+
+    Raises:
+        UsageError: a key is not set, another run is working on the ledger, or it is of `coigp annotate`.
+        DataError: the ledger is damaged or cannot be written.
+    """
+    judge = questions.judge
+    most = judge.max_cost if max_cost is None else max_cost
+    if most is not None:
+        judge.check_budget()
+    check_extra()
+    judge.endpoint.secrets()  # before the first request
+    with LedgerWriter.open(folder) as ledger:
+        if ledger.made_from() is not None:
+            raise UsageError(f"{folder} is the folder of a run of coigp annotate: name another one with --ledger")
+        ledger.count_in(judge.endpoint.currency)
+        found = Asked()
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_ask(questions, ledger, found, most, max_seconds, say, watch))
+        for request in different(questions):
+            found.requests += 1
+            found.unsettled += not is_settled(said_to(ledger, request))
+        found.cost = ledger.spent()
+        return found
+
+
+async def _ask(
+    questions: Questions,
+    ledger: LedgerWriter,
+    found: Asked,
+    most: int | None,
+    max_seconds: float | None,
+    say: Callable[[str], None],
+    watch: Watch | None,
+) -> None:
+    judge = questions.judge
+    name = judge.endpoint.name
+    budget = Budget(most, ledger.spent().most)
+    asker = Asker({name: judge.endpoint}, ledger, budget, say=say, most_invalid=judge.most_invalid)
+    watching = None
+    if watch is not None:
+        planned = sum(1 for _ in different(questions))
+        watching = asyncio.create_task(_watch(asker, planned, watch))
+    timer = None
+    if max_seconds is not None:
+        timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
+    try:
+        with stopped_by_signals(asker):
+            await asker.ask_all({name: different(questions)})
+    finally:
+        if timer is not None:
+            timer.cancel()
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)  # a terminal that is gone stops no run
+        await asker.close()
+        found.abandoned = sum(ledger.recover("abandoned", "stopped").values())
+        found.sent, found.failed, found.stopped = asker.asked.total(), (+asker.failed).total(), asker.stopped
+        found.left = next((port.gate.left for port in asker.ports.values() if port.gate.left is not None), None)
+
+
+async def _watch(asker: Asker, planned: int, watch: Watch) -> None:
+    past: deque[Counter[str]] = deque([Counter()], maxlen=_PACE + 1)
+    seconds = 0
+    while True:
+        await asyncio.sleep(1)
+        seconds += 1
+        past.append(Counter({one.name: one.done for one in asker.seen()}))
+        views = []
+        for one in asker.seen():
+            some, left = one.done - past[0][one.name], max(planned, one.done) - one.done
+            minutes = 0.0 if not left else left * (len(past) - 1) / 60 / some if some > 0 else None
+            views.append(EndpointView(one, max(planned, one.done), minutes))
+        watch(View(seconds, views, Agreement(1), sum(view.seen.cost for view in views)))

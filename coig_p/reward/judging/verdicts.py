@@ -1,0 +1,146 @@
+"""The verdict in a judgement of two responses, as a careful reader takes it. What is not certain is no verdict.
+
+1. Thinking is not read (`core.thinking`); a refusal, nothing, or an answer that was cut is no judgement.
+2. A verdict is [[A]], [[B]] or [[C]], also in full width, in 【【】】, or with spaces, emphasis or backslashes in it.
+3. What is quoted is not said: quotation marks, code and block quotes, unless they hold the last line, alone. Nor is a
+   judgement that stands word for word in one of the responses.
+4. All verdicts that are said must be the same one, else "several"; where there is none, "none".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID
+from coig_p.annotate.asking.message import Message, encodable, usable_text
+from coig_p.annotate.asking.request import Messages, Outcome, assistant_message, user_message
+
+FIRST, SECOND, TIE = "first", "second", "tie"
+MARKS = {FIRST: "[[A]]", SECOND: "[[B]]", TIE: "[[C]]"}
+"""How a judge writes each verdict."""
+
+SCORES = {FIRST: 1.0, SECOND: 0.0, TIE: 0.5}
+"""What a verdict gives the response that was shown first: how the ledger keeps it."""
+
+_LETTERS = {"A": FIRST, "B": SECOND, "C": TIE}
+_OPENS, _CLOSES = r"\\?[\[［【]\s{0,4}", r"\s{0,4}\\?[\]］】]"
+_MARK = re.compile(rf"{_OPENS}{_OPENS}[*_`]{{0,3}}((?i:[ABCＡＢＣ]))[*_`]{{0,3}}{_CLOSES}{_CLOSES}")
+_FULL_WIDTH = str.maketrans("ＡＢＣ", "ABC")
+# What may stand around a verdict that is the last line, and before it a label.
+_AROUND = " \t\u3000*_`\"'“”‘’「」『』。.!！"
+_LABEL = re.compile(r"[^\[［【\]］】:：]{0,24}[:：]")
+_FENCE_LINE = re.compile(r"[ \t]*(?:```|~~~)\w*[ \t]*")
+_QUOTED = re.compile(
+    r"^[ \t]*(?:```|~~~)[^\n]*\n.*?(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)|^[ \t]*>[^\n]*$|(`{1,3})[^`\n]+\1(?!`)|"
+    r"“[^“”]{0,2000}”|「[^「」]{0,2000}」|『[^『』]{0,2000}』|‘[^‘’\n]{0,500}’|\"[^\"\n]*\"|(?<!\w)'[^'\n]*'(?!\w)",
+    re.MULTILINE | re.DOTALL,
+)
+_LEAST_COPIED = 8  # characters beside the verdict: a bare one may well stand in a response by chance
+
+
+class Parsed(NamedTuple):
+    """A verdict, first, second or tie; or why there is none: none, several, quoted."""
+
+    verdict: str | None
+    reason: str | None
+
+
+def parse_verdict(text: str, responses: Sequence[str] = ()) -> Parsed:
+    """The verdict that a judgement says.
+
+    Args:
+        text: what the judge said, without its thinking.
+        responses: what it judged: a judgement that stands in one of them is a quotation.
+    """
+    final = _last_line(text)
+    said = {_letter(found) for found in _MARK.finditer(_QUOTED.sub(" ", text))} | ({final} if final else set())
+    if not said:
+        return Parsed(None, "quoted" if _MARK.search(text) else "none")
+    if len(said) > 1:
+        return Parsed(None, "several")
+    if len(_plain(_MARK.sub("", text))) >= _LEAST_COPIED and any(_plain(text) in _plain(one) for one in responses):
+        return Parsed(None, "quoted")
+    return Parsed(_LETTERS[said.pop()], None)
+
+
+def _last_line(text: str) -> str | None:
+    """The letter of a verdict that is the last line, alone."""
+    lines = [line for line in text.splitlines() if line.strip() and not _FENCE_LINE.fullmatch(line)]
+    found = _MARK.search(lines[-1]) if lines else None
+    if found is None or lines[-1][found.end() :].strip(_AROUND):
+        return None
+    before = lines[-1][: found.start()].strip(_AROUND + "#")
+    return _letter(found) if not before or _LABEL.fullmatch(before) else None
+
+
+def _letter(found: re.Match[str]) -> str:
+    return found[1].upper().translate(_FULL_WIDTH)
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split())
+
+
+def read_verdict(message: Message, *, responses: Sequence[str] = (), several_stay: bool = False) -> Outcome:
+    """What a judge's answer says of two responses: usable where it is whole and has its one verdict.
+
+    Args:
+        several_stay: one with two verdicts counts as an answer, which has no score: it is not asked again.
+    """
+    text, reason = usable_text(message)
+    if text is None:
+        return Outcome(INVALID, reason)
+    if message.cut:
+        return Outcome(INVALID, f"cut: {message.cut}")
+    verdict, reason = parse_verdict(text, responses)
+    if verdict is None:
+        return Outcome(ANSWERED if several_stay and reason == "several" else INVALID, reason, text)
+    return Outcome(ANSWERED, None, text, SCORES[verdict])
+
+
+def read_for_a(message: Message) -> Outcome:
+    """The same as RewardBench's code has it: [[A]] anywhere is for A, else [[B]] for B; all else is a tie."""
+    text = encodable(message.text or "")
+    verdict = FIRST if "[[A]]" in text else SECOND if "[[B]]" in text else TIE
+    return Outcome(ANSWERED, None, text, SCORES[verdict])
+
+
+def verdict_of(score: float) -> str:
+    """The verdict that the ledger keeps as a score."""
+    return next(verdict for verdict, known in SCORES.items() if known == score)
+
+
+_NOTHING = "（没有内容）"
+_CUT = "（没有写完）"
+# By the reason for which a judgement is invalid.
+_LACKS = {
+    "cut": "上一次的评审没有写完就断了。请写得简短些。",
+    "unfinished": "上一次只有思考，没有写出评审。",
+    "empty": "上一次没有写出评审。",
+    "none": "上面没有写出结论。",
+    "several": "上面的结论不止一个。",
+    "quoted": "上面只有照抄自材料的结论，没有你自己的结论。",
+}
+_SAME = {"refusal": "empty"}
+_FORM = (
+    "请重新评审这两个回答：先写简要的分析，最后另起一行，只写一个结论：回答 A 更好，写 [[A]]；回答 B 更好，写 [[B]]；"
+    "不分高下，写 [[C]]。"
+)
+
+
+def asked_again(sent: Messages, message: Message, reason: str) -> list[Messages]:
+    """What a judge is sent once more whose verdict could not be read: for this reason, and for every other one.
+
+    Args:
+        sent: what it was sent before.
+        message: its answer to that.
+        reason: why that is invalid.
+    """
+    text, _ = usable_text(message)
+    said = _CUT if message.cut else _NOTHING if text is None else text
+    lacks = reason.partition(":")[0]
+    lacks = _SAME.get(lacks, lacks if lacks in _LACKS else "empty" if text is None else "none")
+    words = [_LACKS[lacks], *(other for other in _LACKS.values() if other != _LACKS[lacks])]
+    return [(*sent, assistant_message(said), user_message(each + _FORM)) for each in words]
