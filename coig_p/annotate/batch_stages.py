@@ -11,10 +11,10 @@ from coig_p.annotate.asking.batch import Read, read_batches, write_batches
 from coig_p.annotate.asking.ledger import LedgerWriter
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.repaying import allow
-from coig_p.annotate.stages import STAGES, requests_of
+from coig_p.annotate.stages import gather, requests_of, stages_of
 from coig_p.annotate.storing import check_places
 from coig_p.annotate.tasks.answers import read_answer
-from coig_p.annotate.tasks.queries import collect, decide
+from coig_p.annotate.tasks.queries import decide
 from coig_p.store.places import check_folder_name
 
 
@@ -32,11 +32,14 @@ def batch_out(
     check_folder_name(folder)
     check_places(config)
     ledger.count_in(config.currency)
-    collect(config, ledger)
-    allow(config, ledger, STAGES, None, True)
+    gather(config, ledger)
+    allow(config, ledger, stages_of(config), None, True)
     decide(config, ledger)
     places = {endpoint.name: place for place, endpoint in enumerate(config.endpoints)}
-    for stage in ("translate", "queries", "generate", "judge"):
+    stages = ("translate", *stages_of(config)) if config.tap is None else stages_of(config)
+    for stage in stages:
+        if stage in ("store", "select"):
+            continue
         files = (
             (folder / f"{stage}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{places[name]}.jsonl", requests)
             for name, requests in requests_of(config, ledger, stage).items()

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from coig_p._version import __version__
 from coig_p.annotate.config import RunConfig
 
 _RUN = frozenset({"path", "folder", "max_cost", "currency", "most_invalid", "prompt_file", "domains", "judge_prompts"})
+_TAP = frozenset({"tap", "writes"})  # of a TaP run alone, and no query of one is ever through
 _STORE = frozenset({"keep_thinking", "sources"})  # what the store is made with, and no request
 _QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model"})
 _ENDPOINT = frozenset(
@@ -44,9 +45,9 @@ def stored_from(config: RunConfig) -> str:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    whole = _without(asdict(config), _RUN)
+    whole = _without(asdict(replace(config, tap=None)), _RUN | _TAP)  # a taxonomy would take a second
     whole["queries"] = _without(whole["queries"], _QUERIES)
-    whole["endpoints"] = [_without(endpoint, _ENDPOINT) for endpoint in whole["endpoints"]]
+    whole["endpoints"] = [_without(endpoint, _ENDPOINT | _TAP) for endpoint in whole["endpoints"]]
     return whole
 
 

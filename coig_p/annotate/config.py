@@ -19,12 +19,14 @@ from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
 from coig_p.annotate.tables import as_table, check_keys, read_table, read_tables, read_value
+from coig_p.annotate.taxonomy.config import CHECKS, TABLES, TapConfig, check_endpoints, checkers, read_tap
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
 from coig_p.store.places import check_name
 
+_TABLES = ("run", "queries", "sources", "translate", "judging", "domains", "prompts", "rates", "endpoints", *TABLES)
 _WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
 
 
@@ -35,7 +37,7 @@ class EndpointConfig(Endpoint):
     Attributes:
         name: also what the store calls the model or judge.
         family: a judge never scores a response of its own family.
-        generates, judges: what it does.
+        generates, judges, writes: what it does; one that writes makes a TaP run's types and prompts.
         system: a system message before every query that it answers.
         structured: whether it is asked for judgements as JSON with a schema; "auto": where one request shows that
             it has that.
@@ -45,6 +47,7 @@ class EndpointConfig(Endpoint):
     family: str
     generates: bool = False
     judges: bool = False
+    writes: bool = False
     system: str | None = None
     structured: bool | str = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -165,6 +168,7 @@ class RunConfig:
         sources: all of them, those of [queries] first.
         translate_prompt: the template of [translate].
         most_invalid: an endpoint is asked nothing more once a larger share of its last answers cannot be used.
+        tap: what a TaP run has of its own; None for a run as COIG-P's.
     """
 
     path: Path
@@ -187,6 +191,7 @@ class RunConfig:
     translate_prompt: Prompt | None = None
     most_invalid: float = MOST_INVALID
     currency: str | None = None
+    tap: TapConfig | None = None
 
     @cached_property
     def by_name(self) -> dict[str, EndpointConfig]:
@@ -204,6 +209,11 @@ class RunConfig:
         return [endpoint for endpoint in self.endpoints if endpoint.judges]
 
     @cached_property
+    def writers(self) -> list[EndpointConfig]:
+        """Every endpoint that writes types and prompts, in the file's order."""
+        return [endpoint for endpoint in self.endpoints if endpoint.writes]
+
+    @cached_property
     def pools(self) -> dict[str, list[str]]:
         """For each model the names of the judges that may score it."""
         return {
@@ -215,6 +225,12 @@ class RunConfig:
     def recipes(self) -> dict[tuple[str, str, str], str]:
         """With what each kind of request to an endpoint is made, by kind, domain and the endpoint's name."""
         found = {}
+        for domain in self.tap.domains if self.tap is not None else ():
+            for one in self.endpoints:
+                found["generate", domain, one.name] = recipe_of(one, one.parameters, self.system(one, domain))
+                for kind, templates in self.tap.templates.items() if self.tap is not None else ():
+                    sent = one.judge_parameters if kind in CHECKS else one.parameters
+                    found[kind, domain, one.name] = recipe_of(one, sent, *templates)
         for domain, prompt in self.judge_prompts.items():
             for one in self.endpoints:
                 template = self.generate_prompts.get(domain)
@@ -228,8 +244,10 @@ class RunConfig:
         return found
 
     def system(self, author: EndpointConfig, domain: str) -> str | None:
-        """The system message before a query that has none itself: the domain's, else the endpoint's."""
+        """The system message before a query that has none itself: the domain's, else the endpoint's, else TaP's."""
         own = self.domains.get(domain, DomainConfig()).system
+        if own is None and author.system is None and self.tap is not None:
+            return self.tap.texts.respond
         return author.system if own is None else own
 
     def half_points(self, domain: str) -> bool:
@@ -245,9 +263,10 @@ def same_family(one: EndpointConfig, other: EndpointConfig) -> bool:
     )
 
 
-def template() -> str:
-    """A commented TOML file to start from."""
-    return files("coig_p.annotate").joinpath("run.toml").read_text(encoding="utf-8")
+def template(recipe: str = "coig-p") -> str:
+    """A commented TOML file to start from: for "coig-p", or with a taxonomy for "tap"."""
+    name = "tap.toml" if recipe == "tap" else "run.toml"
+    return files("coig_p.annotate").joinpath(name).read_text(encoding="utf-8")
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -290,9 +309,7 @@ class _PromptTable:
 
 
 def _run(path: Path, table: dict[str, Any]) -> RunConfig:
-    check_keys(
-        table, ("run", "queries", "sources", "translate", "judging", "domains", "prompts", "rates", "endpoints"), ""
-    )
+    check_keys(table, _TABLES, "")
     run = read_table(_RunTable, table.get("run", {}), "run")
     rates = _rates(as_table(table.get("rates", {}), "rates"), run.currency)
     endpoints = tuple(
@@ -303,9 +320,10 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         for name, entry in as_table(table.get("domains", {}), "domains").items()
     }
     beside = path.parent
+    tap = read_tap(table, beside)
     query = read_table(_PromptTable, table.get("prompts", {}), "prompts").query
     judge_prompts = {}
-    for name in dict.fromkeys((*DOMAINS, *domains)):
+    for name in dict.fromkeys((*DOMAINS, *domains)) if tap is None else ():
         own = domains[name].prompt if name in domains else None
         if own is None and name not in DOMAINS:
             raise UsageError(f"domains.{name}: a domain of your own needs a prompt")
@@ -327,7 +345,7 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         seed=run.seed,
         max_cost=None if run.max_cost is None else int(run.max_cost * MONEY),
         queries=queries,
-        judging=read_table(JudgingConfig, table.get("judging", {}), "judging"),
+        judging=_judging(table, tap),
         endpoints=endpoints,
         domains=domains,
         query_prompt=bundled_prompt("query") if query is None else read_prompt(beside / query, ("query",)),
@@ -342,11 +360,19 @@ def _run(path: Path, table: dict[str, Any]) -> RunConfig:
         translate_prompt=_translate_prompt(beside, translate),
         most_invalid=run.most_invalid,
         currency=run.currency,
+        tap=tap,
     )
     _check_run(config)
     if config.folder.exists() and not config.folder.is_dir():
         raise UsageError(f"run.folder: {config.folder} is a file, not a folder")
     return config
+
+
+def _judging(table: Mapping[str, Any], tap: TapConfig | None) -> JudgingConfig:
+    """How a run judges. Of it a TaP run, whose judges compare, has the asks, and a threshold that keeps every pair."""
+    if tap is not None:
+        return JudgingConfig(asks=tap.compare.asks, default_threshold=0.0)
+    return read_table(JudgingConfig, table.get("judging", {}), "judging")
 
 
 def _translate_prompt(beside: Path, translate: TranslateConfig | None) -> Prompt | None:
@@ -369,6 +395,22 @@ def _rates(table: Mapping[str, Any], currency: str | None) -> dict[str, Decimal]
 
 def _check_run(config: RunConfig) -> None:
     """What no part of the file shows alone."""
+    seen: set[str] = set()
+    for endpoint in config.endpoints:
+        name = endpoint.name.strip().lower()
+        if name in seen:
+            raise UsageError(f"endpoint {endpoint.name!r}: two endpoints have this name")
+        seen.add(name)
+    if config.tap is not None:
+        check_endpoints(config.tap, config.endpoints)
+    else:
+        _check_queries(config)
+    if config.max_cost is not None:
+        check_budget(config)
+
+
+def _check_queries(config: RunConfig) -> None:
+    """The same of a run that has its queries from files, and whose judges score."""
     if not config.sources:
         raise UsageError("queries.inputs: name one file of queries or more")
     translates = None if config.translate is None else config.translate.endpoint
@@ -376,12 +418,9 @@ def _check_run(config: RunConfig) -> None:
         raise UnknownNameError("translate.endpoint", translates, config.by_name)
     if translates is None and any(source.translate for source in config.sources):
         raise UsageError("sources: translate = true needs a table [translate] that names an endpoint")
-    seen: set[str] = set()
     for endpoint in config.endpoints:
-        name = endpoint.name.strip().lower()
-        if name in seen:
-            raise UsageError(f"endpoint {endpoint.name!r}: two endpoints have this name")
-        seen.add(name)
+        if endpoint.writes:
+            raise UsageError(f"endpoint {endpoint.name!r}: writes is of a TaP run: add a table [taxonomy], or leave it")
         if not (endpoint.generates or endpoint.judges or endpoint.name in (config.queries.filter, translates)):
             raise UsageError(f"endpoint {endpoint.name!r} does nothing: set generates = true or judges = true")
     if not config.generators:
@@ -398,17 +437,16 @@ def _check_run(config: RunConfig) -> None:
             )
     if not LOW <= config.queries.pass_score <= HIGH:
         raise UsageError(f"queries.pass_score = {config.queries.pass_score:g} is not from {LOW} to {HIGH}")
-    if config.max_cost is not None:
-        check_budget(config)
 
 
 def check_budget(config: RunConfig) -> None:
     """Raise UsageError where an answer's cost has no upper bound, so that no budget could be kept."""
     for endpoint in config.endpoints:
         uses = []
-        if endpoint.generates:
+        checks = config.tap is not None and endpoint.name in checkers(config.tap, config.endpoints)
+        if endpoint.generates or endpoint.writes:
             uses.append(("parameters", endpoint.parameters))
-        if endpoint.judges or endpoint.name == config.queries.filter:
+        if endpoint.judges or checks or endpoint.name == config.queries.filter:
             uses.append(("judge_parameters", endpoint.judge_parameters))
         if config.translate is not None and endpoint.name == config.translate.endpoint:
             own = bool(config.translate.parameters)

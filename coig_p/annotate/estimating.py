@@ -17,9 +17,12 @@ from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY
 from coig_p.annotate.tasks.structured import PROBE
 from coig_p.annotate.tasks.translate import TRANSLATE
+from coig_p.annotate.taxonomy.config import CHECKS, COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.taxonomy.prompts import KINDS
 
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
 _ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300, TRANSLATE: 100, PROBE: 50}
+_ANSWER_TOKENS |= {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 50, FEASIBLE: 250, COMPARE: 400}
 _ENOUGH = 20  # answers from which an average is taken
 _BYTES_OF_UTF8 = 4  # a character has at most
 
@@ -78,7 +81,7 @@ def forecast(
     config: RunConfig,
     ledger: Ledger,
     limit: int | None = None,
-    kinds: Collection[str] = (PROBE, TRANSLATE, QUERY, GENERATE, JUDGE),
+    kinds: Collection[str] = (PROBE, TRANSLATE, QUERY, GENERATE, JUDGE, *KINDS),
 ) -> Forecast:
     """The same of the first so many queries alone and of some kinds of requests, with what would be paid again."""
     knows = _Averages(ledger)
@@ -92,7 +95,7 @@ def forecast(
         name, kind = one.request.endpoint.name, one.request.kind
         expected, most = knows.cost(config, one)
         ours = found[name]
-        numbers[name] += one.weight * knows.asks(name, kind)
+        numbers[name] += one.times * one.weight * knows.asks(name, kind)
         ours.expected += expected
         ours.most += most
         if one.why is not None:
@@ -139,10 +142,13 @@ class _Averages:
         once = endpoint.cost(Tokens(round(characters * ratio), self.answer_tokens(endpoint, kind)))
         expected = round(once * one.weight * self.asks(endpoint.name, kind))
         most = endpoint.cost(request.most_in_all(_BYTES_OF_UTF8 * extra))
+        if one.times != 1:
+            expected, most = round(expected * one.times), round(most * one.times)
         return expected, max(expected, most)  # a server may have billed more than it should
 
     def answer_tokens(self, endpoint: EndpointConfig, kind: str) -> int:
         """What an answer takes."""
-        parameters = endpoint.parameters if kind in (GENERATE, TRANSLATE) else endpoint.judge_parameters
+        judges = kind in (QUERY, JUDGE, PROBE, *CHECKS)
+        parameters = endpoint.judge_parameters if judges else endpoint.parameters
         guess = min(_ANSWER_TOKENS[kind], max_tokens(parameters) or _ANSWER_TOKENS[kind])
         return self._answer.get((endpoint.name, kind), guess)

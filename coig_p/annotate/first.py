@@ -9,6 +9,7 @@ from typing import Any
 from coig_p.annotate.asking.ledger import ANSWERED, Ledger
 from coig_p.annotate.asking.request import Outcome, outcome
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tap.walking import prompts_of
 from coig_p.annotate.tasks.generate import generate_request
 from coig_p.annotate.tasks.judge import judge_request, judges_of
 from coig_p.annotate.tasks.queries import query_request
@@ -58,9 +59,16 @@ class Shown:
 
 
 def first_queries(config: RunConfig, ledger: Ledger, number: int) -> Iterator[Shown]:
-    """The first queries of a run, one by one; what the filter dropped has no responses."""
-    ledger.only_first(number)
-    for query in ledger.queries(passed=False):
+    """The first queries of a run, one by one; what the filter dropped has no responses.
+
+    Of a TaP run, those of the first so many subjects.
+    """
+    if config.tap is None:
+        ledger.only_first(number)
+        queries = ledger.queries(passed=False)
+    else:
+        queries = (one.query._replace(passed=1) for one in prompts_of(config, ledger, number).asked)
+    for query in queries:
         judged = None
         if config.queries.filter is not None:
             judged = _judgement(config.queries.filter, outcome(ledger, query_request(config, query)))
@@ -69,7 +77,8 @@ def first_queries(config: RunConfig, ledger: Ledger, number: int) -> Iterator[Sh
             answer = outcome(ledger, generate_request(config, author, query))
             text = answer.text if answer.state == ANSWERED else None
             judgements = []
-            for name in judges_of(config, ledger, query, author.name, text) if text is not None else ():
+            scored = text is not None and config.tap is None
+            for name in judges_of(config, ledger, query, author.name, text or "") if scored else ():
                 request = judge_request(config, config.by_name[name], query, author.name, text or "")
                 judgements.append(_judgement(name, outcome(ledger, request)))
             responses.append(Response(author.name, answer.state, answer.reason, text, tuple(judgements)))

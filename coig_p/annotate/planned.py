@@ -17,11 +17,13 @@ import numpy.typing as npt
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query
 from coig_p.annotate.asking.request import PENDING, Outcome, Request, asks, outcome
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tap.foreseeing import foreseen
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judges_of
 from coig_p.annotate.tasks.queries import QUERY, gathered, query_request
 from coig_p.annotate.tasks.structured import probes
 from coig_p.annotate.tasks.translate import TRANSLATE, foreign_queries, translations
+from coig_p.annotate.taxonomy.config import CHECKS
 
 _ENOUGH = 20  # outcomes from which a share is taken
 
@@ -34,6 +36,7 @@ class Planned(NamedTuple):
         pending: whether what it judges is not there yet, so that its text, and its key, are not known.
         weight: how likely it is to be asked, where that hangs on other answers; else 1.
         why: where its like was answered before, in other words: what has changed since. It would be paid again.
+        times: how many such requests there will be, about, where answers that are not there yet decide that.
     """
 
     request: Request
@@ -41,6 +44,7 @@ class Planned(NamedTuple):
     pending: bool = False
     weight: float = 1.0
     why: str | None = None
+    times: float = 1.0
 
     @property
     def due(self) -> bool:
@@ -61,7 +65,13 @@ def planned(
         UsageError: an input that cannot be used.
         DataError: bad rows with on_error "fail".
     """
-    paid, shares = PaidBefore(config, ledger), _Shares(config, ledger)
+    paid = PaidBefore(config, ledger)
+    if config.tap is not None:
+        for one in foreseen(config, ledger, generate_request, limit):
+            why = paid.why(one.request, one.found, one.made_up)
+            yield Planned(one.request, one.found, why=why, times=one.times)
+        return
+    shares = _Shares(config, ledger)
     for request in probes(config, ledger):
         yield Planned(request, outcome(ledger, request))
     waiting = {}
@@ -212,15 +222,21 @@ def changed(config: RunConfig, kind: str, domain: str, endpoint: str, recipe: st
         "model": f"the model of {endpoint}",
         "parameters": f"{'parameters' if kind in (GENERATE, TRANSLATE) else 'judge_parameters'} of {endpoint}",
     }
+    if kind in CHECKS:
+        named["parameters"] = f"judge_parameters of {endpoint}"
+    elif config.tap is not None:
+        named["parameters"] = f"parameters of {endpoint}"
     parts = [named.get(part, f"{part} of {endpoint}") for part in new if old.get(part) != new[part]]
     if parts:
         return f"{' and '.join(parts)} changed"
     if kind == JUDGE:
         return "the responses are asked for again" if pending else "the responses are other ones"
-    return "the texts of the queries changed"
+    return "the texts of the queries changed" if config.tap is None else "what it follows on changed"
 
 
 def _prompt_of(config: RunConfig, kind: str, domain: str, endpoint: str) -> str:
+    if config.tap is not None and kind != GENERATE:
+        return f"the prompts for {kind}"
     if kind == TRANSLATE:
         return (config.translate.prompt if config.translate else None) or "the package's prompt for translation"
     if kind == GENERATE:

@@ -21,12 +21,28 @@ from coig_p.errors import UsageError
 _SLOT = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _LARGEST = 2**20  # characters, and bytes, of a template
-_NAMES = {"query": "问题", "response": "回答", "first": "回答A", "second": "回答B"}
 _SPEAKERS = {"system": "系统", "user": "用户", "assistant": "助手"}
 _SPOKEN = "（下面是一段对话，回答接在最后一轮之后）"
 
 Value = str | Sequence[Mapping[str, str]]
 """What fills a slot: a text, or the turns of a conversation."""
+
+
+@dataclass(frozen=True)
+class Markers:
+    """What marker lines say around what fills a slot.
+
+    Attributes:
+        names: of slots.
+        begins, ends: behind the name.
+    """
+
+    names: Mapping[str, str]
+    begins: str = "开始"
+    ends: str = "结束"
+
+
+MARKERS = Markers({"query": "问题", "response": "回答"})
 
 
 @dataclass(frozen=True)
@@ -36,23 +52,23 @@ class Prompt:
     text: str
     slots: tuple[str, ...]
 
-    def fill(self, values: Mapping[str, Value]) -> str:
+    def fill(self, values: Mapping[str, Value], markers: Markers = MARKERS) -> str:
         """The prompt with every slot filled; the same values always give the same text."""
         code = _code(self.text, [text for slot in self.slots for text in _texts(values[slot])])
         # One pass: what looks like a slot inside a value stays as it is.
-        return _SLOT.sub(lambda match: _fenced(match[1], values[match[1]], code), self.text)
+        return _SLOT.sub(lambda match: _fenced(match[1], values[match[1]], code, markers), self.text)
 
     def put(self, values: Mapping[str, str]) -> str:
         """The template with the values in the places of the slots as they are, without marker lines."""
         return _SLOT.sub(lambda match: values[match[1]], self.text).strip()
 
 
-def _fenced(slot: str, value: Value, code: str) -> str:
-    name = _NAMES[slot]
+def _fenced(slot: str, value: Value, code: str, markers: Markers) -> str:
+    name = markers.names[slot]
     if not isinstance(value, str):
         turns = (f"<<<{_SPEAKERS[turn['role']]} {code}>>>\n{turn['content']}" for turn in value)
         value = "\n".join([_SPOKEN, *turns])
-    return f"<<<{name}开始 {code}>>>\n{value}\n<<<{name}结束 {code}>>>"
+    return f"<<<{name}{markers.begins} {code}>>>\n{value}\n<<<{name}{markers.ends} {code}>>>"
 
 
 def _texts(value: Value) -> list[str]:

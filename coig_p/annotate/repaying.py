@@ -20,25 +20,53 @@ from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY, made_from
 from coig_p.annotate.tasks.translate import TRANSLATE
+from coig_p.annotate.taxonomy.config import COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
 
 _ALLOWED, _PARTLY = "allowed", "partly"
-_KINDS = {"queries": QUERY, "generate": GENERATE, "judge": JUDGE}
+_KINDS = {"queries": (TRANSLATE, QUERY), "generate": (GENERATE,), "judge": (JUDGE,)}
+_TAP_KINDS = {
+    "types": (TYPES,),
+    "refine": (REFINE,),
+    "prompts": (PROMPT, COMPLETE, FEASIBLE),
+    "generate": (GENERATE,),
+    "compare": (COMPARE,),
+}
 _MANY = {TRANSLATE: "translations", QUERY: "judgements of queries", GENERATE: "responses", JUDGE: "judgements"}
+_MANY |= {
+    TYPES: "rounds of types",
+    REFINE: "refined types",
+    PROMPT: "prompts",
+    COMPLETE: "second rounds of prompts",
+    FEASIBLE: "checks of prompts",
+    COMPARE: "comparisons",
+}
 _ONE = {TRANSLATE: "translation", QUERY: "judgement of a query", GENERATE: "response", JUDGE: "judgement"}
+_ONE |= {
+    TYPES: "round of types",
+    REFINE: "refined type",
+    PROMPT: "prompt",
+    COMPLETE: "second round of a prompt",
+    FEASIBLE: "check of a prompt",
+    COMPARE: "comparison",
+}
+
+
+def kinds_of(config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """For each stage of a run that asks, what kinds of requests it has."""
+    return _KINDS if config.tap is None else _TAP_KINDS
 
 
 def paid_again(
-    config: RunConfig, ledger: Ledger, stages: Sequence[str] = tuple(_KINDS), limit: int | None = None
+    config: RunConfig, ledger: Ledger, stages: Sequence[str] | None = None, limit: int | None = None
 ) -> list[PaidAgain]:
-    """What the next run of some stages would pay again, and why; nothing where nothing that matters has changed.
+    """What the next run of some stages (None: all) would pay again, and why; nothing where nothing has changed.
 
     Raises:
         UsageError: an input that cannot be used.
         DataError: bad rows with on_error "fail".
     """
-    kinds = {_KINDS[stage] for stage in stages if stage in _KINDS}
-    if QUERY in kinds:
-        kinds.add(TRANSLATE)
+    asking = kinds_of(config)
+    kinds = {kind for stage in asking if stages is None or stage in stages for kind in asking[stage]}
     if not kinds or is_allowed(config, ledger):
         return []
     return forecast(config, ledger, limit, kinds).again
@@ -50,7 +78,7 @@ def allow(config: RunConfig, ledger: LedgerWriter, stages: Sequence[str], limit:
     Args:
         before: whether it was allowed before the inputs were taken in.
     """
-    whole = limit is None and _KINDS.keys() <= set(stages)
+    whole = limit is None and kinds_of(config).keys() <= set(stages)
     now = _state(config) if whole else _PARTLY
     if ledger.noted(_ALLOWED) != now and (whole or not before):
         ledger.note(_ALLOWED, now)

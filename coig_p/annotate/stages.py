@@ -20,15 +20,49 @@ from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
 from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
+from coig_p.annotate.tap.asking import collect_prompts, converse, waiting_requests
+from coig_p.annotate.tap.walking import CHAINED, chained_counts
 from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
-from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, query_request
+from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, made_from, query_request
 from coig_p.annotate.tasks.structured import PROBE, probes
 from coig_p.annotate.tasks.translate import translations
 from coig_p.annotate.watching import Watch, Watcher
-from coig_p.errors import RemoteError
+from coig_p.errors import RemoteError, UsageError
 
 STAGES = ("queries", "generate", "judge", "store")
+TAP_STAGES = (*CHAINED, "generate")
+
+
+def stages_of(config: RunConfig) -> tuple[str, ...]:
+    """The stages of a run, in their order."""
+    return STAGES if config.tap is None else TAP_STAGES
+
+
+def check_stages(config: RunConfig, stages: Collection[str]) -> None:
+    """Raise UsageError where a run has no such stage."""
+    own = stages_of(config)
+    for stage in stages:
+        if stage not in own:
+            kind = "a run with a taxonomy" if config.tap is not None else "a run without a taxonomy"
+            raise UsageError(f"{config.path}: {kind} has no stage {stage}; it has {', '.join(own)}")
+
+
+def gather(config: RunConfig, ledger: LedgerWriter, limit: int | None = None) -> None:
+    """Have the ledger know the queries: of the inputs, or those that a taxonomy brought so far.
+
+    Args:
+        limit: of the first so many rows, or subjects.
+
+    Raises:
+        UsageError: an input that cannot be used.
+        DataError: bad rows with on_error "fail".
+    """
+    if config.tap is None:
+        collect(config, ledger)
+        ledger.only_first(limit)
+    else:
+        collect_prompts(config, ledger, made_from(config), limit)
 
 
 @dataclass
@@ -65,10 +99,12 @@ def requests_of(
     but for queries that are through.
 
     Args:
-        stage: queries, generate, judge; or translate, which comes before the queries are collected; or probe,
-            which finds out which judges have structured output.
+        stage: queries, generate, judge; of a TaP run types, refine, prompts, generate; or translate, which comes before
+            the queries are collected; or probe, which finds out which judges have structured output.
         limit: translate only what is among the first so many rows.
     """
+    if stage in CHAINED:
+        return waiting_requests(config, ledger, stage, limit)
     if stage == "probe":
         return {request.endpoint.name: iter([request]) for request in probes(config, ledger)}
     if stage == "translate":
@@ -85,6 +121,8 @@ def requests_of(
 
 def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
+    if stage in CHAINED:
+        return sum(chained_counts(config, ledger, stage).values())
     if stage == "probe":
         return len(requests_of(config, ledger, stage))
     if stage == "translate":
@@ -97,7 +135,7 @@ def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[s
 
 def run_stages(
     config: RunConfig,
-    stages: tuple[str, ...] = STAGES,
+    stages: tuple[str, ...] | None = None,
     *,
     max_cost: int | None = None,
     max_seconds: float | None = None,
@@ -111,12 +149,12 @@ def run_stages(
     What was answered before is not asked again: the same call goes on where another one ended.
 
     Args:
-        stages: some of `STAGES`. "store" alone only reads, also while another run is working.
+        stages: some of `stages_of`; None: all. "store" alone only reads, also while another run is working.
         max_cost: in place of the file's, in 1/MONEY (10**-12 of the currency), over all runs of its folder.
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
         watch: called once a second with how the run is doing.
-        limit: ask only for the first so many queries. The store still gets all that there is.
+        limit: ask only for the first so many queries, or subjects. The store still gets all that there is.
         loop_factory: makes the event loop, by whose clock limits, backoff and deadlines go.
 
     Raises:
@@ -124,6 +162,8 @@ def run_stages(
             is where it writes.
         DataError: bad queries, or a ledger that cannot be written.
     """
+    stages = stages_of(config) if stages is None else stages
+    check_stages(config, stages)
     check_places(config)
     if stages == ("store",):  # reads alone, so also while a run is working
         with Ledger.open(config.folder) as ledger:
@@ -132,7 +172,7 @@ def run_stages(
     if most is not None:
         check_budget(config)
     of_queries = config.queries.filter is not None or config.translate is not None
-    asks = any(stage in ("generate", "judge") or (stage == "queries" and of_queries) for stage in stages)
+    asks = any(stage not in ("queries", "store") or (stage == "queries" and of_queries) for stage in stages)
     if asks:
         check_extra()  # before time counts
         for endpoint in config.endpoints:
@@ -142,12 +182,12 @@ def run_stages(
         report = Report()
         if ledger.upgraded_from is not None:
             say(f"the ledger was of version {ledger.upgraded_from}, and is of version {VERSION} from now on")
-        if (why := cannot_embed(config)) is not None:
+        if config.tap is None and (why := cannot_embed(config)) is not None:
             say(why)
         before = is_allowed(config, ledger)
-        collect(config, ledger)
+        if config.tap is None:  # else that is done once the prompts are there
+            gather(config, ledger, limit)
         allow(config, ledger, stages, limit, before)
-        ledger.only_first(limit)
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_run(config, ledger, stages, report, most, max_seconds, limit, say, watch))
         report.cost = ledger.spent()
@@ -181,9 +221,13 @@ async def _run(
             if "queries" in stages:
                 if config.translate is not None:
                     await _ask(config, ledger, asker, batches, ("translate",), limit)
-                    collect(config, ledger)
-                    ledger.only_first(limit)
+                    gather(config, ledger, limit)
                 await _ask(config, ledger, asker, batches, ("queries",))
+            for stage in CHAINED:
+                if stage in stages:
+                    await converse(config, ledger, asker, batches, stage, limit)
+            if config.tap is not None:
+                gather(config, ledger, limit)
             report.queries = decide(config, ledger)
             judged = tuple(one for one in ("generate", "judge") if one in stages)
             await _ask(config, ledger, asker, batches, judged)
@@ -196,6 +240,8 @@ async def _run(
             if "store" in stages:
                 if limit is not None:  # the others may have been collected anew: what was said of them still holds
                     ledger.only_first(None)
+                    if config.tap is not None:
+                        gather(config, ledger)
                     decide(config, ledger)
                 report.stored = _store(config, ledger, report)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from coig_p.annotate.asking.costs import MONEY, unanswered
@@ -11,11 +11,10 @@ from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, OP
 from coig_p.annotate.asking.message import cut as cut_by
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.estimating import PaidAgain
-from coig_p.annotate.repaying import is_allowed, paid_again, roughly_paid_again
-from coig_p.annotate.stages import count_of
-from coig_p.annotate.tasks.generate import GENERATE
-from coig_p.annotate.tasks.judge import JUDGE
-from coig_p.annotate.tasks.queries import QUERY
+from coig_p.annotate.repaying import is_allowed, kinds_of, paid_again, roughly_paid_again
+from coig_p.annotate.stages import count_of, stages_of
+from coig_p.annotate.tap.walking import rounds_of
+from coig_p.annotate.tasks.translate import TRANSLATE
 from coig_p.errors import CoigPError
 
 _LATELY = 300.0  # seconds over which a rate is measured
@@ -83,11 +82,15 @@ class Status:
     minutes_left: float | None
     paid_again: list[PaidAgain]
     paid_again_exact: bool
+    types: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         again = [one._asdict() | {"cost": one.cost / MONEY} for one in self.paid_again]
-        return asdict(replace(self, paid_again=[])) | {"paid_again": again}
+        told = asdict(replace(self, paid_again=[])) | {"paid_again": again}
+        if not self.types:
+            del told["types"]
+        return told
 
 
 def status_of(config: RunConfig, ledger: Ledger) -> Status:
@@ -142,10 +145,14 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
         other[one.kind] += one.number * (one.state == ANSWERED and bool(one.recipe) and one.recipe != now)
     stages = {}
     left = 0
-    for stage, kind in (("queries", QUERY), ("generate", GENERATE), ("judge", JUDGE)):
+    for stage, own in kinds_of(config).items():
+        if stage not in stages_of(config):
+            continue
+        own = tuple(kind for kind in own if kind != TRANSLATE)
         planned = count_of(config, ledger, stage)
-        done = min(planned, max(0, exhausted[kind] - other[kind]))
-        stages[stage] = StageStatus(planned, done, kinds[kind][ANSWERED], kinds[kind][INVALID])
+        done = min(planned, max(0, sum(exhausted[kind] - other[kind] for kind in own)))
+        answered, invalid = (sum(kinds[kind][state] for kind in own) for state in (ANSWERED, INVALID))
+        stages[stage] = StageStatus(planned, done, answered, invalid)
         left += planned - done
     rate = sum(found.number for found in lately.values()) / minutes
     spent = ledger.spent()
@@ -160,6 +167,7 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
         minutes_left=max(0.1, round(left / rate, 1)) if rate and left else 0.0 if not left else None,
         paid_again=again,
         paid_again_exact=exact,
+        types=rounds_of(config, ledger) if config.tap is not None else {},
     )
 
 

@@ -58,6 +58,8 @@ def read_value(hint: Any, given: Any, where: str) -> Any:
     """A TOML value as its field has it; raise UsageError where it is of another type."""
     if hint == bool | str:  # a switch with a third way
         return given if isinstance(given, str) else read_value(bool, given, where)
+    if hint == str | Mapping[str, Any]:
+        return read_value(Mapping[str, Any] if isinstance(given, dict) else str, given, where)
     if get_origin(hint) is UnionType:
         hint = next(part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is tuple:

@@ -85,6 +85,7 @@ def wishes(config: RunConfig) -> list[Wish]:
         *(path for some in files for path in some),
         config.prompt_file,
         None if config.translate is None else config.translate.prompt,
+        *(() if config.tap is None else (config.tap.taxonomy.file, config.tap.taxonomy.prompts)),
     ]
     return asked_by(config.path, config.endpoints, {"read": read, "write to": [str(config.folder)]})
 

@@ -12,6 +12,7 @@ from coig_p.annotate.asking.ledger import FAILED, Ledger
 from coig_p.annotate.asking.request import Outcome, Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tap.walking import CHAINED, chained_counts
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import NOT_TRANSLATED_YET
 from coig_p.annotate.tasks.structured import probes
@@ -161,8 +162,14 @@ def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limit
     Args:
         limit: of the first so many queries alone.
     """
-    through = marks(config).values()
     planned: Counter[str] = Counter()
+    if config.tap is not None:
+        for stage in CHAINED:
+            planned.update(chained_counts(config, ledger, stage, limit) if stage in stages else {})
+        for author in config.generators if "generate" in stages else ():
+            planned[author.name] += ledger.count_possible()
+        return planned
+    through = marks(config).values()
     translating = _translating(config, ledger, limit) if "queries" in stages else 0
     if config.queries.filter is not None and "queries" in stages:
         planned[config.queries.filter] += ledger.count_queries(passed=False, unless=through) + translating

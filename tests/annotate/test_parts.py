@@ -63,7 +63,11 @@ def test_the_template_is_valid_and_names_every_setting(tmp_path: Path) -> None:
         config_module.TranslateConfig,
     ):
         for name in kind.__dataclass_fields__:
-            assert re.search(rf"^(# )?{name} = ", template(), re.MULTILINE) or name in ("system", "license"), name
+            assert re.search(rf"^(# )?{name} = ", template(), re.MULTILINE) or name in (
+                "system",
+                "license",
+                "writes",
+            ), name
 
 
 MODELS = [endpoint("a", URL, judges=True), endpoint("b", URL, judges=True)]

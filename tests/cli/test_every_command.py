@@ -19,7 +19,10 @@ import pytest
 import uvicorn
 from commands import TREE, run
 from scoring import Fake
+from tapping import tap_answer, two_writers, write_tap
 
+from coig_p.annotate.scripted import ScriptedServer
+from coig_p.annotate.stages import run_stages
 from coig_p.cli.main import main
 from coig_p.core.text import printable
 
@@ -34,7 +37,9 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate init": ("--out NEW.toml", 0),
     "annotate judgements": ("FOLDER/run/run.toml --out NEW.parquet", 0),
     "annotate judge": ("FOLDER/run/run.toml", 0),
+    "annotate prompts": ("FOLDER/tap/run.toml", 0),
     "annotate queries": ("FOLDER/run/run.toml", 0),
+    "annotate refine": ("FOLDER/tap/run.toml", 0),
     "annotate retry": ("FOLDER/run/run.toml --failed --invalid", 0),
     "annotate run": ("FOLDER/run/run.toml", 0),
     "annotate status": ("FOLDER/run/run.toml", 0),
@@ -42,6 +47,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate taxonomy check": ("FOLDER/subjects-é.tsv", 0),
     "annotate taxonomy list": ("FOLDER/subjects-é.tsv", 0),
     "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
+    "annotate types": ("FOLDER/tap/run.toml", 0),
     "bench convert": ("--from pairs FOLDER/store --out NEW", 0),
     "bench import": ("FOLDER/bench FOLDER/rewards-é.jsonl --name 模é😀 --out NEW", 0),
     "bench report": ("FOLDER/results --html NEW.html", 0),
@@ -106,6 +112,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")
+    with ScriptedServer(tap_answer) as server:
+        run_stages(write_tap(folder / "tap", two_writers(server.base_url)), ("types", "refine", "prompts"))
     run("bench", "convert", "--from", "pairs", folder / "store", "--out", folder / "bench")
     scored = "".join(json.dumps({"item": name, "rewards": {"甲é😀": 1, "乙": 0}}) + "\n" for name in ("m-é😀", "m-2"))
     (folder / "rewards-é.jsonl").write_text(scored, encoding="utf-8")

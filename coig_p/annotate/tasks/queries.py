@@ -117,6 +117,8 @@ def made_from(config: RunConfig) -> str:
     more: list[Any] = [asdict(source) for source in config.sources if source.inputs != config.queries.inputs]
     if config.personas:
         more.append([config.seed, dict(config.personas)])
+    if config.tap is not None:
+        more += [asdict(config.tap.taxonomy), [[one.code, one.names] for one in config.tap.subjects]]
     return json.dumps([settings, embeds, files, *more])
 
 

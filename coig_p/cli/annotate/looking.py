@@ -12,6 +12,7 @@ from coig_p.cli.annotate.common import EXAMPLES, FILE, approve, trusting
 from coig_p.cli.options import as_json
 from coig_p.cli.screen import json_text, one_line, table
 from coig_p.cli.tree import command
+from coig_p.core.text import counted
 
 if TYPE_CHECKING:
     from coig_p.annotate.config import RunConfig
@@ -55,6 +56,10 @@ def status(file: Path, json_: bool) -> None:
     click.echo()
     stages = [[name, one["planned"], one["done"]] for name, one in found["stages"].items()]
     click.echo(table(["stage", "planned", "done"], stages))
+    for name, one in now.types.items():
+        rounds = ", ".join(f"{each['new']:,} of {each['listed']:,}" for each in one["rounds"])
+        made = f"{counted(one['types'], 'type')} of {counted(one['subjects'], 'subject')}, {one['dry']:,} of them dry"
+        click.echo(one_line(f"{name}: {made}; new in each round: {rounds or 'none yet'}"))
     left = found["minutes_left"]
     words = "nothing is left" if left == 0 else "time left unknown" if left is None else f"about {left:g} minutes left"
     most = "" if found["max_cost"] is None else f" of at most {found['max_cost']:g}"

@@ -20,24 +20,32 @@ from coig_p.core.text import printable
     metavar="FILE",
     help="Write it here, a .toml. Default: -, standard output.",
 )
+@click.option(
+    "--recipe",
+    type=click.Choice(("coig-p", "tap")),
+    default="coig-p",
+    show_default=True,
+    help="coig-p: queries from files, scored responses. tap: prompts from a taxonomy.",
+)
 @overwrite_option("FILE where it exists")
-def init(out: Path, overwrite: bool) -> None:
+def init(out: Path, recipe: str, overwrite: bool) -> None:
     """Write a commented TOML file that describes a run. No --json: what it writes is the file itself.
 
     \b
     coigp annotate init --out run.toml
+    coigp annotate init --recipe tap --out run.toml
     """
     from coig_p.annotate.config import template
     from coig_p.core.atomic import atomic_file
     from coig_p.store.places import check_file, file_type
 
     if out == STDOUT:
-        show_document(template())
+        show_document(template(recipe))
         return
     file_type(out, {".toml": "toml"})
     check_file(out, "a description of a run", overwrite)
     with atomic_file(out) as stream:
-        stream.write(template().encode())
+        stream.write(template(recipe).encode())
     click.echo(f"wrote {printable(str(out))}; then: coigp annotate run {pasted(out)} --estimate")
 
 

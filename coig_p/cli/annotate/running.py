@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Ask for the first N queries alone, through all stages, and show them with all that came of them.",
+    help="Ask for the first N queries (with a [taxonomy]: subjects) alone, through all stages, and show them with all "
+    "that came of them.",
 )
 @limits
 @click.option(
@@ -64,7 +65,9 @@ def run(
     allow: tuple[str, ...],
     json_: bool,
 ) -> None:
-    """Run all stages of FILE: queries, generate, judge, store. Run it again to go on where it ended.
+    """Run all stages of FILE: queries, generate, judge, store; with a [taxonomy] types, refine, prompts, generate.
+
+    Run it again to go on where it ended.
 
     Ctrl-C waits for what is in flight; a second one abandons it. Where prompts, parameters or queries changed, so that
     what was answered would be paid again, it asks first (--yes). Exits 3 where an endpoint was left
@@ -77,7 +80,7 @@ def run(
     coigp annotate run run.toml --batch-in batch/answers.jsonl
     """
     from coig_p.annotate.config import load_config
-    from coig_p.annotate.stages import STAGES
+    from coig_p.annotate.stages import stages_of
 
     if sum([estimate, batch_out is not None, bool(batch_in), batch_forget]) > 1:
         raise click.UsageError("--estimate, --batch-out, --batch-in and --batch-forget exclude each other.")
@@ -88,7 +91,7 @@ def run(
     if estimate:
         print_estimate(config, limit, json_)
     elif batch_out is not None:
-        agree_to_pay_again(config, STAGES, yes)
+        agree_to_pay_again(config, stages_of(config), yes)
         write_out(config, batch_out, overwrite, json_)
     elif batch_in:
         read_in(config, batch_in, json_)
@@ -99,7 +102,7 @@ def run(
             number = ledger.forget_batches()
         click.echo(json_text({"forgotten": number}) if json_ else f"{number:,} requests may be asked online again")
     else:
-        agree_to_pay_again(config, STAGES, yes, limit)
+        agree_to_pay_again(config, stages_of(config), yes, limit)
         _run(config, None, max_cost, max_hours, json_, limit=limit)
 
 
@@ -116,8 +119,10 @@ def _stage(name: str, does: str) -> Command:
         json_: bool,
     ) -> None:
         from coig_p.annotate.config import load_config
+        from coig_p.annotate.stages import check_stages
 
         config = load_config(file)
+        check_stages(config, (name,))
         approve(config, trust, allow)
         agree_to_pay_again(config, (name,), yes)
         _run(config, (name,), max_cost, max_hours, json_)
@@ -128,6 +133,11 @@ def _stage(name: str, does: str) -> Command:
 
 queries = _stage("queries", "Only collect the queries of FILE: import, remove duplicates, have the filter score them.")
 generate = _stage("generate", "Only have the models of FILE answer the queries that passed.")
+types = _stage("types", "Only have the writers of FILE list types of questions for each subject of its [taxonomy].")
+refine = _stage("refine", "Only have the types of FILE, which has a [taxonomy], described anew.")
+prompts = _stage(
+    "prompts", "Only have prompts of the refined types of FILE, which has a [taxonomy], written and checked."
+)
 judge = _stage("judge", "Only have the judges of FILE score the responses that there are.")
 
 
@@ -161,12 +171,12 @@ def _run(
     limit: int | None = None,
 ) -> None:
     from coig_p.annotate.asking.costs import MONEY
-    from coig_p.annotate.stages import STAGES, exit_code, run_stages
+    from coig_p.annotate.stages import exit_code, run_stages
 
     with watched(json_) as watch:
         report = run_stages(
             config,
-            stages or STAGES,
+            stages,
             max_cost=None if max_cost is None else int(Decimal(str(max_cost)) * MONEY),
             max_seconds=None if max_hours is None else max_hours * 3600,
             say=say,

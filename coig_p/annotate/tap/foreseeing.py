@@ -1,0 +1,188 @@
+"""What a TaP run asks from now on, as far as anybody can know: what is not there yet is taken to be as usual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, INVALID, Ledger, Query
+from coig_p.annotate.asking.request import PENDING, Outcome, Request, outcome
+from coig_p.annotate.config import EndpointConfig, RunConfig
+from coig_p.annotate.tap.chains import Chain, prompt_chain, refine_chain, types_chain
+from coig_p.annotate.tap.parsing import QuestionType
+from coig_p.annotate.tap.requests import texts_of
+from coig_p.annotate.tap.types import Candidate, query_id, source_of
+from coig_p.annotate.tap.walking import subjects_of
+from coig_p.annotate.taxonomy.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.taxonomy.tree import Subject
+
+_CHARACTERS = {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 4, FEASIBLE: 250}
+"""Of an answer, until the ledger knows better."""
+
+_TYPES = 30  # of a subject, until some subjects are through
+_ENOUGH = 20  # answers, or subjects, from which an average is taken
+
+Made = TypeVar("Made")
+
+
+class Foreseen(NamedTuple):
+    """A request of the run.
+
+    Attributes:
+        found: what became of it.
+        made_up: it holds answers that are not there yet, so its key is not known.
+        times: how many there will be, about.
+    """
+
+    request: Request
+    found: Outcome
+    made_up: bool = False
+    times: float = 1.0
+
+
+@dataclass
+class _Usual:
+    """What answers are like so far.
+
+    Attributes:
+        types, subjects: how many types came of how many subjects; candidates, chains: candidates of types.
+        asked: prompts that models are asked.
+    """
+
+    config: RunConfig
+    ledger: Ledger
+    types: int = 0
+    subjects: int = 0
+    candidates: int = 0
+    chains: int = 0
+    asked: set[str] = field(default_factory=set)
+    _lengths: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for used in self.ledger.usage():
+            if used.number >= _ENOUGH and used.prompt_tokens:
+                tokens = used.completion_tokens / used.number
+                self._lengths[used.endpoint, used.kind] = round(tokens * used.characters / used.prompt_tokens)
+
+    @property
+    def types_of_a_subject(self) -> float:
+        """How many there are."""
+        return self.types / self.subjects if self.subjects >= _ENOUGH else float(_TYPES)
+
+    @property
+    def candidates_of_a_type(self) -> float:
+        """How many there are."""
+        return self.candidates / self.chains if self.chains >= _ENOUGH else 1.0
+
+    def answer(self, request: Request) -> Outcome:
+        """An answer to a request as they usually are, of the usual length."""
+        words, kind = texts_of(self.config).words, request.kind
+        length = self._lengths.get((request.endpoint.name, kind), _CHARACTERS[kind])
+        if kind == TYPES:
+            number = max(1, length // 40)
+            round_ = len(request.messages)
+            items = [f"Q{round_}{at}x" for at in range(number)]
+            text = "\n".join(f'"""{item}：{"甲" * max(1, length // number - len(item) - 8)}"""' for item in items)
+        elif kind == PROMPT:
+            text = f"### {words.heading[0]}\n{'甲' * max(1, length - 7)}"
+        elif kind == COMPLETE:
+            text = words.no[0]
+        elif kind == FEASIBLE:
+            text = f"{'甲' * max(1, length - 3)}\n{words.feasible[0]}"
+        else:
+            text = "甲" * max(1, length)
+        return Outcome(ANSWERED, None, text)
+
+
+def foreseen(
+    config: RunConfig,
+    ledger: Ledger,
+    generate: Callable[[RunConfig, EndpointConfig, Query], Request],
+    limit: int | None = None,
+) -> Iterator[Foreseen]:
+    """Every request up to the responses, one by one, once all that comes before it is answered.
+
+    Args:
+        generate: makes the request for a model's response.
+        limit: of the first so many subjects.
+    """
+    usual = _Usual(config, ledger)
+    begun: list[tuple[EndpointConfig, Subject]] = []
+    for subject in subjects_of(config, limit):
+        for writer in config.writers:
+            made, real = yield from _driven(usual, types_chain(config, writer, subject), 1.0)
+            if made is None:
+                continue
+            if not real:
+                begun.append((writer, subject))
+                continue
+            usual.types += len(made.types)
+            usual.subjects += 1
+            for one in made.types:
+                yield from _of_type(usual, generate, writer, subject, one, 1.0, real=True)
+    for writer, subject in begun:
+        one = QuestionType("甲" * 6, "甲" * 30)
+        yield from _of_type(usual, generate, writer, subject, one, usual.types_of_a_subject, real=False)
+
+
+def _of_type(
+    usual: _Usual,
+    generate: Callable[[RunConfig, EndpointConfig, Query], Request],
+    writer: EndpointConfig,
+    subject: Subject,
+    one: QuestionType,
+    times: float,
+    *,
+    real: bool,
+) -> Iterator[Foreseen]:
+    config = usual.config
+    assert config.tap is not None
+    refined, known = yield from _driven(usual, refine_chain(config, writer, subject, one), times, real=real)
+    if refined is None:
+        return
+    made, known = yield from _driven(usual, prompt_chain(config, writer, subject, refined), times, real=known)
+    if not made:
+        return
+    if known:
+        usual.candidates += len(made)
+        usual.chains += 1
+    every = config.tap.taxonomy.ask_infeasible
+    for candidate in made if every else made[-1:]:
+        if not (candidate.feasible or every):
+            continue
+        if known and candidate.prompt in usual.asked:  # the same request to each model
+            continue
+        usual.asked.add(candidate.prompt)
+        query = _query(writer, subject, refined, candidate)
+        for author in config.generators:
+            request = generate(config, author, query)
+            yield Foreseen(request, outcome(usual.ledger, request) if known else Outcome(PENDING), not known, times)
+
+
+def _driven(
+    usual: _Usual, chain: Chain[Made], times: float, *, real: bool = True
+) -> Generator[Foreseen, None, tuple[Made | None, bool]]:
+    """Every request of a chain; returns what it makes, with usual answers in place of those that are missing.
+
+    Behind it stands whether none was. What is out in a batch, or refused for good,
+    brings nothing that anybody could foresee: None.
+    """
+    try:
+        request = next(chain)
+        while True:
+            found = outcome(usual.ledger, request) if real else Outcome(PENDING)
+            more = usual.candidates_of_a_type if request.kind in (PROMPT, COMPLETE, FEASIBLE) else 1.0
+            known = found.state in (ANSWERED, INVALID)
+            yield Foreseen(request, found, not real, times if known else times * more)
+            if found.state == BATCHED or found.is_refused:
+                return None, real
+            real = real and known
+            request = chain.send(found if known else usual.answer(request))
+    except StopIteration as end:
+        return end.value, real
+
+
+def _query(writer: EndpointConfig, subject: Subject, one: QuestionType, candidate: Candidate) -> Query:
+    about = query_id(writer.name, subject, one.name, candidate.number)
+    return Query(0, about, subject.domain, candidate.prompt, source_of(subject, one.name), None)

@@ -1,0 +1,54 @@
+"""Lines of an answer: what marks them in a list, and what decorates them."""
+
+from __future__ import annotations
+
+import re
+
+from coig_p.core.thinking import told
+
+COLON = "：:︰∶﹕"
+"""Characters that stand for a colon."""
+
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
+_TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</s>|<(?:eos|end_of_turn)>")
+_FENCE = re.compile(r"\s{0,9}```[\w-]{0,20}\s*")
+_NUMERAL = "[一二三四五六七八九十]{1,3}"
+MARKER = re.compile(
+    rf"[ \t>]*(?:[-*+•·●▪◦‣–\U0001f300-\U0001faff](?=[\s\"“*【])|\d{{1,3}}\\?[.、)）．](?!\d)|[（(]\d{{1,3}}[)）]"
+    rf"|[①-⑳]|{_NUMERAL}[、.]|[（(]{_NUMERAL}[)）])\s*"
+)
+"""What begins an item of a list."""
+
+
+def said(text: str) -> str | None:
+    """An answer without its thinking; None where it is nothing else."""
+    found = told(text).said
+    if found is None:
+        return None
+    return _TOKENS.sub("", _UNSEEN.sub("", found.replace("\r\n", "\n"))).strip()
+
+
+def is_fence(line: str) -> bool:
+    """Whether a line opens or closes a block of code."""
+    return _FENCE.fullmatch(line) is not None
+
+
+def unfenced(text: str) -> str:
+    """A text without the fence that stands around all of it."""
+    lines = text.strip().split("\n")
+    if len(lines) > 2 and is_fence(lines[0]) and lines[-1].strip() == "```":
+        inner = lines[1:-1]
+        if sum(map(is_fence, inner)) % 2 == 0:
+            return "\n".join(inner).strip()
+    return text.strip()
+
+
+def either(words: tuple[str, ...]) -> str:
+    """A pattern of any of the words, the longest first; one in Latin letters must be whole."""
+    found = []
+    for word in sorted(words, key=len, reverse=True):
+        pattern = r"\s{0,3}".join(map(re.escape, word.split()))
+        begins = r"\b" if word[0].isascii() and word[0].isalnum() else ""
+        ends = r"(?![A-Za-z0-9])" if word[-1].isascii() and word[-1].isalnum() else ""
+        found.append(begins + pattern + ends)
+    return f"(?:{'|'.join(found)})"

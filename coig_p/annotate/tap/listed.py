@@ -1,0 +1,362 @@
+"""Question types in an answer: what stands between triple quotes, else a list, a table or JSON of names and descriptions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
+from coig_p.annotate.tap.reads import QuestionType, TypesRead
+from coig_p.annotate.taxonomy.words import WORDS, Words
+
+_QUOTES = '"""'
+_LONGEST_NAME = 80
+_LONGEST_PLAIN = 40  # of a name that nothing marks as one
+_LONGEST = 2000
+_SHORTEST = 4  # characters of a description that stands on a line of its own
+_ORDINAL = r"[一二三四五六七八九十\d]{0,3}"
+_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+-{1,2}\s+")
+_BREAKS = re.compile(r"<br\s*/?>|</(?:li|p|tr)>", re.IGNORECASE)
+_BULLETS = re.compile(r"<(?:li|p)>", re.IGNORECASE)
+_TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
+_SENTENCE = re.compile(r"[，。；？！,;?!]")
+_TOLD = frozenset({"一句话的说明", "简要说明", "a description in one sentence", "a brief description", "..."})
+# What stands before a colon in prose, and names no type.
+_PROSE = re.compile(
+    r"(?:请?注意|注|说明|备注|提示|总结|小结|结语|例如?|示例|举例|例题|如下?|其中|学科(?:领域)?|科目|题目|问题?|答案?|解析|要求|适用.{0,4}"
+    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|希望.*|抱歉.*|对不起.*|Q|A"
+    r"|notes?|examples?|summary|subject|e\.g\.?|for example|question|answer|sure|sorry|difficulty|format|level|purpose)",
+    re.IGNORECASE,
+)
+
+
+def parse_types(text: str, words: Words = WORDS) -> TypesRead:
+    """The question types that an answer lists, in its order, repeated ones too.
+
+    Where anything stands between triple quotes, nothing else is an item. Reasons: none, malformed (most of what
+    stands between the quotes is no item), unfinished.
+    """
+    whole = said(text)
+    if whole is None:
+        return TypesRead((), "unfinished")
+    lines = _lines(whole)
+    found: list[_Item] = []
+    if _QUOTES in lines:
+        found = [item for content in _quoted(lines) for item in _items(content, words)]
+    if not any(item.type or not item.echo for item in found):
+        found = [] if found else list(_unquoted(unfenced(whole), lines, words))
+    types = tuple(item.type for item in found if item.type is not None)
+    unread = sum(item.type is None and not item.echo for item in found)
+    if not types:
+        return TypesRead((), "malformed" if unread else "none", unread)
+    return TypesRead(types, None, unread) if unread <= len(types) else TypesRead((), "malformed", unread)
+
+
+class _Item(NamedTuple):
+    """An item: a type, or none; `echo`: it only repeats the form that was asked for."""
+
+    type: QuestionType | None
+    echo: bool = False
+
+
+def _lines(text: str) -> str:
+    """The text with one kind of triple quotes, and without fences and tags."""
+    text = text.replace('\\"', '"').replace("＂", '"')
+    text = _TAGS.sub("", _BULLETS.sub("\n- ", _BREAKS.sub("\n", text)))
+    text = re.sub(r"[“”„]{3}|[‘’']{3}", _QUOTES, text)
+    text = re.sub(r'"{4,}', lambda run: _QUOTES * (2 if len(run[0]) >= 6 else 1), text)
+    text = re.sub(r"(?m)^([ \t]*)```([^`\n]*[^`\w\n][^`\n]*)```[ \t]*$", rf"\1{_QUOTES}\2{_QUOTES}", text)
+    return "\n".join(line for line in text.split("\n") if not is_fence(line))
+
+
+# Between triple quotes
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """What stands between triple quotes; to the end of its line where they are not closed."""
+    at = 0
+    while (begin := text.find(_QUOTES, at)) >= 0:
+        line = text[text.rfind("\n", 0, begin) + 1 : begin].rpartition(_QUOTES)[2]
+        start = begin + 3
+        line_end = text.find("\n", start)
+        line_end = len(text) if line_end < 0 else line_end
+        rest = text[start:line_end]
+        if not rest.strip(" \t|。；;，,*`") and _named(line):
+            yield line  # the opening quotes are missing
+            at = line_end
+            continue
+        end = text.find(_QUOTES, start)
+        if rest.strip() and (end < 0 or (end > line_end and _opens(text, end))):
+            yield rest
+            at = line_end
+        elif end < 0:
+            yield text[start:]
+            return
+        else:
+            yield text[start:end]
+            at = end + 3
+
+
+def _named(before: str) -> bool:
+    """Whether the text before quotes is an item itself."""
+    name, description = _split(_unmarked(before))
+    return bool(name.strip()) and len(description.strip()) >= _SHORTEST
+
+
+def _opens(text: str, at: int) -> bool:
+    """Whether quotes at the beginning of a line open an item: a marker at most stands before them, and text behind."""
+    before = text[text.rfind("\n", 0, at) + 1 : at]
+    behind = text[at + 3 :].partition("\n")[0]
+    marker = MARKER.match(before)
+    return bool(behind.strip()) and not before[marker.end() if marker else 0 :].strip(" \t*`|>")
+
+
+def _items(content: str, words: Words) -> Iterator[_Item]:
+    """The items between two quotes: one, or one a line."""
+    lines = [line for line in content.split("\n") if line.strip(" \t*`>|-")]
+    if not lines:
+        return
+    labelled = _labelled("\n".join(lines), words)
+    if labelled:
+        yield from map(_item_of, labelled)
+    elif len(lines) == 1:
+        yield _item(lines[0], words)
+    elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(lines):
+        yield from (_item(line, words) for line in lines)
+    else:
+        name, told = _split(_unmarked(lines[0]))
+        rest = "\n".join(line.strip() for line in lines[1:])
+        if not told.strip() and not name.strip():
+            name, told = lines[0], ""
+        yield _checked(name, f"{told.strip()}\n{rest}".strip() if told.strip() else rest, words)
+
+
+def _goes_on(lines: list[str]) -> bool:
+    """Whether lines behind the first go on with its description, for their beginnings are no names."""
+    return any(_SENTENCE.search(_split(_unmarked(line))[0]) for line in lines[1:])
+
+
+def _item(line: str, words: Words) -> _Item:
+    labelled = _labelled(line, words)
+    if labelled:
+        return _item_of(labelled[0])
+    line = _unmarked(line)
+    ordinal = re.match(rf"{either(words.name)}\s*{_ORDINAL}\s*[{COLON}]\s*(?=[^{COLON}]{{1,{_LONGEST_NAME}}}[{COLON}])", line)
+    return _checked(*_split(line[ordinal.end() :] if ordinal else line), words)
+
+
+def _item_of(found: QuestionType) -> _Item:
+    return _Item(found)
+
+
+def _checked(name: str, description: str, words: Words) -> _Item:
+    """A name and a description without their decoration, where they are some."""
+    name, description = _name(name), _description(description)
+    labels = {word.lower() for word in (*words.name, *words.description)}
+    if name.lower() in labels and (description.lower() in labels or description.lower() in _TOLD):
+        return _Item(None, echo=True)
+    if not name or not description or len(name) > _LONGEST_NAME or len(description) > _LONGEST or "\n" in name:
+        return _Item(None)
+    return _Item(QuestionType(name, description))
+
+
+def _labelled(text: str, words: Words) -> list[QuestionType]:
+    """Pairs of a labelled name and a labelled description."""
+    begins = rf"(?:{MARKER.pattern})?[ \t*【]*"
+    pattern = re.compile(
+        rf"(?:^|(?<=\n)){begins}{either(words.name)}\s?{_ORDINAL}[*】 ]*[{COLON}][ \t*]*(?P<name>[^\n{COLON}]{{1,{_LONGEST_NAME}}}?)"
+        rf"[ \t]*(?:[；;，,|][ \t]*|\s*\n){begins}{either(words.description)}[*】 ]*[{COLON}][ \t*]*(?P<told>[^\n]+)",
+        re.IGNORECASE,
+    )
+    pairs = [(_name(one["name"]), _description(one["told"])) for one in pattern.finditer(text)]
+    return [QuestionType(name, told) for name, told in pairs if name and told]
+
+
+def _unmarked(line: str) -> str:
+    """A line without what makes it an item of a list."""
+    line = line.strip().lstrip(">|").strip()
+    marker = MARKER.match(line)
+    return line[marker.end() :] if marker else line
+
+
+def _split(line: str) -> tuple[str, str]:
+    """A name and its description: at the first colon, else at a dash."""
+    colon = re.search(f"[{COLON}]", line)
+    dash = _DASH.search(line)
+    if colon is not None and (dash is None or dash.start() > colon.start() or not _SENTENCE.search(line[: colon.start()])):
+        return line[: colon.start()], line[colon.end() :]
+    return (line[: dash.start()], line[dash.end() :]) if dash is not None else (line, "")
+
+
+_PAIRS = ("【】", "《》", "「」", "『』", "[]", "“”", '""', "``", "''", "〈〉", "<>")
+
+
+def _name(text: str) -> str:
+    text = text.strip()
+    while True:
+        before = text
+        text = text.strip("*_` \t#")
+        for opens, closes in _PAIRS:
+            if text.startswith(opens) and text.endswith(closes) and len(text) > 2 and closes not in text[1:-1]:
+                text = text[1:-1].strip()
+        marker = MARKER.match(text)
+        text = text[marker.end() :] if marker else text
+        if text == before:
+            return text.lstrip("\"“") if text.count('"') == 1 or ("“" in text and "”" not in text) else text
+
+
+def _description(text: str) -> str:
+    text = re.sub(r"\A[*_`\s]+(?=\S)|[*`\s|]+\Z", "", text.strip())
+    for opens, closes in ("“”", '""', "「」"):
+        if text.endswith(closes) and text.count(closes) > text.count(opens) * (1 if opens != closes else 0) and (
+            opens != closes or text.count(closes) % 2
+        ):
+            text = text[:-1]
+    return text.strip()
+
+
+# A list, a table, JSON
+
+
+def _unquoted(whole: str, lines: str, words: Words) -> Iterator[_Item]:
+    """The items of an answer without triple quotes."""
+    value = _json(whole)
+    if value is not None:
+        yield from _of_json(value, words)
+        return
+    labelled = _labelled(lines, words)
+    if labelled:
+        yield from map(_item_of, labelled)
+        return
+    rows = [line for line in lines.split("\n") if line.strip().startswith("|")]
+    if rows:
+        yield from _of_table(rows, words)
+        return
+    yield from _of_lines(lines.split("\n"), words)
+
+
+def _json(text: str) -> Any:
+    begin = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
+    if begin < 0 or text[-1:] not in "]}":
+        return None
+    try:
+        return json.loads(text[begin:])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _of_json(value: Any, words: Words) -> Iterator[_Item]:
+    if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), list):
+        value = next(iter(value.values()))
+    if isinstance(value, dict):
+        value = [{words.name[0]: name, words.description[0]: told} for name, told in value.items()]
+    names, told = ({word.lower() for word in each} for each in (words.name, words.description))
+    for one in value if isinstance(value, list) else []:
+        if isinstance(one, dict):
+            found = {str(key).lower().replace("_", " "): item for key, item in one.items()}
+            pair = [next((found[key] for key in found if key in keys), None) for keys in (names, told)]
+            if all(isinstance(each, str) for each in pair):
+                yield _checked(*map(str, pair), words)
+                continue
+        yield _item(one, words) if isinstance(one, str) else _Item(None)
+
+
+def _of_table(rows: list[str], words: Words) -> Iterator[_Item]:
+    names, told = ({word.lower() for word in each} for each in (words.name, words.description))
+    columns: tuple[int, int] | None = None
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
+        if all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+            continue
+        plain = [cell.strip("*` ").lower() for cell in cells]
+        first, second = (next((at for at, cell in enumerate(plain) if cell in each), None) for each in (names, told))
+        if first is not None and second is not None:
+            columns = (first, second)
+        elif len(cells) < 2:
+            yield _item(cells[0], words)
+        else:
+            at = columns or ((1, 2) if len(cells) > 2 and plain[0].isdigit() else (0, 1))
+            yield _checked(cells[at[0]], cells[at[1]], words) if max(at) < len(cells) else _Item(None)
+
+
+class _Line(NamedTuple):
+    """A line of a list.
+
+    Attributes:
+        indent: in characters; marked: whether it has a marker of a list, or a heading's.
+        text: without that; item: what it is where it has a name and a description.
+    """
+
+    indent: int
+    marked: bool
+    heading: bool
+    text: str
+    item: _Item | None
+
+
+def _of_lines(texts: list[str], words: Words) -> Iterator[_Item]:
+    lines = [_line(text, words) for text in texts if text.strip(" \t-*_=>")]
+    yield from _listed(lines, words)
+
+
+def _line(text: str, words: Words) -> _Line:
+    indent = len(text) - len(text.lstrip(" \t>"))
+    bare = text.strip().lstrip(">").strip()
+    heading = bare.startswith("#")
+    bare = bare.lstrip("#").strip()
+    marker = MARKER.match(bare)
+    rest = bare[marker.end() :] if marker else bare
+    bold = rest.startswith(("**", "【", '"', "“", "`"))
+    return _Line(indent, marker is not None or bold, heading, rest, _plain_item(rest, words))
+
+
+def _plain_item(text: str, words: Words) -> _Item | None:
+    """A line's name and description, where it has both and they look like that."""
+    name, told = _split(text)
+    item = _checked(name, told, words)
+    if item.type is None:
+        return item if item.echo else None
+    found = item.type
+    if len(found.name) > _LONGEST_PLAIN or _SENTENCE.search(found.name) or _PROSE.fullmatch(found.name):
+        return None
+    return item
+
+
+def _listed(lines: list[_Line], words: Words) -> Iterator[_Item]:
+    marked = [line for line in lines if line.marked and line.item is not None]
+    top = min((line.indent for line in marked), default=0)
+    plain = [line for line in lines if line.item is not None and not line.marked and not line.heading]
+    at = 0
+    pairs = list(_pairs(lines, words))
+    if not marked and len(plain) < 2 and not pairs:
+        return
+    if pairs and not any(line.indent == top for line in marked) or len(pairs) > len(marked):
+        yield from pairs
+        return
+    parent: int | None = None  # the indent of the item above
+    for at, line in enumerate(lines):
+        if line.item is None or line.heading:
+            parent = None if line.indent <= top else parent
+        elif parent is not None and line.indent > parent:
+            continue  # an example, or more of it
+        elif line.marked or not marked:
+            parent = line.indent
+            yield line.item
+
+
+def _pairs(lines: list[_Line], words: Words) -> Iterator[_Item]:
+    """Names that stand on a line of their own, with the description on the next one."""
+    for at, line in enumerate(lines[:-1]):
+        below = lines[at + 1]
+        if not (line.marked or line.heading) or below.heading or below.item is not None:
+            continue
+        if below.marked and below.indent <= line.indent:
+            continue
+        name = _name(line.text.rstrip(COLON))
+        if not name or len(name) > _LONGEST_PLAIN or _SENTENCE.search(name) or re.search(f"[{COLON}]", name):
+            continue
+        if _PROSE.fullmatch(name) or len(below.text) < _SHORTEST or re.search(f"[{COLON}]\\s*\\Z", below.text):
+            continue
+        yield _checked(name, below.text, words)

@@ -1,0 +1,306 @@
+"""Eight scores in a judgement of two responses: four dimensions of each. What does not have all eight is invalid."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from coig_p.annotate.plain import plain
+from coig_p.annotate.tap.lines import either, is_fence, said
+from coig_p.annotate.tap.reads import EightRead, Four
+from coig_p.annotate.taxonomy.words import DIMENSIONS, WORDS, Words
+
+LOW, HIGH = 1, 10
+
+_NUMBER = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
+_IN_BRACKETS = rf"\[{{1,2}} {{0,3}}(?P<in>{_NUMBER}) ?(?:分|/ ?10)? {{0,3}}\]{{1,2}}(?: ?(?:/ ?10(?![0-9])|分))?"
+_BARE = rf"(?P<bare>{_NUMBER}) ?(?:分|/ ?10(?![0-9])|points?\b)?(?=\s{{0,9}}(?:[,，、。;；)(|]|\.(?![0-9])|$))"
+_VALUE = rf"[*_`$(]{{0,4}}(?:{_IN_BRACKETS}|{_BARE})[*_`$)]{{0,4}}"
+_MARK = re.compile(r"\[\[[^\[\]\n]{0,20}\]?\]|\[ ?[0-9][0-9./ ]{0,6}\]")
+_ANOTHER = re.compile(r"\s{0,3}(?:[-~→/]|到|至|或|\bor\b|->)|.{0,200}?\[ ?\[? ?[0-9]", re.IGNORECASE)
+_CORRECTS = re.compile(
+    r"(?:更正|修正|修改|改为|改成|应为|应该是|重新评分|等等|correction|corrected|revised|on second thought|wait,)",
+    re.IGNORECASE,
+)
+_BETWEEN = r"(?: ?\([^()0-9\n]{0,40}\))?(?:的?(?:评分|得分|分数|打分)| ?(?:score|rating))?[*_` ]{0,4}(?:[:=\-—]{0,3}|为|是) {0,3}"
+_LABELS = (r"[A1一甲]", r"[B2二乙]")
+_NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|答案|response|assistant|answer|model|llm)"
+_OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
+_DECORATION = "#*_`>-•+[]<>() \t"
+
+
+class _Score(NamedTuple):
+    """A number that stands for a response (0, 1; None: nothing says for which) and a dimension (None, too)."""
+
+    side: int | None
+    dimension: int | None
+    number: float
+
+
+@dataclass
+class _Found:
+    """Scores in their order, and what was seen that makes them uncertain."""
+
+    scores: list[_Score] = field(default_factory=list)
+    doubt: str | None = None
+
+
+class _Names:
+    """How responses and dimensions may be called, as patterns."""
+
+    def __init__(self, words: Words) -> None:
+        sides = []
+        for label, own in zip(_LABELS, (words.first, words.second), strict=True):
+            named = either(tuple(map(plain, own)))
+            ordinal = "第一[个条份]?" if label == _LABELS[0] else "第二[个条份]?"
+            sides.append(rf"(?:{named}|{_NOUN} ?{label}(?![A-Za-z0-9])|{ordinal}{_NOUN})")
+        self.side = rf"(?:(?P<first>{sides[0]})|(?P<second>{sides[1]}))"
+        self.sides = sides
+        each = [either(tuple(map(plain, getattr(words, name)))) for name in DIMENSIONS]
+        each[0] = rf"(?:{each[0]}|相關性)"
+        self.each = each
+        self.dimension = "|".join(f"(?P<{name}>{one})" for name, one in zip(DIMENSIONS, each, strict=True))
+        flags = re.IGNORECASE
+        self.header = re.compile(
+            rf"(?:[0-9一二]{{1,2}}[.、] ?)?(?:(?:对|對|scores?|ratings?|evaluation) ?(?:of|for)? ?(?:the )?)?{self.side}{_OWN}?[: *_\])]*",
+            flags,
+        )
+        self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
+        self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
+        self.begins = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,]|{_OWN})*)?(?={self._unnamed()})", flags)
+        self.sided = re.compile(rf"{self.side}{_BETWEEN}{_VALUE}", flags)
+        self.any_side = re.compile("|".join(sides), flags)
+        self.any_dimension = re.compile("|".join(each), flags)
+
+    def _unnamed(self) -> str:
+        return f"(?:{'|'.join(self.each)})"
+
+    def side_of(self, text: str, *, alone: bool = False) -> int | None:
+        """Which response a cell or a key names; `alone`: it may be a letter or a number."""
+        text = text.strip(_DECORATION + ":").replace("_", " ")
+        for at, (pattern, label) in enumerate(zip(self.sides, _LABELS, strict=True)):
+            if re.fullmatch(rf"{pattern}{_OWN}?", text, re.IGNORECASE) or (alone and re.fullmatch(label, text)):
+                return at
+        return None
+
+    def dimension_of(self, text: str) -> int | None:
+        """Which dimension a cell or a key names."""
+        text = re.sub(r" ?\([^()]*\)", "", text).strip(_DECORATION + ":")
+        for at, pattern in enumerate(self.each):
+            if re.fullmatch(rf"{pattern}(?:的?(?:评分|得分|分数)| ?score)?", text, re.IGNORECASE):
+                return at
+        return None
+
+
+def parse_eight(text: str, words: Words = WORDS) -> EightRead:
+    """Eight scores from 1 to 10, whole or half, each behind its dimension, those of each response together.
+
+    Reasons: none, missing (fewer than eight), several (one has two values, or is corrected), out-of-range, off-step,
+    unlabelled, unfinished.
+    """
+    whole = said(text)
+    if whole is None:
+        return EightRead(None, None, "unfinished")
+    whole = plain(whole.replace("\\[", "[").replace("\\]", "]"))
+    names = _Names(words)
+    value = _json(whole)
+    if value is not None:
+        return _judged(_Found([*_of_json(value, names, None, None)]))
+    outside, inside = _fenced(whole)
+    found = _judged(_scan(outside, names))
+    if found.reason is None or found.reason == "several" or not inside:
+        return found
+    return _judged(_scan(whole.split("\n"), names))
+
+
+def _fenced(text: str) -> tuple[list[str], list[str]]:
+    """The lines outside of fences, and those inside."""
+    parts: tuple[list[str], list[str]] = ([], [])
+    within = False
+    for line in text.split("\n"):
+        if is_fence(line):
+            within = not within
+        else:
+            parts[within].append(line)
+    return parts
+
+
+def _scan(lines: list[str], names: _Names) -> _Found:
+    """The scores that lines have, in their order."""
+    found = _Found()
+    side: int | None = None
+    dimension: int | None = None
+    bare: int = 0  # numbers without a dimension below the header of a response
+    columns: list[tuple[int | None, int | None]] = []
+    for line in lines:
+        if line.lstrip().startswith(">") or is_fence(line):
+            continue
+        text = line.strip().lstrip(_DECORATION.replace("[", "").replace("]", "").replace("(", "").replace("<", "")).strip()
+        text = text.strip("*_` ")
+        if not text:
+            continue
+        if line.strip().startswith("|"):
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            header = [(names.side_of(cell, alone=True), names.dimension_of(cell)) for cell in cells]
+            if sum(one != (None, None) for one in header[1:]) >= 2:
+                columns = header
+            elif columns:
+                found.scores += _of_row(cells, columns, names)
+            continue
+        columns = []
+        header_match = names.header.fullmatch(text.strip("[]<> "))
+        if header_match is not None:
+            side, dimension, bare = (0 if header_match["first"] else 1), None, 0
+            continue
+        header_match = names.dimension_header.fullmatch(text)
+        if header_match is not None:
+            side, dimension = None, _dimension(header_match)
+            continue
+        begins = names.begins.match(text)
+        if begins is not None:
+            own = 0 if begins["first"] else 1 if begins["second"] else side
+            entries = list(_entries(text[begins.end() :], own, names))
+            if entries:
+                found.scores += entries
+                continue
+        sided = list(_sided(text, dimension, names))
+        if sided:
+            found.scores += sided
+            continue
+        alone = re.fullmatch(rf"{_VALUE}[.。]?", text)
+        if alone is not None and side is not None and bare < 4 and dimension is None:
+            found.scores.append(_Score(side, bare, _number(alone)))
+            bare += 1
+            continue
+        if line.lstrip().startswith("#") or (text.endswith(":") and len(text) < 40):
+            side, dimension = None, None  # of something else
+        _doubt(text, found, names)
+    return found
+
+
+def _doubt(text: str, found: _Found, names: _Names) -> None:
+    """Note a line behind scores that may change them."""
+    if not found.scores:
+        return
+    about = names.any_side.search(text) or names.any_dimension.search(text)
+    if _MARK.search(text) and about and not re.match(r"[^:,。]{1,12}: ?\[", text):
+        found.doubt = "several"
+    elif _CORRECTS.search(text) and re.search(r"[0-9]", text):
+        found.doubt = "several"
+
+
+def _entries(text: str, side: int | None, names: _Names) -> Iterator[_Score]:
+    """The scores of a line that begins with a dimension."""
+    found = list(names.entry.finditer(text))
+    if not found or found[0].start():
+        return
+    for at, one in enumerate(found):
+        behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
+        if _ANOTHER.match(behind) and not re.match(r"\s*-\s+\D", behind):
+            continue
+        yield _Score(side, _dimension(one), _number(one))
+
+
+def _sided(text: str, dimension: int | None, names: _Names) -> Iterator[_Score]:
+    """The scores of a line with a response before each: below a dimension's header, or behind its name."""
+    begins = re.match(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{names.dimension}){_BETWEEN}", text, re.IGNORECASE)
+    if begins is not None:
+        dimension = _dimension(begins)
+        text = text[begins.end() :]
+    if dimension is None:
+        return
+    found = list(names.sided.finditer(text))
+    if not found or found[0].start():
+        return
+    for at, one in enumerate(found):
+        behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
+        if not _ANOTHER.match(behind):
+            yield _Score(0 if one["first"] else 1, dimension, _number(one))
+
+
+def _of_row(cells: list[str], columns: list[tuple[int | None, int | None]], names: _Names) -> Iterator[_Score]:
+    side, dimension = names.side_of(cells[0], alone=True), names.dimension_of(cells[0])
+    for cell, (column_side, column_dimension) in zip(cells[1:], columns[1:], strict=False):
+        value = re.fullmatch(_VALUE, cell)
+        if value is None:
+            continue
+        if dimension is not None and column_side is not None:
+            yield _Score(column_side, dimension, _number(value))
+        elif side is not None and column_dimension is not None:
+            yield _Score(side, column_dimension, _number(value))
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    begin, end = text.find("{"), text.rfind("}")
+    if begin < 0 or end < 0 or text[end + 1 :].strip("` \n"):
+        return None
+    try:
+        value = json.loads(text[begin : end + 1], object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
+def _of_json(value: Any, names: _Names, side: int | None, dimension: int | None, depth: int = 0) -> Iterator[_Score]:
+    if isinstance(value, dict) and depth < 5:
+        for key, item in value.items():
+            own, its = names.side_of(key, alone=True), names.dimension_of(key)
+            yield from _of_json(
+                item, names, side if own is None else own, dimension if its is None else its, depth + 1
+            )
+    elif dimension is not None and side is not None and not isinstance(value, bool | list | dict | None):
+        found = re.fullmatch(_VALUE, str(value))
+        if found is not None:
+            yield _Score(side, dimension, _number(found))
+
+
+def _dimension(found: re.Match[str]) -> int:
+    return next(at for at, name in enumerate(DIMENSIONS) if found[name])
+
+
+def _number(found: re.Match[str]) -> float:
+    return float(found["in"] or found["bare"])
+
+
+def _judged(found: _Found) -> EightRead:
+    """The eight scores, where each is there and is one number that may be."""
+    scores = found.scores
+    if not scores:
+        return EightRead(None, None, "none")
+    sided = [one for one in scores if one.side is not None]
+    if sided:
+        begin = scores.index(sided[0])
+        if any(one.side is None for one in scores[begin:]):
+            return EightRead(None, None, "unlabelled")
+    elif len(scores) == 8 and all([one.dimension for one in part] == [0, 1, 2, 3] for part in (scores[:4], scores[4:])):
+        sided = [one._replace(side=at // 4) for at, one in enumerate(scores)]
+    else:
+        return EightRead(None, None, "unlabelled" if len(scores) >= 8 else "missing")
+    numbers: dict[tuple[int | None, int | None], set[float]] = {}
+    for one in sided:
+        numbers.setdefault((one.side, one.dimension), set()).add(one.number)
+    if found.doubt is not None or any(len(each) > 1 for each in numbers.values()):
+        return EightRead(None, None, "several")
+    if len(numbers) < 8:
+        return EightRead(None, None, "missing")
+    each = {where: number for where, (number,) in ((where, tuple(one)) for where, one in numbers.items())}
+    if not all(LOW <= number <= HIGH for number in each.values()):
+        return EightRead(None, None, "out-of-range")
+    if any((number * 2) % 1 for number in each.values()):
+        return EightRead(None, None, "off-step")
+    first, second = (_four([each[side, at] for at in range(4)]) for side in (0, 1))
+    return EightRead(first, second, None)
+
+
+def _four(numbers: list[float]) -> Four:
+    relevance, correctness, clarity, completeness = numbers
+    return relevance, correctness, clarity, completeness

@@ -1,0 +1,209 @@
+"""What a TaP run has so far, read from the ledger: types, refined types, candidates, and the queries of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
+from coig_p.annotate.asking.request import Request, outcome
+from coig_p.annotate.config import EndpointConfig, RunConfig
+from coig_p.annotate.tap.chains import (
+    Chain,
+    SubjectTypes,
+    Waiting,
+    prompt_chain,
+    refine_chain,
+    types_chain,
+    walk,
+)
+from coig_p.annotate.tap.parsing import QuestionType
+from coig_p.annotate.tap.types import Candidate, Prompted, query_id, source_of
+from coig_p.annotate.taxonomy.config import checkers
+from coig_p.annotate.taxonomy.tree import Subject
+
+CHAINED = ("types", "refine", "prompts")
+"""The stages whose requests are conversations."""
+
+
+class Typed(NamedTuple):
+    """A type of a subject, by whom."""
+
+    writer: EndpointConfig
+    subject: Subject
+    type: QuestionType
+
+
+def talking(config: RunConfig) -> list[str]:
+    """Who has a part in conversations: writers, and who says whether prompts are feasible."""
+    assert config.tap is not None
+    writers = [one.name for one in config.writers]
+    return list(dict.fromkeys([*writers, *checkers(config.tap, config.endpoints)]))
+
+
+def subjects_of(config: RunConfig, limit: int | None = None) -> tuple[Subject, ...]:
+    """The subjects of a run; `limit`: the first so many."""
+    assert config.tap is not None
+    return config.tap.subjects[:limit]
+
+
+def typed(config: RunConfig, ledger: Ledger, limit: int | None = None, writer: str | None = None) -> Iterator[Typed]:
+    """The types of every subject whose rounds are over, in the order of subjects and writers.
+
+    Args:
+        writer: of this endpoint alone.
+    """
+    for subject in subjects_of(config, limit):
+        for one in config.writers:
+            if writer is not None and one.name != writer:
+                continue
+            found = walk(ledger, types_chain(config, one, subject))
+            if isinstance(found, SubjectTypes):
+                for each in found.types:
+                    yield Typed(one, subject, each)
+
+
+def refined(config: RunConfig, ledger: Ledger, limit: int | None = None, writer: str | None = None) -> Iterator[Typed]:
+    """The same types with their descriptions refined, as far as they are."""
+    for one in typed(config, ledger, limit, writer):
+        found = walk(ledger, refine_chain(config, *one))
+        if isinstance(found, QuestionType):
+            yield one._replace(type=found)
+
+
+def chains_of(
+    config: RunConfig, ledger: Ledger, stage: str, limit: int | None = None, writer: str | None = None
+) -> Iterator[Chain[Any]]:
+    """The conversations of a stage, each not begun yet, that what comes before it lets begin.
+
+    Args:
+        writer: of this endpoint alone.
+    """
+    if stage == "types":
+        for subject in subjects_of(config, limit):
+            for one in config.writers:
+                if writer in (None, one.name):
+                    yield types_chain(config, one, subject)
+    elif stage == "refine":
+        for each in typed(config, ledger, limit, writer):
+            yield refine_chain(config, *each)
+    else:
+        for each in refined(config, ledger, limit, writer):
+            yield prompt_chain(config, *each)
+
+
+def waiting_at(config: RunConfig, ledger: Ledger, stage: str, name: str, limit: int | None = None) -> Iterator[Request]:
+    """What an endpoint is to be asked now: of each conversation that waits for it, the next request."""
+    for chain in chains_of(config, ledger, stage, limit):
+        found = walk(ledger, chain)
+        if isinstance(found, Waiting) and found.request.endpoint.name == name:
+            yield found.request
+
+
+@dataclass
+class Prompts:
+    """The queries of a run as far as they are, and the types of which none can be asked.
+
+    Attributes:
+        asked: those that models are asked.
+        infeasible: every candidate of their type was found not feasible, or could not be checked.
+        lost: types of which no answer was a prompt.
+        waiting: how many types wait for an answer.
+    """
+
+    asked: list[Prompted] = field(default_factory=list)
+    infeasible: list[Prompted] = field(default_factory=list)
+    lost: list[Typed] = field(default_factory=list)
+    waiting: int = 0
+
+
+def prompts_of(config: RunConfig, ledger: Ledger, limit: int | None = None) -> Prompts:
+    """All that the stage `prompts` has brought so far."""
+    assert config.tap is not None
+    every = config.tap.taxonomy.ask_infeasible
+    found = Prompts()
+    for one in refined(config, ledger, limit):
+        made = walk(ledger, prompt_chain(config, *one))
+        if isinstance(made, Waiting):
+            found.waiting += 1
+        elif not made:
+            found.lost.append(one)
+        elif every:
+            for candidate in made:
+                found.asked.append(_query(one, candidate, made, len(found.asked)))
+        elif made[-1].feasible:
+            found.asked.append(_query(one, made[-1], made, len(found.asked)))
+        else:
+            found.infeasible.append(_query(one, made[-1], made, -1))
+    return found
+
+
+def prompted(config: RunConfig, ledger: Ledger, limit: int | None = None) -> Iterator[Prompted]:
+    """Every query that the taxonomy brought, those first that models are asked; the others have `feasible` not True.
+
+    Args:
+        limit: of the first so many subjects.
+    """
+    found = prompts_of(config, ledger, limit)
+    yield from found.asked
+    yield from found.infeasible
+
+
+def _query(one: Typed, candidate: Candidate, made: tuple[Candidate, ...], place: int) -> Prompted:
+    about = query_id(one.writer.name, one.subject, one.type.name, candidate.number)
+    source = source_of(one.subject, one.type.name)
+    query = Query(place, about, one.subject.domain, candidate.prompt, source, None)
+    return Prompted(query, one.type, one.subject, one.writer.name, candidate.feasible, made)
+
+
+def rounds_of(config: RunConfig, ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """For each writer: new types a round, subjects that are through, and those of them that were dry."""
+    found = {}
+    for writer in config.writers:
+        new: Counter[int] = Counter()
+        listed: Counter[int] = Counter()
+        through = dry = 0
+        for subject in subjects_of(config):
+            made = walk(ledger, types_chain(config, writer, subject))
+            if not isinstance(made, SubjectTypes):
+                continue
+            through, dry = through + 1, dry + made.dry
+            for at, one in enumerate(made.rounds, 1):
+                new[at] += one.new
+                listed[at] += one.listed
+        rounds = [{"listed": listed[at], "new": new[at]} for at in sorted(new)]
+        found[writer.name] = {"subjects": through, "dry": dry, "types": sum(new.values()), "rounds": rounds}
+    return found
+
+
+def chained_counts(config: RunConfig, ledger: Ledger, stage: str, limit: int | None = None) -> Counter[str]:
+    """How many requests a stage has for each endpoint, as far as anybody can know: conversations that are not over
+    count as many as they have at least."""
+    found: Counter[str] = Counter()
+    for chain in chains_of(config, ledger, stage, limit):
+        found.update(_endpoints(config, ledger, stage, chain))
+    return found
+
+
+def _endpoints(config: RunConfig, ledger: Ledger, stage: str, chain: Chain[Any]) -> Iterator[str]:
+    assert config.tap is not None
+    asked = 0
+    try:
+        request = next(chain)
+        while True:
+            writer = request.author or request.endpoint.name
+            yield request.endpoint.name
+            asked += 1
+            found = outcome(ledger, request)
+            if found.state not in (ANSWERED, INVALID):
+                break
+            request = chain.send(found)
+    except StopIteration:
+        return
+    if stage == "types":
+        yield from [writer] * (config.tap.taxonomy.rounds - asked)
+    elif stage == "prompts":
+        missing = -asked % 3  # a candidate, whether it is whole, and its check
+        yield from ([writer] * (missing - 1) + [config.tap.taxonomy.checker or writer] if missing else [])
