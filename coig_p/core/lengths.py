@@ -123,7 +123,7 @@ def token_counts(tokenizer: Any, text: pa.StringArray | pa.ListArray) -> Index:
         sizes = pc.fill_null(pc.list_value_length(text), 0).to_numpy(zero_copy_only=False)
         ends = np.concatenate([[0], np.cumsum(sizes)])
         of_parts = np.concatenate([[0], np.cumsum(token_counts(tokenizer, text.flatten()))])
-        return np.diff(of_parts[ends])
+        return np.asarray(np.diff(of_parts[ends]), dtype=np.int64)
     encoded = tokenizer.encode_batch_fast([one or "" for one in text.to_pylist()], add_special_tokens=False)
     return np.array([len(one.ids) for one in encoded], dtype=np.int64)
 

@@ -97,7 +97,7 @@ def test_a_row_is_a_query_with_the_response_of_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [0, 7])
 def test_one_query_of_each_type_of_a_writer_and_a_subject(tmp_path: Path, seed: int) -> None:
     rows = tap_rows(60)
-    options = {"response_of": ANCHOR, "one_per": "question_type", "pairs": PairConfig(seed=seed)}
+    options: dict[str, Any] = {"response_of": ANCHOR, "one_per": "question_type", "pairs": PairConfig(seed=seed)}
     found, made = exported(make_store(tmp_path / "store", rows), tmp_path / "out", **options)
     assert {row["query_id"] for row in made} == oracle(rows, seed)
     assert len(made) == 60
@@ -154,7 +154,7 @@ def test_without_a_model_the_best_response_of_one_query_each(tmp_path: Path) -> 
 
 def test_llama_factory_reads_alpaca_rows(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", tap_rows(4))
-    options = {"response_of": ANCHOR, "system": "只用文字。"}
+    options: dict[str, Any] = {"response_of": ANCHOR, "system": "只用文字。"}
     found, made = exported(store, tmp_path / "out", "llama-factory-sft", **options)
     info = json.loads((tmp_path / "out" / "dataset_info.json").read_text("utf-8"))
     assert info["coig_p"] == {
@@ -194,7 +194,7 @@ def test_of_a_half_one_query_each(tmp_path: Path) -> None:
     write_halves(Store.open(store), tmp_path / "halves")
     other = set((tmp_path / "halves" / FILES[0]).read_text("utf-8").split())
     left = [row for row in rows if row["query_id"] not in other]
-    config = PairConfig(exclude=str(tmp_path / "halves" / FILES[0]))
+    config = PairConfig(exclude=str(tmp_path / "halves" / FILES[0]))  # type: ignore[arg-type]
     _, made = exported(store, tmp_path / "out", response_of=ANCHOR, one_per="question_type", pairs=config)
     assert 0 < len(left) < len(rows)
     assert {row["query_id"] for row in made} == oracle(left)
@@ -203,7 +203,7 @@ def test_of_a_half_one_query_each(tmp_path: Path) -> None:
 def test_each_split_has_one_of_its_own_queries(tmp_path: Path) -> None:
     rows = tap_rows(60, prompts=[3])
     store = make_store(tmp_path / "store", rows)
-    options = {"response_of": ANCHOR, "one_per": "question_type", "splits": SplitConfig(test_size=0.3)}
+    options: dict[str, Any] = {"response_of": ANCHOR, "one_per": "question_type", "splits": SplitConfig(test_size=0.3)}
     found, made = exported(store, tmp_path / "out", **options)
     held_out = pq.read_table(tmp_path / "out" / "test").to_pylist()
     assert not {row["query_id"] for row in made} & {row["query_id"] for row in held_out}
