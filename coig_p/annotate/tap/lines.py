@@ -6,7 +6,7 @@ import re
 
 from coig_p.core.thinking import told
 
-COLON = "：:︰∶﹕"
+COLON = "：:︰∶﹕︓"
 """Characters that stand for a colon."""
 
 _UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
@@ -14,7 +14,8 @@ _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</s>|<(?:eos|end_of_turn)>")
 _FENCE = re.compile(r"\s{0,9}```[\w-]{0,20}\s*")
 _NUMERAL = "[一二三四五六七八九十]{1,3}"
 MARKER = re.compile(
-    rf"[ \t>]*(?:[-*+•·●▪◦‣–\U0001f300-\U0001faff](?=[\s\"“*【])|\d{{1,3}}\\?[.、)）．](?!\d)|[（(]\d{{1,3}}[)）]"
+    rf"[ \t>]*(?:[-*+•·●▪◦‣–\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff]\ufe0f?(?=[\s\"“*【])"
+    rf"|\d\ufe0f?\u20e3|[A-Za-z][.)）](?=[\s\"“])|\d{{1,3}}\\?[.、)）．](?!\d)|[（(]\d{{1,3}}[)）]"
     rf"|[①-⑳]|{_NUMERAL}[、.]|[（(]{_NUMERAL}[)）])\s*"
 )
 """What begins an item of a list."""
@@ -47,7 +48,7 @@ def either(words: tuple[str, ...]) -> str:
     """A pattern of any of the words, the longest first; one in Latin letters must be whole."""
     found = []
     for word in sorted(words, key=len, reverse=True):
-        pattern = r"\s{0,3}".join(map(re.escape, word.split()))
+        pattern = r"[\s_-]{0,3}".join(map(re.escape, word.split()))
         begins = r"\b" if word[0].isascii() and word[0].isalnum() else ""
         ends = r"(?![A-Za-z0-9])" if word[-1].isascii() and word[-1].isalnum() else ""
         found.append(begins + pattern + ends)

@@ -17,7 +17,7 @@ _LONGEST_PLAIN = 40  # of a name that nothing marks as one
 _LONGEST = 2000
 _SHORTEST = 4  # characters of a description that stands on a line of its own
 _ORDINAL = r"[一二三四五六七八九十\d]{0,3}"
-_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+-{1,2}\s+")
+_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+")
 _BREAKS = re.compile(r"<br\s*/?>|</(?:li|p|tr)>", re.IGNORECASE)
 _BULLETS = re.compile(r"<(?:li|p)>", re.IGNORECASE)
 _TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
@@ -95,8 +95,25 @@ def _quoted(text: str) -> Iterator[str]:
             yield text[start:]
             return
         else:
-            yield text[start:end]
             at = end + 3
+            behind = _behind(text, start, end)
+            yield text[start:end] + (behind or "")
+            at = text.find("\n", end) if behind is not None else at
+            if at < 0:
+                return
+
+
+def _behind(text: str, start: int, end: int) -> str | None:
+    """The description behind the quotes, where they stand around a name alone."""
+    content = text[start:end].strip(" *")
+    behind = text[end + 3 :].partition("\n")[0]
+    if "\n" in content or not content:
+        return None
+    if content[-1] in COLON and behind.strip(' *"'):
+        return behind.replace(_QUOTES, "")
+    if re.match(rf"[\s*]*[{COLON}]\s*\S", behind) and not re.search(f"[{COLON}]", content):
+        return behind.replace(_QUOTES, "")
+    return None
 
 
 def _named(before: str) -> bool:
@@ -167,7 +184,7 @@ def _labelled(text: str, words: Words) -> list[QuestionType]:
     begins = rf"(?:{MARKER.pattern})?[ \t*【]*"
     pattern = re.compile(
         rf"(?:^|(?<=\n)){begins}{either(words.name)}\s?{_ORDINAL}[*】 ]*[{COLON}][ \t*]*(?P<name>[^\n{COLON}]{{1,{_LONGEST_NAME}}}?)"
-        rf"[ \t]*(?:[；;，,|][ \t]*|\s*\n){begins}{either(words.description)}[*】 ]*[{COLON}][ \t*]*(?P<told>[^\n]+)",
+        rf"[ \t]*(?:[；;，,。|][ \t]*|\s*\n){begins}{either(words.description)}[*】 ]*[{COLON}][ \t*]*(?P<told>[^\n]+)",
         re.IGNORECASE,
     )
     pairs = [(_name(one["name"]), _description(one["told"])) for one in pattern.finditer(text)]
@@ -178,7 +195,18 @@ def _unmarked(line: str) -> str:
     """A line without what makes it an item of a list."""
     line = line.strip().lstrip(">|").strip()
     marker = MARKER.match(line)
-    return line[marker.end() :] if marker else line
+    return _unwrapped(line[marker.end() :] if marker else line)
+
+
+def _unwrapped(line: str) -> str:
+    """A line without quotes or brackets that stand around all of it."""
+    for opens, closes in _PAIRS:
+        inner = line.strip(" *")
+        if inner.startswith(opens) and inner.endswith(closes) and len(inner) > 2:
+            inner = inner.strip(opens) if opens == closes else inner[1:-1]
+            if opens not in inner and closes not in inner and re.search(f"[{COLON}]", inner):
+                return inner
+    return line
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -190,6 +218,7 @@ def _split(line: str) -> tuple[str, str]:
     return (line[: dash.start()], line[dash.end() :]) if dash is not None else (line, "")
 
 
+_LABEL_OF_NAME = re.compile(r"\A[【\[](?:题型|题型名称|名称|类型)[】\]]\s*(?=\S)")
 _PAIRS = ("【】", "《》", "「」", "『』", "[]", "“”", '""', "``", "''", "〈〉", "<>")
 
 
@@ -197,7 +226,8 @@ def _name(text: str) -> str:
     text = text.strip()
     while True:
         before = text
-        text = text.strip("*_` \t#")
+        text = _LABEL_OF_NAME.sub("", text)
+        text = re.sub(r'\A"{2,}|"{2,}\Z', "", text.strip("*_` \t#"))
         for opens, closes in _PAIRS:
             if text.startswith(opens) and text.endswith(closes) and len(text) > 2 and closes not in text[1:-1]:
                 text = text[1:-1].strip()
@@ -208,7 +238,12 @@ def _name(text: str) -> str:
 
 
 def _description(text: str) -> str:
-    text = re.sub(r"\A[*_`\s]+(?=\S)|[*`\s|]+\Z", "", text.strip())
+    text = re.sub(r'\A[*_`\s]+(?=\S)|(?:[*`\s|]|"{2,})+\Z', "", text.strip().lstrip(COLON))
+    text = re.sub(r"[；;]+\Z", "", text)
+    text = re.sub(r"。{2,}\Z", "。", text)
+    for opens, closes in ("【】", "[]", "（）"):
+        if text.startswith(opens) and text.endswith(closes) and opens not in text[1:] and closes not in text[:-1]:
+            text = text[1:-1]
     for opens, closes in ("“”", '""', "「」"):
         if text.endswith(closes) and text.count(closes) > text.count(opens) * (1 if opens != closes else 0) and (
             opens != closes or text.count(closes) % 2
@@ -230,7 +265,8 @@ def _unquoted(whole: str, lines: str, words: Words) -> Iterator[_Item]:
     if labelled:
         yield from map(_item_of, labelled)
         return
-    rows = [line for line in lines.split("\n") if line.strip().startswith("|")]
+    bars = re.search(r"^ *:?-+:? *\|[-:| ]+$", lines, re.MULTILINE) is not None
+    rows = [line for line in lines.split("\n") if line.strip().startswith("|") or (bars and " | " in line)]
     if rows:
         yield from _of_table(rows, words)
         return
@@ -297,6 +333,9 @@ class _Line(NamedTuple):
 
 
 def _of_lines(texts: list[str], words: Words) -> Iterator[_Item]:
+    numbered = [re.match(r"\s*(\d{1,2}) +(?=\D)", text) for text in texts if text.strip()]
+    if len(numbered) > 1 and all(one and int(one[1]) == at for at, one in enumerate(numbered, 1)):
+        texts = [re.sub(r"\A(\s*\d{1,2}) +", r"\1. ", text) for text in texts]
     lines = [_line(text, words) for text in texts if text.strip(" \t-*_=>")]
     yield from _listed(lines, words)
 
@@ -307,8 +346,10 @@ def _line(text: str, words: Words) -> _Line:
     heading = bare.startswith("#")
     bare = bare.lstrip("#").strip()
     marker = MARKER.match(bare)
-    rest = bare[marker.end() :] if marker else bare
-    bold = rest.startswith(("**", "【", '"', "“", "`"))
+    rest = _unwrapped(bare[marker.end() :] if marker else bare)
+    aside = re.fullmatch(r"([^（()）{c}，。]{{1,30}})[（(]([^（()）]{{8,}})[)）]".format(c=COLON), rest) if marker else None
+    rest = f"{aside[1]}：{aside[2]}" if aside else rest
+    bold = rest != bare or rest.startswith(("**", "【", '"', "“", "`"))
     return _Line(indent, marker is not None or bold, heading, rest, _plain_item(rest, words))
 
 
@@ -319,6 +360,8 @@ def _plain_item(text: str, words: Words) -> _Item | None:
     if item.type is None:
         return item if item.echo else None
     found = item.type
+    if found.name.lower() in {word.lower() for word in words.description}:
+        return None
     if len(found.name) > _LONGEST_PLAIN or _SENTENCE.search(found.name) or _PROSE.fullmatch(found.name):
         return None
     return item
@@ -352,11 +395,12 @@ def _pairs(lines: list[_Line], words: Words) -> Iterator[_Item]:
         below = lines[at + 1]
         if not (line.marked or line.heading) or below.heading or below.item is not None:
             continue
-        if below.marked and below.indent <= line.indent:
+        told = re.sub(rf"\A[*【 ]*{either(words.description)}[*】 ]*[{COLON}]", "", below.text, flags=re.IGNORECASE)
+        if below.marked and below.indent <= line.indent and told == below.text:
             continue
         name = _name(line.text.rstrip(COLON))
         if not name or len(name) > _LONGEST_PLAIN or _SENTENCE.search(name) or re.search(f"[{COLON}]", name):
             continue
         if _PROSE.fullmatch(name) or len(below.text) < _SHORTEST or re.search(f"[{COLON}]\\s*\\Z", below.text):
             continue
-        yield _checked(name, below.text, words)
+        yield _checked(name, told, words)

@@ -18,9 +18,10 @@ LOW, HIGH = 1, 10
 _NUMBER = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
 _IN_BRACKETS = rf"\[{{1,2}} {{0,3}}(?P<in>{_NUMBER}) ?(?:分|/ ?10)? {{0,3}}\]{{1,2}}(?: ?(?:/ ?10(?![0-9])|分))?"
 _BARE = rf"(?P<bare>{_NUMBER}) ?(?:分|/ ?10(?![0-9])|points?\b)?(?=\s{{0,9}}(?:[,，、。;；)(|]|\.(?![0-9])|$))"
-_VALUE = rf"[*_`$(]{{0,4}}(?:{_IN_BRACKETS}|{_BARE})[*_`$)]{{0,4}}"
+_VALUE = rf"[*_`$( ]{{0,6}}(?:{_IN_BRACKETS}|{_BARE})[*_`$)]{{0,4}}"
 _MARK = re.compile(r"\[\[[^\[\]\n]{0,20}\]?\]|\[ ?[0-9][0-9./ ]{0,6}\]")
 _ANOTHER = re.compile(r"\s{0,3}(?:[-~→/]|到|至|或|\bor\b|->)|.{0,200}?\[ ?\[? ?[0-9]", re.IGNORECASE)
+_AT_THE_END = re.compile(rf".{{0,400}}?[。.,;，；:) ]\[\[ ?(?P<in>{_NUMBER}) ?\]\][。.]?")
 _CORRECTS = re.compile(
     r"(?:更正|修正|修改|改为|改成|应为|应该是|重新评分|等等|correction|corrected|revised|on second thought|wait,)",
     re.IGNORECASE,
@@ -38,6 +39,14 @@ class _Score(NamedTuple):
     side: int | None
     dimension: int | None
     number: float
+
+
+class _Column(NamedTuple):
+    """What a cell of a table names: a response, a dimension, or that scores stand below."""
+
+    side: int | None
+    dimension: int | None
+    is_score: bool
 
 
 @dataclass
@@ -70,8 +79,10 @@ class _Names:
         )
         self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
         self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
-        self.begins = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,]|{_OWN})*)?(?={self._unnamed()})", flags)
-        self.sided = re.compile(rf"{self.side}{_BETWEEN}{_VALUE}", flags)
+        self.begins = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,*]|{_OWN})*)?(?={self._unnamed()})", flags)
+        letters = r"(?P<first_letter>\bA(?=:? ?\[))|(?P<second_letter>\bB(?=:? ?\[))"
+        self.sided = re.compile(rf"(?:{self.side}|{letters}){_BETWEEN}{_VALUE}", flags)
+        self.runs_on = re.compile(rf" +(?={self._unnamed()}{_BETWEEN}[\[0-9])", flags)
         self.any_side = re.compile("|".join(sides), flags)
         self.any_dimension = re.compile("|".join(each), flags)
 
@@ -105,6 +116,7 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     if whole is None:
         return EightRead(None, None, "unfinished")
     whole = plain(whole.replace("\\[", "[").replace("\\]", "]"))
+    whole = re.sub(r"(?<=[0-9]) out of 10\b", "/10", whole)
     names = _Names(words)
     value = _json(whole)
     if value is not None:
@@ -133,8 +145,9 @@ def _scan(lines: list[str], names: _Names) -> _Found:
     found = _Found()
     side: int | None = None
     dimension: int | None = None
+    above: int | None = None  # the response below whose header that of a dimension stands
     bare: int = 0  # numbers without a dimension below the header of a response
-    columns: list[tuple[int | None, int | None]] = []
+    columns: list[_Column] = []
     for line in lines:
         if line.lstrip().startswith(">") or is_fence(line):
             continue
@@ -143,20 +156,21 @@ def _scan(lines: list[str], names: _Names) -> _Found:
         if not text:
             continue
         if line.strip().startswith("|"):
-            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-            header = [(names.side_of(cell, alone=True), names.dimension_of(cell)) for cell in cells]
-            if sum(one != (None, None) for one in header[1:]) >= 2:
+            cells = [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+            header = [_Column(names.side_of(cell, alone=True), names.dimension_of(cell), _is_score(cell)) for cell in cells]
+            if any(re.fullmatch(_VALUE, cell) for cell in cells):
+                found.scores += _of_row(cells, header, columns, side)
+            elif not columns:
                 columns = header
-            elif columns:
-                found.scores += _of_row(cells, columns, names)
             continue
         columns = []
         header_match = names.header.fullmatch(text.strip("[]<> "))
         if header_match is not None:
-            side, dimension, bare = (0 if header_match["first"] else 1), None, 0
+            side, dimension, bare, above = (0 if header_match["first"] else 1), None, 0, None
             continue
         header_match = names.dimension_header.fullmatch(text)
         if header_match is not None:
+            above = above if side is None else side
             side, dimension = None, _dimension(header_match)
             continue
         begins = names.begins.match(text)
@@ -175,8 +189,12 @@ def _scan(lines: list[str], names: _Names) -> _Found:
             found.scores.append(_Score(side, bare, _number(alone)))
             bare += 1
             continue
+        if alone is not None and dimension is not None and above is not None:
+            found.scores.append(_Score(above, dimension, _number(alone)))
+            dimension = None
+            continue
         if line.lstrip().startswith("#") or (text.endswith(":") and len(text) < 40):
-            side, dimension = None, None  # of something else
+            side, dimension, above = None, None, None  # of something else
         _doubt(text, found, names)
     return found
 
@@ -194,8 +212,13 @@ def _doubt(text: str, found: _Found, names: _Names) -> None:
 
 def _entries(text: str, side: int | None, names: _Names) -> Iterator[_Score]:
     """The scores of a line that begins with a dimension."""
+    text = names.runs_on.sub("，", text)
     found = list(names.entry.finditer(text))
     if not found or found[0].start():
+        last = _AT_THE_END.fullmatch(text)
+        begins = re.match(rf"(?:{names.dimension}){_BETWEEN}", text, re.IGNORECASE)
+        if last is not None and begins is not None and len(_MARK.findall(text)) == 1 and not names.any_side.search(text):
+            yield _Score(side, _dimension(begins), float(last["in"]))
         return
     for at, one in enumerate(found):
         behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
@@ -218,19 +241,26 @@ def _sided(text: str, dimension: int | None, names: _Names) -> Iterator[_Score]:
     for at, one in enumerate(found):
         behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
         if not _ANOTHER.match(behind):
-            yield _Score(0 if one["first"] else 1, dimension, _number(one))
+            yield _Score(0 if one["first"] or one["first_letter"] else 1, dimension, _number(one))
 
 
-def _of_row(cells: list[str], columns: list[tuple[int | None, int | None]], names: _Names) -> Iterator[_Score]:
-    side, dimension = names.side_of(cells[0], alone=True), names.dimension_of(cells[0])
-    for cell, (column_side, column_dimension) in zip(cells[1:], columns[1:], strict=False):
+def _is_score(cell: str) -> bool:
+    """Whether a column is headed as that of scores."""
+    return re.fullmatch(r"(?:评分|得分|分数|打分|scores?|ratings?)", cell.strip("*_` "), re.IGNORECASE) is not None
+
+
+def _of_row(cells: list[str], own: list[_Column], columns: list[_Column], side: int | None) -> Iterator[_Score]:
+    """The scores of a table's row: of the response and the dimension that its own cells, or its columns, name."""
+    row_side = next((one.side for one in own if one.side is not None), side)
+    row_dimension = next((one.dimension for one in own if one.dimension is not None), None)
+    for cell, column in zip(cells, columns, strict=False):
         value = re.fullmatch(_VALUE, cell)
-        if value is None:
+        if value is None or (column.side is None and column.dimension is None and not column.is_score):
             continue
-        if dimension is not None and column_side is not None:
-            yield _Score(column_side, dimension, _number(value))
-        elif side is not None and column_dimension is not None:
-            yield _Score(side, column_dimension, _number(value))
+        dimension = row_dimension if column.dimension is None else column.dimension
+        its = row_side if column.side is None else column.side
+        if dimension is not None and its is not None:
+            yield _Score(its, dimension, _number(value))
 
 
 def _json(text: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -11,8 +12,13 @@ from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _LONGEST = 2000  # characters of a description
+_LONGEST_LINE = 400  # of a verdict
 _SORRY = re.compile(r"(?:很?抱歉|对不起|(?:I['’]m |I am )?sorry\b)", re.IGNORECASE)
 _INTRODUCES = re.compile(rf"[^\n]{{0,60}}[{COLON}]\s*\n+")
+_RENEWED = (
+    r"(?:(?:补全|修改|完善|更新|重新生成|重写|改写|修订|补充|重新编写)(?:后|之后|了)?的?|完整的?|新的?|最终的?"
+    r"|(?:new|revised|complete|completed|full|updated|rewritten|final|improved)[ \t]+)"
+)
 # Headings and labels behind a prompt that are no part of it.
 _BEHIND = (
     r"(?:参考)?(?:答案|解析|解答|译文)|答|回答|回复|(?:评估|检查|判断)(?:结果|结论|理由)?|设计(?:说明|思路)|出题(?:说明|思路)"
@@ -25,18 +31,20 @@ _REMARK = re.compile(
     r"|如(?:果您?|需)(?:需要|有)?(?:调整|修改|其他)|I hope|Let me know|This prompt\b)",
     re.IGNORECASE,
 )
-_LACKS = re.compile(
-    r"(?<!不)(?<!没有)(?<!未)(?<!无)(?<!不会)(?<!\bno )(?<!not )(?<!n['’]t )(?<!never )"
-    r"(?:缺少|缺乏|缺失|不完整|不足|\black|missing)(?!的(?:地方|情况))",
-    re.IGNORECASE,
-)
+_LACKS = re.compile(r"缺少|缺乏|缺失|不完整|不足|\black|missing", re.IGNORECASE)
 _LACKS_NOT = re.compile(
-    r"不缺|没有?缺|未缺|无缺|无需补充|(?<!不)完整(?!版)|所有(?:必要|需要)|齐全|已经?(?:给出|包含|提供)|not lack|n['’]t lack"
-    r"|nothing is missing|has everything|contains? all|all (?:the )?necessary",
+    r"无需补充|(?<!不)完整(?!版)|所有(?:必要|需要)|齐全|已经?(?:给出|包含|提供)|has everything|contains? all"
+    r"|all (?:the )?necessary",
     re.IGNORECASE,
 )
+_DENIES = re.compile(r"不(?!完整|足)|没|未|无|\b(?:not|no|never|nothing|without)\b|n['’]t\b", re.IGNORECASE)
+_CLAUSE = re.compile(r"[，,。.;；!！\n]")
+_NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
+_EITHER_OR = re.compile(r"\(?合理 ?(?:/|或|还是) ?不合理\)?")
 _QUOTES = "\"'“”‘’「」『』【】[]《》〈〉`*_ \t\u3000"
-_OPENS = f"[{re.escape(_QUOTES)}]{{0,6}}"
+_TAG = re.compile(r"<([\u4e00-\u9fff\w]{1,12})>([^<>]*)</\1>")
+_STRUCK = re.compile(r"~~[^~\n]{1,40}~~")
+_BETWEEN_CHARACTERS = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 _ONLY_MARKS = re.compile(r"[\s`*_#>=~|-]*")
 _RULE = re.compile(r"\s*[-*_]{3,}\s*")
 
@@ -108,12 +116,25 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
         lines.pop()
     if not lines:
         return FeasibleRead(None, "", "none")
-    last = plain(lines.pop()).strip("#> -•*\t").strip()
+    last = _bare(_last_of_json(lines.pop()))
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
-    found = _feasible_line(words).fullmatch(last)
-    if found is None or _unsure(found["tail"] or ""):
+    found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
+    if found is None or _NEGATES.search(_EITHER_OR.sub("", last[: found.start("verdict")])):
         return FeasibleRead(None, reasons, "none")
-    return FeasibleRead(found["no"] is None, reasons, None)
+    feasible = found["no"] is None
+    if _unsure(found["tail"], words, feasible=feasible):
+        return FeasibleRead(None, reasons, "none")
+    return FeasibleRead(feasible, reasons, None)
+
+
+def _last_of_json(line: str) -> str:
+    """What a line that is a JSON object says last; any other line as it is."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    last = list(value.values())[-1:] if isinstance(value, dict) else []
+    return last[0] if last and isinstance(last[0], str) and "\n" not in last[0] else line
 
 
 # The prompt
@@ -121,9 +142,9 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
 
 def _headings(text: str, words: Words) -> list[re.Match[str]]:
     """The headings of a prompt, of the plainest kind that there is."""
-    word = either(words.heading)
+    word = rf"(?:{_RENEWED})?{either(words.heading)}(?:[ \t]?[（(][^（()）\n]{{1,12}}[)）])?"
     kinds = (
-        rf"^[ \t>*]*[#＃]{{1,6}}[ \t]*[*_【\[“]{{0,3}}{word}[*_】\]”]{{0,3}}[ \t]*(?:[{COLON}][*]{{0,2}}|\\n|$)",
+        rf"^[ \t>*]*[#＃]{{1,6}}[ \t\u3000]*[*_【\[“]{{0,3}}{word}[*_】\]”]{{0,3}}[ \t]*(?:[{COLON}][*]{{0,2}}|\\n|\#{{1,6}}[ \t]*$|$)",
         rf"^[ \t>]*(?:\*\*[ \t]*[【\[]?{word}[】\]]?[ \t]*[{COLON}]?[ \t]*\*\*[ \t]*[{COLON}]?|【{word}】[{COLON}]?)[ \t]*$",
         rf"^[ \t>]*{word}[ \t]*[{COLON}][ \t]*$",
         rf"^[ \t>]*(?:\*\*{word}[ \t]*[{COLON}]?\*\*[{COLON}]?|【{word}】[{COLON}]?|{word}[ \t]*[{COLON}])",
@@ -169,33 +190,54 @@ def _goes_on(body: str) -> bool:
 
 def _verdicts(text: str, words: Words) -> Iterator[bool | None]:
     """Of each line that says whether something is lacking, what it says; None where it contradicts itself."""
+    pattern = _verdict_line(words)
     for line in text.split("\n"):
-        found = _verdict_line(words).fullmatch(_bare(line))
+        found = pattern.fullmatch(_bare(line)) if len(line) <= _LONGEST_LINE else None
         if found is None:
             continue
         lacks = found["no"] is None
-        beside = f"{found['before'] or ''} {found['tail'] or ''}"
-        contradicts = _LACKS_NOT.search(beside) if lacks else _LACKS.search(beside)
-        yield None if contradicts else lacks
+        beside = f"{found['before'] or ''}，{found['tail'] or ''}"
+        yield lacks if _says_lacking(beside) in (None, lacks) else None
+
+
+def _says_lacking(text: str) -> bool | None:
+    """Whether words say that something is lacking; None where they say nothing of it."""
+    told = None
+    for clause in _CLAUSE.split(text):
+        for word in _LACKS.finditer(clause):
+            if not _DENIES.search(clause[: word.start()]):
+                return True
+            told = False
+    return False if told is False or _LACKS_NOT.search(text) else None
 
 
 def _bare(line: str) -> str:
-    line = line.strip().lstrip("#>").strip()
+    """A line in one form, without what decorates it."""
+    line = plain(_STRUCK.sub("", _TAG.sub(r"\2", line))).strip().lstrip("#>").strip()
+    line = line[1:-1] if line.startswith("(") and line.endswith(")") and line.count("(") == 1 else line
     marker = MARKER.match(line)
-    return (line[marker.end() :] if marker else line).strip(_QUOTES)
+    line = (line[marker.end() :] if marker else line).strip(_QUOTES + "|{}$")
+    return _BETWEEN_CHARACTERS.sub("", line)
+
+
+_MARKS = r"[\"'“”‘’「」『』\[\]<>`*_ |$]{0,8}"
+_LABEL = rf"[^，。,:;!?！？\n]{{0,30}}{_MARKS}(?:[:\]|?？]|——)"
+_LEADS = (
+    r"(?:因此|所以|综上所述|综上|总之|故|由此|(?:由于|基于|鉴于|根据)(?:以上|上述)[^，,。]{0,8})[，,]? ?"
+    r"|(?:我的|最终|最后)?的?(?:评估|检查|判断|评价)?的?(?:结果|结论|答案|判断|回答)?(?:是|为)(?=[ \"'“「『\[:])"
+    r"|(?:我的|最终|最后)?的?(?:评估|检查|判断|评价)?的?(?:结果|结论|答案|判断|回答)(?:是|为):?"
+    r"|(?:therefore|thus|so|hence|overall|in conclusion|in summary),? "
+    r"|(?:the |my )?(?:final )?(?:answer|result|verdict|conclusion|evaluation(?: result)?) is:? "
+)
 
 
 def _verdict_line(words: Words) -> re.Pattern[str]:
-    verdict = rf"(?:(?P<yes>{either(words.yes)})|(?P<no>{either(words.no)}))"
-    label = (
-        rf"(?:[^，。,{COLON}\n]{{0,30}}(?:[{COLON}]|——)"
-        rf"|(?:.{{0,200}}[。.;；，,])?\s*(?:因此|所以|综上|故)?(?:评估|检查|判断|最终)?(?:结果|结论|答案|判断)?(?:是|为)?[{COLON}])"
-        rf"|(?:最终)?(?:评估|检查|判断)?(?:结果|结论|答案)(?:是|为)(?=[\s\"“「【*])"
-        rf"|(?:therefore|so|thus),?"
-    )
+    verdict = rf"(?:{_plain(words.yes)}|(?P<no>{_plain(words.no)}))"
     return re.compile(
-        rf"(?:(?:{label})\s*|(?P<before>[^，,。\n]{{1,20}})[，,]\s*)?{_OPENS}{verdict}{_OPENS}"
-        rf"(?:[。.!！]?{_OPENS}|(?P<tail>[，,。.;；!！（({COLON}—-].{{0,300}}|\s[-–—]\s.{{0,300}}))",
+        rf"(?:(?:.{{0,200}}[。.；;，,] ?)?(?:(?:因此|所以|综上|故),?(?:{_LEADS})?:|{_LEADS}){_MARKS}"
+        rf"|(?:{_LABEL}|{_LEADS}){_MARKS}(?:(?:{_LABEL}|{_LEADS}){_MARKS})?"
+        rf"|(?P<before>[^，,。\n]{{1,20}})[，,] ?)?{_MARKS}{verdict}{_MARKS}"
+        rf"(?:[。.!！]?{_MARKS}|(?P<tail>(?:[，,。.;；!！(:—-]| [-–—] ).{{0,300}}))",
         re.IGNORECASE,
     )
 
@@ -204,20 +246,15 @@ def _verdict_line(words: Words) -> re.Pattern[str]:
 
 
 def _feasible_line(words: Words) -> re.Pattern[str]:
-    verdict = f"(?:(?P<no>{_plain(words.infeasible)})|(?P<yes>{_plain(words.feasible)}))"
-    lead = (
-        r"(?:[^,。;:!?]{0,24}:"
-        r"|(?:因此|所以|综上所述|综上|总之|故|由此|(?:由于|基于|鉴于)(?:以上|上述)[^,。]{0,8}),?"
-        r"|(?:最终)?(?:评估|判断)?(?:结果|结论|答案|判断)(?:是|为):?"
-        r"|(?:therefore|thus|so|hence|overall|in conclusion|in summary),?)"
-    )
+    verdict = f"(?P<verdict>(?P<no>{_plain(words.infeasible)})|{_plain(words.feasible)})"
     what = (
-        r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务|prompt)|(?:the|this) (?:given )?(?:prompt|instruction|task|request))"
+        r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务|prompt)"
+        r"|(?:the|this) (?:given )?(?:prompt|instruction|task|request)|it(?=['’ ]))"
     )
-    quote = r"[\"'“”‘’「」『』\[\]<>`*_ ]{0,6}"
     return re.compile(
-        rf"(?:{lead}{quote}){{0,2}}(?:{what} ?)?(?:(?:是|为|属于|is) ?)?{quote}{verdict}的?{quote}"
-        rf"(?P<tail>[。.!;,]? ?\([^()]{{0,200}}\)[。.]?|,? ?(?:因为|because).{{0,300}}|[。.!]?){quote}",
+        rf"(?:(?:{_LABEL}|{_LEADS}){_MARKS}){{0,3}}(?:(?:我|可以)?(?:认为|判断|判定|觉得)(?:是|为)?)?{_MARKS}(?:{what} ?)?"
+        rf"(?:(?:是|为|属于|is|['’]s) ?)?{_MARKS}{verdict}的?{_MARKS}"
+        rf"(?P<tail>[。.!！]?|(?:[，,。.;；!！—-]{{1,2}} ?|[。.]? ?\(| ?because ).{{0,300}}){_MARKS}",
         re.IGNORECASE,
     )
 
@@ -226,5 +263,12 @@ def _plain(words: tuple[str, ...]) -> str:
     return either(tuple(map(plain, words)))
 
 
-def _unsure(tail: str) -> bool:
-    return re.search(r"但|不过|如果|若|除非|部分|前提|可能|\b(?:but|if|unless|partly|maybe|mostly)\b", tail) is not None
+def _unsure(tail: str, words: Words, *, feasible: bool) -> bool:
+    """Whether what stands behind a verdict takes something of it back."""
+    if re.search(r"但|不过|然而|如果|若|除非|部分|前提|可能|[?？]|\b(?:but|if|unless|partly|maybe|mostly|however)\b", tail):
+        return True
+    if re.search(f"{_plain(words.infeasible)}|{_plain(words.feasible)}", tail, re.IGNORECASE):
+        return True
+    able = re.search(r"可以|能够?(?!力)|\bcan\b", tail, re.IGNORECASE) is not None
+    unable = re.search(r"不(?:可以|能|行)|无法|做不到|没有?办法|cannot|can['’]t|unable|not able", tail, re.IGNORECASE) is not None
+    return unable if feasible else able and not unable

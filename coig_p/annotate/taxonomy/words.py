@@ -23,11 +23,11 @@ class Words:
         name, description: labels of a question type's parts, where a model writes them out.
     """
 
-    heading: tuple[str, ...] = ("指令", "新指令", "Prompt", "Instruction")
+    heading: tuple[str, ...] = ("指令", "Prompt", "Instruction")
     yes: tuple[str, ...] = ("是", "是的", "Yes")
     no: tuple[str, ...] = ("否", "No")
     feasible: tuple[str, ...] = ("合理", "Feasible", "Reasonable")
-    infeasible: tuple[str, ...] = ("不合理", "Not feasible", "Infeasible", "Unfeasible", "Unreasonable")
+    infeasible: tuple[str, ...] = ("不合理", "Not feasible", "Infeasible", "Unfeasible", "Unreasonable", "Not reasonable")
     first: tuple[str, ...] = (
         "回答一",
         "回答1",
@@ -52,7 +52,7 @@ class Words:
     correctness: tuple[str, ...] = ("准确性", "正确性", "准确度", "Correctness", "Accuracy")
     clarity: tuple[str, ...] = ("清晰性", "清晰度", "Clarity")
     completeness: tuple[str, ...] = ("完整性", "完整度", "Completeness")
-    name: tuple[str, ...] = ("题型", "题型名称", "名称", "Question type", "Type", "Name")
+    name: tuple[str, ...] = ("题型", "题型名称", "名称", "类型", "Question type", "Type", "Name")
     description: tuple[str, ...] = ("简介", "描述", "说明", "题型简介", "Description")
 
     def __add__(self, other: Words) -> Words:
