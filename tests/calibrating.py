@@ -52,11 +52,12 @@ def calibrations() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def later_options() -> st.SearchStrategy[dict[str, Any]]:
-    """min_judges, same_judges and comparison_threshold, each often without effect."""
+    """min_judges, same_judges, both_orders and comparison_threshold, each often without effect."""
     return st.fixed_dictionaries(
         {
             "min_judges": st.sampled_from([1, 1, 2, 2, 3]),
             "same_judges": st.booleans(),
+            "both_orders": st.sampled_from([None, False, True]),
             "comparison_threshold": st.sampled_from([None, 0, 0.5, 1]),
         }
     )

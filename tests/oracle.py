@@ -35,6 +35,7 @@ def oracle_pairs(
     calibrate: dict[str, Any] | None = None,
     min_judges: int = 1,
     same_judges: bool = False,
+    both_orders: bool | None = None,
     rewards: Rewards | None = None,
     min_reward_margin: float = 0,
 ) -> list[Row]:
@@ -48,7 +49,7 @@ def oracle_pairs(
     for row in rows:
         values = response_values(row, aggregation, judges, include_self_judged, calibrate, min_judges)
         groups = judge_groups(row, values, judges, include_self_judged) if same_judges else [list(values)]
-        compared = comparison_values(row, judges, include_self_judged, min_judges)
+        compared = comparison_values(row, judges, include_self_judged, min_judges, both_orders)
         by_scores = {pair for group in groups for pair in combinations(sorted(group), 2)}
         sides_of = query_pairs(row, values, compared, labels, strategy, groups)
         for (low, high), (low_value, high_value) in sides_of.items():
@@ -179,7 +180,11 @@ def judge_groups(
 
 
 def comparison_values(
-    row: Row, judges: tuple[str, ...] | None, include_self_judged: bool, min_judges: int = 1
+    row: Row,
+    judges: tuple[str, ...] | None,
+    include_self_judged: bool,
+    min_judges: int = 1,
+    both_orders: bool | None = None,
 ) -> Sides:
     """Each pair of responses in a usable comparison, with the mean score of either side."""
     by_pair: dict[tuple[int, int], dict[str, list[tuple[Fraction, Fraction]]]] = defaultdict(lambda: defaultdict(list))
@@ -197,12 +202,35 @@ def comparison_values(
             by_pair[second, first][judge].append((sides[1], sides[0]))
     result = {}
     for pair, by_judge in by_pair.items():
-        if len(by_judge) < min_judges:
+        if both_orders:
+            by_judge = in_both_orders(row, pair, by_judge)
+        if not by_judge or len(by_judge) < min_judges:
             continue
         low_side = mean([mean([low for low, _ in entries]) for entries in by_judge.values()])
         high_side = mean([mean([high for _, high in entries]) for entries in by_judge.values()])
         result[pair] = low_side, high_side
     return result
+
+
+def in_both_orders(
+    row: Row, pair: tuple[int, int], by_judge: dict[str, list[tuple[Fraction, Fraction]]]
+) -> dict[str, list[tuple[Fraction, Fraction]]]:
+    """Of each judge that saw a pair in both orders two entries: what it said in either, on average."""
+    found = {}
+    for judge in by_judge:
+        orders = []
+        for first, second in (pair, pair[::-1]):
+            said = [
+                (exact(entry["first_score"]), exact(entry["second_score"]))
+                for entry in row["comparisons"]
+                if (entry["first"], entry["second"], entry["judge"]) == (first, second, judge)
+            ]
+            if said:
+                sides = mean([one for one, _ in said]), mean([other for _, other in said])
+                orders.append(sides if first < second else sides[::-1])
+        if len(orders) == 2:
+            found[judge] = orders
+    return found
 
 
 def query_pairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -20,6 +21,7 @@ from calibrating import as_config, calibration
 from datasets import ClassLabel, Features, Value, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from rewarding import with_given
 
 import coig_p
 from coig_p.builder import make_config
@@ -318,6 +320,9 @@ SAME: dict[str, tuple[Any, list[Any]]] = {
         Exclusion.of_ids(["math-0001", "chat-0002"]),
         [Exclusion.of_ids(["chat-0002", "math-0001", "math-0001"], "elsewhere.txt").record()],
     ),
+    "both_orders": (True, [np.bool_(True), np.array(True)]),
+    "agree_with": ("crm", [np.str_("crm"), np.array("crm"), Named("crm")]),
+    "min_reward_margin": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1), np.array(0.1)]),
     "test_size": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1), np.float16(0.1), np.float64(0.1)]),
     "validation_size": (0.1, [Decimal("0.1"), Fraction(1, 10), np.float32(0.1)]),
     "split_seed": (3, [np.int64(3)]),
@@ -336,7 +341,17 @@ SAME: dict[str, tuple[Any, list[Any]]] = {
     "raw": (False, [np.bool_(False)]),
     "columns": (["query_id", "domain"], [("query_id", np.str_("domain")), np.array(["query_id", "domain"])]),
 }  # fmt: skip
-NEEDS: dict[str, dict[str, Any]] = {"split_seed": {"test_size": 0.5}, "workers": {"shuffle_seed": 1}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "split_seed": {"test_size": 0.5},
+    "workers": {"shuffle_seed": 1},
+    "min_reward_margin": {"agree_with": "crm"},
+}
+
+
+@pytest.fixture(scope="module")
+def rewarded(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = Path(shutil.copytree(store, tmp_path_factory.mktemp("rewarded") / "store"))
+    return with_given(path, "crm", lambda query_id, model, sample, text: float(len(text)))
 
 
 def test_every_option_is_tried() -> None:
@@ -346,8 +361,8 @@ def test_every_option_is_tried() -> None:
 
 
 @pytest.mark.parametrize("option", SAME)
-def test_a_value_is_the_same_wherever_it_comes_from(option: str, store: Path) -> None:
-    location = locate(str(store))
+def test_a_value_is_the_same_wherever_it_comes_from(option: str, rewarded: Path) -> None:
+    location = locate(str(rewarded))
     plain, others = SAME[option]
     more = NEEDS.get(option, {})
     wanted = make_config(location, "all", {option: plain, **more}).selection

@@ -13,7 +13,7 @@ from coig_p.annotate.config import RunConfig
 from coig_p.annotate.repaying import allow
 from coig_p.annotate.stages import gather, requests_of, stages_of
 from coig_p.annotate.storing import check_places
-from coig_p.annotate.tasks.answers import read_answer
+from coig_p.annotate.tap.answers import read_answer
 from coig_p.annotate.tasks.queries import decide
 from coig_p.store.places import check_folder_name
 

@@ -42,7 +42,7 @@ class Markers:
     ends: str = "结束"
 
 
-MARKERS = Markers({"query": "问题", "response": "回答"})
+MARKERS = Markers({"query": "问题", "response": "回答", "first": "回答A", "second": "回答B"})
 
 
 @dataclass(frozen=True)

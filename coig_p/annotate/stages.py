@@ -20,9 +20,9 @@ from coig_p.annotate.config import EndpointConfig, RunConfig, check_budget
 from coig_p.annotate.flow import flowing, judging_alone
 from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
+from coig_p.annotate.tap.answers import read_answer
 from coig_p.annotate.tap.asking import collect_prompts, converse, waiting_requests
 from coig_p.annotate.tap.walking import CHAINED, chained_counts
-from coig_p.annotate.tasks.answers import read_answer
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, made_from, query_request
 from coig_p.annotate.tasks.structured import PROBE, probes

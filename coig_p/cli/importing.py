@@ -123,6 +123,12 @@ class _Form(click.Choice[str]):
     "--default-threshold where that is given and there are comparisons alone.",
 )
 @click.option(
+    "--both-orders",
+    is_flag=True,
+    help="Of the store's comparisons a judge counts for two responses only where it saw them in both orders, unless a "
+    "user says otherwise.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
@@ -204,6 +210,7 @@ def import_command(
         apart = manifest.comparison_threshold
         apart = None if apart == manifest.default_threshold else apart
         margin = f"{manifest.default_threshold:g}" + ("" if apart is None else f", by comparisons {apart:g}")
+        margin += ", of judges that saw both orders" if manifest.both_orders else ""
         click.echo(f"wrote {printable(str(out))}: {domains}; {scale}default threshold {margin}")
 
 

@@ -61,6 +61,7 @@ def info(store: Path, tokenizer: str | None, json_: bool) -> None:
     splits = one_line(", ".join(found.splits))
     by_comparisons = found.comparison_threshold
     apart = "" if by_comparisons is None else f", by comparisons at {by_comparisons:g}"
+    apart += ", of judges that saw both orders" if found.both_orders else ""
     click.echo(f"pairs at the default threshold of {found.default_threshold:g}{apart}; splits: {splits}")
     if measured is not None:
         _print_measured(measured)

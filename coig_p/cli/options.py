@@ -255,6 +255,8 @@ def _option(name: str, option: Any, hint: Any) -> Callable[[_Decorated], _Decora
             callback=lambda _context, _option, values: split_list(values) or default,
             help=f"{words} Repeatable.",
         )
+    if hint is bool and default is None:  # the store says, unless a user does
+        return click.option(f"{name}/--no-{name[2:]}", default=None, help=words)
     if hint is bool:
         return click.option(name, is_flag=True, default=default, help=words)
     if "metavar" in option.metadata:  # a file, which the config reads

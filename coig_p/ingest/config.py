@@ -32,6 +32,7 @@ class ImportConfig:
         comparison_threshold: the store's for comparisons. Default: `default_threshold` where that is given and the
             store holds comparisons alone; otherwise 1 where all of them are verdicts, and 0 where both sides were
             scored.
+        both_orders: of the store: a judge counts for two responses only where it saw them in both orders.
         on_error: "fail" writes nothing if anything is wrong; "skip" leaves out the smallest
             unit that is wrong and lists it in rejects.jsonl.
         license: of the sources, for the manifest.
@@ -53,6 +54,7 @@ class ImportConfig:
     encoding: str = "utf-8"
     judges: Mapping[str, str] = field(default_factory=dict)
     comparison_threshold: float | None = None
+    both_orders: bool = False
 
     def __post_init__(self) -> None:
         if self.domain is not None:

@@ -145,6 +145,7 @@ def import_files(
                 score_range=intake.score_range,
                 default_threshold=report.default_threshold,
                 comparison_threshold=report.comparison_threshold,
+                both_orders=config.both_orders and report.comparison_threshold is not None,
                 tool=f"coig-p {__version__}",
                 files=tuple(extra),
                 sources=tuple(

@@ -37,6 +37,7 @@ LATER = (
     "agree_with",
     "min_reward_margin",
     "exclude",
+    "both_orders",
 )
 """Options that came later: where one has no effect, records and states are as they were before there were any."""
 
@@ -66,6 +67,10 @@ class PairConfig:
     two responses of one group is ranked by scores alone, as ever. Formats of whole lists have no `same_judges`: a
     list orders all responses of a query. Comparisons are by the same judges as they are, so that nothing changes by it
     where they alone count; nor by `aggregation`, since of several judges shown two responses the mean counts.
+
+    With `both_orders` a judge counts for two responses that it was shown only where it saw them in both orders: else a
+    judge that favours what comes first would decide. What it said in each order is averaged first, then both orders.
+    Default: what the store says (its manifest), False of most; `both_orders=False` asks for single orders all the same.
 
     `calibrate` names a file that `coigp judges --calibrate` wrote. Every score is brought to one scale by it (see
     `coig_p.pairs.calibration`), each dimension for itself, rounded to 1/10000, and then all is as exact as without;
@@ -142,6 +147,10 @@ class PairConfig:
         default=None,
         metadata={"help": "Leave out the queries in this list, one query_id a line.", "metavar": "FILE"},
     )
+    both_orders: bool | None = field(
+        default=None,
+        metadata={"help": "Of comparisons, use judges that saw two responses in both orders. Default: the store's."},
+    )
 
     def __post_init__(self) -> None:
         taken: dict[str, Any] = {"seed": whole_number("seed", self.seed)}
@@ -152,6 +161,8 @@ class PairConfig:
             taken["comparison_threshold"] = None  # one value, one config
         for name in ("strict", "include_self_judged", "same_judges"):
             taken[name] = flag(name, getattr(self, name))
+        if self.both_orders is not None:
+            taken["both_orders"] = flag("both_orders", self.both_orders)
         taken["min_judges"] = whole_number("min_judges", self.min_judges, 1)
         if self.calibrate is not None:
             taken["calibrate"] = Calibration.of(text(self.calibrate) or self.calibrate)
@@ -179,6 +190,10 @@ class PairConfig:
         self._check_calibrated()
         if self.labels == "scores" and self.comparison_threshold is not None:
             raise UsageError(f"comparison_threshold={self.comparison_threshold:g}: no effect with labels='scores'")
+        if self.labels == "scores" and self.both_orders:
+            raise UsageError(
+                "both_orders=True: no effect with labels='scores': it is asked of comparisons. Leave one of the two out"
+            )
 
     def _agreeing(self) -> dict[str, Any]:
         """The options of rewards as they are kept; raise UsageError where they cannot be."""
@@ -233,6 +248,7 @@ class PairConfig:
             ("strategy", self.strategy, "all"),
             ("max_pairs_per_query", self.max_pairs_per_query, None),
             ("comparison_threshold", self.comparison_threshold, None),
+            ("both_orders", self.both_orders or None, None),
         ]
         named = ", ".join(f"{name}={value!r}" for name, value, default in given if value != default)
         if named:
@@ -260,7 +276,12 @@ class PairConfig:
             threshold = self.comparison_threshold
         if threshold is None:
             threshold = self.store_threshold(manifest)
-        return replace(self, threshold=threshold, comparison_threshold=self.apart(manifest))
+        return replace(
+            self,
+            threshold=threshold,
+            comparison_threshold=self.apart(manifest),
+            both_orders=self.orders(manifest),
+        )
 
     @property
     def margin(self) -> str:
@@ -275,6 +296,9 @@ class PairConfig:
             said.append(f"of responses with scores of {self.min_judges} judges or more")
         if self.same_judges:
             said.append("between responses of the same judges")
+        if self.both_orders is not None:
+            orders = "comparisons that judges made in both orders" if self.both_orders else "comparisons in any order"
+            said.append(f"by {orders}")
         if self.agree_with is not None:
             least = f" by {self.min_reward_margin:g} or more" if self.min_reward_margin else ""
             said.append(f"agreeing with the rewards {self.agree_with}{least}")
@@ -302,6 +326,17 @@ class PairConfig:
             return None
         given = self.threshold is not None or self.comparison_threshold is not None
         return self.comparison_threshold if given else manifest.comparison_threshold
+
+    def orders(self, manifest: Manifest) -> bool | None:
+        """Whether judges must have seen both orders; None where nothing is asked that the store does not say itself.
+
+        None stands for False, and is what it is where comparisons decide nothing: equal rows are equal configs.
+        """
+        if not self._deciding(manifest)[1]:
+            return None
+        if self.both_orders is None:
+            return manifest.both_orders or None
+        return self.both_orders if self.both_orders or manifest.both_orders else None
 
     def _deciding(self, manifest: Manifest) -> tuple[bool, bool]:
         """Whether scores, and whether comparisons, may decide. An older manifest may not say what there is: None."""

@@ -184,7 +184,9 @@ def usable_scores(responses: Responses, config: PairConfig) -> Mask:
 def compared_pairs(responses: Responses, batch: pa.RecordBatch, config: PairConfig) -> Labelled:
     """The pairs that a judge was shown together, with each side's mean over judges.
 
-    A judge's dimensions and both orders are averaged first, with equal weight; then the judges.
+    A judge's dimensions and both orders are averaged first, with equal weight; then the judges. With
+    `config.both_orders` each order is averaged for itself, so that both weigh the same, and a judge without one of them
+    has no part.
     """
     row, comparisons = _flatten(batch.column("comparisons"))
     column = {part.name: pc.struct_field(comparisons, part.name) for part in comparisons.type}
@@ -207,13 +209,21 @@ def compared_pairs(responses: Responses, batch: pa.RecordBatch, config: PairConf
     scores = [np.rint(side[allowed] * SCORE_GRID) for side in (first_score, second_score)]
     forward = first < second
     low, high = np.minimum(first, second), np.maximum(first, second)
-    by_pair = np.lexsort((code, high, low))
+    by_pair = np.lexsort((forward, code, high, low) if config.both_orders else (code, high, low))
     sides = np.stack([np.where(forward, *scores), np.where(forward, *reversed(scores))])
     both = _to_ints(sides[:, by_pair])
-    low, high, code = low[by_pair], high[by_pair], code[by_pair]
+    low, high, code, forward = low[by_pair], high[by_pair], code[by_pair], forward[by_pair]
+    low_value, high_value, scale = both[0], both[1], SCORE_GRID
+    if config.both_orders:
+        starts = group_starts(low, high, code, forward)
+        low_value, scale = _group_means(low_value, scale, starts)
+        high_value, _ = _group_means(high_value, SCORE_GRID, starts)
+        low, high, code = low[starts], high[starts], code[starts]
+        whole = _run_lengths(low, high, code) == 2
+        low, high, code, low_value, high_value = (each[whole] for each in (low, high, code, low_value, high_value))
     starts = group_starts(low, high, code)
-    low_value, scale = _group_means(both[0], SCORE_GRID, starts)
-    high_value, _ = _group_means(both[1], SCORE_GRID, starts)
+    high_value, _ = _group_means(high_value, scale, starts)
+    low_value, scale = _group_means(low_value, scale, starts)
     low, high = low[starts], high[starts]
     if config.min_judges > 1:
         enough = _run_lengths(low, high) >= config.min_judges

@@ -89,7 +89,8 @@ def near(
 ) -> list[Picked]:
     """Where a pair's margin is nearest to one; the threshold of `config` is not read."""
     smallest = 0 if config.calibrate is None else 1 / SCORE_GRID
-    config = replace(config, threshold=smallest, comparison_threshold=None)
+    both = config.orders(store.manifest)
+    config = replace(config, threshold=smallest, comparison_threshold=None, both_orders=both)
 
     def look(responses: Responses, batch: pa.RecordBatch) -> tuple[Floats, Callable[[int], str]]:
         pairs = find_pairs_of(responses, batch, config)

@@ -29,7 +29,7 @@ def judge_verdicts(store: Store, units: Collection[Unit], include_self_judged: b
     wanted: dict[str, list[Unit]] = {}
     for unit in units:
         wanted.setdefault(unit[0], []).append(unit)
-    config = PairConfig(include_self_judged=include_self_judged)
+    config = PairConfig(include_self_judged=include_self_judged, both_orders=store.manifest.both_orders or None)
     found: dict[Unit, dict[str, float]] = {unit: {} for unit in units}
     query_ids = pa.array(list(wanted), pa.string())
     for batch in store.batches(schema=PAIRING_SCHEMA):

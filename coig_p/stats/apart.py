@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -282,6 +282,7 @@ def most_apart(
         StoreError: a shard that cannot be read.
     """
     config = config or PairConfig()
+    config = replace(config, both_orders=config.orders(store.manifest))
     check_judges(config, store.manifest.judges)
     places = {file.path: at for at, file in enumerate(store.data_files())}
     files = store.selected_files(domains)

@@ -46,6 +46,7 @@ class StoreInfo:
         models, judges: how many responses, and how many judgements, each gave.
         rewards: by name, how many responses have a reward of a model.
         comparison_threshold: the same of pairs by comparisons, where they have one of their own beside that of scores.
+        both_orders: whether of comparisons those alone count that judges made in both orders.
     """
 
     store: str
@@ -59,6 +60,7 @@ class StoreInfo:
     judges: Mapping[str, int]
     comparison_threshold: float | None = None
     rewards: Mapping[str, int] = field(default_factory=dict)
+    both_orders: bool = False
 
     def __repr__(self) -> str:
         return f"StoreInfo({self.store!r}, {len(self.domains):,} domains, {numbers(self.total)})"
@@ -80,6 +82,8 @@ class StoreInfo:
         title = f"{self.store}: pairs at threshold {self.default_threshold:g}"
         if self.comparison_threshold is not None:
             title += f", by comparisons at {self.comparison_threshold:g}"
+        if self.both_orders:
+            title += ", of judges that saw both orders"
         return html_table(title, ["domain", *names], rows)
 
     def shown(self) -> list[str]:
@@ -125,4 +129,5 @@ def store_info(path: str | Path) -> StoreInfo:
         models=dict(manifest.models),
         judges=dict(manifest.judges),
         rewards={name: told["scored"] for name, told in manifest.rewards.items()},
+        both_orders=manifest.both_orders,
     )

@@ -192,7 +192,7 @@ def sweep(
 def _swept(config: PairConfig, manifest: Manifest) -> PairConfig:
     """The config with what holds at every threshold of a sweep."""
     replace(config, threshold=1).with_defaults(manifest)  # raises where it cannot be
-    return replace(config, comparison_threshold=config.apart(manifest))
+    return replace(config, comparison_threshold=config.apart(manifest), both_orders=config.orders(manifest))
 
 
 def default_thresholds(

@@ -127,6 +127,8 @@ class Manifest:
         default_threshold: the smallest margin of a pair where a user gives none, on the judges' scale.
         comparison_threshold: the same for pairs by comparisons: 1 where they are verdicts ("A wins" is 1 and 0), 0
             where both sides were scored. None in older stores: theirs is default_threshold.
+        both_orders: whether a judge counts for two responses only where it saw them in both orders, where a user does
+            not say. Of comparisons that were asked for in both, as TaP does.
         tool: what wrote the store, with its version.
         domains: in the order in which they are read.
         files: every file of the store but manifest.json.
@@ -154,6 +156,7 @@ class Manifest:
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
     comparison_threshold: float | None = None
+    both_orders: bool = False
     sha256: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -208,10 +211,12 @@ class Manifest:
             if not fields[name]:
                 del fields[name]
         compared = fields.pop("comparison_threshold")
-        if compared is not None:  # beside the other; older packages leave it unread, and use the other for both
+        both = {"both_orders": True} if fields.pop("both_orders") else {}
+        if compared is not None or both:  # beside the other; older packages leave it unread, and use the other for both
             at = list(fields).index("default_threshold") + 1
             entries = list(fields.items())
-            fields = dict([*entries[:at], ("comparison_threshold", _plain(compared)), *entries[at:]])
+            own = {} if compared is None else {"comparison_threshold": _plain(compared)}
+            fields = dict([*entries[:at], *own.items(), *both.items(), *entries[at:]])
         fields["files"] = [{key: value for key, value in file.items() if value is not None} for file in fields["files"]]
         fields["score_range"] = [_plain(bound) for bound in self.score_range]
         fields["default_threshold"] = _plain(self.default_threshold)
@@ -250,6 +255,9 @@ class Manifest:
             raise StoreError(store, f"{MANIFEST}: score_range is not a lower and a higher number")
         threshold = _threshold(fields, "default_threshold", store)
         compared = fields.get("comparison_threshold")
+        both_orders = fields.get("both_orders", False)
+        if not isinstance(both_orders, bool):
+            raise StoreError(store, f"{MANIFEST}: both_orders {both_orders!r} is not true or false")
         domains = tuple(_get(fields, "domains", list, store))
         for domain in domains:
             problem = domain_problem(domain) if isinstance(domain, str) else "not a string"
@@ -275,6 +283,7 @@ class Manifest:
             score_range=(float(score_range[0]), float(score_range[1])),
             default_threshold=threshold,
             comparison_threshold=None if compared is None else _threshold(fields, "comparison_threshold", store),
+            both_orders=both_orders,
             tool=str(fields.get("tool", "")),
             schema_version=version,
             domains=domains,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from annotating import check_accounts
+from batch_server import BatchServer
 from tapping import NAMES, tap_answer, two_writers, write_tap
 
 from coig_p.annotate.asking.ledger import Ledger, LedgerWriter
@@ -245,3 +246,21 @@ def test_what_another_prompt_would_pay_again_is_said_before(tmp_path: Path) -> N
             assert {(one.kind, one.why) for one in paid_again(changed, ledger)} >= {
                 ("feasible", "the prompts for feasible changed")
             }
+
+
+@pytest.mark.parametrize("batched", [("w-0",), ("j-0",), ("w-0", "w-1", "j-0", "m-0")])
+def test_writers_or_the_checker_may_be_asked_in_batches(tmp_path: Path, batched: tuple[str, ...]) -> None:
+    with BatchServer(answer=tap_answer) as server:
+        checked = {"checker": "j-0"}
+        online = write_tap(tmp_path / "online", two_writers(server.base_url), taxonomy=checked)
+        run_stages(online, FIRST)
+        endpoints = two_writers(server.base_url)
+        for one in endpoints:
+            if one["name"] in batched:
+                one |= {"batch": True, "batch_poll": 0.01}
+        offline = write_tap(tmp_path / "offline", endpoints, taxonomy=checked)
+        report = run_stages(offline, FIRST)
+        assert (report.failed, report.left) == ({}, {})
+        assert run_stages(offline, FIRST).sent == {}
+        assert len(server.made) >= 3
+    assert files(offline) == files(online)

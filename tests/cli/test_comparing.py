@@ -52,6 +52,7 @@ def test_quotes_stand_around_a_value_or_around_an_option_with_it(given: str, jud
             {},
             {"max_pairs_per_query": 2, "include_self_judged": True},
         ),
+        (["--b", "both-orders=true"], {}, {"both_orders": True}),
         (["--b", "min-judges=2,same-judges=true"], {}, {"min_judges": 2, "same_judges": True}),
     ],
 )

@@ -189,6 +189,8 @@ def test_verify_exits_1_on_a_difference(source: Path, tmp_path: Path) -> None:
          {"include_self_judged": True, "strategy": "best_worst", "labels": "scores"}),
         (["--min-judges", "2", "--same-judges", "--comparison-threshold", "1"],
          {"min_judges": 2, "same_judges": True, "comparison_threshold": 1}),
+        (["--both-orders"], {"both_orders": True}),
+        (["--no-both-orders"], {}),
     ],
 )  # fmt: skip
 def test_pairs_are_the_oracles_in_either_file_type(

@@ -50,7 +50,8 @@ def rewarded_rows(draw: st.DrawFn, **options: Any) -> tuple[list[Row], Rewards]:
 
 
 def fitting(options: Row) -> Row:
-    return options | {"comparison_threshold": None} if options["labels"] == "scores" else options
+    without = {"comparison_threshold": None, "both_orders": None}
+    return options | without if options["labels"] == "scores" else options
 
 
 @examples(300)
@@ -254,7 +255,7 @@ def test_one_value_is_one_config() -> None:
     assert plain.to_dict()["agree_with"] == "crm"
     assert "min_reward_margin" not in plain.to_dict()
     assert not {"agree_with", "min_reward_margin"} & set(PairConfig().to_dict())
-    some = PairConfig(agree_with="crm", min_reward_margin=np.float32(0.1))
+    some = PairConfig(agree_with="crm", min_reward_margin=np.float32(0.1))  # type: ignore[arg-type]
     assert some.later == {"agree_with": "crm", "min_reward_margin": 0.1}
     assert PairConfig(**some.to_dict()) == some
     assert some.without_rewards() == PairConfig()

@@ -37,7 +37,7 @@ ABOVE_0 = [threshold for threshold in THRESHOLDS if threshold]
 def fitting(options: Row) -> Row:
     """Options without what is refused beside others."""
     if options["labels"] == "scores":
-        options = options | {"comparison_threshold": None}
+        options = options | {"comparison_threshold": None, "both_orders": None}
     return options
 
 

@@ -128,9 +128,9 @@ def test_texts_of_prompts_are_not_read(store: Path, monkeypatch: Any) -> None:
     seen: set[str] = set()
     stock = counting.read_group
 
-    def read(group: Any, opened: Any, schema: Any) -> Any:
+    def read(group: Any, opened: Any, schema: Any, *more: Any) -> Any:
         seen.update(schema.names)
-        return stock(group, opened, schema)
+        return stock(group, opened, schema, *more)
 
     monkeypatch.setattr(counting, "read_group", read)
     assert coig_p.plan("math", data_dir=str(store)).rows

@@ -19,6 +19,7 @@ from coig_p.errors import UnknownNameError, UsageError
 from coig_p.export.one_file import write_pairs
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import Exclusion
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.selection import RawSelection, Selection, one_split, option_names, select, select_raw
 from coig_p.pairs.splits import SplitConfig
@@ -42,6 +43,10 @@ OTHER: dict[str, Any] = {
     "calibrate": as_config(calibration({"judge-a": (5, 1), "judge-b": (4, 2)})),
     "min_judges": 2,
     "same_judges": True,
+    "agree_with": "crm",
+    "min_reward_margin": 0.5,
+    "exclude": Exclusion.of_ids(["math-0001"]),
+    "both_orders": True,
     "test_size": 0.25,
     "validation_size": 0.125,
     "split_seed": 1,
@@ -51,7 +56,11 @@ OTHER: dict[str, Any] = {
     "world_size": 2,
     "workers": 2,
 }
-NEEDS: dict[str, dict[str, Any]] = {"split_seed": {"test_size": 0.25}, "clusters": {"test_size": 0.25}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "split_seed": {"test_size": 0.25},
+    "clusters": {"test_size": 0.25},
+    "min_reward_margin": {"agree_with": "crm"},
+}
 WITH_OTHERS = OTHER | {"labels": "auto", "judges": ("judge-a", "judge-b")}
 """All at once; labels="scores" would leave the threshold of comparisons without effect; two judges must be there."""
 CONFIGS = (PairConfig, SplitConfig, ShardConfig)
@@ -75,7 +84,8 @@ def manifest(
         for split in splits
     ]
     judges = {"judge-a": 1, "judge-b": 2}
-    return Manifest((1.0, 10.0), 2.0, "test", domains=domains, files=tuple(files), judges=judges)
+    rewards = {"crm": {"model": "m", "responses": 1, "scored": 1, "without": {}}}
+    return Manifest((1.0, 10.0), 2.0, "test", domains=domains, files=tuple(files), judges=judges, rewards=rewards)
 
 
 def selected(weights: Mapping[str, float] | None = None, **options: Any) -> Selection:
@@ -183,8 +193,13 @@ def test_a_default_and_the_same_value_spelled_out_share_an_identity() -> None:
         {"same_judges": False},
         {"calibrate": None},
         {"comparison_threshold": 2},
+        {"agree_with": None},
+        {"exclude": None},
+        {"both_orders": None},
+        {"both_orders": False},
     ):
         assert selected(**spelled).identity() == selected().identity()
+    assert selected(agree_with="crm", min_reward_margin=0).identity() == selected(agree_with="crm").identity()
     assert selected(weights={"math": 1, "chat": 1.0}).identity() == selected().identity()
     assert selected(judges=["judge-b", "judge-a"]).identity() == selected(judges=("judge-a", "judge-b")).identity()
 

@@ -27,6 +27,7 @@ from coig_p.pairs.exclusion import Exclusion, read_exclusion
 from coig_p.review.answers import Answer, append
 from coig_p.review.folder import open_review, read_key
 from coig_p.review.page.desk import Desk
+from coig_p.review.page.pages import list_page
 from coig_p.review.tasks import Item as Task
 from coig_p.reward.bench.building import BuildConfig, build_bench, standing
 from coig_p.reward.bench.excluding import train_exclude
@@ -265,6 +266,17 @@ def test_agreement_is_of_those_that_two_judged(store: Store, tmp_path: Path) -> 
 # When it ends.
 
 
+def accepts(said: list[Row]) -> bool:
+    """Whether a majority of answers says that a query is fit, the chosen response correct, and the better one."""
+    return bool(said) and all(2 * sum(one[name] for one in said) > len(said) for name in ("fit", "correct", "better"))
+
+
+def in_terms_of_chosen(row: Any) -> Row:
+    told = strict(row)
+    better = told["preference"] == row.chosen.upper()
+    return {"better": better, "correct": row.chosen in told["correct"], "fit": told["query_ok"]}
+
+
 @pytest.mark.parametrize("enough", [1, 10, 25, 40])
 @pytest.mark.parametrize("seconds", [None, 50.0, 600.0])
 def test_more_than_enough_ends_it_and_what_is_in_hand_counts(
@@ -272,29 +284,44 @@ def test_more_than_enough_ends_it_and_what_is_in_hand_counts(
 ) -> None:
     folder = pooled(store, tmp_path / "pool", double=0.2)
     when = answer_pool(folder, strict, seconds=seconds)
-    everything = judged(folder, 10_000)
-    assert everything.stopped is None
-    accepted = {one.query_id for one in everything.accepted}
-    # A slow clock: minute by minute, until more than enough are accepted.
-    asked: dict[str, list[tuple[Any, Any]]] = {}
+    assert judged(folder, 10_000).stopped is None
+    said: dict[str, list[tuple[Any, Row]]] = {}
     for row in read_key(open_review(folder)):
-        at = when[row.item, row.annotator]
-        asked.setdefault(row.query_id, []).append((at - timedelta(seconds=seconds or 0), at))
+        said.setdefault(row.query_id, []).append((when[row.item, row.annotator], in_terms_of_chosen(row)))
+    # A slow clock: minute by minute, until more than enough are accepted by what was said so far.
     ended = None
     for minute in range(1, 200):
         now = BEGUN + timedelta(minutes=minute)
-        if sum(max(at for _, at in asked[one]) <= now for one in accepted) > enough:
+        if sum(accepts([one for at, one in each if at <= now]) for each in said.values()) > enough:
             ended = now
             break
     assert ended is not None
     found = judged(folder, enough)
     assert found.stopped == ended
-    assert {one.query_id for one in found.accepted} == {
-        one for one in accepted if min(began for began, _ in asked[one]) <= ended
+    in_time = {
+        query_id: [one for at, one in each if at - timedelta(seconds=seconds or 0) <= ended]
+        for query_id, each in said.items()
     }
-    assert len(found.accepted) > enough
-    late = {one.query_id for one in found.queries if one.state == "late"}
-    assert late == {one for one, times in asked.items() if min(began for began, _ in times) > ended}
+    assert {one.query_id for one in found.accepted} == {one for one, each in in_time.items() if accepts(each)}
+    assert {one.query_id for one in found.queries if one.state == "late"} == {
+        one for one, each in in_time.items() if not each
+    }
+    states = Counter(one.state for one in found.queries)
+    assert states["waiting"] == states["skipped"] == 0
+
+
+def test_a_second_round_decides_what_two_left_open_before_the_end(store: Store, tmp_path: Path) -> None:
+    folder = pooled(store, tmp_path / "pool", double=1)
+    answer_pool(folder, strict)
+    before = judged(folder, 45)
+    opened = {one.query_id for one in before.queries if one.state == "open"}
+    assert opened
+    run("review", "resolve", folder)
+    answer_pool(folder, accepting, round_=2)
+    after = {one.query_id: one.state for one in judged(folder, 45).queries}
+    assert {after[one] for one in opened} == {"accepted"}
+    late = {one.query_id for one in before.queries if one.state == "late"}
+    assert {after[one] for one in late} == {"late"}
 
 
 def test_not_more_than_enough_ends_nothing(store: Store, tmp_path: Path) -> None:
@@ -302,7 +329,10 @@ def test_not_more_than_enough_ends_nothing(store: Store, tmp_path: Path) -> None
     answer_pool(folder, accepting)
     assert judged(folder).stop_after == 30
     assert judged(folder).stopped is None
-    assert stop_moment(judged(folder).queries, 29) is not None
+    assert judged(folder, 29).stopped is not None
+    moments = [BEGUN + timedelta(minutes=at) for at in range(4)]
+    changes = [(moments[0], 1), (moments[1], 1), (moments[1], -1), (moments[3], 1), (moments[2], 1)]
+    assert [stop_moment(changes, enough) for enough in range(4)] == [moments[0], moments[2], moments[3], None]
 
 
 def test_pages_hand_out_no_more_and_save_what_is_open(store: Store, tmp_path: Path) -> None:
@@ -315,6 +345,7 @@ def test_pages_hand_out_no_more_and_save_what_is_open(store: Store, tmp_path: Pa
     assert standing(folder, 14).stopped is not None
     sheet = desk.look()
     assert sheet.open_after(-1) is None
+    assert "Enough was answered" in list_page(sheet, "", "en")
     assert sheet.progress()
     said = accepting(next(row for row in read_key(open_review(folder)) if row.item == in_hand.item))
     append(folder, "a", Answer(in_hand.item, "a", 1, said, None, 1e9, (BEGUN + timedelta(days=1)).isoformat()))

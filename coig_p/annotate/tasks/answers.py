@@ -6,7 +6,6 @@ from coig_p.annotate.asking.ledger import INVALID, Entered, Ledger
 from coig_p.annotate.asking.message import Message
 from coig_p.annotate.asking.request import Outcome, outcome
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.tap.requests import PARSERS, read_kind, texts_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request, read_response
 from coig_p.annotate.tasks.judge import JUDGE, read_judgement
 from coig_p.annotate.tasks.translate import TRANSLATE, original_of, read_translation
@@ -16,8 +15,6 @@ def read_answer(config: RunConfig, ledger: Ledger, asked: Entered, message: Mess
     """As the request's own `read` would have it."""
     if asked.kind == GENERATE:
         return read_response(message, keep_cut=config.keep_cut)
-    if config.tap is not None and asked.kind in PARSERS:
-        return read_kind(message, kind=asked.kind, words=texts_of(config).words)
     if asked.kind == TRANSLATE:
         original = original_of(config, asked.query_id)
         if original is None or config.translate is None:

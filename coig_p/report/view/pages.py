@@ -28,7 +28,7 @@ from coig_p.validation.findings import tally
 _NUMBERS = {"threshold": float, "comparison_threshold": float, "min_judges": int}
 _FLAGS = ("strict", "same_judges")
 _YES, _NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no")
-_OPTIONS = (*_NUMBERS, "strategy", *_FLAGS, "judges", "calibrate", "agree_with", "min_reward_margin")
+_OPTIONS = (*_NUMBERS, "strategy", *_FLAGS, "both_orders", "judges", "calibrate", "agree_with", "min_reward_margin")
 MOST_PAIRS = 200  # of one query that a page lists
 MOST_RESPONSES = 200  # of one query that are on a page
 _MOST_APART = 10  # pairs on the page of judges
@@ -224,12 +224,12 @@ def config_of(address: Mapping[str, str], prefix: str = "", calibration: Path | 
                 raise UsageError(f"{option}={number!r}: use a number") from None
     if address.get(f"{prefix}strategy", "").strip():
         given["strategy"] = address[f"{prefix}strategy"].strip()
-    for option in _FLAGS:
+    for option in (*_FLAGS, "both_orders"):
         said = address.get(f"{prefix}{option}", "").strip().lower()
         if said not in ("", *_YES, *_NO):
             raise UsageError(f"{option}={said!r}: use 1 or 0")
-        if said in _YES:
-            given[option] = True
+        if said in _YES or (said and option == "both_orders"):  # which stores may ask for by themselves
+            given[option] = said in _YES
     if address.get(f"{prefix}calibrate"):
         if calibration is None or not calibration.is_file():
             raise UsageError(
@@ -268,6 +268,7 @@ def _form(view: View) -> dict[str, Any]:
         "pair_options": _OPTIONS,
         "calibration": view.calibration.is_file(),
         "rewards": sorted(view.index.store.manifest.rewards),
+        "has_comparisons": any(file.comparisons for file in view.index.store.data_files()),
     }
 
 
@@ -278,6 +279,7 @@ def _said(config: PairConfig) -> dict[str, Any]:
     return said | {
         "judges": join_names(config.judges or ()),
         "min_judges": config.min_judges if config.min_judges > 1 else None,
+        "both_orders": None if config.both_orders is None else str(int(config.both_orders)),
         "agree_with": config.agree_with,
         "min_reward_margin": config.min_reward_margin or None,
     }

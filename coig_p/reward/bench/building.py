@@ -18,7 +18,7 @@ from coig_p.reward.bench.convert import PAIRS, licence_of
 from coig_p.reward.bench.excluding import TRAIN_EXCLUDE, TrainExclude, train_exclude
 from coig_p.reward.bench.form import Item, Response, check_bench_place, pairs_of, write_bench
 from coig_p.reward.bench.from_store import by_hash, named
-from coig_p.reward.bench.judged import Judged, Query, judged
+from coig_p.reward.bench.judged import WAITING, Judged, Query, judged
 from coig_p.reward.bench.pool import OPTION
 from coig_p.store.store import Store
 
@@ -143,7 +143,7 @@ def build_bench(
 
 
 def _more(found: Judged) -> str:
-    if any(one.began is not None for one in found.queries):
+    if any(one.state != WAITING for one in found.queries):
         return "See what was said with: coigp review report REVIEW"
     return "Ask people first, with: coigp review serve REVIEW"
 

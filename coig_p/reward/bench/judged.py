@@ -3,23 +3,25 @@
 A query of form accept is accepted where, by the majority of those who judged it, it is fit, its chosen response correct
 and the better one. One of form triple is accepted where what was ranked asserts a pair. Annotators stop once more are
 accepted than was wanted; what somebody has in hand then is finished and counts, so that a benchmark of 1,000 may have
-1,040. What was begun after that moment is left out, whatever was said of it.
+1,040. An answer that was begun after that moment is left out, whatever it says; one of a second round, which decides
+what two had left open, is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from coig_p.errors import DataError
 from coig_p.review.answers import Answer, read_answers, time_of
-from coig_p.review.folder import REVIEW, KeyRow, Review, open_review, read_key
+from coig_p.review.folder import REVIEW, Review, open_review, read_key
 from coig_p.review.majority import Response, Voted, criteria_of, is_right, majority, read_voted, relation
 from coig_p.review.votes import Vote, read_votes
 from coig_p.reward.bench.pool import FORMS, OPTION, STOP_AFTER
@@ -37,9 +39,8 @@ class Query:
     Attributes:
         items: of form accept one, of form triple each triple.
         state: one of STATES. Open: there is no majority; skipped: all who were asked skipped it; waiting: nobody has
-            judged it yet; late: begun after the stop.
+            judged it yet; late: all that was said of it was begun after the stop.
         failed: of a rejected one the criteria that fail.
-        began, decided: when the first who judged it began, and the last ended; None where nobody has.
         responses: of form triple, those that were shown, by name.
         ranked: of form triple, what follows from what was said; None where nothing was.
         missing: of form triple, how many triples nobody ranked.
@@ -50,8 +51,6 @@ class Query:
     items: tuple[Voted, ...]
     state: str
     failed: tuple[str, ...] = ()
-    began: datetime | None = None
-    decided: datetime | None = None
     responses: tuple[Response, ...] = ()
     ranked: Ranked | None = None
     missing: int = 0
@@ -151,18 +150,17 @@ def judged(folder: str | Path, stop_after: int | None = None) -> Judged:
         )
     votes, answers = read_votes(folder), {answer.identity: answer for answer in read_answers(folder)}
     items = read_voted(read_key(review), votes)
+    criteria = criteria_of(review, votes)
     by_query: dict[str, list[Voted]] = {}
     for item in items:
         by_query.setdefault(item.row.query_id, []).append(item)
-    criteria = criteria_of(review, votes)
-    found = [_query(review, tuple(own), criteria, answers) for own in by_query.values()]
+    pool = [(tuple(own), _said(own, answers)) for own in by_query.values()]
+    wanted = stop_after if stop_after is not None else _wanted(review)
+    stopped = stop_moment((change for own, said in pool for change in _changes(own, said, criteria)), wanted)
+    found = [_query(own, said, criteria, stopped) for own, said in pool]
     domains = {name: at for at, name in enumerate(dict.fromkeys([*review.domains, *(one.domain for one in found)]))}
     found.sort(key=lambda one: domains[one.domain])
-    wanted = stop_after if stop_after is not None else _wanted(review)
-    stopped = stop_moment(found, wanted)
-    if stopped is not None:
-        found = [replace(one, state=LATE) if _is_late(one, stopped) else one for one in found]
-    ranked = [one.ranked for one in found if one.ranked is not None and one.state != LATE]
+    ranked = [one.ranked for one in found if one.ranked is not None]
     several = [item for item in items if len({name for name, _ in item.asked}) > 1]
     return Judged(
         review=review,
@@ -176,14 +174,63 @@ def judged(folder: str | Path, stop_after: int | None = None) -> Judged:
     )
 
 
-def stop_moment(queries: Sequence[Query], stop_after: int) -> datetime | None:
-    """When more were accepted than was wanted; None where not so many are."""
-    decided = sorted(one.decided for one in queries if one.state == ACCEPTED and one.decided is not None)
-    return decided[stop_after] if len(decided) > stop_after else None
+def stop_moment(changes: Iterable[tuple[datetime, int]], stop_after: int) -> datetime | None:
+    """When more were accepted than was wanted; None where there never were so many.
+
+    Args:
+        changes: when one more was accepted, 1, or one less, -1.
+    """
+    by_time: Counter[datetime] = Counter()
+    for at, change in changes:
+        by_time[at] += change
+    accepted = 0
+    for at in sorted(by_time):
+        accepted += by_time[at]
+        if accepted > stop_after:
+            return at
+    return None
 
 
-def _is_late(one: Query, stopped: datetime) -> bool:
-    return one.began is not None and one.began > stopped
+class _Said(NamedTuple):
+    """One vote on one of a query's items, as told by place, when it was given, and begun as far as is known."""
+
+    at: datetime
+    began: datetime
+    place: int
+    vote: Vote
+
+
+def _said(items: Sequence[Voted], answers: Mapping[tuple[str, str, int], Answer]) -> list[_Said]:
+    """All that was said of a query, in the order of time."""
+    found = []
+    for place, item in enumerate(items):
+        each = {(vote.annotator, vote.round): vote for vote in (*item.first.values(), *item.votes.values())}
+        for (annotator, round_), vote in each.items():
+            answer = answers[item.row.item, annotator, round_]
+            at = time_of(answer.at)
+            assert at is not None  # a line without one is none
+            found.append(_Said(at, at - timedelta(seconds=answer.seconds or 0), place, vote))
+    return sorted(found, key=lambda one: (one.at, one.vote.round, one.place, one.vote.annotator))
+
+
+def _with(items: Sequence[Voted], said: Iterable[_Said]) -> tuple[Voted, ...]:
+    """The items as if no more had been said; of who was asked twice the last word counts."""
+    votes: list[dict[str, Vote]] = [{} for _ in items]
+    for one in said:
+        before = votes[one.place].get(one.vote.annotator)
+        if before is None or before.round <= one.vote.round:
+            votes[one.place][one.vote.annotator] = one.vote
+    return tuple(replace(item, votes=own) for item, own in zip(items, votes, strict=True))
+
+
+def _changes(items: Sequence[Voted], said: Sequence[_Said], criteria: Sequence[str]) -> Iterator[tuple[datetime, int]]:
+    """When a query was accepted, 1, and was no longer, -1."""
+    before = False
+    for number, one in enumerate(said, 1):
+        now = _judge(_with(items, said[:number]), criteria).state == ACCEPTED
+        if now != before:
+            yield one.at, 1 if now else -1
+        before = now
 
 
 def _wanted(review: Review) -> int:
@@ -192,18 +239,24 @@ def _wanted(review: Review) -> int:
     return number if isinstance(number, int) else STOP_AFTER
 
 
-def _query(
-    review: Review, items: tuple[Voted, ...], criteria: Sequence[str], answers: Mapping[tuple[str, str, int], Answer]
-) -> Query:
-    row: KeyRow = items[0].row
-    said = [(item, vote) for item in items for vote in item.votes.values() if not vote.skipped]
-    times = [_times(answers[item.row.item, vote.annotator, vote.round]) for item, vote in said]
-    began, decided = (None, None) if not times else (min(one for one, _ in times), max(one for _, one in times))
-    base = Query(row.query_id, row.domain, items, WAITING, began=began, decided=decided)
-    if not said:
+def _query(items: tuple[Voted, ...], said: Sequence[_Said], criteria: Sequence[str], stopped: datetime | None) -> Query:
+    """What counts of what was said of a query."""
+    if stopped is None:
+        return _judge(items, criteria)
+    in_time = [one for one in said if one.vote.round == 1 and one.began <= stopped]
+    counted = [one for one in said if one in in_time or (one.vote.round > 1 and in_time)]
+    if any(not one.vote.skipped for one in said) and all(one.vote.skipped for one in counted):
+        return Query(items[0].row.query_id, items[0].row.domain, items, LATE)
+    return _judge(_with(items, counted), criteria)
+
+
+def _judge(items: tuple[Voted, ...], criteria: Sequence[str]) -> Query:
+    row = items[0].row
+    base = Query(row.query_id, row.domain, items, WAITING)
+    if all(vote.skipped for item in items for vote in item.votes.values()):
         skipped = not any(item.is_waiting for item in items)
         return replace(base, state=SKIPPED) if skipped else base
-    if review.form == "triple":
+    if len(row.sides) > 2:
         return _of_triples(base)
     (item,) = items
     right = item.right(criteria)
@@ -211,13 +264,6 @@ def _query(
         return replace(base, state=OPEN)
     failed = tuple(name for name in criteria if item.holds(name) is False)
     return replace(base, state=ACCEPTED if right else REJECTED, failed=failed)
-
-
-def _times(answer: Answer) -> tuple[datetime, datetime]:
-    """When an answer was begun, as far as is known, and when it was given."""
-    at = time_of(answer.at)
-    assert at is not None  # a line without one is none
-    return at - timedelta(seconds=answer.seconds or 0), at
 
 
 def _of_triples(one: Query) -> Query:
