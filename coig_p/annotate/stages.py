@@ -22,6 +22,8 @@ from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tap.answers import read_answer
 from coig_p.annotate.tap.asking import collect_prompts, converse, waiting_requests
+from coig_p.annotate.tap.comparing import check_select, comparisons, count_comparisons, select_responses
+from coig_p.annotate.tap.storing import write_tap_store
 from coig_p.annotate.tap.walking import CHAINED, chained_counts
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, made_from, query_request
@@ -31,7 +33,7 @@ from coig_p.annotate.watching import Watch, Watcher
 from coig_p.errors import RemoteError, UsageError
 
 STAGES = ("queries", "generate", "judge", "store")
-TAP_STAGES = (*CHAINED, "generate")
+TAP_STAGES = (*CHAINED, "generate", "select", "compare", "store")
 
 
 def stages_of(config: RunConfig) -> tuple[str, ...]:
@@ -99,8 +101,8 @@ def requests_of(
     but for queries that are through.
 
     Args:
-        stage: queries, generate, judge; of a TaP run types, refine, prompts, generate; or translate, which comes before
-            the queries are collected; or probe, which finds out which judges have structured output.
+        stage: queries, generate, judge; of a TaP run types, refine, prompts, generate, compare; or translate, which
+            comes before the queries are collected; or probe, which finds out which judges have structured output.
         limit: translate only what is among the first so many rows.
     """
     if stage in CHAINED:
@@ -116,6 +118,8 @@ def requests_of(
         return {config.queries.filter: (query_request(config, query) for query in some)}
     if stage == "generate":
         return {endpoint.name: _generate(config, endpoint, ledger) for endpoint in config.generators}
+    if stage == "compare":
+        return comparisons(config, ledger)
     return judging_alone(config, ledger)
 
 
@@ -123,6 +127,8 @@ def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[s
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
     if stage in CHAINED:
         return sum(chained_counts(config, ledger, stage).values())
+    if stage == "compare":
+        return count_comparisons(config, ledger)
     if stage == "probe":
         return len(requests_of(config, ledger, stage))
     if stage == "translate":
@@ -167,12 +173,14 @@ def run_stages(
     check_places(config)
     if stages == ("store",):  # reads alone, so also while a run is working
         with Ledger.open(config.folder) as ledger:
-            return Report(stored=write_store_of(config, ledger), cost=ledger.spent())
+            return Report(stored=_write_store(config, ledger), cost=ledger.spent())
     most = config.max_cost if max_cost is None else max_cost
     if most is not None:
         check_budget(config)
     of_queries = config.queries.filter is not None or config.translate is not None
-    asks = any(stage not in ("queries", "store") or (stage == "queries" and of_queries) for stage in stages)
+    if "select" in stages:
+        check_select(config)
+    asks = any(stage not in ("queries", "select", "store") or (stage == "queries" and of_queries) for stage in stages)
     if asks:
         check_extra()  # before time counts
         for endpoint in config.endpoints:
@@ -233,6 +241,10 @@ async def _run(
             await _ask(config, ledger, asker, batches, judged)
             if len(judged) > 1 and any(endpoint.batch for endpoint in config.endpoints):
                 await _ask(config, ledger, asker, batches, ("judge",))
+            if "select" in stages:
+                select_responses(config, ledger)
+            if "compare" in stages:
+                await _ask(config, ledger, asker, batches, ("compare",))
             sent = -1
             while "judge" in stages and config.judging.replace and sent != asker.asked.total():
                 sent = asker.asked.total()  # judges that refused are replaced, by some who may refuse in turn
@@ -261,10 +273,14 @@ async def _run(
 
 def _store(config: RunConfig, ledger: Ledger, report: Report) -> Stored | None:
     if ledger.any_answered(GENERATE):
-        return write_store_of(config, ledger)
+        return _write_store(config, ledger)
     for found in ledger.outcomes(GENERATE):
         report.nothing[found.state if found.reason is None else f"{found.state}: {found.reason}"] = found.number
     return None
+
+
+def _write_store(config: RunConfig, ledger: Ledger) -> Stored:
+    return write_store_of(config, ledger) if config.tap is None else write_tap_store(config, ledger)
 
 
 async def _ask(

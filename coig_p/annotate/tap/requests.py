@@ -11,24 +11,26 @@ from coig_p.annotate.asking.request import Messages, Outcome, Request, user_mess
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tap.parsing import (
     CompletenessRead,
+    EightRead,
     FeasibleRead,
     PromptRead,
     QuestionType,
     Read,
     TypesRead,
     parse_completeness,
+    parse_eight,
     parse_feasible,
     parse_prompt,
     parse_refined,
     parse_types,
 )
 from coig_p.annotate.tap.types import query_id
-from coig_p.annotate.taxonomy.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.taxonomy.config import COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
 from coig_p.annotate.taxonomy.prompts import TapPrompts
 from coig_p.annotate.taxonomy.tree import Subject
 from coig_p.annotate.taxonomy.words import Words
 
-_Parse = Callable[[str, Words], TypesRead | Read | PromptRead | CompletenessRead | FeasibleRead]
+_Parse = Callable[[str, Words], TypesRead | Read | PromptRead | CompletenessRead | FeasibleRead | EightRead]
 
 PARSERS: dict[str, _Parse] = {
     TYPES: parse_types,
@@ -36,8 +38,9 @@ PARSERS: dict[str, _Parse] = {
     PROMPT: parse_prompt,
     COMPLETE: parse_completeness,
     FEASIBLE: parse_feasible,
+    COMPARE: parse_eight,
 }
-"""What reads an answer, for each kind that is asked here."""
+"""What reads an answer, for each kind that a TaP run asks for beside responses."""
 
 
 def texts_of(config: RunConfig) -> TapPrompts:
