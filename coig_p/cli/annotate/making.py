@@ -51,17 +51,25 @@ def init(out: Path, recipe: str, overwrite: bool) -> None:
 
 @command("demo")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new folder for the run.")
+@click.option(
+    "--recipe",
+    type=click.Choice(("coig-p", "tap")),
+    default="coig-p",
+    show_default=True,
+    help="coig-p: 12 bundled queries. tap: ten subjects of the bundled catalogue, and no query.",
+)
 @as_json
-def demo(out: Path, json_: bool) -> None:
-    """A whole run offline: 12 bundled queries, scripted models and judges. Its scores mean nothing.
+def demo(out: Path, recipe: str, json_: bool) -> None:
+    """A whole run offline: 12 bundled queries or ten subjects, scripted models and judges. Its scores mean nothing.
 
     \b
     coigp annotate demo --out demo
+    coigp annotate demo --recipe tap --out demo
     python -m coig_p.annotate.scripted & coigp annotate run demo/run.toml
     """
     from coig_p.annotate import demo as material
 
-    found = material.run(out)
+    found = material.run(out) if recipe == "coig-p" else material.run_tap(out)
     if json_:
         click.echo(json_text({"store": str(found.path), "domains": list(found.manifest.domains)}))
         return
