@@ -14,6 +14,7 @@ from coig_p.annotate.repaying import allow
 from coig_p.annotate.stages import gather, requests_of, stages_of
 from coig_p.annotate.storing import check_places
 from coig_p.annotate.tap.answers import read_answer
+from coig_p.annotate.tap.comparing import select_responses
 from coig_p.annotate.tasks.queries import decide
 from coig_p.store.places import check_folder_name
 
@@ -38,6 +39,8 @@ def batch_out(
     places = {endpoint.name: place for place, endpoint in enumerate(config.endpoints)}
     stages = ("translate", *stages_of(config)) if config.tap is None else stages_of(config)
     for stage in stages:
+        if stage == "select":
+            select_responses(config, ledger)
         if stage in ("store", "select"):
             continue
         files = (

@@ -13,8 +13,10 @@ from coig_p.annotate.config import RunConfig
 from coig_p.annotate.estimating import PaidAgain
 from coig_p.annotate.repaying import is_allowed, kinds_of, paid_again, roughly_paid_again
 from coig_p.annotate.stages import count_of, stages_of
+from coig_p.annotate.tap.positions import judged
 from coig_p.annotate.tap.walking import rounds_of
 from coig_p.annotate.tasks.translate import TRANSLATE
+from coig_p.annotate.taxonomy.config import COMPARE
 from coig_p.errors import CoigPError
 
 _LATELY = 300.0  # seconds over which a rate is measured
@@ -83,13 +85,15 @@ class Status:
     paid_again: list[PaidAgain]
     paid_again_exact: bool
     types: dict[str, dict[str, Any]] = field(default_factory=dict)
+    judges: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         again = [one._asdict() | {"cost": one.cost / MONEY} for one in self.paid_again]
         told = asdict(replace(self, paid_again=[])) | {"paid_again": again}
-        if not self.types:
-            del told["types"]
+        for name in ("types", "judges"):  # of a TaP run alone
+            if not told[name]:
+                del told[name]
         return told
 
 
@@ -168,6 +172,7 @@ def status_of(config: RunConfig, ledger: Ledger) -> Status:
         paid_again=again,
         paid_again_exact=exact,
         types=rounds_of(config, ledger) if config.tap is not None else {},
+        judges=judged(config, ledger) if config.tap is not None and kinds[COMPARE] else {},
     )
 
 

@@ -12,6 +12,7 @@ from coig_p.annotate.asking.ledger import FAILED, Ledger
 from coig_p.annotate.asking.request import Outcome, Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tap.comparing import count_comparisons
 from coig_p.annotate.tap.walking import CHAINED, chained_counts
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import NOT_TRANSLATED_YET
@@ -168,6 +169,8 @@ def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limit
             planned.update(chained_counts(config, ledger, stage, limit) if stage in stages else {})
         for author in config.generators if "generate" in stages else ():
             planned[author.name] += ledger.count_possible()
+        for compares in config.judges if "compare" in stages else ():
+            planned[compares.name] += count_comparisons(config, ledger, compares)
         return planned
     through = marks(config).values()
     translating = _translating(config, ledger, limit) if "queries" in stages else 0

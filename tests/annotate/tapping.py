@@ -26,6 +26,21 @@ children = [{ name = "桥梁工程", code = "0801" }]
 """
 ALL_TABLES: dict[str, dict[str, Any]] = {"taxonomy": {"file": "subjects.toml"}, "compare": {"least_judges": 1}}
 
+EIGHT = """两个回答各有长短。
+
+### 回答一的评分
+- 相关性：[[{}]]
+- 准确性：[[{}]]
+- 清晰性：[[{}]]
+- 完整性：[[{}]]
+
+### 回答二的评分
+- 相关性：[[{}]]
+- 准确性：[[{}]]
+- 清晰性：[[{}]]
+- 完整性：[[{}]]
+"""
+
 
 def tap_endpoint(name: str, base_url: str, **settings: Any) -> dict[str, Any]:
     """An endpoint that does nothing yet."""
@@ -66,6 +81,8 @@ def tap_answer(request: Mapping[str, Any]) -> str:
     """Three rounds of four, three and two types; of every third candidate the check says that it cannot be done."""
     said = [str(message["content"]) for message in request["messages"] if message["role"] == "user"]
     asked, first = said[-1], said[0]
+    if "公正的评审" in first:
+        return EIGHT.format(*(1 + _draw(str(request["model"]), first, str(at)) % 10 for at in range(8)))
     if "它能不能完成这条指令" in asked:
         return "模型只有文字。\n\n" + ("不合理" if "出门" in asked else "合理")
     if "还有哪些题型" in asked:

@@ -16,6 +16,7 @@ from tapping import tap_answer, tap_endpoint, write_tap
 
 from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.estimating import estimate
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.annotate.stages import run_stages
 from coig_p.annotate.status import status_of
@@ -69,7 +70,7 @@ def made(
         ends = [tap_endpoint("w-0", server.base_url, writes=True)]
         ends += [tap_endpoint(name, server.base_url, generates=True) for name in models]
         ends += [tap_endpoint(name, server.base_url, judges=True) for name in JUDGES]
-        config = write_tap(folder, ends, taxonomy={"only": ["0901"], "rounds": 1, **tables.pop("taxonomy", {})}, **tables)
+        config = write_tap(folder, ends, taxonomy={"only": ["0901"], "rounds": 1}, **tables)
         run_stages(config, stages)
         return config, server
 
@@ -108,6 +109,9 @@ def test_a_run_ends_in_a_store_of_comparisons_in_both_orders(tmp_path: Path) -> 
     with Ledger.open(config.folder) as ledger:
         now = status_of(config, ledger)
         asked = sum(some.number for some in ledger.requests() if some.kind == "compare")
+    told = {"shown": 12 * len(found), "invalid": 0, "invalid_rate": 0.0, "pairs": 6 * len(found), "single": 0}
+    told |= {"bias": 0.0, "consistent": 1.0, "first_shown": 0.5}
+    assert now.judges == dict.fromkeys(JUDGES, told)
     assert asked == now.stages["compare"].planned == now.stages["compare"].done == 6 * 2 * 2 * len(found)
 
 
@@ -116,6 +120,12 @@ def test_a_planted_bias_of_two_points_changes_no_label(tmp_path: Path) -> None:
     biased, _ = made(tmp_path / "biased", answering(bias=2))
     assert labels(fair) == labels(biased) != {}
     assert labels(fair, both_orders=False) == labels(biased, both_orders=False)  # nothing is missing
+    with Ledger.open(biased.folder) as ledger:
+        now = status_of(biased, ledger).judges["j-0"]
+    assert now["bias"] == 2
+    # Of six pairs of 3, 4, 5, 6 three are one apart, two two, one three: the last alone is decided the same both times.
+    assert now["consistent"] == pytest.approx(1 / 6, abs=1e-4)
+    assert now["first_shown"] == pytest.approx((3 * 2 + 2 + 1) / (3 * 2 + 2 + 2), abs=1e-4)
     for row in rows(biased):
         one = row["comparisons"][0]
         assert one["first_score"] - one["second_score"] == one["first"] - one["second"] + 2
@@ -128,6 +138,10 @@ def test_no_label_of_a_judge_where_an_order_is_missing(tmp_path: Path) -> None:
     assert len(of_one) == 6 * len(found)
     assert len(of_other) == 5 * len(found)
     assert not any({chosen, rejected} == {"m-0", "m-1"} for _, chosen, rejected in of_other)
+    with Ledger.open(config.folder) as ledger:
+        now = status_of(config, ledger).judges
+    assert [now["j-1"][name] for name in ("invalid", "single", "pairs")] == [len(found), len(found), 5 * len(found)]
+    assert [now["j-0"][name] for name in ("invalid", "single", "pairs")] == [0, 0, 6 * len(found)]
     assert labels(config) == of_one  # the other judge has them all
     missing = [json.loads(line) for line in (config.folder / "missing.jsonl").read_text("utf-8").splitlines()]
     assert len(missing) == len(found)
@@ -144,16 +158,23 @@ def test_a_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     with Ledger.open(parts.folder) as ledger:
         before = sum(some.number for some in ledger.requests())
         planned = status_of(parts, ledger).stages["compare"].planned
+        told = estimate(parts, ledger)
+    assert {name: one.requests for name, one in told.items()} == dict.fromkeys(JUDGES, planned // 2)
     with ScriptedServer(answering()) as again:
         text = parts.path.read_text("utf-8").replace(server.base_url, again.base_url)
         parts.path.write_text(text, encoding="utf-8")
         from coig_p.annotate.config import load_config
 
         parts = load_config(parts.path)
-        for stages in (("select",), ("compare",), ("store",), None, ("select", "compare", "store")):
+        run_stages(parts, ("select",))
+        with Ledger.open(parts.folder) as ledger:
+            told = estimate(parts, ledger)
+        assert {name: one.requests for name, one in told.items()} == dict.fromkeys(JUDGES, planned // 2)
+        for stages in (("compare",), ("store",), None, ("select", "compare", "store")):
             run_stages(parts, stages)
         with Ledger.open(parts.folder) as ledger:
             assert sum(some.number for some in ledger.requests()) == before + planned
+            assert estimate(parts, ledger) == {}
     for name in ("rows.jsonl", "missing.jsonl", "store/manifest.json"):
         assert (parts.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.annotate.tap_answers import PROMPTS, TYPES, odd
+from tap_odd import PROMPTS, TYPES, odd
 
 from coig_p.annotate.tap.parsing import parse_completeness, parse_eight, parse_feasible, parse_types
 
@@ -14,7 +14,7 @@ def _types(text: str) -> str:
     names = {pair: token.lower().lstrip("n").replace("m", "e") for token, pair in TYPES.items()}
     found = parse_types(text)
     assert (found.reason is None) == bool(found.types)
-    return " ".join(names.get(tuple(one), repr(tuple(one))) for one in found.types) or "none"
+    return " ".join(names.get((one.name, one.description), repr(one)) for one in found.types) or "none"
 
 
 def _completeness(text: str) -> str:

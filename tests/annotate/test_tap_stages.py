@@ -29,8 +29,9 @@ from coig_p.annotate.status import status_of
 from coig_p.annotate.tap.walking import prompted
 from coig_p.errors import UsageError
 
-FILES = ("queries.jsonl", "dropped.jsonl")
-FIRST = ("types", "refine", "prompts", "generate")
+FILES = ("queries.jsonl", "dropped.jsonl", "rows.jsonl", "missing.jsonl")
+FIRST = ("types", "refine", "prompts", "generate", "select", "compare", "store")
+ASKING = tuple(stage for stage in FIRST if stage not in ("select", "store"))
 
 
 def files(config: RunConfig) -> dict[str, bytes]:
@@ -83,6 +84,7 @@ def test_counts_follow_by_arithmetic(tmp_path: Path) -> None:
         "refine": (54, 54),
         "prompts": (3 * kinds["prompt"], 3 * kinds["prompt"]),
         "generate": (kinds["generate"], kinds["generate"]),
+        "compare": (2 * len(asked), 2 * len(asked)),
     }
     one = next(one for one in asked if one.writer == "w-1")
     assert one.meta["path"] == "农学 > 茶学"
@@ -166,13 +168,15 @@ def test_each_stage_is_estimated_as_it_comes(tmp_path: Path) -> None:
     with ScriptedServer(tap_answer) as server:
         config = write_tap(tmp_path, two_writers(server.base_url))
         LedgerWriter.open(config.folder).close()
-        for stage in FIRST:
+        for stage in ASKING:
+            if stage == "compare":
+                assert run_stages(config, ("select",)).sent == {}
             with Ledger.open(config.folder) as ledger:
                 before = sum(one.requests for one in estimate(config, ledger).values())
             sent = sum(run_stages(config, (stage,)).sent.values())
             with Ledger.open(config.folder) as ledger:
                 after = sum(one.requests for one in estimate(config, ledger).values())
-            if stage in ("refine", "generate"):  # what comes of the others nobody knows
+            if stage in ("refine", "generate", "compare"):  # what comes of the others nobody knows
                 assert before - after == sent
             assert sent
         assert after == 0
@@ -208,6 +212,7 @@ def test_what_is_found_infeasible_is_listed_and_asked_only_where_the_run_says_so
         config = write_tap(tmp_path / "no", two_writers(server.base_url), taxonomy={"regenerations": 1})
         report = run_stages(config, FIRST)
         assert report.queries == {"infeasible": 54}
+        assert report.stored is None
         assert not report.sent.get("m-0")
         listed = [json.loads(line) for line in (config.folder / "dropped.jsonl").read_text("utf-8").splitlines()]
         assert {one["meta"]["feasible"] for one in listed} == {False}

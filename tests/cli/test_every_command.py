@@ -32,6 +32,7 @@ LEAVES = sorted(words for words, command in TREE.items() if not isinstance(comma
 # What is typed behind the command's own words, and the exit code. NEW is a place where nothing is yet.
 RUNS: dict[str, tuple[str, int]] = {
     "annotate audit": ("FOLDER/run/run.toml", 0),
+    "annotate compare": ("FOLDER/tap/run.toml", 0),
     "annotate demo": ("--out NEW", 0),
     "annotate generate": ("FOLDER/run/run.toml", 0),
     "annotate init": ("--out NEW.toml", 0),
@@ -42,6 +43,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate refine": ("FOLDER/tap/run.toml", 0),
     "annotate retry": ("FOLDER/run/run.toml --failed --invalid", 0),
     "annotate run": ("FOLDER/run/run.toml", 0),
+    "annotate select": ("FOLDER/tap/run.toml", 0),
     "annotate status": ("FOLDER/run/run.toml", 0),
     "annotate store": ("FOLDER/run/run.toml", 0),
     "annotate taxonomy check": ("FOLDER/subjects-é.tsv", 0),

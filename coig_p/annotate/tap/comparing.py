@@ -170,14 +170,23 @@ def comparisons(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Request
     return {judge.name: requests(judge) for judge in config.judges}
 
 
-def count_comparisons(config: RunConfig, ledger: Ledger) -> int:
-    """How many requests comparing takes: of queries that are not selected from yet as many as there may be."""
+def count_comparisons(config: RunConfig, ledger: Ledger, judge: EndpointConfig | None = None) -> int:
+    """How many requests comparing takes: of queries that are not selected from yet as many as there may be.
+
+    Args:
+        judge: of this one alone.
+    """
     assert config.tap is not None
-    selecting = Selecting(config)
-    usual = [Response(one.name, "") for one in config.generators][: config.tap.select.clusters]
+    usual = [one.name for one in config.generators][: config.tap.select.clusters]
+    judges = config.judges if judge is None else [judge]
+    known: dict[tuple[str, tuple[str, ...]], int] = {}  # of a judge by the models, whatever the query
     found = 0
     for query in ledger.queries():
-        chosen = selecting.known(ledger, query, answers_to(config, ledger, query))
-        some = usual if chosen is None else chosen
-        found += sum(len(list(shown_to(config, judge, query.query_id, some))) for judge in config.judges)
+        kept = ledger.noted(_name(query))
+        models = tuple(usual if kept is None else json.loads(kept)["models"])
+        for one in judges:
+            if (one.name, models) not in known:
+                some = [Response(model, "") for model in models if model in config.by_name]
+                known[one.name, models] = sum(1 for _ in shown_to(config, one, query.query_id, some))
+            found += known[one.name, models]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -10,16 +10,20 @@ from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, INVALID, Ledger, Qu
 from coig_p.annotate.asking.request import PENDING, Outcome, Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tap.chains import Chain, prompt_chain, refine_chain, types_chain
+from coig_p.annotate.tap.comparing import Selecting, answers_to, compare_request, shown_to
 from coig_p.annotate.tap.parsing import QuestionType
 from coig_p.annotate.tap.requests import texts_of
+from coig_p.annotate.tap.selecting import Response
 from coig_p.annotate.tap.types import Candidate, query_id, source_of
 from coig_p.annotate.tap.walking import subjects_of
+from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.taxonomy.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
 from coig_p.annotate.taxonomy.tree import Subject
 
 _CHARACTERS = {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 4, FEASIBLE: 250}
 """Of an answer, until the ledger knows better."""
 
+_RESPONSE = 500
 _TYPES = 30  # of a subject, until some subjects are through
 _ENOUGH = 20  # answers, or subjects, from which an average is taken
 
@@ -57,9 +61,11 @@ class _Usual:
     candidates: int = 0
     chains: int = 0
     asked: set[str] = field(default_factory=set)
+    selecting: Selecting = field(init=False)
     _lengths: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.selecting = Selecting(self.config)
         for used in self.ledger.usage():
             if used.number >= _ENOUGH and used.prompt_tokens:
                 tokens = used.completion_tokens / used.number
@@ -74,6 +80,14 @@ class _Usual:
     def candidates_of_a_type(self) -> float:
         """How many there are."""
         return self.candidates / self.chains if self.chains >= _ENOUGH else 1.0
+
+    @property
+    def compared(self) -> list[Response]:
+        """As many responses as are compared, of the usual length."""
+        assert self.config.tap is not None
+        some = self.config.generators[: self.config.tap.select.clusters]
+        lengths = [self._lengths.get((one.name, GENERATE), _RESPONSE) for one in self.config.generators]
+        return [Response(one.name, "甲" * (sum(lengths) // len(lengths))) for one in some]
 
     def answer(self, request: Request) -> Outcome:
         """An answer to a request as they usually are, of the usual length."""
@@ -98,13 +112,11 @@ class _Usual:
 def foreseen(
     config: RunConfig,
     ledger: Ledger,
-    generate: Callable[[RunConfig, EndpointConfig, Query], Request],
     limit: int | None = None,
 ) -> Iterator[Foreseen]:
-    """Every request up to the responses, one by one, once all that comes before it is answered.
+    """Every request, one by one, once all that comes before it is answered.
 
     Args:
-        generate: makes the request for a model's response.
         limit: of the first so many subjects.
     """
     usual = _Usual(config, ledger)
@@ -120,15 +132,14 @@ def foreseen(
             usual.types += len(made.types)
             usual.subjects += 1
             for one in made.types:
-                yield from _of_type(usual, generate, writer, subject, one, 1.0, real=True)
+                yield from _of_type(usual, writer, subject, one, 1.0, real=True)
     for writer, subject in begun:
         one = QuestionType("甲" * 6, "甲" * 30)
-        yield from _of_type(usual, generate, writer, subject, one, usual.types_of_a_subject, real=False)
+        yield from _of_type(usual, writer, subject, one, usual.types_of_a_subject, real=False)
 
 
 def _of_type(
     usual: _Usual,
-    generate: Callable[[RunConfig, EndpointConfig, Query], Request],
     writer: EndpointConfig,
     subject: Subject,
     one: QuestionType,
@@ -156,8 +167,32 @@ def _of_type(
         usual.asked.add(candidate.prompt)
         query = _query(writer, subject, refined, candidate)
         for author in config.generators:
-            request = generate(config, author, query)
+            request = generate_request(config, author, query)
             yield Foreseen(request, outcome(usual.ledger, request) if known else Outcome(PENDING), not known, times)
+        yield from _compared(usual, query, times, known=known)
+
+
+def _compared(usual: _Usual, query: Query, times: float, *, known: bool) -> Iterator[Foreseen]:
+    """What judges are asked of a query; of one that is not selected from yet, as many as there may be."""
+    config, ledger, some = usual.config, usual.ledger, usual.compared
+    assert config.tap is not None
+    if known:
+        answers = answers_to(config, ledger, query)
+        chosen = usual.selecting.known(ledger, query, answers)
+        if chosen is not None:
+            for judge in config.judges:
+                for shown in shown_to(config, judge, query.query_id, chosen):
+                    request = compare_request(config, judge, query, shown)
+                    yield Foreseen(request, outcome(ledger, request))
+            return
+        if answers.complete:
+            distinct = {one.text: one for one in answers.responses}
+            some = list(distinct.values())[: config.tap.select.clusters]
+    for judge in config.judges:
+        every = list(shown_to(config, judge, query.query_id, some))
+        if every:
+            request = compare_request(config, judge, query, every[0])
+            yield Foreseen(request, Outcome(PENDING), True, times * len(every))
 
 
 def _driven(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from coig_p.core.thinking import told
 
-COLON = "：:︰∶﹕︓"
+COLON = "：:∶\ufe30\ufe55\ufe13"
 """Characters that stand for a colon."""
 
 _UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
@@ -44,6 +45,7 @@ def unfenced(text: str) -> str:
     return text.strip()
 
 
+@lru_cache(maxsize=64)
 def either(words: tuple[str, ...]) -> str:
     """A pattern of any of the words, the longest first; one in Latin letters must be whole."""
     found = []

@@ -1,10 +1,12 @@
-"""Question types in an answer: what stands between triple quotes, else a list, a table or JSON of names and descriptions."""
+"""Question types in an answer: between triple quotes, else in a list, a table or JSON of names and descriptions."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
@@ -15,6 +17,7 @@ _QUOTES = '"""'
 _LONGEST_NAME = 80
 _LONGEST_PLAIN = 40  # of a name that nothing marks as one
 _LONGEST = 2000
+_MOST = 2**18  # characters of JSON
 _SHORTEST = 4  # characters of a description that stands on a line of its own
 _ORDINAL = r"[一二三四五六七八九十\d]{0,3}"
 _DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+")
@@ -26,8 +29,9 @@ _TOLD = frozenset({"一句话的说明", "简要说明", "a description in one s
 # What stands before a colon in prose, and names no type.
 _PROSE = re.compile(
     r"(?:请?注意|注|说明|备注|提示|总结|小结|结语|例如?|示例|举例|例题|如下?|其中|学科(?:领域)?|科目|题目|问题?|答案?|解析|要求|适用.{0,4}"
-    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|希望.*|抱歉.*|对不起.*|Q|A"
-    r"|notes?|examples?|summary|subject|e\.g\.?|for example|question|answer|sure|sorry|difficulty|format|level|purpose)",
+    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|.*(?:的题型|其他题型|包括|包含|如下|更多|建议|谢谢).*|希望.*|抱歉.*|对不起.*|Q|A"
+    r"|notes?|examples?|summary|subject|e\.g\.?|for example|question|answer|sure|sorry|difficulty|format|level"
+    r"|purpose)",
     re.IGNORECASE,
 )
 
@@ -63,9 +67,12 @@ class _Item(NamedTuple):
 
 def _lines(text: str) -> str:
     """The text with one kind of triple quotes, and without fences and tags."""
-    text = text.replace('\\"', '"').replace("＂", '"')
+    text = text.replace('\\"', '"').replace("\uff02", '"')
     text = _TAGS.sub("", _BULLETS.sub("\n- ", _BREAKS.sub("\n", text)))
     text = re.sub(r"[“”„]{3}|[‘’']{3}", _QUOTES, text)
+    text = re.sub(
+        rf'"{{3}}[ \t，,;；|]*"{{3}}(?=\s*(?:简介|描述|说明|description)\s*[{COLON}])', "\n", text, flags=re.IGNORECASE
+    )
     text = re.sub(r'"{4,}', lambda run: _QUOTES * (2 if len(run[0]) >= 6 else 1), text)
     text = re.sub(r"(?m)^([ \t]*)```([^`\n]*[^`\w\n][^`\n]*)```[ \t]*$", rf"\1{_QUOTES}\2{_QUOTES}", text)
     return "\n".join(line for line in text.split("\n") if not is_fence(line))
@@ -140,7 +147,9 @@ def _items(content: str, words: Words) -> Iterator[_Item]:
         yield from map(_item_of, labelled)
     elif len(lines) == 1:
         yield _item(lines[0], words)
-    elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(lines):
+    elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(
+        lines
+    ):
         yield from (_item(line, words) for line in lines)
     else:
         name, told = _split(_unmarked(lines[0]))
@@ -159,9 +168,14 @@ def _item(line: str, words: Words) -> _Item:
     labelled = _labelled(line, words)
     if labelled:
         return _item_of(labelled[0])
-    line = _unmarked(line)
-    ordinal = re.match(rf"{either(words.name)}\s*{_ORDINAL}\s*[{COLON}]\s*(?=[^{COLON}]{{1,{_LONGEST_NAME}}}[{COLON}])", line)
-    return _checked(*_split(line[ordinal.end() :] if ordinal else line), words)
+    return _checked(*_split(_unlabelled(_unmarked(line), words)), words)
+
+
+def _unlabelled(line: str, words: Words) -> str:
+    """A line without a label and a number before its name: 题型一：选择题：……"""
+    label = rf"{either(words.name)}\s*{_ORDINAL}\s*[{COLON}]\s*(?=[^{COLON}]{{1,{_LONGEST_NAME}}}[{COLON}])"
+    found = re.match(label, line, re.IGNORECASE)
+    return line[found.end() :] if found else line
 
 
 def _item_of(found: QuestionType) -> _Item:
@@ -174,20 +188,27 @@ def _checked(name: str, description: str, words: Words) -> _Item:
     labels = {word.lower() for word in (*words.name, *words.description)}
     if name.lower() in labels and (description.lower() in labels or description.lower() in _TOLD):
         return _Item(None, echo=True)
+    if re.fullmatch(f"{either((*words.name, *words.description))}\\s?{_ORDINAL}", name, re.IGNORECASE):
+        return _Item(None)
     if not name or not description or len(name) > _LONGEST_NAME or len(description) > _LONGEST or "\n" in name:
         return _Item(None)
     return _Item(QuestionType(name, description))
 
 
-def _labelled(text: str, words: Words) -> list[QuestionType]:
-    """Pairs of a labelled name and a labelled description."""
+@lru_cache(maxsize=8)
+def _pair_pattern(words: Words) -> re.Pattern[str]:
     begins = rf"(?:{MARKER.pattern})?[ \t*【]*"
-    pattern = re.compile(
-        rf"(?:^|(?<=\n)){begins}{either(words.name)}\s?{_ORDINAL}[*】 ]*[{COLON}][ \t*]*(?P<name>[^\n{COLON}]{{1,{_LONGEST_NAME}}}?)"
-        rf"[ \t]*(?:[；;，,。|][ \t]*|\s*\n){begins}{either(words.description)}[*】 ]*[{COLON}][ \t*]*(?P<told>[^\n]+)",
+    ends = rf"\s?{_ORDINAL}[*】 ]*[{COLON}][ \t*]*"
+    return re.compile(
+        rf"(?:^|(?<=\n)){begins}{either(words.name)}{ends}(?P<name>[^\n{COLON}]{{1,{_LONGEST_NAME}}}?)"
+        rf"[ \t]*(?:[；;，,。|][ \t]*|\s*\n){begins}{either(words.description)}{ends}(?P<told>[^\n]+)",
         re.IGNORECASE,
     )
-    pairs = [(_name(one["name"]), _description(one["told"])) for one in pattern.finditer(text)]
+
+
+def _labelled(text: str, words: Words) -> list[QuestionType]:
+    """Pairs of a labelled name and a labelled description."""
+    pairs = [(_name(one["name"]), _description(one["told"])) for one in _pair_pattern(words).finditer(text)]
     return [QuestionType(name, told) for name, told in pairs if name and told]
 
 
@@ -211,15 +232,23 @@ def _unwrapped(line: str) -> str:
 
 def _split(line: str) -> tuple[str, str]:
     """A name and its description: at the first colon, else at a dash."""
+    boxed = _BOXED.match(line)
+    if boxed is not None and not _LABEL_OF_NAME.match(line):
+        return boxed[1], line[boxed.end() :]
     colon = re.search(f"[{COLON}]", line)
     dash = _DASH.search(line)
-    if colon is not None and (dash is None or dash.start() > colon.start() or not _SENTENCE.search(line[: colon.start()])):
+    if colon is not None and (
+        dash is None or dash.start() > colon.start() or not _SENTENCE.search(line[: colon.start()])
+    ):
         return line[: colon.start()], line[colon.end() :]
     return (line[: dash.start()], line[dash.end() :]) if dash is not None else (line, "")
 
 
+_BOXED = re.compile(rf"[*]{{0,2}}[【「]([^】」{COLON}]{{1,40}})[】」][*]{{0,2}}\s*(?=[^\s{COLON}—|-])")
 _LABEL_OF_NAME = re.compile(r"\A[【\[](?:题型|题型名称|名称|类型)[】\]]\s*(?=\S)")
-_PAIRS = ("【】", "《》", "「」", "『』", "[]", "“”", '""', "``", "''", "〈〉", "<>")
+_PAIRS = tuple(
+    (pair[0], pair[1]) for pair in ("【】", "《》", "「」", "『』", "[]", "“”", '""', "``", "''", "〈〉", "<>")
+)
 
 
 def _name(text: str) -> str:
@@ -234,19 +263,21 @@ def _name(text: str) -> str:
         marker = MARKER.match(text)
         text = text[marker.end() :] if marker else text
         if text == before:
-            return text.lstrip("\"“") if text.count('"') == 1 or ("“" in text and "”" not in text) else text
+            return text.lstrip('"“') if text.count('"') == 1 or ("“" in text and "”" not in text) else text
 
 
 def _description(text: str) -> str:
     text = re.sub(r'\A[*_`\s]+(?=\S)|(?:[*`\s|]|"{2,})+\Z', "", text.strip().lstrip(COLON))
     text = re.sub(r"[；;]+\Z", "", text)
     text = re.sub(r"。{2,}\Z", "。", text)
-    for opens, closes in ("【】", "[]", "（）"):
+    for opens, closes in (("【", "】"), ("[", "]"), ("（", "）")):
         if text.startswith(opens) and text.endswith(closes) and opens not in text[1:] and closes not in text[:-1]:
             text = text[1:-1]
-    for opens, closes in ("“”", '""', "「」"):
-        if text.endswith(closes) and text.count(closes) > text.count(opens) * (1 if opens != closes else 0) and (
-            opens != closes or text.count(closes) % 2
+    for opens, closes in (("“", "”"), ('"', '"'), ("「", "」")):
+        if (
+            text.endswith(closes)
+            and text.count(closes) > text.count(opens) * (1 if opens != closes else 0)
+            and (opens != closes or text.count(closes) % 2)
         ):
             text = text[:-1]
     return text.strip()
@@ -275,12 +306,14 @@ def _unquoted(whole: str, lines: str, words: Words) -> Iterator[_Item]:
 
 def _json(text: str) -> Any:
     begin = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
-    if begin < 0 or text[-1:] not in "]}":
+    if begin < 0 or text[-1:] not in "]}" or len(text) > _MOST:
         return None
-    try:
-        return json.loads(text[begin:])
-    except (ValueError, RecursionError):
-        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text[begin:])
+        except (ValueError, RecursionError, SyntaxError, MemoryError):
+            continue
+    return None
 
 
 def _of_json(value: Any, words: Words) -> Iterator[_Item]:
@@ -294,7 +327,7 @@ def _of_json(value: Any, words: Words) -> Iterator[_Item]:
             found = {str(key).lower().replace("_", " "): item for key, item in one.items()}
             pair = [next((found[key] for key in found if key in keys), None) for keys in (names, told)]
             if all(isinstance(each, str) for each in pair):
-                yield _checked(*map(str, pair), words)
+                yield _checked(str(pair[0]), str(pair[1]), words)
                 continue
         yield _item(one, words) if isinstance(one, str) else _Item(None)
 
@@ -347,7 +380,7 @@ def _line(text: str, words: Words) -> _Line:
     bare = bare.lstrip("#").strip()
     marker = MARKER.match(bare)
     rest = _unwrapped(bare[marker.end() :] if marker else bare)
-    aside = re.fullmatch(r"([^（()）{c}，。]{{1,30}})[（(]([^（()）]{{8,}})[)）]".format(c=COLON), rest) if marker else None
+    aside = re.fullmatch(rf"([^（()）{COLON}，。]{{1,30}})[（(]([^（()）]{{8,}})[)）]", rest) if marker else None
     rest = f"{aside[1]}：{aside[2]}" if aside else rest
     bold = rest != bare or rest.startswith(("**", "【", '"', "“", "`"))
     return _Line(indent, marker is not None or bold, heading, rest, _plain_item(rest, words))
@@ -355,7 +388,7 @@ def _line(text: str, words: Words) -> _Line:
 
 def _plain_item(text: str, words: Words) -> _Item | None:
     """A line's name and description, where it has both and they look like that."""
-    name, told = _split(text)
+    name, told = _split(_unlabelled(text, words))
     item = _checked(name, told, words)
     if item.type is None:
         return item if item.echo else None
@@ -370,23 +403,28 @@ def _plain_item(text: str, words: Words) -> _Item | None:
 def _listed(lines: list[_Line], words: Words) -> Iterator[_Item]:
     marked = [line for line in lines if line.marked and line.item is not None]
     top = min((line.indent for line in marked), default=0)
-    plain = [line for line in lines if line.item is not None and not line.marked and not line.heading]
-    at = 0
+    plain = [line for line in lines if not line.marked and not line.heading and _is_plain(line.item)]
     pairs = list(_pairs(lines, words))
     if not marked and len(plain) < 2 and not pairs:
         return
-    if pairs and not any(line.indent == top for line in marked) or len(pairs) > len(marked):
+    if (pairs and not any(line.indent == top for line in marked)) or len(pairs) > len(marked):
         yield from pairs
         return
     parent: int | None = None  # the indent of the item above
-    for at, line in enumerate(lines):
+    for line in lines:
         if line.item is None or line.heading:
             parent = None if line.indent <= top else parent
         elif parent is not None and line.indent > parent:
             continue  # an example, or more of it
-        elif line.marked or not marked:
+        elif line.marked or (not marked and _is_plain(line.item)):
             parent = line.indent
             yield line.item
+
+
+def _is_plain(item: _Item | None) -> bool:
+    """Whether a line that nothing marks as an item looks like one."""
+    found = None if item is None else item.type
+    return found is not None and len(found.name) > 1 and len(found.description) >= _SHORTEST
 
 
 def _pairs(lines: list[_Line], words: Words) -> Iterator[_Item]:

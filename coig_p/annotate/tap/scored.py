@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coig_p.annotate.plain import plain
@@ -17,19 +18,31 @@ LOW, HIGH = 1, 10
 
 _NUMBER = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
 _IN_BRACKETS = rf"\[{{1,2}} {{0,3}}(?P<in>{_NUMBER}) ?(?:分|/ ?10)? {{0,3}}\]{{1,2}}(?: ?(?:/ ?10(?![0-9])|分))?"
-_BARE = rf"(?P<bare>{_NUMBER}) ?(?:分|/ ?10(?![0-9])|points?\b)?(?=\s{{0,9}}(?:[,，、。;；)(|]|\.(?![0-9])|$))"
+_BARE = (
+    rf"(?P<bare>(?<![-+.0-9]){_NUMBER}) ?(?:分|/ ?10(?![0-9])|points?\b)?(?=\s{{0,9}}(?:[,，、。;；)(|]|\.(?![0-9])|$))"
+)
 _VALUE = rf"[*_`$( ]{{0,6}}(?:{_IN_BRACKETS}|{_BARE})[*_`$)]{{0,4}}"
 _MARK = re.compile(r"\[\[[^\[\]\n]{0,20}\]?\]|\[ ?[0-9][0-9./ ]{0,6}\]")
 _ANOTHER = re.compile(r"\s{0,3}(?:[-~→/]|到|至|或|\bor\b|->)|.{0,200}?\[ ?\[? ?[0-9]", re.IGNORECASE)
+_OTHER_NUMBER = re.compile(
+    r".{0,40}(?:满分|总分|out of)|\s{0,3}[,，、或和+=]\s{0,3}[0-9]|.{0,40}(?:也可|或者?).{0,9}[0-9]"
+)
 _AT_THE_END = re.compile(rf".{{0,400}}?[。.,;，；:) ]\[\[ ?(?P<in>{_NUMBER}) ?\]\][。.]?")
 _CORRECTS = re.compile(
     r"(?:更正|修正|修改|改为|改成|应为|应该是|重新评分|等等|correction|corrected|revised|on second thought|wait,)",
     re.IGNORECASE,
 )
-_BETWEEN = r"(?: ?\([^()0-9\n]{0,40}\))?(?:的?(?:评分|得分|分数|打分)| ?(?:score|rating))?[*_` ]{0,4}(?:[:=\-—]{0,3}|为|是) {0,3}"
+_BETWEEN = (
+    r"(?: ?\([^()0-9\n]{0,40}\))?(?:的?(?:评分|得分|分数|打分)| ?(?:score|rating))?[*_` ]{0,4}"
+    r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|为|是)? {0,3}"
+)
 _LABELS = (r"[A1一甲]", r"[B2二乙]")
-_NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|答案|response|assistant|answer|model|llm)"
+_NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|答案|large language model|response|assistant|answer|model|llm)"
 _OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
+_ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|[^0-9()]{0,20})\)"
+_LETTER = re.compile(
+    r"(?:(?:[Ss]cores?|[Rr]atings?) (?:of|for) )?([AB])(?: ?的?(?:评分|得分|分数)|['’]s (?:scores?|ratings?))?:?"
+)
 _DECORATION = "#*_`>-•+[]<>() \t"
 
 
@@ -55,6 +68,7 @@ class _Found:
 
     scores: list[_Score] = field(default_factory=list)
     doubt: str | None = None
+    named: bool = False  # a header that names a response was not understood
 
 
 class _Names:
@@ -74,12 +88,16 @@ class _Names:
         self.dimension = "|".join(f"(?P<{name}>{one})" for name, one in zip(DIMENSIONS, each, strict=True))
         flags = re.IGNORECASE
         self.header = re.compile(
-            rf"(?:[0-9一二]{{1,2}}[.、] ?)?(?:(?:对|對|scores?|ratings?|evaluation) ?(?:of|for)? ?(?:the )?)?{self.side}{_OWN}?[: *_\])]*",
+            rf"(?:[0-9一二]{{1,2}}[.、] ?)?(?:(?:对|對|scores?|ratings?|evaluation) ?(?:of|for)? ?(?:the )?)?"
+            rf"(?:response from )?{self.side}"
+            rf"(?:['’]s)? ?(?:{_ASIDE})? ?(?:的?最终)?(?:{_OWN})? ?(?:{_ASIDE})?[: *_\])]*",
             flags,
         )
         self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
         self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
-        self.begins = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,*]|{_OWN})*)?(?={self._unnamed()})", flags)
+        self.begins = re.compile(
+            rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,*]|{_OWN})*)?(?={self._unnamed()})", flags
+        )
         letters = r"(?P<first_letter>\bA(?=:? ?\[))|(?P<second_letter>\bB(?=:? ?\[))"
         self.sided = re.compile(rf"(?:{self.side}|{letters}){_BETWEEN}{_VALUE}", flags)
         self.runs_on = re.compile(rf" +(?={self._unnamed()}{_BETWEEN}[\[0-9])", flags)
@@ -91,7 +109,7 @@ class _Names:
 
     def side_of(self, text: str, *, alone: bool = False) -> int | None:
         """Which response a cell or a key names; `alone`: it may be a letter or a number."""
-        text = text.strip(_DECORATION + ":").replace("_", " ")
+        text = re.sub(_ASIDE, "", text).strip(_DECORATION + ":").replace("_", " ")
         for at, (pattern, label) in enumerate(zip(self.sides, _LABELS, strict=True)):
             if re.fullmatch(rf"{pattern}{_OWN}?", text, re.IGNORECASE) or (alone and re.fullmatch(label, text)):
                 return at
@@ -106,6 +124,11 @@ class _Names:
         return None
 
 
+@lru_cache(maxsize=8)
+def _names(words: Words) -> _Names:
+    return _Names(words)
+
+
 def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     """Eight scores from 1 to 10, whole or half, each behind its dimension, those of each response together.
 
@@ -117,7 +140,7 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
         return EightRead(None, None, "unfinished")
     whole = plain(whole.replace("\\[", "[").replace("\\]", "]"))
     whole = re.sub(r"(?<=[0-9]) out of 10\b", "/10", whole)
-    names = _Names(words)
+    names = _names(words)
     value = _json(whole)
     if value is not None:
         return _judged(_Found([*_of_json(value, names, None, None)]))
@@ -151,19 +174,27 @@ def _scan(lines: list[str], names: _Names) -> _Found:
     for line in lines:
         if line.lstrip().startswith(">") or is_fence(line):
             continue
-        text = line.strip().lstrip(_DECORATION.replace("[", "").replace("]", "").replace("(", "").replace("<", "")).strip()
+        text = (
+            line.strip().lstrip(_DECORATION.replace("[", "").replace("]", "").replace("(", "").replace("<", "")).strip()
+        )
         text = text.strip("*_` ")
         if not text:
             continue
         if line.strip().startswith("|"):
             cells = [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
-            header = [_Column(names.side_of(cell, alone=True), names.dimension_of(cell), _is_score(cell)) for cell in cells]
+            header = [
+                _Column(names.side_of(cell, alone=True), names.dimension_of(cell), _is_score(cell)) for cell in cells
+            ]
             if any(re.fullmatch(_VALUE, cell) for cell in cells):
                 found.scores += _of_row(cells, header, columns, side)
             elif not columns:
                 columns = header
             continue
         columns = []
+        letter = _LETTER.fullmatch(text.strip("[]<> "))
+        if letter is not None:
+            side, dimension, bare, above = "AB".index(letter[1]), None, 0, None
+            continue
         header_match = names.header.fullmatch(text.strip("[]<> "))
         if header_match is not None:
             side, dimension, bare, above = (0 if header_match["first"] else 1), None, 0, None
@@ -195,6 +226,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
             continue
         if line.lstrip().startswith("#") or (text.endswith(":") and len(text) < 40):
             side, dimension, above = None, None, None  # of something else
+            found.named = found.named or bool(found.scores) or names.any_side.search(text) is not None
         _doubt(text, found, names)
     return found
 
@@ -204,9 +236,8 @@ def _doubt(text: str, found: _Found, names: _Names) -> None:
     if not found.scores:
         return
     about = names.any_side.search(text) or names.any_dimension.search(text)
-    if _MARK.search(text) and about and not re.match(r"[^:,。]{1,12}: ?\[", text):
-        found.doubt = "several"
-    elif _CORRECTS.search(text) and re.search(r"[0-9]", text):
+    again = _MARK.search(text) and about and not re.match(r"[^:,。]{1,12}: ?\[", text)
+    if again or (_CORRECTS.search(text) and re.search(r"[0-9]", text)):
         found.doubt = "several"
 
 
@@ -217,12 +248,19 @@ def _entries(text: str, side: int | None, names: _Names) -> Iterator[_Score]:
     if not found or found[0].start():
         last = _AT_THE_END.fullmatch(text)
         begins = re.match(rf"(?:{names.dimension}){_BETWEEN}", text, re.IGNORECASE)
-        if last is not None and begins is not None and len(_MARK.findall(text)) == 1 and not names.any_side.search(text):
+        if (
+            last is not None
+            and begins is not None
+            and len(_MARK.findall(text)) == 1
+            and not names.any_side.search(text)
+        ):
             yield _Score(side, _dimension(begins), float(last["in"]))
         return
     for at, one in enumerate(found):
         behind = text[one.end() : found[at + 1].start() if at + 1 < len(found) else len(text)]
         if _ANOTHER.match(behind) and not re.match(r"\s*-\s+\D", behind):
+            continue
+        if one["bare"] and _OTHER_NUMBER.match(behind):
             continue
         yield _Score(side, _dimension(one), _number(one))
 
@@ -284,9 +322,7 @@ def _of_json(value: Any, names: _Names, side: int | None, dimension: int | None,
     if isinstance(value, dict) and depth < 5:
         for key, item in value.items():
             own, its = names.side_of(key, alone=True), names.dimension_of(key)
-            yield from _of_json(
-                item, names, side if own is None else own, dimension if its is None else its, depth + 1
-            )
+            yield from _of_json(item, names, side if own is None else own, dimension if its is None else its, depth + 1)
     elif dimension is not None and side is not None and not isinstance(value, bool | list | dict | None):
         found = re.fullmatch(_VALUE, str(value))
         if found is not None:
@@ -311,7 +347,7 @@ def _judged(found: _Found) -> EightRead:
         begin = scores.index(sided[0])
         if any(one.side is None for one in scores[begin:]):
             return EightRead(None, None, "unlabelled")
-    elif len(scores) == 8 and all([one.dimension for one in part] == [0, 1, 2, 3] for part in (scores[:4], scores[4:])):
+    elif not found.named and [one.dimension for one in scores] == [0, 1, 2, 3, 0, 1, 2, 3]:
         sided = [one._replace(side=at // 4) for at, one in enumerate(scores)]
     else:
         return EightRead(None, None, "unlabelled" if len(scores) >= 8 else "missing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from coig_p.annotate.plain import plain
 from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
@@ -12,20 +13,22 @@ from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
 _LONGEST = 2000  # characters of a description
+_SHORTEST = 4  # letters of a prompt
 _LONGEST_LINE = 400  # of a verdict
 _SORRY = re.compile(r"(?:很?抱歉|对不起|(?:I['’]m |I am )?sorry\b)", re.IGNORECASE)
 _INTRODUCES = re.compile(rf"[^\n]{{0,60}}[{COLON}]\s*\n+")
 _RENEWED = (
     r"(?:(?:补全|修改|完善|更新|重新生成|重写|改写|修订|补充|重新编写)(?:后|之后|了)?的?|完整的?|新的?|最终的?"
-    r"|(?:new|revised|complete|completed|full|updated|rewritten|final|improved)[ \t]+)"
+    r"|(?:new|revised|regenerated|complete|completed|full|updated|rewritten|final|improved)[ \t]+)"
 )
 # Headings and labels behind a prompt that are no part of it.
 _BEHIND = (
-    r"(?:参考)?(?:答案|解析|解答|译文)|答|回答|回复|(?:评估|检查|判断)(?:结果|结论|理由)?|设计(?:说明|思路)|出题(?:说明|思路)"
-    r"|(?:model )?answers?|solution|evaluation(?: result)?|explanation|rationale"
+    r"(?:参考)?(?:答案|解析|解答|译文)|答|回答|回复|(?:评估|检查|判断)(?:结果|结论|理由)?|(?:设计|出题|修改|改写|补充|更新|改动|编写)(?:说明|思路|理由|原因|内容)"
+    r"|(?:model )?answers?|solution|evaluation(?: result)?|explanation|rationale|changes(?: made)?"
 )
 _BEHIND_HEADING = re.compile(rf"\s*(?:#{{1,6}}\s*|\*\*\s*|【)\**(?:{_BEHIND})\**\s*[】{COLON}]?[*\s]*", re.IGNORECASE)
 _BEHIND_LABEL = re.compile(rf"\s*[*#\s]*(?:{_BEHIND})\**\s*[{COLON}]", re.IGNORECASE)
+_CHANGES = re.compile(rf"\s*[*#\s]*(?:设计|出题|修改|改写|补充|更新|改动)(?:说明|思路|理由|原因)\**\s*[{COLON}]")
 _REMARK = re.compile(
     r"\s*[（(*]*(?:希望(?:这|以上|能|对)|以上(?:指令|题目|就是)|(?:这|该)(?:条|个|道)?(?:指令|题目)(?:考查|考察|要求学|结合|旨在|既|符合|贴近|设计)"
     r"|如(?:果您?|需)(?:需要|有)?(?:调整|修改|其他)|I hope|Let me know|This prompt\b)",
@@ -41,6 +44,9 @@ _DENIES = re.compile(r"不(?!完整|足)|没|未|无|\b(?:not|no|never|nothing|w
 _CLAUSE = re.compile(r"[，,。.;；!！\n]")
 _NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
 _EITHER_OR = re.compile(r"\(?合理 ?(?:/|或|还是) ?不合理\)?")
+_SUPPOSES = re.compile(
+    r"如果|假如|假设|若|除非|只要|只有|可能|似乎|也许|\b(?:if|unless|maybe|perhaps)\b", re.IGNORECASE
+)
 _QUOTES = "\"'“”‘’「」『』【】[]《》〈〉`*_ \t\u3000"
 _TAG = re.compile(r"<([\u4e00-\u9fff\w]{1,12})>([^<>]*)</\1>")
 _STRUCK = re.compile(r"~~[^~\n]{1,40}~~")
@@ -60,11 +66,13 @@ def parse_refined(text: str, words: Words = WORDS) -> Read:
     found = re.search(
         rf"(?:\A|\n)[#*\s【]*[^\n{COLON}，。]{{0,10}}?{label}[】*]*(?:[{COLON}][*\s]*|\s*\n)", whole, re.IGNORECASE
     )
-    if found is not None and re.fullmatch(rf"(?:[#*\s【]*{name}[^\n]*|[^\n]*[{COLON}])?\s*", whole[: found.start()].strip()):
+    if found is not None and re.fullmatch(
+        rf"(?:[#*\s【]*{name}[^\n]*|[^\n]*[{COLON}])?\s*", whole[: found.start()].strip()
+    ):
         whole = whole[found.end() :]
     elif introduced := _INTRODUCES.match(whole):
         whole = whole[introduced.end() :]
-    whole = whole.strip().strip("\"“”＂`").strip()
+    whole = whole.strip().strip('"“”\uff02`').strip()
     whole = re.sub(r"\A\*\*(.*)\*\*\Z", r"\1", whole)
     if not whole or _SORRY.match(whole):
         return Read(None, "none")
@@ -119,7 +127,7 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     last = _bare(_last_of_json(lines.pop()))
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
     found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
-    if found is None or _NEGATES.search(_EITHER_OR.sub("", last[: found.start("verdict")])):
+    if found is None or _SUPPOSES.search(last) or _NEGATES.search(_EITHER_OR.sub("", last[: found.start("verdict")])):
         return FeasibleRead(None, reasons, "none")
     feasible = found["no"] is None
     if _unsure(found["tail"], words, feasible=feasible):
@@ -144,8 +152,10 @@ def _headings(text: str, words: Words) -> list[re.Match[str]]:
     """The headings of a prompt, of the plainest kind that there is."""
     word = rf"(?:{_RENEWED})?{either(words.heading)}(?:[ \t]?[（(][^（()）\n]{{1,12}}[)）])?"
     kinds = (
-        rf"^[ \t>*]*[#＃]{{1,6}}[ \t\u3000]*[*_【\[“]{{0,3}}{word}[*_】\]”]{{0,3}}[ \t]*(?:[{COLON}][*]{{0,2}}|\\n|\#{{1,6}}[ \t]*$|$)",
-        rf"^[ \t>]*(?:\*\*[ \t]*[【\[]?{word}[】\]]?[ \t]*[{COLON}]?[ \t]*\*\*[ \t]*[{COLON}]?|【{word}】[{COLON}]?)[ \t]*$",
+        rf"^[ \t>*]*[#\uff03]{{1,6}}[ \t\u3000]*[*_【\[“]{{0,3}}{word}[*_】\]”]{{0,3}}[ \t]*"
+        rf"(?:[{COLON}][*]{{0,2}}|\\n|\#{{1,6}}[ \t]*$|$)",
+        rf"^[ \t>]*(?:\*\*[ \t]*[【\[]?{word}[】\]]?[ \t]*[{COLON}]?[ \t]*\*\*[ \t]*[{COLON}]?|【{word}】[{COLON}]?)"
+        rf"[ \t]*$",
         rf"^[ \t>]*{word}[ \t]*[{COLON}][ \t]*$",
         rf"^[ \t>]*(?:\*\*{word}[ \t]*[{COLON}]?\*\*[{COLON}]?|【{word}】[{COLON}]?|{word}[ \t]*[{COLON}])",
     )
@@ -172,7 +182,7 @@ def _behind_heading(text: str, words: Words) -> tuple[str, PromptRead]:
     body = unfenced(body) if body.count("```") == 2 else body.strip()
     while body and _RULE.fullmatch(body.rpartition("\n")[2]):
         body = body.rpartition("\n")[0].rstrip()
-    if not _ONLY_MARKS.sub("", body):
+    if len(re.findall(r"\w", body)) < _SHORTEST:
         return head, PromptRead(None, "none")
     return head, PromptRead(None, "answered") if _goes_on(body) else PromptRead(body, None)
 
@@ -180,7 +190,7 @@ def _behind_heading(text: str, words: Words) -> tuple[str, PromptRead]:
 def _goes_on(body: str) -> bool:
     """Whether an answer or a remark stands behind the prompt."""
     lines = [line for line in body.split("\n") if line.strip()]
-    if any(_BEHIND_HEADING.fullmatch(line) for line in lines[1:]):
+    if any(_BEHIND_HEADING.fullmatch(line) or _CHANGES.match(line) for line in lines[1:]):
         return True
     return len(lines) > 1 and (_BEHIND_LABEL.match(lines[-1]) is not None or _REMARK.match(lines[-1]) is not None)
 
@@ -196,7 +206,7 @@ def _verdicts(text: str, words: Words) -> Iterator[bool | None]:
         if found is None:
             continue
         lacks = found["no"] is None
-        beside = f"{found['before'] or ''}，{found['tail'] or ''}"
+        beside = f"{found['before'] or found['sentence'] or found['clause'] or ''}，{found['tail'] or ''}"
         yield lacks if _says_lacking(beside) in (None, lacks) else None
 
 
@@ -223,7 +233,8 @@ def _bare(line: str) -> str:
 _MARKS = r"[\"'“”‘’「」『』\[\]<>`*_ |$]{0,8}"
 _LABEL = rf"[^，。,:;!?！？\n]{{0,30}}{_MARKS}(?:[:\]|?？]|——)"
 _LEADS = (
-    r"(?:因此|所以|综上所述|综上|总之|故|由此|(?:由于|基于|鉴于|根据)(?:以上|上述)[^，,。]{0,8})[，,]? ?"
+    r"(?:因此|所以|综上所述|综上|总之|故|由此|总的来说|总体而言|总体来看|总体来说|由此可见"
+    r"|(?:由于|基于|鉴于|根据)[^，,。:]{2,20}(?=[，,]))[，,]? ?"
     r"|(?:我的|最终|最后)?的?(?:评估|检查|判断|评价)?的?(?:结果|结论|答案|判断|回答)?(?:是|为)(?=[ \"'“「『\[:])"
     r"|(?:我的|最终|最后)?的?(?:评估|检查|判断|评价)?的?(?:结果|结论|答案|判断|回答)(?:是|为):?"
     r"|(?:therefore|thus|so|hence|overall|in conclusion|in summary),? "
@@ -231,12 +242,15 @@ _LEADS = (
 )
 
 
+@lru_cache(maxsize=8)
 def _verdict_line(words: Words) -> re.Pattern[str]:
     verdict = rf"(?:{_plain(words.yes)}|(?P<no>{_plain(words.no)}))"
     return re.compile(
-        rf"(?:(?:.{{0,200}}[。.；;，,] ?)?(?:(?:因此|所以|综上|故),?(?:{_LEADS})?:|{_LEADS}){_MARKS}"
+        rf"(?:(?P<sentence>(?:.{{0,200}}[。.；;，,] ?)?)"
+        rf"(?:(?:因此|所以|综上|故),?(?:{_LEADS})?:|(?:{_LEADS}){{1,2}}){_MARKS}"
+        rf"|(?P<before>.{{0,200}}[。.] ?)"
         rf"|(?:{_LABEL}|{_LEADS}){_MARKS}(?:(?:{_LABEL}|{_LEADS}){_MARKS})?"
-        rf"|(?P<before>[^，,。\n]{{1,20}})[，,] ?)?{_MARKS}{verdict}{_MARKS}"
+        rf"|(?P<clause>[^，,。\n]{{1,20}})[，,] ?)?{_MARKS}{verdict}{_MARKS}"
         rf"(?:[。.!！]?{_MARKS}|(?P<tail>(?:[，,。.;；!！(:—-]| [-–—] ).{{0,300}}))",
         re.IGNORECASE,
     )
@@ -245,6 +259,7 @@ def _verdict_line(words: Words) -> re.Pattern[str]:
 # Can it be done
 
 
+@lru_cache(maxsize=8)
 def _feasible_line(words: Words) -> re.Pattern[str]:
     verdict = f"(?P<verdict>(?P<no>{_plain(words.infeasible)})|{_plain(words.feasible)})"
     what = (
@@ -252,9 +267,10 @@ def _feasible_line(words: Words) -> re.Pattern[str]:
         r"|(?:the|this) (?:given )?(?:prompt|instruction|task|request)|it(?=['’ ]))"
     )
     return re.compile(
-        rf"(?:(?:{_LABEL}|{_LEADS}){_MARKS}){{0,3}}(?:(?:我|可以)?(?:认为|判断|判定|觉得)(?:是|为)?)?{_MARKS}(?:{what} ?)?"
+        rf"(?:(?:{_LABEL}|{_LEADS}){_MARKS}){{0,3}}(?:[^，,。:]{{2,20}}[，,] ?(?={what}|我))?"
+        rf"(?:(?:我|可以)?(?:认为|判断|判定|觉得)(?:是|为)?)?{_MARKS}(?:{what} ?)?"
         rf"(?:(?:是|为|属于|is|['’]s) ?)?{_MARKS}{verdict}的?{_MARKS}"
-        rf"(?P<tail>[。.!！]?|(?:[，,。.;；!！—-]{{1,2}} ?|[。.]? ?\(| ?because ).{{0,300}}){_MARKS}",
+        rf"(?P<tail>[。.!！~～…]*|(?:[，,。.;；!！—-]{{1,2}} ?|[。.]? ?\(| ?because ).{{0,300}}){_MARKS}",
         re.IGNORECASE,
     )
 
@@ -265,10 +281,15 @@ def _plain(words: tuple[str, ...]) -> str:
 
 def _unsure(tail: str, words: Words, *, feasible: bool) -> bool:
     """Whether what stands behind a verdict takes something of it back."""
-    if re.search(r"但|不过|然而|如果|若|除非|部分|前提|可能|[?？]|\b(?:but|if|unless|partly|maybe|mostly|however)\b", tail):
+    if re.search(
+        r"但|不过|然而|如果|若|除非|部分|前提|可能|[?？]|\b(?:but|if|unless|partly|maybe|mostly|however)\b", tail
+    ):
         return True
     if re.search(f"{_plain(words.infeasible)}|{_plain(words.feasible)}", tail, re.IGNORECASE):
         return True
     able = re.search(r"可以|能够?(?!力)|\bcan\b", tail, re.IGNORECASE) is not None
-    unable = re.search(r"不(?:可以|能|行)|无法|做不到|没有?办法|cannot|can['’]t|unable|not able", tail, re.IGNORECASE) is not None
+    unable = (
+        re.search(r"不(?:可以|能|行)|无法|做不到|没有?办法|cannot|can['’]t|unable|not able", tail, re.IGNORECASE)
+        is not None
+    )
     return unable if feasible else able and not unable

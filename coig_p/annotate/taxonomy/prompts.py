@@ -1,4 +1,4 @@
-"""Templates of a TaP run: a folder a language, with words.toml beside them; a folder of the user's replaces some or all.
+"""Templates of a TaP run: a folder a language, with words.toml beside them; one of the user's replaces some or all.
 
 A template is as in `coig_p.annotate.prompts`. Names and descriptions stand in it as they are; what is judged stands
 between marker lines.
@@ -157,7 +157,7 @@ def read_prompts(language: str = "zh", folder: Path | None = None) -> TapPrompts
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a folder of templates, by name; others than templates are left alone, a template of no name is not."""
+    """The files of a folder of templates, by name; a template of an unknown name is an error."""
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
@@ -210,7 +210,7 @@ def _check(path: Path, where: str, told: Mapping[str, Any], known: Mapping[str, 
             raise UsageError(f"{path} {where}{name}: {value!r} is not {_IS[kind]}")
 
 
-_IS = {dict: "a table", str: "text", list: "a list of words"}
+_IS: dict[type, str] = {dict: "a table", str: "text", list: "a list of words"}
 _LACKS = tuple(tomllib.loads(_bundled("zh", _WORDS_FILE))["again"]["lacks"])
 
 

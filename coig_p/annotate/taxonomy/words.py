@@ -27,7 +27,14 @@ class Words:
     yes: tuple[str, ...] = ("是", "是的", "Yes")
     no: tuple[str, ...] = ("否", "No")
     feasible: tuple[str, ...] = ("合理", "Feasible", "Reasonable")
-    infeasible: tuple[str, ...] = ("不合理", "Not feasible", "Infeasible", "Unfeasible", "Unreasonable", "Not reasonable")
+    infeasible: tuple[str, ...] = (
+        "不合理",
+        "Not feasible",
+        "Infeasible",
+        "Unfeasible",
+        "Unreasonable",
+        "Not reasonable",
+    )
     first: tuple[str, ...] = (
         "回答一",
         "回答1",

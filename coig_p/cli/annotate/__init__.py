@@ -7,7 +7,7 @@ import click
 from coig_p.cli.annotate.looking import audit, status
 from coig_p.cli.annotate.making import demo, init
 from coig_p.cli.annotate.redoing import judgements, retry
-from coig_p.cli.annotate.running import generate, judge, prompts, queries, refine, run, store, types
+from coig_p.cli.annotate.running import compare, generate, judge, prompts, queries, refine, run, select, store, types
 from coig_p.cli.annotate.taxonomy import taxonomy
 from coig_p.cli.tree import Group
 
@@ -24,6 +24,6 @@ def annotate() -> None:
     """
 
 
-_STAGES = (queries, types, refine, prompts, generate, judge, store)
+_STAGES = (queries, types, refine, prompts, generate, judge, select, compare, store)
 for _command in (init, taxonomy, run, *_STAGES, status, retry, judgements, audit, demo):
     annotate.add_command(_command)

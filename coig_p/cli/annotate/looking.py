@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -60,6 +61,8 @@ def status(file: Path, json_: bool) -> None:
         rounds = ", ".join(f"{each['new']:,} of {each['listed']:,}" for each in one["rounds"])
         made = f"{counted(one['types'], 'type')} of {counted(one['subjects'], 'subject')}, {one['dry']:,} of them dry"
         click.echo(one_line(f"{name}: {made}; new in each round: {rounds or 'none yet'}"))
+    for name, one in now.judges.items():
+        click.echo(one_line(f"{name}: {_in_both_orders(one)}"))
     left = found["minutes_left"]
     words = "nothing is left" if left == 0 else "time left unknown" if left is None else f"about {left:g} minutes left"
     most = "" if found["max_cost"] is None else f" of at most {found['max_cost']:g}"
@@ -69,6 +72,15 @@ def status(file: Path, json_: bool) -> None:
     )
     if now.paid_again:
         click.echo(one_line(in_words(now.paid_again, now.paid_again_exact)))
+
+
+def _in_both_orders(one: Mapping[str, Any]) -> str:
+    """What the order does to a judge, in words."""
+    said = f"{one['invalid']:,} of {counted(one['shown'], 'comparison')} invalid"
+    said += f"; {counted(one['pairs'], 'pair')} in both orders, {one['single']:,} in one alone"
+    if not one["pairs"]:
+        return said
+    return f"{said}; first is worth {one['bias']:+g} points; both orders agree on {one['consistent']:.1%}"
 
 
 @command("audit")

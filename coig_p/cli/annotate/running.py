@@ -65,8 +65,9 @@ def run(
     allow: tuple[str, ...],
     json_: bool,
 ) -> None:
-    """Run all stages of FILE: queries, generate, judge, store; with a [taxonomy] types, refine, prompts, generate.
+    """Run all stages of FILE: queries, generate, judge, store.
 
+    With a [taxonomy]: types, refine, prompts, generate, select, compare, store.
     Run it again to go on where it ended.
 
     Ctrl-C waits for what is in flight; a second one abandons it. Where prompts, parameters or queries changed, so that
@@ -138,6 +139,8 @@ refine = _stage("refine", "Only have the types of FILE, which has a [taxonomy], 
 prompts = _stage(
     "prompts", "Only have prompts of the refined types of FILE, which has a [taxonomy], written and checked."
 )
+select = _stage("select", "Only select the responses that are compared, in FILE with a [taxonomy]. Asks no judge.")
+compare = _stage("compare", "Only have the judges of FILE, which has a [taxonomy], compare the selected responses.")
 judge = _stage("judge", "Only have the judges of FILE score the responses that there are.")
 
 
@@ -256,7 +259,7 @@ def _print(config: RunConfig, report: Report, limit: int | None) -> None:
         click.echo(
             f"wrote {printable(str(stored.store.path))}: "
             f"{counted(stored.queries, 'query', 'queries')}, {counted(stored.responses, 'response')}, "
-            f"{counted(stored.scores, 'score')}"
+            f"{counted(stored.scores, 'score' if config.tap is None else 'comparison')}"
         )
         for kind, states in stored.missing.items() if limit is None else ():
             words = ", ".join(f"{state} {number:,}" for state, number in states.items())

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "tap_answers"
 
 TYPES = {
     "N1": ("选择题", "从给出的几个选项中选出正确的一项。"),
@@ -27,8 +27,10 @@ PROMPTS = {
     "P1": "请把下面这句诗翻译成英文：“春江潮水连海平，海上明月共潮生。”并说明你的译法。",
     "P2": "某公司三个季度的销售额如下：\n\n- 第一季度：120万元\n- 第二季度：150万元\n- 第三季度：90万元\n\n"
     "请计算平均值，并判断销售额是否在增长。",
-    "P3": '### 背景\n小王写了下面的代码：\n```python\nprint("是")\n```\n### 要求\n请指出它的输出，并回答“是”或“否”：它能运行吗？',
-    "P4": 'Translate the sentence below into Chinese, and explain two choices that you made.\n\n"The early bird catches '
+    "P3": '### 背景\n小王写了下面的代码：\n```python\nprint("是")\n```\n### 要求\n'
+    "请指出它的输出，并回答“是”或“否”：它能运行吗？",
+    "P4": "Translate the sentence below into Chinese, and explain two choices that you made.\n\n"
+    '"The early bird catches '
     'the worm."',
 }
 EIGHT = {
@@ -56,15 +58,14 @@ def _read(path: Path) -> list[Odd]:
     starts = [at for at, line in enumerate(lines) if line.startswith("%%")]
     for at, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         text = "\n".join(lines[at + 1 : end])
-        text = text if end == len(lines) else text
         found.append(Odd(f"{path.name}:{at + 1}", _filled(text), lines[at][2:].strip()))
     return found
 
 
 def _filled(text: str) -> str:
-    for token, (name, told) in TYPES.items():
-        text = re.sub(rf"(?<![A-Za-z]){token}(?!\d)", lambda _, name=name: name, text)
-        text = re.sub(rf"(?<![A-Za-z]){token.replace('N', 'D').replace('M', 'C')}(?!\d)", lambda _, told=told: told, text)
+    for token, pair in TYPES.items():
+        for each, value in zip((token, token.replace("N", "D").replace("M", "C")), pair, strict=True):
+            text = re.sub(rf"(?<![A-Za-z]){each}(?!\d)", value, text)
     for token, value in (*PROMPTS.items(), *EIGHT.items()):
         text = text.replace(token, value)
     return text
