@@ -24,7 +24,7 @@ from coig_p.annotate.tap.answers import read_answer
 from coig_p.annotate.tap.asking import collect_prompts, converse, waiting_requests
 from coig_p.annotate.tap.comparing import check_select, comparisons, count_comparisons, select_responses
 from coig_p.annotate.tap.storing import write_tap_store
-from coig_p.annotate.tap.walking import CHAINED, chained_counts
+from coig_p.annotate.tap.walking import CHAINED, Counting
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.queries import cannot_embed, collect, decide, made_from, query_request
 from coig_p.annotate.tasks.structured import PROBE, probes
@@ -126,7 +126,7 @@ def requests_of(
 def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[str] = ()) -> int:
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
     if stage in CHAINED:
-        return sum(chained_counts(config, ledger, stage).values())
+        return Counting(config, ledger).requests(stage).total()
     if stage == "compare":
         return count_comparisons(config, ledger)
     if stage == "probe":

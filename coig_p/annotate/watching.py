@@ -13,7 +13,7 @@ from coig_p.annotate.asking.request import Outcome, Request
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.tap.comparing import count_comparisons
-from coig_p.annotate.tap.walking import CHAINED, chained_counts
+from coig_p.annotate.tap.walking import CHAINED, Counting
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import NOT_TRANSLATED_YET
 from coig_p.annotate.tasks.structured import probes
@@ -105,6 +105,7 @@ class Watcher:
     ) -> None:
         self.config, self.ledger, self.asker, self.stages = config, ledger, asker, stages
         self._limit = limit
+        self._counting = None if config.tap is None else Counting(config, ledger)
         self._first = asked_first(config, ledger, stages, limit)
         self.agreement = Agreement(config.judging.judges_per_response)
         self._seconds = 0
@@ -122,7 +123,7 @@ class Watcher:
         self._seconds += 1
         done, asked = self._remember()
         if self._seconds % _PLANS == 1:
-            self._planned = self._first + planned_of(self.config, self.ledger, self.stages, self._limit)
+            self._planned = self._first + planned_of(self.config, self.ledger, self.stages, self._limit, self._counting)
         planned = self._planned
         long_ago, minutes = self._past[0], (len(self._past) - 1) / 60
         endpoints = []
@@ -155,18 +156,26 @@ def asked_first(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limi
     return found
 
 
-def planned_of(config: RunConfig, ledger: Ledger, stages: tuple[str, ...], limit: int | None = None) -> Counter[str]:
+def planned_of(
+    config: RunConfig,
+    ledger: Ledger,
+    stages: tuple[str, ...],
+    limit: int | None = None,
+    counting: Counting | None = None,
+) -> Counter[str]:
     """How many requests stages have for each endpoint, without queries that are through.
 
     A judge gets its share of the draws. Queries whose translation is still to come count with the others.
 
     Args:
-        limit: of the first so many queries alone.
+        limit: of the first so many queries, or subjects, alone.
+        counting: what was counted of a TaP run before.
     """
     planned: Counter[str] = Counter()
     if config.tap is not None:
+        counting = Counting(config, ledger) if counting is None else counting
         for stage in CHAINED:
-            planned.update(chained_counts(config, ledger, stage, limit) if stage in stages else {})
+            planned.update(counting.requests(stage, limit) if stage in stages else {})
         for author in config.generators if "generate" in stages else ():
             planned[author.name] += ledger.count_possible()
         for compares in config.judges if "compare" in stages else ():

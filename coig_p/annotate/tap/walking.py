@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, Query
-from coig_p.annotate.asking.request import Request, outcome
+from coig_p.annotate.asking.ledger import INVALID, Ledger, Query
+from coig_p.annotate.asking.request import Request
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tap.chains import (
     Chain,
@@ -21,7 +21,7 @@ from coig_p.annotate.tap.chains import (
 )
 from coig_p.annotate.tap.parsing import QuestionType
 from coig_p.annotate.tap.types import Candidate, Prompted, query_id, source_of
-from coig_p.annotate.taxonomy.config import checkers
+from coig_p.annotate.taxonomy.config import PROMPT, checkers
 from coig_p.annotate.taxonomy.tree import Subject
 
 CHAINED = ("types", "refine", "prompts")
@@ -178,32 +178,56 @@ def rounds_of(config: RunConfig, ledger: Ledger) -> dict[str, dict[str, Any]]:
     return found
 
 
-def chained_counts(config: RunConfig, ledger: Ledger, stage: str, limit: int | None = None) -> Counter[str]:
-    """How many requests a stage has for each endpoint, as far as anybody can know: conversations that are not over
-    count as many as they have at least."""
-    found: Counter[str] = Counter()
-    for chain in chains_of(config, ledger, stage, limit):
-        found.update(_endpoints(config, ledger, stage, chain))
-    return found
+class Counting:
+    """How many requests the chained stages have. A subject whose types are there is not gone over again."""
 
+    def __init__(self, config: RunConfig, ledger: Ledger) -> None:
+        self.config, self.ledger = config, ledger
+        self._through: dict[tuple[str, str], SubjectTypes] = {}
 
-def _endpoints(config: RunConfig, ledger: Ledger, stage: str, chain: Chain[Any]) -> Iterator[str]:
-    assert config.tap is not None
-    asked = 0
-    try:
-        request = next(chain)
-        while True:
-            writer = request.author or request.endpoint.name
-            yield request.endpoint.name
-            asked += 1
-            found = outcome(ledger, request)
-            if found.state not in (ANSWERED, INVALID):
-                break
-            request = chain.send(found)
-    except StopIteration:
-        return
-    if stage == "types":
-        yield from [writer] * (config.tap.taxonomy.rounds - asked)
-    elif stage == "prompts":
-        missing = -asked % 3  # a candidate, whether it is whole, and its check
-        yield from ([writer] * (missing - 1) + [config.tap.taxonomy.checker or writer] if missing else [])
+    def requests(self, stage: str, limit: int | None = None) -> Counter[str]:
+        """Of a stage, for each endpoint; as many as there are at least where later ones hang on answers to come.
+
+        Candidates beyond a type's first are counted once they are asked for.
+        """
+        assert self.config.tap is not None
+        found: Counter[str] = Counter()
+        types: Counter[str] = Counter()
+        for writer in self.config.writers:
+            for subject in subjects_of(self.config, limit):
+                made = self._types(writer, subject)
+                found[writer.name] += self.config.tap.taxonomy.rounds if made is None else len(made.rounds)
+                types[writer.name] += 0 if made is None else len(made.types)
+        if stage == "types":
+            return found
+        return types if stage == "refine" else self._prompts(types)
+
+    def _types(self, writer: EndpointConfig, subject: Subject) -> SubjectTypes | None:
+        about = writer.name, subject.code
+        if about not in self._through:
+            made = walk(self.ledger, types_chain(self.config, writer, subject))
+            if not isinstance(made, SubjectTypes):
+                return None
+            self._through[about] = made
+        return self._through[about]
+
+    def _prompts(self, types: Counter[str]) -> Counter[str]:
+        """A candidate is three requests: the prompt, whether it is whole, and its check."""
+        assert self.config.tap is not None
+        sent: Counter[str] = Counter()
+        lost: Counter[str] = Counter()
+        for some in self.ledger.requests():
+            if some.kind == PROMPT:
+                sent[some.endpoint] += some.number * (some.ask == 0)
+                lost[some.endpoint] += some.number * (
+                    some.state == INVALID and some.ask == self.config.judging.asks - 1
+                )
+        for old in self.ledger.recipes():  # asked for in other words than today's
+            now = self.config.recipes.get((old.kind, old.domain, old.endpoint))
+            sent[old.endpoint] -= old.number * (old.kind == PROMPT and old.recipe != now)
+        found: Counter[str] = Counter()
+        for name, number in types.items():
+            candidates = max(number, sent[name])
+            found[name] += 2 * candidates - lost[name]
+            found[self.config.tap.taxonomy.checker or name] += candidates - lost[name]
+        return found
