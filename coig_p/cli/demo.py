@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from coig_p.annotate.demo import JUDGES, MODELS, SUBJECTS
+from coig_p.annotate.demo import JUDGES, MODELS
 from coig_p.annotate.demo import run as annotate_scripted
-from coig_p.annotate.demo import run_tap as annotate_subjects
 from coig_p.builder import load_by_name, without_bars
 from coig_p.cli.options import overwrite_option
 from coig_p.cli.screen import progress, table
@@ -75,7 +74,6 @@ def _check_earlier(out: Path) -> None:
 def _demo(folder: Path, release: Path, overwrite: bool) -> None:
     _step("1. From queries to scored responses", "coigp annotate demo --out annotated")
     _annotate(folder / "annotated")
-    _from_taxonomy(folder / "tap")
 
     store = folder / "store"
     _step("2. Or import what was answered and scored elsewhere", "coigp import raw/*.jsonl --out store")
@@ -146,17 +144,6 @@ def _annotate(folder: Path) -> None:
         f"{MODELS} models answer each query and {JUDGES} of them judge, never themselves. They are scripts, so that"
     )
     click.echo("this needs no network, and their scores mean nothing. Your own endpoints: coigp annotate init")
-
-
-def _from_taxonomy(folder: Path) -> None:
-    click.secho("\n  coigp annotate demo --recipe tap --out tap", dim=True)
-    try:
-        found = store_info(annotate_subjects(folder).path).total
-    except UsageError as error:
-        click.echo(f"left out: {error}")
-        return
-    click.echo(f"With no query at all, from {len(SUBJECTS)} subjects: {found.queries:,} prompts, {found.responses:,}")
-    click.echo(f"selected responses, {found.comparisons:,} scores of two side by side, {found.pairs:,} pairs")
 
 
 def _step(title: str, command: str) -> None:

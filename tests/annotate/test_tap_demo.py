@@ -21,9 +21,11 @@ def test_the_ten_subjects_are_in_the_catalogue() -> None:
 
 def test_ten_subjects_become_a_store(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    told = json.loads(run("annotate", "demo", "--recipe", "tap", "--out", tmp_path / "demo", "--json").stdout)
-    assert len(told["domains"]) == len(SUBJECTS)
-    rows = [row for batch in Store.open(told["store"]).batches() for row in batch.to_pylist()]
+    shown = run("annotate", "demo", "--recipe", "tap", "--out", tmp_path / "demo").stdout
+    store = tmp_path / "demo" / "annotation" / "store"
+    assert len(shown.splitlines()) == 3
+    assert len(Store.open(store).manifest.domains) == len(SUBJECTS)
+    rows = [row for batch in Store.open(store).batches() for row in batch.to_pylist()]
     types = set()
     for row in rows:
         meta = json.loads(row["meta"])
@@ -33,5 +35,5 @@ def test_ten_subjects_become_a_store(tmp_path: Path) -> None:
         assert len(row["comparisons"]) == pairs * 2 * JUDGES * 4
         assert "scripted-1" in {one["model"] for one in row["responses"]}
     arguments = ["--for", "trl-sft", "--response-of", "scripted-1", "--one-per", "question_type"]
-    written = json.loads(run("export", told["store"], *arguments, "--out", tmp_path / "sft", "--json").stdout)
+    written = json.loads(run("export", store, *arguments, "--out", tmp_path / "sft", "--json").stdout)
     assert written["splits"]["train"]["rows"] == len(types)

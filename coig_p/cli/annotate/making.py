@@ -9,7 +9,7 @@ import click
 from coig_p.cli.options import as_json, overwrite_option
 from coig_p.cli.screen import STDOUT, json_text, pasted, show_document
 from coig_p.cli.tree import command
-from coig_p.core.text import printable
+from coig_p.core.text import counted, printable
 
 
 @command("init")
@@ -74,3 +74,11 @@ def demo(out: Path, recipe: str, json_: bool) -> None:
         click.echo(json_text({"store": str(found.path), "domains": list(found.manifest.domains)}))
         return
     click.echo(f"wrote {printable(str(found.path))}: {', '.join(found.manifest.domains)}")
+    if recipe == "tap":
+        from coig_p.stats.info import store_info
+
+        total = store_info(found.path).total
+        click.echo(
+            f"from {counted(len(material.SUBJECTS), 'subject')} alone: {counted(total.queries, 'prompt')}, and of"
+        )
+        click.echo(f"each the responses that were selected, {total.responses:,} in all: {counted(total.pairs, 'pair')}")
