@@ -20,6 +20,7 @@ DEVELOP := .venv/.develop
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo --overwrite
+	@rm -rf build/tap && $(BIN)/coigp annotate demo --recipe tap --out build/tap
 
 SEED := $(or $(SEED),$(shell date +%s))
 
@@ -141,7 +142,7 @@ bench: $(DEVELOP)
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once, about a minute) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[annotate]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[annotate,tap]'
 	@touch $@
 
 $(DEVELOP): $(INSTALLED)

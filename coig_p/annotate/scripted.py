@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coig_p.annotate.asking.costs import max_tokens
+from coig_p.annotate.tap.scripted import tap_answer
 from coig_p.errors import UsageError
 
 _RESPONSE = re.compile(r"<<<回答开始 (\w+)>>>\n(.*)\n<<<回答结束 \1>>>", re.DOTALL)
@@ -38,7 +39,10 @@ Answer = Callable[[Mapping[str, Any]], str]
 
 
 def scripted_answer(request: Mapping[str, Any]) -> str:
-    """What a scripted model says: a response, or a judgement where the prompt has the marks of one."""
+    """What a scripted model says: a response, a judgement where the prompt has the marks of one, or what TaP asks."""
+    found = tap_answer(request)
+    if found is not None:
+        return found
     model = str(request["model"])
     said = [str(message["content"]) for message in request["messages"] if message["role"] == "user"]
     prompt = next((text for text in said if _QUERY.search(text)), said[-1])  # a judge may be asked again behind it

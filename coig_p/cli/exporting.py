@@ -21,7 +21,7 @@ from coig_p.cli.options import (
     split_option,
     store_argument,
 )
-from coig_p.cli.screen import STDOUT, json_text, progress, row_file, row_stream, table
+from coig_p.cli.screen import STDOUT, json_text, one_line, progress, row_file, row_stream, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, counted_as, printable
 from coig_p.export.trainers import TRAINERS
@@ -156,6 +156,16 @@ def _conversations(store: Path, domains: Iterable[str], split: str | None) -> in
     is_flag=True,
     help="As many pairs whose chosen response is longer as pairs whose is shorter: leave out some of the larger group.",
 )
+@click.option(
+    "--response-of",
+    metavar="MODEL",
+    help="For one row a query (trl-sft, ...): this model's response, scored or not, rather than the best.",
+)
+@click.option(
+    "--one-per",
+    metavar="KEY",
+    help="For one row a query: one of each value of a key of meta, as question_type (of a writer and a subject).",
+)
 @overwrite_option("an existing export")
 @as_json
 def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: bool, **options: Any) -> None:
@@ -168,6 +178,7 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     coigp export store --for trl-dpo --out dpo --threshold 2 --world-size 8 --workers 4
     coigp export store --for llama-factory --out lf --test-size 0.02 --system 你是一个有用的助手。
     coigp export store --for trl-reward --out reward --agree-with crm --balance-length
+    coigp export tap --for trl-sft --out sft --one-per question_type --response-of gpt-4 --conversational
     coigp export store --for trl-kto --out kto --weights math=2,chat=0.5 --tokenizer MODEL_DIR --max-length 2048
     """
     from coig_p.export.write import ExportConfig, export_store
@@ -205,6 +216,13 @@ def _print(found: dict[str, Any], out: Path) -> None:
     without = sum(split.get("queries_without_pairs", 0) for split in splits.values())
     if without:
         click.echo(f"left out, without a pair at threshold {found['threshold']:g}: {counted_as(without, 'queries')}")
+    without = sum(split.get("queries_without_response", 0) for split in splits.values())
+    if without:
+        of = one_line(found["response_of"])
+        click.echo(f"left out, without a response of {of}: {counted_as(without, 'queries')}")
+    beside = sum(split.get("queries_beside", 0) for split in splits.values())
+    if beside:
+        click.echo(f"left out, beside another of their {one_line(found['one_per'])}: {counted_as(beside, 'queries')}")
     left_out = sum(split.get("queries_left_out", 0) for split in splits.values())
     if left_out:
         click.echo(_LEFT_OUT.format(counted_as(left_out, "queries")))
@@ -222,7 +240,9 @@ def _print(found: dict[str, Any], out: Path) -> None:
     sizes = [shard["rows"] for shard in train["shards"]]
     rows_each = counted(sizes[0], "row") if len(set(sizes)) == 1 else f"{min(sizes):,} to {max(sizes):,} rows"
     click.echo(
-        f"wrote {printable(str(out))} for {found['trainer']} at threshold {found['threshold']:g}: "
+        f"wrote {printable(str(out))} for {found['trainer']}"
+        + ("" if "response_of" in found else f" at threshold {found['threshold']:g}")
+        + ": "
         f"{counted(len(sizes), 'shard')} of {rows_each}"
     )
     if steps:

@@ -18,6 +18,7 @@ from coig_p.pairs.config import PairConfig
 
 if TYPE_CHECKING:
     from coig_p.stats.intervals import Mean
+    from coig_p.stats.lengths import StoreLengths
     from coig_p.stats.results import Statistics
     from coig_p.stats.sweep import Sweep
 
@@ -32,19 +33,26 @@ language_option = click.option(
 
 @command("info")
 @store_argument()
+@click.option(
+    "--tokenizer",
+    metavar="PATH",
+    help="Also measure prompts and responses of pairs, in tokens of a tokenizer.json, its directory, or tiktoken:NAME.",
+)
 @as_json
-def info(store: Path, json_: bool) -> None:
+def info(store: Path, tokenizer: str | None, json_: bool) -> None:
     """What a STORE holds: queries, responses, scores, pairs at the default threshold; models; judges.
 
     \b
     coigp info store
     coigp info store --json | jq .domains.math.pairs
+    coigp info store --tokenizer tiktoken:cl100k_base
     """
     from coig_p.stats.info import store_info
 
+    measured = _measured(store, tokenizer) if tokenizer is not None else None
     found = store_info(store)
     if json_:
-        click.echo(json_text(found.to_dict()))
+        click.echo(json_text(found.to_dict() | ({} if measured is None else {"lengths": measured.to_dict()})))
         return
     names = found.shown()
     every = {**found.domains, "all": found.total}
@@ -55,11 +63,32 @@ def info(store: Path, json_: bool) -> None:
     apart = "" if by_comparisons is None else f", by comparisons at {by_comparisons:g}"
     apart += ", of judges that saw both orders" if found.both_orders else ""
     click.echo(f"pairs at the default threshold of {found.default_threshold:g}{apart}; splits: {splits}")
+    if measured is not None:
+        _print_measured(measured)
     kinds = [("model", "responses", found.models), ("judge", "judgements", found.judges)]
     kinds += [("rewards", "responses", found.rewards)] if found.rewards else []
     for kind, unit, given in kinds:
         click.echo()
         click.echo(table([kind, unit], list(map(list, given.items()))))
+
+
+def _measured(store: Path, tokenizer: str) -> StoreLengths:
+    from coig_p.stats.lengths import store_lengths
+    from coig_p.store.store import Store
+
+    opened = Store.open(store)
+    with progress("Measuring", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
+        return store_lengths(opened, tokenizer, advance)
+
+
+def _print_measured(found: StoreLengths) -> None:
+    rows = [
+        [name, one.samples, one.prompts, one.prompt_length, one.response_length]
+        for name, one in {**found.domains, "all": found.total}.items()
+    ]
+    click.echo()
+    click.echo(table(["domain", "samples", "prompts", "prompt length", "response length"], rows))
+    click.echo(one_line(f"lengths in tokens of {found.tokenizer}, mean ± standard deviation"))
 
 
 @command("stats")

@@ -39,6 +39,7 @@ COMMANDS = {
         ("stats", "coig_p.cli.looking", "Count a store and its pairs, and plot them."),
         ("sweep", "coig_p.cli.looking", "Show what each threshold would give."),
         ("judges", "coig_p.cli.judging", "Examine the judges: leniency, self-preference, position, agreement."),
+        ("diversity", "coig_p.cli.diversity", "How diverse queries are: distinct n-grams, near-duplicates, by domain."),
         ("diff", "coig_p.cli.comparing", "Show what differs between two stores, or two ways to make pairs."),
     ],
     "Check": [

@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index, Mask
-from coig_p.errors import DataError, UsageError
+from coig_p.errors import DataError, UnknownNameError, UsageError
 
+_TIKTOKEN = "tiktoken:"
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
@@ -87,7 +88,7 @@ class Lengths:
         """
         (prompt,) = self._of(prompts, [prompt_of])
         if before is not None and with_before is not None:
-            prompt = prompt + with_before[prompt_of] * self._counts(pa.array([before]))[0]
+            prompt = prompt + with_before[prompt_of] * token_counts(self.tokenizer, pa.array([before]))[0]
         total = prompt + np.max(np.stack(self._of(responses, responses_of)), axis=0)
         self._prompt.append(prompt)
         self._total.append(total)
@@ -109,22 +110,22 @@ class Lengths:
         )
 
     def _of(self, text: pa.StringArray | pa.ListArray, sides: Sequence[Index]) -> list[Index]:
-        """Token counts of text[side] for each side; every text is tokenized once, those of a list are added up."""
+        """Token counts of text[side] for each side; every text is tokenized once."""
         used = np.unique(np.concatenate(sides))
         counts = np.zeros(len(text), dtype=np.int64)
-        taken = pc.take(text, pa.array(used))
-        if pa.types.is_list(taken.type):
-            sizes = pc.list_value_length(taken).to_numpy(zero_copy_only=False)
-            ends = np.concatenate([[0], np.cumsum(sizes)])
-            of_parts = np.concatenate([[0], np.cumsum(self._counts(taken.flatten()))])
-            counts[used] = np.diff(of_parts[ends])
-        else:
-            counts[used] = self._counts(taken)
+        counts[used] = token_counts(self.tokenizer, pc.take(text, pa.array(used)))
         return [counts[side] for side in sides]
 
-    def _counts(self, text: pa.StringArray) -> Index:
-        encoded = self.tokenizer.encode_batch_fast([one or "" for one in text.to_pylist()], add_special_tokens=False)
-        return np.array([len(one.ids) for one in encoded], dtype=np.int64)
+
+def token_counts(tokenizer: Any, text: pa.StringArray | pa.ListArray) -> Index:
+    """How many tokens each text has; those of a list are added up, and none is no tokens."""
+    if pa.types.is_list(text.type):
+        sizes = pc.fill_null(pc.list_value_length(text), 0).to_numpy(zero_copy_only=False)
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        of_parts = np.concatenate([[0], np.cumsum(token_counts(tokenizer, text.flatten()))])
+        return np.asarray(np.diff(of_parts[ends]), dtype=np.int64)
+    encoded = tokenizer.encode_batch_fast([one or "" for one in text.to_pylist()], add_special_tokens=False)
+    return np.array([len(one.ids) for one in encoded], dtype=np.int64)
 
 
 def _quantiles(parts: list[Index]) -> dict[str, int]:
@@ -136,13 +137,45 @@ def _quantiles(parts: list[Index]) -> dict[str, int]:
     return {name: int(value) for name, value in zip(_QUANTILES, values, strict=True)}
 
 
+class _Tiktoken:
+    """An encoding of tiktoken, as far as lengths need it."""
+
+    def __init__(self, encoding: Any) -> None:
+        self.encoding = encoding
+
+    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool = False) -> list[_Ids]:
+        return [_Ids(ids) for ids in self.encoding.encode_ordinary_batch(texts)]
+
+
+class _Ids(NamedTuple):
+    ids: list[int]
+
+
+def _tiktoken(name: str) -> _Tiktoken:
+    try:
+        import tiktoken
+    except ImportError:
+        raise UsageError(f"{_TIKTOKEN}{name} needs tiktoken: pip install tiktoken") from None
+    try:
+        return _Tiktoken(tiktoken.get_encoding(name))
+    except ValueError:
+        raise UnknownNameError("encoding of tiktoken", name, tiktoken.list_encoding_names()) from None
+    except OSError as error:  # requests' errors are of this kind: it fetches an encoding once, and keeps it
+        raise UsageError(
+            f"{_TIKTOKEN}{name}: tiktoken could not fetch it ({type(error).__name__}). Set TIKTOKEN_CACHE_DIR to where "
+            "it has it, or name a tokenizer.json"
+        ) from None
+
+
 def read_tokenizer(path: str | Path) -> Any:
-    """A tokenizer from a tokenizer.json, or from a directory that holds one.
+    """A tokenizer from a tokenizer.json, or from a directory that holds one, or `tiktoken:` and an encoding's name.
 
     Raises:
-        UsageError: the library is missing, or there is no such file.
+        UsageError: the library is missing, or there is no such file or encoding.
         DataError: the file is no tokenizer.
     """
+    if str(path).startswith(_TIKTOKEN):
+        return _tiktoken(str(path).removeprefix(_TIKTOKEN))
     try:
         from tokenizers import Tokenizer
     except ImportError:

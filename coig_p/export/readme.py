@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from coig_p.core.front_matter import front_matter
+from coig_p.core.markdown import code
 from coig_p.export.results import Written
 from coig_p.export.trainers import TRAINERS
 from coig_p.export.trainers.forms import Form
@@ -34,10 +35,16 @@ def readme(form: Form, written: Written, out: Path, told: str) -> str:
             f"\nLeft out, so that the chosen response is the longer one as often as the shorter (`--balance-length`): "
             f"{sum(one.left_out for one in balanced):,} pairs.\n"
         )
+    of = f"at threshold {written.margin}"
+    if written.response_of is not None:
+        of = f"with the responses of {code(written.response_of)}"
+    if written.one_per is not None:
+        beside = sum(split.queries_beside or 0 for split in written.splits.values())
+        of += f", one query of each {code(written.one_per)} (left out: {beside:,})"
     return f"""{head}
 # Preference data for {form.trainer}
 
-Written by {written.tool} at threshold {written.margin}. Rows are in an order drawn by seed
+Written by {written.tool} {of}. Rows are in an order drawn by seed
 {written.shuffle_seed}, so no shuffle buffer is needed, and a stream resumes exactly.
 
 | split | rows | shards | by domain |

@@ -67,6 +67,8 @@ class WrittenSplit:
         rows_by_domain: of the rows, by domain.
         epoch: None for a split that is not trained on.
         queries_without_pairs: left out; None for forms whose rows are pairs.
+        queries_without_response: without one of the model of `response_of`; None where none was named.
+        queries_beside: left out, since another query of the same group is there; None without `one_per`.
         queries_left_out: conversations that the rows cannot show; None where none was to be left out.
         queries_excluded: of the option `exclude`; None where there was none.
         balanced: None where lengths were not to be balanced.
@@ -80,6 +82,8 @@ class WrittenSplit:
     queries_left_out: int | None = None
     queries_excluded: int | None = None
     balanced: Balanced | None = None
+    queries_without_response: int | None = None
+    queries_beside: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what does not apply is left out."""
@@ -89,6 +93,10 @@ class WrittenSplit:
         found["rows_by_domain"] = dict(self.rows_by_domain)
         if self.queries_without_pairs is not None:
             found["queries_without_pairs"] = self.queries_without_pairs
+        if self.queries_without_response is not None:
+            found["queries_without_response"] = self.queries_without_response
+        if self.queries_beside is not None:
+            found["queries_beside"] = self.queries_beside
         if self.queries_left_out is not None:
             found["queries_left_out"] = self.queries_left_out
         if self.queries_excluded is not None:
@@ -112,6 +120,8 @@ class Written:
         weights: of the domains for which one was given.
         splits: by name, the one that is trained on first.
         tokens: lengths; None where no tokenizer was given.
+        response_of: the model whose responses these are; None where they are each query's best, or pairs.
+        one_per: the key of meta of each of whose values there is one query; None where there are all.
     """
 
     tool: str
@@ -126,6 +136,8 @@ class Written:
     tokens: LengthReport | None = None
     pairs: Mapping[str, Any] = field(default_factory=dict)
     margin: str = ""
+    response_of: str | None = None
+    one_per: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What shards.json says."""
@@ -140,6 +152,8 @@ class Written:
             "weights": dict(self.weights),
             "splits": {name: split.to_dict() for name, split in self.splits.items()},
         }
+        told = {"response_of": self.response_of, "one_per": self.one_per}
+        found |= {name: value for name, value in told.items() if value is not None}
         if self.pairs:
             found["pairs"] = dict(self.pairs)
         return found if self.tokens is None else found | {"tokens": self.tokens.to_dict()}

@@ -34,6 +34,7 @@ from coig_p.export.balance import Balance, check_balanced
 from coig_p.export.readme import readme
 from coig_p.export.results import Epoch, Written, WrittenShard, WrittenSplit
 from coig_p.export.shuffle import Spill, interleaved, parts_for
+from coig_p.export.single import OnePer, check_single, responses_of
 from coig_p.export.trainers import TRAINERS, find_form, row_form
 from coig_p.export.trainers.forms import Form
 from coig_p.pairs.config import PairConfig
@@ -44,7 +45,7 @@ from coig_p.pairs.shapes import held
 from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
 from coig_p.pairs.turns import SKIP
 from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
-from coig_p.schema import PAIRING_SCHEMA
+from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA, without
 from coig_p.store.conversations import has_system
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.store import Store
@@ -55,6 +56,8 @@ EXPORT = Marker(SHARDS, (b'"tool": "coig-p ', b'"trainer"'))
 # Inside what is being written, so that a killed export leaves nothing that the next does not remove.
 _SPILLED = ".spilled"
 ROWS_PER_GROUP = 256  # a stream gives its first row, and skips to where it stopped, a group at a time
+# What is read where one query of a group is shown: groups are said by meta.
+_WITH_META = without(RAW_SCHEMA, {"source", "dimension", "rationale"})
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -69,6 +72,7 @@ class ExportConfig:
         split: of a store with several; ignored where `splits` cuts train.
         tokenizer, max_length: see `coig_p.core.lengths`.
         balance_length: see `coig_p.export.balance`.
+        response_of, one_per: see `coig_p.export.single`.
     """
 
     trainer: str
@@ -83,6 +87,8 @@ class ExportConfig:
     tokenizer: str | None = None
     max_length: int | None = None
     balance_length: bool = False
+    response_of: str | None = None
+    one_per: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
@@ -123,6 +129,7 @@ def export_store(
     form = choose(holds=holds, multi_turn=config.pairs.multi_turn)
     if config.balance_length:
         check_balanced(form)
+    check_single(form, manifest, config.response_of, config.one_per, bool(config.weights))
     selection = select(
         manifest,
         replace(config.pairs, format=form.rows),
@@ -154,6 +161,8 @@ def export_store(
             weights={domain: selection.weights[domain] for domain in config.weights},
             splits=written_splits,
             tokens=lengths.report() if lengths is not None else None,
+            response_of=config.response_of,
+            one_per=config.one_per,
         )
         texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
         texts |= TRAINERS[form.trainer].config_files(form, written, str(out))
@@ -187,10 +196,13 @@ class _Source:
         self.parts = selection.parts(self._clusters())
         self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
         self.without_pairs: Counter[str] = Counter()
+        self.without_response: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.excluded: Counter[str] = Counter()
         seed = selection.pairs.seed
         self.balances = {part.name: Balance(seed) for part in self.parts if config.balance_length}
+        self.response_of = config.response_of
+        self.singles = {part.name: OnePer(config.one_per, seed) for part in self.parts if config.one_per is not None}
         self._before: Counter[tuple[str, str, int]] = Counter()
 
     def _clusters(self) -> dict[str, str]:
@@ -217,10 +229,11 @@ class _Source:
             part.name: [Spill(folder / f"{part.name}-{label}", pieces) for label in range(labels)]
             for part in self.parts
         }
+        schema = _WITH_META if self.singles else PAIRING_SCHEMA
         try:
             for domain in self.selection.domains:
                 rewards = self.selection.rewards
-                for batch in self.store.batches(domain, split, schema=PAIRING_SCHEMA, rewards=rewards):
+                for batch in self.store.batches(domain, split, schema=schema, rewards=rewards):
                     for part in self.parts:
                         self._deal(batch, part, domain, spilled[part.name])
                     if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
@@ -234,11 +247,12 @@ class _Source:
                 f"clusters={str(self.selection.cut.clusters)!r}: none of its queries is in {self.store.path}. "
                 "Name the file that coigp dedup wrote for it"
             )
-        for name, balance in self.balances.items():
+        drawn: dict[str, Balance | OnePer] = {**self.balances, **self.singles}
+        for name, some in drawn.items():
             (side,) = spilled[name]
-            left = balance.rows()
-            side.only, side.rows = balance.kept, sum(left.values())
-            self.counts[name] = Counter(left)
+            left = some.rows()
+            side.only, side.rows = some.kept, sum(left.values())
+            self.counts[name] = Counter({domain: left.get(domain, 0) for domain in self.counts[name]})
         for name, sides in spilled.items():
             if not sum(side.rows for side in sides):
                 too_long = sum(self.lengths.too_long.values()) if self.lengths else 0
@@ -250,7 +264,10 @@ class _Source:
                 way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
                 if self.left_out[name]:
                     way += f", or export --for {self.form.whole} --conversational, which shows every turn"
-                raise DataError(f"no rows for the split {name} at threshold {self.selection.pairs.margin}{why}. {way}")
+                at = f" at threshold {self.selection.pairs.margin}"
+                if self.response_of is not None:
+                    at, way = f": {self.response_of} has no response there", "Name another model, or a larger share"
+                raise DataError(f"no rows for the split {name}{at}{why}. {way}")
         return spilled
 
     def _clusters_to_find(self) -> Mapping[str, str]:
@@ -279,10 +296,14 @@ class _Source:
             batch = batch.filter(pa.array(~left_out))
         if not batch.num_rows:
             return
-        rows = find_rows(batch, self.selection.pairs, shape)
-        if self.form.rows == "sft":
-            rows = rows.take(_best(rows))
-            self.without_pairs[name] += batch.num_rows - len(rows)
+        if self.response_of is not None:
+            rows = responses_of(batch, self.response_of, shape)
+            self.without_response[name] += batch.num_rows - len(rows)
+        else:
+            rows = find_rows(batch, self.selection.pairs, shape)
+            if self.form.rows == "sft":
+                rows = rows.take(_best(rows))
+                self.without_pairs[name] += batch.num_rows - len(rows)
         if self.lengths is not None:
             rows = rows.take(np.flatnonzero(self._short(rows, self.lengths)))
         for one in passes(self.selection.weight(name, domain)):
@@ -304,6 +325,8 @@ class _Source:
         seed = self.selection.order.shuffle_seed or 0
         keys = shuffle_keys(rows, seed, copy)
         marks = self.balances[name].add(rows, domain, copy) if name in self.balances else None
+        if name in self.singles:
+            marks = self.singles[name].add(rows)
         for table in rows.tables():
             made = self.form.convert(table, self.system)
             own = keys[done : done + made.num_rows]
@@ -356,7 +379,9 @@ def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: 
         shards=tuple(shards),
         rows_by_domain=dict(source.counts[name]),
         epoch=None if name in UNWEIGHTED else one_epoch(sizes, order.world_size or 1, order.workers or 0),
-        queries_without_pairs=source.without_pairs[name] if form.rows == "sft" else None,
+        queries_without_pairs=source.without_pairs[name] if form.rows == "sft" and not source.response_of else None,
+        queries_without_response=source.without_response[name] if source.response_of is not None else None,
+        queries_beside=source.singles[name].left_out if name in source.singles else None,
         queries_left_out=source.left_out[name] if source.skips else None,
         queries_excluded=source.excluded[name] if source.selection.pairs.exclude is not None else None,
         balanced=source.balances[name].result() if name in source.balances else None,

@@ -230,3 +230,12 @@ def test_the_commands(tmp_path: Path) -> None:
     done = run("annotate", "taxonomy", "check", str(bad), "--json", code=1)
     assert json.loads(done.stdout)["problems"] == [{"where": f"{bad}:5 code", "what": "blank beside subject '热学'"}]
     run("annotate", "taxonomy", "list", str(path), "--select", "tap", code=2)
+
+
+def test_the_twenty_subjects_of_the_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "taxonomy.md").read_text("utf-8")
+    file = Path(__file__).parents[2] / "docs" / "recipes" / "subjects.en.toml"
+    listed = json.loads(run("annotate", "taxonomy", "list", file, "--json").stdout)["subjects"]
+    assert (len(listed), len({one["domain"] for one in listed})) == (20, 5)
+    assert run("annotate", "taxonomy", "list", file, "--only", "2").stdout in page
+    assert "is right: 20 subjects" in run("annotate", "taxonomy", "check", file).stdout

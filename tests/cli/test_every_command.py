@@ -59,6 +59,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "clean": ("FOLDER/store --out NEW", 0),
     "contamination": ("FOLDER/store --against FOLDER/bench-é.jsonl --out NEW.jsonl", 1),
     "dedup": ("FOLDER/store --out NEW", 0),
+    "diversity": ("FOLDER/store --beside FOLDER/store", 0),
     "demo": ("--out NEW", 0),
     "diff": ("FOLDER/store --b threshold=3", 0),
     "env": ("", 0),

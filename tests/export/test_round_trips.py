@@ -24,7 +24,8 @@ from coig_p.pairs.config import PairConfig
 from coig_p.store.store import Store
 
 Row = dict[str, Any]
-NO_PAIRS = {"trl-grpo", "verl"}  # prompts with a reference alone: there is no rejected answer in them
+REFERENCES = {"trl-grpo", "verl"}  # prompts with a reference alone: there is no answer to a query in them
+NO_PAIRS = {*REFERENCES, "trl-sft", "llama-factory-sft"}  # nor a rejected one in these
 TOOLS = {name for name, trainer in TRAINERS.items() if trainer.tools is not None}
 LABELS = {name for name, trainer in TRAINERS.items() if trainer.form.label is not None}
 
@@ -140,13 +141,27 @@ def test_a_trainers_file_comes_back_to_the_same_pairs(trainer: str, tmp_path_fac
     each()
 
 
-@pytest.mark.parametrize("trainer", sorted(NO_PAIRS))
+@pytest.mark.parametrize("trainer", sorted(NO_PAIRS - REFERENCES))
+def test_rows_to_finetune_on_come_back_as_responses_without_scores(trainer: str, tmp_path: Path) -> None:
+    made = [conversation(Random(at), at, with_tools=False) for at in range(5)]
+    store, _ = import_files([written(tmp_path / "x.jsonl", made)], tmp_path / "store", ImportConfig(domain="chat"))
+    there = export_store(
+        store, tmp_path / "out", ExportConfig(trainer, PairConfig(threshold=2), conversational=trainer == "trl-sft")
+    )
+    again, _ = import_files(sorted((tmp_path / "out").glob("train/*")), tmp_path / "again", ImportConfig(domain="chat"))
+    best = {one["text"] for row in rows_of(store) for one in row["responses"]}
+    found = [one for row in rows_of(again) for one in row["responses"]]
+    assert len(found) == there.splits["train"].rows
+    assert all(one["text"] in best and not one["scores"] for one in found)
+
+
+@pytest.mark.parametrize("trainer", sorted(REFERENCES))
 def test_a_file_without_pairs_is_refused(trainer: str, tmp_path: Path) -> None:
     made = [conversation(Random(at), at, with_tools=False) for at in range(5)]
     store, _ = import_files([written(tmp_path / "x.jsonl", made)], tmp_path / "store", ImportConfig(domain="chat"))
-    conversational = trainer == "trl-grpo"
+    conversational = trainer.startswith("trl-")
     export_store(store, tmp_path / "out", ExportConfig(trainer, PairConfig(threshold=2), conversational=conversational))
-    files = sorted((tmp_path / "out").rglob("*.parquet"))
+    files = sorted((tmp_path / "out").glob("train/*"))
     with pytest.raises(ImportFailed) as failed:
         import_files(files, tmp_path / "again", ImportConfig(domain="chat"))
     assert set(failed.value.report.reasons) == {"no-form"}

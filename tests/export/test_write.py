@@ -631,9 +631,9 @@ def test_every_file_of_a_trainer_has_its_line_in_the_table() -> None:
     modules = [import_module(f"{trainers.__name__}.{found.name}") for found in iter_modules(trainers.__path__)]
     assert {id(module.TRAINER) for module in modules if hasattr(module, "TRAINER")} == set(map(id, TRAINERS.values()))
     names = list(TRAINERS)
-    assert names[:4] == ["trl-dpo", "trl-reward", "trl-kto", "trl-grpo"]
-    assert names[4:] == [
-        *("llama-factory", "llama-factory-kto", "openrlhf", "ms-swift", "ms-swift-kto"),
+    assert names[:5] == ["trl-dpo", "trl-reward", "trl-kto", "trl-grpo", "trl-sft"]
+    assert names[5:] == [
+        *("llama-factory", "llama-factory-kto", "llama-factory-sft", "openrlhf", "ms-swift", "ms-swift-kto"),
         *("axolotl", "verl", "nemo-rl"),
     ]
 

@@ -12,6 +12,7 @@ from coig_p.export.trainers import (
     axolotl,
     llama_factory,
     llama_factory_kto,
+    llama_factory_sft,
     ms_swift,
     ms_swift_kto,
     nemo_rl,
@@ -20,6 +21,7 @@ from coig_p.export.trainers import (
     trl_grpo,
     trl_kto,
     trl_reward,
+    trl_sft,
     verl,
 )
 from coig_p.export.trainers.forms import Form, Trainer
@@ -31,8 +33,10 @@ _IN_ORDER = (
     trl_reward.TRAINER,
     trl_kto.TRAINER,
     trl_grpo.TRAINER,
+    trl_sft.TRAINER,
     llama_factory.TRAINER,
     llama_factory_kto.TRAINER,
+    llama_factory_sft.TRAINER,
     openrlhf.TRAINER,
     ms_swift.TRAINER,
     ms_swift_kto.TRAINER,

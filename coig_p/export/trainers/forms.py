@@ -46,7 +46,8 @@ class Form:
 
     Attributes:
         trainer: the name of `coigp export --for`.
-        rows: the format it is made of, one of PAIR_SCHEMAS; for "sft" one row a query, the best response.
+        rows: the format it is made of, one of PAIR_SCHEMAS; for "sft" one row a query, the best response or, with
+            `response_of`, that of one model.
         schema: the columns of the file.
         file_type: parquet or jsonl.
         make: from a table of PAIR_SCHEMAS[rows] and a system prompt to the columns; its texts are message lists
@@ -79,6 +80,8 @@ class Form:
     @property
     def whole(self) -> str:
         """The trainer, with --conversational, that shows every turn of the same rows, whatever they are."""
+        if self.rows == "sft":
+            return "trl-sft"
         return "trl-dpo" if self.label is None else "trl-kto"
 
     def convert(self, rows: pa.Table, system: str | None = None) -> pa.Table:

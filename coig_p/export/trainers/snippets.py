@@ -10,6 +10,7 @@ from functools import partial
 from coig_p.export.results import Written
 
 BETA, RATE = 0.1, "1e-6"  # COIG-P's own settings; 1e-7 for models that are already aligned
+SFT_RATE = "1e-5"
 DPO = f"\n    beta={BETA},\n    learning_rate={RATE},  # 1e-7 where the model is aligned already"
 
 
