@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option("--sample", type=int, metavar="N", help="At most so many texts of a domain and of all, drawn by hash.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
-@click.option("--threshold", type=float, default=0.7, show_default=True, help="Smallest Jaccard of near-duplicates.")
+@click.option(
+    "--similarity", "threshold", type=float, default=0.7, show_default=True, help="Smallest Jaccard of near-duplicates."
+)
 @click.option("--n", type=int, default=3, show_default=True, help="Characters of an n-gram of near-duplicates.")
 @as_json
 def diversity(store: Path, beside: Path | None, json_: bool, **options: Any) -> None:
