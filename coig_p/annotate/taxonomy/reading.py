@@ -221,9 +221,11 @@ def _add_path(row: dict[str, str], columns: list[tuple[str, str | None, str | No
             rows.wrong(f"{where} {code_column}", f"blank beside {level} {_shown(name)}")
             return
         code = code or "/".join(names)
-        problem = _text_problem(name) or _text_problem(code)
+        unfit = _text_problem(code)
+        problem = _text_problem(name) or unfit
         if problem is not None:
             rows.wrong(f"{where} {level}", problem)
+        if unfit is not None:  # below it nothing has a place
             return
         slug = (row[slug_column].strip() or None) if slug_column else None
         way.append(_Row(where, code, name, slug, parent))
