@@ -157,9 +157,10 @@ def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | No
     number = _number(found)
     if any(float(other) != SCALE for other in scales) or _OTHER_SCALE.match(line):
         percent = _PERCENT.match(said, end)
-        told = ["100"] if percent and not scales else scales if scale and not percent else []
+        base = "100" if percent and not scale else scale["scale"] if scale and not percent else None
+        fits = base is not None and all(float(other) in (SCALE, float(base)) for other in scales)
         same = _IS_OF_TEN.match(said, percent.end() if percent else end)
-        if same is None or not told or not _equal(number, told[0], same["of"]):
+        if same is None or base is None or not fits or not _equal(number, base, same["of"]):
             return gave("other-scale")
         return Found(float(same["of"]), None, at, same.end(), said[at : same.end()])
     share = _IS_PERCENT.match(said, end) if scale else None

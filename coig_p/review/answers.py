@@ -153,7 +153,7 @@ def problem(form: str, told: Mapping[str, Any]) -> tuple[str, str] | None:
         "seconds": (lambda value: value is None or is_duration(value), "a number of seconds from 0 to a year, or null"),
         "at": (
             lambda value: isinstance(value, str) and time_of(value) is not None,
-            "a time since 1970 with an offset from UTC",
+            "a time with an offset from UTC, since 1970",
         ),
         "by": (lambda value: value in WAYS, f"one of {', '.join(WAYS)}"),
         "skipped": (lambda value: isinstance(value, bool), "true or false"),

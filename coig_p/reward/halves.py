@@ -72,7 +72,7 @@ def _empty(store: Store, found: list[int], near: int) -> str:
     total, half = sum(found), found.index(0) + 1
     if not total:
         return f"{store.path}: there is no query in it, so there are no halves"
-    alike = f"{near:,} of them lie together, as near-duplicates" if near else "a half is a query's hash's"
+    alike = f"{near:,} of them lie together, as near-duplicates" if near else "a query's half is its hash's"
     return (
         f"{store.path}: half {half} has no query, and the other is the whole store: it has "
         f"{counted(total, 'query', 'queries')}, and {alike}. Use a store of more queries; nothing was written"

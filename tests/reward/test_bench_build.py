@@ -260,6 +260,10 @@ def test_agreement_is_of_those_that_two_judged(store: Store, tmp_path: Path) -> 
         if len(said) == 2:
             by_two.setdefault(tuple(sorted(said)), []).append(len(set(said.values())) == 1)
     assert found.agreement.percent.value == pytest.approx(np.mean([np.mean(same) for same in by_two.values()]))
+    equal = sum(len(set(said)) == 1 for said in both)
+    assert found.equal == equal
+    assert found.share.value == pytest.approx(equal / len(both))
+    assert found.to_dict()["doubled"]["share_equal"]["value"] == found.share.value
     assert 0.5 < np.mean([len(set(said)) == 1 for said in both]) < 1
 
 
@@ -556,6 +560,14 @@ def test_a_store_that_changed_since_is_one_located_error(store: Store, rows: lis
     refused(
         lambda: build_bench(other, folder, tmp_path / "bench"),
         f"query '{key.query_id}': the response of .* has another text",
+    )
+    moved = json.loads(json.dumps(rows))
+    row = next(one for one in moved if one["query_id"] == key.query_id)
+    row["domain"] = next(one["domain"] for one in rows if one["domain"] != key.domain)
+    elsewhere = Store.open(make_store(tmp_path / "moved" / "store", moved))
+    refused(
+        lambda: build_bench(elsewhere, folder, tmp_path / "bench"),
+        f"query '{key.query_id}': asked about in domain '{key.domain}', it is in '{row['domain']}' in .*draw anew",
     )
     fewer = Store.open(make_store(tmp_path / "fewer" / "store", [one for one in rows if one is not rows[0]]))
     gone = rows[0]["query_id"]
