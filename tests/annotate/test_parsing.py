@@ -241,7 +241,7 @@ def test_a_response_is_read_of_by_any_name(word: str) -> None:
         assert parsed.score == case["score"], text
 
 
-@pytest.mark.parametrize("word", ("回答", *RESPONSES))
+@pytest.mark.parametrize("word", ["回答", *RESPONSES])
 @pytest.mark.parametrize(
     "said",
     [
@@ -268,6 +268,7 @@ def test_a_score_that_is_given_to_the_response(said: str, word: str) -> None:
         ("总体评分：16/20 = 8/10", 8),
         ("Overall score: 80% (8/10)", 8),
         ("Overall score: 80%, i.e. 8 out of 10.", 8),
+        ("Overall score: 80/100, that is 8 out of 10.", 8),
         ("总体评分：8/10（80%）", 8),
         ("总体评分：8/10（80%正确）", 8),
         ("总体评分：80%（即 7/10）", None),

@@ -173,10 +173,10 @@ def test_a_name_that_cannot_be_hides_no_other_problem(tmp_path: Path) -> None:
         ":6: code '13' stands at " + f"{path}:5, too ('光\\u200b学')",
     ]
     # The nodes above one that has no place are known all the same.
-    path = written(tmp_path, "t.tsv", TSV + "2\tchemistry\t化学\t\t酸\n2\tchemistry\t生物\t21\t碱\n")
+    path = written(tmp_path, "t.tsv", TSV + "3\tchemistry\t化学\t\t酸\n3\tchemistry\t生物\t31\t碱\n")
     assert [str(one).removeprefix(str(path)) for one in check_taxonomy(path)[1]] == [
         ":5 code: blank beside subject '酸'",
-        ":6: name '生物' of code '2', which has '化学' at " + f"{path}:5",
+        ":6: name '生物' of code '3', which has '化学' at " + f"{path}:5",
     ]
     nodes = [
         {
