@@ -149,12 +149,17 @@ def test_conversations_that_are_excluded_stand_in_no_way(with_talk: Path, tmp_pa
     streamed = load_dataset("coig-p", "chat", data_dir=str(with_talk), exclude=both, split="train", streaming=True)
     assert list(streamed) == loaded.to_list()
     run("pairs", with_talk, "--exclude", both, "--domain", "chat", "--out", tmp_path / "pairs.jsonl")
-    rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text("utf-8").splitlines()]
-    assert [row["query_id"] for row in rows] == loaded["query_id"]
+    found = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text("utf-8").splitlines()]
+    assert [row["query_id"] for row in found] == loaded["query_id"]
     for trainer in ("trl-dpo", "llama-factory"):
         export_store(opened, tmp_path / trainer, ExportConfig(trainer=trainer, pairs=config))
     holds = held(opened.manifest, ("chat",), ("train",), config.exclude, opened.rows_of)
     assert (holds.conversations, holds.with_tools, holds.queries) == ({}, {}, 10)
+    (with_talk / CARD_TOML).write_text(CARD, encoding="utf-8")
+    rules = {name: rule for name, rule in load_rules().items() if rule.severity != "error"}
+    made = write_release(opened, tmp_path / "release", ReleaseConfig("1.0.0", config, rules=rules))
+    chat = [one.rows for one in made.manifest.files if one.role == "pairs" and one.domain == "chat"]
+    assert chat == [len(found)]
     # One of them is left: it is counted alone.
     one = listed(tmp_path, talks[0])
     said = run("pairs", with_talk, "--exclude", one, "--out", tmp_path / "more.jsonl", code=2).stderr

@@ -266,7 +266,7 @@ def test_agreement_is_of_those_that_two_judged(store: Store, tmp_path: Path) -> 
     assert found.to_dict()["doubled"]["share_equal"]["value"] == found.share.value
     assert 0.5 < np.mean([len(set(said)) == 1 for said in both]) < 1
     # What was begun after the stop is no verdict.
-    ended = judged(folder, 10)
+    ended = judged(folder, len(found.accepted) - 5)
     key = {(row.item, row.annotator): row for row in read_key(open_review(folder))}
     in_time: dict[str, list[bool]] = {}
     for answer in read_answers(folder):
