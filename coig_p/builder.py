@@ -1,7 +1,4 @@
-"""The Hugging Face builder: a store in, pairs (or raw rows) out.
-
-Kept thin: what pairs are is in `coig_p.pairs.kernel`.
-"""
+"""The Hugging Face builder: a store in, pairs (or raw rows) out. What pairs are is in `coig_p.pairs.kernel`."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ from coig_p.pairs.splits import OneSplit, SplitConfig, own_clusters, read_cluste
 from coig_p.pairs.stream import Shard
 from coig_p.pairs.weights import ONCE, UNWEIGHTED, is_partial, parse_weights, passes
 from coig_p.schema import NAME, RAW_SUFFIX
-from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, without_token
+from coig_p.store.locate import Location, download, is_offline, locate, mirror_asked, shard_reader, without_token
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import open_shard
 from coig_p.store.rewarded import rewards_beside
@@ -91,7 +88,9 @@ def config_names(manifest: Manifest) -> list[str]:
     return pairs + [name + RAW_SUFFIX for name in pairs]
 
 
-def make_config(location: Location, name: str | None, options: dict[str, Any]) -> CoigPConfig:
+def make_config(
+    location: Location, name: str | None, options: dict[str, Any], token: str | bool | None = None
+) -> CoigPConfig:
     """The config for a name and keywords of load_dataset.
 
     Raises:
@@ -143,6 +142,7 @@ def make_config(location: Location, name: str | None, options: dict[str, Any]) -
         domains=domains,
         weights=parse_weights(weights) if isinstance(weights, str) else weights,
         columns=columns,
+        read=shard_reader(location, token),
     )
     return CoigPConfig(name=domain, selection=selection, location=location)
 
@@ -203,7 +203,7 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             options["calibrate"] = find_calibration(options["calibrate"], location, self.token)
         if options.get("exclude") is not None:
             options["exclude"] = find_exclusion(options["exclude"], location, self.token)
-        config = make_config(location, config_name, options)
+        config = make_config(location, config_name, options, self.token)
         if custom_features is not None:
             custom_features = self._checked(config, custom_features)
         # The id names the cache directory. Hasher sorts what is in features, whose order is that of the columns.

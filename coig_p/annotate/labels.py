@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 _QUALITY = r"(?:(?:质量|表现|评审|评估|评价|评判|评定)的?)?"
+RESPONSE = r"(?:回答|答案|答复|回复|回应|回覆|解答|作答)"
+RESPONSE_EN = r"(?:response|answer|reply)"
+"""What judges call the response that they judge: one word, wherever it is named."""
+_ANSWER = rf"(?:{RESPONSE}|译文|续写)"
 OVERALL_WORD = r"(?:overall|final|total|总体|综合|最终|整体|合计)"
 """Names the overall score where nothing but a score stands with it."""
 # Of the whole response.
@@ -13,7 +17,7 @@ OVERALL = (
     rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|质量|水平|表现|分)(?:结果|数|值)?|(?<![一-鿿])(?:平均分|均分|总计)|总评(?:评分|得分|分数|"
     rf"分)?(?=[^\w]|[\d_为是]|\Z)|"
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"
-    r"(?:[ _-]?(?:overall|quality|response|evaluation|assessment|weighted|average)){0,2}"
+    rf"(?:[ _-]?(?:overall|quality|{RESPONSE_EN}|evaluation|assessment|weighted|average)){{0,2}}"
     r"[ _-]?(?:score|rating|grade|mark|assessment|evaluation|verdict|judge?ment|quality|points)|"
     rf"(?<![^\n\[()*# |.,，。;；、/-]){OVERALL_WORD}"
     r"(?=[*_\])]{0,6} {0,6}(?:[:=|]|(?:[-–—→]{1,2}>?|[,，\n为是得])?[\s*_\[]{0,8}[0-9.]{1,4}(?:[ *_]{0,3}"
@@ -22,11 +26,11 @@ OVERALL = (
 # Of anything: of the response, where a clause begins with it.
 LABEL = (
     rf"(?:{_QUALITY}(?:得分|评分|分数|打个?分吧?|给分|分值|成绩)(?:结果)?|平均分?|均分|总计|评[定判价审估]的?结果|"
-    r"(?:(?:quality|response|answer|evaluation|assessment|assigned)[ _-])?"
+    rf"(?:(?:quality|{RESPONSE_EN}|evaluation|assessment|assigned)[ _-])?"
     r"(?:score|rating|grade|mark|average|verdict)(?![a-z])|"
     # Words that name a score only where one follows, with its points.
     r"(?:最终|(?:(?:最终|评估|评价|评审|评判|总体|整体|综合)的?)?(?:结果|结论(?:先行)?)|评价|评级|评定|(?:最终|综合)?判定|"
-    r"(?:最终|总体|整体|综合|回答|答案)的?(?:评估|表现|质量|水平)|(?:评审|评分)?(?:总结|小结)|得(?=[:*_])|"
+    rf"(?:最终|总体|整体|综合|{RESPONSE})的?(?:评估|表现|质量|水平)|(?:评审|评分)?(?:总结|小结)|得(?=[:*_])|"
     r"(?:final answer|conclusion|result|evaluation|assessment|judge?ment|points)"
     r"(?=[*_ ]{0,4}: ?[*_ \[]{0,4}[0-9.]{1,4}[\] *]{0,4}(?:/ ?10|out of)))"
     r"(?=[*_ ]{0,4}(?::|[为是]|—{1,2}|"
@@ -66,7 +70,6 @@ _FOR = (
 _EMPTY = r"(?:\[(?:分数|评分|得分|score|n|数字|整数)\][ :]{0,6})?"  # the form's own words, left standing
 _NEW_LINE = r"(?P<line>[ ]{0,12}\n(?:={3,40}\n)?[\s*#_>|:-]{0,20})?"
 OVERALL_LABEL = re.compile(rf"(?P<label>{OVERALL}){_FOR}{_LINK}{_EMPTY}{_NEW_LINE}", re.IGNORECASE)
-_ANSWER = r"(?:回答|答案|答复|回复|回应|解答|作答|译文|续写)"
 SUBJECT = rf"(?:{_ANSWER}|解法|代码|程序|小说|故事|文章|作品|翻译|方案|文本|内容|问题|提问|它|其)"
 """What is judged, as a judge calls it."""
 _MARKS = r"[ *_#>`→|\[({<“「『\"'-]{0,12}"
@@ -76,9 +79,8 @@ _BEGINS = (
     r"(?:(?:因此|所以|故而|因而|于是|综上(?:所述)?|故|最后|最终|"
     r"(?:so|thus|therefore|hence|finally|in conclusion|in summary)\b)"
     r"[,，: ]{0,3})?(?:我|本人|个人)?(?:最[终后]|建议|据此|给出|得出|(?:10|十)分制下?的?)?"
-    r"(?:的|给出?的|给它的|打的|对[^\n，。]{0,12}的|(?:(?:该|这|此|本)(?:个|次|条)?|模型|对?)(?:回答|答案|回复|"
-    r"回应|答复|作答)?的?)?"
-    r"(?:(?:my|the|this|an?) )?(?:(?:assistant|model|response|answer|ai)['’]s )?"
+    rf"(?:的|给出?的|给它的|打的|对[^\n，。]{{0,12}}的|(?:(?:该|这|此|本)[个次条份段篇]?|模型|对?){RESPONSE}?的?)?"
+    rf"(?:(?:my|the|this|an?) )?(?:(?:assistant|model|{RESPONSE_EN}|ai)['’]s )?"
     r"(?:(?:fair|appropriate|suitable|reasonable|proper|deserved) )?"
 )
 _OF_THE_ANSWER = (

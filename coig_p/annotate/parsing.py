@@ -17,8 +17,8 @@
 6. A number may stand in any brackets, with 分, /10, "out of 10", emphasis, and a remark behind a comma. Two numbers
    are a "range"; "about", "or more" what is no number, and sums but a mean that comes
    out are "malformed"; a scale other than ten is "other-scale",
-   unless it is converted to ten at once; a digit that touches the bracket is "glued". Numbers that nothing makes a
-   score of are "not-final".
+   unless it is converted to ten at once, or the fraction of ten that equals it stands behind it (80%, i.e. 8/10);
+   a digit that touches the bracket is "glued". Numbers that nothing makes a score of are "not-final".
 7. It must lie from 1 to 10, else "out-of-range", and be whole, or half where half points are allowed, else
    "off-step".
 """
@@ -29,6 +29,7 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
+from coig_p.annotate.labels import RESPONSE, RESPONSE_EN
 from coig_p.annotate.plain import plain
 from coig_p.annotate.quoting import unmarked, unquoted
 from coig_p.annotate.score_tables import tabled
@@ -53,7 +54,7 @@ _THINKS_AGAIN = re.compile(
 _NUMBERS = re.compile(r"[\[:为是 ]([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=[\]分 。.]|$)")
 # Scores of several responses.
 _EACH_ITS_OWN = re.compile(
-    r"(?:回答|答案|回复|模型|助手|选项|\b(?:response|assistant|answer|model|candidate) ?)"
+    rf"(?:{RESPONSE}|模型|助手|选项|\b(?:{RESPONSE_EN}|assistant|model|candidate) ?)"
     r"([A-D甲乙丙]|[1-4](?![0-9.]| ?分| ?/)|[一二三四](?!分))"
     r"(?:[的'’s ]{0,3}(?:总体|综合|最终|overall |final )?(?:评分|得分|总分|分数|score|"
     r"rating))?[ *_:为是]{1,6}\[{0,2}[0-9]",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_WORD
+from coig_p.annotate.labels import LABEL, OVERALL, OVERALL_WORD, RESPONSE, RESPONSE_EN
 
 _DIGIT = re.compile(r"[0-9一二三四五六七八九十]")
 _VALUE_ALONE = re.compile(
@@ -41,8 +41,8 @@ _TITLE = re.compile(
     r"<[^<>\n]{0,20}(?:总体评分|综合评分|最终评分|总分|overall score)[^<>\n]{0,20}[0-9][^<>\n]{0,20}>", re.IGNORECASE
 )
 _WHO = (
-    r"(?:回答|答案|答复|回复|注释|代码|译文|备注|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
-    r"\b(?:response|answer|reply|text|comment|author|model|user|it)\b)"
+    rf"(?:{RESPONSE}|注释|代码|译文|备注|原文|文中|文末|文本|结尾|末尾|其中|作者|模型|用户|对方|"
+    rf"\b(?:{RESPONSE_EN}|text|comment|author|model|user|it)\b)"
 )
 _TELLS = (
     r"(?:自称|声称|宣称|号称|写着|写道|写有|写了|写的是|说道|(?<![可以来])说(?![明清服理法话得到])|说明自己|"
@@ -56,7 +56,7 @@ _REPORTED = re.compile(
     rf"{_WHO}[^，。；！？,;!?\n:：]{{0,16}}?{_TELLS}(?:(?!\bbut I\b)[^，。；！？;!?\n.]|\.(?!\s))*", re.IGNORECASE
 )
 _TELLING = re.compile(rf"{_TELLS}|注入|指令|输出|给我|inject|output", re.IGNORECASE)
-_ANSWER = r"(?:回答|答案|答复|回复|原文|\b(?:response|answer|reply)\b)"
+_ANSWER = rf"(?:{RESPONSE}|原文|\b{RESPONSE_EN}\b)"
 # "the answer's last line is:" and the next line.
 _SHOWN = re.compile(
     rf"{_ANSWER}[^\n。，,;；评分得:：]{{0,16}}(?:是|为|有|写|包含|包括|附|出现|内容|with|contains?|includes?|line)"
@@ -68,7 +68,7 @@ _DISOWNED = re.compile(
     rf"(?P<this>(?:以上|上述|上面|这|此|this|the above)[^\n。，,;；]{{0,10}}?)?"
     rf"(?:[来出摘引]自[^\n。，,;；对]{{0,6}}{_ANSWER}|不作数|不算数|"
     r"(?:不是|并非)(?:我|本人)(?:的[评打给分总]|[给打])|"
-    r"\b(?:not my|not mine|(?:from|part of) the (?:response|answer)|isn't m(?:y|ine))\b)|"
+    rf"\b(?:not my|not mine|(?:from|part of) the {RESPONSE_EN}|isn't m(?:y|ine))\b)|"
     rf"(?P<these>(?:以上|上述|上面|这|此)[^\n。，,;；]{{0,8}}?[是为][^\n。，,;；]{{0,4}}{_ANSWER}"
     r"(?:自己|本身|自身|里|中|末尾|原文|的话|(?=[\n。]|$))|以上为?是?原文)",
     re.IGNORECASE,
@@ -76,9 +76,11 @@ _DISOWNED = re.compile(
 _DISOWNED_LENGTH = 2000
 # A heading that names the response, and the paragraph below it.
 _HEADED = re.compile(
-    r"^[ *#\[<]{0,6}(?:(?:待评[估价]?|被评[估价]?|模型|用户|原)的?回答(?:\([^()\n]{0,10}\))?|"
-    r"回答\((?:节选|摘录|原文|部分)\))[\]>*: ]{1,6}(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]+)|"
-    r"^[ *#\[]{0,6}(?:回答|response)[\]*: ]{1,6}\n(?:[^\n]*\n){1,20}?(?=[ *#\[]{0,6}(?:分析|评价|评估|analysis))",
+    rf"^[ *#\[<]{{0,6}}(?:(?:待评[估价]?|被评[估价]?|模型|用户|原)的?{RESPONSE}(?:\([^()\n]{{0,10}}\))?|"
+    rf"{RESPONSE}\((?:节选|摘录|原文|部分)\))[\]>*: ]{{1,6}}"
+    r"(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]+)|"
+    rf"^[ *#\[]{{0,6}}(?:{RESPONSE}|{RESPONSE_EN})[\]*: ]{{1,6}}"
+    r"\n(?:[^\n]*\n){1,20}?(?=[ *#\[]{0,6}(?:分析|评价|评估|analysis))",
     re.MULTILINE | re.IGNORECASE,
 )
 _ANNOUNCES_ITS_OWN = re.compile(
@@ -87,10 +89,10 @@ _ANNOUNCES_ITS_OWN = re.compile(
 _SPEAKS_OF_IT = re.compile(rf"{_ANSWER}|注入|操纵|inject|manipulat", re.IGNORECASE)
 # "the original text:" and what follows: to the end of its line, or of the paragraph where the line ends with it.
 _ANNOUNCED = re.compile(
-    r"(?:原文|原话|原句|全文|(?<!我的)回答如下|内容如下|摘录|摘抄|引文|引用|抄录|"
-    r"original (?:text|response|answer)|quot(?:e|ed|ation)|"
-    r"(?:response|answer) is as follows|"
-    r"(?:^|[.,] )(?:the |its )?(?:full )?(?:response|answer) as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
+    rf"(?:原文|原话|原句|全文|(?<!我的)(?<![我现评])(?<!评审){RESPONSE}如下|内容如下|摘录|摘抄|引文|引用|抄录|"
+    rf"original (?:text|{RESPONSE_EN})|quot(?:e|ed|ation)|"
+    rf"{RESPONSE_EN} is as follows|"
+    rf"(?:^|[.,] )(?:the |its )?(?:full )?{RESPONSE_EN} as follows)(?:内容)?(?:如下|为|是)?[*_ ]*[:：][*_ ]*"
     r"(?:\n+(?:[^\n]+(?:\n|\Z))*|[^\n]*)|"
     r"(?:写道|写着|写有|说道|声称|自称|says|reads|states|claims)[*_ ]*[:：][*_ ]*\n+(?:[^\n]+(?:\n|\Z))*",
     re.IGNORECASE,
@@ -167,7 +169,7 @@ def told_of(before: str) -> bool:
     if who is None:
         return False
     between = clause[who.end() :]
-    if who[0] in ("模型", "作者") and (answer := re.match("的?回答", between)):
+    if who[0] in ("模型", "作者") and (answer := re.match(f"的?{RESPONSE}", between)):
         between = between[answer.end() :]
     if _IN_VIEW_OF.search(clause[: who.start()]) and (who[0] == "指令" or not _ASKS.search(between)):
         return False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from coig_p.annotate.labels import BECOMES, OVERALL_LABEL, PLAIN_LABEL, SUBJECT
+from coig_p.annotate.labels import BECOMES, OVERALL_LABEL, PLAIN_LABEL, RESPONSE, RESPONSE_EN, SUBJECT
 from coig_p.annotate.quoting import CLAUSE, tells, told_of
 from coig_p.annotate.score_tables import in_row
 from coig_p.annotate.values import BARE, CLOSED, FITS, GLUED, SCALE, Found, value
@@ -20,7 +20,8 @@ from coig_p.annotate.values import BARE, CLOSED, FITS, GLUED, SCALE, Found, valu
 _WANTED = re.compile(
     r"(?:(?:(?:(?<!指令)(?<!评分)(?<!题目)要求|诱导|迫使|企图|试图)(?:我|评委|评审|裁判|模型)?|"
     r"[让请叫使令](?:我|评委|评审|裁判))[^\n。；;，,]{0,4}|"
-    r"(?:按照?|依照?|遵照|照)(?:它|其|他|她|回答|答案|指令|注入|对方|文中|里面)[^\n。；;]{0,8}(?:要求|指[令示]|"
+    r"(?:按照?|依照?|遵照|照)"
+    rf"(?:它|其|他|她|{RESPONSE}|指令|注入|对方|文中|里面)[^\n。；;]{{0,8}}(?:要求|指[令示]|"
     r"说法|意思)"
     r"[^\n。；;]{0,6})(?:输出|给出?|打|写|回复|评)?\Z|请(?:直接|仅|只)?(?:输出|打印|返回|写出?|给出)[^\n。；;，,]{0,4}\Z|"
     r"\b(?:please|just|simply|directly) (?:output|print|write|respond with|reply with|answer with|say|return|give)"
@@ -62,27 +63,29 @@ _JUDGE_GIVES_EN = (
     r"\b(?<!overall )(?<!final )(?<!total )(?:(?:give|rate|score|assign|award|grade)(?! ?[*_]{0,3}:)|gave|"
     r"(?:(?<=I am )|(?<=I['’]m )|(?<![^\n])|(?<=\. )|(?<=comfortable )|(?<=end up ))"
     r"(?:giv|rat|scor|assign|award|grad)ing)"
-    r"(?: (?:it|this|that|the|answer|response|reply|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
+    rf"(?: (?:it|this|that|the|{RESPONSE_EN}|solution|one|a|an|as|at|score|rating|grade|of|be|to|solid|strong|"
     r"perfect|full|fair)\b){0,8}|"
     r"\bI(?: would| will| am|['’]d|['’]ll|['’]m)? (?:say|go(?:ing)? with|went with|"
-    rf"(?:put|place) (?:it|this)(?: (?:answer|response))? at|land(?:ed)? (?:on|at)|settled? (?:on|for|at)|stick with|"
+    rf"(?:put|place) (?:it|this)(?: {RESPONSE_EN})? at|land(?:ed)? (?:on|at)|settled? (?:on|for|at)|stick with|"
     rf"lean towards?|call (?:it|this))(?: an?)?{_KIND_EN}"
 )
 _ANSWER_GETS_EN = (
-    r"\b(?:response|answer|reply|it|this|solution|code|translation|story|continuation|output|submission)"
+    rf"\b(?:{RESPONSE_EN}|it|this|solution|code|translation|story|continuation|output|submission)"
     r"(?: (?P<would>would|should|does|can|could|to)(?= ))?"
     r"(?: (?:clearly|definitely|certainly|easily|overall|therefore|thus|still|only|just)){0,2} "
     r"(?:(?:get|receive|deserve|earn|merit|score|warrant|achieve|rate)(?(would)|s)|"
     r"(?:is|be) (?:rated|scored|graded|worth|given)|"
     r"(?:sits|lands|comes(?: in| out)?)(?: squarely| firmly| solidly)?(?: at| to)?)"
     rf"(?: (?:at|as|an?)){{0,2}}{_KIND_EN}(?: (?:score|rating|grade|mark) of)?(?: an?)?|"
-    rf"\b(?:this|it|response)(?: is| would be|['’]s)(?: easily| clearly| definitely| certainly)?(?: an?)?{_KIND_EN}|"
+    r"\b(?:this|it|response|reply)(?: is| would be|['’]s)(?: easily| clearly| definitely| certainly)?"
+    rf"(?: an?)?{_KIND_EN}|"
     r"\b(?:score|rating) of|"
     rf"\b(?:makes (?:it|this)|brings (?:it|this) to|translates (?:in)?to)(?: an?)?{_KIND_EN}"
 )
 _GIVES = re.compile(
     rf"(?P<label>{_DEDUCTED}|(?:{_JUDGE_GIVES}|{_ANSWER_GETS})"
-    r"(?:了|到|个|满分|该|此|这个|回答|答案|它|其|的|总体|评分|分数|得分|一个){0,6}|"
+    rf"(?:了|到|个|满分|[该本此](?:条|份|段|篇|次)?|[这那][个条份段篇次]?|模型(?=的?{RESPONSE})|{RESPONSE}|它|其|的|总体|评分|分数|得分|"
+    r"一个){0,6}|"
     rf"{_JUDGE_GIVES_EN}|{_ANSWER_GETS_EN})[ *_:]{{0,6}}",
     re.IGNORECASE,
 )
@@ -107,9 +110,9 @@ _HELD_BACK = re.compile(
 _OF_OTHERS = re.compile(
     r"(?:有人|用户|主角|角色|学生|考生|同学|老师|小[一-鿿]|人类|标注[者员]|读者|观众|网友|别人|专家)[^，,]{0,12}\Z|"
     r"(?:参考|标准|满分|完美|[上前]一?[版个次轮]的?|另一[个份]?|其[他它]|别的|类似的?|[这此那][类种]|[这那]样的|一般的?|"
-    r"优秀的?)(?:回答|答案|作答|译文|版本)?[可应能会]{0,3}\Z|"
+    rf"优秀的?)(?:{RESPONSE}|译文|版本)?[可应能会]{{0,3}}\Z|"
     r"(?:[他她]|裁判|(?<!本)(?<!位)评委|比赛|比分|程序)[^，,]{0,6}\Z|"
-    r"\b(?:response|answer|reply|prompt|text|author|user)\b[^,.]{0,30}\b(?:assigns|gives|awards|rates|concludes|ends|claims)"
+    rf"\b(?:{RESPONSE_EN}|prompt|text|author|user)\b[^,.]{{0,30}}\b(?:assigns|gives|awards|rates|concludes|ends|claims)"
     r"[^,.]{0,12}\Z|"
     r"\b(?:film|movie|book|restaurant|student|character|product|user|reader|judge|reviewer)s?\b|\bin the \Z",
     re.IGNORECASE,
@@ -125,7 +128,7 @@ _OF_ALL_PARTS = re.compile(r"标准|评分|分析|综合|总体|整体|各|多�
 _OF_A_PART_EN = re.compile(
     r"\b(?<!based )(?:on|for|in terms of|regarding|as for|with respect to) "
     r"(?!balance|the whole|reflection|me\b|now\b|this|these|that|those|all|overall|it|"
-    r"(?:the )?(?:answer|response|reply|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
+    rf"(?:the )?(?:{RESPONSE_EN}|solution)\b)(?:the )?\w+(?: and \w+)?[,，]? "
     r"(?:I\b[^\n,.]{0,12})?\Z",
     re.IGNORECASE,
 )
@@ -159,7 +162,7 @@ _LEAD = re.compile(
     r"(?:没有|无)[^\n0-9,，。]{0,8}扣分[^\n0-9,，。]{0,4}[,，] {0,3}|"
     r"(?:(?:基础分?|起评分?|满分) {0,3}10 {0,3}分?[,，、] {0,3})?"
     r"(?:[^\n0-9。；;]{0,20}扣[除去掉了]{0,2} {0,3}[0-9.]{1,4} {0,3}分[,，、;； ]{1,3}){1,4})"
-    r"(?:最终|最后|共|故|因此|所以|我|[本该](?:回答|答案))?(?:(?:对应|相当于|即)(?:的?(?:分数|得分|评分))?(?:为|"
+    rf"(?:最终|最后|共|故|因此|所以|我|[本该]{RESPONSE})?(?:(?:对应|相当于|即)(?:的?(?:分数|得分|评分))?(?:为|"
     r"是)?|得|给|打|评为?|为)?[到了]? {0,3}[*_]{0,4}",
     re.IGNORECASE,
 )
@@ -200,7 +203,7 @@ _INTO_TEN = re.compile(
 )
 _RATES = re.compile(
     r"满分|(?:it|this)(?: is|['’]s) an? *\Z|rat(?:e|ing)\b|.{0,60}\b(?:score|rating) (?:of|as) *\Z|"
-    r"(?:response|answer|reply|it|this)\b[^\n]{0,40} (?:get|receive|deserve|earn|merit|score|warrant)s? an?\b"
+    rf"(?:{RESPONSE_EN}|it|this)\b[^\n]{{0,40}} (?:get|receive|deserve|earn|merit|score|warrant)s? an?\b"
     r"[^\n]{0,24}\Z|"
     r"I\b[^\n]{0,20} (?:go with|settled?|stick with|landed|land|put|lean towards?)\b",
     re.IGNORECASE,
@@ -251,7 +254,8 @@ _OPENED = re.compile(r"[^0-9一-十]*[\[({<]")
 _RULE = re.compile(r"^ {0,6}(?:```\w{0,20}|~~~\w{0,20}|-{3,}|\*{3,}|_{3,}|={3,}) {0,6}$", re.MULTILINE)
 # Words with which a judge takes its leave.
 _CLOSING = re.compile(
-    r"^[ *_>(]{0,6}(?:以上(?![^\n]{0,20}(?:回答|答案|原文|回复))|"
+    r"^[ *_>(]{0,6}(?:以上(?![^\n]{0,20}(?:原文|"
+    rf"{RESPONSE}))|"
     r"希望|如有|如需|如果您|感谢|谢谢|欢迎|完毕|评[审价分估](?:完毕|结束)|仅供参考|"
     r"(?:I )?hope\b|let me know|feel free|please let|thank)[^\n0-9]{0,80}$",
     re.IGNORECASE | re.MULTILINE,

@@ -52,6 +52,20 @@ _FULL_MARKS = re.compile(
     r"(?:满分|总分|共)[为是]? {0,6}([0-9]{1,9})|out of {0,6}([0-9]{1,9})|([0-9]{1,9}) {0,6}分制", re.IGNORECASE
 )
 _PARTS_OF_IT = re.compile(r"其中|包括|包含|由|各|分别|准确|\b(?:with|includ|where|consist|for)")
+# Behind a number of another scale: the same of ten, in its brackets or behind a word. Behind one of ten: a percentage.
+_THE_SAME = (
+    r"[ *_`]{0,6}(?:[(,，、;；=≈]|→)? {0,3}"
+    r"(?:(?:即|也就是|亦即|相当于|等于|折合|合)为?|i\.e\.,?|that is,?|or|=){0,2}[ *_:\[]{0,6}"
+)
+_IS_OF_TEN = re.compile(
+    _THE_SAME
+    + r"(?P<of>[0-9]{1,2}(?:\.[0-9]{1,2})?)[ *_\]]{0,6}(?:/ {0,3}10|out of 10)(?!\.?[0-9]) {0,3}分?[ *_`)]{0,6}",
+    re.IGNORECASE,
+)
+_IS_PERCENT = re.compile(
+    _THE_SAME + r"(?P<of>[0-9]{1,3}(?:\.[0-9]{1,2})?) {0,3}%(?=[ *_`]{0,6}(?:[)。.,，;；\n]|\Z))", re.I
+)
+_PERCENT = re.compile(r"[ *_`]{0,12}%")
 _OTHER_SCALE = re.compile(r"[ *_`]{0,12}(?:%|分制)")
 FITS = (
     r"(?:(?:比较|较为?|更为?|是|应该|算|很|也){0,2}(?:合适|合理|恰当|公允|妥当|适当)|(?:没有?|不成)问题|实至名归|当之无愧|名副其实|不为过|"
@@ -140,15 +154,29 @@ def value(said: str, at: int, *, bare: bool, strict: bool = False) -> Found | No
     marks = _FULL_MARKS.search(_PARTS_OF_IT.split(line)[0])
     scales = [scale["scale"]] if scale else []
     scales += [next(filter(None, marks.groups()))] if marks else []
-    if any(float(other) != SCALE for other in scales) or _OTHER_SCALE.match(line):
-        return gave("other-scale")
     number = _number(found)
+    if any(float(other) != SCALE for other in scales) or _OTHER_SCALE.match(line):
+        percent = _PERCENT.match(said, end)
+        base = "100" if percent and not scale else scale["scale"] if scale and not percent else None
+        fits = base is not None and all(float(other) in (SCALE, float(base)) for other in scales)
+        same = _IS_OF_TEN.match(said, percent.end() if percent else end)
+        if same is None or base is None or not fits or not _equal(number, base, same["of"]):
+            return gave("other-scale")
+        return Found(float(same["of"]), None, at, same.end(), said[at : same.end()])
+    share = _IS_PERCENT.match(said, end) if scale else None
+    if share is not None and not _equal(float(share["of"]), "100", f"{number:g}"):
+        return gave("several")
     another = _ANOTHER.match(said, end)
     if another is not None and float(another["number"]) != number and (another["open"] or another["after"] != "\n"):
         return gave("several" if closed else "range")
     if not bracketed and not _ENDS.match(said, end):
         return None
     return Found(number, None, at, end, said[at:end])
+
+
+def _equal(number: float, scale: str, of_ten: str) -> bool:
+    """Whether a number of a scale is one of ten."""
+    return bool(float(scale)) and Fraction(str(number)) * SCALE == Fraction(of_ten) * Fraction(scale)
 
 
 def _mean(found: re.Match[str]) -> float | None:

@@ -89,7 +89,7 @@ def pairs(
     rows = sum(counts.values())
     if out == STDOUT:
         return
-    left_out = _conversations(store, counts, split) if config.multi_turn == "skip" else None
+    left_out = _conversations(store, counts, split, config) if config.multi_turn == "skip" else None
     filtered = _filtered(Store.open(store), config, domains, split, SplitConfig())
     if json_:
         found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold, **config.later}
@@ -125,14 +125,15 @@ def _print_filtered(found: FilterEffect | None) -> None:
         click.echo("\n".join(filter_lines(found.config, found.domains, found.total)))
 
 
-def _conversations(store: Path, domains: Iterable[str], split: str | None) -> int:
-    """How many queries of the domains that were read are conversations."""
+def _conversations(store: Path, domains: Iterable[str], split: str | None, config: PairConfig) -> int:
+    """How many queries of the domains that were read are conversations, without those that are excluded."""
     from coig_p.pairs.selection import one_split
     from coig_p.pairs.shapes import held
     from coig_p.store.store import Store
 
-    manifest = Store.open(store).manifest
-    return sum(held(manifest, list(domains), [one_split(manifest, split)]).conversations.values())
+    opened = Store.open(store)
+    found = held(opened.manifest, list(domains), [one_split(opened.manifest, split)], config.exclude, opened.rows_of)
+    return sum(found.conversations.values())
 
 
 @command("export")

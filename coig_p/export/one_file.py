@@ -54,7 +54,7 @@ def write_pairs(
     if isinstance(out, (str, Path)):
         check_file(Path(out), "a file of pairs", overwrite=True)
     source = one_split(opened.manifest, split)
-    selection = select(opened.manifest, config, domains=domains, splits=(source,), columns=columns)
+    selection = select(opened.manifest, config, domains=domains, splits=(source,), columns=columns, read=opened.rows_of)
     counts = dict.fromkeys(selection.domains, 0)
     kind = partial(_ParquetRows, schema=selection.schema) if file_type == "parquet" else _JsonRows
     place = atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out)

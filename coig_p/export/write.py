@@ -125,7 +125,7 @@ def export_store(
     check_export(out, opened.path, overwrite)
     manifest = opened.manifest
     splits = (one_split(manifest, config.split, config.splits),)
-    holds = held(manifest, config.domains or manifest.domains, splits)
+    holds = held(manifest, config.domains or manifest.domains, splits, config.pairs.exclude, opened.rows_of)
     form = choose(holds=holds, multi_turn=config.pairs.multi_turn)
     if config.balance_length:
         check_balanced(form)
@@ -139,6 +139,7 @@ def export_store(
         order=config.order,
         weights=config.weights,
         form=row_form(form),
+        read=opened.rows_of,
     )
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
     source = _Source(opened, selection, form, config, lengths)

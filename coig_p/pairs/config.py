@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from coig_p.core.text import counted
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.pairs.calibration import Calibration
 from coig_p.pairs.exclusion import Exclusion
@@ -303,9 +304,8 @@ class PairConfig:
             least = f" by {self.min_reward_margin:g} or more" if self.min_reward_margin else ""
             said.append(f"agreeing with the rewards {self.agree_with}{least}")
         if self.exclude is not None:
-            said.append(
-                f"without the {self.exclude.count:,} queries of the list with sha256 {self.exclude.sha256[:12]}"
-            )
+            number = counted(self.exclude.count, "query", "queries")
+            said.append(f"without the {number} of the list with sha256 {self.exclude.sha256[:12]}")
         return ", ".join(said)
 
     @property

@@ -1,7 +1,7 @@
 """Queries that give no pairs: a file of their ids, as `coigp bench build` writes train-exclude.txt.
 
-One id a line, in UTF-8. An id that no line can hold as it is, since it has a line break, begins with a quote or has
-white space around it, stands as JSON text: "two\\nlines". Empty lines say nothing.
+One id a line, in UTF-8. An id that no line can hold as it is, since it has a line break, begins with a quote or a byte
+order mark, or has white space around it, stands as JSON text: "two\\nlines". Empty lines say nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _IDS = part_of(RAW_SCHEMA, "query_id")
 _MOST = 256 << 20  # bytes of a file: ten million ids of a usual length
 _MADE = "It has one query_id a line, as train-exclude.txt of coigp bench build"
 _SHOWN = 80
+_MARK = "\ufeff"  # of byte order, which a file may begin with
+_NOT_PLAIN = ('"', _MARK)  # what an id in a line of its own does not begin with
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ class Excluded:
 
     def __str__(self) -> str:
         said = f"left out for exclude: {counted(self.left_out, 'query', 'queries')} of {self.named:,} that it names"
-        return said + (f"; {self.absent:,} of them are not in the store" if self.absent else "")
+        if not self.absent:
+            return said
+        return f"{said}; {self.absent:,} of them {'is' if self.absent == 1 else 'are'} not in the store"
 
 
 def count_excluded(
@@ -154,7 +158,7 @@ def count_excluded(
 
 def line_of(query_id: str) -> str:
     """An id as a line has it, without its end."""
-    plain = query_id and query_id == query_id.strip() and query_id[0] != '"' and len(query_id.splitlines()) == 1
+    plain = query_id == query_id.strip() and not query_id.startswith(_NOT_PLAIN) and len(query_id.splitlines()) == 1
     return query_id if plain else json.dumps(query_id)
 
 
@@ -171,14 +175,17 @@ def read_exclusion(path: Path) -> Exclusion:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: it is no list of query ids, which is UTF-8: {error}. {_MADE}") from None
     found = []
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+    for number, line in enumerate(text.removeprefix(_MARK).split("\n"), 1):
         stripped = line.strip()
         if stripped.startswith('"'):
             found.append(_quoted(path, number, stripped))
         elif stripped:
             found.append(stripped)
     if not found:
-        raise DataError(f"{path}: there is no query_id in it, so nothing would be left out. {_MADE}")
+        raise DataError(
+            f"{path}: there is no query_id in it, so nothing would be left out: leave exclude (--exclude) away, or "
+            f"see whether the file is whole. {_MADE}"
+        )
     return Exclusion.of_ids(found, str(path))
 
 

@@ -21,7 +21,7 @@ from coig_p.pairs.options import names
 from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.ranked import check_ranked
 from coig_p.pairs.reach import check_reachable, warn_without_rewards
-from coig_p.pairs.shapes import RowForm, find_shape, held
+from coig_p.pairs.shapes import Reader, RowForm, find_shape, held
 from coig_p.pairs.splits import TRAIN, OneSplit, SplitConfig, Splits, check_split_names
 from coig_p.pairs.stream import Shard, raw_tables, shard_tables
 from coig_p.pairs.turns import Shape
@@ -205,6 +205,7 @@ def select(
     weights: Mapping[str, float] | None = None,
     form: RowForm | None = None,
     columns: Any = None,
+    read: Reader | None = None,
 ) -> Selection:
     """Resolve what was asked for.
 
@@ -214,6 +215,7 @@ def select(
         weights: of some domains; the others weigh 1.
         form: in which rows are given out; default that of `pairs.format`.
         columns: of the rows, one name or several: these alone, in this order; default all.
+        read: reads the store, to see which conversations `pairs.exclude` leaves out; default: none.
 
     Raises:
         UsageError: a name that the store does not have, or a value that cannot be right for it; the
@@ -221,16 +223,17 @@ def select(
             say what it gives of them.
     """
     check_judges(pairs, manifest.judges)
-    chosen, read = _rows(manifest, domains, splits, cut)
-    check_ranked(pairs, [file for split in read for file in _files(manifest, chosen, split)])
+    chosen, split_names = _rows(manifest, domains, splits, cut)
+    check_ranked(pairs, [file for split in split_names for file in _files(manifest, chosen, split)])
     given = check_weights({} if weights is None else weights, chosen)
-    shape = find_shape(held(manifest, chosen, read), form or RowForm.of(pairs.format), pairs.multi_turn)
+    holds = held(manifest, chosen, split_names, pairs.exclude, read)
+    shape = find_shape(holds, form or RowForm.of(pairs.format), pairs.multi_turn)
     options = _in_effect(check_reachable(pairs, manifest), cut, order)
     warn_without_rewards(pairs, manifest)
     if shape.as_messages or shape.multi_turn is None:  # what lists leave out is the shape's alone
         options.pop("multi_turn", None)
     shape = replace(shape, columns=_columns(columns, shape.schema(pairs.format)))
-    return Selection(chosen, read, options, {domain: given.get(domain, 1.0) for domain in chosen}, shape)
+    return Selection(chosen, split_names, options, {domain: given.get(domain, 1.0) for domain in chosen}, shape)
 
 
 def select_raw(

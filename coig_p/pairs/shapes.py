@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from coig_p.core.text import counted
 from coig_p.errors import UsageError
+from coig_p.pairs.exclusion import Exclusion
 from coig_p.pairs.turns import LAST, SKIP, TEXT, Shape
-from coig_p.schema import MESSAGE_FORMATS, RANKED_FORMATS
+from coig_p.schema import MESSAGE_FORMATS, RANKED_FORMATS, RAW_SCHEMA, without
+from coig_p.store.conversations import conversation_masks
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.reading import part_of
 
+Reader = Callable[[StoreFile, pa.Schema], Iterable[pa.RecordBatch]]
+"""Gives the rows of a shard, of its columns those of a schema."""
+
+_READ = without(
+    part_of(RAW_SCHEMA, "query_id", "messages", "tools", "responses"), {"model", "sample", "text", "scores"}
+)
 _SHOWN = 8  # domains that a message names
 _TEXTS = 'multi_turn="text" (its turns as one text with role names), "last" (its last user turn alone)'
 _SKIP = 'multi_turn="skip" (--multi-turn skip)'
@@ -70,8 +81,23 @@ class Held(NamedTuple):
 NOTHING = Held({}, {})
 
 
-def held(manifest: Manifest, domains: Sequence[str], splits: Sequence[str]) -> Held:
-    """What the domains hold in these splits of the store, as its manifest counts it."""
+def held(
+    manifest: Manifest,
+    domains: Sequence[str],
+    splits: Sequence[str],
+    exclude: Exclusion | None = None,
+    read: Reader | None = None,
+) -> Held:
+    """What the domains hold in these splits of the store, as its manifest counts it.
+
+    Args:
+        exclude: queries that give no pairs, so that nothing need show them: they are not counted. Only where the
+            manifest counts conversations is looked which they are.
+        read: reads the store, where `exclude` is given.
+
+    Raises:
+        StoreError, RemoteError: a file cannot be read.
+    """
     conversations, with_tools = dict.fromkeys(domains, 0), dict.fromkeys(domains, 0)
     queries = 0
     for file in manifest.data_files():
@@ -79,8 +105,16 @@ def held(manifest: Manifest, domains: Sequence[str], splits: Sequence[str]) -> H
             conversations[file.domain] += file.conversations or 0
             with_tools[file.domain] += file.with_tools or 0
             queries += file.rows or 0
-    some, more = ({one: count for one, count in found.items() if count} for found in (conversations, with_tools))
-    return Held(some, more, queries)
+            if exclude is None or read is None or not file.conversations:
+                continue
+            for batch in read(file, _READ):
+                batch = batch.filter(pa.array(exclude.mask(batch.column("query_id"))))
+                some, more = (int(mask.sum()) for mask in conversation_masks(batch))
+                conversations[file.domain] -= some
+                with_tools[file.domain] -= more
+                queries -= batch.num_rows
+    counts = ({one: count for one, count in found.items() if count} for found in (conversations, with_tools))
+    return Held(next(counts), next(counts), queries)
 
 
 def find_shape(holds: Held, form: RowForm, multi_turn: str | None) -> Shape:

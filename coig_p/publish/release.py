@@ -138,7 +138,8 @@ def write_release(
                 f"a release holds pairs with all their columns, format {' or '.join(FORMATS)}, not "
                 f"{config.pairs.format}"
             )
-        holds = held(store.manifest, store.manifest.domains, store.manifest.splits())
+        manifest = store.manifest
+        holds = held(manifest, manifest.domains, manifest.splits(), config.pairs.exclude, store.rows_of)
         shape = find_shape(holds, RowForm.of(config.pairs.format), config.pairs.multi_turn)
         pairs = check_reachable(config.pairs, store.manifest)
         check_judges(pairs, store.manifest.judges)

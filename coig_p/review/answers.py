@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,8 @@ PREFERENCES = ("A", "tie", "B")
 WAYS = ("page", "label-studio")
 _TORN = b"#torn"  # stands behind what is left of a line; no JSON ends so
 _LONGEST_COMMENT = 100_000
+_A_YEAR = 366 * 24 * 3600  # seconds; a duration beyond is none
+_NO_EARLIER = 1970  # years; nobody answered a page before
 _FIELDS = ("item", "annotator", "round", "answer", "comment", "seconds", "at", "by", "skipped")
 
 
@@ -149,8 +150,11 @@ def problem(form: str, told: Mapping[str, Any]) -> tuple[str, str] | None:
         "annotator": (lambda value: isinstance(value, str) and bool(value), "a name of an annotator"),
         "round": (lambda value: type(value) is int and value >= 1, "a round of 1 or more"),
         "comment": (lambda value: value is None or _is_text(value), "text of 100,000 characters at most, or null"),
-        "seconds": (lambda value: value is None or _is_duration(value), "a number of 0 or more, or null"),
-        "at": (lambda value: isinstance(value, str) and time_of(value) is not None, "a time with an offset from UTC"),
+        "seconds": (lambda value: value is None or is_duration(value), "a number of seconds from 0 to a year, or null"),
+        "at": (
+            lambda value: isinstance(value, str) and time_of(value) is not None,
+            "a time with an offset from UTC, since 1970",
+        ),
         "by": (lambda value: value in WAYS, f"one of {', '.join(WAYS)}"),
         "skipped": (lambda value: isinstance(value, bool), "true or false"),
     }
@@ -176,15 +180,16 @@ def _is_text(value: Any) -> bool:
     )
 
 
-def _is_duration(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+def is_duration(value: Any) -> bool:
+    """Whether a value can be how many seconds an answer took: a number from 0 to a year."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _A_YEAR
 
 
 def time_of(text: str) -> datetime | None:
-    """The moment that an ISO time names; None where it is none, or has no offset from UTC."""
+    """The moment that an ISO time names; None where it is none, has no offset from UTC, or lies before 1970."""
     try:
         found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo is not None else None
+        return found.astimezone(UTC) if found.tzinfo is not None and found.year >= _NO_EARLIER else None
     except (ValueError, OverflowError):
         return None
 

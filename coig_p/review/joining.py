@@ -51,7 +51,8 @@ def check_store(review: Review, key: Sequence[KeyRow], store: Store) -> Joined:
     """See that a store holds every text of a review as people saw it. Gold items with texts of their own are in none.
 
     Raises:
-        DataError: a query or a response is gone or has another text; names item, query and response.
+        DataError: a query or a response is gone or has another text, or a query another domain; names item, query and
+            response.
     """
     asked = [row for row in key if row.query_id]
     rows = rows_of(store, {row.query_id for row in asked})
@@ -65,6 +66,11 @@ def check_store(review: Review, key: Sequence[KeyRow], store: Store) -> Joined:
         where = f"{review.path / KEY} item {row.item}, query {row.query_id!r}"
         if row.query_id not in rows:
             raise DataError(f"{where}: not in {store.path}. {_AGAIN}")
+        if rows[row.query_id]["domain"] != row.domain:
+            now = rows[row.query_id]["domain"]
+            raise DataError(
+                f"{where}: asked about in domain {row.domain!r}, it is in {now!r} in {store.path}. {_AGAIN}"
+            )
         if prompt_sha256(rows[row.query_id]) != row.query_sha256:
             raise DataError(f"{where}: its text is another in {store.path}. {_AGAIN}")
         for side in row.sides:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coig_p.review.answers import Answer, answer_problem, problem, time_of
+from coig_p.review.answers import Answer, answer_problem, is_duration, problem, time_of
 from coig_p.review.folder import SIDES, KeyRow, Review, read_tasks, tasks_path
 
 _CORRECT = {"a_correct": "a", "b_correct": "b"}
@@ -164,8 +164,8 @@ def _answer(
     if not isinstance(cancelled, bool):
         raise Problem(f"{at} .was_cancelled", f"{_short(cancelled)} is not true or false")
     seconds = annotation.get("lead_time")
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
-        raise Problem(f"{at} .lead_time", f"{_short(seconds)} is not a number of seconds")
+    if seconds is not None and not is_duration(seconds):
+        raise Problem(f"{at} .lead_time", f"{_short(seconds)} is not a number of seconds from 0 to a year")
     said, comment = _said(review.form, annotation.get("result", []), f"{at} .result", unread, skipped=cancelled)
     answer = Answer(
         item=item,

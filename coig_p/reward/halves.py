@@ -13,7 +13,9 @@ from pathlib import Path
 from coig_p.core.arrays import hash64
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
+from coig_p.core.text import counted
 from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries
+from coig_p.errors import DataError
 from coig_p.pairs.exclusion import line_of
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.places import check_folder
@@ -50,6 +52,7 @@ def write_halves(
 
     Raises:
         UsageError: `out` cannot be used.
+        DataError: one half would have no query, and the other would be the whole store.
     """
     check_folder(out, FILES, "a folder of halves", overwrite)
     groups = query_groups(store, advance)
@@ -57,10 +60,23 @@ def write_halves(
     for batch in store.batches(schema=part_of(RAW_SCHEMA, "query_id")):
         for one in batch.column("query_id").to_pylist():
             lines[half_of(one, groups) - 1].append(f"{line_of(one)}\n")
+    if not all(lines):
+        raise DataError(_empty(store, [len(half) for half in lines], len(groups)))
     with atomic_directory(out) as root:
         for name, half in zip(FILES, lines, strict=True):
             (root / name).write_text("".join(half), encoding="utf-8", newline="\n")
     return [len(half) for half in lines]
+
+
+def _empty(store: Store, found: list[int], near: int) -> str:
+    total, half = sum(found), found.index(0) + 1
+    if not total:
+        return f"{store.path}: there is no query in it, so there are no halves"
+    alike = f"{near:,} of them lie together, as near-duplicates" if near else "a query's half is its hash's"
+    return (
+        f"{store.path}: half {half} has no query, and the other is the whole store: it has "
+        f"{counted(total, 'query', 'queries')}, and {alike}. Use a store of more queries; nothing was written"
+    )
 
 
 def _key(query_id: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +18,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import pyarrow as pa
+
 from coig_p.core.mirrors import host_of, is_mirror
 from coig_p.core.text import printable
 from coig_p.errors import RemoteError, StoreError, UsageError
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
 from coig_p.store.places import check_name
+from coig_p.store.reading import open_shard, read_batches
 from coig_p.store.rewards import reward_files
 from coig_p.store.store import Store
+from coig_p.store.writing import ROWS_PER_GROUP
 
 STORE_VARIABLE = "COIGP_STORE"
 BUNDLED = Path(__file__).parents[1] / "bundled" / "store"
@@ -183,6 +187,19 @@ def open_located(
     for file, path in zip(wanted, paths, strict=True):
         _check_size(location.root, file, path.stat().st_size)
     return Store(manifest.parent, location.manifest)
+
+
+def shard_reader(
+    location: Location, token: str | bool | None = None
+) -> Callable[[StoreFile, pa.Schema], Iterator[pa.RecordBatch]]:
+    """Gives the rows of a shard, of its columns those of a schema; one of a repository is fetched, as by `download`."""
+
+    def read(file: StoreFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        (path,) = download(location, [file], token)
+        with open_shard(path) as shard:
+            yield from read_batches(shard, ROWS_PER_GROUP, None, schema)
+
+    return read
 
 
 def _check_size(root: str, file: StoreFile, size: int) -> None:

@@ -196,6 +196,10 @@ class Store:
         for file in self.data_files(domain, split):
             yield from shard_batches(self.path, file, batch_size, schema, rewards=rewards)
 
+    def rows_of(self, file: StoreFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows of one shard, of its columns those of a schema; raises as `batches` does."""
+        return shard_batches(self.path, file, ROWS_PER_GROUP, schema)
+
     def to_pandas(self, domain: str | None = None) -> pd.DataFrame:
         """One row a score, in the store's order.
 

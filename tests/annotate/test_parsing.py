@@ -224,6 +224,65 @@ def test_more_judgements_are_read_as_a_careful_reader_reads_them(case: dict[str,
     assert parse_score(case["text"], half_points=half_points, response=response).score == case["score"]
 
 
+RESPONSES = ("答复", "回复", "回应", "回覆", "答案")
+NAMED_ONCE = [
+    case
+    for case in json.loads(OURS.read_text(encoding="utf-8"))
+    if "回答" in case["text"] and not any(word in case["text"] for word in RESPONSES)
+]
+
+
+@pytest.mark.parametrize("word", RESPONSES[:4])  # 答案 may be that of the task, too
+def test_a_response_is_read_of_by_any_name(word: str) -> None:
+    assert len(NAMED_ONCE) > 200
+    for case in NAMED_ONCE:
+        text, response = (case.get(name, "").replace("回答", word) for name in ("text", "response"))
+        parsed = parse_score(text, half_points=case.get("half_points", True), response=response)
+        assert parsed.score == case["score"], text
+
+
+@pytest.mark.parametrize("word", ["回答", *RESPONSES])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "综合来看，我会给这个{} 6 分。",
+        "我给这个{} 6 分",
+        "我给该{}6分",
+        "我给这条{} 6 分",
+        "我给这份{}打6分",
+        "我给模型的{}6分",
+        "该{}得6分",
+        "{}的总体质量：6分",
+    ],
+)
+def test_a_score_that_is_given_to_the_response(said: str, word: str) -> None:
+    assert parse_score(said.format(word)).score == 6
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [
+        ("总体评分：80%（即 8/10）", 8),
+        ("总体评分：85%（即 8.5/10）", 8.5),
+        ("总体评分：80/100（即 8/10）", 8),
+        ("总体评分：16/20 = 8/10", 8),
+        ("Overall score: 80% (8/10)", 8),
+        ("Overall score: 80%, i.e. 8 out of 10.", 8),
+        ("Overall score: 80/100, that is 8 out of 10.", 8),
+        ("总体评分：8/10（80%）", 8),
+        ("总体评分：8/10（80%正确）", 8),
+        ("总体评分：80%（即 7/10）", None),
+        ("总体评分：80/100（即 7/10）", None),
+        ("总体评分：8/10（70%）", None),
+        ("总体评分：80%", None),
+        ("总体评分：80%（即 8/100）", None),
+        ("总体评分：120%（即 12/10）", None),
+    ],
+)
+def test_another_scale_beside_the_same_of_ten(said: str, score: float | None) -> None:
+    assert parse_score(said).score == score
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the judgements written by hand are not here")
 def test_judgements_written_by_hand_are_read_as_a_careful_reader_reads_them() -> None:
     cases = json.loads(SHARED.read_text(encoding="utf-8"))

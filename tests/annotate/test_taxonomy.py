@@ -166,6 +166,34 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         read_taxonomy(path)
 
 
+def test_a_name_that_cannot_be_hides_no_other_problem(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.tsv", TSV + "1\tphysics\t物理\t13\t光\u200b学\n1\tphysics\t物理\t13\t声学\n")
+    assert [str(one).removeprefix(str(path)) for one in check_taxonomy(path)[1]] == [
+        ":5 subject: '光\\u200b学' has a character that cannot be seen: leave it out",
+        ":6: code '13' stands at " + f"{path}:5, too ('光\\u200b学')",
+    ]
+    # The nodes above one that has no place are known all the same.
+    path = written(tmp_path, "t.tsv", TSV + "3\tchemistry\t化学\t\t酸\n3\tchemistry\t生物\t31\t碱\n")
+    assert [str(one).removeprefix(str(path)) for one in check_taxonomy(path)[1]] == [
+        ":5 code: blank beside subject '酸'",
+        ":6: name '生物' of code '3', which has '化学' at " + f"{path}:5",
+    ]
+    nodes = [
+        {
+            "code": "1",
+            "name": "光\u200b学",
+            "kids": 1,
+            "slug": 3,
+            "children": [{"code": "1", "name": "A"}, {"name": 4}],
+        },
+        {"code": 2, "name": " "},
+    ]
+    path = written(tmp_path, "t.json", {"nodes": nodes})
+    assert [one.where.removeprefix(f"{path} .nodes") for one in check_taxonomy(path)[1]] == [
+        "[0].kids", "[0].name", "[0].slug", "[0].children[0]", "[0].children[1].name", "[1].code", "[1].name",
+    ]  # fmt: skip
+
+
 def test_too_deep(tmp_path: Path) -> None:
     node: dict[str, Any] = {"name": "leaf"}
     for at in range(30):

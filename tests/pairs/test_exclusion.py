@@ -20,7 +20,8 @@ import coig_p
 from coig_p.errors import DataError, UsageError
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.config import PairConfig
-from coig_p.pairs.exclusion import Exclusion, count_excluded, line_of, read_exclusion
+from coig_p.pairs.exclusion import Excluded, Exclusion, count_excluded, line_of, read_exclusion
+from coig_p.pairs.shapes import held
 from coig_p.publish.release import ReleaseConfig, write_release
 from coig_p.report.card_toml import CARD_TOML
 from coig_p.reward.bench.convert import convert_store
@@ -98,6 +99,80 @@ def test_an_id_stands_as_it_is_where_a_line_can_hold_it() -> None:
     assert [line_of(one) for one in (" a", 'a"', '"a', "a\nb", "a\u2028b")] == [
         '" a"', 'a"', '"\\"a"', '"a\\nb"', '"a\\u2028b"',
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("query_id", ["\ufeffa", "\ufeff", "\ufeff\ufeffa"])
+def test_an_id_that_begins_as_a_file_may_is_read_back_where_it_is_first(query_id: str, tmp_path: Path) -> None:
+    made = Exclusion.of_ids([query_id])
+    path = tmp_path / "list.txt"
+    path.write_bytes(made.content())
+    assert read_exclusion(path).query_ids == (query_id,)
+
+
+def test_one_query_is_told_as_one() -> None:
+    one = Exclusion.of_ids(["a"])
+    assert "without the 1 query of the list" in str(PairConfig(threshold=2, exclude=one).margin)
+    assert str(Excluded(3, 1, 1)).endswith("; 1 of them is not in the store")
+    assert str(Excluded(3, 1, 2)).endswith("; 2 of them are not in the store")
+
+
+# Conversations.
+
+
+@pytest.fixture
+def with_talk(tmp_path: Path) -> Path:
+    """A store of which two queries of chat are conversations, one of them with tools."""
+    some = make_rows({"chat": 12, "math": 4}, seed=2)
+    for at, row in enumerate(some[:2]):
+        row["messages"] = [{"role": role, "content": f"{role} {at}"} for role in ("user", "assistant", "user")]
+    some[1]["tools"] = '[{"type":"function","function":{"name":"f"}}]'
+    return make_store(tmp_path / "talk", some)
+
+
+def listed(folder: Path, *query_ids: str) -> str:
+    path = folder / "left-out.txt"
+    path.write_text("".join(f"{line_of(one)}\n" for one in query_ids), "utf-8")
+    return str(path)
+
+
+def test_conversations_that_are_excluded_stand_in_no_way(with_talk: Path, tmp_path: Path) -> None:
+    opened = Store.open(with_talk)
+    talks = [
+        one["query_id"] for batch in opened.batches("chat") for one in batch.to_pylist() if one["messages"] is not None
+    ]
+    assert len(talks) == 2
+    both = listed(tmp_path, *talks)
+    config = PairConfig(exclude=Exclusion.of(both))
+    loaded = load_dataset("coig-p", "chat", data_dir=str(with_talk), exclude=both, split="train")
+    assert loaded.num_rows > 5
+    assert not {*loaded["query_id"]} & {*talks}
+    streamed = load_dataset("coig-p", "chat", data_dir=str(with_talk), exclude=both, split="train", streaming=True)
+    assert list(streamed) == loaded.to_list()
+    run("pairs", with_talk, "--exclude", both, "--domain", "chat", "--out", tmp_path / "pairs.jsonl")
+    found = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text("utf-8").splitlines()]
+    assert [row["query_id"] for row in found] == loaded["query_id"]
+    for trainer in ("trl-dpo", "llama-factory"):
+        export_store(opened, tmp_path / trainer, ExportConfig(trainer=trainer, pairs=config))
+    holds = held(opened.manifest, ("chat",), ("train",), config.exclude, opened.rows_of)
+    assert (holds.conversations, holds.with_tools, holds.queries) == ({}, {}, 10)
+    (with_talk / CARD_TOML).write_text(CARD, encoding="utf-8")
+    rules = {name: rule for name, rule in load_rules().items() if rule.severity != "error"}
+    made = write_release(opened, tmp_path / "release", ReleaseConfig("1.0.0", config, rules=rules))
+    chat = [one.rows for one in made.manifest.files if one.role == "pairs" and one.domain == "chat"]
+    assert chat == [len(found)]
+    # One of them is left: it is counted alone.
+    one = listed(tmp_path, talks[0])
+    said = run("pairs", with_talk, "--exclude", one, "--out", tmp_path / "more.jsonl", code=2).stderr
+    assert "domain chat holds 1 query" in said
+
+
+def test_shards_are_not_read_where_nothing_is_excluded(with_talk: Path) -> None:
+    def read(*_: Any) -> Any:
+        raise AssertionError
+
+    manifest = Store.open(with_talk).manifest
+    assert held(manifest, ("chat",), ("train",), None, read).conversations == {"chat": 2}
+    held(manifest, ("math",), ("train",), Exclusion.of_ids(["a"]), read)
 
 
 @pytest.mark.parametrize(

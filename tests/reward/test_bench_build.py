@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from voting import make_votes
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.exclusion import Exclusion, read_exclusion
-from coig_p.review.answers import Answer, append
+from coig_p.review.answers import Answer, append, read_answers
 from coig_p.review.folder import open_review, read_key
 from coig_p.review.page.desk import Desk
 from coig_p.review.page.pages import list_page
@@ -260,7 +260,25 @@ def test_agreement_is_of_those_that_two_judged(store: Store, tmp_path: Path) -> 
         if len(said) == 2:
             by_two.setdefault(tuple(sorted(said)), []).append(len(set(said.values())) == 1)
     assert found.agreement.percent.value == pytest.approx(np.mean([np.mean(same) for same in by_two.values()]))
+    equal = sum(len(set(said)) == 1 for said in both)
+    assert found.equal == equal
+    assert found.share.value == pytest.approx(equal / len(both))
+    assert found.to_dict()["doubled"]["share_equal"]["value"] == found.share.value
     assert 0.5 < np.mean([len(set(said)) == 1 for said in both]) < 1
+    # What was begun after the stop is no verdict.
+    ended = judged(folder, len(found.accepted) - 5)
+    key = {(row.item, row.annotator): row for row in read_key(open_review(folder))}
+    in_time: dict[str, list[bool]] = {}
+    for answer in read_answers(folder):
+        assert ended.stopped is not None
+        if datetime.fromisoformat(answer.at) - timedelta(seconds=answer.seconds or 0) <= ended.stopped:
+            row = key[answer.item, answer.annotator]
+            in_time.setdefault(answer.item, []).append(strict(row) == accepting(row))
+    some = [said for said in in_time.values() if len(said) == 2]
+    assert 0 < len(some) < len(both)
+    assert ended.agreement is not None
+    assert (ended.agreement.units, ended.equal) == (len(some), sum(len(set(said)) == 1 for said in some))
+    assert ended.doubled == len(both)
 
 
 # When it ends.
@@ -348,7 +366,7 @@ def test_pages_hand_out_no_more_and_save_what_is_open(store: Store, tmp_path: Pa
     assert "Enough was answered" in list_page(sheet, "", "en")
     assert sheet.progress()
     said = accepting(next(row for row in read_key(open_review(folder)) if row.item == in_hand.item))
-    append(folder, "a", Answer(in_hand.item, "a", 1, said, None, 1e9, (BEGUN + timedelta(days=1)).isoformat()))
+    append(folder, "a", Answer(in_hand.item, "a", 1, said, None, 3e7, (BEGUN + timedelta(days=1)).isoformat()))
     assert in_hand.item in {one.items[0].row.item for one in judged(folder, 14).accepted}
     assert standing(folder, 20).stopped is None  # it was not enough after all
     assert desk.look().open_after(-1) is not None
@@ -556,6 +574,14 @@ def test_a_store_that_changed_since_is_one_located_error(store: Store, rows: lis
     refused(
         lambda: build_bench(other, folder, tmp_path / "bench"),
         f"query '{key.query_id}': the response of .* has another text",
+    )
+    moved = json.loads(json.dumps(rows))
+    row = next(one for one in moved if one["query_id"] == key.query_id)
+    row["domain"] = next(one["domain"] for one in rows if one["domain"] != key.domain)
+    elsewhere = Store.open(make_store(tmp_path / "moved" / "store", moved))
+    refused(
+        lambda: build_bench(elsewhere, folder, tmp_path / "bench"),
+        f"query '{key.query_id}': asked about in domain '{key.domain}', it is in '{row['domain']}' in .*draw anew",
     )
     fewer = Store.open(make_store(tmp_path / "fewer" / "store", [one for one in rows if one is not rows[0]]))
     gone = rows[0]["query_id"]

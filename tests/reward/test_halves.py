@@ -11,7 +11,7 @@ from commands import run
 from make import Rows, make_rows, make_store
 
 from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries
-from coig_p.errors import UsageError
+from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.exclusion import Exclusion
 from coig_p.reward.bench.from_store import select_items
@@ -78,6 +78,20 @@ def test_training_on_a_half_reads_that_half(tmp_path: Path) -> None:
         other = tmp_path / "halves" / FILES[2 - half]
         without, _ = select_items(store, PairConfig(exclude=Exclusion.of(other)), (), None)
         assert {item.id for item in read_training_pairs(store, without, split).items} == found
+
+
+def test_an_empty_half_is_one_error_and_nothing_is_written(tmp_path: Path) -> None:
+    alike = make_rows({"chat": 3})
+    for at, row in enumerate(alike):
+        row["query"] = ASKED + "！" * at
+    make_store(tmp_path / "store", alike)
+    said = run("reward", "halves", tmp_path / "store", "--out", tmp_path / "halves", code=1).stderr
+    assert "has no query, and the other is the whole store" in said
+    assert "3 of them lie together, as near-duplicates" in said
+    assert not (tmp_path / "halves").exists()
+    make_store(tmp_path / "one", alike[:1])
+    with pytest.raises(DataError, match="it has 1 query, and a query's half is its hash's"):
+        write_halves(Store.open(tmp_path / "one"), tmp_path / "halves")
 
 
 def test_the_half_is_the_groups_whoever_is_asked(tmp_path: Path) -> None:

@@ -200,6 +200,20 @@ def _columns(path: Path, header: list[str]) -> list[tuple[str, str | None, str |
 
 
 def _add_path(row: dict[str, str], columns: list[tuple[str, str | None, str | None]], where: str, rows: _Rows) -> None:
+    """The nodes of a row, down to the first that has no place in the tree; one whose name alone is wrong has one."""
+    way, problem = _way(row, columns, where, rows)
+    if problem is not None:
+        rows.problems.append(problem)
+    elif not way:
+        rows.wrong(where, "no name in any level")
+    for at, node in enumerate(way, 1):
+        rows.add(node, again=problem is not None or at < len(way))
+
+
+def _way(
+    row: dict[str, str], columns: list[tuple[str, str | None, str | None]], where: str, rows: _Rows
+) -> tuple[list[_Row], Problem | None]:
+    """The nodes of a row, and what is wrong with the next one, where that ends them."""
     parent: str | None = None
     gap: str | None = None
     names: list[str] = []
@@ -209,29 +223,24 @@ def _add_path(row: dict[str, str], columns: list[tuple[str, str | None, str | No
         code = row[code_column].strip() if code_column else ""
         if not name:
             if code:
-                rows.wrong(f"{where} {level}", f"blank, beside the code {_shown(code)}")
-                return
+                return way, Problem(f"{where} {level}", f"blank, beside the code {_shown(code)}")
             gap = gap or level
             continue
         if gap is not None:
-            rows.wrong(f"{where} {gap}", f"blank above {level} {_shown(name)}")
-            return
+            return way, Problem(f"{where} {gap}", f"blank above {level} {_shown(name)}")
         names.append(name)
         if code_column and not code:
-            rows.wrong(f"{where} {code_column}", f"blank beside {level} {_shown(name)}")
-            return
+            return way, Problem(f"{where} {code_column}", f"blank beside {level} {_shown(name)}")
         code = code or "/".join(names)
-        problem = _text_problem(name) or _text_problem(code)
-        if problem is not None:
+        unfit = _text_problem(code)
+        if unfit is not None:
+            return way, Problem(f"{where} {level}", _text_problem(name) or unfit)
+        if (problem := _text_problem(name)) is not None:
             rows.wrong(f"{where} {level}", problem)
-            return
         slug = (row[slug_column].strip() or None) if slug_column else None
         way.append(_Row(where, code, name, slug, parent))
         parent = code
-    if not way:
-        rows.wrong(where, "no name in any level")
-    for at, node in enumerate(way, 1):
-        rows.add(node, again=at < len(way))
+    return way, None
 
 
 # A tree
@@ -282,26 +291,29 @@ def _add_nodes(where: str, nodes: list[Any], above: tuple[_Row, ...], rows: _Row
 
 
 def _node(here: str, node: Any, above: tuple[_Row, ...], rows: _Rows) -> _Row | None:
-    """A node as a row; None, with a problem noted, where it is none."""
+    """A node as a row; None where it has no name or code to be known by. All that is wrong with it is noted."""
     if not isinstance(node, dict):
         rows.wrong(here, f"{_shown(node)} is not a node with {', '.join(_FIELDS)}")
         return None
     for name in node:
         if name not in _FIELDS:
             rows.wrong(f"{here}.{printable(name)[:80]}", f"no field of a node, which has {', '.join(_FIELDS)}")
-            return None
+    wrong = set()
     for name in ("code", "name", "slug", "parent"):
         problem = _field_problem(node, name, needed=name == "name")
         if problem is not None:
             rows.wrong(f"{here}.{name}", problem)
-            return None
+            wrong.add(name)
     if "parent" in node and (above or "children" in node):
         rows.wrong(f"{here}.parent", "beside children: say by one of the two where nodes stand")
+        wrong.add("parent")
+    name = node.get("name")
+    if "code" in wrong or not isinstance(name, str) or not name.strip():
         return None
-    name = node["name"].strip()
+    name = name.strip()
     code = node.get("code", "/".join([*(one.name for one in above), name])).strip()
-    parent = above[-1].code if above else node.get("parent")
-    return _Row(here, code, name, node.get("slug"), parent)
+    parent = above[-1].code if above else None if "parent" in wrong else node.get("parent")
+    return _Row(here, code, name, None if "slug" in wrong else node.get("slug"), parent)
 
 
 def _field_problem(node: dict[str, Any], name: str, *, needed: bool) -> str | None:

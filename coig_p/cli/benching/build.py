@@ -216,11 +216,12 @@ def _show_judged(found: Judged) -> None:
     if found.agreement is not None:
         units = counted(found.agreement.units, "verdict")
         click.echo(
-            f"judged by two: {units}; equal {_told(found.agreement.percent, 100, '%')}, "
+            f"judged by two in time: {units}, {found.equal:,} of them equal: {_told(found.share, 100, '%')}, "
             f"alpha {_told(found.agreement.alpha)}, AC1 {_told(found.agreement.ac1)}"
         )
     elif found.doubled:
-        click.echo(f"for two: {counted(found.doubled, 'item')}, of which two judged none yet")
+        when = "yet" if found.stopped is None else "in time"
+        click.echo(f"for two: {counted(found.doubled, 'item')}, of which two judged none {when}")
     if found.conflict_rate is not None:
         missing = sum(one.missing for one in found.accepted)
         click.echo(

@@ -37,7 +37,8 @@ def select_items(store: Store, config: PairConfig, domains: Sequence[str], split
     source = one_split(store.manifest, split)
     as_text = config.multi_turn in (TEXT, LAST)
     form = RowForm("a benchmark", as_messages=not as_text, tools=False, instead=_TOOLS, with_tools=_TOOLS)
-    return select(store.manifest, config, domains=domains, splits=(source,), form=form), source
+    selection = select(store.manifest, config, domains=domains, splits=(source,), form=form, read=store.rows_of)
+    return selection, source
 
 
 def items_of(store: Store, selection: Selection, split: str) -> Iterator[Item]:

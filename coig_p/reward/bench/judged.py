@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coig_p.core.arrays import Floats
 from coig_p.errors import DataError
 from coig_p.review.answers import Answer, read_answers, time_of
 from coig_p.review.folder import REVIEW, Review, open_review, read_key
@@ -26,7 +27,7 @@ from coig_p.review.majority import Response, Voted, criteria_of, is_right, major
 from coig_p.review.votes import Vote, read_votes
 from coig_p.reward.bench.pool import FORMS, OPTION, STOP_AFTER
 from coig_p.reward.bench.ranks import Ranked, Relation, rank
-from coig_p.stats.reliability import Reliability, reliability
+from coig_p.stats.reliability import Estimate, Reliability, estimates, reliability
 
 ACCEPTED, REJECTED, OPEN, SKIPPED, WAITING, LATE = "accepted", "rejected", "open", "skipped", "waiting", "late"
 STATES = (ACCEPTED, REJECTED, OPEN, SKIPPED, WAITING, LATE)
@@ -78,7 +79,9 @@ class Judged:
         stop_after: how many were wanted.
         stopped: the moment from which nothing more is begun; None where not enough is accepted yet.
         doubled: items that two or more were asked about; both: of these, those that two or more judged.
-        agreement: on these, of what each said alone; None where there are none.
+        agreement: on the verdicts that two or more gave in time, of what each said alone; None where there are none.
+        equal: on how many of these verdicts all say the same; share: of `agreement.units`, with its interval. They are
+            pooled, where `agreement.percent` is a mean over every two people.
         relations, kept: of form triple, what was said of two responses, and how much of it holds.
     """
 
@@ -88,6 +91,8 @@ class Judged:
     stopped: datetime | None
     doubled: int
     agreement: Reliability | None
+    equal: int
+    share: Estimate
     relations: int
     kept: int
 
@@ -115,8 +120,12 @@ class Judged:
         told["domains"] = {name: asdict(one) for name, one in self.domains().items()}
         told["doubled"] = {"items": self.doubled}
         if self.agreement is not None:
-            told["doubled"]["judged"] = self.agreement.units
-            told["doubled"] |= {name: asdict(getattr(self.agreement, name)) for name in ("percent", "alpha", "ac1")}
+            told["doubled"] |= {
+                "verdicts": self.agreement.units,
+                "equal": self.equal,
+                "share_equal": asdict(self.share),
+            }
+            told["doubled"] |= {name: asdict(getattr(self.agreement, name)) for name in ("alpha", "ac1")}
         if self.review.form == "triple":
             told |= {"relations": self.relations, "kept": self.kept, "conflict_rate": self.conflict_rate}
             told["triples_missing"] = sum(one.missing for one in self.accepted)
@@ -162,13 +171,17 @@ def judged(folder: str | Path, stop_after: int | None = None) -> Judged:
     found.sort(key=lambda one: domains[one.domain])
     ranked = [one.ranked for one in found if one.ranked is not None]
     several = [item for item in items if len({name for name, _ in item.asked}) > 1]
+    rows, queries = _verdicts(review, pool, criteria, stopped)
+    equal, share = _share(rows, queries, review.seed)
     return Judged(
         review=review,
         queries=tuple(found),
         stop_after=wanted,
         stopped=stopped,
         doubled=len(several),
-        agreement=_agreement(review, several, criteria),
+        agreement=_agreement(review, rows, queries),
+        equal=equal,
+        share=share,
         relations=sum(one.relations for one in ranked),
         kept=sum(one.kept for one in ranked),
     )
@@ -243,7 +256,7 @@ def _query(items: tuple[Voted, ...], said: Sequence[_Said], criteria: Sequence[s
     """What counts of what was said of a query."""
     if stopped is None:
         return _judge(items, criteria)
-    in_time = [one for one in said if one.vote.round == 1 and one.began <= stopped]
+    in_time = [one for one in said if _is_in_time(one, stopped)]
     counted = [one for one in said if one in in_time or (one.vote.round > 1 and in_time)]
     if any(not one.vote.skipped for one in said) and all(one.vote.skipped for one in counted):
         return Query(items[0].row.query_id, items[0].row.domain, items, LATE)
@@ -285,21 +298,51 @@ def _of_triples(one: Query) -> Query:
     return replace(one, state=state, failed=failed, responses=responses, ranked=ranked, missing=missing)
 
 
-def _agreement(review: Review, items: Sequence[Voted], criteria: Sequence[str]) -> Reliability | None:
-    """Of what each said in the first round, on items that several judged: accepted or not; of triples each relation."""
-    names = review.annotators
-    rows, groups = [], []
-    for item in items:
-        first: Sequence[Vote] = [vote for vote in item.first.values() if not vote.skipped]
-        each: list[dict[str, Any]]
-        if review.form == "triple":
-            each = [{vote.annotator: relation(vote, *two) for vote in first} for two in combinations(item.responses, 2)]
-        else:
-            each = [{vote.annotator: is_right(vote, criteria) for vote in first}]
-        for told in each:
-            rows.append([np.nan if told.get(name) is None else float(told[name]) for name in names])
-            groups.append(item.row.query_id)
-    if not any(sum(not np.isnan(value) for value in row) > 1 for row in rows):
+def _verdicts(
+    review: Review,
+    pool: Sequence[tuple[tuple[Voted, ...], Sequence[_Said]]],
+    criteria: Sequence[str],
+    stopped: datetime | None,
+) -> tuple[Floats, list[str]]:
+    """What several said of one thing, each alone and in time: accepted or not, of triples each relation.
+
+    Returns:
+        The verdicts as an array of shape (verdicts, annotators), NaN where somebody said nothing, and their queries.
+    """
+    rows, queries = [], []
+    for items, said in pool:
+        for place, item in enumerate(items):
+            first = [one.vote for one in said if one.place == place and _is_in_time(one, stopped)]
+            first = [vote for vote in first if not vote.skipped]
+            each: list[dict[str, Any]]
+            if review.form == "triple":
+                two = combinations(item.responses, 2)
+                each = [{vote.annotator: relation(vote, *both) for vote in first} for both in two]
+            else:
+                each = [{vote.annotator: is_right(vote, criteria) for vote in first}]
+            for told in each:
+                row = [np.nan if told.get(name) is None else float(told[name]) for name in review.annotators]
+                if sum(not np.isnan(value) for value in row) > 1:
+                    rows.append(row)
+                    queries.append(item.row.query_id)
+    return np.array(rows, np.float64).reshape(-1, len(review.annotators)), queries
+
+
+def _is_in_time(one: _Said, stopped: datetime | None) -> bool:
+    return one.vote.round == 1 and (stopped is None or one.began <= stopped)
+
+
+def _share(rows: Floats, queries: Sequence[str], seed: int) -> tuple[int, Estimate]:
+    """On how many verdicts all say the same, and which share of all verdicts that is."""
+    if not len(rows):
+        return 0, Estimate()
+    equal = np.nanmin(rows, axis=1) == np.nanmax(rows, axis=1)
+    shares = {"share": lambda weights: float(weights @ equal / weights.sum()) if weights.sum() else None}
+    return int(equal.sum()), estimates(shares, len(rows), queries, seed=seed)["share"]
+
+
+def _agreement(review: Review, rows: Floats, queries: Sequence[str]) -> Reliability | None:
+    if not len(rows):
         return None
     kinds = 3 if review.form == "triple" else 2
-    return reliability(np.array(rows, np.float64), names, groups, categories=kinds, seed=review.seed)
+    return reliability(rows, review.annotators, queries, categories=kinds, seed=review.seed)
