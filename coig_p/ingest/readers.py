@@ -354,7 +354,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique)
+def _whole_number(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # whose words are advice on Python
+        raise ValueError(f"a whole number of {len(digits.lstrip('-')):,} digits") from None
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_whole_number)
 
 
 def _json_error(error: Exception) -> str:

@@ -138,6 +138,7 @@ class Manifest:
             of it, and how many responses have a reward, or none for which reason.
         release: of a release its version, pair options, what it was made of, and what its check found; else empty.
         sha256: of the file that it was read from; None where it was made and not read.
+        place: the store that it was read from, for messages; None where it was made and not read.
     """
 
     score_range: tuple[float, float]
@@ -155,6 +156,7 @@ class Manifest:
     release: Mapping[str, Any] = field(default_factory=dict)
     comparison_threshold: float | None = None
     sha256: str | None = field(default=None, compare=False)
+    place: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Manifest({self.summary()})"
@@ -203,7 +205,7 @@ class Manifest:
     def to_json(self) -> str:
         """As text, with one key order; unset counts, rewards and a release that are none, are left out."""
         fields = asdict(self)
-        del fields["sha256"]
+        del fields["sha256"], fields["place"]
         for name in ("rewards", "release"):
             if not fields[name]:
                 del fields[name]
@@ -281,6 +283,7 @@ class Manifest:
             files=files,
             **told | {"sources": tuple(told["sources"])},
             sha256=hashlib.sha256(text.encode()).hexdigest(),
+            place=str(store),
         )
 
 
