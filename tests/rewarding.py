@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from coig_p.core.atomic import atomic_file
 from coig_p.store.manifest import MANIFEST
-from coig_p.store.reward_files import Counts, shard_keys, with_rewards, with_values, write_rewards
+from coig_p.store.reward_files import shard_keys, with_rewards, with_values, write_rewards
+from coig_p.store.rewards import Counts
 from coig_p.store.store import Store
 
 Reward = Callable[[str, str, int, str], float | None]

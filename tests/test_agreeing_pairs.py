@@ -475,4 +475,68 @@ def test_responses_without_a_reward_are_told_once(load: Any, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING):
         load(agree_with="crm", streaming=True)
     (record,) = caplog.records
+    assert record.getMessage().startswith("by the manifest ")
     assert "have no reward crm (too-long " in record.getMessage()
+
+
+def test_rewards_that_the_manifest_does_not_list_are_read_by_nobody(rewarded: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(rewarded, tmp_path / "store"))
+    told = json.loads((store / "manifest.json").read_text("utf-8"))
+    gone = next(file for file in told["files"] if file["path"].startswith("rewards/crm/"))
+    told["files"].remove(gone)
+    (store / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    said = f"{store}: manifest.json lists no {gone['path']}, though it has rewards called crm"
+    query = next(iter(load_dataset("coig-p", "math", data_dir=str(store), split="train", streaming=True)))["query_id"]
+    for command in (
+        ["pairs", store, "--out", tmp_path / "pairs.jsonl"],
+        ["stats", store],
+        ["plan", store],
+        ["sweep", store],
+        ["export", store, "--for", "trl-dpo", "--out", tmp_path / "out"],
+        ["show", store, query],
+        ["diff", store, rewarded, "--a"],
+        ["diff", rewarded, store, "--b"],
+        ["bench", "convert", "--from", "pairs", store, "--out", tmp_path / "out"],
+        ["reward", "judge-data", store, "--out", tmp_path / "out"],
+        ["reward", "train", store, "--model", "builtin:ngram", "--out", tmp_path / "out"],
+    ):
+        of = ("agree_with=crm",) if command[0] == "diff" else ("--agree-with", "crm")
+        done = run(*command, *of, code=None)
+        assert (done.returncode, said in done.stderr) == (1, True), (command, done.stderr)
+        assert not list(tmp_path.glob("out*")) + list(tmp_path.glob("pairs*"))
+    for streaming in (False, True):
+        with pytest.raises(StoreError) as error:
+            load_dataset("coig-p", "all", data_dir=str(store), streaming=streaming, agree_with="crm")
+        assert said in str(error.value)
+    view = View(load_index(Store.open(store), cache=tmp_path / "index"))
+    with pytest.raises(StoreError) as error:
+        page(view, "compare", {"a_threshold": "2", "b_threshold": "2", "b_agree_with": "crm"})
+    assert said in str(error.value)
+    with pytest.raises(StoreError) as error:
+        sweep(store, second="crm")
+    assert said in str(error.value)
+    with pytest.raises(StoreError) as error:
+        list(Store.open(store).batches(gone["domain"], rewards=["crm"]))
+    assert said in str(error.value)
+    run("stats", store, "--agree-with", "other")
+
+
+def test_a_kto_label_comes_of_pairs_that_stay_alone(rewarded: Path, rows: Any, load: Any) -> None:
+    """Each response of a pair that the rewards agree with once, labelled; what a dropped pair says labels nothing."""
+    dropped = 0
+    for options in ({"agree_with": "crm"}, {"agree_with": "other", "threshold": 0, "strategy": "adjacent"}):
+        kept = wanted_of(of_math(rows), **options)
+        plain = {name: value for name, value in options.items() if name != "agree_with"}
+        texts = {row["query_id"]: {one["text"] for one in row["responses"]} for row in rows}
+        wins: Counter[tuple[str, str]] = Counter()
+        for pair in kept:
+            wins[pair["query_id"], pair["chosen"]] += 1
+            wins[pair["query_id"], pair["rejected"]] -= 1
+        found = load(format="kto", **options).to_list()
+        assert all(row["completion"] in texts[row["query_id"]] for row in found)
+        assert sorted((row["query_id"], row["completion"], row["label"]) for row in found) == sorted(
+            (query, text, number > 0) for (query, text), number in wins.items()
+        )
+        assert list(load(format="kto", streaming=True, **options)) == found
+        dropped += len(load(format="kto", **plain)) - len(found)
+    assert dropped > 0

@@ -137,4 +137,6 @@ def _print(scored: StoreScored, compared: list[Compared]) -> None:
             f"{counted(told['responses'], 'response')} have one{spread}"
         )
     )
-    click.echo(f"pairs that it agrees with: coigp pairs {pasted(store)} --agree-with {scored.name} --out pairs.parquet")
+    if told["scored"]:
+        agreeing = f"coigp pairs {pasted(store)} --agree-with {scored.name} --out pairs.parquet"
+        click.echo(f"pairs that it agrees with: {agreeing}")

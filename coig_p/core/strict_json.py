@@ -23,6 +23,14 @@ def strict_json(text: str) -> Any:
     return found
 
 
+def whole_number(digits: str) -> int:
+    """A whole number of JSON; raise ValueError, without Python's advice, where it has more digits than Python reads."""
+    try:
+        return int(digits)
+    except ValueError:
+        raise ValueError(f"a whole number of {len(digits.lstrip('-')):,} digits") from None
+
+
 def _whole_number(digits: str) -> int:
     if len(digits) > _DIGITS:
         raise ValueError(f"a number of {len(digits):,} digits")

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from coig_p.core.bombs import check_bomb
 from coig_p.core.progress import Advance
+from coig_p.core.strict_json import whole_number
 from coig_p.errors import DataError, UsageError
 from coig_p.ingest.encodings import FAMILIES, SAMPLE, Recoded, found_encoding, is_ascii_based
 from coig_p.ingest.tables import as_rows, bounded_lines, check_schema, records
@@ -354,7 +355,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique)
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=whole_number)
 
 
 def _json_error(error: Exception) -> str:

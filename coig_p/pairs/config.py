@@ -13,7 +13,7 @@ from coig_p.pairs.exclusion import Exclusion
 from coig_p.pairs.options import finite_number, flag, grid_number, names, text, whole_number
 from coig_p.schema import MESSAGE_FORMATS, PAIR_SCHEMAS, RANKED_FORMATS
 from coig_p.store.manifest import Manifest
-from coig_p.store.rewards import check_reward_name
+from coig_p.store.rewards import check_rewards
 
 AGGREGATIONS = ("mean", "median", "min", "max")
 
@@ -380,7 +380,8 @@ class PairConfig:
             )
 
     def _check_rewards(self, manifest: Manifest) -> None:
-        """Raise UsageError where the store does not have the rewards that pairs must agree with."""
+        """Raise UsageError where the store does not have the rewards that pairs must agree with, or StoreError where
+        it has them of some shards alone."""
         if self.agree_with is None:
             return
         if not manifest.rewards:
@@ -388,7 +389,7 @@ class PairConfig:
                 f"agree_with={self.agree_with!r} (--agree-with {self.agree_with}): this store has no rewards. Let a "
                 "reward model give some: coigp score STORE --model M --as NAME"
             )
-        check_reward_name(manifest, self.agree_with)
+        check_rewards(manifest, self.agree_with)
 
     def of_one_judge(self, judge: str) -> PairConfig:
         """What a judge says for itself, as it said it: its scores are not calibrated, and need no second judge's."""

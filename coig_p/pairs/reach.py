@@ -85,7 +85,8 @@ def warn_without_rewards(config: PairConfig, manifest: Manifest) -> None:
     if told.get("without"):
         why = ", ".join(f"{reason} {count:,}" for reason, count in told["without"].items())
         logger.warning(
-            "%s of %s responses have no reward %s (%s): pairs with one of them are left out",
+            "by the manifest %s of %s responses have no reward %s (%s): pairs with one of them are left out, and those "
+            "with a text that is another than was scored",
             *(f"{sum(told['without'].values()):,}", f"{told['responses']:,}", config.agree_with, why),
         )
 

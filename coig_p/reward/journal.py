@@ -7,7 +7,6 @@ FILE   {"format": "coig_p.scored", "version": 1, "of": {...}}        what is sco
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import IO, Any
 
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, UsageError
-from coig_p.reward.scorer import Scored
+from coig_p.reward.scorer import Scored, finite
 from coig_p.store.places import check_kept
 
 try:
@@ -129,9 +128,8 @@ def _scored(row: Any) -> tuple[bytes, Scored] | None:
         key = bytes.fromhex(name)
     except ValueError:
         return None
-    right = (reward is None or (type(reward) in (int, float) and math.isfinite(reward))) and (reward is None) == (
-        isinstance(reason, str)
-    )
+    number = finite(reward) if type(reward) in (int, float) else None
+    right = (number is None) == (reward is None) == isinstance(reason, str)
     if len(key) != 32 or not right or not (tokens is None or type(tokens) is int) or not isinstance(truncated, bool):
         return None
-    return key, Scored(None if reward is None else float(reward), reason, tokens, truncated)
+    return key, Scored(number, reason, tokens, truncated)

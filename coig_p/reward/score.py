@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 from coig_p.core.arrays import Floats
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.core.progress import Bar, no_bar
-from coig_p.errors import StoreError, UsageError
+from coig_p.errors import CoigPError, StoreError, UsageError
 from coig_p.reward.batching import TOKENS_PER_BATCH, key, score_all
 from coig_p.reward.journal import Journal, open_journal
-from coig_p.reward.scorer import Asked, Scored, Scorer, looks_squashed
+from coig_p.reward.scorer import Asked, Scored, Scorer, check_any, looks_squashed
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.benchmarks import rows_digest
 from coig_p.store.conversations import is_more_than_text
@@ -33,8 +33,6 @@ from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, rewards_problem
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.reward_files import (
-    COUNTED,
-    Counts,
     is_of,
     keys_of,
     with_rewards,
@@ -42,7 +40,7 @@ from coig_p.store.reward_files import (
     without_rewards,
     write_rewards,
 )
-from coig_p.store.rewards import REWARDS
+from coig_p.store.rewards import COUNTED, REWARDS, Counts
 from coig_p.store.rewards_carried import NOT_SCORED, KnownRewards
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import describe_file, sha256_of, store_readme
@@ -153,6 +151,7 @@ def score_store(
     Raises:
         UsageError: there are rewards of this name by another scorer, or see `check_score` and `open_journal`.
         StoreError: a shard cannot be read, or the store was changed meanwhile.
+        RemoteError, DataError: see `check_any`; also what the scorer raises.
     """
     check_score(store, out, overwrite)
     described = json.loads(json.dumps(scorer.describe()))
@@ -167,6 +166,11 @@ def score_store(
     with open_journal(journal_at(store, config.name, out), of) as journal:
         said = _Said(journal)
         some, asked = _score(store, scorer, config, had, said, bar)
+        try:
+            check_any(described, said.known.values())
+        except CoigPError:
+            journal.remove()  # or the same run would say the same of another server
+            raise
         if check is not None:
             check(some)
         told = {"model": described["name"], **{name: one for name, one in described.items() if name != "name"}}

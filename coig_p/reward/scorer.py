@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+from coig_p.errors import DataError, RemoteError
 
 Kind = Literal["model", "server", "ngram"]
 KINDS: tuple[Kind, ...] = ("model", "server", "ngram")
@@ -80,6 +84,41 @@ class Scorer(Protocol):
     def close(self) -> None:
         """Give back what it holds: memory, connections. It scores nothing after."""
         ...
+
+
+def check_any(described: Mapping[str, Any], scored: Iterable[Scored]) -> None:
+    """Raise where no response has a reward, since the scorer gave no finite number for those that it read.
+
+    Args:
+        described: see `Scorer.describe`.
+
+    Raises:
+        RemoteError: a server.
+        DataError: a model here.
+    """
+    without: Counter[str | None] = Counter()
+    for one in scored:
+        if one.reward is not None:
+            return
+        without[one.reason] += 1
+    if without[NOT_FINITE]:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in sorted(without.items(), key=str))
+        who = "server" if described["kind"] == "server" else "model"
+        said = f"the {who} {described['name']} gives no finite number at all ({counts}), so nothing was written"
+        raise (RemoteError if who == "server" else DataError)(f"{said}: look whether its weights are whole")
+
+
+def finite(value: Any) -> float | None:
+    """A number of JSON as a reward; None where it is not finite, or a whole number too large for a float.
+
+    Args:
+        value: int or float.
+    """
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def looks_squashed(rewards: Sequence[float]) -> bool:

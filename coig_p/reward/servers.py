@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import random
 import re
 import threading
@@ -25,9 +24,10 @@ from typing import Any, TypeVar
 from coig_p.annotate.asking.client import Client, Reply, check_extra
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.limits import backoff
+from coig_p.annotate.asking.message import read_json
 from coig_p.core.text import printable
 from coig_p.errors import RemoteError, UnknownNameError, UsageError
-from coig_p.reward.scorer import NOT_FINITE, REFUSED, SERVERS, TOO_LONG, Asked, Scored
+from coig_p.reward.scorer import NOT_FINITE, REFUSED, SERVERS, TOO_LONG, Asked, Scored, finite
 from coig_p.reward.templates import TemplateRefuses, read_template
 
 _PATHS = re.compile(r"(/v1)?(/classify|/get_reward)?/*$")
@@ -35,6 +35,7 @@ _PER_UNIT = 256  # characters that count as one: batches for a server are many r
 _TOGETHER = 16  # texts of one request, where a request takes several
 _THROTTLES = 50  # times that a request may be turned away for its rate
 _NAME = 200  # characters
+_MOST_TOKENS = 2**31  # more than any model takes: a server that counts more is not believed
 _TOO_LONG = re.compile(
     r"(maximum|max)[^.]{0,20}(context|model|sequence)[^.]{0,10}len|longer than the (maximum|model)|context_?length|"
     r"max_model_len|(input|prompt|text|sequence)[^.]{0,30} (is )?too long|exceeds? [^.]{0,30}(length|tokens)",
@@ -258,7 +259,7 @@ class ServerScorer:
             self._refusal = str(reply.detail)
             log.info("the server refuses a request: %s", reply.detail)
             return Scored(None, REFUSED, None)
-        found = _read_one(json.loads(reply.body or "null"))
+        found = _read_one(read_json(reply.body or "null"))
         if self.config.max_length is not None and (found.tokens or 0) > self.config.max_length:
             return Scored(None, TOO_LONG, found.tokens)
         return found
@@ -321,7 +322,7 @@ def _read_rewards(reply: Reply, number: int) -> list[Scored]:
     """The rewards of several texts, of OpenRLHF's form."""
     if reply.outcome == "refused":
         raise RemoteError(f"the server: {reply.detail}")
-    value = json.loads(reply.body or "null")
+    value = read_json(reply.body or "null")
     rewards = value.get("rewards") if isinstance(value, dict) else None
     if not isinstance(rewards, list):
         raise RemoteError(f"the server's answer has no rewards in it: {_shown(value)}")
@@ -333,14 +334,13 @@ def _read_rewards(reply: Reply, number: int) -> list[Scored]:
 def _scored(value: Any, tokens: int | None) -> Scored:
     if value is not None and type(value) not in (int, float):
         raise RemoteError(f"the server's reward is no number: {_shown(value)}")
-    if value is None or not math.isfinite(value):
-        return Scored(None, NOT_FINITE, tokens)
-    return Scored(float(value), None, tokens)
+    reward = None if value is None else finite(value)
+    return Scored(reward, NOT_FINITE if reward is None else None, tokens)
 
 
 def _tokens(value: Any) -> int | None:
     found = value.get("prompt_tokens") if isinstance(value, dict) else None
-    return found if type(found) is int and found >= 0 else None
+    return found if type(found) is int and 0 <= found < _MOST_TOKENS else None
 
 
 def _shown(value: Any) -> str:

@@ -37,7 +37,7 @@ from coig_p.stats.judges import verdict_moments, verdict_shares
 from coig_p.stats.results import SecondJudge, as_json_text, as_percent, described, flat_frame, plain
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
-from coig_p.store.rewards import check_reward_name
+from coig_p.store.rewards import check_rewards
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -168,7 +168,7 @@ def sweep(
     opened = store if isinstance(store, Store) else Store.open(store)
     config = _swept(config or PairConfig(), opened.manifest)
     if second is not None:
-        check_reward_name(opened.manifest, second)
+        check_rewards(opened.manifest, second)
     check_judges(config, opened.manifest.judges)
     warn_stale(config, opened.manifest)
     files = opened.selected_files(domains, split)

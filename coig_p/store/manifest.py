@@ -140,6 +140,7 @@ class Manifest:
             of it, and how many responses have a reward, or none for which reason.
         release: of a release its version, pair options, what it was made of, and what its check found; else empty.
         sha256: of the file that it was read from; None where it was made and not read.
+        place: the store that it was read from, for messages; None where it was made and not read.
     """
 
     score_range: tuple[float, float]
@@ -158,6 +159,7 @@ class Manifest:
     comparison_threshold: float | None = None
     both_orders: bool = False
     sha256: str | None = field(default=None, compare=False)
+    place: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Manifest({self.summary()})"
@@ -206,7 +208,7 @@ class Manifest:
     def to_json(self) -> str:
         """As text, with one key order; unset counts, rewards and a release that are none, are left out."""
         fields = asdict(self)
-        del fields["sha256"]
+        del fields["sha256"], fields["place"]
         for name in ("rewards", "release"):
             if not fields[name]:
                 del fields[name]
@@ -290,6 +292,7 @@ class Manifest:
             files=files,
             **told | {"sources": tuple(told["sources"])},
             sha256=hashlib.sha256(text.encode()).hexdigest(),
+            place=str(store),
         )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +22,7 @@ from coig_p.store.writing import sha256_of
 KEY_SCHEMA = pa.schema([REWARD_SCHEMA.field(at) for at in range(5)])
 """What names a response and what was scored of it: the columns of REWARD_SCHEMA before the reward."""
 
-COUNTED = ("responses", "scored", "truncated", "without")
-"""What a manifest counts of rewards; all else that it tells of them is about who gave them."""
-
 _ROWS_PER_GROUP = 1 << 16
-
-
-@dataclass
-class Counts:
-    """How many responses have a reward, and of those how many were cut; `without` counts, by reason, the others."""
-
-    responses: int = 0
-    scored: int = 0
-    truncated: int = 0
-    without: Counter[str] = field(default_factory=Counter)
-
-    def add(self, rows: pa.RecordBatch) -> None:
-        """Count rows of REWARD_SCHEMA."""
-        self.responses += rows.num_rows
-        self.scored += rows.num_rows - rows.column("reward").null_count
-        self.truncated += pc.sum(rows.column("truncated")).as_py() or 0
-        reasons = rows.column("reason").filter(pc.is_null(rows.column("reward")))
-        self.without.update({one["values"]: one["counts"] for one in pc.value_counts(reasons).to_pylist()})
-
-    def told(self) -> dict[str, Any]:
-        """As a manifest has it."""
-        numbers = {"responses": self.responses, "scored": self.scored, "truncated": self.truncated}
-        return {**numbers, "without": dict(sorted(self.without.items()))}
 
 
 def keys_of(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -11,8 +11,10 @@ the prompt and the text that were scored, which it names by hash: what was chang
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -49,13 +51,15 @@ OF_SHARD = "coig_p.shard_sha256"
 TEXT_CHANGED = "text-changed"
 """Why a response has no reward though one was given: its text, or what it answers, is another by now."""
 
+COUNTED = ("responses", "scored", "truncated", "without")
+"""What a manifest counts of rewards; all else that it tells of them is about who gave them."""
+
 _PROMPT = ("query", "messages", "tools")
 
 
-def check_reward_name(manifest: Manifest, name: str) -> None:
-    """Raise UnknownNameError where the store has no rewards of this name."""
-    if name not in manifest.rewards:
-        raise UnknownNameError("rewards", name, manifest.rewards)
+def check_rewards(manifest: Manifest, name: str) -> None:
+    """Raise UnknownNameError where a store has no rewards of this name, StoreError where not those of every shard."""
+    reward_files(manifest, name, manifest.data_files(), manifest.place or MANIFEST)
 
 
 def reward_files(manifest: Manifest, name: str, shards: Sequence[StoreFile], store: object) -> list[StoreFile]:
@@ -69,7 +73,8 @@ def reward_files(manifest: Manifest, name: str, shards: Sequence[StoreFile], sto
         UnknownNameError: the store has no rewards of this name.
         StoreError: one of the files is not listed, or has other rows than its shard has responses.
     """
-    check_reward_name(manifest, name)
+    if name not in manifest.rewards:
+        raise UnknownNameError("rewards", name, manifest.rewards)
     listed = {file.path: file for file in manifest.files if file.role == REWARDS}
     found = []
     for shard in shards:
@@ -94,6 +99,28 @@ def listing_problems(manifest: Manifest) -> list[str]:
     return absent + [f"{path}: of no shard, or of rewards that {MANIFEST} does not name" for path in of_none]
 
 
+def count_problems(manifest: Manifest, counts: Mapping[str, Counts]) -> list[str]:
+    """Where a manifest counts other rewards than its files hold; a line each.
+
+    Args:
+        counts: of the rows of each name's files.
+    """
+    found = []
+    for name, told in manifest.rewards.items():
+        held = counts[name].told() if name in counts else Counts().told()
+        for field_, number in held.items():
+            if field_ in told and told[field_] != number:
+                said = f"rewards.{name}.{field_} is {_listed(told[field_])}, and its files have {_listed(number)}"
+                found.append(f"{MANIFEST}: {said}. {score_again(name)}")
+    return found
+
+
+def _listed(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return f"{value:,}"
+    return ", ".join(f"{name} {count:,}" for name, count in value.items()) or "none"
+
+
 def reward_path(name: str, shard: StoreFile) -> str:
     """Where in a store the rewards of a shard lie."""
     return f"{REWARDS}/{name}/{shard.path.partition('/')[2]}"
@@ -102,6 +129,29 @@ def reward_path(name: str, shard: StoreFile) -> str:
 def reward_shard(file: StoreFile) -> str:
     """Where in a store the shard of a file of rewards lies."""
     return f"data/{'/'.join(file.path.split('/')[2:])}"
+
+
+@dataclass
+class Counts:
+    """How many responses have a reward, and of those how many were cut; `without` counts, by reason, the others."""
+
+    responses: int = 0
+    scored: int = 0
+    truncated: int = 0
+    without: Counter[str] = field(default_factory=Counter)
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Count rows of REWARD_SCHEMA."""
+        self.responses += rows.num_rows
+        self.scored += rows.num_rows - rows.column("reward").null_count
+        self.truncated += pc.sum(rows.column("truncated")).as_py() or 0
+        reasons = rows.column("reason").filter(pc.is_null(rows.column("reward")))
+        self.without.update({one["values"]: one["counts"] for one in pc.value_counts(reasons).to_pylist()})
+
+    def told(self) -> dict[str, Any]:
+        """As a manifest has it."""
+        numbers = {"responses": self.responses, "scored": self.scored, "truncated": self.truncated}
+        return {**numbers, "without": dict(sorted(self.without.items()))}
 
 
 class Matched(NamedTuple):
@@ -165,6 +215,24 @@ class Rewards:
         reward = found.column("reward").to_numpy(zero_copy_only=False).astype(np.float64)
         return Matched(np.where(changed, np.nan, reward), changed)
 
+    def check_rows(self) -> None:
+        """Raise StoreError where a row does not hold either a finite reward or the reason why there is none."""
+        reward, reason = self.rows.column("reward"), self.rows.column("reason")
+        none, why = pc.is_null(reward), pc.and_kleene(pc.is_valid(reason), pc.not_equal(reason, ""))
+        finite = pc.fill_null(pc.is_finite(reward), True)
+        right = pc.fill_null(pc.if_else(none, why, pc.and_(finite, pc.is_null(reason))), False)
+        if pc.all(right, min_count=0).as_py():
+            return
+        at = pc.index(right, False).as_py()
+        given, said = reward[at].as_py(), reason[at].as_py()
+        problem = f"{given} is no finite number" if given is not None else "null, and no reason says why"
+        if given is not None and math.isfinite(given):
+            problem = f"{given}, and the reason {said!r} says that there is none"
+        store, _, path = self.path.rpartition(f"/{REWARDS}/")
+        query, model = self.rows.column("query_id")[at].as_py(), self.rows.column("model")[at].as_py()
+        where = f"{REWARDS}/{path} row {at + 1:,} .reward (query {query!r}, model {model!r})"
+        raise StoreError(store, f"{where}: {problem}. {score_again(path.partition('/')[0])}")
+
     def _places(self, batch: pa.RecordBatch, sizes: Index) -> Index:
         """The row of each response."""
         number = pc.index_in(batch.column("query_id"), value_set=self.queries)
@@ -194,7 +262,7 @@ def read_rewards(source: Any, name: str | None = None) -> Rewards:
         name: a path or URL that messages show; default that of `source`.
 
     Raises:
-        StoreError: damaged, or no file of rewards.
+        StoreError: damaged, no file of rewards, or with a row that neither has a finite reward nor says why not.
         RemoteError: a file object that reads from the Hub did not get an answer.
     """
     with open_shard(source, name, schemas=(REWARD_SCHEMA,), folder=REWARDS) as shard:
@@ -204,7 +272,9 @@ def read_rewards(source: Any, name: str | None = None) -> Rewards:
             raise ValueError(f"{table.num_rows:,} rows, {shard.metadata.num_rows:,} in its footer")
         rows = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=REWARD_SCHEMA)
         queries, ends = _runs(rows.column("query_id"))
-        return Rewards(name or name_of(source), rows, queries, ends)
+        found = Rewards(name or name_of(source), rows, queries, ends)
+        found.check_rows()
+        return found
 
 
 def _runs(ids: pa.StringArray) -> tuple[pa.StringArray, Index]:

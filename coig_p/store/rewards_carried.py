@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from coig_p.errors import CoigPError, StoreError
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
 from coig_p.store.reward_files import (
-    Counts,
     is_of,
     shard_keys,
     with_rewards,
@@ -25,7 +24,7 @@ from coig_p.store.reward_files import (
     without_rewards,
     write_rewards,
 )
-from coig_p.store.rewards import REWARDS, read_rewards, reward_files, score_again
+from coig_p.store.rewards import REWARDS, Counts, read_rewards, reward_files, score_again
 from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 

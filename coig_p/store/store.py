@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -44,8 +45,11 @@ from coig_p.store.rewards import (
     OF_SHARD,
     REWARD_SCHEMA,
     REWARDS,
-    check_reward_name,
+    Counts,
+    count_problems,
     listing_problems,
+    read_rewards,
+    reward_files,
     reward_shard,
     score_again,
 )
@@ -191,9 +195,10 @@ class Store:
             UnknownNameError: the store has no such domain, split or rewards.
             StoreError: a file cannot be read, or has other columns.
         """
+        files = self.data_files(domain, split)
         for name in rewards:
-            check_reward_name(self.manifest, name)
-        for file in self.data_files(domain, split):
+            reward_files(self.manifest, name, files, self.path)
+        for file in files:
             yield from shard_batches(self.path, file, batch_size, schema, rewards=rewards)
 
     def rows_of(self, file: StoreFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -248,7 +253,7 @@ class Store:
         return frame
 
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> list[str]:
-        """Compare every file with the manifest by size, hash and rows.
+        """Compare every file with the manifest by size, hash and rows, and files of rewards by what they hold, too.
 
         Args:
             advance: called with the number of bytes checked since the last call.
@@ -259,13 +264,19 @@ class Store:
         """
         problems = listing_problems(self.manifest)
         shards = {file.path: file for file in self.data_files()}
+        counts = defaultdict[str, Counts](Counts)
+        whole = not problems
         for file in self.manifest.files:
             problem = _file_problem(self.path / file.path, file, self.manifest.schema_version)
             if problem is None and file.role == REWARDS:
                 problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
+                problem = problem or _counted(self.path / file.path, counts[file.path.split("/")[1]])
+            whole &= problem is None or file.role != REWARDS
             advance(file.bytes)
             if problem:
                 problems.append(f"{file.path}: {problem}")
+        if whole:
+            problems += count_problems(self.manifest, counts)
         unlisted = [name for name in self._unlisted() if not _left_at(name)]
         return problems + [f"{name}: not listed in {MANIFEST}: delete it" for name in unlisted]
 
@@ -362,6 +373,15 @@ def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | Non
             return "its columns are not those of a store"
         if file.role == REWARDS and not footer.schema.to_arrow_schema().equals(REWARD_SCHEMA):
             return "its columns are not those of rewards"
+    return None
+
+
+def _counted(path: Path, counts: Counts) -> str | None:
+    """Count the rows of a file of rewards; what is wrong with one."""
+    try:
+        counts.add(read_rewards(path).rows)
+    except StoreError as error:
+        return str(error).partition(f"{path.name} ")[2]
     return None
 
 

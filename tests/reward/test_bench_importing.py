@@ -146,3 +146,26 @@ def test_a_file_that_cannot_be_read_is_told_what_this_command_takes(bench: Bench
             more = () if given[0] == "import" else ("--out", tmp_path / "c")
             done = run("bench", *given, *more, code=2)
             assert "Valid: .jsonl, .ndjson, .json, .parquet, also with .gz" in done.stderr
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63 - 1, 10**400, 10**4299 + 1])
+def test_a_whole_number_that_no_float_is_equal_to_is_refused(bench: Bench, tmp_path: Path, number: int) -> None:
+    row = {"item": "1", "rewards": [0, number]}
+    with pytest.raises(DataError, match=r"rewards\.jsonl line 2 \.rewards") as error:
+        import_results(bench, [lines(tmp_path, GOOD[0], row, GOOD[1])])
+    assert "float" in str(error.value) or "finite" in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_large_ones_that_a_float_holds_are_as_they_are(bench: Bench, tmp_path: Path) -> None:
+    rows = [{"item": name, "rewards": [2**53 + 2, 10**17]} for name in "012"]
+    assert import_results(bench, [lines(tmp_path, *rows)])[0].rewards == (float(2**53 + 2), 1e17)
+
+
+@pytest.mark.parametrize("name", ["rewards.jsonl", "rewards.json"])
+def test_a_number_of_5000_digits_is_one_located_error(bench: Bench, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text('{"item": "0", "rewards": [0, %s]}\n' % ("9" * 5000), encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 1: not JSON: a whole number of 5,000 digits") as error:
+        import_results(bench, [path])
+    assert "sys." not in str(error.value)

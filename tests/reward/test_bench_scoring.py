@@ -175,3 +175,30 @@ def test_several_reasons_of_an_item(bench: Path) -> None:
     number = sum(len(item.responses) for item in found.items)
     scored = [Scored(None, ("too-long", "not-finite")[at % 2], None) for at in range(number)]
     assert results_of(found, scored)[0].reason == "not-finite, too-long"
+
+
+@pytest.mark.parametrize("value", [float("nan"), None, 10**400])
+def test_a_server_that_gives_no_number_at_all_is_an_error_and_is_asked_again(
+    bench: Path, tmp_path: Path, value: Any
+) -> None:
+    make_store(tmp_path / "store", make_rows({"math": 3}))
+    before = files(tmp_path / "store")
+    with serve() as server:
+        commands = ["bench", "run", bench, "--out", tmp_path / "r"], ["score", tmp_path / "store", "--as", "crm"]
+        server.reward = lambda text: value  # type: ignore[method-assign]
+        for command in commands:
+            failed = run(*command, "--server", server.url, code=3)
+            assert "the server org/crm gives no finite number at all (not-finite " in failed.stderr
+            assert "nothing was written" in failed.stderr
+            assert failed.stdout == ""
+            assert files(tmp_path) == {f"store/{name}": data for name, data in before.items()}
+        server.reward = reward_of  # type: ignore[method-assign]
+        for command in commands:
+            run(*command, "--server", server.url)
+
+
+def test_a_server_that_gives_some_numbers_is_none(bench: Path, tmp_path: Path) -> None:
+    with serve() as server:
+        server.failures.append((200, {"data": [{"probs": [None]}]}))
+        run("bench", "run", bench, "--server", server.url, "--out", tmp_path / "r")
+        assert read_results(tmp_path / "r").scorer["without"] == {"not-finite": 1}

@@ -211,6 +211,28 @@ def test_an_answer_without_a_reward_is_an_error(opener: Opener, answer: Any, wor
             opener(server).score(ASKED[:1])
 
 
+NO_FLOATS = ("1" + "0" * 400, "-1" + "0" * 400, "9" * 5000, "-" + "9" * 5000, "1e400", "-1e400", "NaN", "null")
+
+
+@pytest.mark.parametrize("number", NO_FLOATS, ids=lambda number: f"{number[:4]} {len(number)}")
+def test_a_number_that_no_float_holds_is_not_finite_of_every_kind_of_server(
+    opener: Opener, template: str, number: str
+) -> None:
+    answer = b'{"data": [{"probs": [%b]}], "usage": {"prompt_tokens": %b}}' % (number.encode(), number.encode())
+    with serve() as server:
+        server.failures.append((200, answer))
+        assert opener(server).score(ASKED[:1]) == [Scored(None, NOT_FINITE, None)]
+    with serve("sglang") as server:
+        server.failures.append((200, answer))
+        assert opener(server, kind="sglang", template=template).score(ASKED[:1]) == [Scored(None, NOT_FINITE, None)]
+        server.failures.append((200, b'{"embedding": [%b]}' % number.encode()))
+        assert opener(server, kind="sglang", template=template).score(ASKED[:1]) == [Scored(None, NOT_FINITE, None)]
+    with serve("openrlhf") as server:
+        server.failures.append((200, b'{"rewards": [%b, 1, 18446744073709551617]}' % number.encode()))
+        found = opener(server, kind="openrlhf", template=template).score(ASKED[:3])
+        assert found == [Scored(None, NOT_FINITE, None), Scored(1.0, None, None), Scored(2.0**64, None, None)]
+
+
 def test_what_is_no_finite_number_is_counted(opener: Opener, template: str) -> None:
     with serve() as server:
         for value in (float("nan"), float("inf"), None):

@@ -140,7 +140,9 @@ def test_scores_and_verdicts_are_one_another() -> None:
     assert {verdict: verdict_of(score) for verdict, score in SCORES.items()} == {name: name for name in SCORES}
 
 
-@pytest.mark.parametrize("reason", ["none", "several", "quoted", "cut: length", "unfinished", "empty", "refusal"])
+@pytest.mark.parametrize(
+    "reason", ["none", "several", "quoted", "unclear", "cut: length", "unfinished", "empty", "refusal", "refused"]
+)
 def test_it_is_asked_again_in_other_words(reason: str) -> None:
     """With what it said before, and what that lacked; the other words are for answers that were read otherwise then."""
     sent = (user_message("请评审"),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rewarding import with_given
 from coig_p.errors import StoreError, UnknownNameError
 from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA
 from coig_p.store.manifest import MANIFEST, Manifest
-from coig_p.store.rewards import REWARD_SCHEMA, read_rewards, reward_files
+from coig_p.store.rewards import OF_SHARD, REWARD_SCHEMA, read_rewards, reward_files
 from coig_p.store.store import Store, shard_batches
 
 
@@ -235,3 +236,63 @@ def test_a_damaged_file_is_one_error_that_names_it(store: Store, damage: str) ->
     with pytest.raises(StoreError) as error:
         read_rewards(path)
     assert f"{store.path}: rewards/crm/math/{path.name} cannot be read: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("reward", "reason", "said"),
+    [
+        (float("nan"), None, "nan is no finite number"),
+        (float("inf"), None, "inf is no finite number"),
+        (float("-inf"), "not-finite", "-inf is no finite number"),
+        (None, None, "null, and no reason says why"),
+        (None, "", "null, and no reason says why"),
+        (1.5, "too-long", "1.5, and the reason 'too-long' says that there is none"),
+    ],
+)
+def test_a_row_that_has_no_reward_and_does_not_say_why_is_one_located_error(
+    store: Store, reward: float | None, reason: str | None, said: str
+) -> None:
+    path = sorted((store.path / "rewards" / "crm" / "math").iterdir())[0]
+    rows = pq.read_table(path).to_pylist()
+    rows[3] |= {"reward": reward, "reason": reason}
+    table = pa.Table.from_pylist(rows, REWARD_SCHEMA)
+    pq.write_table(table.replace_schema_metadata({OF_SHARD: store.data_files("math")[0].sha256}), path)
+    relist(store.path)
+    with pytest.raises(StoreError) as error:
+        read_rewards(path)
+    where = f"rewards/crm/math/{path.name} row 4 .reward (query {rows[3]['query_id']!r}, model {rows[3]['model']!r})"
+    assert f"{store.path}: {where}: {said}. Score it again: coigp score STORE --as crm --overwrite" == str(error.value)
+    (problem,) = Store.open(store.path).verify()
+    assert problem.startswith(f"rewards/crm/math/{path.name}: row 4 .reward (query ")
+
+
+def relist(path: Path) -> None:
+    """Write the manifest anew with files of rewards as they are."""
+    fields = json.loads((path / MANIFEST).read_text("utf-8"))
+    for file in fields["files"]:
+        if file["role"] == "rewards":
+            data = (path / file["path"]).read_bytes()
+            file |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    (path / MANIFEST).write_text(json.dumps(fields), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"scored": 3}, "rewards.crm.scored is 3, and its files have "),
+        ({"without": {}}, "rewards.crm.without is none, and its files have too-long "),
+        ({"without": {"empty": 1}}, "rewards.crm.without is empty 1, and its files have too-long "),
+        ({"responses": 1}, "rewards.crm.responses is 1, and its files have "),
+        ({"truncated": 5}, "rewards.crm.truncated is 5, and its files have 0"),
+    ],
+)
+def test_verify_compares_what_a_manifest_counts_of_rewards_with_the_rows(
+    store: Store, told: dict[str, Any], said: str
+) -> None:
+    assert store.verify() == []
+    fields = json.loads((store.path / MANIFEST).read_text("utf-8"))
+    fields["rewards"]["crm"] |= told
+    (store.path / MANIFEST).write_text(json.dumps(fields), encoding="utf-8")
+    (problem,) = Store.open(store.path).verify()
+    assert problem.startswith(f"manifest.json: {said}")
+    assert "Score it again: coigp score STORE --as crm --overwrite" in problem

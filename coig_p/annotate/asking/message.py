@@ -12,6 +12,7 @@ from coig_p.ingest.values import Rejected, text_at
 _MOST_TOKENS = 2**22  # more than any model's context: a server that claims more is not believed
 
 
+_MOST_DIGITS = 640  # of a whole number; Python reads so many wherever it is
 _WHOLE = frozenset({"stop", "end_turn", "end-of-turn", "stop_sequence", "eos", "eos_token"})
 """Reasons to finish by which an answer is whole. Any other, also one that nobody knows, cut it."""
 
@@ -62,9 +63,14 @@ def read_body(body: str) -> Message:
 def read_json(body: str) -> Any:
     """The value of a body, which may begin with a byte order mark; raise ValueError where it is not JSON."""
     try:
-        return json.loads(body.removeprefix("\ufeff"))
+        return json.loads(body.removeprefix("\ufeff"), parse_int=_whole_number)
     except RecursionError:
         raise ValueError("JSON of too many levels") from None
+
+
+def _whole_number(digits: str) -> int | float:
+    """Infinity where there are more digits than Python reads, as where a real number is too large."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
 def read_value(value: Any) -> Message:

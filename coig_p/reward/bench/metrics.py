@@ -223,7 +223,8 @@ def exact_ratio(outcomes: Outcomes, items: Index | None = None) -> Ratio:
 def best_of_n_ratio(outcomes: Outcomes) -> Ratio:
     """Whether the response with the highest reward is one of the best; 1/k for each of k responses that share it.
 
-    The best lose no pair. Responses in no pair take no part; items without a pair, or with a reward missing, neither.
+    The best lose no pair. Responses in no pair take no part; items without a pair, or with one that is missing,
+    neither. An item with a judge's rating that is invalid counts 0.
     """
     losing: dict[int, set[int]] = {}
     playing: dict[int, set[int]] = {}
@@ -231,9 +232,14 @@ def best_of_n_ratio(outcomes: Outcomes) -> Ratio:
         playing.setdefault(int(item), set()).update((int(winner), int(loser)))
         losing.setdefault(int(item), set()).add(int(loser))
     units, credits = [], []
+    absent = set(outcomes.item[outcomes.missing].tolist())
     for item, all_ in playing.items():
+        if item in absent:
+            continue
         rewards = outcomes.results.results[item].rewards
         if rewards is None or any(rewards[one] is None for one in all_):
+            units.append(item)
+            credits.append(0.0)
             continue
         most = max(rewards[one] or 0.0 for one in all_)
         top = [one for one in all_ if rewards[one] == most]

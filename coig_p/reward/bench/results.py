@@ -11,7 +11,6 @@ RESULTS/
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from coig_p.reward.bench.form import (
     write_header,
 )
 from coig_p.reward.bench.form import MARKER as BENCH_MARKER
+from coig_p.reward.scorer import finite
 from coig_p.store.places import Marker, check_directory, check_outside
 
 LINES, RESULTS, COPY = "results.jsonl", "results.json", "bench"
@@ -142,6 +142,9 @@ def result_problem(told: Any, item: Item | None = None) -> Problem | None:
         not isinstance(rewards, list) or not all(one is None or _is_finite(one) for one in rewards)
     ):
         return "rewards", not_as(told, "rewards", "a list of finite numbers and nulls, or null")
+    for at, one in enumerate(rewards or ()):
+        if one is not None and finite(one) != one:
+            return f"rewards[{at}]", f"{shown(one)} is a whole number that no 64-bit float is equal to: round it first"
     length = told["length"]
     if not isinstance(length, list) or not all(type(one) is int and one >= 0 for one in length):
         return "length", not_as(told, "length", "a list of whole numbers of 0 or more")
@@ -156,10 +159,7 @@ def result_problem(told: Any, item: Item | None = None) -> Problem | None:
 
 
 def _is_finite(value: Any) -> bool:
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
-        return False
+    return type(value) in (int, float) and finite(value) is not None
 
 
 def _verdicts_problem(told: dict[str, Any]) -> Problem | None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from coig_p.core.progress import Bar, no_bar
+from coig_p.errors import CoigPError
 from coig_p.reward.batching import TOKENS_PER_BATCH, score_all
 from coig_p.reward.bench.form import TOOL, Bench
 from coig_p.reward.bench.results import Result, check_results_place, lengths, write_results
 from coig_p.reward.journal import Journal, open_journal
-from coig_p.reward.scorer import Asked, Scored, Scorer, looks_squashed
+from coig_p.reward.scorer import Asked, Scored, Scorer, check_any, looks_squashed
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,18 @@ def run_scorer(
 
     Raises:
         UsageError: results cannot be written there, or what an earlier run left is of something else.
-        RemoteError: a server does not answer.
+        RemoteError: a server does not answer, or gives no finite number at all; a model here: DataError.
     """
     check_results_place(out, overwrite)
     told = scorer.describe()
     of = {"bench": bench.sha256, "scorer": told, "tokens_per_batch": tokens_per_batch, "tool": TOOL}
     with open_journal(journal_of(out), of | dict(options or {})) as journal:
         scored = _score(bench, scorer, tokens_per_batch, journal, bar)
+        try:
+            check_any(told, scored)
+        except CoigPError:
+            journal.remove()  # or the same run would say the same of another server
+            raise
         without = Counter(one.reason for one in scored if one.reason is not None)
         rewards = [one.reward for one in scored if one.reward is not None]
         ran = Ran(

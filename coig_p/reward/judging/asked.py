@@ -17,13 +17,12 @@ from coig_p.annotate.asking.message import Message, encodable, read_body
 from coig_p.annotate.asking.request import PENDING, Messages, Outcome, Request, asks, recipe_of, user_message
 from coig_p.annotate.prompts import Value
 from coig_p.annotate.tasks.again import judged_again
-from coig_p.annotate.tasks.judge import read_judgement
 from coig_p.core.arrays import hash64
 from coig_p.reward.bench.form import Bench, Item, pairs_of
 from coig_p.reward.bench.results import Result, Verdict, lengths
 from coig_p.reward.judging.config import COMPARE, RATE, Judge
 from coig_p.reward.judging.official import BETTER_FIRST, DRAWN, GIVEN, Rule
-from coig_p.reward.judging.verdicts import asked_again, read_for_a, read_verdict, verdict_of
+from coig_p.reward.judging.verdicts import asked_again, read_for_a, read_rating, read_verdict, verdict_of
 
 TOO_LONG, REFUSED, UNANSWERED = "too-long", "refused", "unanswered"
 _GIVEN_ORDER = ("judgebench",)  # presets whose files have the order to be asked first
@@ -107,7 +106,7 @@ class Questions:
             messages = ({"role": "system", "content": endpoint.system}, *messages)
         read: Callable[[Message], Outcome]
         if self.rule.rating:
-            read = partial(read_judgement, half_points=True, response=texts[0])
+            read = partial(read_rating, response=texts[0])
         elif self.rule.looks_for_a:
             read = read_for_a
         else:
