@@ -164,8 +164,8 @@ def check_exclusion(store: Store, exclusion: Exclusion | None) -> None:
     if found.absent == found.named:
         raise UsageError(
             f"exclude={exclusion.name or 'the list'}: {store.path} has none of the "
-            f"{counted(found.named, 'query', 'queries')} that it names, as {exclusion.query_ids[0]!r}, so nothing would "
-            "be kept out. Name the list that was made of this store, or leave --exclude out"
+            f"{counted(found.named, 'query', 'queries')} that it names, as {exclusion.query_ids[0]!r}, so "
+            "nothing would be kept out. Name the list that was made of this store, or leave --exclude out"
         )
 
 

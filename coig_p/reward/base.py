@@ -35,8 +35,8 @@ def check_base(model: str, revision: str | None) -> None:
     check_revision(model, revision)
     if is_trained(model) and read_trained(model).kind == NGRAM:
         raise UsageError(
-            f"{model} is a floor of n-grams, and training cannot go on from it: name a language model or a reward model "
-            "of transformers, or --model builtin:ngram to train another floor"
+            f"{model} is a floor of n-grams, and training cannot go on from it: name a language model or a reward "
+            "model of transformers, or --model builtin:ngram to train another floor"
         )
 
 

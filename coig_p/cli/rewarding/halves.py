@@ -40,8 +40,7 @@ def halves(store: Path, out: Path, overwrite: bool, json_: bool) -> None:
     empty = [number for number in (1, 2) if not found[number - 1]]
     if empty:
         click.echo(
-            f"half {empty[0]} is empty, so the two cannot be told apart: near-duplicates lie in one half, and halves of "
-            "a few queries are equal by chance alone. Take more queries"
+            f"half {empty[0]} is empty: near-duplicates lie in one half, and of few queries all may. Take more queries"
         )
         return
     train = f"coigp reward train {pasted(store)} --half 1 --model builtin:ngram --out floor"

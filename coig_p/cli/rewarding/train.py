@@ -87,9 +87,7 @@ def train(
         trained = _floor(store, out, pairs, half, max_responses, domains, split, overwrite)
     else:
         if not model.strip():
-            raise click.BadParameter(
-                "it is empty: name a folder, or a model on the Hub, as org/name", param_hint="--model"
-            )
+            raise click.BadParameter("it is empty: name a folder or a model on the Hub", param_hint="--model")
         if model.startswith("builtin:"):
             raise click.BadParameter(f"{model!r}: the only one built in is {BUILTIN}", param_hint="--model")
         from coig_p.reward.training import train_transformer
@@ -141,6 +139,11 @@ def _print(trained: TrainedModel, out: Path) -> None:
         ]
         click.echo(table(["on queries not trained on", "pairs", "queries", "accuracy", "95% interval", "ties"], rows))
         click.echo(one_line(f"{_VERDICTS[held_out.verdict]} ({held_out.how})"))
+    elif trained.training.get("held_out"):
+        click.echo(
+            "no query was held out, so there is no accuracy: the share is too small for so few queries. Raise "
+            "--held-out, or measure with a benchmark"
+        )
     if trained.kind == "ngram":
         click.echo("a floor, fitted to this store alone: no judge of quality, and no filter")
     too_long = (trained.training.get("data") or {}).get("too_long")
