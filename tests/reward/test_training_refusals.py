@@ -95,7 +95,9 @@ def test_a_floor_an_empty_name_and_a_revision_of_a_folder(store: Path, tmp_path:
     (tmp_path / "model").mkdir()
     with pytest.raises(UsageError, match="--revision main: no effect on a folder"):
         check_base(str(tmp_path / "model"), "main")
-    for words in (("score", store, "--as", "a"), ("bench", "run", store, "--out", tmp_path / "out")):
+    bench = tmp_path / "bench"
+    run("bench", "convert", "--from", "pairs", store, "--out", bench)
+    for words in (("score", store, "--as", "a"), ("bench", "run", bench, "--out", tmp_path / "out")):
         said = run(*words, "--model", tmp_path / "model", "--revision", "main", code=2).stderr
         assert "revision='main' has no effect on a folder" in said
 
