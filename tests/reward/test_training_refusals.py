@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import run
@@ -13,7 +14,7 @@ from coig_p.errors import DataError, UsageError
 from coig_p.reward.base import check_base
 from coig_p.reward.made import LANGUAGE_MODEL, MADE, read_trained
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {
         "query_id": f"q{at}",
         "domain": "chat",
@@ -63,7 +64,7 @@ def test_a_list_of_another_store_protects_nothing(store: Path, tmp_path: Path) -
 
 
 def test_no_pair_is_said_alike(tmp_path: Path) -> None:
-    texts = [dict(row, responses=[dict(one, text="二") for one in row["responses"]]) for row in ROWS]  # type: ignore[attr-defined]
+    texts = [dict(row, responses=[dict(one, text="二") for one in row["responses"]]) for row in ROWS]
     same = make_store(tmp_path / "same", texts)
     train = run("reward", "train", same, *FLOOR, "--out", tmp_path / "out", code=1).stderr
     judge = run("reward", "judge-data", same, "--out", tmp_path / "out", code=1).stderr

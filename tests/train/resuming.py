@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import Exclusion
 from coig_p.reward import trainer as trainers
 from coig_p.reward.made import MADE, read_trained
 from coig_p.reward.training import UNFINISHED, train_transformer
@@ -169,7 +170,7 @@ def test_other_options_are_refused_by_name(stopped: Path, store: Path, base: Pat
     for config, pairs, named in (
         (replace(CONFIG, template=template), None, r"training\.template_sha256"),
         (replace(CONFIG, learning_rate=1e-4), None, r"training\.learning_rate"),
-        (CONFIG, PairConfig(exclude=exclude), r"pairs\.exclude"),
+        (CONFIG, PairConfig(exclude=Exclusion.of(exclude)), r"pairs\.exclude"),
         (CONFIG, PairConfig(seed=1), r"training\.seed"),
     ):
         with pytest.raises(UsageError, match=named):
@@ -218,7 +219,7 @@ def test_what_training_cannot_begin_with_is_said_before_it(store: Path, base: Pa
     refused(base, "--revision main: no effect on a folder", config=replace(CONFIG, revision="main"))
     refused(base, r"use a whole number from 0 to", pairs=PairConfig(seed=10**22))
     (tmp_path / "no.txt").write_text("nobody\n")
-    refused(base, "has none of the 1 query that it names", pairs=PairConfig(exclude=tmp_path / "no.txt"))
+    refused(base, "has none of the 1 query that it names", pairs=PairConfig(exclude=Exclusion.of(tmp_path / "no.txt")))
     assert not (tmp_path / f"out{UNFINISHED}").exists()
 
 
