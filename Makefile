@@ -50,7 +50,7 @@ test-train: .train-venv/.installed
 	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 PYTHONPATH=tests:tests/annotate \
 	  .train-venv/bin/python -m pytest -q -p no:cacheprovider -W default --confcutdir tests \
 	  tests/train/trainers.py tests/train/loaders.py tests/train/serve.py tests/train/scorers.py tests/train/score.py \
-	  tests/train/judging.py tests/train/rewards.py
+	  tests/train/judging.py tests/train/rewards.py tests/train/resuming.py
 
 .train-venv/.installed: tests/train/requirements.txt pyproject.toml
 	@echo "Setting up .train-venv (once) ..."

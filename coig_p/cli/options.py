@@ -240,7 +240,11 @@ def _say_excluded(exclude: Any, options: Mapping[str, Any]) -> None:
     store = options.get("store") or next(iter(options.get("files") or ()), None)
     if store is not None and Path(store).is_dir():
         domains = options.get("domains") or filter(None, [options.get("domain")])
-        say(str(count_excluded(Store.open(store), Exclusion.of(exclude), domains, options.get("split"))))
+        found = count_excluded(Store.open(store), Exclusion.of(exclude), domains, options.get("split"))
+        if found.absent == found.named:  # a warning, with -q too: what the list protects is all there
+            click.echo(f"warning: {found}. Is it the list that was made of this store?", err=True)
+        else:
+            say(str(found))
 
 
 def _option(name: str, option: Any, hint: Any) -> Callable[[_Decorated], _Decorated]:

@@ -38,6 +38,7 @@ from coig_p.export.single import OnePer, check_single, responses_of
 from coig_p.export.trainers import TRAINERS, find_form, row_form
 from coig_p.export.trainers.forms import Form
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import check_exclusion
 from coig_p.pairs.plan import ShardConfig, shuffle_keys
 from coig_p.pairs.rows import ResponseRows, Rows, find_rows
 from coig_p.pairs.selection import Selection, SplitPart, one_split, select
@@ -141,6 +142,7 @@ def export_store(
         form=row_form(form),
         read=opened.rows_of,
     )
+    check_exclusion(opened, selection.pairs.exclude)
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
     source = _Source(opened, selection, form, config, lengths)
     with atomic_directory(out) as root:

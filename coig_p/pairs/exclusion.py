@@ -156,6 +156,23 @@ def count_excluded(
     return Excluded(exclusion.count, met, len(left))
 
 
+def check_exclusion(store: Store, exclusion: Exclusion | None) -> None:
+    """Refuse a list for data to train on of which a store has no id: what it is to keep out would be trained on.
+
+    Raises:
+        UsageError: none of its ids is in the store.
+    """
+    if exclusion is None or not exclusion.query_ids:
+        return
+    found = count_excluded(store, exclusion)
+    if found.absent == found.named:
+        raise UsageError(
+            f"exclude={exclusion.name or 'the list'}: {store.path} has none of the "
+            f"{counted(found.named, 'query', 'queries')} that it names, as {exclusion.query_ids[0]!r}, so "
+            "nothing would be kept out. Name the list that was made of this store, or leave --exclude out"
+        )
+
+
 def line_of(query_id: str) -> str:
     """An id as a line has it, without its end."""
     plain = query_id == query_id.strip() and not query_id.startswith(_NOT_PLAIN) and len(query_id.splitlines()) == 1

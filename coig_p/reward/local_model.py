@@ -28,7 +28,7 @@ from coig_p.reward.templates import TemplateRefuses, hash_of, ids_of
 from coig_p.store.writing import sha256_of
 
 Truncate = Literal["left", "right"]
-_WEIGHTS = ("*.safetensors", "*.bin")
+WEIGHTS = ("*.safetensors", "*.bin")
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _SHOWN = 3  # keys that a message names
 _NO_LIMIT = 10**6  # tokens: what tokenizers write for "none" is far more
@@ -367,7 +367,7 @@ def _loading(name: str) -> Iterator[None]:
     except CoigPError:
         raise
     except Exception as error:  # what a file that is cut short brings about has a class of its own
-        words = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        words = _said(error)
         if "trust_remote_code" in str(error):
             words = "it needs code of its own repository, which is never run"
         if Path(name).exists() and not isinstance(error, ImportError):
@@ -381,6 +381,17 @@ def _loading(name: str) -> Iterator[None]:
             said.enable_progress_bar()
 
 
+def _said(error: BaseException) -> str:
+    """What an error says: its first line, with the one that follows where that only begins a list."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    words = lines[0] if lines else type(error).__name__
+    for line in lines[1:]:
+        if not words.endswith(":"):
+            break
+        words = f"{words} {line}"
+    return words.rstrip(":")
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -391,7 +402,7 @@ def _stored(name: str, revision: str | None, key: str) -> Any:
     """One tensor as the files of a model have it, whatever it was loaded as; None where they are not at hand."""
     from safetensors import safe_open
 
-    folder = _folder(name, revision)
+    folder = model_folder(name, revision)
     for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
         with safe_open(path, framework="pt") as file:
             if key in file.keys():  # noqa: SIM118  it is no mapping
@@ -399,7 +410,7 @@ def _stored(name: str, revision: str | None, key: str) -> Any:
     return None
 
 
-def _folder(name: str, revision: str | None) -> Path | None:
+def model_folder(name: str, revision: str | None) -> Path | None:
     """Where the files of a model are; None where nobody knows."""
     if Path(name).is_dir():
         return Path(name)
@@ -411,15 +422,20 @@ def _folder(name: str, revision: str | None) -> Path | None:
 
 def _weights_hash(name: str, revision: str | None) -> str | None:
     """SHA-256 over the names and hashes of the files that hold a model's weights; None where they are not at hand."""
-    folder = _folder(name, revision)
+    folder = model_folder(name, revision)
     if folder is None:
         return None
-    files = next((found for form in _WEIGHTS if (found := sorted(folder.glob(form)))), [])
+    files = next((found for form in WEIGHTS if (found := sorted(folder.glob(form)))), [])
     if not files:
         return None
     digest = hashlib.sha256()
     for path in files:
-        blob = path.resolve().name  # in the Hub's cache a large file is named by its hash
-        known = re.fullmatch(r"[0-9a-f]{64}", blob) is not None and path.is_symlink()
-        digest.update(f"{path.name} {blob if known else sha256_of(path)}\n".encode())
+        digest.update(f"{path.name} {hash_in_cache(path)}\n".encode())
     return digest.hexdigest()
+
+
+def hash_in_cache(path: Path) -> str:
+    """SHA-256 of a file; in the Hub's cache a large one is named by it, and need not be read."""
+    blob = path.resolve().name
+    known = re.fullmatch(r"[0-9a-f]{64}", blob) is not None and path.is_symlink()
+    return blob if known else sha256_of(path)

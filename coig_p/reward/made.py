@@ -13,18 +13,21 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from coig_p.errors import DataError
+from coig_p.errors import DataError, UsageError
 from coig_p.reward.bench.form import TOOL, header_field, read_header, shown, write_header
 from coig_p.stats.intervals import mean, moments, share
-from coig_p.store.places import Marker
+from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.writing import sha256_of
 
 MADE = "coig_p_reward.json"
+LANGUAGE_MODEL = "language-model"
+"""A folder in the folder: what stayed a language model, where training kept one."""
 FORMAT, VERSION = "coig_p.reward", 1
 NGRAM, TRANSFORMERS = "ngram", "transformers"
 KINDS = (NGRAM, TRANSFORMERS)
@@ -214,6 +217,19 @@ class TrainedModel:
         }
 
 
+def check_place(out: Path, overwrite: bool) -> None:
+    """Raise UsageError where a reward model cannot be written to `out`, before hours are spent on it."""
+    check_outside(out, "a reward model")
+    check_directory(out, MARKER, "a reward model", overwrite)
+    nearest = next(parent for parent in out.absolute().parents if parent.is_dir())
+    try:
+        Path(mkdtemp(dir=nearest)).rmdir()
+    except OSError as error:
+        raise UsageError(
+            f"{out}: no folder can be made in {nearest}: {error.strerror}. Choose another place with --out"
+        ) from None
+
+
 def is_trained(folder: str | Path) -> bool:
     """Whether a folder says that it is a reward model of ours."""
     return MARKER.marks(Path(folder))
@@ -222,12 +238,17 @@ def is_trained(folder: str | Path) -> bool:
 def write_trained(folder: Path, trained: TrainedModel) -> TrainedModel:
     """Write coig_p_reward.json beside a model that is there whole, with the hash of each of its files.
 
-    Files in folders of the folder, as checkpoints are, are not the model's.
+    Of folders in the folder only the language model is the model's; what else may lie there, as checkpoints, is not.
 
     Returns:
         What was written, `files` filled in.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != MADE)
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for place in (folder, folder / LANGUAGE_MODEL)
+        for path in (place.iterdir() if place.is_dir() else ())
+        if path.is_file() and path != folder / MADE
+    )
     files = {name: sha256_of(folder / name) for name in names}
     trained = replace(trained, files=files)
     write_header(folder / MADE, trained.to_dict())
@@ -257,7 +278,8 @@ def read_trained(folder: str | Path, *, check_files: bool = True) -> TrainedMode
     if half not in (None, 1, 2) or isinstance(half, bool):
         raise DataError(f"{path} .half: {shown(half)} is not 1, 2 or null")
     for name, digest in files.items():
-        if not isinstance(digest, str) or Path(name).name != name or not name:
+        bare = name.removeprefix(f"{LANGUAGE_MODEL}/")
+        if not isinstance(digest, str) or Path(bare).name != bare or bare in ("", ".."):
             raise DataError(f"{path} .files: {shown(name)}: {shown(digest)} is not a file's name and its sha256")
         if check_files:
             _check_file(root / name, digest)

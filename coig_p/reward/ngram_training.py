@@ -14,21 +14,21 @@ from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Advance
 from coig_p.errors import UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import check_exclusion
 from coig_p.review.joining import manifest_sha256
 from coig_p.reward.bench.form import Item, pairs_of
 from coig_p.reward.bench.from_store import select_items
 from coig_p.reward.made import (
     LENGTH,
     MAJORITY,
-    MARKER,
     NGRAM,
     HeldOut,
     TrainedModel,
+    check_place,
     write_trained,
 )
 from coig_p.reward.ngram import BASE, FEATURES, WEIGHTS, Examples, Weights, fit
 from coig_p.reward.training_pairs import TrainingPairs, read_training_pairs
-from coig_p.store.places import check_directory, check_outside
 from coig_p.store.store import Store
 
 _MODEL = "model"
@@ -124,9 +124,9 @@ def train_ngram(
         DataError: a query that cannot be shown; names it. Nothing is written then.
     """
     config = config or NgramConfig()
-    check_outside(out, "a reward model")
-    check_directory(out, MARKER, "a reward model", overwrite)
+    check_place(out, overwrite)
     selection, source = select_items(store, pairs or PairConfig(), domains, split)
+    check_exclusion(store, selection.pairs.exclude)
     seed = selection.pairs.seed
     found = read_training_pairs(store, selection, source, half=half, max_responses=config.max_responses, seed=seed)
     items = sorted(found.items, key=lambda item: item.id)

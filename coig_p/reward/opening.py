@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from coig_p.errors import UsageError
@@ -80,6 +81,8 @@ class ScorerConfig:
     def __post_init__(self) -> None:
         if (self.model is None) == (self.server is None):
             raise UsageError("name who scores: a model or a server, one of the two")
+        if self.model is not None and not self.model.strip():
+            raise UsageError("--model is empty: name a folder, or a model on the Hub, as org/name")
         if self.truncate not in (None, *_ENDS):
             raise UsageError(f"truncate={self.truncate!r}: use left, or leave it out")
         if self.tokens_per_batch < 1:
@@ -125,6 +128,8 @@ def open_scorer(config: ScorerConfig, *, official: str | None = None) -> Scorer:
         if official is not None:
             raise UsageError("official has no effect on a model of n-grams. Leave it out.")
         return NgramScorer(config.model)
+    if Path(config.model).is_dir():
+        config.refuse(("revision",), f"has no effect on a folder, and {config.model} is one")
     from coig_p.reward.local_model import LocalModel, ModelConfig
 
     options = _given(config, ModelConfig.__dataclass_fields__)

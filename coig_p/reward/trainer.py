@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
 
 from coig_p.errors import DataError
+from coig_p.reward.checkpoints import write_list, writing
 from coig_p.reward.losses import Loss
 from coig_p.reward.passes import inputs_of, summed_loss
 from coig_p.reward.steps import Step, split
@@ -78,6 +80,20 @@ class PairTrainer(Trainer):
                 "--dtype float32"
             )
         return total
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write one, and then the list of its files.
+
+        Raises:
+            UsageError: a disk that is full.
+        """
+        step = self.state.global_step
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{step}"
+        with writing(checkpoint, f"the checkpoint of step {step}"):
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each process writes its own state of chance
+            if self.args.should_save:
+                write_list(checkpoint)
 
     def log(self, logs: dict[str, float], *more: Any, **options: Any) -> None:
         """Add how many pairs of the last steps were right before they were learnt from."""

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,16 +24,19 @@ from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import check_exclusion
 from coig_p.review.joining import manifest_sha256
+from coig_p.reward.base import base_of, check_base
 from coig_p.reward.bench.from_store import select_items
+from coig_p.reward.checkpoints import newest_whole, remove, writing
 from coig_p.reward.local_model import check_extra
-from coig_p.reward.made import LENGTH, MAJORITY, MARKER, TRANSFORMERS, HeldOut, TrainedModel, write_trained
+from coig_p.reward.made import LENGTH, MAJORITY, TRANSFORMERS, HeldOut, TrainedModel, check_place, write_trained
+from coig_p.reward.seeds import check_seed
 from coig_p.reward.steps import PairArrays, Step, steps_of
 from coig_p.reward.templates import hash_of
 from coig_p.reward.tokens import Tokenized, Tokens, tokenized
 from coig_p.reward.training_config import TrainConfig
 from coig_p.reward.training_pairs import TrainingPairs, read_training_pairs
-from coig_p.store.places import check_directory, check_outside
 from coig_p.store.store import Store
 
 if TYPE_CHECKING:
@@ -68,6 +71,7 @@ def train_transformer(
     max_responses: int | None = None,
     overwrite: bool = False,
     bar: Bar = no_bar,
+    say: Callable[[str], None] = lambda line: None,
 ) -> TrainedModel | None:
     """Train a reward model on the pairs of a store, and write it to `out`, whole or not at all.
 
@@ -76,6 +80,7 @@ def train_transformer(
             reward model goes on.
         half: of the store, 1 or 2 (see `coig_p.reward.halves`).
         max_responses: whole queries are drawn by hash up to so many responses.
+        say: called with what somebody should know, as that a checkpoint is not whole.
 
     Returns:
         What coig_p_reward.json says; None in all but the first of several processes.
@@ -89,18 +94,29 @@ def train_transformer(
     from coig_p.reward.transformer import load_base, load_tokenizer, longest_read
 
     root = Path(out)
-    check_outside(root, "a reward model")
-    check_directory(root, MARKER, "a reward model", overwrite)
+    check_place(root, overwrite)
     config, pairs = (config or TrainConfig()).resolved(), pairs or PairConfig()
+    check_seed(pairs.seed)
+    check_base(model, config.revision)
     device, dtype = _where(config)
     opened = store if isinstance(store, Store) else Store.open(store)
     selection, source = select_items(opened, pairs, domains, split)
+    check_exclusion(opened, selection.pairs.exclude)
     tokenizer = load_tokenizer(model, config.revision, config.template)
     assert config.max_length is not None
     longest = longest_read(model, config.revision, config.max_length)
     taken = read_training_pairs(opened, selection, source, half=half, max_responses=max_responses, seed=pairs.seed)
     data = _tokenize(taken, tokenizer, config, longest, pairs.seed, bar)
     steps = _steps(data.train, config, pairs.seed)
+    made, is_new = load_base(
+        model,
+        tokenizer,
+        revision=config.revision,
+        language_model=config.lm_weight > 0,
+        seed=pairs.seed,
+        largest=int(data.found.tokens.ids.max()),
+    )
+    commit = getattr(made.classifier.config, "_commit_hash", None)
     told = TrainedModel(
         TRANSFORMERS,
         base=Path(model).resolve().name if Path(model).is_dir() else model,
@@ -114,6 +130,8 @@ def train_transformer(
             "seed": pairs.seed,
             "dtype": dtype,
             "revision": config.revision,
+            "commit": commit,
+            "base_sha256": base_of(model, commit),
             "data": data.counts,
             "template_sha256": hash_of(tokenizer.get_chat_template()),
             "tokens_sha256": data.found.sha256,
@@ -124,10 +142,7 @@ def train_transformer(
     )
     work = root.with_name(root.name + UNFINISHED)
     record = json.loads(json.dumps(told.to_dict()))
-    last = _resumed(work, record, overwrite)
-    made, is_new = load_base(
-        model, tokenizer, revision=config.revision, language_model=config.lm_weight > 0, seed=pairs.seed
-    )
+    last = _resumed(work, record, overwrite, say)
     if last is None and not _rank():
         _begin(work, record)
     history = _train(made, tokenizer, steps, data.found.tokens, config, device, dtype, work, last, pairs.seed, bar)
@@ -135,8 +150,7 @@ def train_transformer(
         _end_group()
     if _rank():
         return None
-    commit = getattr(made.classifier.config, "_commit_hash", None)
-    more = {"commit": commit, "head": "new" if is_new else "kept", **_said(history)}
+    more = {"head": "new" if is_new else "kept", **_said(history)}
     told = replace(told, training={**told.training, **more})
     return _finish(root, work, made, tokenizer, model, told, data, config, history, bar)
 
@@ -165,7 +179,7 @@ def _tokenize(taken: TrainingPairs, tokenizer: Any, config: TrainConfig, longest
     held = np.array([taken.part_of(item.id, _PARTS, seed) < limit for item in items], bool)[found.pairs.query]
     train = found.pairs.take(~held)
     if not len(train):
-        raise UsageError("every pair is held out: lower --held-out, or train on more queries")
+        raise UsageError("every query is held out, and none is left to train on: give more queries, or --held-out 0")
     responses = [one for item in items for one in item.responses]
     counts = {
         "queries": len(np.unique(train.query)), "pairs": len(train), "of": taken.to_dict(),
@@ -187,7 +201,7 @@ def _steps(pairs: PairArrays, config: TrainConfig, seed: int) -> list[Step]:
     return steps
 
 
-def _resumed(work: Path, record: dict[str, Any], overwrite: bool) -> Path | None:
+def _resumed(work: Path, record: dict[str, Any], overwrite: bool, say: Callable[[str], None]) -> Path | None:
     """The last whole checkpoint of the same training; None where there is none. Another one's is refused."""
     if not work.exists():
         return None
@@ -198,8 +212,13 @@ def _resumed(work: Path, record: dict[str, Any], overwrite: bool) -> Path | None
     # Another process may be about to write the record.
     if not isinstance(found, dict) and any(work.iterdir()) and not overwrite and not _rank():
         raise UsageError(f"{work} exists and is no training of ours: delete it, or choose another place")
-    last = _last_checkpoint(work)
+    faults: list[tuple[Path, str]] = []
+    last = newest_whole(work, lambda path, fault: faults.append((path, fault)))
     if last is None or found == record:
+        if not _rank():
+            _say_left(faults, last, say)
+            for path, _ in faults:
+                remove(path)
         return last
     if not overwrite:
         raise UsageError(
@@ -230,17 +249,12 @@ def _differs(found: dict[str, Any], record: dict[str, Any]) -> str:
     return ", ".join(names[:5])
 
 
-def _last_checkpoint(work: Path) -> Path | None:
-    """The newest whose trainer_state.json, which is written last, is there; those that a kill cut short go."""
-    whole = []
-    for path in work.glob("checkpoint-*"):
-        try:
-            state = strict_json(read_small(path / "trainer_state.json", 64 << 20))
-            whole.append((int(state["global_step"]), path))
-        except (OSError, ValueError, TypeError, KeyError):
-            if not _rank():
-                shutil.rmtree(path, ignore_errors=True)
-    return max(whole)[1] if whole else None
+def _say_left(faults: Sequence[tuple[Path, str]], last: Path | None, say: Callable[[str], None]) -> None:
+    """Say which checkpoints are not whole, and what training goes on from instead."""
+    for path, fault in faults:
+        say(f"{path} is left out: {fault}")
+    if faults:
+        say(f"going on from {last}" if last else "no checkpoint is whole: training begins anew")
 
 
 def _train(
@@ -252,9 +266,10 @@ def _train(
     from transformers import PrinterCallback, TrainingArguments
 
     from coig_p.reward.trainer import PairTrainer, Progress, StepData
+    from coig_p.reward.transformer import save_memory
 
     if config.gradient_checkpointing:
-        model.classifier.gradient_checkpointing_enable({"use_reentrant": False})
+        save_memory(model.classifier)
     assert config.warmup is not None
     assert config.learning_rate is not None
     assert config.weight_decay is not None
@@ -290,7 +305,7 @@ def _train(
         try:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
         except (DataError, torch.OutOfMemoryError) as error:
-            if _last_checkpoint(work) is None:
+            if not any(work.glob("checkpoint-*")):
                 shutil.rmtree(work, ignore_errors=True)
             if isinstance(error, DataError):
                 raise
@@ -329,8 +344,8 @@ def _finish(
     from coig_p.reward.transformer import save, to_save
 
     model = to_save(model, getattr(torch, told.training["dtype"]))
-    held_out = _held_out(model, tokenizer.pad_token_id, data, config, bar) if config.held_out else None
-    with atomic_directory(root) as folder:
+    held_out = _held_out(model, tokenizer.pad_token_id, data, config, bar) if len(data.held) else None
+    with atomic_directory(root) as folder, writing(root, "the model"):
         save(model, tokenizer, folder, base, config.revision)
         lines = (json.dumps({"step": at, **_numbers(entry)}) + "\n" for at, entry in enumerate(history, 1))
         (folder / LOG).write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from coig_p.core.arrays import hash64
-from coig_p.errors import DataError, UsageError
+from coig_p.errors import DataError
 from coig_p.pairs.selection import Selection
 from coig_p.reward.bench.form import Item, pairs_of
-from coig_p.reward.bench.from_store import items_of
+from coig_p.reward.bench.from_store import NO_PAIR, items_of
 from coig_p.reward.halves import Groups, half_of, query_groups
 from coig_p.store.store import Store
 
@@ -62,15 +62,14 @@ def read_training_pairs(
             one query, are ever in memory.
 
     Raises:
-        UsageError: no query has a pair with these options.
-        DataError: a query that cannot be shown, or whose id stands twice; names it.
+        DataError: no query has a pair with these options; or one cannot be shown, or its id stands twice; names it.
     """
     groups = query_groups(store)
     found = {"queries": 0, "pairs": 0}
     kept = list(_drawn(_in_half(items_of(store, selection, split), groups, half), found, max_responses, seed))
     if not kept:
         where = "" if half is None else f" in half {half}"
-        raise UsageError(f"{store.path}: no query{where} has a pair with these options: try a lower threshold")
+        raise DataError(f"{store.path}: no pair{where} with these options: {NO_PAIR}")
     seen: set[str] = set()
     for item in kept:
         if item.id in seen:

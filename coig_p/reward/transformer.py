@@ -20,11 +20,11 @@ from torch.utils.checkpoint import checkpoint
 
 from coig_p.errors import DataError, UsageError
 from coig_p.reward.local_model import _HUB_ID, _loading, _positions
+from coig_p.reward.made import LANGUAGE_MODEL
 from coig_p.reward.padding import own_pad
 from coig_p.reward.templates import read_template
 
 _LOGITS_AT_ONCE = 1024  # tokens: a vocabulary of 150,000 words takes 600 MB for so many
-LANGUAGE_MODEL = "language-model"
 
 
 class RewardModel(nn.Module):
@@ -135,17 +135,22 @@ def longest_read(name: str, revision: str | None, wanted: int) -> int:
 
 
 def load_base(
-    name: str, tokenizer: Any, *, revision: str | None = None, language_model: bool = False, seed: int = 0
-) -> tuple[RewardModel, bool]:
+    name: str, tokenizer: Any, *, revision: str | None = None, language_model: bool = False, seed: int = 0,
+    largest: int = -1,
+) -> tuple[RewardModel, bool]:  # fmt: skip
     """A model to train, in float32: a reward model goes on from its head, a language model gets a new one, by `seed`.
 
     The tokenizer gets a pad token of its own where it has none (see `own_pad`).
+
+    Args:
+        largest: the largest token id that it will be shown.
 
     Returns:
         The model, and whether its head is new.
 
     Raises:
-        UsageError: there is no such model, its code would have to run, or its kind has no head that is known.
+        UsageError: there is no such model, its code would have to run, its kind has no head that is known, its head
+            has several labels, or no embedding for `largest`.
         DataError: its files are not whole.
         RemoteError: the Hub cannot be reached.
     """
@@ -154,7 +159,9 @@ def load_base(
     torch.manual_seed(seed)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     with _loading(name):
-        config = AutoConfig.from_pretrained(name, num_labels=1, **options)
+        config = AutoConfig.from_pretrained(name, **options)
+        _check_labels(config, name)
+        config.num_labels = 1
         if getattr(config.get_text_config(), "attn_logit_softcapping", None):  # as in `local_model`
             options["attn_implementation"] = "eager"
         options["dtype"] = torch.float32
@@ -166,12 +173,28 @@ def load_base(
     if missing:
         raise DataError(f"{name}: weights are missing, as {', '.join(missing[:3])}: its files are not whole")
     model = _with_words(classifier, name, options) if language_model else RewardModel(classifier)
-    if own_pad(tokenizer, classifier.get_input_embeddings().weight.shape[0]):
+    rows = classifier.get_input_embeddings().weight.shape[0]
+    if largest >= rows:
+        raise UsageError(
+            f"{name}: its tokenizer makes token ids up to {largest:,}, and the model has {rows:,} rows of embeddings: "
+            "the tokenizer is another model's. Take the folder's own"
+        )
+    if own_pad(tokenizer, rows):
         if model.lm_head is not None:
             raise UsageError(f"{name}: its tokenizer has no pad token, and no row is free for one: give it one first")
         classifier.resize_token_embeddings(tokenizer.pad_token_id + 1, mean_resizing=False)
     classifier.config.get_text_config().pad_token_id = classifier.config.pad_token_id = tokenizer.pad_token_id
     return model, "score.weight" in told["missing_keys"]
+
+
+def _check_labels(config: Any, name: str) -> None:
+    """Raise UsageError for a classifier of several labels; a language model has no head yet, whatever is said of it."""
+    kinds = config.architectures or ()
+    if config.num_labels != 1 and any(str(kind).endswith("ForSequenceClassification") for kind in kinds):
+        raise UsageError(
+            f"{name}: its head has {config.num_labels} labels, and a reward model has 1. Begin with a language model, "
+            "or with a reward model of one label"
+        )
 
 
 def check_head(classifier: Any, name: str) -> None:
@@ -183,6 +206,13 @@ def check_head(classifier: Any, name: str) -> None:
             f"{name}: {type(classifier).__name__} has no linear head `score` of one label, as decoders have: use a "
             "decoder, as Qwen's, Llama's or Mistral's"
         )
+
+
+def save_memory(classifier: Any) -> None:
+    """Have every layer computed a second time on the way back, in the place of keeping what it made."""
+    # The newer name came within transformers 5, and the older one warns since.
+    enable = getattr(classifier, "activation_checkpointing_enable", None) or classifier.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _with_words(classifier: Any, name: str, options: dict[str, Any]) -> RewardModel:

@@ -157,7 +157,7 @@ def test_the_command_as_json(folder: Path) -> None:
     [
         (["missing"], 1, "no results.json there"),
         (["good", "--html", "x", "--markdown", "x"], 2, "named for two files"),
-        (["good", "--seed", "-1"], 2, "below 0"),
+        (["good", "--seed", "-1"], 2, "seed=-1 (--seed): use a whole number from 0"),
         (["good", "--tie", "none"], 2, "'none' is not one of"),
     ],
 )

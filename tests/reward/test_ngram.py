@@ -345,7 +345,7 @@ def test_nothing_is_replaced_unasked_and_nothing_half_written(store: Store, tmp_
     tied = rows(3, rule=True)
     for one in [response for row in tied for response in row["responses"]]:
         one["scores"][0]["score"] = 5.0
-    with pytest.raises(UsageError, match="try a lower threshold"):
+    with pytest.raises(DataError, match="Try a lower threshold"):
         train_ngram(Store.open(make_store(tmp_path / "tied", tied)), tmp_path / "none")
     assert not (tmp_path / "none").exists()
     with pytest.raises(UsageError, match="folds=1"):

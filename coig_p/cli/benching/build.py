@@ -120,9 +120,11 @@ def build(
     """
     from coig_p.reward.bench.building import BuildConfig, build_bench, standing
     from coig_p.reward.bench.pool import STOP_AFTER, PoolConfig, make_pool
+    from coig_p.reward.seeds import check_seed
     from coig_p.store.store import Store
 
     given = {one for one in context.params if context.get_parameter_source(one) == ParameterSource.COMMANDLINE}
+    check_seed(options["seed"])
     if annotators and out is not None:
         raise click.UsageError("--annotators draws a pool, --out builds of what was said of one: first the one.")
     if annotators:

@@ -69,10 +69,10 @@ def report(
     from coig_p.core.atomic import atomic_file
     from coig_p.reward.bench.report_text import as_markdown, as_page, as_plot, sections
     from coig_p.reward.bench.reporting import ReportConfig, bench_report
+    from coig_p.reward.seeds import check_seed
     from coig_p.store.places import check_file
 
-    if seed < 0:
-        raise click.BadParameter(f"{seed} is below 0", param_hint="--seed")
+    check_seed(seed)
     files = {name: path for name, path in (("html", html), ("markdown", markdown), ("plot", plot)) if path is not None}
     for name, path in files.items():
         check_file(path, "a report", overwrite)

@@ -60,7 +60,9 @@ def run(
     from coig_p.reward.bench.baselines import baseline as scored
     from coig_p.reward.bench.form import read_bench
     from coig_p.reward.bench.results import check_results_place, write_results
+    from coig_p.reward.seeds import check_seed
 
+    check_seed(seed or 0)
     if (baseline is not None) + (judge.judge is not None) + scorer.given != 1:
         raise click.UsageError("Name who scores: one of --baseline, --model, --server and --judge.")
     if scorer.given:

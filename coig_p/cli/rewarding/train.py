@@ -16,7 +16,7 @@ from coig_p.cli.options import (
     overwrite_option,
     store_argument,
 )
-from coig_p.cli.screen import json_text, one_line, pasted, progress, table
+from coig_p.cli.screen import json_text, one_line, pasted, progress, say, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted
 from coig_p.pairs.config import PairConfig
@@ -86,13 +86,15 @@ def train(
             raise click.UsageError(f"{named}: no effect on --model {BUILTIN}. Leave it out.")
         trained = _floor(store, out, pairs, half, max_responses, domains, split, overwrite)
     else:
+        if not model.strip():
+            raise click.BadParameter("it is empty: name a folder or a model on the Hub", param_hint="--model")
         if model.startswith("builtin:"):
             raise click.BadParameter(f"{model!r}: the only one built in is {BUILTIN}", param_hint="--model")
         from coig_p.reward.training import train_transformer
 
         found = train_transformer(
             store, out, model, pairs, TrainConfig(**own), domains=domains, split=split, half=half,
-            max_responses=max_responses, overwrite=overwrite, bar=progress,
+            max_responses=max_responses, overwrite=overwrite, bar=progress, say=say,
         )  # fmt: skip
         if found is None:  # one of several processes, and not the first
             return
@@ -137,6 +139,11 @@ def _print(trained: TrainedModel, out: Path) -> None:
         ]
         click.echo(table(["on queries not trained on", "pairs", "queries", "accuracy", "95% interval", "ties"], rows))
         click.echo(one_line(f"{_VERDICTS[held_out.verdict]} ({held_out.how})"))
+    elif trained.training.get("held_out"):
+        click.echo(
+            "no query was held out, so there is no accuracy: the share is too small for so few queries. Raise "
+            "--held-out, or measure with a benchmark"
+        )
     if trained.kind == "ngram":
         click.echo("a floor, fitted to this store alone: no judge of quality, and no filter")
     too_long = (trained.training.get("data") or {}).get("too_long")

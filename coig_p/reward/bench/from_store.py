@@ -18,10 +18,16 @@ from coig_p.pairs.selection import Selection, one_split, select
 from coig_p.pairs.shapes import RowForm
 from coig_p.pairs.turns import LAST, TEXT, prompt_texts
 from coig_p.reward.bench.form import Item, Response
+from coig_p.reward.seeds import check_seed
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.store import Store
 
 Prompt = str | tuple[Mapping[str, str], ...]
+NO_PAIR = (
+    "two responses of a query make one where their scores differ by --threshold or more and their texts differ. Try a "
+    "lower threshold, or look with: coigp stats STORE"
+)
+"""What makes a pair, where there is none."""
 _TOOLS = "a store of text alone"
 
 
@@ -34,6 +40,7 @@ def select_items(store: Store, config: PairConfig, domains: Sequence[str], split
     """
     if config.format != PairConfig.format:
         raise UsageError(f"format={config.format!r} has no effect: a benchmark has a form of its own. Leave it out")
+    check_seed(config.seed)
     source = one_split(store.manifest, split)
     as_text = config.multi_turn in (TEXT, LAST)
     form = RowForm("a benchmark", as_messages=not as_text, tools=False, instead=_TOOLS, with_tools=_TOOLS)

@@ -33,9 +33,10 @@ from coig_p.core.atomic import atomic_directory
 from coig_p.core.front_matter import front_matter
 from coig_p.errors import DataError, UnknownNameError
 from coig_p.pairs.config import PairConfig
+from coig_p.pairs.exclusion import check_exclusion
 from coig_p.pairs.rows import find_rows
 from coig_p.reward.bench.form import Item, pairs_of
-from coig_p.reward.bench.from_store import items_in, select_items
+from coig_p.reward.bench.from_store import NO_PAIR, items_in, select_items
 from coig_p.reward.judging.asked import shown_prompt
 from coig_p.reward.judging.config import COMPARE, SLOTS, bundled_prompt
 from coig_p.reward.judging.verdicts import FIRST, MARKS, SCORES, SECOND, read_verdict
@@ -147,6 +148,7 @@ def write_judge_data(
     prompt = bundled_prompt(COMPARE) if config.prompt is None else read_prompt(config.prompt, SLOTS[COMPARE])
     making = _Making(config, prompt, pairs)
     selection, source = select_items(store, pairs, domains, split)
+    check_exclusion(store, selection.pairs.exclude)
 
     def rows() -> Iterator[Row]:
         for domain in selection.domains:
@@ -162,10 +164,9 @@ def write_judge_data(
     with atomic_directory(out) as root:
         files = _write_files(root, rows(), schema)
         if not files:
-            why = " with a rationale that fits" if config.rationale == "only" and making.left_out else ""
-            raise DataError(
-                f"{store.path}: no pair{why} with these options: try a lower threshold, or --rationale keep"
-            )
+            if config.rationale == "only" and making.left_out:
+                raise DataError(f"{store.path}: no pair with a rationale that fits: take --rationale keep")
+            raise DataError(f"{store.path}: no pair with these options: {NO_PAIR}")
         made = making.made()
         told: dict[str, Any] = {"format": FORMAT, "version": VERSION, "store": _told_of(store)}
         told |= {
