@@ -24,6 +24,7 @@ from coig_p.pairs.plan import ShardConfig
 from coig_p.pairs.selection import RawSelection, Selection, one_split, option_names, select, select_raw
 from coig_p.pairs.splits import SplitConfig
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.rewards import REWARDS, reward_path
 from coig_p.store.store import Store
 
 # A value of every option, other than its default. A new option must be added: whatever changes rows changes the id.
@@ -76,6 +77,7 @@ def manifest(
             "0" * 64,
             1,
             rows=1,
+            responses=1,
             domain=domain,
             split=split,
             conversations=conversations,
@@ -83,6 +85,7 @@ def manifest(
         for domain in domains
         for split in splits
     ]
+    files += [StoreFile(reward_path("crm", file), REWARDS, "0" * 64, 1, rows=1) for file in files]
     judges = {"judge-a": 1, "judge-b": 2}
     rewards = {"crm": {"model": "m", "responses": 1, "scored": 1, "without": {}}}
     return Manifest((1.0, 10.0), 2.0, "test", domains=domains, files=tuple(files), judges=judges, rewards=rewards)

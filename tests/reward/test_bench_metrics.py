@@ -207,9 +207,8 @@ def test_best_of_n_is_the_chance_of_a_best_one_among_those_at_the_top(data: st.D
 
 def test_best_of_n_counts_an_invalid_rating_as_nothing_and_leaves_out_what_is_missing() -> None:
     items = [item(name, texts="abc", ranks=(0, 1, 1)) for name in "uvwxyz"]
-    none = {"rewards": (3, None, 1), "reason": "none"}, {"rewards": (3, None, 1), "reason": "too-long"}
     results = [result(items[0], (3, 2, 1)), result(items[1], (1, 2, 3))]
-    results += [result(one, **of) for one, of in zip(items[2:4], none, strict=True)]
+    results += [result(items[at], (3, None, 1), reason=why) for at, why in ((2, "none"), (3, "too-long"))]
     results += [result(items[4], None, reason="refusal"), result(items[5], None, reason="too-long")]
     for kind, units, credits in (("judge", [0, 1, 2, 4], [1, 0, 0, 0]), ("model", [0, 1], [1, 0])):
         found = best_of_n_ratio(outcomes_of(in_memory(items, results, kind=kind)))
