@@ -73,13 +73,6 @@ def test_no_pair_is_said_alike(tmp_path: Path) -> None:
     assert "their texts differ" in train
 
 
-def test_an_empty_half_is_no_next_step(tmp_path: Path) -> None:
-    one = make_store(tmp_path / "one", ROWS[:1])
-    said = run("reward", "halves", one, "--out", tmp_path / "halves").stdout
-    assert " is empty" in said
-    assert "next:" not in said
-
-
 def test_a_place_where_no_folder_can_be_made(store: Path) -> None:
     done = run("reward", "train", store, *FLOOR, "--out", "/proc/none/out", code=2)
     assert "no folder can be made in /proc: " in done.stderr

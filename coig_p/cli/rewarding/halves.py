@@ -37,11 +37,5 @@ def halves(store: Path, out: Path, overwrite: bool, json_: bool) -> None:
         return
     for number, name in enumerate(FILES, 1):
         click.echo(one_line(f"wrote {out / name}: {counted(found[number - 1], 'query', 'queries')}"))
-    empty = [number for number in (1, 2) if not found[number - 1]]
-    if empty:
-        click.echo(
-            f"half {empty[0]} is empty: near-duplicates lie in one half, and of few queries all may. Take more queries"
-        )
-        return
     train = f"coigp reward train {pasted(store)} --half 1 --model builtin:ngram --out floor"
     click.echo(f"next: {train}")
