@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,13 +17,11 @@ from coig_p.annotate.asking.request import recipe_of
 from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
-from coig_p.annotate.tables import as_table, check_keys, read_table, read_tables, read_value
+from coig_p.annotate.tables import as_table, check_keys, load_table, read_table, read_tables, read_value
 from coig_p.annotate.taxonomy.config import CHECKS, TABLES, TapConfig, check_endpoints, checkers, read_tap
-from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
-from coig_p.store.places import check_name
 
 _TABLES = ("run", "queries", "sources", "translate", "judging", "domains", "prompts", "rates", "endpoints", *TABLES)
 _WHOLE_SCORES = ("math",)  # COIG-P, figure 10: maths is scored in whole points
@@ -277,13 +274,7 @@ def load_config(path: str | Path) -> RunConfig:
             cannot work, as one where a model's only judges are of its own family.
     """
     path = Path(path)
-    check_name(path)
-    try:
-        table = tomllib.loads(read_small(path))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}. `coigp annotate init` writes one") from None
+    table = load_table(path, ". `coigp annotate init` writes one")
     try:
         return _run(path, table)
     except UsageError as error:

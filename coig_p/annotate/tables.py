@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from decimal import Decimal
+from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
+from coig_p.store.places import check_name
 
 Settings = TypeVar("Settings")
+
+
+def load_table(path: Path, mend: str) -> dict[str, Any]:
+    """A TOML file as it is.
+
+    Args:
+        mend: what to do where it cannot be read, for the message.
+
+    Raises:
+        UsageError: no such file, or not TOML.
+    """
+    check_name(path)
+    try:
+        return tomllib.loads(read_small(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}{mend}") from None
 
 
 def read_tables(kind: type[Settings], table: Mapping[str, Any], name: str) -> tuple[Settings, ...]:

@@ -29,6 +29,7 @@ from coig_p.dedup.minhash import check_seed, similar_pairs
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import RAW_SCHEMA
 from coig_p.store.conversations import contents
+from coig_p.store.meta import read_meta
 from coig_p.store.reading import part_of
 from coig_p.store.store import Store
 
@@ -150,7 +151,7 @@ def read_texts(store: Store, advance: Advance = lambda queries: None) -> dict[st
         read.domains += domains
         read.prompts += [text or "" for text in contents(batch).to_pylist()]
         for name, domain, meta in zip(names, domains, batch.column("meta").to_pylist(), strict=True):
-            told = _told(name, meta)
+            told = read_meta(name, meta)
             if told.get("question_type") is None:
                 continue
             key = json.dumps([told.get("writer"), told.get("code"), told["question_type"]], ensure_ascii=False)
@@ -235,16 +236,6 @@ def _texts(names: Sequence[str], domains: Sequence[str], texts: Sequence[str]) -
     given = [(name, domain, text) for name, domain, text in zip(names, domains, texts, strict=True) if text]
     forms = comparison_forms([text for _, _, text in given])
     return [Text(name, domain, form) for (name, domain, _), form in zip(given, forms, strict=True)]
-
-
-def _told(query_id: str, meta: str | None) -> dict[str, Any]:
-    try:
-        told = json.loads(meta) if meta is not None else {}
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise DataError(f"query_id {query_id!r}: its meta is no JSON object. Run: coigp check, then coigp clean")
-    return told
 
 
 def _text(query_id: str, told: Mapping[str, Any], key: str) -> str:

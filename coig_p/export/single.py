@@ -24,6 +24,7 @@ from coig_p.pairs.labels import Responses
 from coig_p.pairs.rows import ResponseRows, Rows
 from coig_p.pairs.turns import Shape
 from coig_p.store.manifest import Manifest
+from coig_p.store.meta import read_meta
 
 _SCOPES = {"question_type": ("writer", "code")}
 """Keys that say a thing only together with others, where a query's meta has them."""
@@ -113,12 +114,7 @@ def group_of(query_id: str, meta: str | None, key: str) -> tuple[Any, ...]:
     Raises:
         DataError: there is no such value.
     """
-    try:
-        told = json.loads(meta) if meta is not None else {}
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise DataError(f"query_id {query_id!r}: its meta is no JSON object. Run: coigp check, then coigp clean")
+    told = read_meta(query_id, meta)
     if not isinstance(told.get(key), str | int | float):
         has = ", ".join(printable(str(name)) for name in told) or "nothing"
         raise DataError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,11 +15,9 @@ from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.prompts import Prompt, parse_prompt, read_prompt
 from coig_p.annotate.sources import check_parameters
-from coig_p.annotate.tables import check_keys, read_table
+from coig_p.annotate.tables import check_keys, load_table, read_table
 from coig_p.annotate.trust import Wish, asked_by
-from coig_p.core.small_files import read_small
 from coig_p.errors import UsageError
-from coig_p.store.places import check_name
 
 COMPARE, RATE = "compare", "rate"
 SLOTS: Mapping[str, tuple[str, ...]] = {COMPARE: ("query", "first", "second"), RATE: ("query", "response")}
@@ -129,13 +126,7 @@ def load_judge(path: str | Path) -> Judge:
         UsageError: no such file, not TOML, an unknown key, or a value that cannot be; names the file and the key.
     """
     path = Path(path)
-    check_name(path)
-    try:
-        table = tomllib.loads(read_small(path))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}. Name a TOML file, or an http(s) address") from None
+    table = load_table(path, ". Name a TOML file, or an http(s) address")
     try:
         return _judge(path, table)
     except UsageError as error:
