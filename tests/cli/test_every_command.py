@@ -78,7 +78,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "review import": ("FOLDER/review FOLDER/export-é.json", 0),
     "review serve": ("FOLDER/review --annotator b", 0),
     "reward judge-data": ("FOLDER/store --out NEW", 0),
-    "reward halves": ("FOLDER/store --out NEW", 0),
+    "reward halves": ("FOLDER/many --out NEW", 0),
     "reward train": ("FOLDER/store --model builtin:ngram --out NEW", 0),
     "score": ("FOLDER/store --model 模 --as crm --out NEW --check", 0),
     "show": ("FOLDER/store --near 2", 0),
@@ -112,6 +112,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bench-é.jsonl").write_text(json.dumps({"question": ROW["query"]}, ensure_ascii=False), encoding="utf-8")
     (folder / "subjects-é.tsv").write_text("field-é😀\tsubject\né😀\tMechanics\né😀\tOptics\n", encoding="utf-8")
     run("import", folder / "rows-é.jsonl", "--out", folder / "store", "--license", "MIT")
+    many = [ROW | {"query_id": f"q-{at}", "query": f"{word}是什么？"} for at, word in enumerate("山水花鸟鱼虫日月星云")]
+    (folder / "many-é.jsonl").write_text("".join(json.dumps(row) + "\n" for row in many), encoding="utf-8")
+    run("import", folder / "many-é.jsonl", "--out", folder / "many")
     (folder / "store" / "card.toml").write_text(CARD, encoding="utf-8")
     run("annotate", "demo", "--out", folder / "run")
     with ScriptedServer(tap_answer) as server:
