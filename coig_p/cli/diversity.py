@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.options import as_json, store_argument
+from coig_p.cli.options import Finite, as_json, store_argument
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.dedup.diversity import GRAMS, DiversityConfig
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 @click.option("--sample", type=int, metavar="N", help="At most so many texts of a domain and of all, drawn by hash.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn.")
 @click.option(
-    "--similarity", "threshold", type=float, default=0.7, show_default=True, help="Smallest Jaccard of near-duplicates."
+    "--similarity",
+    "threshold",
+    type=Finite(0, 1, min_open=True),
+    default=0.7,
+    show_default=True,
+    help="Smallest Jaccard of near-duplicates.",
 )
 @click.option("--n", type=int, default=3, show_default=True, help="Characters of an n-gram of near-duplicates.")
 @as_json

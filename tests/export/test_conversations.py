@@ -126,6 +126,7 @@ def expected(row: Row, trainer: str, system: str | None, with_tools: bool) -> Ro
         "trl-dpo": {"prompt": prompt, "chosen": good, "rejected": bad} | tools,
         "trl-reward": {"prompt": prompt, "chosen": good, "rejected": bad} | margin | tools,
         "trl-kto": {"prompt": prompt, "completion": good, "label": True} | tools,
+        "trl-sft": {"prompt": prompt, "completion": good},
         "trl-grpo": {"prompt": prompt, "reference": good[0]["content"]},
         "openrlhf": {"prompt": prompt, "chosen": good, "rejected": bad} | margin,
         "ms-swift": {"messages": prompt + good, "rejected_response": bad[0]["content"]},
