@@ -24,6 +24,7 @@ Row = dict[str, Any]
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Path:
     """A token a character."""
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     made = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
