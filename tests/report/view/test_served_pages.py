@@ -17,9 +17,7 @@ from coig_p.errors import UsageError
 from coig_p.report.view import app
 from coig_p.report.view.app import serve
 from coig_p.report.view.index import Index, load_index
-from coig_p.report.view.pages import (
-    View,
-)
+from coig_p.report.view.pages import View
 from coig_p.report.view.words import LANGUAGES, words
 from coig_p.store.store import Store
 
