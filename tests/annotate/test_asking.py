@@ -158,6 +158,40 @@ def test_no_limit_is_passed_as_the_server_sees_it_also_across_runs(seconds: floa
 
 
 @dataclass
+class AllAtOnce(Models):
+    """It answers the first so many requests in one moment; then it notes how many of them are written down."""
+
+    together: int = 64
+    asker: Asker | None = None
+    kept: list[int] = field(default_factory=list)
+    _full: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ask(self, messages: Any, parameters: Any) -> Reply:
+        self.flying += 1
+        if self.flying > self.together:
+            assert self.asker is not None
+            self.kept.append(self.asker.answers.total())
+        elif self.flying == self.together:
+            self._full.set()
+        await self._full.wait()
+        return Reply("answered", '{"choices": [{"message": {"content": "good"}}]}', Message("good", "stop", None, 1, 1))
+
+
+def test_of_many_answers_at_once_the_first_are_followed_by_requests_before_the_last_are_kept(tmp_path: Path) -> None:
+    endpoint, models = Endpoint("e", "m", "http://h/v1", concurrency=64), AllAtOnce()
+
+    async def go() -> None:
+        with LedgerWriter.open(tmp_path) as ledger:
+            models.asker = Asker({"e": endpoint}, ledger, Budget(None, 0), connect=models)
+            await models.asker.ask_all({"e": requests(endpoint, 128)})
+
+    asyncio.run(go())
+    assert len(models.kept) == 64
+    assert models.kept[0] < 16, "the server would wait until all 64 are written down"
+    assert models.kept[-1] >= 64
+
+
+@dataclass
 class Refusing(Models):
     """It refuses the first so many requests whenever they come."""
 

@@ -40,6 +40,7 @@ from coig_p.annotate.asking.source import Source
 _THROTTLES = 50  # times that one request may be turned away for its rate
 _REFUSED = "refused"  # failed, and it would be again
 _LATER = "later"  # it is put off
+_TOGETHER = 8  # answers that are written down in one turn of the loop
 _BREATH = 64  # requests that are done already, between two looks at the loop
 
 
@@ -95,6 +96,7 @@ class Asker:
     _failed: set[bytes] = field(default_factory=set)
     _late: set[bytes] = field(default_factory=set)  # failed in an earlier run: asked after all others
     _busy: int = 0  # workers that are at a request, or may take one
+    _in_this_turn: int = 0  # answers that were let through
     _quiet: bool = False  # nobody is, and nothing is to be expected from those who rest
 
     def open(self, endpoint: Endpoint) -> Port:
@@ -309,6 +311,8 @@ class Asker:
                 await self._committed()
                 began = clock()
                 reply = await port.client.ask(request.messages, request.parameters)
+                seconds = clock() - began
+                await self._in_turn()
             except BaseException:  # abandoned: it may be paid
                 port.done_with(slot, None)
                 self.budget.settle(bound, bound)
@@ -316,7 +320,6 @@ class Asker:
                 raise
             finally:
                 port.in_flight -= 1
-            seconds = clock() - began
             if reply.message is not None:
                 return self._keep(port, request, _Sent(key, attempt, slot, number, most, bound, seconds), reply)
             tokens = unanswered(reply.outcome, most.both)
@@ -349,6 +352,21 @@ class Asker:
             port.check_up()
             with self._interruptible():
                 await asyncio.sleep(wait)
+
+    async def _in_turn(self) -> None:
+        """Wait until few others are at their answers in this turn of the loop.
+
+        Where many answers come at once, further requests follow the first of them before the last are written
+        down. So the server is not left idle, and the next answers come one after another.
+        """
+        while self._in_this_turn >= _TOGETHER:
+            await asyncio.sleep(0)
+        if not self._in_this_turn:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._in_this_turn += 1
+
+    def _next_turn(self) -> None:
+        self._in_this_turn = 0
 
     async def _committed(self) -> None:
         """Wait until what was written in this turn of the loop is committed, with all else that came in it."""
