@@ -48,6 +48,7 @@ class Pace:
         self._next = 0.0  # when the next request may go
         self._began: float | None = None
         self._slowed = -1.0  # when the rate was last lowered
+        self._resumed = -1.0  # when requests went again after that
         self._paused = -1.0
         self._hold = 0.0  # until when it is not raised
         self._raised = 0.0
@@ -120,7 +121,7 @@ class Pace:
         if wait is None and self._share_kept() >= 1 - _TOLERATED:
             return True
         self._limit = self.rate
-        took = max(0, self._cycle) / max(_BUCKET, now - self._slowed)
+        took = max(0, self._cycle) / max(_BUCKET, now - self._resumed)
         self.rate = max(min(_LESS * self.rate, (took * self.rate) ** 0.5), 0.1)
         self._middle = self.rate + _BACK_TO * (self._limit - self.rate)
         self._guessed = False
@@ -129,7 +130,7 @@ class Pace:
         return True
 
     def _slow(self, now: float, asked: float) -> None:
-        self._slowed, self._cycle = now, 0
+        self._slowed, self._cycle, self._resumed = now, 0, now + asked
         self._pause(now, asked)
 
     def _pause(self, now: float, seconds: float) -> None:
