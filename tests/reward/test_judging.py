@@ -32,7 +32,7 @@ from coig_p.reward.bench.results import Result, read_results
 from coig_p.reward.judging.asked import Questions
 from coig_p.reward.judging.config import Judge, judge_at, load_judge
 from coig_p.reward.judging.official import FAULTS, OFFICIAL, rule_of
-from coig_p.reward.judging.running import ask
+from coig_p.annotate.alone.running import ask
 
 
 def items(number: int, texts: Sequence[str] = ("好的回答。", "坏")) -> list[Item]:
@@ -266,7 +266,7 @@ def test_a_budget_holds_over_all_runs_and_what_is_paid_stays(tmp_path: Path) -> 
             ask(
                 Questions(
                     read_bench(tmp_path / "b"), free_of_limits(server), rule_of("pairs", official=False, rating=False)
-                ),
+                ).work(),
                 tmp_path / "l",
                 max_cost=MONEY,
             )

@@ -19,9 +19,9 @@ from coig_p.cli.screen import json_text, one_line, say, table
 from coig_p.core.text import counted, printable
 
 if TYPE_CHECKING:
+    from coig_p.annotate.alone.running import Asked, Estimate
     from coig_p.reward.judging.asked import Questions
     from coig_p.reward.judging.config import Judge
-    from coig_p.reward.judging.running import Asked, Estimate
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -98,12 +98,12 @@ def run_judge(
     bench: Path, given: JudgeOptions, out: Path, *, official: bool, seed: int, overwrite: bool, json_: bool
 ) -> None:
     """Ask a judge about a benchmark, and write what it said once nothing is left to ask."""
+    from coig_p.annotate.alone.running import check_ledger, estimate
     from coig_p.annotate.trust import check_named
     from coig_p.reward.bench.form import read_bench
     from coig_p.reward.bench.results import check_results_place
     from coig_p.reward.judging.asked import Questions
     from coig_p.reward.judging.official import rule_of
-    from coig_p.reward.judging.running import check_ledger
 
     judge = _judge(given)
     if judge.path is not None:
@@ -115,10 +115,10 @@ def run_judge(
     found = read_bench(bench)
     questions = Questions(found, judge, rule_of(found.preset, official=official, rating=given.rating), seed)
     if given.estimate:
-        _print_estimate(_estimate(questions, ledger), judge, json_)
+        _print_estimate(estimate(questions.work(), ledger), judge, json_)
         return
     check_results_place(out, overwrite)
-    _agree(_estimate(questions, ledger), given.yes)
+    _agree(estimate(questions.work(), ledger), given.yes)
     _run(questions, ledger, given, out, official, overwrite, json_)
 
 
@@ -134,16 +134,6 @@ def _judge(given: JudgeOptions) -> Judge:
         if value is not None:
             raise click.UsageError(f"{name}: only where --judge is an address; a file says it itself. Leave it out.")
     return load_judge(given.judge)
-
-
-def _estimate(questions: Questions, folder: Path) -> Estimate:
-    from coig_p.annotate.asking.ledger import LEDGER, Ledger
-    from coig_p.reward.judging.running import estimate, estimate_anew
-
-    if not (folder / LEDGER).exists():
-        return estimate_anew(questions)
-    with Ledger.open(folder) as ledger:
-        return estimate(questions, ledger)
 
 
 def _print_estimate(found: Estimate, judge: Judge, json_: bool) -> None:
@@ -185,23 +175,23 @@ def _agree(found: Estimate, yes: bool) -> None:
 def _run(
     questions: Questions, folder: Path, given: JudgeOptions, out: Path, official: bool, overwrite: bool, json_: bool
 ) -> None:
+    from coig_p.annotate.alone.running import ask
     from coig_p.annotate.asking.costs import MONEY
     from coig_p.annotate.asking.ledger import Ledger
     from coig_p.reward.bench.results import write_results
     from coig_p.reward.judging.asked import results_of
-    from coig_p.reward.judging.running import ask, options_of
 
+    judge, options = questions.judge, questions.options(official)
     with watched(json_) as watch:
         asked = ask(
-            questions,
+            questions.work(),
             folder,
-            max_cost=None if given.max_cost is None else int(Decimal(str(given.max_cost)) * MONEY),
+            max_cost=judge.max_cost if given.max_cost is None else int(Decimal(str(given.max_cost)) * MONEY),
             max_seconds=None if given.max_hours is None else given.max_hours * 3600,
             say=say,
             watch=watch,
         )
     written = not asked.unsettled or given.partial
-    judge, options = questions.judge, options_of(questions, official)
     counts: dict[str, int] = {}
     if written:
         with Ledger.open(folder) as ledger:

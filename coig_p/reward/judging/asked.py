@@ -10,11 +10,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, Ledger
-from coig_p.annotate.asking.message import Message, encodable, read_body
-from coig_p.annotate.asking.request import PENDING, Messages, Outcome, Request, asks, recipe_of, user_message
+from coig_p.annotate.alone.running import Work
+from coig_p.annotate.alone.said import Said, said_to
+from coig_p.annotate.asking.ledger import FAILED, Ledger
+from coig_p.annotate.asking.message import Message
+from coig_p.annotate.asking.request import PENDING, Outcome, Request, recipe_of, user_message
 from coig_p.annotate.prompts import Value
 from coig_p.annotate.tasks.again import judged_again
 from coig_p.core.arrays import hash64
@@ -88,9 +90,19 @@ class Questions:
         ids = json.dumps([item.id, item.responses[low].id, item.responses[high].id])
         return (high, low) if hash64(f"order {self.seed} {ids}") & 1 else (low, high)
 
-    def requests(self) -> Iterator[Request]:
-        """Each as the ledger knows it, made as it is taken."""
-        return map(self.request, self)
+    def work(self) -> Work:
+        """What is to be asked, each as the ledger knows it, made as it is taken."""
+        return Work(self.judge.endpoint, lambda ledger: map(self.request, self), self.judge.most_invalid)
+
+    def options(self, official: bool) -> dict[str, Any]:
+        """With what the judge is asked, as results have it."""
+        rule = self.rule
+        told: dict[str, Any] = {"asks": self.asks, "rating": rule.rating}
+        if not rule.rating:
+            told |= {"orders": rule.orders, "seed": self.seed}
+        if official:
+            told |= {"official": {"faults": list(rule.faults), "not_repeated": list(rule.not_repeated)}}
+        return told
 
     def request(self, question: Question) -> Request:
         """One question as a request; the same texts are the same request, whatever item they are of."""
@@ -101,9 +113,6 @@ class Questions:
         slots: dict[str, Value] = {"query": query}
         slots |= {"response": texts[0]} if self.rule.rating else {"first": texts[0], "second": texts[1]}
         endpoint, prompt = self.judge.endpoint, self.judge.prompt(self.kind)
-        messages: Messages = (user_message(prompt.fill(slots)),)
-        if endpoint.system is not None:
-            messages = ({"role": "system", "content": endpoint.system}, *messages)
         read: Callable[[Message], Outcome]
         if self.rule.rating:
             read = partial(read_rating, response=texts[0])
@@ -117,7 +126,7 @@ class Questions:
             domain=item.domain,
             query_id=f"{self.bench.name}: {item.id}",
             author=json.dumps([one.id for one in shown], ensure_ascii=False),
-            messages=messages,
+            messages=endpoint.opened((user_message(prompt.fill(slots)),)),
             parameters=endpoint.parameters,
             read=read,
             asks=self.asks,
@@ -130,58 +139,6 @@ def shown_prompt(messages: list[dict[str, str]]) -> Value:
     """What a prompt shows of the turns before a response: one user's text as it is, else all turns."""
     alone = len(messages) == 1 and messages[0]["role"] == "user"
     return messages[0]["content"] if alone else messages
-
-
-class Said(NamedTuple):
-    """What a judge said over all asks.
-
-    Attributes:
-        state: answered, invalid, failed or pending.
-        reason: why it is not answered, or has no verdict.
-        score: of the verdict, or the rating; None where there is none.
-        raw: the text that counts, or the last one that could not be used.
-    """
-
-    state: str
-    reason: str | None
-    score: float | None
-    raw: str | None
-
-
-def said_to(ledger: Ledger, request: Request) -> Said:
-    """What the ledger has of a request, read as the request reads."""
-    last = Said(PENDING, None, None, None)
-    for ask, asked in asks(ledger, request):
-        found = ledger.get(asked.key(ask))
-        if found is None or found.state not in (ANSWERED, INVALID, FAILED):
-            return Said(PENDING, None, None, None)
-        if found.state == FAILED:
-            failed = Said(FAILED, found.reason, None, None)
-            # Asked again it may be too long, which says nothing of what is judged: what came before it stays.
-            return last if ask and is_refused(failed) else failed
-        message = read_body(str(found.body))
-        read: Outcome = request.read(message)
-        last = Said(read.state, read.reason, read.score, _raw(message, read))
-        if ANSWERED in (found.state, read.state):
-            break
-    return last
-
-
-def _raw(message: Message, read: Outcome) -> str | None:
-    if read.text is not None:
-        return read.text
-    text = message.text if message.text is not None else message.refusal
-    return None if text is None else encodable(text)
-
-
-def is_refused(said: Said) -> bool:
-    """Whether the server said that it will never answer this."""
-    return said.state == FAILED and str(said.reason).partition(":")[0] == "refused"
-
-
-def is_settled(said: Said) -> bool:
-    """Whether nothing more is to be asked."""
-    return said.state in (ANSWERED, INVALID) or is_refused(said)
 
 
 def results_of(questions: Questions, ledger: Ledger) -> Iterator[Result]:
@@ -213,7 +170,7 @@ def _compared(item: Item, said: list[tuple[Question, Said]]) -> Result:
 
 def _why(said: Said) -> str:
     """Why there is no verdict, in a word."""
-    if is_refused(said):
+    if said.is_refused:
         words = str(said.reason).lower()
         return TOO_LONG if any(word in words for word in _TOO_LONG) else REFUSED
     if said.state in (PENDING, FAILED):

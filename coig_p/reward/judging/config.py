@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
@@ -11,10 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from coig_p.annotate.asking.costs import MONEY, bounded, max_tokens
-from coig_p.annotate.asking.endpoint import Endpoint
+from coig_p.annotate.alone.endpoint import LoneEndpoint, endpoint_at, endpoint_of
+from coig_p.annotate.asking.costs import MONEY
 from coig_p.annotate.prompts import Prompt, parse_prompt, read_prompt
-from coig_p.annotate.sources import check_parameters
 from coig_p.annotate.tables import check_keys, load_table, read_table
 from coig_p.annotate.trust import Wish, asked_by
 from coig_p.errors import UsageError
@@ -22,29 +21,6 @@ from coig_p.errors import UsageError
 COMPARE, RATE = "compare", "rate"
 SLOTS: Mapping[str, tuple[str, ...]] = {COMPARE: ("query", "first", "second"), RATE: ("query", "response")}
 """What a judge may be asked, and the slots of its prompt."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeEndpoint(Endpoint):
-    """The table [endpoint]: what is asked; see `Endpoint`.
-
-    Attributes:
-        name: also what the results call the judge.
-        system: a system message before each request.
-        parameters: sent along with each.
-    """
-
-    system: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.batch:
-            raise UsageError("batch = true: a judge is asked online here. Leave it out")
-        check_parameters("parameters", self.parameters)
-        limit = max_tokens(self.parameters)
-        if limit is not None and self.tokens_per_minute is not None and limit >= self.tokens_per_minute:
-            raise UsageError(f"parameters: max_tokens = {limit} does not fit in tokens_per_minute")
 
 
 @dataclass(frozen=True)
@@ -60,7 +36,7 @@ class Judge:
         prompt_files: those that the file names, as it names them.
     """
 
-    endpoint: JudgeEndpoint
+    endpoint: LoneEndpoint
     compare: Prompt
     rate: Prompt
     path: Path | None = None
@@ -75,10 +51,7 @@ class Judge:
 
     def check_budget(self) -> None:
         """Raise UsageError where an answer's cost has no upper bound, so that no budget could be kept."""
-        if not bounded(self.endpoint.output_price, self.endpoint.parameters):
-            raise UsageError(
-                f"endpoint {self.endpoint.name!r}: a budget can be kept only where parameters has max_tokens"
-            )
+        self.endpoint.check_budget()
 
     def prompt(self, kind: str) -> Prompt:
         """The prompt of one of SLOTS."""
@@ -135,10 +108,8 @@ def load_judge(path: str | Path) -> Judge:
 
 def _judge(path: Path, table: dict[str, Any]) -> Judge:
     check_keys(table, ("judge", "endpoint"), "")
-    if "endpoint" not in table:
-        raise UsageError("no table [endpoint]: it says who is asked, with name, model and base_url")
     told = read_table(_JudgeTable, table.get("judge", {}), "judge")
-    endpoint = read_table(JudgeEndpoint, table["endpoint"], "endpoint")
+    endpoint = endpoint_of(table)
     named = {COMPARE: told.compare, RATE: told.rate}
     prompts = {
         kind: bundled_prompt(kind) if file is None else read_prompt(path.parent / file, SLOTS[kind])
@@ -166,7 +137,7 @@ def judge_at(base_url: str, model: str, key_env: str | None = None) -> Judge:
     Raises:
         UsageError: an address that cannot be.
     """
-    endpoint = JudgeEndpoint(name=model, model=model, base_url=base_url, key_env=key_env, parameters={"temperature": 0})
+    endpoint = endpoint_at(base_url, model, key_env, {"temperature": 0})
     return Judge(endpoint, compare=bundled_prompt(COMPARE), rate=bundled_prompt(RATE))
 
 

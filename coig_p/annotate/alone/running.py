@@ -1,4 +1,4 @@
-"""A judge on a benchmark: asked within limits and a budget, each request once, gone on with where it ended."""
+"""Work for one endpoint: asked within limits and a budget, each request once, gone on with where it ended."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coig_p.annotate.alone.endpoint import LoneEndpoint
+from coig_p.annotate.alone.said import said_to
 from coig_p.annotate.asking.asker import Asker
 from coig_p.annotate.asking.client import check_extra
 from coig_p.annotate.asking.costs import MONEY, Spent, Tokens, max_tokens
-from coig_p.annotate.asking.ledger import Ledger, LedgerWriter
+from coig_p.annotate.asking.ledger import LEDGER, Ledger, LedgerWriter
+from coig_p.annotate.asking.ledger.schema import UsageTotals
 from coig_p.annotate.asking.limits import Budget
 from coig_p.annotate.asking.request import Request
 from coig_p.annotate.asking.stopping import stopped_by_signals
 from coig_p.annotate.watching import Agreement, EndpointView, View, Watch
 from coig_p.errors import RemoteError, UsageError
-from coig_p.reward.judging.asked import Questions, is_settled, said_to
 
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
 _ANSWER_TOKENS = 300
@@ -28,7 +30,7 @@ _PACE = 60  # seconds over which a pace is measured
 
 @dataclass
 class Asked:
-    """What asking a judge came to.
+    """What asking an endpoint came to.
 
     Attributes:
         requests: different ones that there are; unsettled: those that have no outcome that stays.
@@ -88,74 +90,98 @@ class Estimate:
         return {"requests": self.requests, "left": self.left, "paid_again": self.paid_again} | money
 
 
-def different(questions: Questions) -> Iterator[Request]:
-    """Each request once, though several questions may be the same one."""
-    seen: set[bytes] = set()
-    for request in questions.requests():
-        key = request.key(0)
-        if key not in seen:
-            seen.add(key)
-            yield request
+@dataclass(frozen=True)
+class Work:
+    """What one endpoint is to be asked.
+
+    Attributes:
+        requests: those that can be made of what a ledger has, whatever became of them; None: nothing was asked yet.
+        most_invalid: it is asked nothing more once a larger share of its last 100 answers cannot be used.
+        later: requests that hold answers which are not there yet, with texts made up in their place, and how many
+            of each there will be; for estimates.
+        grows: requests come of answers, so that all are gone over again until no more do.
+    """
+
+    endpoint: LoneEndpoint
+    requests: Callable[[Ledger | None], Iterator[Request]]
+    most_invalid: float = 1.0
+    later: Callable[[Ledger | None], Iterator[tuple[Request, float]]] = lambda ledger: iter(())
+    grows: bool = False
+
+    def different(self, ledger: Ledger | None = None) -> Iterator[Request]:
+        """Each request once, though several may be the same one."""
+        seen: set[bytes] = set()
+        for request in self.requests(ledger):
+            key = request.key(0)
+            if key not in seen:
+                seen.add(key)
+                yield request
 
 
-def estimate(questions: Questions, ledger: Ledger) -> Estimate:
-    """What is left to ask, and what that costs; nothing is asked, and nothing is written."""
-    endpoint, kind = questions.judge.endpoint, questions.kind
-    used = next(
-        (one for one in ledger.usage() if (one.endpoint, one.kind) == (endpoint.name, kind) and one.number >= _ENOUGH),
-        None,
-    )
-    guess = min(_ANSWER_TOKENS, max_tokens(endpoint.parameters) or _ANSWER_TOKENS)
-    answer = guess if used is None else round(used.completion_tokens / used.number)
-    ratio = _TOKENS_A_CHARACTER if used is None else used.prompt_tokens / max(1, used.characters)
-    before = {
-        (one.query_id, one.author): one.recipe
-        for one in ledger.paid()
-        if (one.endpoint, one.kind) == (endpoint.name, kind)
-    }
-    requests = left = expected = most = again = 0
-    for request in different(questions):
+def estimate(work: Work, folder: Path) -> Estimate:
+    """What is left to ask, and what that costs; nothing is asked, and nothing is written.
+
+    Args:
+        folder: of the ledger, where there is one.
+    """
+    if not (folder / LEDGER).exists():
+        return _estimate(work, None)
+    with Ledger.open(folder) as ledger:
+        return _estimate(work, ledger)
+
+
+def _estimate(work: Work, ledger: Ledger | None) -> Estimate:
+    usual = _Usual(work.endpoint, ledger)
+    requests = left = again = 0
+    expected = most = 0.0
+    for request in work.different(ledger):
         requests += 1
-        if is_settled(said_to(ledger, request)):
+        if ledger is not None and said_to(ledger, request).is_settled:
             continue
         left += 1
-        once = endpoint.cost(Tokens(round(_characters(request) * ratio), answer))
+        once = usual.cost(request)
         expected += once
-        most += max(once, endpoint.cost(request.most_in_all()))
-        again += before.get((request.query_id, request.author), request.recipe) != request.recipe
-    return Estimate(requests, left, expected, most, ledger.spent().paid, again)
+        most += max(once, work.endpoint.cost(request.most_in_all()))
+        again += usual.before.get((request.query_id, request.author), request.recipe) != request.recipe
+    more = 0.0
+    for request, times in work.later(ledger):
+        more += times
+        once = usual.cost(request)
+        expected += times * once
+        most += times * max(once, work.endpoint.cost(request.most_in_all()))
+    spent = 0 if ledger is None else ledger.spent().paid
+    return Estimate(requests + round(more), left + round(more), round(expected), round(most), spent, again)
 
 
-def estimate_anew(questions: Questions) -> Estimate:
-    """The same where nothing was asked yet."""
-    endpoint = questions.judge.endpoint
-    answer = min(_ANSWER_TOKENS, max_tokens(endpoint.parameters) or _ANSWER_TOKENS)
-    requests = expected = most = 0
-    for request in different(questions):
-        requests += 1
-        once = endpoint.cost(Tokens(round(_characters(request) * _TOKENS_A_CHARACTER), answer))
-        expected += once
-        most += max(once, endpoint.cost(request.most_in_all()))
-    return Estimate(requests, requests, expected, most)
+class _Usual:
+    """What a request costs, by what was asked so far.
 
+    Attributes:
+        before: with what its like was made, by what it is about, where it was answered.
+    """
 
-def _characters(request: Request) -> int:
-    return sum(len(message["content"]) for message in request.messages)
+    def __init__(self, endpoint: LoneEndpoint, ledger: Ledger | None) -> None:
+        self.endpoint = endpoint
+        self.before: dict[tuple[str, str | None], str] = {}
+        self._used: dict[str, UsageTotals] = {}
+        if ledger is not None:
+            used = ledger.usage()
+            self._used = {one.kind: one for one in used if one.endpoint == endpoint.name and one.number >= _ENOUGH}
+            paid = (one for one in ledger.paid() if one.endpoint == endpoint.name)
+            self.before = {(one.query_id, one.author): one.recipe for one in paid}
 
-
-def options_of(questions: Questions, official: bool) -> dict[str, Any]:
-    """With what a judge was asked, as results have it."""
-    rule = questions.rule
-    told: dict[str, Any] = {"asks": questions.asks, "rating": rule.rating}
-    if not rule.rating:
-        told |= {"orders": rule.orders, "seed": questions.seed}
-    if official:
-        told |= {"official": {"faults": list(rule.faults), "not_repeated": list(rule.not_repeated)}}
-    return told
+    def cost(self, request: Request) -> int:
+        """Of asking once, in 1/MONEY."""
+        used, characters = self._used.get(request.kind), sum(len(one["content"]) for one in request.messages)
+        if used is None:
+            guess = min(_ANSWER_TOKENS, max_tokens(request.parameters) or _ANSWER_TOKENS)
+            return self.endpoint.cost(Tokens(round(characters * _TOKENS_A_CHARACTER), guess))
+        prompt = characters * used.prompt_tokens / max(1, used.characters)
+        return self.endpoint.cost(Tokens(round(prompt), round(used.completion_tokens / used.number)))
 
 
 def check_ledger(folder: Path, out: Path | None = None) -> None:
-    """Raise UsageError where a judge's ledger cannot be kept in a folder.
+    """Raise UsageError where a ledger cannot be kept in a folder.
 
     Args:
         out: what is written, which is replaced as a whole.
@@ -169,7 +195,7 @@ def check_ledger(folder: Path, out: Path | None = None) -> None:
 
 
 def ask(
-    questions: Questions,
+    work: Work,
     folder: Path,
     *,
     max_cost: int | None = None,
@@ -178,11 +204,11 @@ def ask(
     watch: Watch | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Asked:
-    """Ask a judge all that its ledger has no outcome of.
+    """Ask an endpoint all that its ledger has no outcome of.
 
     Args:
         folder: of the ledger, which is made where there is none.
-        max_cost: in place of the file's, in 1/MONEY, over all runs of the ledger.
+        max_cost: in 1/MONEY, over all runs of the ledger; None: no limit.
         max_seconds: after which nothing more is sent.
         say: called with lines for people.
         watch: called once a second with how it is going.
@@ -191,28 +217,26 @@ def ask(
         UsageError: a key is not set, another run is working on the ledger, or it is of `coigp annotate`.
         DataError: the ledger is damaged or cannot be written.
     """
-    judge = questions.judge
-    most = judge.max_cost if max_cost is None else max_cost
-    if most is not None:
-        judge.check_budget()
+    if max_cost is not None:
+        work.endpoint.check_budget()
     check_extra()
-    judge.endpoint.secrets()  # before the first request
+    work.endpoint.secrets()  # before the first request
     with LedgerWriter.open(folder) as ledger:
         if ledger.made_from() is not None:
             raise UsageError(f"{folder} is the folder of a run of coigp annotate: name another one with --ledger")
-        ledger.count_in(judge.endpoint.currency)
+        ledger.count_in(work.endpoint.currency)
         found = Asked()
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_ask(questions, ledger, found, most, max_seconds, say, watch))
-        for request in different(questions):
+            runner.run(_ask(work, ledger, found, max_cost, max_seconds, say, watch))
+        for request in work.different(ledger):
             found.requests += 1
-            found.unsettled += not is_settled(said_to(ledger, request))
+            found.unsettled += not said_to(ledger, request).is_settled
         found.cost = ledger.spent()
         return found
 
 
 async def _ask(
-    questions: Questions,
+    work: Work,
     ledger: LedgerWriter,
     found: Asked,
     most: int | None,
@@ -220,20 +244,22 @@ async def _ask(
     say: Callable[[str], None],
     watch: Watch | None,
 ) -> None:
-    judge = questions.judge
-    name = judge.endpoint.name
+    name = work.endpoint.name
     budget = Budget(most, ledger.spent().most)
-    asker = Asker({name: judge.endpoint}, ledger, budget, say=say, most_invalid=judge.most_invalid)
+    asker = Asker({name: work.endpoint}, ledger, budget, say=say, most_invalid=work.most_invalid)
     watching = None
     if watch is not None:
-        planned = sum(1 for _ in different(questions))
+        planned = sum(1 for _ in work.different(ledger))
         watching = asyncio.create_task(_watch(asker, planned, watch))
     timer = None
     if max_seconds is not None:
         timer = asyncio.get_running_loop().call_later(max_seconds, asker.stop, "time")
     try:
         with stopped_by_signals(asker):
-            await asker.ask_all({name: different(questions)})
+            before = -1
+            while asker.stopped is None and asker.asked.total() > before:
+                before = asker.asked.total() if work.grows else 2**62
+                await asker.ask_all({name: work.different(ledger)})
     finally:
         if timer is not None:
             timer.cancel()
