@@ -30,6 +30,7 @@ def test_templates_are_filled_and_have_no_comment(language: str) -> None:
     prompts = read_prompts(language)
     filled = [
         prompts.types(_SUBJECT),
+        prompts.grow(["法学", "法学类"], ["知识产权"], 8),
         prompts.more_types(_SUBJECT),
         prompts.refine(_SUBJECT, "选择题", "选一个。"),
         prompts.prompt(_SUBJECT, "选择题", "选一个。"),

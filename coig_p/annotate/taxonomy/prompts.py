@@ -7,7 +7,7 @@ between marker lines.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from importlib.resources import files
@@ -25,7 +25,11 @@ from coig_p.errors import UnknownNameError, UsageError
 LANGUAGES = ("zh", "en")
 """In which the package has templates."""
 
+GROW = "grow"
+"""What is asked for where a taxonomy grows, which is no stage of a run."""
+
 TEMPLATES: dict[str, tuple[str, ...]] = {
+    GROW: ("path", "number", "known", "name"),
     "types": ("path", "subject"),
     "more_types": ("subject",),
     "refine": ("path", "type", "description"),
@@ -74,6 +78,11 @@ class TapPrompts:
     asks: Mapping[str, str]
     nothing: str
     cut_off: str
+
+    def grow(self, names: Sequence[str], known: Sequence[str], number: int) -> str:
+        """Asks for so many nodes below one, which has these names above it and itself, and these children."""
+        told = {"path": " > ".join(names), "name": names[-1], "number": str(number)}
+        return self.templates[GROW].put({**told, "known": ", ".join(known) or "-"})
 
     def types(self, subject: Subject) -> str:
         """Asks for question types of a subject."""
@@ -192,7 +201,7 @@ def _told(path: Path) -> Mapping[str, Any]:
     again = told.get("again", {})
     beside = {name: value for name, value in again.items() if name not in ("lacks", "asks")}
     _check(path, "again.", beside, dict.fromkeys(_BESIDE), str)
-    for name, known in (("lacks", _LACKS), ("asks", KINDS)):
+    for name, known in (("lacks", _LACKS), ("asks", (GROW, *KINDS))):
         _check(path, "again.", {name: again.get(name, {})}, {name: None}, dict)
         _check(path, f"again.{name}.", again.get(name, {}), dict.fromkeys(known), str)
     _check(path, "read.", told.get("read", {}), {one.name: None for one in fields(Words)}, list)

@@ -31,7 +31,7 @@ NINE = ("050201", "050202", "050203", "050204", "050205", "050206", "050207", "0
 """Languages that TaP's cut keeps: the paper says nine and names none. These are much taught; a run may name others."""
 
 _LONGEST = 2000  # characters of a name
-_DEEPEST = 12
+DEEPEST = 12
 _FIELDS = ("code", "name", "slug", "children", "parent")
 _TOP = ("name", "source", "levels", "nodes")
 
@@ -232,10 +232,10 @@ def _way(
         if code_column and not code:
             return way, Problem(f"{where} {code_column}", f"blank beside {level} {_shown(name)}")
         code = code or "/".join(names)
-        unfit = _text_problem(code)
+        unfit = text_problem(code)
         if unfit is not None:
-            return way, Problem(f"{where} {level}", _text_problem(name) or unfit)
-        if (problem := _text_problem(name)) is not None:
+            return way, Problem(f"{where} {level}", text_problem(name) or unfit)
+        if (problem := text_problem(name)) is not None:
             rows.wrong(f"{where} {level}", problem)
         slug = (row[slug_column].strip() or None) if slug_column else None
         way.append(_Row(where, code, name, slug, parent))
@@ -284,8 +284,8 @@ def _add_nodes(where: str, nodes: list[Any], above: tuple[_Row, ...], rows: _Row
         children = node.get("children", [])
         if not isinstance(children, list):
             rows.wrong(f"{here}.children", f"{_shown(children)} is not a list of nodes")
-        elif children and len(above) + 1 == _DEEPEST:
-            rows.wrong(f"{here}.children", f"deeper than {_DEEPEST} levels")
+        elif children and len(above) + 1 == DEEPEST:
+            rows.wrong(f"{here}.children", f"deeper than {DEEPEST} levels")
         else:
             _add_nodes(f"{here}.children", children, (*above, row), rows)
 
@@ -322,7 +322,7 @@ def _field_problem(node: dict[str, Any], name: str, *, needed: bool) -> str | No
     value = node[name]
     if not isinstance(value, str):
         return f"{_shown(value)} is not text" + (": put it in quotes" if isinstance(value, int) else "")
-    return "blank" if not value.strip() else _text_problem(value)
+    return "blank" if not value.strip() else text_problem(value)
 
 
 # All of it
@@ -346,8 +346,8 @@ def _check_parents(rows: _Rows) -> None:
         above = 0 if at is None else depths.get(at.code, 0)
         for depth, one in enumerate(reversed(way), above + 1):
             depths[one.code] = depth
-            if depth == _DEEPEST + 1:
-                rows.wrong(one.where, f"deeper than {_DEEPEST} levels")
+            if depth == DEEPEST + 1:
+                rows.wrong(one.where, f"deeper than {DEEPEST} levels")
 
 
 def _grown(rows: _Rows) -> tuple[Node, ...]:
@@ -362,7 +362,7 @@ def _grown(rows: _Rows) -> tuple[Node, ...]:
     return nodes(None)
 
 
-def _text_problem(text: str) -> str | None:
+def text_problem(text: str) -> str | None:
     """Why a name or a code cannot be one: it goes into prompts, and to terminals."""
     if len(text) > _LONGEST:
         return f"longer than {_LONGEST:,} characters"

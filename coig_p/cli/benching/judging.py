@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from coig_p.cli.alone import agree, print_estimate, print_unsettled
 from coig_p.cli.annotate.common import approve_wishes, trusting
 from coig_p.cli.annotate.live import watched
 from coig_p.cli.options import Finite
-from coig_p.cli.screen import json_text, one_line, say, table
+from coig_p.cli.screen import json_text, one_line, say
 from coig_p.core.text import counted, printable
 
 if TYPE_CHECKING:
-    from coig_p.annotate.alone.running import Asked, Estimate
+    from coig_p.annotate.alone.running import Asked
     from coig_p.reward.judging.asked import Questions
     from coig_p.reward.judging.config import Judge
 
@@ -115,10 +115,10 @@ def run_judge(
     found = read_bench(bench)
     questions = Questions(found, judge, rule_of(found.preset, official=official, rating=given.rating), seed)
     if given.estimate:
-        _print_estimate(estimate(questions.work(), ledger), judge, json_)
+        print_estimate(estimate(questions.work(), ledger), "judge", judge.endpoint.name, json_)
         return
     check_results_place(out, overwrite)
-    _agree(estimate(questions.work(), ledger), given.yes)
+    agree(estimate(questions.work(), ledger), given.yes)
     _run(questions, ledger, given, out, official, overwrite, json_)
 
 
@@ -134,42 +134,6 @@ def _judge(given: JudgeOptions) -> Judge:
         if value is not None:
             raise click.UsageError(f"{name}: only where --judge is an address; a file says it itself. Leave it out.")
     return load_judge(given.judge)
-
-
-def _print_estimate(found: Estimate, judge: Judge, json_: bool) -> None:
-    from coig_p.annotate.asking.costs import MONEY
-
-    if json_:
-        click.echo(json_text({"judge": judge.endpoint.name, **found.to_dict()}))
-        return
-    row = [judge.endpoint.name, found.left, f"{found.expected / MONEY:.4f}", f"{found.most / MONEY:.4f}"]
-    click.echo(table(["judge", "requests left", "cost, about", "at most"], [row]))
-    spent = found.spent / MONEY
-    click.echo(f"of {found.requests:,} requests; spent so far: {spent:.4f}. At most: every ask, all of max_tokens")
-    if found.paid_again:
-        click.echo(_paid_again(found))
-
-
-def _paid_again(found: Estimate) -> str:
-    number = counted(found.paid_again, "request")
-    return f"{number} would be paid again: the prompt, the parameters or the model changed since the answers came"
-
-
-def _agree(found: Estimate, yes: bool) -> None:
-    """Have somebody say yes where answers would be paid again; raise UsageError where nobody did."""
-    from coig_p.errors import UsageError
-
-    if not found.paid_again:
-        return
-    words = _paid_again(found)
-    if yes:
-        say(words)
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"{words}. Nothing was sent. To pay again: --yes; to keep both, name another --ledger")
-    click.echo(words, err=True)
-    if not click.confirm("Pay for them again?", err=True):
-        raise UsageError("nothing was sent")
 
 
 def _run(
@@ -245,14 +209,7 @@ def _print(
         "for attempts without an answer"
     )
     if asked.unsettled:
-        why = {
-            "budget": "the budget is reached: raise --max-cost. ",
-            "time": "the time is up. ",
-            "interrupted": "stopped. ",
-        }.get(str(asked.stopped), "")
-        rest = "" if out is not None else ", so no results were written; --partial writes those that there are"
-        again = f"{why}{counted(asked.unsettled, 'request')} unanswered{rest}. Run again to go on"
-        click.echo(printable(f"{again}; answers are kept in {folder}"), err=True)
+        print_unsettled(asked, "" if out is not None else "no results were written", folder)
 
 
 _WHAT = {"compare": "verdict", "rate": "rating"}
