@@ -36,7 +36,8 @@ language_option = click.option(
 @click.option(
     "--tokenizer",
     metavar="PATH",
-    help="Also measure prompts and responses of pairs, in tokens of a tokenizer.json, its directory, or tiktoken:NAME.",
+    help="Also measure prompts and responses of pairs, in tokens of a tokenizer.json, its directory, or tiktoken:NAME; "
+    "builtin:characters counts characters.",
 )
 @as_json
 def info(store: Path, tokenizer: str | None, json_: bool) -> None:
