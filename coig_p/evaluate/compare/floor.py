@@ -28,6 +28,7 @@ from coig_p.reward.ngram_training import NgramConfig, train_ngram
 from coig_p.reward.scorer import EMPTY
 from coig_p.store.store import Store
 
+NO_PAIR = "no two responses of a query make a pair with these options"
 _ITEMS = 256
 """Of whose responses the features are in memory at a time."""
 
@@ -46,7 +47,7 @@ def train_floor(opened: Opened, out: Path, config: CompareConfig) -> tuple[Floor
     except StoreError:
         raise
     except (DataError, UsageError) as error:
-        return None, str(error)
+        return None, _why(opened, error)
     data = trained.training["data"]
     return Floor(split, data["pairs"], data["queries"], trained.held_out), None
 
@@ -83,15 +84,20 @@ def test_floors(opened: Opened, folders: Sequence[Path], config: CompareConfig) 
     except StoreError:
         raise
     except (DataError, UsageError) as error:
-        return [], str(error)
+        return [], _why(opened, error)
     if not kept:
-        return [], "no query has a pair with these options"
+        return [], NO_PAIR
     bench = Bench(opened.store.path, opened.name, None, "pairs", {}, "", tuple(kept))
     scorer = {"kind": "model", "name": opened.name}
     return [
         accuracy(outcomes_of(Results(folder, bench, scorer, tuple(own))))
         for folder, own in zip(folders, results, strict=True)
     ], None
+
+
+def _why(opened: Opened, error: Exception) -> str:
+    """What an error says, without the path of the store that it is about."""
+    return str(error).removeprefix(f"{opened.store.path}: ")
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

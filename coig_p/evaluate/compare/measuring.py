@@ -13,7 +13,7 @@ from coig_p.dedup.queries import DedupConfig, find_duplicates, read_queries, sum
 from coig_p.errors import UsageError
 from coig_p.evaluate.compare.annotation import annotation_of
 from coig_p.evaluate.compare.config import CompareConfig
-from coig_p.evaluate.compare.floor import train_floor
+from coig_p.evaluate.compare.floor import NO_PAIR, train_floor
 from coig_p.evaluate.compare.opening import Opened, check_unchanged, check_whole
 from coig_p.evaluate.compare.results import Contaminated, Findings, StoreRow
 from coig_p.evaluate.compare.written import written_in
@@ -26,7 +26,7 @@ from coig_p.validation import check
 from coig_p.validation.findings import Report
 
 NOTHING_HELD_OUT = "no query could be held out: there are too few"
-NO_PAIR = "no two responses of a query make a pair with these options"
+ONE_LENGTH = "the two texts of every pair are of one length"
 
 
 def measure(opened: Opened, floor: Path, config: CompareConfig) -> StoreRow:
@@ -53,13 +53,15 @@ def measure(opened: Opened, floor: Path, config: CompareConfig) -> StoreRow:
     contaminated = _contaminated(opened, config)
     trained = None
     if config.floor:
-        trained, why = train_floor(opened, floor, config)
+        trained, why = train_floor(opened, floor, config) if counted.total.pairs else (None, NO_PAIR)
         if why is not None:
             empty["floor"] = why
         elif trained is not None and trained.held_out is None:
             empty["held-out"] = NOTHING_HELD_OUT
     if not counted.total.pairs:
         empty["pairs"] = NO_PAIR
+    elif counted.total.chosen_longer.share is None:
+        empty["longer"] = ONE_LENGTH
     if judged.alpha.value is None:
         empty["alpha"] = judged.alpha.why or "it is not defined"
     check_unchanged(opened)

@@ -48,9 +48,9 @@ def open_stores(given: Sequence[str | Path]) -> list[Opened]:
     found = [locate(one) for one in given]
     first: dict[str, str | Path] = {}
     for one, location in zip(given, found, strict=True):
-        other = first.setdefault(location.root, one)
-        if other is not one:
-            raise UsageError(f"{other} and {one} are the same store: name it once")
+        if location.root in first:
+            raise UsageError(f"{first[location.root]} and {one} are the same store: name it once")
+        first[location.root] = one
     roots = [location.root for location in found]
     opened = []
     for one, location, name in zip(given, found, distinct([place.called for place in found], roots), strict=True):

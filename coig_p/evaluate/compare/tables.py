@@ -199,7 +199,8 @@ def _held_out(of: HeldOutAccuracy | None) -> str:
 
 
 def _empty(found: SideBySide, w: _Words) -> Iterator[_Row]:
-    called = {"floor": w["floor"], "held-out": w["held-out"], "pairs": w["samples"], "alpha": w["alpha"]}
+    called = {"floor": w["floor"], "held-out": w["held-out"], "pairs": w["lengths"], "alpha": w["alpha"]}
+    called |= {"longer": w["longer"]}
     for one in found.stores:
         for name, why in one.empty.items():
             yield one.name, called.get(name, name), why
