@@ -1,8 +1,8 @@
 """Stores side by side: each measured by itself, then every two beside each other.
 
-Cost: a store is read some ten times, and its floor takes most of the time (sixteen fits). In memory are one store's
-pairs that are trained on (`max_responses`) in each process, or the queries of two stores, and the weights of all floors
-(16 MB each).
+Cost: a store is read some ten times, and its floor takes most of the time (sixteen fits). In memory are, in each
+process, one store's pairs that are trained on (`max_responses`) and of the others some hundred queries at a time; then
+the queries of two stores; then the weights of all floors (half a MB each) and the numbers of one store's pairs.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -73,6 +74,22 @@ def test_lengths_are_those_of_info(stores: list[Path], found: SideBySide) -> Non
         for name in ("prompt_length", "response_length"):
             spread = getattr(one.characters, name)
             assert [spread.n, spread.mean, spread.deviation] == pytest.approx(list(lengths[name].values()))
+
+
+def test_lengths_in_characters_are_those_of_the_pairs(stores: list[Path], found: SideBySide, tmp_path: Path) -> None:
+    for path, one in zip(stores, found.stores, strict=True):
+        run("pairs", path, "--out", tmp_path / "pairs.jsonl", "--overwrite")
+        rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+        responses = {
+            (row["query_id"], row[f"{side}_model"]): row[side] for row in rows for side in ("chosen", "rejected")
+        }
+        for spread, texts in (
+            (one.characters.prompt_length, {row["prompt"] for row in rows}),
+            (one.characters.response_length, responses.values()),
+        ):
+            sizes = [len(text) for text in texts]
+            assert (spread.n, spread.mean) == (len(sizes), pytest.approx(fmean(sizes)))
+            assert spread.deviation == pytest.approx(pstdev(sizes))
 
 
 def test_length_bias_is_that_of_stats(stores: list[Path], found: SideBySide) -> None:
