@@ -137,6 +137,7 @@ bench: $(DEVELOP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/view.py
 	$(BIN)/python benchmarks/floor.py
+	$(BIN)/python benchmarks/compare.py
 
 # constraints.txt pins what the tests ran with; it names no host, so any package index will do.
 $(INSTALLED): pyproject.toml constraints.txt

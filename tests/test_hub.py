@@ -466,6 +466,34 @@ def test_looking_takes_a_repository_as_a_folder(store: Path, rows: Any, tmp_path
     assert all("no such directory here, and no such dataset on the Hub" in done.stderr for done in gone)
 
 
+def test_a_repository_stands_beside_folders_and_is_the_same_as_its_folder(
+    store: Path, rows: Any, tmp_path: Path
+) -> None:
+    other = make_store(tmp_path / "other", rows[:4])
+    words = ["--max-responses", "40", "--json"]
+
+    def numbers(told: str) -> Any:
+        found = json.loads(told.replace('"org/name"', '"STORE"').replace('"org/name@v1.0.0"', '"STORE"'))
+        return [{name: value for name, value in one.items() if name != "store"} for one in found["stores"]], [
+            {name: value for name, value in one.items() if name not in ("store", "other", "why")}
+            for one in found["across"]
+        ]
+
+    (alone,) = run_each(["compare", store, other, *words])
+    assert alone.returncode == 0, alone.stderr
+    expected = numbers(alone.stdout.replace(f'"name": "{store.name}"', '"name": "STORE"'))
+    with serve(store) as hub:
+        environment = at(hub, tmp_path / "home")
+        for named in ("org/name", "org/name@v1.0.0"):
+            (done,) = run_each(["compare", named, other, *words], **environment)
+            assert done.returncode == 0, done.stderr
+            assert numbers(done.stdout) == expected
+        (twice,) = run_each(["compare", "org/name", "org/name@v1.0.0", *words], **environment)
+        assert (twice.returncode, "are the same store: name it once" in twice.stderr) == (2, True)
+        (absent,) = run_each(["compare", "org/absent", other, *words], **environment)
+        assert absent.returncode == 3
+
+
 def test_only_what_two_releases_do_not_share_is_fetched_to_compare(store: Path, rows: Any, tmp_path: Path) -> None:
     changed = copy.deepcopy(rows)
     changed[0]["responses"][0]["text"] += "。"

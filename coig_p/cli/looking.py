@@ -36,7 +36,8 @@ language_option = click.option(
 @click.option(
     "--tokenizer",
     metavar="PATH",
-    help="Also measure prompts and responses of pairs, in tokens of a tokenizer.json, its directory, or tiktoken:NAME.",
+    help="Also measure prompts and responses of pairs, in tokens of a tokenizer.json, its directory, or tiktoken:NAME; "
+    "builtin:characters counts characters.",
 )
 @as_json
 def info(store: Path, tokenizer: str | None, json_: bool) -> None:
@@ -82,13 +83,16 @@ def _measured(store: Path, tokenizer: str) -> StoreLengths:
 
 
 def _print_measured(found: StoreLengths) -> None:
+    from coig_p.core.lengths import CHARACTERS
+
     rows = [
         [name, one.samples, one.prompts, one.prompt_length, one.response_length]
         for name, one in {**found.domains, "all": found.total}.items()
     ]
     click.echo()
     click.echo(table(["domain", "samples", "prompts", "prompt length", "response length"], rows))
-    click.echo(one_line(f"lengths in tokens of {found.tokenizer}, mean ± standard deviation"))
+    unit = "characters" if found.tokenizer == CHARACTERS else f"tokens of {found.tokenizer}"
+    click.echo(one_line(f"lengths in {unit}, mean ± standard deviation"))
 
 
 @command("stats")

@@ -41,6 +41,7 @@ COMMANDS = {
         ("judges", "coig_p.cli.judging", "Examine the judges: leniency, self-preference, position, agreement."),
         ("diversity", "coig_p.cli.diversity", "How diverse queries are: distinct n-grams, near-duplicates, by domain."),
         ("diff", "coig_p.cli.comparing", "Show what differs between two stores, or two ways to make pairs."),
+        ("compare", "coig_p.cli.side_by_side", "Set datasets side by side: one table and page over any stores."),
     ],
     "Check": [
         ("verify", "coig_p.cli.checking", "Compare every file with the manifest."),

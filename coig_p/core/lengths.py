@@ -21,6 +21,8 @@ from coig_p.core.arrays import Index, Mask
 from coig_p.errors import DataError, UnknownNameError, UsageError
 
 _TIKTOKEN = "tiktoken:"
+CHARACTERS = "builtin:characters"
+"""What stands for a tokenizer where every character counts as one token: no library is needed."""
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
@@ -137,6 +139,13 @@ def _quantiles(parts: list[Index]) -> dict[str, int]:
     return {name: int(value) for name, value in zip(_QUANTILES, values, strict=True)}
 
 
+class _Characters:
+    """Every character is a token."""
+
+    def encode_batch_fast(self, texts: list[str], add_special_tokens: bool = False) -> list[_Ids]:
+        return [_Ids(range(len(text))) for text in texts]
+
+
 class _Tiktoken:
     """An encoding of tiktoken, as far as lengths need it."""
 
@@ -148,7 +157,7 @@ class _Tiktoken:
 
 
 class _Ids(NamedTuple):
-    ids: list[int]
+    ids: Sequence[int]
 
 
 def _tiktoken(name: str) -> _Tiktoken:
@@ -170,12 +179,16 @@ def _tiktoken(name: str) -> _Tiktoken:
 def read_tokenizer(path: str | Path) -> Any:
     """A tokenizer from a tokenizer.json, or from a directory that holds one, or `tiktoken:` and an encoding's name.
 
+    CHARACTERS is one, too, and counts characters.
+
     Raises:
         UsageError: the library is missing, or there is no such file or encoding.
         DataError: the file is no tokenizer.
     """
     if str(path).startswith(_TIKTOKEN):
         return _tiktoken(str(path).removeprefix(_TIKTOKEN))
+    if str(path) == CHARACTERS:
+        return _Characters()
     try:
         from tokenizers import Tokenizer
     except ImportError:

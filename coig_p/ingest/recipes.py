@@ -70,6 +70,20 @@ RECIPES: dict[str, Recipe] = {
     "zake": Recipe("pairs", "Kyara Chinese preferences by zake7749: prompt, chosen, rejected"),
     "rlhf-cn": Recipe("pairs", "HH-RLHF-CN: context of {role, text}, chosen and rejected {role, text}"),
     "chinese-dpo-pairs": Recipe("pairs", "Chinese-DPO-Pairs: prompt, chosen, rejected"),
+    "gpt-4-llm-zh": Recipe(
+        "best-first",
+        "GPT-4-LLM's comparisons in Chinese, as LLaMA-Factory has them: instruction, input, output of [better, worse]",
+    ),
+    "gpt-4-llm": Recipe(
+        "rated",
+        "GPT-4-LLM's comparison_data_v2.json: user_input, responses_and_scores of {response, source, score}, 1 to 10",
+        fields={"query": "user_input", "responses": "responses_and_scores", "model": "source"},
+    ),
+    "gpt-4-llm-pairs": Recipe(
+        "pairs",
+        "GPT-4-LLM's first comparision_data.json: user_input, completion_a (the better one), completion_b",
+        fields={"query": "user_input", "chosen": "completion_a", "rejected": "completion_b"},
+    ),
 }
 
 

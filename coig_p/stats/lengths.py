@@ -1,9 +1,10 @@
-"""How long the prompts and responses of a store's pairs are, in tokens: the columns of TaP's Table 1.
+"""How long the prompts and responses of a store's pairs are, in tokens or characters: the columns of TaP's Table 1.
 
-Samples are pairs at the store's default options; prompts are the different texts that are asked in them, each measured
-once; responses are those that stand in a pair, each measured once. Of a conversation all turns before the response are
-the prompt. Lengths are of the texts alone, without a chat template. Sums are of whole numbers, so that nothing depends
-on the order of rows or on shards; the deviation is that of all values, divided by their number.
+Samples are pairs, at the store's default options where no others are given; prompts are the different texts that are
+asked in them, each measured once; responses are those that stand in a pair, each measured once. Of a conversation all
+turns before the response are the prompt. Lengths are of the texts alone, without a chat template. Sums are of whole
+numbers, so that nothing depends on the order of rows or on shards; the deviation is that of all values, divided by
+their number.
 """
 
 from __future__ import annotations
@@ -86,18 +87,21 @@ class StoreLengths:
         return flat_frame(rows, "domain")
 
 
-def store_lengths(store: Store, tokenizer: str, advance: Advance = lambda queries: None) -> StoreLengths:
+def store_lengths(
+    store: Store, tokenizer: str, advance: Advance = lambda queries: None, pairs: PairConfig | None = None
+) -> StoreLengths:
     """Measure the pairs of a store.
 
     Args:
         tokenizer: see `coig_p.core.lengths.read_tokenizer`.
+        pairs: which; default: those at the store's default options.
 
     Raises:
         UsageError: no such tokenizer.
         DataError: what it names is none.
     """
     reads = read_tokenizer(tokenizer)
-    config = PairConfig().with_defaults(store.manifest)
+    config = (pairs or PairConfig()).with_defaults(store.manifest)
     domains, total = {}, _Sums()
     for domain in store.manifest.domains:
         own = _Sums()

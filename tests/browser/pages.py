@@ -222,7 +222,7 @@ def test_nothing_of_a_hostile_text_runs(browser: Browser, hostile: tuple[str, Pa
 
 @pytest.fixture(scope="session")
 def from_disk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every page that is opened from disk, by name: of a store, of its check, and of a release."""
+    """Every page that is opened from disk, by name: of a store, of its check, beside another, and of a release."""
     folder = tmp_path_factory.mktemp("disk")
     store = make_store(folder / "store", make_rows({"math": 12, "chat": 30}))
     found = {}
@@ -236,6 +236,9 @@ def from_disk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         coigp("view", store, "--cache", folder / "cache", "--out", out, "--sample", 5, "--language", language)
         coigp("check", store, "--report", folder / language, "--language", language)
         found[f"check-{language}"] = folder / language / "report.html"
+        compared = folder / f"compared-{language}"
+        coigp("compare", store, BUNDLED, "--against", BUNDLED, "--out", compared, "--language", language)
+        found[f"compare-{language}"] = compared / "compare.html"
     bundled = folder / "bundled"
     shutil.copytree(BUNDLED, bundled)
     shutil.copy(BUNDLED.parent / "card.toml", bundled)

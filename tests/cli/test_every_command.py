@@ -58,6 +58,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "card": ("FOLDER/store", 0),
     "check": ("FOLDER/store --report NEW", 0),
     "clean": ("FOLDER/store --out NEW", 0),
+    "compare": ("FOLDER/store FOLDER/many --no-floor --out NEW", 0),
     "contamination": ("FOLDER/store --against FOLDER/bench-é.jsonl --out NEW.jsonl", 1),
     "dedup": ("FOLDER/store --out NEW", 0),
     "diversity": ("FOLDER/store --beside FOLDER/store", 0),

@@ -19,6 +19,9 @@ from coig_p.ingest.fields import FormConfig
 from coig_p.ingest.forms import NO_FORM, detect, shape
 from coig_p.ingest.recipes import RECIPES
 from coig_p.ingest.values import Rejected
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.kernel import find_pairs
+from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.store import Store
 
 
@@ -222,6 +225,15 @@ RECIPE_ROWS: dict[str, Any] = {
         "rejected": {"role": "assistant", "text": "差"},
     },
     "chinese-dpo-pairs": PAIRS["text"][0],
+    "gpt-4-llm-zh": {"instruction": "问", "input": "", "output": ["好", "差"]},
+    "gpt-4-llm": {
+        "user_input": "问",
+        "responses_and_scores": [
+            {"response": "好", "source": "gpt4", "score": 9.0},
+            {"response": "差", "source": "icm-1.3b", "score": "4"},
+        ],
+    },
+    "gpt-4-llm-pairs": {"user_input": "问", "completion_a": "好", "completion_b": "差"},
 }
 
 
@@ -232,7 +244,11 @@ def test_every_recipe_reads_rows_of_its_shape(name: str, tmp_path: Path) -> None
     store = Store.open(tmp_path / "store")
     (row,) = [row for batch in store.batches() for row in batch.to_pylist()]
     assert (row["query"], [response["text"] for response in row["responses"]]) == ("问", ["好", "差"])
-    assert row["comparisons"][0]["judge"] == name
+    judged = row["comparisons"] or row["responses"][0]["scores"]
+    assert judged[0]["judge"] == name
+    (pairing,) = store.batches(schema=PAIRING_SCHEMA)
+    (chosen,) = find_pairs(pairing, PairConfig().with_defaults(store.manifest)).chosen.tolist()
+    assert row["responses"][chosen]["text"] == "好"
     assert row["domain"] == {"coig-p": "mixed", "coig-p-crm": "mixed", "crbench": "logic"}.get(name, "chat")
     assert store.manifest.splits() == [RECIPES[name].split]
 
