@@ -128,7 +128,7 @@ def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[s
     if stage in CHAINED:
         return Counting(config, ledger).requests(stage).total()
     if stage == "compare":
-        return count_comparisons(config, ledger)
+        return count_comparisons(config, ledger, unless).total()
     if stage == "probe":
         return len(requests_of(config, ledger, stage))
     if stage == "translate":

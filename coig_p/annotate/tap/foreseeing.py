@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -52,6 +52,7 @@ class _Usual:
     Attributes:
         types, subjects: how many types came of how many subjects; candidates, chains: candidates of types.
         asked: prompts that models are asked.
+        through: queries that need nothing more.
     """
 
     config: RunConfig
@@ -61,6 +62,7 @@ class _Usual:
     candidates: int = 0
     chains: int = 0
     asked: set[str] = field(default_factory=set)
+    through: set[str] = field(default_factory=set)
     selecting: Selecting = field(init=False)
     _lengths: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -113,13 +115,15 @@ def foreseen(
     config: RunConfig,
     ledger: Ledger,
     limit: int | None = None,
+    unless: Collection[str] = (),
 ) -> Iterator[Foreseen]:
     """Every request, one by one, once all that comes before it is answered.
 
     Args:
         limit: of the first so many subjects.
+        unless: nothing of queries that are concluded with one of these marks.
     """
-    usual = _Usual(config, ledger)
+    usual = _Usual(config, ledger, through=set(ledger.concluded(unless)))
     begun: list[tuple[EndpointConfig, Subject]] = []
     for subject in subjects_of(config, limit):
         for writer in config.writers:
@@ -147,7 +151,7 @@ def _of_type(
     *,
     real: bool,
 ) -> Iterator[Foreseen]:
-    config = usual.config
+    config, ledger = usual.config, usual.ledger
     assert config.tap is not None
     refined, known = yield from _driven(usual, refine_chain(config, writer, subject, one), times, real=real)
     if refined is None:
@@ -166,9 +170,13 @@ def _of_type(
             continue
         usual.asked.add(candidate.prompt)
         query = _query(writer, subject, refined, candidate)
+        if known and query.query_id in usual.through:
+            stored = ledger.query(query.query_id)
+            if stored is not None and stored.query == query.query:  # what is through is what the ledger has
+                continue
         for author in config.generators:
             request = generate_request(config, author, query)
-            yield Foreseen(request, outcome(usual.ledger, request) if known else Outcome(PENDING), not known, times)
+            yield Foreseen(request, outcome(ledger, request) if known else Outcome(PENDING), not known, times)
         yield from _compared(usual, query, times, known=known)
 
 
