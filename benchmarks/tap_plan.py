@@ -35,7 +35,7 @@ _PHRASES = tuple(
 )
 
 _CASE = re.compile(r"第([0-9A-Z]+)-(\d)-(\d)号个案")
-_RESPONSE = re.compile(r"〔(\S+)/(\d)〕")
+_RESPONSE = re.compile(r"【(\S+)/(\d)】")
 _TYPES = re.compile(r"请列出“(.*)”的题型。\Z")
 _PROMPT = re.compile(r"出一道具体的题目.*\n学科：(?:.* > )?(.*)\n题型：(.*)\n简介：", re.DOTALL)
 _REFINE = re.compile(r"请重写这个简介.*\n题型：(.*)\n简介：", re.DOTALL)
@@ -164,7 +164,7 @@ class Scripted:
         drawn = hashlib.sha512(f"{model} {case}".encode()).digest()
         own = _PHRASES[model % WAYS]
         words = "，".join("".join(own[byte % len(own)] for byte in drawn[at : at + 4]) for at in range(0, 60, 4))
-        return f"〔{case}/{model % WAYS}〕{words}。"
+        return f"【{case}/{model % WAYS}】{words}。"
 
     def _compared(self, judge: str, said: Sequence[str]) -> str:
         found = _RESPONSE.findall(said[0])

@@ -72,8 +72,8 @@ def estimate(config: RunConfig, ledger: Ledger) -> dict[str, Estimate]:
     It goes by the inputs, the filter and the prompts as they are now. What an answer takes is the endpoint's own
     average where it gave 20, else a guess: 500 tokens of a response, 300 of a judgement. A character of a prompt takes
     as many tokens as in the endpoint's prompts of this kind, else in all of its prompts, else in those of all
-    endpoints, where 20 were answered, else .7. `most` takes every answer at its max_tokens and every ask. A query that the filter has
-    yet to judge counts as its last score says, or by the share that passed so far.
+    endpoints, where 20 were answered, else .7. `most` takes every answer at its max_tokens and every ask. A query
+    that the filter has yet to judge counts as its last score says, or by the share that passed so far.
 
     Raises:
         UsageError: an input that cannot be used.

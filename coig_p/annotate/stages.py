@@ -315,9 +315,7 @@ async def _watch(watcher: Watcher, watch: Watch) -> None:
         watch(watcher.view())
 
 
-def _generate(
-    config: RunConfig, author: EndpointConfig, ledger: Ledger, through: Collection[str]
-) -> Iterator[Request]:
+def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger, through: Collection[str]) -> Iterator[Request]:
     for query in ledger.queries(unless=through):
         yield generate_request(config, author, query)
 

@@ -28,6 +28,7 @@ from coig_p.ingest.intake import ImportConfig
 
 _RANGE = (1.0, 10.0)
 _KEPT = ("writer", "subject", "code", "path", "question_type", "description", "feasible", "candidates")
+_KEPT_PLAIN = ("writer", "feasible", "candidates")
 
 
 class _Lacks(NamedTuple):
@@ -96,7 +97,7 @@ def _write(config: RunConfig, ledger: Ledger) -> Stored:
         default_threshold=config.judging.default_threshold,
         comparison_threshold=0.0,
         both_orders=config.tap.compare.both_orders,
-        form=FormConfig(keep=_KEPT),
+        form=FormConfig(keep=_KEPT_PLAIN if config.tap.taxonomy.plain else _KEPT),
     )
     store, _ = import_files([rows], config.folder / STORE, settings, overwrite=True)
     by_kind: dict[str, dict[str, int]] = {}
