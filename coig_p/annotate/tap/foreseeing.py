@@ -71,6 +71,7 @@ class _Usual:
     through: set[str] = field(default_factory=set)
     selecting: Selecting = field(init=False)
     _lengths: dict[tuple[str, str], int] = field(default_factory=dict)
+    _rounds: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     _carried: dict[tuple[str, int], Fraction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,6 +96,9 @@ class _Usual:
 
     def learn(self, request: Request, found: Outcome) -> None:
         """What an answer that is there says of those to come."""
+        if request.kind == TYPES and found.text is not None:
+            known = self._rounds.setdefault((request.endpoint.name, len(request.messages)), [0, 0])
+            known[0], known[1] = known[0] + 1, known[1] + len(found.text)
         if request.kind not in (COMPLETE, FEASIBLE) or found.text is None:
             return
         words, about = texts_of(self.config).words, _about(request)
@@ -124,8 +128,10 @@ class _Usual:
         words, kind = texts_of(self.config).words, request.kind
         length = self._lengths.get((request.endpoint.name, kind), _CHARACTERS[kind])
         if kind == TYPES:
-            number = max(1, length // 40)
             round_ = len(request.messages)
+            answers, characters = self._rounds.get((request.endpoint.name, round_), (0, 0))
+            length = characters // answers if answers >= _ENOUGH else length  # the first ones bring the most
+            number = max(1, length // 40)
             items = [f"Q{round_}{at}x" for at in range(number)]
             text = "\n".join(f'"""{item}：{"甲" * max(1, length // number - len(item) - 8)}"""' for item in items)
         elif kind == PROMPT:
