@@ -15,9 +15,10 @@ from typing import Any
 
 from coig_p._version import __version__
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.taxonomy.config import TapConfig
 
 _RUN = frozenset({"path", "folder", "max_cost", "currency", "most_invalid", "prompt_file", "domains", "judge_prompts"})
-_TAP = frozenset({"tap", "writes"})  # of a TaP run alone, and no query of one is ever through
+_TAP = frozenset({"tap", "writes"})  # of a TaP run alone: see `_of_tap`
 _STORE = frozenset({"keep_thinking", "sources"})  # what the store is made with, and no request
 _QUERIES = frozenset({"inputs", "domain", "on_error", "near_duplicates", "semantic", "semantic_model"})
 _ENDPOINT = frozenset(
@@ -32,6 +33,8 @@ def marks(config: RunConfig) -> dict[str, str]:
     whole = _without(_settings(config), _STORE)
     whole["queries"] = _without(whole["queries"], frozenset({"license"}))
     whole["judging"] = _without(whole["judging"], frozenset({"default_threshold"}))
+    if config.tap is not None:
+        return dict.fromkeys(config.tap.domains, _digest([__version__, _of_tap(config.tap), whole]))
     systems = {domain: own.system for domain, own in config.domains.items()}
     return {
         domain: _digest([__version__, domain, prompt.text, config.half_points(domain), whole, systems.get(domain)])
@@ -42,6 +45,12 @@ def marks(config: RunConfig) -> dict[str, str]:
 def stored_from(config: RunConfig) -> str:
     """What a store is made with, beside the ledger."""
     return _digest([marks(config), _settings(config)])
+
+
+def _of_tap(tap: TapConfig) -> list[Any]:
+    """What makes the requests of a TaP run's queries, once these are there; subjects and rounds bring queries alone."""
+    texts = {name: prompt.text for name, prompt in tap.texts.templates.items()}
+    return [asdict(tap.select), asdict(tap.compare), asdict(replace(tap.texts, templates={})), texts]
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

@@ -34,11 +34,15 @@ class Estimate:
     Attributes:
         requests: how many the next run sends, with those that are asked again at the rate so far.
         expected, most: what they cost, in 1/MONEY (10**-12 of the currency).
+        input_tokens, output_tokens: that they take, about; most_output_tokens: of all answers at most.
     """
 
     requests: int = 0
     expected: int = 0
     most: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    most_output_tokens: int = 0
 
 
 class PaidAgain(NamedTuple):
@@ -66,9 +70,10 @@ def estimate(config: RunConfig, ledger: Ledger) -> dict[str, Estimate]:
     """What the next run sends and pays, by endpoint; nothing is asked, and nothing is written.
 
     It goes by the inputs, the filter and the prompts as they are now. What an answer takes is the endpoint's own
-    average where it gave 20, else a guess: 500 tokens of a response, 300 of a judgement, .7 tokens for a
-    character of a prompt. `most` takes every answer at its max_tokens and every ask. A query that the filter has
-    yet to judge counts as its last score says, or by the share that passed so far.
+    average where it gave 20, else a guess: 500 tokens of a response, 300 of a judgement. A character of a prompt takes
+    as many tokens as in the endpoint's prompts of this kind, else in all of its prompts, else in those of all
+    endpoints, where 20 were answered, else .7. `most` takes every answer at its max_tokens and every ask. A query
+    that the filter has yet to judge counts as its last score says, or by the share that passed so far.
 
     Raises:
         UsageError: an input that cannot be used.
@@ -85,7 +90,7 @@ def forecast(
 ) -> Forecast:
     """The same of the first so many queries alone and of some kinds of requests, with what would be paid again."""
     knows = _Averages(ledger)
-    numbers: dict[str, float] = defaultdict(float)
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
     found: dict[str, Estimate] = defaultdict(Estimate)
     again: Counter[tuple[str, str]] = Counter()
     costs: Counter[tuple[str, str]] = Counter()
@@ -93,16 +98,18 @@ def forecast(
         if not one.due or one.request.kind not in kinds:
             continue
         name, kind = one.request.endpoint.name, one.request.kind
-        expected, most = knows.cost(config, one)
-        ours = found[name]
-        numbers[name] += one.times * one.weight * knows.asks(name, kind)
+        expected, most, once, bound = knows.cost(config, one)
+        ours, times = found[name], one.times * one.weight * knows.asks(name, kind)
+        each = (times, times * once.prompt, times * once.answer, one.times * max(bound, once.answer))
+        sums[name] = [sum_ + more for sum_, more in zip(sums[name], each, strict=True)]
         ours.expected += expected
         ours.most += most
         if one.why is not None:
             again[kind, one.why] += 1
             costs[kind, one.why] += expected
-    for name, number in numbers.items():
-        found[name].requests = round(number)
+    for name, added in sums.items():
+        ours = found[name]
+        ours.requests, ours.input_tokens, ours.output_tokens, ours.most_output_tokens = map(round, added)
     listed = [PaidAgain(kind, number, costs[kind, why], why) for (kind, why), number in again.most_common()]
     return Forecast({name: found[name] for name in config.by_name if name in found}, listed)
 
@@ -111,12 +118,19 @@ class _Averages:
     """Tokens per character of a prompt and per answer, and asks per request, where the ledger has enough."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ratio: dict[str, float] = {}
         self._answer: dict[tuple[str, str], int] = {}
+        prompts: dict[tuple[str | None, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
         for used in ledger.usage():
             if used.number >= _ENOUGH:
-                self._ratio[used.endpoint] = used.prompt_tokens / max(1, used.characters)
                 self._answer[used.endpoint, used.kind] = round(used.completion_tokens / used.number)
+            for about in ((used.endpoint, used.kind), (used.endpoint, None), (None, None)):
+                told = (used.number, used.prompt_tokens, used.characters)
+                prompts[about] = [sum_ + more for sum_, more in zip(prompts[about], told, strict=True)]
+        self._ratio = {
+            about: tokens / max(1, characters)
+            for about, (number, tokens, characters) in prompts.items()
+            if number >= _ENOUGH
+        }
         first: Counter[tuple[str, str]] = Counter()
         every: Counter[tuple[str, str]] = Counter()
         for some in ledger.requests():
@@ -129,8 +143,13 @@ class _Averages:
         """How often a request is asked until its answer can be used, or it is asked no more."""
         return self._asks.get((endpoint, kind), 1.0)
 
-    def cost(self, config: RunConfig, one: Planned) -> tuple[int, int]:
-        """What a request costs, about and at most."""
+    def ratio(self, endpoint: str, kind: str) -> float:
+        """Tokens of a character of a prompt: of the like where enough were asked, else of what is nearest to them."""
+        near = ((endpoint, kind), (endpoint, None), (None, None))
+        return next((self._ratio[about] for about in near if about in self._ratio), _TOKENS_A_CHARACTER)
+
+    def cost(self, config: RunConfig, one: Planned) -> tuple[int, int, Tokens, int]:
+        """What a request costs, about and at most; what it takes, asked once; the most of its answers' tokens."""
         request, kind = one.request, one.request.kind
         endpoint = config.by_name[request.endpoint.name]
         extra = 0
@@ -138,13 +157,13 @@ class _Averages:
             author = config.by_name[str(request.author)]
             extra = int(self.answer_tokens(author, GENERATE) / _TOKENS_A_CHARACTER)
         characters = sum(len(message["content"]) for message in request.messages) + extra
-        ratio = self._ratio.get(endpoint.name, _TOKENS_A_CHARACTER)
-        once = endpoint.cost(Tokens(round(characters * ratio), self.answer_tokens(endpoint, kind)))
-        expected = round(once * one.weight * self.asks(endpoint.name, kind))
-        most = endpoint.cost(request.most_in_all(_BYTES_OF_UTF8 * extra))
+        once = Tokens(round(characters * self.ratio(endpoint.name, kind)), self.answer_tokens(endpoint, kind))
+        expected = round(endpoint.cost(once) * one.weight * self.asks(endpoint.name, kind))
+        bound = request.most_in_all(_BYTES_OF_UTF8 * extra)
+        most = endpoint.cost(bound)
         if one.times != 1:
             expected, most = round(expected * one.times), round(most * one.times)
-        return expected, max(expected, most)  # a server may have billed more than it should
+        return expected, max(expected, most), once, bound.answer  # a server may have billed more than it should
 
     def answer_tokens(self, endpoint: EndpointConfig, kind: str) -> int:
         """What an answer takes."""

@@ -67,7 +67,7 @@ def planned(
     """
     paid = PaidBefore(config, ledger)
     if config.tap is not None:
-        for one in foreseen(config, ledger, limit):
+        for one in foreseen(config, ledger, limit, unless):
             why = paid.why(one.request, one.found, one.made_up)
             yield Planned(one.request, one.found, why=why, times=one.times)
         return

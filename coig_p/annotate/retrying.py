@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import fields
 from typing import NamedTuple
 
 from coig_p.annotate.asking.costs import overbilling
@@ -75,5 +76,4 @@ def _keys(ledger: Ledger, request: Request) -> Iterator[bytes]:
 
 def _in_all(config: RunConfig, ledger: Ledger) -> Estimate:
     every = estimate(config, ledger).values()
-    sums = (sum(getattr(one, name) for one in every) for name in ("requests", "expected", "most"))
-    return Estimate(*sums)
+    return Estimate(**{part.name: sum(getattr(one, part.name) for one in every) for part in fields(Estimate)})

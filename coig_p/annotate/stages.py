@@ -117,7 +117,8 @@ def requests_of(
         some = ledger.queries(passed=False, unless=marks(config).values())
         return {config.queries.filter: (query_request(config, query) for query in some)}
     if stage == "generate":
-        return {endpoint.name: _generate(config, endpoint, ledger) for endpoint in config.generators}
+        through = marks(config).values()
+        return {one.name: _generate(config, one, ledger, through) for one in config.generators}
     if stage == "compare":
         return comparisons(config, ledger)
     return judging_alone(config, ledger)
@@ -128,7 +129,7 @@ def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[s
     if stage in CHAINED:
         return Counting(config, ledger).requests(stage).total()
     if stage == "compare":
-        return count_comparisons(config, ledger)
+        return count_comparisons(config, ledger, unless).total()
     if stage == "probe":
         return len(requests_of(config, ledger, stage))
     if stage == "translate":
@@ -314,8 +315,8 @@ async def _watch(watcher: Watcher, watch: Watch) -> None:
         watch(watcher.view())
 
 
-def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger) -> Iterator[Request]:
-    for query in ledger.queries(unless=marks(config).values()):
+def _generate(config: RunConfig, author: EndpointConfig, ledger: Ledger, through: Collection[str]) -> Iterator[Request]:
+    for query in ledger.queries(unless=through):
         yield generate_request(config, author, query)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import IO, Any, NamedTuple
 
 from coig_p.annotate.asking.ledger import ANSWERED, FAILED, INVALID, LEDGER, MENDED, Ledger, LedgerWriter, Query
@@ -63,7 +64,7 @@ def write_store_of(config: RunConfig, ledger: Ledger) -> Stored:
     Raises:
         DataError: no response is there yet.
     """
-    known = _as_it_was(config, ledger) if isinstance(ledger, LedgerWriter) else None
+    known = as_it_was(config, ledger)
     return known if known is not None else _write(config, ledger)
 
 
@@ -104,15 +105,26 @@ def _write(config: RunConfig, ledger: Ledger) -> Stored:
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(missing.items()):
         by_kind.setdefault(kind, {})[state] = number
+    stored = Stored(store, counts["queries"], counts["responses"], counts["scores"], by_kind)
+    conclude(config, ledger, through, stored)
+    return stored
+
+
+def conclude(config: RunConfig, ledger: Ledger, through: Mapping[str, str], stored: Stored) -> None:
+    """Have the ledger know, where it may be written to, what was written, and which queries are through.
+
+    Args:
+        through: for each query_id its mark.
+    """
     if isinstance(ledger, LedgerWriter):
-        written = {"made": stored_from(config), "files": _files(config), "counts": counts, "missing": by_kind}
+        counts = {name: getattr(stored, name) for name in ("queries", "responses", "scores")}
+        written = {"made": stored_from(config), "files": _files(config), "counts": counts, "missing": stored.missing}
         ledger.conclude(through, json.dumps(written))
-    return Stored(store, counts["queries"], counts["responses"], counts["scores"], by_kind)
 
 
-def _as_it_was(config: RunConfig, ledger: LedgerWriter) -> Stored | None:
+def as_it_was(config: RunConfig, ledger: Ledger) -> Stored | None:
     """What was written last, where nothing has changed that it was made from, nor it."""
-    kept = json.loads(ledger.stored() or "{}")
+    kept = json.loads(ledger.stored() or "{}") if isinstance(ledger, LedgerWriter) else {}
     if kept.get("made") != stored_from(config) or kept["files"] != _files(config):
         return None
     counts = kept["counts"]

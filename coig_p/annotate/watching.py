@@ -172,16 +172,15 @@ def planned_of(
         counting: what was counted of a TaP run before.
     """
     planned: Counter[str] = Counter()
+    through = marks(config).values()
     if config.tap is not None:
         counting = Counting(config, ledger) if counting is None else counting
         for stage in CHAINED:
             planned.update(counting.requests(stage, limit) if stage in stages else {})
         for author in config.generators if "generate" in stages else ():
-            planned[author.name] += ledger.count_possible()
-        for compares in config.judges if "compare" in stages else ():
-            planned[compares.name] += count_comparisons(config, ledger, compares)
+            planned[author.name] += ledger.count_possible(unless=through)
+        planned.update(count_comparisons(config, ledger, through) if "compare" in stages else {})
         return planned
-    through = marks(config).values()
     translating = _translating(config, ledger, limit) if "queries" in stages else 0
     if config.queries.filter is not None and "queries" in stages:
         planned[config.queries.filter] += ledger.count_queries(passed=False, unless=through) + translating

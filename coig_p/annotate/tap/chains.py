@@ -84,6 +84,8 @@ def types_chain(config: RunConfig, writer: EndpointConfig, subject: Subject) -> 
     """Rounds of types of a subject: each asks for more, and none of those before (TaP, section 3.2)."""
     assert config.tap is not None
     settings, texts = config.tap.taxonomy, texts_of(config)
+    if settings.plain:
+        return SubjectTypes((QuestionType("", ""),), ())
     known: list[QuestionType] = []
     rounds: list[Round] = []
     messages: Messages = (user_message(texts.types(subject)),)
@@ -128,6 +130,8 @@ def _grams(text: str) -> set[str]:
 def refine_chain(config: RunConfig, writer: EndpointConfig, subject: Subject, one: QuestionType) -> Chain[QuestionType]:
     """A type with its description rewritten alone; as it was where no answer could be used."""
     texts = texts_of(config)
+    if not one.name:  # of a run without a taxonomy
+        return one
     found = yield refine_request(config, writer, subject, one)
     text = parse_refined(found.text, texts.words).text if found.state == ANSWERED and found.text is not None else None
     return one if text is None else QuestionType(one.name, text)
@@ -141,7 +145,8 @@ def prompt_chain(
     texts = texts_of(config)
     checker = config.by_name[config.tap.taxonomy.checker or writer.name]
     made: list[Candidate] = []
-    messages: Messages = (user_message(texts.prompt(subject, *one)),)
+    first = texts.prompt(subject, *one) if one.name else texts.plain(subject.name)
+    messages: Messages = (user_message(first),)
     for number in range(1, config.tap.taxonomy.regenerations + 2):
         found = yield prompt_request(config, writer, subject, one, number, messages)
         if found.state != ANSWERED or found.text is None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
 from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, LedgerWriter, Query
 from coig_p.annotate.asking.request import Outcome, Request, outcome, user_message
+from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, same_family
 from coig_p.annotate.tap.embedding import Embed, embedder
 from coig_p.annotate.tap.requests import read_kind, texts_of
@@ -111,8 +112,9 @@ def select_responses(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
     Returns:
         How many queries were selected from, and how many wait for responses.
     """
-    selecting, counts = Selecting(config), Counter({"selected": 0, "waiting": 0})
-    for query in ledger.queries():
+    selecting, through = Selecting(config), marks(config).values()
+    counts = Counter({"selected": ledger.count_queries() - ledger.count_queries(unless=through), "waiting": 0})
+    for query in ledger.queries(unless=through):
         answers = answers_to(config, ledger, query)
         if not answers.complete:
             counts["waiting"] += 1
@@ -158,11 +160,12 @@ def compare_request(config: RunConfig, judge: EndpointConfig, query: Query, show
 
 
 def comparisons(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Request]]:
-    """What each judge is asked of the queries whose responses are selected."""
+    """What each judge is asked of the queries whose responses are selected, but for those that are through."""
+    through = marks(config).values()
 
     def requests(judge: EndpointConfig) -> Iterator[Request]:
         selecting = Selecting(config)
-        for query in ledger.queries():
+        for query in ledger.queries(unless=through):
             chosen = selecting.known(ledger, query, answers_to(config, ledger, query))
             for shown in shown_to(config, judge, query.query_id, chosen or []):
                 yield compare_request(config, judge, query, shown)
@@ -170,23 +173,21 @@ def comparisons(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Request
     return {judge.name: requests(judge) for judge in config.judges}
 
 
-def count_comparisons(config: RunConfig, ledger: Ledger, judge: EndpointConfig | None = None) -> int:
-    """How many requests comparing takes: of queries that are not selected from yet as many as there may be.
+def count_comparisons(config: RunConfig, ledger: Ledger, unless: Collection[str] = ()) -> Counter[str]:
+    """How many requests comparing takes of each judge: of queries that are not selected from yet as many as may be.
 
     Args:
-        judge: of this one alone.
+        unless: see `Ledger.queries`.
     """
     assert config.tap is not None
     usual = [one.name for one in config.generators][: config.tap.select.clusters]
-    judges = config.judges if judge is None else [judge]
-    known: dict[tuple[str, tuple[str, ...]], int] = {}  # of a judge by the models, whatever the query
-    found = 0
-    for query in ledger.queries():
+    compared: Counter[tuple[str, ...]] = Counter()
+    for query in ledger.queries(unless=unless):
         kept = ledger.noted(_name(query))
-        models = tuple(usual if kept is None else json.loads(kept)["models"])
-        for one in judges:
-            if (one.name, models) not in known:
-                some = [Response(model, "") for model in models if model in config.by_name]
-                known[one.name, models] = sum(1 for _ in shown_to(config, one, query.query_id, some))
-            found += known[one.name, models]
+        compared[tuple(usual if kept is None else json.loads(kept)["models"])] += 1
+    found: Counter[str] = Counter()
+    for models, number in compared.items():  # how many there are hangs on no query
+        some = [Response(model, "") for model in models if model in config.by_name]
+        for judge in config.judges:
+            found[judge.name] += number * sum(1 for _ in shown_to(config, judge, "", some))
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, INVALID, Ledger, Query
@@ -11,7 +13,7 @@ from coig_p.annotate.asking.request import PENDING, Outcome, Request, outcome
 from coig_p.annotate.config import EndpointConfig, RunConfig
 from coig_p.annotate.tap.chains import Chain, prompt_chain, refine_chain, types_chain
 from coig_p.annotate.tap.comparing import Selecting, answers_to, compare_request, shown_to
-from coig_p.annotate.tap.parsing import QuestionType
+from coig_p.annotate.tap.parsing import QuestionType, parse_completeness, parse_feasible
 from coig_p.annotate.tap.requests import texts_of
 from coig_p.annotate.tap.selecting import Response
 from coig_p.annotate.tap.types import Candidate, query_id, source_of
@@ -50,19 +52,27 @@ class _Usual:
     """What answers are like so far.
 
     Attributes:
-        types, subjects: how many types came of how many subjects; candidates, chains: candidates of types.
+        types, subjects: how many types came of how many subjects.
+        asked_for: how often a second round, or a check, of a candidate of this number was answered; said: how often it
+            was that something is missing, or that it is not feasible.
+        lacking: characters of the answers that say that something is missing, and bring the prompt anew.
         asked: prompts that models are asked.
+        through: queries that need nothing more.
     """
 
     config: RunConfig
     ledger: Ledger
     types: int = 0
     subjects: int = 0
-    candidates: int = 0
-    chains: int = 0
+    asked_for: Counter[tuple[str, int]] = field(default_factory=Counter)
+    said: Counter[tuple[str, int]] = field(default_factory=Counter)
+    lacking: int = 0
     asked: set[str] = field(default_factory=set)
+    through: set[str] = field(default_factory=set)
     selecting: Selecting = field(init=False)
     _lengths: dict[tuple[str, str], int] = field(default_factory=dict)
+    _rounds: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    _carried: dict[tuple[str, int], Fraction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.selecting = Selecting(self.config)
@@ -77,11 +87,6 @@ class _Usual:
         return self.types / self.subjects if self.subjects >= _ENOUGH else float(_TYPES)
 
     @property
-    def candidates_of_a_type(self) -> float:
-        """How many there are."""
-        return self.candidates / self.chains if self.chains >= _ENOUGH else 1.0
-
-    @property
     def compared(self) -> list[Response]:
         """As many responses as are compared, of the usual length."""
         assert self.config.tap is not None
@@ -89,21 +94,57 @@ class _Usual:
         lengths = [self._lengths.get((one.name, GENERATE), _RESPONSE) for one in self.config.generators]
         return [Response(one.name, "甲" * (sum(lengths) // len(lengths))) for one in some]
 
+    def learn(self, request: Request, found: Outcome) -> None:
+        """What an answer that is there says of those to come."""
+        if request.kind == TYPES and found.text is not None:
+            known = self._rounds.setdefault((request.endpoint.name, len(request.messages)), [0, 0])
+            known[0], known[1] = known[0] + 1, known[1] + len(found.text)
+        if request.kind not in (COMPLETE, FEASIBLE) or found.text is None:
+            return
+        words, about = texts_of(self.config).words, _about(request)
+        self.asked_for[about] += 1
+        if request.kind == FEASIBLE:
+            self.said[about] += parse_feasible(found.text, words).feasible is False
+        elif parse_completeness(found.text, words).prompt is not None:
+            self.said[about] += 1
+            self.lacking += len(found.text)
+
+    def _says_so(self, request: Request) -> bool:
+        """Whether this one says that something is missing, or cannot be done: as often as those that are there did.
+
+        No chance is in it: each brings its share, and one says so whenever the shares, from a half on, make a whole.
+        """
+        about = _about(request)
+        number = self.asked_for[about]
+        if sum(self.asked_for[request.kind, at] for at in range(1, about[1] + 1)) < _ENOUGH or not number:
+            return False
+        whole, self._carried[about] = divmod(
+            self._carried.get(about, Fraction(1, 2)) + Fraction(self.said[about], number), 1
+        )
+        return whole > 0
+
     def answer(self, request: Request) -> Outcome:
         """An answer to a request as they usually are, of the usual length."""
         words, kind = texts_of(self.config).words, request.kind
         length = self._lengths.get((request.endpoint.name, kind), _CHARACTERS[kind])
         if kind == TYPES:
-            number = max(1, length // 40)
             round_ = len(request.messages)
+            answers, characters = self._rounds.get((request.endpoint.name, round_), (0, 0))
+            length = characters // answers if answers >= _ENOUGH else length  # the first ones bring the most
+            number = max(1, length // 40)
             items = [f"Q{round_}{at}x" for at in range(number)]
             text = "\n".join(f'"""{item}：{"甲" * max(1, length // number - len(item) - 8)}"""' for item in items)
         elif kind == PROMPT:
             text = f"### {words.heading[0]}\n{'甲' * max(1, length - 7)}"
+        elif kind == COMPLETE and self._says_so(request):
+            length = self.lacking // sum(number for (of, _), number in self.said.items() if of == COMPLETE)
+            head = f"{words.yes[0]}\n### {words.heading[0]}\n"
+            text = head + "甲" * max(1, length - len(head))
         elif kind == COMPLETE:
             text = words.no[0]
         elif kind == FEASIBLE:
-            text = f"{'甲' * max(1, length - 3)}\n{words.feasible[0]}"
+            verdict = words.infeasible[0] if self._says_so(request) else words.feasible[0]
+            text = f"{'甲' * max(1, length - len(verdict) - 1)}\n{verdict}"
         else:
             text = "甲" * max(1, length)
         return Outcome(ANSWERED, None, text)
@@ -113,13 +154,15 @@ def foreseen(
     config: RunConfig,
     ledger: Ledger,
     limit: int | None = None,
+    unless: Collection[str] = (),
 ) -> Iterator[Foreseen]:
     """Every request, one by one, once all that comes before it is answered.
 
     Args:
         limit: of the first so many subjects.
+        unless: nothing of queries that are concluded with one of these marks.
     """
-    usual = _Usual(config, ledger)
+    usual = _Usual(config, ledger, through=set(ledger.concluded(unless)))
     begun: list[tuple[EndpointConfig, Subject]] = []
     for subject in subjects_of(config, limit):
         for writer in config.writers:
@@ -147,7 +190,7 @@ def _of_type(
     *,
     real: bool,
 ) -> Iterator[Foreseen]:
-    config = usual.config
+    config, ledger = usual.config, usual.ledger
     assert config.tap is not None
     refined, known = yield from _driven(usual, refine_chain(config, writer, subject, one), times, real=real)
     if refined is None:
@@ -155,9 +198,6 @@ def _of_type(
     made, known = yield from _driven(usual, prompt_chain(config, writer, subject, refined), times, real=known)
     if not made:
         return
-    if known:
-        usual.candidates += len(made)
-        usual.chains += 1
     every = config.tap.taxonomy.ask_infeasible
     for candidate in made if every else made[-1:]:
         if not (candidate.feasible or every):
@@ -166,9 +206,13 @@ def _of_type(
             continue
         usual.asked.add(candidate.prompt)
         query = _query(writer, subject, refined, candidate)
+        if known and query.query_id in usual.through:
+            stored = ledger.query(query.query_id)
+            if stored is not None and stored.query == query.query:  # what is through is what the ledger has
+                continue
         for author in config.generators:
             request = generate_request(config, author, query)
-            yield Foreseen(request, outcome(usual.ledger, request) if known else Outcome(PENDING), not known, times)
+            yield Foreseen(request, outcome(ledger, request) if known else Outcome(PENDING), not known, times)
         yield from _compared(usual, query, times, known=known)
 
 
@@ -207,15 +251,21 @@ def _driven(
         request = next(chain)
         while True:
             found = outcome(usual.ledger, request) if real else Outcome(PENDING)
-            more = usual.candidates_of_a_type if request.kind in (PROMPT, COMPLETE, FEASIBLE) else 1.0
             known = found.state in (ANSWERED, INVALID)
-            yield Foreseen(request, found, not real, times if known else times * more)
+            if known:
+                usual.learn(request, found)
+            yield Foreseen(request, found, not real, times)
             if found.state == BATCHED or found.is_refused:
                 return None, real
             real = real and known
             request = chain.send(found if known else usual.answer(request))
     except StopIteration as end:
         return end.value, real
+
+
+def _about(request: Request) -> tuple[str, int]:
+    """The kind of a request about a candidate, and the number of that one."""
+    return request.kind, int(request.query_id.rpartition("/")[2])
 
 
 def _query(writer: EndpointConfig, subject: Subject, one: QuestionType, candidate: Candidate) -> Query:

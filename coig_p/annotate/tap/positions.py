@@ -22,7 +22,7 @@ from coig_p.annotate.tap.comparing import Selecting, Shown, answers_to, compare_
 from coig_p.annotate.tap.parsing import parse_eight
 from coig_p.annotate.tap.requests import texts_of
 
-_MANY = 20_000  # answers that are read at most, of the first queries: a large run's would take minutes
+_MANY = 5_000  # answers that are read at most, of the first queries: a large run's would take minutes
 
 
 @dataclass

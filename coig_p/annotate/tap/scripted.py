@@ -2,9 +2,10 @@
 
 Nothing here is a language model. As a writer it lists six types of questions for a subject, then four, then two, some
 of them a second time; of every eighth subject the second round brings nothing new. A fourth of its prompts lack
-something, a sixth asks for what no model of texts can do, and its checker sees that. As a judge it counts the steps of
-a response, adds a little noise, and gives the one that is shown first half a point to two points more, as judges do.
-Where a taxonomy grows it proposes four classes. The same request always has the same answer.
+something, a sixth asks for what no model of texts can do, and its checker sees that. Asked for prompts with no subject
+it thinks of three everyday matters. As a judge it counts the steps of a response, adds a little noise, and gives the
+one that is shown first half a point to two points more, as judges do. Where a taxonomy grows it proposes four classes.
+The same request always has the same answer.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ class _Said:
     more_types: str
     refine: re.Pattern[str]
     prompt: re.Pattern[str]
+    plain: re.Pattern[str]
     complete: str
     regenerate: str
     feasible: str
     compare: str
+    everyday: tuple[str, ...]
     kinds: tuple[str, ...]
     item: str
     described: str
@@ -55,10 +58,12 @@ _ZH = _Said(
     more_types="还有哪些题型？请接着列",
     refine=re.compile(r"请重写这个简介.*\n题型：(.*)\n简介：(.*)\n", re.DOTALL),
     prompt=re.compile(r"出一道具体的题目.*\n学科：(?:.* > )?(.*)\n题型：(.*)\n简介：", re.DOTALL),
+    plain=re.compile(r"请出一道题目.*这是第 (\d+) 道"),
     complete="有没有因为缺少必要的输入",
     regenerate="只能读写文字的语言模型没有办法完成",
     feasible="它能不能完成这条指令所要求的事",
     compare="请从四个方面分别给两个回答打分",
+    everyday=("健康饮食", "时间管理", "环境保护"),
     kinds=(
         *("概念辨析", "原理解释", "案例分析", "计算推导", "方案设计", "材料解读"),
         *("错误诊断", "方法比较", "史料考证", "术语翻译", "流程规划", "数据解释"),
@@ -89,10 +94,12 @@ _EN = _Said(
     prompt=re.compile(
         r"make one specific task.*\nSubject: (?:.* > )?(.*)\nQuestion type: (.*)\nDescription: ", re.DOTALL
     ),
+    plain=re.compile(r"Make one task as a prompt.*It is number (\d+);"),
     complete="does it lack any input that it needs",
     regenerate="cannot do what your prompt asks",
     feasible="Decide whether it can do what the prompt asks",
     compare="Score both responses on four dimensions",
+    everyday=("healthy food", "managing time", "the environment"),
     kinds=(
         *("Concept comparison", "Explaining a principle", "Case analysis", "Derivation", "Design of a plan"),
         *("Reading a source", "Finding an error", "Choosing a method", "Checking evidence", "Terms translated"),
@@ -143,7 +150,7 @@ def _answer(own: _Said, model: str, said: Sequence[str], text: str) -> str | Non
     if own.complete in text:
         prompt = _prompt(own, model, said)
         return f"{own.yes}\n\n{own.heading}\n{prompt}\n{own.whole}" if _draw(model, prompt) % 4 == 0 else own.no
-    if own.regenerate in text or own.prompt.search(text):
+    if own.regenerate in text or own.prompt.search(text) or own.plain.search(text):
         prompt = _prompt(own, model, said)
         return f"{own.heading}\n{prompt}{own.missing if _draw(model, prompt) % 4 == 0 else ''}"
     refined = own.refine.search(text)
@@ -176,12 +183,20 @@ def _types(own: _Said, model: str, said: Sequence[str]) -> str | None:
 
 def _prompt(own: _Said, model: str, said: Sequence[str]) -> str:
     """The candidate that the conversation is about; the first of a sixth of all types cannot be done."""
-    found = next(match for match in map(own.prompt.search, said) if match is not None)
-    subject, kind = found[1].strip(), found[2].strip()
+    subject, kind = _about(own, model, said)
     number = sum(own.regenerate in text for text in said)
     drawn = _draw(model, subject, kind)
     words = own.impossible if number < (drawn % 6 == 0) + 3 * (drawn % 48 == 0) else own.wanted
     return "".join(words).format(subject, kind, f"{drawn % 9973}-{number}")
+
+
+def _about(own: _Said, model: str, said: Sequence[str]) -> tuple[str, str]:
+    """The subject and the type; of its own it thinks of few."""
+    found = next((match for match in map(own.prompt.search, said) if match is not None), None)
+    if found is not None:
+        return found[1].strip(), found[2].strip()
+    number = next(match[1] for match in map(own.plain.search, said) if match is not None)
+    return own.everyday[_draw(model, number) % len(own.everyday)], own.kinds[_draw(model, "kind", number) % 3]
 
 
 def _scores(own: _Said, judge: str, first: str, second: str) -> str:

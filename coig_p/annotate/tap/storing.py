@@ -8,8 +8,9 @@ from typing import IO, Any, NamedTuple
 
 from coig_p.annotate.asking.ledger import FAILED, INVALID, Ledger, Query
 from coig_p.annotate.asking.request import Outcome, outcome
+from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import RunConfig
-from coig_p.annotate.storing import MISSING, ROWS, STORE, Stored
+from coig_p.annotate.storing import MISSING, ROWS, STORE, Stored, as_it_was, conclude
 from coig_p.annotate.tap.comparing import Answers, Selecting, answers_to, compare_request, shown_to
 from coig_p.annotate.tap.parsing import parse_eight
 from coig_p.annotate.tap.requests import texts_of
@@ -27,6 +28,7 @@ from coig_p.ingest.intake import ImportConfig
 
 _RANGE = (1.0, 10.0)
 _KEPT = ("writer", "subject", "code", "path", "question_type", "description", "feasible", "candidates")
+_KEPT_PLAIN = ("writer", "feasible", "candidates")
 
 
 class _Lacks(NamedTuple):
@@ -34,6 +36,11 @@ class _Lacks(NamedTuple):
 
     lines: IO[bytes]
     counts: Counter[tuple[str, str]]
+
+    @property
+    def open(self) -> int:
+        """How many of these a further run would ask for."""
+        return sum(number for (_, state), number in self.counts.items() if state != INVALID)
 
     def add(self, kind: str, query: Query, found: Outcome, **who: str) -> None:
         self.counts[kind, found.state] += 1
@@ -46,12 +53,20 @@ class _Lacks(NamedTuple):
 def write_tap_store(config: RunConfig, ledger: Ledger) -> Stored:
     """Write rows.jsonl, missing.jsonl and the store into the run's folder, each whole or not at all.
 
-    A query is in the store once its responses are selected. `scores` of the result counts comparisons.
+    A query is in the store once its responses are selected. `scores` of the result counts comparisons. A run whose
+    ledger, settings and files are as they were when it was last here finds everything written already.
 
     Raises:
         DataError: no query's responses are selected yet.
     """
+    known = as_it_was(config, ledger)
+    return known if known is not None else _write(config, ledger)
+
+
+def _write(config: RunConfig, ledger: Ledger) -> Stored:
     assert config.tap is not None
+    through: dict[str, str] = {}
+    made = marks(config)
     counts: Counter[str] = Counter()
     missing: Counter[tuple[str, str]] = Counter()
     selecting = Selecting(config)
@@ -61,6 +76,7 @@ def write_tap_store(config: RunConfig, ledger: Ledger) -> Stored:
         lacks = _Lacks(lines, missing)
         for query in ledger.queries():
             answers = answers_to(config, ledger, query)
+            before = lacks.open
             for model, found in answers.lacking.items():
                 lacks.add(GENERATE, query, found, model=model)
             chosen = selecting.known(ledger, query, answers)
@@ -69,6 +85,8 @@ def write_tap_store(config: RunConfig, ledger: Ledger) -> Stored:
             row = about(query) | metas.get(query.query_id, {}) | _row(config, ledger, query, answers, chosen, lacks)
             counts.update(queries=1, responses=len(row["responses"]), comparisons=len(row["comparisons"]))
             stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            if lacks.open == before:
+                through[query.query_id] = made[query.domain]
     if not counts["queries"]:
         raise DataError(
             f"{config.folder}: of no query the responses are selected yet. `coigp annotate run` asks for them, and "
@@ -79,13 +97,15 @@ def write_tap_store(config: RunConfig, ledger: Ledger) -> Stored:
         default_threshold=config.judging.default_threshold,
         comparison_threshold=0.0,
         both_orders=config.tap.compare.both_orders,
-        form=FormConfig(keep=_KEPT),
+        form=FormConfig(keep=_KEPT_PLAIN if config.tap.taxonomy.plain else _KEPT),
     )
     store, _ = import_files([rows], config.folder / STORE, settings, overwrite=True)
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, state), number in sorted(missing.items()):
         by_kind.setdefault(kind, {})[state] = number
-    return Stored(store, counts["queries"], counts["responses"], counts["comparisons"], by_kind)
+    stored = Stored(store, counts["queries"], counts["responses"], counts["comparisons"], by_kind)
+    conclude(config, ledger, through, stored)
+    return stored
 
 
 def _row(

@@ -52,17 +52,16 @@ class Prompted:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """As the store's `meta` has it."""
-        return {
-            "writer": self.writer,
+        """As the store's `meta` has it; without a taxonomy there is neither a subject nor a type."""
+        about = {
             "subject": self.subject.name,
             "code": self.subject.code,
             "path": ABOVE.join(self.subject.names),
             "question_type": self.type.name,
             "description": self.type.description,
-            "feasible": self.feasible,
-            "candidates": len(self.candidates),
         }
+        checked = {"feasible": self.feasible, "candidates": len(self.candidates)}
+        return {"writer": self.writer} | (about if self.type.name else {}) | checked
 
 
 def query_id(writer: str, subject: Subject, name: str, number: int) -> str:
@@ -71,5 +70,5 @@ def query_id(writer: str, subject: Subject, name: str, number: int) -> str:
 
 
 def source_of(subject: Subject, name: str) -> str:
-    """Where a query is from: the path in the taxonomy, and the type."""
-    return f"{ABOVE.join(subject.names)}: {name}"
+    """Where a query is from: the path in the taxonomy, and the type where it has one."""
+    return f"{ABOVE.join(subject.names)}: {name}" if name else ABOVE.join(subject.names)

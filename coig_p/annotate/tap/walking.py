@@ -81,6 +81,9 @@ def chains_of(
     Args:
         writer: of this endpoint alone.
     """
+    assert config.tap is not None
+    if config.tap.taxonomy.plain and stage != "prompts":
+        return
     if stage == "types":
         for subject in subjects_of(config, limit):
             for one in config.writers:
@@ -160,7 +163,10 @@ def _query(one: Typed, candidate: Candidate, made: tuple[Candidate, ...], place:
 
 def rounds_of(config: RunConfig, ledger: Ledger) -> dict[str, dict[str, Any]]:
     """For each writer: new types a round, subjects that are through, and those of them that were dry."""
-    found = {}
+    assert config.tap is not None
+    found: dict[str, dict[str, Any]] = {}
+    if config.tap.taxonomy.plain:
+        return found
     for writer in config.writers:
         new: Counter[int] = Counter()
         listed: Counter[int] = Counter()
@@ -200,7 +206,9 @@ class Counting:
                 types[writer.name] += 0 if made is None else len(made.types)
         if stage == "types":
             return found
-        return types if stage == "refine" else self._prompts(types)
+        if stage == "refine":
+            return Counter() if self.config.tap.taxonomy.plain else types
+        return self._prompts(types)
 
     def _types(self, writer: EndpointConfig, subject: Subject) -> SubjectTypes | None:
         about = writer.name, subject.code

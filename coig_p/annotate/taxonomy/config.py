@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from coig_p.annotate.tables import read_table
 from coig_p.annotate.taxonomy.prompts import KINDS, LANGUAGES, TapPrompts, read_prompts
 from coig_p.annotate.taxonomy.reading import NINE, SELECTIONS, read_taxonomy, tap_selection
-from coig_p.annotate.taxonomy.tree import Selection, Subject
+from coig_p.annotate.taxonomy.tree import Node, Selection, Subject
 from coig_p.errors import UnknownNameError, UsageError
 
 TABLES = ("taxonomy", "select", "compare")
@@ -22,6 +22,9 @@ TYPES, REFINE, PROMPT, COMPLETE, FEASIBLE, COMPARE = KINDS
 
 CHECKS = (FEASIBLE, COMPARE)
 """Those of them that are judgements, and asked with judge_parameters."""
+
+PLAIN = "plain"
+"""The domain of prompts that are asked for without a taxonomy."""
 
 _EMBEDDINGS = ("ngrams", "sentence-transformers:NAME")
 
@@ -59,6 +62,8 @@ class TaxonomyConfig:
         select: a named selection of that one.
         only, drop, keep: codes, as `Selection` has them.
         languages: codes of the languages that TaP's cut keeps; () with another selection.
+        plain: in place of a taxonomy: so many prompts of each writer, asked for with no subject and no type, to measure
+            beside those of a taxonomy; 0: none.
         rounds: of types.
         dry: a subject whose last round brought a smaller share of new types than this gets no further round.
         near_duplicates: smallest Jaccard similarity of the 2-grams of characters of two types' names within a subject;
@@ -76,6 +81,7 @@ class TaxonomyConfig:
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     languages: tuple[str, ...] | None = None
+    plain: int = 0
     rounds: int = 3
     dry: float = 0.1
     near_duplicates: float = 0.8
@@ -92,7 +98,10 @@ class TaxonomyConfig:
             raise UnknownNameError("select", self.select, SELECTIONS)
         if self.languages is not None and self.select != "tap":
             raise UsageError('languages are of TaP\'s cut: set select = "tap", or say only, drop and keep')
-        for name, low, high in (("rounds", 1, 20), ("regenerations", 0, 20)):
+        named = [name for name in ("file", "select", "only", "drop", "keep") if getattr(self, name)]
+        if self.plain and named:
+            raise UsageError(f"plain = {self.plain} is of a run without a taxonomy: leave out {' and '.join(named)}")
+        for name, low, high in (("rounds", 1, 20), ("regenerations", 0, 20), ("plain", 0, 1_000_000)):
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"{name} = {getattr(self, name)}: use {low} to {high}")
         for name in ("dry", "near_duplicates"):
@@ -190,7 +199,7 @@ class TapConfig:
     @property
     def templates(self) -> dict[str, tuple[str, ...]]:
         """For each kind of request those that it is made with."""
-        return {kind: self.texts.texts(kind) for kind in KINDS}
+        return {kind: self.texts.texts(kind, plain=bool(self.taxonomy.plain)) for kind in KINDS}
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -215,6 +224,23 @@ def read_tap(table: Mapping[str, Any], beside: Path) -> TapConfig | None:
         named = ", ".join(f"[{name}]" for name in others)
         raise UsageError(f"[taxonomy] makes the queries of a TaP run, which has no {named}: leave one or the other out")
     taxonomy = read_table(TaxonomyConfig, table["taxonomy"], "taxonomy")
+    subjects, levels = _subjects(taxonomy, beside)
+    return TapConfig(
+        taxonomy,
+        read_table(SelectConfig, table.get("select", {}), "select"),
+        read_table(CompareConfig, table.get("compare", {}), "compare"),
+        subjects,
+        levels,
+        read_prompts(taxonomy.language, None if taxonomy.prompts is None else beside / taxonomy.prompts),
+    )
+
+
+def _subjects(taxonomy: TaxonomyConfig, beside: Path) -> tuple[tuple[Subject, ...], tuple[str, ...]]:
+    """The subjects of a run and the levels of their tree; without a taxonomy the numbers of its prompts stand in."""
+    if taxonomy.plain:
+        top = Node(PLAIN, PLAIN)
+        numbers = range(1, taxonomy.plain + 1)
+        return tuple(Subject((top, Node(f"{PLAIN}-{at}", str(at))), PLAIN) for at in numbers), ()
     tree = read_taxonomy(None if taxonomy.file is None else beside / taxonomy.file)
     try:
         subjects = tuple(tree.subjects(taxonomy.selection()))
@@ -222,14 +248,7 @@ def read_tap(table: Mapping[str, Any], beside: Path) -> TapConfig | None:
         raise UsageError(f"taxonomy: {error}") from None
     if not subjects:
         raise UsageError("taxonomy: only, drop and keep leave no subject")
-    return TapConfig(
-        taxonomy,
-        read_table(SelectConfig, table.get("select", {}), "select"),
-        read_table(CompareConfig, table.get("compare", {}), "compare"),
-        subjects,
-        tree.levels,
-        read_prompts(taxonomy.language, None if taxonomy.prompts is None else beside / taxonomy.prompts),
-    )
+    return subjects, tree.levels
 
 
 def check_endpoints(tap: TapConfig, endpoints: Sequence[Does]) -> None:

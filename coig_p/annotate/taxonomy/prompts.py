@@ -34,6 +34,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "more_types": ("subject",),
     "refine": ("path", "type", "description"),
     "prompt": ("path", "type", "description"),
+    "plain": ("number",),
     "complete": (),
     "regenerate": ("reasons",),
     "feasible": ("prompt",),
@@ -100,6 +101,10 @@ class TapPrompts:
         """Asks for a prompt of a type."""
         return self._of_type("prompt", subject, name, description)
 
+    def plain(self, number: str) -> str:
+        """Asks for a prompt of no subject and no type."""
+        return self.templates["plain"].put({"number": number})
+
     @cached_property
     def complete(self) -> str:
         """Asks behind a prompt whether it lacks anything."""
@@ -123,9 +128,9 @@ class TapPrompts:
         values = {"prompt": prompt, "first": first, "second": second}
         return self.templates["compare"].fill(values, self.markers)
 
-    def texts(self, kind: str) -> tuple[str, ...]:
-        """The templates that requests of a kind are made with, for a recipe."""
-        return tuple(self.templates[name].text for name in KINDS[kind])
+    def texts(self, kind: str, *, plain: bool = False) -> tuple[str, ...]:
+        """The templates that requests of a kind are made with, for a recipe; `plain`: of a run without a taxonomy."""
+        return tuple(self.templates["plain" if plain and name == "prompt" else name].text for name in KINDS[kind])
 
     def again(self, kind: str) -> Again:
         """What is sent once more where an answer could not be used; see `Request.again`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from coig_p.core.text import counted
 
 if TYPE_CHECKING:
     from coig_p.annotate.config import RunConfig
+
+_TOKENS = ("requests", "input_tokens", "output_tokens")
 
 
 @command("status")
@@ -132,7 +135,7 @@ def print_estimate(config: RunConfig, limit: int | None, json_: bool) -> None:
     """What the next run sends and pays; nothing is asked."""
     from coig_p.annotate.asking.costs import MONEY
     from coig_p.annotate.asking.ledger import LEDGER, Ledger, LedgerWriter
-    from coig_p.annotate.estimating import forecast
+    from coig_p.annotate.estimating import Estimate, forecast
     from coig_p.annotate.repaying import in_words
 
     if not (config.folder / LEDGER).exists():
@@ -140,24 +143,21 @@ def print_estimate(config: RunConfig, limit: int | None, json_: bool) -> None:
     with Ledger.open(config.folder) as ledger:
         found, again = forecast(config, ledger, limit)
         spent = ledger.spent().paid
-    total = {
-        "requests": sum(one.requests for one in found.values()),
-        "expected": sum(one.expected for one in found.values()) / MONEY,
-        "most": sum(one.most for one in found.values()) / MONEY,
+    each = {
+        name: asdict(one) | {"expected": one.expected / MONEY, "most": one.most / MONEY} for name, one in found.items()
     }
+    parts = [part.name for part in fields(Estimate)]
+    total = {part: sum(getattr(one, part) for one in found.values()) for part in parts}
+    total |= {part: total[part] / MONEY for part in ("expected", "most")}
     if json_:
-        each = {
-            name: {"requests": one.requests, "expected": one.expected / MONEY, "most": one.most / MONEY}
-            for name, one in found.items()
-        }
         told = [one._asdict() | {"cost": one.cost / MONEY} for one in again]
         click.echo(json_text({"endpoints": each, "total": total, "paid_again": told, "spent": spent / MONEY}))
         return
     rows = [
-        [name, one.requests, f"{one.expected / MONEY:.4f}", f"{one.most / MONEY:.4f}"] for name, one in found.items()
+        [name, *(one[part] for part in _TOKENS), f"{one['expected']:.4f}", f"{one['most']:.4f}"]
+        for name, one in (*each.items(), ("all", total))
     ]
-    rows.append(["all", total["requests"], f"{total['expected']:.4f}", f"{total['most']:.4f}"])
-    click.echo(table(["endpoint", "requests left", "cost, about", "at most"], rows))
+    click.echo(table(["endpoint", "requests left", "tokens in", "tokens out", "cost, about", "at most"], rows))
     click.echo(f"spent so far: {spent / MONEY:.4f}. At most: every answer at its max_tokens, every ask used")
     if again:
         click.echo(one_line(f"{in_words(again)}; run asks before it does that"))

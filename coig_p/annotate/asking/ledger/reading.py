@@ -259,6 +259,12 @@ class Ledger:
         counted = f"SELECT COUNT(*) FROM queries WHERE place <= ? AND {which}"
         return sum(number for (number,) in self._each(counted, (self.last, *unless)))
 
+    def concluded(self, marks: Collection[str]) -> Iterator[str]:
+        """The ids of queries that are concluded with one of these marks."""
+        marked = f"SELECT query_id FROM concluded WHERE mark IN ({', '.join('?' * len(marks))})"
+        for (query_id,) in self._each(marked, tuple(marks)):
+            yield str(query_id)
+
     def count_known(self) -> int:
         """How many queries are known to pass, or not to."""
         return sum(number for (number,) in self._each("SELECT COUNT(*) FROM queries WHERE passed IS NOT NULL"))
