@@ -15,7 +15,6 @@ from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
 
 if TYPE_CHECKING:
-    from coig_p.evaluate.experiment.asking import Asking
     from coig_p.evaluate.experiment.config import Experiment
     from coig_p.evaluate.experiment.plan import Plan
     from coig_p.evaluate.experiment.table import Table
@@ -57,21 +56,20 @@ def experiment(
     coigp experiment table5.toml --html table5.html
     coigp experiment table5.toml --trust --json | jq '.rows[].over_seeds.value'
     """
-    from coig_p.evaluate.experiment.config import load_experiment
     from coig_p.evaluate.experiment.grid import baselines
     from coig_p.evaluate.experiment.plan import plan_experiment
+    from coig_p.evaluate.experiment.reading import load_experiment
 
     files = _check_files(csv_, html, overwrite, plan)
     found = load_experiment(file)
-    asking = _asking()
     for path in files.values():
         check_apart(path, [file, found.folder, *(found.beside / one.store for one in found.datasets)])
     if plan:
-        _show_plan(found, plan_experiment(found, asking), json_)
+        _show_plan(found, plan_experiment(found), json_)
         return
     baselines(found)
-    _approve(found, asking, trust, allow)
-    _run(found, asking, keep_going, files, language, json_)
+    _approve(found, trust, allow)
+    _run(found, keep_going, files, language, json_)
 
 
 def _check_files(csv_: Path | None, html: Path | None, overwrite: bool, plan: bool) -> dict[str, Path]:
@@ -87,25 +85,20 @@ def _check_files(csv_: Path | None, html: Path | None, overwrite: bool, plan: bo
     return files
 
 
-def _approve(found: Experiment, asking: Asking, trust: bool, allow: tuple[str, ...]) -> None:
+def _approve(found: Experiment, trust: bool, allow: tuple[str, ...]) -> None:
     """Have somebody say yes to the commands of a file, and to what else it asks for, the first time."""
     from coig_p.evaluate.experiment.trusting import wishes
 
-    judges = list(dict.fromkeys(one.judge for one in found.benchmarks if one.judge is not None))
-    asked = [asking.judge_endpoint(found.beside / judge) for judge in judges]
-    read = [path for _, paths in asked for path in paths]
-    approve_wishes(found.path, wishes(found, [endpoint for endpoint, _ in asked], read), trust, allow)
+    approve_wishes(found.path, wishes(found), trust, allow)
 
 
-def _run(
-    found: Experiment, asking: Asking, keep_going: bool, files: dict[str, Path], language: str, json_: bool
-) -> None:
+def _run(found: Experiment, keep_going: bool, files: dict[str, Path], language: str, json_: bool) -> None:
     from coig_p.core.atomic import atomic_file
     from coig_p.evaluate.experiment.report import as_csv, as_page
     from coig_p.evaluate.experiment.run import run_experiment
     from coig_p.evaluate.experiment.table import make_table
 
-    ran = run_experiment(found, asking, keep_going=keep_going, say=lambda line: say(one_line(line)))
+    ran = run_experiment(found, keep_going=keep_going, say=lambda line: say(one_line(line)))
     made = make_table(found, ran)
     result = json.dumps(made.to_dict(), ensure_ascii=False, indent=1) + "\n"
     with atomic_file(found.folder / "result.json") as stream:
@@ -152,7 +145,9 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
             given = f"; gets {', '.join(env)}" if env else ""
             click.echo(one_line(f"{name}: {words.shown()}{given}"))
         if plan.at_least:
-            click.echo("Each checkpoint of a training answers the validation benchmark: here one a training is counted.")
+            click.echo(
+                "Each checkpoint of a training answers the validation benchmark: here one a training is counted."
+            )
         for line in _costs(plan):
             click.echo(one_line(line))
         for problem in plan.damaged:
@@ -165,19 +160,12 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
 
 def _costs(plan: Plan) -> list[str]:
     cost, lines = plan.cost, []
-    for name, price in cost.judging.items():
-        lines.append(f"judging {name}: about {price:.4f}")
-    if cost.judging:
-        lines.append(f"requests to judges: {cost.requests:,}")
+    if cost.judgings:
+        priced = "not priced: judge.price says what one costs" if cost.judging is None else f"about {cost.judging:.2f}"
+        lines.append(f"{counted(cost.judgings, 'judging')}, {priced}")
     if cost.trainings:
         told = counted(cost.trainings, "training")
         told += "" if cost.hours is None else f", about {cost.hours:.2f} hours"
         priced = "not priced: train.hours and train.price_per_hour say it"
         lines.append(f"{told}, {priced if cost.training is None else f'about {cost.training:.2f}'}")
     return lines
-
-
-def _asking() -> Asking:
-    from coig_p.evaluate.experiment.aligned import Aligned
-
-    return Aligned()

@@ -6,7 +6,6 @@
       made/STEP-KEY/       out/, what the step made, and step.json: of what, and every file with its hash
       work/STEP-KEY/       the same while it is being made: renamed when it is whole
       logs/STEP-KEY.log    what the commands said
-      ledgers/             what models and judges were asked, and answered
       result.json          the table, once there is one
 
 A step is there whole or not at all: `made/STEP-KEY` appears by a rename. What is read of it is compared with its
@@ -157,6 +156,11 @@ class Cache:
         self._checked[step.key] = made
         return made
 
+    def drop(self, step: Step) -> None:
+        """Delete what a step made: it is not what the next step can read."""
+        self._checked.pop(step.key, None)
+        shutil.rmtree(self.folder / "made" / step.name, ignore_errors=True)
+
     def work(self, step: Step) -> Path:
         """Where a step is being made."""
         return self.folder / "work" / step.name
@@ -176,7 +180,7 @@ def check_folder(folder: Path) -> None:
     check_directory(folder, _OURS, "an experiment", overwrite=True)
     for name in (MARK, "lock", "result.json"):
         check_kept(folder / name, "an experiment")
-    for name in ("made", "work", "logs", "ledgers"):
+    for name in ("made", "work", "logs"):
         if (folder / name).is_symlink():
             raise UsageError(f"{folder / name} is a symbolic link, and an experiment writes only in its own folder")
 
@@ -195,7 +199,7 @@ def open_cache(folder: Path) -> Iterator[Cache]:
         if not (folder / MARK).exists():
             with atomic_file(folder / MARK) as stream:
                 stream.write(b'{"format": "coig-p experiment", "version": 1}\n')
-        for name in ("work", "logs", "ledgers"):
+        for name in ("work", "logs"):
             (folder / name).mkdir(exist_ok=True)
         yield Cache(folder)
 

@@ -1,4 +1,4 @@
-"""Which checkpoint is tested: the best on the validation benchmark; of equal ones the earliest, which was trained least.
+"""Which checkpoint is tested: the best on the validation benchmark; of equal ones the earliest, trained least.
 
 TaP, section 6.3: MT-Bench-zh chooses, AlignBench tests.
 """

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coig_p.errors import UnknownNameError
-from coig_p.evaluate.experiment.config import UNTRAINED, DatasetEntry, Experiment, ModelEntry, PairsEntry
+from coig_p.evaluate.experiment.config import (
+    UNTRAINED,
+    BenchmarkEntry,
+    DatasetEntry,
+    Experiment,
+    ModelEntry,
+    PairsEntry,
+)
 
 
 @dataclass(frozen=True)
@@ -90,9 +97,9 @@ def model_path(experiment: Experiment, model: ModelEntry) -> str:
     return str(path.resolve()) if path.exists() else model.path
 
 
-def values_of(experiment: Experiment, cell: Cell) -> dict[str, str]:
-    """What the places of a cell's commands stand for that are no paths."""
+def values_of(experiment: Experiment, cell: Cell, benchmark: BenchmarkEntry | None = None) -> dict[str, str]:
+    """What the places of a cell's commands stand for that are no paths; of a benchmark those of that, too."""
     arm = cell.arm
-    entries = [one for one in (arm.model, arm.dataset, arm.pairs) if one is not None]
+    entries = [one for one in (arm.model, arm.dataset, arm.pairs, benchmark) if one is not None]
     own = {name: str(value) for one in entries for name, value in one.values.items()}
     return {**experiment.values, **own, "seed": str(cell.seed)}

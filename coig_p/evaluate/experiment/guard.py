@@ -13,17 +13,20 @@ thing that we do is to end the group, ourselves with it. On Linux the command al
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_LAST = 0.5  # seconds in which a command that is nearly through may end by itself once the experiment is gone
 _GRACE = 10.0  # seconds between a signal that a command can answer and one that it cannot
 _PR_SET_PDEATHSIG = 1
 
@@ -39,18 +42,18 @@ def main(arguments: list[str]) -> None:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
     gone = threading.Event()
-    child: list[subprocess.Popen[bytes]] = []
-    threading.Thread(target=_watch, args=(pipe, gone, child), daemon=True).start()
     code = 127
     try:
-        own = os.getpid()
-        # The command holds the lock, too: where we are killed alone, it still says that somebody is here.
+        before = _before(os.getpid())
+        # No thread yet, so that a fork is safe. The command holds the lock, too: where we are killed alone, it still
+        # says that somebody is here.
         with subprocess.Popen(
-            arguments[3:], stdin=subprocess.DEVNULL, preexec_fn=lambda: _before(own), pass_fds=[descriptor]
+            arguments[3:],
+            stdin=subprocess.DEVNULL,
+            preexec_fn=before,  # noqa: PLW1509
+            pass_fds=[descriptor],
         ) as process:
-            child.append(process)
-            if gone.is_set():  # before there was anything to end
-                process.kill()
+            threading.Thread(target=_watch, args=(pipe, gone, process), daemon=True).start()
             code = process.wait()
     except OSError as error:
         print(f"{arguments[3]} cannot be run: {error.strerror}", file=sys.stderr, flush=True)
@@ -62,26 +65,31 @@ def main(arguments: list[str]) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _before(guard: int) -> None:
-    """In the command's process, before it is the command: what we ignore it does not."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    if sys.platform == "linux":
-        import ctypes
+def _before(guard: int) -> Callable[[], None]:
+    """What the command's process does before it is the command: what we ignore it does not, and it ends with us."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:
-            os._exit(127)
+    def act() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != guard:
+                os._exit(127)
+
+    return act
 
 
-def _watch(pipe: int, gone: threading.Event, child: list[subprocess.Popen[bytes]]) -> None:
+def _watch(pipe: int, gone: threading.Event, process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(OSError):
         os.read(pipe, 1)  # nothing is ever written
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_LAST)
+        return  # nobody told it to: it is done, and said to be
     gone.set()
     os.killpg(0, signal.SIGTERM)  # which we ignore
-    for process in child:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE)
     os.killpg(0, signal.SIGKILL)
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coig_p.errors import CoigPError, DataError
-from coig_p.evaluate.experiment.asking import Asking
+from coig_p.errors import CoigPError
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, check_folder
 from coig_p.evaluate.experiment.config import VALIDATION, BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.grid import Cell, baselines, cells
@@ -24,15 +23,15 @@ class Cost:
     """About what is still to be paid.
 
     Attributes:
-        judging: of what the judges will be asked, in the currency of their prices, by [[benchmarks]].
-        requests: how many that are, at least: a checkpoint that is not there yet counts once.
+        judgings: how many are to be run, at least.
+        judging: what they cost, as the file's price says; None where it says none.
         trainings: how many are to be run.
         hours: that they take, by the trainings that were run, or else as the file says; None where neither is.
         training: hours times the file's price; None where either is not known.
     """
 
-    judging: dict[str, float]
-    requests: int
+    judgings: int
+    judging: float | None
     trainings: int
     hours: float | None
     training: float | None
@@ -72,8 +71,8 @@ class Plan:
             "obstacles": list(self.obstacles),
             "damaged": list(self.damaged),
             "cost": {
+                "judgings": self.cost.judgings,
                 "judging": self.cost.judging,
-                "requests": self.cost.requests,
                 "trainings": self.cost.trainings,
                 "hours": self.cost.hours,
                 "training": self.cost.training,
@@ -81,10 +80,10 @@ class Plan:
         }
 
 
-def plan_experiment(experiment: Experiment, asking: Asking) -> Plan:
+def plan_experiment(experiment: Experiment) -> Plan:
     """What a run would do now. Nothing is written, nothing is asked of anybody but a Hub that holds a store."""
-    obstacles = _obstacles(experiment, asking)
-    planner = _Planner(experiment, Inputs(experiment), Cache(experiment.folder), asking)
+    obstacles = _obstacles(experiment)
+    planner = _Planner(experiment, Inputs(experiment), Cache(experiment.folder))
     for cell in cells(experiment):
         try:
             if cell.arm.dataset is not None:
@@ -105,7 +104,7 @@ def plan_experiment(experiment: Experiment, asking: Asking) -> Plan:
     )
 
 
-def _obstacles(experiment: Experiment, asking: Asking) -> list[str]:
+def _obstacles(experiment: Experiment) -> list[str]:
     found: list[str] = []
 
     def look(at: Callable[[], object]) -> None:
@@ -123,18 +122,6 @@ def _obstacles(experiment: Experiment, asking: Asking) -> list[str]:
             environment_for(env, os.environ)
         except CoigPError as error:
             found.append(f"{name}: {error}")
-    for benchmark in experiment.benchmarks:
-        if benchmark.judge is None:
-            continue
-        judge = experiment.beside / benchmark.judge
-        try:
-            endpoint, _ = asking.judge_endpoint(judge)
-        except CoigPError as error:
-            found.append(str(error))
-            continue
-        for variable in endpoint.variables():
-            if not os.environ.get(variable):
-                found.append(f"{judge}: the variable {variable} is not set, and the judge needs it")
     return found
 
 
@@ -143,14 +130,12 @@ class _Planner(Walk):
     experiment: Experiment
     inputs: Inputs
     cache: Cache
-    asking: Asking
     cached: dict[str, int] = field(default_factory=dict)
     to_run: dict[str, int] = field(default_factory=dict)
     steps: list[tuple[str, str]] = field(default_factory=list)
     at_least: bool = False
     _seen: set[object] = field(default_factory=set)
     _hours: list[float] = field(default_factory=list)
-    _to_judge: dict[str, int] = field(default_factory=dict)
 
     def _look(self, step: Step) -> Made | None:
         made = self.cache.find(step)
@@ -175,11 +160,7 @@ class _Planner(Walk):
         return self._look(step)
 
     def judge(self, step: Step, cell: Cell, benchmark: BenchmarkEntry, answers: Path) -> Made | None:
-        before = self.to_run.get(JUDGE, 0)
-        made = self._look(step)
-        if self.to_run.get(JUDGE, 0) > before:
-            self._to_judge[benchmark.name] = self._to_judge.get(benchmark.name, 0) + 1
-        return made
+        return self._look(step)
 
     def serving(self, cell: Cell, checkpoint: Checkpoint) -> AbstractContextManager[None]:
         return nothing()
@@ -190,28 +171,14 @@ class _Planner(Walk):
             return
         self._seen.add(told)
         self.to_run[kind] = self.to_run.get(kind, 0) + 1
-        if kind == JUDGE and benchmark is not None:
-            self._to_judge[benchmark.name] = self._to_judge.get(benchmark.name, 0) + 1
         if kind == ANSWER and benchmark is not None and benchmark.role == VALIDATION:
             self.at_least = True
 
     def cost(self) -> Cost:
         """About what is still to be paid."""
-        judging: dict[str, float] = {}
-        requests = 0
-        for benchmark in self.experiment.benchmarks:
-            number = self._to_judge.get(benchmark.name, 0)
-            if not number or benchmark.judge is None:
-                continue
-            beside = self.experiment.beside
-            try:
-                each, price = self.asking.cost(beside / benchmark.file, beside / benchmark.judge)
-            except CoigPError:
-                continue  # it stands among the obstacles
-            judging[benchmark.name] = number * price
-            requests += number * each
+        judgings, price = self.to_run.get(JUDGE, 0), self.experiment.judge.price
         trainings, train = self.to_run.get(TRAIN, 0), self.experiment.train
         one = sum(self._hours) / len(self._hours) if self._hours else train.hours
         hours = None if one is None else one * trainings
         priced = None if hours is None or train.price_per_hour is None else hours * train.price_per_hour
-        return Cost(judging, requests, trainings, hours, priced)
+        return Cost(judgings, None if price is None else price * judgings, trainings, hours, priced)

@@ -76,7 +76,6 @@ def _head(table: Table, w: _Words) -> Section:
         lines.append(w["difference-is"])
     if table.chosen_on:
         lines.append(w["chosen-on"].format(tests=", ".join(table.chosen_on)))
-    lines += [w["judged-by"].format(test=test, judge=judge) for test, judge in table.tests.items() if judge]
     return Section(w["title"].format(name=table.name), tuple(lines))
 
 

@@ -6,12 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from coig_p.errors import CoigPError, DataError
-from coig_p.evaluate.experiment.asking import Asking, Served
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, open_cache, tidy
 from coig_p.evaluate.experiment.config import BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path, values_of
@@ -25,6 +23,7 @@ from coig_p.evaluate.experiment.running import (
     seconds_of,
     wait_for_leftovers,
 )
+from coig_p.evaluate.experiment.scores import read_scores
 from coig_p.evaluate.experiment.serving import served
 from coig_p.evaluate.experiment.steps import Inputs, export_options
 from coig_p.evaluate.experiment.walking import Checkpoint, Walk, Walked
@@ -52,9 +51,7 @@ class Ran:
     damaged: tuple[str, ...]
 
 
-def run_experiment(
-    experiment: Experiment, asking: Asking, *, keep_going: bool = False, say: Say = lambda line: None
-) -> Ran:
+def run_experiment(experiment: Experiment, *, keep_going: bool = False, say: Say = lambda line: None) -> Ran:
     """Run what is not there.
 
     Args:
@@ -67,7 +64,7 @@ def run_experiment(
     """
     check_environment(experiment)
     with open_cache(experiment.folder) as cache:
-        runner = _Runner(experiment, Inputs(experiment), cache, asking, say)
+        runner = _Runner(experiment, Inputs(experiment), cache, say)
         walked: list[Walked] = []
         failed: dict[str, str] = {}
         for cell in runner.cells() if not keep_going else cells(experiment):
@@ -98,12 +95,11 @@ class _Runner(Walk):
     experiment: Experiment
     inputs: Inputs
     cache: Cache
-    asking: Asking
     say: Say
     made: dict[str, int] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
-    _server: Callable[[], Served] | None = None
+    _server: Callable[[], tuple[str, str]] | None = None
 
     def export(self, step: Step, cell: Cell) -> Made | None:
         def write(work: Path) -> None:
@@ -120,50 +116,38 @@ class _Runner(Walk):
     def train(self, step: Step, cell: Cell, data: Path) -> Made | None:
         train = self.experiment.train
         values = {"model": model_path(self.experiment, cell.arm.model), "data": str(data.resolve())}
-        return self._command(step, cell, train.command.filled, values, train.env, resumes=train.resumes)
+        return self._command(step, cell, train.command.filled, lambda: values, train.env, resumes=train.resumes)
 
     def answer(self, step: Step, cell: Cell, benchmark: BenchmarkEntry, checkpoint: Checkpoint) -> Made | None:
+        values = {
+            "model": model_path(self.experiment, cell.arm.model),
+            "checkpoint": checkpoint.place,
+            "questions": str((self.experiment.beside / benchmark.file).resolve()),
+        }
+
+        def places() -> dict[str, str]:
+            if self._server is None:
+                return values
+            url, model = self._server()
+            return {**values, "url": url, "served": model}
+
         answer = self.experiment.answer
-        questions = (self.experiment.beside / benchmark.file).resolve()
-        if answer.command is not None:
-            values = {
-                "model": model_path(self.experiment, cell.arm.model),
-                "checkpoint": checkpoint.place,
-                "questions": str(questions),
-            }
-            return self._command(step, cell, answer.command.filled, values, answer.env)
-
-        def ask(work: Path) -> None:
-            assert self._server is not None
-            self.asking.answer(
-                self._server(),
-                questions,
-                work / "out",
-                self.cache.folder / "ledgers" / step.name,
-                official=answer.official,
-                parameters=answer.parameters,
-                say=self.say,
-            )
-
-        return self._ours(step, ask)
+        return self._command(step, cell, answer.command.filled, places, answer.env, benchmark)
 
     def judge(self, step: Step, cell: Cell, benchmark: BenchmarkEntry, answers: Path) -> Made | None:
-        beside, judge = self.experiment.beside, self.experiment.judge
-        if judge is not None:
-            values = {
-                "model": model_path(self.experiment, cell.arm.model),
-                "answers": str(answers.resolve()),
-                "questions": str((beside / benchmark.file).resolve()),
-            }
-            return self._command(step, cell, judge.command.filled, values, judge.env)
-        assert benchmark.judge is not None
-        by = beside / benchmark.judge
-
-        def ask(work: Path) -> None:
-            ledger = self.cache.folder / "ledgers" / "judges"
-            self.asking.judge(beside / benchmark.file, answers, by, work / "out", ledger, say=self.say)
-
-        return self._ours(step, ask)
+        values = {
+            "model": model_path(self.experiment, cell.arm.model),
+            "answers": str(answers.resolve()),
+            "questions": str((self.experiment.beside / benchmark.file).resolve()),
+        }
+        judge = self.experiment.judge
+        made = self._command(step, cell, judge.command.filled, lambda: values, judge.env, benchmark)
+        try:
+            read_scores(made.folder, benchmark)
+        except DataError:
+            self.cache.drop(step)  # or it would be there, and never be right
+            raise
+        return made
 
     def later(self, kind: str, cell: Cell, benchmark: BenchmarkEntry | None = None) -> None:
         raise AssertionError("a run makes every step")
@@ -180,15 +164,15 @@ class _Runner(Walk):
         what = f"{self.experiment.path}: step serve of {cell.name}"
         folder, log = self.cache.folder / "work" / name, self.cache.folder / "logs" / f"{name}.log"
         with ExitStack() as stack:
-            running: list[Served] = []
+            running: list[tuple[str, str]] = []
 
-            def start() -> Served:
+            def start() -> tuple[str, str]:
                 if not running:
                     wait_for_leftovers(folder)
                     folder.mkdir(exist_ok=True)
                     log.unlink(missing_ok=True)
                     self.say(f"serve {cell.name} {checkpoint.name}".rstrip())
-                    url, model = stack.enter_context(
+                    found = stack.enter_context(
                         served(
                             serve,
                             lambda port: Job(
@@ -201,7 +185,7 @@ class _Runner(Walk):
                             what,
                         )
                     )
-                    running.append(Served(url, model, checkpoint.sha256))
+                    running.append(found)
                 return running[0]
 
             self._server = start
@@ -230,8 +214,9 @@ class _Runner(Walk):
         step: Step,
         cell: Cell,
         filled: Callable[[Mapping[str, str]], tuple[str, ...]],
-        paths: Mapping[str, str],
+        paths: Callable[[], Mapping[str, str]],
         env: tuple[str, ...],
+        benchmark: BenchmarkEntry | None = None,
         *,
         resumes: bool = False,
     ) -> Made:
@@ -240,11 +225,13 @@ class _Runner(Walk):
         if found is not None:
             return found
         work, log = self.cache.work(step), self.cache.log(step)
-        values = {**values_of(self.experiment, cell), **paths, "out": str((work / "out").resolve())}
-        job = Job(filled(values), self.experiment.beside, env, work, log)
+        job = Job((), self.experiment.beside, env, work, log)
         what = f"{self.experiment.path}: step {step.kind} of {step.cell}"
         wait_for_leftovers(work)
         if not already_done(job):
+            # Not before: a place may be that of a server, which begins when it is asked for.
+            values = {**values_of(self.experiment, cell, benchmark), **paths(), "out": str((work / "out").resolve())}
+            job = replace(job, words=filled(values))
             fresh(work, resumes=resumes)
             if not resumes:
                 log.unlink(missing_ok=True)

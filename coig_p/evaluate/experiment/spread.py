@@ -101,7 +101,7 @@ def over_questions(
 def difference(
     one: Mapping[str, float], other: Mapping[str, float], categories: Mapping[str, str], weights: Mapping[str, float]
 ) -> Number | None:
-    """One arm's overall less another's, over the questions that both have a score of; None where a category has none."""
+    """One arm's overall less another's, over the questions that both have; None where a category has none."""
     both = {question: score - other[question] for question, score in one.items() if question in other}
     found = weighted(both, categories, weights)
     if found is None:

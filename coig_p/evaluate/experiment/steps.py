@@ -18,13 +18,12 @@ from coig_p.evaluate.experiment.commands import Command
 from coig_p.evaluate.experiment.config import OPTIONS, BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.content import hash_of_path, hash_of_store
 from coig_p.evaluate.experiment.grid import Cell, model_path, values_of
-from coig_p.store.locate import Location, file_in_store, locate
+from coig_p.store.locate import Location, locate
 
 EXPORT, TRAIN, ANSWER, JUDGE = "export", "train", "answer", "judge"
 KINDS = (EXPORT, TRAIN, ANSWER, JUDGE)
 _EXPORTS = (*MAKES_ROWS, "export")
-_ASKS = ("core", "engine", "annotate", "evaluate")
-_PATHS = ("model", "data", "out", "checkpoint", "questions", "answers", "port")
+_PATHS = ("model", "data", "out", "checkpoint", "questions", "answers", "port", "url", "served")
 _READ = ("calibrate", "exclude", "clusters", "tokenizer")
 
 
@@ -72,14 +71,11 @@ class Inputs:
         path = model_path(self.experiment, cell.arm.model)
         return self.of_file(path) if Path(path).is_absolute() and Path(path).exists() else f"named {path}"
 
-    def of_option(self, store: str, name: str, value: Any) -> Any:
+    def of_option(self, name: str, value: Any) -> Any:
         """An option of an export, where it names a file with what is in that."""
-        if name not in _READ or not isinstance(value, str):
-            return value
-        if (self.experiment.beside / value).exists():
+        if name in _READ and isinstance(value, str) and (self.experiment.beside / value).exists():
             return self.of_file(value)
-        inside = file_in_store(value, self.store(store))
-        return value if inside is None else hash_of_path(inside)
+        return value
 
 
 def export_options(experiment: Experiment, cell: Cell) -> dict[str, Any]:
@@ -96,7 +92,7 @@ def export_step(inputs: Inputs, cell: Cell) -> Step:
     made_of = {
         "store": inputs.of_store(dataset.store),
         "for": experiment.trainer,
-        "options": {name: inputs.of_option(dataset.store, name, options[name]) for name in OPTIONS if name in options},
+        "options": {name: inputs.of_option(name, options[name]) for name in OPTIONS if name in options},
         "code": code_hash(PACKAGE, _EXPORTS),
     }
     return Step(EXPORT, made_of, cell.name)
@@ -125,46 +121,39 @@ def answer_step(inputs: Inputs, cell: Cell, benchmark: BenchmarkEntry, checkpoin
     Args:
         checkpoint: its hash, or a model's name.
     """
-    experiment, values = inputs.experiment, values_of(inputs.experiment, cell)
-    answer, serve = experiment.answer, experiment.serve
-    made_of: dict[str, Any] = {"checkpoint": checkpoint, "questions": inputs.of_file(benchmark.file)}
-    if answer.command is not None:
-        made_of |= {
-            "command": said(answer.command, values),
-            "files": inputs.of_files(answer.files),
-            "env": sorted(answer.env),
-        }
-    else:
-        assert serve is not None
-        made_of |= {
-            "command": said(serve.command, values),
-            "files": inputs.of_files(serve.files),
-            "env": sorted(serve.env),
-            "served as": serve.model,
-            "official": answer.official,
-            "parameters": dict(answer.parameters),
-            "code": code_hash(PACKAGE, _ASKS),
+    experiment = inputs.experiment
+    values = values_of(experiment, cell, benchmark)
+    made_of = {
+        "checkpoint": checkpoint,
+        "questions": inputs.of_file(benchmark.file),
+        "command": said(experiment.answer.command, values),
+        "files": inputs.of_files((*experiment.answer.files, *benchmark.files)),
+        "env": sorted(experiment.answer.env),
+    }
+    if experiment.serve is not None:
+        made_of["served"] = {
+            "command": said(experiment.serve.command, values),
+            "files": inputs.of_files(experiment.serve.files),
+            "env": sorted(experiment.serve.env),
+            "model": experiment.serve.model,
         }
     return Step(ANSWER, made_of, f"{cell.name}, {benchmark.name}")
 
 
-def judge_step(inputs: Inputs, cell: Cell, benchmark: BenchmarkEntry, answers: str, judge: Any) -> Step:
+def judge_step(inputs: Inputs, cell: Cell, benchmark: BenchmarkEntry, answers: str) -> Step:
     """What a judge says of answers.
 
     Args:
         answers: their hash.
-        judge: who judges, and with what prompt, as JSON; read only where no command judges.
     """
-    made_of: dict[str, Any] = {"answers": answers, "questions": inputs.of_file(benchmark.file)}
-    command = inputs.experiment.judge
-    if command is not None:
-        made_of |= {
-            "command": said(command.command, values_of(inputs.experiment, cell)),
-            "files": inputs.of_files(command.files),
-            "env": sorted(command.env),
-        }
-    else:
-        made_of |= {"judge": judge, "code": code_hash(PACKAGE, _ASKS)}
+    judge = inputs.experiment.judge
+    made_of = {
+        "answers": answers,
+        "questions": inputs.of_file(benchmark.file),
+        "command": said(judge.command, values_of(inputs.experiment, cell, benchmark)),
+        "files": inputs.of_files((*judge.files, *benchmark.files)),
+        "env": sorted(judge.env),
+    }
     return Step(JUDGE, made_of, f"{cell.name}, {benchmark.name}")
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from coig_p.errors import DataError
-from coig_p.evaluate.experiment.asking import Scores
 from coig_p.evaluate.experiment.choosing import Choice
 from coig_p.evaluate.experiment.config import Experiment
 from coig_p.evaluate.experiment.grid import arms, baselines
 from coig_p.evaluate.experiment.run import Ran
+from coig_p.evaluate.experiment.scores import Scores
 from coig_p.evaluate.experiment.spread import Number, difference, mean_of_seeds, over_questions, over_seeds
 
 
@@ -65,7 +65,7 @@ class Table:
     """What an experiment came to.
 
     Attributes:
-        tests: their names, and who judged each.
+        tests: their names.
         rows: an arm's tests together, arms in the file's order.
         choices: by cell, which checkpoint was tested.
         steps: by cell, the names of its steps in the folder.
@@ -75,7 +75,7 @@ class Table:
 
     name: str
     seeds: tuple[int, ...]
-    tests: Mapping[str, str]
+    tests: tuple[str, ...]
     rows: tuple[Row, ...]
     choices: Mapping[str, Choice]
     steps: Mapping[str, Mapping[str, str]]
@@ -87,7 +87,7 @@ class Table:
         return {
             "name": self.name,
             "seeds": list(self.seeds),
-            "tests": dict(self.tests),
+            "tests": list(self.tests),
             "chosen_on": list(self.chosen_on),
             "rows": [row.to_dict() for row in self.rows],
             "choices": {cell: choice.to_dict() for cell, choice in self.choices.items()},
@@ -100,7 +100,7 @@ def make_table(experiment: Experiment, ran: Ran) -> Table:
     """What a run came to, counted.
 
     Raises:
-        DataError: two arms' questions of one test are not the same, or were judged by two judges.
+        DataError: two arms' questions of one test are not the same.
     """
     of_arm: dict[str, dict[int, Mapping[str, Scores]]] = {}
     for walked in ran.walked:
@@ -122,9 +122,7 @@ def make_table(experiment: Experiment, ran: Ran) -> Table:
     return Table(
         name=experiment.name,
         seeds=experiment.seeds,
-        tests={
-            test.name: next((walked.scores[test.name].judge for walked in ran.walked), "") for test in experiment.tests
-        },
+        tests=tuple(test.name for test in experiment.tests),
         rows=tuple(rows),
         choices={walked.cell.name: walked.choice for walked in ran.walked if walked.choice is not None},
         steps={walked.cell.name: walked.steps for walked in ran.walked},
@@ -146,8 +144,6 @@ def _row(
     every = list(scores.values())
     first = every[0]
     for one in [*every, *(other or ())]:
-        if one.judge != first.judge:
-            raise DataError(f"{test} of {arm}: judged by {first.judge!r} and {one.judge!r}, which is never compared")
         if one.categories != first.categories or one.weights != first.weights:
             raise DataError(f"{test} of {arm}: two of its results are of other questions, or other categories")
     told = [one.overall for one in every if one.overall is not None]

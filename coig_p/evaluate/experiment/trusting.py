@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 
-from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.trust import Wish, asked_by
 from coig_p.evaluate.experiment.config import Experiment
 
@@ -21,13 +19,8 @@ _SECRET = re.compile(
 )
 
 
-def wishes(experiment: Experiment, endpoints: Iterable[Endpoint], read: Iterable[str]) -> list[Wish]:
-    """What the file asks for, each thing once.
-
-    Args:
-        endpoints: of its judges.
-        read: paths that its judges' files name besides.
-    """
+def wishes(experiment: Experiment) -> list[Wish]:
+    """What the file asks for, each thing once."""
     file = str(experiment.path.resolve())
     sha256 = hashlib.sha256(experiment.text.encode()).hexdigest()
     found = [
@@ -42,8 +35,8 @@ def wishes(experiment: Experiment, endpoints: Iterable[Endpoint], read: Iterable
             found.append(wish)
     named = [one.store for one in experiment.datasets if (experiment.beside / one.store).exists()]
     named += [one.path for one in experiment.models if (experiment.beside / one.path).exists()]
-    named += [path for one in experiment.benchmarks for path in (one.file, one.judge) if path is not None]
+    named += [path for one in experiment.benchmarks for path in (one.file, *one.files)]
     tables = (experiment.train, experiment.serve, experiment.answer, experiment.judge)
-    named += [*(file for one in tables if one is not None for file in one.files), *read]
-    asked = asked_by(experiment.path, endpoints, {"read": named, "write to": [str(experiment.folder.resolve())]})
+    named += [*(file for one in tables if one is not None for file in one.files)]
+    asked = asked_by(experiment.path, (), {"read": named, "write to": [str(experiment.folder.resolve())]})
     return list(dict.fromkeys([*found, *asked]))

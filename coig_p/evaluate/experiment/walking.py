@@ -13,16 +13,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from coig_p.core.text import counted
 from coig_p.errors import DataError
-from coig_p.evaluate.experiment.asking import Asking, Scores
 from coig_p.evaluate.experiment.cache import Made, Step
 from coig_p.evaluate.experiment.choosing import Choice, choose, in_order
 from coig_p.evaluate.experiment.config import BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path
-from coig_p.evaluate.experiment.own_scores import read_scores
+from coig_p.evaluate.experiment.scores import Scores, read_scores
 from coig_p.evaluate.experiment.steps import (
     ANSWER,
     EXPORT,
@@ -72,7 +70,6 @@ class Walk(ABC):
 
     experiment: Experiment
     inputs: Inputs
-    asking: Asking
 
     @abstractmethod
     def export(self, step: Step, cell: Cell) -> Made | None:
@@ -98,25 +95,9 @@ class Walk(ABC):
     def later(self, kind: str, cell: Cell, benchmark: BenchmarkEntry | None = None) -> None:
         """A step that follows from one that is not there."""
 
-    def judge_said(self, benchmark: BenchmarkEntry) -> Any:
-        """Who judges, and with what, as JSON: part of the key; None where a command judges, which has its own."""
-        if benchmark.judge is None:
-            return None
-        return self.asking.judge_said(self.experiment.beside / benchmark.judge)
-
-    def scores(self, benchmark: BenchmarkEntry, judged: Path) -> Scores:
-        """What a judge said of answers.
-
-        Raises:
-            DataError: it cannot be read; names file and line.
-        """
-        if benchmark.judge is None:
-            return read_scores(judged, benchmark)
-        return self.asking.scores(self.experiment.beside / benchmark.file, judged)
-
     def score(self, benchmark: BenchmarkEntry, judged: Path) -> float:
         """What a checkpoint is chosen by: the overall score on the validation benchmark."""
-        found = self.scores(benchmark, judged).overall
+        found = read_scores(judged, benchmark).overall
         if found is None:
             raise DataError(f"{judged}: the judge gave no score that can be used, so no checkpoint can be chosen by it")
         return found
@@ -150,7 +131,7 @@ class Walk(ABC):
         judged = self._judged(cell, self.experiment.tests, checkpoints[0], named)
         if judged is None:
             return None
-        scores = {one.name: self.scores(one, judged[one.name]) for one in self.experiment.tests}
+        scores = {one.name: read_scores(judged[one.name], one) for one in self.experiment.tests}
         return Walked(cell, choice, scores, named)
 
     def _trained(self, cell: Cell, named: dict[str, str]) -> list[Checkpoint] | None:
@@ -210,7 +191,7 @@ class Walk(ABC):
             if made is None:
                 self.later(JUDGE, cell, benchmark)
                 continue
-            step = judge_step(self.inputs, cell, benchmark, made.hash_of(), self.judge_said(benchmark))
+            step = judge_step(self.inputs, cell, benchmark, made.hash_of())
             named[f"{JUDGE} {benchmark.name}{whose}"] = step.name
             said = self.judge(step, cell, benchmark, made.folder)
             if said is not None:
@@ -235,7 +216,9 @@ def checkpoints_of(experiment: Experiment, made: Made, what: str) -> list[Checkp
         if len(path) == len(parts) and all(fnmatchcase(*both) for both in zip(path, parts, strict=True))
     ]
     if not names:
-        raise DataError(f"{what}: nothing that it wrote matches train.checkpoints = {pattern!r}. It is in {made.folder}")
+        raise DataError(
+            f"{what}: nothing that it wrote matches train.checkpoints = {pattern!r}. It is in {made.folder}"
+        )
     if len(names) > 1 and experiment.validation is None:
         raise DataError(
             f"{what}: {counted(len(names), 'checkpoint')} match {pattern!r}, and no benchmark has the role "

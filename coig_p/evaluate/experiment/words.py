@@ -13,8 +13,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "seeds-are": (
         "Mean over the seeds {seeds}. In brackets 95% intervals: over seeds, of other trainings on these questions "
         "(Student's t); over questions, of other questions for these trainings. Neither holds the other.",
-        "为随机种子 {seeds} 的平均。括号内为95%区间：按种子，指同样题目下重新训练（t 分布）；按题目，指同样的训练换一批题目。"
-        "两者互不包含。",
+        "为随机种子 {seeds} 的平均。括号内为95%区间：按种子，指同样题目下重新训练（t 分布）；"
+        "按题目，指同样的训练换一批题目。两者互不包含。",
     ),
     "one-seed": (
         "One seed, {seeds}: how much another training would differ is not known. In brackets the 95% interval over "
@@ -30,7 +30,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "{tests}: the checkpoint was chosen on this benchmark, so that its numbers are too good.",
         "{tests}：检查点即由该评测集选出，因此分数偏高。",
     ),
-    "judged-by": ("{test}: judged by {judge}.", "{test}：评审模型为 {judge}。"),
     "table": ("Results", "结果"),
     "of-test": ("Results on {test}", "{test} 上的结果"),
     "arm": ("trained on", "训练数据"),

@@ -1,6 +1,6 @@
 """Judges answers of answer.py by what the benchmark says of each offer.
 
-    python judge.py --answers ANSWERS --questions questions.jsonl --out OUT
+python judge.py --answers ANSWERS --questions questions.jsonl --out OUT
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a judging command of the user's own writes: scores.jsonl, a line a question.
+"""What the command of [judge] writes: scores.jsonl, a line a question.
 
     {"question": "q-1", "category": "math", "score": 7.5}
 
@@ -9,19 +9,41 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError
-from coig_p.evaluate.experiment.asking import Scores
 from coig_p.evaluate.experiment.config import BenchmarkEntry
 from coig_p.evaluate.experiment.spread import weighted
 
 SCORES = "scores.jsonl"
 _KEYS = {"question", "category", "score"}
 _MOST = 64 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a judge said of one model's answers to a benchmark.
+
+    Attributes:
+        overall: the weighted mean of the categories' means; None where a category has no score.
+        parts: the categories' means.
+        by_question: a question's score; None where what the judge said is invalid.
+        categories: the category of each question.
+        weights: how much of the overall each category's mean is; they add up to 1.
+        invalid: how many have none.
+    """
+
+    overall: float | None
+    parts: Mapping[str, float | None]
+    by_question: Mapping[str, float | None]
+    categories: Mapping[str, str]
+    weights: Mapping[str, float]
+    invalid: int
 
 
 def read_scores(folder: Path, benchmark: BenchmarkEntry) -> Scores:
@@ -61,7 +83,6 @@ def read_scores(folder: Path, benchmark: BenchmarkEntry) -> Scores:
         categories=categories,
         weights=weights,
         invalid=len(scores) - len(known),
-        judge="",
     )
 
 
