@@ -237,7 +237,8 @@ def test_the_checkpoint_is_chosen_on_one_benchmark_and_tested_on_another(tmp_pat
     (tmp_path / "choice.jsonl").write_text('{"id": "v-1", "category": "a"}\n', "utf-8")
     (tmp_path / "train.py").write_text(
         "import sys\nfrom pathlib import Path\nfor at in (900, 1000, 1100):\n"
-        "    folder = Path(sys.argv[2], f'step-{at}')\n    folder.mkdir()\n    (folder / 'model.txt').write_text(str(at))\n",
+        "    folder = Path(sys.argv[2], f'step-{at}')\n    folder.mkdir()\n"
+        "    (folder / 'model.txt').write_text(str(at))\n",
         "utf-8",
     )
     plan = planned(path)
