@@ -63,18 +63,6 @@ class Job:
         return self.folder / "ended"
 
 
-class CommandFailed(CoigPError):
-    """A command ended with another code than 0.
-
-    Attributes:
-        code: the exit code; below 0 the signal that ended it.
-    """
-
-    def __init__(self, message: str, code: int) -> None:
-        self.code = code
-        super().__init__(message)
-
-
 def environment_for(env: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
     """What a command gets of the environment: what all need, and what the file names.
 
@@ -199,7 +187,7 @@ def run(job: Job, what: str) -> None:
         what: the file, the step and the cell, for the error.
 
     Raises:
-        CommandFailed: it ended with another code than 0; shows the end of its log.
+        CoigPError: it ended with another code than 0; shows the end of its log.
         UsageError: see `started`.
     """
     with started(job) as process:
@@ -207,7 +195,7 @@ def run(job: Job, what: str) -> None:
     code = _code(job)
     if code:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        raise CommandFailed(f"{what}: {job.words[0]} failed with {how}. {last_lines(job.log)}", code)
+        raise CoigPError(f"{what}: {job.words[0]} failed with {how}. {last_lines(job.log)}")
 
 
 def _code(job: Job) -> int:
