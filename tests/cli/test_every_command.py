@@ -18,6 +18,7 @@ import click
 import pytest
 import uvicorn
 from commands import TREE, run
+from experimenting import HEAD, write_experiment
 from scoring import Fake
 from tapping import tap_answer, two_writers, write_tap
 
@@ -65,6 +66,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "demo": ("--out NEW", 0),
     "diff": ("FOLDER/store --b threshold=3", 0),
     "env": ("", 0),
+    "experiment": ("FOLDER/grid/grid.toml --trust", 0),
     "export": ("FOLDER/store --for trl-dpo --out NEW", 0),
     "import": ("FOLDER/rows-é.jsonl --out NEW", 0),
     "info": ("FOLDER/store", 0),
@@ -128,6 +130,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("bench", "import", folder / "bench", folder / "rewards-é.jsonl"),
         *("--name", "模é😀", "--out", folder / "results"),
     )
+    one = HEAD.replace("seeds = [3, 4]", "seeds = [3]")
+    run("experiment", write_experiment(folder / "grid", text=one.replace("Grid", "é😀")), "--trust")
     run("review", "draw", folder / "store", "--out", folder / "review", "--annotators", "甲,b")
     (folder / "export-é.json").write_text(json.dumps(an_export(folder / "review"), ensure_ascii=False), "utf-8")
     run("review", "import", folder / "review", folder / "export-é.json")  # a second one says so
