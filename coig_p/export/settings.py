@@ -79,7 +79,7 @@ class Preset:
     other_rate: str
     reward: Settings
     sft: Settings
-    ppo: Reinforcement = Reinforcement()  # noqa: RUF009  frozen
+    ppo: Reinforcement = Reinforcement()
 
 
 _CRM = Settings(2e-6, 1, warmup=0.03, weight_decay=0.001)
@@ -89,9 +89,7 @@ PRESETS: Mapping[str, Preset] = {
     COIG_P: Preset(
         COIG_P, Settings(1e-6, 1, max_length=6000), "1e-7 where the model is no Qwen2 or Qwen2.5", _CRM, _SFT
     ),
-    TAP: Preset(
-        TAP, Settings(2e-7, 2, warmup=50, beta=0.01), "the paper takes 3 epochs for small sets", _CRM, _SFT
-    ),
+    TAP: Preset(TAP, Settings(2e-7, 2, warmup=50, beta=0.01), "the paper takes 3 epochs for small sets", _CRM, _SFT),
 }
 """By the names that `--preset` takes."""
 

@@ -1,6 +1,6 @@
 """DPO on pairs: streamed from a store, or exported.
 
-    python docs/recipes/dpo.py                                             # a tiny model made on the spot, the bundled store
+    python docs/recipes/dpo.py                                             # a tiny model, the bundled store
     python docs/recipes/dpo.py --store STORE --model MODEL --out dpo       # yours, with COIG-P's settings
     python docs/recipes/dpo.py --data EXPORT --model MODEL --out dpo --preset tap --resume
     torchrun --nproc-per-node 8 docs/recipes/dpo.py --store STORE --model MODEL --out dpo

@@ -1,6 +1,6 @@
 """GRPO on the prompts of a store or of an export, rewarded by a reward model.
 
-    python docs/recipes/grpo.py                                            # tiny models made on the spot, the bundled store
+    python docs/recipes/grpo.py                                            # tiny models, the bundled store
     coigp reward train STORE --half 1 --model BASE --out crm
     python docs/recipes/grpo.py --data EXPORT --model MODEL --reward-model crm --out grpo
 
@@ -47,9 +47,7 @@ def make(run: Run) -> Trainer:
         model=AutoModelForCausalLM.from_pretrained(run.model),
         reward_funcs=[model],
         reward_processing_classes=[tokenizer],
-        args=GRPOConfig(
-            **run.arguments(), **sizes, beta=run.settings["beta"], shuffle_dataset=False
-        ),
+        args=GRPOConfig(**run.arguments(), **sizes, beta=run.settings["beta"], shuffle_dataset=False),
         train_dataset=load_dataset("parquet", data_files=list(run.rows.files), split="train"),
         processing_class=run.tokenizer(),
     )
@@ -74,7 +72,9 @@ def reward_model(run: Run) -> tuple[Any, Any]:
     tokenizer = load_tokenizer(name)
     model, is_new = load_base(name, tokenizer)
     if is_new:
-        raise UsageError(f"--reward-model {name}: it has no head, so it is no reward model. coigp reward train makes one")
+        raise UsageError(
+            f"--reward-model {name}: it has no head, so it is no reward model. coigp reward train makes one"
+        )
     return model.classifier.eval(), tokenizer
 
 
@@ -89,18 +89,16 @@ def steps(rows: Rows, settings: dict[str, Any]) -> int:
     if answers % settings["generations"]:
         raise UsageError(
             f"a step has {answers} answers ({settings['batch_size']} on each of {settings['world_size']} ranks, "
-            f"{settings['gradient_accumulation']} times), which is no multiple of --generations {settings['generations']}"
+            f"{settings['gradient_accumulation']} times), no multiple of --generations {settings['generations']}"
         )
     found = rows.told["rows"] * settings["generations"] // answers
     if not found:
-        raise DataError(f"{rows.told['rows']} prompts are fewer than a step takes: give more, or a smaller --batch-size")
+        raise DataError(f"{rows.told['rows']} prompts are fewer than a step takes: give a smaller --batch-size")
     return int(found) * int(settings["epochs"])
 
 
-RECIPE = Recipe(
-    "grpo", ("trl-grpo",), False, settings, make, {"learning_rate": 1e-3, "generations": 4, "response_length": 16}, steps,
-    "reward", 8,
-)  # fmt: skip
+TINY = {"learning_rate": 1e-3, "generations": 4, "response_length": 16}
+RECIPE = Recipe("grpo", ("trl-grpo",), False, settings, make, TINY, steps, measure="reward", batch_size=8)
 PARSER = parser_of(
     RECIPE,
     __doc__ or "",

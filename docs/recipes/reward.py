@@ -1,6 +1,6 @@
 """A reward model (Bradley-Terry) by TRL, on pairs: streamed from a store, or exported.
 
-    python docs/recipes/reward.py                                          # a tiny model made on the spot, the bundled store
+    python docs/recipes/reward.py                                          # a tiny model, the bundled store
     python docs/recipes/reward.py --store STORE --model MODEL --out reward # yours, with the settings of COIG-P's CRM
     torchrun --nproc-per-node 8 docs/recipes/reward.py --data EXPORT --model MODEL --out reward --resume
 

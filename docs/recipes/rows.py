@@ -127,7 +127,9 @@ def read_export(folder: str, trainers: tuple[str, ...]) -> tuple[dict[str, Any],
     """What shards.json says of an export, its files of train, and their rows. Raises as `of_export` does."""
     root, wanted = Path(folder), " or ".join(trainers)
     if not (root / SHARDS).is_file():
-        raise UsageError(f"{folder} has no {SHARDS}, so it is no export: coigp export STORE --for {trainers[0]} --out DIR")
+        raise UsageError(
+            f"{folder} has no {SHARDS}, so it is no export: coigp export STORE --for {trainers[0]} --out DIR"
+        )
     try:
         found = strict_json(read_small(root / SHARDS))
         trainer, shards = found["trainer"], found["splits"]["train"]["shards"]

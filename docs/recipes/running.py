@@ -1,11 +1,11 @@
 """What all recipes have in common: their options, the folder of a run, how it goes on, and errors in one line.
 
-    DIR/  the trained model, as from_pretrained reads it
-      run.json              written first: the settings. A run of others is never gone on with
-      base/, rows/          the tiny model, and rows that were exported, where there are any
-      checkpoint-STEP/      with files.json, written last: one without it was not finished, and is left out
-      rows-RANK.jsonl       with --log-rows: a hash of every row, and the step that took it
-      result.json           written last: steps, rows, losses
+DIR/  the trained model, as from_pretrained reads it
+  run.json              written first: the settings. A run of others is never gone on with
+  base/, rows/          the tiny model, and rows that were exported, where there are any
+  checkpoint-STEP/      with files.json, written last: one without it was not finished, and is left out
+  rows-RANK.jsonl       with --log-rows: a hash of every row, and the step that took it
+  result.json           written last: steps, rows, losses
 """
 
 from __future__ import annotations
@@ -142,10 +142,14 @@ def parser_of(recipe: Recipe, doc: str, *more: tuple[str, dict[str, Any]]) -> ar
     for name, kind in (("learning_rate", float), ("beta", float), ("epochs", _from(1)), ("max_length", _from(2))):
         if name in recipe.settings(preset_of(None)):
             made.add_argument(f"--{name.replace('_', '-')}", type=kind, help="default: the preset's")
-    made.add_argument("--batch-size", type=_from(1), default=recipe.batch_size, help="of one rank; default: %(default)s")
+    made.add_argument(
+        "--batch-size", type=_from(1), default=recipe.batch_size, help="of one rank; default: %(default)s"
+    )
     made.add_argument("--gradient-accumulation", type=_from(1), default=1, help="batches of a step")
     made.add_argument("--max-steps", type=_from(1), help="stop after so many")
-    made.add_argument("--save-steps", type=_from(1), default=500, help="a checkpoint after so many; default: %(default)s")
+    made.add_argument(
+        "--save-steps", type=_from(1), default=500, help="a checkpoint after so many; default: %(default)s"
+    )
     made.add_argument("--workers", type=_from(0), default=0, help="of each rank, that read rows")
     made.add_argument("--world-size", type=_from(1), default=None, help="ranks; default: as the launcher says")
     made.add_argument("--log-rows", action="store_true", help="write down which row was in which step")
@@ -179,7 +183,7 @@ def main(recipe: Recipe, parser: argparse.ArgumentParser, argv: Sequence[str] | 
     except CoigPError as error:
         return _fail(parser, f"error: {error}", error.exit_code)
     except OSError as error:
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  what is left in it cannot be written either
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  what is left in it cannot be written either
         return _fail(parser, f"error: {error}", 1)
     return 0
 
@@ -198,7 +202,9 @@ def _said(recipe: Recipe, told: dict[str, Any]) -> str:
     return line
 
 
-def run(recipe: Recipe, options: argparse.Namespace, begun: Callable[[Trainer], None] = lambda trainer: None) -> dict[str, Any]:
+def run(
+    recipe: Recipe, options: argparse.Namespace, begun: Callable[[Trainer], None] = lambda trainer: None
+) -> dict[str, Any]:
     """Train; what result.json says.
 
     Args:
@@ -214,12 +220,14 @@ def run(recipe: Recipe, options: argparse.Namespace, begun: Callable[[Trainer], 
     settings = settings_of(recipe, options)
     with ExitStack() as stack:
         folder = _folder(options, stack)
-        done = _begun(folder, recipe, settings, options)
+        done = _begun(folder, recipe, settings)
         if done is not None:
             return done
         rows = _rows(recipe, options, settings, folder)
         steps = recipe.steps(rows, settings)
-        made = Run(options, settings, folder, _model(options, rows, folder), rows, min(steps, options.max_steps or steps))
+        made = Run(
+            options, settings, folder, _model(options, rows, folder), rows, min(steps, options.max_steps or steps)
+        )
         trainer = recipe.make(made)
         left_out = _count(trainer, made)
         trainer.remove_callback(PrinterCallback)
@@ -256,7 +264,7 @@ def settings_of(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("--threshold is of a store: an export has its own. Leave it out, or name --store")
     if options.data and options.config != "all":
         raise UsageError("--config is of a store: an export has its domains. Leave it out, or name --store")
-    world = options.world_size or int(os.environ.get("WORLD_SIZE", 1))
+    world = options.world_size or int(os.environ.get("WORLD_SIZE", "1"))
     found |= {"preset": options.preset, "seed": options.seed, "batch_size": options.batch_size}
     found |= {"gradient_accumulation": options.gradient_accumulation, "max_steps": options.max_steps}
     found |= {"world_size": world, "workers": options.workers, "model": options.model}
@@ -287,7 +295,9 @@ def _folder(options: argparse.Namespace, stack: ExitStack) -> Path:
     return out
 
 
-def _begun(folder: Path, recipe: Recipe, settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any] | None:
+def _begun(
+    folder: Path, recipe: Recipe, settings: dict[str, Any], options: argparse.Namespace
+) -> dict[str, Any] | None:
     """Compare with what was begun in the folder; its result, where it is finished."""
     if not (folder / RUN).is_file():
         return None
@@ -353,14 +363,14 @@ def streamed_steps(each: Sequence[int], settings: dict[str, Any]) -> int:
     found = steps_of(tuple(each), settings["workers"], batch, accumulation)
     if not found:
         raise DataError(
-            f"{min(each)} rows of a reader are fewer than one step takes ({batch} x {accumulation}): give more rows, or "
-            "a smaller --batch-size"
+            f"{min(each)} rows of a reader are fewer than one step takes ({batch} x {accumulation}): give more rows, "
+            "or a smaller --batch-size"
         )
     return found
 
 
 def _count(trainer: Trainer, made: Run) -> int:
-    """Leave out of the steps what the trainer leaves out of the rows: those that --max-length leaves nothing to learn of.
+    """Take from the steps what the trainer leaves out of the rows: those of which --max-length leaves nothing to learn.
 
     TRL drops them without a word, and a Trainer that runs out of rows begins again at the first.
     """
@@ -435,7 +445,8 @@ def _result(recipe: Recipe, trainer: Trainer, rows: Rows, settings: dict[str, An
     first, last = (sum(part) / third for part in (found[:third], found[-third:]))
     return {
         "recipe": recipe.name, "preset": settings["preset"], "steps": trainer.state.global_step, "rows": rows.total,
-        "left_out": left_out, f"{name}_first": first, f"{name}_last": last, "settings": settings, "trained_on": rows.told,
+        "left_out": left_out, f"{name}_first": first, f"{name}_last": last, "settings": settings,
+        "trained_on": rows.told,
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Supervised finetuning on one response a query: of a store, the best, or the rows of an export.
 
-    python docs/recipes/sft.py                                             # a tiny model made on the spot, the bundled store
+    python docs/recipes/sft.py                                             # a tiny model, the bundled store
     python docs/recipes/sft.py --data EXPORT --model MODEL --out sft
     torchrun --nproc-per-node 8 docs/recipes/sft.py --data EXPORT --model MODEL --out sft --resume
 
