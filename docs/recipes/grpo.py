@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from accelerate import PartialState
-from datasets import load_dataset
+from datasets import Dataset
 from rows import Rows
 from running import Recipe, Run, end, main, parser_of
 from transformers import AutoModelForCausalLM, Trainer
@@ -40,7 +42,7 @@ def settings(preset: Preset) -> dict[str, Any]:
 
 
 def make(run: Run) -> Trainer:
-    """The trainer, on rows that lie in a file: its sampler repeats each prompt, in the order of the file."""
+    """The trainer, on rows in memory: its sampler repeats each prompt, in the order of the export."""
     model, tokenizer = reward_model(run)
     sizes = {"num_generations": run.settings["generations"], "max_completion_length": run.settings["response_length"]}
     return GRPOTrainer(
@@ -48,7 +50,7 @@ def make(run: Run) -> Trainer:
         reward_funcs=[model],
         reward_processing_classes=[tokenizer],
         args=GRPOConfig(**run.arguments(), **sizes, beta=run.settings["beta"], shuffle_dataset=False),
-        train_dataset=load_dataset("parquet", data_files=list(run.rows.files), split="train"),
+        train_dataset=Dataset(pa.concat_tables(pq.read_table(file) for file in run.rows.files)),
         processing_class=run.tokenizer(),
     )
 

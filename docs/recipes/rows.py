@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from datasets import IterableDataset, load_dataset
+from torch.utils.data import get_worker_info
 
 import coig_p
 from coig_p.core.small_files import read_small
@@ -78,7 +79,7 @@ def of_store(
     stream = load_dataset("coig-p", config, streaming=True, **options)
     each = tuple(sum(epoch[at] for epoch in planned.shards) for at in range(readers))
     told = {"store": store, "config": config, "threshold": threshold, "rows": planned.rows}
-    return Rows(_all_epochs(stream, readers, epochs), each, told)
+    return Rows(_all_epochs(stream, readers, workers, epochs), each, told)
 
 
 def exported(store: str, config: str, trainer: str, folder: Path, *, threshold: float | None, seed: int,
@@ -112,7 +113,7 @@ def of_export(folder: str, trainers: tuple[str, ...], *, world_size: int, worker
     """
     told, files, sizes = read_export(folder, trainers)
     readers = world_size * max(1, workers)
-    if len(files) % readers:
+    if len(files) % readers or (workers and len(files) != readers):
         raise UsageError(
             f"{folder} has {len(files)} shards for {readers} readers ({world_size} ranks, {workers} workers each): "
             f"export with --world-size {world_size} --workers {workers}"
@@ -120,7 +121,7 @@ def of_export(folder: str, trainers: tuple[str, ...], *, world_size: int, worker
     stream = load_dataset("parquet", data_files={"train": files}, split="train", streaming=True)
     own = len(files) // readers
     each = tuple(epochs * sum(sizes[at * own : (at + 1) * own]) for at in range(readers))
-    return Rows(_all_epochs(stream, readers, epochs), each, told, tuple(files))
+    return Rows(_all_epochs(stream, readers, workers, epochs), each, told, tuple(files))
 
 
 def read_export(folder: str, trainers: tuple[str, ...]) -> tuple[dict[str, Any], list[str], list[int]]:
@@ -150,14 +151,24 @@ def read_export(folder: str, trainers: tuple[str, ...]) -> tuple[dict[str, Any],
     return told, [file for file, _ in files], [rows for _, rows in files]
 
 
-def _all_epochs(stream: IterableDataset, readers: int, epochs: int) -> IterableDataset:
-    parts = {"reader": list(range(readers)), "stream": stream, "readers": readers, "epochs": epochs}
+def _all_epochs(stream: IterableDataset, readers: int, workers: int, epochs: int) -> IterableDataset:
+    parts = {"reader": list(range(readers)), "stream": stream, "readers": readers, "workers": workers, "epochs": epochs}
     return IterableDataset.from_generator(_read, features=stream.features, gen_kwargs=parts)
 
 
-def _read(reader: list[int], stream: IterableDataset, readers: int, epochs: int) -> Iterator[dict[str, Any]]:
+def _read(
+    reader: list[int], stream: IterableDataset, readers: int, workers: int, epochs: int
+) -> Iterator[dict[str, Any]]:
+    here = get_worker_info()
     for own in reader:
-        part = stream.shard(num_shards=readers, index=own) if readers > 1 else stream
+        if here is None:
+            part = stream.shard(num_shards=readers, index=own) if readers > 1 else stream
+        else:
+            # In a worker a stream gives the worker's own share of its shards, so it is given those of the whole rank.
+            rank, worker = divmod(own, workers)
+            if worker != here.id or workers != here.num_workers:
+                raise RuntimeError(f"worker {here.id} of {here.num_workers} was given shard {own} of {readers}")
+            part = stream.shard(num_shards=readers // workers, index=rank)
         for epoch in range(epochs):
             part.set_epoch(epoch)
             yield from part

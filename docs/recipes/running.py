@@ -11,6 +11,7 @@ DIR/  the trained model, as from_pretrained reads it
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -108,7 +109,7 @@ class Run:
             "max_steps": self.steps,  # a stream has no length: all epochs are counted beforehand
             "seed": given["seed"],
             "data_seed": given["seed"],
-            "logging_steps": max(1, self.steps // 30),
+            "logging_steps": logged(self.steps),
             "save_strategy": "steps" if self.options.out else "no",
             "save_steps": self.options.save_steps,
             "report_to": [],
@@ -218,6 +219,7 @@ def run(
         datasets.disable_progress_bars()
         transformers.logging.disable_progress_bar()
     settings = settings_of(recipe, options)
+    PartialState(cpu=not torch.cuda.is_available())  # without being told, it takes ranks on CPUs for single processes
     with ExitStack() as stack:
         folder = _folder(options, stack)
         done = _begun(folder, recipe, settings)
@@ -243,7 +245,6 @@ def run(
         told = _result(recipe, trainer, rows, settings, left_out)
         if options.out:
             trainer.save_model(str(folder))
-            made.tokenizer().save_pretrained(folder) if PartialState().is_main_process else None
             if PartialState().is_main_process:
                 _write(folder / RESULT, told)
         return told
@@ -295,9 +296,7 @@ def _folder(options: argparse.Namespace, stack: ExitStack) -> Path:
     return out
 
 
-def _begun(
-    folder: Path, recipe: Recipe, settings: dict[str, Any], options: argparse.Namespace
-) -> dict[str, Any] | None:
+def _begun(folder: Path, recipe: Recipe, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Compare with what was begun in the folder; its result, where it is finished."""
     if not (folder / RUN).is_file():
         return None
@@ -353,6 +352,11 @@ def _model(options: argparse.Namespace, rows: Rows, folder: Path) -> str:
     return str(base)
 
 
+def logged(steps: int) -> int:
+    """Steps between two losses that are logged: thirty, where there are so many."""
+    return max(1, steps // 30)
+
+
 def streamed_steps(each: Sequence[int], settings: dict[str, Any]) -> int:
     """Steps that every rank can take of what its readers read.
 
@@ -383,6 +387,7 @@ def _count(trainer: Trainer, made: Run) -> int:
     else:
         kept = [sum(1 for _ in stream.shard(num_shards=readers, index=at)) for at in range(readers)]
     trainer.args.max_steps = streamed_steps(kept, made.settings)
+    trainer.args.logging_steps = logged(trainer.args.max_steps)
     return made.rows.total - sum(kept)
 
 
@@ -456,4 +461,5 @@ def end() -> None:
     Gloo's threads end with it, and that once nothing else holds it: the trainer did. One that is left may come to
     Python while the interpreter ends, which aborts this rank, and the launcher says that it failed.
     """
+    gc.collect()  # what watches a trainer is held by it, and holds it
     PartialState().destroy_process_group()
