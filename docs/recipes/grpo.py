@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import PartialState
 from datasets import Dataset
+from recipe import Recipe, Run, end, main, parser_of
 from rows import Rows
-from running import Recipe, Run, end, main, parser_of
 from transformers import AutoModelForCausalLM, Trainer
 from trl import GRPOConfig, GRPOTrainer
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from running import Recipe, Run, end, main, parser_of
+from recipe import Recipe, Run, end, main, parser_of
 from transformers import AutoModelForCausalLM, Trainer
 from trl import SFTConfig, SFTTrainer
 

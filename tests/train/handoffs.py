@@ -33,10 +33,10 @@ def python_of(tool: str) -> Path:
     return found
 
 
-def read(tool: str, *words: object) -> dict[str, Any]:
-    """What the tool's own parser makes of these words."""
+def read(tool: str, *words: object, folder: Path) -> dict[str, Any]:
+    """What the tool's own parser makes of these words; what it writes besides is in `folder`."""
     command = [str(python_of(tool)), str(READ), tool, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), cwd=folder)
     assert done.returncode == 0, done.stderr
     return told_in(done.stdout)
 
@@ -90,7 +90,9 @@ def test_llama_factory_reads_its_config(trainer: str, stage: str, preset: str, m
     of = export(trainer, preset, tmp_path / "rows")
     here = ["bf16=false", "use_cpu=true"]  # no GPU
     config = tmp_path / "rows" / f"{stage}.yaml"
-    found = read("llama-factory", config, f"model_name_or_path={model}", f"output_dir={tmp_path}/o", *here)
+    found = read(
+        "llama-factory", config, f"model_name_or_path={model}", f"output_dir={tmp_path}/o", *here, folder=tmp_path
+    )
     settings = {"dpo": of.dpo, "kto": of.dpo, "rm": of.reward, "sft": of.sft}[stage]
     same(found, settings)
     assert found["stage"] == stage
@@ -110,7 +112,7 @@ def test_ms_swift_reads_its_config(trainer: str, kind: str, preset: str, model: 
     command = "sft" if kind == "sft" else "rlhf"
     words = ["--model", model, "--model_type", "qwen2", "--template", "qwen", "--output_dir", tmp_path / "o"]
     here = ["--bf16", "false", "--use_cpu", "true"]  # no GPU
-    found = read("ms-swift", command, tmp_path / "rows" / f"{kind}.yaml", *words, *here)
+    found = read("ms-swift", command, tmp_path / "rows" / f"{kind}.yaml", *words, *here, folder=tmp_path)
     settings = {"dpo": of.dpo, "kto": of.dpo, "rm": of.reward, "sft": of.sft}[kind]
     same(found, settings)
     assert found["rlhf_type"] == (None if kind == "sft" else kind)
@@ -176,7 +178,7 @@ def test_verl_reads_its_config(preset: str, model: Path, tmp_path: Path) -> None
     python_of("verl")
     own = export("verl", preset, tmp_path / "rows").ppo
     overrides = [f"actor_rollout_ref.model.path={model}", f"reward.reward_model.model_path={model}"]
-    found = read("verl", "--config-path", tmp_path / "rows", "--config-name", "verl", *overrides)
+    found = read("verl", "--config-path", tmp_path / "rows", "--config-name", "verl", *overrides, folder=tmp_path)
     assert (found["actor"]["lr"], found["critic"]["lr"]) == (own.learning_rate, own.critic_learning_rate)
     assert (found["actor"]["lr_warmup_steps"], found["critic"]["lr_scheduler_type"]) == (50, "cosine")
     assert found["algorithm"]["kl_ctrl"]["kl_coef"] == own.kl

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainerCallback
 
 import coig_p
+from coig_p.errors import DataError, UsageError
 from coig_p.export.settings import PRESETS
 from coig_p.export.write import ExportConfig, export_store
 from coig_p.pairs.plan import ShardConfig
@@ -37,8 +38,8 @@ FOLDER = ROOT / "docs" / "recipes"
 sys.path.insert(0, str(FOLDER))
 import dpo  # noqa: E402
 import grpo  # noqa: E402
+import recipe  # noqa: E402
 import reward  # noqa: E402
-import running  # noqa: E402
 import sft  # noqa: E402
 from tiny import make_tiny  # noqa: E402
 
@@ -52,7 +53,7 @@ class Stop(Exception):
 
 def run(name: str, *words: object, begun: Callable[[Trainer], None] = lambda trainer: None) -> dict[str, Any]:
     module = RECIPES[name]
-    return running.run(module.RECIPE, module.PARSER.parse_args([str(word) for word in words]), begun)
+    return recipe.run(module.RECIPE, module.PARSER.parse_args([str(word) for word in words]), begun)
 
 
 def process(
@@ -192,7 +193,7 @@ def test_a_stopped_run_goes_on_with_the_same_rows(case: str, exports: Path, tmp_
 
 def test_epochs_have_the_same_rows_in_another_order(tmp_path: Path) -> None:
     rows = coig_p.plan("logic", data_dir=str(BUNDLED), split="train", shuffle_seed=0, shards=1).rows
-    words = ["--config", "logic", "--epochs", 2, "--batch-size", rows, "--log-rows"]
+    words: list[object] = ["--config", "logic", "--epochs", 2, "--batch-size", rows, "--log-rows"]
     assert run("dpo", *words, "--out", tmp_path / "o")["steps"] == 2
     first, second = (json.loads(line)["rows"] for line in (tmp_path / "o" / "rows-0.jsonl").read_text().splitlines())
     chosen, again = first[:rows], second[:rows]
@@ -327,7 +328,7 @@ def test_what_cannot_be_is_one_line(
     places = {"TINY": tiny} | {path.name: str(path) for path in [*tmp_path.iterdir(), *exports.iterdir()]}
     argv = [places.get(str(word), str(word)) for word in words]
     before = sorted(tmp_path.rglob("*"))
-    assert running.main(RECIPES[name].RECIPE, RECIPES[name].PARSER, argv) == code
+    assert recipe.main(RECIPES[name].RECIPE, RECIPES[name].PARSER, argv) == code
     out, err = capfd.readouterr()
     assert out == ""
     assert said in err.splitlines()[-1]
@@ -343,12 +344,12 @@ def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
         (["--resume", "--learning-rate", 0.5], "was begun with learning_rate 0.001, and now it is 0.5"),
         ([], "go on with --resume"),
     ):
-        with pytest.raises(running.UsageError, match=said):
+        with pytest.raises(UsageError, match=said):
             run("sft", *words, *other)
-    with pytest.raises(running.UsageError, match=r"is a run of sft\.py"):
+    with pytest.raises(UsageError, match=r"is a run of sft\.py"):
         run("dpo", *words, "--resume")
     (tmp_path / "out" / "run.json").write_text("{")
-    with pytest.raises(running.DataError, match=r"run\.json is damaged"):
+    with pytest.raises(DataError, match=r"run\.json is damaged"):
         run("sft", *words, "--resume")
     assert run("sft", *words, "--overwrite")["steps"] == 1
 

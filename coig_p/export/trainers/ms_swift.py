@@ -98,7 +98,7 @@ def config(written: Written, where: str, kind: str) -> str:
     said, settings = {
         "dpo": ("DPO", of.dpo), "kto": ("KTO", of.dpo), "rm": ("A reward model", of.reward), "sft": ("SFT", of.sft)
     }[kind]  # fmt: skip
-    own = {} if kind == "sft" else {"rlhf_type": kind}
+    own: dict[str, Any] = {} if kind == "sft" else {"rlhf_type": kind}
     own |= {"beta": settings.beta} if kind in ("dpo", "kto") else {}
     files, *others = ([f"{where}/{shard.path}" for shard in split.shards] for split in written.splits.values())
     values: dict[str, Any] = {

@@ -46,7 +46,7 @@ def openrlhf() -> dict[str, Any]:
     """
     spec = importlib.util.find_spec("openrlhf")
     assert spec is not None
-    (root,) = spec.submodule_search_locations or ()
+    root = (spec.submodule_search_locations or [""])[0]
     path = Path(root) / "cli" / f"{sys.argv.pop(1)}.py"
     blocks = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If)]
     (block,) = [node for node in blocks if "__main__" in ast.unparse(node.test)]
