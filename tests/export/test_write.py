@@ -637,8 +637,8 @@ def test_every_file_of_a_trainer_has_its_line_in_the_table() -> None:
     names = list(TRAINERS)
     assert names[:5] == ["trl-dpo", "trl-reward", "trl-kto", "trl-grpo", "trl-sft"]
     assert names[5:] == [
-        *("llama-factory", "llama-factory-kto", "llama-factory-sft", "openrlhf", "ms-swift", "ms-swift-kto"),
-        *("axolotl", "verl", "nemo-rl"),
+        *("llama-factory", "llama-factory-kto", "llama-factory-sft", "openrlhf", "openrlhf-ppo"),
+        *("ms-swift", "ms-swift-kto", "ms-swift-sft", "axolotl", "verl", "nemo-rl"),
     ]
 
 
