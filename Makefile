@@ -3,6 +3,7 @@
 #             COVERAGE=1 counts lines and fails where fewer are run than pyproject.toml asks for
 # make test-matrix  the builder's tests on the oldest supported datasets, on 4.0 and on the newest
 # make test-train  trains tiny models with TRL, and loads with real worker processes (some minutes)
+# make test-handoffs  other trainers' own parsers read what exports carry for them, each in an environment of its own (6 GB)
 # make test-packages  the wheel in bare environments of every Python here, how programs end there, and the tests that the
 #             sdist carries
 # make test-browser  looks at the pages of `coigp view` and `coigp review serve` with the system's chromium (asked of
@@ -16,7 +17,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEVELOP := .venv/.develop
 
-.PHONY: demo test test-matrix test-train test-browser test-review test-packages check format docs bench clean
+.PHONY: demo test test-matrix test-train test-handoffs test-browser test-review test-packages check format docs bench clean
 
 demo: $(INSTALLED)
 	@$(BIN)/coigp demo --out build/demo --overwrite
@@ -50,7 +51,23 @@ test-train: .train-venv/.installed
 	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 PYTHONPATH=tests:tests/annotate \
 	  .train-venv/bin/python -m pytest -q -p no:cacheprovider -W default --confcutdir tests \
 	  tests/train/trainers.py tests/train/loaders.py tests/train/serve.py tests/train/scorers.py tests/train/score.py \
-	  tests/train/judging.py tests/train/rewards.py tests/train/resuming.py
+	  tests/train/judging.py tests/train/rewards.py tests/train/resuming.py tests/train/recipes.py
+
+HANDOFFS := $(basename $(notdir $(wildcard tests/train/handoffs/*.txt)))
+
+# Where a tool cannot be installed its tests are skipped, and say so.
+test-handoffs: $(DEVELOP)
+	@for tool in $(HANDOFFS); do $(MAKE) --no-print-directory .handoffs/$$tool/.installed || echo "no $$tool here: skipped"; done
+	@PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -rs -p no:cacheprovider -W default \
+	  --confcutdir tests tests/train/handoffs.py
+
+# The tool itself, named in the first line, comes without its dependencies: parsers need few of them, and no GPU.
+.handoffs/%/.installed: tests/train/handoffs/%.txt
+	@echo "Setting up .handoffs/$* (once) ..."
+	@$(PYTHON) -m venv --clear .handoffs/$*
+	@.handoffs/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@.handoffs/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $$(sed -n '1s/^# //p' $<)
+	@touch $@
 
 .train-venv/.installed: tests/train/requirements.txt pyproject.toml
 	@echo "Setting up .train-venv (once) ..."
@@ -152,4 +169,4 @@ $(DEVELOP): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .coverage* .venv .matrix .train-venv .docs-venv .browser-venv .review-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage* .venv .matrix .train-venv .handoffs .docs-venv .browser-venv .review-venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -27,10 +27,9 @@ PAGES_ZH = sorted([*ROOT.glob("*.zh.md"), *DOCS.rglob("*.zh.md")])
 CHINESE = [*PAGES_ZH, *TEMPLATES.glob("*.zh.*")]
 ENGLISH = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 ENGLISH = [path for path in ENGLISH if not path.name.endswith(".zh.md")]
-# Figures made by a script, names of Python and recipes to run: said to be in English wherever they are named.
+# Figures made by a script and names of Python: said to be in English wherever they are named.
 ENGLISH_ONLY = {
     "docs/reliability.md",
-    "docs/recipes/README.md",
     *(f"docs/api/{path.name}" for path in DOCS.glob("api/*")),
 }
 

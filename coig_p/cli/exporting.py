@@ -24,6 +24,7 @@ from coig_p.cli.options import (
 from coig_p.cli.screen import STDOUT, json_text, one_line, progress, row_file, row_stream, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, counted_as, printable
+from coig_p.export.settings import PRESETS
 from coig_p.export.trainers import TRAINERS
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.plan import ShardConfig
@@ -167,6 +168,11 @@ def _conversations(store: Path, domains: Iterable[str], split: str | None, confi
     metavar="KEY",
     help="For one row a query: one of each value of a key of meta, as question_type (of a writer and a subject).",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    help="The paper whose numbers the trainer's files have. Default: coig-p.",
+)
 @overwrite_option("an existing export")
 @as_json
 def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: bool, **options: Any) -> None:
@@ -179,6 +185,7 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     coigp export store --for trl-dpo --out dpo --threshold 2 --world-size 8 --workers 4
     coigp export store --for llama-factory --out lf --test-size 0.02 --system 你是一个有用的助手。
     coigp export store --for trl-reward --out reward --agree-with crm --balance-length
+    coigp export store --for openrlhf-ppo --out ppo --preset tap
     coigp export tap --for trl-sft --out sft --one-per question_type --response-of gpt-4 --conversational
     coigp export store --for trl-kto --out kto --weights math=2,chat=0.5 --tokenizer MODEL_DIR --max-length 2048
     """

@@ -122,6 +122,7 @@ class Written:
         tokens: lengths; None where no tokenizer was given.
         response_of: the model whose responses these are; None where they are each query's best, or pairs.
         one_per: the key of meta of each of whose values there is one query; None where there are all.
+        preset: whose numbers the files beside the rows have; None where none was named, which are COIG-P's.
     """
 
     tool: str
@@ -138,6 +139,7 @@ class Written:
     margin: str = ""
     response_of: str | None = None
     one_per: str | None = None
+    preset: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What shards.json says."""
@@ -152,7 +154,7 @@ class Written:
             "weights": dict(self.weights),
             "splits": {name: split.to_dict() for name, split in self.splits.items()},
         }
-        told = {"response_of": self.response_of, "one_per": self.one_per}
+        told = {"response_of": self.response_of, "one_per": self.one_per, "preset": self.preset}
         found |= {name: value for name, value in told.items() if value is not None}
         if self.pairs:
             found["pairs"] = dict(self.pairs)

@@ -33,6 +33,7 @@ from coig_p.errors import DataError, UsageError
 from coig_p.export.balance import Balance, check_balanced
 from coig_p.export.readme import readme
 from coig_p.export.results import Epoch, Written, WrittenShard, WrittenSplit
+from coig_p.export.settings import preset_of
 from coig_p.export.shuffle import Spill, interleaved, parts_for
 from coig_p.export.single import OnePer, check_single, responses_of
 from coig_p.export.trainers import TRAINERS, find_form, row_form
@@ -74,6 +75,7 @@ class ExportConfig:
         tokenizer, max_length: see `coig_p.core.lengths`.
         balance_length: see `coig_p.export.balance`.
         response_of, one_per: see `coig_p.export.single`.
+        preset: whose numbers are written down for the trainer: see `coig_p.export.settings`.
     """
 
     trainer: str
@@ -90,8 +92,10 @@ class ExportConfig:
     balance_length: bool = False
     response_of: str | None = None
     one_per: str | None = None
+    preset: str | None = None
 
     def __post_init__(self) -> None:
+        preset_of(self.preset)
         if self.max_length is not None and self.max_length < 1:
             raise UsageError(f"max_length={self.max_length}: use a whole number of 1 or more")
         if self.max_length is not None and self.tokenizer is None:
@@ -166,6 +170,7 @@ def export_store(
             tokens=lengths.report() if lengths is not None else None,
             response_of=config.response_of,
             one_per=config.one_per,
+            preset=config.preset,
         )
         texts = {SHARDS: json.dumps(written.to_dict(), ensure_ascii=False, indent=2) + "\n"}
         texts |= TRAINERS[form.trainer].config_files(form, written, str(out))

@@ -1,94 +1,56 @@
-"""A reward model (Bradley-Terry) on pairs streamed from a store.
+"""A reward model (Bradley-Terry) by TRL, on pairs: streamed from a store, or exported.
 
-    python docs/recipes/reward.py                                  # a tiny model made on the spot, the bundled store
-    python docs/recipes/reward.py --model MODEL --store STORE      # yours; the paper's settings
-    torchrun --nproc-per-node 8 docs/recipes/reward.py --model MODEL --store STORE --world-size 8
+    python docs/recipes/reward.py                                          # a tiny model, the bundled store
+    python docs/recipes/reward.py --store STORE --model MODEL --out reward # yours, with the settings of COIG-P's CRM
+    torchrun --nproc-per-node 8 docs/recipes/reward.py --data EXPORT --model MODEL --out reward --resume
 
-Needs the extra [train]. Prints the loss of the first and last third.
+EXPORT is what `coigp export STORE --for trl-reward --out EXPORT` wrote. Needs the extra [train]. `coigp reward train`
+has TaP's and Cheems' losses too, which TRL's options do not give, and a held-out accuracy beside baselines.
 """
 
 from __future__ import annotations
 
-import argparse
-import tempfile
-from pathlib import Path
+import sys
+from typing import Any
 
-from accelerate import PartialState
-from datasets import load_dataset
-from tiny import make_tiny
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from recipe import Recipe, Run, end, main, parser_of
+from transformers import Trainer
 from trl import RewardConfig, RewardTrainer
 
-import coig_p  # noqa: F401  registers "coig-p"
-from coig_p.store.locate import BUNDLED
-
-# One epoch at 1e-6, as COIG-P trains its models; 1e-5 is common for reward models. A tiny random
-# model needs a larger one to learn anything in a minute.
-LEARNING_RATE, TINY_LEARNING_RATE = 1e-6, 1e-3
+from coig_p.export.settings import Preset
+from coig_p.reward.transformer import load_base
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="Default: a tiny one, made on the spot.")
-    parser.add_argument("--store", default=str(BUNDLED), help="A directory or org/name. Default: the bundled one.")
-    parser.add_argument("--config", default="all", help="A domain, or all.")
-    parser.add_argument("--threshold", type=float, default=2)
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--max-steps", type=int, help="Default: one epoch.")
-    parser.add_argument("--world-size", type=int, default=1)
-    parser.add_argument("--out", help="Where checkpoints go. Default: a temporary folder.")
-    arguments = parser.parse_args()
+def settings(preset: Preset) -> dict[str, Any]:
+    """The numbers of a preset."""
+    own = preset.reward
+    return {
+        "learning_rate": own.learning_rate, "epochs": own.epochs, "schedule": own.schedule, "warmup": own.warmup,
+        "weight_decay": own.weight_decay, "max_length": own.max_length,
+    }  # fmt: skip
 
-    options = {"data_dir": arguments.store, "threshold": arguments.threshold, "split": "train", "streaming": True}
-    stream = load_dataset(
-        "coig-p",
-        arguments.config,
-        format="conversational",
-        shuffle_seed=0,  # the same rows in the same order every time; another seed for another epoch
-        world_size=arguments.world_size,
-        **options,
+
+def make(run: Run) -> Trainer:
+    """The trainer. A pair with a response beyond max_length is left out."""
+    stream = run.rows.stream
+    if "margin" in (stream.column_names or ()):
+        # The trainer would demand this margin, in points on the judges' scale, between two logits.
+        stream = stream.remove_columns("margin")
+    tokenizer = run.tokenizer()
+    # A pad token of its own: with pad = eos the token before the end would be scored, later and elsewhere.
+    model, _ = load_base(run.model, tokenizer, seed=run.settings["seed"])
+    return RewardTrainer(
+        model=model.classifier,
+        args=RewardConfig(**run.arguments(), max_length=run.settings["max_length"]),
+        train_dataset=stream,
+        processing_class=tokenizer,
     )
-    # The trainer would demand this margin, in points on the judges' scale, between two logits.
-    stream = stream.remove_columns("margin")
-    # A streamed epoch has no length, so the trainer needs max_steps. `coigp export` writes it to shards.json.
-    rows = sum(1 for _ in load_dataset("coig-p", arguments.config, **options))
-    steps = arguments.max_steps or max(1, rows // (arguments.batch_size * arguments.world_size))
-    with tempfile.TemporaryDirectory() as folder:
-        model = arguments.model or make_tiny(
-            Path(folder) / "model",
-            (turn["content"] for row in stream for turn in row["prompt"] + row["chosen"]),
-            reward=True,
-        )
-        training = RewardConfig(
-            output_dir=arguments.out or f"{folder}/out",
-            learning_rate=LEARNING_RATE if arguments.model else TINY_LEARNING_RATE,
-            per_device_train_batch_size=arguments.batch_size,
-            max_steps=steps,
-            max_length=1024,
-            logging_steps=max(1, steps // 10),
-            save_strategy="steps" if arguments.out else "no",
-            report_to=[],
-            disable_tqdm=arguments.model is None,
-            use_cpu=arguments.model is None,
-            bf16=arguments.model is not None,
-            gradient_checkpointing=arguments.model is not None,
-            accelerator_config={"dispatch_batches": False},  # each rank reads its own shards
-        )
-        trainer = RewardTrainer(
-            model=AutoModelForSequenceClassification.from_pretrained(model, num_labels=1),
-            args=training,
-            train_dataset=stream,
-            processing_class=AutoTokenizer.from_pretrained(model),
-        )
-        trainer.train()
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        third = -(-len(losses) // 3)
-        first, last = (sum(part) / third for part in (losses[:third], losses[-third:]))
-        print(f"{steps} steps on {rows} pairs: loss {first:.4f} in the first third, {last:.4f} in the last")
 
+
+RECIPE = Recipe("reward", ("trl-reward", "trl-dpo", "openrlhf"), True, settings, make)
+PARSER = parser_of(RECIPE, __doc__ or "")
 
 if __name__ == "__main__":
-    main()
-    # Gloo's threads end with the group of processes, and that once nothing else holds it: the trainer did. One that is
-    # left may come to Python while the interpreter ends, which aborts this rank, and the launcher says that it failed.
-    PartialState().destroy_process_group()
+    code = main(RECIPE, PARSER)
+    end()
+    sys.exit(code)

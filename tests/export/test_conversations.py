@@ -128,6 +128,8 @@ def expected(row: Row, trainer: str, system: str | None, with_tools: bool) -> Ro
         "trl-kto": {"prompt": prompt, "completion": good, "label": True} | tools,
         "trl-sft": {"prompt": prompt, "completion": good},
         "trl-grpo": {"prompt": prompt, "reference": good[0]["content"]},
+        "openrlhf-ppo": {"prompt": prompt, "reference": good[0]["content"]},
+        "ms-swift-sft": {"messages": prompt + good},
         "openrlhf": {"prompt": prompt, "chosen": good, "rejected": bad} | margin,
         "ms-swift": {"messages": prompt + good, "rejected_response": bad[0]["content"]},
         "ms-swift-kto": {"messages": prompt + good, "label": True},

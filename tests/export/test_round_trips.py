@@ -24,8 +24,12 @@ from coig_p.pairs.config import PairConfig
 from coig_p.store.store import Store
 
 Row = dict[str, Any]
-REFERENCES = {"trl-grpo", "verl"}  # prompts with a reference alone: there is no answer to a query in them
-NO_PAIRS = {*REFERENCES, "trl-sft", "llama-factory-sft"}  # nor a rejected one in these
+REFERENCES = {
+    "trl-grpo",
+    "openrlhf-ppo",
+    "verl",
+}  # prompts with a reference alone: no answer to a query is in them
+NO_PAIRS = {*REFERENCES, "trl-sft", "llama-factory-sft", "ms-swift-sft"}  # nor a rejected one in these
 TOOLS = {name for name, trainer in TRAINERS.items() if trainer.tools is not None}
 LABELS = {name for name, trainer in TRAINERS.items() if trainer.form.label is not None}
 

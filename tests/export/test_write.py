@@ -160,11 +160,12 @@ def test_llama_factory_kto_is_alpaca_with_a_boolean_tag(store: Path, tmp_path: P
     assert {type(row["kto_tag"]) for row in rows} == {bool}
     assert {row["system"] for row in rows} == {"你好。"}
     readme = (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert "--stage kto" in readme
-    assert "--pref_beta 0.1" in readme
+    assert "llamafactory-cli train" in readme
+    config = yaml.safe_load((tmp_path / "out" / "kto.yaml").read_text("utf-8"))
+    assert (config["stage"], config["pref_beta"], config["dataset"]) == ("kto", 0.1, "coig_p")
 
 
-@pytest.mark.parametrize("trainer", ["trl-grpo", "verl"])
+@pytest.mark.parametrize("trainer", ["trl-grpo", "openrlhf-ppo", "verl"])
 def test_prompts_come_once_with_the_best_response(store: Path, rows: list[Row], tmp_path: Path, trainer: str) -> None:
     best: dict[str, Row] = {}
     answers: dict[str, dict[str, float]] = {}
@@ -178,6 +179,9 @@ def test_prompts_come_once_with_the_best_response(store: Path, rows: list[Row], 
     for query_id, row in found.items():
         if trainer == "trl-grpo":
             prompt, reference = row["prompt"], row["reference"]
+        elif trainer == "openrlhf-ppo":
+            ((turn,), reference) = row["prompt"], row["reference"]
+            prompt = turn["content"]
         else:
             ((turn,), reference) = row["prompt"], row["reward_model"]["ground_truth"]
             prompt = turn["content"]
@@ -633,8 +637,8 @@ def test_every_file_of_a_trainer_has_its_line_in_the_table() -> None:
     names = list(TRAINERS)
     assert names[:5] == ["trl-dpo", "trl-reward", "trl-kto", "trl-grpo", "trl-sft"]
     assert names[5:] == [
-        *("llama-factory", "llama-factory-kto", "llama-factory-sft", "openrlhf", "ms-swift", "ms-swift-kto"),
-        *("axolotl", "verl", "nemo-rl"),
+        *("llama-factory", "llama-factory-kto", "llama-factory-sft", "openrlhf", "openrlhf-ppo"),
+        *("ms-swift", "ms-swift-kto", "ms-swift-sft", "axolotl", "verl", "nemo-rl"),
     ]
 
 

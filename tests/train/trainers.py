@@ -6,7 +6,6 @@ Run by `make test-train` in an environment of its own; `make test` does not coll
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -225,52 +224,3 @@ def test_conversations_train(tiny: dict[bool, str], kind: str, tools: bool, way:
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     eight = rows.take(8) if way == "stream" else rows.select(range(8))
     falls(losses(tiny, kind, eight, tmp_path / "out", str(tmp_path / "tokenizer"), length=512))
-
-
-@pytest.mark.parametrize("recipe", ["dpo", "reward"])
-def test_recipes_run_as_they_stand(recipe: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "docs" / "recipes" / f"{recipe}.py"), "--max-steps", "30"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
-    assert done.returncode == 0, done.stderr
-    first, last = map(float, re.findall(r"\d\.\d+", done.stdout.splitlines()[-1]))
-    assert last < first
-
-
-# In each rank, as the last that runs before the interpreter ends: the threads of gloo that are left, in a file of the
-# rank's own, since what two ranks print may be mixed.
-AT_THE_END = """
-import atexit, os, time
-from contextlib import suppress
-from pathlib import Path
-def left():
-    found = 0
-    for comm in Path("/proc/self/task").glob("*/comm"):
-        with suppress(OSError):
-            found += comm.read_text().startswith("pt_gloo")
-    return found
-def tell():
-    for _ in range(100):  # the system lists a thread for a moment after it was joined
-        if left():
-            time.sleep(0.1)
-    Path(f"left-{os.environ['RANK']}").write_text(str(left()))
-if "RANK" in os.environ:
-    atexit.register(tell)
-"""
-
-
-@pytest.mark.parametrize("recipe", ["dpo", "reward"])
-def test_two_ranks_train_on_shards_of_their_own(recipe: str, tmp_path: Path) -> None:
-    """And end their group of processes: a thread of it that comes to Python too late aborts a rank, now and then."""
-    (tmp_path / "sitecustomize.py").write_text(AT_THE_END)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launch, str(ROOT / "docs" / "recipes" / f"{recipe}.py"), "--world-size", "2", "--max-steps", "4"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("4 steps on") == 2
-    assert [(tmp_path / f"left-{rank}").read_text() for rank in range(2)] == ["0", "0"]

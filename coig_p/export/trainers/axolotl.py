@@ -23,7 +23,8 @@ from coig_p.export.trainers.forms import (
     sides,
     turns,
 )
-from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.export.trainers.handoffs import preset
+from coig_p.export.trainers.snippets import command
 
 
 def _make(rows: pa.Table, system: str | None) -> Columns:
@@ -33,7 +34,10 @@ def _make(rows: pa.Table, system: str | None) -> Columns:
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
     names = list(written.splits)
-    config: dict[str, Any] = {"rl": "dpo", "rl_beta": BETA, "learning_rate": float(RATE), "num_epochs": 1}
+    own = preset(written).dpo
+    config: dict[str, Any] = {"rl": "dpo", "rl_beta": own.beta, "learning_rate": own.learning_rate}
+    config |= {"num_epochs": own.epochs, "lr_scheduler": own.schedule}
+    config |= {"warmup_ratio": own.warmup} if own.warmup < 1 else {"warmup_steps": int(own.warmup)}
     config["datasets"] = [_block(names[0], where)]
     if len(names) > 1:
         config["test_datasets"] = [_block(names[1], where)]

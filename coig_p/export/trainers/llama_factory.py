@@ -28,8 +28,9 @@ from coig_p.export.trainers.forms import (
     strings,
     turns,
 )
+from coig_p.export.trainers.handoffs import hugging_face, preset, said_of, yaml_file
 from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message, in_order
-from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.export.trainers.snippets import command
 from coig_p.pairs.turns import constant
 
 NAME = "coig_p"
@@ -119,7 +120,33 @@ def _turn(message: Message) -> dict[str, str]:
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
     prompt = {"messages": "conversations"} if form.messages else {"prompt": "instruction"}
-    return dataset_info(form, written, prompt | {"chosen": "chosen", "rejected": "rejected"}, {"ranking": True})
+    info = dataset_info(form, written, prompt | {"chosen": "chosen", "rejected": "rejected"}, {"ranking": True})
+    # The reward model is trained on the same rows: of a pair it reads both answers and nothing else.
+    dpo = config(written, where, "dpo", pref_beta=preset(written).dpo.beta, pref_loss="sigmoid")
+    return info | {"dpo.yaml": dpo, "rm.yaml": config(written, where, "rm")}
+
+
+def config(written: Written, where: str, stage: str, **more: Any) -> str:
+    """A config of LLaMA-Factory's for a stage, with the numbers of the preset."""
+    of = preset(written)
+    kind, settings = {
+        "dpo": ("DPO", of.dpo), "kto": ("KTO", of.dpo), "rm": ("A reward model", of.reward), "sft": ("SFT", of.sft)
+    }[stage]  # fmt: skip
+    run = f"llamafactory-cli train {stage}.yaml model_name_or_path=MODEL template=qwen output_dir=OUT"
+    values = {
+        "model_name_or_path": "MODEL", "template": "qwen", "stage": stage, "do_train": True, "finetuning_type": "full",
+        "dataset_dir": where, "dataset": NAME, "cutoff_len": settings.max_length, "output_dir": "out", **more,
+        **hugging_face(settings),
+    }  # fmt: skip
+    return yaml_file(said_of(kind, of, run), values)
+
+
+def run_of(*stages: str) -> str:
+    """The lines that train, each with its config."""
+    return "\n".join(
+        f"llamafactory-cli train DIR/{stage}.yaml model_name_or_path=MODEL template=qwen output_dir=out-{stage}"
+        for stage in stages
+    )
 
 
 def dataset_info(form: Form, written: Written, columns: dict[str, str], more: dict[str, Any]) -> dict[str, str]:
@@ -152,11 +179,7 @@ TRAINER = Trainer(
         sides("chosen", "rejected"),
         system_column=SYSTEM,
     ),
-    run=command(
-        f"llamafactory-cli train --stage dpo --do_train true --dataset_dir DIR --dataset {NAME} "
-        f"--pref_beta {BETA} \\\n  --learning_rate {RATE} --num_train_epochs 1 --model_name_or_path MODEL "
-        "--template qwen --output_dir out"
-    ),
+    run=command(run_of("dpo", "rm")),
     conversational=Form(
         _TRAINER,
         "dpo",

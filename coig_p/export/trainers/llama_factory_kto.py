@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, schema, strings
-from coig_p.export.trainers.llama_factory import NAME, SYSTEM, TURN, dataset_info, sharegpt, shows
-from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.export.trainers.handoffs import preset
+from coig_p.export.trainers.llama_factory import SYSTEM, TURN, config, dataset_info, run_of, sharegpt, shows
+from coig_p.export.trainers.snippets import command
 from coig_p.pairs.turns import constant
 
 _TRAINER = "llama-factory-kto"
@@ -43,7 +44,8 @@ def _with_tools(rows: pa.Table, system: str | None) -> Columns:
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
     columns = {"messages": "conversations"} if form.messages else {"prompt": "instruction", "response": "output"}
-    return dataset_info(form, written, columns | {_TAG: _TAG}, {})
+    info = dataset_info(form, written, columns | {_TAG: _TAG}, {})
+    return info | {"kto.yaml": config(written, where, "kto", pref_beta=preset(written).dpo.beta)}
 
 
 _SHAREGPT = [("conversations", pa.list_(TURN)), _LABEL, *strings(SYSTEM)]
@@ -68,11 +70,7 @@ TRAINER = Trainer(
         system_column=SYSTEM,
         label=_TAG,
     ),
-    run=command(
-        f"llamafactory-cli train --stage kto --do_train true --dataset_dir DIR --dataset {NAME} "
-        f"--pref_beta {BETA} \\\n  --learning_rate {RATE} --num_train_epochs 1 --model_name_or_path MODEL "
-        "--template qwen --output_dir out"
-    ),
+    run=command(run_of("kto")),
     conversational=_MESSAGES,
     tools=replace(
         _MESSAGES,

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, schema, strings
-from coig_p.export.trainers.llama_factory import NAME, SYSTEM, TURN, dataset_info, sharegpt, shows
-from coig_p.export.trainers.snippets import SFT_RATE, command
+from coig_p.export.trainers.llama_factory import SYSTEM, TURN, config, dataset_info, run_of, sharegpt, shows
+from coig_p.export.trainers.snippets import command
 from coig_p.pairs.turns import constant
 
 _TRAINER = "llama-factory-sft"
@@ -36,7 +36,7 @@ def _with_tools(rows: pa.Table, system: str | None) -> Columns:
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
     columns = {"messages": "conversations"} if form.messages else {"prompt": "instruction", "response": "output"}
-    return dataset_info(form, written, columns, {})
+    return dataset_info(form, written, columns, {}) | {"sft.yaml": config(written, where, "sft")}
 
 
 _SHAREGPT = [("conversations", pa.list_(TURN)), *strings(SYSTEM)]
@@ -52,11 +52,7 @@ _MESSAGES = Form(
 )
 TRAINER = Trainer(
     form=Form(_TRAINER, "sft", schema(*strings("instruction", "output")), "jsonl", _make, system_column=SYSTEM),
-    run=command(
-        f"llamafactory-cli train --stage sft --do_train true --dataset_dir DIR --dataset {NAME} "
-        f"\\\n  --learning_rate {SFT_RATE} --num_train_epochs 1 --model_name_or_path MODEL "
-        "--template qwen --output_dir out"
-    ),
+    run=command(run_of("sft")),
     conversational=_MESSAGES,
     tools=replace(
         _MESSAGES,

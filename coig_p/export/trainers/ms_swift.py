@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from coig_p.export.results import Written
 from coig_p.export.trainers.forms import (
     Columns,
     Form,
@@ -28,8 +29,9 @@ from coig_p.export.trainers.forms import (
     strings,
     turns,
 )
+from coig_p.export.trainers.handoffs import hugging_face, preset, said_of, yaml_file
 from coig_p.export.trainers.roles import Message, NotShown, calls_of, check_message, in_order
-from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.export.trainers.snippets import command
 from coig_p.schema import MESSAGES_TYPE
 from coig_p.store.conversations import canonical
 
@@ -90,6 +92,28 @@ def _compared(turns: list[dict[str, Any]] | None) -> str:
     )
 
 
+def config(written: Written, where: str, kind: str) -> str:
+    """A config of ms-swift's, with the numbers of the preset: it takes the place of the options of its command."""
+    of = preset(written)
+    said, settings = {
+        "dpo": ("DPO", of.dpo), "kto": ("KTO", of.dpo), "rm": ("A reward model", of.reward), "sft": ("SFT", of.sft)
+    }[kind]  # fmt: skip
+    own: dict[str, Any] = {} if kind == "sft" else {"rlhf_type": kind}
+    own |= {"beta": settings.beta} if kind in ("dpo", "kto") else {}
+    files, *others = ([f"{where}/{shard.path}" for shard in split.shards] for split in written.splits.values())
+    values: dict[str, Any] = {
+        **own, "model": "MODEL", "tuner_type": "full", "dataset": files, "max_length": settings.max_length,
+        "output_dir": "out", **hugging_face(settings),
+    }  # fmt: skip
+    if others:
+        values["val_dataset"] = others[0]
+    return yaml_file(said_of(said, of, f"swift {'sft' if kind == 'sft' else 'rlhf'} {kind}.yaml --model MODEL"), values)
+
+
+def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
+    return {f"{kind}.yaml": config(written, where, kind) for kind in ("dpo", "rm")}
+
+
 TRAINER = Trainer(
     form=Form(
         _NAME,
@@ -111,7 +135,8 @@ TRAINER = Trainer(
         may_be_empty=("tools",),
     ),
     run=command(
-        f"swift rlhf --rlhf_type dpo --dataset DIR/train/*.jsonl --beta {BETA} --learning_rate {RATE} "
-        "\\\n  --num_train_epochs 1 --model MODEL --output_dir out"
+        "swift rlhf DIR/dpo.yaml --model MODEL --output_dir out-dpo\n"
+        "swift rlhf DIR/rm.yaml --model MODEL --output_dir out-rm"
     ),
+    config_files=_config_files,
 )

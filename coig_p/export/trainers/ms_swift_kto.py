@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from coig_p.export.results import Written
 from coig_p.export.trainers.forms import (
     Columns,
     Form,
@@ -22,9 +23,9 @@ from coig_p.export.trainers.forms import (
     strings,
     turns,
 )
-from coig_p.export.trainers.ms_swift import as_turns
+from coig_p.export.trainers.ms_swift import as_turns, config
 from coig_p.export.trainers.roles import NotShown, in_order
-from coig_p.export.trainers.snippets import BETA, RATE, command
+from coig_p.export.trainers.snippets import command
 from coig_p.schema import MESSAGES_TYPE
 
 _NAME = "ms-swift-kto"
@@ -48,6 +49,10 @@ def _with_tools(rows: pa.Table, system: str | None) -> Columns:
     return facts(rows, "tools", "label") | {"messages": pa.array(found, MESSAGES_TYPE)}
 
 
+def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
+    return {"kto.yaml": config(written, where, "kto")}
+
+
 TRAINER = Trainer(
     form=Form(_NAME, "kto", schema(*lists("messages"), _LABEL), "jsonl", _make, messages=True, label="label"),
     tools=Form(
@@ -60,8 +65,6 @@ TRAINER = Trainer(
         may_be_empty=("tools",),
         label="label",
     ),
-    run=command(
-        f"swift rlhf --rlhf_type kto --dataset DIR/train/*.jsonl --beta {BETA} --learning_rate {RATE} "
-        "\\\n  --num_train_epochs 1 --model MODEL --output_dir out"
-    ),
+    run=command("swift rlhf DIR/kto.yaml --model MODEL --output_dir out"),
+    config_files=_config_files,
 )

@@ -8,15 +8,12 @@ from collections.abc import Callable
 from functools import partial
 
 from coig_p.export.results import Written
-
-BETA, RATE = 0.1, "1e-6"  # COIG-P's own settings; 1e-7 for models that are already aligned
-SFT_RATE = "1e-5"
-DPO = f"\n    beta={BETA},\n    learning_rate={RATE},  # 1e-7 where the model is aligned already"
+from coig_p.export.settings import preset_of
 
 
-def trl(trainer: str, extra: str) -> Callable[[Written, str], str]:
-    """A script for one of TRL's trainers, with these arguments besides."""
-    return partial(_trl, trainer, extra)
+def trl(trainer: str, stage: str) -> Callable[[Written, str], str]:
+    """A script for one of TRL's trainers, with the numbers of a preset for `stage`: dpo, reward or sft."""
+    return partial(_trl, trainer, stage)
 
 
 def command(text: str) -> Callable[[Written, str], str]:
@@ -24,19 +21,31 @@ def command(text: str) -> Callable[[Written, str], str]:
     return partial(_command, text)
 
 
-def _trl(trainer: str, extra: str, written: Written, where: str) -> str:
+def _trl(trainer: str, stage: str, written: Written, where: str) -> str:
     name, split = next(iter(written.splits.items()))
-    steps = split.epoch.max_steps[4] if split.epoch else split.rows // 4
+    of = preset_of(written.preset)
+    own = {"dpo": of.dpo, "reward": of.reward, "sft": of.sft}[stage]
+    steps = own.epochs * (split.epoch.max_steps[4] if split.epoch else split.rows // 4)
+    told = f"  # {of.other_rate}" if stage == "dpo" and written.preset is None else ""
+    beta = f"\n    beta={own.beta}," if stage == "dpo" else ""
+    stream = f'load_dataset({json.dumps(where)}, split="{name}", streaming=True)'
+    if stage == "reward" and "margin" in written.columns:
+        # TRL would subtract it, in points on the judges' scale, from a difference of two logits.
+        stream += '.remove_columns("margin")'
     return f"""```python
 from datasets import load_dataset
 from trl import {trainer}Config, {trainer}Trainer
 
-stream = load_dataset({json.dumps(where)}, split="{name}", streaming=True)
-# One epoch: max_steps from shards.json for this batch size. The shards are shuffled already.
+stream = {stream}
+# Epochs: {own.epochs}; max_steps of one from shards.json for this batch size. The shards are shuffled already.
 args = {trainer}Config(
     output_dir="out",
     per_device_train_batch_size=4,
-    max_steps={max(1, steps)},{extra}
+    max_steps={max(1, steps)},{beta}
+    learning_rate={own.learning_rate:g},{told}
+    lr_scheduler_type="{own.schedule}",
+    warmup_steps={own.warmup:g},
+    max_length={own.max_length},
     accelerator_config={{"dispatch_batches": False}},
 )
 {trainer}Trainer(model=model, args=args, train_dataset=stream, processing_class=tokenizer).train()

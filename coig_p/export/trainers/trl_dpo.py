@@ -18,7 +18,7 @@ from coig_p.export.trainers.forms import (
     strings,
     with_tools,
 )
-from coig_p.export.trainers.snippets import DPO, trl
+from coig_p.export.trainers.snippets import trl
 
 _SIDES = sides("chosen", "rejected")
 _MESSAGES = Form(
@@ -28,5 +28,5 @@ TRAINER = Trainer(
     form=Form("trl-dpo", "dpo", schema(*strings(*PAIR)), "parquet", as_strings(*PAIR), _SIDES),
     conversational=_MESSAGES,
     tools=with_tools(_MESSAGES, *PAIR),
-    run=trl("DPO", DPO),
+    run=trl("DPO", "dpo"),
 )

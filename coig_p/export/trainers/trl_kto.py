@@ -14,7 +14,7 @@ from coig_p.export.trainers.forms import (
     strings,
     with_tools,
 )
-from coig_p.export.trainers.snippets import DPO, trl
+from coig_p.export.trainers.snippets import trl
 
 _LABEL = ("label", pa.bool_())
 _MESSAGES = Form(
@@ -37,5 +37,5 @@ TRAINER = Trainer(
     ),
     conversational=_MESSAGES,
     tools=with_tools(_MESSAGES, "prompt", "completion"),
-    run=trl("KTO", DPO),
+    run=trl("KTO", "dpo"),
 )

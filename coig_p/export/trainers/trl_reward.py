@@ -15,7 +15,7 @@ from coig_p.export.trainers.forms import (
     strings,
     with_tools,
 )
-from coig_p.export.trainers.snippets import RATE, trl
+from coig_p.export.trainers.snippets import trl
 
 _SIDES = sides("chosen", "rejected")
 _MESSAGES = Form(
@@ -31,5 +31,5 @@ TRAINER = Trainer(
     form=Form("trl-reward", "dpo", schema(*strings(*PAIR), MARGIN), "parquet", as_strings(*PAIR, "margin"), _SIDES),
     conversational=_MESSAGES,
     tools=with_tools(_MESSAGES, *PAIR),
-    run=trl("Reward", f"\n    learning_rate={RATE},"),
+    run=trl("Reward", "reward"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coig_p.export.trainers.forms import Form, Trainer, as_messages, as_strings, lists, schema, strings, with_tools
-from coig_p.export.trainers.snippets import SFT_RATE, trl
+from coig_p.export.trainers.snippets import trl
 
 _MESSAGES = Form(
     "trl-sft", "sft", schema(*lists("prompt", "completion")), "parquet", as_messages(("completion",)), messages=True
@@ -18,5 +18,5 @@ TRAINER = Trainer(
     ),
     conversational=_MESSAGES,
     tools=with_tools(_MESSAGES, "prompt", "completion"),
-    run=trl("SFT", f"\n    learning_rate={SFT_RATE},"),
+    run=trl("SFT", "sft"),
 )

@@ -1,4 +1,4 @@
-"""verl: each prompt once, with the best response as ground truth for a reward.
+"""verl: each prompt once, with the best response as ground truth for a reward, and a config for PPO.
 
 Its tools are classes named in its own config; definitions in a row are not read (RLHFDataset, 0.9.1).
 """
@@ -6,13 +6,14 @@ Its tools are classes named in its own config; definitions in a row are not read
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, last_text, prompt, schema
+from coig_p.export.trainers.handoffs import STEP, preset, said_of, yaml_file
 from coig_p.pairs.turns import constant
 from coig_p.schema import MESSAGES_TYPE
 
@@ -36,21 +37,57 @@ def _make(rows: pa.Table, system: str | None) -> Columns:
 def _files(written: Written, where: str) -> dict[str, list[str]]:
     """Those to train on, and those to evaluate by: the next split, or the same where there is none."""
     train, *others = ([f"{where}/{shard.path}" for shard in split.shards] for split in written.splits.values())
-    return {"train_files": train, "val_files": others[0] if others else train}
+    return {"train_files": train, "val_files": others[0] if others else list(train)}
 
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
-    data = {**_files(written, where), "prompt_key": "prompt", "reward_fn_key": "data_source"}
-    return {"verl.yaml": yaml.safe_dump({"data": data}, sort_keys=False)}
+    of = preset(written)
+    own = of.ppo
+    optim = {"lr_scheduler_type": own.schedule, "lr_warmup_steps": own.warmup}
+    values = {
+        "hydra": {"searchpath": ["pkg://verl.trainer.config"]},
+        "defaults": ["ppo_trainer", "_self_"],
+        "data": {
+            **_files(written, where), "prompt_key": "prompt", "reward_fn_key": "data_source", "train_batch_size": STEP,
+            "max_prompt_length": own.prompt_length, "max_response_length": own.response_length,
+            "filter_overlong_prompts": True, "shuffle": False,
+        },
+        "algorithm": {
+            "adv_estimator": "gae", "use_kl_in_reward": True, "kl_ctrl": {"type": "fixed", "kl_coef": own.kl},
+        },
+        "actor_rollout_ref": {
+            "model": {"path": "???"},
+            "actor": {
+                "optim": {"lr": own.learning_rate, **optim}, "ppo_mini_batch_size": STEP, "use_dynamic_bsz": True,
+            },
+            "rollout": {"name": "vllm", "log_prob_use_dynamic_bsz": True},
+            "ref": {"log_prob_use_dynamic_bsz": True},
+        },
+        "critic": {
+            "model": {"path": "${actor_rollout_ref.model.path}"},
+            "optim": {"lr": own.critic_learning_rate, **optim},
+        },
+        "reward": {"reward_model": {"enable": True, "model_path": "???", "rollout": {"name": "vllm"}}},
+        "trainer": {
+            "total_epochs": own.epochs, "project_name": "coig_p", "experiment_name": "ppo", "logger": ["console"],
+        },
+    }  # fmt: skip
+    return {"verl.yaml": yaml_file(said_of("PPO", of, _LINE), values)}
+
+
+_LINE = (
+    "python -m verl.trainer.main_ppo --config-path DIR --config-name verl actor_rollout_ref.model.path=MODEL "
+    "reward.reward_model.model_path=REWARD"
+)
 
 
 def _run(written: Written, where: str) -> str:
-    files = _files(written, where).items()
-    options = " ".join(shlex.quote(f"data.{name}=[{','.join(paths)}]") for name, paths in files)
-    return f"""verl trains by reinforcement: bring a reward model or function. `verl.yaml` has the same data block.
+    place = shlex.quote(str(Path(where).absolute()))
+    line = _LINE.replace("DIR", place).replace(" actor", " \\\n  actor")
+    return f"""PPO, with a reward model: REWARD, what `coigp reward train` wrote.
 
 ```sh
-python -m verl.trainer.main_ppo {options} actor_rollout_ref.model.path=MODEL
+{line}
 ```
 """
 
