@@ -34,6 +34,7 @@ def test_templates_are_filled_and_have_no_comment(language: str) -> None:
         prompts.more_types(_SUBJECT),
         prompts.refine(_SUBJECT, "选择题", "选一个。"),
         prompts.prompt(_SUBJECT, "选择题", "选一个。"),
+        prompts.plain("17"),
         prompts.complete,
         prompts.regenerate("要看图。"),
         prompts.feasible("写一首诗。"),
