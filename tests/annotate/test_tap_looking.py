@@ -52,8 +52,8 @@ def test_the_first_comparisons_stand_as_they_were_shown(run: RunConfig) -> None:
                 numbers = [*each.first_scores.values(), *each.second_scores.values()]
                 assert [f"[[{number:g}]]" in str(each.text) for number in numbers] == [True] * 8
         text = _text(shown[0])
-    one = shown[0].comparisons[0]
-    scores = " ".join(f"{score:g}" for score in one.first_scores.values())
+    compared = shown[0].comparisons[0]
+    scores = " ".join(f"{score:g}" for score in compared.first_scores.values())
     assert f"-- j-0: m-0, then m-1: {scores} : " in text
 
 

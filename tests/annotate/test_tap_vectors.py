@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from coig_p.annotate.repaying import paid_again
 from coig_p.annotate.scripted import ScriptedServer, scripted_vectors
 from coig_p.annotate.stages import run_stages
 from coig_p.annotate.status import status_of
+from coig_p.annotate.tap.vectors import read_vectors
 from coig_p.errors import DataError, UnknownNameError, UsageError
 
 pytest.importorskip("aiohttp", reason="asking needs coig-p[annotate]")
@@ -269,7 +271,7 @@ def test_settings_are_read_strictly(tmp_path: Path, given: dict[str, Any], error
 
 def test_a_request_takes_no_answer_tokens() -> None:
     texts = ("甲乙", "丙")
-    request = Request(None, "embed", "d", "q", inputs_of(texts), {}, lambda message: None)  # type: ignore[arg-type]
+    request = Request(None, "embed", "d", "q", inputs_of(texts), {}, partial(read_vectors, number=2))  # type: ignore[arg-type]
     assert request.most().answer == 0
     assert request.most().prompt >= len("".join(texts).encode())
     assert np.array_equal(read(body([[3.0]]), 1), [[3.0]])

@@ -202,7 +202,7 @@ def _compared(usual: _Usual, query: Query, times: float, *, known: bool) -> Iter
                 yield Foreseen(request, outcome(ledger, request))
             distinct = {one.text: one for one in answers.responses}
             some = list(distinct.values())[: config.tap.select.clusters]
-    if not (known and answers.complete):
+    if usual.embedded and not (known and answers.complete):
         for request in embed_requests(config, query, usual.embedded):
             yield Foreseen(request, Outcome(PENDING), True, times)
     for judge in config.judges:
