@@ -130,8 +130,8 @@ def _compared(config: RunConfig, ledger: Ledger, query: Query) -> Iterator[Compa
             found = outcome(ledger, compare_request(config, judge, query, (first, second)))
             read = None if found.text is None else parse_eight(found.text, config.tap.texts.words)
             sides = ((), ()) if read is None else (read.first or (), read.second or ())
-            scores = [dict(zip(DIMENSIONS, side, strict=False)) for side in sides]
-            yield Compared(judge.name, first.model, second.model, found.state, found.reason, *scores, found.text)
+            one, other = (dict(zip(DIMENSIONS, side, strict=False)) for side in sides)
+            yield Compared(judge.name, first.model, second.model, found.state, found.reason, one, other, found.text)
 
 
 def _judgement(judge: str, found: Outcome) -> Judgement:
