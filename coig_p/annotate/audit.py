@@ -1,4 +1,4 @@
-"""What another parser would have read: every stored judgement parsed again."""
+"""What another parser would have read: every stored judgement parsed again, and all that a TaP run asks for."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from coig_p.annotate.asking.ledger import INVALID, Entered, Ledger, Reading
 from coig_p.annotate.asking.message import read_body, usable_text
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.parsing import repeats
-from coig_p.annotate.tasks.answers import judged_response, read_answer
+from coig_p.annotate.tap.answers import read_answer
+from coig_p.annotate.tap.requests import PARSERS
+from coig_p.annotate.tasks.answers import judged_response
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY
+from coig_p.annotate.taxonomy.config import EMBED
 
 
 class Change(NamedTuple):
@@ -44,8 +47,12 @@ class Change(NamedTuple):
 
 
 def audit(config: RunConfig, ledger: Ledger, counts: Counter[str]) -> Iterator[Change]:
-    """Re-parse every stored judgement, one by one; `counts` gets how many were read, changed and repeat a response."""
-    for found in ledger.judged(kinds=(QUERY, JUDGE)):
+    """Re-parse every stored judgement, one by one; `counts` gets how many were read, changed and repeat a response.
+
+    Of a TaP run these are all answers but responses: types, descriptions, prompts, checks, comparisons and vectors.
+    """
+    kinds = (QUERY, JUDGE) if config.tap is None else (*PARSERS, EMBED)
+    for found in ledger.judged(kinds=kinds):
         asked = Entered(found.endpoint, found.kind, found.domain, found.query_id, found.author, found.state, 0)
         message = read_body(found.body)
         now = read_answer(config, ledger, asked, message)
@@ -58,10 +65,10 @@ def audit(config: RunConfig, ledger: Ledger, counts: Counter[str]) -> Iterator[C
         if changed or again:
             counts["changed"] += changed
             counts["repeats"] += again
-            before, after = _read_as(found.score, found.reason), _read_as(now.score, now.reason)
+            before, after = _read_as(found.state, found.score, found.reason), _read_as(now.state, now.score, now.reason)
             reading = Reading(found.key, now.state, now.reason, now.score)
             yield Change(found.endpoint, found.query_id, found.author, before, after, reading, changed, again)
 
 
-def _read_as(score: float | None, reason: str | None) -> str:
-    return f"{score:g}" if score is not None else str(reason)
+def _read_as(state: str, score: float | None, reason: str | None) -> str:
+    return f"{score:g}" if score is not None else state if reason is None else reason

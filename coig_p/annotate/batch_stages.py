@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from coig_p.annotate.asking.batch import Read, read_batches, write_batches
-from coig_p.annotate.asking.ledger import LedgerWriter
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, LedgerWriter
+from coig_p.annotate.asking.request import outcome
 from coig_p.annotate.config import RunConfig
 from coig_p.annotate.repaying import allow
 from coig_p.annotate.stages import gather, requests_of, stages_of
@@ -16,6 +18,7 @@ from coig_p.annotate.storing import check_places
 from coig_p.annotate.tap.answers import read_answer
 from coig_p.annotate.tap.comparing import select_responses
 from coig_p.annotate.tasks.queries import decide
+from coig_p.errors import UsageError
 from coig_p.store.places import check_folder_name
 
 
@@ -40,6 +43,12 @@ def batch_out(
     stages = ("translate", *stages_of(config)) if config.tap is None else stages_of(config)
     for stage in stages:
         if stage == "select":
+            for request in chain.from_iterable(requests_of(config, ledger, stage).values()):
+                if outcome(ledger, request).state not in (ANSWERED, INVALID):
+                    raise UsageError(
+                        f"endpoint {request.endpoint.name!r} embeds, which no batch file is for: "
+                        "`coigp annotate select` asks it online, and then the next files can be written"
+                    )
             select_responses(config, ledger)
         if stage in ("store", "select"):
             continue

@@ -18,7 +18,7 @@ from coig_p.annotate.parsing import HIGH, LOW
 from coig_p.annotate.prompts import Prompt, bundled_prompt, read_prompt
 from coig_p.annotate.sources import SourceConfig, TranslateConfig, check_parameters, read_personas
 from coig_p.annotate.tables import as_table, check_keys, load_table, read_table, read_tables, read_value
-from coig_p.annotate.taxonomy.config import CHECKS, TABLES, TapConfig, check_endpoints, checkers, read_tap
+from coig_p.annotate.taxonomy.config import CHECKS, EMBED, TABLES, TapConfig, check_endpoints, checkers, read_tap
 from coig_p.errors import UnknownNameError, UsageError
 from coig_p.ingest.intake import ImportConfig
 from coig_p.schema import DOMAINS, check_domain
@@ -228,6 +228,8 @@ class RunConfig:
                 for kind, templates in self.tap.templates.items() if self.tap is not None else ():
                     sent = one.judge_parameters if kind in CHECKS else one.parameters
                     found[kind, domain, one.name] = recipe_of(one, sent, *templates)
+                if self.tap is not None and one.name == self.tap.select.endpoint:
+                    found[EMBED, domain, one.name] = recipe_of(one, self.tap.select.embed_parameters)
         for domain, prompt in self.judge_prompts.items():
             for one in self.endpoints:
                 template = self.generate_prompts.get(domain)

@@ -17,12 +17,12 @@ from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY
 from coig_p.annotate.tasks.structured import PROBE
 from coig_p.annotate.tasks.translate import TRANSLATE
-from coig_p.annotate.taxonomy.config import CHECKS, COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.taxonomy.config import CHECKS, COMPARE, COMPLETE, EMBED, FEASIBLE, PROMPT, REFINE, TYPES
 from coig_p.annotate.taxonomy.prompts import KINDS
 
 _TOKENS_A_CHARACTER = 0.7  # of Chinese prompts, until the ledger knows better
 _ANSWER_TOKENS = {QUERY: 300, GENERATE: 500, JUDGE: 300, TRANSLATE: 100, PROBE: 50}
-_ANSWER_TOKENS |= {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 50, FEASIBLE: 250, COMPARE: 400}
+_ANSWER_TOKENS |= {TYPES: 600, REFINE: 80, PROMPT: 250, COMPLETE: 50, FEASIBLE: 250, COMPARE: 400, EMBED: 0}
 _ENOUGH = 20  # answers from which an average is taken
 _BYTES_OF_UTF8 = 4  # a character has at most
 
@@ -86,7 +86,7 @@ def forecast(
     config: RunConfig,
     ledger: Ledger,
     limit: int | None = None,
-    kinds: Collection[str] = (PROBE, TRANSLATE, QUERY, GENERATE, JUDGE, *KINDS),
+    kinds: Collection[str] = (PROBE, TRANSLATE, QUERY, GENERATE, JUDGE, EMBED, *KINDS),
 ) -> Forecast:
     """The same of the first so many queries alone and of some kinds of requests, with what would be paid again."""
     knows = _Averages(ledger)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from coig_p.annotate.asking.ledger import ANSWERED, Ledger
+from coig_p.annotate.asking.ledger import ANSWERED, Ledger, Query
 from coig_p.annotate.asking.request import Outcome, outcome
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.tap.comparing import Selecting, answers_to, compare_request, shown_to
+from coig_p.annotate.tap.parsing import parse_eight
 from coig_p.annotate.tap.walking import prompts_of
 from coig_p.annotate.tasks.generate import generate_request
 from coig_p.annotate.tasks.judge import judge_request, judges_of
 from coig_p.annotate.tasks.queries import query_request
+from coig_p.annotate.taxonomy.words import DIMENSIONS
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,30 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What a judge of a TaP run said of two responses, as they were shown to it.
+
+    Attributes:
+        first, second: models.
+        first_scores, second_scores: by dimension; {} where the answer is none that can be used.
+    """
+
+    judge: str
+    first: str
+    second: str
+    state: str
+    reason: str | None
+    first_scores: Mapping[str, float]
+    second_scores: Mapping[str, float]
+    text: str | None
+
+
+@dataclass(frozen=True)
 class Shown:
-    """A query; `passed` is None until that is known, and `judged` what the filter said, where there is one."""
+    """A query; `passed` is None until that is known, and `judged` what the filter said, where there is one.
+
+    `comparisons` are those of a TaP run, once the responses are selected.
+    """
 
     query_id: str
     domain: str
@@ -52,6 +77,7 @@ class Shown:
     passed: bool | None
     judged: Judgement | None
     responses: tuple[Response, ...]
+    comparisons: tuple[Compared, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -83,7 +109,29 @@ def first_queries(config: RunConfig, ledger: Ledger, number: int) -> Iterator[Sh
                 judgements.append(_judgement(name, outcome(ledger, request)))
             responses.append(Response(author.name, answer.state, answer.reason, text, tuple(judgements)))
         passed = None if query.passed is None else bool(query.passed)
-        yield Shown(query.query_id, query.domain, query.query, passed, judged, tuple(responses))
+        yield Shown(
+            query.query_id,
+            query.domain,
+            query.query,
+            passed,
+            judged,
+            tuple(responses),
+            tuple(_compared(config, ledger, query)),
+        )
+
+
+def _compared(config: RunConfig, ledger: Ledger, query: Query) -> Iterator[Compared]:
+    """What judges said of every two of a query's selected responses, in the order of the run's judges."""
+    if config.tap is None:
+        return
+    chosen = Selecting(config).known(ledger, query, answers_to(config, ledger, query)) or []
+    for judge in config.judges:
+        for first, second in shown_to(config, judge, query.query_id, chosen):
+            found = outcome(ledger, compare_request(config, judge, query, (first, second)))
+            read = None if found.text is None else parse_eight(found.text, config.tap.texts.words)
+            sides = ((), ()) if read is None else (read.first or (), read.second or ())
+            one, other = (dict(zip(DIMENSIONS, side, strict=False)) for side in sides)
+            yield Compared(judge.name, first.model, second.model, found.state, found.reason, one, other, found.text)
 
 
 def _judgement(judge: str, found: Outcome) -> Judgement:

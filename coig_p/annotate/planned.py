@@ -23,7 +23,7 @@ from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judg
 from coig_p.annotate.tasks.queries import QUERY, gathered, query_request
 from coig_p.annotate.tasks.structured import probes
 from coig_p.annotate.tasks.translate import TRANSLATE, foreign_queries, translations
-from coig_p.annotate.taxonomy.config import CHECKS
+from coig_p.annotate.taxonomy.config import CHECKS, EMBED
 
 _ENOUGH = 20  # outcomes from which a share is taken
 
@@ -222,7 +222,9 @@ def changed(config: RunConfig, kind: str, domain: str, endpoint: str, recipe: st
         "model": f"the model of {endpoint}",
         "parameters": f"{'parameters' if kind in (GENERATE, TRANSLATE) else 'judge_parameters'} of {endpoint}",
     }
-    if kind in CHECKS:
+    if kind == EMBED:
+        named["parameters"] = "select.embeddings"
+    elif kind in CHECKS:
         named["parameters"] = f"judge_parameters of {endpoint}"
     elif config.tap is not None:
         named["parameters"] = f"parameters of {endpoint}"

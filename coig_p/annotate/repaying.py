@@ -20,7 +20,7 @@ from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
 from coig_p.annotate.tasks.queries import QUERY, made_from
 from coig_p.annotate.tasks.translate import TRANSLATE
-from coig_p.annotate.taxonomy.config import COMPARE, COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
+from coig_p.annotate.taxonomy.config import COMPARE, COMPLETE, EMBED, FEASIBLE, PROMPT, REFINE, TYPES
 
 _ALLOWED, _PARTLY = "allowed", "partly"
 _KINDS = {"queries": (TRANSLATE, QUERY), "generate": (GENERATE,), "judge": (JUDGE,)}
@@ -31,6 +31,11 @@ _TAP_KINDS = {
     "generate": (GENERATE,),
     "compare": (COMPARE,),
 }
+_EMBEDDING_KINDS = {
+    **{stage: kinds for stage, kinds in _TAP_KINDS.items() if stage != "compare"},
+    "select": (EMBED,),
+    "compare": (COMPARE,),
+}
 _MANY = {TRANSLATE: "translations", QUERY: "judgements of queries", GENERATE: "responses", JUDGE: "judgements"}
 _MANY |= {
     TYPES: "rounds of types",
@@ -38,6 +43,7 @@ _MANY |= {
     PROMPT: "prompts",
     COMPLETE: "second rounds of prompts",
     FEASIBLE: "checks of prompts",
+    EMBED: "requests for vectors",
     COMPARE: "comparisons",
 }
 _ONE = {TRANSLATE: "translation", QUERY: "judgement of a query", GENERATE: "response", JUDGE: "judgement"}
@@ -47,13 +53,16 @@ _ONE |= {
     PROMPT: "prompt",
     COMPLETE: "second round of a prompt",
     FEASIBLE: "check of a prompt",
+    EMBED: "request for vectors",
     COMPARE: "comparison",
 }
 
 
 def kinds_of(config: RunConfig) -> dict[str, tuple[str, ...]]:
     """For each stage of a run that asks, what kinds of requests it has."""
-    return _KINDS if config.tap is None else _TAP_KINDS
+    if config.tap is None:
+        return _KINDS
+    return _TAP_KINDS if config.tap.select.endpoint is None else _EMBEDDING_KINDS
 
 
 def paid_again(

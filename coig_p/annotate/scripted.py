@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import hashlib
 import json
 import re
+import struct
 import sys
 import threading
 from collections import Counter
@@ -34,8 +36,13 @@ _QUERY = re.compile(r"<<<问题开始 (\w+)>>>\n(.*)\n<<<问题结束 \1>>>", re
 _HARMFUL = ("炸药", "毒品", "盗号")
 _STEPS = ("先弄清题意", "列出已知的条件", "逐一分析每个条件", "由此得出结论", "最后检查一遍，并说明理由")
 
+_BUCKETS = 16  # numbers of a scripted vector
+
 Answer = Callable[[Mapping[str, Any]], str]
 """From the JSON of a chat completion request to the text of its answer."""
+
+Embed = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""From the JSON of a request for embeddings to that of its answer."""
 
 
 def scripted_answer(request: Mapping[str, Any]) -> str:
@@ -88,14 +95,17 @@ class ScriptedServer:
 
     Args:
         port: another than a free one.
+        embed: answers requests for embeddings; default: `scripted_vectors`.
 
     Attributes:
         seen: how often each request was asked, by the SHA-256 of its body.
         answered: how many answers left.
     """
 
-    def __init__(self, answer: Answer = scripted_answer, *, latency: float = 0.0, port: int = 0) -> None:
-        self.answer, self.latency = answer, latency
+    def __init__(
+        self, answer: Answer = scripted_answer, *, latency: float = 0.0, port: int = 0, embed: Embed | None = None
+    ) -> None:
+        self.answer, self.latency, self.embed = answer, latency, embed or scripted_vectors
         self._wanted = port
         self.seen: Counter[bytes] = Counter()
         self.answered = 0
@@ -159,8 +169,10 @@ class ScriptedServer:
             writer.close()
 
     async def _reply(self, path: str, body: bytes) -> tuple[str, dict[str, Any]]:
+        if path.endswith("/embeddings"):
+            return await self._embedded(body)
         if not path.endswith("/chat/completions"):
-            return "404 Not Found", {"error": {"message": f"{path}: only /v1/chat/completions is here"}}
+            return "404 Not Found", {"error": {"message": f"{path}: only /v1/chat/completions and embeddings are here"}}
         try:
             request = json.loads(body)
             self.seen[hashlib.sha256(body).digest()] += 1
@@ -186,6 +198,31 @@ class ScriptedServer:
             ],
             "usage": {"prompt_tokens": prompt, "completion_tokens": took, "total_tokens": prompt + took},
         }
+
+    async def _embedded(self, body: bytes) -> tuple[str, dict[str, Any]]:
+        try:
+            request = json.loads(body)
+            self.seen[hashlib.sha256(body).digest()] += 1
+            value = self.embed(request)
+        except (ValueError, LookupError, TypeError) as error:
+            return "400 Bad Request", {"error": {"message": f"not a request for embeddings: {error!r}"}}
+        await asyncio.sleep(self.latency)
+        self.answered += 1
+        return "200 OK", value
+
+
+def scripted_vectors(request: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer to a request for embeddings: how many characters of a text fall into each of a few buckets."""
+    data = []
+    for at, text in enumerate(request["input"]):
+        counts = Counter(ord(character) % _BUCKETS for character in text)
+        vector: Any = [counts[bucket] / max(1, len(text)) for bucket in range(request.get("dimensions", _BUCKETS))]
+        if request.get("encoding_format") == "base64":
+            vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        data.append({"object": "embedding", "index": at, "embedding": vector})
+    took = sum(map(len, request["input"]))
+    usage = {"prompt_tokens": took, "total_tokens": took}
+    return {"object": "list", "model": request["model"], "data": data[::-1], "usage": usage}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

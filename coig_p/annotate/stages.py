@@ -22,7 +22,14 @@ from coig_p.annotate.repaying import allow, is_allowed
 from coig_p.annotate.storing import Stored, check_places, write_store_of
 from coig_p.annotate.tap.answers import read_answer
 from coig_p.annotate.tap.asking import collect_prompts, converse, waiting_requests
-from coig_p.annotate.tap.comparing import check_select, comparisons, count_comparisons, select_responses
+from coig_p.annotate.tap.comparing import (
+    check_select,
+    comparisons,
+    count_comparisons,
+    count_embeddings,
+    embeddings,
+    select_responses,
+)
 from coig_p.annotate.tap.storing import write_tap_store
 from coig_p.annotate.tap.walking import CHAINED, Counting
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
@@ -119,6 +126,8 @@ def requests_of(
     if stage == "generate":
         through = marks(config).values()
         return {one.name: _generate(config, one, ledger, through) for one in config.generators}
+    if stage == "select":
+        return embeddings(config, ledger)
     if stage == "compare":
         return comparisons(config, ledger)
     return judging_alone(config, ledger)
@@ -128,6 +137,8 @@ def count_of(config: RunConfig, ledger: Ledger, stage: str, unless: Collection[s
     """How many requests a stage has in all, asked again ones not counted; `unless`: see `Ledger.queries`."""
     if stage in CHAINED:
         return Counting(config, ledger).requests(stage).total()
+    if stage == "select":
+        return count_embeddings(config, ledger)
     if stage == "compare":
         return count_comparisons(config, ledger, unless).total()
     if stage == "probe":
@@ -181,7 +192,9 @@ def run_stages(
     of_queries = config.queries.filter is not None or config.translate is not None
     if "select" in stages:
         check_select(config)
-    asks = any(stage not in ("queries", "select", "store") or (stage == "queries" and of_queries) for stage in stages)
+    embeds = config.tap is not None and config.tap.select.endpoint is not None
+    silent = {"store", *(() if of_queries else ("queries",)), *(() if embeds else ("select",))}
+    asks = not silent.issuperset(stages)
     if asks:
         check_extra()  # before time counts
         for endpoint in config.endpoints:
@@ -243,6 +256,8 @@ async def _run(
             if len(judged) > 1 and any(endpoint.batch for endpoint in config.endpoints):
                 await _ask(config, ledger, asker, batches, ("judge",))
             if "select" in stages:
+                if requests_of(config, ledger, "select"):
+                    await _ask(config, ledger, asker, batches, ("select",))
                 select_responses(config, ledger)
             if "compare" in stages:
                 await _ask(config, ledger, asker, batches, ("compare",))

@@ -182,7 +182,7 @@ def test_the_template_of_the_recipe_is_a_run(tmp_path: Path) -> None:
         ({"select": {"clusters": 1}}, "clusters = 1: use 2 to 100"),
         ({"select": {"anchor": "j-0"}}, "unknown select.anchor 'j-0'"),
         ({"select": {"embeddings": "words"}}, "embeddings = 'words'"),
-        ({"select": {"embeddings": {"model": "m"}}}, "embeddings.endpoint is missing"),
+        ({"select": {"embeddings": {"inputs": 9}}}, "embeddings.endpoint is missing"),
         ({"select": {"embeddings": {"endpoint": "x"}}}, "unknown select.embeddings.endpoint 'x'"),
         ({"compare": {"least_judges": 5}}, "least_judges = 5, and the run has 1"),
         ({"compare": {"asks": 0}}, "asks = 0: use 1 to 20"),

@@ -155,8 +155,6 @@ def test_alike_texts_are_near_and_equal_ones_equal() -> None:
 
 def test_what_embeds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert embedder("ngrams") is embed_ngrams
-    with pytest.raises(UsageError, match="an endpoint cannot embed yet"):
-        embedder({"endpoint": "emb"})
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
     with pytest.raises(UsageError, match=r"coig-p\[semantic\]"):
         embedder("sentence-transformers:x")

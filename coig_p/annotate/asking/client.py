@@ -11,10 +11,20 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from coig_p._version import __version__
+from coig_p.annotate.asking.embeddings import asks_for_vectors
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.events import DONE_LINE, StreamEnded, is_stream, put_together
 from coig_p.annotate.asking.hints import RateHints, rate_hints
-from coig_p.annotate.asking.message import Message, Usage, encodable, json_bytes, read_json, read_value, usage_of
+from coig_p.annotate.asking.message import (
+    Message,
+    Usage,
+    encodable,
+    json_bytes,
+    read_embeddings,
+    read_json,
+    read_value,
+    usage_of,
+)
 from coig_p.annotate.asking.refusals import Trouble, error_in, outcome_of, read_trouble
 from coig_p.core.retry import retry_after
 from coig_p.core.text import printable
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "RateHints", "Reply"]
 
-_CHAT = "chat/completions"
+_CHAT, _EMBEDDINGS = "chat/completions", "embeddings"
 _SHOWN = 300  # characters of a server's message that are kept
 _MOST_BYTES = 2**25  # of an answer
 _LEAST_SECRET = 8  # characters: what is shorter would be found in any answer, and is left in it
@@ -119,7 +129,11 @@ class Client:
         await self._session.close()
 
     async def ask(self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Reply:
-        """Send a request for a chat completion once. Raises nothing but cancellation."""
+        """Send a request for a chat completion, or for vectors, once. Raises nothing but cancellation."""
+        if asks_for_vectors(messages):
+            texts = [str(message["content"]) for message in messages]
+            wanted = {"model": self.endpoint.model, "input": texts, **parameters}
+            return await self.send(_EMBEDDINGS, wanted, "\n".join(texts), read_embeddings)
         streaming = self._streaming
         body = {"model": self.endpoint.model, "messages": list(messages), **streaming, **parameters}
         asked = "\n".join(str(message["content"]) for message in messages)

@@ -15,6 +15,7 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from coig_p.annotate.asking.embeddings import asks_for_vectors
 from coig_p.annotate.asking.message import Message
 from coig_p.errors import UsageError
 
@@ -99,7 +100,8 @@ def bounded(output_price: Decimal, parameters: Mapping[str, Any]) -> bool:
 def most_tokens(messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> Tokens:
     """The most tokens that a request may take."""
     each = (len(message["content"].encode("utf-8", "surrogatepass")) + _TEMPLATE_TOKENS for message in messages)
-    return Tokens(sum(each) + _TEMPLATE_TOKENS, max_tokens(parameters) or _ANSWER_TOKENS)
+    answer = 0 if asks_for_vectors(messages) else max_tokens(parameters) or _ANSWER_TOKENS
+    return Tokens(sum(each) + _TEMPLATE_TOKENS, answer)
 
 
 def taken_tokens(message: Message, most: Tokens) -> Tokens:

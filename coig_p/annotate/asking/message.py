@@ -56,8 +56,9 @@ class Usage(NamedTuple):
 
 
 def read_body(body: str) -> Message:
-    """A chat completion's first choice; raise ValueError where the body is none."""
-    return read_value(read_json(body))
+    """A chat completion's first choice, or an answer with vectors; raise ValueError where the body is neither."""
+    value = read_json(body)
+    return read_embeddings(value) if _are_vectors(value) else read_value(value)
 
 
 def read_json(body: str) -> Any:
@@ -97,6 +98,24 @@ def read_value(value: Any) -> Message:
         usage.cached,
         usage.beyond,
     )
+
+
+def _are_vectors(value: Any) -> bool:
+    return isinstance(value, dict) and "choices" not in value and isinstance(value.get("data"), list)
+
+
+def read_embeddings(value: Any) -> Message:
+    """An answer with vectors, whose text is JSON of each one's index and what it is; raise ValueError where it is none.
+
+    Whether they are what was asked for, `embeddings.vectors_in` says: what was paid is kept, whatever is in it.
+    """
+    if not _are_vectors(value):
+        raise ValueError("no data: a list of embeddings")
+    usage = usage_of(value)
+    listed = [
+        [one.get("index"), one.get("embedding")] if isinstance(one, dict) else [None, one] for one in value["data"]
+    ]
+    return Message(json.dumps(listed), None, None, usage.prompt, 0, beyond=usage.beyond)
 
 
 class Parts(NamedTuple):

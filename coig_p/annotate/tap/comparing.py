@@ -18,12 +18,15 @@ from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger, LedgerWrite
 from coig_p.annotate.asking.request import Outcome, Request, outcome, user_message
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig, same_family
-from coig_p.annotate.tap.embedding import Embed, embedder
+from coig_p.annotate.tap.embedding import Embed, Vectors, check_extra, embedder
 from coig_p.annotate.tap.requests import read_kind, texts_of
 from coig_p.annotate.tap.selecting import Response, choose
+from coig_p.annotate.tap.vectors import embed_requests, known_vectors
 from coig_p.annotate.tasks.generate import generate_request
 from coig_p.annotate.taxonomy.config import COMPARE
 from coig_p.core.arrays import hash64
+from coig_p.core.text import counted
+from coig_p.errors import DataError
 
 Shown = tuple[Response, Response]
 """Two responses as a judge sees them: the first, and the second."""
@@ -71,23 +74,40 @@ class Selecting:
             return None
         return [one for one in answers.responses if one.model in set(kept["models"])]
 
-    def made(self, query: Query, answers: Answers) -> list[Response]:
-        """The selected ones, found anew."""
+    def requests(self, query: Query, answers: Answers) -> Iterator[Request]:
+        """What an endpoint that embeds is asked before these are selected from."""
+        texts = [one.text for one in answers.responses]
+        if self.settings.endpoint is not None and len(set(texts)) > self.settings.clusters:
+            yield from embed_requests(self.config, query, texts)
+
+    def _vectors(self, ledger: Ledger, query: Query, texts: list[str]) -> Vectors | None:
+        if not isinstance(self.settings.embeddings, str):
+            return known_vectors(self.config, ledger, query, texts)
+        if self._embed is None:
+            self._embed = embedder(self.settings.embeddings)
+        return self._embed(texts)
+
+    def made(self, ledger: Ledger, query: Query, answers: Answers) -> list[Response] | None:
+        """The selected ones, found anew; None where vectors of them are still to come."""
         some = answers.responses
         if len({one.text for one in some}) <= self.settings.clusters:
             at = choose(some, [], self.settings.clusters, self.settings.anchor)  # type: ignore[arg-type]
         else:
-            if self._embed is None:
-                self._embed = embedder(self.settings.embeddings)
-            vectors = self._embed([one.text for one in some])
+            vectors = self._vectors(ledger, query, [one.text for one in some])
+            if vectors is None:
+                return None
             at = choose(some, vectors, self.settings.clusters, self.settings.anchor, self.config.seed)
         return [some[place] for place in at]
 
-    def note(self, ledger: LedgerWriter, query: Query, answers: Answers) -> None:
-        """Have the ledger know the selection of a query, and with which vectors it was made."""
-        models = [one.model for one in self.made(query, answers)]
+    def note(self, ledger: LedgerWriter, query: Query, answers: Answers) -> bool:
+        """Have the ledger know the selection of a query, and with which vectors it was made; whether that can be."""
+        chosen = self.made(ledger, query, answers)
+        if chosen is None:
+            return False
+        models = [one.model for one in chosen]
         told = {"made": self._mark(answers), "embeddings": self.settings.embeddings, "models": models}
         ledger.note(_name(query), json.dumps(told, ensure_ascii=False))
+        return True
 
     def _mark(self, answers: Answers) -> str:
         settings = [self.settings.clusters, self.settings.anchor, self.settings.embeddings, self.config.seed]
@@ -103,25 +123,68 @@ def check_select(config: RunConfig) -> None:
     """Raise UsageError where responses will have to be grouped, and what that needs cannot be had."""
     assert config.tap is not None
     if len(config.generators) > config.tap.select.clusters:
-        embedder(config.tap.select.embeddings)
+        if isinstance(config.tap.select.embeddings, str):
+            embedder(config.tap.select.embeddings)
+        check_extra()
+
+
+def embeddings(config: RunConfig, ledger: Ledger) -> dict[str, Iterator[Request]]:
+    """What the endpoint that embeds is asked, of every query whose responses are all there; {} where none embeds."""
+    assert config.tap is not None
+    name = config.tap.select.endpoint
+    if name is None:
+        return {}
+
+    def requests() -> Iterator[Request]:
+        selecting = Selecting(config)
+        for query in ledger.queries(unless=marks(config).values()):
+            answers = answers_to(config, ledger, query)
+            if answers.complete and selecting.known(ledger, query, answers) is None:
+                yield from selecting.requests(query, answers)
+
+    return {name: requests()}
+
+
+def count_embeddings(config: RunConfig, ledger: Ledger) -> int:
+    """How many requests for vectors there are, of queries whose responses are all there."""
+    assert config.tap is not None
+    if config.tap.select.endpoint is None:
+        return 0
+    selecting = Selecting(config)
+    found = 0
+    for query in ledger.queries():
+        answers = answers_to(config, ledger, query)
+        if answers.complete:
+            found += sum(1 for _ in selecting.requests(query, answers))
+    return found
 
 
 def select_responses(config: RunConfig, ledger: LedgerWriter) -> dict[str, int]:
     """Have the ledger know which responses are compared, of every query whose responses are all there.
 
     Returns:
-        How many queries were selected from, and how many wait for responses.
+        How many queries were selected from, and how many wait for responses or vectors.
+
+    Raises:
+        DataError: vectors of a query cannot be used; all others are selected from.
     """
     selecting, through = Selecting(config), marks(config).values()
     counts = Counter({"selected": ledger.count_queries() - ledger.count_queries(unless=through), "waiting": 0})
+    wrong: list[DataError] = []
     for query in ledger.queries(unless=through):
         answers = answers_to(config, ledger, query)
         if not answers.complete:
             counts["waiting"] += 1
             continue
-        counts["selected"] += 1
-        if selecting.known(ledger, query, answers) is None:
-            selecting.note(ledger, query, answers)
+        try:
+            done = selecting.known(ledger, query, answers) is not None or selecting.note(ledger, query, answers)
+        except DataError as error:
+            wrong.append(error)
+            continue
+        counts["selected" if done else "waiting"] += 1
+    if wrong:
+        more = f" ({counted(len(wrong) - 1, 'more query', 'more queries')} like it)" if wrong[1:] else ""
+        raise DataError(f"{wrong[0]}{more}")
     return dict(counts)
 
 

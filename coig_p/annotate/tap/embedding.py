@@ -7,7 +7,7 @@ decomposition over the responses to one query. A sentence-transformers model may
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
@@ -42,8 +42,8 @@ def check_extra() -> None:
         raise UsageError("grouping responses needs the extra: pip install 'coig-p[tap]'")
 
 
-def embedder(embeddings: str | Mapping[str, Any]) -> Embed:
-    """What [select] embeddings names.
+def embedder(embeddings: str) -> Embed:
+    """What [select] embeddings names, where it is no endpoint.
 
     Raises:
         UsageError: it, or what it needs, cannot be had.
@@ -51,11 +51,9 @@ def embedder(embeddings: str | Mapping[str, Any]) -> Embed:
     check_extra()
     if embeddings == NGRAMS:
         return embed_ngrams
-    if isinstance(embeddings, str) and embeddings.startswith(f"{_SENTENCES}:"):
+    if embeddings.startswith(f"{_SENTENCES}:"):
         return _sentences(embeddings.partition(":")[2].strip())
-    raise UsageError(
-        f"select.embeddings = {embeddings!r}: an endpoint cannot embed yet. Use {NGRAMS!r}, or {_SENTENCES}:NAME"
-    )
+    raise UsageError(f"select.embeddings = {embeddings!r}: use {NGRAMS!r}, or {_SENTENCES}:NAME")
 
 
 def embed_ngrams(texts: Sequence[str]) -> Vectors:

@@ -17,6 +17,7 @@ from coig_p.annotate.tap.parsing import QuestionType, parse_completeness, parse_
 from coig_p.annotate.tap.requests import texts_of
 from coig_p.annotate.tap.selecting import Response
 from coig_p.annotate.tap.types import Candidate, query_id, source_of
+from coig_p.annotate.tap.vectors import embed_requests
 from coig_p.annotate.tap.walking import subjects_of
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.taxonomy.config import COMPLETE, FEASIBLE, PROMPT, REFINE, TYPES
@@ -122,6 +123,17 @@ class _Usual:
             self._carried.get(about, Fraction(1, 2)) + Fraction(self.said[about], number), 1
         )
         return whole > 0
+
+    @property
+    def embedded(self) -> list[str]:
+        """Texts of the usual lengths, of each model one, where an endpoint embeds them."""
+        assert self.config.tap is not None
+        settings = self.config.tap.select
+        if settings.endpoint is None or len(self.config.generators) <= settings.clusters:
+            return []
+        longest = None if settings.bytes is None else settings.bytes // 4
+        lengths = [self._lengths.get((one.name, GENERATE), _RESPONSE) for one in self.config.generators]
+        return [f"{at}{'甲' * length}"[:longest] for at, length in enumerate(lengths)]
 
     def answer(self, request: Request) -> Outcome:
         """An answer to a request as they usually are, of the usual length."""
@@ -230,8 +242,13 @@ def _compared(usual: _Usual, query: Query, times: float, *, known: bool) -> Iter
                     yield Foreseen(request, outcome(ledger, request))
             return
         if answers.complete:
+            for request in usual.selecting.requests(query, answers):
+                yield Foreseen(request, outcome(ledger, request))
             distinct = {one.text: one for one in answers.responses}
             some = list(distinct.values())[: config.tap.select.clusters]
+    if usual.embedded and not (known and answers.complete):
+        for request in embed_requests(config, query, usual.embedded):
+            yield Foreseen(request, Outcome(PENDING), True, times)
     for judge in config.judges:
         every = list(shown_to(config, judge, query.query_id, some))
         if every:

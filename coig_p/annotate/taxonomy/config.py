@@ -20,6 +20,9 @@ NOT_BESIDE = ("queries", "sources", "translate", "judging", "domains", "prompts"
 TYPES, REFINE, PROMPT, COMPLETE, FEASIBLE, COMPARE = KINDS
 """What a TaP run asks for, beside responses, as the ledger knows it."""
 
+EMBED = "embed"
+"""Vectors of responses, where an endpoint embeds."""
+
 CHECKS = (FEASIBLE, COMPARE)
 """Those of them that are judgements, and asked with judge_parameters."""
 
@@ -27,6 +30,10 @@ PLAIN = "plain"
 """The domain of prompts that are asked for without a taxonomy."""
 
 _EMBEDDINGS = ("ngrams", "sentence-transformers:NAME")
+_EMBEDS: dict[str, type] = {"endpoint": str, "inputs": int, "bytes": int, "dimensions": int, "encoding": str}
+_ENCODINGS = ("float", "base64")
+_NAMED: dict[type, str] = {str: "text", int: "a whole number of 1 or more"}
+_INPUTS = 32  # texts of a request, where nobody says
 
 
 class Does(Protocol):
@@ -47,6 +54,10 @@ class Does(Protocol):
     @property
     def judges(self) -> bool:
         """Comparisons."""
+
+    @property
+    def batch(self) -> bool:
+        """Whether it is asked through a batch API."""
 
     @property
     def structured(self) -> bool | str:
@@ -125,7 +136,9 @@ class SelectConfig:
     Attributes:
         clusters: how many responses stay.
         anchor: the model whose response stays wherever its cluster has it; None: always the nearest to the centroid.
-        embeddings: "ngrams", "sentence-transformers:NAME", or a table with the endpoint that embeds, and its model.
+        embeddings: "ngrams", "sentence-transformers:NAME", or a table: `endpoint`, the one that
+            embeds; `inputs` and `bytes`, the most texts of a request and the most bytes of them, of which a token has
+            one at least; `dimensions` and `encoding` ("float" or "base64") are sent along.
         all_responses: the store keeps the others, too, without comparisons.
     """
 
@@ -143,17 +156,38 @@ class SelectConfig:
                 raise UsageError(f"embeddings = {self.embeddings!r}: use {' or '.join(_EMBEDDINGS)}, or a table")
             return
         for key, value in self.embeddings.items():
-            if key not in ("endpoint", "model"):
-                raise UnknownNameError("key", f"embeddings.{key}", ("embeddings.endpoint", "embeddings.model"))
-            if not isinstance(value, str) or not value.strip():
-                raise UsageError(f"embeddings.{key} = {value!r}: use text")
+            if key not in _EMBEDS:
+                raise UnknownNameError("key", f"embeddings.{key}", [f"embeddings.{one}" for one in _EMBEDS])
+            if type(value) is not _EMBEDS[key]:
+                raise UsageError(f"embeddings.{key} = {value!r}: use {_NAMED[_EMBEDS[key]]}")
+            if value == "" or (isinstance(value, int) and value < 1):
+                raise UsageError(f"embeddings.{key} = {value!r}: use {_NAMED[type(value)]}")
         if "endpoint" not in self.embeddings:
             raise UsageError("embeddings.endpoint is missing")
+        if self.embeddings.get("encoding", "float") not in _ENCODINGS:
+            raise UnknownNameError("embeddings.encoding", str(self.embeddings["encoding"]), _ENCODINGS)
 
     @property
     def endpoint(self) -> str | None:
         """The endpoint that embeds, where one does."""
         return None if isinstance(self.embeddings, str) else str(self.embeddings["endpoint"])
+
+    @property
+    def inputs(self) -> int:
+        """How many texts a request for vectors has at most."""
+        return _INPUTS if isinstance(self.embeddings, str) else self.embeddings.get("inputs", _INPUTS)
+
+    @property
+    def bytes(self) -> int | None:
+        """How many bytes these have together at most."""
+        return None if isinstance(self.embeddings, str) else self.embeddings.get("bytes")
+
+    @property
+    def embed_parameters(self) -> dict[str, Any]:
+        """What is sent along with a request for vectors."""
+        told = {} if isinstance(self.embeddings, str) else self.embeddings
+        names = {"dimensions": "dimensions", "encoding": "encoding_format"}
+        return {name: told[key] for key, name in names.items() if key in told}
 
 
 @dataclass(frozen=True)
@@ -266,6 +300,8 @@ def check_endpoints(tap: TapConfig, endpoints: Sequence[Does]) -> None:
             raise UsageError(
                 f"endpoint {endpoint.name!r} does nothing: set writes = true, generates = true or judges = true"
             )
+        if endpoint.batch and endpoint.name == tap.select.endpoint:
+            raise UsageError(f"endpoint {endpoint.name!r}: batch = true: vectors are asked for online. Leave it out")
         if endpoint.structured is not False:
             raise UsageError(f"endpoint {endpoint.name!r}: structured is of judges that score; a TaP run compares")
     for what in ("writes", "generates"):

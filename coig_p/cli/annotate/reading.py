@@ -9,7 +9,7 @@ from coig_p.cli.screen import one_line
 from coig_p.core.text import printable
 
 if TYPE_CHECKING:
-    from coig_p.annotate.first import Judgement, Shown
+    from coig_p.annotate.first import Compared, Judgement, Shown
 
 _MOST = 1500  # characters of a text; --json has the whole
 
@@ -29,7 +29,19 @@ def readable(shown: Shown, at: int) -> Iterator[str]:
             yield _indented(response.text, 6)
         for judged in response.judgements:
             yield from _judged(judged, 6)
+    for compared in shown.comparisons:
+        yield from _compared(compared, 3)
     yield ""
+
+
+def _compared(one: Compared, spaces: int) -> Iterator[str]:
+    scores = _state(one.state, one.reason)
+    if one.first_scores:
+        sides = (one.first_scores, one.second_scores)
+        scores = " : ".join(" ".join(f"{score:g}" for score in side.values()) for side in sides)
+    yield " " * spaces + one_line(f"-- {one.judge}: {one.first}, then {one.second}: {scores}")
+    if one.text is not None:
+        yield _indented(one.text, spaces + 3)
 
 
 def _judged(one: Judgement, spaces: int) -> Iterator[str]:
