@@ -48,7 +48,7 @@ _DENIES = re.compile(
 )
 # Such words leave open whether anything is lacking.
 _LEFT_OPEN = re.compile(
-    r"如果|假如|假设|若|除|只|仅|可能|似乎|也许|好像|大概|未必|是否|不一定|有没有|难说|[?？]|(?:非|不是|没有|不能说|无)(?:不|没|无)"
+    r"如果|假如|假设|若|除|只|仅|可能|似乎|也许|好像|大概|未必|是否|不一定|有没有|难|[?？“「\"]|吗|无法|看不出|不知道|不清楚|缺不缺|谈不上|不[能该应可]|写着|写道|声称|(?:非|不是|没有|不能说|无)(?:不|没|无)"
     r"|\b(?:if|unless|maybe|perhaps|except|only|whether|might|seems)\b",
     re.IGNORECASE,
 )
@@ -203,7 +203,7 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
         return FeasibleRead(spoken, reasons, None)
     found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
     before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
-    if found is None or _SUPPOSES.search(before) or _NEGATES.search(before):
+    if found is None or _SUPPOSES.search(before) or _TOLD_OF.search(before) or _NEGATES.search(before):
         return FeasibleRead(None, reasons, "none")
     feasible = found["no"] is None
     if _unsure(found["tail"], words, feasible=feasible):
@@ -215,13 +215,18 @@ _CONCLUDES = re.compile(
     r".*[。.;；!！][ \t]*(?P<last>[*_]{0,2}(?:最终|最后)?(?:的)?(?:结论|判断|评估结果|verdict|conclusion)[*_]{0,2}[:：][^:：]*)",
     re.IGNORECASE,
 )
+# What another says, or what was concluded before.
+_TOLD_OF = re.compile(
+    r"写着|写道|声称|自称|(?:用户|作者|学生|老师|有人|别人)(?:自己)?(?:的(?:结论|判断|看法|说法)|认为|觉得|说|问)"
+    r"|(?:结论|判断)[^。:：]{0,4}[:：] ?不?合理",
+)
 _WHAT = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务)|它|这)"
 # A clause that says the verdict of what it is about: 这是一条不合理的指令; 这条指令并不合理.
 _SPOKEN = re.compile(
-    rf"(?:[^，。:;；]{{1,10}}:|(?:因此|所以|综上|综上所述|总之|故)[，,]?)? ?(?:{_WHAT}没有不合理之处[，,](?:所以|因此)?)?"
-    rf"{_WHAT}?(?:对(?:只能|于)?[^，。不没非]{{0,12}}来说)?"
-    r"(?:(?:是|属于)(?:一[条个])?)?(?P<no>(?:并?不)?)合理的?"
-    r"(?:指令|题目|要求|任务)?[。.!！]?"
+    rf"(?:(?:最终|最后)?的?(?:结论|判断|结果|评估结果|答案):|(?:因此|所以|综上|综上所述|总之|故)[，,]?)? ?(?:{_WHAT}没有不合理之处[，,](?:所以|因此)?)?"
+    rf"{_WHAT}?(?:对[^，。不没非]{{0,12}}模型来说)?"
+    r"(?:(?:是|属于)(?:一[条个])?)?(?P<no>(?:并?不)?)合理"
+    r"(?:的(?:指令|题目|要求|任务)?)?[。.!！]?"
 )
 
 
@@ -234,7 +239,7 @@ def _spoken(line: str) -> bool | None:
 def _concluding(line: str) -> str:
     """The end of a line that begins with reasons and goes on with a labelled conclusion, which is not quoted."""
     found = _CONCLUDES.fullmatch(line)
-    if found is None or re.search(r"[“”「」\"]", found["last"]):
+    if found is None or re.search(r"[“”「」\"]", found["last"]) or _TOLD_OF.search(line[: found.start("last")]):
         return line
     return found["last"]
 
