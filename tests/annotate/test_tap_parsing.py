@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,15 +111,24 @@ def test_a_verdict_of_another_or_of_something_else_is_none(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["并非不缺少。", "指令不缺少必要的输入吗", "原指令写着“不缺少”", "不能说缺少", "无法确定缺少什么", "不知道缺不缺", "难免缺少"],
+    [
+        "并非不缺少。",
+        "指令不缺少必要的输入吗",
+        "原指令写着“不缺少”",
+        "不能说缺少",
+        "无法确定缺少什么",
+        "不知道缺不缺",
+        "难免缺少",
+    ],
 )
 def test_what_leaves_open_whether_anything_lacks_is_no_verdict(line: str) -> None:
     assert parse_completeness(line).lacks is None
 
 
 _PIECES = st.sampled_from(
-    ["是", "否", "缺少", "不", "没有", "合理", "结论：", "### 指令\n", "[[8]]", "相关性：", "回答一", "回答二的评分", '"""', "：", "{", "}"]
-    + ['"lacks": true', "<br>", "```", "> ", "更正：评分如下。", "\n", "。", "→", "\t", "<name>", "（", "）", "|"]
+    '是|否|缺少|不|没有|合理|结论：|### 指令\n|[[8]]|相关性：|回答一|回答二的评分|"""|：|{|}|"lacks": true|<br>|```|> '
+    "|更正：评分如下。|\n|。|→|\t|<name>|（|）",
+    )
 )
 
 

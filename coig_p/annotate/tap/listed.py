@@ -92,7 +92,7 @@ def _uncut(text: str) -> str:
     """
     lines = text.rstrip().split("\n")
     *above, last = (line.strip() for line in lines if _QUOTES in line)
-    if len(above) < 2 or last.count(_QUOTES) != 1 or not lines[-1].strip() == last or last.endswith(_QUOTES):
+    if len(above) < 2 or last.count(_QUOTES) != 1 or lines[-1].strip() != last or last.endswith(_QUOTES):
         return text
     ended = all(re.fullmatch(rf".*[。.!！?？]{_QUOTES}\W*", line) for line in above)
     return text if not ended or re.search(r"[。.!！?？]\W*\Z", last) else "\n".join(lines[:-1])
@@ -108,7 +108,9 @@ def _all_quoted(text: str, words: Words) -> str:
         return text
     if len({one.indent for one in bare}) > 1:
         return text
-    return "\n".join(line if has else f"{_QUOTES}{line.strip()}{_QUOTES}" for line, has in zip(lines, quoted, strict=True))
+    return "\n".join(
+        line if has else f"{_QUOTES}{line.strip()}{_QUOTES}" for line, has in zip(lines, quoted, strict=True)
+    )
 
 
 def _quoted(text: str) -> Iterator[str]:
@@ -176,8 +178,8 @@ def _items(content: str, words: Words) -> Iterator[_Item]:
     if labelled:
         yield from map(_item_of, labelled)
     elif len(lines) == 1:
-        told = _BRACKETED.fullmatch(lines[0].strip())
-        yield _item(f"{told[1]}：{told[2]}" if told else lines[0], words)
+        aside = _BRACKETED.fullmatch(lines[0].strip())
+        yield _item(f"{aside[1]}：{aside[2]}" if aside else lines[0], words)
     elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(
         lines
     ):

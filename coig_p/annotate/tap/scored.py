@@ -34,15 +34,20 @@ _CORRECTS = re.compile(
 )
 _BETWEEN = (
     r"(?: ?\([^()0-9\n]{0,40}\))?(?:的?(?:评分|得分|分数|打分)| ?(?:score|rating))?[*_` ]{0,4}"
-    r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|为|是)? {0,3}"
+    r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|–|为|是)? {0,3}"
 )
 _BREAKS = re.compile(r"<br ?/?>|</?(?:p|li|div|h[1-6]|ul|ol)>", re.IGNORECASE)
 _NAMED_NUMBER = re.compile(rf"\[\[ ?(?:n|score|分数) ?[=:] ?({_NUMBER}) ?\]\]", re.IGNORECASE)
 _ANGLED = re.compile(rf"(?<=:) ?<({_NUMBER})>(?= *$)", re.MULTILINE)
-_IN_CHINESE = re.compile(r"(?:(?<=\[\[)|(?<=: )|(?<=:))([一二三四五六七八九十])(?=\]\]|分(?:$|[,，。;；、]))", re.MULTILINE)
+_IN_CHINESE = re.compile(
+    r"(?:(?<=\[\[)|(?<=: )|(?<=:))([一二三四五六七八九十])(?=\]\]|分(?:$|[,，。;；、]))", re.MULTILINE
+)
 _NUMERALS = "零一二三四五六七八九十"
 # Of what was scored already.
 _SUMS_UP = re.compile(r"(?:各?(?:平均|均)分?|总分|合计|总计|(?:the )?(?:average|mean|total)s?\b)", re.IGNORECASE)
+_FINAL = re.compile(r"[#*\s]*(?:最终|最后|final\b)", re.IGNORECASE)
+_DRAFT = re.compile(r"初步|初评|暂定|preliminary|initial|draft", re.IGNORECASE)
+_LAST_LETTER = re.compile(r"#[^:\n]{1,40} ([AB])")  # a heading in another language
 _ANEW = re.compile(r"^[^0-9\n]*(?:评分|打分|分数|scores?|ratings?)[^0-9\n]{0,12}[。.:]?$", re.MULTILINE | re.IGNORECASE)
 _LABELS = (r"[A1一甲]", r"[B2二乙]")
 _NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|回应|答复|答案|large language model|response|assistant|answer|model|llm)"
@@ -104,7 +109,9 @@ class _Names:
         self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
         self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
         self.begins = re.compile(
-            rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,*]|{_OWN})*)?(?={self._unnamed()})", flags
+            rf"(?:[0-9]{{1,2}}[.、] ?)?(?:(?:scores? (?:of|for) (?:the )?)?\[?{self.side}(?:的|[:( ,*\]]|{_OWN})*)?"
+            rf"(?={self._unnamed()})",
+            flags,
         )
         letters = r"(?P<first_letter>\bA(?=:? ?\[))|(?P<second_letter>\bB(?=:? ?\[))"
         self.sided = re.compile(rf"(?:{self.side}|{letters}){_BETWEEN}{_VALUE}", flags)
@@ -178,7 +185,9 @@ def _given_anew(text: str, names: _Names) -> str:
     lines = [
         line
         for line in _ANEW.finditer(text)
-        if _CORRECTS.search(line[0]) and not names.any_side.search(line[0]) and not line[0].lstrip().startswith(">")
+        if (_CORRECTS.search(line[0]) or (_FINAL.match(line[0]) and _DRAFT.search(text, 0, line.start())))
+        and not names.any_side.search(line[0])
+        and not line[0].lstrip().startswith(">")
     ]
     if not lines or sum(map(is_fence, text[: lines[-1].start()].split("\n"))) % 2:
         return text
@@ -226,7 +235,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
                 columns = header
             continue
         columns = []
-        letter = _LETTER.fullmatch(text.strip("[]<> "))
+        letter = _LETTER.fullmatch(text.strip("[]<> ")) or _LAST_LETTER.fullmatch(line.strip())
         if letter is not None:
             side, dimension, bare, above = "AB".index(letter[1]), None, 0, None
             continue

@@ -55,9 +55,12 @@ _LEFT_OPEN = re.compile(
 _ANSWERS = re.compile(r"(?:(?P<no>没有|不|无|否定)|(?P<yes>有|确实|缺少?|肯定))\s*[，。：,.:;；]")
 _TRADITIONAL = str.maketrans("沒無這該", "没无这该")
 _LACKS_KEY = re.compile(r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)|(?:是否)?缺[少失乏]?", re.IGNORECASE)
-_PROMPT_KEY = re.compile(r"(?:new |revised |rewritten )?(?:prompt|instruction)|rewritten|revised|(?:新的?)?指令", re.IGNORECASE)
+_PROMPT_KEY = re.compile(
+    r"(?:new |revised |rewritten )?(?:prompt|instruction)|rewritten|revised|(?:新的?)?指令", re.IGNORECASE
+)
 _NO_PROMPT = re.compile(
-    r"[（(]?[^（()）\n]{0,12}(?:相同|不变|一致|同上|略|same|unchanged|omitted)[^（()）\n]{0,8}[)）]?[。.]?", re.IGNORECASE
+    r"[（(]?[^（()）\n]{0,12}(?:相同|不变|一致|同上|略|same|unchanged|omitted)[^（()）\n]{0,8}[)）]?[。.]?",
+    re.IGNORECASE,
 )
 _CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或])\Z")
 _TAKES_BACK = re.compile(r"但|不过|然而|\b(?:but|however)\b", re.IGNORECASE)
@@ -122,7 +125,9 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
     value = _object(whole)
     if value is not None:
         return _of_object(value, words)
-    apart = re.compile(rf"\A([*_ ]{{0,4}}{either(words.yes)}[*_ ]{{0,4}}[。，,.!！]?)[ \t]*(?=#{{1,6}}[ \t]*\S)", re.IGNORECASE)
+    apart = re.compile(
+        rf"\A([*_ ]{{0,4}}{either(words.yes)}[*_ ]{{0,4}}[。，,.!！]?)[ \t]*(?=#{{1,6}}[ \t]*\S)", re.IGNORECASE
+    )
     head, found = _behind_heading(apart.sub(r"\1\n", whole), words)
     verdicts = set(_verdicts(head, words)) or {_stated(head)} - {None}
     if len(verdicts) != 1:
@@ -212,7 +217,8 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
 
 
 _CONCLUDES = re.compile(
-    r".*[。.;；!！][ \t]*(?P<last>[*_]{0,2}(?:最终|最后)?(?:的)?(?:结论|判断|评估结果|verdict|conclusion)[*_]{0,2}[:：][^:：]*)",
+    r".*[。.;；!！][ \t]*"
+    r"(?P<last>[*_]{0,2}(?:最终|最后)?(?:的)?(?:结论|判断|评估结果|verdict|conclusion)[*_]{0,2}[:：][^:：]*)",
     re.IGNORECASE,
 )
 # What another says, or what was concluded before.
@@ -223,7 +229,8 @@ _TOLD_OF = re.compile(
 _WHAT = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务)|它|这)"
 # A clause that says the verdict of what it is about: 这是一条不合理的指令; 这条指令并不合理.
 _SPOKEN = re.compile(
-    rf"(?:(?:最终|最后)?的?(?:结论|判断|结果|评估结果|答案):|(?:因此|所以|综上|综上所述|总之|故)[，,]?)? ?(?:{_WHAT}没有不合理之处[，,](?:所以|因此)?)?"
+    rf"(?:(?:最终|最后)?的?(?:结论|判断|结果|评估结果|答案):|(?:因此|所以|综上|综上所述|总之|故)[，,]?)? ?"
+    rf"(?:{_WHAT}没有不合理之处[，,](?:所以|因此)?)?"
     rf"{_WHAT}?(?:对[^，。不没非]{{0,12}}模型来说)?"
     r"(?:(?:是|属于)(?:一[条个])?)?(?P<no>(?:并?不)?)合理"
     r"(?:的(?:指令|题目|要求|任务)?)?[。.!！]?"
