@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,9 +125,37 @@ def test_what_leaves_open_whether_anything_lacks_is_no_verdict(line: str) -> Non
 
 
 _PIECES = st.sampled_from(
-    '是|否|缺少|不|没有|合理|结论：|### 指令\n|[[8]]|相关性：|回答一|回答二的评分|"""|：|{|}|"lacks": true|<br>|```|> '
-    "|更正：评分如下。|\n|。|→|\t|<name>|（|）",
-    )
+    [
+        "是",
+        "否",
+        "缺少",
+        "不",
+        "没有",
+        "合理",
+        "结论：",
+        "### 指令\n",
+        "[[8]]",
+        "相关性：",
+        "回答一",
+        "回答二的评分",
+        '"""',
+        "：",
+        "{",
+        "}",
+        '"lacks": true',
+        "<br>",
+        "```",
+        "> ",
+        "|",
+        "更正：评分如下。",
+        "\n",
+        "。",
+        "→",
+        "\t",
+        "<name>",
+        "（",
+        "）",
+    ]
 )
 
 
