@@ -50,7 +50,10 @@ _DRAFT = re.compile(r"初步|初评|暂定|preliminary|initial|draft", re.IGNORE
 _LAST_LETTER = re.compile(r"#[^:\n]{1,40} ([AB])")  # a heading in another language
 _ANEW = re.compile(r"^[^0-9\n]*(?:评分|打分|分数|scores?|ratings?)[^0-9\n]{0,12}[。.:]?$", re.MULTILINE | re.IGNORECASE)
 _LABELS = (r"[A1一甲]", r"[B2二乙]")
-_NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|回应|答复|答案|large language model|response|assistant|answer|model|llm)"
+_NOUN = (
+    r"(?:大语言模型|语言模型|模型|助手|回答|回复|回应|答复|答案|large language model"
+    r"|response|assistant|answer|model|llm)"
+)
 _OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
 _ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|[^0-9()]{0,20})\)"
 _LETTER = re.compile(
