@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tap_odd import PROMPTS, TYPES, odd
 
 from coig_p.annotate.tap.parsing import parse_completeness, parse_eight, parse_feasible, parse_types
@@ -58,3 +63,103 @@ def test_odd_answers_are_read_right_or_not_at_all(kind: str) -> None:
     readable = [(one, found) for one, found in read if one.expected != "none"]
     unread = [one.where for one, found in readable if found == "none"]
     assert len(unread) <= 0.03 * len(readable), unread
+
+
+def _plainly(kind: str, text: str) -> Any:
+    """What is read, as the files of whole answers write it."""
+    if kind == "types":
+        return [list(one) for one in parse_types(text).types] or None
+    if kind == "completeness":
+        whether = parse_completeness(text)
+        return None if whether.lacks is None else [whether.lacks, whether.prompt]
+    if kind == "feasible":
+        return parse_feasible(text).feasible
+    eight = parse_eight(text)
+    return None if eight.first is None or eight.second is None else [*eight.first, *eight.second]
+
+
+@pytest.mark.parametrize("kind", READS)
+def test_whole_answers_are_read_right_or_not_at_all(kind: str) -> None:
+    path = Path(__file__).parent / "tap_answers" / f"{kind}-d.jsonl"
+    answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    read = [(one["text"], one["expect"], _plainly(kind, one["text"])) for one in answers]
+    assert not [one for one in read if one[2] is not None and one[1] != one[2]]
+    readable = [one for one in read if one[1] is not None]
+    unread = [text for text, _, found in readable if found is None]
+    assert len(unread) <= 0.04 * len(readable), unread  # synonyms and riders, which are asked again
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "用户认为：合理",
+        "作者的结论：合理",
+        "指令写着：结论：合理",
+        "如果改写：合理",
+        "它要求给出能写出来的答案。指令的最后一行写着。结论：合理",
+        "并非不合理",
+        "并不不合理",
+        "任务：合理的要求",
+        "对人类专家来说不合理",
+        '{"verdict": "合理"',
+    ],
+)
+def test_a_verdict_of_another_or_of_something_else_is_none(line: str) -> None:
+    assert parse_feasible(f"理由：材料都在。\n{line}").feasible is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "并非不缺少。",
+        "指令不缺少必要的输入吗",
+        "原指令写着“不缺少”",
+        "不能说缺少",
+        "无法确定缺少什么",
+        "不知道缺不缺",
+        "难免缺少",
+    ],
+)
+def test_what_leaves_open_whether_anything_lacks_is_no_verdict(line: str) -> None:
+    assert parse_completeness(line).lacks is None
+
+
+_PIECES = st.sampled_from(
+    [
+        "是",
+        "否",
+        "缺少",
+        "不",
+        "没有",
+        "合理",
+        "结论：",
+        "### 指令\n",
+        "[[8]]",
+        "相关性：",
+        "回答一",
+        "回答二的评分",
+        '"""',
+        "：",
+        "{",
+        "}",
+        '"lacks": true',
+        "<br>",
+        "```",
+        "> ",
+        "|",
+        "更正：评分如下。",
+        "\n",
+        "。",
+        "→",
+        "\t",
+        "<name>",
+        "（",
+        "）",
+    ]
+)
+
+
+@given(st.lists(_PIECES | st.text(max_size=4), max_size=40).map("".join))
+def test_no_answer_makes_a_reader_raise(text: str) -> None:
+    for kind in READS:
+        READS[kind](text)

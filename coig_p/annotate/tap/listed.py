@@ -20,16 +20,19 @@ _LONGEST = 2000
 _MOST = 2**18  # characters of JSON
 _SHORTEST = 4  # characters of a description that stands on a line of its own
 _ORDINAL = r"[一二三四五六七八九十\d]{0,3}"
-_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+")
+_DASH = re.compile(r"\s*(?:——|—|–)\s*|\s+(?:-{1,2}|\|)\s+|\s*(?:→|⇒|[-=]{1,2}>)\s*|(?<=\S)\t+(?=\S)")
 _BREAKS = re.compile(r"<br\s*/?>|</(?:li|p|tr)>", re.IGNORECASE)
 _BULLETS = re.compile(r"<(?:li|p)>", re.IGNORECASE)
+_TAGGED = re.compile(r"<([A-Za-z_\u4e00-\u9fff]{1,20})>[ \t]*([^<>\n]*?)[ \t]*</\1>")
 _TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
 _SENTENCE = re.compile(r"[，。；？！,;?!]")
+_LISTS = re.compile(r"(?:question[_ ]?)?types|items|list|data|results?|题型(?:列表)?", re.IGNORECASE)
+_BRACKETED = re.compile(rf"([^（()）{COLON}，。]{{1,30}})[（(]([^（()）]{{8,}})[)）]")
 _TOLD = frozenset({"一句话的说明", "简要说明", "a description in one sentence", "a brief description", "..."})
 # What stands before a colon in prose, and names no type.
 _PROSE = re.compile(
     r"(?:请?注意|注|说明|备注|提示|总结|小结|结语|例如?|示例|举例|例题|如下?|其中|学科(?:领域)?|科目|题目|问题?|答案?|解析|要求|适用.{0,4}"
-    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|.*(?:的题型|其他题型|包括|包含|如下|更多|建议|谢谢).*|希望.*|抱歉.*|对不起.*|Q|A"
+    r"|(?:难度|分值|考查点|特点|目的|形式|格式|来源|数量).{0,2}|共计?.{0,6}|以上.*|以下.*|.*(?:的题型|其他题型|包括|包含|如下|更多|谢谢).*|(?:以下|以上|我的|学习|使用|备考|其他|补充|参考|一些|几点)?建议|希望.*|抱歉.*|对不起.*|Q|A"
     r"|notes?|examples?|summary|subject|e\.g\.?|for example|question|answer|sure|sorry|difficulty|format|level"
     r"|purpose)",
     re.IGNORECASE,
@@ -48,6 +51,7 @@ def parse_types(text: str, words: Words = WORDS) -> TypesRead:
     lines = _lines(whole)
     found: list[_Item] = []
     if _QUOTES in lines:
+        lines = _all_quoted(_uncut(lines), words)
         found = [item for content in _quoted(lines) for item in _items(content, words)]
     if not any(item.type or not item.echo for item in found):
         found = [] if found else list(_unquoted(unfenced(whole), lines, words))
@@ -79,6 +83,34 @@ def _lines(text: str) -> str:
 
 
 # Between triple quotes
+
+
+def _uncut(text: str) -> str:
+    """The text without a last item that was cut off: its quotes are not closed, and no sentence ends there.
+
+    Only where all others are closed and each of their sentences ends: else the model writes neither.
+    """
+    lines = text.rstrip().split("\n")
+    *above, last = (line.strip() for line in lines if _QUOTES in line)
+    if len(above) < 2 or last.count(_QUOTES) != 1 or lines[-1].strip() != last or last.endswith(_QUOTES):
+        return text
+    ended = all(re.fullmatch(rf".*[。.!！?？]{_QUOTES}\W*", line) for line in above)
+    return text if not ended or re.search(r"[。.!！?？]\W*\Z", last) else "\n".join(lines[:-1])
+
+
+def _all_quoted(text: str, words: Words) -> str:
+    """The text with quotes around the items that have none, where each line is an item and a part has them."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    quoted = [line.strip().startswith(_QUOTES) and line.strip().endswith(_QUOTES) for line in lines]
+    bare = [_line(line, words) for line, has in zip(lines, quoted, strict=True) if not has and _QUOTES not in line]
+    names = {one.item.type.name for one in bare if one.marked and one.item is not None and one.item.type is not None}
+    if len(bare) < 2 or len(names) < len(bare) or len(bare) + sum(quoted) < len(lines) or bare[0].indent:
+        return text
+    if len({one.indent for one in bare}) > 1:
+        return text
+    return "\n".join(
+        line if has else f"{_QUOTES}{line.strip()}{_QUOTES}" for line, has in zip(lines, quoted, strict=True)
+    )
 
 
 def _quoted(text: str) -> Iterator[str]:
@@ -146,7 +178,8 @@ def _items(content: str, words: Words) -> Iterator[_Item]:
     if labelled:
         yield from map(_item_of, labelled)
     elif len(lines) == 1:
-        yield _item(lines[0], words)
+        aside = _BRACKETED.fullmatch(lines[0].strip())
+        yield _item(f"{aside[1]}：{aside[2]}" if aside else lines[0], words)
     elif all(name.strip() and told.strip() for name, told in map(_split, map(_unmarked, lines))) and not _goes_on(
         lines
     ):
@@ -184,6 +217,8 @@ def _item_of(found: QuestionType) -> _Item:
 
 def _checked(name: str, description: str, words: Words) -> _Item:
     """A name and a description without their decoration, where they are some."""
+    if name.rstrip().endswith(('"', "”")) and description.lstrip().startswith(('"', "“")):
+        name, description = name.strip(' "“”'), description.strip(' "“”')  # each part in quotes of its own
     name, description = _name(name), _description(description)
     labels = {word.lower() for word in (*words.name, *words.description)}
     if name.lower() in labels and (description.lower() in labels or description.lower() in _TOLD):
@@ -292,7 +327,7 @@ def _unquoted(whole: str, lines: str, words: Words) -> Iterator[_Item]:
     if value is not None:
         yield from _of_json(value, words)
         return
-    labelled = _labelled(lines, words)
+    labelled = _labelled(_TAGGED.sub(r"\1：\2", lines), words)
     if labelled:
         yield from map(_item_of, labelled)
         return
@@ -305,31 +340,52 @@ def _unquoted(whole: str, lines: str, words: Words) -> Iterator[_Item]:
 
 
 def _json(text: str) -> Any:
+    """The one list or object of JSON, or of Python, that an answer is or ends with; lines of objects as a list."""
     begin = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
-    if begin < 0 or text[-1:] not in "]}" or len(text) > _MOST:
+    text = text[begin:].removesuffix("```").rstrip() if begin >= 0 else ""
+    if text[-1:] not in ("]", "}") or len(text) > _MOST:
         return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text[begin:])
-        except (ValueError, RecursionError, SyntaxError, MemoryError):
-            continue
+    for form in (text, "[" + re.sub(r"}[,;]?\s*\n\s*{", "},{", text) + "]"):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return read(form)
+            except (ValueError, RecursionError, SyntaxError, MemoryError):
+                continue
     return None
 
 
 def _of_json(value: Any, words: Words) -> Iterator[_Item]:
-    if isinstance(value, dict) and len(value) == 1 and isinstance(next(iter(value.values())), list):
-        value = next(iter(value.values()))
+    if isinstance(value, dict) and len(value) == 1:
+        key, inner = next(iter(value.items()))
+        if isinstance(inner, list) or (isinstance(inner, dict) and _LISTS.fullmatch(str(key))):
+            value = inner
     if isinstance(value, dict):
-        value = [{words.name[0]: name, words.description[0]: told} for name, told in value.items()]
-    names, told = ({word.lower() for word in each} for each in (words.name, words.description))
+        value = [value] if _labelled_keys(value, words).count(None) == 0 else list(value.items())
     for one in value if isinstance(value, list) else []:
-        if isinstance(one, dict):
-            found = {str(key).lower().replace("_", " "): item for key, item in one.items()}
-            pair = [next((found[key] for key in found if key in keys), None) for keys in (names, told)]
-            if all(isinstance(each, str) for each in pair):
-                yield _checked(str(pair[0]), str(pair[1]), words)
-                continue
-        yield _item(one, words) if isinstance(one, str) else _Item(None)
+        pair = _of_object(one, words) if isinstance(one, dict) else one
+        if isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(each, str) for each in pair):
+            yield _checked(pair[0], pair[1], words)
+        else:
+            yield _item(one, words) if isinstance(one, str) else _Item(None)
+
+
+def _labelled_keys(value: dict[Any, Any], words: Words) -> list[Any]:
+    """The keys of the name and of the description; None for one that no label names."""
+    keys = {str(key).lower().replace("_", " "): key for key in value}
+    labels = ({word.lower() for word in each} for each in (words.name, words.description))
+    return [next((keys[key] for key in keys if key in each), None) for each in labels]
+
+
+def _of_object(value: dict[Any, Any], words: Words) -> tuple[Any, Any] | None:
+    """The name and the description in an object of a list: where one has a label, the only other text is the other."""
+    name, told = _labelled_keys(value, words)
+    texts = [key for key, item in value.items() if isinstance(item, str)]
+    if len(texts) == 2 and (name is None) != (told is None):
+        other = texts[texts[0] == (told if name is None else name)]
+        name, told = (other, told) if name is None else (name, other)
+    if name is None and len(value) == 1:
+        return next(iter(value.items()))
+    return None if name is None or told is None else (value[name], value[told])
 
 
 def _of_table(rows: list[str], words: Words) -> Iterator[_Item]:
@@ -380,7 +436,7 @@ def _line(text: str, words: Words) -> _Line:
     bare = bare.lstrip("#").strip()
     marker = MARKER.match(bare)
     rest = _unwrapped(bare[marker.end() :] if marker else bare)
-    aside = re.fullmatch(rf"([^（()）{COLON}，。]{{1,30}})[（(]([^（()）]{{8,}})[)）]", rest) if marker else None
+    aside = _BRACKETED.fullmatch(rest) if marker else None
     rest = f"{aside[1]}：{aside[2]}" if aside else rest
     bold = rest != bare or rest.startswith(("**", "【", '"', "“", "`"))
     return _Line(indent, marker is not None or bold, heading, rest, _plain_item(rest, words))

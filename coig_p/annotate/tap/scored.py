@@ -34,10 +34,26 @@ _CORRECTS = re.compile(
 )
 _BETWEEN = (
     r"(?: ?\([^()0-9\n]{0,40}\))?(?:的?(?:评分|得分|分数|打分)| ?(?:score|rating))?[*_` ]{0,4}"
-    r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|为|是)? {0,3}"
+    r"(?:[:=]{1,2}|-{1,2}(?= )|—{1,2}|–|为|是)? {0,3}"
 )
+_BREAKS = re.compile(r"<br ?/?>|</?(?:p|li|div|h[1-6]|ul|ol)>", re.IGNORECASE)
+_NAMED_NUMBER = re.compile(rf"\[\[ ?(?:n|score|分数) ?[=:] ?({_NUMBER}) ?\]\]", re.IGNORECASE)
+_ANGLED = re.compile(rf"(?<=:) ?<({_NUMBER})>(?= *$)", re.MULTILINE)
+_IN_CHINESE = re.compile(
+    r"(?:(?<=\[\[)|(?<=: )|(?<=:))([一二三四五六七八九十])(?=\]\]|分(?:$|[,，。;；、]))", re.MULTILINE
+)
+_NUMERALS = "零一二三四五六七八九十"
+# Of what was scored already.
+_SUMS_UP = re.compile(r"(?:各?(?:平均|均)分?|总分|合计|总计|(?:the )?(?:average|mean|total)s?\b)", re.IGNORECASE)
+_FINAL = re.compile(r"[#*\s]*(?:最终|最后|final\b)", re.IGNORECASE)
+_DRAFT = re.compile(r"初步|初评|暂定|preliminary|initial|draft", re.IGNORECASE)
+_LAST_LETTER = re.compile(r"#[^:\n]{1,40} ([AB])")  # a heading in another language
+_ANEW = re.compile(r"^[^0-9\n]*(?:评分|打分|分数|scores?|ratings?)[^0-9\n]{0,12}[。.:]?$", re.MULTILINE | re.IGNORECASE)
 _LABELS = (r"[A1一甲]", r"[B2二乙]")
-_NOUN = r"(?:大语言模型|语言模型|模型|助手|回答|回复|答案|large language model|response|assistant|answer|model|llm)"
+_NOUN = (
+    r"(?:大语言模型|语言模型|模型|助手|回答|回复|回应|答复|答案|large language model"
+    r"|response|assistant|answer|model|llm)"
+)
 _OWN = r"(?:的?(?:评分|得分|分数|打分)| ?(?:的)?(?:回复|回答)(?:的?(?:评分|得分|分数))?| ?scores?| ?ratings?)"
 _ASIDE = r"\((?:1 ?[-~到至] ?10|(?:10|十)分制|[^0-9()]{0,20})\)"
 _LETTER = re.compile(
@@ -96,11 +112,17 @@ class _Names:
         self.dimension_header = re.compile(rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.dimension}){_BETWEEN}[: *_]*", flags)
         self.entry = re.compile(rf"(?:{self.dimension}){_BETWEEN}{_VALUE}", flags)
         self.begins = re.compile(
-            rf"(?:[0-9]{{1,2}}[.、] ?)?(?:{self.side}(?:的|[:( ,*]|{_OWN})*)?(?={self._unnamed()})", flags
+            rf"(?:[0-9]{{1,2}}[.、] ?)?(?:(?:scores? (?:of|for) (?:the )?)?\[?{self.side}(?:的|[:( ,*\]]|{_OWN})*)?"
+            rf"(?={self._unnamed()})",
+            flags,
         )
         letters = r"(?P<first_letter>\bA(?=:? ?\[))|(?P<second_letter>\bB(?=:? ?\[))"
         self.sided = re.compile(rf"(?:{self.side}|{letters}){_BETWEEN}{_VALUE}", flags)
         self.runs_on = re.compile(rf" +(?={self._unnamed()}{_BETWEEN}[\[0-9])", flags)
+        self.number_first = re.compile(
+            rf"^[ *•-]*(?P<number>\[\[ ?{_NUMBER} ?\]\])[ :—-]*(?P<name>{self._unnamed()})[。.]?$", flags | re.MULTILINE
+        )
+        self.next_side = re.compile(rf"(?<=[。；;]) ?(?=(?:{'|'.join(sides)}){_OWN}: ?{self._unnamed()})", flags)
         self.any_side = re.compile("|".join(sides), flags)
         self.any_dimension = re.compile("|".join(each), flags)
 
@@ -138,17 +160,42 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     whole = said(text)
     if whole is None:
         return EightRead(None, None, "unfinished")
-    whole = plain(whole.replace("\\[", "[").replace("\\]", "]"))
-    whole = re.sub(r"(?<=[0-9]) out of 10\b", "/10", whole)
     names = _names(words)
+    whole = _one_form(whole, names)
     value = _json(whole)
     if value is not None:
         return _judged(_Found([*_of_json(value, names, None, None)]))
+    whole = _given_anew(whole, names)
     outside, inside = _fenced(whole)
     found = _judged(_scan(outside, names))
     if found.reason is None or found.reason == "several" or not inside:
         return found
     return _judged(_scan(whole.split("\n"), names))
+
+
+def _one_form(text: str, names: _Names) -> str:
+    """The text in which scores are looked for: digits, brackets and lines in the form that is asked for."""
+    text = plain(_BREAKS.sub("\n", text).replace("\\[", "[").replace("\\]", "]"))
+    text = re.sub(r"(?<=[0-9]) out of 10\b", "/10", text)
+    text = _ANGLED.sub(r"[[\1]]", _NAMED_NUMBER.sub(r"[[\1]]", text))
+    text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)
+    text = names.number_first.sub(r"\g<name>: \g<number>", text)
+    return names.next_side.sub("\n", text)
+
+
+def _given_anew(text: str, names: _Names) -> str:
+    """What stands behind the last line that announces corrected scores, where all eight stood before the first."""
+    lines = [
+        line
+        for line in _ANEW.finditer(text)
+        if (_CORRECTS.search(line[0]) or (_FINAL.match(line[0]) and _DRAFT.search(text, 0, line.start())))
+        and not names.any_side.search(line[0])
+        and not line[0].lstrip().startswith(">")
+    ]
+    if not lines or sum(map(is_fence, text[: lines[-1].start()].split("\n"))) % 2:
+        return text
+    before = _judged(_scan(text[: lines[0].start()].split("\n"), names))
+    return text if before.first is None else text[lines[-1].end() :]
 
 
 def _fenced(text: str) -> tuple[list[str], list[str]]:
@@ -191,7 +238,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
                 columns = header
             continue
         columns = []
-        letter = _LETTER.fullmatch(text.strip("[]<> "))
+        letter = _LETTER.fullmatch(text.strip("[]<> ")) or _LAST_LETTER.fullmatch(line.strip())
         if letter is not None:
             side, dimension, bare, above = "AB".index(letter[1]), None, 0, None
             continue
@@ -235,7 +282,7 @@ def _scan(lines: list[str], names: _Names) -> _Found:
 
 def _doubt(text: str, found: _Found, names: _Names) -> None:
     """Note a line behind scores that may change them."""
-    if not found.scores:
+    if not found.scores or _SUMS_UP.match(text):
         return
     about = names.any_side.search(text) or names.any_dimension.search(text)
     again = _MARK.search(text) and about and not re.match(r"[^:,。]{1,12}: ?\[", text)
@@ -307,8 +354,9 @@ def _json(text: str) -> dict[str, Any] | None:
     begin, end = text.find("{"), text.rfind("}")
     if begin < 0 or end < 0 or text[end + 1 :].strip("` \n"):
         return None
+    text = text[begin : end + 1]
     try:
-        value = json.loads(text[begin : end + 1], object_pairs_hook=_unique)
+        value = json.loads(text if '"' in text else text.replace("'", '"'), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from coig_p.annotate.plain import plain
 from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
@@ -15,6 +16,7 @@ from coig_p.annotate.taxonomy.words import WORDS, Words
 _LONGEST = 2000  # characters of a description
 _SHORTEST = 4  # letters of a prompt
 _LONGEST_LINE = 400  # of a verdict
+_LONGEST_STATED = 40  # of one without its words
 _SORRY = re.compile(r"(?:很?抱歉|对不起|(?:I['’]m |I am )?sorry\b)", re.IGNORECASE)
 _INTRODUCES = re.compile(rf"[^\n]{{0,60}}[{COLON}]\s*\n+")
 _RENEWED = (
@@ -34,16 +36,33 @@ _REMARK = re.compile(
     r"|如(?:果您?|需)(?:需要|有)?(?:调整|修改|其他)|I hope|Let me know|This prompt\b)",
     re.IGNORECASE,
 )
-_LACKS = re.compile(r"缺少|缺乏|缺失|不完整|不足|需要?(?:补充|提供|给出)|\black|missing", re.IGNORECASE)
+_LACKS = re.compile(r"缺|不完整|不足|不够|需要?(?:补充|提供|给出)|\black|missing", re.IGNORECASE)
 _LACKS_NOT = re.compile(
     r"没有?问题|(?:可以|能够?)(?:直接)?(?:完成|遵循|回答)|\bcomplete\b"
-    r"|(?<!不)完整(?!版)|所有(?:必要|需要)|齐全|已经?(?:给出|包含|提供)|has everything|contains? all"
+    r"|(?<!不)完整(?!版)|所有(?:必要|需要)|齐全|(?:已经?|里|中|都|均)(?:给出|包含|提供)|has everything|contains? all"
     r"|all (?:the )?necessary",
     re.IGNORECASE,
 )
 _DENIES = re.compile(
     r"不(?!完整|足|过|仅|但|光|只)|没|未|无|\b(?:not|no|never|nothing|without)\b|n['’]t\b", re.IGNORECASE
 )
+# Such words leave open whether anything is lacking.
+_LEFT_OPEN = re.compile(
+    r"如果|假如|假设|若|除|只|仅|可能|似乎|也许|好像|大概|未必|是否|不一定|有没有|难|[?？“「\"]|吗|无法|看不出|不知道|不清楚|缺不缺|谈不上|不[能该应可]|写着|写道|声称|(?:非|不是|没有|不能说|无)(?:不|没|无)"
+    r"|\b(?:if|unless|maybe|perhaps|except|only|whether|might|seems)\b",
+    re.IGNORECASE,
+)
+_ANSWERS = re.compile(r"(?:(?P<no>没有|不|无|否定)|(?P<yes>有|确实|缺少?|肯定))\s*[，。：,.:;；]")
+_TRADITIONAL = str.maketrans("沒無這該", "没无这该")
+_LACKS_KEY = re.compile(r"(?:is[ _])?(?:lacks?|lacking|missing|incomplete)|(?:是否)?缺[少失乏]?", re.IGNORECASE)
+_PROMPT_KEY = re.compile(
+    r"(?:new |revised |rewritten )?(?:prompt|instruction)|rewritten|revised|(?:新的?)?指令", re.IGNORECASE
+)
+_NO_PROMPT = re.compile(
+    r"[（(]?[^（()）\n]{0,12}(?:相同|不变|一致|同上|略|same|unchanged|omitted)[^（()）\n]{0,8}[)）]?[。.]?",
+    re.IGNORECASE,
+)
+_CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或])\Z")
 _TAKES_BACK = re.compile(r"但|不过|然而|\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[，,。.;；!！\n]")
 _NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
@@ -102,8 +121,15 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
     whole = said(text)
     if whole is None:
         return CompletenessRead(None, None, "unfinished")
-    head, found = _behind_heading(unfenced(whole), words)
-    verdicts = set(_verdicts(head, words))
+    whole = unfenced(whole)
+    value = _object(whole)
+    if value is not None:
+        return _of_object(value, words)
+    apart = re.compile(
+        rf"\A([*_ ]{{0,4}}{either(words.yes)}[*_ ]{{0,4}}[。，,.!！]?)[ \t]*(?=#{{1,6}}[ \t]*\S)", re.IGNORECASE
+    )
+    head, found = _behind_heading(apart.sub(r"\1\n", whole), words)
+    verdicts = set(_verdicts(head, words)) or {_stated(head)} - {None}
     if len(verdicts) != 1:
         return CompletenessRead(None, None, "several" if verdicts else "none")
     lacks = verdicts.pop()
@@ -118,6 +144,51 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
     return CompletenessRead(True, found.prompt, None)
 
 
+def _object(text: str) -> dict[str, Any] | None:
+    """The object of JSON that an answer is."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and any(_LACKS_KEY.fullmatch(key) for key in value) else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
+def _of_object(value: dict[str, Any], words: Words) -> CompletenessRead:
+    """What an object says: true or false, or a verdict, under a key of lacking, and a prompt under one of prompts."""
+    verdicts: dict[Any, bool] = dict.fromkeys(words.yes, True) | dict.fromkeys(words.no, False)
+    lacks = [item for key, item in value.items() if _LACKS_KEY.fullmatch(key)]
+    lacks = [verdicts.get(item.strip(), item) if isinstance(item, str) else item for item in lacks]
+    prompts = [item for key, item in value.items() if _PROMPT_KEY.fullmatch(key.replace("_", " ")) and item]
+    if len(lacks) != 1 or not isinstance(lacks[0], bool):
+        return CompletenessRead(None, None, "several" if len(lacks) > 1 else "none")
+    if not lacks[0]:
+        return CompletenessRead(None, None, "both") if prompts else CompletenessRead(False, None, None)
+    if len(prompts) != 1 or not isinstance(prompts[0], str) or len(re.findall(r"\w", prompts[0])) < _SHORTEST:
+        return CompletenessRead(None, None, "several" if len(prompts) > 1 else "no-prompt")
+    return CompletenessRead(True, prompts[0].strip(), None)
+
+
+def _stated(head: str) -> bool | None:
+    """What a single short line says without the words of a verdict: 不缺少; 没有缺失; 确实缺少数据."""
+    lines = [line for line in head.translate(_TRADITIONAL).split("\n") if not _ONLY_MARKS.fullmatch(line)]
+    line = lines[0].strip(_QUOTES + "#>") if len(lines) == 1 else ""
+    if not line or len(line) > _LONGEST_STATED or _LEFT_OPEN.search(line) or _TAKES_BACK.search(line):
+        return None
+    told = _says_lacking(line)
+    answer = _ANSWERS.match(line)
+    if answer is None:
+        return told if _LACKS.search(line) else None
+    return told if told is (answer["no"] is None) else None
+
+
 def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     """The verdict in the last line that is not empty, and what stands above it. Reasons: none, unfinished."""
     whole = said(text)
@@ -128,16 +199,56 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
         lines.pop()
     if not lines:
         return FeasibleRead(None, "", "none")
-    last = _bare(_last_of_json(lines.pop()))
+    line = _last_of_json(lines.pop())
+    if line.lstrip().startswith("{"):
+        return FeasibleRead(None, "\n".join([*lines, line]).strip(), "none")
+    last = _bare(_concluding(line))
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
+    if (spoken := _spoken(last)) is not None:
+        return FeasibleRead(spoken, reasons, None)
     found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
     before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
-    if found is None or _SUPPOSES.search(before) or _NEGATES.search(before):
+    if found is None or _SUPPOSES.search(before) or _TOLD_OF.search(before) or _NEGATES.search(before):
         return FeasibleRead(None, reasons, "none")
     feasible = found["no"] is None
     if _unsure(found["tail"], words, feasible=feasible):
         return FeasibleRead(None, reasons, "none")
     return FeasibleRead(feasible, reasons, None)
+
+
+_CONCLUDES = re.compile(
+    r".*[。.;；!！][ \t]*"
+    r"(?P<last>[*_]{0,2}(?:最终|最后)?(?:的)?(?:结论|判断|评估结果|verdict|conclusion)[*_]{0,2}[:：][^:：]*)",
+    re.IGNORECASE,
+)
+# What another says, or what was concluded before.
+_TOLD_OF = re.compile(
+    r"写着|写道|声称|自称|(?:用户|作者|学生|老师|有人|别人)(?:自己)?(?:的(?:结论|判断|看法|说法)|认为|觉得|说|问)"
+    r"|(?:结论|判断)[^。:：]{0,4}[:：] ?不?合理",
+)
+_WHAT = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务)|它|这)"
+# A clause that says the verdict of what it is about: 这是一条不合理的指令; 这条指令并不合理.
+_SPOKEN = re.compile(
+    rf"(?:(?:最终|最后)?的?(?:结论|判断|结果|评估结果|答案):|(?:因此|所以|综上|综上所述|总之|故)[，,]?)? ?"
+    rf"(?:{_WHAT}没有不合理之处[，,](?:所以|因此)?)?"
+    rf"{_WHAT}?(?:对[^，。不没非]{{0,12}}模型来说)?"
+    r"(?:(?:是|属于)(?:一[条个])?)?(?P<no>(?:并?不)?)合理"
+    r"(?:的(?:指令|题目|要求|任务)?)?[。.!！]?"
+)
+
+
+def _spoken(line: str) -> bool | None:
+    """The verdict of a clause that says it in a sentence of its own."""
+    found = _SPOKEN.fullmatch(line)
+    return None if found is None else not found["no"]
+
+
+def _concluding(line: str) -> str:
+    """The end of a line that begins with reasons and goes on with a labelled conclusion, which is not quoted."""
+    found = _CONCLUDES.fullmatch(line)
+    if found is None or re.search(r"[“”「」\"]", found["last"]) or _TOLD_OF.search(line[: found.start("last")]):
+        return line
+    return found["last"]
 
 
 def _last_of_json(line: str) -> str:
@@ -187,8 +298,12 @@ def _behind_heading(text: str, words: Words) -> tuple[str, PromptRead]:
     body = unfenced(body) if body.count("```") == 2 else body.strip()
     while body and _RULE.fullmatch(body.rpartition("\n")[2]):
         body = body.rpartition("\n")[0].rstrip()
-    if len(re.findall(r"\w", body)) < _SHORTEST:
+    if all(line.startswith(">") for line in body.split("\n")):
+        body = re.sub(r"(?m)^> ?", "", body).strip()
+    if len(re.findall(r"\w", body)) < _SHORTEST or _NO_PROMPT.fullmatch(body):
         return head, PromptRead(None, "none")
+    if _CUT.search(body):
+        return head, PromptRead(None, "unfinished")
     return head, PromptRead(None, "answered") if _goes_on(body) else PromptRead(body, None)
 
 
@@ -270,7 +385,7 @@ def _feasible_line(words: Words) -> re.Pattern[str]:
     verdict = f"(?P<verdict>(?P<no>{_plain(words.infeasible)})|{_plain(words.feasible)})"
     what = (
         r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务|prompt)"
-        r"|(?:the|this) (?:given )?(?:prompt|instruction|task|request)|it(?=['’ ]))"
+        r"|(?:the|this) (?:given )?(?:prompt|instruction|task|request)|(?:it|this)(?=['’ ]))"
     )
     return re.compile(
         rf"(?:(?:{_LABEL}|{_LEADS}){_MARKS}){{0,3}}(?:[^，,。:]{{2,20}}[，,] ?(?={what}|我))?"
@@ -291,6 +406,8 @@ def _unsure(tail: str, words: Words, *, feasible: bool) -> bool:
         r"但|不过|然而|如果|若|除非|部分|前提|可能|[?？]|\b(?:but|if|unless|partly|maybe|mostly|however)\b", tail
     ):
         return True
+    same, other = map(_plain, (words.feasible, words.infeasible) if feasible else (words.infeasible, words.feasible))
+    tail = re.sub(rf" ?\((?:{same}|(?:而不是|而非|rather than |not ){other})\)", "", tail, count=1, flags=re.IGNORECASE)
     if re.search(f"{_plain(words.infeasible)}|{_plain(words.feasible)}", tail, re.IGNORECASE):
         return True
     able = re.search(r"可以|能够?(?!力)|\bcan\b", tail, re.IGNORECASE) is not None
