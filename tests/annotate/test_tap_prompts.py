@@ -38,7 +38,6 @@ def test_templates_are_filled_and_have_no_comment(language: str) -> None:
         prompts.complete,
         prompts.regenerate("要看图。"),
         prompts.feasible("写一首诗。"),
-        prompts.plain("7"),
         prompts.respond,
         prompts.compare("写一首诗。", "春眠不觉晓", "处处闻啼鸟"),
     ]
