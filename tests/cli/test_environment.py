@@ -57,4 +57,4 @@ def test_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_COIGP_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "coigp co")
     monkeypatch.setenv("COMP_CWORD", "1")
-    assert run().stdout == "plain,contamination\n"
+    assert run().stdout == "plain,compare\nplain,contamination\n"
