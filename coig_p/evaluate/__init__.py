@@ -1,0 +1,1 @@
+"""Does the data help: models answer a benchmark, datasets stand side by side, experiments are files."""
