@@ -47,6 +47,10 @@ class Question:
         """What a judge of AlignBench scores, beside the overall."""
         return dimensions_of(self.category, self.subcategory)
 
+    def dimensions_for(self, kind: str) -> tuple[str, ...]:
+        """What a judge of a benchmark scores, beside the overall: nothing of MT-Bench-zh."""
+        return self.dimensions if kind == ALIGNBENCH else ()
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -135,7 +139,9 @@ def _align_question(row: Mapping[str, Any]) -> Question | Problem:
     if "reference" not in row:
         return "reference", "missing, where it must be text; null where a question has none"
     subcategory, reference = (row.get(field) or "" for field in ("subcategory", "reference"))
-    return Question(name, BY_NAME[row["category"]], subcategory, (row["question"],), (reference.strip() and reference or None,))
+    return Question(
+        name, BY_NAME[row["category"]], subcategory, (row["question"],), (reference.strip() and reference or None,)
+    )
 
 
 def _mt_question(row: Mapping[str, Any]) -> Question | Problem:
@@ -183,7 +189,9 @@ def _with_references(questions: list[Question], path: Path) -> tuple[list[Questi
             raise located(path, number, ("question_id", f"{name} stands twice"))
         seen.add(name)
         choices = row.get("choices")
-        turns = choices[0].get("turns") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+        turns = (
+            choices[0].get("turns") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+        )
         old = questions[place[name]]
         told = None if turns is None else _turns_of(turns, len(old.turns))
         if told is None:

@@ -1,12 +1,12 @@
 """Answers and results on disk: a line for each turn of each question, the questions beside, a header written last.
 
-    ANSWERS/  answers.jsonl   {"question": "1", "turn": 1, "text": "..." or null, "reason": null or "cut"}
-              questions.jsonl the benchmark, in one form
-              answers.json    the benchmark's hash, who answered, and with what options
-    RESULTS/  results.jsonl   {"question", "turn", "scores": {"综合得分": 8, ...} or null, "official": 8.0 or null,
-                               "reason": null or why there are no scores, "raw": what the judge said or null}
-              questions.jsonl
-              results.json    all that, and who judged, with which prompts
+ANSWERS/  answers.jsonl   {"question": "1", "turn": 1, "text": "..." or null, "reason": null or "cut"}
+          questions.jsonl the benchmark, in one form
+          answers.json    the benchmark's hash, who answered, and with what options
+RESULTS/  results.jsonl   {"question", "turn", "scores": {"综合得分": 8, ...} or null, "official": 8.0 or null,
+                           "reason": null or why there are no scores, "raw": what the judge said or null}
+          questions.jsonl
+          results.json    all that, and who judged, with which prompts
 """
 
 from __future__ import annotations
@@ -191,9 +191,7 @@ def read_kept(folder: str | Path, what: str) -> Kept:
         if problem is not None:
             raise located(root / f"{what}.jsonl", line, problem)
         text = row["text"] if what == ANSWERS else row["raw"]
-        lines.append(
-            Turn(row["question"], row["turn"], text, row["reason"], row.get("scores"), row.get("official"))
-        )
+        lines.append(Turn(row["question"], row["turn"], text, row["reason"], row.get("scores"), row.get("official")))
     check_whole(root / f"{what}.jsonl", digest.hexdigest() == told["sha256"], len(lines), len(expected), path.name)
     waiting = iter(lines)
     turns = tuple(tuple(next(waiting) for _ in one.turns) for one in questions)
@@ -201,13 +199,18 @@ def read_kept(folder: str | Path, what: str) -> Kept:
 
 
 def _problem(row: Any, what: str, question: Question, turn: int, kind: str) -> Problem | None:
-    fields = ("question", "turn", "text", "reason") if what == ANSWERS else (
-        *("question", "turn", "scores", "official", "reason", "raw"),
+    fields = (
+        ("question", "turn", "text", "reason")
+        if what == ANSWERS
+        else (*("question", "turn", "scores", "official", "reason", "raw"),)
     )
     if not isinstance(row, dict) or set(row) != set(fields):
         return "", f"{shown(row)} is not an object with {', '.join(fields)} alone"
     if (row["question"], row["turn"]) != (question.id, turn) or type(row["turn"]) is not int:
-        return "question", f"{shown(row['question'])} turn {shown(row['turn'])}, where {question.id} turn {turn} is next"
+        return (
+            "question",
+            f"{shown(row['question'])} turn {shown(row['turn'])}, where {question.id} turn {turn} is next",
+        )
     for name in ("reason", "text" if what == ANSWERS else "raw"):
         if not isinstance(row[name], str | None):
             return name, not_as(row, name, "text or null")

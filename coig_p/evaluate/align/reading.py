@@ -21,7 +21,9 @@ from coig_p.reward.judging.given import is_given, is_given_alone
 _WIDE = str.maketrans("｛｝：，＇＂‘’“”﹛﹜１２３４５６７８９０＋－．", "{}:,'\"''\"\"{}1234567890+-.")
 _OPENS, _CLOSES = "{｛﹛", "}｝﹜"
 _QUOTE = r"[\"'`]"
-_KEY = re.compile(rf"\s*(?:({_QUOTE})\s*([^\"'`{{}}:,]{{1,40}}?)\s*\1|([^\s\"'`{{}}:,\d][^\"'`{{}}:,]{{0,39}}?))\s*:\s*")
+_KEY = re.compile(
+    rf"\s*(?:({_QUOTE})\s*([^\"'`{{}}:,]{{1,40}}?)\s*\1|([^\s\"'`{{}}:,\d][^\"'`{{}}:,]{{0,39}}?))\s*:\s*"
+)
 _VALUE = re.compile(rf"(?:({_QUOTE})\s*([^\"'`{{}}]{{0,400}}?)\s*\1|([^\s\"'`{{}},:][^\"'`{{}},]{{0,40}}?))\s*(?=,|\Z)")
 _WHOLE = re.compile(r"-?\d{1,4}")
 _ALIASES = ("总分", "总体评分", "总体得分", "综合评分", "综合分数", "总评分", "总得分", "最终得分", "overall", "score")
@@ -44,7 +46,9 @@ _RANGE = re.compile(r"\s*(?:[-~～—–至到]|或)\s*\d")
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE)
 _QUOTATION = re.compile(r"“[^“”]{0,4000}”|「[^「」]{0,4000}」|『[^『』]{0,4000}』|^[ \t]*>[^\n]*$", re.MULTILINE)
-_MARK = re.compile(r"\\?[\[［【]\s{0,4}\\?[\[［【]\s{0,4}([^\[\]［］【】\n]{0,40}?)\s{0,4}\\?[\]］】]\s{0,4}\\?[\]］】]")
+_MARK = re.compile(
+    r"\\?[\[［【]\s{0,4}\\?[\[［【]\s{0,4}([^\[\]［］【】\n]{0,40}?)\s{0,4}\\?[\]］】]\s{0,4}\\?[\]］】]"
+)
 _MOST = 200  # objects or marks of one judgement that are looked at, the last ones
 _LEAST_COPIED = 8
 
@@ -195,7 +199,9 @@ def _said(text: str, name: str, material: Sequence[str]) -> Iterator[float]:
     pattern = "|".join(map(re.escape, names))
     for found in re.finditer(rf"(?:{pattern}){_SAID}{_NUMBER}", text):
         line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
-        if _RANGE.match(text, found.end(1)) or re.search(r"如果|假如|若|参考答案|要求|例如|比如|满分|\d\s*[-~～至到]\s*$", line):
+        if _RANGE.match(text, found.end(1)) or re.search(
+            r"如果|假如|若|参考答案|要求|例如|比如|满分|\d\s*[-~～至到]\s*$", line
+        ):
             continue
         if any(_plain(found[0]) in _plain(each) for each in material if len(_plain(found[0])) >= _LEAST_COPIED):
             continue

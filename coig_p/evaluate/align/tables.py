@@ -34,7 +34,13 @@ _SHORT = {
     **{"fund": "fundamental", "fund.": "fundamental", "chi": "chinese", "chi.": "chinese", "open.": "open"},
     **{"writ": "writing", "writ.": "writing", "role.": "role", "pro": "professional", "pro.": "professional"},
     **{one.zh: name for name, one in CATEGORIES.items()},
-    **{"中文推理": "reasoning", "中文语言": "language", "总分": "overall", "first": "first_turn", "second": "second_turn"},
+    **{
+        "中文推理": "reasoning",
+        "中文语言": "language",
+        "总分": "overall",
+        "first": "first_turn",
+        "second": "second_turn",
+    },
 }
 _BACKBONE = ("", "-", "–", "—", "backbone", "base", "none", "baseline")
 _QUESTIONS = 80  # of MT-Bench-zh in each turn
@@ -283,9 +289,7 @@ def _outside(row: Row, name: str, middle: Fraction, half: Fraction, parts: Seque
 def _ranges(row: Row) -> Iterator[Finding]:
     for name, one in row.numbers.items():
         if name != "gain" and not _LOWEST <= one.value <= _HIGHEST:
-            yield _finding(
-                row, "range", f"{name} {one.text} is beyond 10, or below -1", column=name, printed=one.text
-            )
+            yield _finding(row, "range", f"{name} {one.text} is beyond 10, or below -1", column=name, printed=one.text)
 
 
 def _of_80(row: Row) -> Iterator[Finding]:
@@ -390,7 +394,9 @@ def _alike(row: Row, other: Row, rows: Sequence[Row]) -> Iterator[Finding]:
                 said += f"; its own model has other numbers for this dataset in line {rest[0].line}{value}"
             yield _finding(one, "two-models", said, other=beside.line)
     elif row.dataset != other.dataset:
-        said = f"every number of it stands under dataset {other.names['dataset'] or '(none)'!r} in line {other.line}, too"
+        said = (
+            f"every number of it stands under dataset {other.names['dataset'] or '(none)'!r} in line {other.line}, too"
+        )
         yield _finding(row, "two-datasets", said, other=other.line)
     elif same_table:
         yield _finding(row, "twice", f"the same row stands in line {other.line}", other=other.line)
@@ -417,9 +423,7 @@ def _gains(rows: Sequence[Row]) -> tuple[list[Gain], list[Finding]]:
         high = 100 * ((one.value + one.half) / (zero.value - zero.half) - 1) if zero.value > zero.half else None
         if told.value + told.half < low or (high is not None and told.value - told.half > high):
             words = f"gain {told.text}: {one.text} is {float(gain):.2f}% above {zero.text} in line {base.line}"
-            wrong.append(
-                _finding(row, "gain", words, column="gain", printed=told.text, expected=f"{float(gain):.2f}")
-            )
+            wrong.append(_finding(row, "gain", words, column="gain", printed=told.text, expected=f"{float(gain):.2f}"))
     return gains, wrong
 
 
