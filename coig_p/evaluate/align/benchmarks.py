@@ -140,7 +140,7 @@ def _align_question(row: Mapping[str, Any]) -> Question | Problem:
         return "reference", "missing, where it must be text; null where a question has none"
     subcategory, reference = (row.get(field) or "" for field in ("subcategory", "reference"))
     return Question(
-        name, BY_NAME[row["category"]], subcategory, (row["question"],), (reference.strip() and reference or None,)
+        name, BY_NAME[row["category"]], subcategory, (row["question"],), ((reference.strip() and reference) or None,)
     )
 
 

@@ -18,19 +18,26 @@ from typing import NamedTuple
 from coig_p.evaluate.align.kinds import OVERALL
 from coig_p.reward.judging.given import is_given, is_given_alone
 
-_WIDE = str.maketrans("｛｝：，＇＂‘’“”﹛﹜１２３４５６７８９０＋－．", "{}:,'\"''\"\"{}1234567890+-.")
-_OPENS, _CLOSES = "{｛﹛", "}｝﹜"
+_WIDE = str.maketrans(
+    "\uff5b\uff5d\uff1a\uff0c\uff1b\uff07\uff02‘’“”\ufe5b\ufe5c\uff0b\uff0d\uff0e\uff0f１２３４５６７８９０",
+    "{}:,;'\"''\"\"{}+-./1234567890",
+)
+_TRADITIONAL = str.maketrans("實確滿戶備綜邏輯連貫創豐負責與", "实确满户备综逻辑连贯创丰负责与")
+_OPENS, _CLOSES = "{\uff5b\ufe5b", "}\uff5d\ufe5c"
 _QUOTE = r"[\"'`]"
 _KEY = re.compile(
     rf"\s*(?:({_QUOTE})\s*([^\"'`{{}}:,]{{1,40}}?)\s*\1|([^\s\"'`{{}}:,\d][^\"'`{{}}:,]{{0,39}}?))\s*:\s*"
 )
-_VALUE = re.compile(rf"(?:({_QUOTE})\s*([^\"'`{{}}]{{0,400}}?)\s*\1|([^\s\"'`{{}},:][^\"'`{{}},]{{0,40}}?))\s*(?=,|\Z)")
-_WHOLE = re.compile(r"-?\d{1,4}")
+_VALUE = re.compile(
+    rf"(?:({_QUOTE})\s*([^\"'`{{}}]{{0,400}}?)\s*\1|([^\s\"'`{{}},:][^\"'`{{}},;]{{0,40}}?))\s*(?=[,;]|\Z)"
+)
+_WHOLE = re.compile(r"[\[［【]{0,2}\s*(-?\d{1,4})(?:\.0{1,4})?\s*(?:分|/\s*10|\s)?\s*[\]］】]{0,2}")
 _ALIASES = ("总分", "总体评分", "总体得分", "综合评分", "综合分数", "总评分", "总得分", "最终得分", "overall", "score")
 # Words before an object by which it is not the judgement: an example, the form asked for, another's score.
 _EXAMPLE = re.compile(
     r"(?:例如|比如|譬如|示例|样例|举例|格式(?:如下|为|是|应为)?|模板|参考答案(?:的|可以|应|可)?(?:得|打|评)?分?(?:数)?(?:为|是)?|"
-    r"如果[^。\n]*|假如[^。\n]*|倘若[^。\n]*|若[^。\n]*|要求(?:我|打|给|输出|返回)?[^。\n]*|(?:回答|答案|助手|用户)(?:中|里|自称|声称|写道|写着)[^。\n]*|"
+    r"如果[^。\n]*|假如[^。\n]*|倘若[^。\n]*|若[^。\n]*|"
+    r"要求(?:我|打|给|输出|返回)?[^。\n]*|(?:回答|答案|助手|用户)(?:中|里|自称|声称|写道|写着)[^。\n]*|"
     r"原本|本来|本应|不是|而非|不应(?:该)?(?:是|给|为)?|不给|\bfor example\b|\be\.g\.|\bif\b[^.\n]*|\bwould have\b[^.\n]*)"
     r"[\s:：,，（(“\"'`]*$",
     re.IGNORECASE,
@@ -40,7 +47,11 @@ _TAKEN_BACK = re.compile(
     r"\bignore\b|\bdisregard\b|\bcorrection\b|\bretract",
     re.IGNORECASE,
 )
-_SAID = r"[\s*_`\"'”“‘’」』】\])）]*(?:的)?\s*(?:最终)?(?:得分|打分|评分|分数|分值)?[\s*_`]*(?:[:：=]|为|是|给|应为)\s*[\s*_`\"'“‘\[【(（]*"
+_UNDECIDED = re.compile(r"或者|或是|都可以?|均可|皆可|之间|\bor\b|\beither\b", re.IGNORECASE)
+_SAID = (
+    r"[\s*_`\"'”“‘’」』】\])）]*(?:的)?\s*(?:最终)?(?:得分|打分|评分|分数|分值)?"
+    r"[\s*_`]*(?:[:：=]|为|是|给|应为)\s*[\s*_`\"'“‘\[【(（]*"
+)
 _NUMBER = r"(-?\d{1,4}(?:\.\d+)?)\s*[\s*_`\"'”’\]】)）]*(?:(分)|([/／]\s*10\b)|(?=[\s。，,；;！!]*(?:\n|\Z)))"
 _RANGE = re.compile(r"\s*(?:[-~～—–至到]|或)\s*\d")
 
@@ -91,7 +102,7 @@ def read_scores(text: str, dimensions: Sequence[str], material: Sequence[str] = 
     meant = [dict(one) for one in pairs if isinstance(one, list)]
     found, copied = [], False
     for one in list(_objects(text))[-_MOST:]:
-        if not any(name in one.inner for name in wanted):
+        if not any(name in one.inner.translate(_TRADITIONAL) for name in wanted):
             continue
         told = _pairs(one.inner)
         same = _plain(one.inner) in theirs or (isinstance(told, list) and dict(told) in meant)
@@ -111,10 +122,13 @@ def read_scores(text: str, dimensions: Sequence[str], material: Sequence[str] = 
         return read
     if _is_open(text, last):
         return Read(None, "malformed")
-    behind = text[last.end :]
-    if _TAKEN_BACK.search(behind) or any(name in behind and _unread(behind) for name in wanted):
-        return Read(None, "several")
     outside = _without(text, [(one.begin, one.end) for one in _objects(text)] + quoted)
+    behind = outside[last.end :]
+    if _TAKEN_BACK.search(behind) or any(one in behind for one in _OPENS):
+        return Read(None, "several")
+    earlier = [_whole(_pairs(one.inner), wanted).scores for one in found[:-1]]
+    if any(one not in (None, read.scores) for one in earlier) and _UNDECIDED.search(outside[found[-2].end :]):
+        return Read(None, "several")
     for name, score in read.scores.items():
         if any(said != score for said in _said(outside, name, material)):
             return Read(None, "several")
@@ -126,11 +140,6 @@ def _lines_before(text: str, at: int) -> str:
     lines = [line for line in text[:at].splitlines() if line.strip() and not _FENCE.fullmatch(line)]
     own = text[:at].rpartition("\n")[2]
     return "" if own.strip() or not lines else lines[-1][-80:]
-
-
-def _unread(behind: str) -> bool:
-    """Whether an object begins behind the last whole one that never ends."""
-    return any(one in behind for one in _OPENS)
 
 
 def _is_open(text: str, one: _Object) -> bool:
@@ -162,10 +171,11 @@ def _pairs(inner: str) -> list[tuple[str, str]] | str:
         value = _VALUE.match(rest, key.end())
         if value is None:
             return "malformed"
-        found.append((key[2] or key[3], value[2] if value[1] else value[3]))
+        name = (key[2] or key[3]).strip("【】[]*_ ").translate(_TRADITIONAL)
+        found.append((name, value[2] if value[1] else value[3]))
         rest = rest[value.end() :].strip()
         if rest:
-            rest = rest.removeprefix(",").strip()
+            rest = rest[1:].strip()
     return found
 
 
@@ -181,14 +191,14 @@ def _whole(pairs: list[tuple[str, str]] | str, wanted: Sequence[str]) -> Read:
         return Read(None, "missing")
     scores: dict[str, int] = {}
     for name in wanted:
-        if not _WHOLE.fullmatch(told[name]):
+        number = _number(told[name])
+        if number is None:
             return Read(None, "not-whole")
-        number = int(told[name])
-        if not 1 <= number <= 10 or told[name] != str(number):
+        if not 1 <= number <= 10:
             return Read(None, "out-of-range")
         scores[name] = number
     for name in told:
-        if name.lower() in _ALIASES and told[name] != str(scores[OVERALL]):
+        if name.lower() in _ALIASES and _number(told[name]) != scores[OVERALL]:
             return Read(None, "several")
     return Read(scores)
 
@@ -236,7 +246,7 @@ def read_rating(text: str, material: Sequence[str] = ()) -> Read:
     said = {_number(one[1]) for one in marks} | ({final} if final is not None else set())
     if not said:
         other = [one for one in _MARK.finditer(text) if re.search(r"\d", one[1])]
-        return Read(None, ("quoted" if _number(other[-1][1]) else "not-whole") if other else "none")
+        return Read(None, ("quoted" if _number(other[-1][1]) is not None else "not-whole") if other else "none")
     if any(re.search(r"\d", one[1]) and _number(one[1]) is None for one in _MARK.finditer(bare)):
         return Read(None, "several")
     if len(said) > 1:
@@ -263,9 +273,11 @@ _RETRACTED = re.compile(r"\W{0,3}(?:吗|么|不对|不是|才怪|[?？]|是?(?:�
 
 def _is_rating_given(text: str, begin: int, end: int) -> bool:
     """Whether a rating is given where it stands: as a verdict is, or behind a label."""
-    if _RETRACTED.match(text[end : end + 20]):
+    if _RETRACTED.match(re.sub(r"^[ \t]*/[ \t]*10\b", "", text[end : end + 20])):
         return False
-    return is_given(text, begin, end) or _LABEL.search(text[max(0, begin - 120) : begin]) is not None
+    rest = text[end:]
+    shorter = re.sub(r"^[ \t]*(?:分|/[ \t]*10)(?=\W|\Z)", "", rest)
+    return is_given(text[:end] + shorter, begin, end) or _LABEL.search(text[max(0, begin - 120) : begin]) is not None
 
 
 def _final(text: str) -> int | None:
@@ -281,5 +293,6 @@ def _final(text: str) -> int | None:
 
 
 def _number(text: str) -> int | None:
-    told = text.translate(_WIDE).strip("*_` ")
-    return int(told) if _WHOLE.fullmatch(told) and told == str(int(told)) else None
+    """A whole number as judges write it: 8, 8分, 8/10, 8.0; None where it is none."""
+    found = _WHOLE.fullmatch(text.translate(_WIDE).strip("*_` "))
+    return int(found[1]) if found and found[1] == str(int(found[1])) else None

@@ -6,8 +6,8 @@ it is printed itself it may be off by half a unit of its own: with two decimals 
 rounded is found, and every row is that is further off. All is counted in fractions, so that nothing is off by itself.
 
 An average of MT-Bench-zh tells more. A turn is the mean of 80 whole numbers, so a printed turn stands for one of the
-80ths alone, and the average for the mean of two of them, or of the turns as they are printed. That holds only where all 80 were scored, so it is asked for where
-the file shows it: where as many rows as do could not agree with it by chance.
+80ths alone, and the average for the mean of two of them, or of the turns as they are printed. That holds only where
+all 80 were scored, so it is asked for where the file shows it: where as many rows as do could not agree by chance.
 """
 
 from __future__ import annotations
@@ -259,9 +259,10 @@ def _means(row: Row) -> Iterator[Finding]:
     if {"overall", *REASONING, *LANGUAGE} <= set(row.numbers):
         if {"reasoning", "language"} <= set(row.numbers):
             return  # what is wrong is named above, once
-        means = [_mean([row.numbers[part] for part in parts]) for parts in (REASONING, LANGUAGE)]
-        middle, half = (sum(one[at] for one in means) / 2 for at in (0, 1))
-        yield from _outside(row, "overall", Fraction(middle), Fraction(half), (*REASONING, *LANGUAGE))
+        (one, one_half), (other, other_half) = (
+            _mean([row.numbers[part] for part in parts]) for parts in (REASONING, LANGUAGE)
+        )
+        yield from _outside(row, "overall", (one + other) / 2, (one_half + other_half) / 2, (*REASONING, *LANGUAGE))
 
 
 def _mean(parts: Sequence[Printed]) -> tuple[Fraction, Fraction]:
@@ -329,7 +330,7 @@ def _is_of_80(rows: Sequence[Row]) -> bool:
         told, possible = row.numbers["average"], _averages(row)
         middle, half = _mean([row.numbers[name] for name in TURNS])
         unit = 2 * told.half
-        free = [
+        free: list[Fraction] = [
             at * unit
             for at in range(math.floor((middle - half) / unit) - 1, math.ceil((middle + half) / unit) + 2)
             if abs(at * unit - middle) <= half + told.half
