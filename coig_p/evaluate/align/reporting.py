@@ -138,7 +138,7 @@ class AlignReport:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """The sums of which every mean is made.
 
     Attributes:
@@ -187,16 +187,17 @@ def align_report(
             raise UsageError(f"{every[at]} is named twice: a model would be compared with itself. Name it once")
     kept = [read_kept(path, RESULTS) for path in every]
     for one in kept[1:]:
-        _check_alike(kept[0], one)
+        check_alike(kept[0], one)
     names = [str(one.model["name"]) for one in kept]
     names = [f"{name} ({one.path})" if names.count(name) > 1 else name for name, one in zip(names, kept, strict=True)]
-    models = tuple(_model(one, name, official, seed) for one, name in zip(kept, names, strict=True))
+    models = tuple(model_of(one, name, official, seed) for one, name in zip(kept, names, strict=True))
     if against is None:
         two = [(at, nth) for at in range(len(kept)) for nth in range(at)]
     else:
         base = places.index(_place(against))
         two = [(at, base) for at in range(len(kept)) if at != base]
-    found = [_compared(kept[one], kept[other], names[one], names[other], seed) for one, other in two]
+    parts = [parts_of(one) for one in kept]
+    found = [compared(parts[one], parts[other], (names[one], names[other]), seed) for one, other in two]
     told = [at for at, one in enumerate(found) if one.p is not None]
     for at, p in zip(told, holm([one.p for one in found if one.p is not None]), strict=True):
         found[at] = replace(found[at], p_holm=p)
@@ -207,7 +208,7 @@ def _place(path: Path) -> Path:
     return path.resolve()
 
 
-def _check_alike(one: Kept, other: Kept) -> None:
+def check_alike(one: Kept, other: Kept) -> None:
     """Raise UsageError where two results cannot stand side by side."""
     for name, words in (
         ("sha256", "the benchmark's file"),
@@ -232,12 +233,13 @@ def _check_alike(one: Kept, other: Kept) -> None:
 # ------------------------------------------------------------------------------------------------
 
 
-def _model(kept: Kept, name: str, official: bool, seed: int) -> Model:
+def model_of(kept: Kept, name: str, official: bool = False, seed: int = 0) -> Model:
+    """What a model makes of the benchmark, by its results."""
     is_align = kept.benchmark.kind == ALIGNBENCH
-    parts = _parts(kept)
-    bounds = [_parts(kept, missing=score) for score in (1.0, 10.0)]
-    drawn = _drawn(parts.strata, seed)
-    draws, means = parts.means(drawn), parts.means()
+    parts = parts_of(kept)
+    bounds = [parts_of(kept, missing=score) for score in (1.0, 10.0)]
+    drawn = drawn_of(parts.strata, seed)
+    means = parts.means()
     ends = [one.means() for one in bounds]
     counted = _counts(kept, parts.names)
 
@@ -247,10 +249,7 @@ def _model(kept: Kept, name: str, official: bool, seed: int) -> Model:
         if np.isnan(value):
             at_1, at_10 = (float(one.weighted(end, name)) for one, end in zip(bounds, ends, strict=True))
             return Score(None, None, None, n, invalid, unanswered, _finite(at_1), _finite(at_10))
-        spread = parts.weighted(draws, name)
-        few = any((parts.number[parts.names.index(part)] > 0).sum() < 2 for part in of)
-        spread = spread[~np.isnan(spread)]
-        low, high = (None, None) if few else map(float, np.quantile(spread, [ALPHA / 2, 1 - ALPHA / 2]))
+        low, high = interval_of([parts], name, drawn)
         at_1, at_10 = (float(one.weighted(end, name)) for one, end in zip(bounds, ends, strict=True))
         return Score(value, low, high, n, invalid, unanswered, _finite(at_1), _finite(at_10))
 
@@ -279,7 +278,7 @@ def _finite(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _parts(kept: Kept, *, missing: float | None = None, official: bool = False) -> _Parts:
+def parts_of(kept: Kept, *, missing: float | None = None, official: bool = False) -> Parts:
     """The sums of a model; `missing`: the score of each turn that has none."""
     is_align = kept.benchmark.kind == ALIGNBENCH
     known = tuple(CATEGORIES if is_align else MT_TEMPERATURES)
@@ -306,7 +305,7 @@ def _parts(kept: Kept, *, missing: float | None = None, official: bool = False) 
         weights["overall"] = {part: weight / 2 for half in halves for part, weight in half.items()}
     else:
         weights["overall"] = dict.fromkeys(_TURNS, 1 / len(_TURNS))
-    return _Parts(names, total, number, strata, weights)
+    return Parts(names, total, number, strata, weights)
 
 
 def _counts(kept: Kept, names: Sequence[str]) -> dict[str, list[int]]:
@@ -320,7 +319,7 @@ def _counts(kept: Kept, names: Sequence[str]) -> dict[str, list[int]]:
     return found
 
 
-def _drawn(strata: Index, seed: int) -> Floats:
+def drawn_of(strata: Index, seed: int = 0) -> Floats:
     """How often each question is drawn, resample by resample: as many of a category as it has."""
     drawn = np.zeros((RESAMPLES, len(strata)))
     for one in np.unique(strata):
@@ -333,7 +332,7 @@ def _drawn(strata: Index, seed: int) -> Floats:
 
 
 def _official(kept: Kept) -> Official:
-    parts = _parts(kept, official=True)
+    parts = parts_of(kept, official=True)
     means = parts.means()
     is_align = kept.benchmark.kind == ALIGNBENCH
 
@@ -351,22 +350,48 @@ def _official(kept: Kept) -> Official:
     )
 
 
-def _compared(one: Kept, other: Kept, name: str, other_name: str, seed: int) -> Comparison:
+def interval_of(every: Sequence[Parts], name: str, drawn: Floats) -> tuple[float | None, float | None]:
+    """The 95% interval of a model's mean, or of the mean of several models' means, over questions.
+
+    Args:
+        every: of models on one benchmark.
+        name: of one of their `weights`.
+        drawn: see `drawn_of`; the same questions of all of them.
+
+    Returns:
+        Nothing twice where a part of one has fewer than two questions.
+    """
+    if any((one.number[one.names.index(part)] > 0).sum() < 2 for one in every for part in one.weights[name]):
+        return None, None
+    spread = np.mean([one.weighted(one.means(drawn), name) for one in every], axis=0)
+    low, high = np.quantile(spread[~np.isnan(spread)], [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
+
+
+def mean_of(every: Sequence[Parts]) -> Parts:
+    """Several models as one: of each question and part the mean of those that have a score."""
+    if len(every) == 1:
+        return every[0]
+    number = np.sum([one.number for one in every], axis=0)
+    total = np.sum([one.total for one in every], axis=0)
+    return replace(every[0], total=np.where(number > 0, total / np.maximum(number, 1), 0), number=(number > 0) * 1.0)
+
+
+def compared(ours: Parts, theirs: Parts, names: tuple[str, str], seed: int = 0) -> Comparison:
     """The paired difference of two models' overall, on the turns that both have a score of."""
-    ours, theirs = (_parts(each) for each in (one, other))
     both = (ours.number > 0) & (theirs.number > 0)
-    if one.benchmark.kind != ALIGNBENCH:  # what the overall is of
-        both[: len(MT_TEMPERATURES)] = False
+    both[[at for at, part in enumerate(ours.names) if part not in ours.weights["overall"]]] = False
     one_parts, other_parts = (
         replace(each, total=np.where(both, each.total, 0), number=np.where(both, each.number, 0))
         for each in (ours, theirs)
     )
+    name, other_name = names
     questions = int(both.any(0).sum())
     difference = float(one_parts.weighted(one_parts.means(), "overall"))
     difference -= float(other_parts.weighted(other_parts.means(), "overall"))
     if np.isnan(difference):
         return Comparison(name, other_name, questions, None)
-    drawn = _drawn(ours.strata, seed)
+    drawn = drawn_of(ours.strata, seed)
     spread = one_parts.weighted(one_parts.means(drawn), "overall")
     spread = spread - other_parts.weighted(other_parts.means(drawn), "overall")
     spread = spread[~np.isnan(spread)]
