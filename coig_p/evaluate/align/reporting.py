@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from coig_p.core.arrays import Floats, Index
+from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.errors import UsageError
 from coig_p.evaluate.align.files import RESULTS, UNANSWERED, Kept, read_kept
 from coig_p.evaluate.align.kinds import ALIGNBENCH, CATEGORIES, LANGUAGE, MT_TEMPERATURES, OVERALL, REASONING
@@ -34,7 +34,7 @@ class Score:
 
     Attributes:
         mean: None where a part of it has no score at all.
-        low, high: its 95% interval; None where a part has fewer than two questions.
+        low, high: its 95% interval; None where a category has fewer than two scored questions.
         n: scores behind it; invalid: judgements without a score; unanswered: turns without an answer to judge.
         at_1, at_10: the mean with each of those at 1, and at 10.
     """
@@ -99,7 +99,8 @@ class Comparison:
 
     Attributes:
         difference: of the overall, the first minus the second; None where a category has no such question.
-        low, high, p: of a paired bootstrap; p_holm: adjusted for all comparisons.
+        low, high, p: of a paired bootstrap, None where a category has fewer than two such questions; p_holm: adjusted
+            for all comparisons.
     """
 
     one: str
@@ -248,7 +249,7 @@ def _model(kept: Kept, name: str, official: bool, seed: int) -> Model:
             at_1, at_10 = (float(one.weighted(end, name)) for one, end in zip(bounds, ends, strict=True))
             return Score(None, None, None, n, invalid, unanswered, _finite(at_1), _finite(at_10))
         spread = parts.weighted(draws, name)
-        few = any((parts.number[parts.names.index(part)] > 0).sum() < 2 for part in of)
+        few = _few(parts, parts.number > 0, of)
         spread = spread[~np.isnan(spread)]
         low, high = (None, None) if few else map(float, np.quantile(spread, [ALPHA / 2, 1 - ALPHA / 2]))
         at_1, at_10 = (float(one.weighted(end, name)) for one, end in zip(bounds, ends, strict=True))
@@ -332,6 +333,15 @@ def _drawn(strata: Index, seed: int) -> Floats:
     return drawn
 
 
+def _few(parts: _Parts, scored: Mask, of: Sequence[str]) -> bool:
+    """Whether a category has one scored question alone: of one nothing can be drawn that differs."""
+    for part in of:
+        there = parts.strata[scored[parts.names.index(part)]]
+        if len(there) == 0 or (np.bincount(there)[np.unique(there)] < 2).any():
+            return True
+    return False
+
+
 def _official(kept: Kept) -> Official:
     parts = _parts(kept, official=True)
     means = parts.means()
@@ -370,7 +380,7 @@ def _compared(one: Kept, other: Kept, name: str, other_name: str, seed: int) -> 
     spread = one_parts.weighted(one_parts.means(drawn), "overall")
     spread = spread - other_parts.weighted(other_parts.means(drawn), "overall")
     spread = spread[~np.isnan(spread)]
-    if any((both[ours.names.index(part)]).sum() < 2 for part in ours.weights["overall"]):
+    if _few(ours, both, tuple(ours.weights["overall"])):
         return Comparison(name, other_name, questions, difference)
     low, high = (float(value) for value in np.quantile(spread, [ALPHA / 2, 1 - ALPHA / 2]))
     close = np.abs(spread) < _CLOSE
