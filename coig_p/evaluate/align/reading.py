@@ -107,7 +107,7 @@ def read_scores(text: str, dimensions: Sequence[str], material: Sequence[str] = 
             continue
         told = _pairs(one.inner)
         same = _plain(one.inner) in theirs or (isinstance(told, list) and dict(told) in meant)
-        if same or any(begin < one.begin and one.end < end for begin, end in quoted):
+        if same or any(begin < one.begin and one.end <= end for begin, end in quoted):
             copied = True
             continue
         found.append(one)
@@ -269,6 +269,11 @@ _LABEL = re.compile(
     r"(?:评分|得分|打分|分数|评级|rating|score|给分)(?:结果)?[\s*_`]*(?:[:：=]|是|为|应为|如下)*[\s*_`]*$",
     re.IGNORECASE,
 )
+_IF = re.compile(
+    r"如果|假如|假设|假使|倘若|要是|若(?!干)|除非|万一|的话|否则|原本|本来|本应|满分|例如|比如|要求|参考答案|不|"
+    r"\bif\b|\bunless\b|\bwould\b|\bnot\b|\bexample\b",
+    re.IGNORECASE,
+)
 _RETRACTED = re.compile(r"\W{0,3}(?:吗|么|不对|不是|才怪|[?？]|是?(?:错|有误|不合适|不妥)|to\b|[-~～至到]|/)")
 
 
@@ -278,7 +283,13 @@ def _is_rating_given(text: str, begin: int, end: int) -> bool:
         return False
     rest = text[end:]
     shorter = re.sub(r"^[ \t]*(?:分|/[ \t]*10)(?=\W|\Z)", "", rest)
-    return is_given(text[:end] + shorter, begin, end) or _LABEL.search(text[max(0, begin - 120) : begin]) is not None
+    return is_given(text[:end] + shorter, begin, end) or _is_labelled(text[:begin])
+
+
+def _is_labelled(before: str) -> bool:
+    """Whether a label ends what stands before a rating, in a sentence without a condition."""
+    sentence = re.split(r"[。！？!?\n]", before)[-1]
+    return _LABEL.search("\n" + sentence[-120:]) is not None and not _IF.search(sentence)
 
 
 def _final(text: str) -> int | None:
@@ -287,7 +298,7 @@ def _final(text: str) -> int | None:
     found = list(_MARK.finditer(lines[-1])) if lines else []
     if len(found) != 1 or not (
         is_given_alone(lines[-1], found[0].start(), found[0].end())
-        or (not lines[-1][found[0].end() :].strip("。.!！*_` ") and _LABEL.search("\n" + lines[-1][: found[0].start()]))
+        or (not lines[-1][found[0].end() :].strip("。.!！*_` ") and _is_labelled(lines[-1][: found[0].start()]))
     ):
         return None
     return _number(found[0][1])

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from coig_p.core.arrays import Floats, Index
+from coig_p.core.arrays import Floats, Index, Mask
 from coig_p.errors import UsageError
 from coig_p.evaluate.align.files import RESULTS, UNANSWERED, Kept, read_kept
 from coig_p.evaluate.align.kinds import ALIGNBENCH, CATEGORIES, LANGUAGE, MT_TEMPERATURES, OVERALL, REASONING
@@ -34,7 +34,7 @@ class Score:
 
     Attributes:
         mean: None where a part of it has no score at all.
-        low, high: its 95% interval; None where a part has fewer than two questions.
+        low, high: its 95% interval; None where a category has fewer than two scored questions.
         n: scores behind it; invalid: judgements without a score; unanswered: turns without an answer to judge.
         at_1, at_10: the mean with each of those at 1, and at 10.
     """
@@ -99,7 +99,8 @@ class Comparison:
 
     Attributes:
         difference: of the overall, the first minus the second; None where a category has no such question.
-        low, high, p: of a paired bootstrap; p_holm: adjusted for all comparisons.
+        low, high, p: of a paired bootstrap, None where a category has fewer than two such questions; p_holm: adjusted
+            for all comparisons.
     """
 
     one: str
@@ -331,6 +332,15 @@ def drawn_of(strata: Index, seed: int = 0) -> Floats:
     return drawn
 
 
+def _few(parts: Parts, scored: Mask, of: Sequence[str]) -> bool:
+    """Whether a category has one scored question alone: of one nothing can be drawn that differs."""
+    for part in of:
+        there = parts.strata[scored[parts.names.index(part)]]
+        if len(there) == 0 or (np.bincount(there)[np.unique(there)] < 2).any():
+            return True
+    return False
+
+
 def _official(kept: Kept) -> Official:
     parts = parts_of(kept, official=True)
     means = parts.means()
@@ -359,9 +369,9 @@ def interval_of(every: Sequence[Parts], name: str, drawn: Floats) -> tuple[float
         drawn: see `drawn_of`; the same questions of all of them.
 
     Returns:
-        Nothing twice where a part of one has fewer than two questions.
+        Nothing twice where a category of one has a single scored question.
     """
-    if any((one.number[one.names.index(part)] > 0).sum() < 2 for one in every for part in one.weights[name]):
+    if any(_few(one, one.number > 0, tuple(one.weights[name])) for one in every):
         return None, None
     spread = np.mean([one.weighted(one.means(drawn), name) for one in every], axis=0)
     low, high = np.quantile(spread[~np.isnan(spread)], [ALPHA / 2, 1 - ALPHA / 2])
@@ -395,7 +405,7 @@ def compared(ours: Parts, theirs: Parts, names: tuple[str, str], seed: int = 0) 
     spread = one_parts.weighted(one_parts.means(drawn), "overall")
     spread = spread - other_parts.weighted(other_parts.means(drawn), "overall")
     spread = spread[~np.isnan(spread)]
-    if any((both[ours.names.index(part)]).sum() < 2 for part in ours.weights["overall"]):
+    if _few(ours, both, tuple(ours.weights["overall"])):
         return Comparison(name, other_name, questions, difference)
     low, high = (float(value) for value in np.quantile(spread, [ALPHA / 2, 1 - ALPHA / 2]))
     close = np.abs(spread) < _CLOSE
