@@ -175,8 +175,10 @@ class ScriptedServer:
             writer.close()
 
     async def _reply(self, path: str, body: bytes) -> tuple[str, dict[str, Any]]:
+        if path.endswith("/v1/models"):
+            return "200 OK", {"object": "list", "data": [{"id": "scripted", "object": "model"}]}
         if not path.endswith("/chat/completions"):
-            return "404 Not Found", {"error": {"message": f"{path}: only /v1/chat/completions is here"}}
+            return "404 Not Found", {"error": {"message": f"{path}: only /v1/chat/completions and /v1/models are here"}}
         try:
             request = json.loads(body)
             self.seen[hashlib.sha256(body).digest()] += 1

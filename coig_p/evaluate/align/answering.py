@@ -100,7 +100,12 @@ def answerer_at(base_url: str, model: str, key_env: str | None = None, *, offici
     Raises:
         UsageError: an address that cannot be.
     """
-    return Answerer(_with_tokens(endpoint_at(base_url, model, key_env, {}), official))
+    return answerer_of(endpoint_at(base_url, model, key_env, {}), official=official)
+
+
+def answerer_of(endpoint: LoneEndpoint, asks: int = 2, *, official: bool = False) -> Answerer:
+    """A model at an endpoint; raise UsageError where its parameters set what the benchmark sets."""
+    return Answerer(_with_tokens(endpoint, official), asks=asks)
 
 
 def _with_tokens(endpoint: LoneEndpoint, official: bool) -> LoneEndpoint:
