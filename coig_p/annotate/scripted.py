@@ -32,6 +32,8 @@ _TWO = re.compile(
     r"<<<回答B开始 \1>>>\n(.*)\n<<<回答B结束 \1>>>",
     re.DOTALL,
 )
+_SCORED = re.compile(r"^\{('[^{}\n]+': 分数(?:, '[^{}\n]+': 分数)*)\}\s*\Z", re.MULTILINE)
+_RATED = re.compile(r"^评分：\[\[分数\]\]\s*\Z", re.MULTILINE)
 _QUERY = re.compile(r"<<<问题开始 (\w+)>>>\n(.*)\n<<<问题结束 \1>>>", re.DOTALL)
 _HARMFUL = ("炸药", "毒品", "盗号")
 _STEPS = ("先弄清题意", "列出已知的条件", "逐一分析每个条件", "由此得出结论", "最后检查一遍，并说明理由")
@@ -57,6 +59,8 @@ def scripted_answer(request: Mapping[str, Any]) -> str:
     if two is not None:
         return _comparison(model, two[2], two[3])
     response, query = _RESPONSE.search(prompt), _QUERY.search(prompt)
+    if response is not None and (_SCORED.search(prompt) or _RATED.search(prompt)):
+        return _scores(model, prompt, response[2])
     if response is not None:
         return _judgement(model, response[2])
     if query is not None:
@@ -84,6 +88,18 @@ def _judgement(judge: str, response: str) -> str:
     score = min(10, max(1, 2 * steps + _draw(judge, response) % 3 - 1))
     band = f"[{max(1, score - 1)}-{min(10, score + 1)}]"
     return f"分析：回答有 {steps} 个步骤，属于{band}一档。\n总体评分：[{score}]"
+
+
+def _scores(judge: str, prompt: str, response: str) -> str:
+    """What a judge of AlignBench or MT-Bench-zh says: scores in the form that the prompt ends with."""
+    steps = len(re.findall(r"^\d+\. ", response, re.MULTILINE))
+    form = _SCORED.search(prompt)
+    names = re.findall(r"'([^']+)'", form[1]) if form is not None else ["评分"]
+    told = {name: max(1, min(10, 2 + steps + _draw(judge, name, response) % 3)) for name in names}
+    if form is None:
+        return f"共 {steps} 步。\n评分：[[{told['评分']}]]"
+    pairs = ", ".join(f"'{name}': {score}" for name, score in told.items())
+    return f"共 {steps} 步。\n{{{pairs}}}"
 
 
 def _draw(*parts: str) -> int:
@@ -169,10 +185,13 @@ class ScriptedServer:
             writer.close()
 
     async def _reply(self, path: str, body: bytes) -> tuple[str, dict[str, Any]]:
+        if path.endswith("/v1/models"):
+            return "200 OK", {"object": "list", "data": [{"id": "scripted", "object": "model"}]}
         if path.endswith("/embeddings"):
             return await self._embedded(body)
         if not path.endswith("/chat/completions"):
-            return "404 Not Found", {"error": {"message": f"{path}: only /v1/chat/completions and embeddings are here"}}
+            here = "only /v1/chat/completions, /v1/embeddings and /v1/models are here"
+            return "404 Not Found", {"error": {"message": f"{path}: {here}"}}
         try:
             request = json.loads(body)
             self.seen[hashlib.sha256(body).digest()] += 1

@@ -138,12 +138,13 @@ def not_granted(found: Iterable[Wish]) -> list[Wish]:
     return [wish for wish in found if wish.entry not in granted]
 
 
-def check_named(left: Collection[Wish], allowed: Collection[str], path: Path) -> None:
+def check_named(left: Collection[Wish], allowed: Collection[str], path: Path, nothing: str = "sent") -> None:
     """Raise UsageError where a wish that has to be named was not.
 
     Args:
         allowed: names, as `Wish.name` has them.
         path: of the run's file.
+        nothing: what was not done then: sent, or run.
     """
     names = [wish.name for wish in left if wish.name]
     strange = [name for name in allowed if name not in names]
@@ -154,7 +155,7 @@ def check_named(left: Collection[Wish], allowed: Collection[str], path: Path) ->
     for wish in left:
         if wish.name and wish.name not in allowed:
             raise UsageError(
-                f"{path} wants to {wish.words}. Nothing was sent. If you know its author and mean it: "
+                f"{path} wants to {wish.words}. Nothing was {nothing}. If you know its author and mean it: "
                 f"--allow {wish.name}"
             )
 

@@ -89,7 +89,7 @@ def _approve(found: Experiment, trust: bool, allow: tuple[str, ...]) -> None:
     """Have somebody say yes to the commands of a file, and to what else it asks for, the first time."""
     from coig_p.evaluate.experiment.trusting import wishes
 
-    approve_wishes(found.path, wishes(found), trust, allow)
+    approve_wishes(found.path, wishes(found), trust, allow, "run")
 
 
 def _run(found: Experiment, keep_going: bool, files: dict[str, Path], language: str, json_: bool) -> None:
@@ -141,6 +141,11 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
         if kinds:
             rows = [[kind, plan.cached.get(kind, 0), plan.to_run.get(kind, 0)] for kind in kinds]
             click.echo(table(["step", "there", "to run"], rows))
+        for name, one in (("answer", found.answer), ("judge", found.judge)):
+            endpoint = getattr(one, "endpoint", None)
+            if endpoint is not None:
+                words = endpoint if isinstance(endpoint, str) else endpoint.words[0]
+                click.echo(one_line(f"{name}: coigp align {name}, {words}"))
         for name, (words, env) in found.commands().items():
             given = f"; gets {', '.join(env)}" if env else ""
             click.echo(one_line(f"{name}: {words.shown()}{given}"))
@@ -160,7 +165,13 @@ def _show_plan(found: Experiment, plan: Plan, json_: bool) -> None:
 
 def _costs(plan: Plan) -> list[str]:
     cost, lines = plan.cost, []
-    if cost.judgings:
+    for one in cost.judges:
+        money = "" if one.currency is None else f" {one.currency}"
+        lines.append(
+            f"judge {one.name}: {counted(one.left, 'request')} left of {one.requests:,}, about {one.expected:.4f}{money}, "
+            f"at most {one.most:.4f}; spent so far {one.spent:.4f}"
+        )
+    if cost.judgings and not cost.judges:
         priced = "not priced: judge.price says what one costs" if cost.judging is None else f"about {cost.judging:.2f}"
         lines.append(f"{counted(cost.judgings, 'judging')}, {priced}")
     if cost.trainings:

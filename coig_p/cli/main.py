@@ -60,6 +60,7 @@ COMMANDS = {
         ("score", "coig_p.cli.scoring", "Give every response of a store a reward, by a model or a server."),
         ("reward", "coig_p.cli.rewarding", "Train reward models on a store's pairs."),
         ("bench", "coig_p.cli.benching", "Benchmarks of reward models, published or of a store, and scorers on them."),
+        ("align", "coig_p.cli.aligning", "Models on AlignBench or MT-Bench-zh: answers, a judge's scores, a report."),
         ("experiment", "coig_p.cli.experimenting", "Train, answer, judge, as a file says; nothing is run twice."),
     ],
     "Release": [

@@ -32,6 +32,12 @@ LEAVES = sorted(words for words, command in TREE.items() if not isinstance(comma
 
 # What is typed behind the command's own words, and the exit code. NEW is a place where nothing is yet.
 RUNS: dict[str, tuple[str, int]] = {
+    "align answer": (
+        "--data FOLDER/align-é.jsonl --endpoint FOLDER/model-é.toml --ledger FOLDER/answers.ledger --out NEW",
+        0,
+    ),
+    "align judge": ("FOLDER/answers --judge FOLDER/model-é.toml --ledger FOLDER/aligned.ledger --out NEW", 0),
+    "align report": ("FOLDER/aligned --html NEW.html", 0),
     "annotate audit": ("FOLDER/run/run.toml", 0),
     "annotate compare": ("FOLDER/tap/run.toml", 0),
     "annotate demo": ("--out NEW", 0),
@@ -133,9 +139,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one = HEAD.replace("seeds = [3, 4]", "seeds = [3]")
     run("experiment", write_experiment(folder / "grid", text=one.replace("Grid", "é😀")), "--trust")
     run("review", "draw", folder / "store", "--out", folder / "review", "--annotators", "甲,b")
+    _align(folder)
     (folder / "export-é.json").write_text(json.dumps(an_export(folder / "review"), ensure_ascii=False), "utf-8")
     run("review", "import", folder / "review", folder / "export-é.json")  # a second one says so
     return folder
+
+
+def _align(folder: Path) -> None:
+    """A model's answers, judged: what is asked again stands in the ledgers, so that no server is needed."""
+    asked = {"question_id": 1, "category": "数学计算", "question": "1+1等于几？é😀", "reference": "2é😀"}
+    (folder / "align-é.jsonl").write_text(json.dumps(asked, ensure_ascii=False), "utf-8")
+    with ScriptedServer() as server:
+        told = f'[endpoint]\nname = "模é😀"\nmodel = "模"\nbase_url = "{server.base_url}"\n'
+        (folder / "model-é.toml").write_text(told, "utf-8")
+        model = folder / "model-é.toml"
+        run("align", "answer", "--data", folder / "align-é.jsonl", "--endpoint", model, "--out", folder / "answers")
+        run("align", "judge", folder / "answers", "--judge", model, "--out", folder / "aligned")
 
 
 def an_export(review: Path) -> list[dict[str, object]]:

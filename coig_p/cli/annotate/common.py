@@ -80,21 +80,27 @@ def approve(config: RunConfig, trust: bool, allow: tuple[str, ...]) -> None:
     approve_wishes(config.path, wishes(config), trust, allow)
 
 
-def approve_wishes(path: Path, wishes: Sequence[Wish], trust: bool, allow: tuple[str, ...]) -> None:
-    """The same of what any file asks for; raise UsageError where nobody says yes."""
+def approve_wishes(
+    path: Path, wishes: Sequence[Wish], trust: bool, allow: tuple[str, ...], nothing: str = "sent"
+) -> None:
+    """The same of what any file asks for; raise UsageError where nobody says yes.
+
+    Args:
+        nothing: what was not done then, for people: sent, or run.
+    """
     from coig_p.annotate.trust import check_named, grant, not_granted
     from coig_p.errors import UsageError
 
     left = not_granted(wishes)
-    check_named(left, allow, path)
+    check_named(left, allow, path, nothing)
     asked = [wish for wish in left if not wish.name]
     if asked and not trust:
         said = one_line(f"{path} wants to {'; to '.join(wish.words for wish in asked)}")
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(f"{said}. Nothing was sent. If you mean it, say so once with --trust")
+            raise UsageError(f"{said}. Nothing was {nothing}. If you mean it, say so once with --trust")
         click.echo(said, err=True)
         if not click.confirm("Is that what you mean?", err=True):
-            raise UsageError("nothing was sent")
+            raise UsageError(f"nothing was {nothing}")
     if left:
         grant(left)
 

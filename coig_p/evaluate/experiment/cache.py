@@ -6,6 +6,7 @@
       made/STEP-KEY/       out/, what the step made, and step.json: of what, and every file with its hash
       work/STEP-KEY/       the same while it is being made: renamed when it is whole
       logs/STEP-KEY.log    what the commands said
+      ledgers/             what endpoints said that coigp align asked: paid, and never asked again
       result.json          the table, once there is one
 
 A step is there whole or not at all: `made/STEP-KEY` appears by a rename. What is read of it is compared with its
@@ -180,7 +181,7 @@ def check_folder(folder: Path) -> None:
     check_directory(folder, _OURS, "an experiment", overwrite=True)
     for name in (MARK, "lock", "result.json"):
         check_kept(folder / name, "an experiment")
-    for name in ("made", "work", "logs"):
+    for name in ("made", "work", "logs", "ledgers"):
         if (folder / name).is_symlink():
             raise UsageError(f"{folder / name} is a symbolic link, and an experiment writes only in its own folder")
 

@@ -70,6 +70,21 @@ def read_command(value: object, where: str, allowed: Collection[str], needed: Co
     return command
 
 
+def read_text(value: object, where: str, allowed: Collection[str]) -> Command:
+    """One text of the file with places, as a command of one word.
+
+    Raises:
+        UsageError: no text, a blank one, a lone brace.
+        UnknownNameError: a place that nothing fills.
+    """
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise UsageError(f'{where} = {value!r}: use a text, "judge.toml"')
+    for name in _checked(value, where):
+        if name not in allowed:
+            raise UnknownNameError("place", f"{{{name}}}", [f"{{{one}}}" for one in allowed], where)
+    return Command((value,))
+
+
 def _as_list(text: str) -> str:
     try:
         words: Sequence[str] = shlex.split(text)

@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from coig_p.errors import UnknownNameError
+from coig_p.annotate.alone.endpoint import LoneEndpoint
+from coig_p.errors import UnknownNameError, UsageError
+from coig_p.evaluate.align.answering import Answerer, answerer_of
 from coig_p.evaluate.experiment.commands import Command
 from coig_p.export.write import ExportConfig
 from coig_p.pairs.config import PairConfig
@@ -81,12 +83,14 @@ class BenchmarkEntry:
     Attributes:
         file: of the benchmark, which the user has; from the file's folder.
         weights: how much of the overall each category's mean is; without them every question counts the same.
+        references: of MT-Bench-zh, where they are a file of their own; for [answer] with an endpoint.
         values: what places of its own stand for in the commands that answer and judge, as {judge}.
         files: that those commands read for it. What is in them counts.
     """
 
     name: str
     file: str
+    references: str | None = None
     role: str = TEST
     weights: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -147,8 +151,71 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class AlignAnswer:
+    """[answer] with endpoint = "{url}": coigp align asks what [serve] serves, in this process.
+
+    Attributes:
+        endpoint: "{url}".
+        parameters: sent along; the temperature is the benchmark's, by category.
+        asks: how often a turn whose answer is unusable is asked in all.
+        official, keep_cut: as options of coigp align answer.
+        concurrency: requests in flight.
+    """
+
+    endpoint: str
+    system: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    asks: int = 2
+    official: bool = False
+    keep_cut: bool = False
+    concurrency: int = 16
+
+    def __post_init__(self) -> None:
+        if self.endpoint != "{url}":
+            raise UsageError(f'endpoint = {self.endpoint!r}: use "{{url}}", where [serve] serves the checkpoint')
+        if not 1 <= self.asks <= 20:
+            raise UsageError(f"asks = {self.asks}: use 1 to 20")
+        self.answerer("http://127.0.0.1/v1", "model")  # says what cannot be
+
+    def answerer(self, url: str, model: str) -> Answerer:
+        """Whom coigp align asks."""
+        one = LoneEndpoint(
+            name=model,
+            model=model,
+            base_url=url,
+            concurrency=self.concurrency,
+            system=self.system,
+            parameters=self.parameters,
+        )
+        return answerer_of(one, self.asks, official=self.official)
+
+    def made_of(self) -> dict[str, Any]:
+        """What of it decides what is answered."""
+        told = {"system": self.system, "parameters": dict(self.parameters), "asks": self.asks}
+        return told | {"official": self.official, "keep_cut": self.keep_cut}
+
+
+@dataclass(frozen=True)
+class AlignJudge:
+    """[judge] with endpoint = FILE: coigp align judges answers of coigp align, in this process.
+
+    Attributes:
+        endpoint: a judge's TOML file, from the file's folder; its places are those of [values] and of benchmarks.
+    """
+
+    endpoint: Command
+
+    def path(self, experiment: Experiment, benchmark: BenchmarkEntry) -> Path:
+        """The file of the judge of a benchmark."""
+        values = {**experiment.values, **{name: str(value) for name, value in benchmark.values.items()}}
+        return experiment.beside / Path(self.endpoint.filled(values)[0]).expanduser()
+
+
+@dataclass(frozen=True)
 class JudgeCommand:
-    """[judge]: the command that judges {answers} to {questions}, and writes {out}/scores.jsonl.
+    """[judge]: the command that judges {answers} to {questions}.
+
+    It writes {out}/scores.jsonl, or results of coigp align into {out} or a folder of it.
 
     Attributes:
         price: about what one judging costs, for the estimate.
@@ -187,8 +254,8 @@ class Experiment:
     values: Mapping[str, str]
     train: Train
     serve: Serve | None
-    answer: Answer
-    judge: JudgeCommand
+    answer: Answer | AlignAnswer
+    judge: JudgeCommand | AlignJudge
     benchmarks: tuple[BenchmarkEntry, ...]
 
     @property
@@ -211,10 +278,11 @@ class Experiment:
         found = {"train": (self.train.command, self.train.env)}
         if self.serve is not None:
             found["serve"] = (self.serve.command, self.serve.env)
-        return found | {
-            "answer": (self.answer.command, self.answer.env),
-            "judge": (self.judge.command, self.judge.env),
-        }
+        if isinstance(self.answer, Answer):
+            found["answer"] = (self.answer.command, self.answer.env)
+        if isinstance(self.judge, JudgeCommand):
+            found["judge"] = (self.judge.command, self.judge.env)
+        return found
 
     def export_options(self, dataset: DatasetEntry, pairs: PairsEntry | None, seed: int) -> dict[str, Any]:
         """The options of one export, {seed} filled in: those of [export], of the dataset, of the pairs."""

@@ -89,8 +89,15 @@ def below(listing: Listing, path: str) -> Listing:
 
 
 def hash_of_path(path: Path) -> str:
-    """The hash of a file, or of all that is in a folder."""
-    return hash_of(list_folder(path)) if path.is_dir() else hash_of_file(path)
+    """The hash of a file, or of all that is in a folder but what begins with a dot, and what Python keeps there."""
+    if not path.is_dir():
+        return hash_of_file(path)
+    listed = list_folder(path)
+    return hash_of({name: one for name, one in listed.items() if not _is_beside(name)})
+
+
+def _is_beside(name: str) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in name.split("/"))
 
 
 def hash_of_store(location: Location) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from coig_p.errors import CoigPError
+from coig_p.evaluate.experiment.asking import JudgeCost, Judgings, judge_ledger
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, check_folder
-from coig_p.evaluate.experiment.config import VALIDATION, BenchmarkEntry, Experiment
+from coig_p.evaluate.experiment.config import VALIDATION, BenchmarkEntry, Experiment, JudgeCommand
 from coig_p.evaluate.experiment.grid import Cell, baselines, cells
 from coig_p.evaluate.experiment.running import environment_for, find_program
 from coig_p.evaluate.experiment.steps import ANSWER, JUDGE, KINDS, TRAIN, Inputs, export_step
@@ -24,7 +25,8 @@ class Cost:
 
     Attributes:
         judgings: how many are to be run, at least.
-        judging: what they cost, as the file's price says; None where it says none.
+        judging: what they cost, as the file's price says; None where it says none, or where coigp align judges.
+        judges: those that coigp align asks: what is left, and what was spent.
         trainings: how many are to be run.
         hours: that they take, by the trainings that were run, or else as the file says; None where neither is.
         training: hours times the file's price; None where either is not known.
@@ -35,6 +37,7 @@ class Cost:
     trainings: int
     hours: float | None
     training: float | None
+    judges: tuple[JudgeCost, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Plan:
                 "trainings": self.cost.trainings,
                 "hours": self.cost.hours,
                 "training": self.cost.training,
+                "judges": [one.to_dict() for one in self.cost.judges],
             },
         }
 
@@ -92,6 +96,12 @@ def plan_experiment(experiment: Experiment) -> Plan:
         except CoigPError as error:
             if str(error) not in obstacles:
                 obstacles.append(str(error))
+    cost = planner.cost()
+    try:
+        cost = replace(cost, judges=tuple(planner.judges()))
+    except CoigPError as error:
+        if str(error) not in obstacles:
+            obstacles.append(str(error))
     return Plan(
         cells=len(cells(experiment)),
         cached={kind: planner.cached[kind] for kind in KINDS if kind in planner.cached},
@@ -100,7 +110,7 @@ def plan_experiment(experiment: Experiment) -> Plan:
         steps=tuple(planner.steps),
         obstacles=tuple(obstacles),
         damaged=tuple(planner.cache.damaged),
-        cost=planner.cost(),
+        cost=cost,
     )
 
 
@@ -116,6 +126,7 @@ def _obstacles(experiment: Experiment) -> list[str]:
 
     look(lambda: baselines(experiment))
     look(lambda: check_folder(experiment.folder))
+    look(Inputs(experiment).check_align)
     for name, (command, env) in experiment.commands().items():
         try:
             find_program(command.words[0], experiment.beside)
@@ -136,6 +147,8 @@ class _Planner(Walk):
     at_least: bool = False
     _seen: set[object] = field(default_factory=set)
     _hours: list[float] = field(default_factory=list)
+    _answered: dict[str, list[Path]] = field(default_factory=dict)
+    _left: dict[str, int] = field(default_factory=dict)
 
     def _look(self, step: Step) -> Made | None:
         made = self.cache.find(step)
@@ -160,7 +173,11 @@ class _Planner(Walk):
         return self._look(step)
 
     def judge(self, step: Step, cell: Cell, benchmark: BenchmarkEntry, answers: Path) -> Made | None:
-        return self._look(step)
+        before = len(self.steps)
+        made = self._look(step)
+        if len(self.steps) > before:
+            self._answered.setdefault(benchmark.name, []).append(answers)
+        return made
 
     def serving(self, cell: Cell, checkpoint: Checkpoint) -> AbstractContextManager[None]:
         return nothing()
@@ -171,14 +188,33 @@ class _Planner(Walk):
             return
         self._seen.add(told)
         self.to_run[kind] = self.to_run.get(kind, 0) + 1
+        if kind == JUDGE and benchmark is not None:
+            self._left[benchmark.name] = self._left.get(benchmark.name, 0) + 1
         if kind == ANSWER and benchmark is not None and benchmark.role == VALIDATION:
             self.at_least = True
 
     def cost(self) -> Cost:
         """About what is still to be paid."""
-        judgings, price = self.to_run.get(JUDGE, 0), self.experiment.judge.price
+        judgings, judge = self.to_run.get(JUDGE, 0), self.experiment.judge
+        price = judge.price if isinstance(judge, JudgeCommand) else None
         trainings, train = self.to_run.get(TRAIN, 0), self.experiment.train
         one = sum(self._hours) / len(self._hours) if self._hours else train.hours
         hours = None if one is None else one * trainings
         priced = None if hours is None or train.price_per_hour is None else hours * train.price_per_hour
-        return Cost(judgings, None if price is None else price * judgings, trainings, hours, priced)
+        judging = None if price is None else price * judgings
+        return Cost(judgings, judging, trainings, hours, priced)
+
+    def judges(self) -> Iterator[JudgeCost]:
+        """What each judge that coigp align asks is still to be paid."""
+        by_judge: dict[Path, list[BenchmarkEntry]] = {}
+        for entry in self.experiment.benchmarks:
+            judge = self.inputs.judge(entry)
+            if judge is not None:
+                by_judge.setdefault(judge_ledger(self.cache.folder, judge), []).append(entry)
+        for ledger, entries in by_judge.items():
+            judge = self.inputs.judge(entries[0])
+            assert judge is not None
+            there = [path for entry in entries for path in self._answered.get(entry.name, [])]
+            later = [(entry, self._left[entry.name]) for entry in entries if entry.name in self._left]
+            asked = [(self.inputs.benchmark(entry), times) for entry, times in later]
+            yield Judgings(judge, ledger, there, asked).cost()

@@ -15,11 +15,13 @@ from coig_p.annotate.tables import check_keys, load_table, read_table, read_tabl
 from coig_p.core.listing import join_names
 from coig_p.core.small_files import read_small
 from coig_p.errors import UnknownNameError, UsageError
-from coig_p.evaluate.experiment.commands import NAME, Command, read_command
+from coig_p.evaluate.experiment.commands import NAME, Command, read_command, read_text
 from coig_p.evaluate.experiment.config import (
     OPTIONS,
     UNTRAINED,
     VALIDATION,
+    AlignAnswer,
+    AlignJudge,
     Answer,
     BenchmarkEntry,
     DatasetEntry,
@@ -120,7 +122,7 @@ def _experiment(path: Path, text: str, table: dict[str, Any]) -> Experiment:
         train=_train(table, trained),
         serve=_serve(table, of_models),
         answer=_answer(table, asked),
-        judge=_judge(table, asked),
+        judge=_judge(table, asked, values.keys() | own["benchmarks"]),
         benchmarks=benchmarks,
     )
     _check_benchmarks(experiment)
@@ -267,9 +269,13 @@ def _serve(table: Mapping[str, Any], names: Collection[str]) -> Serve | None:
     return serve
 
 
-def _answer(table: Mapping[str, Any], names: Collection[str]) -> Answer:
-    given = _settings(table, "answer", [one.name for one in fields(Answer)])
+def _answer(table: Mapping[str, Any], names: Collection[str]) -> Answer | AlignAnswer:
     served = "serve" in table
+    if "endpoint" in _both(table, "answer"):
+        if not served:
+            raise UsageError('answer.endpoint = "{url}" is what [serve] serves, and there is no table [serve]')
+        return read_table(AlignAnswer, table["answer"], "answer")
+    given = _settings(table, "answer", [one.name for one in fields(Answer)])
     if "command" not in given:
         what = '"--endpoint", "{url}"' if served else '"--model", "{checkpoint}"'
         raise UsageError(
@@ -283,7 +289,20 @@ def _answer(table: Mapping[str, Any], names: Collection[str]) -> Answer:
     return answer
 
 
-def _judge(table: Mapping[str, Any], names: Collection[str]) -> JudgeCommand:
+def _both(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = read_value(Mapping[str, Any], table.get(name, {}), name)
+    if "endpoint" in found and "command" in found:
+        raise UsageError(f"{name} has a command and an endpoint: leave one out")
+    return found
+
+
+def _judge(
+    table: Mapping[str, Any], names: Collection[str], of_benchmarks: Collection[str]
+) -> JudgeCommand | AlignJudge:
+    align = _both(table, "judge")
+    if "endpoint" in align:
+        check_keys(align, ("endpoint",), "judge")
+        return AlignJudge(read_text(align["endpoint"], "judge.endpoint", of_benchmarks))
     given = _settings(table, "judge", [one.name for one in fields(JudgeCommand)])
     if "command" not in given:
         raise UsageError(
@@ -300,6 +319,10 @@ def _judge(table: Mapping[str, Any], names: Collection[str]) -> JudgeCommand:
 
 def _check_benchmarks(experiment: Experiment) -> None:
     for at, one in enumerate(experiment.benchmarks):
+        if one.references is not None and not isinstance(experiment.answer, AlignAnswer):
+            raise UsageError(f"benchmarks[{at}].references: [answer] has a command, which is told itself. Leave it out")
+        if one.weights and isinstance(experiment.judge, AlignJudge):
+            raise UsageError(f"benchmarks[{at}].weights: coigp align judges, and has its own. Leave them out")
         _check_weights(one, f"benchmarks[{at}].weights")
     if not experiment.tests:
         raise UsageError('benchmarks: none has role "test", so that there is no table')

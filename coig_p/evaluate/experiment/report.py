@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 from coig_p.core.svg import signed
-from coig_p.evaluate.experiment.spread import Number
+from coig_p.evaluate.experiment.spread import Difference, Number
 from coig_p.evaluate.experiment.table import Row, Table
 from coig_p.evaluate.experiment.words import words
 from coig_p.report.templating import environment
@@ -17,7 +17,8 @@ from coig_p.reward.bench.report_text import Section
 _Words = Mapping[str, str]
 COLUMNS = (
     *("arm", "test", "overall", "seeds", "seeds_low", "seeds_high", "questions_low", "questions_high"),
-    *("baseline", "difference", "difference_low", "difference_high", "scored", "invalid", "missing_seeds"),
+    *("baseline", "difference", "difference_low", "difference_high", "p_holm"),
+    *("scored", "invalid", "unanswered", "missing_seeds"),
 )
 
 
@@ -53,7 +54,9 @@ def as_csv(table: Table) -> str:
         writer.writerow(
             [
                 *(_no_formula(row.arm), _no_formula(row.test), seeds[0], len(row.by_seed), *seeds[1:]),
-                *(*questions[1:], _no_formula(row.baseline or ""), *apart, row.scored, row.invalid),
+                *(*questions[1:], _no_formula(row.baseline or ""), *apart),
+                "" if row.difference is None or row.difference.p_holm is None else repr(row.difference.p_holm),
+                *(row.scored, row.invalid, row.unanswered),
                 " ".join(map(str, row.missing)),
             ]
         )
@@ -74,6 +77,8 @@ def _head(table: Table, w: _Words) -> Section:
     lines = [w["seeds-are" if len(table.seeds) > 1 else "one-seed"].format(seeds=named)]
     if any(row.baseline is not None for row in table.rows):
         lines.append(w["difference-is"])
+    if any(_p(row.difference) for row in table.rows):
+        lines.append(w["p-is"])
     if table.chosen_on:
         lines.append(w["chosen-on"].format(tests=", ".join(table.chosen_on)))
     return Section(w["title"].format(name=table.name), tuple(lines))
@@ -83,10 +88,12 @@ def _results(table: Table, test: str, rows: list[Row], w: _Words) -> Section:
     many = len(table.seeds) > 1
     compared = any(row.baseline is not None for row in rows)
     lacking = any(row.missing for row in rows)
+    silent = any(row.unanswered for row in rows)
+    tested = any(row.difference is not None and row.difference.p_holm is not None for row in rows)
     header = [w["arm"], w["mean"], *([w["over-seeds"]] if many else []), w["over-questions"]]
     header += [w["by-seed"]] if many else []
-    header += [w["against"], w["difference"]] if compared else []
-    header += [w["invalid"], *([w["missing"]] if lacking else [])]
+    header += [w["against"], w["difference"], *([w["p"]] if tested else [])] if compared else []
+    header += [w["invalid"], *([w["unanswered"]] if silent else []), *([w["missing"]] if lacking else [])]
     shown = []
     for row in rows:
         cells = [row.arm, "–" if row.seeds is None else f"{row.seeds.value:.2f}"]
@@ -96,7 +103,9 @@ def _results(table: Table, test: str, rows: list[Row], w: _Words) -> Section:
         if compared:
             apart = row.difference
             cells += [row.baseline or "", "" if apart is None else f"{signed(apart.value)} {_interval(apart)}"]
-        cells += [f"{row.invalid:,}", *([" ".join(map(str, row.missing))] if lacking else [])]
+            cells += [_p(apart)] if tested else []
+        cells += [f"{row.invalid:,}", *([f"{row.unanswered:,}"] if silent else [])]
+        cells += [*([" ".join(map(str, row.missing))] if lacking else [])]
         shown.append(tuple(cells))
     title = w["of-test"].format(test=test) if len(table.tests) > 1 else w["table"]
     return Section(title, (), tuple(header), tuple(shown))
@@ -133,6 +142,12 @@ def _failed(table: Table, w: _Words) -> list[Section]:
         return []
     rows = [(cell, why.split("\n", 1)[0]) for cell, why in table.failed.items()]
     return [Section(w["failed"], (), (w["cell"], w["why"]), tuple(rows))]
+
+
+def _p(apart: Difference | None) -> str:
+    if apart is None or apart.p_holm is None:
+        return ""
+    return "< .001" if apart.p_holm < 0.001 else f"{apart.p_holm:.3f}"
 
 
 def _interval(one: Number | None) -> str:

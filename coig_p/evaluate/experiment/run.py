@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coig_p.errors import CoigPError, DataError
+from coig_p.evaluate.experiment.asking import answer_ledger, judge_ledger, write_answers, write_results
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, open_cache, tidy
-from coig_p.evaluate.experiment.config import BenchmarkEntry, Experiment
+from coig_p.evaluate.experiment.config import AlignAnswer, AlignJudge, BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path, values_of
+from coig_p.evaluate.experiment.judged import read_judged
 from coig_p.evaluate.experiment.running import (
     Job,
     already_done,
@@ -23,7 +25,6 @@ from coig_p.evaluate.experiment.running import (
     seconds_of,
     wait_for_leftovers,
 )
-from coig_p.evaluate.experiment.scores import read_scores
 from coig_p.evaluate.experiment.serving import served
 from coig_p.evaluate.experiment.steps import Inputs, export_options
 from coig_p.evaluate.experiment.walking import Checkpoint, Walk, Walked
@@ -62,9 +63,11 @@ def run_experiment(experiment: Experiment, *, keep_going: bool = False, say: Say
         CoigPError: a step failed; names the file, the step, the cell, and shows the end of its log.
         UsageError: another run works in the folder, or something that the file names is not there.
     """
+    inputs = Inputs(experiment)
     check_environment(experiment)
+    inputs.check_align()
     with open_cache(experiment.folder) as cache:
-        runner = _Runner(experiment, Inputs(experiment), cache, say)
+        runner = _Runner(experiment, inputs, cache, say)
         walked: list[Walked] = []
         failed: dict[str, str] = {}
         for cell in runner.cells() if not keep_going else cells(experiment):
@@ -119,6 +122,17 @@ class _Runner(Walk):
         return self._command(step, cell, train.command.filled, lambda: values, train.env, resumes=train.resumes)
 
     def answer(self, step: Step, cell: Cell, benchmark: BenchmarkEntry, checkpoint: Checkpoint) -> Made | None:
+        answer = self.experiment.answer
+        if isinstance(answer, AlignAnswer):
+            server, serve = self._server, self.experiment.serve
+            assert server is not None and serve is not None  # the file's reader says so
+            asked = {name: value for name, value in step.made_of.items() if name != "code"}
+            ledger = answer_ledger(self.cache.folder, asked)
+            questions = self.inputs.benchmark(benchmark)
+            return self._ours(
+                step,
+                lambda work: write_answers(work / "out", ledger, questions, answer, serve.model, server, self.say),
+            )
         values = {
             "model": model_path(self.experiment, cell.arm.model),
             "checkpoint": checkpoint.place,
@@ -131,7 +145,6 @@ class _Runner(Walk):
             url, model = self._server()
             return {**values, "url": url, "served": model}
 
-        answer = self.experiment.answer
         return self._command(step, cell, answer.command.filled, places, answer.env, benchmark)
 
     def judge(self, step: Step, cell: Cell, benchmark: BenchmarkEntry, answers: Path) -> Made | None:
@@ -141,9 +154,14 @@ class _Runner(Walk):
             "questions": str((self.experiment.beside / benchmark.file).resolve()),
         }
         judge = self.experiment.judge
+        if isinstance(judge, AlignJudge):
+            who = self.inputs.judge(benchmark)
+            assert who is not None
+            ledger = judge_ledger(self.cache.folder, who)
+            return self._ours(step, lambda work: write_results(work / "out", ledger, answers, who, self.say))
         made = self._command(step, cell, judge.command.filled, lambda: values, judge.env, benchmark)
         try:
-            read_scores(made.folder, benchmark)
+            read_judged(made.folder, benchmark)
         except DataError:
             self.cache.drop(step)  # or it would be there, and never be right
             raise

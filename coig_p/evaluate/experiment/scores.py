@@ -1,4 +1,4 @@
-"""What the command of [judge] writes: scores.jsonl, a line a question.
+"""What a command of one's own in [judge] writes: scores.jsonl, a line a question.
 
     {"question": "q-1", "category": "math", "score": 7.5}
 
@@ -36,6 +36,7 @@ class Scores:
         categories: the category of each question.
         weights: how much of the overall each category's mean is; they add up to 1.
         invalid: how many have none.
+        unanswered: none; what was not answered is a score of null here, too.
     """
 
     overall: float | None
@@ -44,6 +45,12 @@ class Scores:
     categories: Mapping[str, str]
     weights: Mapping[str, float]
     invalid: int
+    unanswered: int = 0
+
+    @property
+    def scored(self) -> int:
+        """Questions with a score."""
+        return len(self.by_question) - self.invalid
 
 
 def read_scores(folder: Path, benchmark: BenchmarkEntry) -> Scores:

@@ -36,6 +36,25 @@ class Number:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
+@dataclass(frozen=True)
+class Difference(Number):
+    """A difference to another arm.
+
+    Attributes:
+        questions: that both have a score of.
+        p: two-sided, of coigp align's paired bootstrap; None of scores.jsonl.
+        p_holm: adjusted for all differences of the test.
+    """
+
+    questions: int = 0
+    p: float | None = None
+    p_holm: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**super().to_dict(), "questions": self.questions, "p": self.p, "p_holm": self.p_holm}
+
+
 def over_seeds(values: Sequence[float]) -> Number:
     """The mean of the seeds' overalls, with Student's interval."""
     mean = math.fsum(values) / len(values)

@@ -13,16 +13,21 @@ from typing import Any
 
 from coig_p.core.code_hash import MAKES_ROWS, PACKAGE, code_hash
 from coig_p.errors import UsageError
+from coig_p.evaluate.align.benchmarks import Benchmark, read_benchmark
+from coig_p.evaluate.align.kinds import KINDS as BENCHMARKS
+from coig_p.evaluate.align.prompting import prompts_sha256
 from coig_p.evaluate.experiment.cache import Step
 from coig_p.evaluate.experiment.commands import Command
-from coig_p.evaluate.experiment.config import OPTIONS, BenchmarkEntry, Experiment
+from coig_p.evaluate.experiment.config import OPTIONS, AlignAnswer, AlignJudge, BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.content import hash_of_path, hash_of_store
 from coig_p.evaluate.experiment.grid import Cell, model_path, values_of
+from coig_p.reward.judging.config import Judge, load_judge
 from coig_p.store.locate import Location, locate
 
 EXPORT, TRAIN, ANSWER, JUDGE = "export", "train", "answer", "judge"
 KINDS = (EXPORT, TRAIN, ANSWER, JUDGE)
 _EXPORTS = (*MAKES_ROWS, "export")
+_ALIGNS = ("evaluate/align",)
 _PATHS = ("model", "data", "out", "checkpoint", "questions", "answers", "port", "url", "served")
 _READ = ("calibrate", "exclude", "clusters", "tokenizer")
 
@@ -34,6 +39,8 @@ class Inputs:
     experiment: Experiment
     _hashes: dict[str, str] = field(default_factory=dict)
     _stores: dict[str, Location] = field(default_factory=dict)
+    _judges: dict[Path, Judge] = field(default_factory=dict)
+    _benchmarks: dict[str, Benchmark] = field(default_factory=dict)
 
     def store(self, named: str) -> Location:
         """The store that a dataset names: a folder, from the file's, or a repository.
@@ -65,6 +72,36 @@ class Inputs:
     def of_files(self, named: Sequence[str]) -> dict[str, str]:
         """The same of several, by what the file calls them."""
         return {name: self.of_file(name) for name in named}
+
+    def judge(self, benchmark: BenchmarkEntry) -> Judge | None:
+        """Who judges a benchmark for coigp align; None where a command judges.
+
+        Raises:
+            UsageError: its file is not there, or cannot be.
+        """
+        if not isinstance(self.experiment.judge, AlignJudge):
+            return None
+        path = self.experiment.judge.path(self.experiment, benchmark)
+        if path not in self._judges:
+            self._judges[path] = load_judge(path)
+        return self._judges[path]
+
+    def benchmark(self, entry: BenchmarkEntry) -> Benchmark:
+        """A benchmark of coigp align, read whole; raise DataError where its file cannot be."""
+        if entry.name not in self._benchmarks:
+            beside = self.experiment.beside
+            references = None if entry.references is None else beside / entry.references
+            self._benchmarks[entry.name] = read_benchmark(beside / entry.file, references)
+        return self._benchmarks[entry.name]
+
+    def check_align(self) -> None:
+        """Raise where what coigp align needs of any benchmark is not there: its file, its judge, a key."""
+        for entry in self.experiment.benchmarks:
+            if isinstance(self.experiment.answer, AlignAnswer):
+                self.benchmark(entry)
+            judge = self.judge(entry)
+            if judge is not None:
+                judge.endpoint.secrets()
 
     def of_model(self, cell: Cell) -> str:
         """A model's hash where it is a folder; else its name, which is all that is known here."""
@@ -123,13 +160,15 @@ def answer_step(inputs: Inputs, cell: Cell, benchmark: BenchmarkEntry, checkpoin
     """
     experiment = inputs.experiment
     values = values_of(experiment, cell, benchmark)
-    made_of = {
-        "checkpoint": checkpoint,
-        "questions": inputs.of_file(benchmark.file),
-        "command": said(experiment.answer.command, values),
-        "files": inputs.of_files((*experiment.answer.files, *benchmark.files)),
-        "env": sorted(experiment.answer.env),
-    }
+    made_of: dict[str, Any] = {"checkpoint": checkpoint, "questions": inputs.of_file(benchmark.file)}
+    if isinstance(experiment.answer, AlignAnswer):
+        made_of["align"] = experiment.answer.made_of()
+        made_of["references"] = None if benchmark.references is None else inputs.of_file(benchmark.references)
+        made_of["code"] = code_hash(PACKAGE, _ALIGNS)
+    else:
+        made_of["command"] = said(experiment.answer.command, values)
+        made_of["files"] = inputs.of_files((*experiment.answer.files, *benchmark.files))
+        made_of["env"] = sorted(experiment.answer.env)
     if experiment.serve is not None:
         made_of["served"] = {
             "command": said(experiment.serve.command, values),
@@ -146,7 +185,19 @@ def judge_step(inputs: Inputs, cell: Cell, benchmark: BenchmarkEntry, answers: s
     Args:
         answers: their hash.
     """
-    judge = inputs.experiment.judge
+    judge, asked = inputs.experiment.judge, inputs.judge(benchmark)
+    if isinstance(judge, AlignJudge):
+        assert asked is not None
+        one = asked.endpoint
+        told: dict[str, Any] = {
+            "name": one.name,
+            "model": one.model,
+            "system": one.system,
+            "parameters": dict(one.parameters),
+        }
+        told |= {"asks": asked.asks, "prompts": {kind: prompts_sha256(kind) for kind in BENCHMARKS}}
+        aligned = {"answers": answers, "judge": told, "code": code_hash(PACKAGE, _ALIGNS)}
+        return Step(JUDGE, aligned, f"{cell.name}, {benchmark.name}")
     made_of = {
         "answers": answers,
         "questions": inputs.of_file(benchmark.file),

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from coig_p.errors import DataError
 from coig_p.evaluate.experiment.choosing import Choice
 from coig_p.evaluate.experiment.config import Experiment
 from coig_p.evaluate.experiment.grid import arms, baselines
+from coig_p.evaluate.experiment.judged import (
+    Aligned,
+    Judged,
+    adjusted,
+    check_comparable,
+    difference_of,
+    questions_of,
+)
 from coig_p.evaluate.experiment.run import Ran
-from coig_p.evaluate.experiment.scores import Scores
-from coig_p.evaluate.experiment.spread import Number, difference, mean_of_seeds, over_questions, over_seeds
+from coig_p.evaluate.experiment.spread import Difference, Number, over_seeds
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Row:
         seeds: their mean, with the interval over seeds; None where a seed has none.
         questions: the same mean, with the interval over questions.
         parts: what the overall is made of, means over seeds.
-        invalid: answers without a score, of all seeds; `scored` those with one.
+        invalid: judgements without a score, of all seeds; unanswered: what there was no answer to; scored: the rest.
         baseline: the arm that it is compared with; None where there is none.
         difference: to that, question by question.
         missing: seeds that failed, and are in no number of this row.
@@ -40,8 +46,9 @@ class Row:
     invalid: int
     scored: int
     baseline: str | None = None
-    difference: Number | None = None
+    difference: Difference | None = None
     missing: tuple[int, ...] = ()
+    unanswered: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -53,6 +60,7 @@ class Row:
             "over_questions": None if self.questions is None else self.questions.to_dict(),
             "parts": dict(self.parts),
             "invalid": self.invalid,
+            "unanswered": self.unanswered,
             "scored": self.scored,
             "baseline": self.baseline,
             "difference": None if self.difference is None else self.difference.to_dict(),
@@ -71,6 +79,7 @@ class Table:
         steps: by cell, the names of its steps in the folder.
         failed: by cell, why it is in no row.
         chosen_on: tests whose benchmark also chose the checkpoint, so that their numbers are too good.
+        aligned: by cell and test, all that coigp align report says of it, where coigp align judged.
     """
 
     name: str
@@ -81,6 +90,7 @@ class Table:
     steps: Mapping[str, Mapping[str, str]]
     failed: Mapping[str, str]
     chosen_on: tuple[str, ...] = ()
+    aligned: Mapping[str, Mapping[str, Aligned]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: the same for the same results, whenever and in how many runs they were made."""
@@ -93,6 +103,9 @@ class Table:
             "choices": {cell: choice.to_dict() for cell, choice in self.choices.items()},
             "steps": {cell: dict(steps) for cell, steps in self.steps.items()},
             "failed": dict(self.failed),
+            "align": {
+                cell: {test: one.to_dict() for test, one in found.items()} for cell, found in self.aligned.items()
+            },
         }
 
 
@@ -101,8 +114,9 @@ def make_table(experiment: Experiment, ran: Ran) -> Table:
 
     Raises:
         DataError: two arms' questions of one test are not the same.
+        UsageError: two were judged by different judges.
     """
-    of_arm: dict[str, dict[int, Mapping[str, Scores]]] = {}
+    of_arm: dict[str, dict[int, Mapping[str, Judged]]] = {}
     for walked in ran.walked:
         of_arm.setdefault(walked.cell.arm.name, {})[walked.cell.seed] = walked.scores
     against = baselines(experiment)
@@ -118,7 +132,15 @@ def make_table(experiment: Experiment, ran: Ran) -> Table:
             base = against.get(arm.name)
             other = None if base is None else [one[test.name] for one in of_arm.get(base, {}).values()]
             rows.append(_row(arm.name, test.name, scores, base, other or None, missing))
+    for test in experiment.tests:
+        apart = {at: row.difference for at, row in enumerate(rows) if row.test == test.name and row.difference}
+        for at, one in adjusted(apart).items():
+            rows[at] = replace(rows[at], difference=one)
     validation = experiment.validation
+    aligned = {
+        walked.cell.name: {name: one for name, one in walked.scores.items() if isinstance(one, Aligned)}
+        for walked in ran.walked
+    }
     return Table(
         name=experiment.name,
         seeds=experiment.seeds,
@@ -130,39 +152,34 @@ def make_table(experiment: Experiment, ran: Ran) -> Table:
         chosen_on=tuple(
             test.name for test in experiment.tests if validation is not None and test.file == validation.file
         ),
+        aligned={name: found for name, found in aligned.items() if found},
     )
 
 
 def _row(
     arm: str,
     test: str,
-    scores: Mapping[int, Scores],
+    scores: Mapping[int, Judged],
     base: str | None,
-    other: Sequence[Scores] | None,
+    other: Sequence[Judged] | None,
     missing: tuple[int, ...],
 ) -> Row:
     every = list(scores.values())
-    first = every[0]
-    for one in [*every, *(other or ())]:
-        if one.categories != first.categories or one.weights != first.weights:
-            raise DataError(f"{test} of {arm}: two of its results are of other questions, or other categories")
+    check_comparable([*every, *(other or ())], f"{test} of {arm}")
     told = [one.overall for one in every if one.overall is not None]
-    whole = len(told) == len(every)
-    means = mean_of_seeds([one.by_question for one in every])
-    seeds = over_seeds(told) if whole else None
+    seeds = over_seeds(told) if len(told) == len(every) else None
     return Row(
         arm=arm,
         test=test,
         by_seed={seed: one.overall for seed, one in scores.items()},
         seeds=seeds,
-        questions=None if seeds is None else over_questions(seeds.value, means, first.categories, first.weights),
-        parts={name: _mean([one.parts.get(name) for one in every]) for name in first.parts},
+        questions=None if seeds is None else questions_of(seeds.value, every),
+        parts={name: _mean([one.parts.get(name) for one in every]) for name in every[0].parts},
         invalid=sum(one.invalid for one in every),
-        scored=sum(len(one.by_question) - one.invalid for one in every),
+        scored=sum(one.scored for one in every),
+        unanswered=sum(one.unanswered for one in every),
         baseline=base,
-        difference=None
-        if other is None
-        else difference(means, mean_of_seeds([one.by_question for one in other]), first.categories, first.weights),
+        difference=None if other is None else difference_of(every, other),
         missing=missing,
     )
 

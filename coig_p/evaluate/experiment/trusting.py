@@ -10,7 +10,8 @@ import hashlib
 import re
 
 from coig_p.annotate.trust import Wish, asked_by
-from coig_p.evaluate.experiment.config import Experiment
+from coig_p.evaluate.experiment.config import AlignJudge, Experiment
+from coig_p.evaluate.experiment.steps import Inputs
 
 _SECRET = re.compile(
     r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|PRIVATE|AUTH|COOKIE|SESSION|SIGNATURE|PROXY|CONNECTION|DATABASE|NETRC|SSH|GPG"
@@ -35,8 +36,14 @@ def wishes(experiment: Experiment) -> list[Wish]:
             found.append(wish)
     named = [one.store for one in experiment.datasets if (experiment.beside / one.store).exists()]
     named += [one.path for one in experiment.models if (experiment.beside / one.path).exists()]
-    named += [path for one in experiment.benchmarks for path in (one.file, *one.files)]
+    named += [path for one in experiment.benchmarks for path in (one.file, one.references, *one.files) if path]
     tables = (experiment.train, experiment.serve, experiment.answer, experiment.judge)
-    named += [*(file for one in tables if one is not None for file in one.files)]
+    named += [file for one in tables for file in getattr(one, "files", ())]
+    if isinstance(experiment.judge, AlignJudge):
+        inputs = Inputs(experiment)
+        for benchmark in experiment.benchmarks:
+            named.append(str(experiment.judge.path(experiment, benchmark)))
+            judge = inputs.judge(benchmark)
+            found += [] if judge is None else judge.wishes  # as coigp align judge asks for them
     asked = asked_by(experiment.path, (), {"read": named, "write to": [str(experiment.folder.resolve())]})
     return list(dict.fromkeys([*found, *asked]))

@@ -20,7 +20,7 @@ from coig_p.evaluate.experiment.cache import Made, Step
 from coig_p.evaluate.experiment.choosing import Choice, choose, in_order
 from coig_p.evaluate.experiment.config import BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path
-from coig_p.evaluate.experiment.scores import Scores, read_scores
+from coig_p.evaluate.experiment.judged import Judged, read_judged
 from coig_p.evaluate.experiment.steps import (
     ANSWER,
     EXPORT,
@@ -61,7 +61,7 @@ class Walked:
 
     cell: Cell
     choice: Choice | None
-    scores: Mapping[str, Scores]
+    scores: Mapping[str, Judged]
     steps: Mapping[str, str]
 
 
@@ -97,7 +97,7 @@ class Walk(ABC):
 
     def score(self, benchmark: BenchmarkEntry, judged: Path) -> float:
         """What a checkpoint is chosen by: the overall score on the validation benchmark."""
-        found = read_scores(judged, benchmark).overall
+        found = read_judged(judged, benchmark).overall
         if found is None:
             raise DataError(f"{judged}: the judge gave no score that can be used, so no checkpoint can be chosen by it")
         return found
@@ -131,7 +131,7 @@ class Walk(ABC):
         judged = self._judged(cell, self.experiment.tests, checkpoints[0], named)
         if judged is None:
             return None
-        scores = {one.name: read_scores(judged[one.name], one) for one in self.experiment.tests}
+        scores = {one.name: read_judged(judged[one.name], one) for one in self.experiment.tests}
         return Walked(cell, choice, scores, named)
 
     def _trained(self, cell: Cell, named: dict[str, str]) -> list[Checkpoint] | None:

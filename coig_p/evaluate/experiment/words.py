@@ -26,6 +26,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "over questions alone.",
         "差按题目逐一相减，只看双方都有评分的题目；其区间只按题目计算。",
     ),
+    "p-is": (
+        "p is of coigp align's paired bootstrap, adjusted by Holm for all differences of a test.",
+        "p 为 coigp align 的配对自助法所得，已对同一评测集的所有差做 Holm 校正。",
+    ),
     "chosen-on": (
         "{tests}: the checkpoint was chosen on this benchmark, so that its numbers are too good.",
         "{tests}：检查点即由该评测集选出，因此分数偏高。",
@@ -39,7 +43,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "by-seed": ("by seed", "各种子"),
     "against": ("against", "对照"),
     "difference": ("difference", "差"),
+    "p": ("p", "p"),
     "invalid": ("invalid", "无效"),
+    "unanswered": ("unanswered", "未作答"),
     "missing": ("missing seeds", "缺失的种子"),
     "parts": ("Parts of {test}", "{test} 的各部分"),
     "choices": ("Checkpoints", "检查点"),

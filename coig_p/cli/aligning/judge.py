@@ -1,0 +1,62 @@
+"""`coigp align judge`: a judge scores a model's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from coig_p.cli.aligning.asking import AskOptions, approve, ask_options, check_named, is_address, run
+from coig_p.cli.tree import command
+
+
+@command("judge")
+@click.argument("answers", type=click.Path(path_type=Path), metavar="ANSWERS")
+@click.option(
+    "--judge",
+    "judge_",
+    required=True,
+    metavar="FILE|URL",
+    help="Who judges: a TOML file, or the address of an OpenAI-compatible server, with --judge-model.",
+)
+@click.option("--judge-model", metavar="NAME", help="The model to ask at the address of --judge.")
+@click.option("--key-env", metavar="NAME", help="The variable that holds the key of that address.")
+@ask_options("results")
+def judge(answers: Path, judge_: str, judge_model: str | None, key_env: str | None, given: AskOptions) -> None:
+    """Have a judge score ANSWERS, a folder of coigp align answer; run again, it goes on where it ended.
+
+    Of AlignBench each dimension and the whole, beside the reference; of MT-Bench-zh each turn. What cannot be read for
+    certain is asked again, and then invalid.
+
+    \b
+    coigp align judge answers --judge judge.toml --out results
+    coigp align judge answers --judge judge.toml --out results --estimate
+    """
+    from coig_p.evaluate.align.files import ANSWERS, read_kept
+    from coig_p.evaluate.align.judging import Judging
+    from coig_p.reward.judging.config import judge_at, load_judge
+
+    check_named("--judge", judge_, judge_model, key_env, "--judge-model")
+    one = judge_at(judge_, str(judge_model), key_env) if is_address(judge_) else load_judge(judge_)
+    approve("--judge", one.path, one.wishes, given)
+    kept = read_kept(answers, ANSWERS)
+    judging = Judging(kept, one)
+    header = {
+        "model": dict(kept.model),
+        "answers_sha256": kept.sha256,
+        "judge": judging.describe(),
+        "options": {"asks": one.asks, "answered": dict(kept.header["options"])},
+    }
+    about = {"benchmark": kept.benchmark.to_dict(), "model": kept.model["name"], "judge": one.endpoint.name}
+    run(
+        given,
+        judging.work(),
+        kept.benchmark,
+        what="results",
+        who="judge",
+        max_cost=one.max_cost,
+        turns=judging.results,
+        header=header,
+        about=about,
+        apart=[answers, one.path],
+    )

@@ -1,0 +1,163 @@
+"""A judge scores the answers of a model: requests for the ledger, results from it.
+
+The same question, answer and prompt are the same request, so that nothing is judged twice, whoever answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from coig_p.annotate.alone.running import Work
+from coig_p.annotate.alone.said import said_to
+from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
+from coig_p.annotate.asking.message import Message, encodable, read_body, usable_text
+from coig_p.annotate.asking.request import Messages, Outcome, Request, assistant_message, recipe_of, user_message
+from coig_p.evaluate.align.answering import why
+from coig_p.evaluate.align.benchmarks import Question
+from coig_p.evaluate.align.files import Kept, Turn
+from coig_p.evaluate.align.kinds import ALIGNBENCH, OVERALL
+from coig_p.evaluate.align.official import official_rating, official_score
+from coig_p.evaluate.align.prompting import filled, prompt_of, prompts_sha256
+from coig_p.evaluate.align.reading import Read, read_rating, read_scores
+from coig_p.reward.judging.config import Judge
+from coig_p.reward.judging.verdicts import why_without
+
+JUDGE = "align-judge"
+
+
+@dataclass(frozen=True)
+class Judging:
+    """A judge that is asked about answers."""
+
+    answers: Kept
+    judge: Judge
+
+    @property
+    def kind(self) -> str:
+        """Of the benchmark."""
+        return self.answers.benchmark.kind
+
+    def work(self) -> Work:
+        """What is to be asked: every turn that has an answer."""
+        return Work(self.judge.endpoint, self._requests, self.judge.most_invalid)
+
+    def describe(self) -> dict[str, Any]:
+        """Who judges, and with which prompts; results are compared only where all of it is the same."""
+        one = self.judge.endpoint
+        told = {"kind": "judge", "name": one.name, "model": one.model, "system": one.system}
+        return told | {"parameters": dict(one.parameters), "prompt_sha256": prompts_sha256(self.kind)}
+
+    def _requests(self, _ledger: Ledger | None) -> Iterator[Request]:
+        for question, turns in zip(self.answers.benchmark.questions, self.answers.turns, strict=True):
+            for turn in turns:
+                if turn.text is not None:
+                    yield self.request(question, turns, turn.turn)
+
+    def request(self, question: Question, turns: tuple[Turn, ...], turn: int) -> Request:
+        """One answer, to be judged."""
+        endpoint = self.judge.endpoint
+        texts = tuple(str(one.text) for one in turns[:turn])
+        material = _material(question, turns, turn)
+        prompt = prompt_of(self.kind, question, has_reference=question.references[turn - 1] is not None)
+        return Request(
+            endpoint,
+            kind=JUDGE,
+            domain=question.category,
+            query_id=f"{self.answers.benchmark.name}: {question.id}",
+            author=f"{self.answers.model['name']}, turn {turn}",
+            messages=endpoint.opened((user_message(filled(self.kind, question, turn, texts)),)),
+            parameters=endpoint.parameters,
+            read=partial(
+                read_message, kind=self.kind, dimensions=question.dimensions_for(self.kind), material=material
+            ),
+            asks=self.judge.asks,
+            recipe=recipe_of(endpoint, endpoint.parameters, endpoint.system, prompt.text),
+            again=partial(judged_again, kind=self.kind, dimensions=question.dimensions_for(self.kind)),
+        )
+
+    def results(self, ledger: Ledger) -> Iterator[Turn]:
+        """What was said of each turn, in the benchmark's order."""
+        for question, turns in zip(self.answers.benchmark.questions, self.answers.turns, strict=True):
+            for turn in turns:
+                if turn.text is None:
+                    yield Turn(question.id, turn.turn, reason="no-first" if turn.reason == "no-first" else "no-answer")
+                    continue
+                request = self.request(question, turns, turn.turn)
+                said, official = said_to(ledger, request), self._official(ledger, request)
+                if said.state != ANSWERED or said.raw is None:
+                    yield Turn(question.id, turn.turn, said.raw, why(said), None, official)
+                    continue
+                read = read_judgement(
+                    said.raw, self.kind, question.dimensions_for(self.kind), _material(question, turns, turn.turn)
+                )
+                yield Turn(question.id, turn.turn, said.raw, read.reason, read.scores, official)
+
+    def _official(self, ledger: Ledger, request: Request) -> float | None:
+        """What the benchmark's own code reads in the first answer, which it does not ask for again."""
+        found = ledger.get(request.key(0))
+        if found is None or found.state not in (ANSWERED, INVALID) or found.body is None:
+            return None
+        text = encodable(read_body(str(found.body)).text or "")
+        return official_score(text) if self.kind == ALIGNBENCH else official_rating(text)
+
+
+def _material(question: Question, turns: tuple[Turn, ...], turn: int) -> tuple[str, ...]:
+    """All that a judge is shown of a turn, whose scores are not its own."""
+    texts = (str(one.text) for one in turns[:turn])
+    return (*question.turns[:turn], *texts, *(one for one in question.references[:turn] if one is not None))
+
+
+def read_judgement(text: str, kind: str, dimensions: tuple[str, ...], material: tuple[str, ...]) -> Read:
+    """The scores in a judgement of a benchmark."""
+    return read_scores(text, dimensions, material) if kind == ALIGNBENCH else read_rating(text, material)
+
+
+def read_message(message: Message, *, kind: str, dimensions: tuple[str, ...], material: tuple[str, ...]) -> Outcome:
+    """What a judge's answer says: usable where it is whole, and has all its scores."""
+    text, reason = usable_text(message)
+    if text is None:
+        return why_without(message, Outcome(INVALID, reason))
+    if message.cut:
+        return Outcome(INVALID, f"cut: {message.cut}", text)
+    read = read_judgement(text, kind, dimensions, material)
+    if read.scores is None:
+        return why_without(message, Outcome(INVALID, read.reason, text))
+    return Outcome(ANSWERED, None, text, float(read.scores[OVERALL]))
+
+
+_NOTHING = "（没有内容）"
+_CUT = "（没有写完）"
+# By the reason for which a judgement is invalid.
+_LACKS = {
+    "cut": "上一次的评审没有写完就断了。请写得简短些。",
+    "unfinished": "上一次只有思考，没有写出评审。",
+    "empty": "上一次没有写出评审。",
+    "none": "上面没有写出评分。",
+    "quoted": "上面只有照抄自材料的评分，没有你自己的评分。",
+    "several": "上面的评分前后不一致。",
+    "missing": "上面的评分缺少所要求的维度。",
+    "out-of-range": "上面的评分不在 1 到 10 之间。",
+    "not-whole": "上面的评分不是整数。",
+    "malformed": "上面的评分没有按要求的格式书写。",
+    "not-given": "上面的评分是举例或假设，不是你给出的评分。",
+}
+_SAME = {"refusal": "empty", "refused": "empty"}
+
+
+def judged_again(
+    sent: Messages, message: Message, reason: str, *, kind: str, dimensions: tuple[str, ...]
+) -> list[Messages]:
+    """What a judge is sent once more whose scores could not be read: for this reason, and for every other one."""
+    text, _ = usable_text(message)
+    said = _CUT if message.cut else _NOTHING if text is None else text
+    form = "[[分数]]"
+    if kind == ALIGNBENCH:
+        form = "{" + ", ".join(f"'{one}': 分数" for one in (*dimensions, OVERALL)) + "}"
+    asked = f"请重新评审这个回答：先写简要的理由，最后另起一行，只写 1 到 10 的整数评分，格式如下：\n{form}"
+    lacks = reason.partition(":")[0]
+    lacks = _SAME.get(lacks, lacks if lacks in _LACKS else "empty" if text is None else "none")
+    words = [_LACKS[lacks], *(other for other in _LACKS.values() if other != _LACKS[lacks])]
+    return [(*sent, assistant_message(said), user_message(each + asked)) for each in words]

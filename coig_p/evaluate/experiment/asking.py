@@ -1,0 +1,174 @@
+"""Answers and judgements that coigp align makes in this process, each through a ledger in the experiment's folder.
+
+    FOLDER/ledgers/answer-KEY    of one checkpoint on one benchmark: another checkpoint may have the same name
+    FOLDER/ledgers/judge-KEY     of one judge, as it is asked: equal answers of two cells are judged once
+
+What an endpoint has said is in the ledger before anything is made of it, so that no kill loses what was paid. A key is
+of what is asked; it holds no code of ours, so that answers stay where that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coig_p.annotate.alone.running import Estimate, Work, ask, estimate
+from coig_p.annotate.asking.costs import MONEY
+from coig_p.annotate.asking.ledger import Ledger
+from coig_p.annotate.asking.request import Request
+from coig_p.core.text import counted
+from coig_p.errors import CoigPError
+from coig_p.evaluate.align.answering import Asking
+from coig_p.evaluate.align.benchmarks import Benchmark
+from coig_p.evaluate.align.files import ANSWERS, RESULTS, Kept, Turn, read_kept, write_kept
+from coig_p.evaluate.align.judging import Judging
+from coig_p.evaluate.experiment.config import AlignAnswer
+from coig_p.evaluate.experiment.content import hash_of
+from coig_p.evaluate.experiment.judged import answers_in
+from coig_p.reward.judging.config import Judge
+
+LEDGERS = "ledgers"
+_NOWHERE = "http://127.0.0.1:1/v1"  # for requests that are only counted
+_STANDS_IN = "略" * 400  # for an answer that is not there yet
+
+Say = Callable[[str], None]
+
+
+def answer_ledger(folder: Path, asked: object) -> Path:
+    """Where it is kept what a checkpoint said; `asked`: all that decides what it is asked."""
+    return folder / LEDGERS / f"answer-{hash_of(asked)[:16]}"
+
+
+def judge_ledger(folder: Path, judge: Judge) -> Path:
+    """Where it is kept what a judge said; its file's max_cost is over all of it."""
+    one = judge.endpoint
+    told = [one.name, one.model, one.system, dict(one.parameters), one.currency]
+    return folder / LEDGERS / f"judge-{hash_of(told)[:16]}"
+
+
+def write_answers(
+    out: Path,
+    ledger: Path,
+    benchmark: Benchmark,
+    answer: AlignAnswer,
+    model: str | None,
+    server: Callable[[], tuple[str, str]],
+    say: Say,
+) -> None:
+    """Have a checkpoint answer a benchmark, and write answers of coigp align.
+
+    Args:
+        model: what the server will call it, where the file says so: then it is only started where something is left.
+        server: starts it; its address, and what it calls its model.
+
+    Raises:
+        CoigPError: something is left unanswered; run again, it goes on.
+    """
+    url = _NOWHERE
+    if model is None or estimate(_asking(benchmark, answer, url, model).work(), ledger).left:
+        url, named = server()
+        model = model or named
+    asking = _asking(benchmark, answer, url, model)
+    if url != _NOWHERE:
+        _ask(asking.work(), ledger, None, say)
+    header = {"model": asking.answerer.describe(), "options": asking.options()}
+    with Ledger.open(ledger) as kept:
+        write_kept(out, ANSWERS, benchmark, asking.answers(kept), header, overwrite=False)
+
+
+def _asking(benchmark: Benchmark, answer: AlignAnswer, url: str, model: str) -> Asking:
+    return Asking(benchmark, answer.answerer(url, model), answer.keep_cut, answer.official)
+
+
+def write_results(out: Path, ledger: Path, answers: Path, judge: Judge, say: Say) -> None:
+    """Have a judge score what a step answered, and write results of coigp align.
+
+    Raises:
+        CoigPError: something is left without a judgement, for money or for the endpoint; run again, it goes on.
+    """
+    kept = read_kept(answers_in(answers), ANSWERS)
+    judging = Judging(kept, judge)
+    _ask(judging.work(), ledger, judge.max_cost, say)
+    header: dict[str, Any] = {
+        "model": dict(kept.model),
+        "answers_sha256": kept.sha256,
+        "judge": judging.describe(),
+        "options": {"asks": judge.asks, "answered": dict(kept.header["options"])},
+    }
+    with Ledger.open(ledger) as said:
+        write_kept(out, RESULTS, kept.benchmark, judging.results(said), header, overwrite=False)
+
+
+def _ask(work: Work, ledger: Path, max_cost: int | None, say: Say) -> None:
+    ledger.parent.mkdir(exist_ok=True)
+    found = ask(work, ledger, max_cost=max_cost, say=say)
+    if found.stopped == "interrupted":
+        raise KeyboardInterrupt
+    if found.unsettled:
+        why = "max_cost of its file is reached. Raise it" if found.stopped == "budget" else str(found.left or "failed")
+        error = CoigPError(
+            f"{work.endpoint.name}: {counted(found.unsettled, 'request')} unanswered: {why}. Run again to go on; "
+            f"answers are kept in {ledger}"
+        )
+        error.exit_code = found.exit_code
+        raise error
+
+
+@dataclass(frozen=True)
+class JudgeCost:
+    """What is left to ask of a judge, and what it cost so far, in the currency of its prices.
+
+    Attributes:
+        requests: different ones that there are; left: those that are to be sent.
+        expected: what these cost, about; most: with every ask used, and every answer at its max_tokens.
+        spent: over all runs.
+    """
+
+    name: str
+    currency: str | None
+    requests: int
+    left: int
+    expected: float
+    most: float
+    spent: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        told = {name: getattr(self, name) for name in ("name", "currency", "requests", "left")}
+        return told | {name: getattr(self, name) for name in ("expected", "most", "spent")}
+
+
+@dataclass(frozen=True)
+class Judgings:
+    """What one judge is still to be asked.
+
+    Attributes:
+        there: answers that are there; later: benchmarks whose answers are not, each with how often.
+    """
+
+    judge: Judge
+    ledger: Path
+    there: Sequence[Path]
+    later: Sequence[tuple[Benchmark, int]]
+
+    def cost(self) -> JudgeCost:
+        """By the ledger's prices and what answers took so far; nothing is asked, and nothing is written."""
+        found: Estimate = estimate(Work(self.judge.endpoint, self._there, later=self._later), self.ledger)
+        one, money = self.judge.endpoint, [value / MONEY for value in (found.expected, found.most, found.spent)]
+        return JudgeCost(one.name, one.currency, found.requests, found.left, *money)
+
+    def _there(self, _ledger: Ledger | None) -> Iterator[Request]:
+        for path in self.there:
+            yield from Judging(read_kept(answers_in(path), ANSWERS), self.judge).work().requests(None)
+
+    def _later(self, _ledger: Ledger | None) -> Iterator[tuple[Request, float]]:
+        for benchmark, times in self.later:
+            turns = tuple(
+                tuple(Turn(one.id, turn, _STANDS_IN) for turn in range(1, len(one.turns) + 1))
+                for one in benchmark.questions
+            )
+            stand_in = Kept(Path(), benchmark, {"model": {"name": "model"}}, turns)
+            for request in Judging(stand_in, self.judge).work().requests(None):
+                yield request, float(times)
