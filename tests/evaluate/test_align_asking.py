@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +27,17 @@ from coig_p.evaluate.align.files import ANSWERS, RESULTS, read_kept
 from coig_p.evaluate.align.kinds import OVERALL
 
 
-class Recorded(ScriptedServer):
-    """Keeps every request."""
+@contextmanager
+def recorded() -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """A scripted server's address, and every request that it got."""
+    asked: list[Mapping[str, Any]] = []
 
-    def __init__(self, answer: Any = scripted_answer) -> None:
-        self.asked: list[Mapping[str, Any]] = []
+    def keep(request: Mapping[str, Any]) -> str:
+        asked.append(request)
+        return scripted_answer(request)
 
-        def keep(request: Mapping[str, Any]) -> str:
-            self.asked.append(request)
-            return str(answer(request))
-
-        super().__init__(keep)
+    with ScriptedServer(keep) as server:
+        yield server.base_url, asked
 
 
 def answer(server_url: str, data: Path, out: Path, *more: object, code: int = 0) -> Any:
@@ -46,32 +51,32 @@ def judge(server_url: str, answers: Path, out: Path, *more: object, code: int = 
 
 def test_each_category_has_its_temperature(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "b.jsonl", align_rows(1))
-    with Recorded() as server:
-        answer(server.base_url, data, tmp_path / "a")
-        warm = {request["messages"][0]["content"][:4] for request in server.asked if request["temperature"] == 0.7}
+    with recorded() as (url, asked):
+        answer(url, data, tmp_path / "a")
+        warm = {request["messages"][0]["content"][:4] for request in asked if request["temperature"] == 0.7}
         assert warm == {"综合问答", "文本写作", "角色扮演"}
-        assert Counter(request["temperature"] for request in server.asked) == {0.1: 5, 0.7: 3}
-        assert {request["max_tokens"] for request in server.asked} == {2048}
-        server.asked.clear()
-        answer(server.base_url, data, tmp_path / "o", "--official")
-        assert {(request["temperature"], request["max_tokens"]) for request in server.asked} == {(1.0, 2000)}
+        assert Counter(request["temperature"] for request in asked) == {0.1: 5, 0.7: 3}
+        assert {request["max_tokens"] for request in asked} == {2048}
+        asked.clear()
+        answer(url, data, tmp_path / "o", "--official")
+        assert {(request["temperature"], request["max_tokens"]) for request in asked} == {(1.0, 2000)}
     assert read_kept(tmp_path / "o", ANSWERS).header["options"]["official"] is True
 
 
 def test_a_second_turn_holds_the_first_answer_and_the_judge_sees_both(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "mt.jsonl", mt_rows())
-    with Recorded() as server:
-        answer(server.base_url, data, tmp_path / "a")
+    with recorded() as (url, asked):
+        answer(url, data, tmp_path / "a")
         kept = read_kept(tmp_path / "a", ANSWERS)
-        seconds = [request for request in server.asked if len(request["messages"]) == 3]
-        assert len(server.asked) == 8
+        seconds = [request for request in asked if len(request["messages"]) == 3]
+        assert len(asked) == 8
         for question, turns in zip(kept.benchmark.questions, kept.turns, strict=True):
             sent = [one["messages"] for one in seconds if one["messages"][0]["content"] == question.turns[0]]
             expected = [("user", question.turns[0]), ("assistant", turns[0].text), ("user", question.turns[1])]
             assert [[(one["role"], one["content"]) for one in messages] for messages in sent] == [expected]
-        server.asked.clear()
-        judge(server.base_url, tmp_path / "a", tmp_path / "r")
-        prompts = [request["messages"][0]["content"] for request in server.asked]
+        asked.clear()
+        judge(url, tmp_path / "a", tmp_path / "r")
+        prompts = [request["messages"][0]["content"] for request in asked]
         assert sum("参考答案开始" in prompt for prompt in prompts) == 2
         both = [prompt for prompt in prompts if "（第 1 轮）\n甲\n\n（第 2 轮）\n乙" in prompt]
         assert len(both) == 1
@@ -98,6 +103,38 @@ def test_nothing_is_paid_twice_and_a_second_model_is_judged_beside(tmp_path: Pat
         judge(server.base_url, tmp_path / "b", tmp_path / "s", "--ledger", tmp_path / "r.ledger")
         assert (tmp_path / "s" / "results.jsonl").read_bytes() == first
         assert set(server.seen.values()) == {1}
+
+
+@pytest.mark.parametrize("after", [1, 4, 6])
+def test_killed_and_run_again_gives_the_same_bytes(after: int, tmp_path: Path) -> None:
+    """One request is in flight at a time: what came before it is answered, and is not asked again."""
+    data = write_rows(tmp_path / "mt.jsonl", mt_rows())
+    with serve(lambda shown, turns: f"第{turns}轮的回答。") as server:
+        model = priced(tmp_path / "m.toml", server.base_url)
+        model.write_text(model.read_text("utf-8") + "concurrency = 1\n", "utf-8")
+        words = ("align", "answer", "--data", data, "--endpoint", model, "--out")
+        run(*words, tmp_path / "quiet")
+        assert server.seen.total() == 8
+    with serve(lambda shown, turns: f"第{turns}轮的回答。") as server:
+        model.write_text(priced(tmp_path / "n.toml", server.base_url).read_text("utf-8") + "concurrency = 1\n", "utf-8")
+        server.after = after
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from coig_p.__main__ import main; main()", *map(str, (*words, tmp_path / "a"))],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ,
+        )
+        assert server.holding.wait(60)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "a").exists()
+        server.after = None
+        server.released.set()
+        told = json.loads(run(*words, tmp_path / "a", "--json").stdout)
+        assert told["sent"] == 8 - after
+        assert sum(number > 1 for number in server.seen.values()) <= 1  # what was in flight
+    for name in ("answers.jsonl", "questions.jsonl"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "quiet" / name).read_bytes()
 
 
 def test_an_estimate_asks_nothing_and_counts_second_turns(tmp_path: Path) -> None:
