@@ -53,6 +53,7 @@ RUNS: dict[str, tuple[str, int]] = {
     "annotate status": ("FOLDER/run/run.toml", 0),
     "annotate store": ("FOLDER/run/run.toml", 0),
     "annotate taxonomy check": ("FOLDER/subjects-é.tsv", 0),
+    "annotate taxonomy grow": ("--about 题 --endpoint http://127.0.0.1:9/v1 --model m --out NEW.toml --estimate", 0),
     "annotate taxonomy list": ("FOLDER/subjects-é.tsv", 0),
     "bench build": ("FOLDER/store --review NEW --annotators 甲,b --double 0", 0),
     "annotate types": ("FOLDER/tap/run.toml", 0),

@@ -21,6 +21,7 @@ from judge_server import JudgeServer, Said, always, longer, serve
 
 pytest.importorskip("aiohttp", reason="asking models needs the extra [annotate]")
 
+from coig_p.annotate.alone.running import ask
 from coig_p.annotate.asking.costs import MONEY
 from coig_p.annotate.asking.ledger import LEDGER, LedgerWriter
 from coig_p.core.arrays import hash64
@@ -32,7 +33,6 @@ from coig_p.reward.bench.results import Result, read_results
 from coig_p.reward.judging.asked import Questions
 from coig_p.reward.judging.config import Judge, judge_at, load_judge
 from coig_p.reward.judging.official import FAULTS, OFFICIAL, rule_of
-from coig_p.annotate.alone.running import ask
 
 
 def items(number: int, texts: Sequence[str] = ("好的回答。", "坏")) -> list[Item]:

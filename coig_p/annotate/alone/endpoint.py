@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from coig_p.annotate.asking.costs import bounded, max_tokens
 from coig_p.annotate.asking.endpoint import Endpoint
 from coig_p.annotate.asking.request import Messages
 from coig_p.annotate.sources import check_parameters
-from coig_p.annotate.tables import read_table
+from coig_p.annotate.tables import check_keys, load_table, read_table
 from coig_p.errors import UsageError
 
 
@@ -58,6 +59,21 @@ def endpoint_of(table: Mapping[str, Any]) -> LoneEndpoint:
     if "endpoint" not in table:
         raise UsageError("no table [endpoint]: it says who is asked, with name, model and base_url")
     return read_table(LoneEndpoint, table["endpoint"], "endpoint")
+
+
+def load_endpoint(path: str | Path) -> LoneEndpoint:
+    """The endpoint of a TOML file that has nothing else.
+
+    Raises:
+        UsageError: no such file, not TOML, an unknown key, or a value that cannot be; names the file and the key.
+    """
+    path = Path(path)
+    table = load_table(path, ". Name a TOML file, or an http(s) address")
+    try:
+        check_keys(table, ("endpoint",), "")
+        return endpoint_of(table)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def endpoint_at(base_url: str, model: str, key_env: str | None, parameters: Mapping[str, Any]) -> LoneEndpoint:

@@ -4,7 +4,7 @@ Nothing here is a language model. As a writer it lists six types of questions fo
 of them a second time; of every eighth subject the second round brings nothing new. A fourth of its prompts lack
 something, a sixth asks for what no model of texts can do, and its checker sees that. As a judge it counts the steps of
 a response, adds a little noise, and gives the one that is shown first half a point to two points more, as judges do.
-The same request always has the same answer.
+Where a taxonomy grows it proposes four classes. The same request always has the same answer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 class _Said:
     """By what requests of a language are known, and what is answered."""
 
+    grow: re.Pattern[str]
+    classes: tuple[str, ...]
     types: re.Pattern[str]
     more_types: str
     refine: re.Pattern[str]
@@ -47,6 +49,8 @@ class _Said:
 
 
 _ZH = _Said(
+    grow=re.compile(r"请列出“(.*)”下面的类目。\Z"),
+    classes=("基础", "方法", "历史", "应用", "工具", "规范", "案例", "前沿"),
     types=re.compile(r"请列出“(.*)”的题型。\Z"),
     more_types="还有哪些题型？请接着列",
     refine=re.compile(r"请重写这个简介.*\n题型：(.*)\n简介：(.*)\n", re.DOTALL),
@@ -77,6 +81,8 @@ _ZH = _Said(
     steps="两个回答分别有 {0} 步和 {1} 步。",
 )
 _EN = _Said(
+    grow=re.compile(r'List the classes below "(.*)"\.\Z'),
+    classes=("foundations", "methods", "history", "applications", "tools", "standards", "cases", "frontiers"),
     types=re.compile(r'List the question types of "(.*)"\.\Z'),
     more_types="other question types does",
     refine=re.compile(r"Rewrite the description.*\nQuestion type: (.*)\nDescription: (.*)\n", re.DOTALL),
@@ -126,6 +132,9 @@ def tap_answer(request: Mapping[str, Any]) -> str | None:
 
 
 def _answer(own: _Said, model: str, said: Sequence[str], text: str) -> str | None:
+    grown = own.grow.search(text)
+    if grown is not None:
+        return _classes(own, model, grown[1])
     if own.compare in text:
         return _scores(own, model, *(material for _, _, material in _FENCED.findall(text)[-2:]))
     if own.feasible in text:
@@ -143,6 +152,13 @@ def _answer(own: _Said, model: str, said: Sequence[str], text: str) -> str | Non
     if own.more_types in text or own.types.search(text):
         return _types(own, model, said)
     return None
+
+
+def _classes(own: _Said, model: str, name: str) -> str:
+    """Four classes below one, and the first of them once more."""
+    first, colon = _draw(model, name) % len(own.classes), "：" if own is _ZH else ": "
+    names = [f"{name}{'' if own is _ZH else ' '}{own.classes[(first + at) % len(own.classes)]}" for at in range(4)]
+    return "\n".join(f'"""{one}{colon}{one}"""' for one in [*names, names[0]])
 
 
 def _types(own: _Said, model: str, said: Sequence[str]) -> str | None:

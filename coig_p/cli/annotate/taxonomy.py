@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coig_p.cli.options import as_json
+from coig_p.cli.annotate.alone import EndpointOptions, endpoint_options, print_asked, print_estimate, print_unsettled
+from coig_p.cli.options import as_json, overwrite_option
 from coig_p.cli.screen import json_text, one_line, table
 from coig_p.cli.tree import Group, command
 from coig_p.core.text import counted
+from coig_p.errors import DataError
 
 if TYPE_CHECKING:
+    from coig_p.annotate.growing import Grown
     from coig_p.annotate.taxonomy.tree import Selection, Taxonomy
 
+_SHOWN = 20  # codes
 _SELECTIONS = ("tap",)
 _FILE = click.argument("file", type=click.Path(path_type=Path), required=False, metavar="[FILE]")
 
@@ -28,6 +32,7 @@ def taxonomy() -> None:
     \b
     coigp annotate taxonomy list --select tap
     coigp annotate taxonomy check subjects.tsv
+    coigp annotate taxonomy grow subjects.tsv --endpoint endpoint.toml --out more.tsv
     """
 
 
@@ -82,7 +87,6 @@ def check(file: Path | None, json_: bool) -> None:
     coigp annotate taxonomy check subjects.json --json | jq .problems
     """
     from coig_p.annotate.taxonomy.reading import check_taxonomy
-    from coig_p.errors import DataError
 
     found, problems = check_taxonomy(file)
     told = {"problems": [{"where": one.where, "what": one.what} for one in problems], **_holds(found)}
@@ -97,6 +101,110 @@ def check(file: Path | None, json_: bool) -> None:
             click.echo(one_line(str(problem)))
     if problems:
         raise DataError(f"{counted(len(problems), 'problem')} in {file}")
+
+
+@command("grow")
+@_FILE
+@click.option("--about", metavar="TOPIC", help="Begin without a FILE: a tree of this.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="NEW",
+    help="The file to write: .tsv, .toml or .json. It has all of FILE's nodes, and the new ones.",
+)
+@click.option("--under", multiple=True, metavar="CODE", help="Grow this node. Default: leaves. Repeat it; no commas.")
+@click.option("--children", type=int, default=10, show_default=True, help="Most nodes below each that grows.")
+@click.option("--levels", type=int, default=1, show_default=True, help="How many levels are added.")
+@click.option("--language", type=click.Choice(("zh", "en")), default="zh", show_default=True, help="Of the prompt.")
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder of templates in place of the package's: grow.md, words.toml.",
+)
+@overwrite_option("the file at NEW")
+@endpoint_options
+@as_json
+def grow(
+    file: Path | None,
+    about: str | None,
+    out: Path,
+    under: tuple[str, ...],
+    children: int,
+    levels: int,
+    language: str,
+    prompts: Path | None,
+    overwrite: bool,
+    given: EndpointOptions,
+    json_: bool,
+) -> None:
+    """Have an endpoint propose nodes below those of a taxonomy's FILE, or a tree of a topic, for a person to edit.
+
+    FILE stays as it is; without one and without a topic it is the catalogue that comes along. What was answered lies
+    in a ledger, so that a run that ended early goes on where it was.
+
+    \b
+    coigp annotate taxonomy grow --about 校园生活 --levels 2 --endpoint endpoint.toml --out campus.toml
+    coigp annotate taxonomy grow subjects.tsv --under 0502 --endpoint endpoint.toml --out more.tsv --estimate
+    """
+    from coig_p.annotate.alone.running import check_ledger, estimate
+    from coig_p.annotate.asking.ledger import Ledger
+    from coig_p.annotate.growing import GrowConfig, Growing
+    from coig_p.annotate.taxonomy.prompts import read_prompts
+    from coig_p.annotate.taxonomy.reading import read_taxonomy
+    from coig_p.annotate.taxonomy.tree import Taxonomy
+    from coig_p.annotate.taxonomy.writing import check_place, write_taxonomy
+
+    if file is not None and about is not None:
+        raise click.UsageError("a tree grows from a FILE, or from --about a topic: name one of the two.")
+    config = GrowConfig(children, levels, under)
+    texts = read_prompts(language, prompts)
+    tree = read_taxonomy(file) if about is None else Taxonomy(out.stem, (), (), ())
+    check_place(out, overwrite=overwrite or given.estimate)
+    if file is not None and out.exists() and out.samefile(file):
+        raise click.UsageError(f"--out {out} is FILE, which stays as it is: name another file.")
+    ledger = given.ledger or out.with_name(f"{out.name}.ledger")
+    check_ledger(ledger)
+    endpoint = given.open()
+    growing = Growing(tree, endpoint, texts, config, about)
+    if given.estimate:
+        print_estimate(estimate(growing.work(), ledger), "endpoint", endpoint.name, json_)
+        return
+    asked = given.ask(growing.work(), ledger, json_)
+    with Ledger.open(ledger) as opened:
+        grown = growing.grown(opened)
+    written = grown.added > 0 and (given.partial or not asked.unsettled)
+    if written:
+        write_taxonomy(grown.taxonomy, out)
+    if json_:
+        told = {"taxonomy": str(out) if written else None, "subjects": len(grown.taxonomy.subjects())}
+        click.echo(json_text({**told, **grown.to_dict(), "ledger": str(ledger), **asked.to_dict()}))
+    else:
+        _print_grown(grown, out if written else None)
+        print_asked(asked, endpoint.name)
+        if asked.unsettled:
+            print_unsettled(asked, "" if written else "nothing was written", ledger)
+    if (asked.unsettled and not written) or asked.stopped == "interrupted":
+        raise SystemExit(asked.exit_code)
+    if not grown.added and not asked.unsettled:
+        raise DataError(f"{endpoint.name} proposed nothing that is new and can be a name")
+
+
+def _print_grown(grown: Grown, out: Path | None) -> None:
+    if out is not None:
+        subjects = counted(len(grown.taxonomy.subjects()), "subject")
+        click.echo(one_line(f"wrote {out}: {subjects}, {grown.added:,} new below {counted(grown.grew, 'node')}"))
+    for number, what in (
+        (grown.repeated, "stand there already"),
+        (grown.unfit, "cannot be names"),
+        (grown.beyond, "were more than --children"),
+    ):
+        if number:
+            click.echo(f"left out of what was listed: {number:,} that {what}")
+    if grown.without:
+        codes = ", ".join(grown.without[:_SHOWN]) + (", ..." if len(grown.without) > _SHOWN else "")
+        click.echo(one_line(f"answers that could not be used, so that nothing grew: {codes}"))
 
 
 def _holds(found: Taxonomy | None) -> dict[str, object]:
@@ -118,5 +226,5 @@ def _selection(
     return Selection(only, (*named.drop, *drop), (*named.keep, *keep))
 
 
-for _command in (list_, check):
+for _command in (list_, check, grow):
     taxonomy.add_command(_command)

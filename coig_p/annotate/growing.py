@@ -108,6 +108,10 @@ class Growing:
             inside = next((one for one in self.config.under if one != code and one in _codes(ways[code])), None)
             if inside is not None:
                 raise UsageError(f"--under {code} stands below --under {inside}: name one of the two")
+        if self.topic is None and not any(self._room(way[-1]) for way in ways.values()):
+            raise UsageError(
+                f"nothing can grow: each node has {self.config.children} children or more. Raise --children"
+            )
         deepest = max((len(way) for code, way in ways.items() if self._grows(way[-1])), default=0)
         if deepest + self.config.levels > DEEPEST:
             raise UsageError(f"{deepest} levels and {self.config.levels} more: a taxonomy has {DEEPEST} at most")
@@ -141,6 +145,9 @@ class Growing:
 
     def _grows(self, node: Node) -> bool:
         return node.code in self.config.under if self.config.under else not node.children
+
+    def _room(self, node: Node) -> bool:
+        return self._grows(node) and len(node.children) < self.config.children
 
     def _walk(self, ledger: Ledger | None, found: Grown) -> tuple[tuple[Node, ...], list[tuple[Request, int]]]:
         """The tree with what a ledger has, and every request with how many levels come after it."""
