@@ -1,90 +1,84 @@
-"""Experiments through coigp align: benchmarks of a few questions, a trainer and served models that are scripts."""
+"""Small benchmarks, and results of them that are made up, for tests of `coigp align`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from coig_p.evaluate.align.kinds import CATEGORIES, MT_TEMPERATURES
+from coig_p.evaluate.align.benchmarks import Benchmark, Question, read_benchmark
+from coig_p.evaluate.align.files import RESULTS, Turn, write_kept
+from coig_p.evaluate.align.kinds import CATEGORIES, OVERALL
 
-TRAIN = """
-import hashlib, sys
-from pathlib import Path
-given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-content = hashlib.sha256()
-for path in sorted(Path(given["--data"]).glob("train/*")):
-    content.update(path.read_bytes())
-for at in CHECKPOINTS:
-    folder = Path(given["--out"], at)
-    folder.mkdir(exist_ok=True)
-    (folder / "model.txt").write_text(f"{content.hexdigest()} {given['--model']} {given['--seed']} {at}")
-"""
-SERVER = """
-import sys, threading
-from pathlib import Path
-from coig_p.annotate.scripted import ScriptedServer, scripted_answer
-checkpoint = Path(sys.argv[1], "model.txt")
-name = checkpoint.read_text() if checkpoint.exists() else sys.argv[1]
-with Path("served.txt").open("a") as stream:
-    stream.write(name + chr(10))
-def answer(request):
-    text = scripted_answer({**request, "model": name})
-    with Path("answered.txt").open("a") as stream:
-        stream.write(name + chr(10))
-    return text
-with ScriptedServer(answer, port=int(sys.argv[2])):
-    threading.Event().wait()
-"""
-JUDGE = """
-[judge]
-asks = 1
-
-[endpoint]
-name = "{name}"
-model = "{name}"
-base_url = "{url}"
-parameters = {{ max_tokens = 500 }}
-input_price = 2
-output_price = 8
-currency = "USD"
-"""
+JUDGE: Mapping[str, Any] = {
+    "kind": "judge",
+    "name": "j",
+    "model": "j",
+    "system": None,
+    "parameters": {"temperature": 0},
+    "prompt_sha256": "p" * 64,
+}
 
 
-def write_train(path: Path, *checkpoints: str) -> None:
-    """A trainer that writes these folders; "" for the one that it is given."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TRAIN.replace("CHECKPOINTS", repr(checkpoints or ("",))), "utf-8")
-
-
-def write_align(path: Path, a_category: int = 3) -> None:
-    """AlignBench with so many questions a category."""
-    rows = [
+def align_rows(each: int = 2) -> list[dict[str, Any]]:
+    """So many questions of each category of AlignBench."""
+    return [
         {
-            "question_id": at,
+            "question_id": 100 * at + nth,
             "category": category.zh,
             "subcategory": "",
-            "question": f"{category.zh}，第{at}题？",
-            "reference": "参考答案。",
+            "question": f"{category.zh}第{nth}题？",
+            "reference": f"{category.zh}第{nth}题的答案。",
         }
-        for at, category in enumerate(list(CATEGORIES.values()) * a_category)
+        for at, category in enumerate(CATEGORIES.values())
+        for nth in range(each)
     ]
+
+
+def mt_rows() -> list[dict[str, Any]]:
+    """Two questions a category, one of them with references, categories with zh_ and without."""
+    rows: list[dict[str, Any]] = []
+    for at, name in enumerate(("zh_writing", "writing", "zh_math", "math")):
+        rows.append({"question_id": 1081 + at, "category": name, "turns": [f"{name}{at}：写。", f"{at}：改。"]})
+    rows[2]["reference"] = ["甲", "乙"]
+    return rows
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
 
 
-def write_mt(path: Path, categories: int = 2) -> None:
-    """MT-Bench-zh with two questions a category."""
-    rows = [
-        {"question_id": at, "category": category, "turns": [f"第{at}题？", "再说一遍。"]}
-        for at, category in enumerate(list(MT_TEMPERATURES)[:categories] * 2)
-    ]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+def benchmark(folder: Path, rows: list[dict[str, Any]] | None = None) -> Benchmark:
+    folder.mkdir(parents=True, exist_ok=True)
+    return read_benchmark(write_rows(folder / "bench.jsonl", align_rows() if rows is None else rows))
 
 
-def write_judge(path: Path, url: str, name: str = "judge") -> None:
-    """A judge's file."""
-    path.write_text(JUDGE.format(name=name, url=url), "utf-8")
+Scores = Callable[[Question, int], "int | str"]
+"""From a question and a turn to its overall, or why it has none."""
 
 
-def lines_of(path: Path) -> list[str]:
-    """What a script wrote down."""
-    return path.read_text("utf-8").splitlines() if path.exists() else []
+def write_results(
+    folder: Path,
+    of: Benchmark,
+    scores: Scores,
+    *,
+    name: str = "m",
+    judge: Mapping[str, Any] = JUDGE,
+    official: Callable[[Question, int], float | None] | None = None,
+) -> Path:
+    """Results of a model."""
+    turns = []
+    for question in of.questions:
+        for turn in range(1, len(question.turns) + 1):
+            found = scores(question, turn)
+            names = (*question.dimensions_for(of.kind), OVERALL)
+            told = dict.fromkeys(names, found) if isinstance(found, int) else None
+            own = None if isinstance(found, str) else float(found)
+            own = own if official is None else official(question, turn)
+            reason = None if isinstance(found, int) else found
+            turns.append(Turn(question.id, turn, "raw", reason, told, own))  # type: ignore[arg-type]
+    header = {"model": {"name": name}, "judge": dict(judge), "answers_sha256": "a", "options": {}}
+    write_kept(folder, RESULTS, of, turns, header, False)
+    return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -15,10 +14,10 @@ import pytest
 
 pytest.importorskip("aiohttp", reason="asking models needs the extra [annotate]")
 
-from aligning import SERVER, lines_of, write_align, write_judge, write_mt, write_train
 from commands import run
 from experimenting import kill, start, store_rows, wait_for
 from make import make_store
+from through_align import SERVER, lines_of, write_align, write_judge, write_mt, write_train
 
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 
