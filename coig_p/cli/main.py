@@ -43,7 +43,7 @@ COMMANDS = {
         ("diff", "coig_p.cli.comparing", "Show what differs between two stores, or two ways to make pairs."),
     ],
     "Check": [
-        ("verify", "coig_p.cli.checking", "Compare every file with the manifest."),
+        ("verify", "coig_p.cli.verifying", "Compare every file with the manifest."),
         ("check", "coig_p.cli.checking", "Look for what is wrong: texts, privacy, scores, pairs."),
         ("clean", "coig_p.cli.checking", "Write a store without what errors name."),
         ("dedup", "coig_p.cli.checking", "Write a store without near-duplicates."),
