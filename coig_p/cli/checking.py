@@ -67,7 +67,7 @@ def check(
     language: str,
     domains: tuple[str, ...],
     list_: bool,
-    workers: dict[str, Any],
+    shared_by: dict[str, Any],
     json_: bool,
 ) -> None:
     """Look for what is wrong in a STORE: texts, privacy, scores, pairs. Exits 1 where there is an error.
@@ -91,7 +91,7 @@ def check(
     if folder is not None:
         check_folder(folder, FILES, "a report", overwrite)
         check_apart(folder, [rules_file, *benchmarks])
-    report = checked(store, rules, domains, benchmarks, fields, **workers)
+    report = checked(store, rules, domains, benchmarks, fields, **shared_by)
     if folder is not None:
         from coig_p.report.view.check_page import check_page
 
@@ -110,7 +110,7 @@ def checked(
     domains: Sequence[str] = (),
     benchmarks: Sequence[str] = (),
     fields: Mapping[str, str] | None = None,
-    **workers: Any,
+    **shared_by: Any,
 ) -> Report:
     """`coig_p.validation.check`, with benchmarks where any are named, and progress bars."""
     from coig_p.store.store import Store
@@ -119,13 +119,13 @@ def checked(
     opened = Store.open(store, check_sizes=False)
     queries = sum(file.rows or 0 for file in opened.data_files() if not domains or file.domain in domains)
     with progress("Checking", queries, "queries") as advance:
-        report = run_check(opened, rules=rules, domains=domains, advance=advance, **workers)
+        report = run_check(opened, rules=rules, domains=domains, advance=advance, **shared_by)
     if benchmarks:
         from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
         with progress("Comparing", queries, "queries") as advance:
             config = ContaminationConfig(fields=fields or {})
-            report = with_contamination(report, opened, benchmarks, config, advance, domains, **workers)
+            report = with_contamination(report, opened, benchmarks, config, advance, domains, **shared_by)
     elif fields:
         raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
     return report
@@ -200,7 +200,7 @@ def clean(
     rules_file: Path | None,
     benchmarks: tuple[str, ...],
     fields: dict[str, str],
-    workers: dict[str, Any],
+    shared_by: dict[str, Any],
     json_: bool,
 ) -> None:
     """Write a STORE without the queries, responses and scores that errors name. Texts are never edited.
@@ -219,13 +219,13 @@ def clean(
     opened = Store.open(store)
     check_clean(opened, out, rules, more, overwrite)
     check_apart(out, [rules_file, *benchmarks])
-    before = checked(store, rules, (), benchmarks, fields, **workers)
+    before = checked(store, rules, (), benchmarks, fields, **shared_by)
     with progress("Cleaning", before.queries, "queries") as advance:
         written = clean_store(
-            opened, before, out, more=more, overwrite=overwrite, advance=advance, num_proc=workers["num_proc"]
+            opened, before, out, more=more, overwrite=overwrite, advance=advance, num_proc=shared_by["num_proc"]
         )
     dropped = {rule: loss.to_dict() for rule, loss in written.dropped.items()}
-    after = checked(out, rules, (), benchmarks, fields, **workers)
+    after = checked(out, rules, (), benchmarks, fields, **shared_by)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
         rules = {name: after.to_dict()[name] for name in ("rules_changed", "not_checked")}
@@ -303,7 +303,7 @@ def dedup(
     others: tuple[Path, ...],
     model: str | None,
     cache: Path | None,
-    workers: dict[str, Any],
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -337,10 +337,10 @@ def dedup(
     if scope == "responses":
         if others or method != "minhash" or chosen.pop("merge"):
             raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
-        found = dedup_responses(opened, target, overwrite, chosen, workers)
+        found = dedup_responses(opened, target, overwrite, chosen, shared_by)
         one, unit = "response", "responses"
     else:
-        found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache, workers)
+        found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache, shared_by)
         one, unit = "query", "queries"
     if json_:
         click.echo(json_text({"store": None if dry_run else str(out), **found}))
@@ -405,7 +405,7 @@ def contamination(
     out: Path | None,
     overwrite: bool,
     record: bool,
-    workers: dict[str, Any],
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -431,7 +431,7 @@ def contamination(
     if record:
         check_remember(opened)
     with progress("Comparing", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
-        findings, compared = compare(opened, names, config, advance, **workers)
+        findings, compared = compare(opened, names, config, advance, **shared_by)
     if record:
         remember(opened, compared)
     if out is not None:

@@ -30,7 +30,7 @@ def dedup_queries(
     others: Sequence[Path],
     model: str | None,
     cache: Path | None,
-    workers: Mapping[str, Any],
+    shared_by: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What was found of near-duplicate queries, and what went where a store was written, for `--json`."""
     from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary, with_texts
@@ -52,10 +52,10 @@ def dedup_queries(
         find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
     else:
         config = DedupConfig(**options)
-        find = partial(find_duplicates, config=config, num_proc=workers["num_proc"])
+        find = partial(find_duplicates, config=config, num_proc=shared_by["num_proc"])
     stores = [Store.open(other) for other in others]
     with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        queries = read_queries(store, advance, stores, **workers)
+        queries = read_queries(store, advance, stores, **shared_by)
     duplicates = find(queries)
     found = summary(duplicates, queries).to_dict()
     found["examples"] = shown(with_texts(gone(duplicates, "queries"), store, stores))
@@ -69,14 +69,14 @@ def dedup_queries(
                 against=stores,
                 overwrite=overwrite,
                 advance=advance,
-                num_proc=workers["num_proc"],
+                num_proc=shared_by["num_proc"],
             )
         found["dropped"] = written.lost.to_dict()
     return found
 
 
 def dedup_responses(
-    store: Store, out: Path | None, overwrite: bool, options: dict[str, Any], workers: Mapping[str, Any]
+    store: Store, out: Path | None, overwrite: bool, options: dict[str, Any], shared_by: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The same of responses."""
     from coig_p.dedup import responses
@@ -84,7 +84,7 @@ def dedup_responses(
     config = responses.ResponseConfig(**options)
     queries = sum(file.rows or 0 for file in store.data_files())
     with progress("Comparing", queries, "queries") as advance:
-        duplicates = responses.find_similar_responses(store, config, advance, **workers)
+        duplicates = responses.find_similar_responses(store, config, advance, **shared_by)
     found = responses.response_summary(store, duplicates).to_dict()
     found["examples"] = shown(gone(duplicates, "responses"))
     if out is not None:
@@ -96,7 +96,7 @@ def dedup_responses(
                 duplicates,
                 overwrite=overwrite,
                 advance=advance,
-                num_proc=workers["num_proc"],
+                num_proc=shared_by["num_proc"],
             )
         found["dropped"] = written.lost.to_dict()
     return found

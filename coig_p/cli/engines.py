@@ -27,7 +27,7 @@ threads_option = click.option(
 
 
 def engine_options(command: _Decorated) -> Any:
-    """--num-proc, --engine, --address and --scratch, as one argument `workers`: num_proc= and engine= of what is
+    """--num-proc, --engine, --address and --scratch, as one argument `shared_by`: num_proc= and engine= of what is
     called.
 
     Ray is started with the first task, so that what is wrong with other options is said before.
@@ -37,16 +37,16 @@ def engine_options(command: _Decorated) -> Any:
     def run(
         *args: Any, num_proc: int | None, engine: str, address: str | None, scratch: Path | None, **options: Any
     ) -> Any:
-        workers: dict[str, Any] = {"num_proc": num_proc, "engine": None}
+        shared_by: dict[str, Any] = {"num_proc": num_proc, "engine": None}
         if engine == "ray":
             from coig_p.engine.ray import RayExecutor
 
             executor = RayExecutor(address, num_proc=num_proc, scratch=scratch)
             click.get_current_context().call_on_close(executor.shutdown)
-            workers["engine"] = executor
+            shared_by["engine"] = executor
         elif address is not None or scratch is not None:
             raise click.UsageError("--address and --scratch are for --engine ray: pass that, too.")
-        return command(*args, workers=workers, **options)
+        return command(*args, shared_by=shared_by, **options)
 
     decorated: Any = run
     for option in reversed(

@@ -107,7 +107,7 @@ def pairs(
 
 
 def _filtered(
-    store: Store, config: PairConfig, domains: Sequence[str], split: str | None, cut: SplitConfig, **workers: Any
+    store: Store, config: PairConfig, domains: Sequence[str], split: str | None, cut: SplitConfig, **shared_by: Any
 ) -> FilterEffect | None:
     """What rewards did to the pairs of the store that were read, before these are cut, weighted or too long."""
     if config.agree_with is None:
@@ -118,7 +118,7 @@ def _filtered(
     source = one_split(store.manifest, split, cut)
     files = store.selected_files(domains, source)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
-        return filter_effect(store, config, domains=domains, split=source, advance=advance, **workers)
+        return filter_effect(store, config, domains=domains, split=source, advance=advance, **shared_by)
 
 
 def _print_filtered(found: FilterEffect | None) -> None:
@@ -176,7 +176,7 @@ def export(
     out: Path,
     weights: str | None,
     overwrite: bool,
-    workers: dict[str, Any],
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -208,8 +208,8 @@ def export(
     files = opened.manifest.data_files()
     queries = sum(file.rows or 0 for file in files if not config.domains or file.domain in config.domains)
     with progress("Exporting", queries, "queries") as advance:
-        found = export_store(opened, out, config, overwrite=overwrite, advance=advance, **workers).to_dict()
-    filtered = _filtered(opened, config.pairs, config.domains, config.split, config.splits, **workers)
+        found = export_store(opened, out, config, overwrite=overwrite, advance=advance, **shared_by).to_dict()
+    filtered = _filtered(opened, config.pairs, config.domains, config.split, config.splits, **shared_by)
     if json_:
         told = {} if filtered is None else {"filtered": rounded(filtered.to_dict())}
         click.echo(json_text({"directory": str(out), **found, **told}))

@@ -109,7 +109,7 @@ def stats(
     domains: tuple[str, ...],
     split: str | None,
     language: str,
-    workers: dict[str, Any],
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -132,7 +132,7 @@ def stats(
     opened = Store.open(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
-        found = statistics(opened, config, domains=domains, split=split, advance=advance, **workers)
+        found = statistics(opened, config, domains=domains, split=split, advance=advance, **shared_by)
     if out is not None:
         _write(out, {"statistics.json": found.to_json(), **statistics_plots(found, language)})
     if json_:
@@ -221,7 +221,7 @@ def sweep(
     domains: tuple[str, ...],
     split: str | None,
     language: str,
-    workers: dict[str, Any],
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -249,7 +249,7 @@ def sweep(
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
         found = run_sweep(
-            opened, config, steps, second=second, domains=domains, split=split, advance=advance, **workers
+            opened, config, steps, second=second, domains=domains, split=split, advance=advance, **shared_by
         )
     if out is not None:
         _write(out, {"sweep.json": found.to_json(), **sweep_plots(found, language)})

@@ -188,7 +188,7 @@ def publish(
     say_older_schema(store)
     if is_release(store):
         say_unmade(store)
-        refuse_making(store, place, _given(context, set(options) - {"workers"}))
+        refuse_making(store, place, _given(context, set(options) - {"shared_by"}))
     check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"], sign])
     signer = open_key(sign)
     looked = repo_id if target == "hub" and not rehearse else None
@@ -292,14 +292,14 @@ class _Making:
         rules, against, named = load_rules(options.pop("rules_file")), options.pop("benchmarks"), options.pop("fields")
         if named and not against:
             raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
-        workers, no_pairs, since = options.pop("workers"), options.pop("no_pairs"), options.pop("since")
+        shared_by, no_pairs, since = options.pop("shared_by"), options.pop("no_pairs"), options.pop("since")
         config = ReleaseConfig(
             version=check_version(self.version),
             pairs=None if no_pairs else PairConfig(**options),
             rules=rules,
             against=against,
             fields=named,
-            **workers,
+            **shared_by,
             repo=self.repo,
             signer=self.signer,
         )

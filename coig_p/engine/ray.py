@@ -143,15 +143,20 @@ def _run(function: Callable[..., Any], folder: str, args: Any, kwargs: Any) -> t
 def _hand_over(future: Future[Any], done: Future[Any]) -> None:
     error = done.exception()
     if error is not None:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        what = f"a task of Ray was not done ({type(error).__name__}): {said[0]}"
-        future.set_exception(CoigPError(f"{what} See the state of the cluster: ray status"))
+        what = f"a task of Ray was not done ({type(error).__name__}): {_last_line(error)}"
+        future.set_exception(CoigPError(f"{what}. See the state of the cluster: ray status"))
         return
     well, result = done.result()
     if well:
         future.set_result(result)
     else:
         future.set_exception(result)
+
+
+def _last_line(error: BaseException) -> str:
+    """Of what Ray says, which may be a page with a trace."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1].rstrip(".")
 
 
 def facts(scratch: str | None = None) -> dict[str, str]:
@@ -196,8 +201,9 @@ def _see_nodes(ray: Any, scratch: Path | None) -> None:
         except ray.exceptions.GetTimeoutError:
             raise RemoteError(f"a node did not answer within {_WAIT} seconds: ray status") from None
         except ray.exceptions.RayError as error:
-            said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-            raise UsageError(f"a node cannot run coig-p: {said}. Install the same coig-p {__version__} there") from None
+            raise UsageError(
+                f"a node cannot run coig-p: {_last_line(error)}. Install the same coig-p {__version__} there"
+            ) from None
     finally:
         if place is not None:
             place.unlink(missing_ok=True)
