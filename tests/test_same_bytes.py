@@ -116,15 +116,11 @@ def test_an_error_comes_whole_out_of_another_process(name: str, pool: Executor, 
     said = []
     for workers in ({"num_proc": 1}, {"engine": pool}):
         with pytest.raises(StoreError) as raised:
-            _reach(JOBS[name], store, tmp_path / "out", workers)
+            JOBS[name](store, tmp_path / "out", **workers)
         said.append((str(raised.value), raised.value.store))
         assert not [path for path in tmp_path.iterdir() if path.name not in ("store", "out")], "left behind"
     assert said[0] == said[1]
     assert f"{shard.name} cannot be read" in said[0][0]
-
-
-def _reach(job: Job, store: Path, out: Path, workers: dict[str, object]) -> None:
-    job(store, out, **workers)
 
 
 @pytest.mark.parametrize(
