@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
-from jobs import JOBS, RELEASE, THREADS, Job, Made, clean, many
+from jobs import JOBS, RELEASE, THREADS, Made, clean, many
 from make import make_rows, make_store
 
 from coig_p.errors import StoreError
