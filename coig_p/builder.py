@@ -23,7 +23,7 @@ from datasets.fingerprint import Hasher
 from datasets.utils.file_utils import xopen
 
 from coig_p.core.code_hash import code_hash
-from coig_p.engine.local import ahead
+from coig_p.engine.ahead import ahead
 from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
 from coig_p.pairs.calibration import find_calibration

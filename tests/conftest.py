@@ -67,7 +67,7 @@ LONGEST = (
     "stats/test_sweep", "validation/test_notes", "publish/test_publish", "publish/test_lies", "export/test_round_trips",
     "stats/test_diff", "publish/test_command", "pairs/test_turns", "ingest/test_forms", "ingest/test_case_kinds",
     "ingest/test_fuzz", "stats/test_counts", "publish/test_provenance", "publish/test_local_hub",
-    "publish/test_reliability", "engine/test_local",
+    "publish/test_reliability", "engine/test_ahead",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The commands that look for what is wrong in a store, or leave it out: verify, check, clean, dedup, contamination."""
+"""The commands that look for what is wrong in a store, or leave it out: check, clean, dedup, contamination."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from coig_p.cli.engines import engine_options
 from coig_p.cli.options import (
     Finite,
     against_option,
@@ -17,7 +18,6 @@ from coig_p.cli.options import (
     list_option,
     map_option,
     need_store,
-    num_proc_option,
     overwrite_option,
     quoted,
     rules_option,
@@ -43,47 +43,6 @@ if TYPE_CHECKING:
     from coig_p.validation import Report, Rule
 
 
-@command("verify")
-@store_argument()
-@click.option("--key", metavar="PUBKEY", help="Also see that the manifest is signed with it: KEY.pub, or its line.")
-@as_json
-def verify(store: Path, key: str | None, json_: bool) -> None:
-    """Compare every file of a STORE with its manifest by size, hash and rows. Exits 1 on a difference.
-
-    With --key the signature of the manifest comes first, so that all that is compared is what was signed.
-
-    \b
-    coigp verify store
-    coigp verify release --key release.key.pub
-    """
-    from coig_p.store.store import Store
-
-    signed = None
-    if key is not None:
-        from coig_p.store.signing import check_signature, read_public_key
-
-        signed = check_signature(store, read_public_key(key))
-    opened = Store.open(store, check_sizes=False)
-    with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
-        problems = opened.verify(advance)
-    left = opened.leftovers()
-    if json_:
-        found = {"store": str(store), "files": len(opened.manifest.files), "problems": problems, "leftovers": left}
-        found |= {} if signed is None else {"signed": signed}
-        click.echo(json_text(found))
-    else:
-        if left:
-            click.echo(printable(f"left there by other tools, and no part of it: {', '.join(left)}"), err=True)
-        for problem in problems:
-            click.echo(one_line(problem), err=True)
-        if not problems:
-            files = counted(len(opened.manifest.files), "file is", "files are")
-            told = "" if signed is None else f", and the manifest is signed with that key: {printable(signed)}"
-            click.echo(f"{printable(str(store))}: {files} as the manifest says{told}")
-    if problems:
-        raise SystemExit(1)
-
-
 @command("check")
 @store_argument(required=False)
 @rules_option
@@ -96,7 +55,7 @@ def verify(store: Path, key: str | None, json_: bool) -> None:
 )
 @domains_option
 @click.option("--list", "list_", is_flag=True, help="Print the rules and stop.")
-@num_proc_option
+@engine_options
 @as_json
 def check(
     store: Path | None,
@@ -108,7 +67,7 @@ def check(
     language: str,
     domains: tuple[str, ...],
     list_: bool,
-    num_proc: int,
+    shared_by: dict[str, Any],
     json_: bool,
 ) -> None:
     """Look for what is wrong in a STORE: texts, privacy, scores, pairs. Exits 1 where there is an error.
@@ -132,7 +91,7 @@ def check(
     if folder is not None:
         check_folder(folder, FILES, "a report", overwrite)
         check_apart(folder, [rules_file, *benchmarks])
-    report = checked(store, rules, domains, num_proc, benchmarks, fields)
+    report = checked(store, rules, domains, benchmarks, fields, **shared_by)
     if folder is not None:
         from coig_p.report.view.check_page import check_page
 
@@ -149,9 +108,9 @@ def checked(
     store: Path,
     rules: dict[str, Rule],
     domains: Sequence[str] = (),
-    num_proc: int = 1,
     benchmarks: Sequence[str] = (),
     fields: Mapping[str, str] | None = None,
+    **shared_by: Any,
 ) -> Report:
     """`coig_p.validation.check`, with benchmarks where any are named, and progress bars."""
     from coig_p.store.store import Store
@@ -160,13 +119,13 @@ def checked(
     opened = Store.open(store, check_sizes=False)
     queries = sum(file.rows or 0 for file in opened.data_files() if not domains or file.domain in domains)
     with progress("Checking", queries, "queries") as advance:
-        report = run_check(opened, rules=rules, domains=domains, num_proc=num_proc, advance=advance)
+        report = run_check(opened, rules=rules, domains=domains, advance=advance, **shared_by)
     if benchmarks:
         from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
         with progress("Comparing", queries, "queries") as advance:
             config = ContaminationConfig(fields=fields or {})
-            report = with_contamination(report, opened, benchmarks, config, advance, domains)
+            report = with_contamination(report, opened, benchmarks, config, advance, domains, **shared_by)
     elif fields:
         raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
     return report
@@ -231,7 +190,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
 @rules_option
 @against_option
 @map_option
-@num_proc_option
+@engine_options
 @as_json
 def clean(
     store: Path,
@@ -241,7 +200,7 @@ def clean(
     rules_file: Path | None,
     benchmarks: tuple[str, ...],
     fields: dict[str, str],
-    num_proc: int,
+    shared_by: dict[str, Any],
     json_: bool,
 ) -> None:
     """Write a STORE without the queries, responses and scores that errors name. Texts are never edited.
@@ -260,11 +219,13 @@ def clean(
     opened = Store.open(store)
     check_clean(opened, out, rules, more, overwrite)
     check_apart(out, [rules_file, *benchmarks])
-    before = checked(store, rules, (), num_proc, benchmarks, fields)
+    before = checked(store, rules, (), benchmarks, fields, **shared_by)
     with progress("Cleaning", before.queries, "queries") as advance:
-        written = clean_store(opened, before, out, more=more, overwrite=overwrite, advance=advance)
+        written = clean_store(
+            opened, before, out, more=more, overwrite=overwrite, advance=advance, num_proc=shared_by["num_proc"]
+        )
     dropped = {rule: loss.to_dict() for rule, loss in written.dropped.items()}
-    after = checked(out, rules, (), num_proc, benchmarks, fields)
+    after = checked(out, rules, (), benchmarks, fields, **shared_by)
     left = {id: number for id, number in after.by_rule().items() if number and after.rules[id].severity == "error"}
     if json_:
         rules = {name: after.to_dict()[name] for name in ("rules_changed", "not_checked")}
@@ -330,6 +291,7 @@ def clean(
 )
 @click.option("--model", help="With --method semantic: a sentence-transformers model, by name or directory.")
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Keep sentence vectors there.")
+@engine_options
 @as_json
 def dedup(
     store: Path,
@@ -341,6 +303,7 @@ def dedup(
     others: tuple[Path, ...],
     model: str | None,
     cache: Path | None,
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -374,10 +337,10 @@ def dedup(
     if scope == "responses":
         if others or method != "minhash" or chosen.pop("merge"):
             raise click.UsageError("--against, --method and --merge are for queries: leave out --scope responses.")
-        found = dedup_responses(opened, target, overwrite, chosen)
+        found = dedup_responses(opened, target, overwrite, chosen, shared_by)
         one, unit = "response", "responses"
     else:
-        found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache)
+        found = dedup_queries(opened, target, overwrite, chosen, method, others, model, cache, shared_by)
         one, unit = "query", "queries"
     if json_:
         click.echo(json_text({"store": None if dry_run else str(out), **found}))
@@ -434,9 +397,17 @@ def dedup(
     is_flag=True,
     help="Write into STORE's manifest what it was compared with and what was found, for the card of its release.",
 )
+@engine_options
 @as_json
 def contamination(
-    store: Path, names: tuple[str, ...], out: Path | None, overwrite: bool, record: bool, json_: bool, **options: Any
+    store: Path,
+    names: tuple[str, ...],
+    out: Path | None,
+    overwrite: bool,
+    record: bool,
+    shared_by: dict[str, Any],
+    json_: bool,
+    **options: Any,
 ) -> None:
     """Look for a benchmark's prompts and answers in a STORE. Exits 1 where there are any.
 
@@ -460,7 +431,7 @@ def contamination(
     if record:
         check_remember(opened)
     with progress("Comparing", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
-        findings, compared = compare(opened, names, config, advance)
+        findings, compared = compare(opened, names, config, advance, **shared_by)
     if record:
         remember(opened, compared)
     if out is not None:

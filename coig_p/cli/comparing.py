@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from coig_p.cli.options import FILES, as_json, file_option, num_proc_option
+from coig_p.cli.engines import num_proc_option
+from coig_p.cli.options import FILES, as_json, file_option
 from coig_p.cli.screen import harmless_json, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.listing import split_names
@@ -44,7 +45,7 @@ def _pair_option(name: str, whose: str) -> Callable[[_Decorated], _Decorated]:
 @num_proc_option
 @as_json
 def diff(
-    a: Path, b: Path | None, pairs_a: tuple[str, ...], pairs_b: tuple[str, ...], num_proc: int, json_: bool
+    a: Path, b: Path | None, pairs_a: tuple[str, ...], pairs_b: tuple[str, ...], num_proc: int | None, json_: bool
 ) -> None:
     """Show what store B has gained, lost and changed since A: queries, responses, scores, pairs.
 

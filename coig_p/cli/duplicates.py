@@ -30,6 +30,7 @@ def dedup_queries(
     others: Sequence[Path],
     model: str | None,
     cache: Path | None,
+    shared_by: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What was found of near-duplicate queries, and what went where a store was written, for `--json`."""
     from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries, summary, with_texts
@@ -51,33 +52,52 @@ def dedup_queries(
         find = partial(find_semantic_duplicates, config=config, embed=load_embedder(model, cache))
     else:
         config = DedupConfig(**options)
-        find = partial(find_duplicates, config=config)
+        find = partial(find_duplicates, config=config, num_proc=shared_by["num_proc"])
     stores = [Store.open(other) for other in others]
     with progress("Reading", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        queries = read_queries(store, advance, stores)
+        queries = read_queries(store, advance, stores, **shared_by)
     duplicates = find(queries)
     found = summary(duplicates, queries).to_dict()
     found["examples"] = shown(with_texts(gone(duplicates, "queries"), store, stores))
     if out is not None:
         with progress("Writing", found["queries"], "queries") as advance:
-            written = dedup_store(store, out, config, duplicates, against=stores, overwrite=overwrite, advance=advance)
+            written = dedup_store(
+                store,
+                out,
+                config,
+                duplicates,
+                against=stores,
+                overwrite=overwrite,
+                advance=advance,
+                num_proc=shared_by["num_proc"],
+            )
         found["dropped"] = written.lost.to_dict()
     return found
 
 
-def dedup_responses(store: Store, out: Path | None, overwrite: bool, options: dict[str, Any]) -> dict[str, Any]:
+def dedup_responses(
+    store: Store, out: Path | None, overwrite: bool, options: dict[str, Any], shared_by: Mapping[str, Any]
+) -> dict[str, Any]:
     """The same of responses."""
     from coig_p.dedup import responses
 
     config = responses.ResponseConfig(**options)
     queries = sum(file.rows or 0 for file in store.data_files())
     with progress("Comparing", queries, "queries") as advance:
-        duplicates = responses.find_similar_responses(store, config, advance)
+        duplicates = responses.find_similar_responses(store, config, advance, **shared_by)
     found = responses.response_summary(store, duplicates).to_dict()
     found["examples"] = shown(gone(duplicates, "responses"))
     if out is not None:
         with progress("Writing", queries, "queries") as advance:
-            written = responses.dedup_responses(store, out, config, duplicates, overwrite=overwrite, advance=advance)
+            written = responses.dedup_responses(
+                store,
+                out,
+                config,
+                duplicates,
+                overwrite=overwrite,
+                advance=advance,
+                num_proc=shared_by["num_proc"],
+            )
         found["dropped"] = written.lost.to_dict()
     return found
 

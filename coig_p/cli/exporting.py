@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coig_p.cli.engines import engine_options
 from coig_p.cli.filtered import filter_lines
 from coig_p.cli.options import (
     as_json,
@@ -107,7 +108,7 @@ def pairs(
 
 
 def _filtered(
-    store: Store, config: PairConfig, domains: Sequence[str], split: str | None, cut: SplitConfig
+    store: Store, config: PairConfig, domains: Sequence[str], split: str | None, cut: SplitConfig, **shared_by: Any
 ) -> FilterEffect | None:
     """What rewards did to the pairs of the store that were read, before these are cut, weighted or too long."""
     if config.agree_with is None:
@@ -118,7 +119,7 @@ def _filtered(
     source = one_split(store.manifest, split, cut)
     files = store.selected_files(domains, source)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
-        return filter_effect(store, config, domains=domains, split=source, advance=advance)
+        return filter_effect(store, config, domains=domains, split=source, advance=advance, **shared_by)
 
 
 def _print_filtered(found: FilterEffect | None) -> None:
@@ -174,8 +175,17 @@ def _conversations(store: Path, domains: Iterable[str], split: str | None, confi
     help="The paper whose numbers the trainer's files have. Default: coig-p.",
 )
 @overwrite_option("an existing export")
+@engine_options
 @as_json
-def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: bool, **options: Any) -> None:
+def export(
+    store: Path,
+    out: Path,
+    weights: str | None,
+    overwrite: bool,
+    shared_by: dict[str, Any],
+    json_: bool,
+    **options: Any,
+) -> None:
     """Write a STORE's rows as one trainer reads them: its columns, shuffled once, in even shards.
 
     DIR gets the rows, the small config file that the trainer wants, shards.json with max_steps for a
@@ -205,8 +215,8 @@ def export(store: Path, out: Path, weights: str | None, overwrite: bool, json_: 
     files = opened.manifest.data_files()
     queries = sum(file.rows or 0 for file in files if not config.domains or file.domain in config.domains)
     with progress("Exporting", queries, "queries") as advance:
-        found = export_store(opened, out, config, overwrite=overwrite, advance=advance).to_dict()
-    filtered = _filtered(opened, config.pairs, config.domains, config.split, config.splits)
+        found = export_store(opened, out, config, overwrite=overwrite, advance=advance, **shared_by).to_dict()
+    filtered = _filtered(opened, config.pairs, config.domains, config.split, config.splits, **shared_by)
     if json_:
         told = {} if filtered is None else {"filtered": rounded(filtered.to_dict())}
         click.echo(json_text({"directory": str(out), **found, **told}))

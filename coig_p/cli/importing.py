@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coig_p.cli.engines import threads_option
 from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, renames, split_list
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
@@ -137,6 +138,7 @@ class _Form(click.Choice[str]):
 )
 @click.option("--license", "license_", metavar="NAME", help="Licence of the input, for the manifest.")
 @overwrite_option("an existing store")
+@threads_option
 @as_json
 def import_command(
     inputs: tuple[str, ...],
@@ -152,6 +154,7 @@ def import_command(
     judges: tuple[str | None, dict[str, str]],
     license_: str | None,
     overwrite: bool,
+    num_proc: int | None,
     json_: bool,
     **options: Any,
 ) -> None:
@@ -198,7 +201,7 @@ def import_command(
     paths = find_inputs(inputs)
     try:
         with progress("Importing", sum(path.stat().st_size for path in paths)) as advance:
-            store, report = import_files(paths, out, config, overwrite=overwrite, advance=advance)
+            store, report = import_files(paths, out, config, overwrite=overwrite, advance=advance, num_proc=num_proc)
     except ImportFailed as error:
         _print_import(error.report, json_, written=None)
         raise

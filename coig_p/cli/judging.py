@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coig_p.cli.options import as_json, domains_option, num_proc_option, overwrite_option, store_argument
+from coig_p.cli.engines import num_proc_option
+from coig_p.cli.options import as_json, domains_option, overwrite_option, store_argument
 from coig_p.cli.screen import check_apart, harmless_json, one_line, pasted, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -75,7 +76,7 @@ def judges(
     method: Method | None,
     language: str,
     domains: tuple[str, ...],
-    num_proc: int,
+    num_proc: int | None,
     json_: bool,
 ) -> None:
     """Examine the judges of a STORE: leniency, spread, self-preference, position, agreement.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coig_p.cli.engines import engine_options
 from coig_p.cli.filtered import filter_lines, percent
 from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
 from coig_p.cli.screen import harmless_json, json_text, one_line, progress, table
@@ -103,6 +104,7 @@ def _print_measured(found: StoreLengths) -> None:
 @split_option
 @language_option
 @config_options(PairConfig, ["format"])
+@engine_options
 @as_json
 def stats(
     store: Path,
@@ -111,6 +113,7 @@ def stats(
     domains: tuple[str, ...],
     split: str | None,
     language: str,
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -133,7 +136,7 @@ def stats(
     opened = Store.open(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
-        found = statistics(opened, config, domains=domains, split=split, advance=advance)
+        found = statistics(opened, config, domains=domains, split=split, advance=advance, **shared_by)
     if out is not None:
         _write(out, {"statistics.json": found.to_json(), **statistics_plots(found, language)})
     if json_:
@@ -211,6 +214,7 @@ def _print_statistics(found: Statistics) -> None:
 @split_option
 @language_option
 @config_options(PairConfig, ["threshold", "format"])
+@engine_options
 @as_json
 def sweep(
     store: Path,
@@ -221,6 +225,7 @@ def sweep(
     domains: tuple[str, ...],
     split: str | None,
     language: str,
+    shared_by: dict[str, Any],
     json_: bool,
     **options: Any,
 ) -> None:
@@ -247,7 +252,9 @@ def sweep(
     opened = Store.open(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
-        found = run_sweep(opened, config, steps, second=second, domains=domains, split=split, advance=advance)
+        found = run_sweep(
+            opened, config, steps, second=second, domains=domains, split=split, advance=advance, **shared_by
+        )
     if out is not None:
         _write(out, {"sweep.json": found.to_json(), **sweep_plots(found, language)})
     if json_:

@@ -44,7 +44,7 @@ COMMANDS = {
         ("compare", "coig_p.cli.side_by_side", "Set datasets side by side: one table and page over any stores."),
     ],
     "Check": [
-        ("verify", "coig_p.cli.checking", "Compare every file with the manifest."),
+        ("verify", "coig_p.cli.verifying", "Compare every file with the manifest."),
         ("check", "coig_p.cli.checking", "Look for what is wrong: texts, privacy, scores, pairs."),
         ("clean", "coig_p.cli.checking", "Write a store without what errors name."),
         ("dedup", "coig_p.cli.checking", "Write a store without near-duplicates."),

@@ -151,9 +151,6 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON obj
 domains_option = list_option("--domain", "domains", help="Only these domains. Repeatable. Default: all.")
 split_option = click.option("--split", metavar="NAME", help="Only this split. Default: all.")
 one_split_option = click.option("--split", metavar="NAME", help="Only this split. Needed where the store has several.")
-num_proc_option = click.option(
-    "--num-proc", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the shards."
-)
 rules_option = click.option(
     "--rules",
     "rules_file",

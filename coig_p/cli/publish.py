@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from coig_p.cli.dry_run import changes_of_release, print_files, print_plan
+from coig_p.cli.engines import engine_options
 from coig_p.cli.main import main as run
 from coig_p.cli.options import (
     Finite,
@@ -21,7 +22,6 @@ from coig_p.cli.options import (
     config_options,
     environment_store,
     map_option,
-    num_proc_option,
     rules_option,
 )
 from coig_p.cli.published import end, print_status
@@ -63,7 +63,7 @@ def main() -> NoReturn:
 @rules_option
 @against_option
 @map_option
-@num_proc_option
+@engine_options
 @click.option(
     "--since",
     metavar="RELEASE",
@@ -188,7 +188,7 @@ def publish(
     say_older_schema(store)
     if is_release(store):
         say_unmade(store)
-        refuse_making(store, place, _given(context, set(options) - {"num_proc"}))
+        refuse_making(store, place, _given(context, set(options) - {"shared_by"}))
     check_apart(Path(place) if place else None, [options["rules_file"], *options["benchmarks"], sign])
     signer = open_key(sign)
     looked = repo_id if target == "hub" and not rehearse else None
@@ -292,14 +292,14 @@ class _Making:
         rules, against, named = load_rules(options.pop("rules_file")), options.pop("benchmarks"), options.pop("fields")
         if named and not against:
             raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
-        num_proc, no_pairs, since = options.pop("num_proc"), options.pop("no_pairs"), options.pop("since")
+        shared_by, no_pairs, since = options.pop("shared_by"), options.pop("no_pairs"), options.pop("since")
         config = ReleaseConfig(
             version=check_version(self.version),
             pairs=None if no_pairs else PairConfig(**options),
             rules=rules,
             against=against,
             fields=named,
-            num_proc=num_proc,
+            **shared_by,
             repo=self.repo,
             signer=self.signer,
         )

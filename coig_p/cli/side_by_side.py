@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from coig_p.cli.engines import num_proc_option
 from coig_p.cli.options import (
     against_option,
     as_json,
     config_options,
     map_option,
-    num_proc_option,
     overwrite_option,
     rules_option,
 )
@@ -68,7 +68,7 @@ def compare_command(
     csv_: bool,
     overwrite: bool,
     language: str,
-    num_proc: int,
+    num_proc: int | None,
     json_: bool,
     **options: Any,
 ) -> None:

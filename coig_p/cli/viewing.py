@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coig_p.cli.options import domains_option, num_proc_option, overwrite_option, store_argument
+from coig_p.cli.engines import num_proc_option
+from coig_p.cli.options import domains_option, overwrite_option, store_argument
 from coig_p.cli.screen import progress, say
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -41,7 +42,7 @@ def view(
     language: str,
     cache: Path | None,
     browser: bool,
-    num_proc: int,
+    num_proc: int | None,
 ) -> None:
     """Look at a STORE in the browser: queries, responses, pairs, judges, models. Ctrl-C ends it.
 

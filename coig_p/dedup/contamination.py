@@ -12,8 +12,9 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from coig_p.core.arrays import Index
 from coig_p.core.normalize import comparison_forms
 from coig_p.core.progress import Advance
 from coig_p.dedup.shingles import shingles
+from coig_p.engine.local import in_order
 from coig_p.errors import DataError, UnknownNameError, UsageError
 from coig_p.ingest.fields import ALIASES
 from coig_p.ingest.readers import data_files, find_inputs, read_rows
@@ -33,10 +35,11 @@ from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import BenchmarkCheck, BenchmarkUsed, Held, added, rows_digest
 from coig_p.store.conversations import contents
 from coig_p.store.locate import download_repository
-from coig_p.store.manifest import MANIFEST
+from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.reading import part_of
-from coig_p.store.store import Store
-from coig_p.store.writing import sha256_of
+from coig_p.store.sharing import LOOKED_AT, workers_for
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 from coig_p.validation.findings import Report, make_findings, ordered, redacted
 from coig_p.validation.rules import Rule
 
@@ -352,13 +355,38 @@ def find_contamination(
     config: ContaminationConfig,
     advance: Advance = lambda queries: None,
     domains: Sequence[str] = (),
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> pa.Table:
-    """Queries that hold a benchmark's prompt and responses that hold its answer, as findings (errors)."""
+    """Queries that hold a benchmark's prompt and responses that hold its answer, as findings (errors).
+
+    Args:
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
+    """
     prompts, answers = _Texts(benchmark.prompts, config), _Texts(benchmark.answers, config)
     found: list[dict[str, Any]] = []
     held: list[_Held] = []
-    read = [store.batches(domain, schema=_READ) for domain in domains] or [store.batches(schema=_READ)]
-    for batch in chain.from_iterable(read):
+    files = [file for domain in domains or (None,) for file in store.data_files(domain)]
+    workers = workers_for(files, num_proc, engine, a_second=LOOKED_AT)
+    for file, (found_there, held_there) in in_order(partial(_look_in, store.path, prompts, answers), files, workers):
+        found += found_there
+        held += held_there
+        advance(file.rows or 0)
+    common = _common(held, config.common)
+    for place, text, telling in held:
+        share, form = next(((share, form) for share, form in telling if form not in common), (0.0, -1))
+        if form >= 0:
+            found.append(place | {"excerpt": _excerpt(share, answers.where(form), text)})
+    columns = {name: [one.get(name) for one in found] for name in ("domain", "query_id", "response", "model")}
+    return ordered([make_findings(RULE, [one["excerpt"] for one in found], columns, of_text=True)])
+
+
+def _look_in(root: Path, prompts: _Texts, answers: _Texts, file: StoreFile) -> tuple[list[dict[str, Any]], list[_Held]]:
+    """What a shard holds: that is evidence, and responses whose answers may be common ones."""
+    found: list[dict[str, Any]] = []
+    held: list[_Held] = []
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, _READ):
         queries = contents(batch).to_pylist()
         rows = batch.select(["domain", "query_id"]).to_pylist()
         asked: dict[int, set[int]] = {}  # by the batch's row, the benchmarks' rows whose prompt it holds
@@ -379,14 +407,7 @@ def find_contamination(
                 found.append(place | {"excerpt": _excerpt(share, answers.where(form, beside), response["text"])})
             elif telling:
                 held.append(_Held(place, response["text"], telling))
-        advance(batch.num_rows)
-    common = _common(held, config.common)
-    for place, text, telling in held:
-        share, form = next(((share, form) for share, form in telling if form not in common), (0.0, -1))
-        if form >= 0:
-            found.append(place | {"excerpt": _excerpt(share, answers.where(form), text)})
-    columns = {name: [one.get(name) for one in found] for name in ("domain", "query_id", "response", "model")}
-    return ordered([make_findings(RULE, [one["excerpt"] for one in found], columns, of_text=True)])
+    return found, held
 
 
 def compare(
@@ -395,10 +416,12 @@ def compare(
     config: ContaminationConfig,
     advance: Advance = lambda queries: None,
     domains: Sequence[str] = (),
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> tuple[pa.Table, BenchmarkCheck]:
     """`find_contamination` with the benchmarks of these names, and what a manifest remembers of it."""
     benchmark = read_benchmarks(names, config)
-    found = find_contamination(store, benchmark, config, advance, domains)
+    found = find_contamination(store, benchmark, config, advance, domains, num_proc, engine)
     responses = found.num_rows - found.column("response").null_count
     check = BenchmarkCheck(
         against=tuple(BenchmarkUsed(_called(name), _sha256(name)) for name in names),
@@ -443,9 +466,11 @@ def with_contamination(
     config: ContaminationConfig,
     advance: Advance = lambda queries: None,
     domains: Sequence[str] = (),
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Report:
     """The report of a check with what of these benchmarks is in the store, as errors of a rule of their own."""
-    found, check = compare(store, names, config, advance, domains)
+    found, check = compare(store, names, config, advance, domains, num_proc, engine)
     options = {"against": [one.name for one in check.against], **asdict(config)}
     report = report.with_findings(replace(RULE, options=options), found)
     return report if domains else replace(report, compared=added(report.compared, [check]))

@@ -32,7 +32,7 @@ from coig_p.dedup.shingles import (
     sorted_unique,
     spread,
 )
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Threads, in_order, threads
 from coig_p.errors import UsageError
 
 NUM_PERM = 128
@@ -64,14 +64,16 @@ def similar_pairs(
     num_perm: int = NUM_PERM,
     seed: int = 1,
     groups: Index | None = None,
+    num_proc: int | None = 1,
 ) -> Similar:
     """Pairs of different texts whose n-grams have a Jaccard similarity of at least the threshold.
 
     Args:
         texts: T comparison forms, different within a group; empty ones are similar to nothing.
         groups: T; only texts of one group are compared. Default: all are of one.
+        num_proc: threads, at least two; None for as many as there are cores, up to eight.
     """
-    cut = bands(threshold, num_perm)
+    cut, workers = bands(threshold, num_perm), threads(num_proc)
     keys = np.empty((cut[0], len(texts)), np.uint64)
     small = np.empty((len(texts), num_perm), np.uint8)
 
@@ -82,10 +84,10 @@ def similar_pairs(
         if groups is not None:
             keys[:, piece] ^= groups[piece].astype(np.uint64) * np.uint64(_APART)
 
-    for _ in in_order(sign, range(0, len(texts), _TEXTS_AT_ONCE)):
+    for _ in in_order(sign, range(0, len(texts), _TEXTS_AT_ONCE), workers):
         pass
     filled = np.fromiter(map(len, texts), np.int64, len(texts)) > 0
-    candidates = _candidates(keys, small, filled, threshold)
+    candidates = _candidates(keys, small, filled, threshold, workers)
     if groups is not None:
         candidates = candidates[groups[candidates[:, 0]] == groups[candidates[:, 1]]]
     similarity = jaccard(texts, candidates, n)
@@ -174,7 +176,13 @@ def _band_keys(found: Signatures, cut: tuple[int, int]) -> BandKeys:
     return np.ascontiguousarray(key.T)
 
 
-def _candidates(keys: BandKeys, small: npt.NDArray[np.uint8], filled: npt.NDArray[np.bool_], threshold: float) -> Pairs:
+def _candidates(
+    keys: BandKeys,
+    small: npt.NDArray[np.uint8],
+    filled: npt.NDArray[np.bool_],
+    threshold: float,
+    workers: Threads | None = None,
+) -> Pairs:
     """Pairs of texts that share a band and whose signatures do not speak against them, ascending."""
     bits = max(1, len(filled).bit_length())
     kernels = fast_kernels()
@@ -187,7 +195,7 @@ def _candidates(keys: BandKeys, small: npt.NDArray[np.uint8], filled: npt.NDArra
         pairs = _pairs_of_equal(np.sort((band[right] << np.uint64(bits)) | texts), bits)
         return pairs[promising(small, _unpacked(pairs, bits), threshold)]
 
-    return _unpacked(sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys)])), bits)
+    return _unpacked(sorted_unique(np.concatenate([pairs for _, pairs in in_order(of_band, keys, workers)])), bits)
 
 
 def _unpacked(pairs: Keys, bits: int) -> Pairs:

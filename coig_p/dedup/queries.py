@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from sys import intern
@@ -22,18 +24,23 @@ from coig_p.dedup.clusters import DUPLICATES, Queries, Summary, as_clusters, com
 from coig_p.dedup.minhash import NUM_PERM, check_seed, similar_pairs
 from coig_p.dedup.semantic import SemanticConfig
 from coig_p.dedup.shingles import jaccard
+from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.benchmarks import rows_digest
 from coig_p.store.conversations import as_one_json, canonical, contents, said_beside
+from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, TakenIn, check_rewrite, dropped_before, rewrite_store
-from coig_p.store.store import Store
+from coig_p.store.sharing import workers_for
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
 
 REASON = "duplicate"
 """What goes with a query that another one stays for is counted under this name."""
 
 _STEP = "dedup"
+_COLUMNS = ("ids", "domains", "forms", "scored", "settings", "speakers")  # of Queries
 _READ = pa.unify_schemas(
     [
         part_of(RAW_SCHEMA, "query_id", "domain", "query", "messages", "tools"),
@@ -72,7 +79,13 @@ class DedupConfig:
         check_seed(self.seed)
 
 
-def read_queries(store: Store, advance: Advance = lambda queries: None, against: Sequence[Store] = ()) -> Queries:
+def read_queries(
+    store: Store,
+    advance: Advance = lambda queries: None,
+    against: Sequence[Store] = (),
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
+) -> Queries:
     """Every query's id, domain, comparison form, and how many of its responses have a score.
 
     The form of a conversation is that of its contents, without names of roles; tools, calls and their
@@ -80,24 +93,34 @@ def read_queries(store: Store, advance: Advance = lambda queries: None, against:
 
     Args:
         against: stores whose queries come after, to be compared with.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
     """
     found = Queries(ids=[], domains=[], forms=[], scored=[])
-    _read(store, found, "", advance)
-    own = len(found.ids)
-    for other in against:
-        _read(other, found, _prefix(other), lambda queries: None)
+    own = 0
+    for one, prefix in [(store, ""), *((other, _prefix(other)) for other in against)]:
+        files = one.data_files()
+        workers = workers_for(files, num_proc, engine)
+        for file, part in in_order(partial(_queries_of, one.path, prefix), files, workers):
+            for name in _COLUMNS:
+                getattr(found, name).extend(getattr(part, name))
+            if one is store:
+                own += file.rows or 0
+                advance(file.rows or 0)
     return replace(found, elsewhere=len(found.ids) - own)
 
 
-def _read(store: Store, found: Queries, prefix: str, advance: Advance) -> None:
-    for batch in store.batches(schema=_READ):
+def _queries_of(root: Path, prefix: str, file: StoreFile) -> Queries:
+    """The queries of a shard."""
+    found = Queries(ids=[], domains=[], forms=[], scored=[])
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, _READ):
         found.ids.extend(prefix + one for one in batch.column("query_id").to_pylist())
         found.domains.extend(batch.column("domain").to_pylist())
         found.forms.extend(comparison_forms(contents(batch).to_pylist()))
         found.scored.extend(_scored(batch.column("responses")).tolist())
         found.settings.extend(_settings(batch))
         found.speakers.extend(_speakers(batch))
-        advance(batch.num_rows)
+    return found
 
 
 def _settings(batch: pa.RecordBatch) -> list[str]:
@@ -154,7 +177,7 @@ def _rows_of(lists: pa.ListArray) -> Index:
     return np.repeat(np.arange(len(lists)), lengths)
 
 
-def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
+def find_duplicates(queries: Queries, config: DedupConfig, num_proc: int | None = 1) -> pa.Table:
     """Clusters of near-duplicates, as a table of DUPLICATES.
 
     Clusters are the connected components of pairs at or above the threshold; a query without a
@@ -162,6 +185,9 @@ def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
     else or answer otherwise, are in different ones, and so are, where config.merge, those in which others
     speak. The survivor is the query with the most scored responses, then the
     smallest query_id; a query from elsewhere before all others. Nothing depends on the queries' order.
+
+    Args:
+        num_proc: threads (see `coig_p.dedup.minhash.similar_pairs`).
     """
     forms, form_of = _different(queries.forms)
     # Each form of a group once.
@@ -174,6 +200,7 @@ def find_duplicates(queries: Queries, config: DedupConfig) -> pa.Table:
         num_perm=config.num_perm,
         seed=config.seed,
         groups=groups,
+        num_proc=num_proc,
     )
     cluster = components(len(keys), similar.pairs)[text_of]
     rank = lambda at: (-queries.scored[at], queries.ids[at])  # noqa: E731
@@ -241,6 +268,7 @@ def dedup_store(
     against: Sequence[Store] = (),
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
+    num_proc: int | None = 1,
 ) -> Rewritten:
     """Write a store of the survivors, and duplicates.parquet with all texts beside its data.
 
@@ -278,6 +306,7 @@ def dedup_store(
         beside={"duplicates.parquet": with_texts(duplicates, store, against)},
         overwrite=overwrite,
         advance=advance,
+        num_proc=num_proc,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,16 @@ from coig_p.core.progress import Advance
 from coig_p.dedup.clusters import EXACT, NEAR, Summary, components, ways
 from coig_p.dedup.minhash import NUM_PERM, check_seed, promising, signatures
 from coig_p.dedup.shingles import Pairs, jaccard, shingles
+from coig_p.engine.local import in_order
 from coig_p.errors import UsageError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.store.conversations import said_beside
+from coig_p.store.manifest import StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.rewrite import Change, Loss, Rewritten, dropped_before, rewrite_store
-from coig_p.store.store import Store
+from coig_p.store.sharing import LOOKED_AT, workers_for
+from coig_p.store.store import Store, shard_batches
+from coig_p.store.writing import ROWS_PER_GROUP
 
 DUPLICATE_RESPONSES = pa.schema(
     [
@@ -81,16 +87,37 @@ class ResponseConfig:
         check_seed(self.seed)
 
 
-def find_similar_responses(store: Store, config: ResponseConfig, advance: Advance = lambda queries: None) -> pa.Table:
+def find_similar_responses(
+    store: Store,
+    config: ResponseConfig,
+    advance: Advance = lambda queries: None,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
+) -> pa.Table:
     """Clusters of near-identical responses within a query, as a table of DUPLICATE_RESPONSES.
 
     Clusters are connected components, as with queries; the response with the most scores stays, then
     the model that comes first by name, then its first sample. Answers that call other tools, or reason in
     other words, are not alike, and an answer that is a call alone has no text to compare.
+
+    Args:
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
     """
     found: list[dict[str, Any]] = []
+    files = store.data_files()
+    workers = workers_for(files, num_proc, engine, a_second=LOOKED_AT)
+    for file, part in in_order(partial(_similar_of, store.path, config), files, workers):
+        found += part
+        advance(file.rows or 0)
+    return _in_one_order(pa.Table.from_pylist(found, schema=DUPLICATE_RESPONSES))
+
+
+def _similar_of(root: Path, config: ResponseConfig, file: StoreFile) -> list[dict[str, Any]]:
+    """The rows of DUPLICATE_RESPONSES of a shard, its clusters numbered from 0."""
+    found: list[dict[str, Any]] = []
     clusters = 0
-    for batch in store.batches(schema=_READ):
+    for batch in shard_batches(root, file, ROWS_PER_GROUP, _READ):
         rows = batch.select(["domain", "query_id", "responses"]).to_pylist()
         answers = [
             (row, at, response) for row, whole in enumerate(rows) for at, response in enumerate(whole["responses"])
@@ -131,9 +158,7 @@ def find_similar_responses(store: Store, config: ResponseConfig, advance: Advanc
                     }
                 )
             clusters += 1
-        advance(batch.num_rows)
-    table = pa.Table.from_pylist(found, schema=DUPLICATE_RESPONSES)
-    return _in_one_order(table)
+    return found
 
 
 def _alike(forms: list[str], beside: list[str], row: Index, config: ResponseConfig) -> Pairs:
@@ -182,6 +207,7 @@ def dedup_responses(
     *,
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
+    num_proc: int | None = 1,
 ) -> Rewritten:
     """Write a store of the responses that stay, and duplicates.parquet beside its data.
 
@@ -211,4 +237,5 @@ def dedup_responses(
         beside={"duplicates.parquet": duplicates},
         overwrite=overwrite,
         advance=advance,
+        num_proc=num_proc,
     )

@@ -1,23 +1,22 @@
-"""Work ahead in threads or processes: Arrow, zstd and SHA-256 release the interpreter's lock, so cores share it.
+"""Work on many items in threads or processes of this machine, or wherever an executor takes it.
 
-Both helpers keep the order of their items and hold a bounded number of them, and their threads
-and processes end with the generator, also when its reader stops early.
+Results come in the order of their items, whoever makes them, so that what is folded from them is the same with any
+number of workers. A bounded number of items is at work or waits to be taken, and threads and processes end with the
+generator, also when its reader stops early.
 """
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
-import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext, suppress
-from enum import Enum, auto
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -26,205 +25,123 @@ from coig_p.errors import CoigPError, UsageError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WORKERS = 2  # each holds an item; more would be faster on more cores, and hold more
+MOST_THREADS = 8  # where nobody says how many: each holds a shard on its way to the disk
+SECONDS_EACH = 2.0
+"""Of work, for which one more process pays: it takes about a second to start."""
 
 
-def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The same items, a few made ahead by a thread, which ends with this generator or before the interpreter does.
+@dataclass(frozen=True)
+class Threads:
+    """So many threads of this process."""
 
-    Once the program is at its end no thread is left: whoever still asks for items then makes them itself.
+    number: int = WORKERS
+
+
+@dataclass(frozen=True)
+class Processes:
+    """So many processes of this machine; 1 is the caller's thread, one item after the other."""
+
+    number: int = 1
+
+
+Workers = Threads | Processes | Executor
+"""Who does the work. An executor may say by an attribute `window` how many items it takes at a time."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_num_proc(num_proc: int | None) -> None:
+    """Raise UsageError where no number of processes can be meant."""
+    if num_proc is not None and num_proc < 1:
+        raise UsageError(f"num_proc={num_proc}: use a whole number of 1 or more")
+
+
+def processes(pieces: int, seconds: float, num_proc: int | None) -> int:
+    """How many processes share work.
+
+    Args:
+        pieces: that it can be cut into.
+        seconds: that one process would take, about.
+        num_proc: as many as this, where there are pieces for them; None for as many as there are cores, where each
+            has SECONDS_EACH to do.
 
     Raises:
-        UsageError: the process was forked since the first item was asked for, and this is the copy.
+        UsageError: a number below 1.
     """
-    worker = _Worker(items)
-    if not worker.begin():
-        yield from _made_here(items)
-        return
-    wait = True
-    try:
-        for _ in range(_AHEAD):
-            worker.orders.put(None)
-        while not worker.lost:
-            outcome, value = worker.made.get()
-            if outcome is _Outcome.ITEM:
-                worker.orders.put(None)
-                yield value
-            elif outcome is _Outcome.ERROR:
-                raise value
-            elif outcome is _Outcome.YOURS:
-                yield from _made_here(items)
-                return
-            else:
-                return
-        raise _forked()
-    except KeyboardInterrupt:
-        wait = False  # what the thread is at may be a server that does not answer
-        raise
-    finally:
-        # Attributes alone: in an interpreter that is nearly gone the names of modules are gone, too.
-        if not worker.over:
-            worker.unwanted = True
-            worker.orders.put(None)
-            # Whatever thread collects garbage comes here, also one that the worker waits for, and the worker itself.
-            if wait and worker.starter is threading.current_thread():
-                worker.join()
+    check_num_proc(num_proc)
+    wanted = min(cores(), int(seconds / SECONDS_EACH)) if num_proc is None else num_proc
+    return max(1, min(wanted, pieces))
 
 
-def check_not_forked(process: int) -> None:
-    """Raise UsageError in a copy of the process of that number: files would be read from where the other one is."""
-    if os.getpid() != process:
-        raise _forked()
+def threads(num_proc: int | None) -> Threads:
+    """Threads for work that leaves the interpreter's lock alone: compressing, hashing. At least WORKERS.
 
-
-def _forked() -> UsageError:
-    return UsageError("this stream was being read when the process was forked: begin a new one in each process")
-
-
-class _Outcome(Enum):
-    ITEM = auto()
-    ERROR = auto()
-    END = auto()
-    YOURS = auto()  # the thread has ended, and what is left is made by whoever wants it
-
-
-class _Worker(threading.Thread):
-    """Makes an item for each order.
-
-    Its queues may be used by a finaliser at any moment, which Condition and queue.Queue do not promise.
-
-    Attributes:
-        unwanted: nobody takes items any more.
-        ending: the interpreter ends.
-        over: the thread has ended.
-        lost: it stayed in the process that this one was forked from.
+    Raises:
+        UsageError: a number below 1.
     """
-
-    def __init__(self, items: Generator[Any, None, None]) -> None:
-        super().__init__(name="coig_p-ahead", daemon=True)
-        self.items = items
-        self.starter = threading.current_thread()
-        self.orders: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.made: queue.SimpleQueue[tuple[_Outcome, Any]] = queue.SimpleQueue()
-        self.unwanted = self.ending = self.over = self.lost = False
-
-    def begin(self) -> bool:
-        """Start; False where no thread can be started any more."""
-        if not threading.main_thread().is_alive():
-            return False
-        _workers.add(self)
-        try:
-            self.start()
-        except RuntimeError:  # the program came to its end meanwhile, or has all the threads that it may have
-            _workers.discard(self)
-            return False
-        return True
-
-    def run(self) -> None:
-        """Until all items are made, nobody wants them, or the interpreter ends."""
-        outcome = _Outcome.ITEM
-        while outcome is _Outcome.ITEM:
-            self.orders.get()
-            if self.unwanted or self.ending:
-                break
-            outcome = self._make()
-        if self.unwanted:
-            with suppress(Exception):  # nobody is left to hear of it
-                self.items.close()
-        elif outcome is _Outcome.ITEM:
-            self.made.put((_Outcome.YOURS, None))
-        self.over = True
-        _workers.discard(self)
-
-    def _make(self) -> _Outcome:
-        outcome, value = _Outcome.ITEM, None
-        try:
-            value = next(self.items)
-        except StopIteration:
-            outcome = _Outcome.END
-        except BaseException as error:
-            outcome, value = _Outcome.ERROR, error
-        self.made.put((outcome, value))
-        return outcome
-
-
-_AHEAD = 2  # items: one that waits, one in the making
-_workers: set[_Worker] = set()  # those at work
-
-
-def _made_here(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The items, made by the thread that takes them, while the program ends."""
-    here = threading.current_thread()
-    if here.daemon and not isinstance(here, _Worker):
-        # The interpreter is about to stop this thread wherever it is. Inside Arrow that would abort the process.
-        threading.Event().wait()
-    yield from items
-
-
-def _end_workers() -> None:
-    """Let every thread finish the item that it is at.
-
-    A daemon thread that comes back to Python once the interpreter is gone is stopped on the spot: whoever waits for
-    it waits for ever, and Arrow, through which it may have come, aborts the process.
-    """
-    workers = list(_workers)
-    for worker in workers:
-        worker.ending = True
-        worker.orders.put(None)
-    for worker in workers:
-        worker.join()
-
-
-def _forget_workers() -> None:
-    for worker in _workers:
-        worker.over = worker.lost = True
-    _workers.clear()
-
-
-atexit.register(_end_workers)  # after all threads have ended that are no daemons: they may be reading still
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_workers)
+    check_num_proc(num_proc)
+    return Threads(max(WORKERS, min(cores(), MOST_THREADS) if num_proc is None else num_proc))
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], processes: int | None = None
+    function: Callable[[Item], Result], items: Iterable[Item], workers: Workers | None = None
 ) -> Iterator[tuple[Item, Result]]:
     """Each item with function(item), a bounded number of them at work or waiting to be taken.
 
     Args:
-        processes: work in so many, where `function`, items and results can be pickled; 1 is the caller's
-            thread, one item after the other. Default: WORKERS threads.
+        workers: where they are not threads, `function`, items and results can be pickled. A process gets `function`
+            once. Default: WORKERS threads. An executor stays open.
 
     Raises:
         CoigPError: a process did not live to say how its work went.
     """
-    if processes == 1:
+    workers = workers or Threads()
+    if workers == Processes(1) or workers == Threads(1):
         for item in items:
             yield item, function(item)
         return
-    workers = processes or WORKERS
-    with _pool(processes) as pool:
+    with _opened(workers, function) as (submit, window):
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in items:
-            with _interrupts_wait() if processes else nullcontext():  # a process may be started for it
-                future = pool.submit(function, item)
-            waiting.append((item, future))
-            if len(waiting) > workers:
+            waiting.append((item, submit(item)))
+            if len(waiting) > window:
                 first, result = waiting.popleft()
                 yield first, result.result()
-        for first, result in waiting:
+        while waiting:
+            first, result = waiting.popleft()
             yield first, result.result()
 
 
+_Opened = tuple[Callable[[Any], Future[Any]], int]
+
+
 @contextmanager
-def _pool(processes: int | None) -> Iterator[Executor]:
-    if processes is None:
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="coig_p") as threads:
-            yield threads
-        return
+def _opened(workers: Workers, function: Callable[[Any], Any]) -> Iterator[_Opened]:
+    """What takes an item, and how many may wait there."""
+    if isinstance(workers, Threads):
+        with ThreadPoolExecutor(workers.number, thread_name_prefix="coig_p") as own:
+            yield lambda item: own.submit(function, item), workers.number
+    elif isinstance(workers, Processes):
+        with _pool(workers.number, function) as pool:
+
+            def submit(item: Any) -> Future[Any]:
+                with _interrupts_wait():  # a process may be started for it
+                    return pool.submit(_work, item)
+
+            yield submit, workers.number
+    else:
+        yield lambda item: workers.submit(function, item), getattr(workers, "window", 4 * cores())
+
+
+@contextmanager
+def _pool(number: int, function: Callable[[Any], Any]) -> Iterator[Executor]:
     # Not fork: Arrow has threads of its own, which a fork would leave behind with their locks held.
     context = multiprocessing.get_context("spawn")
     line, held = context.Pipe(duplex=False)
-    with line, held, ProcessPoolExecutor(processes, context, initializer=_answer_to, initargs=(line,)) as pool:
+    with line, held, ProcessPoolExecutor(number, context, initializer=_begin, initargs=(line, function)) as pool:
         try:
             yield pool
         except (GeneratorExit, KeyboardInterrupt):
@@ -232,7 +149,7 @@ def _pool(processes: int | None) -> Iterator[Executor]:
             raise
         except BrokenProcessPool:
             raise CoigPError(
-                f"one of {processes} processes that shared the work ended before it was done. Where memory ran out, "
+                f"one of {number} processes that shared the work ended before it was done. Where memory ran out, "
                 'let fewer share it; a script that starts them needs: if __name__ == "__main__"'
             ) from None
 
@@ -267,14 +184,23 @@ def _interrupts_wait() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _answer_to(line: Connection) -> None:
+_function: Callable[[Any], Any]  # of a process that shares the work
+
+
+def _begin(line: Connection, function: Callable[[Any], Any]) -> None:
     """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end when it lets go of the line, or ends.
 
     Args:
         line: nothing is ever sent on it.
     """
+    global _function  # noqa: PLW0603
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(line,), name="coig_p-line", daemon=True).start()
+    _function = function
+
+
+def _work(item: Any) -> Any:
+    return _function(item)
 
 
 def _end_with(line: Connection) -> None:

@@ -15,40 +15,37 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.arrays import Index, Mask
 from coig_p.core.atomic import atomic_directory
 from coig_p.core.lengths import Lengths, read_tokenizer
-from coig_p.errors import DataError, UsageError
-from coig_p.export.balance import Balance, check_balanced
+from coig_p.engine.local import check_num_proc
+from coig_p.errors import UsageError
+from coig_p.export.balance import check_balanced
 from coig_p.export.readme import readme
 from coig_p.export.results import Epoch, Written, WrittenShard, WrittenSplit
 from coig_p.export.settings import preset_of
-from coig_p.export.shuffle import Spill, interleaved, parts_for
-from coig_p.export.single import OnePer, check_single, responses_of
+from coig_p.export.shuffle import Spill, interleaved
+from coig_p.export.single import check_single
+from coig_p.export.source import Source
 from coig_p.export.trainers import TRAINERS, find_form, row_form
 from coig_p.export.trainers.forms import Form
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.exclusion import check_exclusion
-from coig_p.pairs.plan import ShardConfig, shuffle_keys
-from coig_p.pairs.rows import ResponseRows, Rows, find_rows
-from coig_p.pairs.selection import Selection, SplitPart, one_split, select
+from coig_p.pairs.plan import ShardConfig
+from coig_p.pairs.selection import one_split, select
 from coig_p.pairs.shapes import held
-from coig_p.pairs.splits import TRAIN, SplitConfig, own_clusters, read_clusters
+from coig_p.pairs.splits import TRAIN, SplitConfig
 from coig_p.pairs.turns import SKIP
-from coig_p.pairs.weights import UNWEIGHTED, is_partial, passes, share_of
-from coig_p.schema import PAIRING_SCHEMA, RAW_SCHEMA, without
-from coig_p.store.conversations import has_system
+from coig_p.pairs.weights import UNWEIGHTED
 from coig_p.store.places import Marker, check_directory, check_outside
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, even_sizes, sha256_of, told_of_rows
@@ -58,8 +55,6 @@ EXPORT = Marker(SHARDS, (b'"tool": "coig-p ', b'"trainer"'))
 # Inside what is being written, so that a killed export leaves nothing that the next does not remove.
 _SPILLED = ".spilled"
 ROWS_PER_GROUP = 256  # a stream gives its first row, and skips to where it stopped, a group at a time
-# What is read where one query of a group is shown: groups are said by meta.
-_WITH_META = without(RAW_SCHEMA, {"source", "dimension", "rationale"})
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -111,11 +106,17 @@ def export_store(
     *,
     overwrite: bool = False,
     advance: Callable[[int], None] = lambda queries: None,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Written:
     """Write `out`, which appears, or is replaced, whole or not at all.
 
     Args:
         advance: called with the number of queries read since the last call.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`). Where rows
+            depend on those before them, with lengths in tokens, `balance_length`, `one_per`, a weight that is no whole
+            number, or clusters to split by, one process makes all of them.
+        engine: an executor that takes the work in their place.
 
     Returns:
         What shards.json says.
@@ -147,12 +148,23 @@ def export_store(
         read=opened.rows_of,
     )
     check_exclusion(opened, selection.pairs.exclude)
+    check_num_proc(num_proc)
     lengths = Lengths(read_tokenizer(config.tokenizer), config.max_length) if config.tokenizer is not None else None
-    source = _Source(opened, selection, form, config, lengths)
+    source = Source(
+        opened,
+        selection,
+        form,
+        skips=config.pairs.multi_turn == SKIP,
+        system=config.system,
+        lengths=lengths,
+        balance_length=config.balance_length,
+        response_of=config.response_of,
+        one_per=config.one_per,
+    )
     with atomic_directory(out) as root:
         written_splits = {
             name: _write_split(root, name, form, sides, source)
-            for name, sides in source.spill(root / _SPILLED, advance).items()
+            for name, sides in source.spill(root / _SPILLED, advance, num_proc, engine).items()
         }
         shutil.rmtree(root / _SPILLED)
         written = Written(
@@ -190,177 +202,7 @@ def check_export(out: Path, store: Path, overwrite: bool) -> None:
     check_directory(out, EXPORT, "an export", overwrite)
 
 
-class _Source:
-    """The rows of a store on their way to the shards: paired, split, measured, weighted, in the trainer's form."""
-
-    def __init__(
-        self, store: Store, selection: Selection, form: Form, config: ExportConfig, lengths: Lengths | None
-    ) -> None:
-        self.store, self.selection, self.form, self.lengths = store, selection, form, lengths
-        self.system = config.system
-        skips = config.pairs.multi_turn == SKIP
-        self.shows = form.shows if skips else None
-        self.skips = skips and (selection.shape.multi_turn == SKIP or self.shows is not None)
-        self.parts = selection.parts(self._clusters())
-        self.counts: dict[str, Counter[str]] = {part.name: Counter() for part in self.parts}
-        self.without_pairs: Counter[str] = Counter()
-        self.without_response: Counter[str] = Counter()
-        self.left_out: Counter[str] = Counter()
-        self.excluded: Counter[str] = Counter()
-        seed = selection.pairs.seed
-        self.balances = {part.name: Balance(seed) for part in self.parts if config.balance_length}
-        self.response_of = config.response_of
-        self.singles = {part.name: OnePer(config.one_per, seed) for part in self.parts if config.one_per is not None}
-        self._before: Counter[tuple[str, str, int]] = Counter()
-
-    def _clusters(self) -> dict[str, str]:
-        """For each query of a known near-duplicate cluster, the one that stands for it; read where train is cut."""
-        cut = self.selection.cut
-        if not cut.cuts:
-            return {}
-        own = own_clusters(self.store.manifest)
-        path = cut.clusters or (self.store.path / own.path if own else None)
-        return read_clusters(path) if path else {}
-
-    def spill(self, folder: Path, advance: Callable[[int], None]) -> dict[str, list[Spill]]:
-        """Read the store once and deal its rows; for each split one Spill, or one for each label.
-
-        Raises:
-            DataError: a row that the trainer could not learn from, or a split without any.
-            UsageError: the clusters are of another store.
-        """
-        clusters = self._clusters_to_find()
-        (split,) = self.selection.splits
-        pieces = parts_for(sum(file.bytes for file in self.selection.files(self.store.manifest, split)))
-        labels = 1 if self.form.label is None else 2
-        spilled = {
-            part.name: [Spill(folder / f"{part.name}-{label}", pieces) for label in range(labels)]
-            for part in self.parts
-        }
-        schema = _WITH_META if self.singles else PAIRING_SCHEMA
-        try:
-            for domain in self.selection.domains:
-                rewards = self.selection.rewards
-                for batch in self.store.batches(domain, split, schema=schema, rewards=rewards):
-                    for part in self.parts:
-                        self._deal(batch, part, domain, spilled[part.name])
-                    if clusters and not clusters.keys().isdisjoint(batch.column("query_id").to_pylist()):
-                        clusters = {}
-                    advance(batch.num_rows)
-        finally:
-            for side in (side for sides in spilled.values() for side in sides):
-                side.close()
-        if clusters:
-            raise UsageError(
-                f"clusters={str(self.selection.cut.clusters)!r}: none of its queries is in {self.store.path}. "
-                "Name the file that coigp dedup wrote for it"
-            )
-        drawn: dict[str, Balance | OnePer] = {**self.balances, **self.singles}
-        for name, some in drawn.items():
-            (side,) = spilled[name]
-            left = some.rows()
-            side.only, side.rows = some.kept, sum(left.values())
-            self.counts[name] = Counter({domain: left.get(domain, 0) for domain in self.counts[name]})
-        for name, sides in spilled.items():
-            if not sum(side.rows for side in sides):
-                too_long = sum(self.lengths.too_long.values()) if self.lengths else 0
-                why = f"; {too_long:,} rows were too long" if too_long else ""
-                if self.left_out[name]:
-                    why += f"; {self.left_out[name]:,} queries were left out for multi_turn='skip'"
-                if name in self.balances and self.balances[name].result().left_out:
-                    why += f"; {self.balances[name].result().left_out:,} were left out to balance lengths"
-                way = "Choose a smaller threshold or larger share" + (" or max_length" if too_long else "")
-                if self.left_out[name]:
-                    way += f", or export --for {self.form.whole} --conversational, which shows every turn"
-                at = f" at threshold {self.selection.pairs.margin}"
-                if self.response_of is not None:
-                    at, way = f": {self.response_of} has no response there", "Name another model, or a larger share"
-                raise DataError(f"no rows for the split {name}{at}{why}. {way}")
-        return spilled
-
-    def _clusters_to_find(self) -> Mapping[str, str]:
-        """Clusters of which some must be met when the whole store is read: a file of another store would
-        let near-duplicates on both sides unnoticed. Empty where part of the store is read, which may have none.
-        """
-        manifest = self.store.manifest
-        whole = set(self.selection.domains) == set(manifest.domains) and manifest.splits() == [TRAIN]
-        only = self.parts[0].only
-        return only.splits.cluster if whole and only is not None and self.selection.cut.clusters is not None else {}
-
-    def _deal(self, batch: pa.RecordBatch, part: SplitPart, domain: str, sides: list[Spill]) -> None:
-        if part.only is not None:
-            batch = part.only.keep(batch)
-        shape, name = self.selection.shape, part.name
-        if self.selection.pairs.exclude is not None:
-            excluded = self.selection.pairs.exclude.mask(batch.column("query_id"))
-            self.excluded[name] += int(excluded.sum())
-            batch = batch.filter(pa.array(~excluded))
-        left_out = shape.left_out(batch)
-        if self.shows is not None:
-            not_shown = ~self.shows(batch.column("messages"))
-            left_out = not_shown if left_out is None else left_out | not_shown
-        if left_out is not None:
-            self.left_out[name] += int(left_out.sum())
-            batch = batch.filter(pa.array(~left_out))
-        if not batch.num_rows:
-            return
-        if self.response_of is not None:
-            rows = responses_of(batch, self.response_of, shape)
-            self.without_response[name] += batch.num_rows - len(rows)
-        else:
-            rows = find_rows(batch, self.selection.pairs, shape)
-            if self.form.rows == "sft":
-                rows = rows.take(_best(rows))
-                self.without_pairs[name] += batch.num_rows - len(rows)
-        if self.lengths is not None:
-            rows = rows.take(np.flatnonzero(self._short(rows, self.lengths)))
-        for one in passes(self.selection.weight(name, domain)):
-            shown = rows
-            if is_partial(one):
-                shown = rows.take(share_of(rows, self._before[name, domain, one.copy], one.fraction))
-                self._before[name, domain, one.copy] += len(rows)
-            self._add(shown, name, domain, one.copy, sides)
-
-    def _short(self, rows: Rows, lengths: Lengths) -> Mask:
-        prompts, answers = rows.measured()
-        domains, given = rows.batch.column("domain"), None
-        if self.system is not None:  # which conversations keep one of their own
-            given = ~has_system(rows.batch) if self.form.messages else np.ones(rows.batch.num_rows, dtype=bool)
-        return lengths.keep(prompts, domains, rows.found.query, answers, rows.sides, self.system, given)
-
-    def _add(self, rows: Rows, name: str, domain: str, copy: int, sides: list[Spill]) -> None:
-        done = 0
-        seed = self.selection.order.shuffle_seed or 0
-        keys = shuffle_keys(rows, seed, copy)
-        marks = self.balances[name].add(rows, domain, copy) if name in self.balances else None
-        if name in self.singles:
-            marks = self.singles[name].add(rows)
-        for table in rows.tables():
-            made = self.form.convert(table, self.system)
-            own = keys[done : done + made.num_rows]
-            marked = None if marks is None else marks[done : done + made.num_rows]
-            done += made.num_rows
-            if len(sides) == 1:
-                sides[0].add(made, own, marked)
-            else:
-                label = made.column(self.form.label).to_numpy()
-                for side, mask in zip(sides, (label, ~label), strict=True):
-                    if mask.any():
-                        side.add(made.filter(pa.array(mask)), own[mask])
-        self.counts[name][domain] += done
-
-
-def _best(rows: Rows) -> Index:
-    """Of each query the response with the highest score, the first where several have it."""
-    assert isinstance(rows.found, ResponseRows)
-    order = np.lexsort((np.arange(len(rows)), -rows.found.score, rows.found.query))
-    query = rows.found.query[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = query[1:] != query[:-1]
-    return order[first]
-
-
-def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: _Source) -> WrittenSplit:
+def _write_split(root: Path, name: str, form: Form, sides: list[Spill], source: Source) -> WrittenSplit:
     """Write the shards of one split."""
     rows, order = sum(side.rows for side in sides), source.selection.order
     number = order.number(1)

@@ -64,6 +64,7 @@ def import_files(
     *,
     overwrite: bool = False,
     advance: Advance = lambda read: None,
+    num_proc: int | None = 1,
 ) -> tuple[Store, ImportReport]:
     """Import files into a new store at `out`, which appears whole or not at all.
 
@@ -71,6 +72,7 @@ def import_files(
         overwrite: replace an existing store, whose card.toml stays, and rewards of what is in both; anything else at
             `out`, or in that store, is refused all the same.
         advance: called with the number of bytes read since the last call.
+        num_proc: threads that write (see `coig_p.store.writing.write_store`).
 
     Raises:
         UsageError: an input or `out` that cannot be used.
@@ -175,6 +177,7 @@ def import_files(
                 accounting=report.accounting(),
             ),
             lambda manifest: with_replaced(manifest, root, target),
+            num_proc,
         )
         carry_over(root, target)
         shutil.rmtree(spool_folder)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from coig_p.engine.local import Item, ahead, check_not_forked
+from coig_p.engine.ahead import Item, ahead, check_not_forked
 from coig_p.errors import CoigPError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import Rows, find_rows, pair_tables

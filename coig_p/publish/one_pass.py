@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,6 +20,7 @@ from coig_p.stats.sweep import Sweep, SweepCounts, check_thresholds, default_thr
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import conformed
 from coig_p.store.rewarded import rewarded, rewards_beside
+from coig_p.store.sharing import LOOKED_AT, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.validation import Report, Rule
 from coig_p.validation.gate import CHECKED, Checked
@@ -43,14 +45,20 @@ class StoreObserved:
 
 
 def observe_store(
-    store: Store, pairs: PairConfig, rules: Mapping[str, Rule], num_proc: int, advance: Callable[[int], None]
+    store: Store,
+    pairs: PairConfig,
+    rules: Mapping[str, Rule],
+    num_proc: int | None,
+    advance: Callable[[int], None],
+    engine: Executor | None = None,
 ) -> StoreObserved:
     """Check, count and sweep a store: every shard is read once, and its responses are paired once.
 
     Args:
         pairs: which pairs; its threshold is set.
         rules: of the check.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
         advance: called with the number of queries seen since the last call.
 
     Raises:
@@ -59,10 +67,10 @@ def observe_store(
     files = store.data_files()
     thresholds = check_thresholds(default_thresholds(store.manifest, config=pairs))
     seen = _Seen.nothing(store.manifest, rules, pairs, thresholds, files)
-    problems = store.verify()
+    problems = store.verify(num_proc=num_proc)
     bare = replace(store.manifest, files=())  # of which every process gets a copy with every shard
     work = partial(_observe_shard, store.path, bare, rules, pairs, thresholds)
-    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+    for file, part in in_order(work, files, workers_for(files, num_proc, engine, a_second=LOOKED_AT)):
         seen.merge(part)
         advance(file.rows or 0)
     return StoreObserved(

@@ -21,6 +21,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -75,7 +76,8 @@ class ReleaseConfig:
         rules: of the gate, as `load_rules` gives them.
         against: benchmarks that must not be in it.
         fields: names of their columns, as `ContaminationConfig` has them.
-        num_proc: processes of the check.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
         repo: org/name for the card, "." for a folder.
         since: the release before, which the manifest and the cards compare this one with; None for none.
         signer: signs the manifest; of what goes to a Hub `coig_p.publish.publish` does, since it may change there.
@@ -86,7 +88,8 @@ class ReleaseConfig:
     rules: Mapping[str, Rule] = field(default_factory=load_rules)
     against: Sequence[str | Path] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
-    num_proc: int = 1
+    num_proc: int | None = 1
+    engine: Executor | None = field(default=None, compare=False)
     repo: str = "."
     since: Store | None = None
     signer: Callable[[bytes, str], bytes] | None = None
@@ -145,7 +148,7 @@ def write_release(
         check_judges(pairs, store.manifest.judges)
     with bar("Checking", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
         counted_as = pairs or PairConfig().with_defaults(store.manifest)
-        observed = observe_store(store, counted_as, config.rules, config.num_proc, advance)
+        observed = observe_store(store, counted_as, config.rules, config.num_proc, advance, config.engine)
     counted, swept = observed.statistics, observed.sweep
     report = _compared(store, config, observed.report, bar)
     info = _pass_gate(store, config, report, pairs, counted)
@@ -159,7 +162,9 @@ def write_release(
         memory = dict(observed.memory)
         if pairs is not None:
             with bar("Pairing", counted.total.pairs, "pairs") as advance:
-                for file, loaded in write_pairs(store, root, pairs, counted, advance, shape):
+                for file, loaded in write_pairs(
+                    store, root, pairs, counted, advance, shape, config.num_proc, config.engine
+                ):
                     files.append(file)
                     memory[file.path] = loaded
             if pairs.calibrate is not None:
@@ -232,7 +237,15 @@ def _compared(store: Store, config: ReleaseConfig, report: Report, bar: Bar) -> 
     from coig_p.dedup.contamination import ContaminationConfig, with_contamination
 
     with bar("Comparing", sum(file.rows or 0 for file in store.data_files()), "queries") as advance:
-        return with_contamination(report, store, config.against, ContaminationConfig(fields=config.fields), advance)
+        return with_contamination(
+            report,
+            store,
+            config.against,
+            ContaminationConfig(fields=config.fields),
+            advance,
+            num_proc=config.num_proc,
+            engine=config.engine,
+        )
 
 
 def _pass_gate(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from coig_p.core.bombs import check_bomb
 from coig_p.core.progress import Bar
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Processes, in_order, threads
 from coig_p.errors import DataError
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig
@@ -30,6 +31,7 @@ from coig_p.store.manifest import MANIFEST, StoreFile
 from coig_p.store.reading import DAMAGE
 from coig_p.store.rewarded import rewards_beside
 from coig_p.store.rewards import REWARDS
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store
 from coig_p.store.writing import cut, describe_file, even_sizes
 
@@ -123,14 +125,20 @@ def write_pairs(
     counted: Statistics,
     advance: Callable[[int], None],
     shape: Shape,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
 ) -> Iterator[tuple[StoreFile, int]]:
     """Shards of pairs, equal in rows to within one for each domain and split; each with its num_bytes.
 
     Args:
         shape: how they show conversations.
+        num_proc: processes that share the shards of the store, and threads that write those of the pairs; None for as
+            many as pay (see `coig_p.store.sharing`).
+        engine: an executor that makes the pairs in their place.
 
     A split without a pair has no shard: the stock library does not load a split of no rows.
     """
+    writers = threads(num_proc)
     for domain, summary in counted.domains.items():
         for split, counts in summary.splits.items():
             if not counts.pairs:
@@ -139,7 +147,8 @@ def write_pairs(
             shards = even_sizes(counts.pairs, max(1, counts.pairs // ROWS_PER_SHARD))
             groups = [even_sizes(rows, max(1, -(-rows // ROWS_PER_GROUP))) for rows in shards]
             parts = cut(
-                _pair_batches(store, config, domain, split, shape), [size for shard in groups for size in shard]
+                _pair_batches(store, config, domain, split, shape, num_proc, engine),
+                [size for shard in groups for size in shard],
             )
             named = (
                 _Shard(
@@ -150,19 +159,42 @@ def write_pairs(
                 )
                 for at in range(len(groups))
             )
-            for _, (file, loaded) in in_order(partial(_write_pair_shard, root), named):
+            for _, (file, loaded) in in_order(partial(_write_pair_shard, root), named, writers):
                 yield file, loaded
                 advance(file.rows or 0)
 
 
-def _pair_batches(store: Store, config: PairConfig, domain: str, split: str, shape: Shape) -> Iterator[pa.RecordBatch]:
+def _pair_batches(
+    store: Store,
+    config: PairConfig,
+    domain: str,
+    split: str,
+    shape: Shape,
+    num_proc: int | None,
+    engine: Executor | None,
+) -> Iterator[pa.RecordBatch]:
+    files = store.data_files(domain, split)
+    workers = workers_for(files, num_proc, engine)
+    if workers == Processes(1):
+        yield from _pairs_of(store.path, config, shape, files)
+        return
+    for _, batches in in_order(partial(_made_pairs, store.path, config, shape), files, workers):
+        yield from batches
+
+
+def _pairs_of(root: Path, config: PairConfig, shape: Shape, files: Sequence[StoreFile]) -> Iterator[pa.RecordBatch]:
     names = reward_names(config)
     shards = (
         Shard(partial(nullcontext, path), rewards=partial(rewards_beside, str(path), names, nullcontext))
-        for path in (store.path / file.path for file in store.data_files(domain, split))
+        for path in (root / file.path for file in files)
     )
     for _, table in shard_tables(shards, config, shape=shape):
         yield from table.to_batches()
+
+
+def _made_pairs(root: Path, config: PairConfig, shape: Shape, file: StoreFile) -> list[pa.RecordBatch]:
+    """All pairs of a shard, for another process."""
+    return list(_pairs_of(root, config, shape, [file]))
 
 
 def _write_pair_shard(root: Path, shard: _Shard) -> tuple[StoreFile, int]:

@@ -105,7 +105,12 @@ Find = Callable[[Store], ReleaseBefore | None]
 
 
 def compared_with(
-    before: ReleaseBefore, store: Store, pairs: PairConfig | None, version: str, num_proc: int = 1, bar: Bar = no_bar
+    before: ReleaseBefore,
+    store: Store,
+    pairs: PairConfig | None,
+    version: str,
+    num_proc: int | None = 1,
+    bar: Bar = no_bar,
 ) -> StoreDiff:
     """What a store that is released as `version` has gained, lost and changed since the release before.
 

@@ -28,6 +28,7 @@ from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of
 from coig_p.stats.two_judges import Compared, Scored, compared_by_both, scored_by_both
 from coig_p.store.manifest import StoreFile
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -264,7 +265,7 @@ def most_apart(
     config: PairConfig | None = None,
     *,
     domains: Collection[str] = (),
-    num_proc: int = 1,
+    num_proc: int | None = 1,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> MostApart:
     """The pairs of a store on which every two judges disagree most; `of()` gives those of all together.
@@ -274,7 +275,7 @@ def most_apart(
         config: of it `judges`, `include_self_judged` and `labels` are read. Default: every judge, but no score that a
             model gave its own response.
         domains: these alone; default all.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
         advance: called with the number of queries seen since the last call.
 
     Raises:
@@ -288,7 +289,7 @@ def most_apart(
     files = store.selected_files(domains)
     found = MostApart(number)
     work = partial(_of_shard, store.path, places, number, config)
-    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+    for file, part in in_order(work, files, workers_for(files, num_proc)):
         found.merge(part)
         advance(file.rows or 0)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Threads, in_order
 from coig_p.pairs.agreeing import reward_names
 from coig_p.pairs.config import PairConfig, check_judges
 from coig_p.pairs.labels import Names
@@ -32,6 +33,7 @@ from coig_p.stats.judges import JudgeCounts, ModelCounts, verdict_moments, verdi
 from coig_p.stats.results import CombinationCounts, Counts, DomainStatistics, Lengths, Statistics
 from coig_p.store.conversations import conversation_masks
 from coig_p.store.manifest import Manifest, StoreFile
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -45,6 +47,8 @@ def statistics(
     *,
     domains: Collection[str] = (),
     split: str | None = None,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> Statistics:
     """Count a store and its pairs.
@@ -53,6 +57,9 @@ def statistics(
         store: a Store, or the directory of one.
         config: which pairs; default: all at the store's default threshold. Its format is not read.
         domains, split: these alone; default all.
+        num_proc: processes that share the shards; 1 are two threads of this one. None for as many as
+            pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
         advance: called with the number of queries counted since the last call.
 
     Raises:
@@ -66,7 +73,8 @@ def statistics(
     files = opened.selected_files(domains, split)
     check_counted(files, config.multi_turn)
     counted = StatisticsCounts.nothing(config, files)
-    for file, part in in_order(partial(_count_shard, opened.path, config), files):
+    workers = workers_for(files, num_proc, engine, alone=Threads())
+    for file, part in in_order(partial(_count_shard, opened.path, config), files, workers):
         counted.merge(part)
         advance(file.rows or 0)
     return counted.result(opened.manifest)

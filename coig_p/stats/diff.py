@@ -37,6 +37,7 @@ from coig_p.stats.identities import (
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import leaves
 from coig_p.store.rewards import REWARDS, reward_path
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -49,7 +50,7 @@ def compare_stores(
     before_pairs: PairConfig | None = None,
     after_pairs: PairConfig | None = None,
     *,
-    num_proc: int = 1,
+    num_proc: int | None = 1,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> StoreDiff:
     """Compare two stores, query by query and pair by pair.
@@ -58,7 +59,7 @@ def compare_stores(
         before: of its shards those that `after` does not have, too, must be there.
         before_pairs, after_pairs: which pairs each has; None where it has none. A threshold that is not set is the
             store's own. Formats are not read.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
         advance: called with the number of queries seen since the last call.
 
     Raises:
@@ -79,14 +80,14 @@ def compare_stores(
         known = _Known(store.manifest, before_pairs)
         own = [file for file in store.data_files() if not _taken(left, known.of(file))]
         read = partial(_keyed, store.path, pairs[side])
-        for file, part in in_order(read, own, processes=max(1, min(num_proc, len(own)))):
+        for file, part in in_order(read, own, workers_for(own, num_proc)):
             seen.add(side, str(file.domain), part)
             advance(file.rows or 0)
     left = Counter(shared)
     known = _Known(after.manifest, before_pairs)
     both = [file for file in after.data_files() if _taken(left, known.of(file))]
     read_once = partial(_counted, after.path, old_pairs, new_pairs)
-    for file, counted in in_order(read_once, both, processes=max(1, min(num_proc, len(both)))):
+    for file, counted in in_order(read_once, both, workers_for(both, num_proc)):
         seen.count(str(file.domain), counted)
         advance(2 * (file.rows or 0))
     domains = list(dict.fromkeys([*after.manifest.domains, *before.manifest.domains]))

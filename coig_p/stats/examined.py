@@ -148,7 +148,7 @@ def examine_judges(
     person: str = PERSON,
     self_preference: bool = True,
     domains: Collection[str] = (),
-    num_proc: int = 1,
+    num_proc: int | None = 1,
     seed: int = 0,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> JudgesExamined:
@@ -159,7 +159,7 @@ def examine_judges(
         person: how the name of a judge begins who is a person.
         self_preference: False leaves it out of the joint model, which then needs no scores of own families.
         domains: these alone; default all.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
         seed: of the bootstraps.
         advance: called with the number of queries read since the last call.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from coig_p.core.arrays import Mask
 from coig_p.core.html import html_table
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Threads, in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.agreeing import KEPT, OUTCOMES, outcomes, reward_names
 from coig_p.pairs.config import PairConfig, check_judges
@@ -31,6 +32,7 @@ from coig_p.stats.distribution import distribution
 from coig_p.stats.intervals import Moments, moments, no_moments, share
 from coig_p.stats.results import Filtered, MarginBin, as_json_text, as_percent, described, flat_frame, plain
 from coig_p.store.manifest import StoreFile
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -89,6 +91,8 @@ def filter_effect(
     *,
     domains: Collection[str] = (),
     split: str | None = None,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> FilterEffect:
     """Count which pairs of a store rewards keep, and which they drop.
@@ -97,6 +101,9 @@ def filter_effect(
         store: a Store, or the directory of one.
         config: which pairs; `agree_with` names the rewards. Its format is not read, and of `multi_turn` only "skip".
         domains, split: these alone; default all.
+        num_proc: processes that share the shards; 1 are two threads of this one. None for as many as
+            pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
         advance: called with the number of queries counted since the last call.
 
     Raises:
@@ -111,7 +118,8 @@ def filter_effect(
     check_judges(config, opened.manifest.judges)
     files = opened.selected_files(domains, split)
     found = {str(file.domain): FilterCounts() for file in files}
-    for file, part in in_order(partial(_count_shard, opened.path, config), files):
+    workers = workers_for(files, num_proc, engine, alone=Threads())
+    for file, part in in_order(partial(_count_shard, opened.path, config), files, workers):
         found[str(file.domain)].merge(part)
         advance(file.rows or 0)
     total = FilterCounts()

@@ -25,6 +25,7 @@ from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of, times
 from coig_p.stats.said import PERSON, Opinions
 from coig_p.store.manifest import StoreFile
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -138,7 +139,7 @@ def judge_sums(
     domains: Collection[str] = (),
     person: str = PERSON,
     added: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-    num_proc: int = 1,
+    num_proc: int | None = 1,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> Judged:
     """Sums of a store.
@@ -147,7 +148,7 @@ def judge_sums(
         domains: these alone; default all.
         person: how the name of a judge begins who is a person.
         added: comparisons that the store does not hold, by query_id, as those of a review.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
         advance: called with the number of queries read since the last call.
 
     Raises:
@@ -157,7 +158,7 @@ def judge_sums(
     files = store.selected_files(domains)
     found = Judged()
     work = partial(_of_shard, store.path, person, added or {})
-    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+    for file, part in in_order(work, files, workers_for(files, num_proc)):
         found.merge(part)
         advance(file.rows or 0)
     return found

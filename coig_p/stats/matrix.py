@@ -22,6 +22,7 @@ from coig_p.schema import PAIRING_SCHEMA
 from coig_p.stats.agreement import judges_of
 from coig_p.stats.two_judges import compared_by_both, scored_by_both
 from coig_p.store.manifest import StoreFile
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -113,7 +114,7 @@ def matrices(
     config: PairConfig | None = None,
     *,
     domains: Collection[str] = (),
-    num_proc: int = 1,
+    num_proc: int | None = 1,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> Matrices:
     """Count who wins against whom, and which judges agree.
@@ -122,7 +123,7 @@ def matrices(
         config: which pairs `wins` are of; default: all at the store's default threshold. Of judges every pair of
             responses that both judged counts, at any margin.
         domains: these alone; default all.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
         advance: called with the number of queries counted since the last call.
 
     Raises:
@@ -133,7 +134,7 @@ def matrices(
     files = store.selected_files(domains)
     found = Matrices()
     work = partial(_of_shard, store.path, config)
-    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+    for file, part in in_order(work, files, workers_for(files, num_proc)):
         found.merge(part)
         advance(file.rows or 0)
     return found

@@ -23,6 +23,7 @@ from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.disagreement import disagreements
 from coig_p.store.conversations import content_lengths, contents
 from coig_p.store.manifest import StoreFile
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -69,14 +70,14 @@ def query_table(
     *,
     domains: Collection[str] = (),
     split: str | None = None,
-    num_proc: int = 1,
+    num_proc: int | None = 1,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> pa.Table:
     """Every query of a store as a row of QUERIES.
 
     Args:
         domains, split: these alone; default all.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
         advance: called with the number of queries read since the last call.
 
     Raises:
@@ -87,7 +88,7 @@ def query_table(
     files = store.selected_files(domains, split)
     tables = [QUERIES.empty_table()]
     work = partial(_of_shard, store.path, places)
-    for file, table in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+    for file, table in in_order(work, files, workers_for(files, num_proc)):
         tables.append(table)
         advance(file.rows or 0)
     return pa.concat_tables(tables)

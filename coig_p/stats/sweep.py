@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 
 from coig_p.core.arrays import Index
 from coig_p.core.html import html_table
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Threads, in_order
 from coig_p.errors import UsageError
 from coig_p.pairs.agreeing import reward_names, rewards_of, verdicts_of
 from coig_p.pairs.config import PairConfig, check_judges, check_threshold
@@ -38,6 +39,7 @@ from coig_p.stats.results import SecondJudge, as_json_text, as_percent, describe
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
 from coig_p.store.rewards import check_rewards
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 
@@ -146,6 +148,8 @@ def sweep(
     second: str | None = None,
     domains: Collection[str] = (),
     split: str | None = None,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> Sweep:
     """Count the pairs of a store at each of many thresholds, in one pass.
@@ -158,6 +162,9 @@ def sweep(
             counted up to the largest margin of one; and the store's default threshold.
         second: rewards that say of every pair whether they agree, in the place of each judge in turn.
         domains, split: these alone; default all.
+        num_proc: processes that share the shards; 1 are two threads of this one. None for as many as
+            pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
         advance: called with the number of queries counted since the last call.
 
     Raises:
@@ -183,7 +190,8 @@ def sweep(
         warn_unreachable(steps, opened.manifest, config)
     check_counted(files, config.multi_turn)
     seen = SweepCounts.nothing(config, steps, second)
-    for file, part in in_order(partial(_sweep_shard, opened.path, config, steps, second), files):
+    workers = workers_for(files, num_proc, engine, alone=Threads())
+    for file, part in in_order(partial(_sweep_shard, opened.path, config, steps, second), files, workers):
         seen.merge(part)
         advance(file.rows or 0)
     return seen.result(opened.manifest)

@@ -131,6 +131,7 @@ def rewrite_store(
     checks: Sequence[BenchmarkCheck] = (),
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
+    num_proc: int | None = 1,
 ) -> Rewritten:
     """Write a store of what is left of another, rewards too. Its owner's card.toml comes along, unless `out` has one.
 
@@ -145,6 +146,7 @@ def rewrite_store(
         checks: benchmarks that `store` was compared with, once what is dropped is gone. What its manifest remembers of
             others is remembered in the new one, since no row is there that was not compared.
         advance: called with the number of queries read since the last call.
+        num_proc: threads that write (see `write_store`).
 
     Raises:
         UsageError: `out` cannot be used.
@@ -176,7 +178,11 @@ def rewrite_store(
         manifest = replace(store.manifest, domains=(), files=tuple(extra), tool=tool, options=options, rewards={})
         remembered = added(checks_on_disk(store), checks)
         write_store(
-            root, parts(), manifest, lambda written: with_checks(with_carried(written, root, store), remembered)
+            root,
+            parts(),
+            manifest,
+            lambda written: with_checks(with_carried(written, root, store), remembered),
+            num_proc,
         )
         carry_over(root, out, store.path)
     return Rewritten(Store.open(out), _added_up(counted, reasons, {}))

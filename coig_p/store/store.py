@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.html import html_table, html_text
+from coig_p.engine.local import in_order, threads
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
@@ -252,11 +254,12 @@ class Store:
         frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
         return frame
 
-    def verify(self, advance: Callable[[int], None] = lambda read: None) -> list[str]:
+    def verify(self, advance: Callable[[int], None] = lambda read: None, num_proc: int | None = 1) -> list[str]:
         """Compare every file with the manifest by size, hash and rows, and files of rewards by what they hold, too.
 
         Args:
             advance: called with the number of bytes checked since the last call.
+            num_proc: threads that read and hash files, at least two; None for as many as there are cores, up to eight.
 
         Returns:
             One line for each problem, an empty list for a whole store. What other tools leave is none: see
@@ -266,8 +269,8 @@ class Store:
         shards = {file.path: file for file in self.data_files()}
         counts = defaultdict[str, Counts](Counts)
         whole = not problems
-        for file in self.manifest.files:
-            problem = _file_problem(self.path / file.path, file, self.manifest.schema_version)
+        look = partial(_problem_of, self.path, self.manifest.schema_version)
+        for file, problem in in_order(look, self.manifest.files, threads(num_proc)):
             if problem is None and file.role == REWARDS:
                 problem = _rewards_problem(self.path / file.path, shards.get(reward_shard(file)))
                 problem = problem or _counted(self.path / file.path, counts[file.path.split("/")[1]])
@@ -351,6 +354,10 @@ def lies_inside(root: Path, path: Path) -> bool:
     real, home = path.resolve(), root.resolve()
     in_cache = home.parent.name == "snapshots" and real.is_relative_to(home.parent.parent / "blobs")
     return real.is_relative_to(home) or in_cache
+
+
+def _problem_of(root: Path, schema_version: int, file: StoreFile) -> str | None:
+    return _file_problem(root / file.path, file, schema_version)
 
 
 def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | None:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from coig_p.core.arrays import hash64
 from coig_p.core.atomic import atomic_file
 from coig_p.core.front_matter import front_matter
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Threads, in_order, threads
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION, SCORE_GRID
 from coig_p.store.conversations import conversation_masks
 from coig_p.store.manifest import LARGEST_MARGIN, MANIFEST, Manifest, StoreFile
@@ -50,6 +50,7 @@ def write_store(
     parts: Iterable[Part],
     manifest: Manifest,
     finish: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+    num_proc: int | None = 1,
 ) -> Manifest:
     """Write a store's shards, README and, last, its manifest into an empty directory.
 
@@ -58,6 +59,8 @@ def write_store(
             listed in `manifest.files`.
         manifest: what is known before writing; domains, files and counts are filled in here.
         finish: called with the manifest once all files are known, for what goes by them; what it gives is written.
+        num_proc: threads that write shards, at least two; None for as many as there are cores, up to eight. Each holds
+            a shard.
 
     Returns:
         The manifest as it was written, last.
@@ -66,8 +69,9 @@ def write_store(
     models: Counter[str] = Counter()
     judges: Counter[str] = Counter()
     largest = 0
+    writers = threads(num_proc)
     for part in parts:
-        for written in _write_part(root, part):
+        for written in _write_part(root, part, writers):
             files.append(written.file)
             models += written.models
             judges += written.judges
@@ -134,7 +138,7 @@ class _Written(NamedTuple):
     largest: int
 
 
-def _write_part(root: Path, part: Part) -> Iterator[_Written]:
+def _write_part(root: Path, part: Part, writers: Threads) -> Iterator[_Written]:
     # n // 1000 shards hold 1,000 to 1,999 rows each. Within one, row groups of at most 256 rows
     # that are equal to within one hold at least 128, unless the shard itself is smaller.
     shards = even_sizes(part.rows, max(1, part.rows // ROWS_PER_SHARD))
@@ -150,7 +154,7 @@ def _write_part(root: Path, part: Part) -> Iterator[_Written]:
         )
         for index in range(len(groups))
     )
-    for _, written in in_order(partial(_write_shard, root), named):
+    for _, written in in_order(partial(_write_shard, root), named, writers):
         yield written
 
 

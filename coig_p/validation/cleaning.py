@@ -28,6 +28,7 @@ def clean_store(
     more: Collection[str] = (),
     overwrite: bool = False,
     advance: Advance = lambda queries: None,
+    num_proc: int | None = 1,
 ) -> Rewritten:
     """Write a store without the units that errors, and the rules in `more`, name.
 
@@ -40,6 +41,7 @@ def clean_store(
         out: the directory to write.
         more: rules whose findings are dropped as errors are.
         advance: called with the number of queries read since the last call.
+        num_proc: threads that write (see `coig_p.store.writing.write_store`).
 
     Returns:
         The new store, and by rule how many rows, responses, scores and comparisons went.
@@ -68,6 +70,7 @@ def clean_store(
         checks=[check.without_what_it_found() for check in report.compared],
         overwrite=overwrite,
         advance=advance,
+        num_proc=num_proc,
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
-from coig_p.engine.local import in_order
-from coig_p.errors import UnknownNameError, UsageError
+from coig_p.engine.local import check_num_proc, in_order
+from coig_p.errors import UnknownNameError
 from coig_p.schema import RAW_SCHEMA, without
 from coig_p.stats.batch import Observed
 from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.reading import part_of
+from coig_p.store.sharing import LOOKED_AT, workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP
 from coig_p.validation.checks import CHECKS
@@ -35,7 +37,8 @@ def check(
     *,
     rules: Mapping[str, Rule] | Path | None = None,
     domains: Collection[str] = (),
-    num_proc: int = 1,
+    num_proc: int | None = 1,
+    engine: Executor | None = None,
     advance: Callable[[int], None] = lambda queries: None,
 ) -> Report:
     """Run every rule over a store.
@@ -44,7 +47,8 @@ def check(
         store: a Store, or the directory of one.
         rules: a TOML file with changes, or rules as `load_rules` gives them.
         domains: these alone; all where none is named. Totals are then of these.
-        num_proc: processes that share the shards.
+        num_proc: processes that share the shards; None for as many as pay (see `coig_p.store.sharing`).
+        engine: an executor that takes the work in their place, as `coig_p.engine.ray.RayExecutor`.
         advance: called with the number of queries checked since the last call.
 
     Returns:
@@ -54,8 +58,7 @@ def check(
         StoreError: not a store, or a shard that cannot be read.
         UsageError: rules, domains or num_proc that cannot be.
     """
-    if num_proc < 1:
-        raise UsageError(f"num_proc={num_proc}: use a whole number of 1 or more")
+    check_num_proc(num_proc)
     # A file of another size than the manifest says is a finding here.
     opened = store if isinstance(store, Store) else Store.open(store, check_sizes=False)
     for domain in domains:
@@ -65,8 +68,8 @@ def check(
     files = [file for file in opened.data_files() if not domains or file.domain in domains]
     work = partial(_check_shard, opened.path, replace(opened.manifest, files=()), chosen)
     checked = Checked(opened.manifest, chosen)
-    problems = opened.verify()
-    for file, part in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+    problems = opened.verify(num_proc=num_proc)
+    for file, part in in_order(work, files, workers_for(files, num_proc, engine, a_second=LOOKED_AT)):
         checked.merge(part)
         advance(file.rows or 0)
     return checked.result(opened.path, files, problems)

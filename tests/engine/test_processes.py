@@ -7,23 +7,24 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coig_p.engine.local import WORKERS, in_order
-from coig_p.errors import CoigPError
+from coig_p.engine.local import WORKERS, Processes, Threads, Workers, in_order, processes, threads
+from coig_p.errors import CoigPError, UsageError
 
 
-@pytest.mark.parametrize("processes", [None, 1, 2])
-def test_results_come_in_the_order_of_their_items(processes: int | None) -> None:
-    assert list(in_order(abs, range(-9, 3), processes)) == [(at, abs(at)) for at in range(-9, 3)]
+@pytest.mark.parametrize("workers", [None, Threads(1), Processes(1), Processes(2)])
+def test_results_come_in_the_order_of_their_items(workers: Workers | None) -> None:
+    assert list(in_order(abs, range(-9, 3), workers)) == [(at, abs(at)) for at in range(-9, 3)]
 
 
-@pytest.mark.parametrize(("processes", "ahead"), [(None, WORKERS + 1), (1, 1)])
-def test_few_items_are_taken_before_their_turn(processes: int | None, ahead: int) -> None:
+@pytest.mark.parametrize(("workers", "ahead"), [(None, WORKERS + 1), (Threads(3), 4), (Processes(1), 1)])
+def test_few_items_are_taken_before_their_turn(workers: Workers | None, ahead: int) -> None:
     taken = []
 
     def items() -> Iterator[int]:
@@ -31,14 +32,14 @@ def test_few_items_are_taken_before_their_turn(processes: int | None, ahead: int
             taken.append(at)
             yield at
 
-    for given, _ in in_order(abs, items(), processes):
+    for given, _ in in_order(abs, items(), workers):
         assert len(taken) <= given + ahead
 
 
-@pytest.mark.parametrize("processes", [None, 1, 2])
-def test_an_error_is_raised_where_its_item_is_due(processes: int | None) -> None:
+@pytest.mark.parametrize("workers", [None, Threads(1), Processes(1), Processes(2)])
+def test_an_error_is_raised_where_its_item_is_due(workers: Workers | None) -> None:
     items: list[Any] = ["a", "bc", 3, "d"]
-    results = in_order(len, items, processes)
+    results = in_order(len, items, workers)
     assert [next(results), next(results)] == [("a", 1), ("bc", 2)]
     with pytest.raises(TypeError, match="len"):
         next(results)
@@ -46,7 +47,7 @@ def test_an_error_is_raised_where_its_item_is_due(processes: int | None) -> None
 
 SCRIPT = """
 import os, signal, sys
-from coig_p.engine.local import in_order
+from coig_p.engine.local import Processes, in_order
 def work(item):
     os.write(1, b"at work\\n")  # in one piece, beside the other process
     if sys.argv[1] == "stay":
@@ -55,7 +56,7 @@ def work(item):
 if __name__ == "__mp_main__":
     signal.raise_signal(signal.SIGINT)  # Ctrl-C while a process is starting
 if __name__ == "__main__":
-    list(in_order(work, [1, 2], 2))
+    list(in_order(work, [1, 2], Processes(2)))
 """
 
 
@@ -94,9 +95,9 @@ def test_an_interrupt_while_a_process_is_started_comes_after_it(monkeypatch: pyt
             signal.raise_signal(signal.SIGINT)
             done.append(item)
 
-    monkeypatch.setattr("coig_p.engine.local._pool", lambda processes: nullcontext(Pool()))
+    monkeypatch.setattr("coig_p.engine.local._pool", lambda number, function: nullcontext(Pool()))
     with pytest.raises(KeyboardInterrupt):
-        list(in_order(abs, [1, 2], 2))
+        list(in_order(abs, [1, 2], Processes(2)))
     assert done == [1]
 
 
@@ -106,4 +107,61 @@ def end_at_once(_: object) -> None:
 
 def test_a_process_that_is_killed_is_one_clear_error() -> None:
     with pytest.raises(CoigPError, match="one of 2 processes that shared the work ended before it was done"):
-        list(in_order(end_at_once, [1, 2], 2))
+        list(in_order(end_at_once, [1, 2], Processes(2)))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds", "asked", "given"),
+    [
+        (100, 3.9, None, 1),  # a process takes a second to start
+        (100, 4.0, None, 2),
+        (100, 1e6, None, 6),
+        (3, 1e6, None, 3),
+        (0, 0.0, None, 1),
+        (100, 0.0, 4, 4),  # who says how many gets them
+        (3, 0.0, 4, 3),
+        (0, 0.0, 4, 1),
+    ],
+)
+def test_as_many_processes_as_pay_or_were_asked_for(
+    pieces: int, seconds: float, asked: int | None, given: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coig_p.engine.local.cores", lambda: 6)
+    assert processes(pieces, seconds, asked) == given
+
+
+@pytest.mark.parametrize(
+    ("cores", "asked", "given"), [(1, None, 2), (6, None, 6), (64, None, 8), (64, 1, 2), (2, 9, 9)]
+)
+def test_threads(cores: int, asked: int | None, given: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coig_p.engine.local.cores", lambda: cores)
+    assert threads(asked) == Threads(given)
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_number_of_processes_that_cannot_be(wrong: int) -> None:
+    for say in (lambda: processes(1, 1.0, wrong), lambda: threads(wrong)):
+        with pytest.raises(UsageError, match=f"num_proc={wrong}: use a whole number of 1 or more"):
+            say()
+
+
+class Inline(Executor):
+    """An executor that works at once, and counts."""
+
+    window = 3
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.begun += 1
+        future: Future[Any] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
+def test_any_executor_does_the_work_and_says_how_much_waits() -> None:
+    engine = Inline()
+    for taken, (item, result) in enumerate(in_order(abs, range(-20, 0), engine)):
+        assert (item, result) == (taken - 20, 20 - taken)
+        assert engine.begun <= taken + engine.window + 1

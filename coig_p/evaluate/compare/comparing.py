@@ -15,8 +15,7 @@ from pathlib import Path
 from coig_p.core.lengths import read_tokenizer
 from coig_p.core.progress import Bar, no_bar
 from coig_p.dedup.contamination import ContaminationConfig, read_benchmarks
-from coig_p.engine.local import in_order
-from coig_p.errors import UsageError
+from coig_p.engine.local import Processes, check_num_proc, in_order, processes
 from coig_p.evaluate.compare.config import CompareConfig
 from coig_p.evaluate.compare.floor import test_floors
 from coig_p.evaluate.compare.measuring import measure
@@ -25,17 +24,19 @@ from coig_p.evaluate.compare.overlap import overlaps
 from coig_p.evaluate.compare.results import Across, SideBySide, StoreRow
 from coig_p.reward.bench.metrics import Accuracy
 
+_SECONDS_A_QUERY = 0.004  # of three responses, the floor included
+
 _Job = tuple[Opened, Path]
 
 
 def side_by_side(
-    stores: Sequence[str | Path], config: CompareConfig | None = None, *, num_proc: int = 1, bar: Bar = no_bar
+    stores: Sequence[str | Path], config: CompareConfig | None = None, *, num_proc: int | None = 1, bar: Bar = no_bar
 ) -> SideBySide:
     """Measure stores and set them side by side.
 
     Args:
         stores: folders, or org/name, org/name@revision and hf://datasets/org/name on the Hub.
-        num_proc: processes that share the stores.
+        num_proc: processes that share the stores; None for as many as pay.
         bar: shows how far it is.
 
     Raises:
@@ -45,19 +46,19 @@ def side_by_side(
         RemoteError: a repository that cannot be had.
     """
     config = config or CompareConfig()
-    if num_proc < 1:
-        raise UsageError(f"num_proc={num_proc}: use a whole number of 1 or more")
+    check_num_proc(num_proc)
     opened = open_stores(stores)
     if config.against:  # before any store is read
         read_benchmarks(config.against, ContaminationConfig(fields=config.fields))
     if config.tokenizer is not None:
         read_tokenizer(config.tokenizer)
-    processes = min(num_proc, len(opened))
+    queries = sum(file.queries or 0 for one in opened for file in one.store.data_files())
+    workers = Processes(processes(len(opened), queries * _SECONDS_A_QUERY, num_proc))
     with tempfile.TemporaryDirectory(prefix="coigp-compare-") as folder:
         jobs = [(one, Path(folder) / str(at)) for at, one in enumerate(opened)]
         rows = []
         with bar("Measuring", len(jobs), "stores") as advance:
-            for _, row in in_order(partial(_measured, config), jobs, processes):
+            for _, row in in_order(partial(_measured, config), jobs, workers):
                 rows.append(row)
                 advance(1)
         near = {}
@@ -70,7 +71,7 @@ def side_by_side(
             folders = [jobs[at][1] for at in made]
             with bar("Testing floors", len(jobs), "stores") as advance:
                 work = partial(_tested, config, folders)
-                for at, (_, (said, why)) in enumerate(in_order(work, opened, processes)):
+                for at, (_, (said, why)) in enumerate(in_order(work, opened, workers)):
                     tested[at] = {one: why or said[nth] for nth, one in enumerate(made)}
                     advance(1)
     for one in opened:

@@ -33,6 +33,7 @@ from coig_p.stats.matrix import Matrices
 from coig_p.stats.queries import QUERIES, query_table
 from coig_p.stats.sweep import sweep
 from coig_p.store.manifest import MANIFEST, StoreFile
+from coig_p.store.sharing import workers_for
 from coig_p.store.store import Store, shard_batches
 from coig_p.store.writing import ROWS_PER_GROUP, sha256_of
 
@@ -79,7 +80,7 @@ def place_of_index(store: Store, cache: Path) -> Path:
 
 
 def load_index(
-    store: Store, cache: Path, *, num_proc: int = 1, advance: Callable[[int], None] = lambda queries: None
+    store: Store, cache: Path, *, num_proc: int | None = 1, advance: Callable[[int], None] = lambda queries: None
 ) -> Index:
     """The index of a store: the one that is kept, else made, and kept for the next time.
 
@@ -108,7 +109,9 @@ def queries_to_read(store: Store, cache: Path) -> int:
     return _PASSES * sum(file.rows or 0 for file in store.data_files())
 
 
-def make_index(store: Store, *, num_proc: int = 1, advance: Callable[[int], None] = lambda queries: None) -> Index:
+def make_index(
+    store: Store, *, num_proc: int | None = 1, advance: Callable[[int], None] = lambda queries: None
+) -> Index:
     """Count all of it anew."""
     config = PairConfig()
     counted = statistics(store, config, advance=advance)
@@ -130,7 +133,7 @@ def make_index(store: Store, *, num_proc: int = 1, advance: Callable[[int], None
 
 
 def _by_two(
-    store: Store, config: PairConfig, num_proc: int, advance: Callable[[int], None]
+    store: Store, config: PairConfig, num_proc: int | None, advance: Callable[[int], None]
 ) -> tuple[Matrices, MostApart]:
     """What is known of every two models and every two judges, in one pass."""
     files, judges = store.data_files(), len(store.manifest.judges)
@@ -139,7 +142,7 @@ def _by_two(
     places = {file.path: at for at, file in enumerate(files)}
     config = config.with_defaults(store.manifest)
     work = partial(_of_shard, store.path, config, places, apart.most)
-    for file, (own, own_apart) in in_order(work, files, processes=max(1, min(num_proc, len(files)))):
+    for file, (own, own_apart) in in_order(work, files, workers_for(files, num_proc)):
         won.merge(own)
         apart.merge(own_apart)
         advance(file.rows or 0)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from coig_p.engine import local
+from coig_p.engine.ahead import ahead
 
 
 def test_no_more_is_made_ahead_than_one_item_that_waits_and_one_in_hand() -> None:
@@ -26,7 +26,7 @@ def test_no_more_is_made_ahead_than_one_item_that_waits_and_one_in_hand() -> Non
             waited_for.release()
             yield item
 
-    items = local.ahead(source())
+    items = ahead(source())
     for taken in range(5):
         assert next(items) == taken
         waited_for.acquire()
@@ -42,27 +42,10 @@ def test_items_come_in_order_and_an_error_after_those_before_it() -> None:
         yield from range(3)
         raise ZeroDivisionError
 
-    items = local.ahead(source())
+    items = ahead(source())
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ZeroDivisionError):
         next(items)
-
-
-@pytest.mark.parametrize("number", [0, 1, 2, 3, 20])
-def test_results_come_in_the_order_of_their_items(number: int) -> None:
-    assert list(local.in_order(lambda item: item * item, range(number))) == [(at, at * at) for at in range(number)]
-
-
-def test_no_more_items_are_drawn_than_workers_can_hold() -> None:
-    drawn: list[int] = []
-
-    def source() -> Generator[int, None, None]:
-        for item in range(50):
-            drawn.append(item)
-            yield item
-
-    for item, _ in local.in_order(lambda item: item, source()):
-        assert len(drawn) - item <= local.WORKERS + 1
 
 
 def test_what_the_source_holds_is_let_go_of_when_the_reader_leaves() -> None:
@@ -75,9 +58,9 @@ def test_what_the_source_holds_is_let_go_of_when_the_reader_leaves() -> None:
             closed.append(name)
 
     def inner() -> Generator[int, None, None]:
-        yield from local.ahead(source("inner"))
+        yield from ahead(source("inner"))
 
-    items = local.ahead(inner())
+    items = ahead(inner())
     assert next(items) == 0
     items.close()
     assert closed == ["inner"]
@@ -98,7 +81,7 @@ def test_garbage_may_be_collected_by_the_thread_itself() -> None:
         pass
 
     holder = Holder()
-    holder.own, holder.items = holder, local.ahead(source())  # type: ignore[attr-defined]
+    holder.own, holder.items = holder, ahead(source())  # type: ignore[attr-defined]
     assert next(holder.items) == 0  # type: ignore[attr-defined]
     (worker,) = [thread for thread in threading.enumerate() if thread.name == "coig_p-ahead"]
     del holder
@@ -113,7 +96,7 @@ def test_without_a_thread_to_be_had_the_reader_makes_its_items(monkeypatch: pyte
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    items = local.ahead(item * item for item in range(50))
+    items = ahead(item * item for item in range(50))
     assert list(items) == [item * item for item in range(50)]
 
 
@@ -121,7 +104,7 @@ def test_without_a_thread_to_be_had_the_reader_makes_its_items(monkeypatch: pyte
 AT_THE_END = """
 import sys, threading, time
 import pyarrow as pa, pyarrow.parquet as pq
-from coig_p.engine.local import ahead
+from coig_p.engine.ahead import ahead
 
 class Slow:
     closed = False

@@ -1,0 +1,161 @@
+"""Every job whose work can be shared, each as a function that gives all the bytes that it makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from make import make_rows, make_store, twin
+from releasing import CARD
+
+from coig_p.dedup.contamination import ContaminationConfig, compare
+from coig_p.dedup.queries import DedupConfig, dedup_store, find_duplicates, read_queries
+from coig_p.dedup.responses import ResponseConfig, dedup_responses, find_similar_responses
+from coig_p.export.write import ExportConfig, export_store
+from coig_p.ingest.files import import_files
+from coig_p.ingest.intake import ImportConfig
+from coig_p.pairs.config import PairConfig
+from coig_p.pairs.plan import ShardConfig
+from coig_p.pairs.splits import SplitConfig
+from coig_p.publish.release import ReleaseConfig, write_release
+from coig_p.report.card_toml import CARD_TOML
+from coig_p.stats.counts import statistics
+from coig_p.stats.sweep import sweep
+from coig_p.store.store import Store
+from coig_p.validation import check
+from coig_p.validation.cleaning import clean_store
+from coig_p.validation.findings import Report
+
+Made = dict[str, bytes]
+Job = Callable[..., Made]
+BENCHMARK = [{"prompt": "问题7：math？", "answer": "以上都对"}, {"prompt": "没有人问过的", "answer": "没有"}]
+
+
+def many(path: Path, rows_per_shard: int = 10) -> Path:
+    """A store with something to find for every job: duplicates, texts twice, scores out of range, in many shards."""
+    rows = make_rows({"math": 45, "chat": 25})
+    for at in (3, 20, 41):
+        rows[at]["query"] = "请用一句话说明什么是重复的问题，并举一个例子"
+        rows[at + 1]["query"] = "请用一句话说明什么是重复的问题，并举一个例子吧"
+    for row in rows[::9]:
+        row["responses"][0]["text"] = row["responses"][1]["text"] = "这是同一个回答，一个字也不差，所以是重复的。"
+        row["responses"][2]["text"] = "请打电话给我：13800138000。<|im_end|>"
+    return make_store(path, rows, rows_per_shard=rows_per_shard)
+
+
+def clean(path: Path) -> Path:
+    """A store that can be released."""
+    store = make_store(path, twin(), rows_per_shard=5)
+    (store / CARD_TOML).write_text(CARD, encoding="utf-8")
+    return store
+
+
+def table(found: pa.Table) -> bytes:
+    """All values, whatever the chunks."""
+    return json.dumps(found.to_pylist(), ensure_ascii=False, default=str).encode()
+
+
+def files(folder: Path) -> Made:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def _said(report: Report) -> Made:
+    return {"findings": table(report.findings), "report": json.dumps(report.to_dict(), ensure_ascii=False).encode()}
+
+
+def _check(store: Path, out: Path, **workers: Any) -> Made:
+    return _said(check(store, **workers))
+
+
+def _stats(store: Path, out: Path, **workers: Any) -> Made:
+    return {"": statistics(store, **workers).to_json().encode()}
+
+
+def _sweep(store: Path, out: Path, **workers: Any) -> Made:
+    return {"": sweep(store, **workers).to_json().encode()}
+
+
+def _clean(store: Path, out: Path, **workers: Any) -> Made:
+    opened = Store.open(store)
+    written = clean_store(opened, check(opened, **workers), out, num_proc=workers.get("num_proc", 1))
+    return files(out) | {"dropped": json.dumps({why: one.to_dict() for why, one in written.dropped.items()}).encode()}
+
+
+def _dedup(store: Path, out: Path, *, merge: bool, **workers: Any) -> Made:
+    opened, config = Store.open(store), DedupConfig(merge=merge)
+    number = workers.get("num_proc", 1)
+    found = find_duplicates(read_queries(opened, **workers), config, number)
+    assert found.num_rows
+    dedup_store(opened, out, config, found, num_proc=number)
+    return files(out)
+
+
+def _responses(store: Path, out: Path, **workers: Any) -> Made:
+    opened, config = Store.open(store), ResponseConfig()
+    found = find_similar_responses(opened, config, **workers)
+    assert found.num_rows
+    dedup_responses(opened, out, config, found, num_proc=workers.get("num_proc", 1))
+    return files(out)
+
+
+def _contamination(store: Path, out: Path, **workers: Any) -> Made:
+    out.mkdir(parents=True, exist_ok=True)
+    benchmark = out / "benchmark.jsonl"
+    benchmark.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in BENCHMARK), encoding="utf-8")
+    config = ContaminationConfig(threshold=0.6, n=2, least=4)
+    found, told = compare(Store.open(store), [benchmark], config, **workers)
+    return {"findings": table(found), "told": repr(told).encode()}
+
+
+def _export(store: Path, out: Path, *, config: ExportConfig, **workers: Any) -> Made:
+    export_store(store, out, config, **workers)
+    # The README tells where the rows lie.
+    return {name: content.replace(str(out).encode(), b"OUT") for name, content in files(out).items()}
+
+
+def _import(store: Path, out: Path, **workers: Any) -> Made:
+    out.mkdir(parents=True, exist_ok=True)
+    raw = out / "rows.jsonl"
+    with raw.open("w", encoding="utf-8") as stream:
+        for batch in Store.open(store).batches():
+            for row in batch.to_pylist():
+                kept = {name: row[name] for name in ("query_id", "domain", "query", "responses")}
+                stream.write(json.dumps(kept, ensure_ascii=False) + "\n")
+    import_files([raw], out / "store", ImportConfig(on_error="skip"), **workers)
+    return files(out / "store")
+
+
+def _verify(store: Path, out: Path, **workers: Any) -> Made:
+    return {"": "\n".join(Store.open(store, check_sizes=False).verify(**workers)).encode()}
+
+
+def _release(store: Path, out: Path, **workers: Any) -> Made:
+    write_release(Store.open(store), out, ReleaseConfig("1.0.0", **workers))
+    return files(out)
+
+
+_PARTS = SplitConfig(test_size=0.2)
+JOBS: dict[str, Job] = {
+    "check": _check,
+    "stats": _stats,
+    "sweep": _sweep,
+    "clean": _clean,
+    "dedup": partial(_dedup, merge=False),
+    "dedup --merge": partial(_dedup, merge=True),
+    "dedup --scope responses": _responses,
+    "contamination": _contamination,
+    "export": partial(_export, config=ExportConfig("trl-dpo", splits=_PARTS, order=ShardConfig(world_size=2))),
+    "export with labels": partial(_export, config=ExportConfig("trl-kto", weights={"math": 2.0})),
+    "export as JSON Lines": partial(_export, config=ExportConfig("llama-factory", PairConfig(strategy="best_worst"))),
+    "export one by one": partial(_export, config=ExportConfig("trl-dpo", weights={"math": 0.5})),
+}
+"""From a store, a folder that is not there, and num_proc= and engine= of the job, to what it makes by name."""
+RELEASE: Job = _release
+THREADS: dict[str, Job] = {"import": _import, "verify": _verify}
+"""The same, of those that take num_proc= alone."""
