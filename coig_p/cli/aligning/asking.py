@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from coig_p.cli.alone import agree, print_estimate, print_unsettled
+from coig_p.cli.annotate.alone import agree, print_estimate, print_unsettled
 from coig_p.cli.annotate.common import approve_wishes, trusting
 from coig_p.cli.annotate.live import watched
 from coig_p.cli.options import Finite, as_json, overwrite_option
