@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from coig_p.cli.annotate.alone import agree, print_estimate, print_unsettled
+from coig_p.cli.annotate.alone import agree, print_asked, print_estimate, print_unsettled
 from coig_p.cli.annotate.common import approve_wishes, trusting
 from coig_p.cli.annotate.live import watched
 from coig_p.cli.options import Finite, as_json, overwrite_option
 from coig_p.cli.screen import check_apart, json_text, one_line, say
-from coig_p.core.text import counted, printable
+from coig_p.core.text import counted
 
 if TYPE_CHECKING:
     from coig_p.annotate.alone.running import Asked, Work
@@ -186,12 +186,6 @@ def _print(
     number: int | None,
     without: dict[str, int],
 ) -> None:
-    from coig_p.annotate.asking.costs import MONEY
-
-    if asked.left is not None:
-        click.echo(printable(f"{name} was left: {asked.left}"), err=True)
-    if asked.abandoned:
-        click.echo(f"abandoned in flight, and perhaps paid: {asked.abandoned:,}", err=True)
     if number is not None:
         questions = counted(len(benchmark.questions), "question")
         click.echo(
@@ -200,10 +194,6 @@ def _print(
         if without:
             words = ", ".join(f"{reason} {count:,}" for reason, count in sorted(without.items()))
             click.echo(one_line(f"turns without {'an answer' if what == 'answers' else 'a score'}: {words}"))
-    paid, may = asked.cost.paid / MONEY, asked.cost.may_be_paid / MONEY
-    click.echo(
-        f"sent {asked.sent:,} for {counted(asked.requests, 'request')}; cost so far {paid:.4f}, and up to {may:.4f} "
-        "for attempts without an answer"
-    )
+    print_asked(asked, name)
     if asked.unsettled:
         print_unsettled(asked, "" if number is not None else f"no {what} were written", given.folder)
