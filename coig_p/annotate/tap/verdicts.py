@@ -210,18 +210,23 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
         return FeasibleRead(None, "\n".join([*lines, line]).strip(), "none")
     last = _bare(_concluding(line))
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
-    if any(_judges(line, words) not in (None, _judges(last, words)) for line in map(_bare, lines)):
+    feasible = _spoken(last)
+    feasible = _labelled_verdict(last, words) if feasible is None else feasible
+    if feasible is None:
+        return FeasibleRead(None, reasons, "none")
+    if not _CORRECTS.search(reasons) and any(_judges(line, words) is (not feasible) for line in lines):
         return FeasibleRead(None, reasons, "several")
-    if (spoken := _spoken(last)) is not None:
-        return FeasibleRead(spoken, reasons, None)
+    return FeasibleRead(feasible, reasons, None)
+
+
+def _labelled_verdict(last: str, words: Words) -> bool | None:
+    """The verdict that a line is, with what leads to it and a reason behind it."""
     found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
     before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
     if found is None or _SUPPOSES.search(before) or _TOLD_OF.search(before) or _NEGATES.search(before):
-        return FeasibleRead(None, reasons, "none")
+        return None
     feasible = found["no"] is None
-    if _unsure(found["tail"], words, feasible=feasible):
-        return FeasibleRead(None, reasons, "none")
-    return FeasibleRead(feasible, reasons, None)
+    return None if _unsure(found["tail"], words, feasible=feasible) else feasible
 
 
 _CONCLUDES = re.compile(
@@ -234,6 +239,7 @@ _TOLD_OF = re.compile(
     r"写着|写道|声称|自称|\b(?:says?|said|states?|claims?|reads?|writes?|wrote|according to)\b|(?:用户|作者|学生|老师|有人|别人)(?:自己)?(?:的(?:结论|判断|看法|说法)|认为|觉得|说|问)"
     r"|(?:结论|判断)[^。:：]{0,4}[:：] ?不?合理",
 )
+_CORRECTS = re.compile(r"更正|修正|纠正|重新考虑|改为|改判|\b(?:correction|on second thought|actually)\b", re.IGNORECASE)
 _WHAT = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务)|它|这)"
 # A clause that says the verdict of what it is about: 这是一条不合理的指令; 这条指令并不合理.
 _SPOKEN = re.compile(
@@ -242,7 +248,7 @@ _SPOKEN = re.compile(
     rf"(?:{_WHAT}?(?:(?P<unable>无法|不能|不可能|做不到)|可以|能够?|不是(?:不能|无法))(?:完成|做到|回答|执行|实现)?[，,] ?"
     r"(?:因此|所以|故)?(?:[为是]|属于)?)?"
     rf"{_WHAT}?(?:对[^，。不没非]{{0,12}}模型来说)?"
-    r"(?:(?:是|属于)(?:一[条个])?)?(?P<no>(?:并?不)?)合理"
+    r"(?:(?:是|属于)(?:一[条个])?)?(?:并非不|(?P<no>(?:并?不(?:算|是)?|不能说是)?))合理"
     r"(?:的(?:指令|题目|要求|任务)?)?[。.!！]?"
 )
 
@@ -257,7 +263,7 @@ def _spoken(line: str) -> bool | None:
 
 def _judges(line: str, words: Words) -> bool | None:
     """The verdict that a line is, and nothing else."""
-    line = line.rstrip("。.!！")
+    line = _bare(line).rstrip("。.!！")
     for verdict, each in ((True, words.feasible), (False, words.infeasible)):
         if re.fullmatch(_plain(each), line, re.IGNORECASE):
             return verdict
