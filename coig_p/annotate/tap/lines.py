@@ -45,6 +45,28 @@ def unfenced(text: str) -> str:
     return text.strip()
 
 
+_QUOTATIONS = re.compile(
+    r"“[^”]{0,4000}(?:”|\Z)|「[^」]{0,4000}(?:」|\Z)|『[^』]{0,4000}(?:』|\Z)|(?<!\")\"(?!\")[^\"\n]{0,400}\"(?!\")"
+)
+_HOLDS_A_SCORE = re.compile(r"[^\W\d_分][^\d]*\d")
+_SHOWS = re.compile(
+    r"(?:回答|答案|回复|答复|指令|题目|提示词|材料|原文|作者|用户|response|answer|assistant|prompt|instruction|author|user)[^\n。:：]{0,20}"
+    r"(?:写着|写道|写有|写了|写的是|声称|自称|说道|结尾是|末尾是|最后一行是|内容是|says|reads|claims|states|ends with|writes)"
+    rf"[^\n。:：]{{0,12}}[{COLON}]\s*\Z",
+    re.IGNORECASE,
+)
+
+
+def shows(line: str) -> bool:
+    """Whether a line leads to what a response or a prompt says: 回答二的结尾写着："""
+    return _SHOWS.search(line) is not None
+
+
+def unquoted_scores(text: str) -> str:
+    """A text with no scores in quotation marks that hold words, too; a bare number in them stays."""
+    return _QUOTATIONS.sub(lambda found: "" if _HOLDS_A_SCORE.search(found[0]) else found[0], text)
+
+
 @lru_cache(maxsize=64)
 def either(words: tuple[str, ...]) -> str:
     """A pattern of any of the words, the longest first; one in Latin letters must be whole."""

@@ -239,7 +239,9 @@ _TOLD_OF = re.compile(
     r"写着|写道|声称|自称|\b(?:says?|said|states?|claims?|reads?|writes?|wrote|according to)\b|(?:用户|作者|学生|老师|有人|别人)(?:自己)?(?:的(?:结论|判断|看法|说法)|认为|觉得|说|问)"
     r"|(?:结论|判断)[^。:：]{0,4}[:：] ?不?合理",
 )
-_CORRECTS = re.compile(r"更正|修正|纠正|重新考虑|改为|改判|\b(?:correction|on second thought|actually)\b", re.IGNORECASE)
+_CORRECTS = re.compile(
+    r"更正|修正|纠正|重新考虑|改为|改判|\b(?:correction|on second thought|actually)\b", re.IGNORECASE
+)
 _WHAT = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务)|它|这)"
 # A clause that says the verdict of what it is about: 这是一条不合理的指令; 这条指令并不合理.
 _SPOKEN = re.compile(
