@@ -20,8 +20,11 @@ _BESIDE = re.compile(
 )
 # Words that make it doubtful which numbers count, or whose they are.
 _DOUBTFUL = re.compile(
-    r"更正|修正|改为|改成|应为|应该是|重新|等等|初步|暂定|如果|假如|若|写着|写道|写有|声称|自称|说道|要求|示例|例如|格式|满分|至少|至多|大约|或|不对|→|[0-9] ?[~-] ?[0-9]"
-    r"|\b(?:correct(?:ion|ed)|revised|wait|draft|if|says?|claims?|wrote|writes|reads|example|format|about|or|at least)\b",
+    r"更正|修正|改为|改成|应为|应该是|重新|等等|初步|暂定|如果|假如|若"
+    r"|写着|写道|写有|声称|自称|说道|要求|示例|例如|格式|满分|至少|至多|大约|或|不对"
+    r"|→|[0-9] ?[~-] ?[0-9]"
+    r"|\b(?:correct(?:ion|ed)|revised|wait|draft|if|says?|claims?|wrote|writes|reads"
+    r"|example|format|about|or|at least)\b",
     re.IGNORECASE,
 )
 _FORMULA = re.compile(r"\\text ?\{([^{}]{0,40})\}|\\[ ,;]|\$")

@@ -179,7 +179,7 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     placed = in_order(
         "\n".join(line for line in whole.split("\n") if not line.lstrip().startswith(">")), names.sides, names.each
     )
-    numbers = {(one.side, one.dimension): one.number for one in placed}
+    numbers: dict[tuple[int | None, int | None], float] = {(one.side, one.dimension): one.number for one in placed}
     if not placed or any(numbers.get(one[:2], one.number) != one.number for one in scans[-1].scores):
         return found
     return _judged(_Found([_Score(*one) for one in placed]))
@@ -196,7 +196,7 @@ def _one_form(text: str, names: _Names) -> str:
 
 
 def _own(text: str, names: _Names) -> str:
-    """The text without what a line shows of a response: to the end, where all eight stood before, else the paragraph."""
+    """The text without what it shows of a response: to the end, where all eight stood before, else the paragraph."""
     lines = text.split("\n")
     at = next((at for at, line in enumerate(lines) if shows(line)), None)
     if at is None:
