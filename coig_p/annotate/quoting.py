@@ -60,7 +60,9 @@ _ANSWER = rf"(?:{RESPONSE}|原文|\b{RESPONSE_EN}\b)"
 # "the answer's last line is:" and the next line.
 _SHOWN = re.compile(
     rf"{_ANSWER}[^\n。，,;；评分得:：]{{0,16}}(?:是|为|有|写|包含|包括|附|出现|内容|with|contains?|includes?|line)"
-    r"[^\n。，,;；评分得:：]{0,8}[:：][*_ ]*\n+[^\n]+",
+    r"[^\n。，,;；评分得:：]{0,8}[:：][*_ ]*\n+[^\n]+|"
+    rf"{_ANSWER}[^\n。，,;；评分得:：]{{0,8}}(?:[第最][一二三后末]?[一]?[行句]话?|末尾|结尾|开头|\blast line\b)"
+    r"(?:写?[是为着有了道]|出现|\b(?:is|reads|says)\b)[*_ ]*\n+[^\n]+",
     re.IGNORECASE,
 )
 # "this is from the answer", "that is not my score": what stands before it in its line, or in the lines above.

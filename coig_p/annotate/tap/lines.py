@@ -46,13 +46,15 @@ def unfenced(text: str) -> str:
 
 
 _QUOTATIONS = re.compile(
-    r"“[^”]{0,4000}(?:”|\Z)|「[^」]{0,4000}(?:」|\Z)|『[^』]{0,4000}(?:』|\Z)|(?<!\")\"(?!\")[^\"\n]{0,400}\"(?!\")"
+    r"“[^”]{0,4000}(?:”|\Z)"
+    r"|「[^」]{0,4000}(?:」|\Z)|『[^』]{0,4000}(?:』|\Z)|(?<!\")\"(?!\")[^\"\n]{0,400}\"(?!\")"
 )
 _HOLDS_A_SCORE = re.compile(r"[^\W\d_分][^\d]*\d")
 _SHOWS = re.compile(
     r"(?:回答|答案|回复|答复|指令|题目|提示词|材料|原文|作者|用户"
     r"|response|answer|assistant|prompt|instruction|author|user)[^\n。:：]{0,20}"
-    r"(?:写着|写道|写有|写了|写的是|声称|自称|说道|结尾是|末尾是|最后一行是|内容是|says|reads|claims|states|ends with|writes)"
+    r"(?:写着|写道|写有|写了|写的是|声称|自称|说道|结尾是|末尾是|最后一行是|内容是"
+    r"|says|reads|claims|states|ends with|writes)"
     rf"[^\n。:：]{{0,12}}[{COLON}]\s*\Z",
     re.IGNORECASE,
 )
