@@ -35,6 +35,12 @@ _QUOTES = re.compile(
     r"“([^”]{0,2000})”|「([^」]{0,2000})」|『([^』]{0,2000})』|‘([^’\n]{0,500})’|\"([^\"\n]*)\"|[“「『]([^\n]*)"
 )
 _QUOTING_TAGS = re.compile(r"<(blockquote|response|quote|q|cite|del)>.{0,2000}?</\1>", re.IGNORECASE | re.DOTALL)
+# [回答开始] ... [回答结束], each on a line of its own.
+_MARKED_OFF = re.compile(
+    rf"^[ \t]*[\[【](?P<what>(?:指令|题目|材料|原文|{RESPONSE})[一二]?)开始[\]】][ \t]*$"
+    r".{0,9000}?(?:^[ \t]*[\[【](?P=what)结束[\]】][ \t]*$|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
 _STRUCK = re.compile(r"(?<!~)~~(?!~)[^~\n]{1,200}~~(?!~)")
 _OF_TEN = re.compile(r"\((?:(?:满分|out of )?10 ?分?制?|[01] ?[-~–到至] ?10 ?分?)\)")
 _TITLE = re.compile(
@@ -158,8 +164,8 @@ def unquoted(text: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """The text with blanks in place of what HTML marks as a quotation, or as struck out."""
-    return _QUOTING_TAGS.sub(_blank, text)
+    """The text with blanks in place of what HTML, or a line before and one behind, marks as a quotation."""
+    return _MARKED_OFF.sub(_blank, _QUOTING_TAGS.sub(_blank, text))
 
 
 def told_of(before: str) -> bool:

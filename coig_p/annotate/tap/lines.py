@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from coig_p.annotate.quoting import unmarked
 from coig_p.core.thinking import told
 
 COLON = "：:∶\ufe30\ufe55\ufe13"
@@ -63,6 +64,30 @@ _SHOWS = re.compile(
 def shows(line: str) -> bool:
     """Whether a line leads to what a response or a prompt says: 回答二的结尾写着："""
     return _SHOWS.search(line) is not None
+
+
+_TELLS = r"(?:写着|写道|写有|写了|写的是|声称|自称|说道|says|reads|claims|states|writes)"
+_TOLD = re.compile(
+    rf"{_TELLS}[{COLON},，]? {{0,3}}(?:“[^”]{{0,4000}}(?:”|\Z)|「[^」]{{0,4000}}(?:」|\Z)|『[^』]{{0,4000}}(?:』|\Z)"
+    r"|\"(?!\"\")[^\"]{0,4000}(?:\"|\Z))",
+    re.IGNORECASE,
+)
+_NEVER_CLOSED = re.compile(r"<(?:response|quote|blockquote)>.*\Z", re.IGNORECASE | re.DOTALL)
+
+
+def own(text: str) -> str:
+    """A text without the material that it shows: marked off, in quotation marks, or the paragraph a line leads to."""
+    text = _TOLD.sub("", _NEVER_CLOSED.sub("", unmarked(text)))
+    kept: list[str] = []
+    shown, begun = False, False
+    for line in text.split("\n"):
+        if shown:
+            begun = begun or bool(line.strip())
+            shown = not (begun and not line.strip())
+        else:
+            kept.append(line)
+            shown, begun = shows(line), False
+    return "\n".join(kept)
 
 
 def unquoted_scores(text: str) -> str:

@@ -16,7 +16,7 @@ from coig_p.annotate.tap.items import (
     split,
     unmarked,
 )
-from coig_p.annotate.tap.lines import COLON, MARKER, is_fence, said, unfenced
+from coig_p.annotate.tap.lines import COLON, MARKER, is_fence, own, said, unfenced
 from coig_p.annotate.tap.reads import TypesRead
 from coig_p.annotate.tap.unquoted import line_of, unquoted_items
 from coig_p.annotate.taxonomy.words import WORDS, Words
@@ -36,6 +36,7 @@ def parse_types(text: str, words: Words = WORDS) -> TypesRead:
     whole = said(text)
     if whole is None:
         return TypesRead((), "unfinished")
+    whole = own(whole)
     lines = _lines(whole)
     found: list[Item] = []
     if _QUOTES in lines:

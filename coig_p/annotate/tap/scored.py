@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coig_p.annotate.plain import plain
+from coig_p.annotate.quoting import unmarked
 from coig_p.annotate.tap.lines import either, is_fence, said, shows, unquoted_scores
 from coig_p.annotate.tap.ordered import in_order
 from coig_p.annotate.tap.reads import EightRead, Four
@@ -165,7 +166,7 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     if whole is None:
         return EightRead(None, None, "unfinished")
     names = _names(words)
-    whole = _one_form(whole, names)
+    whole = _one_form(unmarked(whole), names)
     value = _json(whole)
     if value is not None:
         return _judged(_Found([*_of_json(value, names, None, None)]))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.annotate.plain import plain
-from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
+from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, own, said, unfenced
 from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead, Read
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
@@ -135,6 +135,7 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
         rf"\A([*_ ]{{0,4}}{either(words.yes)}[*_ ]{{0,4}}[。，,.!！]?)[ \t]*(?=#{{1,6}}[ \t]*\S)", re.IGNORECASE
     )
     head, found = _behind_heading(apart.sub(r"\1\n", whole), words)
+    head = own(head)
     verdicts = set(_verdicts(head, words)) or {_stated(head)} - {None}
     if len(verdicts) != 1:
         return CompletenessRead(None, None, "several" if verdicts else "none")
@@ -200,7 +201,7 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
     whole = said(text)
     if whole is None:
         return FeasibleRead(None, "", "unfinished")
-    lines = _last_of_json(unfenced(whole)).split("\n")
+    lines = _last_of_json(own(unfenced(whole))).split("\n")
     while lines and _ONLY_MARKS.fullmatch(lines[-1]):
         lines.pop()
     if not lines:
