@@ -13,7 +13,10 @@ OVERALL_WORD = r"(?:overall|final|total|总体|综合|最终|整体|合计)"
 """Names the overall score where nothing but a score stands with it."""
 # Of the whole response.
 OVERALL = (
-    r"(?:(?<=\[)result(?=\])|(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
+    r"(?:総合[評评][価点]|note (?:globale|finale)|gesamt(?:bewertung|note|punktzahl)|"
+    r"(?:puntuaci[oó]n|calificaci[oó]n)"
+    r" (?:global|general|total|final)|(?<=\[)result(?=\])|"
+    r"(?:总体|综合|最终|最后|整体|加权|总的?)(?:(?:总体|综合|加权|总|的)){0,2}"
     rf"{_QUALITY}(?:评分|得分|分数|打分|给分|分值|评价|评级|评定|成绩|质量|水平|表现|分)(?:结果|数|值)?|(?<![一-鿿])(?:平均分|均分|总计)|总评(?:评分|得分|分数|"
     rf"分)?(?=[^\w]|[\d_为是]|\Z)|"
     r"(?:overall|final|total|aggregate|composite|weighted|combined)"

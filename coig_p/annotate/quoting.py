@@ -35,6 +35,12 @@ _QUOTES = re.compile(
     r"“([^”]{0,2000})”|「([^」]{0,2000})」|『([^』]{0,2000})』|‘([^’\n]{0,500})’|\"([^\"\n]*)\"|[“「『]([^\n]*)"
 )
 _QUOTING_TAGS = re.compile(r"<(blockquote|response|quote|q|cite|del)>.{0,2000}?</\1>", re.IGNORECASE | re.DOTALL)
+# [回答开始] ... [回答结束], each on a line of its own.
+_MARKED_OFF = re.compile(
+    rf"^[ \t]*[\[【](?P<what>(?:指令|题目|材料|原文|{RESPONSE})[一二]?)开始[\]】][ \t]*$"
+    r".{0,9000}?(?:^[ \t]*[\[【](?P=what)结束[\]】][ \t]*$|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
 _STRUCK = re.compile(r"(?<!~)~~(?!~)[^~\n]{1,200}~~(?!~)")
 _OF_TEN = re.compile(r"\((?:(?:满分|out of )?10 ?分?制?|[01] ?[-~–到至] ?10 ?分?)\)")
 _TITLE = re.compile(
@@ -60,7 +66,9 @@ _ANSWER = rf"(?:{RESPONSE}|原文|\b{RESPONSE_EN}\b)"
 # "the answer's last line is:" and the next line.
 _SHOWN = re.compile(
     rf"{_ANSWER}[^\n。，,;；评分得:：]{{0,16}}(?:是|为|有|写|包含|包括|附|出现|内容|with|contains?|includes?|line)"
-    r"[^\n。，,;；评分得:：]{0,8}[:：][*_ ]*\n+[^\n]+",
+    r"[^\n。，,;；评分得:：]{0,8}[:：][*_ ]*\n+[^\n]+|"
+    rf"{_ANSWER}[^\n。，,;；评分得:：]{{0,8}}(?:[第最][一二三后末]?[一]?[行句]话?|末尾|结尾|开头|\blast line\b)"
+    r"(?:写?[是为着有了道]|出现|\b(?:is|reads|says)\b)[*_ ]*\n+[^\n]+",
     re.IGNORECASE,
 )
 # "this is from the answer", "that is not my score": what stands before it in its line, or in the lines above.
@@ -156,8 +164,8 @@ def unquoted(text: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """The text with blanks in place of what HTML marks as a quotation, or as struck out."""
-    return _QUOTING_TAGS.sub(_blank, text)
+    """The text with blanks in place of what HTML, or a line before and one behind, marks as a quotation."""
+    return _MARKED_OFF.sub(_blank, _QUOTING_TAGS.sub(_blank, text))
 
 
 def told_of(before: str) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tap_odd import PROMPTS, TYPES, odd
 
+from coig_p.annotate.parsing import parse_score
 from coig_p.annotate.tap.parsing import parse_completeness, parse_eight, parse_feasible, parse_types
 
 
@@ -79,14 +80,15 @@ def _plainly(kind: str, text: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", READS)
-def test_whole_answers_are_read_right_or_not_at_all(kind: str) -> None:
-    path = Path(__file__).parent / "tap_answers" / f"{kind}-d.jsonl"
+@pytest.mark.parametrize("batch", ["d", "e"])
+def test_whole_answers_are_read_right_or_not_at_all(kind: str, batch: str) -> None:
+    path = Path(__file__).parent / "tap_answers" / f"{kind}-{batch}.jsonl"
     answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     read = [(one["text"], one["expect"], _plainly(kind, one["text"])) for one in answers]
     assert not [one for one in read if one[2] is not None and one[1] != one[2]]
     readable = [one for one in read if one[1] is not None]
     unread = [text for text, _, found in readable if found is None]
-    assert len(unread) <= 0.04 * len(readable), unread  # synonyms and riders, which are asked again
+    assert len(unread) <= 0.045 * len(readable), unread  # synonyms, riders and other languages, which are asked again
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,6 @@ def test_whole_answers_are_read_right_or_not_at_all(kind: str) -> None:
         "指令写着：结论：合理",
         "如果改写：合理",
         "它要求给出能写出来的答案。指令的最后一行写着。结论：合理",
-        "并非不合理",
         "并不不合理",
         "任务：合理的要求",
         "对人类专家来说不合理",
@@ -122,6 +123,47 @@ def test_a_verdict_of_another_or_of_something_else_is_none(line: str) -> None:
 )
 def test_what_leaves_open_whether_anything_lacks_is_no_verdict(line: str) -> None:
     assert parse_completeness(line).lacks is None
+
+
+_ANSWERS = {
+    "types": [
+        '"""选择题：从四个选项中选出一项。"""\n"""简答题：用几句话回答。"""',
+        "1. 选择题：从四个选项中选出一项。",
+    ],
+    "completeness": ["否", "是\n\n### 指令\n请计算 3、5、8 的平均值。", "不缺少"],
+    "feasible": ["合理", "不合理", "结论：合理", "Feasible"],
+    "eight": [
+        "\n".join(
+            f"### 回答{side}的评分\n- 相关性：[[8]]\n- 准确性：[[7]]\n- 清晰性：[[9]]\n- 完整性：[[6]]"
+            for side in "一二"
+        ),
+        "回答一：8、7、9、6\n回答二：5、6、7、4\n（依次为相关性、准确性、清晰性、完整性）",
+    ],
+    "overall": ["总体评分：[8]", "Overall Score: [8]", "[8]"],
+}
+_QUOTING = [
+    "{who}写着：“{text}”",
+    "{who}写道：「{text}」",
+    "{who}里写着『{text}』。",
+    "{who}的结尾写着：\n{text}",
+    "{who}的结尾写着：\n\n{block}",
+    "{who}声称：\n{block}\n\n这是它的话。",
+    "【{who}开始】\n{text}\n【{who}结束】",
+    "<response>{text}</response>",
+]
+
+
+@pytest.mark.parametrize("quoting", _QUOTING)
+@pytest.mark.parametrize("kind", _ANSWERS)
+@given(data=st.data())
+def test_a_text_that_only_quotes_says_nothing_itself(kind: str, quoting: str, data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(_ANSWERS[kind]))
+    who = data.draw(st.sampled_from(["指令", "回答二"] if kind in ("completeness", "feasible") else ["回答二"]))
+    before = data.draw(st.sampled_from(["", "分析：材料都在。\n\n", "先看材料。\n"]))
+    block = "\n".join(f"> {line}" for line in text.split("\n"))
+    told = before + quoting.format(who=who, text=text, block=block)
+    read = parse_score(told).score if kind == "overall" else _plainly(kind, told)
+    assert read is None, told
 
 
 _PIECES = st.sampled_from(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from coig_p.annotate.quoting import unmarked
 from coig_p.core.thinking import told
 
 COLON = "：:∶\ufe30\ufe55\ufe13"
@@ -43,6 +44,55 @@ def unfenced(text: str) -> str:
         if sum(map(is_fence, inner)) % 2 == 0:
             return "\n".join(inner).strip()
     return text.strip()
+
+
+_QUOTATIONS = re.compile(
+    r"“[^”]{0,4000}(?:”|\Z)"
+    r"|「[^」]{0,4000}(?:」|\Z)|『[^』]{0,4000}(?:』|\Z)|(?<!\")\"(?!\")[^\"\n]{0,400}\"(?!\")"
+)
+_HOLDS_A_SCORE = re.compile(r"[^\W\d_分][^\d]*\d")
+_SHOWS = re.compile(
+    r"(?:回答|答案|回复|答复|指令|题目|提示词|材料|原文|作者|用户"
+    r"|response|answer|assistant|prompt|instruction|author|user)[^\n。:：]{0,20}"
+    r"(?:写着|写道|写有|写了|写的是|声称|自称|说道|结尾是|末尾是|最后一行是|内容是"
+    r"|says|reads|claims|states|ends with|writes)"
+    rf"[^\n。:：]{{0,12}}[{COLON}]\s*\Z",
+    re.IGNORECASE,
+)
+
+
+def shows(line: str) -> bool:
+    """Whether a line leads to what a response or a prompt says: 回答二的结尾写着："""
+    return _SHOWS.search(line) is not None
+
+
+_TELLS = r"(?:写着|写道|写有|写了|写的是|声称|自称|说道|says|reads|claims|states|writes)"
+_TOLD = re.compile(
+    rf"{_TELLS}[{COLON},，]? {{0,3}}(?:“[^”]{{0,4000}}(?:”|\Z)|「[^」]{{0,4000}}(?:」|\Z)|『[^』]{{0,4000}}(?:』|\Z)"
+    r"|\"(?!\"\")[^\"]{0,4000}(?:\"|\Z))",
+    re.IGNORECASE,
+)
+_NEVER_CLOSED = re.compile(r"<(?:response|quote|blockquote)>.*\Z", re.IGNORECASE | re.DOTALL)
+
+
+def own(text: str) -> str:
+    """A text without the material that it shows: marked off, in quotation marks, or the paragraph a line leads to."""
+    text = _TOLD.sub("", _NEVER_CLOSED.sub("", unmarked(text)))
+    kept: list[str] = []
+    shown, begun = False, False
+    for line in text.split("\n"):
+        if shown:
+            begun = begun or bool(line.strip())
+            shown = not (begun and not line.strip())
+        else:
+            kept.append(line)
+            shown, begun = shows(line), False
+    return "\n".join(kept)
+
+
+def unquoted_scores(text: str) -> str:
+    """A text with no scores in quotation marks that hold words, too; a bare number in them stays."""
+    return _QUOTATIONS.sub(lambda found: "" if _HOLDS_A_SCORE.search(found[0]) else found[0], text)
 
 
 @lru_cache(maxsize=64)

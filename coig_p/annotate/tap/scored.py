@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from coig_p.annotate.plain import plain
-from coig_p.annotate.tap.lines import either, is_fence, said
+from coig_p.annotate.quoting import unmarked
+from coig_p.annotate.tap.lines import either, is_fence, said, shows, unquoted_scores
+from coig_p.annotate.tap.ordered import in_order
 from coig_p.annotate.tap.reads import EightRead, Four
 from coig_p.annotate.taxonomy.words import DIMENSIONS, WORDS, Words
 
@@ -48,7 +50,10 @@ _SUMS_UP = re.compile(r"(?:各?(?:平均|均)分?|总分|合计|总计|(?:the )?
 _FINAL = re.compile(r"[#*\s]*(?:最终|最后|final\b)", re.IGNORECASE)
 _DRAFT = re.compile(r"初步|初评|暂定|preliminary|initial|draft", re.IGNORECASE)
 _LAST_LETTER = re.compile(r"#[^:\n]{1,40} ([AB])")  # a heading in another language
-_ANEW = re.compile(r"^[^0-9\n]*(?:评分|打分|分数|scores?|ratings?)[^0-9\n]{0,12}[。.:]?$", re.MULTILINE | re.IGNORECASE)
+_ANEW = re.compile(
+    r"^[^0-9\n]*(?:评分|打分|分数|重新?评|scores?|ratings?)[^0-9\n]{0,12}[。.:]?$", re.MULTILINE | re.IGNORECASE
+)
+_UNREAD = ("none", "missing", "unlabelled", "several")  # for which the order of names is tried
 _LABELS = (r"[A1一甲]", r"[B2二乙]")
 _NOUN = (
     r"(?:大语言模型|语言模型|模型|助手|回答|回复|回应|答复|答案|large language model"
@@ -161,16 +166,24 @@ def parse_eight(text: str, words: Words = WORDS) -> EightRead:
     if whole is None:
         return EightRead(None, None, "unfinished")
     names = _names(words)
-    whole = _one_form(whole, names)
+    whole = _one_form(unmarked(whole), names)
     value = _json(whole)
     if value is not None:
         return _judged(_Found([*_of_json(value, names, None, None)]))
-    whole = _given_anew(whole, names)
+    whole = _given_anew(_own(unquoted_scores(whole), names), names)
     outside, inside = _fenced(whole)
-    found = _judged(_scan(outside, names))
-    if found.reason is None or found.reason == "several" or not inside:
+    scans = [_scan(outside, names)] + ([_scan(whole.split("\n"), names)] if inside else [])
+    for scan in scans:
+        found = _judged(scan)
+        if found.reason not in _UNREAD:
+            return found
+    placed = in_order(
+        "\n".join(line for line in whole.split("\n") if not line.lstrip().startswith(">")), names.sides, names.each
+    )
+    numbers: dict[tuple[int | None, int | None], float] = {(one.side, one.dimension): one.number for one in placed}
+    if not placed or any(numbers.get(one[:2], one.number) != one.number for one in scans[-1].scores):
         return found
-    return _judged(_scan(whole.split("\n"), names))
+    return _judged(_Found([_Score(*one) for one in placed]))
 
 
 def _one_form(text: str, names: _Names) -> str:
@@ -181,6 +194,20 @@ def _one_form(text: str, names: _Names) -> str:
     text = _IN_CHINESE.sub(lambda found: str(_NUMERALS.index(found[1])), text)
     text = names.number_first.sub(r"\g<name>: \g<number>", text)
     return names.next_side.sub("\n", text)
+
+
+def _own(text: str, names: _Names) -> str:
+    """The text without what it shows of a response: to the end, where all eight stood before, else the paragraph."""
+    lines = text.split("\n")
+    at = next((at for at, line in enumerate(lines) if shows(line)), None)
+    if at is None:
+        return text
+    above, behind = lines[:at], lines[at + 1 :]
+    if _judged(_scan(above, names)).first is not None:
+        again = _judged(_scan(behind, names)).first is not None and any(map(shows, behind))
+        return text if again else "\n".join(above)
+    ends = next((end for end, line in enumerate(behind) if end and not line.strip()), len(behind))
+    return "\n".join([*above, "", _own("\n".join(behind[ends:]), names)])
 
 
 def _given_anew(text: str, names: _Names) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from coig_p.annotate.plain import plain
-from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, said, unfenced
+from coig_p.annotate.tap.lines import COLON, MARKER, either, is_fence, own, said, unfenced
 from coig_p.annotate.tap.reads import CompletenessRead, FeasibleRead, PromptRead, Read
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
@@ -32,7 +32,7 @@ _BEHIND_HEADING = re.compile(rf"\s*(?:#{{1,6}}\s*|\*\*\s*|【)\**(?:{_BEHIND})\*
 _BEHIND_LABEL = re.compile(rf"\s*[*#\s]*(?:{_BEHIND})\**\s*[{COLON}]", re.IGNORECASE)
 _CHANGES = re.compile(rf"\s*[*#\s]*(?:设计|出题|修改|改写|补充|更新|改动)(?:说明|思路|理由|原因)\**\s*[{COLON}]")
 _REMARK = re.compile(
-    r"\s*[（(*]*(?:希望(?:这|以上|能|对)|以上(?:指令|题目|就是)|(?:这|该)(?:条|个|道)?(?:指令|题目)(?:考查|考察|要求学|结合|旨在|既|符合|贴近|设计)"
+    r"\s*[（(*]*(?:希望(?:这|以上|能|对)|以上(?:指令|题目|就是|[即是为][^\n]{0,10}(?:指令|题目))|(?:这|该)(?:条|个|道)?(?:指令|题目)(?:考查|考察|要求学|结合|旨在|既|符合|贴近|设计)"
     r"|如(?:果您?|需)(?:需要|有)?(?:调整|修改|其他)|I hope|Let me know|This prompt\b)",
     re.IGNORECASE,
 )
@@ -62,7 +62,13 @@ _NO_PROMPT = re.compile(
     r"[（(]?[^（()）\n]{0,12}(?:相同|不变|一致|同上|略|same|unchanged|omitted)[^（()）\n]{0,8}[)）]?[。.]?",
     re.IGNORECASE,
 )
-_CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或])\Z")
+# Where material should stand that nobody wrote: （此处补充原文）.
+_PLACEHOLDER = re.compile(
+    r"[（(\[【<][^（()）\[\]【】<>\n]{0,6}(?:(?:此处|这里|在此)[^（()）\[\]【】<>\n]{0,4}(?:补充|插入|粘贴|填写|填入|附上|给出|提供|放)"
+    r"|\b(?:insert|paste|add)\b)[^（()）\[\]【】<>\n]{0,20}[）)\]】>]",
+    re.IGNORECASE,
+)
+_CUT = re.compile(r"[，、,（(]\Z|(?:(?<![是谁])[^是谁怎，。！？\n]{4,}的|[和与或并及])\Z")
 _TAKES_BACK = re.compile(r"但|不过|然而|\b(?:but|however)\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[，,。.;；!！\n]")
 _NEGATES = re.compile(r"不|没|非|未|无|难|(?<!是)否|\b(?:not|no|never|hardly)\b|n['’]t\b", re.IGNORECASE)
@@ -129,6 +135,7 @@ def parse_completeness(text: str, words: Words = WORDS) -> CompletenessRead:
         rf"\A([*_ ]{{0,4}}{either(words.yes)}[*_ ]{{0,4}}[。，,.!！]?)[ \t]*(?=#{{1,6}}[ \t]*\S)", re.IGNORECASE
     )
     head, found = _behind_heading(apart.sub(r"\1\n", whole), words)
+    head = own(head)
     verdicts = set(_verdicts(head, words)) or {_stated(head)} - {None}
     if len(verdicts) != 1:
         return CompletenessRead(None, None, "several" if verdicts else "none")
@@ -190,11 +197,11 @@ def _stated(head: str) -> bool | None:
 
 
 def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
-    """The verdict in the last line that is not empty, and what stands above it. Reasons: none, unfinished."""
+    """The verdict in the last line that is not empty, and what stands above it. Reasons: none, several, unfinished."""
     whole = said(text)
     if whole is None:
         return FeasibleRead(None, "", "unfinished")
-    lines = unfenced(whole).split("\n")
+    lines = _last_of_json(own(unfenced(whole))).split("\n")
     while lines and _ONLY_MARKS.fullmatch(lines[-1]):
         lines.pop()
     if not lines:
@@ -204,16 +211,23 @@ def parse_feasible(text: str, words: Words = WORDS) -> FeasibleRead:
         return FeasibleRead(None, "\n".join([*lines, line]).strip(), "none")
     last = _bare(_concluding(line))
     reasons = "\n".join(line for line in lines if not is_fence(line)).strip()
-    if (spoken := _spoken(last)) is not None:
-        return FeasibleRead(spoken, reasons, None)
+    feasible = _spoken(last)
+    feasible = _labelled_verdict(last, words) if feasible is None else feasible
+    if feasible is None:
+        return FeasibleRead(None, reasons, "none")
+    if not _CORRECTS.search(reasons) and any(_judges(line, words) is (not feasible) for line in lines):
+        return FeasibleRead(None, reasons, "several")
+    return FeasibleRead(feasible, reasons, None)
+
+
+def _labelled_verdict(last: str, words: Words) -> bool | None:
+    """The verdict that a line is, with what leads to it and a reason behind it."""
     found = _feasible_line(words).fullmatch(last) if len(last) <= _LONGEST_LINE else None
     before = _EITHER_OR.sub("", last[: found.start("verdict")]) if found is not None else ""
     if found is None or _SUPPOSES.search(before) or _TOLD_OF.search(before) or _NEGATES.search(before):
-        return FeasibleRead(None, reasons, "none")
+        return None
     feasible = found["no"] is None
-    if _unsure(found["tail"], words, feasible=feasible):
-        return FeasibleRead(None, reasons, "none")
-    return FeasibleRead(feasible, reasons, None)
+    return None if _unsure(found["tail"], words, feasible=feasible) else feasible
 
 
 _CONCLUDES = re.compile(
@@ -223,16 +237,24 @@ _CONCLUDES = re.compile(
 )
 # What another says, or what was concluded before.
 _TOLD_OF = re.compile(
-    r"写着|写道|声称|自称|(?:用户|作者|学生|老师|有人|别人)(?:自己)?(?:的(?:结论|判断|看法|说法)|认为|觉得|说|问)"
+    r"写着|写道|声称|自称|\b(?:says?|said|states?|claims?|reads?|writes?|wrote|according to)\b"
+    r"|(?:用户|作者|学生|老师|有人|别人)(?:自己)?"
+    r"(?:的(?:结论|判断|看法|说法)|认为|觉得|说|问)"
     r"|(?:结论|判断)[^。:：]{0,4}[:：] ?不?合理",
+)
+_CORRECTS = re.compile(
+    r"更正|修正|纠正|重新考虑|改为|改判|\b(?:correction|on second thought|actually)\b", re.IGNORECASE
 )
 _WHAT = r"(?:(?:该|这个?|这条|此|本|上述)?(?:指令|题目|要求|任务)|它|这)"
 # A clause that says the verdict of what it is about: 这是一条不合理的指令; 这条指令并不合理.
 _SPOKEN = re.compile(
     rf"(?:(?:最终|最后)?的?(?:结论|判断|结果|评估结果|答案):|(?:因此|所以|综上|综上所述|总之|故)[，,]?)? ?"
     rf"(?:{_WHAT}没有不合理之处[，,](?:所以|因此)?)?"
+    rf"(?:{_WHAT}?(?:(?P<unable>无法|不能|不可能|做不到)|可以|能够?|不是(?:不能|无法))"
+    r"(?:完成|做到|回答|执行|实现)?[，,] ?"
+    r"(?:因此|所以|故)?(?:[为是]|属于)?)?"
     rf"{_WHAT}?(?:对[^，。不没非]{{0,12}}模型来说)?"
-    r"(?:(?:是|属于)(?:一[条个])?)?(?P<no>(?:并?不)?)合理"
+    r"(?:(?:是|属于)(?:一[条个])?)?(?:并非不|(?P<no>(?:并?不(?:算|是)?|不能说是)?))合理"
     r"(?:的(?:指令|题目|要求|任务)?)?[。.!！]?"
 )
 
@@ -240,7 +262,18 @@ _SPOKEN = re.compile(
 def _spoken(line: str) -> bool | None:
     """The verdict of a clause that says it in a sentence of its own."""
     found = _SPOKEN.fullmatch(line)
-    return None if found is None else not found["no"]
+    if found is None or (found["unable"] and not found["no"]):
+        return None
+    return not found["no"]
+
+
+def _judges(line: str, words: Words) -> bool | None:
+    """The verdict that a line is, and nothing else."""
+    line = _bare(line).rstrip("。.!！")
+    for verdict, each in ((True, words.feasible), (False, words.infeasible)):
+        if re.fullmatch(_plain(each), line, re.IGNORECASE):
+            return verdict
+    return None
 
 
 def _concluding(line: str) -> str:
@@ -296,11 +329,16 @@ def _behind_heading(text: str, words: Words) -> tuple[str, PromptRead]:
             return head, PromptRead(None, "answered")
         body = "\n".join(lines[:-1])
     body = unfenced(body) if body.count("```") == 2 else body.strip()
+    above, _, last = body.rpartition("\n")
+    if _REMARK.match(last) and _RULE.fullmatch(above.rstrip().rpartition("\n")[2]):
+        body = above.rstrip()  # a rule stands between the prompt and the remark
     while body and _RULE.fullmatch(body.rpartition("\n")[2]):
         body = body.rpartition("\n")[0].rstrip()
     if all(line.startswith(">") for line in body.split("\n")):
         body = re.sub(r"(?m)^> ?", "", body).strip()
     if len(re.findall(r"\w", body)) < _SHORTEST or _NO_PROMPT.fullmatch(body):
+        return head, PromptRead(None, "none")
+    if _PLACEHOLDER.search(body):
         return head, PromptRead(None, "none")
     if _CUT.search(body):
         return head, PromptRead(None, "unfinished")
