@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from fractions import Fraction
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
