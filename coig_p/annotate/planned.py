@@ -23,7 +23,7 @@ from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judg
 from coig_p.annotate.tasks.queries import QUERY, gathered, query_request
 from coig_p.annotate.tasks.structured import probes
 from coig_p.annotate.tasks.translate import TRANSLATE, foreign_queries, translations
-from coig_p.annotate.taxonomy.config import CHECKS, EMBED
+from coig_p.annotate.taxonomy.config import CHECKS, EMBED, TYPES
 
 _ENOUGH = 20  # outcomes from which a share is taken
 
@@ -182,7 +182,8 @@ class PaidBefore:
         if at < 0 or about[at] != one:
             return None
         made = self._recipes[int(recipe[at])]
-        return changed(self.config, request.kind, request.domain, request.endpoint.name, made, pending)
+        opening = all(message["role"] != "assistant" for message in request.messages)
+        return changed(self.config, request.kind, request.domain, request.endpoint.name, made, pending, opening)
 
     def _read(self) -> None:
         if self._about is not None:
@@ -206,11 +207,20 @@ def _hash(kind: str, query_id: str, author: str | None, endpoint: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
 
 
-def changed(config: RunConfig, kind: str, domain: str, endpoint: str, recipe: str, pending: bool = False) -> str:
+def changed(
+    config: RunConfig,
+    kind: str,
+    domain: str,
+    endpoint: str,
+    recipe: str,
+    pending: bool = False,
+    opening: bool = False,
+) -> str:
     """In words for people, what has changed since a request was made with a recipe.
 
     Args:
         pending: whether what it judges is asked for again, too.
+        opening: whether it holds no earlier answer.
     """
     try:
         old = json.loads(recipe)
@@ -233,6 +243,8 @@ def changed(config: RunConfig, kind: str, domain: str, endpoint: str, recipe: st
         return f"{' and '.join(parts)} changed"
     if kind == JUDGE:
         return "the responses are asked for again" if pending else "the responses are other ones"
+    if kind == TYPES and opening:
+        return "its subject in the taxonomy changed"
     return "the texts of the queries changed" if config.tap is None else "what it follows on changed"
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,19 @@ RUN = "from coig_p.cli.main import main; main()"
 MODELS, CONCURRENCY = 5, 2
 
 
-class _Answers:
+class HeldAnswers:
     """Scripted answers; one of them, once it is asked for, is held back until `release`."""
 
-    def __init__(self) -> None:
-        self.left = 0
+    def __init__(self, answer: Callable[[Mapping[str, Any]], Any] = scripted_answer) -> None:
+        self.answer, self.left = answer, 0
         self.reached, self.released = threading.Event(), threading.Event()
 
-    def __call__(self, request: Mapping[str, Any]) -> str:
+    def __call__(self, request: Mapping[str, Any]) -> Any:
         self.left -= 1
         if self.left == 0:
             self.reached.set()
             self.released.wait()
-        return scripted_answer(request)
+        return self.answer(request)
 
     def hold(self, at: int) -> None:
         """Hold back the `at`-th answer from now on."""
@@ -60,7 +60,7 @@ def kills(folder: Path, number: int, rng: random.Random, *, held: bool) -> Count
         the quiet run sent them).
     """
     counts: Counter[str] = Counter()
-    answers = _Answers()
+    answers = HeldAnswers()
     with ScriptedServer(answers, latency=0.0 if held else 0.04) as server:
         endpoints = pool(server.base_url, MODELS, MODELS - 1, concurrency=CONCURRENCY)
         quiet = folder / "quiet"
