@@ -32,7 +32,8 @@ def answer(request):
     with Path("answered.txt").open("a") as stream:
         stream.write(name + chr(10))
     return text
-with ScriptedServer(answer, port=int(sys.argv[2])):
+port = next(word for word in sys.argv if word.isdigit())
+with ScriptedServer(answer, port=int(port)):
     threading.Event().wait()
 """
 JUDGE = """

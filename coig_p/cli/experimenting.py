@@ -167,9 +167,10 @@ def _costs(plan: Plan) -> list[str]:
     cost, lines = plan.cost, []
     for one in cost.judges:
         money = "" if one.currency is None else f" {one.currency}"
+        left = f"{counted(one.left, 'request')} left of {one.requests:,}"
         lines.append(
-            f"judge {one.name}: {counted(one.left, 'request')} left of {one.requests:,}, "
-            f"about {one.expected:.4f}{money}, at most {one.most:.4f}; spent so far {one.spent:.4f}"
+            f"judge {one.name}: {left}, about {one.expected:.4f}{money}, at most {one.most:.4f}; "
+            f"spent so far {one.spent:.4f}"
         )
     if cost.judgings and not cost.judges:
         priced = "not priced: judge.price says what one costs" if cost.judging is None else f"about {cost.judging:.2f}"

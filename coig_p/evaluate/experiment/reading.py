@@ -309,8 +309,8 @@ def _judge(
             'judge.command is missing: ["python", "judge.py", "--answers", "{answers}", "--questions", "{questions}", '
             '"--out", "{out}"]'
         )
-    needed = ("answers", "questions", "out")
-    command = read_command(given["command"], "judge.command", [*_COMMON, *needed, *names], needed)
+    needed = ("answers", "out")  # answers of coigp align have the questions
+    command = read_command(given["command"], "judge.command", [*_COMMON, *needed, "questions", *names], needed)
     judge: JudgeCommand = _read(JudgeCommand, given, "judge", command)
     if judge.price is not None and judge.price < 0:
         raise UsageError(f"judge.price = {judge.price:g}: use 0 or more")

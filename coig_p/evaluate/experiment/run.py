@@ -125,8 +125,8 @@ class _Runner(Walk):
         answer = self.experiment.answer
         if isinstance(answer, AlignAnswer):
             server, serve = self._server, self.experiment.serve
-            assert server is not None  # the file's reader says so
-            assert serve is not None
+            assert serve is not None  # the file's reader says so
+            assert server is not None
             asked = {name: value for name, value in step.made_of.items() if name != "code"}
             ledger = answer_ledger(self.cache.folder, asked)
             questions = self.inputs.benchmark(benchmark)
