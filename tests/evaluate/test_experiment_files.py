@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from aligning import SERVER, write_align, write_judge, write_mt, write_train
 from commands import run
 from experimenting import store_rows
 from make import make_store
+from through_align import SERVER, write_align, write_judge, write_mt, write_train
 
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.evaluate.experiment.grid import arms, baselines
