@@ -90,10 +90,10 @@ def oracle(rows: list[dict[str, Any]], judges: tuple[str, ...]) -> dict[tuple[st
                     ]
                     if own:
                         assert len(own) == 4
-                        orders.append(sum(own) / 4 * (1 if first == a else -1))
+                        orders.append(sum(own, Fraction(0)) / 4 * (1 if first == a else -1))
                 if len(orders) == 2:
-                    votes.append(sum(orders) / 2)
-            ahead = sum(votes) / len(votes) if votes else Fraction(0)
+                    votes.append(sum(orders, Fraction(0)) / 2)
+            ahead = sum(votes, Fraction(0)) / max(1, len(votes))
             if ahead:
                 chosen, rejected = (a, b) if ahead > 0 else (b, a)
                 found[row["query_id"], models[chosen], models[rejected]] = float(abs(ahead))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from commands import run
+from walking import commands, in_bash
 
 pytest.importorskip("aiohttp", reason="annotation needs the extra [annotate]")
 
@@ -20,20 +18,12 @@ from coig_p.annotate import demo, scripted
 from coig_p.annotate.scripted import ScriptedServer
 from coig_p.errors import UsageError
 
-ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = {"annotate.md": "## A first run\n", "annotate.zh.md": "## 第一次运行\n"}
+SECTIONS = {"annotate.md": "A first run", "annotate.zh.md": "第一次运行"}
 
 
 def walk(name: str) -> str:
     """The commands of the first section of a document."""
-    section = (ROOT / "docs" / name).read_text("utf-8").partition(SECTIONS[name])[2].partition("\n## ")[0]
-    return "".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL))
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    return commands(name, SECTIONS[name])
 
 
 def test_both_documents_walk_the_same_way() -> None:
@@ -42,29 +32,8 @@ def test_both_documents_walk_the_same_way() -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the documents are for bash")
 def test_a_newcomer_annotates_five_queries_on_a_local_server(tmp_path: Path) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, command in (("python", ""), ("coigp", "-m coig_p")):
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n', encoding="utf-8")
-        (programs / name).chmod(0o755)
-    lines = [line for line in walk("annotate.md").splitlines() if not line.startswith("pip install")]
-    text = "\n".join(lines).replace("8000", str(free_port()))
     folder = tmp_path / "run"
-    folder.mkdir()
-    # Where a line fails, the server is ended all the same.
-    done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{text}\nwait"],
-        cwd=folder,
-        env=os.environ
-        | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode in (0, 143), said  # 143: the server that was waited for was ended
-    assert "Traceback" not in said
+    said = in_bash(walk("annotate.md"), folder, tmp_path / "bin")
     assert re.search(r"all +20 ", said), "the estimate: five queries, two models, a judge of each response"
     assert "怎样泡好一壶绿茶？" in said
     assert "-- judge-c: " in said
