@@ -44,13 +44,15 @@ def marks(config: RunConfig) -> dict[str, str]:
 
 def stored_from(config: RunConfig) -> str:
     """What a store is made with, beside the ledger."""
-    return _digest([marks(config), _settings(config)])
+    whole = config.tap is not None and config.tap.select.all_responses
+    return _digest([marks(config), _settings(config), whole])
 
 
 def _of_tap(tap: TapConfig) -> list[Any]:
     """What makes the requests of a TaP run's queries, once these are there; subjects and rounds bring queries alone."""
     texts = {name: prompt.text for name, prompt in tap.texts.templates.items()}
-    return [asdict(tap.select), asdict(tap.compare), asdict(replace(tap.texts, templates={})), texts]
+    select = asdict(replace(tap.select, all_responses=False))  # of the store alone
+    return [select, asdict(tap.compare), asdict(replace(tap.texts, templates={})), texts]
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run
 from datasets import load_dataset
 from tapping import tap_answer, tap_endpoint, write_tap
 
@@ -203,3 +204,8 @@ def test_of_more_models_than_clusters_some_are_compared(tmp_path: Path) -> None:
         models = {whole["responses"][one["first"]]["model"] for one in whole["comparisons"]}
         assert models == set(kept)
     assert labels(few) == labels(every)
+    before = (few.folder / "store" / "manifest.json").read_bytes()
+    run("annotate", "store", few.path, "--all-responses", "--trust")
+    assert rows(few) == rows(every)
+    assert not run_stages(few).sent
+    assert (few.folder / "store" / "manifest.json").read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,9 +147,14 @@ judge = _stage("judge", "Only have the judges of FILE score the responses that t
 
 @command("store")
 @FILE
+@click.option(
+    "--all-responses",
+    is_flag=True,
+    help="In FILE with a [taxonomy]: keep the responses that were not selected, too, without comparisons.",
+)
 @trusting
 @as_json
-def store(file: Path, trust: bool, allow: tuple[str, ...], json_: bool) -> None:
+def store(file: Path, all_responses: bool, trust: bool, allow: tuple[str, ...], json_: bool) -> None:
     """Only write the store of FILE from what there is, at any time, also while a run is working.
 
     The store in the run's folder is the run's own, and is written anew each time without asking.
@@ -156,10 +162,15 @@ def store(file: Path, trust: bool, allow: tuple[str, ...], json_: bool) -> None:
 
     \b
     coigp annotate store run.toml
+    coigp annotate store tap.toml --all-responses
     """
     from coig_p.annotate.config import load_config
 
     config = load_config(file)
+    if all_responses:
+        if config.tap is None:
+            raise click.UsageError("--all-responses is of a run with a [taxonomy], which selects some. Leave it out.")
+        config = replace(config, tap=replace(config.tap, select=replace(config.tap.select, all_responses=True)))
     approve(config, trust, allow)
     _run(config, ("store",), None, None, json_)
 
