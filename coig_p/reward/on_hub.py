@@ -17,7 +17,8 @@ _SECONDS = 10
 
 def check_named(name: str) -> None:
     """Raise UsageError for what is no folder, and can be no model on the Hub."""
-    if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
+    folder = name.strip() and Path(name).is_dir()  # an empty path would be the folder one stands in
+    if not folder and not _HUB_ID.fullmatch(name):
         raise UsageError(f"{name}: no such folder, and no name of a model on the Hub, as org/name")
 
 
