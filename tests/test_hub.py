@@ -347,8 +347,25 @@ def test_a_hub_out_of_reach_is_a_remote_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setattr(datasets.config, name, False, raising=False)
-    with pytest.raises(RemoteError, match="could not be reached"):
+    with pytest.raises(RemoteError, match="org/name: no such directory here, and the Hub could not be reached"):
         locate("org/name")
+    with pytest.raises(RemoteError, match="org/name: the Hub could not be reached"):
+        locate("hf://datasets/org/name")
+
+
+def test_a_name_beside_what_is_there_is_first_said_to_be_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for name, said in (("sub/A", "sub/A: no such directory here, though sub is one"), ("other/A", "")):
+        caplog.clear()
+        with pytest.raises(RemoteError, match=name):
+            locate(name)
+        assert said in caplog.text
+        assert bool(said) == bool(caplog.text)
 
 
 def test_a_repository_is_a_benchmark_to_compare_with(store: Path, rows: Any, tmp_path: Path) -> None:

@@ -265,6 +265,8 @@ def _print(found: dict[str, Any], out: Path) -> None:
     )
     if steps:
         click.echo(f"max_steps of one epoch on {found['world_size']} ranks: {steps}")
+    for note in found.get("notes", ()):
+        click.echo(f"note: {printable(note)}")
 
 
 @command("plan")

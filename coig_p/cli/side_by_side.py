@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from coig_p.cli.engines import num_proc_option
 from coig_p.cli.options import (
@@ -93,6 +94,12 @@ def compare_command(
         raise click.UsageError("--map names a benchmark's columns: pass --against, too.")
     if json_ and csv_:
         raise click.UsageError("--json and --csv both write to standard output: leave one out.")
+    given = click.get_current_context().get_parameter_source
+    for name in ("split", "max_responses"):
+        if no_floor and given(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is of the floor, and --no-floor trains none: leave one out."
+            )
     if out is not None:
         check_folder(out, FILES, "a folder of coigp compare", overwrite)
         check_apart(out, [*stores, rules_file, *benchmarks])

@@ -41,6 +41,13 @@ def readme(form: Form, written: Written, out: Path, told: str) -> str:
     if written.one_per is not None:
         beside = sum(split.queries_beside or 0 for split in written.splits.values())
         of += f", one query of each {code(written.one_per)} (left out: {beside:,})"
+    noted = "".join(f"- {note}.\n" for note in written.notes)
+    run = TRAINERS[form.trainer].run(written, str(out))
+    if not out.is_absolute():
+        run += (
+            "\nPaths in these lines and in the files beside the rows begin at the folder in which `coigp export` was "
+            "run: start from there.\n"
+        )
     return f"""{head}
 # Preference data for {form.trainer}
 
@@ -58,4 +65,4 @@ Written by {written.tool} {of}. Rows are in an order drawn by seed
 
 ## Run it
 
-{TRAINERS[form.trainer].run(written, str(out))}"""
+{run}{chr(10) + noted if noted else ""}"""

@@ -123,6 +123,7 @@ class Written:
         response_of: the model whose responses these are; None where they are each query's best, or pairs.
         one_per: the key of meta of each of whose values there is one query; None where there are all.
         preset: whose numbers the files beside the rows have; None where none was named, which are COIG-P's.
+        notes: what these rows make of the files beside them, that nobody would expect.
     """
 
     tool: str
@@ -140,6 +141,7 @@ class Written:
     response_of: str | None = None
     one_per: str | None = None
     preset: str | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What shards.json says."""
@@ -156,6 +158,8 @@ class Written:
         }
         told = {"response_of": self.response_of, "one_per": self.one_per, "preset": self.preset}
         found |= {name: value for name, value in told.items() if value is not None}
+        if self.notes:
+            found["notes"] = list(self.notes)
         if self.pairs:
             found["pairs"] = dict(self.pairs)
         return found if self.tokens is None else found | {"tokens": self.tokens.to_dict()}

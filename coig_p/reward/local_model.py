@@ -23,13 +23,13 @@ import numpy.typing as npt
 from coig_p.core.text import printable
 from coig_p.errors import CoigPError, DataError, RemoteError, UsageError
 from coig_p.reward.batching import key
+from coig_p.reward.on_hub import check_named, check_there
 from coig_p.reward.scorer import DTYPES, EMPTY, NOT_FINITE, REFUSED, TOO_LONG, Asked, Scored
 from coig_p.reward.templates import TemplateRefuses, hash_of, ids_of
 from coig_p.store.writing import sha256_of
 
 Truncate = Literal["left", "right"]
 WEIGHTS = ("*.safetensors", "*.bin")
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _SHOWN = 3  # keys that a message names
 _NO_LIMIT = 10**6  # tokens: what tokenizers write for "none" is far more
 _OFFLINE = ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError", "ConnectTimeout")
@@ -97,12 +97,13 @@ class LocalModel:
     """
 
     def __init__(self, name: str, config: ModelConfig | None = None) -> None:
-        if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
-            raise UsageError(f"{name}: no such folder, and no name of a model on the Hub, as org/name")
+        self.config = config or ModelConfig()
+        check_named(name)
         check_extra()
+        check_there(name, self.config.revision)
         import torch
 
-        self.name, self.config = name, config or ModelConfig()
+        self.name = name
         self.device = _device(self.config.device)
         body = self.config.dtype
         self.dtype = ("bfloat16" if self.device.type == "cuda" else "float32") if body == "auto" else body

@@ -19,8 +19,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from coig_p.errors import DataError, UsageError
-from coig_p.reward.local_model import _HUB_ID, _loading, _positions
+from coig_p.reward.local_model import _loading, _positions
 from coig_p.reward.made import LANGUAGE_MODEL
+from coig_p.reward.on_hub import check_there
 from coig_p.reward.padding import own_pad
 from coig_p.reward.templates import read_template
 
@@ -106,8 +107,7 @@ def load_tokenizer(name: str, revision: str | None = None, template: Path | None
     """
     from transformers import AutoTokenizer
 
-    if not Path(name).is_dir() and not _HUB_ID.fullmatch(name):
-        raise UsageError(f"{name}: no such folder, and no name of a model on the Hub, as org/name")
+    check_there(name, revision)
     with _loading(name):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     if template is not None:

@@ -114,7 +114,11 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
     if match is None:
         raise UsageError(f"{named}: use {_HUB}org/name or {_HUB}org/name@revision")
     revision = match["revision"]
-    return _remote(match["id"], unquote(revision) if revision else None, token)
+    beside = Path(named).expanduser().parent
+    if not named.startswith(_HUB) and beside.is_dir():  # the Hub is asked for a minute where it cannot be reached
+        _logger.warning("%s: no such directory here, though %s is one. Asking the Hub for a dataset", named, beside)
+    here = "" if named.startswith(_HUB) else "no such directory here, and "
+    return _remote(match["id"], unquote(revision) if revision else None, token, here)
 
 
 def _local(directory: Path) -> Location:
@@ -261,7 +265,7 @@ def repository_of(name: str) -> tuple[str, str | None] | None:
     return match["id"], unquote(match["revision"]) if match["revision"] else None
 
 
-def _remote(repo: str, revision: str | None, token: str | bool | None) -> Location:
+def _remote(repo: str, revision: str | None, token: str | bool | None, here: str) -> Location:
     wanted = f"{repo}@{revision}" if revision else repo
     mirror = mirror_asked()
     if token and mirror and not is_offline():
@@ -270,7 +274,7 @@ def _remote(repo: str, revision: str | None, token: str | bool | None) -> Locati
             "itself: unset HF_ENDPOINT",
             mirror,
         )
-    path = _fetched(repo, revision, [MANIFEST], token)[0]
+    path = _fetched(repo, revision, [MANIFEST], token, here)[0]
     # The cache keeps files under snapshots/<commit>/.
     commit = path.parent.name
     return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", Manifest.from_json(_manifest(path, wanted), wanted))
@@ -284,8 +288,10 @@ def _manifest(path: Path, wanted: str) -> str:
         raise StoreError(wanted, f"{MANIFEST} cannot be read: {said}") from None
 
 
-def _fetched(repo: str, revision: str | None, names: Sequence[str], token: str | bool | None) -> list[Path]:
-    """Files of a repository, in the Hub's cache."""
+def _fetched(
+    repo: str, revision: str | None, names: Sequence[str], token: str | bool | None, here: str = ""
+) -> list[Path]:
+    """Files of a repository, in the Hub's cache; `here` says what was looked for before, where it cannot be reached."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     if is_offline():
@@ -302,7 +308,7 @@ def _fetched(repo: str, revision: str | None, names: Sequence[str], token: str |
     def fetch(name: str) -> Path:
         return Path(hf_hub_download(repo, name, repo_type="dataset", revision=revision, token=allowed))
 
-    with _hub_errors(f"{repo}@{revision}" if revision else repo), ThreadPoolExecutor(max_workers=8) as threads:
+    with _hub_errors(f"{repo}@{revision}" if revision else repo, here), ThreadPoolExecutor(max_workers=8) as threads:
         return list(threads.map(fetch, names))
 
 
@@ -319,7 +325,7 @@ def _absent(repo: str, revision: str | None, how: str) -> RemoteError:
 
 
 @contextmanager
-def _hub_errors(wanted: str) -> Iterator[None]:
+def _hub_errors(wanted: str, here: str = "") -> Iterator[None]:
     """Say what the Hub's client ran into, and what to do about it."""
     from huggingface_hub import errors as hub
 
@@ -335,7 +341,7 @@ def _hub_errors(wanted: str) -> Iterator[None]:
     except hub.RevisionNotFoundError:
         raise RemoteError(f"{wanted}: the repository has no such revision") from None
     except hub.LocalEntryNotFoundError as error:
-        raise RemoteError(f"{wanted}: the Hub could not be reached ({type(error.__cause__).__name__})") from None
+        raise RemoteError(f"{wanted}: {here}the Hub could not be reached ({type(error.__cause__).__name__})") from None
     except hub.EntryNotFoundError:
         raise StoreError(
             wanted, f"not a whole coig-p store: {MANIFEST}, or a file that it lists, is not there"
@@ -346,7 +352,7 @@ def _hub_errors(wanted: str) -> Iterator[None]:
     except hub.HFValidationError as error:
         raise UsageError(f"{wanted}: {error}") from None
     except OSError as error:
-        raise RemoteError(f"{wanted}: the Hub could not be reached ({type(error).__name__})") from None
+        raise RemoteError(f"{wanted}: {here}the Hub could not be reached ({type(error).__name__})") from None
 
 
 def _with_token(words: str) -> str:

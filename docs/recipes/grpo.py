@@ -56,7 +56,7 @@ def make(run: Run) -> Trainer:
 
 
 def reward_model(run: Run) -> tuple[Any, Any]:
-    """The reward model and its tokenizer, which has a pad token of its own; a tiny one where none is named.
+    """The reward model and its tokenizer, which has a pad token of its own; a tiny one where nothing is named at all.
 
     Raises:
         CoigPError: it is none, or not whole.
@@ -64,7 +64,10 @@ def reward_model(run: Run) -> tuple[Any, Any]:
     name = run.options.reward_model
     if name is None:
         if run.options.data or run.options.store or run.options.model:
-            raise UsageError("--reward-model is missing: name what coigp reward train made, or any of one label")
+            raise UsageError(
+                "--reward-model is missing: a tiny one is trained only where neither --model nor --store nor --data is "
+                "named. Name what coigp reward train made, or any of one label"
+            )
         name = str(run.folder / "reward")
         with PartialState().main_process_first():
             if not Path(name).exists():
@@ -104,7 +107,13 @@ RECIPE = Recipe("grpo", ("trl-grpo",), False, settings, make, TINY, steps, measu
 PARSER = parser_of(
     RECIPE,
     __doc__ or "",
-    ("--reward-model", {"metavar": "DIR", "help": "default: a tiny one, trained on the spot"}),
+    (
+        "--reward-model",
+        {
+            "metavar": "DIR",
+            "help": "needed where --model, --store or --data is named; else a tiny one, trained on the spot",
+        },
+    ),
     ("--generations", {"type": int, "help": "of each prompt; default: 8, of a tiny model 4"}),
     ("--response-length", {"type": int, "help": "tokens that are written at most; default: 1024, of a tiny model 16"}),
 )

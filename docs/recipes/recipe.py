@@ -40,6 +40,7 @@ from coig_p.core.text import printable
 from coig_p.errors import CoigPError, DataError, UsageError
 from coig_p.export.settings import COIG_P, PRESETS, Preset, preset_of
 from coig_p.reward.checkpoints import newest_whole, remove, write_list
+from coig_p.reward.on_hub import check_there
 from coig_p.reward.transformer import load_tokenizer
 from coig_p.store.locate import BUNDLED
 
@@ -225,6 +226,8 @@ def run(
         done = _begun(folder, recipe, settings)
         if done is not None:
             return done
+        if options.model is not None:
+            check_there(options.model)  # what is not there is said before anything is done
         rows = _rows(recipe, options, settings, folder)
         steps = recipe.steps(rows, settings)
         made = Run(
@@ -343,7 +346,7 @@ def _rows(recipe: Recipe, options: argparse.Namespace, settings: dict[str, Any],
 
 def _model(options: argparse.Namespace, rows: Rows, folder: Path) -> str:
     if options.model is not None:
-        load_tokenizer(options.model)  # what is not there is said before anything is done
+        load_tokenizer(options.model)  # one that cannot be read is said before it is trained
         return str(options.model)
     base = folder / "base"
     with PartialState().main_process_first():

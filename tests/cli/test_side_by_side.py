@@ -43,6 +43,10 @@ def test_tables_json_and_csv_say_the_same(stores: list[Path], tmp_path: Path) ->
 
 def test_usage(stores: list[Path], tmp_path: Path) -> None:
     assert "STORE" in run("compare", code=2).stderr
+    assert "unknown split 'nope'" in run("compare", *stores, "--split", "nope", code=2).stderr
+    for option, value in (("--split", "train"), ("--max-responses", "20000")):
+        shown = run("compare", *stores, "--no-floor", option, value, code=2).stderr
+        assert f"{option} is of the floor" in shown
     assert "same store" in run("compare", stores[0], stores[0], "--no-floor", code=2).stderr
     assert "leave one out" in run("compare", *stores, "--json", "--csv", code=2).stderr
     assert "--against" in run("compare", *stores, "--map", "prompt=x", code=2).stderr

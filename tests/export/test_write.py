@@ -263,6 +263,7 @@ def test_config_files_name_what_is_there(store: Path, tmp_path: Path) -> None:
             assert {block["field_messages"], block["field_chosen"], block["field_rejected"]} <= set(row)
             assert Path(block["path"]).is_dir()
             assert config["rl_beta"] == 0.1
+            assert config["sequence_len"] == 6000
         else:
             assert all(Path(path).is_file() for path in config["data"]["train_files"] + config["data"]["val_files"])
 

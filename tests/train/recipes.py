@@ -85,6 +85,7 @@ def test_each_runs_as_it_stands(name: str, tmp_path: Path) -> None:
     most = ("--max-steps", 30) if name in ("dpo", "reward") else ()
     done = process(name, "--json", *most, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("{"), done.stdout[:20]  # and nothing before it
     told = json.loads(done.stdout)
     measure = "reward" if name == "grpo" else "loss"
     change = told[f"{measure}_last"] - told[f"{measure}_first"]
@@ -290,6 +291,7 @@ WRONG: list[tuple[str, list[object], int, str]] = [
     ("dpo", ["--threshold", 9], 1, "no pair of all at this threshold"),
     ("sft", ["--threshold", 9], 1, "no rows for the split train"),
     ("dpo", ["--model", "nobody/nothing"], 3, "nobody/nothing"),
+    ("dpo", ["--model", "nomodel"], 2, "nomodel: no such folder"),
     ("dpo", ["--model", "no/such/folder"], 2, "no/such/folder: no such folder"),
     ("dpo", ["--out", "FULL"], 2, "is not empty, and no run of a recipe"),
     ("dpo", ["--out", "FILE"], 2, "is no directory"),
@@ -358,6 +360,8 @@ def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_help_has_an_example_and_needs_nothing(name: str) -> None:
     text = RECIPES[name].PARSER.format_help()
     assert f"python docs/recipes/{name}.py" in text
+    if name == "grpo":
+        assert "where --model, --store or --data is named" in " ".join(text.split())
     for option in ("--store", "--data", "--model", "--out", "--preset", "--seed", "--resume", "--json"):
         assert option in text
 

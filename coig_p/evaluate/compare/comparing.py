@@ -16,6 +16,7 @@ from coig_p.core.lengths import read_tokenizer
 from coig_p.core.progress import Bar, no_bar
 from coig_p.dedup.contamination import ContaminationConfig, read_benchmarks
 from coig_p.engine.local import Processes, check_num_proc, in_order, processes
+from coig_p.errors import UnknownNameError
 from coig_p.evaluate.compare.config import CompareConfig
 from coig_p.evaluate.compare.floor import test_floors
 from coig_p.evaluate.compare.measuring import measure
@@ -40,7 +41,7 @@ def side_by_side(
         bar: shows how far it is.
 
     Raises:
-        UsageError: no store, one twice, or an option that one of them does not know; names it.
+        UsageError: no store, one twice, a split that none has, or an option that one of them does not know; names it.
         StoreError: one that is no whole store, or changed while it was read.
         DataError: a benchmark or a tokenizer that cannot be read.
         RemoteError: a repository that cannot be had.
@@ -48,6 +49,10 @@ def side_by_side(
     config = config or CompareConfig()
     check_num_proc(num_proc)
     opened = open_stores(stores)
+    if config.split is not None:
+        splits = {split for one in opened for split in one.store.manifest.splits()}
+        if config.split not in splits:
+            raise UnknownNameError("split", config.split, splits)
     if config.against:  # before any store is read
         read_benchmarks(config.against, ContaminationConfig(fields=config.fields))
     if config.tokenizer is not None:

@@ -45,6 +45,8 @@ class CompareConfig:
                 raise UsageError(f"{name} is of one store, or changes nothing that is compared here: leave it out")
         if self.fields and not self.against:
             raise UsageError("fields name a benchmark's columns: name a benchmark, too")
+        if self.split is not None and not self.floor:
+            raise UsageError("split is of the floor, and there is none: leave it out, or floor=False")
 
     def fields_of(self, benchmark: str) -> dict[str, str]:
         """The fields of one benchmark: those for all, and those for it alone."""

@@ -59,9 +59,10 @@ def split_of(store: Store, named: str | None) -> str:
         UsageError: the store has several, none of them is train, and none is named; or it lacks the one named.
     """
     splits = store.manifest.splits()
-    wanted = named or (splits[0] if len(splits) == 1 else TRAIN)
+    wanted = named if named is not None else (splits[0] if len(splits) == 1 else TRAIN)
     if wanted not in splits:
-        raise UsageError(f"its splits are {join_names(splits)}: name one with --split")
+        told = f"its splits are {join_names(splits)}"
+        raise UsageError(f"{told}: name one with --split" if named is None else f"it has no split {named}: {told}")
     return wanted
 
 

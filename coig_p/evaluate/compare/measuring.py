@@ -26,6 +26,7 @@ from coig_p.validation import check
 from coig_p.validation.findings import Report
 
 NOTHING_HELD_OUT = "no query could be held out: there are too few"
+UNDEFINED = "it is not defined"
 ONE_LENGTH = "the two texts of every pair are of one length"
 
 
@@ -63,7 +64,7 @@ def measure(opened: Opened, floor: Path, config: CompareConfig) -> StoreRow:
     elif counted.total.chosen_longer.share is None:
         empty["longer"] = ONE_LENGTH
     if judged.alpha.value is None:
-        empty["alpha"] = judged.alpha.why or "it is not defined"
+        empty["alpha"] = judged.alpha.why or UNDEFINED
     check_unchanged(opened)
     return StoreRow(
         name=opened.name,

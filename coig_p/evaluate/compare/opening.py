@@ -12,7 +12,6 @@ from coig_p.errors import StoreError, UsageError
 from coig_p.store.locate import locate, open_located
 from coig_p.store.manifest import MANIFEST
 from coig_p.store.store import Store
-from coig_p.store.writing import sha256_of
 
 State = tuple[tuple[str, int, int, int], ...]
 """Of the manifest and every shard its path, size, time of its last change and inode."""
@@ -74,16 +73,14 @@ def distinct(names: Sequence[str], roots: Sequence[str]) -> list[str]:
 
 
 def check_whole(opened: Opened) -> None:
-    """Raise StoreError where a shard is not the one that the manifest lists: no number of it would be right."""
-    for file in opened.store.data_files():
-        try:
-            found = sha256_of(opened.store.path / file.path)
-        except OSError as error:
-            raise StoreError(opened.given, f"{file.path} cannot be read: {error.strerror}") from None
-        if found != file.sha256:
-            raise StoreError(
-                opened.given, f"{file.path} is not the file that {MANIFEST} lists. Run: coigp verify, or import again"
-            )
+    """Raise StoreError where `coigp verify` finds a problem: no number of such a store would be right."""
+    try:
+        problems = opened.store.verify()
+    except OSError as error:
+        raise StoreError(opened.given, f"{error.filename} cannot be read: {error.strerror}") from None
+    if problems:
+        more = f" (and {len(problems) - 1} more problems)" if problems[1:] else ""
+        raise StoreError(opened.given, f"{problems[0]}{more}. Run: coigp verify, or import again")
 
 
 def check_unchanged(opened: Opened) -> None:

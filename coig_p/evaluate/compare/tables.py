@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from coig_p.evaluate.compare.annotation import KINDS
+from coig_p.evaluate.compare.reasons import reason
 from coig_p.evaluate.compare.results import Across, SideBySide, StoreRow
 from coig_p.evaluate.compare.words import words
 from coig_p.reward.made import LENGTH, MAJORITY
@@ -55,7 +56,7 @@ def sections(found: SideBySide, language: str = "en") -> list[Section]:
         if found.config.floor
         else None,
         _matrix(found, w, "across", _tested) if found.config.floor else None,
-        Section(w["empty"], "", (w["store"], w["cell"], w["why"]), tuple(_empty(found, w))),
+        Section(w["empty"], "", (w["store"], w["cell"], w["why"]), tuple(_empty(found, w, language))),
     ]
     return [section for section in made if section is not None and section.rows and len(section.header) > 1]
 
@@ -198,15 +199,15 @@ def _held_out(of: HeldOutAccuracy | None) -> str:
     return NONE if of is None else _percents(of.accuracy, of.low, of.high)
 
 
-def _empty(found: SideBySide, w: _Words) -> Iterator[_Row]:
+def _empty(found: SideBySide, w: _Words, language: str) -> Iterator[_Row]:
     called = {"floor": w["floor"], "held-out": w["held-out"], "pairs": w["lengths"], "alpha": w["alpha"]}
     called |= {"longer": w["longer"]}
     for one in found.stores:
         for name, why in one.empty.items():
-            yield one.name, called.get(name, name), why
+            yield one.name, called.get(name, name), reason(why, language)
     for beside in found.across:
         if beside.why is not None:
-            yield beside.store, f"{w['across']}: {beside.other}", beside.why
+            yield beside.store, f"{w['across']}: {beside.other}", reason(beside.why, language)
 
 
 def share_text(of: Share) -> str:

@@ -36,6 +36,7 @@ def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
     names = list(written.splits)
     own = preset(written).dpo
     config: dict[str, Any] = {"rl": "dpo", "rl_beta": own.beta, "learning_rate": own.learning_rate}
+    config["sequence_len"] = own.max_length
     config |= {"num_epochs": own.epochs, "lr_scheduler": own.schedule}
     config |= {"warmup_ratio": own.warmup} if own.warmup < 1 else {"warmup_steps": int(own.warmup)}
     config["datasets"] = [_block(names[0], where)]

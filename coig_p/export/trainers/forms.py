@@ -128,6 +128,11 @@ def no_files(form: Form, written: Written, where: str) -> dict[str, str]:
     return {}
 
 
+def no_notes(written: Written) -> tuple[str, ...]:
+    """For a trainer whose files say nothing that depends on the rows."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Trainer:
     """One trainer: the form of its rows, and how it is run.
@@ -139,6 +144,7 @@ class Trainer:
         tools: the form with message lists and a place for tools, of a trainer that has one.
         by_itself: whether `conversational` is taken where there are conversations, and not on demand.
         config_files: the small files that it reads beside the rows, by name.
+        notes: what the rows make of these files, that nobody would expect.
     """
 
     form: Form
@@ -147,6 +153,7 @@ class Trainer:
     tools: Form | None = None
     by_itself: bool = False
     config_files: Callable[[Form, Written, str], Mapping[str, str]] = no_files
+    notes: Callable[[Written], tuple[str, ...]] = no_notes
 
     @property
     def name(self) -> str:

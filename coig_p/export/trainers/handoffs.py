@@ -54,6 +54,27 @@ def said_of(kind: str, of: Preset, command: str) -> str:
     return f"{said}.\n{command}"
 
 
+def whole_run(name: str, settings: Settings | Reinforcement, steps: int) -> tuple[str, ...]:
+    """A note where the warm-up lasts as long as the training: the learning rate then never falls."""
+    if settings.warmup < max(1, steps):
+        return ()
+    return (
+        f"{name}: the {settings.warmup:g} warm-up steps of the preset are no fewer than all {steps} steps of this "
+        "export, so the learning rate rises to the end and never falls. Choose a shorter warm-up, or export more rows",
+    )
+
+
+def noted(said: str, written: Written, name: str) -> str:
+    """The comment at the top of a file, with the notes about it."""
+    own = [note.removeprefix(f"{name}: ") for note in written.notes if note.startswith(f"{name}: ")]
+    return "\n".join([said, *(f"NOTE: {note}." for note in own)])
+
+
+def rows_of(written: Written) -> int:
+    """Rows that are trained on."""
+    return next(iter(written.splits.values())).rows
+
+
 def script(said: str, names: tuple[str, ...], module: str, options: Mapping[str, Any]) -> str:
     """A script that runs a module with these options, and those that are given to it after `names`.
 

@@ -19,7 +19,7 @@ from coig_p.export.trainers.forms import (
     schema,
     sides,
 )
-from coig_p.export.trainers.handoffs import STEP, openrlhf, preset, said_of, script
+from coig_p.export.trainers.handoffs import STEP, noted, openrlhf, preset, rows_of, said_of, script, whole_run
 from coig_p.export.trainers.snippets import command
 
 _PAIRS = {
@@ -31,7 +31,7 @@ _PAIRS = {
 
 
 def _pair_files(form: Form, written: Written, where: str) -> dict[str, str]:
-    of, rows = preset(written), next(iter(written.splits.values())).rows
+    of, rows = preset(written), rows_of(written)
     files = {}
     for name, kind, settings, more in (
         ("dpo", "DPO", of.dpo, {"model.beta": of.dpo.beta}),
@@ -40,10 +40,17 @@ def _pair_files(form: Form, written: Written, where: str) -> dict[str, str]:
         steps = steps_of(rows, STEP, settings.epochs)
         options = _PAIRS | openrlhf(settings, steps) | more
         options |= {"train.max_epochs": settings.epochs, "data.max_len": settings.max_length}
-        said = said_of(kind, of, f"sh {name}.sh MODEL OUT [more options]")
+        said = noted(said_of(kind, of, f"sh {name}.sh MODEL OUT [more options]"), written, f"{name}.sh")
         module = f"deepspeed --module openrlhf.cli.train_{name}"
         files[f"{name}.sh"] = script(said, ("MODEL", "OUT"), module, options)
     return files
+
+
+def _notes(written: Written) -> tuple[str, ...]:
+    of, rows, found = preset(written), rows_of(written), tuple[str, ...]()
+    for name, settings in (("dpo.sh", of.dpo), ("rm.sh", of.reward)):
+        found += whole_run(name, settings, steps_of(rows, STEP, settings.epochs))
+    return found
 
 
 TRAINER = Trainer(
@@ -58,4 +65,5 @@ TRAINER = Trainer(
     ),
     run=command("sh DIR/dpo.sh MODEL out  # DPO\nsh DIR/rm.sh MODEL out   # a reward model"),
     config_files=_pair_files,
+    notes=_notes,
 )

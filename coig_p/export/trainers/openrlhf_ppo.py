@@ -17,7 +17,7 @@ from coig_p.export.trainers.forms import (
     schema,
     strings,
 )
-from coig_p.export.trainers.handoffs import STEP, openrlhf, preset, said_of, script
+from coig_p.export.trainers.handoffs import STEP, noted, openrlhf, preset, rows_of, said_of, script, whole_run
 from coig_p.export.trainers.snippets import command
 
 # One node of eight GPUs that all models share; whatever comes after them on the command line is taken instead.
@@ -34,8 +34,7 @@ def _prompts(rows: pa.Table, system: str | None) -> Columns:
 
 
 def _prompt_files(form: Form, written: Written, where: str) -> dict[str, str]:
-    of, rows = preset(written), next(iter(written.splits.values())).rows
-    own, steps = of.ppo, rows // STEP * of.ppo.epochs
+    of, own, steps = preset(written), preset(written).ppo, _steps(written)
     options = {
         "data.prompt_dataset": "$HERE", "data.prompt_split": "train", "data.input_key": "prompt",
         "data.label_key": "reference", "data.apply_chat_template": True, "actor.model_name_or_path": "$MODEL",
@@ -46,8 +45,17 @@ def _prompt_files(form: Form, written: Written, where: str) -> dict[str, str]:
         **openrlhf(own, steps, "actor."), **openrlhf(own, steps, "critic.", own.critic_learning_rate), **_ON_A_NODE,
     }  # fmt: skip
     said = said_of("PPO", of, "sh ppo.sh MODEL REWARD OUT [more options]; REWARD is a reward model with one label")
+    said = noted(said, written, "ppo.sh")
     module = "python3 -m openrlhf.cli.train_ppo_ray"
     return {"ppo.sh": script(said, ("MODEL", "REWARD", "OUT"), module, options)}
+
+
+def _steps(written: Written) -> int:
+    return rows_of(written) // STEP * preset(written).ppo.epochs
+
+
+def _notes(written: Written) -> tuple[str, ...]:
+    return whole_run("ppo.sh", preset(written).ppo, _steps(written))
 
 
 TRAINER = Trainer(
@@ -56,4 +64,5 @@ TRAINER = Trainer(
     ),
     run=command("sh DIR/ppo.sh MODEL REWARD out  # REWARD: what coigp reward train wrote"),
     config_files=_prompt_files,
+    notes=_notes,
 )

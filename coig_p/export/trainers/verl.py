@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from coig_p.export.results import Written
 from coig_p.export.trainers.forms import Columns, Form, Trainer, column, facts, last_text, prompt, schema
-from coig_p.export.trainers.handoffs import STEP, preset, said_of, yaml_file
+from coig_p.export.trainers.handoffs import STEP, noted, preset, rows_of, said_of, whole_run, yaml_file
 from coig_p.pairs.turns import constant
 from coig_p.schema import MESSAGES_TYPE
 
@@ -42,13 +42,17 @@ def _files(written: Written, where: str) -> dict[str, list[str]]:
 
 def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
     of = preset(written)
-    own = of.ppo
+    own, batch = of.ppo, _batch(written)
+    # verl wants files to validate on even where it never does.
+    unseen = (
+        {} if written.splits.keys() - {next(iter(written.splits))} else {"val_before_train": False, "test_freq": -1}
+    )
     optim = {"lr_scheduler_type": own.schedule, "lr_warmup_steps": own.warmup}
     values = {
         "hydra": {"searchpath": ["pkg://verl.trainer.config"]},
         "defaults": ["ppo_trainer", "_self_"],
         "data": {
-            **_files(written, where), "prompt_key": "prompt", "reward_fn_key": "data_source", "train_batch_size": STEP,
+            **_files(written, where), "prompt_key": "prompt", "reward_fn_key": "data_source", "train_batch_size": batch,
             "max_prompt_length": own.prompt_length, "max_response_length": own.response_length,
             "filter_overlong_prompts": True, "shuffle": False,
         },
@@ -58,7 +62,7 @@ def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
         "actor_rollout_ref": {
             "model": {"path": "???"},
             "actor": {
-                "optim": {"lr": own.learning_rate, **optim}, "ppo_mini_batch_size": STEP, "use_dynamic_bsz": True,
+                "optim": {"lr": own.learning_rate, **optim}, "ppo_mini_batch_size": batch, "use_dynamic_bsz": True,
             },
             "rollout": {"name": "vllm", "log_prob_use_dynamic_bsz": True},
             "ref": {"log_prob_use_dynamic_bsz": True},
@@ -70,9 +74,31 @@ def _config_files(form: Form, written: Written, where: str) -> dict[str, str]:
         "reward": {"reward_model": {"enable": True, "model_path": "???", "rollout": {"name": "vllm"}}},
         "trainer": {
             "total_epochs": own.epochs, "project_name": "coig_p", "experiment_name": "ppo", "logger": ["console"],
+            **unseen,
         },
     }  # fmt: skip
-    return {"verl.yaml": yaml_file(said_of("PPO", of, _LINE), values)}
+    return {"verl.yaml": yaml_file(noted(said_of("PPO", of, _LINE), written, "verl.yaml"), values)}
+
+
+def _batch(written: Written) -> int:
+    """Prompts of a step: as many as there are, at most, since verl leaves out a batch that is not full."""
+    return min(STEP, rows_of(written))
+
+
+def _notes(written: Written) -> tuple[str, ...]:
+    rows, batch, found = rows_of(written), _batch(written), list[str]()
+    if batch < STEP:
+        found.append(
+            f"verl.yaml: {rows} rows are fewer than the {STEP} of a step, so train_batch_size and ppo_mini_batch_size "
+            f"are {batch}. verl may want a number that divides by the GPUs"
+        )
+    if len(written.splits) == 1:
+        found.append(
+            "verl.yaml: there is no split to validate on (--test-size makes one), so validation is off, and val_files "
+            "are the files of train, since verl wants some"
+        )
+    own = preset(written).ppo
+    return (*found, *whole_run("verl.yaml", own, rows // max(1, batch) * own.epochs))
 
 
 _LINE = (
@@ -109,4 +135,5 @@ TRAINER = Trainer(
     ),
     run=_run,
     config_files=_config_files,
+    notes=_notes,
 )

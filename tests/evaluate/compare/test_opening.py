@@ -13,9 +13,9 @@ import pytest
 from compared import imported, labelled, scored, verdicts
 from make import completed, make_store
 
-from coig_p.errors import StoreError, UsageError
+from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.evaluate.compare import CompareConfig, measuring, side_by_side
-from coig_p.evaluate.compare.floor import NO_PAIR
+from coig_p.evaluate.compare.floor import NO_PAIR, split_of
 from coig_p.evaluate.compare.opening import distinct, open_stores
 from coig_p.evaluate.compare.tables import NONE, sections
 from coig_p.pairs.config import PairConfig
@@ -87,7 +87,18 @@ def test_a_shard_of_the_same_size_with_other_bytes_is_refused(store: Path, tmp_p
     data = bytearray(shard(other).read_bytes())
     data[len(data) // 3] ^= 1
     shard(other).write_bytes(data)
-    with pytest.raises(StoreError, match=rf"other: {shard(other).relative_to(other)} is not the file"):
+    with pytest.raises(StoreError, match=rf"other: {shard(other).relative_to(other)}: sha256 .* coigp verify"):
+        side_by_side([store, other], QUICK)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_refused_as_verify_tells_it(store: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(store, other)
+    (other / "notes.txt").write_text("x")
+    with pytest.raises(StoreError, match=r"other: notes\.txt: not listed in .* coigp verify"):
+        side_by_side([store, other], QUICK)
+    (other / "more.txt").write_text("x")
+    with pytest.raises(StoreError, match="and 1 more problem"):
         side_by_side([store, other], QUICK)
 
 
@@ -158,4 +169,19 @@ def test_a_store_of_several_splits_without_train_has_no_floor(tmp_path: Path, st
     assert found.stores[0].floor.split == "dev"
     found = side_by_side([tmp_path / "dev", store], CompareConfig(max_responses=40, split="train"))
     assert found.stores[0].floor is None
-    assert found.stores[0].empty["floor"] == "its splits are dev: name one with --split"
+    assert found.stores[0].empty["floor"] == "it has no split train: its splits are dev"
+    assert found.stores[1].floor is not None
+    assert "no split train" in (found.across[0].why or "")
+    for config in (CompareConfig(split="nope"), CompareConfig(split="")):
+        with pytest.raises(UnknownNameError, match="unknown split"):
+            side_by_side([tmp_path / "dev", store], config)
+    with pytest.raises(UsageError, match="split is of the floor"):
+        CompareConfig(floor=False, split="dev")
+
+
+def test_several_splits_without_train_ask_for_one() -> None:
+    of_two = mock.Mock(**{"manifest.splits.return_value": ["dev", "extra"]})
+    with pytest.raises(UsageError, match="its splits are dev,extra: name one with --split"):
+        split_of(of_two, None)
+    with pytest.raises(UsageError, match="it has no split x: its splits are dev,extra"):
+        split_of(of_two, "x")
