@@ -32,7 +32,7 @@ def shares_of(*counted: tuple[int, str, int]) -> InvalidShares:
 @examples(100)
 def test_asks_and_what_is_lost_are_those_of_a_slow_walk(answers: list[tuple[int, bool]], most: int) -> None:
     found = shares_of(*[(ask, INVALID if bad else ANSWERED, 1) for ask, bad in answers])
-    shares = []
+    shares: list[float] = []
     for at in range(most):  # the answers of this ask, and up to 20 as it is usual at the ask before
         bad = [float(one) for ask, one in answers if ask == at]
         bad += [shares[-1] if shares else 0.0] * (20 - len(bad))
