@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 from coig_p.annotate.asking.costs import Tokens, max_tokens
-from coig_p.annotate.asking.ledger import ANSWERED, INVALID, Ledger
+from coig_p.annotate.asking.ledger import INVALID, Ledger
+from coig_p.annotate.asking.request import Request, asks
 from coig_p.annotate.concluded import marks
 from coig_p.annotate.config import EndpointConfig, RunConfig
+from coig_p.annotate.invalid import InvalidShares
 from coig_p.annotate.planned import Planned, planned
 from coig_p.annotate.tasks.generate import GENERATE
 from coig_p.annotate.tasks.judge import JUDGE
@@ -98,8 +101,9 @@ def forecast(
         if not one.due or one.request.kind not in kinds:
             continue
         name, kind = one.request.endpoint.name, one.request.kind
-        expected, most, once, bound = knows.cost(config, one)
-        ours, times = found[name], one.times * one.weight * knows.asks(name, kind)
+        sent = knows.asks(one)
+        expected, most, once, bound = knows.cost(config, one, sent)
+        ours, times = found[name], one.times * one.weight * sent
         each = (times, times * once.prompt, times * once.answer, one.times * max(bound, once.answer))
         sums[name] = [sum_ + more for sum_, more in zip(sums[name], each, strict=True)]
         ours.expected += expected
@@ -115,7 +119,7 @@ def forecast(
 
 
 class _Averages:
-    """Tokens per character of a prompt and per answer, and asks per request, where the ledger has enough."""
+    """Tokens per character of a prompt and per answer where the ledger has enough, and asks per request."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._answer: dict[tuple[str, str], int] = {}
@@ -131,25 +135,24 @@ class _Averages:
             for about, (number, tokens, characters) in prompts.items()
             if number >= _ENOUGH
         }
-        first: Counter[tuple[str, str]] = Counter()
-        every: Counter[tuple[str, str]] = Counter()
-        for some in ledger.requests():
-            if some.state in (ANSWERED, INVALID) and some.ask >= 0:
-                every[some.endpoint, some.kind] += some.number
-                first[some.endpoint, some.kind] += some.number * (some.ask == 0)
-        self._asks = {about: every[about] / number for about, number in first.items() if number >= _ENOUGH}
+        self._ledger, self._invalid = ledger, InvalidShares(ledger)
 
-    def asks(self, endpoint: str, kind: str) -> float:
-        """How often a request is asked until its answer can be used, or it is asked no more."""
-        return self._asks.get((endpoint, kind), 1.0)
+    def asks(self, one: Planned) -> float:
+        """How often a request is sent from now on, until its answer can be used, or it is asked no more."""
+        request = one.request
+        name, kind = request.endpoint.name, request.kind
+        if not self._invalid.any(name, kind):
+            return 1.0
+        done = 0 if one.pending else _invalid_asks(self._ledger, request)
+        return self._invalid.asks(name, kind, request.asks, done)
 
     def ratio(self, endpoint: str, kind: str) -> float:
         """Tokens of a character of a prompt: of the like where enough were asked, else of what is nearest to them."""
         near = ((endpoint, kind), (endpoint, None), (None, None))
         return next((self._ratio[about] for about in near if about in self._ratio), _TOKENS_A_CHARACTER)
 
-    def cost(self, config: RunConfig, one: Planned) -> tuple[int, int, Tokens, int]:
-        """What a request costs, about and at most; what it takes, asked once; the most of its answers' tokens."""
+    def cost(self, config: RunConfig, one: Planned, sent: float) -> tuple[int, int, Tokens, int]:
+        """What a request costs, sent so often, and at most; what it takes, asked once; the most tokens of answers."""
         request, kind = one.request, one.request.kind
         endpoint = config.by_name[request.endpoint.name]
         extra = 0
@@ -158,7 +161,7 @@ class _Averages:
             extra = int(self.answer_tokens(author, GENERATE) / _TOKENS_A_CHARACTER)
         characters = sum(len(message["content"]) for message in request.messages) + extra
         once = Tokens(round(characters * self.ratio(endpoint.name, kind)), self.answer_tokens(endpoint, kind))
-        expected = round(endpoint.cost(once) * one.weight * self.asks(endpoint.name, kind))
+        expected = round(endpoint.cost(once) * one.weight * sent)
         bound = request.most_in_all(_BYTES_OF_UTF8 * extra)
         most = endpoint.cost(bound)
         if one.times != 1:
@@ -171,3 +174,9 @@ class _Averages:
         parameters = endpoint.judge_parameters if judges else endpoint.parameters
         guess = min(_ANSWER_TOKENS[kind], max_tokens(parameters) or _ANSWER_TOKENS[kind])
         return self._answer.get((endpoint.name, kind), guess)
+
+
+def _invalid_asks(ledger: Ledger, request: Request) -> int:
+    """How many answers to a request cannot be used, where another ask is to follow."""
+    known = (ledger.state(asked.key(ask)) for ask, asked in asks(ledger, request))
+    return sum(1 for _ in takewhile(lambda state: state == INVALID, known))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from coig_p.annotate.asking.ledger import ANSWERED, BATCHED, FAILED, INVALID, Ledger, Query
 from coig_p.annotate.asking.request import PENDING, Outcome, Request, asks, outcome
 from coig_p.annotate.config import RunConfig
+from coig_p.annotate.invalid import InvalidShares
 from coig_p.annotate.tap.foreseeing import foreseen
 from coig_p.annotate.tasks.generate import GENERATE, generate_request
 from coig_p.annotate.tasks.judge import JUDGE, drawn_judges, judge_request, judges_of
@@ -268,17 +269,10 @@ class _Shares:
     """How often what was asked so far could be used."""
 
     def __init__(self, config: RunConfig, ledger: Ledger) -> None:
-        asked: dict[str, int] = {}
-        lost: dict[str, int] = {}
-        for some in ledger.requests():
-            if some.kind == GENERATE and some.state in (ANSWERED, INVALID):
-                asked[some.endpoint] = asked.get(some.endpoint, 0) + some.number * (some.ask == 0)
-                last = some.state == INVALID and some.ask == config.judging.asks - 1
-                lost[some.endpoint] = lost.get(some.endpoint, 0) + some.number * last
-        self._usable = {name: 1 - lost[name] / number for name, number in asked.items() if number >= _ENOUGH}
+        self._invalid, self._most = InvalidShares(ledger), config.judging.asks
         passed, known = ledger.count_queries(), ledger.count_known()
         self.passing = passed / known if known >= _ENOUGH else 1.0
 
     def usable(self, endpoint: str) -> float:
         """The share of a model's responses that are ones in the end."""
-        return self._usable.get(endpoint, 1.0)
+        return 1 - self._invalid.lost(endpoint, GENERATE, self._most)

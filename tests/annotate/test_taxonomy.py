@@ -170,7 +170,7 @@ def test_a_name_that_cannot_be_hides_no_other_problem(tmp_path: Path) -> None:
     path = written(tmp_path, "t.tsv", TSV + "1\tphysics\t物理\t13\t光\u200b学\n1\tphysics\t物理\t13\t声学\n")
     assert [str(one).removeprefix(str(path)) for one in check_taxonomy(path)[1]] == [
         ":5 subject: '光\\u200b学' has a character that cannot be seen: leave it out",
-        ":6: code '13' stands at " + f"{path}:5, too ('光\\u200b学')",
+        f":6: code '13' stands at {path}:5, too, as '光\\u200b学' below '1'; here it is '声学' below '1'",
     ]
     # The nodes above one that has no place are known all the same.
     path = written(tmp_path, "t.tsv", TSV + "3\tchemistry\t化学\t\t酸\n3\tchemistry\t生物\t31\t碱\n")
@@ -192,6 +192,63 @@ def test_a_name_that_cannot_be_hides_no_other_problem(tmp_path: Path) -> None:
     assert [one.where.removeprefix(f"{path} .nodes") for one in check_taxonomy(path)[1]] == [
         "[0].kids", "[0].name", "[0].slug", "[0].children[0]", "[0].children[1].name", "[1].code", "[1].name",
     ]  # fmt: skip
+
+
+def test_a_code_that_stands_twice_is_told_with_both_parents(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.tsv", TSV + "2\t\tHistory\t11\t光学\n1\tphysics\t物理\t11\t力学\n")
+    first = f"code '11' stands at {path}:2, too, as '力学' below '1'; here it is "
+    assert [str(one).removeprefix(str(path)) for one in check_taxonomy(path)[1]] == [
+        f":5: {first}'光学' below '2'",
+        f":6: {first}the same",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".toml"])
+def test_names_of_the_tree_itself_are_checked_like_those_of_nodes(suffix: str, tmp_path: Path) -> None:
+    told = {"name": "a\u202eb", "source": "c\x07", "levels": ["d\u200b", " "], "nodes": [{"name": "e\u202e"}]}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in told.items() if key != "nodes"]
+    lines.append('nodes = [{ name = "e\\u202e" }]')
+    path = written(tmp_path, f"t{suffix}", json.dumps(told) if suffix == ".json" else "\n".join(lines))
+    unseen = "has a character that cannot be seen: leave it out"
+    assert [str(one).removeprefix(f"{path} ") for one in check_taxonomy(path)[1]] == [
+        f".name: 'a\\u202eb' {unseen}",
+        f".source: 'c\\x07' {unseen}",
+        f".levels[0]: 'd\\u200b' {unseen}",
+        ".levels[1]: blank",
+        f".nodes[0].name: 'e\\u202e' {unseen}",
+    ]
+    run("annotate", "taxonomy", "check", str(path), code=1)
+
+
+def test_names_of_a_table_itself_are_checked_too(tmp_path: Path) -> None:
+    path = written(tmp_path, "t\u202e.tsv", TSV.replace("subject\n", "sub\u202eject\n"))
+    unseen = "has a character that cannot be seen: leave it out"
+    assert [str(one).removeprefix(str(path)) for one in check_taxonomy(path)[1]] == [
+        f":1 sub\\u202eject: 'sub\\u202eject' {unseen}",
+        f": the tree has the name of its file, and 't\\u202e' {unseen}",
+    ]
+
+
+def test_half_a_character_is_told_where_it_stands(tmp_path: Path) -> None:
+    nodes = [{"name": "a\ud800", "code": "1", "x\udc00": 1}, {"name": "b", "slug": "\udc00", "code": "2"}]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"name": "\ud83d", "nodes": nodes}), "ascii")
+    unseen = "has a character that cannot be seen: leave it out"
+    assert [str(one).removeprefix(f"{path} ") for one in check_taxonomy(path)[1]] == [
+        f".name: '\\ud83d' {unseen}",
+        ".nodes[0].x\\udc00: no field of a node, which has code, name, slug, children, parent",
+        f".nodes[0].name: 'a\\ud800' {unseen}",
+        f".nodes[1].slug: '\\udc00' {unseen}",
+    ]
+    assert len(json.loads(run("annotate", "taxonomy", "check", str(path), "--json", code=1).stdout)["problems"]) == 4
+
+
+def test_a_selection_that_leaves_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.tsv", TSV)
+    for json_ in ((), ("--json",)):
+        done = run("annotate", "taxonomy", "list", str(path), "--drop", "1", "--drop", "2", *json_, code=2)
+        assert "--only, --drop and --keep leave no subject" in done.stderr
+        assert not done.stdout
 
 
 def test_too_deep(tmp_path: Path) -> None:

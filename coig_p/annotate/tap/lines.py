@@ -10,6 +10,8 @@ from coig_p.core.thinking import told
 
 COLON = "：:∶\ufe30\ufe55\ufe13"
 """Characters that stand for a colon."""
+QUOTES = '"""'
+"""What a type stands between."""
 
 _UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 _TOKENS = re.compile(r"<\|[\w ▁]{1,40}\|>|</s>|<(?:eos|end_of_turn)>")
@@ -105,3 +107,25 @@ def either(words: tuple[str, ...]) -> str:
         ends = r"(?![A-Za-z0-9])" if word[-1].isascii() and word[-1].isalnum() else ""
         found.append(begins + pattern + ends)
     return f"(?:{'|'.join(found)})"
+
+
+def triple_quotes(text: str) -> str:
+    """The text with one kind of triple quotes; a fourth mark stays where the text that it touches is short of one.
+
+    Of four in a row the first then ends a quotation in the text, or, where they open, the last begins one.
+    """
+    text = re.sub(r"(?<!”)”{4}(?!”)", f"”{QUOTES}", text)
+    text = re.sub(r"[“”„]{3}|[‘’']{3}", QUOTES, text)
+    return re.sub(r'"{4,}', _three, text)
+
+
+def _three(run: re.Match[str]) -> str:
+    if len(run[0]) > 4:
+        return QUOTES * (2 if len(run[0]) > 5 else 1)
+    text, start, end = run.string, run.start(), run.end()
+    before = text.rfind(QUOTES, 0, start)
+    closes = before >= 0 and text.count('"', before + 3, start) % 2 == 1
+    after = text.find(QUOTES, end)
+    line_end = text.find("\n", end, after if after >= 0 else len(text))
+    opens = not closes and line_end < 0 <= after and text.count('"', end, after) % 2 == 1
+    return run[0] if closes or opens else QUOTES

@@ -16,12 +16,11 @@ from coig_p.annotate.tap.items import (
     split,
     unmarked,
 )
-from coig_p.annotate.tap.lines import COLON, MARKER, is_fence, own, said, unfenced
+from coig_p.annotate.tap.lines import COLON, MARKER, QUOTES, is_fence, own, said, triple_quotes, unfenced
 from coig_p.annotate.tap.reads import TypesRead
 from coig_p.annotate.tap.unquoted import line_of, unquoted_items
 from coig_p.annotate.taxonomy.words import WORDS, Words
 
-_QUOTES = '"""'
 _BREAKS = re.compile(r"<br\s*/?>|</(?:li|p|tr)>", re.IGNORECASE)
 _BULLETS = re.compile(r"<(?:li|p)>", re.IGNORECASE)
 _TAGS = re.compile(r"</?(?:ol|ul|p|b|strong|em|i)>", re.IGNORECASE)
@@ -39,7 +38,7 @@ def parse_types(text: str, words: Words = WORDS) -> TypesRead:
     whole = own(whole)
     lines = _lines(whole)
     found: list[Item] = []
-    if _QUOTES in lines:
+    if QUOTES in lines:
         lines = _all_quoted(_uncut(lines), words)
         found = [item for content in _quoted(lines) for item in _items(content, words)]
     if not any(item.type or not item.echo for item in found):
@@ -55,45 +54,44 @@ def _lines(text: str) -> str:
     """The text with one kind of triple quotes, and without fences and tags."""
     text = text.replace('\\"', '"').replace("\uff02", '"')
     text = _TAGS.sub("", _BULLETS.sub("\n- ", _BREAKS.sub("\n", text)))
-    text = re.sub(r"[“”„]{3}|[‘’']{3}", _QUOTES, text)
+    text = triple_quotes(text)
     text = re.sub(
         rf'"{{3}}[ \t，,;；|]*"{{3}}(?=\s*(?:简介|描述|说明|description)\s*[{COLON}])', "\n", text, flags=re.IGNORECASE
     )
-    text = re.sub(r'"{4,}', lambda run: _QUOTES * (2 if len(run[0]) >= 6 else 1), text)
-    text = re.sub(r"(?m)^([ \t]*)```([^`\n]*[^`\w\n][^`\n]*)```[ \t]*$", rf"\1{_QUOTES}\2{_QUOTES}", text)
+    text = re.sub(r"(?m)^([ \t]*)```([^`\n]*[^`\w\n][^`\n]*)```[ \t]*$", rf"\1{QUOTES}\2{QUOTES}", text)
     return "\n".join(line for line in text.split("\n") if not is_fence(line))
 
 
 def _uncut(text: str) -> str:
     """The text without a last item that was cut off: nothing closes it, no sentence ends there, all others are."""
     lines = text.rstrip().split("\n")
-    *above, last = (line.strip() for line in lines if _QUOTES in line)
-    if len(above) < 2 or last.count(_QUOTES) != 1 or lines[-1].strip() != last or last.endswith(_QUOTES):
+    *above, last = (line.strip() for line in lines if QUOTES in line)
+    if len(above) < 2 or last.count(QUOTES) != 1 or lines[-1].strip() != last or last.endswith(QUOTES):
         return text
-    whole = all(line.count(_QUOTES) == 2 and line.rstrip("，,；;。").endswith(_QUOTES) for line in above)
+    whole = all(line.count(QUOTES) == 2 and line.rstrip("，,；;。").endswith(QUOTES) for line in above)
     return text if not whole or re.search(r"[。.!！?？]\W*\Z", last) else "\n".join(lines[:-1])
 
 
 def _all_quoted(text: str, words: Words) -> str:
     """The text with quotes around the items that have none, where each line is an item and a part has them."""
     lines = [line for line in text.split("\n") if line.strip()]
-    quoted = [line.strip().startswith(_QUOTES) and line.strip().endswith(_QUOTES) for line in lines]
-    bare = [line_of(line, words) for line, has in zip(lines, quoted, strict=True) if not has and _QUOTES not in line]
+    quoted = [line.strip().startswith(QUOTES) and line.strip().endswith(QUOTES) for line in lines]
+    bare = [line_of(line, words) for line, has in zip(lines, quoted, strict=True) if not has and QUOTES not in line]
     names = {one.item.type.name for one in bare if one.marked and one.item is not None and one.item.type is not None}
     if len(bare) < 2 or len(names) < len(bare) or len(bare) + sum(quoted) < len(lines) or bare[0].indent:
         return text
     if len({one.indent for one in bare}) > 1:
         return text
     return "\n".join(
-        line if has else f"{_QUOTES}{line.strip()}{_QUOTES}" for line, has in zip(lines, quoted, strict=True)
+        line if has else f"{QUOTES}{line.strip()}{QUOTES}" for line, has in zip(lines, quoted, strict=True)
     )
 
 
 def _quoted(text: str) -> Iterator[str]:
     """What stands between triple quotes; to the end of its line where they are not closed."""
     at = 0
-    while (begin := text.find(_QUOTES, at)) >= 0:
-        line = text[text.rfind("\n", 0, begin) + 1 : begin].rpartition(_QUOTES)[2]
+    while (begin := text.find(QUOTES, at)) >= 0:
+        line = text[text.rfind("\n", 0, begin) + 1 : begin].rpartition(QUOTES)[2]
         start = begin + 3
         line_end = text.find("\n", start)
         line_end = len(text) if line_end < 0 else line_end
@@ -102,7 +100,9 @@ def _quoted(text: str) -> Iterator[str]:
             yield line  # the opening quotes are missing
             at = line_end
             continue
-        end = text.find(_QUOTES, start)
+        end = text.find(QUOTES, start)
+        theirs = text.startswith(f'{QUOTES}"', end) and not text.startswith('"', end + 4)
+        end += theirs  # the first of four belongs to the text
         if rest.strip() and (end < 0 or (end > line_end and _opens(text, end))):
             yield rest
             at = line_end
@@ -125,9 +125,9 @@ def _behind(text: str, start: int, end: int) -> str | None:
     if "\n" in content or not content:
         return None
     if content[-1] in COLON and behind.strip(' *"'):
-        return behind.replace(_QUOTES, "")
+        return behind.replace(QUOTES, "")
     if re.match(rf"[\s*]*[{COLON}]\s*\S", behind) and not re.search(f"[{COLON}]", content):
-        return behind.replace(_QUOTES, "")
+        return behind.replace(QUOTES, "")
     return None
 
 

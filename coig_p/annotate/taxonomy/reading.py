@@ -12,6 +12,7 @@ import io
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,7 +83,9 @@ class _Rows:
         if found is row:
             return
         if not again:
-            self.wrong(row.where, f"code {_shown(row.code)} stands at {found.where}, too ({_shown(found.name)})")
+            here = "the same" if row[1:] == found[1:] else _named(row)
+            there = f"stands at {found.where}, too, as {_named(found)}"
+            self.wrong(row.where, f"code {_shown(row.code)} {there}; here it is {here}")
             return
         for what in ("name", "parent", "slug"):
             mine, theirs = getattr(row, what), getattr(found, what)
@@ -148,6 +151,8 @@ def _taxonomy(path: Path, text: str) -> tuple[Taxonomy | None, list[Problem]]:
             name, source, levels = _read_tree(path, text, rows)
     except DataError as error:
         rows.problems.insert(0, Problem(*_split(str(error), str(path))))
+    if name == path.stem and (problem := text_problem(name)) is not None:
+        rows.wrong(str(path), f"the tree has the name of its file, and {problem}")
     _check_parents(rows)
     if rows.problems:
         return None, rows.problems
@@ -177,17 +182,20 @@ def _read_table(path: Path, text: str, rows: _Rows) -> tuple[str, ...]:
         if record.problem is not None or isinstance(record.value, str):
             rows.wrong(where, record.problem[1] if record.problem else "no row")
             continue
-        columns = columns or _columns(path, list(record.value))
+        columns = columns or _columns(path, list(record.value), rows)
         _add_path(record.value, columns, where, rows)
     return tuple(name for name, _, _ in columns)
 
 
-def _columns(path: Path, header: list[str]) -> list[tuple[str, str | None, str | None]]:
+def _columns(path: Path, header: list[str], rows: _Rows) -> list[tuple[str, str | None, str | None]]:
     """Of each level the columns of its name, its code and its slug."""
     beside = [name for name in header if name == "code" or name.endswith(("_code", "_slug"))]
     levels = [name for name in header if name not in beside]
     if not levels:
         raise DataError(f"{path}: the first line names no level: write discipline_code, discipline, code, subject")
+    for level in levels:
+        if (problem := text_problem(level)) is not None:
+            rows.wrong(f"{path}:1 {printable(level)[:80]}", problem)
     known = {f"{level}_{what}" for level in levels for what in ("code", "slug")} | {"code"}
     for name in beside:
         if name not in known or (name == "code" and f"{levels[-1]}_code" in beside):
@@ -249,7 +257,7 @@ def _way(
 def _read_tree(path: Path, text: str, rows: _Rows) -> tuple[str, str | None, tuple[str, ...]]:
     """The nodes of a tree into `rows`; its name, source and levels."""
     kind = path.suffix[1:].upper()
-    read: Callable[[str], Any] = tomllib.loads if kind == "TOML" else strict_json
+    read: Callable[[str], Any] = tomllib.loads if kind == "TOML" else partial(strict_json, halves=True)
     try:
         told = read(text)
     except RecursionError:
@@ -260,13 +268,17 @@ def _read_tree(path: Path, text: str, rows: _Rows) -> tuple[str, str | None, tup
         raise DataError(f"{path}: {_shown(told)} is not an object with {', '.join(_TOP)}")
     for name in told:
         if name not in _TOP:
-            raise DataError(f"{path} .{printable(name)[:80]}: no field of a taxonomy, which has {', '.join(_TOP)}")
+            rows.wrong(f"{path} .{printable(name)[:80]}", f"no field of a taxonomy, which has {', '.join(_TOP)}")
     for name in ("name", "source"):
-        if not isinstance(told.get(name, ""), str):
-            raise DataError(f"{path} .{name}: {_shown(told[name])} is not text")
+        if (problem := _field_problem(told, name, needed=False)) is not None:
+            rows.wrong(f"{path} .{name}", problem)
     levels = told.get("levels", [])
-    if not isinstance(levels, list) or not all(isinstance(one, str) and one.strip() for one in levels):
-        raise DataError(f"{path} .levels: {_shown(levels)} is not a list of names")
+    if not isinstance(levels, list):
+        rows.wrong(f"{path} .levels", f"{_shown(levels)} is not a list of names")
+        levels = []
+    for at, level in enumerate(levels):
+        if (problem := _field_problem({"level": level}, "level", needed=True)) is not None:
+            rows.wrong(f"{path} .levels[{at}]", problem)
     nodes = told.get("nodes", [])
     if not isinstance(nodes, list):
         raise DataError(f"{path} .nodes: {_shown(nodes)} is not a list of nodes")
@@ -369,6 +381,10 @@ def text_problem(text: str) -> str | None:
     if printable(text) != text or "\n" in text or "\t" in text:
         return f"{_shown(text)} has a character that cannot be seen: leave it out"
     return None
+
+
+def _named(row: _Row) -> str:
+    return _shown(row.name) + ("" if row.parent is None else f" below {_shown(row.parent)}")
 
 
 def _shown(value: Any) -> str:

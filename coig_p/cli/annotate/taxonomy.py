@@ -12,7 +12,7 @@ from coig_p.cli.options import as_json, overwrite_option
 from coig_p.cli.screen import json_text, one_line, table
 from coig_p.cli.tree import Group, command
 from coig_p.core.text import counted
-from coig_p.errors import DataError
+from coig_p.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from coig_p.annotate.growing import Grown
@@ -61,6 +61,8 @@ def list_(
 
     found = read_taxonomy(file)
     subjects = found.subjects(_selection(file, select, only, drop, keep))
+    if not subjects:
+        raise UsageError(f"--only, --drop and --keep leave no subject of the {len(found.subjects()):,} in {found.name}")
     if json_:
         told = {"name": found.name, "source": found.source, "levels": list(found.levels), "of": len(found.subjects())}
         click.echo(json_text({**told, "subjects": [subject.to_dict() for subject in subjects]}))
