@@ -22,6 +22,7 @@ pytest.importorskip("aiohttp", reason="asking models needs the extra [annotate]"
 
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.errors import DataError
+from coig_p.evaluate.align.answering import load_answerer
 from coig_p.evaluate.align.benchmarks import read_benchmark
 from coig_p.evaluate.align.files import ANSWERS, RESULTS, read_kept
 from coig_p.evaluate.align.kinds import OVERALL
@@ -291,6 +292,21 @@ def test_a_benchmark_that_is_none_is_one_located_error(text: str, says: str, tmp
     path.write_text(text + "\n" * bool(text), "utf-8")
     with pytest.raises(DataError, match=says):
         read_benchmark(path)
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Editors of one system write it; before any line but the first it is an error as any other letter is."""
+    plain, marked = write_rows(tmp_path / "a.jsonl", align_rows(1)), tmp_path / "b.jsonl"
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    one, other = read_benchmark(plain), read_benchmark(marked)
+    assert one.questions == other.questions
+    assert one.sha256 != other.sha256
+    marked.write_bytes(plain.read_bytes() + b"\xef\xbb\xbf" + plain.read_bytes())
+    with pytest.raises(DataError, match="line 9: not JSON"):
+        read_benchmark(marked)
+    toml = tmp_path / "model.toml"
+    toml.write_text('\ufeff[endpoint]\nname = "m"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n', "utf-8")
+    assert load_answerer(toml).endpoint.name == "m"
 
 
 def test_ids_stand_once_and_a_file_holds_one_benchmark(tmp_path: Path) -> None:
