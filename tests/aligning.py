@@ -67,6 +67,7 @@ def write_results(
     name: str = "m",
     judge: Mapping[str, Any] = JUDGE,
     official: Callable[[Question, int], float | None] | None = None,
+    answered: Mapping[str, Any] | None = None,
 ) -> Path:
     """Results of a model."""
     turns = []
@@ -79,6 +80,7 @@ def write_results(
             own = own if official is None else official(question, turn)
             reason = None if isinstance(found, int) else found
             turns.append(Turn(question.id, turn, "raw", reason, told, own))  # type: ignore[arg-type]
-    header = {"model": {"name": name}, "judge": dict(judge), "answers_sha256": "a", "options": {}}
+    header: dict[str, Any] = {"model": {"name": name}, "judge": dict(judge), "answers_sha256": "a"}
+    header["options"] = {} if answered is None else {"answered": dict(answered)}
     write_kept(folder, RESULTS, of, turns, header, False)
     return folder

@@ -20,11 +20,16 @@ from judge_server import Said, serve
 
 pytest.importorskip("aiohttp", reason="asking models needs the extra [annotate]")
 
+from coig_p.annotate.asking.costs import MONEY, Tokens
+from coig_p.annotate.asking.ledger import Ledger
 from coig_p.annotate.scripted import ScriptedServer, scripted_answer
 from coig_p.errors import DataError
+from coig_p.evaluate.align.answering import load_answerer
 from coig_p.evaluate.align.benchmarks import read_benchmark
 from coig_p.evaluate.align.files import ANSWERS, RESULTS, read_kept
+from coig_p.evaluate.align.judging import Judging
 from coig_p.evaluate.align.kinds import OVERALL
+from coig_p.reward.judging.config import load_judge
 
 
 @contextmanager
@@ -160,6 +165,44 @@ def priced(path: Path, url: str, table: str = "", name: str = "m") -> Path:
     return path
 
 
+def test_an_estimate_has_the_asks_that_its_like_took(tmp_path: Path) -> None:
+    """Of 24 first judgements 12 cannot be read, of the 12 second ones 6, of the 6 third ones all: 42 asks for 24."""
+    good = "{'事实正确性': 9, '满足用户需求': 8, '清晰度': 7, '完备性': 6, '综合得分': 8}"
+    rows = [row | {"category": "基本任务"} for row in align_rows(3)]
+    data = write_rows(tmp_path / "b.jsonl", rows)
+    places = {row["question"]: at for at, row in enumerate(rows)}
+
+    def says(shown: Mapping[str, str], turns: int) -> str:
+        asks_needed = (1, 2, 1, 9)[places[shown["query"]] % 4]
+        return good if turns + 1 >= asks_needed else "没有分数"
+
+    with ScriptedServer() as server:
+        for name in ("a", "c"):
+            words = ("--data", data, "--endpoint", server.base_url, "--model", name, "--out", tmp_path / name)
+            run("align", "answer", *words)
+    with serve(says) as judging:
+        file = priced(tmp_path / "j.toml", judging.base_url, name="j")
+        words = ("--judge", file, "--ledger", tmp_path / "ledger", "--json")
+        first = json.loads(run("align", "judge", tmp_path / "a", "--out", tmp_path / "r", "--estimate", *words).stdout)
+        run("align", "judge", tmp_path / "a", "--out", tmp_path / "r", *words)
+        assert judging.seen.total() == 42
+        judging.judge = lambda shown, turns: good
+        told = json.loads(run("align", "judge", tmp_path / "c", "--out", tmp_path / "s", "--estimate", *words).stdout)
+        kept = read_kept(tmp_path / "c", ANSWERS)
+    work = Judging(kept, load_judge(str(file))).work()
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        assert [(one.ask, one.number, one.invalid) for one in ledger.invalid()] == [(0, 24, 12), (1, 12, 6), (2, 6, 6)]
+        (used,) = ledger.usage()
+        once = 0.0
+        for request in work.different(ledger):
+            prompt = sum(len(one["content"]) for one in request.messages) * used.prompt_tokens / used.characters
+            once += work.endpoint.cost(Tokens(round(prompt), round(used.completion_tokens / used.number)))
+    # Of second asks there are too few to tell: they are taken to be as the first ones, invalid by half.
+    assert told["expected"] == pytest.approx(once * (1 + 1 / 2 + 1 / 4) / MONEY, rel=1e-6)
+    assert first["left"] == told["left"] == 24
+    assert told["expected"] <= told["most"]
+
+
 def test_a_budget_ends_a_run_and_nothing_is_written_but_with_partial(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "b.jsonl", align_rows(1))
     with ScriptedServer() as server:
@@ -291,6 +334,21 @@ def test_a_benchmark_that_is_none_is_one_located_error(text: str, says: str, tmp
     path.write_text(text + "\n" * bool(text), "utf-8")
     with pytest.raises(DataError, match=says):
         read_benchmark(path)
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Editors of one system write it; before any line but the first it is an error as any other letter is."""
+    plain, marked = write_rows(tmp_path / "a.jsonl", align_rows(1)), tmp_path / "b.jsonl"
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    one, other = read_benchmark(plain), read_benchmark(marked)
+    assert one.questions == other.questions
+    assert one.sha256 != other.sha256
+    marked.write_bytes(plain.read_bytes() + b"\xef\xbb\xbf" + plain.read_bytes())
+    with pytest.raises(DataError, match="line 9: not JSON"):
+        read_benchmark(marked)
+    toml = tmp_path / "model.toml"
+    toml.write_text('\ufeff[endpoint]\nname = "m"\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n', "utf-8")
+    assert load_answerer(toml).endpoint.name == "m"
 
 
 def test_ids_stand_once_and_a_file_holds_one_benchmark(tmp_path: Path) -> None:

@@ -196,6 +196,30 @@ def test_two_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) 
     assert [one.name for one in align_report(paths).models] == [f"m ({path})" for path in paths]
 
 
+def test_answers_of_other_options_are_told(tmp_path: Path) -> None:
+    of, usual = benchmark(tmp_path), {"official": False, "keep_cut": False, "temperatures": {"math": 0.1, "open": 0.7}}
+    paths = [
+        write_results(tmp_path / name, of, drawn(at), name=name, answered=told)
+        for at, (name, told) in enumerate(
+            {
+                "one": usual,
+                "alike": usual,
+                "kept": usual | {"keep_cut": True},
+                "hot": usual | {"temperatures": {"math": 1.0}},
+            }.items()
+        )
+    ]
+    assert align_report(paths[:2]).answered == {}
+    assert len(sections(align_report(paths[:2]))[0].lines) == 2
+    told = json.loads(run("align", "report", paths[0], paths[2], "--json").stdout)
+    assert told["answered"] == {"keep_cut": {"one": False, "kept": True}}
+    for language in ("en", "zh"):
+        assert "keep_cut (one: false, kept: true)" in sections(align_report([paths[0], paths[2]]), language)[0].lines[2]
+    said = run("align", "report", paths[0], paths[3]).stdout
+    assert "temperatures (one: 0.1, 0.7, hot: 1.0)" in said
+    assert "keep_cut" not in said
+
+
 def test_the_command_prints_json_tables_and_a_page(tmp_path: Path) -> None:
     of = benchmark(tmp_path, align_rows(3))
     paths = [
@@ -203,7 +227,7 @@ def test_the_command_prints_json_tables_and_a_page(tmp_path: Path) -> None:
     ]
     told = json.loads(run("align", "report", *paths, "--official", "--json").stdout)
     (first, _), (two,) = told["models"], told["comparisons"]
-    assert set(told) == {"benchmark", "judge", "seed", "models", "comparisons"}
+    assert set(told) == {"benchmark", "judge", "seed", "answered", "models", "comparisons"}
     score = {"mean", "low", "high", "n", "invalid", "unanswered", "at_1", "at_10"}
     assert set(first["overall"]) == set(first["categories"]["math"]) == score
     assert {"one", "other", "difference", "low", "high", "p", "p_holm", "questions"} == set(two)

@@ -128,6 +128,12 @@ def test_checkpoints_are_needed_where_something_chooses(tmp_path: Path) -> None:
         load_experiment(path)
 
 
+def test_a_mark_of_byte_order_is_no_part_of_the_file(tmp_path: Path) -> None:
+    found = load_experiment(write_experiment(tmp_path))
+    marked = load_experiment(write_experiment(tmp_path, text="\ufeff" + HEAD))
+    assert [cell.name for cell in cells(marked)] == [cell.name for cell in cells(found)]
+
+
 def test_the_grid_in_the_order_of_the_file(tmp_path: Path) -> None:
     found = load_experiment(write_experiment(tmp_path, text=HEAD.replace("baseline", "untrained = true\nbaseline")))
     names = ["untrained", *(f"{one} / margin {at}" for one in ("one", "two") for at in (1, 2, 3))]

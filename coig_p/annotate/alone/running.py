@@ -73,6 +73,7 @@ class Estimate:
     Attributes:
         requests: different ones that there are; left: those that are to be sent.
         expected, most: what these cost, about and with every answer at its max_tokens and every ask used, in 1/MONEY.
+            About: as many asks as their like took so far.
         spent: what all runs of the ledger cost so far, in 1/MONEY.
         paid_again: of those left, how many were answered before in other words than today's.
     """
@@ -136,19 +137,20 @@ def _estimate(work: Work, ledger: Ledger | None) -> Estimate:
     expected = most = 0.0
     for request in work.different(ledger):
         requests += 1
-        if ledger is not None and said_to(ledger, request).is_settled:
+        said = None if ledger is None else said_to(ledger, request)
+        if said is not None and said.is_settled:
             continue
         left += 1
-        once = usual.cost(request)
-        expected += once
-        most += max(once, work.endpoint.cost(request.most_in_all()))
+        cost = usual.cost(request, 0 if said is None else said.before)
+        expected += cost
+        most += max(cost, work.endpoint.cost(request.most_in_all()))
         again += usual.before.get((request.query_id, request.author), request.recipe) != request.recipe
     more = 0.0
     for request, times in work.later(ledger):
         more += times
-        once = usual.cost(request)
-        expected += times * once
-        most += times * max(once, work.endpoint.cost(request.most_in_all()))
+        cost = usual.cost(request)
+        expected += times * cost
+        most += times * max(cost, work.endpoint.cost(request.most_in_all()))
     spent = 0 if ledger is None else ledger.spent().paid
     return Estimate(requests + round(more), left + round(more), round(expected), round(most), spent, again)
 
@@ -164,14 +166,34 @@ class _Usual:
         self.endpoint = endpoint
         self.before: dict[tuple[str, str | None], str] = {}
         self._used: dict[str, UsageTotals] = {}
+        self._invalid: dict[tuple[str, int], float] = {}
         if ledger is not None:
             used = ledger.usage()
             self._used = {one.kind: one for one in used if one.endpoint == endpoint.name and one.number >= _ENOUGH}
+            for one in ledger.invalid():
+                if one.endpoint == endpoint.name and one.number >= _ENOUGH:
+                    self._invalid[one.kind, one.ask] = one.invalid / one.number
             paid = (one for one in ledger.paid() if one.endpoint == endpoint.name)
             self.before = {(one.query_id, one.author): one.recipe for one in paid}
 
-    def cost(self, request: Request) -> int:
-        """Of asking once, in 1/MONEY."""
+    def cost(self, request: Request, asked: int = 0) -> float:
+        """Of asking as often as its like was asked so far, in 1/MONEY; `asked`: how often it was already."""
+        return self._once(request) * self._asks(request, asked)
+
+    def _asks(self, request: Request, asked: int) -> float:
+        """How often a request is asked: again where the ask before is invalid, as often as asks of that place were.
+
+        Asks of a place of which there are too few are taken to be as those before them; none: one ask.
+        """
+        expected, goes_on, share = 1.0, 1.0, 0.0
+        for ask in range(request.asks - 1):
+            share = self._invalid.get((request.kind, ask), share)
+            if ask >= asked:
+                goes_on *= share
+                expected += goes_on
+        return expected
+
+    def _once(self, request: Request) -> int:
         used, characters = self._used.get(request.kind), sum(len(one["content"]) for one in request.messages)
         if used is None:
             guess = min(_ANSWER_TOKENS, max_tokens(request.parameters) or _ANSWER_TOKENS)

@@ -17,12 +17,14 @@ class Said(NamedTuple):
         reason: why it is not answered, or a judgement says nothing.
         score: that was read, of a judgement; None where there is none.
         raw: the text that counts, or the last one that could not be used.
+        before: of one that is pending, how many asks brought an answer that cannot be used.
     """
 
     state: str
     reason: str | None
     score: float | None
     raw: str | None
+    before: int = 0
 
     @property
     def is_refused(self) -> bool:
@@ -41,7 +43,7 @@ def said_to(ledger: Ledger, request: Request) -> Said:
     for ask, asked in asks(ledger, request):
         found = ledger.get(asked.key(ask))
         if found is None or found.state not in (ANSWERED, INVALID, FAILED):
-            return Said(PENDING, None, None, None)
+            return Said(PENDING, None, None, None, ask)
         if found.state == FAILED:
             failed = Said(FAILED, found.reason, None, None)
             # Asked again it may be too long, which says nothing of what is judged: what came before it stays.

@@ -103,11 +103,13 @@ def _check(path: Path, json_: bool) -> None:
         told = [[one.row, one.model, one.dataset, f"{one.percent:.2f}%", one.printed or "–"] for one in found.gains]
         if told:
             click.echo(table(["line", "model", "dataset", "gain", "printed"], told))
+        where = f" in {counted(found.found, 'row')}" if found.findings else ""
         click.echo(
-            f"{counted(found.rows, 'row')}, of which {found.checked:,} follow from parts of theirs; "
-            f"{counted(len(found.findings), 'finding')}"
+            f"{counted(found.rows, 'row')}, {found.checked:,} checked against their parts; "
+            f"{counted(len(found.findings), 'finding')}{where}"
         )
         if found.rows > found.checked:
-            click.echo(f"{found.rows - found.checked:,} of them have too few numbers for that", err=True)
+            few = counted(found.rows - found.checked, "row")
+            click.echo(f"{few} with too few numbers to be checked against their parts", err=True)
     if found.findings:
         raise SystemExit(1)

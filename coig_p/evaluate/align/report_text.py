@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from typing import Any
 
 from coig_p.core.svg import Dot, dots, signed
 from coig_p.errors import UnknownNameError
@@ -23,6 +25,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "judge": (
         "Judged by {name}, prompts {prompts}, benchmark {sha256}.",
         "评审模型 {name}，提示词 {prompts}，评测集 {sha256}。",
+    ),
+    "answered": (
+        "Answered with other options of coigp align answer, from which a difference may come: {options}.",
+        "作答时 coigp align answer 的选项不同，差别可能由此而来：{options}。",
     ),
     "board": ("Models", "模型"),
     "model": ("model", "模型"),
@@ -108,13 +114,26 @@ def as_page(report: AlignReport, language: str = "en") -> str:
 
 def _head(report: AlignReport, w: Mapping[str, str]) -> Section:
     told, judge = report.benchmark, report.judge
-    lines = (
+    lines = [
         w["facts"].format(questions=f"{told['questions']:,}"),
         w["judge"].format(
             name=judge["name"], prompts=str(judge["prompt_sha256"])[:12], sha256=str(told["sha256"])[:12]
         ),
-    )
-    return Section(w["title"].format(kind=_NAMES[told["kind"]], name=told["name"]), lines)
+    ]
+    if report.answered:
+        options = "; ".join(
+            f"{option} ({', '.join(f'{name}: {_option(value)}' for name, value in values.items())})"
+            for option, values in report.answered.items()
+        )
+        lines.append(w["answered"].format(options=options))
+    return Section(w["title"].format(kind=_NAMES[told["kind"]], name=told["name"]), tuple(lines))
+
+
+def _option(value: Any) -> str:
+    """An option's value; of many values, as temperatures by category, those that there are."""
+    if not isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return ", ".join(sorted({json.dumps(one, ensure_ascii=False) for one in value.values()}))
 
 
 def _parts(model: Model) -> dict[str, Score]:

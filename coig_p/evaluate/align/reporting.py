@@ -10,7 +10,7 @@ the mean would be, had each of those the lowest or the highest score.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -119,13 +119,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class AlignReport:
-    """Models on one benchmark, judged alike."""
+    """Models on one benchmark, judged alike.
+
+    Attributes:
+        answered: of each option of `coigp align answer` in which they differ, what each model was asked with.
+    """
 
     benchmark: Mapping[str, Any]
     judge: Mapping[str, Any]
     models: tuple[Model, ...]
     comparisons: tuple[Comparison, ...]
     seed: int = 0
+    answered: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -133,6 +138,7 @@ class AlignReport:
             "benchmark": dict(self.benchmark),
             "judge": dict(self.judge),
             "seed": self.seed,
+            "answered": {name: dict(told) for name, told in self.answered.items()},
             "models": [one.to_dict() for one in self.models],
             "comparisons": [one.to_dict() for one in self.comparisons],
         }
@@ -202,7 +208,21 @@ def align_report(
     told = [at for at, one in enumerate(found) if one.p is not None]
     for at, p in zip(told, holm([one.p for one in found if one.p is not None]), strict=True):
         found[at] = replace(found[at], p_holm=p)
-    return AlignReport(kept[0].benchmark.to_dict(), dict(kept[0].judge), models, tuple(found), seed)
+    return AlignReport(
+        kept[0].benchmark.to_dict(), dict(kept[0].judge), models, tuple(found), seed, answered_of(kept, names)
+    )
+
+
+def answered_of(kept: Sequence[Kept], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The options of answering in which models differ, as whether cut answers count, each with every model's value."""
+    every = [told if isinstance(told := one.header["options"].get("answered"), dict) else {} for one in kept]
+    known = dict.fromkeys(name for told in every for name in told)
+    found = {name: [told.get(name) for told in every] for name in known}
+    return {
+        name: dict(zip(names, values, strict=True))
+        for name, values in found.items()
+        if any(value != values[0] for value in values)
+    }
 
 
 def _place(path: Path) -> Path:

@@ -4,6 +4,8 @@ A number printed with d decimals stands for anything within half a unit of its l
 lies within half a unit of the mean of what is printed (each part may be off by that much, and so their mean), and where
 it is printed itself it may be off by half a unit of its own: with two decimals everywhere, .01 in all. No row that was
 rounded is found, and every row is that is further off. All is counted in fractions, so that nothing is off by itself.
+Overall is made of Reasoning and Language, each of which is as it is printed, or anything that both its own rounding and
+its categories allow.
 
 An average of MT-Bench-zh tells more. A turn is the mean of 80 whole numbers, so a printed turn stands for one of the
 80ths alone, and the average for the mean of two of them; or it was made of the turns as they are printed. What was made
@@ -134,9 +136,14 @@ class Checked:
     findings: tuple[Finding, ...]
     gains: tuple[Gain, ...]
 
+    @property
+    def found(self) -> int:
+        """Rows of which there are findings."""
+        return len({one.row for one in self.findings})
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        told: dict[str, Any] = {"rows": self.rows, "checked": self.checked}
+        told: dict[str, Any] = {"rows": self.rows, "checked": self.checked, "found": self.found}
         told["findings"] = [one.to_dict() for one in self.findings]
         return told | {"gains": [one.to_dict() for one in self.gains]}
 
@@ -159,7 +166,7 @@ def check_table(path: str | Path) -> Checked:
     findings += _doubles(rows)
     gains, wrong = _gains(rows)
     findings = sorted([*findings, *wrong], key=lambda one: (one.row, one.kind, str(one.column)))
-    checked = sum(any(parts <= set(row.numbers) for parts, _ in _rules()) for row in rows)
+    checked = sum(map(_is_checked, rows))
     return Checked(len(rows), checked, tuple(findings), tuple(gains))
 
 
@@ -211,7 +218,7 @@ def _row(path: Path, line: int, columns: Sequence[str], cells: Sequence[str]) ->
         raise DataError(f"{path} line {line} .model: blank: say whose numbers they are")
     numbers = {}
     for name in NUMBERS:
-        if told.get(name):
+        if told.get(name) and not (name == "gain" and told[name] in _BACKBONE):  # the papers print "-" for the backbone
             numbers[name] = _printed(path, line, name, told[name])
     return Row(line, {name: told.get(name, "") for name in NAMES}, numbers)
 
@@ -234,51 +241,68 @@ def _folded(name: str) -> str:
 # ------------------------------------------------------------------------------------------------
 
 
-def _rules() -> Iterator[tuple[set[str], tuple[str, tuple[str, ...]]]]:
-    """What must be there, and (a number, its parts): it is the mean of them."""
-    for name, parts in (
-        ("reasoning", REASONING),
-        ("language", LANGUAGE),
-        ("overall", ("reasoning", "language")),
-        ("average", TURNS),
-    ):
-        yield {name, *parts}, (name, parts)
+_HALVES = {"reasoning": REASONING, "language": LANGUAGE}
+_SUMS: Mapping[str, tuple[str, ...]] = {**_HALVES, "average": TURNS}
+
+
+def _is_checked(row: Row) -> bool:
+    """Whether a number of a row follows from others of it."""
+    there = set(row.numbers)
+    halves = all(name in there or there.issuperset(parts) for name, parts in _HALVES.items())
+    return ("overall" in there and halves) or any({name, *parts} <= there for name, parts in _SUMS.items())
 
 
 def _means(row: Row) -> Iterator[Finding]:
     """The numbers of a row that do not follow from their parts."""
-    for needed, (name, parts) in _rules():
-        if needed <= set(row.numbers):
-            middle, half = _mean([row.numbers[part] for part in parts])
-            yield from _outside(row, name, middle, half, parts)
-    if {"overall", *REASONING, *LANGUAGE} <= set(row.numbers):
-        if {"reasoning", "language"} <= set(row.numbers):
-            return  # what is wrong is named above, once
-        (one, one_half), (other, other_half) = (
-            _mean([row.numbers[part] for part in parts]) for parts in (REASONING, LANGUAGE)
-        )
-        yield from _outside(row, "overall", (one + other) / 2, (one_half + other_half) / 2, (*REASONING, *LANGUAGE))
+    there = set(row.numbers)
+    for name, parts in _SUMS.items():
+        if {name, *parts} <= there:
+            low, high = _mean([row.numbers[part] for part in parts])
+            yield from _outside(row, name, low, high, parts)
+    halves = [_half(row, name, parts) for name, parts in _HALVES.items()]
+    told = [one for one in halves if one is not None]
+    if "overall" in there and len(told) == len(_HALVES):
+        low, high = sum((one[0] for one in told), Fraction()) / 2, sum((one[1] for one in told), Fraction()) / 2
+        names = [part for name, parts in _HALVES.items() for part in ((name,) if name in there else parts)]
+        both = any({name, *parts} <= there for name, parts in _HALVES.items())
+        yield from _outside(row, "overall", low, high, names, " of them and of their categories" if both else "")
+
+
+def _half(row: Row, name: str, parts: Sequence[str]) -> tuple[Fraction, Fraction] | None:
+    """What Reasoning or Language may have been before it was rounded: None where nothing says it.
+
+    Printed, it stands for what rounds to it, and of that only what its parts allow; and for itself, as Overall may have
+    been made of what is printed. Where its parts allow none of it they are found wrong by themselves.
+    """
+    told = row.numbers.get(name)
+    of_parts = _mean([row.numbers[part] for part in parts]) if row.numbers.keys() >= set(parts) else None
+    if told is None:
+        return of_parts
+    low, high = told.value - told.half, told.value + told.half
+    if of_parts is None or of_parts[1] < low or high < of_parts[0]:
+        return low, high
+    return min(max(low, of_parts[0]), told.value), max(min(high, of_parts[1]), told.value)
 
 
 def _mean(parts: Sequence[Printed]) -> tuple[Fraction, Fraction]:
-    return (
-        sum((one.value for one in parts), Fraction()) / len(parts),
-        sum((one.half for one in parts), Fraction()) / len(parts),
-    )
+    """The least and the most that the mean of printed numbers can be."""
+    middle, half = (sum((getattr(one, name) for one in parts), Fraction()) / len(parts) for name in ("value", "half"))
+    return middle - half, middle + half
 
 
-def _outside(row: Row, name: str, middle: Fraction, half: Fraction, parts: Sequence[str]) -> Iterator[Finding]:
+def _outside(
+    row: Row, name: str, low: Fraction, high: Fraction, parts: Sequence[str], allows: str = ""
+) -> Iterator[Finding]:
     told = row.numbers[name]
-    if abs(told.value - middle) > half + told.half:
-        low, high = middle - half, middle + half
+    if told.value + told.half < low or high < told.value - told.half:
         yield _finding(
             row,
             "mean",
             f"{name} {told.text} is not the mean of {', '.join(parts)}: that is {float(low):.4f} to {float(high):.4f} "
-            "with what rounding allows",
+            f"with what rounding allows{allows}",
             column=name,
             printed=told.text,
-            expected=f"{float(middle):.4f}",
+            expected=f"{float((low + high) / 2):.4f}",
         )
 
 
@@ -359,7 +383,7 @@ def _alike(row: Row, other: Row, rows: Sequence[Row]) -> Iterator[Finding]:
                 and any(each.numbers[name].value != one.numbers[name].value for name in _common(each, one))
             ]
             said = f"every number of it stands under {beside.names['model']} in line {beside.line}, too"
-            if len(one.numbers) <= len(TURNS) + 1:
+            if set(one.numbers) <= {*TURNS, "average"}:
                 said += ". Of two turns that may be chance: look whose they are"
             if rest:
                 column = next((name for name in ("overall", "average") if name in rest[0].numbers), None)

@@ -373,6 +373,8 @@ def checked_line(told: dict[str, Any], where: str, problem: Any) -> bytes:
 def read_lines(path: Path, digest: Any) -> Iterator[tuple[int, Any]]:
     """Each line of a file of JSON Lines with its number, from 1; all bytes go into `digest`.
 
+    A mark of byte order before the first line, which some editors write, is no part of it.
+
     Raises:
         DataError: the file cannot be read, or a line is no JSON.
     """
@@ -383,7 +385,7 @@ def read_lines(path: Path, digest: Any) -> Iterator[tuple[int, Any]]:
             for number, line in enumerate(stream, 1):
                 digest.update(line)
                 try:
-                    row = strict_json(line.decode())
+                    row = strict_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
                 except RecursionError:
                     raise DataError(f"{path} line {number}: nested too deep") from None
                 except ValueError as error:

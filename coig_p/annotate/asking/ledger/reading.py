@@ -19,6 +19,7 @@ from coig_p.annotate.asking.ledger.schema import (
     Batch,
     Dropped,
     Entered,
+    InvalidTotals,
     Judged,
     Paid,
     Query,
@@ -183,6 +184,14 @@ class Ledger:
             "FROM totals GROUP BY 1, 2 HAVING SUM(told) > 0"
         )
         return [UsageTotals(*row) for row in self._each(sums)]
+
+    def invalid(self) -> list[InvalidTotals]:
+        """How many answers there are, and how many of them cannot be used, by endpoint, kind and ask."""
+        counts = (
+            "SELECT endpoint, kind, ask, COUNT(*), SUM(state = 'invalid') FROM requests "
+            "WHERE state IN ('answered', 'invalid') GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
+        return [InvalidTotals(*row) for row in self._each(counts)]
 
     def judged(self, *, kinds: Sequence[str]) -> Iterator[Judged]:
         """Every answer of some kinds that is stored, one by one in constant memory."""

@@ -350,6 +350,16 @@ class UsageTotals(NamedTuple):
     completion_tokens: int
 
 
+class InvalidTotals(NamedTuple):
+    """Answers of one endpoint and kind to a first ask (0), a second one ...: how many, and those that are invalid."""
+
+    endpoint: str
+    kind: str
+    ask: int
+    number: int
+    invalid: int
+
+
 class RecentAnswers(NamedTuple):
     """How many answers an endpoint gave, and when the first of them came (Unix time)."""
 
