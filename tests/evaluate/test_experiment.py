@@ -210,11 +210,15 @@ def test_keep_going_leaves_out_what_failed(tmp_path: Path) -> None:
         ('{"question": "q", "category": "a"}', "line 1: use"),
         ('{"question": "q", "question": "r", "category": "a", "score": 1}', "stands twice"),
         (
-            '{"question": "q", "category": "a", "score": 1}\n{"question": "q", "category": "a", "score": 2}',
-            "line 2: the",
+            '{"question": "q-0", "category": "a", "score": 1}\n{"question": "q-0", "category": "a", "score": 2}',
+            "line 2: the question 'q-0' has a score already",
         ),
         ('{"question": "q", "category": "", "score": 1}', "line 1: category ''"),
         ("[" * 9999, "line 1"),
+        ('{"question": "q", "category": "a", "score": 1}', "line 1: the question 'q' is none of"),
+        ('{"question": "q-0", "category": "a", "score": 1}', "has 1 of the 8 questions of"),
+        ('{"question": "q-0", "category": "a", "score": 10.5}', "line 1: score 10.5 is outside 1 to 10; [judge] range"),
+        ('{"question": "q-0", "category": "a", "score": -5}', "line 1: score -5 is outside 1 to 10; [judge] range"),
     ],
 )
 def test_scores_that_cannot_be_are_one_located_error_and_judged_again(line: str, says: str, tmp_path: Path) -> None:
@@ -224,10 +228,40 @@ def test_scores_that_cannot_be_are_one_located_error_and_judged_again(line: str,
     (tmp_path / "judge.py").write_text(wrong, "utf-8")
     done = run("experiment", path, "--trust", code=1)
     assert says in done.stderr
+    assert f"error: {path}: step judge of one / margin 1 / seed 3, test: " in done.stderr
     assert "scores.jsonl" in done.stderr
     assert not list((tmp_path / "grid" / "made").glob("judge-*"))
     (tmp_path / "judge.py").write_text(right, "utf-8")
     assert ran(path)["failed"] == {}
+
+
+def test_a_question_that_one_cell_lacks_is_an_error_where_the_benchmark_does_not_tell(tmp_path: Path) -> None:
+    """The benchmark is plain text: its questions are known by what every cell has in common."""
+    path = write_experiment(tmp_path, text=ONE)
+    (tmp_path / "questions.jsonl").write_text("".join(f"q-{at}\n" for at in range(8)), "utf-8")
+    answer = (tmp_path / "answer.py").read_text("utf-8").replace("row = json.loads(line)", 'row = {"id": line}')
+    (tmp_path / "answer.py").write_text(answer.replace('row["category"]', '"ab"[int(line[-1]) % 2]'), "utf-8")
+    right = (tmp_path / "judge.py").read_text("utf-8")
+    less = right.replace("read_text().splitlines()", "read_text().splitlines()[2 * Path('less').exists():]")
+    (tmp_path / "judge.py").write_text(less + "Path('less').touch()\n", "utf-8")
+    done = run("experiment", path, "--trust", code=1)
+    assert f"error: {path}: step judge of one / margin 2 / seed 3, test: " in done.stderr
+    assert "of one / margin 1 / seed 3, test: 'q-0', 'q-1' are in the other alone. Every question" in done.stderr
+    assert len(list((tmp_path / "grid" / "made").glob("judge-*"))) == 1
+    (tmp_path / "judge.py").write_text(right, "utf-8")
+    assert len(ran(path)["rows"]) == 6
+
+
+def test_a_judge_has_the_range_that_the_file_gives(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, text=ONE.replace("[judge]", "[judge]\nrange = [0, 100]"))
+    judge = (tmp_path / "judge.py").read_text("utf-8")
+    (tmp_path / "judge.py").write_text(judge.replace('row["said"]', '9.5 * row["said"]'), "utf-8")
+    assert ran(path)["rows"][0]["over_questions"]["value"] > 10
+    change(path, "[0, 100]", "[0, 5]")
+    done = run("experiment", path, "--trust", code=1)
+    assert "is outside 0 to 5; which is judge.range" in done.stderr
+    change(path, "[0, 5]", "[5, 5]")
+    assert "judge.range = [5.0, 5.0]: use the lowest" in run("experiment", path, code=2).stderr
 
 
 def test_the_checkpoint_is_chosen_on_one_benchmark_and_tested_on_another(tmp_path: Path) -> None:

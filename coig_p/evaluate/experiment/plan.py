@@ -14,6 +14,7 @@ from coig_p.evaluate.experiment.asking import JudgeCost, Judgings, judge_ledger
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, check_folder
 from coig_p.evaluate.experiment.config import VALIDATION, BenchmarkEntry, Experiment, JudgeCommand
 from coig_p.evaluate.experiment.grid import Cell, baselines, cells
+from coig_p.evaluate.experiment.questions import Reader
 from coig_p.evaluate.experiment.running import environment_for, find_program
 from coig_p.evaluate.experiment.steps import ANSWER, JUDGE, KINDS, TRAIN, Inputs, export_step
 from coig_p.evaluate.experiment.walking import Checkpoint, Walk, nothing
@@ -87,7 +88,7 @@ class Plan:
 def plan_experiment(experiment: Experiment) -> Plan:
     """What a run would do now. Nothing is written, nothing is asked of anybody but a Hub that holds a store."""
     obstacles = _obstacles(experiment)
-    planner = _Planner(experiment, Inputs(experiment), Cache(experiment.folder))
+    planner = _Planner(experiment, Inputs(experiment), Reader(experiment), Cache(experiment.folder))
     for cell in cells(experiment):
         try:
             if cell.arm.dataset is not None:
@@ -140,6 +141,7 @@ def _obstacles(experiment: Experiment) -> list[str]:
 class _Planner(Walk):
     experiment: Experiment
     inputs: Inputs
+    reader: Reader
     cache: Cache
     cached: dict[str, int] = field(default_factory=dict)
     to_run: dict[str, int] = field(default_factory=dict)
