@@ -156,6 +156,38 @@ def test_what_is_damaged_is_said_made_anew_and_never_used(damage: str, tmp_path:
     assert ran(path)["damaged"] == []
 
 
+def test_thresholds_that_give_the_same_rows_are_trained_on_once(tmp_path: Path) -> None:
+    """Best and worst are 3 and 4 apart in every query, so that thresholds 1 to 3 choose the same pairs."""
+    text = ONE.replace("[export]", '[export]\noptions = { strategy = "best_worst" }')
+    path = write_experiment(tmp_path, text=text)
+    told = ran(path)
+    assert told["made"] == {"export": 6, "train": 2, "answer": 2, "judge": 2}
+    readmes = {one.read_bytes() for one in (tmp_path / "grid" / "made").glob("export-*/out/README.md")}
+    assert len(readmes) > 2, "they do say their thresholds"
+
+
+def test_a_plan_finds_what_an_export_would_fail_on(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, text=ONE)
+    (tmp_path / "two" / "README.md").write_text("listed by the manifest, with another size", "utf-8")
+    manifest = json.loads((tmp_path / "two" / "manifest.json").read_text("utf-8"))
+    manifest["files"] = [one for one in manifest["files"] if one["path"] != "README.md"]
+    manifest["files"].append({"path": "README.md", "role": "readme", "bytes": 3, "sha256": "0" * 64})
+    (tmp_path / "two" / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    said = run("experiment", path, "--trust", code=1).stderr
+    (problem,) = planned(path, code=1)["obstacles"]
+    assert "README.md: 41 bytes, 3 in manifest.json" in problem
+    assert problem in said
+
+
+def test_a_plan_says_whose_hours_it_counts(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, text=ONE.replace("[train]", "[train]\nhours = 0.5\nprice_per_hour = 2"))
+    before = run("experiment", path, "--plan").stdout
+    assert "6 trainings, about 3 hours by train.hours, about 6.00" in before
+    run("experiment", path, "--trust")
+    change(path, "seeds = [3]", "seeds = [3, 4]")
+    assert "hours by 6 trainings that ran, about" in run("experiment", path, "--plan").stdout
+
+
 def test_a_store_that_changed_behind_its_manifest_is_one_error(tmp_path: Path) -> None:
     path = write_experiment(tmp_path, text=ONE)
     shard = next((tmp_path / "one").rglob("*.parquet"))
@@ -379,14 +411,15 @@ def test_a_plan_says_what_stands_in_the_way_and_what_it_would_cost(tmp_path: Pat
     )
     path = write_experiment(tmp_path, text=text)
     told = planned(path)
-    assert told["cost"] == {"judgings": 6, "judging": 1.5, "trainings": 6, "hours": 12.0, "training": 42.0}
+    cost = {"judgings": 6, "judging": 1.5, "trainings": 6, "hours": 12.0, "training": 42.0}
+    assert told["cost"] == {**cost, "measured_trainings": 0, "judges": []}
     (tmp_path / "questions.jsonl").unlink()
     change(path, '"python", "judge.py"', '"no-such-command", "judge.py"')
     obstacles = " ".join(planned(path, code=1)["obstacles"])
     assert "no command 'no-such-command'" in obstacles
     shown = run("experiment", path, "--plan", code=1).stdout
     assert "in the way: judge: no command 'no-such-command'" in shown
-    assert "6 trainings, about 12.00 hours, about 42.00" in shown
+    assert "6 trainings, about 12 hours by train.hours, about 42.00" in shown
 
 
 def test_a_page_and_csv_in_two_languages_hold_no_markup_of_names(tmp_path: Path) -> None:

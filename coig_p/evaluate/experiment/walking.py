@@ -19,6 +19,7 @@ from coig_p.errors import DataError
 from coig_p.evaluate.experiment.cache import Made, Step
 from coig_p.evaluate.experiment.choosing import Choice, choose, in_order
 from coig_p.evaluate.experiment.config import BenchmarkEntry, Experiment
+from coig_p.evaluate.experiment.content import hash_of_export
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path
 from coig_p.evaluate.experiment.judged import Judged
 from coig_p.evaluate.experiment.questions import Reader
@@ -146,7 +147,7 @@ class Walk(ABC):
             self.later(TRAIN, cell)
             self._follow(cell)
             return None
-        step = train_step(self.inputs, cell, data.hash_of())
+        step = train_step(self.inputs, cell, hash_of_export(data.folder, data.files))
         named |= {EXPORT: export.name, TRAIN: step.name}
         made = self.train(step, cell, data.folder)
         if made is None:
