@@ -177,7 +177,9 @@ def _costs(plan: Plan) -> list[str]:
         lines.append(f"{counted(cost.judgings, 'judging')}, {priced}")
     if cost.trainings:
         told = counted(cost.trainings, "training")
-        told += "" if cost.hours is None else f", about {cost.hours:.2f} hours"
+        if cost.hours is not None:
+            measured = f"by {counted(cost.measured, 'training')} that ran"
+            told += f", about {cost.hours:.3g} hours {measured if cost.measured else 'by train.hours'}"
         priced = "not priced: train.hours and train.price_per_hour say it"
         lines.append(f"{told}, {priced if cost.training is None else f'about {cost.training:.2f}'}")
     return lines

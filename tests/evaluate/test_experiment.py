@@ -15,9 +15,9 @@ from make import make_store
 
 from coig_p.evaluate.experiment.choosing import choose, in_order
 
-ONE = HEAD.replace("seeds = [3, 4]", "seeds = [3]").replace(
-    'baseline = "one / margin 1"', 'baseline = "one / margin 1"'
-)
+ONE = HEAD.replace("seeds = [3, 4]", "seeds = [3]")
+_MORE = "".join(f'[[pairs]]\nname = "margin {at}"\noptions = {{ threshold = {at} }}\n\n' for at in (2, 3))
+FEW = ONE.replace(_MORE, "").replace('"one / margin 1"', '"one"')  # two cells
 
 
 def ran(path: Path, *options: str, code: int = 0) -> dict[str, Any]:
@@ -134,9 +134,9 @@ def test_what_changed_and_what_depends_on_it_is_made_again(what: str, made: dict
 
 @pytest.mark.parametrize("damage", ["byte", "missing", "more", "step", "link"])
 def test_what_is_damaged_is_said_made_anew_and_never_used(damage: str, tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     first = ran(path)
-    made = tmp_path / "grid" / "made" / first["steps"]["one / margin 1 / seed 3"]["train"]
+    made = tmp_path / "grid" / "made" / first["steps"]["one / seed 3"]["train"]
     model = made / "out" / "model.txt"
     if damage == "byte":
         model.write_bytes(bytes(reversed(model.read_bytes())))
@@ -151,13 +151,45 @@ def test_what_is_damaged_is_said_made_anew_and_never_used(damage: str, tmp_path:
         model.symlink_to("/etc/hostname")
     done = run("experiment", path, "--trust")
     assert f"damaged, and made anew: {made}" in done.stderr
-    assert asked(tmp_path).total() == 2 * 7
+    assert asked(tmp_path).total() == 2 * 3
     assert ran(path)["rows"] == first["rows"]
     assert ran(path)["damaged"] == []
 
 
+def test_thresholds_that_give_the_same_rows_are_trained_on_once(tmp_path: Path) -> None:
+    """Best and worst are 3 and 4 apart in every query, so that thresholds 1 to 3 choose the same pairs."""
+    text = ONE.replace("[export]", '[export]\noptions = { strategy = "best_worst" }')
+    path = write_experiment(tmp_path, text=text)
+    told = ran(path)
+    assert told["made"] == {"export": 6, "train": 2, "answer": 2, "judge": 2}
+    readmes = {one.read_bytes() for one in (tmp_path / "grid" / "made").glob("export-*/out/README.md")}
+    assert len(readmes) > 2, "they do say their thresholds"
+
+
+def test_a_plan_finds_what_an_export_would_fail_on(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, text=FEW)
+    (tmp_path / "two" / "README.md").write_text("listed by the manifest, with another size", "utf-8")
+    manifest = json.loads((tmp_path / "two" / "manifest.json").read_text("utf-8"))
+    manifest["files"] = [one for one in manifest["files"] if one["path"] != "README.md"]
+    manifest["files"].append({"path": "README.md", "role": "readme", "bytes": 3, "sha256": "0" * 64})
+    (tmp_path / "two" / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    said = run("experiment", path, "--trust", code=1).stderr
+    (problem,) = planned(path, code=1)["obstacles"]
+    assert "README.md: 41 bytes, 3 in manifest.json" in problem
+    assert problem in said
+
+
+def test_a_plan_says_whose_hours_it_counts(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, text=FEW.replace("[train]", "[train]\nhours = 0.5\nprice_per_hour = 2"))
+    before = run("experiment", path, "--plan").stdout
+    assert "2 trainings, about 1 hours by train.hours, about 2.00" in before
+    run("experiment", path, "--trust")
+    change(path, "seeds = [3]", "seeds = [3, 4]")
+    assert "hours by 2 trainings that ran, about" in run("experiment", path, "--plan").stdout
+
+
 def test_a_store_that_changed_behind_its_manifest_is_one_error(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     shard = next((tmp_path / "one").rglob("*.parquet"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
@@ -169,11 +201,11 @@ def test_a_store_that_changed_behind_its_manifest_is_one_error(tmp_path: Path) -
 
 
 def test_a_command_that_fails_says_where_and_leaves_its_log(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     (tmp_path / "train.py").write_text("print('one\\x1b[2Jtwo'); raise SystemExit(7)", "utf-8")
     done = run("experiment", path, "--trust", code=1)
     said = done.stderr[done.stderr.index("error:") :]
-    assert f"error: {path}: step train of one / margin 1 / seed 3: python failed with exit code 7" in said
+    assert f"error: {path}: step train of one / seed 3: python failed with exit code 7" in said
     assert "one\\u001b[2Jtwo" in said
     (log,) = (tmp_path / "grid" / "logs").glob("train-*")
     assert str(log) in said
@@ -181,7 +213,7 @@ def test_a_command_that_fails_says_where_and_leaves_its_log(tmp_path: Path) -> N
 
 
 def test_a_command_that_writes_nothing_or_leads_out_is_refused(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     (tmp_path / "train.py").write_text("", "utf-8")
     assert "wrote nothing to {out}" in run("experiment", path, "--trust", code=1).stderr
     (tmp_path / "train.py").write_text("import os, sys; os.symlink('/etc', sys.argv[2] + '/x')", "utf-8")
@@ -210,24 +242,58 @@ def test_keep_going_leaves_out_what_failed(tmp_path: Path) -> None:
         ('{"question": "q", "category": "a"}', "line 1: use"),
         ('{"question": "q", "question": "r", "category": "a", "score": 1}', "stands twice"),
         (
-            '{"question": "q", "category": "a", "score": 1}\n{"question": "q", "category": "a", "score": 2}',
-            "line 2: the",
+            '{"question": "q-0", "category": "a", "score": 1}\n{"question": "q-0", "category": "a", "score": 2}',
+            "line 2: the question 'q-0' has a score already",
         ),
         ('{"question": "q", "category": "", "score": 1}', "line 1: category ''"),
         ("[" * 9999, "line 1"),
+        ('{"question": "q", "category": "a", "score": 1}', "line 1: the question 'q' is none of"),
+        ('{"question": "q-0", "category": "a", "score": 1}', "has 1 of the 8 questions of"),
+        ('{"question": "q-0", "category": "a", "score": 10.5}', "line 1: score 10.5 is outside 1 to 10; [judge] range"),
+        ('{"question": "q-0", "category": "a", "score": -5}', "line 1: score -5 is outside 1 to 10; [judge] range"),
     ],
 )
 def test_scores_that_cannot_be_are_one_located_error_and_judged_again(line: str, says: str, tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     right = (tmp_path / "judge.py").read_text("utf-8")
     wrong = f"import sys; from pathlib import Path; Path(sys.argv[3], 'scores.jsonl').write_text({line!r} + chr(10))"
     (tmp_path / "judge.py").write_text(wrong, "utf-8")
     done = run("experiment", path, "--trust", code=1)
     assert says in done.stderr
+    assert f"error: {path}: step judge of one / seed 3, test: " in done.stderr
     assert "scores.jsonl" in done.stderr
     assert not list((tmp_path / "grid" / "made").glob("judge-*"))
     (tmp_path / "judge.py").write_text(right, "utf-8")
     assert ran(path)["failed"] == {}
+
+
+def test_a_question_that_one_cell_lacks_is_an_error_where_the_benchmark_does_not_tell(tmp_path: Path) -> None:
+    """The benchmark is plain text: its questions are known by what every cell has in common."""
+    path = write_experiment(tmp_path, text=ONE)
+    (tmp_path / "questions.jsonl").write_text("".join(f"q-{at}\n" for at in range(8)), "utf-8")
+    answer = (tmp_path / "answer.py").read_text("utf-8").replace("row = json.loads(line)", 'row = {"id": line}')
+    (tmp_path / "answer.py").write_text(answer.replace('row["category"]', '"ab"[int(line[-1]) % 2]'), "utf-8")
+    right = (tmp_path / "judge.py").read_text("utf-8")
+    less = right.replace("read_text().splitlines()", "read_text().splitlines()[2 * Path('less').exists():]")
+    (tmp_path / "judge.py").write_text(less + "Path('less').touch()\n", "utf-8")
+    done = run("experiment", path, "--trust", code=1)
+    assert f"error: {path}: step judge of one / margin 2 / seed 3, test: " in done.stderr
+    assert "of one / margin 1 / seed 3, test: 'q-0', 'q-1' are in the other alone. Every question" in done.stderr
+    assert len(list((tmp_path / "grid" / "made").glob("judge-*"))) == 1
+    (tmp_path / "judge.py").write_text(right, "utf-8")
+    assert len(ran(path)["rows"]) == 6
+
+
+def test_a_judge_has_the_range_that_the_file_gives(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, text=FEW.replace("[judge]", "[judge]\nrange = [0, 100]"))
+    judge = (tmp_path / "judge.py").read_text("utf-8")
+    (tmp_path / "judge.py").write_text(judge.replace('row["said"]', '9.5 * row["said"]'), "utf-8")
+    assert ran(path)["rows"][0]["over_questions"]["value"] > 10
+    change(path, "[0, 100]", "[0, 5]")
+    done = run("experiment", path, "--trust", code=1)
+    assert "is outside 0 to 5; which is judge.range" in done.stderr
+    change(path, "[0, 5]", "[5, 5]")
+    assert "judge.range = [5.0, 5.0]: use the lowest" in run("experiment", path, code=2).stderr
 
 
 def test_the_checkpoint_is_chosen_on_one_benchmark_and_tested_on_another(tmp_path: Path) -> None:
@@ -258,12 +324,12 @@ def test_of_equal_checkpoints_the_earliest_is_chosen() -> None:
 
 
 def test_several_checkpoints_and_nothing_that_chooses_are_refused(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE.replace("[train]", '[train]\ncheckpoints = "step-*"'))
+    path = write_experiment(tmp_path, text=FEW.replace("[train]", '[train]\ncheckpoints = "step-*"'))
     assert "nothing that it wrote matches" in run("experiment", path, "--trust", code=1).stderr
 
 
 def test_commands_are_agreed_to_once_for_each_text_of_the_file(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     done = run("experiment", path, code=2)
     assert f"{path} wants to run, for train: python train.py '{{data}}'" in done.stderr
     assert done.stderr.endswith("If you mean it, say so once with --trust\n")
@@ -279,7 +345,7 @@ def test_a_command_gets_no_secret_that_is_not_named_and_granted(
 ) -> None:
     for name in ("OPENAI_API_KEY", "MY_TOKEN", "http_proxy", "LICENCE_OF_MINE"):
         monkeypatch.setenv(name, f"value of {name}")
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     script = (tmp_path / "train.py").read_text("utf-8")
     (tmp_path / "train.py").write_text(script + "\nPath('env.txt').write_text(repr(dict(os.environ)))\n", "utf-8")
     run("experiment", path, "--trust")
@@ -313,7 +379,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), One).serve_forever()
 
 
 def test_a_checkpoint_is_served_while_it_is_asked_and_then_ended(tmp_path: Path) -> None:
-    text = ONE.replace("[answer]", '[serve]\ncommand = ["python", "server.py", "{checkpoint}", "{port}"]\n\n[answer]')
+    text = FEW.replace("[answer]", '[serve]\ncommand = ["python", "server.py", "{checkpoint}", "{port}"]\n\n[answer]')
     text = text.replace('"{checkpoint}", "{questions}", "{out}"]\n', '"{questions}", "{out}", "{url}", "{served}"]\n')
     path = write_experiment(tmp_path, text=text)
     (tmp_path / "server.py").write_text(SERVER, "utf-8")
@@ -325,10 +391,10 @@ def test_a_checkpoint_is_served_while_it_is_asked_and_then_ended(tmp_path: Path)
         "utf-8",
     )
     told = ran(path)
-    assert told["made"]["answer"] == 6
-    assert len((tmp_path / "started.txt").read_text()) == 6
+    assert told["made"]["answer"] == 2
+    assert len((tmp_path / "started.txt").read_text()) == 2
     assert ran(path)["made"] == {}
-    assert len((tmp_path / "started.txt").read_text()) == 6
+    assert len((tmp_path / "started.txt").read_text()) == 2
     if sys.platform == "linux":
         words = [one.read_bytes() for one in Path("/proc").glob("[0-9]*/cmdline") if os.access(one, os.R_OK)]
         assert not any(str(tmp_path).encode() in one for one in words)
@@ -345,18 +411,19 @@ def test_a_plan_says_what_stands_in_the_way_and_what_it_would_cost(tmp_path: Pat
     )
     path = write_experiment(tmp_path, text=text)
     told = planned(path)
-    assert told["cost"] == {"judgings": 6, "judging": 1.5, "trainings": 6, "hours": 12.0, "training": 42.0}
+    cost = {"judgings": 6, "judging": 1.5, "trainings": 6, "hours": 12.0, "training": 42.0}
+    assert told["cost"] == {**cost, "measured_trainings": 0, "judges": []}
     (tmp_path / "questions.jsonl").unlink()
     change(path, '"python", "judge.py"', '"no-such-command", "judge.py"')
     obstacles = " ".join(planned(path, code=1)["obstacles"])
     assert "no command 'no-such-command'" in obstacles
     shown = run("experiment", path, "--plan", code=1).stdout
     assert "in the way: judge: no command 'no-such-command'" in shown
-    assert "6 trainings, about 12.00 hours, about 42.00" in shown
+    assert "6 trainings, about 12 hours by train.hours, about 42.00" in shown
 
 
 def test_a_page_and_csv_in_two_languages_hold_no_markup_of_names(tmp_path: Path) -> None:
-    text = ONE.replace('name = "two"', 'name = "=<b>two"').replace("Grid", "<script>")
+    text = FEW.replace('name = "two"', 'name = "=<b>two"').replace("Grid", "<script>")
     path = write_experiment(tmp_path, text=text)
     for language, word in (("en", "Results"), ("zh", "结果")):
         page, rows = tmp_path / f"{language}.html", tmp_path / f"{language}.csv"
@@ -365,13 +432,13 @@ def test_a_page_and_csv_in_two_languages_hold_no_markup_of_names(tmp_path: Path)
         assert word in shown
         assert "<script>" not in shown
         assert "<b>two" not in shown
-        assert "'=<b>two / margin 1,test," in rows.read_text("utf-8")
+        assert "'=<b>two,test," in rows.read_text("utf-8")
     assert "exists: pass --overwrite" in run("experiment", path, "--html", page, code=2).stderr
     assert "a plan has no table" in run("experiment", path, "--plan", "--csv", tmp_path / "n.csv", code=2).stderr
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path, text=ONE)
+    path = write_experiment(tmp_path, text=FEW)
     (tmp_path / "grid").mkdir()
     (tmp_path / "grid" / "mine.txt").write_text("mine")
     assert "is not an experiment: choose another place" in run("experiment", path, "--trust", code=2).stderr

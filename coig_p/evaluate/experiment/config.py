@@ -219,12 +219,14 @@ class JudgeCommand:
 
     Attributes:
         price: about what one judging costs, for the estimate.
+        range: the lowest and the highest score of scores.jsonl; None: 1 to 10.
     """
 
     command: Command
     files: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     price: float | None = None
+    range: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from coig_p.core.small_files import read_small
+from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, StoreError, UsageError
 from coig_p.store.locate import Location
 from coig_p.store.manifest import LARGEST_MARGIN
 from coig_p.store.places import check_name
 
 _BLOCK = 1 << 20
+_README, _SHARDS = "README.md", "shards.json"  # of an export: for people, and of its rows
+_ORIGIN = ("tool", "threshold")  # in shards.json: how rows were come by
 _MAKE_PAIRS = ("data", "rewards", "calibration", "excluded", "duplicates")  # roles of files
 _SAY_PAIRS = ("score_range", "default_threshold", "comparison_threshold", "both_orders", "schema_version", "domains")
 
@@ -98,6 +102,24 @@ def hash_of_path(path: Path) -> str:
 
 def _is_beside(name: str) -> bool:
     return any(part.startswith(".") or part == "__pycache__" for part in name.split("/"))
+
+
+def hash_of_export(folder: Path, files: Listing) -> str:
+    """What a training reads of an export: rows, configs, and shards.json without what says how rows were come by.
+
+    Two thresholds that give the same rows give the same hash.
+
+    Args:
+        files: all of the folder.
+    """
+    kept: dict[str, Any] = {name: one for name, one in files.items() if name != _README}
+    try:
+        told = strict_json(read_small(folder / _SHARDS))
+    except (OSError, ValueError):
+        told = None
+    if _SHARDS in kept and isinstance(told, dict):
+        kept[_SHARDS] = {name: value for name, value in told.items() if name not in _ORIGIN}
+    return hash_of(kept)
 
 
 def hash_of_store(location: Location) -> str:

@@ -26,7 +26,7 @@ from coig_p.evaluate.align.reporting import (
     parts_of,
 )
 from coig_p.evaluate.experiment.config import BenchmarkEntry
-from coig_p.evaluate.experiment.scores import SCORES, Scores, read_scores
+from coig_p.evaluate.experiment.scores import SCORES, Expected, Scores, read_scores
 from coig_p.evaluate.experiment.spread import Difference, Number, mean_of_seeds, over_questions
 from coig_p.evaluate.experiment.spread import difference as difference_of_scores
 from coig_p.reward.bench.comparing import holm
@@ -88,11 +88,12 @@ class Aligned:
 Judged = Aligned | Scores
 
 
-def read_judged(folder: Path, benchmark: BenchmarkEntry) -> Judged:
+def read_judged(folder: Path, benchmark: BenchmarkEntry, expected: Expected) -> Judged:
     """What a judge said.
 
     Args:
         folder: that it wrote: results of coigp align in it or in one folder of it, or scores.jsonl.
+        expected: what these scores must be.
 
     Raises:
         DataError: neither or both, or what is there cannot be; names file, line and field.
@@ -103,7 +104,7 @@ def read_judged(folder: Path, benchmark: BenchmarkEntry) -> Judged:
         names = [str(one) for one in found] + [str(folder / SCORES)] * has_scores
         raise DataError(f"{' and '.join(names)}: which of them counts nobody can see. Write one")
     if not found:
-        return read_scores(folder, benchmark)
+        return read_scores(folder, benchmark, expected)
     if benchmark.weights:
         raise DataError(
             f"{found[0]}: results of coigp align have weights of their own, and benchmarks {benchmark.name!r} has "

@@ -14,9 +14,11 @@ from coig_p.evaluate.experiment.asking import JudgeCost, Judgings, judge_ledger
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, check_folder
 from coig_p.evaluate.experiment.config import VALIDATION, BenchmarkEntry, Experiment, JudgeCommand
 from coig_p.evaluate.experiment.grid import Cell, baselines, cells
+from coig_p.evaluate.experiment.questions import Reader
 from coig_p.evaluate.experiment.running import environment_for, find_program
 from coig_p.evaluate.experiment.steps import ANSWER, JUDGE, KINDS, TRAIN, Inputs, export_step
 from coig_p.evaluate.experiment.walking import Checkpoint, Walk, nothing
+from coig_p.store.locate import open_located
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Cost:
         trainings: how many are to be run.
         hours: that they take, by the trainings that were run, or else as the file says; None where neither is.
         training: hours times the file's price; None where either is not known.
+        measured: how many trainings that were run the hours are of; 0: they are the file's.
     """
 
     judgings: int
@@ -38,6 +41,7 @@ class Cost:
     hours: float | None
     training: float | None
     judges: tuple[JudgeCost, ...] = ()
+    measured: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Plan:
                 "trainings": self.cost.trainings,
                 "hours": self.cost.hours,
                 "training": self.cost.training,
+                "measured_trainings": self.cost.measured,
                 "judges": [one.to_dict() for one in self.cost.judges],
             },
         }
@@ -87,7 +92,7 @@ class Plan:
 def plan_experiment(experiment: Experiment) -> Plan:
     """What a run would do now. Nothing is written, nothing is asked of anybody but a Hub that holds a store."""
     obstacles = _obstacles(experiment)
-    planner = _Planner(experiment, Inputs(experiment), Cache(experiment.folder))
+    planner = _Planner(experiment, Inputs(experiment), Reader(experiment), Cache(experiment.folder))
     for cell in cells(experiment):
         try:
             if cell.arm.dataset is not None:
@@ -102,6 +107,7 @@ def plan_experiment(experiment: Experiment) -> Plan:
     except CoigPError as error:
         if str(error) not in obstacles:
             obstacles.append(str(error))
+    obstacles += [one for one in planner.obstacles if one not in obstacles]
     return Plan(
         cells=len(cells(experiment)),
         cached={kind: planner.cached[kind] for kind in KINDS if kind in planner.cached},
@@ -140,11 +146,14 @@ def _obstacles(experiment: Experiment) -> list[str]:
 class _Planner(Walk):
     experiment: Experiment
     inputs: Inputs
+    reader: Reader
     cache: Cache
     cached: dict[str, int] = field(default_factory=dict)
     to_run: dict[str, int] = field(default_factory=dict)
     steps: list[tuple[str, str]] = field(default_factory=list)
     at_least: bool = False
+    obstacles: list[str] = field(default_factory=list)
+    _opened: set[str] = field(default_factory=set)
     _seen: set[object] = field(default_factory=set)
     _hours: list[float] = field(default_factory=list)
     _answered: dict[str, list[Path]] = field(default_factory=dict)
@@ -164,7 +173,16 @@ class _Planner(Walk):
         return made
 
     def export(self, step: Step, cell: Cell) -> Made | None:
-        return self._look(step)
+        made = self._look(step)
+        assert cell.arm.dataset is not None
+        store = self.inputs.store(cell.arm.dataset.store)
+        if made is None and not store.is_remote and store.root not in self._opened:
+            self._opened.add(store.root)
+            try:
+                open_located(store)  # as the export does: every file of the manifest, a README too, by its size
+            except CoigPError as error:
+                self.obstacles.append(str(error))
+        return made
 
     def train(self, step: Step, cell: Cell, data: Path) -> Made | None:
         return self._look(step)
@@ -202,7 +220,7 @@ class _Planner(Walk):
         hours = None if one is None else one * trainings
         priced = None if hours is None or train.price_per_hour is None else hours * train.price_per_hour
         judging = None if price is None else price * judgings
-        return Cost(judgings, judging, trainings, hours, priced)
+        return Cost(judgings, judging, trainings, hours, priced, measured=len(self._hours))
 
     def judges(self) -> Iterator[JudgeCost]:
         """What each judge that coigp align asks is still to be paid."""

@@ -316,6 +316,8 @@ def _judge(
     judge: JudgeCommand = _read(JudgeCommand, given, "judge", command)
     if judge.price is not None and judge.price < 0:
         raise UsageError(f"judge.price = {judge.price:g}: use 0 or more")
+    if judge.range is not None and (len(judge.range) != 2 or not judge.range[0] < judge.range[1]):
+        raise UsageError(f"judge.range = {list(judge.range)}: use the lowest and the highest score, as [1, 10]")
     return judge
 
 

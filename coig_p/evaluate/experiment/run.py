@@ -14,7 +14,7 @@ from coig_p.evaluate.experiment.asking import answer_ledger, judge_ledger, write
 from coig_p.evaluate.experiment.cache import Cache, Made, Step, open_cache, tidy
 from coig_p.evaluate.experiment.config import AlignAnswer, AlignJudge, BenchmarkEntry, Experiment
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path, values_of
-from coig_p.evaluate.experiment.judged import read_judged
+from coig_p.evaluate.experiment.questions import Reader
 from coig_p.evaluate.experiment.running import (
     Job,
     already_done,
@@ -67,7 +67,7 @@ def run_experiment(experiment: Experiment, *, keep_going: bool = False, say: Say
     check_environment(experiment)
     inputs.check_align()
     with open_cache(experiment.folder) as cache:
-        runner = _Runner(experiment, inputs, cache, say)
+        runner = _Runner(experiment, inputs, Reader(experiment), cache, say)
         walked: list[Walked] = []
         failed: dict[str, str] = {}
         for cell in runner.cells() if not keep_going else cells(experiment):
@@ -97,6 +97,7 @@ def check_environment(experiment: Experiment) -> None:
 class _Runner(Walk):
     experiment: Experiment
     inputs: Inputs
+    reader: Reader
     cache: Cache
     say: Say
     made: dict[str, int] = field(default_factory=dict)
@@ -162,10 +163,10 @@ class _Runner(Walk):
             return self._ours(step, lambda work: write_results(work / "out", ledger, answers, who, self.say))
         made = self._command(step, cell, judge.command.filled, lambda: values, judge.env, benchmark)
         try:
-            read_judged(made.folder, benchmark)
-        except DataError:
+            self.reader.read(made.folder, benchmark, step.cell)
+        except DataError as error:
             self.cache.drop(step)  # or it would be there, and never be right
-            raise
+            raise DataError(f"{self.experiment.path}: step judge of {step.cell}: {error}") from None
         return made
 
     def later(self, kind: str, cell: Cell, benchmark: BenchmarkEntry | None = None) -> None:

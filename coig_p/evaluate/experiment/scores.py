@@ -2,14 +2,15 @@
 
     {"question": "q-1", "category": "math", "score": 7.5}
 
-A score of null is an answer that could not be scored; it counts apart.
+Every question of the benchmark stands in it once. A score of null is an answer that could not be scored; it counts
+apart.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,23 @@ from coig_p.evaluate.experiment.spread import weighted
 SCORES = "scores.jsonl"
 _KEYS = {"question", "category", "score"}
 _MOST = 64 << 20  # bytes
+_RANGE = (1.0, 10.0)
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What scores of a benchmark must be.
+
+    Attributes:
+        file: the benchmark's.
+        questions: its ids; None where its file does not tell them.
+        range: the lowest and the highest score; None: 1 to 10.
+    """
+
+    file: Path
+    questions: frozenset[str] | None = None
+    range: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +71,12 @@ class Scores:
         return len(self.by_question) - self.invalid
 
 
-def read_scores(folder: Path, benchmark: BenchmarkEntry) -> Scores:
+def read_scores(folder: Path, benchmark: BenchmarkEntry, expected: Expected) -> Scores:
     """The scores of a folder.
 
     Raises:
-        DataError: no such file, or a line that is not as above; names file, line and field.
+        DataError: no such file, a line that is not as above, or other questions than the benchmark's; names file, line
+            and field.
     """
     path = folder / SCORES
     try:
@@ -75,7 +94,15 @@ def read_scores(folder: Path, benchmark: BenchmarkEntry) -> Scores:
         row = _row(line, f"{path} line {number}")
         if row["question"] in scores:
             raise DataError(f"{path} line {number}: the question {row['question']!r} has a score already")
+        _check(row, expected, f"{path} line {number}")
         scores[row["question"]], categories[row["question"]] = row["score"], row["category"]
+    missing = (expected.questions or scores.keys()) - scores.keys()
+    if missing:
+        assert expected.questions is not None
+        raise DataError(
+            f"{path} has {len(scores)} of the {len(expected.questions)} questions of {expected.file}, and not "
+            f"{listed(missing)}. Every question stands in it, with a score of null where there is none"
+        )
     weights = _weights(benchmark, categories, path)
     known = {name: score for name, score in scores.items() if score is not None}
     found = weighted(known, categories, weights)
@@ -107,6 +134,22 @@ def _row(line: str, where: str) -> dict[str, Any]:
     if score is not None and (isinstance(score, bool) or not isinstance(score, (int, float))):
         raise DataError(f"{where}: score {score!r} is neither a number nor null")
     return row
+
+
+def _check(row: Mapping[str, Any], expected: Expected, where: str) -> None:
+    if expected.questions is not None and row["question"] not in expected.questions:
+        raise DataError(f"{where}: the question {row['question']!r} is none of {expected.file}")
+    low, high = expected.range or _RANGE
+    if row["score"] is not None and not low <= row["score"] <= high:
+        whose = "which is judge.range" if expected.range else "[judge] range = [LOWEST, HIGHEST] says another scale"
+        raise DataError(f"{where}: score {row['score']:g} is outside {low:g} to {high:g}; {whose}")
+
+
+def listed(names: Collection[str]) -> str:
+    """Some ids, as an error names them."""
+    shown = sorted(names)[:_NAMED]
+    more = len(names) - len(shown)
+    return ", ".join(repr(one) for one in shown) + (f" and {more} more" if more else "")
 
 
 def _weights(benchmark: BenchmarkEntry, categories: dict[str, str], path: Path) -> dict[str, float]:

@@ -139,7 +139,7 @@ def train_step(inputs: Inputs, cell: Cell, data: str) -> Step:
     """One training.
 
     Args:
-        data: the hash of the export.
+        data: the hash of what a training reads of the export.
     """
     train = inputs.experiment.train
     made_of = {

@@ -19,8 +19,10 @@ from coig_p.errors import DataError
 from coig_p.evaluate.experiment.cache import Made, Step
 from coig_p.evaluate.experiment.choosing import Choice, choose, in_order
 from coig_p.evaluate.experiment.config import BenchmarkEntry, Experiment
+from coig_p.evaluate.experiment.content import hash_of_export
 from coig_p.evaluate.experiment.grid import Cell, cells, model_path
-from coig_p.evaluate.experiment.judged import Judged, read_judged
+from coig_p.evaluate.experiment.judged import Judged
+from coig_p.evaluate.experiment.questions import Reader
 from coig_p.evaluate.experiment.steps import (
     ANSWER,
     EXPORT,
@@ -70,6 +72,7 @@ class Walk(ABC):
 
     experiment: Experiment
     inputs: Inputs
+    reader: Reader
 
     @abstractmethod
     def export(self, step: Step, cell: Cell) -> Made | None:
@@ -95,9 +98,9 @@ class Walk(ABC):
     def later(self, kind: str, cell: Cell, benchmark: BenchmarkEntry | None = None) -> None:
         """A step that follows from one that is not there."""
 
-    def score(self, benchmark: BenchmarkEntry, judged: Path) -> float:
+    def score(self, benchmark: BenchmarkEntry, judged: Path, cell: Cell) -> float:
         """What a checkpoint is chosen by: the overall score on the validation benchmark."""
-        found = read_judged(judged, benchmark).overall
+        found = self.reader.read(judged, benchmark, f"{cell.name}, {benchmark.name}").overall
         if found is None:
             raise DataError(f"{judged}: the judge gave no score that can be used, so no checkpoint can be chosen by it")
         return found
@@ -131,7 +134,10 @@ class Walk(ABC):
         judged = self._judged(cell, self.experiment.tests, checkpoints[0], named)
         if judged is None:
             return None
-        scores = {one.name: read_judged(judged[one.name], one) for one in self.experiment.tests}
+        scores = {
+            one.name: self.reader.read(judged[one.name], one, f"{cell.name}, {one.name}")
+            for one in self.experiment.tests
+        }
         return Walked(cell, choice, scores, named)
 
     def _trained(self, cell: Cell, named: dict[str, str]) -> list[Checkpoint] | None:
@@ -141,7 +147,7 @@ class Walk(ABC):
             self.later(TRAIN, cell)
             self._follow(cell)
             return None
-        step = train_step(self.inputs, cell, data.hash_of())
+        step = train_step(self.inputs, cell, hash_of_export(data.folder, data.files))
         named |= {EXPORT: export.name, TRAIN: step.name}
         made = self.train(step, cell, data.folder)
         if made is None:
@@ -168,7 +174,7 @@ class Walk(ABC):
             if judged is None:
                 whole = False
             else:
-                scores[one.name] = self.score(benchmark, judged[benchmark.name])
+                scores[one.name] = self.score(benchmark, judged[benchmark.name], cell)
         return choose(benchmark.name, scores) if whole else None
 
     def _judged(
