@@ -178,8 +178,8 @@ def test_an_estimate_has_the_asks_that_its_like_took(tmp_path: Path) -> None:
 
     with ScriptedServer() as server:
         for name in ("a", "c"):
-            words = ("--data", data, "--endpoint", server.base_url, "--model", name, "--out", tmp_path / name)
-            run("align", "answer", *words)
+            out = tmp_path / name
+            run("align", "answer", "--data", data, "--endpoint", server.base_url, "--model", name, "--out", out)
     with serve(says) as judging:
         file = priced(tmp_path / "j.toml", judging.base_url, name="j")
         words = ("--judge", file, "--ledger", tmp_path / "ledger", "--json")
