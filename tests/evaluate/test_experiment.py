@@ -18,6 +18,7 @@ from coig_p.evaluate.experiment.choosing import choose, in_order
 ONE = HEAD.replace("seeds = [3, 4]", "seeds = [3]")
 _MORE = "".join(f'[[pairs]]\nname = "margin {at}"\noptions = {{ threshold = {at} }}\n\n' for at in (2, 3))
 FEW = ONE.replace(_MORE, "").replace('"one / margin 1"', '"one"')  # two cells
+SEEDS = FEW.replace("seeds = [3]", "seeds = [3, 4]")
 
 
 def ran(path: Path, *options: str, code: int = 0) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def test_a_grid_runs_each_step_once_and_never_again(tmp_path: Path) -> None:
 
 def test_the_table_is_what_the_scores_come_to(tmp_path: Path) -> None:
     """Means and differences by hand, from the scores that the steps wrote."""
-    path = write_experiment(tmp_path)
+    path = write_experiment(tmp_path, text=SEEDS)
     told = ran(path)
 
     def scores(cell: str) -> dict[str, float]:
@@ -66,16 +67,16 @@ def test_the_table_is_what_the_scores_come_to(tmp_path: Path) -> None:
         return {row["question"]: row["score"] for row in map(json.loads, lines.splitlines())}
 
     rows = {row["arm"]: row for row in told["rows"]}
-    one, other = ([scores(f"{arm} / seed {seed}") for seed in (3, 4)] for arm in ("two / margin 3", "one / margin 1"))
+    one, other = ([scores(f"{arm} / seed {seed}") for seed in (3, 4)] for arm in ("two", "one"))
     means = [sum(each.values()) / 8 for each in one]
-    row = rows["two / margin 3"]
+    row = rows["two"]
     assert list(row["by_seed"].values()) == pytest.approx(means)
     assert row["over_seeds"]["value"] == pytest.approx(sum(means) / 2)
     half = 12.706204736 * abs(means[0] - means[1]) / 2  # Student's t of one degree of freedom
     assert row["over_seeds"]["high"] - row["over_seeds"]["value"] == pytest.approx(half)
     apart = [(one[0][q] + one[1][q]) / 2 - (other[0][q] + other[1][q]) / 2 for q in one[0]]
     assert row["difference"]["value"] == pytest.approx(sum(apart) / 8)
-    assert rows["one / margin 1"]["difference"] is None
+    assert rows["one"]["difference"] is None
 
 
 @pytest.mark.parametrize(
@@ -221,11 +222,11 @@ def test_a_command_that_writes_nothing_or_leads_out_is_refused(tmp_path: Path) -
 
 
 def test_keep_going_leaves_out_what_failed(tmp_path: Path) -> None:
-    path = write_experiment(tmp_path)
+    path = write_experiment(tmp_path, text=SEEDS)
     script = (tmp_path / "train.py").read_text("utf-8")
     (tmp_path / "train.py").write_text(script + "\nif seed == '4': raise SystemExit(3)\n", "utf-8")
     told = ran(path, "--keep-going", code=1)
-    assert len(told["failed"]) == 6
+    assert len(told["failed"]) == 2
     assert all(row["missing_seeds"] == [4] and len(row["by_seed"]) == 1 for row in told["rows"])
     (tmp_path / "train.py").write_text(script, "utf-8")
     assert ran(path)["failed"] == {}

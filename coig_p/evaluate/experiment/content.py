@@ -115,7 +115,7 @@ def hash_of_export(folder: Path, files: Listing) -> str:
     kept: dict[str, Any] = {name: one for name, one in files.items() if name != _README}
     try:
         told = strict_json(read_small(folder / _SHARDS))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         told = None
     if _SHARDS in kept and isinstance(told, dict):
         kept[_SHARDS] = {name: value for name, value in told.items() if name not in _ORIGIN}

@@ -56,7 +56,8 @@ class Reader:
 def ids_of(path: Path) -> frozenset[str] | None:
     """The ids of a benchmark's questions; None where its file is no list of rows that all have one."""
     try:
-        rows = [strict_json(line) for line in read_small(path, _MOST).split("\n") if line.strip()]
+        text = read_small(path, _MOST).removeprefix("\ufeff")
+        rows = [strict_json(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError, RecursionError):
         return None
     if not rows or not all(isinstance(row, dict) for row in rows):
