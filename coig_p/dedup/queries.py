@@ -98,13 +98,14 @@ def read_queries(
     """
     found = Queries(ids=[], domains=[], forms=[], scored=[])
     own = 0
-    for one, prefix in [(store, ""), *((other, _prefix(other)) for other in against)]:
+    for at, one in enumerate((store, *against)):
+        prefix = _prefix(one) if at else ""
         files = one.data_files()
         workers = workers_for(files, num_proc, engine)
         for file, part in in_order(partial(_queries_of, one.path, prefix), files, workers):
             for name in _COLUMNS:
                 getattr(found, name).extend(getattr(part, name))
-            if one is store:
+            if not at:  # the store itself, which may be among the others, too
                 own += file.rows or 0
                 advance(file.rows or 0)
     return replace(found, elsewhere=len(found.ids) - own)

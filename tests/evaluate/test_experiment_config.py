@@ -106,7 +106,6 @@ def test_what_cannot_be_is_one_located_error(right: str, wrong: str, says: str, 
         (b"[experiment]\nseeds = [0]\nseeds = [1]\n", "is not TOML"),
         (b"", "no table [[models]]"),
         (HEAD.encode().replace(b'"some/model"', b'"\xef\xbb\xbf\x00"'), "is not TOML"),
-        (b"\xef\xbb\xbf" + HEAD.encode(), "is not TOML"),
     ],
 )
 def test_a_damaged_file_is_one_error(written: bytes, says: str, tmp_path: Path) -> None:
