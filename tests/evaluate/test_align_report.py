@@ -18,7 +18,7 @@ from coig_p.errors import UsageError
 from coig_p.evaluate.align.benchmarks import Benchmark, Question
 from coig_p.evaluate.align.kinds import CATEGORIES, LANGUAGE, REASONING
 from coig_p.evaluate.align.report_text import as_page, sections
-from coig_p.evaluate.align.reporting import align_report
+from coig_p.evaluate.align.reporting import Comparison, align_report
 
 
 def drawn(seed: int, *, missing: float = 0.0, higher: int = 0) -> Scores:
@@ -164,6 +164,26 @@ def test_models_are_compared_on_the_questions_of_both(tmp_path: Path) -> None:
     assert [(one.one, one.other) for one in against.comparisons] == [("m0", "m2"), ("m1", "m2")]
     assert align_report(paths, seed=0) == found
     assert align_report(paths, seed=1) != found
+
+
+def test_what_one_model_lacks_is_not_drawn(tmp_path: Path) -> None:
+    """The interval and p are those of a benchmark that never had the question."""
+    rows = align_rows(each=6)
+    lacked = str(rows[8]["question_id"])
+
+    def found(rows: list[dict[str, Any]], folder: Path, lacked: str = "") -> Comparison:
+        folder.mkdir()
+        of = benchmark(folder, rows)
+        without = lambda question, turn: "no-answer" if question.id == lacked else drawn(1)(question, turn)  # noqa: E731
+        paths = [
+            write_results(folder / "one", of, without, name="one"),
+            write_results(folder / "other", of, drawn(2), name="other"),
+        ]
+        return align_report(paths).comparisons[0]
+
+    there = found(rows, tmp_path / "all", lacked)
+    assert there == found([row for row in rows if str(row["question_id"]) != lacked], tmp_path / "fewer")
+    assert (there.questions, there.p is None) == (47, False)
 
 
 @pytest.mark.parametrize(

@@ -408,24 +408,34 @@ def mean_of(every: Sequence[Parts]) -> Parts:
 
 
 def compared(ours: Parts, theirs: Parts, names: tuple[str, str], seed: int = 0) -> Comparison:
-    """The paired difference of two models' overall, on the turns that both have a score of."""
+    """The paired difference of two models' overall, on the turns that both have a score of.
+
+    The interval and p draw of the questions that have such a turn, as many of each category as there are.
+    """
     both = (ours.number > 0) & (theirs.number > 0)
     both[[at for at, part in enumerate(ours.names) if part not in ours.weights["overall"]]] = False
+    shared = both.any(0)
+    both = both[:, shared]
     one_parts, other_parts = (
-        replace(each, total=np.where(both, each.total, 0), number=np.where(both, each.number, 0))
+        replace(
+            each,
+            total=np.where(both, each.total[:, shared], 0),
+            number=np.where(both, each.number[:, shared], 0),
+            strata=each.strata[shared],
+        )
         for each in (ours, theirs)
     )
     name, other_name = names
-    questions = int(both.any(0).sum())
+    questions = both.shape[1]
     difference = float(one_parts.weighted(one_parts.means(), "overall"))
     difference -= float(other_parts.weighted(other_parts.means(), "overall"))
     if np.isnan(difference):
         return Comparison(name, other_name, questions, None)
-    drawn = drawn_of(ours.strata, seed)
+    drawn = drawn_of(one_parts.strata, seed)
     spread = one_parts.weighted(one_parts.means(drawn), "overall")
     spread = spread - other_parts.weighted(other_parts.means(drawn), "overall")
     spread = spread[~np.isnan(spread)]
-    if _few(ours, both, tuple(ours.weights["overall"])):
+    if _few(one_parts, both, tuple(ours.weights["overall"])):
         return Comparison(name, other_name, questions, difference)
     low, high = (float(value) for value in np.quantile(spread, [ALPHA / 2, 1 - ALPHA / 2]))
     close = np.abs(spread) < _CLOSE
