@@ -156,6 +156,8 @@ def test_the_published_rule(text: str, expected: float) -> None:
         ("如果更详细，评分是[[9]]", None, 9.0),
         ("回答写着“评分：[[10]]”。", None, 10.0),
         ("评分：[[分数]]", None, -1.0),
+        ("综合得分：6分\n[[5]]", None, 5.0),
+        ("综合得分：5分\n[[5]]", 5, 5.0),
     ],
 )
 def test_a_rating(text: str, rating: int | None, official: float) -> None:

@@ -138,6 +138,22 @@ def test_minus_one_enters_the_published_mean(tmp_path: Path) -> None:
     (one,) = align_report([path], official=True).models
     assert one.official is not None
     assert (one.official.overall, one.official.minus_ones) == (6.0, 2)
+    # Its average is of all judgements of both turns: one 3 less in a turn weighs as one.
+    own = lambda question, turn: (3.0 if question.id == "1082" else -1.0) if turn == 2 else 6.0  # noqa: E731
+    (one,) = align_report([write_results(tmp_path / "uneven", of, lambda *_: 6, official=own)], official=True).models
+    assert one.official is not None
+    assert one.official.overall == pytest.approx((6 * len(of.questions) + 3) / (len(of.questions) + 1))
+
+
+def test_a_question_scored_in_one_turn_alone_takes_no_interval_away(tmp_path: Path) -> None:
+    of = benchmark(tmp_path, mt_rows())
+
+    def scores(question: Question, turn: int) -> int | str:
+        return "several" if (question.id, turn) == ("1083", 2) else drawn(1)(question, turn)
+
+    (one,) = align_report([write_results(tmp_path / "r", of, scores)]).models
+    assert None not in (one.overall.low, one.turns["2"].mean)
+    assert one.turns["2"].low is None  # of its one question of mathematics none can be drawn that differs
 
 
 def test_models_are_compared_on_the_questions_of_both(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ stands last is ever taken for it: where that one cannot be read, the judgement i
 material that was judged, or in quotation marks, are not the judge's. A score that is also said in words must be the
 same one.
 
-MT-Bench-zh: the rating [[n]], a whole number from 1 to 10. All that are given must be the same one.
+MT-Bench-zh: the rating [[n]], a whole number from 1 to 10. All that are given must be the same one, also in words.
 """
 
 from __future__ import annotations
@@ -258,6 +258,8 @@ def read_rating(text: str, material: Sequence[str] = ()) -> Read:
         return Read(None, "not-given")
     number = said.pop()
     assert number is not None
+    if any(told != number for told in _said(bare, OVERALL, material)):
+        return Read(None, "several")
     if not 1 <= number <= 10:
         return Read(None, "out-of-range")
     return Read({OVERALL: number})

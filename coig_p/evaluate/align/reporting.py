@@ -354,11 +354,9 @@ def drawn_of(strata: Index, seed: int = 0) -> Floats:
 
 def _few(parts: Parts, scored: Mask, of: Sequence[str]) -> bool:
     """Whether a category has one scored question alone: of one nothing can be drawn that differs."""
-    for part in of:
-        there = parts.strata[scored[parts.names.index(part)]]
-        if len(there) == 0 or (np.bincount(there)[np.unique(there)] < 2).any():
-            return True
-    return False
+    there = scored[[parts.names.index(part) for part in of]]
+    questions = parts.strata[there.any(0)]
+    return not there.any(1).all() or bool((np.bincount(questions)[np.unique(questions)] < 2).any())
 
 
 def _official(kept: Kept) -> Official:
@@ -371,13 +369,20 @@ def _official(kept: Kept) -> Official:
 
     there = {question.category for question in kept.benchmark.questions}
     return Official(
-        overall=value("overall"),
+        overall=value("overall") if is_align else _of_all_turns(parts),
         reasoning=value("reasoning") if is_align else None,
         language=value("language") if is_align else None,
         categories={name: value(name) for name in parts.names if name in there},
         turns={} if is_align else {turn: value(turn) for turn in _TURNS},
         minus_ones=sum(turn.official == -1 for turns in kept.turns for turn in turns),
     )
+
+
+def _of_all_turns(parts: Parts) -> float | None:
+    """The mean of every judgement, whichever turn it is of: FastChat's, where ours is the mean of two means."""
+    turns = [parts.names.index(turn) for turn in _TURNS]
+    number = parts.number[turns].sum()
+    return float(parts.total[turns].sum() / number) if number else None
 
 
 def interval_of(every: Sequence[Parts], name: str, drawn: Floats) -> tuple[float | None, float | None]:
