@@ -18,7 +18,7 @@ from coig_p.evaluate.experiment.reading import load_experiment
 
 EXPERIMENTS = Path(__file__).parents[2] / "docs" / "experiments"
 FILES = sorted(EXPERIMENTS.glob("*.toml"))
-ARMS = {"table3": 10, "table4": 8, "table5": 7, "figure2": 6, "tap-table5": 3}
+ARMS = {"table3": 10, "table4": 8, "table5": 7, "figure2": 6, "figure2-equal": 6, "tap-table5": 3}
 
 JUDGES = {"tap-table5": ["gpt-4o", "deepseek-v3"]}
 
