@@ -41,6 +41,13 @@ for name in ${COIGP_PYTHONS:-python3.11 python3.12 python3.13}; do
     'hypothesis>=6.100'
   (cd "$sources" && HF_HUB_OFFLINE=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider -W default \
     tests/engine tests/pairs/test_exit.py)
+  # What jobs make, by one process and by two, is the same to the byte, and the same as of the Python before.
+  for processes in 1 2; do
+    (cd "$sources/tests" && PYTHONPATH=.:publish "$venv/bin/python" digests.py --processes $processes >"$work/digests.new")
+    [ -e "$work/digests" ] || cp "$work/digests.new" "$work/digests"
+    cmp "$work/digests" "$work/digests.new" || { diff "$work/digests" "$work/digests.new"; exit 1; }
+  done
+  echo "$("$python" -V): $(wc -l <"$work/digests") jobs give the same bytes"
   last=$venv
 done
 [ -n "$last" ] || { echo "no Python to try"; exit 1; }
