@@ -107,6 +107,11 @@ class RayExecutor(Executor):
                 ray.init(**options)
             except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
                 where = "here" if self.address is None else f"at {self.address}"
+                if _is_about_token(error):
+                    raise RemoteError(
+                        f"the Ray cluster {where} asks for a token: set RAY_AUTH_MODE=token, and have the token in "
+                        "~/.ray/auth_token or RAY_AUTH_TOKEN_PATH, as on its nodes"
+                    ) from None
                 raise RemoteError(f"no Ray cluster {where}: {str(error).splitlines()[0]}") from None
             try:
                 _see_nodes(ray, self.scratch)
@@ -128,6 +133,15 @@ def _ray() -> Any:
     if tuple(map(int, ray.__version__.split(".")[:2])) < _OLDEST:
         raise UsageError(f"Ray {ray.__version__} is too old: pip install -U 'coig-p[ray]'")
     return ray
+
+
+def _is_about_token(error: BaseException | None) -> bool:
+    """Whether it failed since the cluster, from Ray 2.59 on, asks for a token and got none or another."""
+    while error is not None:
+        if "AuthToken" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _run(function: Callable[..., Any], folder: str, args: Any, kwargs: Any) -> tuple[bool, Any]:
