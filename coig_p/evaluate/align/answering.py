@@ -216,10 +216,10 @@ class Asking:
                     yield Turn(question.id, turn, reason=why(one))
 
 
-def why(said: Said) -> str:
-    """Why there is no answer, or no score, in a word."""
+def why(said: Said, nothing: str = "unanswered") -> str:
+    """Why there is no answer, or no score, in a word; `nothing` where nothing came back."""
     if said.is_refused:
         return "refused"
     if said.state in (PENDING, FAILED):
-        return "unanswered"
+        return nothing
     return str(said.reason).partition(":")[0] or "none"

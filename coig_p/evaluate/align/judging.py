@@ -88,7 +88,7 @@ class Judging:
                 request = self.request(question, turns, turn.turn)
                 said, official = said_to(ledger, request), self._official(ledger, request)
                 if said.state != ANSWERED or said.raw is None:
-                    yield Turn(question.id, turn.turn, said.raw, why(said), None, official)
+                    yield Turn(question.id, turn.turn, said.raw, why(said, "not-judged"), None, official)
                     continue
                 read = read_judgement(
                     said.raw, self.kind, question.dimensions_for(self.kind), _material(question, turns, turn.turn)

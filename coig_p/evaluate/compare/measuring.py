@@ -27,6 +27,7 @@ from coig_p.validation.findings import Report
 
 NOTHING_HELD_OUT = "no query could be held out: there are too few"
 UNDEFINED = "it is not defined"
+NO_SHARED = "no two judges labelled a pair of the same two responses"
 ONE_LENGTH = "the two texts of every pair are of one length"
 
 
@@ -65,6 +66,8 @@ def measure(opened: Opened, floor: Path, config: CompareConfig) -> StoreRow:
         empty["longer"] = ONE_LENGTH
     if judged.alpha.value is None:
         empty["alpha"] = judged.alpha.why or UNDEFINED
+    if not any(pair.same.share is not None for pair in judged.agreement):
+        empty["agreement"] = NO_SHARED
     check_unchanged(opened)
     return StoreRow(
         name=opened.name,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from coig_p.evaluate.compare.floor import NO_PAIR
-from coig_p.evaluate.compare.measuring import NOTHING_HELD_OUT, ONE_LENGTH, UNDEFINED
+from coig_p.evaluate.compare.measuring import NO_SHARED, NOTHING_HELD_OUT, ONE_LENGTH, UNDEFINED
 from coig_p.stats.interval_alpha import NO_TWO
 
 _WHOLE = {
     NO_PAIR: "按这些选项，没有一个问题有两个回答能组成偏好对",
     NOTHING_HELD_OUT: "问题太少，没有可以留出的",
     ONE_LENGTH: "每个偏好对的两个文本都一样长",
+    NO_SHARED: "没有两位评审模型给同一对回答下过判断",
     UNDEFINED: "没有定义",
     NO_TWO: "没有一个回答有两位评审模型的评分",
     "all scores are equal": "所有评分都相等",

@@ -200,8 +200,7 @@ def _held_out(of: HeldOutAccuracy | None) -> str:
 
 
 def _empty(found: SideBySide, w: _Words, language: str) -> Iterator[_Row]:
-    called = {"floor": w["floor"], "held-out": w["held-out"], "pairs": w["lengths"], "alpha": w["alpha"]}
-    called |= {"longer": w["longer"]}
+    called = {name: w[name] for name in ("floor", "held-out", "longer", "alpha", "agreement")} | {"pairs": w["lengths"]}
     for one in found.stores:
         for name, why in one.empty.items():
             yield one.name, called.get(name, name), reason(why, language)
