@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from coig_p.core.objects import ObjectPath
+
 MOST = 4 << 20
 
 
@@ -14,13 +16,19 @@ def read_small(path: Path, most: int = MOST) -> str:
     """A file of UTF-8, whole.
 
     Args:
+        path: also of an object store.
         most: bytes it may have.
 
     Raises:
         OSError: it is not there, is a directory, a pipe, a socket or a device, or larger than `most`; its strerror
             says so.
         UnicodeDecodeError: it is not UTF-8.
+        RemoteError, UsageError: an object store did not give it (see `coig_p.core.objects.told`).
     """
+    if isinstance(path, ObjectPath):
+        if path.stat().st_size > most:
+            raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
+        return path.read_bytes().decode("utf-8")
     # A pipe that nobody writes to would keep us waiting before it can be asked what it is.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
