@@ -303,7 +303,9 @@ def _problem(path: object, error: Exception) -> CoigPError:
     kind, code = type(error).__name__, _code(error)
     if kind == "FileExpired" or code in ("PreconditionFailed", "412"):
         store, _, file = str(path).rpartition("/data/")
-        return StoreError(store or path, f"{'data/' + file if store else 'it'} was replaced while it was read. Begin anew")
+        return StoreError(
+            store or path, f"{'data/' + file if store else 'it'} was replaced while it was read. Begin anew"
+        )
     said = f"{kind}: {code}" if code and code != kind else kind
     if isinstance(error, PermissionError) or code in _REFUSED or "Credential" in kind:
         return RemoteError(

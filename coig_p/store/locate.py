@@ -23,11 +23,12 @@ import pyarrow as pa
 from coig_p.core.mirrors import host_of, is_mirror
 from coig_p.core.text import printable
 from coig_p.errors import RemoteError, StoreError, UsageError
+from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
 from coig_p.store.places import check_name
 from coig_p.store.reading import open_shard, read_batches
 from coig_p.store.rewards import reward_files
-from coig_p.store.store import Store
+from coig_p.store.store import Store, manifest_at
 from coig_p.store.writing import ROWS_PER_GROUP
 
 STORE_VARIABLE = "COIGP_STORE"
@@ -124,8 +125,7 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
 def _local(directory: Path) -> Location:
     root = directory.resolve()
     check_name(root)
-    store = Store.open(directory, check_sizes=False)  # those that are read are looked at: see Location.fingerprint
-    return Location(str(root), store.manifest)
+    return Location(str(root), manifest_at(directory, directory))  # files that are read are looked at: fingerprints
 
 
 def download(location: Location, files: Sequence[StoreFile], token: str | bool | None = None) -> list[str]:
@@ -277,7 +277,10 @@ def _remote(repo: str, revision: str | None, token: str | bool | None, here: str
     path = _fetched(repo, revision, [MANIFEST], token, here)[0]
     # The cache keeps files under snapshots/<commit>/.
     commit = path.parent.name
-    return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", Manifest.from_json(_manifest(path, wanted), wanted))
+    manifest = manifest_of(
+        _manifest(path, wanted), wanted, lambda file: _fetched(repo, commit, [file.path], token, here)[0]
+    )
+    return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", manifest)
 
 
 def _manifest(path: Path, wanted: str) -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
-from coig_p.store.manifest import MANIFEST, Manifest, read_manifest
-from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER, lies_inside
+from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER, lies_inside, manifest_at
 
 _logger = logging.getLogger("coig_p")
 _SHOWN = 3
@@ -30,8 +29,8 @@ def check_replaced(target: Path, inputs: Sequence[Path] = (), *, by_release: boo
         if path.resolve().is_relative_to(whole):
             raise UsageError(f"{path} is in {target}, which would be replaced: choose another place for the store")
     try:
-        manifest = Manifest.from_json(read_manifest(target / MANIFEST), target)
-    except (OSError, ValueError, StoreError):
+        manifest = manifest_at(target, target)
+    except StoreError:
         return  # damaged, or none: what belongs to it cannot be told
     if manifest.release and not by_release:
         version = str(manifest.release.get("version") or "")

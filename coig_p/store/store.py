@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ from coig_p.engine.local import in_order, threads
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
+from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import (
     MANIFEST,
     SIGNATURE,
@@ -129,41 +130,14 @@ class Store:
                 the store or has another size.
         """
         root = as_path(path, storage_options)
-        check_name(root)
-        try:
-            text = read_manifest(root / MANIFEST)
-        except (FileNotFoundError, NotADirectoryError):
-            raise StoreError(path, _no_store(root)) from None
-        except (OSError, UnicodeDecodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
-            raise StoreError(path, f"{MANIFEST} cannot be read: {said}") from None
-        manifest = Manifest.from_json(text, path)
+        manifest = manifest_at(root, path)
+        wanted = [file for file in manifest.files if check_rewards or file.role != REWARDS]
         if isinstance(root, ObjectPath):
-            wanted = [file for file in manifest.files if check_rewards or file.role != REWARDS]
             _check_objects(root, wanted, check_sizes)
-            return cls(root, manifest)
-        inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
-        for file in manifest.files:
-            if file.role == REWARDS and not check_rewards:
-                continue
-            place = f"{root}/{file.path}"
-            try:
-                found = os.lstat(place)
-                if stat.S_ISLNK(found.st_mode):
-                    found, is_inside = os.stat(place), lies_inside(root, Path(place))
-                else:
-                    folder = os.path.dirname(place)
-                    if folder not in inside:
-                        inside[folder] = lies_inside(root, Path(folder))
-                    is_inside = inside[folder]
-            except (OSError, ValueError):
-                found = None
-            if found is None or not stat.S_ISREG(found.st_mode):
-                raise StoreError(path, _missing(file))
-            if not is_inside:
-                raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
-            if check_sizes and found.st_size != file.bytes:
-                raise StoreError(path, _other_size(file, found.st_size, path))
+        else:
+            for file, found in zip(wanted, stats_of(root, wanted, path), strict=True):
+                if check_sizes and found.st_size != file.bytes:
+                    raise StoreError(path, _other_size(file, found.st_size, path))
         return cls(root, manifest)
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
@@ -306,6 +280,59 @@ class Store:
             return [name for name in self.path.files() if name not in listed]
         paths = (path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*")) if path.is_file())
         return [name for name in paths if name not in listed]
+
+
+def manifest_at(root: Path, named: object) -> Manifest:
+    """What the manifest of the store at `root` says; errors as `Store.open` has them, about the store `named`."""
+    check_name(root)
+    text = _manifest_text(root, named)
+    while True:
+        try:
+            return manifest_of(text, named, lambda file: root / file.path)
+        except StoreError:  # or somebody wrote it anew meanwhile, with another list of files
+            before, text = text, _manifest_text(root, named)
+            if text == before:
+                raise
+
+
+def _manifest_text(root: Path, named: object) -> str:
+    try:
+        return read_manifest(root / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(named, _no_store(root)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(named, f"{MANIFEST} cannot be read: {said}") from None
+
+
+def stats_of(root: Path, files: Iterable[StoreFile], store: object) -> Iterator[os.stat_result]:
+    """What the system says of each file of a directory; others of the store are not looked at.
+
+    Args:
+        store: for messages.
+
+    Raises:
+        StoreError: a file is missing, or leads out of the store.
+    """
+    inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
+    for file in files:
+        place = f"{root}/{file.path}"
+        try:
+            found = os.lstat(place)
+            if stat.S_ISLNK(found.st_mode):
+                found, is_inside = os.stat(place), lies_inside(root, Path(place))
+            else:
+                folder = os.path.dirname(place)
+                if folder not in inside:
+                    inside[folder] = lies_inside(root, Path(folder))
+                is_inside = inside[folder]
+        except (OSError, ValueError):
+            raise StoreError(store, _missing(file)) from None
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(store, _missing(file))
+        if not is_inside:
+            raise StoreError(store, f"{file.path} is a link that leads out of the store. Copy the file instead")
+        yield found
 
 
 def _check_objects(root: ObjectPath, files: Sequence[StoreFile], check_sizes: bool) -> None:
