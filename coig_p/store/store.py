@@ -129,15 +129,7 @@ class Store:
                 the store or has another size.
         """
         root = as_path(path, storage_options)
-        check_name(root)
-        try:
-            text = read_manifest(root / MANIFEST)
-        except (FileNotFoundError, NotADirectoryError):
-            raise StoreError(path, _no_store(root)) from None
-        except (OSError, UnicodeDecodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
-            raise StoreError(path, f"{MANIFEST} cannot be read: {said}") from None
-        manifest = Manifest.from_json(text, path)
+        manifest = manifest_at(root, path)
         if isinstance(root, ObjectPath):
             wanted = [file for file in manifest.files if check_rewards or file.role != REWARDS]
             _check_objects(root, wanted, check_sizes)
@@ -306,6 +298,19 @@ class Store:
             return [name for name in self.path.files() if name not in listed]
         paths = (path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*")) if path.is_file())
         return [name for name in paths if name not in listed]
+
+
+def manifest_at(root: Path, named: object) -> Manifest:
+    """What the manifest of the store at `root` says; errors as `Store.open` has them, about the store `named`."""
+    check_name(root)
+    try:
+        text = read_manifest(root / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(named, _no_store(root)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(named, f"{MANIFEST} cannot be read: {said}") from None
+    return Manifest.from_json(text, named)
 
 
 def _check_objects(root: ObjectPath, files: Sequence[StoreFile], check_sizes: bool) -> None:
