@@ -40,8 +40,21 @@ _BLOCK = 4 << 20  # bytes that are read at least: an answer takes as long to beg
 _SMALL = 1 << 20  # bytes of a file that is read whole
 _TAIL = 256 << 10  # of a footer, and what lies around it
 _VERSIONS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "modified", "created")
-_REFUSED = ("AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
-_REFUSED += ("401", "403", "TokenRefreshRequired", "AuthenticationFailed", "AuthorizationFailure")
+_REFUSED = frozenset(
+    [
+        "AccessDenied",
+        "Forbidden",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "401",
+        "403",
+        "TokenRefreshRequired",
+        "AuthenticationFailed",
+        "AuthorizationFailure",
+    ]
+)
 _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 
 
@@ -149,7 +162,7 @@ class ObjectPath:
             RemoteError, UsageError: see `told`.
         """
         with told(self):
-            info = file_system(self).info(self._path())
+            info = file_system(self).info(self.location())
         if info.get("type") == "directory":
             raise FileNotFoundError(errno.ENOENT, "a folder, not a file", str(self))
         return _found(info)
@@ -158,8 +171,10 @@ class ObjectPath:
         """What lies right in it."""
         with told(self):
             try:
-                names = file_system(self).ls(self._path(), detail=False)
-            except (FileNotFoundError, NotADirectoryError):
+                names = file_system(self).ls(self.location(), detail=False)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if code_of(error) in _NO_BUCKET:
+                    raise RemoteError(f"{self}: there is no such bucket") from None
                 return
         for name in names:
             last = str(name).rstrip("/").rpartition("/")[2]
@@ -170,10 +185,10 @@ class ObjectPath:
         """Every file in it, at any depth, by its name from here; by one listing."""
         with told(self):
             try:
-                listed = file_system(self).find(self._path(), detail=True)
+                listed = file_system(self).find(self.location(), detail=True)
             except FileNotFoundError:
                 return {}
-        start = len(self._path().strip("/")) + 1
+        start = len(self.location().strip("/")) + 1
         found = {str(name).strip("/")[start:]: _found(info) for name, info in listed.items()}
         return {name: one for name, one in sorted(found.items()) if name}
 
@@ -195,13 +210,14 @@ class ObjectPath:
     def read_bytes(self) -> bytes:
         """All that is in the file."""
         with told(self):
-            return bytes(file_system(self).cat_file(self._path()))
+            return bytes(file_system(self).cat_file(self.location()))
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """All that is in the file, as text."""
         return self.read_bytes().decode(encoding)
 
-    def _path(self) -> str:
+    def location(self) -> str:
+        """What fsspec's file system calls it."""
         return str(file_system(self)._strip_protocol(str(self)))
 
 
@@ -292,7 +308,7 @@ def told(path: object) -> Iterator[None]:
     try:
         yield
     except (CoigPError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        if isinstance(error, FileNotFoundError) and _code(error) in _NO_BUCKET:
+        if isinstance(error, FileNotFoundError) and code_of(error) in _NO_BUCKET:
             raise FileNotFoundError(errno.ENOENT, "no such bucket", str(path)) from None
         raise error from None
     except Exception as error:
@@ -300,7 +316,7 @@ def told(path: object) -> Iterator[None]:
 
 
 def _problem(path: object, error: Exception) -> CoigPError:
-    kind, code = type(error).__name__, _code(error)
+    kind, code = type(error).__name__, code_of(error)
     if kind == "FileExpired" or code in ("PreconditionFailed", "412"):
         store, _, file = str(path).rpartition("/data/")
         return StoreError(
@@ -318,7 +334,7 @@ def _problem(path: object, error: Exception) -> CoigPError:
     )
 
 
-def _code(error: BaseException) -> str:
+def code_of(error: BaseException) -> str:
     """What the answer of a server calls an error; "" where there was no answer."""
     for one in (error, error.__cause__, error.__context__):
         response = getattr(one, "response", None)
@@ -340,8 +356,8 @@ class _Reader(io.RawIOBase):
         super().__init__()
         self.path, self.name = path, str(path)
         with told(path):
-            # Without a cache of fsspec's a read is one request, and one that S3 answers only for the ETag it was opened by.
-            self._file = file_system(path).open(path._path(), "rb", cache_type="none")
+            # Without a cache of fsspec's a read is one request, which S3 answers only for the ETag that it was opened by.
+            self._file = file_system(path).open(path.location(), "rb", cache_type="none")
         self._details = getattr(self._file, "details", None)
         self._guarded = path.protocol in ("s3", "s3a")
         self._before = path.stat() if not isinstance(self._details, Mapping) else _found(self._details)

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from coig_p.core.arrays import Mask
 from coig_p.core.atomic import atomic_file
 from coig_p.core.bombs import check_bomb
+from coig_p.core.objects import ObjectPath
 from coig_p.core.small_files import read_whole
 from coig_p.errors import StoreError
 from coig_p.schema import LISTED_APART, SCHEMA_VERSION
@@ -86,7 +87,8 @@ def write_manifest(root: Path, manifest: Manifest) -> Manifest:
         text = manifest_text(replace(manifest, files=tuple(few)))
     with atomic_file(root / MANIFEST) as stream:
         stream.write(text.encode())
-    for path in root.glob("files-*.parquet"):
+    # In an object store readers may hold the manifest before, and go on with its list.
+    for path in () if isinstance(root, ObjectPath) else root.glob("files-*.parquet"):
         if path.name != name and _NAMED.fullmatch(path.name):
             with suppress(OSError):  # `verify` says that it is not listed
                 path.unlink()
@@ -133,7 +135,8 @@ def listing_bytes(files: Sequence[StoreFile]) -> bytes:
 def _write_once(path: Path, content: bytes) -> None:
     """Write a file that is called by its content, unless it is there."""
     with suppress(OSError):
-        if path.is_file() and not path.is_symlink() and path.read_bytes() == content:
+        link = not isinstance(path, ObjectPath) and path.is_symlink()
+        if path.is_file() and not link and path.read_bytes() == content:
             return
     with atomic_file(path) as stream:
         stream.write(content)

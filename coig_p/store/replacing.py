@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def carry_over(root: Path, *sources: Path) -> None:
             elif (source / name).is_file():
                 found.append(source / name)
         if found and not (root / name).exists():
-            shutil.copyfile(found[0], root / name)
+            (root / name).write_bytes(found[0].read_bytes())  # of an object store, too
             for other in found[1:]:
                 if other.read_bytes() != found[0].read_bytes():
                     _logger.warning("kept %s, which is another than %s", *map(printable, map(str, (found[0], other))))

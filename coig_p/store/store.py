@@ -278,8 +278,12 @@ class Store:
         listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
         if isinstance(self.path, ObjectPath):
             return [name for name in self.path.files() if name not in listed]
-        paths = (path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*")) if path.is_file())
-        return [name for name in paths if name not in listed]
+        root = str(self.path)
+        found = []
+        for folder, _, names in os.walk(root):
+            inside = f"{os.path.relpath(folder, root)}/".replace(os.sep, "/").removeprefix("./")
+            found += [f"{inside}{name}" for name in names if f"{inside}{name}" not in listed]
+        return [name for name in sorted(found, key=lambda name: name.split("/")) if (self.path / name).is_file()]
 
 
 def manifest_at(root: Path, named: object) -> Manifest:
