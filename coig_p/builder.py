@@ -23,6 +23,7 @@ from datasets.fingerprint import Hasher
 from datasets.utils.file_utils import xopen
 
 from coig_p.core.code_hash import code_hash
+from coig_p.core.objects import as_path, is_url
 from coig_p.engine.ahead import ahead
 from coig_p.errors import CoigPError, StoreError, UnknownNameError, UsageError
 from coig_p.features import cast, check_features
@@ -155,7 +156,7 @@ def cache_key(config: CoigPConfig, location: Location) -> tuple[object, ...]:
     """Whatever the rows depend on, beside the code: values in effect, and the content of every file that is read."""
     files = [file for domain in config.selection.domains for file in location.manifest.data_files(domain)]
     files += rewards_of_shards(location, config.selection.rewards, files)
-    content = [location.fingerprint(file) for file in files]
+    content = location.fingerprints(files)
     if config.selection.cut.cuts:
         content.append((_clusters_digest(config.selection.cut, location.manifest),))
     return (config.selection.identity(), content)
@@ -197,8 +198,9 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 "was reloaded, which undoes what importing coig_p did: importlib.reload(coig_p) does it again"
             )
         data_dir, found = options.pop("data_dir", None), options.pop(FOUND, None)
-        location = found or locate(data_dir, self.token)
-        self._send_mirrors_no_token()
+        location = found or locate(data_dir, self.token, self.storage_options)
+        if not location.is_object:  # whose options may hold a token for somebody else
+            self._send_mirrors_no_token()
         if options.get("calibrate") is not None:
             options["calibrate"] = find_calibration(options["calibrate"], location, self.token)
         if options.get("exclude") is not None:
@@ -241,8 +243,8 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def opened(self, file: str) -> Any:
         """Open a shard, a local one or a remote one."""
-        if "://" not in file:
-            return Path(file).open("rb")  # xopen looks at every part of a URL
+        if "://" not in file or is_url(file):  # xopen looks at every part of a URL
+            return as_path(file, self.storage_options).open("rb")
         return xopen(file, "rb", download_config=DownloadConfig(token=self.token, storage_options=self.storage_options))
 
     def _info(self) -> datasets.DatasetInfo:
@@ -308,7 +310,10 @@ class CoigP(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if cut.clusters is not None:
             return read_clusters(cut.clusters)
         own = own_clusters(self.config.location.manifest)
-        return read_clusters(download(self.config.location, [own], self.token)[0]) if own else {}
+        if own is None:
+            return {}
+        (path,) = download(self.config.location, [own], self.token)
+        return read_clusters(as_path(path, self.storage_options))
 
     def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
         kwargs = dict(split_generator.gen_kwargs)
@@ -428,6 +433,7 @@ def load_dataset(
         features: a type for every column that is loaded.
         save_infos: checks as datasets does, and writes nothing that is not in the cache anyway.
         revision: of a repository named by `data_dir`.
+        storage_options: for fsspec, where `data_dir` is in an object store, as s3://bucket/store.
         trust_remote_code: has no effect: no code of a repository is ever run.
 
     Returns:

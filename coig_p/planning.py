@@ -24,7 +24,6 @@ _NOT_OF_ROWS = (
     "keep_in_memory",
     "num_proc",
     "save_infos",
-    "storage_options",
     "streaming",
     "trust_remote_code",
     "verification_mode",

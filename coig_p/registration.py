@@ -198,12 +198,16 @@ def _factory(stock: Any) -> Any:
         def get_module(self) -> Any:
             if self.name != NAME:
                 return super().get_module()
-            return _module(self.data_dir, self.data_files, getattr(self.download_config, "token", None))
+            config = self.download_config
+            options = getattr(config, "storage_options", None)
+            return _module(self.data_dir, self.data_files, getattr(config, "token", None), options)
 
     return CoigPModuleFactory
 
 
-def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> Any:
+def _module(
+    data_dir: str | None, data_files: Any, token: str | bool | None, storage_options: dict[str, Any] | None
+) -> Any:
     import datasets.load
     from datasets.data_files import DataFilesPatternsDict
 
@@ -215,7 +219,7 @@ def _module(data_dir: str | None, data_files: Any, token: str | bool | None) -> 
 
     if data_files is not None:
         raise UsageError("data_files= is not for coig-p: name a whole store with data_dir=")
-    location = locate(data_dir, token)
+    location = locate(data_dir, token, storage_options)
     # Listed so that get_dataset_config_names works; empty data files, since None would be refused.
     configs = [CoigPConfig(name=name, data_files=DataFilesPatternsDict()) for name in config_names(location.manifest)]
     return datasets.load.DatasetModule(

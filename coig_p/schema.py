@@ -12,7 +12,13 @@ NAME = "coig-p"
 """What datasets knows us by: `load_dataset(NAME, ...)`."""
 
 SCHEMA_VERSION = 2
-"""Version of the store's layout. Readers accept every older one."""
+"""Version of the rows that are written, and of the layout of most stores. Readers accept every older one."""
+
+LISTED_APART = 3
+"""Version of a store of so many files that its manifest names a list of them; its rows are those of version 2."""
+
+NEWEST_VERSION = LISTED_APART
+"""The highest version that is read."""
 
 DOMAINS = ("chat", "code", "math", "logic", "novel", "role")
 """COIG-P's six domains (COIG-P, Table 2). A store may define others."""
@@ -88,7 +94,7 @@ def without(schema: pa.Schema, names: set[str]) -> pa.Schema:
     return pa.schema([(one.name, _without(one.type, names)) for one in schema if one.name not in names])
 
 
-RAW_SCHEMAS: dict[int, pa.Schema] = {1: without(RAW_SCHEMA, ONLY_IN_2), 2: RAW_SCHEMA}
+RAW_SCHEMAS: dict[int, pa.Schema] = {1: without(RAW_SCHEMA, ONLY_IN_2), 2: RAW_SCHEMA, LISTED_APART: RAW_SCHEMA}
 """The columns of a store by its schema version."""
 
 PAIRING_SCHEMA = without(RAW_SCHEMA, {"source", "meta", "dimension", "rationale"})

@@ -12,12 +12,14 @@ import click
 from coig_p.cli.engines import engine_options
 from coig_p.cli.options import (
     Finite,
+    Place,
     against_option,
     as_json,
     domains_option,
     list_option,
     map_option,
     need_store,
+    open_store,
     overwrite_option,
     quoted,
     rules_option,
@@ -113,10 +115,9 @@ def checked(
     **shared_by: Any,
 ) -> Report:
     """`coig_p.validation.check`, with benchmarks where any are named, and progress bars."""
-    from coig_p.store.store import Store
     from coig_p.validation import check as run_check
 
-    opened = Store.open(store, check_sizes=False)
+    opened = open_store(store, check_sizes=False)
     queries = sum(file.rows or 0 for file in opened.data_files() if not domains or file.domain in domains)
     with progress("Checking", queries, "queries") as advance:
         report = run_check(opened, rules=rules, domains=domains, advance=advance, **shared_by)
@@ -184,7 +185,7 @@ def _print_check(report: Report, json_: bool, store: Path, folder: Path | None, 
 
 @command("clean")
 @store_argument()
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
+@click.option("--out", required=True, type=Place(), metavar="DIR", help="The store to write.")
 @overwrite_option("the store at DIR")
 @list_option("--rule", "more", metavar="ID,...", help="Also drop what these rules name. Repeatable.")
 @rules_option
@@ -211,12 +212,11 @@ def clean(
     coigp clean store --out clean
     coigp clean store --out clean --rule mobile,truncated
     """
-    from coig_p.store.store import Store
     from coig_p.validation import load_rules
     from coig_p.validation.cleaning import check_clean, clean_store
 
     rules = load_rules(rules_file)
-    opened = Store.open(store)
+    opened = open_store(store)
     check_clean(opened, out, rules, more, overwrite)
     check_apart(out, [rules_file, *benchmarks])
     before = checked(store, rules, (), benchmarks, fields, **shared_by)
@@ -249,7 +249,7 @@ def clean(
 
 @command("dedup")
 @store_argument()
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The store to write.")
+@click.option("--out", type=Place(), metavar="DIR", help="The store to write.")
 @overwrite_option("the store at DIR")
 @click.option("--dry-run", is_flag=True, help="Say what would go and write nothing.")
 @click.option(
@@ -320,7 +320,6 @@ def dedup(
     """
     from coig_p.cli.duplicates import dedup_queries, dedup_responses, lines
     from coig_p.store.places import check_target
-    from coig_p.store.store import Store
 
     if out is None and not dry_run:
         raise click.UsageError("Missing option '--out', or pass --dry-run.")
@@ -332,7 +331,7 @@ def dedup(
         chosen["n"] = options["ngram"]
     if method != "semantic" and (model is not None or cache is not None):
         raise click.UsageError("--model and --cache are for --method semantic.")
-    opened = Store.open(store)
+    opened = open_store(store)
     target = None if dry_run else out
     if scope == "responses":
         if others or method != "minhash" or chosen.pop("merge"):
@@ -422,12 +421,11 @@ def contamination(
     """
     from coig_p.dedup.contamination import ContaminationConfig, compare
     from coig_p.store.benchmarks import check_remember, remember
-    from coig_p.store.store import Store
 
     config = ContaminationConfig(**options)
     kind = row_file(out, json_, "a file of findings", overwrite) if out is not None else None
     check_apart(out, names)
-    opened = Store.open(store)
+    opened = open_store(store)
     if record:
         check_remember(opened)
     with progress("Comparing", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:

@@ -26,9 +26,8 @@ from coig_p.report.card_toml import CARD_TOML
 from coig_p.schema import DOMAINS
 from coig_p.stats.info import store_info
 from coig_p.store.locate import BUNDLED
-from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.places import STORE, check_target
-from coig_p.store.store import Store
+from coig_p.store.store import Store, manifest_at
 from coig_p.store.writing import sha256_of
 from coig_p.validation import check
 from coig_p.validation.report import worst_first
@@ -65,7 +64,7 @@ def _check_earlier(out: Path) -> None:
     """Raise UsageError where `out` is a store, but no release of the bundled data: somebody's work."""
     if not STORE.marks(out):
         return
-    manifest = Manifest.from_json((out / MANIFEST).read_text("utf-8", errors="replace"), out)
+    manifest = manifest_at(out, out)
     ours = {sha256_of(RAW / f"{domain}.jsonl") for domain in DOMAINS}
     if not manifest.release or {source["sha256"] for source in manifest.sources} != ours:
         raise UsageError(f"{out} is a store, but not the release of an earlier demo: choose another place")

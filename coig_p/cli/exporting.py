@@ -13,11 +13,13 @@ import click
 from coig_p.cli.engines import engine_options
 from coig_p.cli.filtered import filter_lines
 from coig_p.cli.options import (
+    Place,
     as_json,
     config_options,
     domains_option,
     list_option,
     one_split_option,
+    open_store,
     overwrite_option,
     split_option,
     store_argument,
@@ -80,23 +82,23 @@ def pairs(
     from coig_p.export.one_file import write_pairs
     from coig_p.pairs.exclusion import count_excluded
     from coig_p.stats.results import rounded
-    from coig_p.store.store import Store
 
     kind = row_file(out, json_, "a file of pairs", overwrite)
     config = PairConfig(**options)
+    opened = open_store(store)
     with row_stream(out) if out == STDOUT else nullcontext(out) as place:
         counts, config = write_pairs(
-            store, place, config, file_type=kind, domains=domains, split=split, columns=columns or None
+            opened, place, config, file_type=kind, domains=domains, split=split, columns=columns or None
         )
     rows = sum(counts.values())
     if out == STDOUT:
         return
-    left_out = _conversations(store, counts, split, config) if config.multi_turn == "skip" else None
-    filtered = _filtered(Store.open(store), config, domains, split, SplitConfig())
+    left_out = _conversations(opened, counts, split, config) if config.multi_turn == "skip" else None
+    filtered = _filtered(opened, config, domains, split, SplitConfig())
     if json_:
         found = {"file": str(out), "rows": rows, "domains": counts, "threshold": config.threshold, **config.later}
         if config.exclude is not None:
-            found["exclude"] |= count_excluded(Store.open(store), config.exclude, domains, split).to_dict()
+            found["exclude"] |= count_excluded(opened, config.exclude, domains, split).to_dict()
         found |= {} if left_out is None else {"queries_left_out": left_out}
         click.echo(json_text(found if filtered is None else found | {"filtered": rounded(filtered.to_dict())}))
     else:
@@ -127,13 +129,11 @@ def _print_filtered(found: FilterEffect | None) -> None:
         click.echo("\n".join(filter_lines(found.config, found.domains, found.total)))
 
 
-def _conversations(store: Path, domains: Iterable[str], split: str | None, config: PairConfig) -> int:
+def _conversations(opened: Store, domains: Iterable[str], split: str | None, config: PairConfig) -> int:
     """How many queries of the domains that were read are conversations, without those that are excluded."""
     from coig_p.pairs.selection import one_split
     from coig_p.pairs.shapes import held
-    from coig_p.store.store import Store
 
-    opened = Store.open(store)
     found = held(opened.manifest, list(domains), [one_split(opened.manifest, split)], config.exclude, opened.rows_of)
     return sum(found.conversations.values())
 
@@ -141,7 +141,7 @@ def _conversations(store: Path, domains: Iterable[str], split: str | None, confi
 @command("export")
 @store_argument()
 @click.option("--for", "trainer", required=True, type=click.Choice(list(TRAINERS)), help="Whose form to write.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The directory to write.")
+@click.option("--out", required=True, type=Place(), metavar="DIR", help="The directory to write.")
 @click.option("--conversational", is_flag=True, help="Message lists rather than strings, for trl-*.")
 @click.option(
     "--system", metavar="TEXT", help="A system prompt before prompts without one, where the form has messages."
@@ -202,7 +202,6 @@ def export(
     from coig_p.export.write import ExportConfig, export_store
     from coig_p.pairs.weights import parse_weights
     from coig_p.stats.results import rounded
-    from coig_p.store.store import Store
 
     config = ExportConfig(
         pairs=PairConfig(**{name: options.pop(name) for name in _PAIRS}),
@@ -211,7 +210,7 @@ def export(
         weights=parse_weights(weights) if weights else {},
         **options,
     )
-    opened = Store.open(store)
+    opened = open_store(store)
     files = opened.manifest.data_files()
     queries = sum(file.rows or 0 for file in files if not config.domains or file.domain in config.domains)
     with progress("Exporting", queries, "queries") as advance:

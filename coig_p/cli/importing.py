@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.engines import threads_option
-from coig_p.cli.options import Finite, as_json, list_option, overwrite_option, renames, split_list
+from coig_p.cli.options import Finite, Place, as_json, list_option, overwrite_option, renames, split_list
 from coig_p.cli.screen import json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import printable
@@ -49,7 +49,7 @@ class _Form(click.Choice[str]):
 
 @command("import")
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="STORE", help="The store to make.")
+@click.option("--out", required=True, type=Place(), metavar="STORE", help="The store to make.")
 @click.option(
     "--format",
     "form",

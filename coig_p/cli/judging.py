@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coig_p.cli.engines import num_proc_option
-from coig_p.cli.options import as_json, domains_option, overwrite_option, store_argument
+from coig_p.cli.options import as_json, domains_option, open_store, overwrite_option, store_argument
 from coig_p.cli.screen import check_apart, harmless_json, one_line, pasted, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -94,7 +94,6 @@ def judges(
     from coig_p.stats.families import DEFAULT, read_families
     from coig_p.stats.judged import judge_sums
     from coig_p.store.places import check_file, check_folder
-    from coig_p.store.store import Store
 
     if method is not None and calibrate is None:
         raise click.UsageError("--method is how --calibrate FILE is fitted: name the FILE, or leave it out.")
@@ -109,7 +108,7 @@ def judges(
             raise click.BadParameter(f"{calibrate}: name a file that ends in .json", param_hint="--calibrate")
         check_file(calibrate, "a calibration file", overwrite)
         check_apart(calibrate, [families_file])
-    opened = Store.open(store)
+    opened = open_store(store)
     added, person = _people(human, opened)
     if not added:
         _check_person(person, opened)

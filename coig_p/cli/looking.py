@@ -10,7 +10,15 @@ import click
 
 from coig_p.cli.engines import engine_options
 from coig_p.cli.filtered import filter_lines, percent
-from coig_p.cli.options import as_json, config_options, domains_option, overwrite_option, split_option, store_argument
+from coig_p.cli.options import (
+    as_json,
+    config_options,
+    domains_option,
+    open_store,
+    overwrite_option,
+    split_option,
+    store_argument,
+)
 from coig_p.cli.screen import harmless_json, json_text, one_line, progress, table
 from coig_p.cli.tree import command
 from coig_p.core.svg import signed
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from coig_p.stats.lengths import StoreLengths
     from coig_p.stats.results import Statistics
     from coig_p.stats.sweep import Sweep
+    from coig_p.store.store import Store
 
 _PLOTS = ("domains", "margins", "margins-by-domain", "lengths", "models", "judges")
 _FILES = {"statistics.json", *(f"{name}.svg" for name in _PLOTS)}
@@ -51,8 +60,9 @@ def info(store: Path, tokenizer: str | None, json_: bool) -> None:
     """
     from coig_p.stats.info import store_info
 
-    measured = _measured(store, tokenizer) if tokenizer is not None else None
-    found = store_info(store)
+    opened = open_store(store)
+    measured = _measured(opened, tokenizer) if tokenizer is not None else None
+    found = store_info(opened)
     if json_:
         click.echo(json_text(found.to_dict() | ({} if measured is None else {"lengths": measured.to_dict()})))
         return
@@ -74,11 +84,9 @@ def info(store: Path, tokenizer: str | None, json_: bool) -> None:
         click.echo(table([kind, unit], list(map(list, given.items()))))
 
 
-def _measured(store: Path, tokenizer: str) -> StoreLengths:
+def _measured(opened: Store, tokenizer: str) -> StoreLengths:
     from coig_p.stats.lengths import store_lengths
-    from coig_p.store.store import Store
 
-    opened = Store.open(store)
     with progress("Measuring", sum(file.rows or 0 for file in opened.data_files()), "queries") as advance:
         return store_lengths(opened, tokenizer, advance)
 
@@ -128,12 +136,11 @@ def stats(
     from coig_p.report.figures import statistics_plots
     from coig_p.stats.counts import statistics
     from coig_p.store.places import check_folder
-    from coig_p.store.store import Store
 
     config = PairConfig(**options)
     if out is not None:
         check_folder(out, _FILES, "a folder of statistics", overwrite)
-    opened = Store.open(store)
+    opened = open_store(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
         found = statistics(opened, config, domains=domains, split=split, advance=advance, **shared_by)
@@ -243,13 +250,12 @@ def sweep(
     from coig_p.report.figures import sweep_plots
     from coig_p.stats.sweep import sweep as run_sweep
     from coig_p.store.places import check_folder
-    from coig_p.store.store import Store
 
     config = PairConfig(**options)
     steps = _thresholds(thresholds)
     if out is not None:
         check_folder(out, _SWEEP_FILES, "a folder of a sweep", overwrite)
-    opened = Store.open(store)
+    opened = open_store(store)
     files = opened.selected_files(domains, split)
     with progress("Counting", sum(file.rows or 0 for file in files), "queries") as advance:
         found = run_sweep(

@@ -6,21 +6,61 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import click
 
 from coig_p.core.listing import split_names
+from coig_p.core.objects import as_path, is_object, is_url, object_path
 from coig_p.store.locate import STORE_VARIABLE
+
+if TYPE_CHECKING:
+    from coig_p.store.store import Store
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 FILES = ("calibrate", "exclude")
 """Pair options that name a file."""
+
+
+class Place(click.Path):
+    """A path of this machine, or the URL of a folder in an object store."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path, or what stands in its place (see `coig_p.core.objects`)."""
+        if isinstance(value, str) and is_url(value):
+            return object_path(value)
+        return value if is_object(value) else super().convert(value, param, ctx)
+
+
+def open_store(
+    store: Path, domains: Collection[str] = (), *, rewards: Collection[str] = (), check_sizes: bool = True
+) -> Store:
+    """The store that a command names. Of a repository, hf:// or modelscope://, what is needed is fetched into a cache.
+
+    Args:
+        domains: of a repository their shards alone; default all that its manifest lists, but pairs.
+        rewards: of a repository with `domains` these come, too.
+    """
+    from coig_p.store.locate import is_repository, locate, open_located
+    from coig_p.store.store import Store
+
+    if not is_repository(str(store)):
+        return Store.open(store, check_sizes=check_sizes)
+    location = locate(store)
+    listed = location.manifest.files
+    if domains:
+        wanted = [file for domain in domains for file in location.manifest.data_files(domain)]
+    else:
+        wanted = [file for file in listed if file.role != "pairs"]
+    return open_located(location, wanted, rewards=rewards if domains else ())
 
 
 def need_store(store: Path | None) -> Path:
@@ -33,7 +73,7 @@ def need_store(store: Path | None) -> Path:
 def environment_store() -> Path | None:
     """The store that COIGP_STORE names."""
     value = os.environ.get(STORE_VARIABLE)
-    return Path(value) if value else None
+    return as_path(value) if value else None
 
 
 def store_argument(required: bool = True) -> Callable[[_Decorated], _Decorated]:
@@ -44,7 +84,7 @@ def store_argument(required: bool = True) -> Callable[[_Decorated], _Decorated]:
     """
     return click.argument(
         "store",
-        type=click.Path(path_type=Path),
+        type=Place(),
         required=False,
         envvar=STORE_VARIABLE,
         metavar="STORE" if required else "[STORE]",

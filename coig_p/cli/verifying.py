@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from coig_p.cli.engines import threads_option
-from coig_p.cli.options import as_json, store_argument
+from coig_p.cli.options import as_json, open_store, store_argument
 from coig_p.cli.screen import json_text, one_line, progress
 from coig_p.cli.tree import command
 from coig_p.core.text import counted, printable
@@ -27,14 +27,13 @@ def verify(store: Path, key: str | None, num_proc: int | None, json_: bool) -> N
     coigp verify store
     coigp verify release --key release.key.pub
     """
-    from coig_p.store.store import Store
 
     signed = None
     if key is not None:
         from coig_p.store.signing import check_signature, read_public_key
 
         signed = check_signature(store, read_public_key(key))
-    opened = Store.open(store, check_sizes=False)
+    opened = open_store(store, check_sizes=False)
     with progress("Verifying", sum(file.bytes for file in opened.manifest.files)) as advance:
         problems = opened.verify(advance, num_proc)
     left = opened.leftovers()

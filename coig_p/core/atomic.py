@@ -20,6 +20,8 @@ from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
+from coig_p.core.objects import ObjectPath, is_url
+from coig_p.core.upload import upload_file, uploaded
 from coig_p.errors import UsageError
 
 try:
@@ -39,13 +41,23 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """Open `target` for writing; it appears, or is replaced, when the block ends without error.
 
     Args:
+        target: also of an object store, where it is put when it is whole.
         private: nobody but its owner may read it, at any moment.
 
     Raises:
         UsageError: `target` is a link, a device or a pipe: it would be replaced, and nothing come out of it;
             or it was not there at first, and something is there when the block ends.
         OSError: it cannot be written; names `target`.
+        RemoteError: an object store cannot be reached, or refused.
     """
+    if isinstance(target, ObjectPath):
+        with _staged(target) as folder:
+            local = folder / target.name
+            with local.open("wb") as stream:
+                yield stream
+            upload_file(local, target)
+        finished.append(target)
+        return
     _check_replaceable(target, directory=False)
     was_there = target.exists()
     prefix = _prefix(target)
@@ -77,8 +89,12 @@ def atomic_file(target: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def atomic_directory(target: Path) -> Iterator[Path]:
+def atomic_directory(target: Path, last: str | None = None) -> Iterator[Path]:
     """Yield an empty directory that becomes `target` when the block ends without error.
+
+    Args:
+        target: also of an object store (see `coig_p.core.upload`), where nothing may be there before.
+        last: the file in it that marks it as whole, needed for an object store.
 
     An existing `target` is exchanged for the new one in a single step where the system can
     (Linux, macOS), and otherwise moved aside for the moment between two renames.
@@ -87,7 +103,15 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         UsageError: `target` is a link, or no directory; or it was not there at first, or empty, and something
             is there when the block ends.
         OSError: it, or a file in it, cannot be written; names it by `target`.
+        RemoteError: an object store cannot be reached, or refused.
     """
+    if isinstance(target, ObjectPath):
+        if last is None:
+            raise UsageError(f"{target}: this is not written to an object store: choose a folder of this machine")
+        with _staged(target) as folder, uploaded(target, last, folder):
+            yield folder
+        finished.append(target)
+        return
     _check_replaceable(target, directory=True)
     was_there = target.exists()
     was_empty = was_there and not any(target.iterdir())
@@ -121,6 +145,25 @@ def atomic_directory(target: Path) -> Iterator[Path]:
             _unfinished.pop(temporary, None)
             if lock is not None:
                 os.close(lock)
+
+
+@contextlib.contextmanager
+def _staged(target: ObjectPath) -> Iterator[Path]:
+    """A local folder for what is on its way to an object store; those of killed processes are removed."""
+    parent, prefix = Path(tempfile.gettempdir()), f".coigp-{target.name[:_NAME_SHOWN]}."
+    with _naming(parent):
+        _remove_leftovers(parent, prefix)
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=parent))
+    _unfinished[temporary] = os.getpid()
+    lock = None
+    try:
+        lock = _lock(temporary)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _unfinished.pop(temporary, None)
+        if lock is not None:
+            os.close(lock)
 
 
 def remove_unfinished() -> None:
@@ -157,6 +200,8 @@ def _naming(target: Path) -> Iterator[None]:
 def _check_replaceable(target: Path, *, directory: bool) -> None:
     """Raise UsageError where a rename would replace something else than a file, or a directory, of that name."""
     what = "directory" if directory else "file"
+    if is_url(str(target)):
+        raise UsageError(f"{target} is the address of an object store, and this is written to folders: name one")
     if target.is_symlink():
         raise UsageError(f"{target} is a symbolic link: name the {what} itself")
     if target.exists() and not (target.is_dir() if directory else target.is_file()):

@@ -7,20 +7,36 @@ import os
 import stat
 from pathlib import Path
 
+from coig_p.core.objects import ObjectPath
+
 MOST = 4 << 20
 
 
 def read_small(path: Path, most: int = MOST) -> str:
-    """A file of UTF-8, whole.
+    """A file of UTF-8, whole; otherwise as `read_whole`.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_whole(path, most).decode("utf-8")
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """What a file holds.
 
     Args:
+        path: also of an object store.
         most: bytes it may have.
 
     Raises:
         OSError: it is not there, is a directory, a pipe, a socket or a device, or larger than `most`; its strerror
             says so.
-        UnicodeDecodeError: it is not UTF-8.
+        RemoteError, UsageError: an object store did not give it (see `coig_p.core.objects.told`).
     """
+    if isinstance(path, ObjectPath):
+        if path.stat().st_size > most:
+            raise _too_large(path, most)
+        return path.read_bytes()
     # A pipe that nobody writes to would keep us waiting before it can be asked what it is.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -34,5 +50,10 @@ def read_small(path: Path, most: int = MOST) -> str:
     finally:
         os.close(descriptor)
     if len(data) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", str(path))
-    return data.decode("utf-8")
+        raise _too_large(path, most)
+    return data
+
+
+def _too_large(path: Path, most: int) -> OSError:
+    size = f"{most >> 20} MiB" if most >= 1 << 20 else f"{most:,} bytes"
+    return OSError(errno.EFBIG, f"it is larger than {size}", str(path))

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.atomic import atomic_file
+from coig_p.core.objects import ObjectPath, as_path
 from coig_p.errors import UnknownNameError
 from coig_p.pairs.config import PairConfig
 from coig_p.pairs.rows import pair_tables
@@ -25,7 +26,7 @@ FILE_TYPES = ("parquet", "jsonl")
 
 
 def write_pairs(
-    store: str | Path,
+    store: Store | str | Path,
     out: str | Path | IO[bytes],
     config: PairConfig,
     *,
@@ -48,16 +49,17 @@ def write_pairs(
     Raises:
         UsageError: an unknown domain, split, judge, column or file type, or several splits and none named.
     """
-    opened = Store.open(store)
+    opened = store if isinstance(store, Store) else Store.open(store)
     if file_type not in FILE_TYPES:
         raise UnknownNameError("file type", file_type, FILE_TYPES)
-    if isinstance(out, (str, Path)):
-        check_file(Path(out), "a file of pairs", overwrite=True)
+    target = as_path(out) if isinstance(out, (str, Path, ObjectPath)) else None
+    if target is not None:
+        check_file(target, "a file of pairs", overwrite=True)
     source = one_split(opened.manifest, split)
     selection = select(opened.manifest, config, domains=domains, splits=(source,), columns=columns, read=opened.rows_of)
     counts = dict.fromkeys(selection.domains, 0)
     kind = partial(_ParquetRows, schema=selection.schema) if file_type == "parquet" else _JsonRows
-    place = atomic_file(Path(out)) if isinstance(out, (str, Path)) else nullcontext(out)
+    place = nullcontext(cast(IO[bytes], out)) if target is None else atomic_file(target)
     # Closed also where a shard cannot be read: left to itself, Arrow's writer complains that its file is gone.
     with place as stream, closing(kind(stream)) as writer:
         for domain in selection.domains:

@@ -161,7 +161,7 @@ def export_store(
         response_of=config.response_of,
         one_per=config.one_per,
     )
-    with atomic_directory(out) as root:
+    with atomic_directory(out, SHARDS) as root:
         written_splits = {
             name: _write_split(root, name, form, sides, source)
             for name, sides in source.spill(root / _SPILLED, advance, num_proc, engine).items()

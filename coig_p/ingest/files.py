@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from coig_p._version import __version__
 from coig_p.core.atomic import atomic_directory
+from coig_p.core.objects import as_path
 from coig_p.core.progress import Advance
 from coig_p.core.text import counted
 from coig_p.engine.local import in_order
@@ -47,7 +48,7 @@ from coig_p.ingest.row import shaped
 from coig_p.ingest.spool import Spool
 from coig_p.ingest.survey import score_range, survey
 from coig_p.schema import SCORE_GRID, UNITS
-from coig_p.store.manifest import Manifest
+from coig_p.store.manifest import MANIFEST, Manifest
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.rewards_carried import with_replaced
@@ -81,7 +82,7 @@ def import_files(
     if not inputs:
         raise UsageError("no input: name one or more files")
     paths, again = _each_once(find_inputs(inputs), config)
-    target = Path(out)
+    target = as_path(out)
     check_target(target, overwrite)
     check_replaced(target, paths)
     _check_files(config, paths)
@@ -101,7 +102,7 @@ def import_files(
         score_range=config.score_range or score_range(found) or SCORE_RANGE,
     )
     report.score_range, report.range_is_given = config.score_range, asked is not None
-    with atomic_directory(target) as root, ThreadPoolExecutor(1) as hashing:
+    with atomic_directory(target, MANIFEST) as root, ThreadPoolExecutor(1) as hashing:
         hashes = [hashing.submit(sha256_of, path) for path in paths]
         spool_folder = root / "spool"
         spool_folder.mkdir()

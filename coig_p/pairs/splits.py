@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from coig_p.core.arrays import Mask, hash64
 from coig_p.core.bombs import check_bomb
+from coig_p.core.objects import as_path
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.options import exact, whole_number
 from coig_p.store.manifest import Manifest, StoreFile
@@ -138,10 +139,11 @@ def read_clusters(path: str | Path) -> dict[str, str]:
         DataError: the file cannot be read, has no columns cluster and query_id, or a null in one of them.
     """
     try:
-        if not Path(path).is_file():
+        place = as_path(path)
+        if not place.is_file():
             raise ValueError("no such file")
-        with pq.ParquetFile(path) as found:
-            check_bomb(found, path)
+        with place.open("rb") as stream, pq.ParquetFile(stream) as found:
+            check_bomb(found, stream)
             table = found.read()
     except DAMAGE as error:
         raise DataError(f"{path}: clusters cannot be read: {error}. Make them with: coigp dedup") from None

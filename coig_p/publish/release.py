@@ -30,7 +30,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from coig_p._version import __version__
-from coig_p.core.atomic import atomic_directory, atomic_file
+from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import DataError, UsageError
 from coig_p.pairs.config import PairConfig, check_judges
@@ -51,7 +51,8 @@ from coig_p.stats.changes import StoreDiff
 from coig_p.stats.results import Statistics
 from coig_p.store.benchmarks import added, benchmark_checks, with_checks
 from coig_p.store.conversations import transcript
-from coig_p.store.manifest import MANIFEST, Manifest, StoreFile
+from coig_p.store.listing import write_manifest
+from coig_p.store.manifest import Manifest, StoreFile
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
 from coig_p.store.store import CALIBRATION, EXCLUDED, Store
@@ -222,8 +223,7 @@ def write_release(
             name = path.relative_to(root).as_posix()
             if name not in listed:
                 files.append(describe_file(root, name, _role(name)))
-        with atomic_file(root / MANIFEST) as stream:
-            stream.write(replace(manifest, files=tuple(files)).to_json().encode())
+        write_manifest(root, replace(manifest, files=tuple(files)))
         if config.signer is not None:
             sign_manifest(root, config.signer, comment_of(config.version))
         carry_over(root, store.path)

@@ -13,6 +13,7 @@ from typing import ClassVar
 from coig_p.errors import RemoteError, StoreError
 from coig_p.publish.plan import Before, Operation, Release, RemoteFile, Tree, plan_commit
 from coig_p.publish.trouble import Trouble, explain, scrubbed, trouble_of
+from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
 from coig_p.store.manifest import read_manifest as manifest_text
 from coig_p.store.writing import sha256_of
@@ -79,7 +80,9 @@ def read_manifest(repo: RemoteRepo, tree: Tree, revision: str) -> Manifest | Non
         return None
     path = repo.download(MANIFEST, revision)
     try:
-        return Manifest.from_json(manifest_text(path), f"{repo.id}@{revision}")
+        return manifest_of(
+            manifest_text(path), f"{repo.id}@{revision}", lambda file: repo.download(file.path, revision)
+        )
     except (StoreError, OSError, UnicodeDecodeError) as error:
         _logger.warning("%s: its %s is not that of a store: %s", repo.id, MANIFEST, error)
         return None

@@ -22,8 +22,9 @@ from coig_p.publish.client import HubConfig, HubRepo, connect
 from coig_p.publish.plan import MAIN, check_repo, check_version, precedence
 from coig_p.stats.changes import StoreDiff
 from coig_p.stats.diff import changed_shards, compare_stores
+from coig_p.store.listing import manifest_of
 from coig_p.store.locate import repository_of
-from coig_p.store.manifest import MANIFEST, SIGNATURE, Manifest
+from coig_p.store.manifest import MANIFEST, SIGNATURE
 from coig_p.store.manifest import read_manifest as manifest_text
 from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
@@ -211,7 +212,7 @@ def _fetched(repo: HubRepo, commit: str, revision: str, store: Store, bar: Bar) 
     where = f"{repo.id}@{revision}"
     try:
         path = repo.download(MANIFEST, commit)
-        manifest = Manifest.from_json(manifest_text(path), where)
+        manifest = manifest_of(manifest_text(path), where, lambda file: repo.download(file.path, commit))
         is_signed = SIGNATURE in repo.tree(commit)
     except (StoreError, OSError, UnicodeDecodeError, RemoteError) as error:
         words = str(error).removeprefix(f"{where}: ")

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coig_p.core.arrays import Floats
-from coig_p.core.atomic import atomic_directory, atomic_file
+from coig_p.core.atomic import atomic_directory
 from coig_p.core.progress import Bar, no_bar
 from coig_p.errors import CoigPError, StoreError, UsageError
 from coig_p.reward.batching import TOKENS_PER_BATCH, key, score_all
@@ -29,6 +29,7 @@ from coig_p.reward.scorer import Asked, Scored, Scorer, check_any, looks_squashe
 from coig_p.schema import PAIRING_SCHEMA
 from coig_p.store.benchmarks import rows_digest
 from coig_p.store.conversations import is_more_than_text
+from coig_p.store.listing import write_manifest
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, rewards_problem
 from coig_p.store.places import check_target
 from coig_p.store.replacing import carry_over, check_replaced
@@ -339,8 +340,8 @@ def _add(store: Store, name: str, told: Mapping[str, Any], said: _Known) -> tupl
     with atomic_directory(store.path / REWARDS / name) as folder:
         manifest, rewards = _write(store, store.path, left, name, told, said, folder)
         if name in store.manifest.rewards:
-            _write_manifest(store.path, left)
-    _write_manifest(store.path, manifest)
+            write_manifest(store.path, left)
+    write_manifest(store.path, manifest)
     return Store.open(store.path), rewards
 
 
@@ -357,14 +358,9 @@ def _copy(store: Store, name: str, told: Mapping[str, Any], said: _Known, out: P
         (root / "README.md").write_text(store_readme(manifest), encoding="utf-8", newline="\n")
         manifest = replace(manifest, files=(*files, describe_file(root, "README.md", "readme")))
         manifest, rewards = _write(store, root, manifest, name, told, said, None)
-        _write_manifest(root, manifest)
+        write_manifest(root, manifest)
         carry_over(root, out, store.path)
     return Store.open(out), rewards
-
-
-def _write_manifest(root: Path, manifest: Manifest) -> None:
-    with atomic_file(root / MANIFEST) as stream:
-        stream.write(manifest.to_json().encode())
 
 
 def _check_unchanged(store: Store) -> None:

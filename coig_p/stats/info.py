@@ -92,7 +92,7 @@ class StoreInfo:
         return [one.name for one in fields(InfoCounts) if one.name not in more or getattr(self.total, one.name)]
 
 
-def store_info(path: str | Path) -> StoreInfo:
+def store_info(store: Store | str | Path) -> StoreInfo:
     """Counts of a store by domain and in total, and who answered and judged.
 
     Pairs are counted at the default threshold without copying any text.
@@ -100,7 +100,8 @@ def store_info(path: str | Path) -> StoreInfo:
     Raises:
         StoreError: not a store, or a shard that cannot be read.
     """
-    store = Store.open(path)
+    named = str(store.path if isinstance(store, Store) else store)
+    store = store if isinstance(store, Store) else Store.open(store)
     manifest = store.manifest
     config = PairConfig().with_defaults(manifest)
     domains = {}
@@ -116,7 +117,7 @@ def store_info(path: str | Path) -> StoreInfo:
             with_tools=manifest.with_tools(domain),
         )
     return StoreInfo(
-        store=str(path),
+        store=named,
         schema_version=manifest.schema_version,
         score_range=manifest.score_range,
         default_threshold=PairConfig().store_threshold(manifest),

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from typing import Any
 
-from coig_p.core.atomic import atomic_file
 from coig_p.errors import UsageError
-from coig_p.store.manifest import MANIFEST, Manifest
+from coig_p.store.listing import write_manifest
+from coig_p.store.manifest import Manifest
 from coig_p.store.store import Store
 from coig_p.store.writing import sha256_of
 
@@ -134,9 +134,7 @@ def remember(store: Store, check: BenchmarkCheck) -> Store:
     """
     check_remember(store)
     manifest = with_checks(store.manifest, added(benchmark_checks(store.manifest), [check]))
-    with atomic_file(store.path / MANIFEST) as stream:
-        stream.write(manifest.to_json().encode())
-    return Store(store.path, manifest)
+    return Store(store.path, write_manifest(store.path, manifest))
 
 
 def check_remember(store: Store) -> None:

@@ -1,10 +1,11 @@
-"""Where a store is: a directory, a repository on the Hub, or the data bundled with the package.
+"""Where a store is: a directory, an object store, a repository on the Hub or ModelScope, or the bundled data.
 
 Offline, a repository is what the Hub's cache holds of it, and nothing is asked of anybody.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -21,13 +22,16 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 
 from coig_p.core.mirrors import host_of, is_mirror
+from coig_p.core.objects import ObjectPath, as_path, is_url, object_path
 from coig_p.core.text import printable
 from coig_p.errors import RemoteError, StoreError, UsageError
+from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import MANIFEST, Manifest, StoreFile, read_manifest
+from coig_p.store.modelscope import MASTER, MODELSCOPE, cached, fresh_manifest
 from coig_p.store.places import check_name
 from coig_p.store.reading import open_shard, read_batches
 from coig_p.store.rewards import reward_files
-from coig_p.store.store import Store
+from coig_p.store.store import Store, manifest_at, stats_of
 from coig_p.store.writing import ROWS_PER_GROUP
 
 STORE_VARIABLE = "COIGP_STORE"
@@ -44,53 +48,92 @@ class Location:
     """A store that was found.
 
     Attributes:
-        root: an absolute directory, or hf://datasets/org/name@commit.
+        root: an absolute directory, hf://datasets/org/name@commit, modelscope://org/name@revision, or the URL of a
+            folder in an object store, as s3://bucket/store.
         manifest: what its manifest.json says, read once.
+        storage_options: of an object store.
     """
 
     root: str
     manifest: Manifest
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is on the Hub."""
-        return self.root.startswith(_HUB)
+        """Whether it is a repository, on the Hub or on ModelScope, of which files are fetched."""
+        return self.root.startswith((_HUB, MODELSCOPE))
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it is in an object store, where files are read in place."""
+        return is_url(self.root)
 
     @property
     def called(self) -> str:
         """Its name, for people: the folder's, or org/name."""
-        return self.root.removeprefix(_HUB).rpartition("@")[0] if self.is_remote else Path(self.root).name
+        named = self.root.removeprefix(_HUB).removeprefix(MODELSCOPE)
+        return named.rpartition("@")[0] if self.is_remote else Path(self.root).name
 
     def url(self, file: StoreFile) -> str:
         """Where to open a file of the store."""
         return f"{self.root}/{file.path}"
 
+    def path(self, file: StoreFile) -> Path:
+        """The same to read it, of a store that is not in a repository."""
+        return as_path(self.url(file), self.storage_options)
+
+    def fingerprints(self, files: Sequence[StoreFile]) -> list[tuple[object, ...]]:
+        """The `fingerprint` of each; in an object store each folder is listed once."""
+        root = as_path(self.root, self.storage_options)
+        if self.is_remote:
+            return [(self.root.rpartition("@")[2], file.path, file.sha256) for file in files]
+        if not isinstance(root, ObjectPath):
+            told: list[tuple[object, ...]] = []
+            for file, one in zip(files, stats_of(root, files, self.root), strict=True):
+                _check_size(self.root, file, one.st_size)
+                told.append((file.path, file.sha256, one.st_size, one.st_mtime_ns))
+            return told
+        folders = dict.fromkeys(file.path.rpartition("/")[0] for file in files)
+        listed = {folder: (root / folder).files() for folder in folders}
+        found: list[tuple[object, ...]] = []
+        for file in files:
+            folder, _, name = file.path.rpartition("/")
+            one = listed[folder].get(name)
+            if one is None:
+                raise StoreError(self.root, f"{file.path} is listed in {MANIFEST} but missing")
+            _check_size(self.root, file, one.st_size)
+            found.append((file.path, file.sha256, *one))
+        return found
+
     def fingerprint(self, file: StoreFile) -> tuple[object, ...]:
         """Changes whenever the file's content may have changed, also behind the manifest's back.
 
         Raises:
-            StoreError: the file is not as long as the manifest says.
+            StoreError: the file is missing, leads out of the store, or is not as long as the manifest says.
         """
-        if self.is_remote:
-            return (self.root.rpartition("@")[2], file.path, file.sha256)
-        found = os.stat(self.url(file))
-        _check_size(self.root, file, found.st_size)
-        return (file.path, file.sha256, found.st_size, found.st_mtime_ns)
+        return self.fingerprints([file])[0]
 
 
-def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | None = None) -> Location:
+def locate(
+    data_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Location:
     """Find a store and read its manifest, once. Of a repository nothing else is fetched.
 
     Args:
-        data_dir: an existing directory, org/name, org/name@revision or
-            hf://datasets/org/name@revision. Default: the variable COIGP_STORE, else the data
-            bundled with the package, with a warning.
+        data_dir: an existing directory, org/name, org/name@revision, hf://datasets/org/name@revision,
+            modelscope://org/name@revision, or a folder in an object store, as s3://bucket/store. Default: the
+            variable COIGP_STORE, else the data bundled with the package, with a warning.
         token: for a private repository; never logged, and never sent to a mirror.
+        storage_options: for fsspec, which opens files of an object store.
 
     Raises:
         StoreError: what is there is not a store.
-        RemoteError: the Hub could not be reached, or refused.
+        RemoteError: the Hub, ModelScope or the object store could not be reached, or refused.
     """
+    if isinstance(data_dir, ObjectPath):
+        return _in_object_store(str(data_dir), data_dir.options)
     named = os.fspath(data_dir) if data_dir is not None else os.environ.get(STORE_VARIABLE, "")
     if not named:
         _logger.warning(
@@ -99,7 +142,11 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
             STORE_VARIABLE,
         )
         return _local(BUNDLED)
-    named = re.sub("^hf:/+", "hf://", named)  # pathlib makes one slash of two
+    named = re.sub("^(hf|modelscope):/+", r"\1://", named)  # pathlib makes one slash of two
+    if named.startswith(MODELSCOPE):
+        return _on_modelscope(named, token)
+    if is_url(named):
+        return _in_object_store(named, storage_options)
     if named.startswith("hf:") and not named.startswith(_HUB):
         raise UsageError(f"{named}: use {_HUB}org/name or {_HUB}org/name@revision")
     if not named.startswith(_HUB):
@@ -124,12 +171,30 @@ def locate(data_dir: str | os.PathLike[str] | None = None, token: str | bool | N
 def _local(directory: Path) -> Location:
     root = directory.resolve()
     check_name(root)
-    store = Store.open(directory, check_sizes=False)  # those that are read are looked at: see Location.fingerprint
-    return Location(str(root), store.manifest)
+    return Location(str(root), manifest_at(directory, directory))  # files that are read are looked at: fingerprints
+
+
+def _in_object_store(url: str, storage_options: Mapping[str, Any] | None) -> Location:
+    path = object_path(url, storage_options)
+    if not isinstance(path, ObjectPath):  # file://
+        return _local(path)
+    return Location(str(path), manifest_at(path, path), path.options)
+
+
+def _on_modelscope(named: str, token: str | bool | None) -> Location:
+    match = _REPO.fullmatch(named.removeprefix(MODELSCOPE).rstrip("/"))
+    if match is None:
+        raise UsageError(f"{named}: use {MODELSCOPE}org/name or {MODELSCOPE}org/name@revision")
+    revision = unquote(match["revision"]) if match["revision"] else MASTER
+    text = fresh_manifest(match["id"], revision, token)
+    place = f"{MODELSCOPE}{match['id']}@{quote(revision, safe='')}"
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    manifest = manifest_of(text, place, lambda file: cached(match["id"], revision, sha256, [file], token) / file.path)
+    return Location(place, manifest)
 
 
 def download(location: Location, files: Sequence[StoreFile], token: str | bool | None = None) -> list[str]:
-    """Local paths of a store's files; those of a repository are fetched into the Hub's cache once.
+    """Local paths of a store's files; those of a repository are fetched into a cache once. Of an object store URLs.
 
     Raises:
         RemoteError: a file is neither in the cache nor to be had.
@@ -137,6 +202,9 @@ def download(location: Location, files: Sequence[StoreFile], token: str | bool |
     """
     if not location.is_remote:
         return [location.url(file) for file in files]
+    if location.root.startswith(MODELSCOPE):
+        folder = _from_modelscope(location, files, token)
+        return [str(folder / file.path) for file in files]
     repo, _, commit = location.root.removeprefix(_HUB).partition("@")
     paths = _fetched(repo, commit, [file.path for file in files], token)
     for file, path in zip(files, paths, strict=True):
@@ -157,8 +225,8 @@ def file_in_store(value: Any, location: Location, token: str | bool | None = Non
         return None
     listed = [file for file in location.manifest.files if file.path == path.as_posix()]
     if listed:
-        return Path(download(location, listed, token)[0])
-    beside = Path(location.root) / path
+        return as_path(download(location, listed, token)[0], location.storage_options)
+    beside = as_path(location.root, location.storage_options) / path.as_posix()
     return None if location.is_remote or not beside.is_file() else beside
 
 
@@ -181,12 +249,14 @@ def open_located(
         RemoteError: a file is neither in the cache nor to be had.
     """
     if not location.is_remote:
-        return Store.open(location.root)
+        return Store.open(location.root, storage_options=location.storage_options)
     repo, _, commit = location.root.removeprefix(_HUB).partition("@")
     wanted = location.manifest.data_files() if files is None else files
     shards = location.manifest.data_files()
     beside = [file for name in rewards for file in reward_files(location.manifest, name, shards, location.root)]
     wanted = [*wanted, *beside]
+    if location.root.startswith(MODELSCOPE):
+        return Store(_from_modelscope(location, wanted, token), location.manifest)
     manifest, *paths = _fetched(repo, unquote(commit), [MANIFEST, *(file.path for file in wanted)], token)
     for file, path in zip(wanted, paths, strict=True):
         _check_size(location.root, file, path.stat().st_size)
@@ -200,10 +270,15 @@ def shard_reader(
 
     def read(file: StoreFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         (path,) = download(location, [file], token)
-        with open_shard(path) as shard:
+        with open_shard(as_path(path, location.storage_options)) as shard:
             yield from read_batches(shard, ROWS_PER_GROUP, None, schema)
 
     return read
+
+
+def _from_modelscope(location: Location, files: Sequence[StoreFile], token: str | bool | None) -> Path:
+    repo, _, revision = location.root.removeprefix(MODELSCOPE).partition("@")
+    return cached(repo, unquote(revision), location.manifest.sha256 or "", files, token)
 
 
 def _check_size(root: str, file: StoreFile, size: int) -> None:
@@ -257,6 +332,11 @@ def download_repository(name: str) -> Path | None:
             raise _absent(repo, revision, "not whole") from None
 
 
+def is_repository(name: str) -> bool:
+    """Whether a name says by hf:// or modelscope:// that it is a repository, also with one slash, as of pathlib."""
+    return re.match("(hf|modelscope):/", name) is not None
+
+
 def repository_of(name: str) -> tuple[str, str | None] | None:
     """Of org/name or org/name@revision, also behind hf://datasets/, the repository and the revision; None of others."""
     match = _REPO.fullmatch(name.removeprefix(_HUB).rstrip("/"))
@@ -277,7 +357,10 @@ def _remote(repo: str, revision: str | None, token: str | bool | None, here: str
     path = _fetched(repo, revision, [MANIFEST], token, here)[0]
     # The cache keeps files under snapshots/<commit>/.
     commit = path.parent.name
-    return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", Manifest.from_json(_manifest(path, wanted), wanted))
+    manifest = manifest_of(
+        _manifest(path, wanted), wanted, lambda file: _fetched(repo, commit, [file.path], token, here)[0]
+    )
+    return Location(f"{_HUB}{repo}@{quote(commit, safe='')}", manifest)
 
 
 def _manifest(path: Path, wanted: str) -> str:

@@ -7,8 +7,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,9 +17,11 @@ from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
 from coig_p.core.text import counted_as, printable
 from coig_p.errors import StoreError, UnknownNameError
-from coig_p.schema import SCHEMA_VERSION, domain_problem, on_grid
+from coig_p.schema import LISTED_APART, NEWEST_VERSION, SCHEMA_VERSION, domain_problem, on_grid
 
 MANIFEST = "manifest.json"
+LISTING = "listing"
+"""The role of a list of files beside a manifest (see `coig_p.store.listing`)."""
 LARGEST_MARGIN = "largest_comparison_margin"
 """In the options of a store with comparisons: how far apart the two scores of any of them are at most."""
 SIGNATURE = f"{MANIFEST}.minisig"  # over the manifest, which cannot list it
@@ -93,8 +95,8 @@ class StoreFile:
 
     Attributes:
         path: relative to the store, with forward slashes.
-        role: data, readme, rejects, duplicates or rewards; in a release also pairs, plot, statistics, findings,
-            license, citation, croissant, calibration, excluded.
+        role: data, readme, rejects, duplicates, rewards or listing; in a release also pairs, plot, statistics,
+            findings, license, citation, croissant, calibration, excluded.
         sha256: of the file, 64 hexadecimal digits.
         bytes: its size.
         rows, queries, responses, scores, comparisons: how many it holds; a data file has a row a query.
@@ -116,6 +118,10 @@ class StoreFile:
     comparisons: int | None = None
     conversations: int | None = None
     with_tools: int | None = None
+
+
+Listed = Callable[[StoreFile, tuple[str, ...]], Sequence[StoreFile]]
+"""From the file that lists others, and the domains of the store, to those others."""
 
 
 @dataclass(frozen=True)
@@ -206,27 +212,20 @@ class Manifest:
         return list(dict.fromkeys(file.split for file in self.data_files() if file.split))
 
     def to_json(self) -> str:
-        """As text, with one key order; unset counts, rewards and a release that are none, are left out."""
-        fields = asdict(self)
-        del fields["sha256"], fields["place"]
-        for name in ("rewards", "release"):
-            if not fields[name]:
-                del fields[name]
-        compared = fields.pop("comparison_threshold")
-        both = {"both_orders": True} if fields.pop("both_orders") else {}
-        if compared is not None or both:  # beside the other; older packages leave it unread, and use the other for both
-            at = list(fields).index("default_threshold") + 1
-            entries = list(fields.items())
-            own = {} if compared is None else {"comparison_threshold": _plain(compared)}
-            fields = dict([*entries[:at], *own.items(), *both.items(), *entries[at:]])
-        fields["files"] = [{key: value for key, value in file.items() if value is not None} for file in fields["files"]]
-        fields["score_range"] = [_plain(bound) for bound in self.score_range]
-        fields["default_threshold"] = _plain(self.default_threshold)
-        return json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
+        """As one text that lists every file itself, with one key order.
+
+        Unset counts, rewards and a release that are none, are left out.
+        """
+        files = tuple(file for file in self.files if file.role != LISTING)
+        version = SCHEMA_VERSION if self.schema_version == LISTED_APART else self.schema_version
+        return manifest_text(replace(self, files=files, schema_version=version))
 
     @classmethod
-    def from_json(cls, text: str, store: object) -> Manifest:
+    def from_json(cls, text: str, store: object, listed: Listed | None = None) -> Manifest:
         """Read and validate.
+
+        Args:
+            listed: reads the list of files beside the manifest, where it names one.
 
         Raises:
             StoreError: not JSON, a field missing or of the wrong kind (also within one), a path outside
@@ -241,10 +240,10 @@ class Manifest:
         if not isinstance(fields, dict):
             raise StoreError(store, f"{MANIFEST} is not a JSON object")
         version = _get(fields, "schema_version", int, store)
-        if version > SCHEMA_VERSION:
+        if version > NEWEST_VERSION:
             raise StoreError(
                 store,
-                f"its schema version is {version}, this coig-p reads up to {SCHEMA_VERSION}: pip install -U coig-p",
+                f"its schema version is {version}, this coig-p reads up to {NEWEST_VERSION}: pip install -U coig-p",
             )
         if version < 1:
             raise StoreError(store, f"{MANIFEST}: schema_version {version} does not exist")
@@ -268,8 +267,10 @@ class Manifest:
         if len(set(domains)) < len(domains):
             raise StoreError(store, f"{MANIFEST}: a domain is listed twice in domains")
         files = tuple(
-            _read_file(at, entry, domains, store) for at, entry in enumerate(_get(fields, "files", list, store))
+            read_entry(at, entry, domains, store) for at, entry in enumerate(_get(fields, "files", list, store))
         )
+        if version == LISTED_APART:
+            files = (*_listed_apart(files, domains, store, listed), *files)
         paths = [file.path for file in files]
         twice = next((path for path, times in Counter(paths).items() if times > 1), None)
         if twice is not None:
@@ -294,6 +295,26 @@ class Manifest:
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             place=str(store),
         )
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """What is written for a manifest that lists these files, and no other, itself."""
+    fields = asdict(manifest)
+    del fields["sha256"], fields["place"]
+    for name in ("rewards", "release"):
+        if not fields[name]:
+            del fields[name]
+    compared = fields.pop("comparison_threshold")
+    both = {"both_orders": True} if fields.pop("both_orders") else {}
+    if compared is not None or both:  # beside the other; older packages leave it unread, and use the other for both
+        at = list(fields).index("default_threshold") + 1
+        entries = list(fields.items())
+        own = {} if compared is None else {"comparison_threshold": _plain(compared)}
+        fields = dict([*entries[:at], *own.items(), *both.items(), *entries[at:]])
+    fields["files"] = [{key: value for key, value in file.items() if value is not None} for file in fields["files"]]
+    fields["score_range"] = [_plain(bound) for bound in manifest.score_range]
+    fields["default_threshold"] = _plain(manifest.default_threshold)
+    return json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
 
 
 def read_manifest(path: Path) -> str:
@@ -332,11 +353,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _get(fields: Mapping[str, Any], name: str, kind: Any, store: object, *, at: str = "", default: Any = None) -> Any:
-    value = fields.get(name, default)
+def _get(
+    fields: Mapping[str, Any], name: str, kind: Any, store: object, *, at: str = "", manifest: str = MANIFEST
+) -> Any:
+    value = fields.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = kind.__name__ if isinstance(kind, type) else "number"
-        raise StoreError(store, f"{MANIFEST}: {at}{name} is missing or not a {wanted}")
+        raise StoreError(store, f"{manifest}: {at}{name} is missing or not a {wanted}")
     return value
 
 
@@ -368,43 +391,74 @@ def _check_shape(value: Any, shape: Any, at: str, store: object) -> None:
             raise StoreError(store, f"{MANIFEST}: {at} is missing or not {shape}")
 
 
-def _read_file(index: int, entry: Any, domains: tuple[str, ...], store: object) -> StoreFile:
+def _listed_apart(
+    files: Sequence[StoreFile], domains: tuple[str, ...], store: object, listed: Listed | None
+) -> Sequence[StoreFile]:
+    """What the list of files beside a manifest holds."""
+    lists = [file for file in files if file.role == LISTING]
+    if len(lists) != 1:
+        said = "none" if not lists else f"{len(lists)} of them"
+        raise StoreError(store, f"{MANIFEST}: files names {said} of role {LISTING}, and one is what its version has")
+    if lists[0].path != listing_name(lists[0].sha256):
+        raise StoreError(store, f"{MANIFEST}: {lists[0].path!r} is not what a list of such a sha256 is called")
+    if lists[0].rows is None:
+        raise StoreError(store, f"{MANIFEST}: rows of {lists[0].path} is missing or not a int")
+    if listed is None:
+        raise StoreError(store, f"{MANIFEST}: its files are listed in {lists[0].path}, which is not at hand")
+    return listed(lists[0], domains)
+
+
+def listing_name(sha256: str) -> str:
+    """What the list of files with a hash is called: lists that differ do not take the place of each other."""
+    return f"files-{sha256[:16]}.parquet"
+
+
+def read_entry(index: int, entry: Any, domains: tuple[str, ...], store: object, manifest: str = MANIFEST) -> StoreFile:
+    """A file as an entry of a manifest, or of a list beside one, has it.
+
+    Args:
+        index: of the entry, for messages.
+        manifest: what messages call the file that the entry stands in.
+
+    Raises:
+        StoreError: a field is missing, of the wrong kind, or cannot be.
+    """
     at = f"files[{index}]."
     if not isinstance(entry, dict):
-        raise StoreError(store, f"{MANIFEST}: files[{index}] is not an object")
-    get: Callable[..., Any] = lambda name, kind: _get(entry, name, kind, store, at=at)  # noqa: E731
+        raise StoreError(store, f"{manifest}: files[{index}] is not an object")
+    get: Callable[..., Any] = lambda name, kind: _get(entry, name, kind, store, at=at, manifest=manifest)  # noqa: E731
     path, role, sha256 = get("path", str), get("role", str), get("sha256", str)
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or ":" in path or {"..", "."} & set(path.split("/")):
-        raise StoreError(store, f"{MANIFEST}: {at}path {path!r} does not lie inside the store")
+        raise StoreError(store, f"{manifest}: {at}path {path!r} does not lie inside the store")
     if printable(path) != path or any(len(part.encode()) > _LONGEST_NAME for part in parts):
-        raise StoreError(store, f"{MANIFEST}: {at}path {path[:80]!r} cannot be a name of a file of a store")
+        raise StoreError(store, f"{manifest}: {at}path {path[:80]!r} cannot be a name of a file of a store")
     if any(part.rstrip(". ").lower() == ".git" for part in parts):  # as git itself refuses it
-        raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is where git keeps its own files")
+        raise StoreError(store, f"{manifest}: {at}path {path!r} is where git keeps its own files")
     if not _SHA256.fullmatch(sha256):
-        raise StoreError(store, f"{MANIFEST}: {at}sha256 of {path} is not 64 hexadecimal digits")
+        raise StoreError(store, f"{manifest}: {at}sha256 of {path} is not 64 hexadecimal digits")
     counts = {}
     if role == "data":
         domain, split = get("domain", str), get("split", str)
         if domain not in domains:
-            raise StoreError(store, f"{MANIFEST}: {at}domain {domain!r} is not among the store's domains")
+            raise StoreError(store, f"{manifest}: {at}domain {domain!r} is not among the store's domains")
         if parts[:2] != ("data", domain) or len(parts) != 3 or not parts[2].startswith(f"{split}-"):
-            raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is not data/{domain}/{split}-*.parquet")
+            raise StoreError(store, f"{manifest}: {at}path {path!r} is not data/{domain}/{split}-*.parquet")
         counts = {name: get(name, int) for name in ("rows", "queries", "responses", "scores")}
         counts |= {"comparisons": entry.get("comparisons", 0), "domain": domain, "split": split}
         counts |= {name: entry[name] for name in _SPECIAL if entry.get(name) is not None}
     elif role == "rewards":
         counts = {"rows": get("rows", int), "domain": get("domain", str), "split": get("split", str)}
         if parts[:1] != ("rewards",) or len(parts) != 4 or parts[2] != counts["domain"] or rewards_problem(parts[1]):
-            raise StoreError(store, f"{MANIFEST}: {at}path {path!r} is not rewards/<name>/{counts['domain']}/*.parquet")
+            raise StoreError(store, f"{manifest}: {at}path {path!r} is not rewards/<name>/{counts['domain']}/*.parquet")
     elif "rows" in entry:
         counts = {"rows": get("rows", int)}
         counts |= {name: get(name, str) for name in ("domain", "split") if name in entry}
     split = counts.get("split")
     if split is not None and not _SPLIT.fullmatch(split):
-        raise StoreError(store, f"{MANIFEST}: {at}split {split[:80]!r} is not a name of letters, digits, _ and dots")
+        raise StoreError(store, f"{manifest}: {at}split {split[:80]!r} is not a name of letters, digits, _ and dots")
     counts["bytes"] = get("bytes", int)
     for name, number in counts.items():
         if name not in ("domain", "split") and (type(number) is not int or number < 0):
-            raise StoreError(store, f"{MANIFEST}: {at}{name} is {number!r}, not a number of 0 or more")
+            raise StoreError(store, f"{manifest}: {at}{name} is {number!r}, not a number of 0 or more")
     return StoreFile(path=path, role=role, sha256=sha256, **counts)

@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from coig_p.errors import UsageError
+from coig_p.core.objects import ObjectPath, is_url
+from coig_p.core.upload import check_free
+from coig_p.errors import RemoteError, UsageError
 from coig_p.store.manifest import MANIFEST
 
 
@@ -48,7 +50,14 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def check_directory(target: Path, marker: Marker, what: str, overwrite: bool) -> None:
-    """Raise UsageError where `what`, a directory that has its marker, cannot be written to `target`."""
+    """Raise UsageError where `what`, a directory that has its marker, cannot be written to `target`.
+
+    In an object store nothing is replaced, also with `overwrite`.
+    """
+    if isinstance(target, ObjectPath):
+        check_name(target)
+        check_free(target, marker.file, what)
+        return
     _check_kind(target, what)
     if target.is_dir() and any(target.iterdir()):
         if not marker.marks(target):
@@ -74,6 +83,10 @@ def check_file(path: Path, what: str, overwrite: bool) -> None:
     """Raise UsageError where `what`, one file, cannot be written to `path`."""
     check_name(path)
     check_outside(path, what)
+    if isinstance(path, ObjectPath):
+        if path.exists():
+            _check_free(path, overwrite)
+        return
     _check_parents(path)
     if path.is_dir():
         raise UsageError(f"{path} is a directory: name a file")
@@ -104,15 +117,24 @@ def check_no_link(path: Path, what: str) -> None:
 def check_outside(path: Path, what: str) -> None:
     """Raise UsageError where `path` lies in a store, whose manifest does not list what would be written there."""
     for parent in path.resolve().parents:
-        if STORE.marks(parent):
+        if _is_store(parent):
             raise UsageError(
                 f"{path} is inside the store {parent}: {what} does not belong there, choose a place outside of it"
             )
 
 
+def _is_store(folder: Path) -> bool:
+    try:
+        return STORE.marks(folder)
+    except RemoteError:  # who may look into a folder of an object store may not see what is around it
+        return False
+
+
 def check_folder_name(folder: Path) -> None:
     """Raise UsageError for -, which is standard output, and for a name that is not UTF-8."""
     check_name(folder)
+    if is_url(str(folder)):
+        raise UsageError(f"{folder} is the address of an object store, and this is written to folders: name one")
     if str(folder) == "-":
         raise UsageError("- is standard output, which takes one file: name a directory")
 

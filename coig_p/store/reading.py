@@ -13,7 +13,7 @@ import io
 import os
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p.core.bombs import check_bomb
+from coig_p.core.objects import ObjectPath
 from coig_p.core.text import counted
 from coig_p.errors import CoigPError, RemoteError, StoreError
 from coig_p.schema import ONLY_IN_2, RAW_SCHEMA, RAW_SCHEMAS, without
@@ -53,7 +54,7 @@ def open_shard(
     """A shard to read in the block, and every error of reading it there as one that names the file.
 
     Args:
-        source: a path, or a binary file object.
+        source: a path, also of an object store, or a binary file object.
         name: a path or URL that messages show; default that of `source`.
         rows: False where the block counts rows and row groups alone: it may then look at no column.
         schemas: what its columns may be.
@@ -61,12 +62,17 @@ def open_shard(
 
     Raises:
         StoreError: damaged, or not the shard of a store.
-        RemoteError: a file object that reads from the Hub did not get an answer.
+        RemoteError: a file that is read from the Hub or an object store did not come.
     """
     named = name or name_of(source)
     try:
-        whole = _whole(source)
-        with pq.ParquetFile(whole or source, page_checksum_verification=True, pre_buffer=whole is None) as shard:
+        with ExitStack() as stack:
+            if isinstance(source, ObjectPath):
+                source = stack.enter_context(source.open())
+            whole = _whole(source)
+            shard = stack.enter_context(
+                pq.ParquetFile(whole or source, page_checksum_verification=True, pre_buffer=whole is None)
+            )
             if shard.schema_arrow.remove_metadata() not in schemas:
                 raise ValueError("its columns are not those of a store")
             groups = (shard.metadata.row_group(at).num_rows for at in range(shard.num_row_groups))

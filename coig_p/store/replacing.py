@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from coig_p.core.text import printable
 from coig_p.errors import StoreError, UsageError
-from coig_p.store.manifest import MANIFEST, Manifest, read_manifest
-from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER, lies_inside
+from coig_p.store.store import MAY_STAND_BESIDE, OF_ITS_OWNER, lies_inside, manifest_at
 
 _logger = logging.getLogger("coig_p")
 _SHOWN = 3
@@ -30,8 +28,8 @@ def check_replaced(target: Path, inputs: Sequence[Path] = (), *, by_release: boo
         if path.resolve().is_relative_to(whole):
             raise UsageError(f"{path} is in {target}, which would be replaced: choose another place for the store")
     try:
-        manifest = Manifest.from_json(read_manifest(target / MANIFEST), target)
-    except (OSError, ValueError, StoreError):
+        manifest = manifest_at(target, target)
+    except StoreError:
         return  # damaged, or none: what belongs to it cannot be told
     if manifest.release and not by_release:
         version = str(manifest.release.get("version") or "")
@@ -62,7 +60,7 @@ def carry_over(root: Path, *sources: Path) -> None:
             elif (source / name).is_file():
                 found.append(source / name)
         if found and not (root / name).exists():
-            shutil.copyfile(found[0], root / name)
+            (root / name).write_bytes(found[0].read_bytes())  # of an object store, too
             for other in found[1:]:
                 if other.read_bytes() != found[0].read_bytes():
                     _logger.warning("kept %s, which is another than %s", *map(printable, map(str, (found[0], other))))

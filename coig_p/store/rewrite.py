@@ -22,6 +22,7 @@ from coig_p.core.progress import Advance
 from coig_p.errors import DataError, UsageError
 from coig_p.schema import RAW_SCHEMA, UNITS
 from coig_p.store.benchmarks import BenchmarkCheck, added, checks_on_disk, with_checks
+from coig_p.store.manifest import MANIFEST
 from coig_p.store.places import check_target
 from coig_p.store.reading import part_of
 from coig_p.store.replacing import carry_over, check_replaced
@@ -169,7 +170,7 @@ def rewrite_store(
         options[step] = record(_added_up(counted, reasons, earlier or {}))  # all parts are written by now
 
     check_rewrite(store, out, overwrite)  # again: it was read since
-    with atomic_directory(out) as root:
+    with atomic_directory(out, MANIFEST) as root:
         extra = []
         for name, table in (beside or {}).items():
             pq.write_table(table, root / name, compression="zstd")

@@ -15,22 +15,24 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coig_p.core.html import html_table, html_text
+from coig_p.core.objects import ObjectPath, as_path, object_path
 from coig_p.engine.local import in_order, threads
 from coig_p.errors import StoreError
 from coig_p.schema import RAW_SCHEMA, RAW_SCHEMAS
 from coig_p.store.frames import COMPARISON_ROWS, COMPARISONS_READ, SCORE_ROWS, SCORES_READ, comparison_rows, score_rows
+from coig_p.store.listing import manifest_of
 from coig_p.store.manifest import (
     MANIFEST,
     SIGNATURE,
@@ -76,10 +78,10 @@ _LEFT_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", 
 
 @dataclass(frozen=True)
 class Store:
-    """A store on disk, its manifest read and found valid. Make one with `Store.open`.
+    """A store, its manifest read and found valid. Make one with `Store.open`.
 
     Attributes:
-        path: the directory.
+        path: the directory; of a store in an object store what stands in its place (see `coig_p.core.objects`).
         manifest: what manifest.json says: domains, files, counts, and how the store came about.
     """
 
@@ -105,52 +107,37 @@ class Store:
         )
 
     @classmethod
-    def open(cls, path: str | Path, *, check_sizes: bool = True, check_rewards: bool = True) -> Store:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        check_sizes: bool = True,
+        check_rewards: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Store:
         """Read the manifest and see that every file it lists is there and as long as it says.
 
         Args:
+            path: a directory, or the URL of one in an object store: s3://bucket/store.
             check_sizes: False accepts files of another size, as `verify` does to name them all.
             check_rewards: False does not look at files of rewards, as where they are to be written anew.
+            storage_options: for fsspec, as datasets takes them; without them the environment says who asks.
 
         Raises:
-            UsageError: a name that is not UTF-8.
+            UsageError: a name that is not UTF-8, or a URL that cannot be right.
+            RemoteError: an object store cannot be reached, or refused.
             StoreError: no manifest, one that is not valid, a file that is missing, leads out of
                 the store or has another size.
         """
-        root = Path(path)
-        check_name(root)
-        try:
-            text = read_manifest(root / MANIFEST)
-        except (FileNotFoundError, NotADirectoryError):
-            raise StoreError(path, _no_store(root)) from None
-        except (OSError, UnicodeDecodeError) as error:
-            said = error.strerror if isinstance(error, OSError) else error
-            raise StoreError(path, f"{MANIFEST} cannot be read: {said}") from None
-        manifest = Manifest.from_json(text, path)
-        inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
-        for file in manifest.files:
-            if file.role == REWARDS and not check_rewards:
-                continue
-            place = f"{root}/{file.path}"
-            try:
-                found = os.lstat(place)
-                if stat.S_ISLNK(found.st_mode):
-                    found, is_inside = os.stat(place), lies_inside(root, Path(place))
-                else:
-                    folder = os.path.dirname(place)
-                    if folder not in inside:
-                        inside[folder] = lies_inside(root, Path(folder))
-                    is_inside = inside[folder]
-            except (OSError, ValueError):
-                found = None
-            if found is None or not stat.S_ISREG(found.st_mode):
-                mend = score_again(file.path.split("/")[1]) if file.role == REWARDS else "Import or download it again"
-                raise StoreError(path, f"{file.path} is listed in {MANIFEST} but missing. {mend}")
-            if not is_inside:
-                raise StoreError(path, f"{file.path} is a link that leads out of the store. Copy the file instead")
-            if check_sizes and found.st_size != file.bytes:
-                said = f"{found.st_size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify {quote(str(path))}"
-                raise StoreError(path, f"{file.path}: {said}")
+        root = as_path(path, storage_options)
+        manifest = manifest_at(root, path)
+        wanted = [file for file in manifest.files if check_rewards or file.role != REWARDS]
+        if isinstance(root, ObjectPath):
+            _check_objects(root, wanted, check_sizes)
+        else:
+            for file, found in zip(wanted, stats_of(root, wanted, path), strict=True):
+                if check_sizes and found.st_size != file.bytes:
+                    raise StoreError(path, _other_size(file, found.st_size, path))
         return cls(root, manifest)
 
     def data_files(self, domain: str | None = None, split: str | None = None) -> list[StoreFile]:
@@ -289,8 +276,87 @@ class Store:
 
     def _unlisted(self) -> list[str]:
         listed = {file.path for file in self.manifest.files} | MAY_STAND_BESIDE
-        paths = (path.relative_to(self.path).as_posix() for path in sorted(self.path.rglob("*")) if path.is_file())
-        return [name for name in paths if name not in listed]
+        if isinstance(self.path, ObjectPath):
+            return [name for name in self.path.files() if name not in listed]
+        root = str(self.path)
+        found = []
+        for folder, _, names in os.walk(root):
+            inside = f"{os.path.relpath(folder, root)}/".replace(os.sep, "/").removeprefix("./")
+            found += [f"{inside}{name}" for name in names if f"{inside}{name}" not in listed]
+        return [name for name in sorted(found, key=lambda name: name.split("/")) if (self.path / name).is_file()]
+
+
+def manifest_at(root: Path, named: object) -> Manifest:
+    """What the manifest of the store at `root` says; errors as `Store.open` has them, about the store `named`."""
+    check_name(root)
+    text = _manifest_text(root, named)
+    while True:
+        try:
+            return manifest_of(text, named, lambda file: root / file.path)
+        except StoreError:  # or somebody wrote it anew meanwhile, with another list of files
+            before, text = text, _manifest_text(root, named)
+            if text == before:
+                raise
+
+
+def _manifest_text(root: Path, named: object) -> str:
+    try:
+        return read_manifest(root / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(named, _no_store(root)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(named, f"{MANIFEST} cannot be read: {said}") from None
+
+
+def stats_of(root: Path, files: Iterable[StoreFile], store: object) -> Iterator[os.stat_result]:
+    """What the system says of each file of a directory; others of the store are not looked at.
+
+    Args:
+        store: for messages.
+
+    Raises:
+        StoreError: a file is missing, or leads out of the store.
+    """
+    inside: dict[str, bool] = {}  # of a folder, whether it is, asked once
+    for file in files:
+        place = f"{root}/{file.path}"
+        try:
+            found = os.lstat(place)
+            if stat.S_ISLNK(found.st_mode):
+                found, is_inside = os.stat(place), lies_inside(root, Path(place))
+            else:
+                folder = os.path.dirname(place)
+                if folder not in inside:
+                    inside[folder] = lies_inside(root, Path(folder))
+                is_inside = inside[folder]
+        except (OSError, ValueError):
+            raise StoreError(store, _missing(file)) from None
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(store, _missing(file))
+        if not is_inside:
+            raise StoreError(store, f"{file.path} is a link that leads out of the store. Copy the file instead")
+        yield found
+
+
+def _check_objects(root: ObjectPath, files: Sequence[StoreFile], check_sizes: bool) -> None:
+    """Raise StoreError where a file is not there, or of another size. One listing tells of all."""
+    there = root.files() if files else {}
+    for file in files:
+        found = there.get(file.path)
+        if found is None:
+            raise StoreError(root, _missing(file))
+        if check_sizes and found.st_size != file.bytes:
+            raise StoreError(root, _other_size(file, found.st_size, root))
+
+
+def _missing(file: StoreFile) -> str:
+    mend = score_again(file.path.split("/")[1]) if file.role == REWARDS else "Import or download it again"
+    return f"{file.path} is listed in {MANIFEST} but missing. {mend}"
+
+
+def _other_size(file: StoreFile, size: int, store: object) -> str:
+    return f"{file.path}: {size} bytes, {file.bytes} in {MANIFEST}. Run: coigp verify {quote(str(store))}"
 
 
 def _left_at(name: str) -> str | None:
@@ -323,7 +389,7 @@ def shard_batches(
     Raises:
         StoreError: the file cannot be read, or has other columns.
     """
-    beside = rewards_beside(f"{root}/{file.path}", rewards, nullcontext)
+    beside = rewards_beside(f"{root}/{file.path}", rewards, partial(_named, root))
     with open_shard(root / file.path, f"{root}/{file.path}") as shard:
         groups = list(range(shard.num_row_groups))
         if file.rows is not None and shard.metadata.num_rows != file.rows:
@@ -333,10 +399,17 @@ def shard_batches(
             yield from rewarded(read_batches(shard, size, some, schema, threads=threads), beside)
 
 
+def _named(root: Path, name: str) -> AbstractContextManager[Any]:
+    """What opens a file of the store at `root` that is named whole."""
+    return nullcontext(object_path(name, root.options) if isinstance(root, ObjectPath) else name)
+
+
 def _no_store(root: Path) -> str:
     """What to say where there is no manifest, and where the store may be."""
     if str(root).startswith("hf:"):
         return "not a directory: download it first, with hf download ORG/NAME --repo-type dataset --local-dir STORE"
+    if isinstance(root, ObjectPath):
+        return f"not a store: no {MANIFEST} there. Name the folder that holds it, or make one with: coigp import"
     if not root.exists():
         return f"not a store: no such directory, so no {MANIFEST} there. Make one with: coigp import"
     if not root.is_dir():
@@ -351,6 +424,8 @@ def _no_store(root: Path) -> str:
 
 def lies_inside(root: Path, path: Path) -> bool:
     """Whether a file, links followed, is in the store, or in the Hub cache that the store is a view of."""
+    if isinstance(root, ObjectPath):
+        return True
     real, home = path.resolve(), root.resolve()
     in_cache = home.parent.name == "snapshots" and real.is_relative_to(home.parent.parent / "blobs")
     return real.is_relative_to(home) or in_cache
@@ -371,7 +446,8 @@ def _file_problem(path: Path, file: StoreFile, schema_version: int) -> str | Non
         return f"sha256 {found}, {file.sha256} in {MANIFEST}"
     if file.role in ("data", "pairs", REWARDS):
         try:
-            footer = pq.read_metadata(path)
+            with path.open("rb") as stream:
+                footer = pq.read_metadata(stream)
         except DAMAGE as error:
             return f"not readable as Parquet: {error}"
         if footer.num_rows != file.rows:
@@ -394,7 +470,8 @@ def _counted(path: Path, counts: Counts) -> str | None:
 
 def _rewards_problem(path: Path, shard: StoreFile | None) -> str | None:
     """What is wrong with a readable file of rewards, beside the shard that it should be of."""
-    of_shard = (pq.read_metadata(path).metadata or {}).get(OF_SHARD.encode(), b"").decode("utf-8", "replace")
+    with path.open("rb") as stream:
+        of_shard = (pq.read_metadata(stream).metadata or {}).get(OF_SHARD.encode(), b"").decode("utf-8", "replace")
     if shard is None or of_shard == shard.sha256:
         return None
     return f"it is of another {shard.path} than {MANIFEST} lists. Score it again: coigp score"

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from coig_p.core.arrays import hash64
-from coig_p.core.atomic import atomic_file
 from coig_p.core.front_matter import front_matter
 from coig_p.engine.local import Threads, in_order, threads
 from coig_p.schema import RAW_SCHEMA, RAW_SUFFIX, SCHEMA_VERSION, SCORE_GRID
 from coig_p.store.conversations import conversation_masks
-from coig_p.store.manifest import LARGEST_MARGIN, MANIFEST, Manifest, StoreFile
+from coig_p.store.listing import write_manifest
+from coig_p.store.manifest import LARGEST_MARGIN, Manifest, StoreFile
 from coig_p.store.reading import CHECKSUMS
 
 ROWS_PER_SHARD = 1_000
@@ -90,9 +90,7 @@ def write_store(
     readme = root / "README.md"
     readme.write_text(store_readme(manifest), encoding="utf-8", newline="\n")
     manifest = finish(replace(manifest, files=(*manifest.files, describe_file(root, "README.md", "readme"))))
-    with atomic_file(root / MANIFEST) as stream:
-        stream.write(manifest.to_json().encode())
-    return manifest
+    return write_manifest(root, manifest)
 
 
 def describe_file(root: Path, name: str, role: str, **counts: Any) -> StoreFile:

@@ -23,7 +23,7 @@ from strategies import examples, raw_rows
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.publish.plan import read_release
-from coig_p.schema import RAW_SCHEMA, SCHEMA_VERSION, check_domain, check_split
+from coig_p.schema import RAW_SCHEMA, NEWEST_VERSION, check_domain, check_split
 from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
 from coig_p.store.locate import BUNDLED
 from coig_p.store.manifest import Manifest
@@ -211,8 +211,8 @@ def test_a_manifest_counts_in_whole_numbers_and_each_file_once(small: Path, name
     ("changes", "words"),
     [
         (
-            {"schema_version": SCHEMA_VERSION + 1},
-            rf"schema version is {SCHEMA_VERSION + 1}.* reads up to {SCHEMA_VERSION}",
+            {"schema_version": NEWEST_VERSION + 1},
+            rf"schema version is {NEWEST_VERSION + 1}.* reads up to {NEWEST_VERSION}",
         ),
         ({"schema_version": 0}, "does not exist"),
         ({"schema_version": True}, "schema_version is missing or not a int"),

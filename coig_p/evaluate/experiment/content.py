@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from coig_p.core.small_files import read_small
 from coig_p.core.strict_json import strict_json
 from coig_p.errors import DataError, StoreError, UsageError
 from coig_p.store.locate import Location
-from coig_p.store.manifest import LARGEST_MARGIN
+from coig_p.store.manifest import LARGEST_MARGIN, StoreFile
 from coig_p.store.places import check_name
+from coig_p.store.writing import sha256_of
 
 _BLOCK = 1 << 20
 _README, _SHARDS = "README.md", "shards.json"  # of an export: for people, and of its rows
@@ -122,6 +124,10 @@ def hash_of_export(folder: Path, files: Listing) -> str:
     return hash_of(kept)
 
 
+def _hash_in(location: Location, file: StoreFile) -> str:
+    return sha256_of(location.path(file)) if location.is_object else hash_of_file(location.path(file))
+
+
 def hash_of_store(location: Location) -> str:
     """What pairs of a store follow from. Of one that lies here every file is read; on the Hub the commit says it.
 
@@ -134,13 +140,13 @@ def hash_of_store(location: Location) -> str:
         for file in files:
             location.fingerprint(file)  # its size, which costs nothing
         for file in files:
-            if hash_of_file(Path(location.url(file))) != file.sha256:
+            if _hash_in(location, file) != file.sha256:
                 raise StoreError(
                     location.root,
                     f"{file.path} is not the file that manifest.json lists: the store has changed since it was "
                     "written. Put the right one back, or import again; coigp verify names every such file",
                 )
-    told: Mapping[str, Any] = json.loads(manifest.to_json())
+    told: Mapping[str, Any] = json.loads(replace(manifest, files=()).to_json())
     said = {name: told.get(name) for name in _SAY_PAIRS}
     kept = {LARGEST_MARGIN: manifest.options.get(LARGEST_MARGIN)}
     listed = [[file.path, file.role, file.sha256, file.domain, file.split] for file in files]

@@ -1,0 +1,421 @@
+"""Files of object stores, by fsspec: what stands where a pathlib.Path does for a folder that no file system has.
+
+An ObjectPath has as much of pathlib's manners as readers and writers of stores need. Nothing is kept between two calls,
+so what is asked is what is there. A file that is open stays the one that was opened: where it was replaced meanwhile,
+the next read is an error. What options say, keys among it, is in no name, message or repr.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote
+
+from coig_p.core.text import printable
+from coig_p.errors import CoigPError, RemoteError, StoreError, UnknownNameError, UsageError
+
+PACKAGES: Mapping[str, str] = {
+    "s3": "'coig-p[s3]'",
+    "s3a": "'coig-p[s3]'",
+    "oss": "ossfs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "hdfs": "pyarrow, and Hadoop's libhdfs with a Java",
+    "memory": "fsspec",
+}
+"""By protocol, what pip installs where fsspec does not know it by itself."""
+
+_NOT_OURS = ("hf", "modelscope")  # repositories: see coig_p.store.locate
+_URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<key>.*)", re.DOTALL)
+_BLOCK = 4 << 20  # bytes that are read at least: an answer takes as long to begin as some megabytes to come
+_SMALL = 1 << 20  # bytes of a file that is read whole
+_TAIL = 256 << 10  # of a footer, and what lies around it
+_VERSIONS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "modified", "created")
+_REFUSED = frozenset(
+    [
+        "AccessDenied",
+        "Forbidden",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "401",
+        "403",
+        "TokenRefreshRequired",
+        "AuthenticationFailed",
+        "AuthorizationFailure",
+    ]
+)
+_NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
+
+
+class Found(NamedTuple):
+    """What is known of a file without reading it.
+
+    Attributes:
+        st_size: bytes, under the name that `os.stat` has for it.
+        version: changes whenever the file is written anew, as an ETag does; "" where the store tells none.
+    """
+
+    st_size: int
+    version: str
+
+
+@dataclass(frozen=True)
+class ObjectPath:
+    """A folder or a file of an object store.
+
+    Attributes:
+        protocol: as s3.
+        key: all behind s3://, without a slash at either end.
+        options: what fsspec's file system is made with, beside what it finds in the environment by itself.
+    """
+
+    protocol: str
+    key: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.protocol}://{self.key}"
+
+    def __truediv__(self, name: object) -> ObjectPath:
+        return ObjectPath(self.protocol, "/".join(filter(None, (self.key, str(name).strip("/")))), self.options)
+
+    def __lt__(self, other: ObjectPath) -> bool:
+        return str(self) < str(other)
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> ObjectPath:
+        """The folder that it is in."""
+        return ObjectPath(self.protocol, self.key.rpartition("/")[0], self.options)
+
+    @property
+    def parents(self) -> list[ObjectPath]:
+        """The folders that it is in, the nearest first, the bucket last."""
+        found, path = [], self
+        while "/" in path.key:
+            path = path.parent
+            found.append(path)
+        return found
+
+    def relative_to(self, other: ObjectPath) -> PurePosixPath:
+        """What is to be added to `other`; ValueError where it does not lie there."""
+        return PurePosixPath(self.key).relative_to(other.key)
+
+    def is_relative_to(self, other: object) -> bool:
+        """Whether it lies in `other`."""
+        same = isinstance(other, ObjectPath) and other.protocol == self.protocol
+        return same and PurePosixPath(self.key).is_relative_to(cast(ObjectPath, other).key)
+
+    def resolve(self) -> ObjectPath:
+        """Itself: there are no links."""
+        return self
+
+    def expanduser(self) -> ObjectPath:
+        """Itself."""
+        return self
+
+    def is_symlink(self) -> bool:
+        """Whether it is a link, which it is not."""
+        return False
+
+    def is_file(self) -> bool:
+        """Whether there is such a file."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        """Whether anything is in it."""
+        return any(True for _ in self.iterdir())
+
+    def exists(self) -> bool:
+        """Whether it is a file, or a folder with anything in it."""
+        return self.is_file() or self.is_dir()
+
+    def stat(self) -> Found:
+        """Size and version of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            RemoteError, UsageError: see `told`.
+        """
+        with told(self):
+            info = file_system(self).info(self.location())
+        if info.get("type") == "directory":
+            raise FileNotFoundError(errno.ENOENT, "a folder, not a file", str(self))
+        return _found(info)
+
+    def iterdir(self) -> Iterator[ObjectPath]:
+        """What lies right in it."""
+        with told(self):
+            try:
+                names = file_system(self).ls(self.location(), detail=False)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if code_of(error) in _NO_BUCKET:
+                    raise RemoteError(f"{self}: there is no such bucket") from None
+                return
+        for name in names:
+            last = str(name).rstrip("/").rpartition("/")[2]
+            if last and last != self.name:
+                yield self / last
+
+    def files(self) -> dict[str, Found]:
+        """Every file in it, at any depth, by its name from here; by one listing."""
+        with told(self):
+            try:
+                listed = file_system(self).find(self.location(), detail=True)
+            except FileNotFoundError:
+                return {}
+        start = len(self.location().strip("/")) + 1
+        found = {str(name).strip("/")[start:]: _found(info) for name, info in listed.items()}
+        return {name: one for name, one in sorted(found.items()) if name}
+
+    def rglob(self, _pattern: str = "*") -> Iterator[ObjectPath]:
+        """Every file in it, at any depth."""
+        return (self / name for name in self.files())
+
+    def open(self, mode: str = "rb") -> io.BufferedReader:
+        """The file, to read.
+
+        Raises:
+            FileNotFoundError: there is none.
+            RemoteError, UsageError: see `told`. A read raises them, too, and StoreError where the file was replaced.
+        """
+        if mode != "rb":
+            raise io.UnsupportedOperation(f"{self}: {mode}")
+        return cast(io.BufferedReader, _Reader(self))
+
+    def read_bytes(self) -> bytes:
+        """All that is in the file."""
+        with told(self):
+            return bytes(file_system(self).cat_file(self.location()))
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """All that is in the file, as text."""
+        return self.read_bytes().decode(encoding)
+
+    def location(self) -> str:
+        """What fsspec's file system calls it."""
+        return str(file_system(self)._strip_protocol(str(self)))
+
+
+def object_path(url: str, storage_options: Mapping[str, Any] | None = None) -> Path:
+    """The folder or file of a URL as s3://bucket/store; its type is said to be pathlib's, in whose place it stands.
+
+    Args:
+        storage_options: for fsspec, also by protocol: {"s3": {"endpoint_url": ...}}, as datasets takes them.
+
+    Raises:
+        UsageError: no such protocol, no bucket, or a URL with a password, or what is no URL.
+    """
+    match = _URL.fullmatch(url)
+    if match is None or "::" in url:
+        raise UsageError(f"{printable(url)}: use a URL as s3://bucket/store")
+    protocol = match["protocol"].lower()
+    if "@" in match["key"] and ":" in match["key"].partition("@")[0]:
+        raise UsageError(f"a URL with {protocol}:// holds a password: leave it out, and name it in the environment")
+    if protocol == "file":
+        return Path(unquote("/" + match["key"]))
+    if protocol not in PACKAGES:
+        raise UnknownNameError("protocol", protocol, (*PACKAGES, "file", *_NOT_OURS))
+    parts = [part for part in match["key"].split("/") if part]
+    if not parts or any(part in (".", "..") for part in parts):
+        raise UsageError(f"{printable(url)}: use a URL as {protocol}://bucket/store")
+    return cast(Path, ObjectPath(protocol, "/".join(parts), options_of(protocol, storage_options)))
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is that of an object store, also where pathlib made one slash of two."""
+    match = _URL.fullmatch(name)
+    if match is None or match["protocol"].lower() in _NOT_OURS:
+        return False
+    return f"{match['protocol']}://" in name or match["protocol"].lower() in (*PACKAGES, "file")
+
+
+def as_path(name: object, storage_options: Mapping[str, Any] | None = None) -> Path:
+    """A path as a user gives it, a local one or that of an object store."""
+    if isinstance(name, ObjectPath):
+        return cast(Path, name)
+    return object_path(str(name), storage_options) if is_url(str(name)) else Path(cast(Any, name))
+
+
+def is_object(path: object) -> bool:
+    """Whether a path is one of an object store."""
+    return isinstance(path, ObjectPath)
+
+
+def options_of(protocol: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Those of a protocol: what is under its name, else all that is not under the name of another."""
+    given = dict(storage_options or {})
+    own = given.get(protocol)
+    if isinstance(own, Mapping):
+        return dict(own)
+    return {name: value for name, value in given.items() if name not in (*PACKAGES, *_NOT_OURS, "https", "http")}
+
+
+def file_system(path: ObjectPath) -> Any:
+    """fsspec's file system of a path, made once in a process.
+
+    Raises:
+        UsageError: the package of its protocol is not installed, or takes other options.
+    """
+    from fsspec.core import url_to_fs
+
+    # A listing that fsspec keeps would hide what was written or deleted since.
+    try:
+        return url_to_fs(str(path), **{"use_listings_cache": False, **path.options})[0]
+    except ImportError:
+        raise UsageError(f"{path}: this needs another package: pip install {PACKAGES[path.protocol]}") from None
+    except (TypeError, ValueError, KeyError) as error:
+        named = ", ".join(sorted(map(str, path.options))) or "none"
+        raise UsageError(
+            f"{path}: not with these storage_options ({printable(named)}): {type(error).__name__}. See the "
+            f"documentation of {PACKAGES[path.protocol]}"
+        ) from None
+
+
+@contextmanager
+def told(path: object) -> Iterator[None]:
+    """Every error of a client in the block as one that says what to do, and no secret: its own text may hold one.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        StoreError: the file was replaced while it was open.
+        RemoteError: access was refused, or the store did not answer as it should.
+    """
+    try:
+        yield
+    except (CoigPError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if isinstance(error, FileNotFoundError) and code_of(error) in _NO_BUCKET:
+            raise FileNotFoundError(errno.ENOENT, "no such bucket", str(path)) from None
+        raise error from None
+    except Exception as error:
+        raise _problem(path, error) from None
+
+
+def _problem(path: object, error: Exception) -> CoigPError:
+    kind, code = type(error).__name__, code_of(error)
+    if kind == "FileExpired" or code in ("PreconditionFailed", "412"):
+        store, _, file = str(path).rpartition("/data/")
+        return StoreError(
+            store or path, f"{'data/' + file if store else 'it'} was replaced while it was read. Begin anew"
+        )
+    said = f"{kind}: {code}" if code and code != kind else kind
+    if isinstance(error, PermissionError) or code in _REFUSED or "Credential" in kind:
+        return RemoteError(
+            f"{path}: access was refused ({said}). Name who asks in the environment, as the client of this protocol "
+            "reads it (for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or in storage_options"
+        )
+    return RemoteError(
+        f"{path}: the store could not be reached, or did not answer to the end ({said}). Try again, or look at its "
+        "address (for S3 AWS_ENDPOINT_URL)"
+    )
+
+
+def code_of(error: BaseException) -> str:
+    """What the answer of a server calls an error; "" where there was no answer."""
+    for one in (error, error.__cause__, error.__context__):
+        response = getattr(one, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, Mapping) else getattr(one, "status", None)
+        if code:
+            return printable(str(code))[:40]
+    return ""
+
+
+def _found(info: Mapping[str, Any]) -> Found:
+    version = next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
+    return Found(int(info.get("size") or 0), version)
+
+
+class _Reader(io.RawIOBase):
+    """A file to read in large pieces: as it is asked for, or a block, whichever is more; from its end a footer."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        super().__init__()
+        self.path, self.name = path, str(path)
+        with told(path):
+            # Without a cache of fsspec's a read is one request, which S3 answers only for the ETag that it was opened by.
+            self._file = file_system(path).open(path.location(), "rb", cache_type="none")
+        self._details = getattr(self._file, "details", None)
+        self._guarded = path.protocol in ("s3", "s3a")
+        self._before = path.stat() if not isinstance(self._details, Mapping) else _found(self._details)
+        self.size = self._before.st_size
+        self._at = self._from = 0
+        self._held = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, self.size)[whence]
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self.size if size is None or size < 0 else min(self.size, self._at + size)
+        if end <= self._at:
+            return b""
+        if self._at < self._from or end > self._from + len(self._held):
+            self._fetch(self._at, end)
+        begin = self._at - self._from
+        whole = begin == 0 and end == self._from + len(self._held)
+        found = self._held if whole else self._held[begin : begin + end - self._at]
+        self._at = end
+        return found
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: Any) -> int:
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._held = b""
+            self._file.close()
+        super().close()
+
+    def _fetch(self, begin: int, end: int) -> None:
+        if self.size <= _SMALL:
+            begin, end = 0, self.size
+        elif end == self.size and end - begin < _TAIL:
+            begin = end - _TAIL
+        else:
+            end = min(self.size, max(end, begin + _BLOCK))
+        with told(self.path):
+            self._file.seek(begin)
+            found = self._file.read(end - begin)
+        if len(found) != end - begin:
+            raise RemoteError(f"{self.path}: the store gave {len(found):,} bytes of {end - begin:,}. Try again")
+        if not self._guarded and self.path.stat() != self._before:
+            raise StoreError(self.path, "it was replaced while it was read. Begin anew")
+        self._from, self._held = begin, found

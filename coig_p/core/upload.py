@@ -1,0 +1,198 @@
+"""Folders written to an object store, which has no rename: what says that they are whole comes last.
+
+A folder is made on this machine first. Then a note is put where it goes, with the names of all that will be there, its
+files side by side, the one that marks the folder as whole, and the note is deleted. Who reads sees nothing, or all of
+it: without its marker a folder is none. A killed upload leaves its note, so that the next one knows what may go.
+Nothing whole is ever replaced: there would be a moment at which old and new are mixed.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from coig_p.core.objects import ObjectPath, code_of, file_system, told
+from coig_p.errors import CoigPError, RemoteError, UsageError
+
+NOTE = ".coigp-upload.json"
+"""What stands where an upload is under way, or was when it was killed."""
+
+_AT_ONCE = 8
+_TOOL = "coig-p upload"
+_THERE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+_CANNOT = ("NotImplemented", "501")  # servers that do not know If-None-Match
+
+
+def check_free(target: ObjectPath, marker: str, what: str) -> None:
+    """Raise UsageError where `what` cannot be uploaded to `target`: something is there that no upload left.
+
+    Args:
+        marker: the file that says that `what` is whole.
+
+    Raises:
+        RemoteError: the object store cannot be reached, or refused.
+    """
+    if (target / marker).is_file():
+        raise UsageError(
+            f"{target} exists, and an object store cannot put {what} in its place in one step, so that who reads it "
+            f"never sees a mixture: choose a new name, or delete it first"
+        )
+    note = _note(target)
+    if note is not None:
+        _check_others(target, note)
+    elif target.exists():
+        raise UsageError(f"{target} exists and is not {what}: choose another place")
+
+
+@contextmanager
+def uploaded(target: ObjectPath, last: str, staged: Path) -> Iterator[None]:
+    """What the block writes to a local folder is brought to `target` when it ends without error.
+
+    The note is put there first: who may not write hears of it before the work.
+
+    Args:
+        last: the file of the folder that marks it as whole.
+
+    Raises:
+        UsageError: something is there, or somebody else writes there.
+        RemoteError: the object store cannot be reached, or refused; what came so far is replaced by the next upload.
+    """
+    check_free(target, last, "what is written")
+    before = _note(target)
+    claim = _claim(target, list(before or ()), new=before is None)
+    begun = False
+    try:
+        yield
+        begun = True
+        _upload(staged, target, last, claim)
+    finally:
+        if not begun and not before:
+            with suppress(CoigPError):
+                _delete(target / NOTE)
+
+
+def _claim(target: ObjectPath, files: Sequence[str], nonce: str = "", *, new: bool) -> dict[str, Any]:
+    """Put a note there that names these files; what it says."""
+    claim = {"tool": _TOOL, "files": files, "nonce": nonce or secrets.token_hex(16)}
+    _put(target, NOTE, json.dumps(claim).encode(), new=new)
+    return claim
+
+
+def _upload(folder: Path, target: ObjectPath, last: str, claim: Mapping[str, Any]) -> None:
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    if last not in files:
+        raise AssertionError(f"{last} was not written")
+    _check_mine(target, claim)
+    claim = _claim(target, sorted({*files, *claim["files"]}), claim["nonce"], new=False)
+    there = target.files()
+    for name in there:
+        if name not in files and name != NOTE:
+            _delete(target / name)
+    rest = [name for name in files if name != last]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="coig_p-upload") as threads:
+        puts = [threads.submit(upload_file, folder / name, target / name) for name in rest]
+        try:
+            for put in puts:
+                put.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    there = target.files()
+    for name in rest:
+        if name not in there or there[name].st_size != (folder / name).stat().st_size:
+            raise RemoteError(f"{target}: {name} is not there as it was sent. Try again")
+    _check_mine(target, claim)
+    _put(target, last, (folder / last).read_bytes(), new=True)
+    _delete(target / NOTE)
+
+
+def upload_file(path: Path, place: ObjectPath) -> None:
+    """Bring one local file to `place`, where it appears, or is replaced, whole.
+
+    Raises:
+        RemoteError: the object store cannot be reached, or refused, or has no such bucket.
+    """
+    with told(place):
+        try:
+            file_system(place).put_file(str(path), place.location())
+        except FileNotFoundError:
+            raise _no_bucket(place) from None
+
+
+def _note(target: ObjectPath) -> Sequence[str] | None:
+    """The files that an upload wanted to bring; None where none was under way."""
+    try:
+        found = json.loads((target / NOTE).read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("tool") != _TOOL or not isinstance(found.get("files"), list):
+        raise UsageError(f"{target / NOTE} is not what an upload writes: choose another place, or delete it")
+    return [str(name) for name in found["files"]]
+
+
+def _check_others(target: ObjectPath, note: Sequence[str]) -> None:
+    others = sorted(set(target.files()) - {*note, NOTE})
+    if others:
+        raise UsageError(
+            f"{target} holds an upload that was stopped, and more ({others[0]}), which is none of it: choose another "
+            "place, or move that elsewhere first"
+        )
+
+
+def _check_mine(target: ObjectPath, claim: Mapping[str, Any]) -> None:
+    """Raise UsageError where the note is not the one that was put there, or what is there is none of ours."""
+    if json.loads((target / NOTE).read_text() or "null") != claim:
+        raise _meanwhile(target)
+    _check_others(target, claim["files"])
+
+
+def _meanwhile(target: ObjectPath) -> UsageError:
+    return UsageError(f"{target} is being written by somebody else, too: choose another place")
+
+
+def _no_bucket(place: ObjectPath) -> RemoteError:
+    return RemoteError(f"{place}: cannot be written: there is no such bucket")
+
+
+def _put(target: ObjectPath, name: str, content: bytes, *, new: bool) -> None:
+    """Write a small file.
+
+    Args:
+        new: raise UsageError where one is there already; in one step where the store can tell.
+    """
+    place = target / name
+    with told(place):
+        try:
+            _pipe(place, content, new=new)
+        except FileExistsError:
+            if place.read_bytes() != content:  # else it was written, and only the answer was lost
+                raise _meanwhile(target) from None
+        except FileNotFoundError:
+            raise _no_bucket(place) from None
+
+
+def _pipe(place: ObjectPath, content: bytes, *, new: bool) -> None:
+    if new and place.protocol in ("s3", "s3a"):
+        try:
+            file_system(place).pipe_file(place.location(), content, mode="create")
+            return
+        except Exception as error:
+            if code_of(error) in _THERE:
+                raise FileExistsError from None
+            if code_of(error) not in _CANNOT:
+                raise
+    if new and place.is_file():
+        raise FileExistsError
+    file_system(place).pipe_file(place.location(), content)
+
+
+def _delete(place: ObjectPath) -> None:
+    with told(place), suppress(FileNotFoundError):
+        file_system(place).rm_file(place.location())
