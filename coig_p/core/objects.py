@@ -40,21 +40,8 @@ _BLOCK = 4 << 20  # bytes that are read at least: an answer takes as long to beg
 _SMALL = 1 << 20  # bytes of a file that is read whole
 _TAIL = 256 << 10  # of a footer, and what lies around it
 _VERSIONS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "modified", "created")
-_REFUSED = frozenset(
-    [
-        "AccessDenied",
-        "Forbidden",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "InvalidToken",
-        "401",
-        "403",
-        "TokenRefreshRequired",
-        "AuthenticationFailed",
-        "AuthorizationFailure",
-    ]
-)
+_REFUSED = frozenset(("401", "403", "AccessDenied", "AuthenticationFailed", "AuthorizationFailure", "ExpiredToken"))
+_REFUSED |= {"Forbidden", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 
 
@@ -133,6 +120,10 @@ class ObjectPath:
     def expanduser(self) -> ObjectPath:
         """Itself."""
         return self
+
+    def is_absolute(self) -> bool:
+        """Whether it names the same wherever one stands, which it does."""
+        return True
 
     def is_symlink(self) -> bool:
         """Whether it is a link, which it is not."""
@@ -356,7 +347,7 @@ class _Reader(io.RawIOBase):
         super().__init__()
         self.path, self.name = path, str(path)
         with told(path):
-            # Without a cache of fsspec's a read is one request, which S3 answers only for the ETag that it was opened by.
+            # Without fsspec's cache a read is one request, which S3 answers only for the ETag that it was opened by.
             self._file = file_system(path).open(path.location(), "rb", cache_type="none")
         self._details = getattr(self._file, "details", None)
         self._guarded = path.protocol in ("s3", "s3a")
