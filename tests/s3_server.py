@@ -29,7 +29,7 @@ def serving() -> Iterator[dict[str, Any]]:
             "endpoint_url": f"http://{host}:{port}",
             "client_kwargs": {"region_name": "us-east-1"},
         }
-        fsspec.filesystem("s3", use_listings_cache=False, **options).mkdir(BUCKET)
+        fsspec.filesystem("s3", use_listings_cache=False, **options).call_s3("create_bucket", Bucket=BUCKET)
         yield options
     finally:
         server.stop()

@@ -280,11 +280,15 @@ def file_system(path: ObjectPath) -> Any:
     except ImportError:
         raise UsageError(f"{path}: this needs another package: pip install {PACKAGES[path.protocol]}") from None
     except (TypeError, ValueError, KeyError) as error:
-        named = ", ".join(sorted(map(str, path.options))) or "none"
-        raise UsageError(
-            f"{path}: not with these storage_options ({printable(named)}): {type(error).__name__}. See the "
-            f"documentation of {PACKAGES[path.protocol]}"
-        ) from None
+        raise _misfit(path, path.options, error) from None
+
+
+def _misfit(path: object, options: Mapping[str, Any], error: Exception) -> UsageError:
+    named = printable(", ".join(sorted(map(str, options))) or "none")
+    return UsageError(
+        f"{path}: its client does not take these storage_options ({named}): {type(error).__name__}. See the "
+        "documentation of fsspec's client for this protocol"
+    )
 
 
 @contextmanager
@@ -313,6 +317,8 @@ def _problem(path: object, error: Exception) -> CoigPError:
         return StoreError(
             store or path, f"{'data/' + file if store else 'it'} was replaced while it was read. Begin anew"
         )
+    if isinstance(error, TypeError):  # some clients look at what they are given at the first request
+        return _misfit(path, getattr(path, "options", {}), error)
     said = f"{kind}: {code}" if code and code != kind else kind
     if isinstance(error, PermissionError) or code in _REFUSED or "Credential" in kind:
         return RemoteError(
