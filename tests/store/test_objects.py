@@ -68,9 +68,7 @@ def names(s3: dict[str, Any], folder: str) -> set[str]:
     return {name.removeprefix(f"{BUCKET}/{folder}/") for name in s3_server.files(s3).find(f"{BUCKET}/{folder}")}
 
 
-def test_what_is_said_of_it_equals_what_is_said_of_the_same_folder(
-    s3: dict[str, Any], there: str, local: Path
-) -> None:
+def test_what_is_said_of_it_equals_what_is_said_of_the_same_folder(s3: dict[str, Any], there: str, local: Path) -> None:
     store, same = Store.open(there, storage_options=dict(s3)), Store.open(local)
     assert store.manifest == same.manifest and store.verify() == []
     assert list(store.batches()) == list(same.batches())
@@ -96,7 +94,14 @@ def test_it_loads_as_the_same_folder_does(
 def test_a_stream_goes_on_where_it_stopped_and_is_planned(s3: dict[str, Any], there: str) -> None:
     def load() -> Any:
         return datasets.load_dataset(
-            "coig-p", "all", data_dir=there, storage_options=dict(s3), split="train", streaming=True, shuffle_seed=1, shards=8
+            "coig-p",
+            "all",
+            data_dir=there,
+            storage_options=dict(s3),
+            split="train",
+            streaming=True,
+            shuffle_seed=1,
+            shards=8,
         )
 
     stream = load()
@@ -115,9 +120,13 @@ def test_a_stream_goes_on_where_it_stopped_and_is_planned(s3: dict[str, Any], th
 
 def test_a_changed_shard_is_loaded_anew(s3: dict[str, Any], there: str, tmp_path: Path) -> None:
     other = make_store(tmp_path / "other", make_rows({"math": 30, "chat": 12}, seed=7))
-    first = coig_p.load_dataset("math", data_dir=there, storage_options=dict(s3), split="train", cache_dir=str(tmp_path))
+    first = coig_p.load_dataset(
+        "math", data_dir=there, storage_options=dict(s3), split="train", cache_dir=str(tmp_path)
+    )
     s3_server.put(s3, other, "store")
-    second = coig_p.load_dataset("math", data_dir=there, storage_options=dict(s3), split="train", cache_dir=str(tmp_path))
+    second = coig_p.load_dataset(
+        "math", data_dir=there, storage_options=dict(s3), split="train", cache_dir=str(tmp_path)
+    )
     assert list(first) != list(second)
 
 
@@ -209,12 +218,12 @@ def test_a_server_that_is_not_there_and_one_that_refuses_say_so_without_secrets(
         async def refused(*_: object, **__: object) -> None:
             raise PermissionError(f"Signature of {SECRET} does not match")
 
-        patch.setattr(S3FileSystem, "_info", refused)
+        patch.setattr(S3FileSystem, "_call_s3", refused)
         with pytest.raises(RemoteError, match="access was refused") as caught:
             Store.open(f"s3://{BUCKET}/store", storage_options=dict(s3))
         assert SECRET not in str(caught.value)
     place = object_path(f"s3://{BUCKET}/store", s3)
-    assert SECRET not in repr(place) + repr(locate.__name__)
+    assert SECRET not in repr(place)
     with pytest.raises(UsageError, match="storage_options"):
         Store.open(f"s3://{BUCKET}/store", storage_options=s3 | {"no_such": 1})
 
