@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import run
@@ -49,7 +50,7 @@ def test_it_is_loaded_by_revision_and_fetched_once(hub: ModelScope, tmp_path: Pa
     second = make_store(tmp_path / "second", make_rows({"math": 8, "chat": 5}, seed=3))
     publish(hub, first, "v1")
     publish(hub, second, "v2")
-    cache = {"cache_dir": str(tmp_path / "rows"), "split": "train"}
+    cache: dict[str, Any] = {"cache_dir": str(tmp_path / "rows"), "split": "train"}
     for name, store in ((f"{URL}@v1", first), (URL, second), (f"{URL}@v2", second)):
         loaded = coig_p.load_dataset("math", data_dir=name, **cache)
         assert list(loaded) == list(coig_p.load_dataset("math", data_dir=str(store), **cache))
@@ -77,7 +78,7 @@ def test_what_is_not_there_or_another_is_said(hub: ModelScope, tmp_path: Path) -
     shard = next(store.rglob("*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"X")
     publish(hub, store, "v2")
-    with pytest.raises(StoreError, match="is not the file that manifest.json lists"):
+    with pytest.raises(StoreError, match="is not the file that"):
         open_located(location)
     assert not list((tmp_path / "cache").rglob("*.parquet"))
 

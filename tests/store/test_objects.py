@@ -70,7 +70,8 @@ def names(s3: dict[str, Any], folder: str) -> set[str]:
 
 def test_what_is_said_of_it_equals_what_is_said_of_the_same_folder(s3: dict[str, Any], there: str, local: Path) -> None:
     store, same = Store.open(there, storage_options=dict(s3)), Store.open(local)
-    assert store.manifest == same.manifest and store.verify() == []
+    assert store.manifest == same.manifest
+    assert store.verify() == []
     assert list(store.batches()) == list(same.batches())
     assert statistics(store).to_json() == statistics(same).to_json()
     assert check(store).findings == check(same).findings
@@ -146,7 +147,9 @@ def test_commands_take_its_url(s3: dict[str, Any], there: str, local: Path, tmp_
         run(*words, "--out", f"s3://{BUCKET}/{name}")
         run(words[0], str(local), *words[2:], "--out", str(tmp_path / name))
         files = {path.relative_to(tmp_path / name).as_posix(): path for path in (tmp_path / name).rglob("*.parquet")}
-        assert files and names(s3, name) >= files.keys() and upload.NOTE not in names(s3, name)
+        assert files
+        assert names(s3, name) >= files.keys()
+        assert upload.NOTE not in names(s3, name)
         for file, path in files.items():
             assert s3_server.files(s3).cat_file(f"{BUCKET}/{name}/{file}") == path.read_bytes()
         again = run(*words, "--out", f"s3://{BUCKET}/{name}", "--overwrite", code=2)
@@ -170,7 +173,8 @@ def test_commands_take_its_url(s3: dict[str, Any], there: str, local: Path, tmp_
 def test_what_cannot_be_is_one_error(there: str, words: list[str], code: int, said: str) -> None:
     done = run(*words, code=code)
     assert done.stdout == ""
-    assert said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert "hush" not in done.stderr
 
 
@@ -250,15 +254,17 @@ def test_a_stopped_upload_is_no_store_and_is_replaced(
         new_store(local, s3, "new")
     monkeypatch.undo()
     left = names(s3, "new")
-    assert upload.NOTE in left and "manifest.json" not in left
+    assert upload.NOTE in left
+    assert "manifest.json" not in left
     with pytest.raises(StoreError, match="not a store"):
         Store.open(f"s3://{BUCKET}/new", storage_options=dict(s3))
     s3_server.files(s3).pipe_file(f"{BUCKET}/new/mine.txt", b"of somebody else")
-    with pytest.raises(UsageError, match="mine.txt"):
+    with pytest.raises(UsageError, match=r"mine\.txt"):
         new_store(local, s3, "new")
     s3_server.files(s3).rm_file(f"{BUCKET}/new/mine.txt")
     made = new_store(local, s3, "new")
-    assert made.verify() == [] and made.manifest.domains == ("math",)
+    assert made.verify() == []
+    assert made.manifest.domains == ("math",)
     assert names(s3, "new") == {file.path for file in made.manifest.files} | {"manifest.json"}
     with pytest.raises(UsageError, match="choose a new name"):
         new_store(local, s3, "new")
@@ -284,7 +290,8 @@ def test_other_protocols_go_the_same_way(local: Path) -> None:
 
     fsspec.filesystem("memory").put(f"{local}/", "/tried/store/", recursive=True)
     store = Store.open("memory://tried/store")
-    assert list(store.batches()) == list(Store.open(local).batches()) and store.verify() == []
+    assert list(store.batches()) == list(Store.open(local).batches())
+    assert store.verify() == []
     made = rewrite_store(store, object_path("memory://tried/new"), lambda *_: None, step="tried", record=lambda _: {})
     assert made.store.verify() == []
     assert Store.open(f"file://{local}").path == local
