@@ -51,7 +51,7 @@ _SPLITS, _SHARDS = tuple(SplitConfig.__dataclass_fields__), tuple(ShardConfig.__
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=Place(),
     metavar="FILE",
     help="The file to write, .parquet or .jsonl; - is JSON Lines on standard output, and nothing else there.",
 )

@@ -40,21 +40,8 @@ _BLOCK = 4 << 20  # bytes that are read at least: an answer takes as long to beg
 _SMALL = 1 << 20  # bytes of a file that is read whole
 _TAIL = 256 << 10  # of a footer, and what lies around it
 _VERSIONS = ("ETag", "etag", "md5", "generation", "mtime", "LastModified", "last_modified", "modified", "created")
-_REFUSED = frozenset(
-    [
-        "AccessDenied",
-        "Forbidden",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "InvalidToken",
-        "401",
-        "403",
-        "TokenRefreshRequired",
-        "AuthenticationFailed",
-        "AuthorizationFailure",
-    ]
-)
+_REFUSED = frozenset(("401", "403", "AccessDenied", "AuthenticationFailed", "AuthorizationFailure", "ExpiredToken"))
+_REFUSED |= {"Forbidden", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 
 
@@ -133,6 +120,10 @@ class ObjectPath:
     def expanduser(self) -> ObjectPath:
         """Itself."""
         return self
+
+    def is_absolute(self) -> bool:
+        """Whether it names the same wherever one stands, which it does."""
+        return True
 
     def is_symlink(self) -> bool:
         """Whether it is a link, which it is not."""
@@ -289,11 +280,15 @@ def file_system(path: ObjectPath) -> Any:
     except ImportError:
         raise UsageError(f"{path}: this needs another package: pip install {PACKAGES[path.protocol]}") from None
     except (TypeError, ValueError, KeyError) as error:
-        named = ", ".join(sorted(map(str, path.options))) or "none"
-        raise UsageError(
-            f"{path}: not with these storage_options ({printable(named)}): {type(error).__name__}. See the "
-            f"documentation of {PACKAGES[path.protocol]}"
-        ) from None
+        raise _misfit(path, path.options, error) from None
+
+
+def _misfit(path: object, options: Mapping[str, Any], error: Exception) -> UsageError:
+    named = printable(", ".join(sorted(map(str, options))) or "none")
+    return UsageError(
+        f"{path}: its client does not take these storage_options ({named}): {type(error).__name__}. See the "
+        "documentation of fsspec's client for this protocol"
+    )
 
 
 @contextmanager
@@ -322,6 +317,8 @@ def _problem(path: object, error: Exception) -> CoigPError:
         return StoreError(
             store or path, f"{'data/' + file if store else 'it'} was replaced while it was read. Begin anew"
         )
+    if isinstance(error, TypeError):  # some clients look at what they are given at the first request
+        return _misfit(path, getattr(path, "options", {}), error)
     said = f"{kind}: {code}" if code and code != kind else kind
     if isinstance(error, PermissionError) or code in _REFUSED or "Credential" in kind:
         return RemoteError(
@@ -356,7 +353,7 @@ class _Reader(io.RawIOBase):
         super().__init__()
         self.path, self.name = path, str(path)
         with told(path):
-            # Without a cache of fsspec's a read is one request, which S3 answers only for the ETag that it was opened by.
+            # Without fsspec's cache a read is one request, which S3 answers only for the ETag that it was opened by.
             self._file = file_system(path).open(path.location(), "rb", cache_type="none")
         self._details = getattr(self._file, "details", None)
         self._guarded = path.protocol in ("s3", "s3a")

@@ -1,0 +1,300 @@
+"""Stores in an object store: read in place, written manifest last, and every way that it can go wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("s3fs", reason="no client for S3 is installed: pip install 'coig-p[s3]'")
+pytest.importorskip("moto.server", reason="no server that plays S3 is installed: pip install 'moto[server]'")
+
+import datasets
+import s3_server
+from commands import run
+from make import make_rows, make_store
+from s3_server import BUCKET, SECRET
+
+import coig_p
+from coig_p.core import upload
+from coig_p.core.objects import ObjectPath, object_path
+from coig_p.errors import RemoteError, StoreError, UsageError
+from coig_p.stats.counts import statistics
+from coig_p.store.locate import locate
+from coig_p.store.rewrite import Change, rewrite_store
+from coig_p.store.store import Store
+from coig_p.validation import check
+
+ROWS = make_rows({"math": 30, "chat": 12})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, Any]]:
+    with s3_server.serving() as options:
+        yield options
+
+
+@pytest.fixture
+def s3(server: dict[str, Any]) -> dict[str, Any]:
+    return dict(server)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("objects") / "store", ROWS)
+
+
+@pytest.fixture
+def there(s3: dict[str, Any], local: Path) -> Iterator[str]:
+    yield s3_server.put(s3, local, "store")
+    s3_server.files(s3).rm(f"{BUCKET}/store", recursive=True)
+
+
+@pytest.fixture
+def asked(s3: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is asked, as commands find it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3["key"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3["secret"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3["endpoint_url"])
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def names(s3: dict[str, Any], folder: str) -> set[str]:
+    return {name.removeprefix(f"{BUCKET}/{folder}/") for name in s3_server.files(s3).find(f"{BUCKET}/{folder}")}
+
+
+def test_what_is_said_of_it_equals_what_is_said_of_the_same_folder(s3: dict[str, Any], there: str, local: Path) -> None:
+    store, same = Store.open(there, storage_options=dict(s3)), Store.open(local)
+    assert store.manifest == same.manifest
+    assert store.verify() == []
+    assert list(store.batches()) == list(same.batches())
+    assert statistics(store).to_json() == statistics(same).to_json()
+    assert check(store).findings == check(same).findings
+    assert check(store, num_proc=2).findings == check(same).findings
+
+
+@pytest.mark.parametrize("way", [{}, {"streaming": True}, {"shuffle_seed": 3}, {"raw": True}])
+def test_it_loads_as_the_same_folder_does(
+    s3: dict[str, Any], there: str, local: Path, tmp_path: Path, way: dict[str, Any]
+) -> None:
+    options = {"split": "train", "cache_dir": str(tmp_path), **way}
+    found = datasets.load_dataset("coig-p", "all", data_dir=there, storage_options=dict(s3), **options)
+    assert list(found) == list(datasets.load_dataset("coig-p", "all", data_dir=str(local), **options))
+    under = coig_p.load_dataset("all", data_dir=there, storage_options={"s3": s3}, **options)
+    assert list(under) == list(found)
+    for path in tmp_path.rglob("*"):
+        assert SECRET not in str(path)
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
+
+
+def test_a_stream_goes_on_where_it_stopped_and_is_planned(s3: dict[str, Any], there: str) -> None:
+    def load() -> Any:
+        return datasets.load_dataset(
+            "coig-p",
+            "all",
+            data_dir=there,
+            storage_options=dict(s3),
+            split="train",
+            streaming=True,
+            shuffle_seed=1,
+            shards=8,
+        )
+
+    stream = load()
+    rows, state = [], {}
+    for at, row in enumerate(stream):
+        rows.append(row)
+        if at == 10:
+            state = copy.deepcopy(stream.state_dict())
+    again = load()
+    again.load_state_dict(state)
+    assert list(again) == rows[11:]
+    planned = coig_p.plan("all", data_dir=there, storage_options=dict(s3), shuffle_seed=1, shards=8)
+    assert planned.rows == len(rows)
+    assert list(pickle.loads(pickle.dumps(stream))) == rows
+
+
+def test_a_changed_shard_is_loaded_anew(s3: dict[str, Any], there: str, tmp_path: Path) -> None:
+    other = make_store(tmp_path / "other", make_rows({"math": 30, "chat": 12}, seed=7))
+    first = coig_p.load_dataset(
+        "math", data_dir=there, storage_options=dict(s3), split="train", cache_dir=str(tmp_path)
+    )
+    s3_server.put(s3, other, "store")
+    second = coig_p.load_dataset(
+        "math", data_dir=there, storage_options=dict(s3), split="train", cache_dir=str(tmp_path)
+    )
+    assert list(first) != list(second)
+
+
+@pytest.mark.usefixtures("asked")
+def test_commands_take_its_url(s3: dict[str, Any], there: str, local: Path, tmp_path: Path) -> None:
+    for words in (["check"], ["stats"], ["sweep"], ["info"], ["show"], ["verify"], ["plan"]):
+        here, remote = run(*words, str(local), code=None), run(*words, there, code=None)
+        assert remote.returncode == here.returncode, remote.stderr
+        assert remote.stdout.replace(there, str(local)) == here.stdout
+    assert run("diff", there, str(local)).stdout == "nothing differs\n"
+    made = {
+        "clean": ["clean", there],
+        "dedup": ["dedup", there],
+        "dpo": ["export", there, "--for", "trl-dpo"],
+    }
+    for name, words in made.items():
+        run(*words, "--out", f"s3://{BUCKET}/{name}")
+        run(words[0], str(local), *words[2:], "--out", str(tmp_path / name))
+        files = {path.relative_to(tmp_path / name).as_posix(): path for path in (tmp_path / name).rglob("*.parquet")}
+        assert files
+        assert names(s3, name) >= files.keys()
+        assert upload.NOTE not in names(s3, name)
+        for file, path in files.items():
+            assert s3_server.files(s3).cat_file(f"{BUCKET}/{name}/{file}") == path.read_bytes()
+        again = run(*words, "--out", f"s3://{BUCKET}/{name}", "--overwrite", code=2)
+        assert "choose a new name" in again.stderr
+    run("verify", f"s3://{BUCKET}/clean")
+    s3_server.files(s3).rm([f"{BUCKET}/{name}" for name in made], recursive=True)
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["check", "s3://bucket/none"], 1, "not a store: no manifest.json there"),
+        (["check", "s3://absent/store"], 1, "not a store"),
+        (["clean", "s3://bucket/store", "--out", "s3://absent/new"], 3, "no such bucket"),
+        (["check", "s4://bucket/store"], 2, "unknown protocol 's4'"),
+        (["check", "s3://key:hush@bucket/store"], 2, "a URL with s3:// holds a password"),
+        (["stats", "s3://bucket/store", "--out", "s3://bucket/said"], 2, "address of an object store"),
+    ],
+)
+def test_what_cannot_be_is_one_error(there: str, words: list[str], code: int, said: str) -> None:
+    done = run(*words, code=code)
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "hush" not in done.stderr
+
+
+def test_damage_is_named_with_its_file(s3: dict[str, Any], there: str) -> None:
+    shard = Store.open(there, storage_options=dict(s3)).data_files("math")[0]
+    place, files = f"{BUCKET}/store/{shard.path}", s3_server.files(s3)
+    whole = files.cat_file(place)
+    files.pipe_file(place, whole[: len(whole) // 2])
+    with pytest.raises(StoreError, match=rf"{shard.path}: \d+ bytes"):
+        Store.open(there, storage_options=dict(s3))
+    store = Store.open(there, check_sizes=False, storage_options=dict(s3))
+    with pytest.raises(StoreError, match=f"{shard.path} cannot be read"):
+        list(store.batches())
+    assert any(shard.path in problem for problem in store.verify())
+    with pytest.raises(StoreError, match=f"{shard.path} is not the file"):
+        coig_p.load_dataset("math", data_dir=there, storage_options=dict(s3), split="train")
+    files.rm_file(place)
+    with pytest.raises(StoreError, match=f"{shard.path} cannot be read"):
+        list(store.batches())
+    with pytest.raises(StoreError, match="missing"):
+        Store.open(there, storage_options=dict(s3))
+
+
+def test_a_file_that_is_replaced_while_it_is_open_is_an_error(s3: dict[str, Any], there: str) -> None:
+    files = s3_server.files(s3)
+    files.pipe_file(f"{BUCKET}/store/large", b"a" * (9 << 20))
+    with object_path(f"{there}/large", s3).open("rb") as stream:
+        assert stream.read(10) == b"a" * 10
+        files.pipe_file(f"{BUCKET}/store/large", b"b" * (9 << 20))
+        stream.seek(8 << 20)
+        with pytest.raises(StoreError, match="replaced while it was read"):
+            stream.read(10)
+
+
+def test_a_server_that_is_not_there_and_one_that_refuses_say_so_without_secrets(s3: dict[str, Any]) -> None:
+    from s3fs import S3FileSystem
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3FileSystem, "retries", 1)
+        gone = s3 | {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {"max_attempts": 1}}}
+        with pytest.raises(RemoteError, match="could not be reached") as caught:
+            Store.open(f"s3://{BUCKET}/store", storage_options=gone)
+        assert SECRET not in str(caught.value)
+
+        async def refused(*_: object, **__: object) -> None:
+            raise PermissionError(f"Signature of {SECRET} does not match")
+
+        patch.setattr(S3FileSystem, "_call_s3", refused)
+        with pytest.raises(RemoteError, match="access was refused") as caught:
+            Store.open(f"s3://{BUCKET}/store", storage_options=dict(s3))
+        assert SECRET not in str(caught.value)
+    place = object_path(f"s3://{BUCKET}/store", s3)
+    assert SECRET not in repr(place)
+    with pytest.raises(UsageError, match="storage_options"):
+        Store.open(f"s3://{BUCKET}/store", storage_options=s3 | {"no_such": 1})
+
+
+def new_store(local: Path, s3: dict[str, Any], name: str) -> Store:
+    out = object_path(f"s3://{BUCKET}/{name}", s3)
+    keep: Any = lambda domain, query_id: Change(row="gone") if domain == "chat" else None  # noqa: E731
+    return rewrite_store(Store.open(local), out, keep, step="tried", record=lambda dropped: {}).store
+
+
+def test_a_stopped_upload_is_no_store_and_is_replaced(
+    s3: dict[str, Any], local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock, sent = upload.upload_file, []
+
+    def fails(path: Path, place: ObjectPath) -> None:
+        if sent:
+            raise RemoteError("the line is cut")
+        sent.append(place.name)
+        stock(path, place)
+
+    monkeypatch.setattr(upload, "upload_file", fails)
+    with pytest.raises(RemoteError, match="the line is cut"):
+        new_store(local, s3, "new")
+    monkeypatch.undo()
+    left = names(s3, "new")
+    assert upload.NOTE in left
+    assert "manifest.json" not in left
+    with pytest.raises(StoreError, match="not a store"):
+        Store.open(f"s3://{BUCKET}/new", storage_options=dict(s3))
+    s3_server.files(s3).pipe_file(f"{BUCKET}/new/mine.txt", b"of somebody else")
+    with pytest.raises(UsageError, match=r"mine\.txt"):
+        new_store(local, s3, "new")
+    s3_server.files(s3).rm_file(f"{BUCKET}/new/mine.txt")
+    made = new_store(local, s3, "new")
+    assert made.verify() == []
+    assert made.manifest.domains == ("math",)
+    assert names(s3, "new") == {file.path for file in made.manifest.files} | {"manifest.json"}
+    with pytest.raises(UsageError, match="choose a new name"):
+        new_store(local, s3, "new")
+
+
+def test_two_writers_of_one_place_are_not_mixed(s3: dict[str, Any], tmp_path: Path) -> None:
+    target: Any = object_path(f"s3://{BUCKET}/both", s3)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(UsageError, match="somebody else"), upload.uploaded(target, "manifest.json", tmp_path):
+        s3_server.files(s3).pipe_file(f"{BUCKET}/both/{upload.NOTE}", json.dumps({"nonce": "theirs"}).encode())
+    assert not (target / "manifest.json").is_file()
+
+
+def test_what_fails_before_anything_is_sent_leaves_nothing(s3: dict[str, Any], tmp_path: Path) -> None:
+    target: Any = object_path(f"s3://{BUCKET}/nothing", s3)
+    with pytest.raises(ZeroDivisionError), upload.uploaded(target, "manifest.json", tmp_path):
+        raise ZeroDivisionError
+    assert not names(s3, "nothing")
+
+
+def test_other_protocols_go_the_same_way(local: Path) -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").put(f"{local}/", "/tried/store/", recursive=True)
+    store = Store.open("memory://tried/store")
+    assert list(store.batches()) == list(Store.open(local).batches())
+    assert store.verify() == []
+    made = rewrite_store(store, object_path("memory://tried/new"), lambda *_: None, step="tried", record=lambda _: {})
+    assert made.store.verify() == []
+    assert Store.open(f"file://{local}").path == local
+    assert locate(f"file://{local}").root == str(local)
+    with pytest.raises(UsageError, match="pip install"):
+        Store.open("gs://bucket/store")
