@@ -189,7 +189,7 @@ def _files(rows: pa.Table, domains: tuple[str, ...], store: object, name: str) -
         StoreError: the first row that says what no entry may say, by its number and field.
     """
     right = _are_right(rows, domains)
-    columns = {one: _words(rows[one]) for one in _WORDS}
+    columns: dict[str, list[Any]] = {one: _words(rows[one]) for one in _WORDS}
     # Of shards that say nothing of comparisons there are none: older packages do not write it.
     none = pc.and_(pc.equal(rows["role"], "data"), pc.is_null(rows["comparisons"]))
     columns |= {one: _numbers(rows[one]) for one in _NUMBERS}

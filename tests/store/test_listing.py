@@ -1,4 +1,4 @@
-"""A long list of files beside the manifest: what it says is what a manifest would, and damage is told in the same words."""
+"""A long list of files beside the manifest: it says what a manifest would, and damage is told in the same words."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from strategies import examples, raw_rows
 from coig_p.core.atomic import atomic_directory, atomic_file
 from coig_p.errors import StoreError, UnknownNameError, UsageError
 from coig_p.publish.plan import read_release
-from coig_p.schema import RAW_SCHEMA, NEWEST_VERSION, check_domain, check_split
+from coig_p.schema import NEWEST_VERSION, RAW_SCHEMA, check_domain, check_split
 from coig_p.store.frames import COMPARISON_ROWS, SCORE_ROWS, comparison_rows, score_rows
 from coig_p.store.locate import BUNDLED
 from coig_p.store.manifest import Manifest
